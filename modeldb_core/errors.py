@@ -1,0 +1,156 @@
+"""Every exception that ModelDB raises.
+
+Each error has a stable ``code``, which travels over HTTP and comes back as the same class, and derives from the builtin
+that a caller would expect to catch. A message names the value, says what was expected, and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ModelDBError(Exception):
+    """The root of every error that ModelDB raises."""
+
+    code: ClassVar[str] = "error"
+
+
+class InvalidArgumentError(ModelDBError, ValueError):
+    """An argument has a value that cannot be accepted."""
+
+    code = "invalid_argument"
+
+
+class InvalidTypeError(InvalidArgumentError, TypeError):
+    """An argument, or a value inside one, has a type that cannot be stored."""
+
+    code = "invalid_type"
+
+
+class QuerySyntaxError(InvalidArgumentError):
+    """A filter or an order does not parse.
+
+    Attributes:
+        text: the whole text that was given.
+        column: the 1-based column at which parsing stopped.
+    """
+
+    code = "query_syntax"
+
+    def __init__(self, message: str, text: str = "", column: int = 0) -> None:
+        super().__init__(message)
+        self.text = text
+        self.column = column
+
+
+class NotFoundError(ModelDBError, LookupError):
+    """An entity, series, artifact or blob that must exist does not."""
+
+    code = "not_found"
+
+
+class AlreadyExistsError(ModelDBError):
+    """Something that must not exist yet does."""
+
+    code = "already_exists"
+
+
+class RunFinishedError(ModelDBError, RuntimeError):
+    """Something was logged to a run that has ended."""
+
+    code = "run_finished"
+
+
+class ConflictError(ModelDBError):
+    """A stream arrived with a change that differs from the one already stored under its number."""
+
+    code = "conflict"
+
+
+class StreamGapError(ModelDBError):
+    """A stream arrived with a number missing; ``expected`` is the one the store waits for."""
+
+    code = "stream_gap"
+
+    def __init__(self, message: str, expected: int = 0) -> None:
+        super().__init__(message)
+        self.expected = expected
+
+
+class IntegrityError(ModelDBError):
+    """Stored data does not match its digest or its chain."""
+
+    code = "integrity"
+
+
+class CorruptJournalError(IntegrityError):
+    """A journal file is damaged before its end, so not by a crash alone."""
+
+    code = "corrupt_journal"
+
+
+class ConfigurationError(ModelDBError, ValueError):
+    """A setting has a value that cannot be used."""
+
+    code = "configuration"
+
+
+class UnknownSchemeError(ConfigurationError):
+    """No backend is registered for the scheme of a URL."""
+
+    code = "unknown_scheme"
+
+
+class MissingDependencyError(ConfigurationError, ImportError):
+    """A backend or format needs a package that is not installed."""
+
+    code = "missing_dependency"
+
+
+class StoreUnavailableError(ModelDBError, ConnectionError):
+    """The store cannot be reached or cannot write now; the same call may succeed later."""
+
+    code = "store_unavailable"
+
+
+class StoreReadOnlyError(ModelDBError, PermissionError):
+    """The store may not be written with the permissions of this process."""
+
+    code = "store_read_only"
+
+
+class StoreVersionError(ModelDBError):
+    """The store was written by a version of ModelDB that this one cannot work with."""
+
+    code = "store_version"
+
+
+class PermissionDeniedError(ModelDBError, PermissionError):
+    """The caller may not do this."""
+
+    code = "permission_denied"
+
+
+class UntrustedModelError(ModelDBError):
+    """Loading a model would run code or build types that the caller did not allow."""
+
+    code = "untrusted_model"
+
+
+def error_from_code(code: str, message: str) -> ModelDBError:
+    """Return the error that ``code`` names, with ``message``; an unknown code gives a ``ModelDBError``."""
+    for cls in _all_errors(ModelDBError):
+        if cls.code == code:
+            return cls(message)
+    return ModelDBError(message)
+
+
+def _all_errors(root: type[ModelDBError]) -> list[type[ModelDBError]]:
+    found = [root]
+    for child in root.__subclasses__():
+        found.extend(_all_errors(child))
+    return found
+
+
+class ModelDBWarning(UserWarning):
+    """Something went wrong in a way that does not stop the program: tracking goes on, or goes on without a part."""

@@ -1,0 +1,231 @@
+"""Typed values: what can be logged, and how it is written as JSON without losing anything.
+
+A value is ``None``, a bool, an int of any size, a float (NaN, infinities and -0.0 included), a string, a list of values,
+or a map from strings to values. NumPy scalars and 0-dimensional tensors are taken as the Python number they hold, tuples
+as lists. Nothing else is accepted: a value is never turned into a string and never cut.
+
+Written form: strict JSON, so that any language reads it. What JSON numbers cannot carry everywhere is tagged:
+``{"$float": "NaN" | "Infinity" | "-Infinity"}``, ``{"$int": "9007199254740993"}`` for integers beyond ±(2^53 - 1), and
+``{"$blob": "<sha256>", "size": n}`` for a value that was moved to the artifact store. A map key that begins with ``$``
+is written with one more ``$``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
+
+Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value] | BlobReference"
+
+MAX_KEY_LENGTH = 1024
+MAX_DEPTH = 100  # far below the recursion limit of any JSON reader
+SAFE_INTEGER = 2**53 - 1  # the largest integer that a JSON reader with 64-bit floats keeps exactly
+
+
+class BlobReference:
+    """A value that was too large for the record and lies in the artifact store under ``digest``.
+
+    Attributes:
+        digest: SHA-256 of the value's written form, 64 hexadecimal digits.
+        size_bytes: length of that form.
+    """
+
+    __slots__ = ("digest", "size_bytes")
+
+    def __init__(self, digest: str, size_bytes: int) -> None:
+        self.digest = digest
+        self.size_bytes = size_bytes
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BlobReference) and (self.digest, self.size_bytes) == (other.digest, other.size_bytes)
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return f"BlobReference({self.digest[:12]}…, {self.size_bytes} bytes)"
+
+
+def check_key(key: object, what: str = "key") -> str:
+    """Return ``key`` if it may name something: a non-empty string of at most 1,024 characters.
+
+    Raises:
+        InvalidTypeError: it is not a string.
+        InvalidArgumentError: it is empty, too long, or holds a character that no store can keep.
+    """
+    if not isinstance(key, str):
+        msg = f"{what} {key!r} is of type {type(key).__name__}; expected a string"
+        raise InvalidTypeError(msg)
+    if not key:
+        msg = f"{what} is empty; expected 1 to {MAX_KEY_LENGTH:,} characters"
+        raise InvalidArgumentError(msg)
+    if len(key) > MAX_KEY_LENGTH:
+        msg = f"{what} {key[:40]!r}… has {len(key):,} characters; at most {MAX_KEY_LENGTH:,} are allowed"
+        raise InvalidArgumentError(msg)
+    if "\0" in key:
+        msg = f"{what} {key!r} holds a NUL character; remove it"
+        raise InvalidArgumentError(msg)
+    return _check_text(key, what)
+
+
+def normalize(value: object, where: str) -> Value:
+    """Return ``value`` as plain Python data, equal in every bit; ``where`` names it in errors.
+
+    Raises:
+        InvalidTypeError: something in it is of a type that cannot be stored, or a map key is not a string.
+        InvalidArgumentError: it is nested deeper than 100 levels or holds text that is not valid Unicode.
+    """
+    return _normalize(value, where, 0)
+
+
+def _normalize(value: object, where: str, depth: int) -> Value:
+    if value is None or isinstance(value, (bool, BlobReference)):
+        return value
+    if isinstance(value, str):
+        return _check_text(str.__str__(value), where)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if depth >= MAX_DEPTH:
+        msg = f"{where} is nested deeper than {MAX_DEPTH} levels; log it as an artifact instead"
+        raise InvalidArgumentError(msg)
+    if isinstance(value, Mapping):
+        return {
+            check_key_in_map(key, where): _normalize(item, f"{where}.{key}", depth + 1) for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_normalize(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)]
+    number = scalar_of(value)
+    if number is not None:
+        return number
+    msg = f"{where} is of type {_type_name(value)}, which cannot be stored; {_hint(value)}"
+    raise InvalidTypeError(msg)
+
+
+def scalar_of(value: object) -> bool | int | float | str | None:
+    """Return the Python scalar inside a NumPy scalar or a 0-dimensional array or tensor, else ``None``."""
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        item = value.item()
+        if isinstance(item, (bool, int, float, str)):
+            return item
+    return None
+
+
+def to_float(value: object, where: str) -> float:
+    """Return ``value`` as the float that equals it; ``where`` names it in errors.
+
+    Raises:
+        InvalidTypeError: it is not a number.
+        InvalidArgumentError: it is an integer that no 64-bit float equals.
+    """
+    number = value if isinstance(value, (int, float)) else scalar_of(value)
+    if isinstance(number, float):
+        return number
+    if isinstance(number, int):
+        try:
+            result = float(number)
+        except OverflowError:
+            result = math.inf
+        if result == number:
+            return result
+        msg = (
+            f"{where} = {number} is not exactly representable as a 64-bit float, which a point of a series is; "
+            f"log it without a step, or as an attribute"
+        )
+        raise InvalidArgumentError(msg)
+    msg = f"{where} is of type {_type_name(value)}; expected a number"
+    raise InvalidTypeError(msg)
+
+
+def check_key_in_map(key: object, where: str) -> str:
+    """Return ``key`` if it may be a key inside a map value: a string, possibly empty."""
+    if not isinstance(key, str):
+        msg = f"{where} has the key {key!r} of type {type(key).__name__}; keys of a map must be strings: use {str(key)!r}"
+        raise InvalidTypeError(msg)
+    return _check_text(str.__str__(key), where)
+
+
+def encode(value: Value) -> bytes:
+    """Return the written form of a normalized value: strict JSON in UTF-8, without spaces."""
+    return json.dumps(to_json(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def decode(data: bytes | str) -> Value:
+    """Return the value that ``data`` holds; the reverse of :func:`encode`."""
+    return from_json(json.loads(data))
+
+
+def to_json(value: Value) -> Any:  # noqa: ANN401 - JSON data
+    """Return ``value`` as data that a strict JSON writer takes."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$float": _FLOAT_NAMES.get(value, "NaN")}
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return value if -SAFE_INTEGER <= value <= SAFE_INTEGER else {"$int": int_text(value)}
+    if isinstance(value, BlobReference):
+        return {"$blob": value.digest, "size": value.size_bytes}
+    if isinstance(value, dict):
+        return {("$" + key if key.startswith("$") else key): to_json(item) for key, item in value.items()}
+    return [to_json(item) for item in value]
+
+
+def from_json(data: Any) -> Value:  # noqa: ANN401 - JSON data
+    """Return the value that JSON ``data`` stands for; the reverse of :func:`to_json`."""
+    if isinstance(data, dict):
+        if "$float" in data:
+            return float(data["$float"].replace("Infinity", "inf"))
+        if "$int" in data:
+            return big_int(data["$int"])
+        if "$blob" in data:
+            return BlobReference(data["$blob"], data["size"])
+        return {(key[1:] if key.startswith("$") else key): from_json(item) for key, item in data.items()}
+    if isinstance(data, list):
+        return [from_json(item) for item in data]
+    return data  # type: ignore[no-any-return]
+
+
+_FLOAT_NAMES = {math.inf: "Infinity", -math.inf: "-Infinity"}
+
+
+def int_text(value: int) -> str:
+    """Return ``value`` in decimal; in hexadecimal where Python refuses to write that many decimal digits."""
+    try:
+        return str(value)
+    except ValueError:
+        return hex(value)
+
+
+def big_int(text: str) -> int:
+    """Return the integer that :func:`int_text` wrote."""
+    return int(text, 16) if "x" in text else int(text)
+
+
+def _check_text(text: str, where: str) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            msg = f"{where} holds a lone surrogate at index {error.start}, which is not Unicode text; decode it properly"
+            raise InvalidArgumentError(msg) from None
+    return text
+
+
+def _type_name(value: object) -> str:
+    cls = type(value)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _hint(value: object) -> str:
+    if hasattr(value, "tolist"):
+        return "pass .tolist(), or log it as an artifact"
+    if isinstance(value, (set, frozenset)):
+        return "pass a sorted list"
+    if isinstance(value, (bytes, bytearray)):
+        return "log it as an artifact"
+    return "pass numbers, strings, lists and maps with string keys"
