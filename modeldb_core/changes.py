@@ -1,7 +1,8 @@
 """Changes and streams: the one idea that everything else follows from.
 
 A :class:`Change` says that something happened. A writer owns one *stream*: changes numbered from 1 without a gap, each
-carrying the hash of the one before. ``docs/format.md`` gives the hashed bytes, so that a verifier can be written from it.
+carrying the hash of the one before. ``docs/format.md`` gives the hashed bytes, so that a verifier can be written from
+it.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def change_hash(
     digest: bytes,
     previous_hash: bytes,
 ) -> bytes:
-    """Return the hash of a change: every field before the last two length-prefixed, so that none can run into another."""
+    """Return the hash of a change; texts are length-prefixed, so that none can run into another."""
     parts = [_DOMAIN, _NUMBERS.pack(seq, recorded_at)]
     for text in (stream_id, actor, action, kind, entity_id):
         data = text.encode()

@@ -21,6 +21,12 @@ from modeldb_core.errors import InvalidArgumentError
 Document: TypeAlias = dict[str, Any]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
+
+def _empty() -> Mapping[str, Any]:
+    return EMPTY
+
+
+
 DEFAULT_WORKSPACE = "default"
 _NAMESPACE = uuid.UUID("6d6f6465-6c64-5b00-8000-000000000001")
 
@@ -66,11 +72,11 @@ class Entity:
     description: str = ""
     owner: str = ""
     tags: tuple[str, ...] = ()
-    attributes: Mapping[str, Any] = EMPTY
+    attributes: Mapping[str, Any] = field(default_factory=_empty)
     created_at: datetime | None = None
     updated_at: datetime | None = None
     deleted_at: datetime | None = None
-    document: Mapping[str, Any] = field(default=EMPTY, repr=False, compare=False)
+    document: Mapping[str, Any] = field(default_factory=_empty, repr=False, compare=False)
     """The whole document as stored, with fields that this version has no name for."""
 
 
@@ -90,8 +96,8 @@ class Project(Entity):
     workspace_id: str = ""
     readme: str = ""
     visibility: str = ""
-    artifacts: Mapping[str, Any] = EMPTY
-    code: Mapping[str, Any] = EMPTY
+    artifacts: Mapping[str, Any] = field(default_factory=_empty)
+    code: Mapping[str, Any] = field(default_factory=_empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +107,8 @@ class Experiment(Entity):
     KIND: ClassVar[str] = "experiment"
 
     project_id: str = ""
-    artifacts: Mapping[str, Any] = EMPTY
-    code: Mapping[str, Any] = EMPTY
+    artifacts: Mapping[str, Any] = field(default_factory=_empty)
+    code: Mapping[str, Any] = field(default_factory=_empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,14 +155,14 @@ class Run(Entity):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     stream_id: str = ""
-    hyperparameters: Mapping[str, Any] = EMPTY
-    metrics: Mapping[str, Any] = EMPTY
-    series: Mapping[str, SeriesSummary] = EMPTY
-    artifacts: Mapping[str, Any] = EMPTY
-    datasets: Mapping[str, Any] = EMPTY
-    code: Mapping[str, Any] = EMPTY
-    environment: Mapping[str, Any] = EMPTY
-    context: Mapping[str, Any] = EMPTY
+    hyperparameters: Mapping[str, Any] = field(default_factory=_empty)
+    metrics: Mapping[str, Any] = field(default_factory=_empty)
+    series: Mapping[str, SeriesSummary] = field(default_factory=_empty)
+    artifacts: Mapping[str, Any] = field(default_factory=_empty)
+    datasets: Mapping[str, Any] = field(default_factory=_empty)
+    code: Mapping[str, Any] = field(default_factory=_empty)
+    environment: Mapping[str, Any] = field(default_factory=_empty)
+    context: Mapping[str, Any] = field(default_factory=_empty)
     notes: tuple[str, ...] = ()
 
     @property
@@ -194,7 +200,7 @@ class DatasetVersion(Entity):
     version: int = 0
     dataset_type: str = ""
     digest: str = ""
-    info: Mapping[str, Any] = EMPTY
+    info: Mapping[str, Any] = field(default_factory=_empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,8 +210,8 @@ class Repository(Entity):
     KIND: ClassVar[str] = "repository"
 
     workspace_id: str = ""
-    branches: Mapping[str, Any] = EMPTY
-    commit_tags: Mapping[str, Any] = EMPTY
+    branches: Mapping[str, Any] = field(default_factory=_empty)
+    commit_tags: Mapping[str, Any] = field(default_factory=_empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +224,7 @@ class Commit(Entity):
     parent_ids: tuple[str, ...] = ()
     message: str = ""
     author: str = ""
-    blobs: Mapping[str, Any] = EMPTY
+    blobs: Mapping[str, Any] = field(default_factory=_empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +234,7 @@ class RegisteredModel(Entity):
     KIND: ClassVar[str] = "registered_model"
 
     workspace_id: str = ""
-    aliases: Mapping[str, Any] = EMPTY
+    aliases: Mapping[str, Any] = field(default_factory=_empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +246,7 @@ class ModelVersion(Entity):
     registered_model_id: str = ""
     version: int = 0
     run_id: str = ""
-    artifact: Mapping[str, Any] = EMPTY
+    artifact: Mapping[str, Any] = field(default_factory=_empty)
     stage: str = ""
 
 

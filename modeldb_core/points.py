@@ -1,7 +1,7 @@
 """Points of series: their columns, and the bytes that a change's digest covers.
 
-Points that were logged together under the same keys form a *group*: one column of steps, one of times, and one of values
-for each key. The payload of an ``append`` change is a list of groups in the plain form below, never compressed, so that
+Points that were logged together under the same keys form a *group*: one column of steps, one of times, and one of
+values for each key. The payload of an ``append`` change is a list of groups in the plain form below, never compressed, so that
 a store may compress, merge and re-encode chunks and the chain still verifies. ``docs/format.md`` gives it byte by byte.
 """
 

@@ -1,8 +1,8 @@
 """Typed values: what can be logged, and how it is written as JSON without losing anything.
 
-A value is ``None``, a bool, an int of any size, a float (NaN, infinities and -0.0 included), a string, a list of values,
-or a map from strings to values. NumPy scalars and 0-dimensional tensors are taken as the Python number they hold, tuples
-as lists. Nothing else is accepted: a value is never turned into a string and never cut.
+A value is ``None``, a bool, an int of any size, a float (NaN, infinities and -0.0 included), a string, a list of
+values, or a map from strings to values. NumPy scalars and 0-dimensional tensors are taken as the Python number they
+hold, tuples as lists. Nothing else is accepted: a value is never turned into a string and never cut.
 
 Written form: strict JSON, so that any language reads it. What JSON numbers cannot carry everywhere is tagged:
 ``{"$float": "NaN" | "Infinity" | "-Infinity"}``, ``{"$int": "9007199254740993"}`` for integers beyond ±(2^53 - 1), and
@@ -145,7 +145,7 @@ def to_float(value: object, where: str) -> float:
 def check_key_in_map(key: object, where: str) -> str:
     """Return ``key`` if it may be a key inside a map value: a string, possibly empty."""
     if not isinstance(key, str):
-        msg = f"{where} has the key {key!r} of type {type(key).__name__}; keys of a map must be strings: use {str(key)!r}"
+        msg = f"{where} has the key {key!r} of type {type(key).__name__}; map keys must be strings: use {str(key)!r}"
         raise InvalidTypeError(msg)
     return _check_text(str.__str__(key), where)
 
@@ -211,7 +211,7 @@ def _check_text(text: str, where: str) -> str:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            msg = f"{where} holds a lone surrogate at index {error.start}, which is not Unicode text; decode it properly"
+            msg = f"{where} holds a lone surrogate at index {error.start}, which is not Unicode text; decode it first"
             raise InvalidArgumentError(msg) from None
     return text
 
