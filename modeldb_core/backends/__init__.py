@@ -1,0 +1,37 @@
+"""The storage backends that come with ModelDB, registered like anyone else's."""
+
+from __future__ import annotations
+
+from modeldb_core.hookspecs import hookimpl
+from modeldb_core.stores import Backend
+
+
+@hookimpl
+def modeldb_register_backends() -> list[Backend]:
+    """Describe the built-in backends; nothing of them is imported before one is opened."""
+    return [
+        Backend(
+            "sqlite",
+            "metadata",
+            "modeldb_core.backends.sqlite:SQLiteMetadataStore",
+            description="one SQLite file, such as sqlite:///modeldb.db (the default)",
+        ),
+        Backend(
+            "memory",
+            "metadata",
+            "modeldb_core.backends.memory:MemoryMetadataStore",
+            description="in this process only, gone with it: for tests",
+        ),
+        Backend(
+            "file",
+            "artifacts",
+            "modeldb_core.backends.blobs:FsspecArtifactStore",
+            description="a folder, such as file:///data/modeldb-artifacts (the default)",
+        ),
+        Backend(
+            "memory",
+            "artifacts",
+            "modeldb_core.backends.blobs:FsspecArtifactStore",
+            description="in this process only, gone with it: for tests",
+        ),
+    ]

@@ -1,0 +1,179 @@
+"""The hooks that plugins implement.
+
+A plugin is a module, installed with an entry point of the group ``modeldb`` whose name is the module's import name. It
+implements a hook by defining a function of the hook's name, marked with ``@modeldb_core.hookimpl``, that takes those
+of the hook's arguments that it wants. Hooks may gain arguments in later versions; since an implementation names only
+the ones it uses, that breaks no plugin.
+
+Every implementation of every plugin is called unless the hook says that it stops at the first result. What a plugin
+raises becomes a :class:`~modeldb_core.errors.ModelDBWarning` that names the plugin, and its result is left out: a
+plugin never stops a training script.
+
+The types below are for readers and type checkers: this module imports nothing of the program when it runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    import click
+    from flask import Flask
+
+    from modeldb_core.config import Settings
+    from modeldb_core.stores import Backend
+    from modeldb_core.tracking import RunHandle
+
+PROJECT = "modeldb"
+"""The name under which pluggy knows the hooks, and the group of the entry points."""
+
+HOOKS_VERSION = 1
+"""Goes up when a hook or an argument is added; ``docs/plugins.md`` says what each version brought."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function as the implementation of the hook whose name it has; takes pluggy's options such as ``tryfirst``."""
+
+
+# -- once -------------------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def modeldb_register_backends() -> list[Backend]:  # type: ignore[empty-body]
+    """Return the storage backends that this plugin provides.
+
+    Called once for each process, when the first store is opened. A backend only describes: its class is imported when
+    a URL with its scheme is opened. Where two plugins claim one scheme the first one keeps it, the ones that come with
+    ModelDB before all others, and a warning names the second.
+
+    :return: The descriptors, see :class:`~modeldb_core.stores.Backend`.
+    """
+
+
+@hookspec
+def modeldb_register_autologgers() -> Mapping[str, Callable[..., object]]:  # type: ignore[empty-body]
+    """Return the functions that switch on automatic logging for the frameworks this plugin integrates.
+
+    Called when something asks which frameworks can log by themselves. The functions must import the framework when
+    they are called and not before.
+
+    :return: From the import name of the framework, such as ``"sklearn"``, to its ``autolog`` function.
+    """
+
+
+@hookspec
+def modeldb_configure(settings: Settings) -> None:
+    """Look at the settings that are in force.
+
+    Called once for each client that connects, before its store is opened. The settings cannot be changed.
+
+    :param settings: The settings; ``settings.plugins`` holds the table of ``modeldb.toml`` for each plugin.
+    """
+
+
+# -- a run ------------------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def modeldb_run_context(settings: Settings) -> dict[str, dict[str, Any]]:  # type: ignore[empty-body]
+    """Return what is to be recorded about the circumstances of a run.
+
+    Called once for each run that starts, in a background thread, so it may take up to two seconds, and must not touch
+    what the training script is working with.
+
+    :param settings: The settings; ``settings.capture`` names what the user wants recorded.
+    :return: Maps from key to value for the sections ``"code"``, ``"environment"`` and ``"context"``. The maps of all
+        plugins are merged; where two give one key, the plugin that was registered later wins.
+    """
+
+
+@hookspec
+def modeldb_run_started(run: RunHandle) -> None:
+    """Take notice that a run has started.
+
+    Called in the thread that started it, before ``start_run`` returns: be quick.
+
+    :param run: The run; it may be logged to.
+    """
+
+
+@hookspec
+def modeldb_run_finished(run: RunHandle, status: str) -> None:
+    """Take notice that a run is about to finish.
+
+    Called in the thread that finishes it, before the end is recorded. Not called for a process that was killed.
+
+    :param run: The run; it may still be logged to.
+    :param status: ``"finished"``, ``"failed"`` or ``"killed"``.
+    """
+
+
+# -- objects ----------------------------------------------------------------------------------------------------------
+
+
+@hookspec(firstresult=True)
+def modeldb_describe_object(obj: object) -> dict[str, Any] | None:
+    """Describe an object that was logged: a data set, a model, or something logged as an artifact.
+
+    Called for objects of types that ModelDB does not know. Stops at the first non-None result.
+
+    :param obj: The object; it must not be changed.
+    :return: A map from names to values that can be stored, such as ``{"type": ..., "shape": [...], "digest": ...}``,
+        or ``None`` for an object that this plugin does not know.
+    """
+
+
+@hookspec(firstresult=True)
+def modeldb_dump_model(model: object, path: Path) -> dict[str, Any] | None:
+    """Write a model into a folder.
+
+    Called for ``run.log_model``. Stops at the first non-None result.
+
+    :param model: The model; it must not be changed.
+    :param path: An existing empty folder to write into.
+    :return: What ``modeldb_load_model`` needs to know, with at least ``"format"``: the name of the format, or ``None``
+        for a model that this plugin cannot write.
+    """
+
+
+@hookspec(firstresult=True)
+def modeldb_load_model(path: Path, model_format: str, trusted: Iterable[str]) -> object | None:
+    """Read a model that ``modeldb_dump_model`` wrote.
+
+    Called when a model is loaded. Stops at the first non-None result.
+
+    :param path: The folder that holds the model.
+    :param model_format: The format it was written in.
+    :param trusted: The names of types that the caller allows to be built beyond those known to be harmless.
+    :return: The model, or ``None`` where this plugin does not read the format.
+    :raises modeldb_core.errors.UntrustedModelError: the model holds types that the caller did not allow. Unlike other
+        errors of plugins this one reaches the caller.
+    """
+
+
+# -- server and command line ------------------------------------------------------------------------------------------
+
+
+@hookspec
+def modeldb_register_blueprints(app: Flask) -> None:
+    """Add pages or routes to the server.
+
+    Called once while the server's application is built, after its own blueprints have been registered.
+
+    :param app: The Flask application to register blueprints with.
+    """
+
+
+@hookspec
+def modeldb_register_commands(group: click.Group) -> None:
+    """Add commands to ``modeldb``.
+
+    Called when the command line starts.
+
+    :param group: The ``modeldb`` group; add commands with ``group.add_command``. A name that is taken is refused.
+    """
