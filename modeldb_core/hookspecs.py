@@ -86,7 +86,7 @@ def modeldb_run_context(settings: Settings) -> dict[str, dict[str, Any]]:  # typ
     Called once for each run that starts, in a background thread, so it may take up to two seconds, and must not touch
     what the training script is working with.
 
-    :param settings: The settings; ``settings.capture`` names what the user wants recorded.
+    :param settings: The settings; those named ``capture_...`` say what the user wants recorded.
     :return: Maps from key to value for the sections ``"code"``, ``"environment"`` and ``"context"``. The maps of all
         plugins are merged; where two give one key, the plugin that was registered later wins.
     """
