@@ -1,0 +1,111 @@
+"""Queries: the filter language, its tree, and what stores share to answer alike.
+
+A store parses with :func:`parse_filter` and :func:`effective_order`, answers in its own way, and is held against
+:func:`matches` and :func:`compare`, which say in plain Python what the answers must be.
+"""
+
+from __future__ import annotations
+
+from modeldb_core.queries.ast import (
+    COLUMN,
+    TAGS,
+    Aggregate,
+    And,
+    Compare,
+    Exists,
+    Expression,
+    Field,
+    In,
+    IsNull,
+    Not,
+    Operator,
+    Or,
+    Order,
+    Scalar,
+)
+from modeldb_core.queries.cursors import (
+    OrderValue,
+    compare,
+    decode_cursor,
+    effective_order,
+    encode_cursor,
+)
+from modeldb_core.queries.evaluate import MISSING, fold, is_like, matches
+from modeldb_core.queries.fields import (
+    AGGREGATES,
+    COLUMNS,
+    CONTAINER_NAMES,
+    SECTIONS,
+    WITHIN_FIELDS,
+    ColumnType,
+    column_type,
+    sections_of,
+)
+from modeldb_core.queries.leaves import (
+    MAX_LEAVES,
+    MAX_TEXT,
+    Leaf,
+    ValueType,
+    exact_digits,
+    is_searchable,
+    leaf_of,
+    leaves,
+    nearest_float,
+)
+from modeldb_core.queries.parse import field_name, parse_field, parse_filter, parse_order, parse_time, quote
+from modeldb_core.queries.projection import Projection, parse_fields
+from modeldb_core.queries.query import MAX_LIMIT, Query
+
+__all__ = [
+    "AGGREGATES",
+    "COLUMN",
+    "COLUMNS",
+    "CONTAINER_NAMES",
+    "MAX_LEAVES",
+    "MAX_LIMIT",
+    "MAX_TEXT",
+    "MISSING",
+    "SECTIONS",
+    "TAGS",
+    "WITHIN_FIELDS",
+    "Aggregate",
+    "And",
+    "ColumnType",
+    "Compare",
+    "Exists",
+    "Expression",
+    "Field",
+    "In",
+    "IsNull",
+    "Leaf",
+    "Not",
+    "Operator",
+    "Or",
+    "Order",
+    "OrderValue",
+    "Projection",
+    "Query",
+    "Scalar",
+    "ValueType",
+    "column_type",
+    "compare",
+    "decode_cursor",
+    "effective_order",
+    "encode_cursor",
+    "exact_digits",
+    "field_name",
+    "fold",
+    "is_like",
+    "is_searchable",
+    "leaf_of",
+    "leaves",
+    "matches",
+    "nearest_float",
+    "parse_field",
+    "parse_fields",
+    "parse_filter",
+    "parse_order",
+    "parse_time",
+    "quote",
+    "sections_of",
+]

@@ -1,0 +1,98 @@
+"""The searchable leaves of a document: what an index over it holds, so that every store finds the same entities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from modeldb_core.queries.ast import TAGS
+from modeldb_core.queries.fields import sections_of
+from modeldb_core.values import SAFE_INTEGER, int_text
+
+ValueType: TypeAlias = Literal["number", "text", "bool", "null", "json"]
+
+MAX_LEAVES = 1000
+"""Of one value under a key of a section. The rest of a larger value is kept and shown, but not searched."""
+MAX_TEXT = 10_000
+"""Characters of a text that is searched. A longer one, or one that holds NUL, counts as ``json``: it only exists."""
+
+
+class Leaf(NamedTuple):
+    """One searchable value.
+
+    Attributes:
+        section: metrics (values logged once), hyperparameters, attributes, code, datasets, artifacts, or tags.
+        key: the key, names of nested maps joined by dots; the tag itself for tags.
+        value_type: number, text, bool, null, or json: lists, maps, spilled and over-long values.
+        number: a number as the nearest float (``None`` for NaN, infinite beyond the range); 1.0 and 0.0 for bools.
+        text: a text; the exact digits of an integer beyond 2^53, so that equality stays exact.
+    """
+
+    section: str
+    key: str
+    value_type: ValueType
+    number: float | None = None
+    text: str | None = None
+
+
+def leaves(kind: str, document: Mapping[str, Any]) -> list[Leaf]:
+    """Return the searchable leaves of a document; of two with the same key, the first.
+
+    A map is a leaf (of type json) and so are the values in it; a list is one leaf. Series are not in the document.
+    """
+    found: dict[tuple[str, str], Leaf] = {}
+    for section in sections_of(kind):
+        values = document.get(section)
+        if isinstance(values, Mapping):
+            for key, value in values.items():
+                for leaf in _of_value(section, key, value):
+                    found.setdefault((section, leaf.key), leaf)
+    for tag in document.get(TAGS, ()):
+        if isinstance(tag, str):
+            found.setdefault((TAGS, tag), Leaf(TAGS, tag, "text", None, tag))
+    return list(found.values())
+
+
+def _of_value(section: str, key: str, value: object) -> Iterator[Leaf]:
+    waiting: list[tuple[str, object]] = [(key, value)]
+    for _ in range(MAX_LEAVES):
+        if not waiting:
+            return
+        name, item = waiting.pop()
+        if isinstance(item, Mapping):
+            # Reversed, because the last one is taken first.
+            waiting.extend((f"{name}.{child}", item[child]) for child in reversed(item))
+        yield leaf_of(section, name, item)
+
+
+def leaf_of(section: str, key: str, value: object) -> Leaf:
+    """Return the leaf of one value."""
+    if isinstance(value, bool):
+        return Leaf(section, key, "bool", float(value))
+    if isinstance(value, (int, float)):
+        return Leaf(section, key, "number", nearest_float(value), exact_digits(value))
+    if value is None:
+        return Leaf(section, key, "null")
+    if isinstance(value, str) and is_searchable(value):
+        return Leaf(section, key, "text", None, value)
+    return Leaf(section, key, "json")
+
+
+def is_searchable(text: str) -> bool:
+    """Return whether predicates look at a text."""
+    return len(text) <= MAX_TEXT and "\0" not in text
+
+
+def nearest_float(value: float) -> float | None:
+    """Return a number as the float that comparisons by size take it for; ``None`` for NaN."""
+    try:
+        result = float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    return None if math.isnan(result) else result
+
+
+def exact_digits(value: float) -> str | None:
+    """Return the digits of an integer that a float may not equal; ``None`` for every other number."""
+    return int_text(value) if isinstance(value, int) and abs(value) > SAFE_INTEGER else None

@@ -1,0 +1,324 @@
+"""From text to tree: :func:`parse_filter` and :func:`parse_order`."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from modeldb_core.entities import check_kind, now_us
+from modeldb_core.errors import QuerySyntaxError
+from modeldb_core.queries.ast import (
+    COLUMN,
+    TAGS,
+    And,
+    Compare,
+    Exists,
+    Expression,
+    Field,
+    In,
+    IsNull,
+    Not,
+    Operator,
+    Or,
+    Order,
+    Scalar,
+)
+from modeldb_core.queries.fields import COLUMNS, resolve_field
+from modeldb_core.queries.grammar import error_at, parse_tree
+
+if TYPE_CHECKING:
+    from lark import Token, Tree
+
+MAX_PREDICATES = 500
+"""Of a filter: databases limit the depth of an expression (SQLite: 1,000)."""
+MAX_LIST = 1000
+"""Values in one ``in (...)``."""
+MAX_PATTERN = 1000
+MAX_WILDCARDS = 20
+"""Of a ``like`` pattern; matching costs a power of their number."""
+_CACHED_LENGTH = 2000
+
+_SAME = {"==": "=", "<>": "!="}
+_UNITS_US = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6, "d": 86400e6, "w": 604800e6}
+_PART = re.compile(r"""\.?(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|`((?:[^`]|``)*)`|([\w/-]+))""")
+_OFFSET = re.compile(r"([-+])\s*(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d|w)", re.IGNORECASE)
+_TEXT_OPERATORS = frozenset({"contains", "startswith", "endswith", "like"})
+_ON_TAGS = frozenset({"contains", "=", "startswith", "endswith", "like"})
+
+
+def parse_filter(text: str, kind: str = "run", *, at_us: int | None = None) -> Expression | None:
+    """Return what a filter says of entities of ``kind``; ``None`` for an empty one, which matches all.
+
+    Args:
+        text: the filter; ``docs/queries.md`` gives the language.
+        kind: of the entities; it decides which columns there are.
+        at_us: what ``now`` means, in microseconds since 1970-01-01 UTC; the current time by default.
+
+    Raises:
+        QuerySyntaxError: it does not parse, names a column that does not exist, or exceeds a limit.
+        InvalidArgumentError: the kind is unknown.
+    """
+    check_kind(kind)
+    _check_is_text(text, "filter")
+    if not text.strip():
+        return None
+    if re.search(r"\bnow\b", text, re.IGNORECASE):
+        return _Builder(text, kind, now_us() if at_us is None else at_us).filter()
+    return _cached_filter(text, kind) if len(text) <= _CACHED_LENGTH else _Builder(text, kind, 0).filter()
+
+
+def parse_order(text: str, kind: str = "run") -> tuple[Order, ...]:
+    """Return the criteria of an order such as ``metrics.auc desc, name``; none for an empty one.
+
+    Raises:
+        QuerySyntaxError: it does not parse, names a column that does not exist, or orders by tags.
+        InvalidArgumentError: the kind is unknown.
+    """
+    check_kind(kind)
+    _check_is_text(text, "order")
+    return _cached_order(text, kind) if text.strip() else ()
+
+
+def parse_field(text: str, kind: str = "run") -> Field:
+    """Return the field that a name such as ``metrics.auc`` means.
+
+    Raises:
+        QuerySyntaxError: it is no such name, or the column does not exist.
+    """
+    orders = parse_order(text, kind)
+    if len(orders) != 1 or orders[0].descending:
+        msg = f"{text!r} is not the name of a field"
+        raise QuerySyntaxError(msg, text, 1)
+    return orders[0].field
+
+
+def split_name(name: str) -> tuple[tuple[str, bool], ...]:
+    """Return the parts between the dots of a field's name, each with whether it was quoted.
+
+    Raises:
+        QuerySyntaxError: it is not a name.
+    """
+    parts: list[tuple[str, bool]] = []
+    at = 0
+    while at < len(name) or not parts:
+        found = _PART.match(name, at)
+        if found is None or name.startswith(".", at) != bool(parts):
+            msg = f'{name!r} is not the name of a field; expected one such as status, metrics.auc or metrics."val loss"'
+            raise QuerySyntaxError(msg, name, at + 1)
+        double, single, back, plain = found.groups()
+        if plain is not None:
+            parts.append((plain, False))
+        elif double is not None:
+            parts.append((double.replace('""', '"'), True))
+        elif single is not None:
+            parts.append((single.replace("''", "'"), True))
+        else:
+            parts.append((back.replace("``", "`"), True))
+        at = found.end()
+    return tuple(parts)
+
+
+def quote(text: str) -> str:
+    """Return ``text`` as a literal of the language."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+def field_name(section: str, key: str, aggregate: str = "") -> str:
+    """Return how a filter names a key: quoted only where it must be."""
+    parts = key.split(".")
+    ends_like_aggregate = section == "metrics" and parts[-1] in ("min", "max", "first", "last", "mean", "count")
+    plain = all(re.fullmatch(r"[\w/-]+", part) for part in parts) and not (ends_like_aggregate and len(parts) > 1)
+    name = f"{section}.{key if plain else quote(key)}"
+    return f"{name}.{aggregate}" if aggregate else name
+
+
+def parse_time(text: str) -> int:
+    """Return an ISO 8601 date or time as microseconds since 1970-01-01 UTC; without an offset it is UTC.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    time = datetime.fromisoformat(text.strip())
+    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time
+    seconds = (time - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
+    whole = math.floor(seconds)
+    return whole * 1_000_000 + time.astimezone(UTC).microsecond
+
+
+def _check_is_text(text: object, what: str) -> None:
+    if not isinstance(text, str):
+        msg = f"the {what} is of type {type(text).__name__}; expected text"
+        raise QuerySyntaxError(msg)
+
+
+@functools.lru_cache(maxsize=256)
+def _cached_filter(text: str, kind: str) -> Expression:
+    return _Builder(text, kind, 0).filter()
+
+
+@functools.lru_cache(maxsize=256)
+def _cached_order(text: str, kind: str) -> tuple[Order, ...]:
+    return _Builder(text, kind, 0).order()
+
+
+class _Builder:
+    """Turns the tree of one text into expressions, and checks what the grammar cannot."""
+
+    def __init__(self, text: str, kind: str, at_us: int) -> None:
+        self.text = text
+        self.kind = kind
+        self.at_us = at_us
+        self.what = "filter"
+        self.predicates = 0
+
+    def filter(self) -> Expression:
+        tree = parse_tree(self.text, "filter")
+        return self.expression(cast("Tree[Token]", tree.children[0]))
+
+    def order(self) -> tuple[Order, ...]:
+        self.what = "order"
+        orders = []
+        for term in parse_tree(self.text, "order").children:
+            token, direction = cast("list[Any]", cast("Tree[Token]", term).children)
+            field = self.field(token)
+            if field.section == TAGS:
+                self.refuse("tags have no order; order by a column or a key", token)
+            orders.append(Order(field, direction is not None and str(direction).lower() == "desc"))
+        return tuple(orders)
+
+    def expression(self, tree: Tree[Token]) -> Expression:
+        if tree.data in ("disjunction", "conjunction"):
+            items = tuple(self.expression(cast("Tree[Token]", child)) for child in tree.children)
+            return Or(items) if tree.data == "disjunction" else And(items)
+        if tree.data == "negated":
+            return Not(self.expression(cast("Tree[Token]", tree.children[0])))
+        if tree.data == "group":
+            return self.expression(cast("Tree[Token]", tree.children[1]))
+        return self.predicate(tree)
+
+    def predicate(self, tree: Tree[Token]) -> Expression:
+        token = cast("Token", tree.children[0])
+        self.predicates += 1
+        if self.predicates > MAX_PREDICATES:
+            self.refuse(f"more than {MAX_PREDICATES} conditions; put values into a list: in (...)", token)
+        field = self.field(token)
+        match tree.data:
+            case "exists":
+                return Exists(field)
+            case "not_exists":
+                return Not(Exists(field))
+            case "is_null" | "is_not_null":
+                return self.is_null(field, token, negated=tree.data == "is_not_null")
+            case "compare":
+                return self.compare(field, token, *tree.children[1:])
+            case _:
+                return self.within(field, token, tree.children[2:-1], negated=tree.data == "not_within")
+
+    def is_null(self, field: Field, token: Token, *, negated: bool) -> Expression:
+        if field.section == TAGS:
+            self.refuse("tags are never null; write: tags exists, or tags not exists", token)
+        return IsNull(field, negated)
+
+    def compare(self, field: Field, token: Token, operator_token: Any, literal: Any) -> Expression:  # noqa: ANN401
+        operator = cast("Operator", _SAME.get(str(operator_token), str(operator_token).lower()))
+        value = self.literal(field, literal)
+        if field.section == TAGS and operator not in _ON_TAGS:
+            self.refuse(f"tags cannot be compared by {operator}; write: tags contains, or not (tags contains", token)
+        if value is None:
+            if operator not in ("=", "!=") or field.section == TAGS:
+                self.refuse("null can only be compared by: is null, is not null", operator_token)
+            return IsNull(field, operator == "!=")
+        if operator in _TEXT_OPERATORS:
+            self.check_text_operator(field, operator, value, operator_token)
+        elif isinstance(value, bool) and operator not in ("=", "!="):
+            self.refuse("true and false can only be compared by = and !=", operator_token)
+        return Compare(field, operator, value)
+
+    def check_text_operator(self, field: Field, operator: str, value: Scalar, token: Any) -> None:  # noqa: ANN401
+        if field.section == COLUMN and COLUMNS[self.kind][field.key] != "text":
+            self.refuse(f"{operator} is for text; {field.key} is a {COLUMNS[self.kind][field.key]}", token)
+        if not isinstance(value, str):
+            self.refuse(f'{operator} needs a quoted text, such as {operator} "best"', token)
+        if operator == "like" and (len(value) > MAX_PATTERN or value.count("%") > MAX_WILDCARDS):
+            msg = f"a pattern may have {MAX_PATTERN:,} characters and {MAX_WILDCARDS} %; this has more"
+            self.refuse(msg, token)
+
+    def within(self, field: Field, token: Token, literals: list[Any], *, negated: bool) -> Expression:
+        if len(literals) > MAX_LIST:
+            self.refuse(f"the list has {len(literals):,} values; at most {MAX_LIST:,} are allowed", token)
+        if negated and field.section == TAGS:
+            self.refuse("write: not (tags in (...))", token)
+        values = []
+        for literal in literals:
+            value = self.literal(field, literal)
+            if value is None:
+                self.refuse("null cannot stand in a list; write: or FIELD is null", literal.children[0])
+            values.append(value)
+        return In(field, tuple(values), negated)
+
+    def field(self, token: Token) -> Field:
+        try:
+            return resolve_field(self.kind, split_name(str(token)))
+        except QuerySyntaxError as error:
+            self.refuse(str(error), token)
+
+    def literal(self, field: Field, tree: Tree[Token]) -> Scalar | None:
+        token = cast("Token", tree.children[0])
+        value = self.value(token)
+        if value is None:
+            return None
+        if field.section == COLUMN:
+            return self.column_value(field.key, value, token)
+        if field.section == TAGS and not isinstance(value, str):
+            self.refuse("a tag is text: quote it", token)
+        return value
+
+    def value(self, token: Token) -> Scalar | None:
+        match token.type:
+            case "TRUE":
+                return True
+            case "FALSE":
+                return False
+            case "NULL":
+                return None
+            case "TEXT":
+                return str(token)[1:-1].replace(token[0] * 2, token[0])
+            case "NOW":
+                return self.at_us + sum(
+                    round(float(amount) * _UNITS_US[unit.lower()]) * (-1 if sign == "-" else 1)
+                    for sign, amount, unit in _OFFSET.findall(str(token))
+                )
+            case _:
+                return self.number(token)
+
+    def number(self, token: Token) -> int | float:
+        try:
+            return int(token) if re.fullmatch(r"[-+]?\d+", token) else float(token)
+        except ValueError:
+            self.refuse(f"the number has {len(token):,} digits, more than can be read", token)
+
+    def column_value(self, column: str, value: Scalar, token: Token) -> Scalar:
+        expected = COLUMNS[self.kind][column]
+        if expected == "time":
+            if token.type == "NOW":
+                return value
+            if not isinstance(value, str):
+                self.wrong_type(column, expected, token)
+            try:
+                return parse_time(value)
+            except ValueError:
+                msg = f'{token} is not a time; write "2026-11-23", "2026-11-23T21:00:00+01:00", or now - 7d'
+                self.refuse(msg, token)
+        if token.type == "NOW" or isinstance(value, bool) or isinstance(value, str) != (expected == "text"):
+            self.wrong_type(column, expected, token)
+        return value
+
+    def wrong_type(self, column: str, expected: str, token: Token) -> NoReturn:
+        hint = {"time": 'a time such as "2026-11-23" or now - 7d', "text": "a quoted text", "number": "a number"}
+        self.refuse(f"{column} is a {expected}; compare it with {hint[expected]}, not {str(token)[:40]}", token)
+
+    def refuse(self, message: str, token: Any) -> NoReturn:  # noqa: ANN401 - a token
+        raise error_at(message, self.text, token.start_pos or 0, self.what) from None

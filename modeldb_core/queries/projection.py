@@ -1,0 +1,96 @@
+"""Which part of an entity a query asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from modeldb_core.entities import KINDS, Document
+from modeldb_core.errors import QuerySyntaxError
+from modeldb_core.queries.fields import AGGREGATES
+from modeldb_core.queries.parse import split_name
+
+ALWAYS = frozenset({"name", "created_at", "updated_at", "deleted_at", "status", "stream_id"})
+"""Fields that come without being asked for, where a kind has them: without them an entity would mislead."""
+
+_ALIASES = {"duration": ("started_at", "finished_at"), "duration_s": ("started_at", "finished_at")}
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """The fields of an entity that are wanted, and the keys of those maps of which not all is.
+
+    Attributes:
+        whole: names of fields.
+        keys: by field, the keys that are wanted; names of nested maps joined by dots. A field is in one of the two.
+    """
+
+    whole: frozenset[str]
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def wants(self, name: str) -> bool:
+        """Return whether any part of a field is wanted."""
+        return name in self.whole or name in self.keys
+
+    def pick(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the wanted part of the map in field ``name``."""
+        if name in self.whole:
+            return dict(values)
+        picked: dict[str, Any] = {}
+        for key in self.keys.get(name, ()):
+            _pick(values, key, picked)
+        return picked
+
+    def document(self, document: Document) -> Document:
+        """Return the wanted part of a document."""
+        return {
+            name: self.pick(name, value) if name in self.keys and isinstance(value, Mapping) else value
+            for name, value in document.items()
+            if self.wants(name)
+        }
+
+
+def parse_fields(names: tuple[str, ...], kind: str) -> Projection:
+    """Return what ``names`` ask for: fields such as ``status`` and ``metrics``, and keys such as ``metrics.auc``.
+
+    Raises:
+        QuerySyntaxError: a name does not parse, or entities of ``kind`` have no such field.
+    """
+    whole = set(ALWAYS)
+    keys: dict[str, list[str]] = {}
+    for name in names:
+        (first, *rest) = split_name(name)
+        fields_of = _ALIASES.get(first[0], (first[0],)) if kind == "run" else (first[0],)
+        if first[0] in (f"{kind}_id", "kind"):
+            continue
+        if fields_of[0] not in KINDS[kind].__dataclass_fields__:
+            msg = (
+                f"{name!r} is not a field of a {kind}; there are {', '.join(sorted(KINDS[kind].__dataclass_fields__))}"
+            )
+            raise QuerySyntaxError(msg, name, 1)
+        if not rest:
+            whole.update(fields_of)
+            continue
+        last, quoted = rest[-1]
+        if first[0] == "metrics" and len(rest) > 1 and not quoted and last in AGGREGATES:
+            keys.setdefault("series", []).append(".".join(text for text, _ in rest[:-1]))
+        else:
+            keys.setdefault(first[0], []).append(".".join(text for text, _ in rest))
+    return Projection(frozenset(whole), {name: tuple(found) for name, found in keys.items() if name not in whole})
+
+
+def _pick(values: Mapping[str, Any], key: str, into: dict[str, Any]) -> bool:
+    if key in values:
+        into[key] = values[key]
+        return True
+    at = key.find(".")
+    while at >= 0:
+        inner = values.get(key[:at])
+        if isinstance(inner, Mapping):
+            part = dict(into.get(key[:at], {}))
+            if _pick(inner, key[at + 1 :], part):
+                into[key[:at]] = part
+                return True
+        at = key.find(".", at + 1)
+    return False
