@@ -7,7 +7,6 @@ lists the settings.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
@@ -15,7 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from modeldb_core.errors import ConfigurationError, ModelDBWarning
+from modeldb_core.errors import ConfigurationError
+from modeldb_core.notices import warn
 from modeldb_core.redaction import redact_value
 
 FILE_NAME = "modeldb.toml"
@@ -237,8 +237,7 @@ def _from_environment(environ: Mapping[str, str], base: Path) -> _Source:
                 spec = specs[variable]
                 result[spec.name] = (_check(spec, _parse(spec, text, variable), variable, base), variable)
         elif get_close_matches(variable, specs, 1, 0.85):
-            hint = _did_you_mean(variable, specs)
-            warnings.warn(f"the environment variable {variable} is not used{hint}", ModelDBWarning, stacklevel=4)
+            warn(f"the environment variable {variable} is not used{_did_you_mean(variable, specs)}")
     return result
 
 
