@@ -19,7 +19,7 @@ def modeldb_register_backends() -> list[Backend]:
         Backend(
             "memory",
             "metadata",
-            "modeldb_core.backends.memory:MemoryMetadataStore",
+            "modeldb_core.backends.memory:MemoryStore",
             description="in this process only, gone with it: for tests",
         ),
         Backend(

@@ -29,6 +29,7 @@ from modeldb_core.queries.cursors import (
     decode_cursor,
     effective_order,
     encode_cursor,
+    order_value,
 )
 from modeldb_core.queries.evaluate import MISSING, fold, is_like, matches
 from modeldb_core.queries.fields import (
@@ -51,6 +52,7 @@ from modeldb_core.queries.leaves import (
     leaf_of,
     leaves,
     nearest_float,
+    searchable,
 )
 from modeldb_core.queries.parse import field_name, parse_field, parse_filter, parse_order, parse_time, quote
 from modeldb_core.queries.projection import Projection, parse_fields
@@ -101,11 +103,13 @@ __all__ = [
     "leaves",
     "matches",
     "nearest_float",
+    "order_value",
     "parse_field",
     "parse_fields",
     "parse_filter",
     "parse_order",
     "parse_time",
     "quote",
+    "searchable",
     "sections_of",
 ]

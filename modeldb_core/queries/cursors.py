@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from modeldb_core.errors import QuerySyntaxError
 from modeldb_core.queries.ast import COLUMN, Field, Order
 from modeldb_core.queries.fields import column_type
+from modeldb_core.queries.leaves import is_searchable, nearest_float
 from modeldb_core.queries.parse import parse_order
 from modeldb_core.values import SAFE_INTEGER, decode, encode
 
@@ -44,6 +45,13 @@ def compare(first: Sequence[OrderValue], second: Sequence[OrderValue], order: Se
             is_less = one < other  # type: ignore[operator]  # of one rank, so of one type
             return -1 if is_less != criterion.descending else 1
     return 0
+
+
+def order_value(value: object) -> OrderValue:
+    """Return what ``value`` counts as in an order."""
+    if isinstance(value, str):
+        return value if is_searchable(value) else None
+    return nearest_float(value) if isinstance(value, (int, float)) else None
 
 
 def encode_cursor(query: Query, values: Sequence[OrderValue]) -> str:

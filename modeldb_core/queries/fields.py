@@ -37,6 +37,7 @@ _OF_KIND: dict[str, dict[str, ColumnType]] = {
         "project_id": "text",
         "experiment_id": "text",
         "parent_id": "text",
+        "stream_id": "text",
         "project": "text",
         "experiment": "text",
         "started_at": "time",

@@ -36,25 +36,31 @@ class Leaf(NamedTuple):
     text: str | None = None
 
 
-def leaves(kind: str, document: Mapping[str, Any]) -> list[Leaf]:
-    """Return the searchable leaves of a document; of two with the same key, the first.
+def searchable(kind: str, document: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+    """Return the values that predicates find in a document, by section and key; of two with one key, the first.
 
-    A map is a leaf (of type json) and so are the values in it; a list is one leaf. Series are not in the document.
+    A map is a value, and so are those in it, under their names joined by dots; a list is one value. The key of a tag is
+    the tag. Series are not in the document.
     """
-    found: dict[tuple[str, str], Leaf] = {}
+    found: dict[tuple[str, str], Any] = {}
     for section in sections_of(kind):
         values = document.get(section)
         if isinstance(values, Mapping):
             for key, value in values.items():
-                for leaf in _of_value(section, key, value):
-                    found.setdefault((section, leaf.key), leaf)
+                for name, item in _flatten(key, value):
+                    found.setdefault((section, name), item)
     for tag in document.get(TAGS, ()):
         if isinstance(tag, str):
-            found.setdefault((TAGS, tag), Leaf(TAGS, tag, "text", None, tag))
-    return list(found.values())
+            found.setdefault((TAGS, tag), tag)
+    return found
 
 
-def _of_value(section: str, key: str, value: object) -> Iterator[Leaf]:
+def leaves(kind: str, document: Mapping[str, Any]) -> list[Leaf]:
+    """Return the rows of an index over a document: the leaf of each of its :func:`searchable` values."""
+    return [leaf_of(section, key, value) for (section, key), value in searchable(kind, document).items()]
+
+
+def _flatten(key: str, value: object) -> Iterator[tuple[str, object]]:
     waiting: list[tuple[str, object]] = [(key, value)]
     for _ in range(MAX_LEAVES):
         if not waiting:
@@ -63,7 +69,7 @@ def _of_value(section: str, key: str, value: object) -> Iterator[Leaf]:
         if isinstance(item, Mapping):
             # Reversed, because the last one is taken first.
             waiting.extend((f"{name}.{child}", item[child]) for child in reversed(item))
-        yield leaf_of(section, name, item)
+        yield name, item
 
 
 def leaf_of(section: str, key: str, value: object) -> Leaf:
