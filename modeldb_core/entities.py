@@ -26,7 +26,6 @@ def _empty() -> Mapping[str, Any]:
     return EMPTY
 
 
-
 DEFAULT_WORKSPACE = "default"
 _NAMESPACE = uuid.UUID("6d6f6465-6c64-5b00-8000-000000000001")
 

@@ -1,8 +1,9 @@
 """Points of series: their columns, and the bytes that a change's digest covers.
 
 Points that were logged together under the same keys form a *group*: one column of steps, one of times, and one of
-values for each key. The payload of an ``append`` change is a list of groups in the plain form below, never compressed, so that
-a store may compress, merge and re-encode chunks and the chain still verifies. ``docs/format.md`` gives it byte by byte.
+values for each key. The payload of an ``append`` change is a list of groups in the plain form below, never compressed,
+so that a store may compress, merge and re-encode chunks and the chain still verifies. ``docs/format.md`` gives it byte
+by byte.
 """
 
 from __future__ import annotations
@@ -125,10 +126,15 @@ class Series:
 
     def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is optional
         """Return a DataFrame with the columns ``step``, ``time`` (UTC) and ``value``."""
-        import pandas as pd  # noqa: PLC0415 - optional, and slow to import
+        import pandas as pd
 
         times = pd.to_datetime(self.times, unit="us", utc=True)
         return pd.DataFrame({"step": self.steps, "time": times, "value": self.values})
+
+    def _repr_html_(self) -> str:
+        from modeldb_core.display import series_html
+
+        return series_html(self)
 
 
 def thin_out(steps: Steps, values: Floats, max_points: int) -> NDArray[np.intp]:

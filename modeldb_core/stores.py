@@ -16,9 +16,8 @@ from modeldb_core.entities import Entity
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from modeldb_core.queries import Query
-
     from modeldb_core.points import Series
+    from modeldb_core.queries import Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class KeyInfo:
         section: metrics, hyperparameters, attributes, tags, datasets, code.
         key: the name within it; the tag itself for tags.
         count: how many of the entities carry it.
-        value_types: those seen among "number", "text", "bool" and "json"; for ``metrics`` also "series" (it has points).
+        value_types: those seen among "number", "text", "bool" and "json"; for ``metrics`` also "series".
     """
 
     section: str

@@ -1,0 +1,103 @@
+"""How runs, search results and series show themselves in a notebook: tables and small pictures, without JavaScript."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modeldb_core.entities import Run
+    from modeldb_core.points import Series
+    from modeldb_core.tracking.run import RunHandle
+
+_MAX_ROWS, _MAX_COLUMNS, _MAX_PICTURES = 50, 12, 6
+_WIDTH, _HEIGHT = 320, 80
+
+
+def runs_html(runs: Sequence[Run], total: int | None) -> str:
+    """Return a table of runs: what tells them apart first."""
+    shown = runs[:_MAX_ROWS]
+    keys = _telling_keys(shown)
+    head = ["name", "status", "started", *(f"{section}.{key}" for section, key in keys)]
+    rows = [
+        [
+            run.name,
+            run.status,
+            run.started_at.strftime("%Y-%m-%d %H:%M") if run.started_at else "",
+            *(getattr(run, section).get(key, "") for section, key in keys),
+        ]
+        for run in shown
+    ]
+    count = f"{len(shown):,} of {total or len(runs):,} runs"
+    return f"{_table(head, rows)}<p>{count}</p>"
+
+
+def run_html(run: RunHandle) -> str:
+    """Return a run as tables, with pictures of its first series."""
+    entity = run.entity
+    facts = [("run", f"{entity.name} ({run.run_id})"), ("status", entity.status), ("tags", ", ".join(entity.tags))]
+    parts = [_table(["", ""], [row for row in facts if row[1]])]
+    for title in ("hyperparameters", "metrics", "attributes"):
+        values = getattr(entity, title)
+        if values:
+            parts.append(_table([title, ""], list(values.items())[:_MAX_ROWS]))
+    pictures = [series_html(run.history(key, max_points=_WIDTH * 2)) for key in list(entity.series)[:_MAX_PICTURES]]
+    return "".join(parts) + "".join(pictures)
+
+
+def series_html(series: Series) -> str:
+    """Return a series as a picture: a line over its steps, NaN as gaps."""
+    finite = [
+        (float(step), float(value))
+        for step, value in zip(series.steps, series.values, strict=True)
+        if math.isfinite(value)
+    ]
+    title = f"{escape(series.key)}: {len(series):,} of {series.total:,} points"
+    if not finite:
+        return f"<figure><figcaption>{title}, none of them finite</figcaption></figure>"
+    lowest, highest = min(y for _, y in finite), max(y for _, y in finite)
+    first, last = min(x for x, _ in finite), max(x for x, _ in finite)
+    points = " ".join(
+        f"{_scale(x, first, last, _WIDTH):.1f},{_HEIGHT - _scale(y, lowest, highest, _HEIGHT):.1f}" for x, y in finite
+    )
+    mark = (
+        f'<polyline points="{points}" fill="none" stroke="#2463eb" stroke-width="1.5"/>'
+        if len(finite) > 1
+        else f'<circle cx="{_WIDTH / 2}" cy="{_HEIGHT / 2}" r="3" fill="#2463eb"/>'
+    )
+    return (
+        f'<figure style="margin:4px 0"><svg viewBox="-4 -4 {_WIDTH + 8} {_HEIGHT + 8}" width="{_WIDTH}" '
+        f'role="img" aria-label="{title}">{mark}</svg>'
+        f"<figcaption>{title}, {_number(lowest)} to {_number(highest)}</figcaption></figure>"
+    )
+
+
+def _telling_keys(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Return the keys whose values differ among the runs, then others, as far as a table has room."""
+    values: dict[tuple[str, str], list[Any]] = {}
+    for run in runs:
+        for section in ("metrics", "hyperparameters"):
+            for key, value in getattr(run, section).items():
+                values.setdefault((section, key), []).append(value)
+    differing = [key for key, seen in values.items() if any(value != seen[0] for value in seen[1:])]
+    rest = [key for key in values if key not in set(differing)]
+    return (differing + rest)[:_MAX_COLUMNS]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    cells = "".join(f"<th>{escape(title)}</th>" for title in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(_number(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _number(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    text = str(value)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _scale(value: float, low: float, high: float, size: int) -> float:
+    return (value - low) / (high - low) * size if high > low else size / 2

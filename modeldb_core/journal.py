@@ -1,0 +1,378 @@
+"""The crash-safe local journal: where everything is written before a ``log_*`` call returns.
+
+A process owns one directory per stream: ``<journal_dir>/<stream_id>/`` with a ``lock`` that it holds while it lives, and
+numbered *segments*. A segment is a preallocated, memory-mapped file of records; appending one is a copy into the page
+cache, which survives the death of the process by any signal. A record is
+
+    size u32 | type u8 | 3 bytes 0 | body | adler32 u32 of all before it          (little endian; a size of 0: the end)
+
+so a torn tail is recognized and cut. Rows of metrics name a *plan* (run and keys) that stands earlier in the same
+segment. A *seal* says which records became which changes of the stream, with the random salts: turning records into
+changes is a function of the segment alone, so a batch that was sent before a crash is rebuilt bit for bit after it. The
+last bytes of a segment are kept free for its last seal, so that a segment explains itself alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import mmap
+import os
+import struct
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zlib import adler32
+
+from modeldb_core.errors import CorruptJournalError
+
+logger = logging.getLogger("modeldb")
+
+HEADER, PLAN, ROW, ROW_AT, DRAFT, SEAL = 1, 2, 3, 4, 5, 6
+RECORD = struct.Struct("<IBxxx")
+ROW_HEAD = struct.Struct("<IBxxxIqq")  # size, type, plan, step, time in nanoseconds; then one float64 for each key
+CHECK_BYTES = 4
+
+FIRST_SEGMENT_BYTES = 1 << 18
+MAX_SEGMENT_BYTES = 1 << 23
+RESERVE_BYTES = 512  # room for the last seals of a segment, of 152 bytes each
+MAX_VOLATILE_BYTES = 1 << 26  # what is kept in memory while the disk takes nothing
+
+
+def make_record(record_type: int, body: bytes) -> bytes:
+    """Return a whole record."""
+    data = RECORD.pack(RECORD.size + len(body) + CHECK_BYTES, record_type) + body
+    return data + adler32(data).to_bytes(CHECK_BYTES, "little")
+
+
+@dataclass(slots=True)
+class Segment:
+    """A stretch of the journal. ``base`` is the position of its first byte in the whole journal."""
+
+    number: int
+    base: int
+    size: int
+    memory: mmap.mmap
+    path: Path | None  # None: it lives in memory only
+    used: int = 0
+
+    @property
+    def end(self) -> int:
+        """The position after its last record."""
+        return self.base + self.used
+
+
+class Journal:
+    """Appends records to a stream's segments.
+
+    Any thread may append, a signal handler in the middle of an append too. ``acquire`` and ``release`` guard the
+    position; the first line of slots is public to the one hot path, :meth:`RunHandle.log_metrics`: it writes while
+    ``fast_limit`` leaves room and nobody is ``busy``, and calls :meth:`append` otherwise.
+    """
+
+    __slots__ = (
+        *("acquire", "release", "memory", "position", "fast_limit", "busy"),
+        *(
+            "segments",
+            "directory",
+            "stream_id",
+            "lost_records",
+            "on_rotate",
+            "_deferred",
+            "_fsync",
+            "_header",
+            "_limit",
+            "_lock_fd",
+            "_warned",
+        ),
+    )
+
+    def __init__(self, directory: Path, stream_id: str, header: dict[str, Any], *, fsync: bool = False) -> None:
+        lock = threading.RLock()
+        self.acquire = lock.acquire
+        self.release = lock.release
+        self.busy = False
+        self._fsync = fsync
+        self.stream_id = stream_id
+        self.directory = directory / stream_id
+        self.segments: list[Segment] = []
+        self.lost_records = 0
+        self.on_rotate: Any = None
+        self._deferred: list[bytes] = []
+        self._header = {**header, "stream_id": stream_id, "format": 1}
+        self._lock_fd: int | None = None
+        self._warned = False
+        self.position = self.fast_limit = self._limit = 0
+        self.memory = mmap.mmap(-1, mmap.PAGESIZE)
+        self._rotate(0)
+
+    def append(self, record: bytes) -> None:
+        """Append a whole record; returns when it is in the journal, or counted as lost."""
+        self.acquire()
+        try:
+            if self.busy:  # this thread was interrupted in the middle of an append: the outer call writes it
+                self._deferred.append(record)
+                return
+            self.busy = True
+            try:
+                self._write(record)
+                while self._deferred:
+                    self._write(self._deferred.pop(0))
+            finally:
+                self.busy = False
+        finally:
+            self.release()
+
+    def append_seal(self, segment: Segment, record: bytes) -> None:
+        """Append a seal to the segment whose records it seals: at the end of the current one, else in its reserve."""
+        self.acquire()
+        try:
+            if segment is self.segments[-1] and self.position + len(record) <= segment.size:
+                self.memory[self.position : self.position + len(record)] = record
+                self.position += len(record)
+            else:
+                segment.memory[segment.used : segment.used + len(record)] = record
+                segment.used += len(record)
+            if self._fsync:
+                segment.memory.flush()
+        finally:
+            self.release()
+
+    def snapshot(self) -> list[Segment]:
+        """Return the segments, with ``used`` up to date."""
+        self.acquire()
+        try:
+            self.segments[-1].used = self.position
+            return list(self.segments)
+        finally:
+            self.release()
+
+    @property
+    def end(self) -> int:
+        """The position after the last record."""
+        return self.snapshot()[-1].end
+
+    @property
+    def is_volatile(self) -> bool:
+        """Whether new records live in memory only, because the disk takes nothing."""
+        return self.segments[-1].path is None
+
+    def drop_until(self, position: int) -> None:
+        """Remove the segments that end at or before ``position``; the current one stays."""
+        self.acquire()
+        try:
+            keep = [s for s in self.segments[:-1] if s.end > position] + self.segments[-1:]
+            gone = [s for s in self.segments if s not in keep]
+            self.segments = keep
+        finally:
+            self.release()
+        for segment in gone:
+            _discard(segment)
+
+    def close(self, *, remove: bool) -> None:
+        """End the journal; ``remove`` it where all of it has arrived in the store."""
+        for segment in self.snapshot():
+            if remove:
+                _discard(segment)
+            elif segment.path is not None:
+                segment.memory.flush()
+        if remove:
+            remove_directory(self.directory)
+        self._unlock()
+
+    def abandon(self) -> None:
+        """Let go of everything without touching it: what a forked child does with its parent's journal."""
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)  # a forked copy of the descriptor keeps the parent's lock alive, and the reverse
+            self._lock_fd = None
+
+    def _write(self, record: bytes) -> None:
+        end = self.position + len(record)
+        if end > self._limit:
+            if not self._rotate(len(record)):
+                self.lost_records += 1
+                return
+            end = self.position + len(record)
+        self.memory[self.position : end] = record
+        self.position = end
+        if self._fsync and not self.is_volatile:
+            self.memory.flush()
+
+    def _rotate(self, needed: int) -> bool:
+        """Go on in a new segment with room for ``needed`` bytes; False where neither disk nor memory has any."""
+        previous = self.segments[-1] if self.segments else None
+        if previous is not None:
+            previous.used = self.position
+        number, base = (previous.number + 1, previous.end) if previous else (1, 0)
+        header = make_record(HEADER, json.dumps({**self._header, "number": number, "base": base}).encode())
+        grown = min(MAX_SEGMENT_BYTES, previous.size * 2) if previous else FIRST_SEGMENT_BYTES
+        size = _page_multiple(max(grown, needed + len(header) + RESERVE_BYTES))
+        segment = self._allocate(number, base, size)
+        if segment is None:
+            return False
+        segment.memory[: len(header)] = header
+        self.segments.append(segment)
+        self.memory = segment.memory
+        self.position = len(header)
+        self._limit = size - RESERVE_BYTES
+        self.fast_limit = 0 if self._fsync else self._limit
+        if self.on_rotate is not None:
+            self.on_rotate()
+        return True
+
+    def _allocate(self, number: int, base: int, size: int) -> Segment | None:
+        path = self.directory / f"{number:08d}.journal"
+        try:
+            if self._lock_fd is None:
+                self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._lock_fd = lock_directory(self.directory)
+            return Segment(number, base, size, _map_new(path, size), path)
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                _warn_volatile(path, error)
+        volatile = sum(segment.size for segment in self.segments if segment.path is None)
+        if volatile + size > MAX_VOLATILE_BYTES:
+            return None
+        return Segment(number, base, size, mmap.mmap(-1, size), None)
+
+
+def lock_directory(directory: Path) -> int | None:
+    """Return the descriptor that holds the lock of a stream's directory, or ``None`` where a living process has it."""
+    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove a stream's directory, the lock last, so that nobody recovers half of it."""
+    for path in sorted(directory.rglob("*"), key=lambda p: (p.name == "lock", -len(p.parts))):
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+    directory.rmdir()
+
+
+@dataclass(slots=True)
+class SegmentReader:
+    """A segment of a dead process, opened for reading.
+
+    Attributes:
+        header: what its first record says: stream_id, base, store_url, actor, host, pid.
+        end: the position after the last whole record.
+        torn: whether bytes of an unfinished record follow.
+    """
+
+    path: Path
+    memory: mmap.mmap
+    header: dict[str, Any]
+    used: int
+    torn: bool
+    damaged: bool
+
+    @classmethod
+    def open(cls, path: Path) -> SegmentReader | None:
+        """Return the reader of a segment, or ``None`` if its process died before the first record.
+
+        Raises:
+            CorruptJournalError: it does not begin with a header of a known format.
+        """
+        with path.open("r+b") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < RECORD.size:
+                return None
+            memory = mmap.mmap(file.fileno(), size)
+        first = next(records(memory, 0, size), None)
+        if first is None:
+            return None
+        _, record_type, body = first
+        header = json.loads(bytes(body)) if record_type == HEADER else {}
+        body.release()
+        if header.get("format") != 1:
+            msg = f"{path} is not a journal of format 1; move it away, or recover it with the ModelDB that wrote it"
+            raise CorruptJournalError(msg)
+        used = 0
+        for at, _, body in records(memory, 0, size):
+            used = at + RECORD.size + len(body) + CHECK_BYTES
+            body.release()
+        rest = memory[used : used + 1 << 20]
+        torn = any(rest[: RECORD.size])
+        (claimed,) = struct.unpack_from("<I", rest.ljust(4, b"\0"))
+        after = memory[used + max(claimed, RECORD.size) :] if torn else b""
+        return cls(path, memory, header, used, torn, bool(after.strip(b"\0")))
+
+    def segment(self) -> Segment:
+        """Return it as a segment, for sealing."""
+        number, base = int(self.header["number"]), int(self.header["base"])
+        return Segment(number, base, len(self.memory), self.memory, self.path, self.used)
+
+
+def records(memory: mmap.mmap | memoryview, start: int, end: int) -> Iterator[tuple[int, int, memoryview]]:
+    """Iterate over (offset, type, body) of the whole records in a stretch of a segment; stops at the first that is not.
+
+    The bodies are views: let go of them before the segment is discarded.
+    """
+    view = memoryview(memory)
+    at = start
+    while at + RECORD.size + CHECK_BYTES <= end:
+        size, record_type = RECORD.unpack_from(view, at)
+        if size < RECORD.size + CHECK_BYTES or at + size > end:
+            return
+        check = int.from_bytes(view[at + size - CHECK_BYTES : at + size], "little")
+        if adler32(view[at : at + size - CHECK_BYTES]) != check:
+            return
+        yield at, record_type, view[at + RECORD.size : at + size - CHECK_BYTES]
+        at += size
+
+
+def _map_new(path: Path, size: int) -> mmap.mmap:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            # Reserved for real: a write into a hole of a full disk would kill the process with SIGBUS.
+            os.posix_fallocate(fd, 0, size)
+        else:
+            os.write(fd, bytes(size))
+        return mmap.mmap(fd, size)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(fd)
+
+
+def _discard(segment: Segment) -> None:
+    if segment.path is not None:
+        segment.path.unlink(missing_ok=True)
+    try:
+        segment.memory.close()
+    except BufferError:
+        pass  # a view of it is still being read; the mapping goes with the last one
+
+
+def _page_multiple(size: int) -> int:
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+def _warn_volatile(path: Path, error: OSError) -> None:
+    logger.warning(
+        "The journal cannot be written (%s: %s). Logging goes on in memory, up to %d MiB, and would be lost with the "
+        "process. Free some space, or set journal_dir.",
+        path,
+        error.strerror or error,
+        MAX_VOLATILE_BYTES >> 20,
+    )

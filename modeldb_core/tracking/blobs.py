@@ -1,0 +1,110 @@
+"""How bytes get into the artifact store, and large values out of the record."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from modeldb_core.errors import IntegrityError, InvalidTypeError, ModelDBError
+from modeldb_core.stores import BlobInfo
+from modeldb_core.values import BlobReference, Value, check_key, decode, encode, normalize
+
+if TYPE_CHECKING:
+    from modeldb_core.stores import ArtifactStore
+    from modeldb_core.writer import Writer
+
+logger = logging.getLogger("modeldb")
+
+SPILL_BYTES = 1 << 16
+"""A value whose written form is longer goes to the artifact store, and the record keeps its digest."""
+
+_CHUNK = 1 << 20
+
+
+class BlobDoor:
+    """Puts blobs into the artifact store at once where that is local, else beside the journal to be shipped later."""
+
+    def __init__(self, open_artifacts: Callable[[], ArtifactStore], writer: Writer) -> None:
+        self._open_artifacts = open_artifacts
+        self._writer = writer
+
+    def put(self, stream: BinaryIO) -> BlobInfo:
+        """Store what ``stream`` holds; it is safe from a crash when this returns."""
+        start = stream.tell()
+        try:
+            artifacts = self._open_artifacts()
+            if artifacts.is_local:
+                return artifacts.put(stream)
+        except IntegrityError:
+            raise
+        except (ModelDBError, OSError) as error:
+            logger.warning("The artifact store took nothing (%s); it is tried again in the background.", error)
+            stream.seek(start)
+        return self._spool(stream)
+
+    def open(self, digest: str) -> BinaryIO:
+        """Return a blob's content, also one that still waits beside the journal."""
+        if self._writer.journal is not None:
+            waiting = self._writer.spool / digest
+            if waiting.is_file():
+                return waiting.open("rb")
+        return self._open_artifacts().open(digest)
+
+    def checked_map(self, values: Mapping[str, object], section: str, limit: int = SPILL_BYTES) -> dict[str, Value]:
+        """Return ``values`` as they are recorded: checked, and the large ones replaced by references to blobs.
+
+        Raises:
+            InvalidTypeError: it is no map, a key is no string, or a value cannot be stored; the message names it.
+            InvalidArgumentError: a key is empty or too long.
+        """
+        if not isinstance(values, Mapping):
+            msg = f"{section} is of type {type(values).__name__}; expected a map from names to values"
+            raise InvalidTypeError(msg)
+        checked = {check_key(key, f"a key of {section}"): value for key, value in values.items()}
+        plain = {key: normalize(value, f"{section}.{key}") for key, value in checked.items()}
+        return {key: self._spilled(value, limit) for key, value in plain.items()}
+
+    def resolve(self, value: Value) -> Value:
+        """Return ``value`` with references to blobs replaced by what was stored there."""
+        if isinstance(value, BlobReference):
+            with self.open(value.digest) as stream:
+                return decode(stream.read())
+        if isinstance(value, Mapping):
+            return {key: self.resolve(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.resolve(item) for item in value]
+        return value
+
+    def _spilled(self, value: Value, limit: int) -> Value:
+        if value is None or isinstance(value, (bool, float, BlobReference)):
+            return value
+        if isinstance(value, str) and len(value) * 4 < limit:
+            return value
+        data = encode(value)
+        if len(data) <= limit:
+            return value
+        info = self.put(io.BytesIO(data))
+        return BlobReference(info.digest, info.size_bytes)
+
+    def _spool(self, stream: BinaryIO) -> BlobInfo:
+        folder = self._writer.spool
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        digest, size = hashlib.sha256(), 0
+        fd, name = tempfile.mkstemp(prefix=".", dir=folder)
+        try:
+            with os.fdopen(fd, "wb") as target:
+                while chunk := stream.read(_CHUNK):
+                    digest.update(chunk)
+                    target.write(chunk)
+                    size += len(chunk)
+            os.replace(name, folder / digest.hexdigest())
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        return BlobInfo(digest.hexdigest(), size)

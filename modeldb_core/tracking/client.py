@@ -1,0 +1,448 @@
+"""The client: one program's way into one store."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+from modeldb_core import plugins
+from modeldb_core.changes import CREATE, UPDATE, payload_of
+from modeldb_core.config import Settings, load_settings
+from modeldb_core.entities import Entity, derived_id, new_id, now_us
+from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, StoreUnavailableError
+from modeldb_core.queries.query import MAX_LIMIT, Query
+from modeldb_core.redaction import redact_url
+from modeldb_core.tracking import endings
+from modeldb_core.tracking.blobs import BlobDoor
+from modeldb_core.tracking.run import RunHandle, readable_name
+from modeldb_core.tracking.runs import Runs
+from modeldb_core.values import Value, check_key, normalize
+from modeldb_core.writer import Writer
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from modeldb_core.stores import ArtifactStore, BlobInfo, MetadataStore
+
+logger = logging.getLogger("modeldb")
+
+MAX_NAME_LENGTH = 256
+_CONTEXT_LIFE_S = 5.0  # runs that start within this time share one look at git and the host
+
+
+class Client:
+    """Logs to one store and reads from it. Get one from :func:`connect`.
+
+    Safe for any number of threads. A forked child may go on using it: what it logs goes into a stream of its own.
+    As a context manager it closes at the end of the block.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.actor = settings.user or _login_name()
+        self._lock = threading.RLock()
+        self._store: MetadataStore | None = None
+        self._artifacts: ArtifactStore | None = None
+        self._declared: set[str] = set()
+        self._context: tuple[float, dict[str, Any]] | None = None
+        plugins.plugin_manager(settings).call("modeldb_configure", settings=settings)
+        self.writer = Writer(
+            open_store=self._open_store,
+            open_artifacts=self._open_artifacts,
+            store_url=self._find_store_url(),
+            journal_dir=settings.journal_dir,
+            actor=self.actor,
+            flush_interval_s=settings.flush_interval_s,
+            lease_s=settings.lease_s,
+            fsync=settings.durability == "fsync",
+        )
+        self.writer.on_stream.append(self._declared.clear)
+        self.blobs = BlobDoor(self._open_artifacts, self.writer)
+
+    # -- stores -------------------------------------------------------------------------------------------------------
+
+    @property
+    def store(self) -> MetadataStore:
+        """The store; raises :class:`~modeldb_core.errors.StoreUnavailableError` while it cannot be opened."""
+        return self._open_store()
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """The artifact store."""
+        return self._open_artifacts()
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until the store has everything that was logged; False where it has not within ``timeout_s`` seconds."""
+        return self.writer.flush(timeout_s)
+
+    def close(self) -> None:
+        """Finish the runs that are still open, ship what is left, and let go of the store."""
+        endings.finish_runs(self)
+        self.writer.close(self.settings.exit_timeout_s)
+        with self._lock:
+            stores = [store for store in (self._store, self._artifacts) if store is not None]
+            self._store = self._artifacts = None
+        for store in stores:
+            store.close()
+        endings.forget(self)
+        if self in _connected:
+            _connected.remove(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        endings.finish_runs(self, endings.status_for(error))
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self.writer.store_url!r})"
+
+    # -- logging ------------------------------------------------------------------------------------------------------
+
+    def start_run(
+        self,
+        project: str | None = None,
+        experiment: str | None = None,
+        name: str = "",
+        *,
+        tags: Iterable[str] = (),
+        description: str = "",
+        parent: RunHandle | str | None = None,
+        hyperparameters: Mapping[str, object] | None = None,
+        attributes: Mapping[str, object] | None = None,
+        capture: bool = True,
+        run_id: str | None = None,
+    ) -> RunHandle:
+        """Start a run and return its handle, also to be used with ``with``.
+
+        Nothing waits for the store: the run is in the journal when this returns.
+
+        Args:
+            project: its project, made if there is none of that name; default: the setting ``project``.
+            experiment: its experiment within the project; default: the setting ``experiment``.
+            name: its name, which need not be unique; default: a readable random one.
+            tags: labels.
+            parent: the run that this one is part of.
+            hyperparameters: logged at once, which is cheaper than in a call of its own.
+            attributes: likewise.
+            capture: whether to record code version, environment and host.
+            run_id: a run that is to be continued; project, experiment and name then stay as they are.
+
+        Raises:
+            InvalidArgumentError: a name is too long or empty, or a value cannot be stored.
+        """
+        self.writer.ensure_stream()
+        if run_id is not None:
+            return self._resume(run_id)
+        project_id, experiment_id = self._declare(project, experiment)
+        fields: dict[str, Any] = {"project_id": project_id, "experiment_id": experiment_id}
+        if parent is not None:
+            fields["parent_id"] = parent.run_id if isinstance(parent, RunHandle) else check_key(parent, "parent")
+        sections = {"hyperparameters": hyperparameters, "attributes": attributes}
+        return self._create_run(fields, name, tags, description, sections, capture=capture)
+
+    def start_child_of(
+        self,
+        parent: RunHandle,
+        name: str = "",
+        *,
+        tags: Iterable[str] = (),
+        description: str = "",
+        hyperparameters: Mapping[str, object] | None = None,
+        attributes: Mapping[str, object] | None = None,
+        capture: bool = False,
+    ) -> RunHandle:
+        """Start a run that is part of ``parent``, in its experiment; arguments as of :meth:`start_run`."""
+        self.writer.ensure_stream()
+        project_id, experiment_id = parent.container_ids
+        fields = {"project_id": project_id, "experiment_id": experiment_id, "parent_id": parent.run_id}
+        sections = {"hyperparameters": hyperparameters, "attributes": attributes}
+        return self._create_run(fields, name, tags, description, sections, capture=capture)
+
+    def _create_run(
+        self,
+        fields: dict[str, Any],
+        name: str,
+        tags: Iterable[str],
+        description: str,
+        sections: Mapping[str, Mapping[str, object] | None],
+        *,
+        capture: bool,
+    ) -> RunHandle:
+        run_id, now = new_id(), now_us()
+        fields["name"] = check_name(name, "run") if name else readable_name(run_id)
+        fields |= {"status": "running", "started_at": now, "stream_id": self.writer.stream_id}
+        if tags:
+            fields["tags"] = check_tags(tags)
+        if description:
+            fields["description"] = normalize(description, "description")
+        for section, values in sections.items():
+            if values:
+                fields[section] = self.blobs.checked_map(values, section)
+        self.log_change(CREATE, "run", run_id, fields, recorded_at=now)
+        run = RunHandle(self, run_id, fields)
+        self._begin(run, capture=capture and self.settings.capture_enabled)
+        return run
+
+    def log_change(
+        self,
+        action: str,
+        kind: str,
+        entity_id: str,
+        data: dict[str, Any],
+        *,
+        recorded_at: int | None = None,
+        ends_run: bool = False,
+    ) -> None:
+        """Journal a change of an entity; the store has it about a second later."""
+        from modeldb_core.sealing import Draft  # imports NumPy, which `import modeldb_core` must not
+
+        payload = payload_of(data, f"{kind} {entity_id}")
+        self.writer.append(Draft(action, kind, entity_id, recorded_at or now_us(), payload, ends_run))
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def get_run(self, run_id: str) -> RunHandle:
+        """Return a run by its identifier.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        self.flush(self.settings.exit_timeout_s)
+        entity = self.store.get("run", check_key(run_id, "run_id"))
+        return RunHandle(self, run_id, entity=entity)
+
+    def search_runs(
+        self,
+        filter: str = "",  # noqa: A002 - the word users know
+        *,
+        project: str | None = None,
+        experiment: str | None = None,
+        order_by: str = "",
+        limit: int = 100,
+        fields: Iterable[str] | None = None,
+        cursor: str | None = None,
+        count: bool = False,
+    ) -> Runs:
+        """Return the runs that match ``filter`` (``docs/queries.md``), at most ``limit`` of them, the newest first.
+
+        Args:
+            project: only runs of the project with this name.
+            experiment: only runs of the experiment with this name, within ``project``.
+            order_by: for example ``"metrics.auc desc, name"``.
+            fields: what is needed of the runs, for example ``["name", "metrics.auc"]``; default: everything.
+            cursor: of a page before, to get the next one; :meth:`Runs.next_page` does it.
+            count: whether to count all that match: :attr:`Runs.total`.
+
+        Raises:
+            QuerySyntaxError: filter or order do not parse; the message points at the place.
+        """
+        query = Query(
+            filter=filter,
+            order_by=order_by,
+            limit=limit,
+            fields=None if fields is None else tuple(fields),
+            cursor=cursor,
+            count=count,
+            within=self._container_id(project, experiment),
+        )
+        self.flush(self.settings.exit_timeout_s)
+        return Runs(self, query, self.store.find(query))
+
+    def projects(self) -> tuple[Entity, ...]:
+        """Return the projects of the workspace by name."""
+        self.flush(self.settings.exit_timeout_s)
+        query = Query(kind="project", order_by="name", within=self._workspace_id(), limit=MAX_LIMIT)
+        return self.store.find(query).entities
+
+    def experiments(self, project: str) -> tuple[Entity, ...]:
+        """Return the experiments of a project by name."""
+        self.flush(self.settings.exit_timeout_s)
+        query = Query(kind="experiment", order_by="name", within=self._container_id(project, None), limit=MAX_LIMIT)
+        return self.store.find(query).entities
+
+    def resolve(self, value: Value) -> Value:
+        """Return ``value`` with what was moved to the artifact store read back."""
+        return self.blobs.resolve(value)
+
+    def put_blob(self, stream: BinaryIO) -> BlobInfo:
+        """Store bytes; where the artifact store is away or slow they wait beside the journal."""
+        return self.blobs.put(stream)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _find_store_url(self) -> str:
+        """Return the store's own word for where it is; where it cannot be reached yet, the configured one."""
+        try:
+            return self._open_store().url
+        except StoreUnavailableError as error:
+            logger.warning("%s. Logging goes on into the journal and is shipped later.", error)
+            return redact_url(self.settings.url)
+
+    def _open_store(self) -> MetadataStore:
+        with self._lock:
+            if self._store is None:
+                self._store = plugins.open_store(self.settings.url, self.settings)
+            return self._store
+
+    def _open_artifacts(self) -> ArtifactStore:
+        with self._lock:
+            if self._artifacts is None:
+                self._artifacts = plugins.open_artifacts(self.settings.artifact_url, self.settings)
+            return self._artifacts
+
+    def _workspace_id(self) -> str:
+        return derived_id("workspace", "", self.settings.workspace)
+
+    def _container_id(self, project: str | None, experiment: str | None) -> str | None:
+        if project is None and experiment is None:
+            return None
+        project_id = derived_id("project", self._workspace_id(), project or self.settings.project)
+        return project_id if experiment is None else derived_id("experiment", project_id, experiment)
+
+    def _declare(self, project: str | None, experiment: str | None) -> tuple[str, str]:
+        """Create the containers of a run, once in each stream; returns the project's and the experiment's identifier."""
+        workspace_id = self._workspace_id()
+        project = check_name(self.settings.project if project is None else project, "project")
+        experiment = check_name(self.settings.experiment if experiment is None else experiment, "experiment")
+        project_id = derived_id("project", workspace_id, project)
+        experiment_id = derived_id("experiment", project_id, experiment)
+        containers: list[tuple[str, str, dict[str, Any]]] = [
+            ("workspace", workspace_id, {"name": self.settings.workspace}),
+            ("project", project_id, {"name": project, "workspace_id": workspace_id}),
+            ("experiment", experiment_id, {"name": experiment, "project_id": project_id}),
+        ]
+        for kind, entity_id, fields in containers:
+            self.declare(kind, entity_id, fields)
+        return project_id, experiment_id
+
+    def declare(self, kind: str, entity_id: str, fields: dict[str, Any]) -> None:
+        """Create a container with a derived identifier unless this stream did already."""
+        if entity_id not in self._declared:
+            self._declared.add(entity_id)
+            self.log_change(CREATE, kind, entity_id, fields)
+
+    def _resume(self, run_id: str) -> RunHandle:
+        fields = {"status": "running", "stream_id": self.writer.stream_id, "finished_at": None}
+        self.log_change(UPDATE, "run", check_key(run_id, "run_id"), {"set": fields})
+        run = RunHandle(self, run_id, fields)
+        self._begin(run, capture=False)
+        return run
+
+    def _begin(self, run: RunHandle, *, capture: bool) -> None:
+        self.writer.open_runs.add(run.run_id)
+        endings.watch(self, run)
+        if capture:
+            self.writer.submit(lambda: self._capture(run.run_id))
+        plugins.plugin_manager(self.settings).call("modeldb_run_started", run=run)
+
+    def _capture(self, run_id: str) -> None:
+        """Record the circumstances of a run; runs in the background."""
+        if self._context is None or time.monotonic() - self._context[0] > _CONTEXT_LIFE_S:
+            found = plugins.plugin_manager(self.settings).call("modeldb_run_context", settings=self.settings)
+            merged: dict[str, Any] = {}
+            for sections in found:
+                for section, values in (sections or {}).items():
+                    merged.setdefault(section, {}).update(values)
+            self._context = (time.monotonic(), merged)
+        put = {
+            section: self.blobs.checked_map(values, section, limit=2048)
+            for section, values in self._context[1].items()
+            if values
+        }
+        if put:
+            self.log_change(UPDATE, "run", run_id, {"put": put})
+
+
+def connect(url: str | None = None, *, artifact_url: str | None = None, **settings: Any) -> Client:  # noqa: ANN401
+    """Open a store and return the client for it, which :func:`start_run` and its like then use until it is closed.
+
+    Args:
+        url: where runs are kept, for example ``"sqlite:///modeldb.db"``; default: the configuration's.
+        artifact_url: where files and models are kept; default: the configuration's, else a folder beside the store.
+        settings: any other setting by name (``docs/configuration.md``).
+
+    Raises:
+        ConfigurationError: the scheme is unknown, something is not installed, or a setting has a bad value.
+        StoreReadOnlyError: the store does not exist and its folder cannot be written.
+        StoreVersionError: the store was written by a newer version.
+    """
+    client = Client(load_settings(url=url, artifact_url=artifact_url, **settings))
+    _connected.append(client)
+    return client
+
+
+_connected: list[Client] = []
+_connect_lock = threading.RLock()
+
+
+def default_client() -> Client:
+    """Return the client that the functions of this module use: the one connected last, else one by the configuration."""
+    with _connect_lock:
+        return _connected[-1] if _connected else connect()
+
+
+def client_for(url: str, *, artifact_url: str, journal_dir: str) -> Client:
+    """Return a connected client of this store, connecting one where there is none."""
+    with _connect_lock:
+        for client in _connected:
+            if (client.settings.url, client.settings.artifact_url) == (url, artifact_url):
+                return client
+        return connect(url, artifact_url=artifact_url, journal_dir=journal_dir)
+
+
+def start_run(*args: Any, client: Client | None = None, **kwargs: Any) -> RunHandle:  # noqa: ANN401
+    """Start a run with the default client, or with ``client``; see :meth:`Client.start_run`."""
+    return (client or default_client()).start_run(*args, **kwargs)
+
+
+def search_runs(*args: Any, client: Client | None = None, **kwargs: Any) -> Runs:  # noqa: ANN401
+    """Find runs with the default client, or with ``client``; see :meth:`Client.search_runs`."""
+    return (client or default_client()).search_runs(*args, **kwargs)
+
+
+def get_run(run_id: str, *, client: Client | None = None) -> RunHandle:
+    """Return a run of the default client's store, or of ``client``'s, by its identifier."""
+    return (client or default_client()).get_run(run_id)
+
+
+def current_run() -> RunHandle | None:
+    """Return the run of the innermost ``with`` block of this thread or task, if there is one."""
+    return endings.CURRENT.get()
+
+
+def flush(timeout_s: float | None = None) -> bool:
+    """Wait until the default client's store has everything that was logged."""
+    return default_client().flush(timeout_s)
+
+
+def check_name(name: object, what: str) -> str:
+    """Return ``name`` if it may name a container or a run: text of 1 to 256 characters."""
+    text = check_key(name, f"{what} name")
+    if len(text) > MAX_NAME_LENGTH:
+        msg = f"{what} name {text[:40]!r}… has {len(text):,} characters; at most {MAX_NAME_LENGTH} are allowed"
+        raise InvalidArgumentError(msg)
+    return text
+
+
+def check_tags(tags: Iterable[str]) -> list[str]:
+    """Return tags as a list without repeats."""
+    if isinstance(tags, str):
+        msg = f"tags is the text {tags!r}; expected a list of texts: [{tags!r}]"
+        raise InvalidTypeError(msg)
+    return list(dict.fromkeys(check_key(tag, "tag") for tag in tags))
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container whose user has no name
+        return f"uid{os.getuid()}" if hasattr(os, "getuid") else "unknown"

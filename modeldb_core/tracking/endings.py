@@ -1,0 +1,114 @@
+"""How runs end when nobody says so: an exception, Ctrl-C, SIGTERM, or simply the end of the script.
+
+What cannot be caught (SIGKILL, a power failure) needs no code here: the run reads as lost when its lease expires, and
+the next process recovers its journal.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import weakref
+from contextvars import ContextVar
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.entities import FAILED, FINISHED, KILLED
+
+if TYPE_CHECKING:
+    from modeldb_core.tracking.client import Client
+    from modeldb_core.tracking.run import RunHandle
+
+CURRENT: ContextVar[RunHandle | None] = ContextVar("modeldb_current_run", default=None)
+
+TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
+
+_open: dict[str, RunHandle] = {}
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+_ending: list[str] = []
+_installed = False
+_process_id = os.getpid()
+
+
+def watch(client: Client, run: RunHandle) -> None:
+    """See to it that ``run`` gets an end, whatever ends the program."""
+    _forget_parent()
+    _clients.add(client)
+    _open[run.run_id] = run
+    _install()
+    _install_sigterm()
+
+
+def unwatch(run: RunHandle) -> None:
+    """``run`` has ended."""
+    _open.pop(run.run_id, None)
+
+
+def forget(client: Client) -> None:
+    """``client`` is closed."""
+    _clients.discard(client)
+
+
+def finish_runs(client: Client, status: str | None = None) -> None:
+    """End the runs of ``client`` that are open, children first: with ``status``, else by how the program ends."""
+    _forget_parent()
+    for run in reversed(list(_open.values())):
+        if run.client is client:
+            run.finish(status or (_ending[-1] if _ending else FINISHED))
+
+
+def status_for(error: BaseException | None) -> str:
+    """Return the status of a run whose block ended with ``error``."""
+    if _ending and _ending[-1] == KILLED:
+        return KILLED
+    if error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
+        return FINISHED
+    return KILLED if isinstance(error, KeyboardInterrupt) else FAILED
+
+
+def _install() -> None:
+    global _installed
+    if _installed:
+        return
+    _installed = True
+    atexit.register(_at_exit)
+    previous = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if not hasattr(sys, "ps1"):  # at a prompt the program goes on
+            _ending.append(status_for(error))
+        previous(kind, error, traceback)
+
+    sys.excepthook = hook
+
+
+def _install_sigterm() -> None:
+    """Turn SIGTERM into an orderly exit, where nobody else handles it."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> Any:  # noqa: ANN401
+    """End through SystemExit: locks that the interrupted code holds are let go on the way."""
+    del number, frame
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+    _ending.append(KILLED)
+    sys.exit(TERMINATED_EXIT_CODE)
+
+
+def _at_exit() -> None:
+    _forget_parent()
+    for client in list(_clients):
+        client.close()
+
+
+def _forget_parent() -> None:
+    """Leave the runs of the process that forked this one to it."""
+    global _process_id
+    if _process_id != os.getpid():
+        _process_id = os.getpid()
+        _open.clear()
+        _ending.clear()

@@ -1,0 +1,630 @@
+"""The handle of a run: what training code logs with, and what a finished run is read with."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from contextvars import Token
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from zlib import adler32
+
+from modeldb_core import display, entities, plugins
+from modeldb_core.changes import CREATE, UPDATE
+from modeldb_core.entities import FINISHED, STATUSES, derived_id, new_id, now_us
+from modeldb_core.errors import (
+    InvalidArgumentError,
+    InvalidTypeError,
+    NotFoundError,
+    RunFinishedError,
+)
+from modeldb_core.journal import CHECK_BYTES, ROW, ROW_AT
+from modeldb_core.tracking import artifacts as artifact_kinds
+from modeldb_core.tracking import endings
+from modeldb_core.values import check_key, normalize, to_float
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from modeldb_core.points import Series
+    from modeldb_core.tracking.client import Client
+    from modeldb_core.writer import RowPlan
+
+_MAX_STEP = 2**63 - 1
+_time_ns = time.time_ns
+
+
+class RunHandle:
+    """A run, for logging to it and for reading it.
+
+    Everything that is logged is in the journal when the call returns, so a crash loses nothing; the store has it about
+    a second later. As a context manager the run ends with the block: finished, failed by an exception, or killed by
+    Ctrl-C or SIGTERM. Usable from any thread, from a forked child, and, pickled, from another process.
+
+    Reading properties such as :attr:`metrics` show what the store has; of a run that is still logged to, after all that
+    was logged before has arrived there.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        run_id: str,
+        fields: Mapping[str, Any] | None = None,
+        *,
+        entity: entities.Entity | None = None,
+    ) -> None:
+        self.client = client
+        self.run_id = run_id
+        self._writer = client.writer
+        self._fields = dict(fields or {})
+        self._entity = entity
+        self._is_snapshot = entity is not None
+        self._ended = isinstance(entity, entities.Run) and entity.status in STATUSES[1:]
+        self._process_id = os.getpid()
+        self._token: Token[RunHandle | None] | None = None
+        self._plans: dict[tuple[str, ...], RowPlan] = {} if self._ended else self._writer.row_plans(run_id)
+
+    # -- logging ------------------------------------------------------------------------------------------------------
+
+    def log_metrics(
+        self, metrics: Mapping[str, float], step: int | None = None, *, timestamp: datetime | float | None = None
+    ) -> None:
+        """Log several metrics at once.
+
+        Args:
+            metrics: numbers by name. With a step each is a point of the name's series, a 64-bit float.
+            step: a label of the points; steps may come late, and repeat. Without one, each number is the metric's one
+                value, kept as it is.
+            timestamp: when it was measured, a datetime or seconds since 1970-01-01 UTC; default: now.
+
+        Raises:
+            InvalidTypeError: something is not a number, or a name is not a string.
+            InvalidArgumentError: a name is empty or longer than 1,024 characters.
+            RunFinishedError: the run has ended.
+        """
+        try:
+            pack, number, size = self._plans[tuple(metrics)]
+            record = pack(size, ROW, number, step, _time_ns(), *metrics.values())
+            journal = self._writer.journal
+            journal.acquire()  # type: ignore[union-attr] - where there is none, there are no plans
+        except Exception:
+            self._log_rows(metrics, step, timestamp)
+            return
+        try:
+            start = journal.position  # type: ignore[union-attr]
+            end = start + size
+            if timestamp is None and end <= journal.fast_limit and not journal.busy:  # type: ignore[union-attr]
+                journal.busy = True  # type: ignore[union-attr]
+                try:
+                    journal.memory[start:end] = record + adler32(record).to_bytes(4, "little")  # type: ignore[union-attr]
+                    journal.position = end  # type: ignore[union-attr]
+                finally:
+                    journal.busy = False  # type: ignore[union-attr]
+                return
+        finally:
+            journal.release()  # type: ignore[union-attr]
+        self._log_rows(metrics, step, timestamp)
+
+    def log_metric(
+        self, key: str, value: float, step: int | None = None, *, timestamp: datetime | float | None = None
+    ) -> None:
+        """Log one metric; see :meth:`log_metrics`."""
+        self.log_metrics({key: value}, step, timestamp=timestamp)
+
+    def log_hyperparameters(self, hyperparameters: Mapping[str, object]) -> None:
+        """Record settings of the training: numbers, texts, lists and maps of any size, kept exactly.
+
+        Logging a name again replaces its value; the record of changes keeps both.
+
+        Raises:
+            InvalidTypeError: a value cannot be stored, or a key is not a string; the message names it.
+            InvalidArgumentError: a key is empty or longer than 1,024 characters.
+            RunFinishedError: the run has ended.
+        """
+        self._put("hyperparameters", hyperparameters)
+
+    def set_attributes(self, attributes: Mapping[str, object]) -> None:
+        """Record facts about the run that are no settings; otherwise like :meth:`log_hyperparameters`.
+
+        A finished run takes attributes too: what is learned of a model later belongs to its record.
+        """
+        self._put("attributes", attributes, ended_too=True)
+
+    def add_tags(self, *tags: str) -> None:
+        """Add labels; those it has already are left alone. A finished run takes tags too."""
+        self._update({"add": {"tags": [check_key(tag, "tag") for tag in tags]}}, ended_too=True)
+
+    def remove_tags(self, *tags: str) -> None:
+        """Take labels away."""
+        self._update({"remove": {"tags": [check_key(tag, "tag") for tag in tags]}}, ended_too=True)
+
+    def set_description(self, description: str) -> None:
+        """Describe the run in words."""
+        self._update({"set": {"description": normalize(description, "description")}}, ended_too=True)
+
+    def comment(self, message: str) -> str:
+        """Say something about the run; returns the comment's identifier."""
+        if not isinstance(message, str) or not message.strip():
+            msg = f"comment {message!r} is not a text with something in it"
+            raise InvalidArgumentError(msg)
+        comment_id = new_id()
+        fields = {"parent_id": self.run_id, "message": message, "author": self.client.actor}
+        self.client.log_change(CREATE, "comment", comment_id, fields)
+        return comment_id
+
+    def note(self, text: str) -> None:
+        """Leave word for whoever reads the run, for example on what could not be recorded."""
+        self._update({"add": {"notes": [check_key(text[:1024], "note")]}}, ended_too=True)
+
+    def log_artifact(self, artifact: object, name: str | None = None, *, type: str | None = None) -> None:  # noqa: A002
+        """Store a file with the run.
+
+        Args:
+            artifact: the path of a file or folder, a Matplotlib figure, a pandas or polars table, an image of Pillow,
+                bytes, or a map or list (stored as JSON).
+            name: its path within the run, any text; default: the name of the file or folder.
+            type: what it is, shown beside it; default: told from the object.
+
+        Raises:
+            NotFoundError: there is no file at the path.
+            InvalidArgumentError: there is no name for it.
+            InvalidTypeError: it is of a type that cannot be stored.
+        """
+        self._check_open()
+        entries = artifact_kinds.store(artifact, name, type, self.client.put_blob)
+        self._update({"put": {"artifacts": entries}})
+
+    def log_dataset(self, data: object, name: str = "train") -> str:
+        """Record what the run was trained or tested on: digest, shape, schema, size and origin, not the content.
+
+        Args:
+            data: an array, a sparse matrix, a table, a list, or a path.
+            name: the role and name of the data set.
+
+        Returns:
+            The identifier of the dataset version, the same wherever the same content is logged under this name.
+        """
+        from modeldb_core.datasets import describe
+
+        self._check_open()
+        check_key(name, "dataset name")
+        manager = plugins.plugin_manager(self.client.settings)
+        described = describe(data, name, describe_object=lambda obj: manager.call("modeldb_describe_object", obj=obj))
+        workspace_id = derived_id("workspace", "", self.client.settings.workspace)
+        dataset_id = derived_id("dataset", workspace_id, name)
+        info = self.client.blobs.checked_map(described, "dataset")
+        version_id = derived_id("dataset_version", dataset_id, str(info.get("digest") or new_id()))
+        kind = {"file": "path", "folder": "path", "url": "path"}.get(str(info.get("kind")), "raw")
+        fields = {"name": name, "workspace_id": workspace_id, "dataset_type": kind}
+        self.client.declare("dataset", dataset_id, fields)
+        version = {"name": name, "dataset_id": dataset_id, "dataset_type": kind, "digest": info.get("digest", "")}
+        self.client.declare("dataset_version", version_id, {**version, "info": info})
+        shown = {key: info[key] for key in ("digest", "kind", "shape", "size_bytes", "origin") if key in info}
+        reference = {"dataset_id": dataset_id, "dataset_version_id": version_id, **shown}
+        self._update({"put": {"datasets": {name: reference}}})
+        return version_id
+
+    def log_model(self, model: object, name: str = "model", **options: Any) -> None:  # noqa: ANN401
+        """Store a model with the run, in a format that loads without running code where there is one.
+
+        Args:
+            model: for example a scikit-learn estimator, stored with skops; never pickled unless asked for.
+            name: the folder of its files among the artifacts.
+            options: for the format; see ``docs/sklearn.md``.
+
+        Raises:
+            InvalidTypeError: no installed plugin knows how to store such a model.
+        """
+        from modeldb_core.models import dump_model
+
+        self._check_open()
+        with artifact_kinds.scratch_folder() as folder:
+            description = dump_model(model, folder, settings=self.client.settings, **options)
+            entries = artifact_kinds.store(folder, check_key(name, "name"), "model", self.client.put_blob)
+        for entry in entries.values():
+            entry["model"] = normalize(description, "model")
+        self._update({"put": {"artifacts": entries}})
+
+    def start_child(self, name: str = "", **options: Any) -> RunHandle:  # noqa: ANN401
+        """Start a run that is part of this one, in the same experiment; takes what :meth:`Client.start_run` takes."""
+        options.setdefault("capture", False)
+        return self.client.start_child_of(self, name, **options)
+
+    def finish(self, status: str = FINISHED) -> None:
+        """End the run: finished, failed or killed. Ending it again changes nothing."""
+        if status not in STATUSES[1:]:
+            msg = f"status {status!r} is not an end; expected one of {', '.join(STATUSES[1:])}"
+            raise InvalidArgumentError(msg)
+        if self._ended:
+            return
+        plugins.plugin_manager(self.client.settings).call("modeldb_run_finished", run=self, status=status)
+        now = now_us()
+        self.client.log_change(
+            UPDATE, "run", self.run_id, {"set": {"status": status, "finished_at": now}}, ends_run=True
+        )
+        self._ended = True
+        self._entity = None
+        self._fields["status"] = status
+        self._plans = {}
+        self._writer.open_runs.discard(self.run_id)
+        endings.unwatch(self)
+
+    def __enter__(self) -> Self:
+        self._token = endings.CURRENT.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            try:
+                endings.CURRENT.reset(self._token)
+            except ValueError:
+                pass  # left in another context than entered, as generators may do
+            self._token = None
+        if self._process_id == os.getpid():  # a forked child leaves the end to its parent
+            self.finish(endings.status_for(error))
+
+    @property
+    def container_ids(self) -> tuple[str, str]:
+        """The identifiers of its project and experiment."""
+        if "project_id" in self._fields:
+            return self._fields["project_id"], self._fields["experiment_id"]
+        return self.entity.project_id, self.entity.experiment_id
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    @property
+    def entity(self) -> entities.Run:
+        """The run as the store has it; of a handle that came from a search, as it was then (:meth:`refresh`)."""
+        if self._entity is None or not (self._is_snapshot or self._ended):
+            self.refresh()
+        assert isinstance(self._entity, entities.Run)
+        return self._entity
+
+    def refresh(self) -> Self:
+        """Read the run from the store again, after what was logged has arrived there."""
+        self.client.flush(self.client.settings.exit_timeout_s)
+        self._entity = self.client.store.get("run", self.run_id)
+        return self
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self._fields.get("name") or self.entity.name)
+
+    @property
+    def status(self) -> str:
+        """How it is: running, finished, failed, killed or lost."""
+        return str(self._fields.get("status") if self._ended and self._fields else self.entity.status)
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Its hyperparameters, exactly as they were logged."""
+        return self._resolved(self.entity.hyperparameters)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Its attributes."""
+        return self._resolved(self.entity.attributes)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """By name: the value logged once, else the last value of the series."""
+        return dict(self.entity.metrics)
+
+    @property
+    def series(self) -> Mapping[str, entities.SeriesSummary]:
+        """What is known of each series; :meth:`history` reads the points."""
+        return self.entity.series
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Its labels."""
+        return self.entity.tags
+
+    @property
+    def artifacts(self) -> dict[str, Any]:
+        """By path: digest, size, media type and kind of what was stored with the run."""
+        return dict(self.entity.artifacts)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What ModelDB has to say about the run."""
+        return self.entity.notes
+
+    def history(self, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None) -> Series:
+        """Return the points of a metric: steps, times (microseconds since 1970-01-01 UTC) and values.
+
+        Args:
+            steps: only points with first <= step <= last.
+            max_points: thin out to so many, keeping every extreme, ordered by step.
+
+        Raises:
+            NotFoundError: nothing was logged with a step under this name.
+        """
+        self.client.flush(self.client.settings.exit_timeout_s)
+        return self.client.store.read_series(self.run_id, key, steps=steps, max_points=max_points)
+
+    def read_artifact(self, name: str) -> bytes:
+        """Return the content of an artifact, checked against its digest."""
+        with self.client.blobs.open(self._artifact(name)["digest"]) as stream:
+            return stream.read()
+
+    def download_artifact(self, name: str, path: str | os.PathLike[str]) -> Path:
+        """Write an artifact, or all under a folder's name, to ``path``; returns it."""
+        return artifact_kinds.download(self.artifacts, name, Path(path), self.client.blobs.open)
+
+    def load_model(self, name: str = "model", *, trusted: Iterable[str] = ()) -> Any:  # noqa: ANN401
+        """Return a model that :meth:`log_model` stored.
+
+        Args:
+            trusted: names of types that may be built although they are not known to be harmless.
+
+        Raises:
+            NotFoundError: there is no model of this name.
+            UntrustedModelError: it holds types that were not allowed; the message lists them.
+        """
+        from modeldb_core.models import load_model
+
+        entries = {path: entry for path, entry in self.artifacts.items() if path.partition("/")[0] == name}
+        described = next((entry["model"] for entry in entries.values() if "model" in entry), None)
+        if described is None:
+            msg = f"run {self.run_id} has no model {name!r}; it has the artifacts {sorted(self.artifacts) or 'none'}"
+            raise NotFoundError(msg)
+        with artifact_kinds.scratch_folder() as folder:
+            artifact_kinds.download(entries, name, folder / "model", self.client.blobs.open)
+            return load_model(folder / "model", described, trusted=trusted, settings=self.client.settings)
+
+    def __repr__(self) -> str:
+        status = self._fields.get("status") or (self._entity.status if isinstance(self._entity, entities.Run) else "")
+        name = self._fields.get("name") or (self._entity.name if self._entity else "")
+        return f"<Run {name!r} {self.run_id} {status}>"
+
+    def _repr_html_(self) -> str:
+        return display.run_html(self)
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        settings = self.client.settings
+        return attach, (settings.url, settings.artifact_url, str(settings.journal_dir), self.run_id)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _log_rows(self, metrics: object, step: object, timestamp: object) -> None:
+        """Log metrics the long way: check everything, say what is wrong, define the plan."""
+        self._check_open()
+        if not isinstance(metrics, Mapping):
+            msg = f"metrics is of type {type(metrics).__name__}; expected a map from names to numbers"
+            raise InvalidTypeError(msg)
+        for key in metrics:
+            check_key(key, "metric name")
+        if step is None:
+            values = {key: normalize(value, f"metric {key!r}") for key, value in metrics.items()}
+            for key, value in values.items():
+                if not isinstance(value, (bool, int, float)):
+                    msg = f"metric {key!r} is of type {type(metrics[key]).__name__}; expected a number"
+                    raise InvalidTypeError(msg)
+            if values:
+                self._update({"put": {"metrics": values}})
+            return
+        label = _checked_step(step)
+        numbers = [to_float(value, f"metric {key!r}") for key, value in metrics.items()]
+        if not numbers:
+            return
+        keys = tuple(metrics)
+        pack, number, size = self._plans.get(keys) or self._writer.plan_rows(self.run_id, keys)
+        self._plans = self._writer.row_plans(self.run_id)
+        record_type, time_ns = (ROW, _time_ns()) if timestamp is None else (ROW_AT, _checked_time_ns(timestamp))
+        record = pack(size, record_type, number, label, time_ns, *numbers)
+        journal = self._writer.journal
+        assert journal is not None
+        journal.append(record + adler32(record).to_bytes(CHECK_BYTES, "little"))
+
+    def _put(self, section: str, values: Mapping[str, object], *, ended_too: bool = False) -> None:
+        checked = self.client.blobs.checked_map(values, section)
+        if checked:
+            self._update({"put": {section: checked}}, ended_too=ended_too)
+
+    def _update(self, data: dict[str, Any], *, ended_too: bool = False) -> None:
+        if not ended_too:
+            self._check_open()
+        self.client.log_change(UPDATE, "run", self.run_id, data)
+
+    def _check_open(self) -> None:
+        if self._ended:
+            msg = (
+                f"run {self.name!r} ({self.run_id}) has ended; "
+                f"continue it with start_run(run_id=...), or start another one"
+            )
+            raise RunFinishedError(msg)
+
+    def _artifact(self, name: str) -> Mapping[str, Any]:
+        found = self.artifacts
+        if name not in found:
+            msg = f"run {self.run_id} has no artifact {name!r}; it has {sorted(found) or 'none'}"
+            raise NotFoundError(msg)
+        entry: Mapping[str, Any] = found[name]
+        return entry
+
+    def _resolved(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: self.client.resolve(value) for key, value in values.items()}
+
+
+def attach(url: str, artifact_url: str, journal_dir: str, run_id: str) -> RunHandle:
+    """Return a handle that logs to a run of another process: what a pickled handle becomes."""
+    from modeldb_core.tracking.client import client_for
+
+    client = client_for(url, artifact_url=artifact_url, journal_dir=journal_dir)
+    handle = RunHandle(client, run_id, {"status": "running"})
+    handle._process_id = -1  # the process that started the run ends it
+    return handle
+
+
+def readable_name(run_id: str) -> str:
+    """Return a name for a run that nobody named: two words that can be said aloud, and digits that tell it apart."""
+    number = int(run_id.replace("-", "")[-12:], 16)
+    adjective, noun = _ADJECTIVES[number % len(_ADJECTIVES)], _NOUNS[number // 97 % len(_NOUNS)]
+    return f"{adjective}-{noun}-{number % 9973:04d}"
+
+
+_ADJECTIVES = tuple(
+    [
+        "amber",
+        "brave",
+        "brisk",
+        "calm",
+        "clear",
+        "clever",
+        "coral",
+        "crisp",
+        "daring",
+        "deep",
+        "eager",
+        "early",
+        "fair",
+        "fleet",
+        "fond",
+        "free",
+        "gentle",
+        "glad",
+        "golden",
+        "grand",
+        "green",
+        "happy",
+        "hazel",
+        "jolly",
+        "keen",
+        "kind",
+        "light",
+        "lively",
+        "loyal",
+        "lucid",
+        "lunar",
+        "mellow",
+        "merry",
+        "misty",
+        "noble",
+        "polar",
+        "proud",
+        "quick",
+        "quiet",
+        "rapid",
+        "ready",
+        "royal",
+        "sharp",
+        "silver",
+        "sleek",
+        "smart",
+        "snowy",
+        "solar",
+        "solid",
+        "sound",
+        "steady",
+        "still",
+        "stout",
+        "sunny",
+        "swift",
+        "tidy",
+        "true",
+        "vivid",
+        "warm",
+        "wise",
+        "young",
+    ]
+)
+_NOUNS = tuple(
+    [
+        "acorn",
+        "aspen",
+        "badger",
+        "beacon",
+        "birch",
+        "brook",
+        "canyon",
+        "cedar",
+        "cliff",
+        "comet",
+        "condor",
+        "coral",
+        "crane",
+        "creek",
+        "dune",
+        "eagle",
+        "ember",
+        "falcon",
+        "fern",
+        "finch",
+        "fjord",
+        "fox",
+        "garnet",
+        "glade",
+        "harbor",
+        "hawk",
+        "heron",
+        "island",
+        "ivy",
+        "lagoon",
+        "lake",
+        "lark",
+        "laurel",
+        "lynx",
+        "maple",
+        "marlin",
+        "meadow",
+        "meteor",
+        "moose",
+        "moss",
+        "oak",
+        "orca",
+        "osprey",
+        "otter",
+        "owl",
+        "panda",
+        "pearl",
+        "pine",
+        "plum",
+        "puffin",
+        "quartz",
+        "raven",
+        "reef",
+        "ridge",
+        "river",
+        "robin",
+        "seal",
+        "spruce",
+        "summit",
+        "swan",
+        "tern",
+        "tiger",
+        "tulip",
+        "valley",
+        "willow",
+        "wolf",
+        "wren",
+    ]
+)
+
+
+def _checked_step(step: object) -> int:
+    if isinstance(step, float) and step.is_integer():
+        msg = f"step {step!r} is a float; expected an integer: use int(step)"
+        raise InvalidTypeError(msg)
+    try:
+        label = step.__index__()  # type: ignore[attr-defined]
+    except (AttributeError, TypeError):
+        msg = f"step {step!r} is of type {type(step).__name__}; expected an integer"
+        raise InvalidTypeError(msg) from None
+    if not -_MAX_STEP - 1 <= label <= _MAX_STEP:
+        msg = f"step {label} does not fit into 64 bits; expected -2^63 to 2^63 - 1"
+        raise InvalidArgumentError(msg)
+    return int(label)
+
+
+def _checked_time_ns(timestamp: object) -> int:
+    seconds = timestamp.timestamp() if isinstance(timestamp, datetime) else to_float(timestamp, "timestamp")
+    if not 0 <= seconds < 2**33:
+        msg = f"timestamp {timestamp!r} is not a time between 1970 and 2242 in seconds since 1970-01-01 UTC"
+        raise InvalidArgumentError(msg)
+    return int(seconds * 1_000_000) * 1000

@@ -1,0 +1,432 @@
+"""Ships what the journal holds to the store, from a background thread, about once a second.
+
+A :class:`Writer` is one process's way into one store. It owns the process's stream and journal, which it makes when
+the first thing is logged. Nothing it does can stop the program: while the store cannot be reached the journal grows.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import struct
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core import __version__
+from modeldb_core.changes import BEAT, CLOSE, GENESIS, OPEN, SALT_BYTES, STREAM, UPDATE, payload_of
+from modeldb_core.entities import new_id, now_us
+from modeldb_core.errors import ModelDBError, StoreUnavailableError
+from modeldb_core.journal import CHECK_BYTES, ROW_HEAD, Journal, Segment
+
+if TYPE_CHECKING:
+    from modeldb_core.changes import Change
+    from modeldb_core.sealing import Draft, Plan, Seal
+    from modeldb_core.stores import ArtifactStore, MetadataStore
+
+logger = logging.getLogger("modeldb")
+
+MAX_INTERVAL_S = 60.0
+MAX_BACKOFF_S = 30.0
+MAX_PLANS = 10_000
+RECOVERY_INTERVAL_S = 30.0
+
+RowPlan = tuple[Callable[..., bytes], int, int]
+"""How a row of given keys is packed: the packing function, the plan's number, the record's size."""
+
+_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
+
+
+class Writer:
+    """Journals what is logged and ships it.
+
+    Args:
+        open_store: returns the open store; called from the background thread, again after it raised.
+        open_artifacts: the same for the artifact store.
+        store_url: where the store is, without secrets: what a journal is recovered by.
+        journal_dir: where the journals of all processes lie.
+        actor: who is logging.
+    """
+
+    def __init__(
+        self,
+        *,
+        open_store: Callable[[], MetadataStore],
+        open_artifacts: Callable[[], ArtifactStore],
+        store_url: str,
+        journal_dir: Path,
+        actor: str,
+        flush_interval_s: float = 1.0,
+        lease_s: float = 30.0,
+        fsync: bool = False,
+    ) -> None:
+        self.open_store = open_store
+        self.open_artifacts = open_artifacts
+        self.store_url = store_url
+        self.journal_dir = journal_dir
+        self.actor = actor
+        self.flush_interval_s = flush_interval_s
+        self.lease_s = lease_s
+        self.fsync = fsync
+        self.journal: Journal | None = None
+        self.stream_id = ""
+        self.on_stream: list[Callable[[], None]] = []
+        """Called when a stream of this process was opened: also in a forked child, whose stream is its own."""
+        _writers.add(self)
+        self._reset()
+
+    def _reset(self) -> None:
+        self.journal = None
+        self.open_runs: set[str] = set()
+        self._plans: dict[int, Plan] = {}
+        self._tables: dict[str, dict[tuple[str, ...], RowPlan]] = {}
+        self._start_lock = threading.RLock()
+        self._condition = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._tasks: list[Callable[[], None]] = []
+        self._closing = False
+        self._soon = self._now = False
+        self._sealed = self._acknowledged = 0
+        self._unsent: tuple[Segment, int, list[Change], Any] | None = None
+        self._chain: Any = None
+        self._started = self._sent_at = self._recovered_at = time.monotonic()
+        self._declared_lease_s = self.lease_s
+        self._failures = 0
+        self._retry_at = 0.0
+        self._told: set[str] = set()
+        self._lost_said = 0
+        self._volatile_said = False
+        self.failure: Exception | None = None
+
+    def ensure_stream(self) -> None:
+        """Open this process's stream unless it is open: ``stream_id`` then names it."""
+        self._ensure_open()
+
+    # -- logging ------------------------------------------------------------------------------------------------------
+
+    def append(self, draft: Draft) -> None:
+        """Journal a change; the store has it about a second later."""
+        self._ensure_open().append(draft.record())
+        self._soon = True
+
+    def row_plans(self, run_id: str) -> dict[tuple[str, ...], RowPlan]:
+        """Return the table of plans of a run, which :meth:`plan_rows` fills and a new segment empties."""
+        return self._tables.setdefault(run_id, {})
+
+    def plan_rows(self, run_id: str, keys: tuple[str, ...]) -> RowPlan:
+        """Define how rows with these keys are journalled and return it."""
+        from modeldb_core.sealing import Plan
+
+        journal = self._ensure_open()
+        with self._start_lock:
+            table = self.row_plans(run_id)
+            if len(table) >= MAX_PLANS:
+                table.clear()
+            number = len(self._plans) + 1
+            plan = Plan(run_id, keys)
+            self._plans[number] = plan
+            record = plan.record(number)
+            journal.append(record)
+            packing = struct.Struct(f"{ROW_HEAD.format}{len(keys)}d")
+            table[keys] = row_plan = (packing.pack, number, packing.size + CHECK_BYTES)
+            return row_plan
+
+    def submit(self, task: Callable[[], None]) -> None:
+        """Run ``task`` in the background thread before what is logged from now on is shipped."""
+        self._ensure_open()
+        with self._condition:
+            self._tasks.append(task)
+        self._soon = True
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until the store has all that was logged before; False if it has not within ``timeout_s`` seconds."""
+        journal = self.journal
+        if journal is None or self._thread is None:
+            return True
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        target = journal.end
+        with self._condition:
+            while self._tasks or self._acknowledged < target:
+                self._now = True
+                self._condition.notify_all()
+                wait = self.flush_interval_s if deadline is None else min(1.0, deadline - time.monotonic())
+                if wait <= 0 or not self._thread.is_alive() or (deadline is None and self.failure is not None):
+                    return False
+                self._condition.wait(wait)
+        return True
+
+    def close(self, timeout_s: float = 10.0) -> bool:
+        """End the stream: ship the rest, waiting at most ``timeout_s`` seconds; what is left stays in the journal."""
+        journal = self.journal
+        if journal is None:
+            return True
+        from modeldb_core.sealing import Draft
+
+        done = self.flush(timeout_s)
+        if done and not self.open_runs:
+            journal.append(Draft(CLOSE, STREAM, self.stream_id, now_us(), b"{}").record())
+            done = self.flush(timeout_s)
+        self._closing = True
+        with self._condition:
+            self._condition.notify_all()
+        if self._thread is not None and done:
+            self._thread.join(timeout_s)
+        if done and not self._spooled():
+            journal.close(remove=True)
+        else:
+            logger.warning(
+                "ModelDB could not ship everything to %s%s. Nothing is lost: it is in the journal at %s, and the next "
+                "ModelDB process, or `modeldb sync`, will ship it.",
+                self.store_url,
+                f" ({self.failure})" if self.failure else "",
+                journal.directory,
+            )
+            journal.close(remove=False)
+        self._reset()
+        return done
+
+    # -- the stream ---------------------------------------------------------------------------------------------------
+
+    def _ensure_open(self) -> Journal:
+        journal = self.journal
+        if journal is not None:
+            return journal
+        with self._start_lock:
+            if self.journal is None:
+                self._open()
+            assert self.journal is not None
+            return self.journal
+
+    def _open(self) -> None:
+        from modeldb_core.sealing import Chain, Draft
+
+        self.stream_id = new_id()
+        header = {"store_url": self.store_url, "actor": self.actor, "pid": os.getpid(), "version": __version__}
+        journal = Journal(self.journal_dir, self.stream_id, header, fsync=self.fsync)
+        journal.on_rotate = self._on_rotate
+        self._chain = Chain(0, GENESIS)
+        opening = payload_of({"lease_s": self.lease_s, "pid": os.getpid(), "version": __version__})
+        journal.append(Draft(OPEN, STREAM, self.stream_id, now_us(), opening).record())
+        self.journal = journal
+        self._started = self._sent_at = time.monotonic()
+        self._soon = True
+        self._thread = threading.Thread(target=self._run, name="modeldb-writer", daemon=True)
+        self._thread.start()
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None and sys.modules["multiprocessing.process"].parent_process() is not None:
+            util.Finalize(None, self.close, exitpriority=10)  # such a child ends without atexit
+        for callback in self.on_stream:
+            callback()
+
+    def _on_rotate(self) -> None:
+        for table in self._tables.values():
+            table.clear()
+        self._soon = True
+
+    def abandon(self) -> None:
+        """Forget the parent's stream after a fork: the child begins its own when it first logs."""
+        if self.journal is not None:
+            self.journal.abandon()
+        for table in self._tables.values():
+            table.clear()
+        tables = self._tables
+        self._reset()
+        self._tables = tables
+
+    # -- the background thread ----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                if not self._now and not self._closing:
+                    self._condition.wait(self.flush_interval_s)
+                due = self._now or self._soon or time.monotonic() - self._sent_at >= self._interval_s()
+                now, self._now = self._now, False
+            if due and (now or time.monotonic() >= self._retry_at):
+                self._soon = False
+                self._attempt()
+            with self._condition:
+                self._condition.notify_all()
+                if self._closing:
+                    return
+
+    def _attempt(self) -> None:
+        try:
+            self._cycle()
+        except Exception as error:
+            self.failure = error
+            self._failures += 1
+            pause = min(MAX_BACKOFF_S, self.flush_interval_s * 2 ** min(self._failures, 10))
+            self._retry_at = time.monotonic() + pause * random.uniform(0.5, 1.0)
+            self._soon = True
+            self._tell(error)
+        else:
+            if self._failures:
+                logger.warning("ModelDB reached %s again; what was journalled meanwhile is shipped.", self.store_url)
+            self.failure = None
+            self._failures = 0
+            self._told.clear()
+
+    def _tell(self, error: Exception) -> None:
+        kind = type(error).__name__
+        if kind in self._told:
+            return
+        self._told.add(kind)
+        if isinstance(error, StoreUnavailableError):
+            hope = "It is tried again"
+        elif isinstance(error, ModelDBError):
+            hope = "It is tried again, but this needs somebody to look"
+        else:
+            hope = "This is a fault of the store or of ModelDB; it is tried again"
+        logger.warning(
+            "ModelDB cannot write to %s: %s: %s. %s; logging goes on into the journal.",
+            *(self.store_url, kind, error, hope),
+        )
+
+    def _cycle(self) -> None:
+        self._beat()
+        self._say_losses()
+        while self._tasks:
+            self._tasks[0]()
+            with self._condition:
+                self._tasks.pop(0)
+        store = self.open_store()
+        while self._unsent is not None or self._seal_next():
+            assert self._unsent is not None
+            segment, end, changes, chain = self._unsent
+            store.apply(changes)
+            self._unsent, self._chain = None, chain
+            self._sent_at = time.monotonic()
+            self._advance(segment.base + end)
+        self._ship_blobs()
+        if time.monotonic() - self._recovered_at > RECOVERY_INTERVAL_S or self._chain.seq < 10:
+            self._recover_others(store)
+
+    def _seal_next(self) -> bool:
+        """Turn the next stretch of the journal into changes; False where there is nothing more."""
+        from modeldb_core.sealing import Seal, build
+
+        journal = self.journal
+        assert journal is not None
+        for segment in journal.snapshot():
+            start, end = max(self._sealed - segment.base, 0), segment.used
+            if start >= end:
+                continue
+            sealed_at, salt = now_us(), os.urandom(SALT_BYTES)
+            changes, chain = build(
+                *(segment, start, end),
+                stream_id=self.stream_id,
+                actor=self.actor,
+                first=self._chain,
+                sealed_at=sealed_at,
+                salt=salt,
+                plans=self._plans,
+            )
+            self._sealed = segment.base + end
+            if not changes:
+                self._advance(self._sealed)
+                continue
+            mark: Seal = Seal(start, end, self._chain, sealed_at, salt, chain.seq, chain.hash)
+            journal.append_seal(segment, mark.record())
+            self._unsent = (segment, end, changes, chain)
+            return True
+        return False
+
+    def _advance(self, position: int) -> None:
+        assert self.journal is not None
+        with self._condition:
+            self._acknowledged = position
+            self._condition.notify_all()
+        self.journal.drop_until(position)
+
+    def _interval_s(self) -> float:
+        """Return how long rows may wait: a thousandth of the process's age, so never more than a pixel of its chart."""
+        return min(MAX_INTERVAL_S, max(self.flush_interval_s, (time.monotonic() - self._started) / 1000))
+
+    def _beat(self) -> None:
+        """Renew the lease while runs are open, by a change where nothing else was sent for a third of it."""
+        if not self.open_runs:
+            return
+        from modeldb_core.sealing import Draft
+
+        wanted = max(self.lease_s, 3 * self._interval_s())
+        if wanted > 1.5 * self._declared_lease_s:
+            self._declared_lease_s = wanted
+        elif time.monotonic() - self._sent_at < self._declared_lease_s / 3:
+            return
+        assert self.journal is not None
+        payload = payload_of({"lease_s": self._declared_lease_s})
+        self.journal.append(Draft(BEAT, STREAM, self.stream_id, now_us(), payload).record())
+
+    def _say_losses(self) -> None:
+        """Write on the open runs what the journal could not take."""
+        journal = self.journal
+        assert journal is not None
+        notes = []
+        if journal.is_volatile and not self._volatile_said:
+            self._volatile_said = True
+            notes.append(
+                f"The journal's disk ({self.journal_dir}) took nothing more at {_clock()}: from then on values were "
+                "kept in memory only until they were shipped."
+            )
+        lost = journal.lost_records
+        if lost > self._lost_said:
+            notes.append(
+                f"{lost - self._lost_said:,} log calls of this process were lost before {_clock()}: the journal's disk "
+                "was full, the store could not be reached, and the room in memory was used up."
+            )
+        if notes and self.open_runs:
+            from modeldb_core.sealing import Draft
+
+            payload = payload_of({"add": {"notes": notes}})
+            for run_id in sorted(self.open_runs):
+                journal.append(Draft(UPDATE, "run", run_id, now_us(), payload).record())
+            if journal.lost_records == lost:
+                self._lost_said = lost
+
+    # -- blobs that wait, and journals of the dead --------------------------------------------------------------------
+
+    @property
+    def spool(self) -> Path:
+        """Where blobs wait that could not be put into the artifact store at once."""
+        return self._ensure_open().directory / "spool"
+
+    def _spooled(self) -> list[Path]:
+        if self.journal is None:
+            return []
+        folder = self.journal.directory / "spool"
+        return [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+
+    def _ship_blobs(self) -> None:
+        from modeldb_core.recovery import ship_blobs
+
+        waiting = self._spooled()
+        if waiting:
+            ship_blobs(waiting, self.open_artifacts())
+
+    def _recover_others(self, store: MetadataStore) -> None:
+        from modeldb_core.recovery import recover
+
+        self._recovered_at = time.monotonic()
+        try:
+            recover(self.journal_dir, self.store_url, store, self.open_artifacts)
+        except (ModelDBError, OSError) as error:
+            logger.warning("Journals of earlier processes could not all be recovered: %s", error)
+
+
+def _clock() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+
+
+def _after_fork_in_child() -> None:
+    for writer in list(_writers):
+        writer.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
