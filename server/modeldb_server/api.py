@@ -1,0 +1,420 @@
+"""The table of the API's routes. ``docs/api.md`` explains them with examples."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from modeldb_core.entities import KINDS
+from modeldb_server.documents import SECRET_KINDS
+from modeldb_server.handlers import artifacts, audit, edits, entities, live, series, status
+from modeldb_server.metrics import CONTENT_TYPE
+from modeldb_server.routes import MAX_EXPRESSION, MAX_MESSAGE, Parameter, Policy, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "/api/v2"
+MAX_LIMIT = 1000
+
+
+def _plural(kind: str) -> str:
+    return kind.replace("_", "-").removesuffix("y") + ("ies" if kind.endswith("y") else "s")
+
+
+SERVED_KINDS: Mapping[str, str] = MappingProxyType({_plural(kind): kind for kind in KINDS if kind not in SECRET_KINDS})
+"""Kinds by their name in a path. Users and tokens are not served."""
+
+_FILTER = Parameter(
+    name="filter",
+    type="text",
+    default="",
+    max_length=MAX_EXPRESSION,
+    description="which of them, in the filter language, for example: metrics.auc > 0.9 and tags contains 'best'",
+)
+_WITHIN = Parameter(
+    name="within", type="text", description="identifier of a container: only what is in it, such as a project's runs"
+)
+_FIRST = Parameter(name="first_step", type="integer", description="only points from this step on")
+_LAST = Parameter(name="last_step", type="integer", description="only points up to this step")
+_PATH = Parameter(name="path", type="text", required=True, max_length=4096, description="under which it was logged")
+
+
+def _limit(what: str, default: int) -> Parameter:
+    return Parameter(
+        name="limit",
+        type="integer",
+        default=default,
+        minimum=1,
+        maximum=MAX_LIMIT,
+        description=f"at most so many {what}",
+    )
+
+
+_FIND = (
+    _FILTER,
+    Parameter(
+        name="order_by",
+        type="text",
+        default="",
+        max_length=MAX_EXPRESSION,
+        description="for example: metrics.auc desc, name. The newest come first where it is empty",
+    ),
+    Parameter(
+        name="fields",
+        type="texts",
+        max_items=500,
+        description="what is needed of them, for example: name,metrics.auc,hyperparameters. Everything without it",
+    ),
+    _WITHIN,
+    _limit("entities", 100),
+    Parameter(name="cursor", type="text", max_length=20_000, description="of the page before, for the next one"),
+    Parameter(name="count", type="flag", default=False, description="whether to count how many match in all"),
+    Parameter(name="include_deleted", type="flag", default=False, description="whether deleted ones match too"),
+)
+
+
+def _entity_routes() -> tuple[Route, ...]:
+    routes = []
+    for plural, kind in SERVED_KINDS.items():
+        words, schema = kind.replace("_", " "), KINDS[kind].__name__
+        routes.append(
+            Route(
+                method="GET",
+                path=f"{PREFIX}/{plural}",
+                name=f"find_{plural.replace('-', '_')}",
+                handler=entities.find_entities,
+                policy=Policy.READ,
+                summary=f"Find {plural.replace('-', ' ')}",
+                parameters=_FIND,
+                answer=f"{schema}Page",
+                errors=(400,),
+                fixed={"kind": kind},
+            )
+        )
+        routes.append(
+            Route(
+                method="GET",
+                path=f"{PREFIX}/{plural}/<entity_id>",
+                name=f"get_{kind}",
+                handler=entities.get_entity,
+                policy=Policy.READ,
+                summary=f"Get a {words} by its identifier, a deleted one too",
+                answer=schema,
+                errors=(404,),
+                fixed={"kind": kind},
+            )
+        )
+    return tuple(routes)
+
+
+_KEYS = Route(
+    method="GET",
+    path=f"{PREFIX}/keys",
+    name="find_keys",
+    handler=entities.find_keys,
+    policy=Policy.READ,
+    summary="Find the keys that entities carry",
+    description="For offering columns and completing a filter: metrics, hyperparameters, attributes, tags and so on.",
+    parameters=(
+        Parameter(
+            name="kind",
+            type="text",
+            default="run",
+            choices=tuple(SERVED_KINDS.values()),
+            description="of the entities",
+        ),
+        _FILTER,
+        _WITHIN,
+        _limit("keys of each section", 100),
+    ),
+    answer="Keys",
+    errors=(400,),
+)
+
+_SERIES = (
+    Route(
+        method="GET",
+        path=f"{PREFIX}/runs/<run_id>/series",
+        name="read_series",
+        handler=series.read_series,
+        policy=Policy.READ,
+        summary="Read the points of a series",
+        description=(
+            "Thinned out to max_points, every extreme is kept, so a spike is never hidden; shown says how many points"
+            f" came of total. Without max_points all come, up to {series.MAX_POINTS:,}."
+        ),
+        parameters=(
+            Parameter(name="key", type="text", required=True, description="of the metric"),
+            _FIRST,
+            _LAST,
+            Parameter(
+                name="max_points",
+                type="integer",
+                minimum=1,
+                maximum=series.MAX_POINTS,
+                description="at most so many points, chosen to look like all of them; 4 for each pixel are enough",
+            ),
+        ),
+        answer="Series",
+        errors=(400, 404),
+        tag="series",
+    ),
+    Route(
+        method="POST",
+        path=f"{PREFIX}/series",
+        name="read_many_series",
+        handler=series.read_many_series,
+        policy=Policy.READ,
+        summary="Read the points of many series at once",
+        description="A series that cannot be read has an error in its place; the others come all the same.",
+        body=(
+            Parameter(
+                name="series",
+                type="objects",
+                required=True,
+                max_items=500,
+                description="which series",
+                items=(
+                    Parameter(name="run_id", type="text", required=True, max_length=256, description="of the run"),
+                    Parameter(name="key", type="text", required=True, description="of the metric"),
+                ),
+            ),
+            _FIRST,
+            _LAST,
+            Parameter(
+                name="max_points",
+                type="integer",
+                default=series.DEFAULT_PLOT_POINTS,
+                minimum=1,
+                maximum=series.MAX_POINTS,
+                description="at most so many points of each",
+            ),
+        ),
+        answer="ManySeries",
+        errors=(400,),
+        tag="series",
+    ),
+)
+
+_ARTIFACTS = (
+    Route(
+        method="GET",
+        path=f"{PREFIX}/runs/<run_id>/artifacts",
+        name="read_artifact",
+        handler=artifacts.read_artifact,
+        policy=Policy.READ,
+        summary="Read the bytes of an artifact",
+        description=(
+            "Everything but pictures comes as an attachment, and only harmless types keep theirs; the rest is"
+            " application/octet-stream. A range may be asked for. What reaches the end of the artifact was checked"
+            " against its digest: where that fails the connection ends early."
+        ),
+        parameters=(
+            _PATH,
+            Parameter(name="download", type="flag", default=False, description="as an attachment, pictures too"),
+        ),
+        errors=(206, 304, 400, 404, 416),
+        tag="artifacts",
+    ),
+    Route(
+        method="GET",
+        path=f"{PREFIX}/runs/<run_id>/artifacts/index",
+        name="list_artifacts",
+        handler=artifacts.list_artifacts,
+        policy=Policy.READ,
+        summary="List the artifacts of a run",
+        parameters=(
+            Parameter(name="prefix", type="text", default="", max_length=4096, description="that the paths begin with"),
+            Parameter(name="after", type="text", default="", max_length=4096, description="cursor of the page before"),
+            Parameter(
+                name="limit",
+                type="integer",
+                default=artifacts.MAX_LIST,
+                minimum=1,
+                maximum=artifacts.MAX_LIST,
+                description="at most so many artifacts",
+            ),
+        ),
+        answer="ArtifactPage",
+        errors=(400, 404),
+        tag="artifacts",
+    ),
+    Route(
+        method="GET",
+        path=f"{PREFIX}/runs/<run_id>/artifacts/preview",
+        name="preview_artifact",
+        handler=artifacts.preview_artifact,
+        policy=Policy.READ,
+        summary="Read the beginning of an artifact as data",
+        description="Texts and tables come as JSON, so that no page needs to show an uploaded file as it is.",
+        parameters=(
+            _PATH,
+            Parameter(
+                name="max_bytes",
+                type="integer",
+                default=artifacts.PREVIEW_BYTES,
+                minimum=1,
+                maximum=artifacts.MAX_PREVIEW_BYTES,
+                description="how much of it is read",
+            ),
+            Parameter(
+                name="max_rows", type="integer", default=100, minimum=1, maximum=1000, description="rows of a table"
+            ),
+        ),
+        answer="Preview",
+        errors=(400, 404),
+        tag="artifacts",
+    ),
+)
+
+_CHANGES = (
+    Route(
+        method="GET",
+        path=f"{PREFIX}/changes",
+        name="read_changes",
+        handler=audit.read_changes,
+        policy=Policy.READ,
+        summary="Read changes in the order of their arrival: the audit log",
+        description="A page may be shorter than its limit where payloads are large: go on from its cursor until it is empty.",
+        parameters=(
+            Parameter(name="after", type="integer", default=0, minimum=0, description="cursor; 0 for the beginning"),
+            _limit("changes", 100),
+            Parameter(name="entity_id", type="text", max_length=256, description="only changes of this entity"),
+            Parameter(name="stream_id", type="text", max_length=256, description="only changes of this stream"),
+        ),
+        answer="ChangePage",
+        errors=(400,),
+        tag="changes",
+    ),
+    Route(
+        method="GET",
+        path=f"{PREFIX}/events",
+        name="follow_changes",
+        handler=live.follow_changes,
+        policy=Policy.READ,
+        summary="Follow changes as server-sent events",
+        description=(
+            "An event ready says where the stream begins; events changes hold the cursor and which entities changed,"
+            " about once a second. truncated says that there was too much to list: look again at everything. Answers"
+            " 503 (busy) when too many streams are open."
+        ),
+        parameters=(
+            Parameter(
+                name="after", type="integer", minimum=0, description="cursor to begin after; from now on without"
+            ),
+        ),
+        answer="text/event-stream",
+        errors=(400, 503),
+        tag="changes",
+    ),
+)
+
+_EDITS = (
+    Route(
+        method="POST",
+        path=f"{PREFIX}/comments",
+        name="create_comment",
+        handler=edits.create_comment,
+        policy=Policy.WRITE,
+        summary="Comment on an entity",
+        body=(
+            Parameter(
+                name="parent_kind",
+                type="text",
+                default="run",
+                choices=tuple(kind for kind in SERVED_KINDS.values() if kind != "comment"),
+                description="kind of the entity",
+            ),
+            Parameter(name="parent_id", type="text", required=True, max_length=256, description="of the entity"),
+            Parameter(
+                name="message", type="text", required=True, max_length=MAX_MESSAGE, description="what is to be said"
+            ),
+        ),
+        answer="Comment",
+        status=201,
+        errors=(400, 403, 404, 409, 413, 415),
+        tag="edits",
+    ),
+    Route(
+        method="POST",
+        path=f"{PREFIX}/runs/<run_id>/tags",
+        name="change_tags",
+        handler=edits.change_tags,
+        policy=Policy.WRITE,
+        summary="Add and remove tags of a run",
+        body=(
+            Parameter(name="add", type="texts", default=(), max_items=100, description="tags to add"),
+            Parameter(name="remove", type="texts", default=(), max_items=100, description="tags to remove"),
+        ),
+        answer="Run",
+        errors=(400, 403, 404, 409, 413, 415),
+        tag="edits",
+    ),
+    Route(
+        method="PATCH",
+        path=f"{PREFIX}/runs/<run_id>",
+        name="rename_run",
+        handler=edits.rename_run,
+        policy=Policy.WRITE,
+        summary="Give a run another name or description",
+        body=(
+            Parameter(name="name", type="text", description="the new name"),
+            Parameter(name="description", type="text", max_length=MAX_MESSAGE, description="the new description"),
+        ),
+        answer="Run",
+        errors=(400, 403, 404, 409, 413, 415),
+        tag="edits",
+    ),
+)
+
+_STATUS = (
+    Route(
+        method="GET",
+        path=f"{PREFIX}/server",
+        name="describe_server",
+        handler=status.describe_server,
+        policy=Policy.READ,
+        summary="Describe the server: version, abilities, limits, and the newest cursor",
+        answer="Server",
+        fixed={
+            "kinds": tuple(SERVED_KINDS),
+            "limits": {"page": MAX_LIMIT, "series": 500, "points": series.MAX_POINTS},
+        },
+        tag="server",
+    ),
+    Route(
+        method="GET",
+        path=f"{PREFIX}/openapi.json",
+        name="get_openapi",
+        handler=status.get_openapi,
+        policy=Policy.READ,
+        summary="Get this description of the API",
+        answer="OpenAPI",
+        tag="server",
+    ),
+    Route(
+        method="GET",
+        path="/health",
+        name="get_health",
+        handler=status.get_health,
+        policy=Policy.PUBLIC,
+        summary="Say whether the server and its store answer",
+        answer="Health",
+        errors=(503,),
+        tag="server",
+    ),
+    Route(
+        method="GET",
+        path="/metrics",
+        name="get_metrics",
+        handler=status.get_metrics,
+        policy=Policy.READ,
+        summary="Get counts and durations for Prometheus",
+        answer=CONTENT_TYPE,
+        tag="server",
+    ),
+)
+
+ROUTES: tuple[Route, ...] = (*_entity_routes(), _KEYS, *_SERIES, *_ARTIFACTS, *_CHANGES, *_EDITS, *_STATUS)
+"""Every route of the server but those of the pages."""

@@ -1,0 +1,119 @@
+"""The Flask application: the API on two stores, what plugins add to it, and the guards around both."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, Flask, request
+
+from modeldb_server.api import ROUTES
+from modeldb_server.arguments import read_arguments
+from modeldb_server.compression import register_compression
+from modeldb_server.context import EXTENSION, ServerContext, server_context
+from modeldb_server.errors import register_error_handlers
+from modeldb_server.events import EventHub
+from modeldb_server.metrics import ServerMetrics
+from modeldb_server.security import complete_policies, register_guards
+from modeldb_server.settings import server_settings
+from modeldb_server.writer import ChangeWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from werkzeug.wrappers import Response
+
+    from modeldb_core.config import Settings
+    from modeldb_core.plugins import PluginManager
+    from modeldb_core.stores import ArtifactStore, MetadataStore
+    from modeldb_server.routes import Policy, Route
+    from modeldb_server.settings import ServerSettings
+
+API = "api"
+
+
+def create_app(
+    store: MetadataStore,
+    artifacts: ArtifactStore,
+    settings: Settings | ServerSettings | None = None,
+    *,
+    plugins: PluginManager | None = None,
+) -> Flask:
+    """Return a WSGI application that serves ``store`` and ``artifacts``.
+
+    It keeps nothing of its own that a second server on the same stores would miss. The stores stay open when it ends;
+    ``app.extensions["modeldb_server"].close()`` ends the event streams and seals the stream of changes.
+
+    Args:
+        store: where runs are kept.
+        artifacts: where files are kept.
+        settings: those of ModelDB, or of the server alone; by default the server's defaults.
+        plugins: whose blueprints are added, such as those of the web pages; by default every installed plugin's.
+
+    Raises:
+        ConfigurationError: a plugin adds a route that changes something and says not who may call it.
+    """
+    chosen = server_settings(settings)
+    app = Flask("modeldb_server", static_folder=None, template_folder=None)
+    app.config.update(
+        DEBUG=False,
+        TESTING=False,
+        PROPAGATE_EXCEPTIONS=False,
+        SECRET_KEY=None,  # there are no sessions
+        MAX_CONTENT_LENGTH=chosen.max_body_bytes,
+        MAX_FORM_MEMORY_SIZE=0,
+        MAX_FORM_PARTS=0,
+        TRUSTED_HOSTS=None,  # security.py looks at every request, with a message that helps
+    )
+    app.url_map.merge_slashes = False  # a path is taken as it comes, and never redirected to a cleaned one
+    hub = EventHub(
+        store,
+        max_streams=chosen.max_event_streams,
+        interval_s=chosen.poll_interval_s,
+        heartbeat_s=chosen.heartbeat_s,
+    )
+    context = ServerContext(
+        store=store,
+        artifacts=artifacts,
+        settings=chosen,
+        events=hub,
+        writer=ChangeWriter(store, chosen.actor, read_only=chosen.read_only),
+        metrics=ServerMetrics(lambda: hub.streams),
+    )
+    app.extensions[EXTENSION] = context
+    context.metrics.register(app)
+    policies: dict[str, Policy] = {}
+    register_guards(app, policies)
+    register_compression(app)
+    register_error_handlers(app)
+    app.register_blueprint(create_api(policies))
+    _plugin_manager(plugins, settings).call("modeldb_register_blueprints", app=app)
+    complete_policies(app, policies)
+    return app
+
+
+def create_api(policies: dict[str, Policy]) -> Blueprint:
+    """Return the blueprint with every route of the table, and note the policy of each in ``policies``."""
+    blueprint = Blueprint(API, __name__)
+    for route in ROUTES:
+        blueprint.add_url_rule(route.path, route.name, _view(route), methods=[route.method])
+        policies[f"{API}.{route.name}"] = route.policy
+    return blueprint
+
+
+def _view(route: Route) -> Callable[..., Response]:
+    def view(**variables: str) -> Response:
+        arguments = read_arguments(route, request)
+        return route.handler(server_context(), **route.fixed, **variables, **arguments)
+
+    view.__doc__ = inspect.cleandoc(f"{route.summary}.\n\n{route.description}").strip()
+    return view
+
+
+def _plugin_manager(plugins: PluginManager | None, settings: Settings | ServerSettings | None) -> PluginManager:
+    if plugins is not None:
+        return plugins
+    from modeldb_core.config import Settings
+    from modeldb_core.plugins import plugin_manager
+
+    return plugin_manager(settings if isinstance(settings, Settings) else None)

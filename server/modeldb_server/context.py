@@ -1,0 +1,41 @@
+"""What every handler is given: the stores, the settings, and the parts that outlive a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flask import current_app
+
+if TYPE_CHECKING:
+    from modeldb_core.stores import ArtifactStore, MetadataStore
+    from modeldb_server.events import EventHub
+    from modeldb_server.metrics import ServerMetrics
+    from modeldb_server.settings import ServerSettings
+    from modeldb_server.writer import ChangeWriter
+
+EXTENSION = "modeldb_server"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerContext:
+    """The parts of one application. Nothing in it remembers a caller: any number of servers may share a store."""
+
+    store: MetadataStore
+    artifacts: ArtifactStore
+    settings: ServerSettings
+    events: EventHub
+    writer: ChangeWriter
+    metrics: ServerMetrics
+
+    def close(self) -> None:
+        """End the event streams and seal the stream of changes. The stores belong to the caller and stay open."""
+        self.events.close()
+        self.writer.close()
+
+
+def server_context() -> ServerContext:
+    """Return the context of the application that answers the current request."""
+    context = current_app.extensions[EXTENSION]
+    assert isinstance(context, ServerContext)
+    return context

@@ -1,0 +1,147 @@
+"""Errors as answers: one table from error code to HTTP status, and bodies that give nothing away.
+
+A body is ``{"error": {"code", "message"}}``; a query that does not parse adds ``column``. Where the fault is the
+caller's, the message is the one of the exception. Where it is the server's, the message may hold paths or addresses:
+the caller gets a neutral sentence and a number under which the server's log has the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from flask import request
+from werkzeug.exceptions import HTTPException
+
+from modeldb_core.errors import ModelDBError, QuerySyntaxError
+from modeldb_server.responses import json_response, text_response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flask import Flask
+    from werkzeug.wrappers import Response
+
+logger = logging.getLogger("modeldb_server")
+
+API_PREFIX = "/api/"
+
+STATUS: Mapping[str, int] = MappingProxyType(
+    {
+        "invalid_argument": 400,
+        "invalid_type": 400,
+        "query_syntax": 400,
+        "permission_denied": 403,
+        "store_read_only": 403,
+        "untrusted_model": 403,
+        "not_found": 404,
+        "already_exists": 409,
+        "run_finished": 409,
+        "conflict": 409,
+        "stream_gap": 409,
+        "error": 500,
+        "integrity": 500,
+        "corrupt_journal": 500,
+        "configuration": 500,
+        "unknown_scheme": 500,
+        "missing_dependency": 500,
+        "store_version": 500,
+        "store_unavailable": 503,
+    }
+)
+"""The HTTP status of every code of :mod:`modeldb_core.errors`."""
+
+HTTP_CODES: Mapping[int, str] = MappingProxyType(
+    {
+        400: "invalid_argument",
+        403: "permission_denied",
+        404: "not_found",
+        405: "method_not_allowed",
+        409: "conflict",
+        411: "invalid_argument",
+        413: "too_large",
+        414: "too_large",
+        415: "unsupported_media_type",
+        416: "range_not_satisfiable",
+        431: "too_large",
+        503: "busy",
+    }
+)
+"""The code of answers that come from HTTP itself."""
+
+_NEUTRAL: Mapping[str, str] = MappingProxyType(
+    {
+        "store_unavailable": "The store cannot be reached now; try again.",
+        "store_read_only": "The store may not be written by this server.",
+        "integrity": "What is stored does not match its digest; `modeldb audit verify` says what was altered.",
+    }
+)
+_PUBLIC_STATUS = frozenset({400, 403, 404, 409})
+
+
+class BusyError(Exception):
+    """The server has no room for one more of what was asked for."""
+
+
+def register_error_handlers(app: Flask) -> None:
+    """Let ``app`` answer every error: in JSON below ``/api/``, in a line of text elsewhere."""
+    app.register_error_handler(ModelDBError, answer_modeldb_error)
+    app.register_error_handler(BusyError, _answer_busy)
+    app.register_error_handler(HTTPException, _answer_http_error)
+    app.register_error_handler(Exception, _answer_unexpected)
+
+
+def error_body(error: ModelDBError) -> dict[str, Any]:
+    """Return ``{"code", "message"}`` of an error, with a neutral message where the fault is the server's."""
+    status = STATUS.get(error.code, 500)
+    if status in _PUBLIC_STATUS and error.code not in _NEUTRAL:
+        body: dict[str, Any] = {"code": error.code, "message": str(error)}
+        if isinstance(error, QuerySyntaxError) and error.column:
+            body["column"] = error.column
+        return body
+    return {"code": error.code, "message": _neutral(_NEUTRAL.get(error.code, "The server could not answer."), error)}
+
+
+def answer_modeldb_error(error: ModelDBError) -> Response:
+    """Return the answer that tells the caller of ``error``."""
+    status = STATUS.get(error.code, 500)
+    response = _answer(status, error_body(error))
+    if status == 503:
+        response.headers["Retry-After"] = "2"
+    return response
+
+
+def _answer_busy(error: BusyError) -> Response:
+    response = _answer(503, {"code": "busy", "message": str(error)})
+    response.headers["Retry-After"] = "10"
+    return response
+
+
+def _answer_http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    if status < 400:  # a redirect
+        return error.get_response()
+    code = HTTP_CODES.get(status, "error")
+    response = _answer(status, {"code": code, "message": error.description or error.name})
+    for name, value in error.get_headers():
+        if name in ("Allow", "Content-Range", "Retry-After"):
+            response.headers[name] = value
+    return response
+
+
+def _answer_unexpected(error: Exception) -> Response:
+    return _answer(500, {"code": "error", "message": _neutral("Something went wrong in the server.", error)})
+
+
+def _neutral(sentence: str, error: BaseException) -> str:
+    number = secrets.token_hex(4)
+    logger.error("error %s in %s %r", number, request.method, request.path, exc_info=error)
+    return f"{sentence} (The server's log has the details under {number}.)"
+
+
+def _answer(status: int, body: dict[str, Any]) -> Response:
+    if request.path.startswith(API_PREFIX):
+        return json_response({"error": body}, status)
+    return text_response(f"{status}: {body['message']}\n", status)

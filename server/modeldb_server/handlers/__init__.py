@@ -1,0 +1,1 @@
+"""What the routes do, a module for each group of them. Handlers get the context and checked arguments."""

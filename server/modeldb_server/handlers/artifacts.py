@@ -1,0 +1,98 @@
+"""Artifacts of runs: their list, their bytes, and previews."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Response, request
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+
+from modeldb_core.entities import Run
+from modeldb_server.blobs import SAFE_TYPES, SANDBOX_POLICY, Artifact, BlobBody, disposition, find_artifact
+from modeldb_server.documents import json_value
+from modeldb_server.handlers.entities import check_id
+from modeldb_server.previews import preview
+from modeldb_server.responses import json_response
+
+if TYPE_CHECKING:
+    from modeldb_server.context import ServerContext
+
+PREVIEW_BYTES = 64 * 1024
+MAX_PREVIEW_BYTES = 1024 * 1024
+MAX_LIST = 1000
+
+
+def list_artifacts(context: ServerContext, *, run_id: str, prefix: str, limit: int, after: str) -> Response:
+    """Return the paths of a run's artifacts with what is known of each, in alphabetical order."""
+    artifacts = _run(context, run_id).artifacts
+    paths = sorted(path for path in artifacts if path.startswith(prefix) and path > after)
+    items = [{"path": path, **json_value(artifacts[path])} for path in paths[:limit]]
+    cursor = paths[limit - 1] if len(paths) > limit else None
+    return json_response({"items": items, "cursor": cursor, "total": len(artifacts)})
+
+
+def read_artifact(context: ServerContext, *, run_id: str, path: str, download: bool) -> Response:
+    """Return the bytes of an artifact, or the part of them that the request asks for."""
+    artifact = find_artifact(_run(context, run_id), path, context.artifacts)
+    if request.if_none_match.contains(artifact.digest):
+        return _with_headers(Response(status=304), artifact, download)
+    start, stop = _range(artifact)
+    stream = context.artifacts.open(artifact.digest)
+    try:
+        body = BlobBody(stream, start, stop, artifact.size_bytes)
+        response = Response(body if request.method == "HEAD" else body.prepare(), direct_passthrough=True)
+    except BaseException:
+        stream.close()
+        raise
+    response.content_length = stop - start
+    response.headers["Accept-Ranges"] = "bytes"
+    if (start, stop) != (0, artifact.size_bytes):
+        response.status_code = 206
+        response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{artifact.size_bytes}"
+    return _with_headers(response, artifact, download)
+
+
+def preview_artifact(context: ServerContext, *, run_id: str, path: str, max_bytes: int, max_rows: int) -> Response:
+    """Return the beginning of a text or table as JSON."""
+    artifact = find_artifact(_run(context, run_id), path, context.artifacts)
+    with context.artifacts.open(artifact.digest) as stream:
+        head = b"" if artifact.is_image else stream.read(max_bytes)
+        while len(head) < min(max_bytes, artifact.size_bytes) and (piece := stream.read(max_bytes - len(head))):
+            head += piece
+        if head and len(head) == artifact.size_bytes:
+            stream.read(1)  # the end, where the stream compares digests
+    return json_response(preview(artifact, head, max_rows=max_rows))
+
+
+def _run(context: ServerContext, run_id: str) -> Run:
+    check_id("run", run_id)
+    run = context.store.get("run", run_id)
+    assert isinstance(run, Run)
+    return run
+
+
+def _with_headers(response: Response, artifact: Artifact, download: bool) -> Response:
+    response.headers["Content-Type"] = SAFE_TYPES.get(artifact.media_type, artifact.media_type)
+    response.headers["Content-Disposition"] = disposition(artifact, attachment=download)
+    response.headers["Content-Security-Policy"] = SANDBOX_POLICY
+    response.headers["Cache-Control"] = "private, no-cache, no-transform"
+    response.set_etag(artifact.digest)
+    return response
+
+
+def _range(artifact: Artifact) -> tuple[int, int]:
+    """Return the part that is asked for, as start and stop; the whole where nothing usable is asked for.
+
+    Several ranges in one request are answered with the whole, as RFC 9110 allows.
+    """
+    asked = request.range
+    whole = 0, artifact.size_bytes
+    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
+        return whole
+    if_range = request.headers.get("If-Range")
+    if if_range is not None and if_range != f'"{artifact.digest}"':
+        return whole
+    found = asked.range_for_length(artifact.size_bytes)
+    if found is None:
+        raise RequestedRangeNotSatisfiable(artifact.size_bytes)
+    return found

@@ -1,0 +1,77 @@
+"""Finding and reading entities, and the keys that they carry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeldb_core.errors import NotFoundError
+from modeldb_core.queries import Query
+from modeldb_server.documents import entity_document, key_document
+from modeldb_server.responses import json_response
+
+if TYPE_CHECKING:
+    from flask import Response
+
+    from modeldb_server.context import ServerContext
+
+MAX_ID = 256
+
+
+def find_entities(
+    context: ServerContext,
+    *,
+    kind: str,
+    filter: str,  # noqa: A002 - its name in the API
+    order_by: str,
+    fields: tuple[str, ...] | None,
+    within: str | None,
+    limit: int,
+    cursor: str | None,
+    count: bool,
+    include_deleted: bool,
+) -> Response:
+    """Return a page of the entities of a kind."""
+    query = Query(
+        kind=kind,
+        filter=filter,
+        order_by=order_by,
+        fields=fields,
+        limit=limit,
+        cursor=cursor,
+        count=count,
+        within=within,
+        include_deleted=include_deleted,
+    )
+    page = context.store.find(query)
+    items = [entity_document(entity) for entity in page.entities]
+    return json_response({"items": items, "cursor": page.cursor, "total": page.total})
+
+
+def get_entity(context: ServerContext, *, kind: str, entity_id: str) -> Response:
+    """Return one entity, a deleted one too."""
+    check_id(kind, entity_id)
+    return json_response(entity_document(context.store.get(kind, entity_id)))
+
+
+def find_keys(
+    context: ServerContext,
+    *,
+    kind: str,
+    filter: str,  # noqa: A002 - its name in the API
+    within: str | None,
+    limit: int,
+) -> Response:
+    """Return the keys that entities carry, to offer columns and to complete a filter."""
+    keys = context.store.find_keys(Query(kind=kind, filter=filter, within=within, limit=limit))
+    return json_response({"keys": [key_document(info) for info in keys]})
+
+
+def check_id(kind: str, entity_id: str) -> None:
+    """Check the length of an identifier from a path.
+
+    Raises:
+        NotFoundError: it is longer than any identifier, or holds what none holds.
+    """
+    if len(entity_id) > MAX_ID or not entity_id.isprintable():
+        msg = f"there is no {kind} with this identifier"
+        raise NotFoundError(msg)

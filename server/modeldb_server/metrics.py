@@ -1,0 +1,81 @@
+"""Counts and durations in the format of Prometheus, and a line per request in the log.
+
+Everything is kept per process and per application: two servers in one process do not mix.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from flask import g, request
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+from modeldb_core import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask
+    from werkzeug.wrappers import Response
+
+access_logger = logging.getLogger("modeldb_server.access")
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
+
+
+class ServerMetrics:
+    """The metrics of one application. Labels are route names, never paths: their number stays bounded."""
+
+    def __init__(self, count_streams: Callable[[], int]) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            *("modeldb_http_requests", "Requests answered."), ["method", "route", "status"], registry=self.registry
+        )
+        self.durations = Histogram(
+            *("modeldb_http_request_duration_seconds", "From the request's arrival to the start of its answer."),
+            ["route"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.in_progress = Gauge(
+            "modeldb_http_requests_in_progress", "Requests that are being answered.", registry=self.registry
+        )
+        self.writes = Counter("modeldb_changes_written", "Changes made through the API.", registry=self.registry)
+        streams = Gauge("modeldb_event_streams", "Open event streams.", registry=self.registry)
+        streams.set_function(count_streams)
+        version = Gauge("modeldb_server_info", "The version of the server.", ["version"], registry=self.registry)
+        version.labels(__version__).set(1)
+        ProcessCollector(registry=self.registry)
+
+    def exposition(self) -> bytes:
+        """Return all metrics in the text format of Prometheus."""
+        return generate_latest(self.registry)
+
+    def register(self, app: Flask) -> None:
+        """Count the requests of ``app``. Call it before other hooks are registered, so that it sees what they refuse."""
+        app.before_request(self._begin)
+        app.after_request(self._end)
+        app.teardown_request(self._forget)
+
+    def _begin(self) -> None:
+        g.modeldb_started = time.perf_counter()
+        self.in_progress.inc()
+
+    def _end(self, response: Response) -> Response:
+        seconds = time.perf_counter() - g.modeldb_started
+        method = request.method if request.method in _METHODS else "other"
+        route = request.endpoint or "unmatched"
+        self.requests.labels(method, route, str(response.status_code)).inc()
+        self.durations.labels(route).observe(seconds)
+        access_logger.info("%s %r %d %.1f ms", method, request.path, response.status_code, seconds * 1000)
+        return response
+
+    def _forget(self, error: BaseException | None) -> None:
+        del error
+        if "modeldb_started" in g:
+            self.in_progress.dec()

@@ -1,0 +1,130 @@
+"""The OpenAPI 3.1 document, worked out from the table of routes."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core import __version__
+from modeldb_server.responses import JSON
+from modeldb_server.routes import Policy, object_schema
+from modeldb_server.schemas import component_schemas, reference
+from modeldb_server.security import WRITE_HEADER
+
+if TYPE_CHECKING:
+    from modeldb_server.routes import Parameter, Route, Schema
+
+_VARIABLE = re.compile(r"<(\w+)>")
+
+ERROR_MEANINGS = {
+    206: "the part that was asked for",
+    304: "not changed since the copy that the client has",
+    400: "an argument cannot be accepted",
+    403: "the request comes from elsewhere, or may not do this",
+    404: "there is nothing of that name",
+    409: "the entity is in a state that does not allow it",
+    413: "the body is too long",
+    415: "the body is not JSON",
+    416: "the range lies outside the artifact",
+    503: "the server or its store cannot answer now; try again",
+}
+
+_TAGS = {
+    "entities": "Projects, experiments, runs and whatever else is kept",
+    "series": "The history of metrics",
+    "artifacts": "Files of runs",
+    "changes": "The audit log, and live updates",
+    "edits": "What may be altered; needs the header X-ModelDB: 1",
+    "server": "The server itself",
+}
+
+
+@cache
+def describe_api() -> dict[str, Any]:
+    """Return the document."""
+    from modeldb_server.api import ROUTES
+
+    paths: dict[str, Any] = {}
+    for route in ROUTES:
+        path = _VARIABLE.sub(r"{\1}", route.path)
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "ModelDB",
+            "version": __version__,
+            "description": "Find, read and annotate what was tracked. docs/api.md explains it with examples.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": description} for name, description in _TAGS.items()],
+        "paths": paths,
+        "components": {"schemas": component_schemas()},
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": route.name,
+        "summary": route.summary,
+        "tags": [route.tag],
+        "parameters": _parameters(route),
+        "responses": _responses(route),
+        "x-modeldb-policy": route.policy.value,
+    }
+    if route.description:
+        operation["description"] = route.description
+    if route.body:
+        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": object_schema(route.body)}}}
+    return operation
+
+
+def _parameters(route: Route) -> list[dict[str, Any]]:
+    described = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "description": "identifier"}
+        for name in _VARIABLE.findall(route.path)
+    ]
+    described += [_parameter(parameter) for parameter in route.parameters]
+    if route.policy is Policy.WRITE:
+        description = "says that no foreign page made the request"
+        schema = {"const": "1"}
+        described.append(
+            {"name": WRITE_HEADER, "in": "header", "required": True, "schema": schema, "description": description}
+        )
+    return described
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    schema = parameter.schema()
+    if parameter.type == "flag" and parameter.default is not None:
+        schema["default"] = "1" if parameter.default else "0"
+    described: dict[str, Any] = {
+        "name": parameter.name,
+        "in": "query",
+        "required": parameter.required,
+        "description": parameter.description,
+        "schema": schema,
+    }
+    if parameter.type == "texts":
+        described.update(style="form", explode=False)
+    return described
+
+
+def _responses(route: Route) -> dict[str, Any]:
+    responses: dict[str, Any] = {str(route.status): {"description": "the answer", "content": _content(route.answer)}}
+    for status in route.errors:
+        responses[str(status)] = {"description": ERROR_MEANINGS[status]}
+        if status == 206 or route.name == "get_health":
+            responses[str(status)]["content"] = _content(route.answer)
+        elif status >= 400:
+            responses[str(status)]["content"] = {JSON: {"schema": reference("Error")}}
+    responses["default"] = {"description": "an error", "content": {JSON: {"schema": reference("Error")}}}
+    return responses
+
+
+def _content(answer: str) -> dict[str, Any]:
+    if "/" not in answer:
+        return {JSON: {"schema": reference(answer)}}
+    schema: Schema = {"type": "string"} if answer.startswith("text/") else {}
+    return {answer: {"schema": schema}}

@@ -1,0 +1,129 @@
+"""What a route is: path, who may call it, what it takes, what it answers. The API is one table of these.
+
+From the table come the Flask rules, the checking of arguments, the policy of who may call, and the OpenAPI document;
+so none of the four can disagree with another. ``docs/server.md`` says what the policies mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from werkzeug.wrappers import Response
+
+MAX_NAME = 1024
+MAX_EXPRESSION = 20_000
+MAX_MESSAGE = 100_000
+
+ParameterType: TypeAlias = Literal["text", "integer", "flag", "texts", "objects"]
+Schema: TypeAlias = dict[str, Any]
+
+
+class Policy(StrEnum):
+    """Who may call a route."""
+
+    PUBLIC = "public"
+    """Anyone who reaches the port: says nothing about what is stored."""
+    READ = "read"
+    """Who may see what is stored."""
+    WRITE = "write"
+    """Who may change what is stored; needs the header ``X-ModelDB`` and is refused by a read-only server."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """An argument of a route: in the query string, or a field of the JSON body.
+
+    Attributes:
+        type: ``texts`` and ``objects`` are lists; in a query string ``texts`` is separated by commas.
+        minimum: of an integer.
+        maximum: of an integer.
+        max_length: of a text in characters, and of each of ``texts``.
+        max_items: of a list.
+        items: the fields of each of ``objects``.
+    """
+
+    name: str
+    type: ParameterType
+    description: str
+    required: bool = False
+    default: Any = None
+    minimum: int = -(2**63)
+    maximum: int = 2**63 - 1
+    max_length: int = MAX_NAME
+    max_items: int = 500
+    choices: tuple[str, ...] = ()
+    items: tuple[Parameter, ...] = ()
+
+    def schema(self) -> Schema:
+        """Return it as a JSON Schema."""
+        schema: Schema
+        if self.type == "integer":
+            schema = {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
+        elif self.type == "flag":
+            schema = {"type": "string", "enum": ["0", "1", "false", "true"]}
+        elif self.type == "texts":
+            item = {"type": "string", "maxLength": self.max_length}
+            schema = {"type": "array", "items": item, "maxItems": self.max_items}
+        elif self.type == "objects":
+            schema = {"type": "array", "items": object_schema(self.items), "maxItems": self.max_items}
+        else:
+            schema = {"type": "string", "maxLength": self.max_length}
+        if self.choices:
+            schema["enum"] = list(self.choices)
+        if self.default is not None:
+            schema["default"] = list(self.default) if isinstance(self.default, tuple) else self.default
+        return schema
+
+
+def object_schema(fields: tuple[Parameter, ...]) -> Schema:
+    """Return the JSON Schema of an object with ``fields`` and no others."""
+    schema: Schema = {
+        "type": "object",
+        "properties": {field.name: {**field.schema(), "description": field.description} for field in fields},
+        "additionalProperties": False,
+    }
+    if required := [field.name for field in fields if field.required]:
+        schema["required"] = required
+    return schema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One operation of the server.
+
+    Attributes:
+        method: GET, POST or PATCH.
+        path: as a Flask rule, such as ``/api/v2/runs/<run_id>/series``.
+        name: unique; the Flask endpoint and the operationId.
+        handler: called with the server's context and every argument by name.
+        policy: who may call it.
+        summary: a line for the documentation.
+        description: more, where a line is not enough.
+        parameters: what the query string may hold.
+        body: the fields of the JSON body; none for a GET.
+        answer: the name of the schema of a successful JSON answer, or a media type.
+        status: of a successful answer.
+        errors: further statuses that it answers with.
+        fixed: arguments of the handler that come from the table.
+        tag: the group it is shown in.
+    """
+
+    method: Literal["GET", "POST", "PATCH"]
+    path: str
+    name: str
+    handler: Callable[..., Response]
+    policy: Policy
+    summary: str
+    description: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    body: tuple[Parameter, ...] = ()
+    answer: str = "application/octet-stream"
+    status: int = 200
+    errors: tuple[int, ...] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    tag: str = "entities"

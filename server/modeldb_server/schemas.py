@@ -1,0 +1,185 @@
+"""JSON Schemas of what the API answers, worked out from the classes of the entities."""
+
+from __future__ import annotations
+
+import types
+import typing
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.entities import KINDS, Entity, SeriesSummary
+from modeldb_server.documents import SECRET_KINDS, field_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from modeldb_server.routes import Schema
+
+TEXT: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "number"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+FLAG: Schema = {"type": "boolean"}
+TIME: Schema = {"type": "string", "format": "date-time"}
+ANYTHING: Schema = {}
+OBJECT: Schema = {"type": "object"}
+FLOAT: Schema = {"oneOf": [NUMBER, {"$ref": "#/components/schemas/TaggedFloat"}]}
+INTEGER: Schema = {"oneOf": [{"type": "integer"}, {"$ref": "#/components/schemas/TaggedInteger"}]}
+
+
+def reference(name: str) -> Schema:
+    """Return a reference to a named schema."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def list_of(item: Schema) -> Schema:
+    """Return the schema of a list."""
+    return {"type": "array", "items": item}
+
+
+def nullable(schema: Schema) -> Schema:
+    """Return the schema of something that may be null."""
+    return {"oneOf": [schema, {"type": "null"}]}
+
+
+def record(properties: Mapping[str, Schema], optional: tuple[str, ...] = ()) -> Schema:
+    """Return the schema of an object, all of whose properties come but the optional ones."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": dict(properties), "required": required}
+
+
+def component_schemas() -> dict[str, Schema]:
+    """Return every schema by name."""
+    schemas = {**_VALUES, **_ANSWERS, "SeriesSummary": _summary_schema()}
+    for kind, cls in KINDS.items():
+        if kind not in SECRET_KINDS:
+            schemas[cls.__name__] = _entity_schema(cls)
+            schemas[f"{cls.__name__}Page"] = record(
+                {"items": list_of(reference(cls.__name__)), "cursor": nullable(TEXT), "total": nullable(COUNT)}
+            )
+    return schemas
+
+
+_VALUES: dict[str, Schema] = {
+    "TaggedFloat": {
+        "description": "A number that JSON has no way to write.",
+        **record({"$float": {"enum": ["NaN", "Infinity", "-Infinity"]}}),
+    },
+    "TaggedInteger": {"description": "An integer beyond ±(2^53 - 1).", **record({"$int": TEXT})},
+    "Error": record(
+        {
+            "error": record(
+                {
+                    "code": {"type": "string", "description": "stable; see docs/api.md"},
+                    "message": TEXT,
+                    "column": {"type": "integer", "description": "where a query stops making sense, from 1"},
+                },
+                optional=("column",),
+            )
+        }
+    ),
+}
+
+_SERIES = {
+    "run_id": TEXT,
+    "key": TEXT,
+    "steps": list_of(INTEGER),
+    "times": {**list_of(INTEGER), "description": "microseconds since 1970-01-01 UTC"},
+    "values": list_of(FLOAT),
+    "total": {**COUNT, "description": "points in the asked range"},
+    "shown": {**COUNT, "description": "points in this answer"},
+}
+
+_ANSWERS: dict[str, Schema] = {
+    "Series": record(_SERIES),
+    "ManySeries": record(
+        {
+            "series": list_of(
+                {
+                    "oneOf": [
+                        reference("Series"),
+                        record({"run_id": TEXT, "key": TEXT, "error": record({"code": TEXT, "message": TEXT})}),
+                    ]
+                }
+            )
+        }
+    ),
+    "Keys": record(
+        {"keys": list_of(record({"section": TEXT, "key": TEXT, "count": COUNT, "value_types": list_of(TEXT)}))}
+    ),
+    "ArtifactPage": record(
+        {"items": list_of(record({"path": TEXT})), "cursor": nullable(TEXT), "total": COUNT},
+    ),
+    "Preview": record(
+        {
+            "path": TEXT,
+            "media_type": TEXT,
+            "size_bytes": COUNT,
+            "digest": TEXT,
+            "truncated": FLAG,
+            "view": {"enum": ["table", "text", "image", "none"]},
+            "text": TEXT,
+            "columns": list_of(TEXT),
+            "rows": list_of(list_of(TEXT)),
+        },
+        optional=("text", "columns", "rows"),
+    ),
+    "ChangePage": record({"changes": list_of(reference("Change")), "cursor": COUNT}),
+    "Change": record(
+        {
+            "stream_id": TEXT,
+            "seq": COUNT,
+            "recorded_at": TIME,
+            "actor": TEXT,
+            "action": TEXT,
+            "kind": TEXT,
+            "entity_id": TEXT,
+            "data": {"description": "the payload; of points their number and keys; null where erased"},
+            "erased": FLAG,
+            "previous_hash": TEXT,
+            "hash": TEXT,
+        }
+    ),
+    "Server": record(
+        {
+            "name": TEXT,
+            "version": TEXT,
+            "api_versions": list_of(TEXT),
+            "read_only": FLAG,
+            "kinds": list_of(TEXT),
+            "limits": OBJECT,
+            "store": {"type": "string", "description": "the scheme of the store's URL"},
+            "cursor": {**COUNT, "description": "of the newest change"},
+        }
+    ),
+    "OpenAPI": record({"openapi": TEXT, "info": OBJECT, "paths": OBJECT, "components": OBJECT}),
+    "Health": record({"status": {"enum": ["ok", "unavailable"]}}),
+}
+
+
+def _entity_schema(cls: type[Entity]) -> Schema:
+    hints = typing.get_type_hints(cls)
+    properties: dict[str, Schema] = {"kind": {"const": cls.KIND}}
+    properties.update({name: _schema_of(hints[name]) for name in field_names(cls.KIND)})
+    if "series" in properties:
+        properties["series"] = {"type": "object", "additionalProperties": reference("SeriesSummary")}
+        properties["duration_s"] = NUMBER
+    return {
+        "type": "object",
+        "description": (cls.__doc__ or "").strip().partition("\n")[0],
+        "properties": properties,
+        "required": ["kind", "entity_id", "name"],
+    }
+
+
+def _summary_schema() -> Schema:
+    return record({name: _schema_of(hint) for name, hint in typing.get_type_hints(SeriesSummary).items()})
+
+
+def _schema_of(hint: Any) -> Schema:  # noqa: ANN401 - a type
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        inner = [item for item in typing.get_args(hint) if item is not type(None)]
+        return nullable(_schema_of(inner[0]))
+    if typing.get_origin(hint) is tuple:
+        return list_of(TEXT)
+    simple = {str: TEXT, int: INTEGER, float: FLOAT, datetime: TIME, bool: FLAG}
+    return simple.get(hint, OBJECT)

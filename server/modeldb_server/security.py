@@ -1,0 +1,201 @@
+"""What every request must pass, and what every answer carries.
+
+A server on loopback is not out of reach: every page that a browser shows can send requests to it. So a request must be
+addressed to a known host name (against DNS rebinding), must not come from another origin, and one that changes
+something must be of a form that a page of another origin cannot send. Answers forbid framing, sniffing and scripts
+that are not the server's own files.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from flask import abort, request
+from werkzeug.exceptions import UnsupportedMediaType
+
+from modeldb_core.errors import ConfigurationError, PermissionDeniedError, StoreReadOnlyError
+from modeldb_server.context import server_context
+from modeldb_server.responses import JSON
+from modeldb_server.routes import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flask import Flask, Request
+    from werkzeug.routing import Rule
+    from werkzeug.wrappers import Response
+
+WRITE_HEADER = "X-ModelDB"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+POLICIES = "modeldb_policies"
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+"""Set on every answer, whatever made it."""
+
+PAGE_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob: data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+"""The Content-Security-Policy of pages: nothing inline, nothing from elsewhere."""
+DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+"""The Content-Security-Policy of everything that is not a page."""
+
+
+def register_guards(app: Flask, policies: dict[str, Policy]) -> None:
+    """Check every request of ``app`` and mark every answer. ``policies`` says who may call each endpoint."""
+    app.extensions[POLICIES] = policies
+    app.before_request(check_request)
+    app.after_request(protect_response)
+
+
+def complete_policies(app: Flask, policies: dict[str, Policy]) -> None:
+    """Give the routes of plugins a policy: what only reads may be read; a function that changes something must say so.
+
+    A plugin's view function states another policy in its attribute ``modeldb_policy``.
+
+    Raises:
+        ConfigurationError: a route takes other methods than GET and has no policy.
+    """
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint in policies:
+            continue
+        stated = getattr(app.view_functions.get(rule.endpoint), "modeldb_policy", None)
+        if stated is not None:
+            policies[rule.endpoint] = Policy(stated)
+        elif methods_of(rule) <= SAFE_METHODS:
+            policies[rule.endpoint] = Policy.READ
+        else:
+            msg = (
+                f"the route {rule.rule} ({rule.endpoint}) takes {', '.join(sorted(methods_of(rule) - SAFE_METHODS))} and"
+                f" has no policy; set modeldb_policy = 'write' on its view function"
+            )
+            raise ConfigurationError(msg)
+
+
+def methods_of(rule: Rule) -> set[str]:
+    """Return the methods of a Flask rule."""
+    return set(rule.methods or ())
+
+
+def check_request() -> None:
+    """Refuse a request that is not addressed to this server, comes from elsewhere, or may not do what it wants."""
+    context = server_context()
+    if not is_known_host(request.headers.getlist("Host"), context.settings.allowed_hosts):
+        msg = (
+            f"the request is addressed to {request.headers.get('Host', '')[:80]!r}, which this server does not answer"
+            f" for; use 127.0.0.1 or localhost, or start it with that name in server.allowed_hosts (--allow-host)"
+        )
+        raise PermissionDeniedError(msg)
+    if not is_same_origin(request):
+        msg = "the request comes from a page of another origin; only the server's own pages may ask"
+        raise PermissionDeniedError(msg)
+    if request.endpoint is None:
+        return  # no such route: Flask answers 404 or 405
+    policy = request_policy(request)
+    if request.method not in SAFE_METHODS and request.mimetype != JSON:
+        raise UnsupportedMediaType(description=f"the body must be JSON: send it with Content-Type: {JSON}")
+    if policy is Policy.WRITE:
+        _check_write(context.settings.read_only)
+    if (request.content_length or 0) > context.settings.max_body_bytes:
+        abort(413, f"the body is longer than {context.settings.max_body_bytes:,} bytes")
+
+
+def request_policy(request: Request) -> Policy:
+    """Return who may make ``request``; a route without a policy is nobody's."""
+    from flask import current_app
+
+    policy = current_app.extensions[POLICIES].get(request.endpoint)
+    if isinstance(policy, Policy):
+        return policy
+    msg = "this route has no policy and is closed"
+    raise PermissionDeniedError(msg)
+
+
+def _check_write(read_only: bool) -> None:
+    if request.headers.get(WRITE_HEADER) != "1":
+        msg = f"a request that changes something needs the header {WRITE_HEADER}: 1"
+        raise PermissionDeniedError(msg)
+    if read_only:
+        msg = "this server changes nothing: it was started read-only"
+        raise StoreReadOnlyError(msg)
+
+
+def is_known_host(values: list[str], allowed: Iterable[str]) -> bool:
+    """Say whether the Host header names this machine's loopback or an allowed host; the port does not matter.
+
+    It does not, because an SSH tunnel ends at another port, and a foreign page cannot choose the name.
+    """
+    if len(values) != 1:
+        return False
+    name = _host_name(values[0])
+    if name is None:
+        return False
+    if name == "localhost" or name in {host.lower().strip("[]") for host in allowed}:
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _host_name(value: str) -> str | None:
+    """Return the host of ``host[:port]`` in lower case, ``None`` where it is malformed."""
+    if value.startswith("["):
+        name, bracket, rest = value[1:].partition("]")
+        if not bracket or ":" not in name:
+            return None
+    else:
+        name, colon, port = value.partition(":")
+        rest = colon + port
+    if rest and not (rest[0] == ":" and rest[1:].isascii() and rest[1:].isdigit()):
+        return None
+    name = name.lower()
+    return name if name and name.isascii() and all(char.isalnum() or char in ".-:" for char in name) else None
+
+
+def is_same_origin(request: Request) -> bool:
+    """Say whether a request comes from one of the server's own pages, from the address bar, or from no browser.
+
+    Another port of the same machine is another origin. A link from elsewhere to a page may be followed: its answer is
+    shown, and not seen by the page with the link.
+    """
+    origin = request.headers.get("Origin")
+    if origin is not None:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or parts.netloc.lower() != request.headers.get("Host", "").lower():
+            return False
+    if request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
+        return True
+    return (
+        request.method in ("GET", "HEAD")
+        and request.headers.get("Sec-Fetch-Mode") == "navigate"
+        and request.headers.get("Sec-Fetch-Dest") == "document"
+    )
+
+
+def protect_response(response: Response) -> Response:
+    """Set the headers that tell a browser what it must not do with the answer."""
+    for name, value in HEADERS.items():
+        response.headers[name] = value
+    policy = PAGE_POLICY if response.mimetype == "text/html" else DATA_POLICY
+    response.headers.setdefault("Content-Security-Policy", policy)
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response

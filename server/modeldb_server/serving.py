@@ -1,0 +1,197 @@
+"""The server as a process: waitress, an address on loopback, and a clean end.
+
+Slow clients. Requests are read by waitress's one loop, so a client that sends slowly holds no thread. An answer is
+handed to that loop in pieces; a client that takes nothing of it for ``send_timeout_s`` is cut off by the kernel
+(``TCP_USER_TIMEOUT``), which frees the thread that waits for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from waitress import wasyncore
+from waitress.server import create_server
+
+from modeldb_core.errors import ConfigurationError
+from modeldb_server.app import create_app
+from modeldb_server.context import EXTENSION, ServerContext
+from modeldb_server.settings import MIB, loopback_address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from flask import Flask
+
+    from modeldb_core.config import Settings
+    from modeldb_core.stores import ArtifactStore, MetadataStore
+    from modeldb_server.settings import ServerSettings
+
+LOOP_INTERVAL_S = 0.5
+CONNECTIONS = 1000
+MAX_HEADER_BYTES = 64 * 1024
+
+
+class Server:
+    """One listening server. It is bound, and its URL known, as soon as it exists.
+
+    Args:
+        app: an application of :func:`~modeldb_server.app.create_app`.
+
+    Raises:
+        ConfigurationError: the address is not one of loopback, or the port is taken.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        context = app.extensions[EXTENSION]
+        assert isinstance(context, ServerContext)
+        self.app = app
+        self.context = context
+        self.host = loopback_address(context.settings.host)
+        self._sockets: dict[int, Any] = {}
+        self._stopping = threading.Event()
+        self._stopped = threading.Event()
+        self._server = self._listen()
+        self.port = int(self._server.effective_port)
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds the server."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def run(self) -> None:
+        """Answer requests until :meth:`stop` is called, then finish those that have begun, and close."""
+        try:
+            while not self._stopping.is_set():
+                self._turn(LOOP_INTERVAL_S)
+            self._finish()
+        finally:
+            self.close()
+
+    def stop(self) -> None:
+        """Let :meth:`run` come to its end. May be called from any thread, and from a signal handler."""
+        self._stopping.set()
+        self._server.pull_trigger()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the server is closed; returns whether it is."""
+        return self._stopped.wait(timeout_s)
+
+    def close(self) -> None:
+        """Close everything but the stores. Calling it twice is no error."""
+        if not self._stopped.is_set():
+            self.context.close()
+            self._server.task_dispatcher.shutdown(timeout=1)
+            wasyncore.close_all(self._sockets)
+            self._stopped.set()
+
+    def _turn(self, timeout_s: float) -> None:
+        wasyncore.loop(timeout=timeout_s, use_poll=hasattr(_select(), "poll"), map=self._sockets, count=1)
+
+    def _finish(self) -> None:
+        """Take no more connections, end the event streams, and let requests that have begun be answered."""
+        self._server.accepting = False
+        self.context.events.close()
+        end = time.monotonic() + self.context.settings.stop_timeout_s
+        while time.monotonic() < end and self._is_busy():
+            self._turn(0.05)
+
+    def _is_busy(self) -> bool:
+        return any(channel.requests or channel.total_outbufs_len for channel in self._server.active_channels.values())
+
+    def _listen(self) -> Any:  # noqa: ANN401 - waitress is not typed
+        settings = self.context.settings
+        try:
+            return create_server(
+                self.app,
+                map=self._sockets,
+                host=self.host,
+                port=settings.port,
+                threads=settings.threads + settings.max_event_streams,
+                ident="ModelDB",
+                expose_tracebacks=False,
+                clear_untrusted_proxy_headers=True,
+                connection_limit=CONNECTIONS,
+                channel_timeout=60,
+                channel_request_lookahead=1,
+                max_request_header_size=MAX_HEADER_BYTES,
+                max_request_body_size=8 * settings.max_body_bytes,
+                inbuf_overflow=8 * settings.max_body_bytes,
+                outbuf_overflow=32 * MIB,
+                outbuf_high_watermark=MIB,
+                socket_options=_socket_options(settings.send_timeout_s),
+            )
+        except OSError as error:
+            raise _bind_error(self.host, settings.port, error) from error
+
+
+def serve(
+    store: MetadataStore,
+    artifacts: ArtifactStore,
+    settings: Settings | ServerSettings | None = None,
+    *,
+    ready: Callable[[Server], None] | None = None,
+) -> None:
+    """Serve two stores until SIGINT or SIGTERM.
+
+    Args:
+        store: where runs are kept.
+        artifacts: where files are kept.
+        settings: those of ModelDB, or of the server alone.
+        ready: called with the listening server; by default its URL is printed.
+
+    Raises:
+        ConfigurationError: the address is not one of loopback, or the port is taken.
+    """
+    server = Server(create_app(store, artifacts, settings))
+    with _signals(server.stop):
+        (ready or _print_url)(server)
+        server.run()
+
+
+def _print_url(server: Server) -> None:
+    sys.stdout.write(f"ModelDB serves {server.context.store.url} at {server.url} (Ctrl-C stops it)\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call ``stop`` at SIGINT and SIGTERM; only a main thread can be told of signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: stop()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _socket_options(send_timeout_s: float) -> list[tuple[int, int, int]]:
+    options = [(socket.SOL_TCP, socket.TCP_NODELAY, 1)]
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(send_timeout_s * 1000)))
+    return options
+
+
+def _bind_error(host: str, port: int, error: OSError) -> ConfigurationError:
+    if error.errno == errno.EADDRINUSE:
+        return ConfigurationError(f"port {port} of {host} is in use; choose another one, or 0 for any that is free")
+    if error.errno == errno.EACCES:
+        return ConfigurationError(f"port {port} of {host} may not be opened by this user; choose one above 1023")
+    return ConfigurationError(f"the server cannot listen on {host}:{port}: {error.strerror or error}")
+
+
+def _select() -> Any:  # noqa: ANN401 - a module
+    import select
+
+    return select

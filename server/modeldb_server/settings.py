@@ -1,0 +1,139 @@
+"""How the server runs: address, threads, limits. And the rule that it listens on this machine only."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modeldb_core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from modeldb_core.config import Settings
+
+MIB = 1024 * 1024
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """The settings of one server.
+
+    Attributes:
+        host: address to listen on; it must be one of this machine's loopback addresses.
+        port: port to listen on; 0 takes a free one.
+        threads: threads that answer requests, beside those that event streams wait in.
+        allowed_hosts: host names, beside those of loopback, that a request may be addressed to. Needed behind a
+            reverse proxy, which passes on the name that the browser asked for.
+        actor: who is recorded as the author of what is changed through the server; default: the login name.
+        read_only: refuse every change.
+        max_event_streams: event streams that may be open at once; each waits in a thread of its own.
+        poll_interval_s: how often the store is asked for changes while an event stream is open.
+        heartbeat_s: an idle event stream says so often that it is alive.
+        send_timeout_s: a client that takes nothing of an answer for so long is cut off.
+        stop_timeout_s: how long a stopping server waits for requests that are being answered.
+        max_body_bytes: the longest request body that is read.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 5000
+    threads: int = 8
+    allowed_hosts: tuple[str, ...] = ()
+    actor: str = ""
+    read_only: bool = False
+    max_event_streams: int = 32
+    poll_interval_s: float = 1.0
+    heartbeat_s: float = 15.0
+    send_timeout_s: float = 60.0
+    stop_timeout_s: float = 5.0
+    max_body_bytes: int = MIB
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "max_event_streams", "max_body_bytes"):
+            if getattr(self, name) < 1:
+                msg = f"{name} is {getattr(self, name)}; expected at least 1"
+                raise ConfigurationError(msg)
+        if not 0 <= self.port <= 65535:
+            msg = f"port is {self.port}; expected 0 to 65535"
+            raise ConfigurationError(msg)
+        for host in self.allowed_hosts:
+            check_host_name(host)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> ServerSettings:
+        """Return the server's part of the settings of ``modeldb.toml``, environment and arguments."""
+        return cls(
+            host=settings.server_host,
+            port=settings.server_port,
+            threads=settings.server_threads,
+            allowed_hosts=settings.server_allowed_hosts,
+            actor=settings.user,
+        )
+
+
+def server_settings(settings: Settings | ServerSettings | None) -> ServerSettings:
+    """Return ``settings`` as those of a server; ``None`` gives the defaults."""
+    if settings is None:
+        return ServerSettings()
+    if isinstance(settings, ServerSettings):
+        return settings
+    return ServerSettings.from_settings(settings)
+
+
+def check_host_name(host: str) -> str:
+    """Return ``host`` if it is a single host name or address, without a port and without a wildcard.
+
+    Raises:
+        ConfigurationError: it is not. A wildcard would let any page of the internet read the store (DNS rebinding).
+    """
+    if _HOST_NAME.fullmatch(host) or _address(host.strip("[]")) is not None:
+        return host
+    msg = f"allowed host {host!r} is not a host name; give a name such as 'models.example.org', no port, no wildcard"
+    raise ConfigurationError(msg)
+
+
+def loopback_address(host: str) -> str:
+    """Return the loopback address that ``host`` names.
+
+    Raises:
+        ConfigurationError: it is not loopback. There is no authentication yet, so whoever reaches the port may read
+            and change everything; no setting turns this rule off.
+    """
+    addresses = _resolve(host)
+    if addresses and all(_is_loopback(address) for address in addresses):
+        return next((address for address in addresses if ":" not in address), addresses[0])
+    msg = (
+        f"the server may not listen on {host!r}: that is reachable from other machines, and there is no authentication"
+        f" yet, so anyone there could read and change every run. Listen on 127.0.0.1, and reach it through an SSH"
+        f" tunnel (ssh -L 5000:127.0.0.1:5000 this-machine), or put a reverse proxy that authenticates on this machine"
+        f" and name its host with server.allowed_hosts (--allow-host)"
+    )
+    raise ConfigurationError(msg)
+
+
+def _resolve(host: str) -> list[str]:
+    literal = _address(host.strip("[]"))
+    if literal is not None:
+        return [str(literal)]
+    if not host:
+        return []
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        msg = f"the host {host!r} is unknown to this machine ({error}); use 127.0.0.1"
+        raise ConfigurationError(msg) from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def _is_loopback(text: str) -> bool:
+    address = _address(text.partition("%")[0])
+    return address is not None and address.is_loopback
