@@ -1,0 +1,30 @@
+"""What integrations that log by themselves share: patching and its undo, isolation, work beside training, the switch.
+
+It imports no framework. ``docs/integrations.md`` walks through an integration that uses it.
+
+- :mod:`~modeldb_core.autolog.patching`: methods of classes are wrapped, and put back exactly as they were.
+- :mod:`~modeldb_core.autolog.isolation`: nothing that ModelDB does around a call reaches the program: no exception, no
+  warning, no random state.
+- :mod:`~modeldb_core.autolog.background`: what need not hold up training happens beside it, and ``flush()`` waits for it.
+- :mod:`~modeldb_core.autolog.switch`: one function serves as a call, as a decorator and in a ``with`` statement.
+"""
+
+from __future__ import annotations
+
+from modeldb_core.autolog.background import Background
+from modeldb_core.autolog.isolation import Guard, entered, is_inside, quiet, rolled_back
+from modeldb_core.autolog.patching import Patches, intercept
+from modeldb_core.autolog.switch import Integration, Switch
+
+__all__ = [
+    "Background",
+    "Guard",
+    "Integration",
+    "Patches",
+    "Switch",
+    "entered",
+    "intercept",
+    "is_inside",
+    "quiet",
+    "rolled_back",
+]
