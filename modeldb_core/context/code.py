@@ -1,0 +1,149 @@
+"""Which code ran: the script, its arguments, and the state of the git repository it lies in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.context.deadline import Deadline, run_program
+from modeldb_core.redaction import redact_arguments, redact_text, strip_userinfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from modeldb_core.config import Settings
+
+MAX_UNTRACKED = 1000
+"""So many untracked files are listed by name; of more the number is recorded."""
+
+
+def describe_command(settings: Settings, deadline: Deadline) -> dict[str, Any]:
+    """Return the command line, without secrets, and the working folder."""
+    del settings, deadline
+    arguments = list(getattr(sys, "orig_argv", None) or sys.argv)
+    return {"command": redact_arguments(arguments), "working_directory": str(Path.cwd()), "process_id": os.getpid()}
+
+
+def describe_script(settings: Settings, deadline: Deadline) -> dict[str, Any]:
+    """Return the path of the script or notebook that runs, where there is one."""
+    del settings, deadline
+    if notebook := _notebook():
+        return {"notebook": notebook}
+    script = _script()
+    return {"script": str(script)} if script else {}
+
+
+def describe_git(settings: Settings, deadline: Deadline) -> dict[str, Any]:
+    """Return commit, branch, remote and uncommitted changes of the repository that holds the script.
+
+    For an interactive session and for a program that is installed, that of the working folder is taken. Nothing is
+    returned outside a repository.
+    """
+    directory = _code_directory()
+    if _repository_root(directory) is None:
+        return {}
+    status = _git(["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal"], directory, deadline)
+    if status is None:
+        return {"git_error": "git did not answer in time, or is not installed"}
+    if status.exit_code != 0 and status.is_complete:
+        return {"git_error": redact_text(status.errors.partition("\n")[0])}
+    result = _parse_status(status.text.decode("utf-8", "replace"))
+    if not status.is_complete:
+        result["git_error"] = "git status did not end in time: the list of changes is not complete"
+        return result
+    if remote := _remote(directory, deadline):
+        result["remote"] = remote
+    if result["dirty"] and settings.capture_diff and settings.capture_diff_limit_bytes and "commit" in result:
+        result.update(_diff(directory, settings.capture_diff_limit_bytes, deadline))
+    return result
+
+
+def _script() -> Path | None:
+    """Return the file that Python was started with, unless it belongs to the installation, as ``pytest`` does."""
+    path = getattr(sys.modules.get("__main__"), "__file__", None)
+    if not path:
+        return None
+    script = Path(path).absolute()
+    if not script.is_file():  # read from a pipe
+        return None
+    installed = {Path(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix)}
+    return None if any(script.is_relative_to(prefix) for prefix in installed) else script
+
+
+def _notebook() -> str | None:
+    main = vars(sys.modules["__main__"]) if "__main__" in sys.modules else {}
+    name = main.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
+    return str(name) if name and "ipykernel" in sys.modules else None
+
+
+def _code_directory() -> Path:
+    script = _script()
+    return script.parent if script and script.parent.is_dir() else Path.cwd()
+
+
+def _repository_root(directory: Path) -> Path | None:
+    """Return the folder that holds ``.git``; starting git only to hear that there is no repository costs too much."""
+    return next((folder for folder in (directory, *directory.parents) if (folder / ".git").exists()), None)
+
+
+def _git(arguments: list[str], directory: Path, deadline: Deadline, limit_bytes: int = 4_000_000) -> Any:  # noqa: ANN401
+    # Settings of the repository must not start programs of their own, nor ask for anything.
+    options = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false"]
+    environ: Mapping[str, str] = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    try:
+        return run_program(
+            ["git", *options, *arguments], deadline, directory=directory, environ=environ, limit_bytes=limit_bytes
+        )
+    except OSError:
+        return None
+
+
+def _parse_status(text: str) -> dict[str, Any]:
+    """Return what ``git status --porcelain=v2 --branch -z`` says."""
+    result: dict[str, Any] = {"dirty": False}
+    untracked: list[str] = []
+    for line in text.split("\0"):
+        if line.startswith("# branch.oid ") and not line.endswith("(initial)"):
+            result["commit"] = line.removeprefix("# branch.oid ")
+        elif line.startswith("# branch.head "):
+            branch = line.removeprefix("# branch.head ")
+            if branch != "(detached)":
+                result["branch"] = branch
+        elif line.startswith("? "):
+            untracked.append(line.removeprefix("? "))
+        elif line[:2] in ("1 ", "2 ", "u "):
+            result["dirty"] = True
+    if untracked:
+        result["untracked"] = untracked[:MAX_UNTRACKED]
+        result["untracked_count"] = len(untracked)
+    return result
+
+
+def _remote(directory: Path, deadline: Deadline) -> str | None:
+    """Return the URL of ``origin``, or else of the first remote, without credentials."""
+    output = _git(["config", "--get-regexp", r"^remote\..*\.url$"], directory, deadline)
+    if output is None or output.exit_code != 0:
+        return None
+    pairs = [line.partition(" ")[::2] for line in output.text.decode("utf-8", "replace").splitlines()]
+    urls = {key.removeprefix("remote.").removesuffix(".url"): url for key, url in pairs}
+    url = urls.get("origin") or next(iter(urls.values()), None)
+    return strip_userinfo(url) if url else None
+
+
+def _diff(directory: Path, limit_bytes: int, deadline: Deadline) -> dict[str, Any]:
+    """Return the uncommitted changes as text: at most ``limit_bytes``, whole lines, and how much there is in all."""
+    arguments = ["diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short"]
+    output = _git(arguments, directory, deadline, limit_bytes)
+    if output is None or (output.is_complete and output.exit_code != 0):
+        return {"diff_error": redact_text(output.errors.partition("\n")[0]) if output else "git cannot be started"}
+    is_cut = output.size_bytes > len(output.text) or not output.is_complete
+    data = output.text[: output.text.rfind(b"\n") + 1] if is_cut else output.text
+    text = data.decode("utf-8", "replace")
+    result: dict[str, Any] = {"diff": redact_text(text), "diff_bytes": output.size_bytes}
+    if is_cut:
+        result["diff_truncated"] = True
+    if result["diff"] != text:
+        result["diff_redacted"] = True
+    return result
