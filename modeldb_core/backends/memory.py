@@ -12,6 +12,7 @@ import math
 import threading
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -341,7 +342,9 @@ class MemoryStore(MetadataStore):
                 if name in computed:
                     computed[name] = wanted.pick(name, computed[name])
         # A deep copy: what is returned must not be a door into the store.
-        return entity_from_document(record.kind, record.entity_id, *copy.deepcopy((document,)), **computed)
+        document, computed = copy.deepcopy((document, computed))
+        computed = {name: MappingProxyType(value) if name != "status" else value for name, value in computed.items()}
+        return entity_from_document(record.kind, record.entity_id, document, **computed)
 
 
 def _erased_by(change: Change) -> tuple[str, int]:

@@ -1,0 +1,98 @@
+"""A folder of this machine, as the blob store uses it: without a layer between it and the system."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ORPHAN_S = 24 * 3600.0  # after a day, nobody is still writing a temporary file
+
+
+class LocalFiles:
+    """The files below a folder, by their path relative to it.
+
+    Temporary files lie in a folder that only this user can look into, one for each user because several may share a
+    store. Those that a killed process left are removed a day later, when another one writes.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.abspath(os.path.expanduser(root))
+        self._temporary = f"{self.root}/.incoming-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+        self._is_swept = False
+
+    def create(self) -> tuple[str, BinaryIO]:
+        """Return the name of a new temporary file, and the file."""
+        name = f"{self._temporary}/{uuid.uuid4().hex}"
+        try:
+            descriptor = os.open(name, _CREATE, 0o666)
+        except FileNotFoundError:
+            os.makedirs(self.root, exist_ok=True)
+            os.makedirs(self._temporary, mode=0o700, exist_ok=True)
+            descriptor = os.open(name, _CREATE, 0o666)
+        if not self._is_swept:
+            self._is_swept = True
+            self._sweep()
+        return name, cast("BinaryIO", io.FileIO(descriptor, "wb"))
+
+    def publish(self, name: str, path: str) -> None:
+        """Give a temporary file its place, at once and whole, over what may be there."""
+        target = f"{self.root}/{path}"
+        try:
+            os.replace(name, target)
+        except FileNotFoundError:
+            _make_folder(target.rpartition("/")[0])
+            os.replace(name, target)
+
+    def discard(self, name: str) -> None:
+        """Remove a temporary file."""
+        with suppress(OSError):
+            os.unlink(name)
+
+    def size(self, path: str) -> int:
+        """Return the size of a file; raises FileNotFoundError."""
+        return os.stat(f"{self.root}/{path}").st_size
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file for reading; raises FileNotFoundError."""
+        return cast("BinaryIO", io.FileIO(f"{self.root}/{path}", "rb"))
+
+    def walk(self) -> Iterator[tuple[str, int]]:
+        """Iterate over the names of all files two folders down, and their sizes."""
+        for path in Path(self.root).glob("[!.]*/*/*"):
+            with suppress(FileNotFoundError):
+                yield path.name, path.stat().st_size
+
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there."""
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self.root}/{path}")
+
+    def _sweep(self) -> None:
+        oldest = time.time() - _ORPHAN_S
+        with suppress(OSError), os.scandir(self._temporary) as entries:
+            for entry in entries:
+                if entry.stat().st_mtime < oldest:
+                    os.unlink(entry.path)
+
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def _make_folder(path: str) -> None:
+    # os.makedirs asks for every folder above whether it is there; here only the last two can be missing.
+    for _ in range(2):
+        try:
+            os.mkdir(path)
+        except FileNotFoundError:
+            with suppress(FileExistsError):
+                os.mkdir(path.rpartition("/")[0])
+        except FileExistsError:
+            return
