@@ -63,10 +63,11 @@ class BlobDoor:
             InvalidTypeError: it is no map, a key is no string, or a value cannot be stored; the message names it.
             InvalidArgumentError: a key is empty or too long.
         """
-        if not isinstance(values, Mapping):
-            msg = f"{section} is of type {type(values).__name__}; expected a map from names to values"
+        given: object = values
+        if not isinstance(given, Mapping):
+            msg = f"{section} is of type {type(given).__name__}; expected a map from names to values"
             raise InvalidTypeError(msg)
-        checked = {check_key(key, f"a key of {section}"): value for key, value in values.items()}
+        checked = {check_key(key, f"a key of {section}"): value for key, value in given.items()}
         plain = {key: normalize(value, f"{section}.{key}") for key, value in checked.items()}
         return {key: self._spilled(value, limit) for key, value in plain.items()}
 

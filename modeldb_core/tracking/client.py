@@ -7,7 +7,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from modeldb_core import plugins
@@ -16,15 +15,18 @@ from modeldb_core.config import Settings, load_settings
 from modeldb_core.entities import Entity, derived_id, new_id, now_us
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, StoreUnavailableError
 from modeldb_core.queries.query import MAX_LIMIT, Query
+from modeldb_core.records import Draft
 from modeldb_core.redaction import redact_url
 from modeldb_core.tracking import endings
 from modeldb_core.tracking.blobs import BlobDoor
-from modeldb_core.tracking.run import RunHandle, readable_name
+from modeldb_core.tracking.names import readable_name
+from modeldb_core.tracking.run import RunHandle
 from modeldb_core.tracking.runs import Runs
 from modeldb_core.values import Value, check_key, normalize
 from modeldb_core.writer import Writer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
 
     from modeldb_core.stores import ArtifactStore, BlobInfo, MetadataStore
@@ -203,8 +205,6 @@ class Client:
         ends_run: bool = False,
     ) -> None:
         """Journal a change of an entity; the store has it about a second later."""
-        from modeldb_core.sealing import Draft  # imports NumPy, which `import modeldb_core` must not
-
         payload = payload_of(data, f"{kind} {entity_id}")
         self.writer.append(Draft(action, kind, entity_id, recorded_at or now_us(), payload, ends_run))
 

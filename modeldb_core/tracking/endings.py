@@ -13,12 +13,13 @@ import sys
 import threading
 import weakref
 from contextvars import ContextVar
-from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.entities import FAILED, FINISHED, KILLED
 
 if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+
     from modeldb_core.tracking.client import Client
     from modeldb_core.tracking.run import RunHandle
 

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
-from contextvars import Token
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from zlib import adler32
 
-from modeldb_core import display, entities, plugins
+from modeldb_core import plugins
 from modeldb_core.changes import CREATE, UPDATE
 from modeldb_core.entities import FINISHED, STATUSES, derived_id, new_id, now_us
 from modeldb_core.errors import (
     InvalidArgumentError,
     InvalidTypeError,
-    NotFoundError,
     RunFinishedError,
 )
-from modeldb_core.journal import CHECK_BYTES, ROW, ROW_AT
+from modeldb_core.records import CHECK_BYTES, ROW, ROW_AT
 from modeldb_core.tracking import artifacts as artifact_kinds
 from modeldb_core.tracking import endings
+from modeldb_core.tracking.reader import RunReader
 from modeldb_core.values import check_key, normalize, to_float
 
 if TYPE_CHECKING:
+    from contextvars import Token
     from types import TracebackType
 
-    from modeldb_core.points import Series
+    from modeldb_core.entities import Entity
     from modeldb_core.tracking.client import Client
     from modeldb_core.writer import RowPlan
 
@@ -36,15 +36,12 @@ _MAX_STEP = 2**63 - 1
 _time_ns = time.time_ns
 
 
-class RunHandle:
+class RunHandle(RunReader):
     """A run, for logging to it and for reading it.
 
     Everything that is logged is in the journal when the call returns, so a crash loses nothing; the store has it about
     a second later. As a context manager the run ends with the block: finished, failed by an exception, or killed by
     Ctrl-C or SIGTERM. Usable from any thread, from a forked child, and, pickled, from another process.
-
-    Reading properties such as :attr:`metrics` show what the store has; of a run that is still logged to, after all that
-    was logged before has arrived there.
     """
 
     def __init__(
@@ -53,15 +50,10 @@ class RunHandle:
         run_id: str,
         fields: Mapping[str, Any] | None = None,
         *,
-        entity: entities.Entity | None = None,
+        entity: Entity | None = None,
     ) -> None:
-        self.client = client
-        self.run_id = run_id
+        super().__init__(client, run_id, fields, entity=entity)
         self._writer = client.writer
-        self._fields = dict(fields or {})
-        self._entity = entity
-        self._is_snapshot = entity is not None
-        self._ended = isinstance(entity, entities.Run) and entity.status in STATUSES[1:]
         self._process_id = os.getpid()
         self._token: Token[RunHandle | None] | None = None
         self._plans: dict[tuple[str, ...], RowPlan] = {} if self._ended else self._writer.row_plans(run_id)
@@ -87,24 +79,24 @@ class RunHandle:
         try:
             pack, number, size = self._plans[tuple(metrics)]
             record = pack(size, ROW, number, step, _time_ns(), *metrics.values())
-            journal = self._writer.journal
-            journal.acquire()  # type: ignore[union-attr] - where there is none, there are no plans
+            journal: Any = self._writer.journal
+            journal.acquire()
         except Exception:
             self._log_rows(metrics, step, timestamp)
             return
         try:
-            start = journal.position  # type: ignore[union-attr]
+            start = journal.position
             end = start + size
-            if timestamp is None and end <= journal.fast_limit and not journal.busy:  # type: ignore[union-attr]
-                journal.busy = True  # type: ignore[union-attr]
+            if timestamp is None and end <= journal.fast_limit and not journal.busy:
+                journal.busy = True
                 try:
-                    journal.memory[start:end] = record + adler32(record).to_bytes(4, "little")  # type: ignore[union-attr]
-                    journal.position = end  # type: ignore[union-attr]
+                    journal.memory[start:end] = record + adler32(record).to_bytes(4, "little")
+                    journal.position = end
                 finally:
-                    journal.busy = False  # type: ignore[union-attr]
+                    journal.busy = False
                 return
         finally:
-            journal.release()  # type: ignore[union-attr]
+            journal.release()
         self._log_rows(metrics, step, timestamp)
 
     def log_metric(
@@ -146,7 +138,8 @@ class RunHandle:
 
     def comment(self, message: str) -> str:
         """Say something about the run; returns the comment's identifier."""
-        if not isinstance(message, str) or not message.strip():
+        text: object = message
+        if not isinstance(text, str) or not text.strip():
             msg = f"comment {message!r} is not a text with something in it"
             raise InvalidArgumentError(msg)
         comment_id = new_id()
@@ -199,7 +192,7 @@ class RunHandle:
         kind = {"file": "path", "folder": "path", "url": "path"}.get(str(info.get("kind")), "raw")
         fields = {"name": name, "workspace_id": workspace_id, "dataset_type": kind}
         self.client.declare("dataset", dataset_id, fields)
-        version = {"name": name, "dataset_id": dataset_id, "dataset_type": kind, "digest": info.get("digest", "")}
+        version: dict[str, Any] = {"name": name, "dataset_id": dataset_id, "dataset_type": kind, "digest": info.get("digest", "")}
         self.client.declare("dataset_version", version_id, {**version, "info": info})
         shown = {key: info[key] for key in ("digest", "kind", "shape", "size_bytes", "origin") if key in info}
         reference = {"dataset_id": dataset_id, "dataset_version_id": version_id, **shown}
@@ -259,10 +252,8 @@ class RunHandle:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._token is not None:
-            try:
+            with suppress(ValueError):  # left in another context than entered, as generators may do
                 endings.CURRENT.reset(self._token)
-            except ValueError:
-                pass  # left in another context than entered, as generators may do
             self._token = None
         if self._process_id == os.getpid():  # a forked child leaves the end to its parent
             self.finish(endings.status_for(error))
@@ -273,118 +264,6 @@ class RunHandle:
         if "project_id" in self._fields:
             return self._fields["project_id"], self._fields["experiment_id"]
         return self.entity.project_id, self.entity.experiment_id
-
-    # -- reading ------------------------------------------------------------------------------------------------------
-
-    @property
-    def entity(self) -> entities.Run:
-        """The run as the store has it; of a handle that came from a search, as it was then (:meth:`refresh`)."""
-        if self._entity is None or not (self._is_snapshot or self._ended):
-            self.refresh()
-        assert isinstance(self._entity, entities.Run)
-        return self._entity
-
-    def refresh(self) -> Self:
-        """Read the run from the store again, after what was logged has arrived there."""
-        self.client.flush(self.client.settings.exit_timeout_s)
-        self._entity = self.client.store.get("run", self.run_id)
-        return self
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return str(self._fields.get("name") or self.entity.name)
-
-    @property
-    def status(self) -> str:
-        """How it is: running, finished, failed, killed or lost."""
-        return str(self._fields.get("status") if self._ended and self._fields else self.entity.status)
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """Its hyperparameters, exactly as they were logged."""
-        return self._resolved(self.entity.hyperparameters)
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """Its attributes."""
-        return self._resolved(self.entity.attributes)
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """By name: the value logged once, else the last value of the series."""
-        return dict(self.entity.metrics)
-
-    @property
-    def series(self) -> Mapping[str, entities.SeriesSummary]:
-        """What is known of each series; :meth:`history` reads the points."""
-        return self.entity.series
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """Its labels."""
-        return self.entity.tags
-
-    @property
-    def artifacts(self) -> dict[str, Any]:
-        """By path: digest, size, media type and kind of what was stored with the run."""
-        return dict(self.entity.artifacts)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What ModelDB has to say about the run."""
-        return self.entity.notes
-
-    def history(self, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None) -> Series:
-        """Return the points of a metric: steps, times (microseconds since 1970-01-01 UTC) and values.
-
-        Args:
-            steps: only points with first <= step <= last.
-            max_points: thin out to so many, keeping every extreme, ordered by step.
-
-        Raises:
-            NotFoundError: nothing was logged with a step under this name.
-        """
-        self.client.flush(self.client.settings.exit_timeout_s)
-        return self.client.store.read_series(self.run_id, key, steps=steps, max_points=max_points)
-
-    def read_artifact(self, name: str) -> bytes:
-        """Return the content of an artifact, checked against its digest."""
-        with self.client.blobs.open(self._artifact(name)["digest"]) as stream:
-            return stream.read()
-
-    def download_artifact(self, name: str, path: str | os.PathLike[str]) -> Path:
-        """Write an artifact, or all under a folder's name, to ``path``; returns it."""
-        return artifact_kinds.download(self.artifacts, name, Path(path), self.client.blobs.open)
-
-    def load_model(self, name: str = "model", *, trusted: Iterable[str] = ()) -> Any:  # noqa: ANN401
-        """Return a model that :meth:`log_model` stored.
-
-        Args:
-            trusted: names of types that may be built although they are not known to be harmless.
-
-        Raises:
-            NotFoundError: there is no model of this name.
-            UntrustedModelError: it holds types that were not allowed; the message lists them.
-        """
-        from modeldb_core.models import load_model
-
-        entries = {path: entry for path, entry in self.artifacts.items() if path.partition("/")[0] == name}
-        described = next((entry["model"] for entry in entries.values() if "model" in entry), None)
-        if described is None:
-            msg = f"run {self.run_id} has no model {name!r}; it has the artifacts {sorted(self.artifacts) or 'none'}"
-            raise NotFoundError(msg)
-        with artifact_kinds.scratch_folder() as folder:
-            artifact_kinds.download(entries, name, folder / "model", self.client.blobs.open)
-            return load_model(folder / "model", described, trusted=trusted, settings=self.client.settings)
-
-    def __repr__(self) -> str:
-        status = self._fields.get("status") or (self._entity.status if isinstance(self._entity, entities.Run) else "")
-        name = self._fields.get("name") or (self._entity.name if self._entity else "")
-        return f"<Run {name!r} {self.run_id} {status}>"
-
-    def _repr_html_(self) -> str:
-        return display.run_html(self)
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         settings = self.client.settings
@@ -440,17 +319,6 @@ class RunHandle:
             )
             raise RunFinishedError(msg)
 
-    def _artifact(self, name: str) -> Mapping[str, Any]:
-        found = self.artifacts
-        if name not in found:
-            msg = f"run {self.run_id} has no artifact {name!r}; it has {sorted(found) or 'none'}"
-            raise NotFoundError(msg)
-        entry: Mapping[str, Any] = found[name]
-        return entry
-
-    def _resolved(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: self.client.resolve(value) for key, value in values.items()}
-
 
 def attach(url: str, artifact_url: str, journal_dir: str, run_id: str) -> RunHandle:
     """Return a handle that logs to a run of another process: what a pickled handle becomes."""
@@ -460,151 +328,6 @@ def attach(url: str, artifact_url: str, journal_dir: str, run_id: str) -> RunHan
     handle = RunHandle(client, run_id, {"status": "running"})
     handle._process_id = -1  # the process that started the run ends it
     return handle
-
-
-def readable_name(run_id: str) -> str:
-    """Return a name for a run that nobody named: two words that can be said aloud, and digits that tell it apart."""
-    number = int(run_id.replace("-", "")[-12:], 16)
-    adjective, noun = _ADJECTIVES[number % len(_ADJECTIVES)], _NOUNS[number // 97 % len(_NOUNS)]
-    return f"{adjective}-{noun}-{number % 9973:04d}"
-
-
-_ADJECTIVES = tuple(
-    [
-        "amber",
-        "brave",
-        "brisk",
-        "calm",
-        "clear",
-        "clever",
-        "coral",
-        "crisp",
-        "daring",
-        "deep",
-        "eager",
-        "early",
-        "fair",
-        "fleet",
-        "fond",
-        "free",
-        "gentle",
-        "glad",
-        "golden",
-        "grand",
-        "green",
-        "happy",
-        "hazel",
-        "jolly",
-        "keen",
-        "kind",
-        "light",
-        "lively",
-        "loyal",
-        "lucid",
-        "lunar",
-        "mellow",
-        "merry",
-        "misty",
-        "noble",
-        "polar",
-        "proud",
-        "quick",
-        "quiet",
-        "rapid",
-        "ready",
-        "royal",
-        "sharp",
-        "silver",
-        "sleek",
-        "smart",
-        "snowy",
-        "solar",
-        "solid",
-        "sound",
-        "steady",
-        "still",
-        "stout",
-        "sunny",
-        "swift",
-        "tidy",
-        "true",
-        "vivid",
-        "warm",
-        "wise",
-        "young",
-    ]
-)
-_NOUNS = tuple(
-    [
-        "acorn",
-        "aspen",
-        "badger",
-        "beacon",
-        "birch",
-        "brook",
-        "canyon",
-        "cedar",
-        "cliff",
-        "comet",
-        "condor",
-        "coral",
-        "crane",
-        "creek",
-        "dune",
-        "eagle",
-        "ember",
-        "falcon",
-        "fern",
-        "finch",
-        "fjord",
-        "fox",
-        "garnet",
-        "glade",
-        "harbor",
-        "hawk",
-        "heron",
-        "island",
-        "ivy",
-        "lagoon",
-        "lake",
-        "lark",
-        "laurel",
-        "lynx",
-        "maple",
-        "marlin",
-        "meadow",
-        "meteor",
-        "moose",
-        "moss",
-        "oak",
-        "orca",
-        "osprey",
-        "otter",
-        "owl",
-        "panda",
-        "pearl",
-        "pine",
-        "plum",
-        "puffin",
-        "quartz",
-        "raven",
-        "reef",
-        "ridge",
-        "river",
-        "robin",
-        "seal",
-        "spruce",
-        "summit",
-        "swan",
-        "tern",
-        "tiger",
-        "tulip",
-        "valley",
-        "willow",
-        "wolf",
-        "wren",
-    ]
-)
 
 
 def _checked_step(step: object) -> int:

@@ -1,0 +1,162 @@
+"""The reading half of a run's handle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from modeldb_core import display, entities
+from modeldb_core.entities import STATUSES
+from modeldb_core.errors import NotFoundError
+from modeldb_core.tracking import artifacts as artifact_kinds
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping
+
+    from modeldb_core.points import Series
+    from modeldb_core.tracking.client import Client
+
+
+class RunReader:
+    """What can be read of a run.
+
+    Properties such as :attr:`metrics` show what the store has: of a run that this handle logs to, after all that was
+    logged before has arrived there; of one that came from a search, as it was then, until :meth:`refresh`.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        run_id: str,
+        fields: Mapping[str, Any] | None = None,
+        *,
+        entity: entities.Entity | None = None,
+    ) -> None:
+        self.client = client
+        self.run_id = run_id
+        self._fields = dict(fields or {})
+        self._entity = entity
+        self._is_snapshot = entity is not None
+        self._ended = isinstance(entity, entities.Run) and entity.status in STATUSES[1:]
+
+    @property
+    def entity(self) -> entities.Run:
+        """The run as the store has it; of a handle that came from a search, as it was then (:meth:`refresh`)."""
+        if self._entity is None or not (self._is_snapshot or self._ended):
+            self.refresh()
+        assert isinstance(self._entity, entities.Run)
+        return self._entity
+
+    def refresh(self) -> Self:
+        """Read the run from the store again, after what was logged has arrived there."""
+        self.client.flush(self.client.settings.exit_timeout_s)
+        self._entity = self.client.store.get("run", self.run_id)
+        return self
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self._fields.get("name") or self.entity.name)
+
+    @property
+    def status(self) -> str:
+        """How it is: running, finished, failed, killed or lost."""
+        return str(self._fields.get("status") if self._ended and self._fields else self.entity.status)
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Its hyperparameters, exactly as they were logged."""
+        return self._resolved(self.entity.hyperparameters)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Its attributes."""
+        return self._resolved(self.entity.attributes)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """By name: the value logged once, else the last value of the series."""
+        return dict(self.entity.metrics)
+
+    @property
+    def series(self) -> Mapping[str, entities.SeriesSummary]:
+        """What is known of each series; :meth:`history` reads the points."""
+        return self.entity.series
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Its labels."""
+        return self.entity.tags
+
+    @property
+    def artifacts(self) -> dict[str, Any]:
+        """By path: digest, size, media type and kind of what was stored with the run."""
+        return dict(self.entity.artifacts)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What ModelDB has to say about the run."""
+        return self.entity.notes
+
+    def history(self, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None) -> Series:
+        """Return the points of a metric: steps, times (microseconds since 1970-01-01 UTC) and values.
+
+        Args:
+            steps: only points with first <= step <= last.
+            max_points: thin out to so many, keeping every extreme, ordered by step.
+
+        Raises:
+            NotFoundError: nothing was logged with a step under this name.
+        """
+        self.client.flush(self.client.settings.exit_timeout_s)
+        return self.client.store.read_series(self.run_id, key, steps=steps, max_points=max_points)
+
+    def read_artifact(self, name: str) -> bytes:
+        """Return the content of an artifact, checked against its digest."""
+        with self.client.blobs.open(self._artifact(name)["digest"]) as stream:
+            return stream.read()
+
+    def download_artifact(self, name: str, path: str | os.PathLike[str]) -> Path:
+        """Write an artifact, or all under a folder's name, to ``path``; returns it."""
+        return artifact_kinds.download(self.artifacts, name, Path(path), self.client.blobs.open)
+
+    def load_model(self, name: str = "model", *, trusted: Iterable[str] = ()) -> Any:  # noqa: ANN401
+        """Return a model that :meth:`log_model` stored.
+
+        Args:
+            trusted: names of types that may be built although they are not known to be harmless.
+
+        Raises:
+            NotFoundError: there is no model of this name.
+            UntrustedModelError: it holds types that were not allowed; the message lists them.
+        """
+        from modeldb_core.models import load_model
+
+        entries = {path: entry for path, entry in self.artifacts.items() if path.partition("/")[0] == name}
+        described = next((entry["model"] for entry in entries.values() if "model" in entry), None)
+        if described is None:
+            msg = f"run {self.run_id} has no model {name!r}; it has the artifacts {sorted(self.artifacts) or 'none'}"
+            raise NotFoundError(msg)
+        with artifact_kinds.scratch_folder() as folder:
+            artifact_kinds.download(entries, name, folder / "model", self.client.blobs.open)
+            return load_model(folder / "model", described, trusted=trusted, settings=self.client.settings)
+
+    def __repr__(self) -> str:
+        status = self._fields.get("status") or (self._entity.status if isinstance(self._entity, entities.Run) else "")
+        name = self._fields.get("name") or (self._entity.name if self._entity else "")
+        return f"<Run {name!r} {self.run_id} {status}>"
+
+    def _repr_html_(self) -> str:
+        return display.run_html(self)
+
+    def _artifact(self, name: str) -> Mapping[str, Any]:
+        found = self.artifacts
+        if name not in found:
+            msg = f"run {self.run_id} has no artifact {name!r}; it has {sorted(found) or 'none'}"
+            raise NotFoundError(msg)
+        entry: Mapping[str, Any] = found[name]
+        return entry
+
+    def _resolved(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: self.client.resolve(value) for key, value in values.items()}

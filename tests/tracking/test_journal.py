@@ -1,0 +1,192 @@
+"""The journal: what it keeps, in which order, and what it does when the disk or the process fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from modeldb_core import journal as journal_module
+from modeldb_core.errors import CorruptJournalError
+from modeldb_core.journal import Journal, SegmentReader, read_records
+from modeldb_core.records import DRAFT, HEADER, Draft, make_record
+
+
+def draft(text: bytes) -> bytes:
+    return Draft("update", "run", "r", 1, text).record()
+
+
+def bodies(journal: Journal) -> list[bytes]:
+    found = []
+    for segment in journal.snapshot():
+        for _, record_type, body in read_records(segment.memory, 0, segment.used):
+            if record_type == DRAFT:
+                found.append(Draft.from_body(bytes(body)).payload)
+            body.release()
+    return found
+
+
+def test_records_come_back_in_order_across_segments(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "s", {})
+    texts = [bytes([65 + i % 26]) * (i * 97 % 30_000) for i in range(400)]
+    for text in texts:
+        journal.append(draft(text))
+    assert len(journal.segments) > 3
+    assert bodies(journal) == texts
+
+
+def test_a_record_larger_than_any_segment_gets_one_of_its_own(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "s", {})
+    large = os.urandom(20_000_000)
+    journal.append(draft(b"before"))
+    journal.append(draft(large))
+    journal.append(draft(b"after"))
+    assert bodies(journal) == [b"before", large, b"after"]
+
+
+def test_segments_are_allocated_for_real(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "s", {})
+    stat = os.stat(journal.segments[0].path or "")
+    assert stat.st_blocks * 512 >= stat.st_size
+
+
+def test_a_torn_tail_is_cut_and_everything_before_it_survives(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "s", {})
+    journal.append(draft(b"whole"))
+    end = journal.position
+    journal.append(draft(b"torn, alas"))
+    journal.memory[journal.position - 6 : journal.position] = bytes(6)
+    reader = SegmentReader.open(journal.segments[0].path or Path())
+    assert reader is not None
+    assert (reader.used, reader.torn, reader.damaged) == (end, True, False)
+
+
+def test_damage_before_the_end_is_told_from_a_torn_tail(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "s", {})
+    start = journal.position
+    journal.append(draft(b"first"))
+    journal.append(draft(b"second"))
+    journal.memory[start + 20 : start + 21] = b"\xff"
+    reader = SegmentReader.open(journal.segments[0].path or Path())
+    assert reader is not None
+    assert (reader.used, reader.damaged) == (start, True)
+
+
+def test_a_journal_of_another_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "00000001.journal"
+    path.write_bytes(make_record(HEADER, b'{"format": 7}').ljust(4096, b"\0"))
+    with pytest.raises(CorruptJournalError, match="format 1"):
+        SegmentReader.open(path)
+
+
+def test_a_process_that_died_before_its_first_record_leaves_nothing_to_read(tmp_path: Path) -> None:
+    path = tmp_path / "00000001.journal"
+    path.write_bytes(bytes(4096))
+    assert SegmentReader.open(path) is None
+
+
+def test_shipped_segments_are_removed_and_the_current_one_stays(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "s", {})
+    for _ in range(100):
+        journal.append(draft(bytes(20_000)))
+    journal.drop_until(journal.end)
+    assert len(journal.segments) == 1
+    assert [path.name for path in (tmp_path / "s").glob("*.journal")] == [Path(journal.segments[0].path or "").name]
+
+
+def test_a_full_disk_moves_the_journal_into_memory_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = os.posix_fallocate
+
+    def full(fd: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    journal = Journal(tmp_path, "s", {})
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    texts = [bytes([i]) * 50_000 for i in range(20)]
+    for text in texts:
+        journal.append(draft(text))
+    assert journal.is_volatile
+    assert journal.lost_records == 0
+    assert len([record for record in caplog.records if "cannot be written" in record.message]) == 1
+    monkeypatch.setattr(os, "posix_fallocate", real)
+    while journal.is_volatile:
+        journal.append(draft(b"x" * 50_000))
+    assert bodies(journal)[:20] == texts
+
+
+def test_what_neither_disk_nor_memory_takes_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path, "s", {})
+    monkeypatch.setattr(journal_module, "MAX_VOLATILE_BYTES", 1 << 20)
+
+    def full(fd: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    for _ in range(40):
+        journal.append(draft(bytes(100_000)))
+    kept = len(bodies(journal))
+    assert kept >= 7
+    assert journal.lost_records == 40 - kept
+
+
+def test_threads_do_not_tear_each_others_records(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "s", {})
+
+    def write(number: int) -> None:
+        for index in range(500):
+            journal.append(draft(f"{number}:{index}".encode() * 20))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = bodies(journal)
+    assert len(found) == 4000
+    for number in range(8):
+        mine = [text for text in found if text.startswith(f"{number}:".encode())]
+        assert mine == [f"{number}:{index}".encode() * 20 for index in range(500)]
+
+
+def test_a_signal_handler_may_append_in_the_middle_of_an_append(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "s", {})
+    taken = 0
+
+    def handler(number: int, frame: object) -> None:
+        nonlocal taken
+        taken += 1
+        journal.append(draft(b"from the handler"))
+
+    previous = signal.signal(signal.SIGPROF, handler)
+    signal.setitimer(signal.ITIMER_PROF, 0.0005, 0.0005)
+    try:
+        own = 0
+        while taken < 200:
+            journal.append(draft(b"from the program"))
+            own += 1
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, previous)
+    found = bodies(journal)
+    assert (found.count(b"from the handler"), found.count(b"from the program")) == (taken, own)
+
+
+def test_the_lock_is_held_while_the_process_lives_and_a_fork_does_not_keep_it(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "s", {})
+    assert journal_module.lock_directory(tmp_path / "s") is None
+    child = os.fork()
+    if child == 0:
+        journal.abandon()
+        os._exit(0 if journal_module.lock_directory(tmp_path / "s") is None else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, "the parent's lock was lost with the child's copy"
+    journal.close(remove=False)
+    again = journal_module.lock_directory(tmp_path / "s")
+    assert again is not None
+    os.close(again)
