@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from modeldb_core.entities import Run
     from modeldb_core.points import Series
-    from modeldb_core.tracking.run import RunHandle
+    from modeldb_core.tracking.reader import RunReader
 
 _MAX_ROWS, _MAX_COLUMNS, _MAX_PICTURES = 50, 12, 6
 _WIDTH, _HEIGHT = 320, 80
@@ -34,7 +35,7 @@ def runs_html(runs: Sequence[Run], total: int | None) -> str:
     return f"{_table(head, rows)}<p>{count}</p>"
 
 
-def run_html(run: RunHandle) -> str:
+def run_html(run: RunReader) -> str:
     """Return a run as tables, with pictures of its first series."""
     entity = run.entity
     facts = [("run", f"{entity.name} ({run.run_id})"), ("status", entity.status), ("tags", ", ".join(entity.tags))]

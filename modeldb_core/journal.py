@@ -21,31 +21,24 @@ import mmap
 import os
 import struct
 import threading
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import adler32
 
 from modeldb_core.errors import CorruptJournalError
+from modeldb_core.records import CHECK_BYTES, HEADER, RECORD, make_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 logger = logging.getLogger("modeldb")
-
-HEADER, PLAN, ROW, ROW_AT, DRAFT, SEAL = 1, 2, 3, 4, 5, 6
-RECORD = struct.Struct("<IBxxx")
-ROW_HEAD = struct.Struct("<IBxxxIqq")  # size, type, plan, step, time in nanoseconds; then one float64 for each key
-CHECK_BYTES = 4
 
 FIRST_SEGMENT_BYTES = 1 << 18
 MAX_SEGMENT_BYTES = 1 << 23
 RESERVE_BYTES = 512  # room for the last seals of a segment, of 152 bytes each
 MAX_VOLATILE_BYTES = 1 << 26  # what is kept in memory while the disk takes nothing
-
-
-def make_record(record_type: int, body: bytes) -> bytes:
-    """Return a whole record."""
-    data = RECORD.pack(RECORD.size + len(body) + CHECK_BYTES, record_type) + body
-    return data + adler32(data).to_bytes(CHECK_BYTES, "little")
 
 
 @dataclass(slots=True)
@@ -296,7 +289,7 @@ class SegmentReader:
             if size < RECORD.size:
                 return None
             memory = mmap.mmap(file.fileno(), size)
-        first = next(records(memory, 0, size), None)
+        first = next(read_records(memory, 0, size), None)
         if first is None:
             return None
         _, record_type, body = first
@@ -306,7 +299,7 @@ class SegmentReader:
             msg = f"{path} is not a journal of format 1; move it away, or recover it with the ModelDB that wrote it"
             raise CorruptJournalError(msg)
         used = 0
-        for at, _, body in records(memory, 0, size):
+        for at, _, body in read_records(memory, 0, size):
             used = at + RECORD.size + len(body) + CHECK_BYTES
             body.release()
         rest = memory[used : used + 1 << 20]
@@ -321,7 +314,7 @@ class SegmentReader:
         return Segment(number, base, len(self.memory), self.memory, self.path, self.used)
 
 
-def records(memory: mmap.mmap | memoryview, start: int, end: int) -> Iterator[tuple[int, int, memoryview]]:
+def read_records(memory: mmap.mmap | memoryview, start: int, end: int) -> Iterator[tuple[int, int, memoryview]]:
     """Iterate over (offset, type, body) of the whole records in a stretch of a segment; stops at the first that is not.
 
     The bodies are views: let go of them before the segment is discarded.
@@ -358,10 +351,8 @@ def _map_new(path: Path, size: int) -> mmap.mmap:
 def _discard(segment: Segment) -> None:
     if segment.path is not None:
         segment.path.unlink(missing_ok=True)
-    try:
+    with suppress(BufferError):  # a view of it is still being read; the mapping goes with the last one
         segment.memory.close()
-    except BufferError:
-        pass  # a view of it is still being read; the mapping goes with the last one
 
 
 def _page_multiple(size: int) -> int:

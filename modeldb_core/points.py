@@ -9,14 +9,16 @@ by byte.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modeldb_core.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 Steps = NDArray[np.int64]
 Times = NDArray[np.int64]
@@ -167,7 +169,8 @@ def thin_out(steps: Steps, values: Floats, max_points: int) -> NDArray[np.intp]:
         inside = at < len(nans)
         first_nan = nans[np.minimum(at, len(nans) - 1)]
         chosen[1] = np.where(inside & (first_nan < ends), first_nan, chosen[1])
-    return order[np.unique(np.concatenate(chosen))]
+    picked: NDArray[np.intp] = order[np.unique(np.concatenate(chosen))]
+    return picked
 
 
 def _order(steps: Steps) -> NDArray[np.intp]:

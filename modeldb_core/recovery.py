@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modeldb_core.changes import CLOSE, EMPTY_HEAD, SALT_BYTES, STREAM, UPDATE, Change, payload_of, seal
@@ -20,9 +19,12 @@ from modeldb_core.entities import KILLED, now_us
 from modeldb_core.errors import CorruptJournalError, IntegrityError, NotFoundError
 from modeldb_core.journal import Segment, SegmentReader, lock_directory, remove_directory
 from modeldb_core.queries import Query
-from modeldb_core.sealing import Chain, Seal, build, read_plans, read_seals
+from modeldb_core.records import Chain, Seal
+from modeldb_core.sealing import build, read_plans, read_seals
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modeldb_core.stores import ArtifactStore, MetadataStore
 
 logger = logging.getLogger("modeldb")
@@ -202,10 +204,11 @@ def _put_right(header: dict[str, str], store: MetadataStore) -> list[str]:
     note = f"The process that logged this run ended without a word; its journal was recovered at {_clock(now)}."
     drafts = []
     for run in runs:
-        changes = {"set": {"status": KILLED, "finished_at": head.recorded_at}, "add": {"notes": [note]}}
-        drafts.append((UPDATE, "run", run.entity_id, payload_of(changes)))
+        update = {"set": {"status": KILLED, "finished_at": head.recorded_at}, "add": {"notes": [note]}}
+        drafts.append((UPDATE, "run", run.entity_id, payload_of(update)))
     drafts.append((CLOSE, STREAM, stream_id, payload_of({"recovered": True})))
-    changes, seq, previous = [], head.seq, head.hash
+    changes: list[Change] = []
+    seq, previous = head.seq, head.hash
     for action, kind, entity_id, payload in drafts:
         seq += 1
         change = seal(

@@ -1,23 +1,21 @@
 """How records of the journal become changes of the stream.
 
-It is a function of a segment and a :class:`Seal` alone. So what was sent before a crash is rebuilt bit for bit after it,
-and the store recognizes it as seen.
+It is a function of a segment and a :class:`~modeldb_core.records.Seal` alone. So what was sent before a crash is rebuilt
+bit for bit after it, and the store recognizes it as seen.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modeldb_core.changes import APPEND, SALT_BYTES, Change, seal
-from modeldb_core.journal import (
+from modeldb_core.journal import Segment, read_records
+from modeldb_core.points import PointGroup, concatenate, encode_points
+from modeldb_core.records import (
     CHECK_BYTES,
     DRAFT,
     PLAN,
@@ -26,102 +24,17 @@ from modeldb_core.journal import (
     ROW_AT,
     ROW_HEAD,
     SEAL,
-    Segment,
-    make_record,
-    records,
+    Chain,
+    Draft,
+    Plan,
+    Seal,
+    parse_plan,
 )
-from modeldb_core.points import PointGroup, concatenate, encode_points
 
-_SEAL = struct.Struct("<QQQQqq32s32s16s")
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _WINDOW = 4096  # rows looked at together: enough to be fast, few enough that alternating plans stay linear
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A change that has no number yet.
-
-    Attributes:
-        ends_run: whether points of the run that were logged before it must come before it in the stream.
-    """
-
-    action: str
-    kind: str
-    entity_id: str
-    recorded_at: int
-    payload: bytes
-    ends_run: bool = False
-
-    def record(self) -> bytes:
-        """Return it as a record of the journal."""
-        head = json.dumps([self.action, self.kind, self.entity_id, self.recorded_at, self.ends_run])
-        return make_record(DRAFT, head.encode() + b"\n" + self.payload)
-
-    @classmethod
-    def from_body(cls, body: bytes) -> Draft:
-        """Return the draft that a record's body holds."""
-        head, _, payload = body.partition(b"\n")
-        action, kind, entity_id, recorded_at, ends_run = json.loads(head)
-        return cls(action, kind, entity_id, recorded_at, payload, ends_run)
-
-
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """Where a stream stands: its last number and hash, and the last time a point was logged (nanoseconds)."""
-
-    seq: int
-    hash: bytes
-    last_time: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Seal:
-    """Says which records became changes ``first.seq + 1`` to ``last_seq``.
-
-    Attributes:
-        start: position of the first record within its segment.
-        end: position after the last one.
-        first: where the stream stood before.
-        sealed_at: microseconds since 1970-01-01 UTC; the time of changes that have none of their own.
-        salt: from which the salts of the changes are made.
-        last_hash: the hash of the last change, to check what is rebuilt.
-    """
-
-    start: int
-    end: int
-    first: Chain
-    sealed_at: int
-    salt: bytes
-    last_seq: int
-    last_hash: bytes
-
-    def record(self) -> bytes:
-        """Return it as a record of the journal."""
-        first = self.first
-        numbers = (self.start, self.end, first.seq, self.last_seq, self.sealed_at, first.last_time)
-        return make_record(SEAL, _SEAL.pack(*numbers, first.hash, self.last_hash, self.salt))
-
-    @classmethod
-    def from_body(cls, body: bytes) -> Seal:
-        """Return the seal that a record's body holds."""
-        start, end, seq, last_seq, sealed_at, last_time, previous, last_hash, salt = _SEAL.unpack(body)
-        return cls(start, end, Chain(seq, previous, last_time), sealed_at, salt, last_seq, last_hash)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The run and the keys that rows of metrics belong to."""
-
-    run_id: str
-    keys: tuple[str, ...]
-
-    def record(self, number: int) -> bytes:
-        """Return it as a record of the journal."""
-        return make_record(PLAN, number.to_bytes(4, "little") + json.dumps([self.run_id, self.keys]).encode())
-
-    @property
-    def row_bytes(self) -> int:
-        """The size of a row's record."""
-        return ROW_HEAD.size + 8 * len(self.keys) + CHECK_BYTES
 
 
 def build(
@@ -219,7 +132,7 @@ def _scan(segment: Segment, start: int, end: int, plans: dict[int, Plan]) -> Ite
             if record_type == DRAFT:
                 yield Draft.from_body(body)
             elif record_type == PLAN:
-                plans.update(_parse_plan(body))
+                plans.update(parse_plan(body))
             at += size
     finally:
         view.release()
@@ -249,22 +162,17 @@ def _row_dtype(keys: int) -> np.dtype[Any]:
 def read_plans(segment: Segment, end: int) -> dict[int, Plan]:
     """Return the plans that stand in a segment before ``end``."""
     plans: dict[int, Plan] = {}
-    for _, record_type, body in records(segment.memory, 0, end):
+    for _, record_type, body in read_records(segment.memory, 0, end):
         if record_type == PLAN:
-            plans.update(_parse_plan(bytes(body)))
+            plans.update(parse_plan(bytes(body)))
         body.release()
     return plans
-
-
-def _parse_plan(body: bytes) -> dict[int, Plan]:
-    run_id, keys = json.loads(body[4:])
-    return {int.from_bytes(body[:4], "little"): Plan(run_id, tuple(keys))}
 
 
 def read_seals(segment: Segment) -> list[Seal]:
     """Return the seals of a segment in their order."""
     seals = []
-    for _, record_type, body in records(segment.memory, 0, segment.used):
+    for _, record_type, body in read_records(segment.memory, 0, segment.used):
         if record_type == SEAL:
             seals.append(Seal.from_body(bytes(body)))
         body.release()

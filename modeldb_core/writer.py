@@ -15,18 +15,19 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core import __version__
 from modeldb_core.changes import BEAT, CLOSE, GENESIS, OPEN, SALT_BYTES, STREAM, UPDATE, payload_of
 from modeldb_core.entities import new_id, now_us
 from modeldb_core.errors import ModelDBError, StoreUnavailableError
-from modeldb_core.journal import CHECK_BYTES, ROW_HEAD, Journal, Segment
+from modeldb_core.journal import Journal, Segment
+from modeldb_core.records import CHECK_BYTES, ROW_HEAD, Chain, Draft, Plan, Seal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modeldb_core.changes import Change
-    from modeldb_core.sealing import Draft, Plan, Seal
     from modeldb_core.stores import ArtifactStore, MetadataStore
 
 logger = logging.getLogger("modeldb")
@@ -120,8 +121,6 @@ class Writer:
 
     def plan_rows(self, run_id: str, keys: tuple[str, ...]) -> RowPlan:
         """Define how rows with these keys are journalled and return it."""
-        from modeldb_core.sealing import Plan
-
         journal = self._ensure_open()
         with self._start_lock:
             table = self.row_plans(run_id)
@@ -165,8 +164,6 @@ class Writer:
         journal = self.journal
         if journal is None:
             return True
-        from modeldb_core.sealing import Draft
-
         done = self.flush(timeout_s)
         if done and not self.open_runs:
             journal.append(Draft(CLOSE, STREAM, self.stream_id, now_us(), b"{}").record())
@@ -203,8 +200,6 @@ class Writer:
             return self.journal
 
     def _open(self) -> None:
-        from modeldb_core.sealing import Chain, Draft
-
         self.stream_id = new_id()
         header = {"store_url": self.store_url, "actor": self.actor, "pid": os.getpid(), "version": __version__}
         journal = Journal(self.journal_dir, self.stream_id, header, fsync=self.fsync)
@@ -309,7 +304,7 @@ class Writer:
 
     def _seal_next(self) -> bool:
         """Turn the next stretch of the journal into changes; False where there is nothing more."""
-        from modeldb_core.sealing import Seal, build
+        from modeldb_core.sealing import build
 
         journal = self.journal
         assert journal is not None
@@ -352,8 +347,6 @@ class Writer:
         """Renew the lease while runs are open, by a change where nothing else was sent for a third of it."""
         if not self.open_runs:
             return
-        from modeldb_core.sealing import Draft
-
         wanted = max(self.lease_s, 3 * self._interval_s())
         if wanted > 1.5 * self._declared_lease_s:
             self._declared_lease_s = wanted
@@ -381,8 +374,6 @@ class Writer:
                 "was full, the store could not be reached, and the room in memory was used up."
             )
         if notes and self.open_runs:
-            from modeldb_core.sealing import Draft
-
             payload = payload_of({"add": {"notes": notes}})
             for run_id in sorted(self.open_runs):
                 journal.append(Draft(UPDATE, "run", run_id, now_us(), payload).record())

@@ -195,7 +195,7 @@ class RunHandle(RunReader):
         version: dict[str, Any] = {"name": name, "dataset_id": dataset_id, "dataset_type": kind, "digest": info.get("digest", "")}
         self.client.declare("dataset_version", version_id, {**version, "info": info})
         shown = {key: info[key] for key in ("digest", "kind", "shape", "size_bytes", "origin") if key in info}
-        reference = {"dataset_id": dataset_id, "dataset_version_id": version_id, **shown}
+        reference: dict[str, Any] = {"dataset_id": dataset_id, "dataset_version_id": version_id, **shown}
         self._update({"put": {"datasets": {name: reference}}})
         return version_id
 
