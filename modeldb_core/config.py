@@ -102,7 +102,10 @@ class Settings:
 
 
 def load_settings(
-    *, directory: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None, **overrides: object
+    *,
+    directory: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    **overrides: Any,  # noqa: ANN401
 ) -> Settings:
     """Return the settings in force.
 

@@ -20,7 +20,7 @@ _WIDTH, _HEIGHT = 320, 80
 def runs_html(runs: Sequence[Run], total: int | None) -> str:
     """Return a table of runs: what tells them apart first."""
     shown = runs[:_MAX_ROWS]
-    keys = _telling_keys(shown)
+    keys = telling_keys(shown)
     head = ["name", "status", "started", *(f"{section}.{key}" for section, key in keys)]
     rows = [
         [
@@ -75,7 +75,7 @@ def series_html(series: Series) -> str:
     )
 
 
-def _telling_keys(runs: Sequence[Run]) -> list[tuple[str, str]]:
+def telling_keys(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """Return the keys whose values differ among the runs, then others, as far as a table has room."""
     values: dict[tuple[str, str], list[Any]] = {}
     for run in runs:

@@ -1,0 +1,119 @@
+"""``modeldb artifacts``: list and fetch the files of a run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import click
+
+from modeldb_core.cli.progress import progress_bar
+from modeldb_core.cli.session import Session, examples, with_session
+from modeldb_core.cli.tables import clean, print_json, print_table, size
+from modeldb_core.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@click.group()
+def artifacts() -> None:
+    """List and fetch the files of a run."""
+
+
+@artifacts.command("list", epilog=examples("modeldb artifacts list 3f9a1c2e"))
+@click.argument("reference", metavar="RUN")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_session
+def list_(session: Session, *, reference: str, as_json: bool) -> None:
+    """List the files of a run, with size, type and digest."""
+    from modeldb_core.documents import json_value
+
+    run = session.run(reference)
+    if as_json:
+        print_json(json_value(run.artifacts))
+    elif run.artifacts:
+        rows = [
+            [path, size(entry.get("size_bytes", 0)), entry.get("media_type", ""), str(entry.get("digest", ""))[:12]]
+            for path, entry in sorted(run.artifacts.items())
+        ]
+        print_table(["path", "size", "type", "digest"], rows, right=["size"])
+    else:
+        click.echo("The run has no artifacts.", err=True)
+
+
+@artifacts.command(
+    epilog=examples(
+        "modeldb artifacts get 3f9a1c2e confusion.png",
+        "modeldb artifacts get 3f9a1c2e model -o model/",
+        "modeldb artifacts get 3f9a1c2e notes.txt -o -",
+    )
+)
+@click.argument("reference", metavar="RUN")
+@click.argument("path")
+@click.option(
+    "-o", "--output", metavar="PATH", help="Where to write it, - for standard output; default: the name, here."
+)
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@with_session
+def get(session: Session, *, reference: str, path: str, output: str | None, force: bool) -> None:
+    """Fetch a file, or all files under a folder's name, and check them against their digests."""
+    from modeldb_core.tracking.artifacts import download
+
+    run = session.run(reference)
+    if output == "-":
+        _print_file(session, run.artifacts, path)
+        return
+    wanted = {key: entry for key, entry in run.artifacts.items() if key == path or key.startswith(f"{path}/")}
+    if not wanted:
+        msg = f"run {run.entity_id} has no artifact {path!r}; `modeldb artifacts list` shows what it has"
+        raise NotFoundError(msg)
+    target = Path(output) if output else Path(path.rstrip("/").rpartition("/")[2])
+    existing = target / path.rpartition("/")[2] if path in wanted and target.is_dir() else target
+    if existing.exists() and not force:
+        msg = f"{existing} exists; choose another place with --output, or --force to replace it"
+        raise click.UsageError(msg)
+    total = sum(entry.get("size_bytes", 0) for entry in wanted.values())
+    with progress_bar("Fetching", total) as advance:
+        written = download(wanted, path, target, _counting(session.artifacts.open, advance))
+    click.echo(
+        f"{clean(str(written))}: {len(wanted):,} {'file' if len(wanted) == 1 else 'files'}, {size(total)}", err=True
+    )
+
+
+def _print_file(session: Session, entries: Mapping[str, dict[str, str]], path: str) -> None:
+    if path not in entries:
+        msg = f"the run has no artifact {path!r}; `modeldb artifacts list` shows what it has"
+        raise NotFoundError(msg)
+    out = sys.stdout.buffer
+    with session.artifacts.open(entries[path]["digest"]) as stream:
+        while chunk := stream.read(1 << 20):
+            out.write(chunk)
+    out.flush()
+
+
+def _counting(open_blob: Callable[[str], BinaryIO], advance: Callable[[int], None]) -> Callable[[str], BinaryIO]:
+    def opened(digest: str) -> BinaryIO:
+        return cast("BinaryIO", _CountingReader(open_blob(digest), advance))
+
+    return opened
+
+
+class _CountingReader:
+    """Passes reads on and tells how much was read."""
+
+    def __init__(self, stream: BinaryIO, advance: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._advance = advance
+
+    def read(self, length: int = -1) -> bytes:
+        data = self._stream.read(length)
+        self._advance(len(data))
+        return data
+
+    def __enter__(self) -> _CountingReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()

@@ -1,0 +1,48 @@
+"""What lies in the folder of journals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """The journal of a process that died: of which store, and how many bytes its files take."""
+
+    path: Path
+    store_url: str
+    size_bytes: int
+
+
+def orphaned_journals(journal_dir: Path) -> list[Orphan]:
+    """Return the journals of dead processes, of every store; an unreadable one has an empty store."""
+    from modeldb_core.recovery import orphans
+
+    return [
+        Orphan(path, _store_url(path), sum(file.stat().st_size for file in path.glob("*.journal")))
+        for path in orphans(journal_dir)
+    ]
+
+
+def damaged_journals(journal_dir: Path) -> list[Path]:
+    """Return the journals that recovery set aside."""
+    return sorted(journal_dir.glob("*.damaged*")) if journal_dir.is_dir() else []
+
+
+def _store_url(directory: Path) -> str:
+    from modeldb_core.errors import CorruptJournalError
+    from modeldb_core.journal import SegmentReader
+
+    for path in sorted(directory.glob("*.journal")):
+        try:
+            reader = SegmentReader.open(path)
+        except (OSError, CorruptJournalError):
+            return ""
+        if reader is not None:
+            reader.memory.close()
+            return str(reader.header.get("store_url", ""))
+    return ""

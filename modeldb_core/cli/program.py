@@ -1,0 +1,182 @@
+"""The group of commands, and how errors become one sentence and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from modeldb_core import __version__, errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OK, FOUND, USAGE, STORE, MISSING, CONFIGURATION, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 130
+
+EXIT_CODES = {
+    OK: "done",
+    FOUND: "a check found a fault (audit verify, doctor), or something could not be done (sync)",
+    USAGE: "the command line or a query is wrong",
+    STORE: "the store is not there, cannot be reached, cannot be written, or has another version",
+    MISSING: "there is no such run, metric or artifact",
+    CONFIGURATION: "a setting is wrong, or something is not installed",
+    INTERNAL: "a fault in ModelDB",
+    INTERRUPTED: "interrupted",
+}
+
+DEBUG_VARIABLE = "MODELDB_DEBUG"
+
+_COMMANDS = {
+    "projects": ("modeldb_core.cli.runs:projects", "List projects and their experiments."),
+    "runs": ("modeldb_core.cli.runs:runs", "List runs: filter, order, choose columns."),
+    "show": ("modeldb_core.cli.show:show", "Show everything about a run."),
+    "compare": ("modeldb_core.cli.show:compare", "Show what differs between runs."),
+    "history": ("modeldb_core.cli.history:history", "Show the history of a metric."),
+    "artifacts": ("modeldb_core.cli.artifacts:artifacts", "List and fetch the files of a run."),
+    "server": ("modeldb_core.cli.serving:server", "Serve the web pages and the HTTP API."),
+    "ui": ("modeldb_core.cli.serving:ui", "Serve the web pages and open them in a browser."),
+    "sync": ("modeldb_core.cli.sync:sync", "Ship what processes that died had logged."),
+    "audit": ("modeldb_core.cli.audit:audit", "Read and verify the record of all changes."),
+    "plugins": ("modeldb_core.cli.setup:plugins", "List plugins and what they provide."),
+    "config": ("modeldb_core.cli.setup:config", "Show the settings and where each comes from."),
+    "doctor": ("modeldb_core.cli.doctor:doctor", "Check this installation and its store."),
+    "db": ("modeldb_core.cli.database:db", "Look after the store's schema."),
+}
+
+
+class CommandGroup(click.Group):
+    """The commands by name, each imported when it is needed; after them those of plugins."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help."""
+        del ctx
+        self._load_plugins()
+        return [*_COMMANDS, *sorted(self.commands)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; plugins are only loaded for names that are not ModelDB's own."""
+        del ctx
+        if cmd_name in _COMMANDS:
+            return self._load(cmd_name)
+        self._load_plugins()
+        return self.commands.get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a name that is nearly right is named in the error."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], self.list_commands(ctx), 1)
+            if close:
+                msg = f"{error.message} Did you mean {close[0]!r}?"
+                raise click.UsageError(msg, ctx) from error
+            raise
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a plugin's command; ModelDB's own cannot be replaced."""
+        if (name or cmd.name) in _COMMANDS:
+            from modeldb_core.notices import warn
+
+            warn(f"a plugin's command {name or cmd.name!r} is left out: ModelDB has a command of that name")
+            return
+        super().add_command(cmd, name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        names = self.list_commands(ctx)
+        rows = [(name, _COMMANDS[name][1] if name in _COMMANDS else self._short_help(name)) for name in names]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def _short_help(self, name: str) -> str:
+        return self.commands[name].get_short_help_str(80)
+
+    def _load(self, name: str) -> click.Command:
+        module, _, attribute = _COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def _load_plugins(self) -> None:
+        if not getattr(self, "_plugins_loaded", False):
+            self._plugins_loaded = True
+            from modeldb_core.plugins import plugin_manager
+
+            plugin_manager().call("modeldb_register_commands", group=self)
+
+
+@click.command(
+    cls=CommandGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nExamples:\n  modeldb ui\n  modeldb runs 'metrics.auc > 0.9' --order-by 'metrics.auc desc'\n"
+    "  modeldb doctor\n\nSettings come from options, MODELDB_* variables and modeldb.toml; see `modeldb config`. "
+    "Exit codes: " + ", ".join(f"{code} {text.partition(' (')[0]}" for code, text in EXIT_CODES.items()) + ".",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="modeldb", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Track, version and audit machine-learning models."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line with ``arguments`` and return the exit code; errors go to stderr as one sentence."""
+    warnings.showwarning = _show_warning
+    try:
+        result = cli.main(list(arguments), prog_name="modeldb", standalone_mode=False)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.Abort:
+        click.echo("Interrupted.", err=True)
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:  # the reader, such as head, has had enough
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except errors.ModelDBError as error:
+        return _fail(str(error), exit_code_of(error), error)
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}. This is a fault in ModelDB; {DEBUG_VARIABLE}=1 shows the traceback"
+        return _fail(text, INTERNAL, error)
+    return result if isinstance(result, int) else OK
+
+
+def exit_code_of(error: errors.ModelDBError) -> int:
+    """Return the exit code for an error that a command ends with."""
+    if isinstance(error, errors.ConfigurationError):
+        return CONFIGURATION
+    if isinstance(error, errors.InvalidArgumentError):
+        return USAGE
+    if isinstance(error, errors.NotFoundError):
+        return MISSING
+    if isinstance(error, (errors.StoreUnavailableError, errors.StoreReadOnlyError, errors.StoreVersionError)):
+        return STORE
+    return FOUND
+
+
+def _fail(message: str, code: int, error: BaseException) -> int:
+    if os.environ.get(DEBUG_VARIABLE):
+        import traceback
+
+        traceback.print_exception(error)
+    click.echo(f"Error: {message}", err=True)
+    if isinstance(error, errors.QuerySyntaxError) and error.text and error.column and "\n" not in error.text:
+        click.echo(f"  {error.text}\n  {' ' * (error.column - 1)}^", err=True)
+    return code
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """Print warnings as one line: where in the code they arose means nothing to who typed a command."""
+    if issubclass(category, errors.ModelDBWarning):
+        click.echo(f"Warning: {message}", err=True)

@@ -1,0 +1,154 @@
+"""What the commands share: options, opening the store, finding a run by the beginning of its identifier."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from modeldb_core.config import Settings, load_settings
+from modeldb_core.errors import InvalidArgumentError, NotFoundError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modeldb_core.entities import Run
+    from modeldb_core.stores import ArtifactStore, MetadataStore
+
+_HEXADECIMAL = re.compile(r"[0-9a-fA-F-]+")
+
+
+class Session:
+    """The settings of one command and the stores that it opens; closed when the command ends."""
+
+    def __init__(self, **overrides: Any) -> None:  # noqa: ANN401 - settings by name
+        self.settings: Settings = load_settings(**overrides)
+        self._store: MetadataStore | None = None
+        self._artifacts: ArtifactStore | None = None
+
+    @property
+    def store(self) -> MetadataStore:
+        """The store, which must exist: looking for runs makes no new database.
+
+        Raises:
+            StoreUnavailableError: there is none.
+        """
+        if self._store is None:
+            from modeldb_core.plugins import open_store
+
+            path = sqlite_path(self.settings.url)
+            if path is not None and not path.exists():
+                msg = (
+                    f"there is no store at {path}; log a run first, or name another store with --url, "
+                    "MODELDB_URL or modeldb.toml"
+                )
+                raise StoreUnavailableError(msg)
+            self._store = open_store(self.settings.url, self.settings)
+        return self._store
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """The artifact store."""
+        if self._artifacts is None:
+            from modeldb_core.plugins import open_artifacts
+
+            self._artifacts = open_artifacts(self.settings.artifact_url, self.settings)
+        return self._artifacts
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for store in (self._store, self._artifacts):
+            if store is not None:
+                store.close()
+
+    def container_id(self, project: str | None, experiment: str | None) -> str | None:
+        """Return the identifier of a project or experiment, by name; ``None`` where neither is given.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        from modeldb_core.entities import derived_id
+
+        if project is None and experiment is None:
+            return None
+        project = project if project is not None else self.settings.project
+        found = self._container("project", derived_id("workspace", "", self.settings.workspace), project)
+        return found if experiment is None else self._container("experiment", found, experiment)
+
+    def _container(self, kind: str, parent_id: str, name: str) -> str:
+        """Return the identifier of a container: by the name it was made with, or else by the one it has now."""
+        from modeldb_core.entities import derived_id
+        from modeldb_core.queries import Query, quote
+
+        entity_id = derived_id(kind, parent_id, name)
+        try:
+            self.store.get(kind, entity_id)
+        except NotFoundError:
+            query = Query(kind=kind, filter=f"name = {quote(name)}", within=parent_id, limit=1)
+            page = self.store.find(query)
+            if not page.entities:
+                msg = f"there is no {kind} {name!r} in {self.store.url}; `modeldb projects` lists what there is"
+                raise NotFoundError(msg) from None
+            return page.entities[0].entity_id
+        return entity_id
+
+    def run(self, reference: str) -> Run:
+        """Return the run with this identifier, beginning or end of one, or name that only one run has.
+
+        Raises:
+            NotFoundError: there is none.
+            InvalidArgumentError: several runs match.
+        """
+        from modeldb_core.queries import Query, quote
+
+        try:
+            return cast("Run", self.store.get("run", reference))
+        except NotFoundError:
+            pass
+        text = quote(reference)
+        filters = [f"name = {text}"]
+        if _HEXADECIMAL.fullmatch(reference) and len(reference) >= 4:
+            shape = quote(reference.lower())
+            filters.insert(0, f"entity_id startswith {shape} or entity_id endswith {shape}")
+        for condition in filters:
+            found = self.store.find(Query(kind="run", filter=condition, limit=6, include_deleted=True)).entities
+            if len(found) == 1:
+                return cast("Run", self.store.get("run", found[0].entity_id))
+            if found:
+                listed = ", ".join(f"{run.entity_id} ({run.name})" for run in found[:5])
+                more = ", …" if len(found) > 5 else ""
+                msg = f"{reference!r} fits several runs: {listed}{more}; give more of the identifier"
+                raise InvalidArgumentError(msg)
+        msg = f"there is no run {reference!r} in {self.store.url}; `modeldb runs` lists what there is"
+        raise NotFoundError(msg)
+
+
+def examples(*lines: str) -> str:
+    """Return the epilog of a command: its examples, each on a line of its own."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def sqlite_path(url: str) -> Path | None:
+    """Return the file of a SQLite URL; ``None`` for other stores and for those in memory."""
+    scheme, _, rest = url.partition("://")
+    path = rest.removeprefix("/").partition("?")[0]
+    return Path(path) if scheme == "sqlite" and path and not path.startswith(":") else None
+
+
+def with_session(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--url`` and ``--artifact-url`` to a command and pass it a :class:`Session` as its first argument."""
+
+    @click.option("--url", metavar="URL", help="The store, such as sqlite:///modeldb.db; default: the configured one.")
+    @click.option("--artifact-url", metavar="URL", help="Where files and models are; default: beside the store.")
+    @functools.wraps(function)
+    def command(*args: object, url: str | None, artifact_url: str | None, **kwargs: object) -> object:
+        session = Session(url=url, artifact_url=artifact_url)
+        try:
+            return function(session, *args, **kwargs)
+        finally:
+            session.close()
+
+    return command

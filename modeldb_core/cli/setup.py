@@ -1,0 +1,66 @@
+"""``modeldb plugins`` and ``modeldb config``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from modeldb_core.cli.session import examples
+from modeldb_core.cli.tables import print_json, print_table
+
+if TYPE_CHECKING:
+    from modeldb_core.plugins import PluginInfo
+
+
+@click.command(epilog=examples("modeldb plugins", "modeldb plugins --json"))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plugins(*, as_json: bool) -> None:
+    """List the installed plugins: where they come from, whether they are loaded, and what they provide."""
+    from modeldb_core.config import load_settings
+    from modeldb_core.plugins import list_plugins
+
+    found = list_plugins(load_settings())
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": info.name,
+                    "distribution": info.distribution,
+                    "version": info.version,
+                    "state": info.state,
+                    "error": info.error,
+                    "hooks": list(info.hooks),
+                    "backends": [
+                        {"scheme": backend.scheme, "kind": backend.kind, "description": backend.description}
+                        for backend in info.backends
+                    ],
+                }
+                for info in found
+            ]
+        )
+        return
+    rows = [[info.name, f"{info.distribution} {info.version}".strip(), info.state, _provides(info)] for info in found]
+    print_table(["plugin", "from", "state", "provides"], rows)
+    for info in found:
+        if info.error:
+            click.echo(f"{info.name}: {info.error}", err=True)
+
+
+def _provides(info: PluginInfo) -> str:
+    parts = [f"{backend.scheme}:// ({backend.kind})" for backend in info.backends]
+    parts += [hook.removeprefix("modeldb_") for hook in info.hooks if hook != "modeldb_register_backends"]
+    return ", ".join(parts)
+
+
+@click.command(epilog=examples("modeldb config", "MODELDB_SERVER_PORT=8080 modeldb config --json"))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def config(*, as_json: bool) -> None:
+    """Show the settings and where each comes from: a variable, a file or the default. Secrets are hidden."""
+    from modeldb_core.config import load_settings
+
+    rows = [(key, value, origin, text) for key, value, origin, text in load_settings().describe()]
+    if as_json:
+        print_json([{"key": key, "value": value, "origin": origin, "help": text} for key, value, origin, text in rows])
+    else:
+        print_table(["setting", "value", "from", ""], rows)

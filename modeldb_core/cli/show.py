@@ -1,0 +1,178 @@
+"""``modeldb show`` and ``modeldb compare``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from modeldb_core.cli.session import Session, examples, with_session
+from modeldb_core.cli.tables import clean, console, duration, print_json, print_pairs, print_table, short_id, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from modeldb_core.entities import Run
+
+_ABSENT = object()
+_COMPARED = ("hyperparameters", "metrics", "attributes", "datasets", "code", "environment")
+
+
+@click.command(epilog=examples("modeldb show 3f9a1c2e", "modeldb show 3f9a1c2e --json", "modeldb show 3f9a1c2e --diff"))
+@click.argument("reference", metavar="RUN")
+@click.option("--diff", "only_diff", is_flag=True, help="Print only the uncommitted changes of the code, as a patch.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_session
+def show(session: Session, *, reference: str, only_diff: bool, as_json: bool) -> None:
+    """Show everything that was logged to a run.
+
+    RUN is its identifier, or the beginning or end of it, or its name where only one run has it.
+    """
+    from modeldb_core.documents import entity_document
+
+    run = session.run(reference)
+    if as_json:
+        print_json(entity_document(run))
+    elif only_diff:
+        click.echo(_diff_text(run.code.get("diff", "")), nl=False)
+    else:
+        _print_run(session, run)
+
+
+@click.command(epilog=examples("modeldb compare 3f9a1c2e 77b0d4aa", "modeldb compare first second --all"))
+@click.argument("references", metavar="RUN RUN...", nargs=-1, required=True)
+@click.option("--all", "show_all", is_flag=True, help="Also what does not differ.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_session
+def compare(session: Session, *, references: tuple[str, ...], show_all: bool, as_json: bool) -> None:
+    """Show what differs between runs: a row for each key, a column for each run."""
+    from modeldb_core.documents import json_value
+
+    if len(references) < 2:
+        msg = "compare needs at least two runs"
+        raise click.UsageError(msg)
+    found = [session.run(reference) for reference in references]
+    rows = [
+        (section, key, values, differs)
+        for section, key, values, differs in _compared(found)
+        if (differs or show_all) and key != "diff"
+    ]
+    if as_json:
+        listed = [
+            {
+                "section": section,
+                "key": key,
+                "differs": differs,
+                "values": [None if value is _ABSENT else json_value(value) for value in values],
+            }
+            for section, key, values, differs in rows
+        ]
+        print_json({"runs": [run.entity_id for run in found], "rows": listed})
+        return
+    head = ["", *(f"{run.name or 'run'} {short_id(run.entity_id)}" for run in found)]
+    cells = [
+        [f"{section}.{key}" if section else key, *("" if value is _ABSENT else value for value in values)]
+        for section, key, values, _ in rows
+    ]
+    if cells:
+        print_table(head, cells)
+    else:
+        click.echo("The runs do not differ in anything that was logged.", err=True)
+
+
+def _print_run(session: Session, run: Run) -> None:
+    from rich.text import Text
+
+    from modeldb_core.cli.columns import container_name
+
+    out = console()
+    out.print(Text(f"{clean(run.name)}  {run.entity_id}  ", style="bold").append(run.status))
+    if run.description:
+        out.print(Text(clean(run.description)))
+    facts = {
+        "project": container_name(session.store, "project", run.project_id),
+        "experiment": container_name(session.store, "experiment", run.experiment_id),
+        "parent": run.parent_id,
+        "tags": run.tags,
+        "started": run.started_at,
+        "finished": run.finished_at,
+        "duration": duration(run.duration_s),
+        "owner": run.owner,
+        "deleted": run.deleted_at,
+    }
+    print_pairs("Run", ((name, value) for name, value in facts.items() if value))
+    print_pairs("Notes", (("-", note) for note in run.notes))
+    print_pairs("Hyperparameters", run.hyperparameters.items())
+    print_pairs("Metrics", ((key, value) for key, value in run.metrics.items() if key not in run.series))
+    if run.series:
+        out.print()
+        rows = [
+            [key, item.last, item.minimum, item.maximum, item.mean, item.count, item.last_step]
+            for key, item in run.series.items()
+        ]
+        columns = ["series", "last", "min", "max", "mean", "points", "last step"]
+        print_table(columns, rows, right=columns[1:])
+    print_pairs("Attributes", run.attributes.items())
+    print_pairs("Datasets", run.datasets.items())
+    print_pairs("Artifacts", ((path, _artifact_text(entry)) for path, entry in run.artifacts.items()))
+    print_pairs("Code", _code_pairs(run.code))
+    packages = run.environment.get("packages", {})
+    rest = [(key, value) for key, value in run.environment.items() if key != "packages"]
+    if packages:
+        rest.append(("packages", f"{len(packages)}; --json lists them"))
+    print_pairs("Environment", rest)
+    print_pairs("Context", run.context.items())
+
+
+def _code_pairs(code: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    for key, value in code.items():
+        if key == "diff":
+            yield key, f"{len(_diff_text(value).splitlines()):,} lines; --diff prints it"
+        elif key == "untracked":
+            yield key, value[:10] if isinstance(value, (list, tuple)) else value
+        else:
+            yield key, value
+
+
+def _artifact_text(entry: Mapping[str, Any]) -> str:
+    return f"{size(entry.get('size_bytes', 0))}  {entry.get('media_type', '')}"
+
+
+def _diff_text(value: object) -> str:
+    """Return a patch as it may be printed: with its lines, but without other control characters."""
+    lines = str(value).split("\n") if isinstance(value, str) else []
+    return "\n".join("\t".join(clean(part) for part in line.split("\t")) for line in lines)
+
+
+def _compared(runs: list[Run]) -> Iterator[tuple[str, str, list[Any], bool]]:
+    """Iterate over (section, key, value of each run, whether they differ)."""
+    for name in ("status", "duration_s", "tags", "description", "owner"):
+        values = [getattr(run, name) for run in runs]
+        if any(values):
+            yield "", name, values, _differ(values)
+    for section in _COMPARED:
+        maps = [dict(_flat(getattr(run, section))) for run in runs]
+        for key in dict.fromkeys(key for values in maps for key in values):
+            values = [found.get(key, _ABSENT) for found in maps]
+            yield section, key, values, _differ(values)
+    digests = [{path: entry.get("digest", "") for path, entry in run.artifacts.items()} for run in runs]
+    for path in dict.fromkeys(path for found in digests for path in found):
+        values = [found.get(path, _ABSENT) for found in digests]
+        yield "artifacts", path, [value if value is _ABSENT else value[:12] for value in values], _differ(values)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if hasattr(value, "items") and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _differ(values: list[Any]) -> bool:
+    """Whether not all values are the same; NaN is the same as NaN, and 1 is not True."""
+    first = values[0]
+    return any(
+        type(value) is not type(first) or not (value == first or (value != value and first != first))
+        for value in values[1:]
+    )

@@ -1,0 +1,170 @@
+"""How the commands print: tables that fit the terminal, values in short, JSON and CSV in full.
+
+Names and values come from whoever logged them, so control characters are replaced: none of them may reach a terminal.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from modeldb_core.values import BlobReference
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+ID_LENGTH = 8
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_C1 = re.compile(r"[\x7f-\x9f]")
+_NARROWEST, _GAP = 10, 2
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console; where the output is no terminal, nothing is cut to a width."""
+    from rich.console import Console
+
+    found = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    if not found.is_terminal:
+        found = Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=100_000)
+    return found
+
+
+def short_id(entity_id: str) -> str:
+    """Return the part of an identifier that tells entities apart: its end, since all begin with the time."""
+    return entity_id[-ID_LENGTH:]
+
+
+def clean(text: str) -> str:
+    """Return ``text`` on one line and without control characters, which could do anything to a terminal."""
+    return _CONTROL.sub(lambda match: " " if match[0] in "\n\t\r" else "\N{REPLACEMENT CHARACTER}", text)
+
+
+def short(value: object) -> str:
+    """Return a value as a cell of a table shows it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, datetime):
+        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, BlobReference):
+        return f"({size(value.size_bytes)}, stored apart)"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{clean(str(key))}: {short(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(short(item) for item in value)
+    return clean(str(value))
+
+
+def size(number: float) -> str:
+    """Return a size in bytes as people read it, in powers of 1024."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} TiB"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a length of time as people read it."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} m" if hours else f"{minutes} m {rest} s"
+
+
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Iterable[str] = (), title: str = ""
+) -> None:
+    """Print a table. Columns for which the terminal has no room are left out, from the right, and that is said."""
+    from rich.table import Table
+    from rich.text import Text
+
+    out = console()
+    cells = [[short(cell) for cell in row] for row in rows]
+    widths = [max([len(name), *(len(row[index]) for row in cells)]) for index, name in enumerate(columns)]
+    shown = len(columns) if not out.is_terminal else _fitting(widths, out.width)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold", title_justify="left")
+    if title:
+        table.title = Text(clean(title), style="bold")
+    to_the_right = set(right)
+    for name, width in zip(columns[:shown], widths, strict=False):
+        justify: Any = "right" if name in to_the_right else "left"
+        table.add_column(
+            Text(clean(name)), justify=justify, no_wrap=True, overflow="ellipsis", min_width=min(width, _NARROWEST)
+        )
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row[:shown]))
+    out.print(table)
+    if shown < len(columns):
+        left_out = ", ".join(clean(name) for name in columns[shown:])
+        click.echo(f"No room for {len(columns) - shown} more columns: {left_out}. Choose with --columns.", err=True)
+
+
+def print_pairs(title: str, pairs: Iterable[tuple[str, object]]) -> None:
+    """Print a heading and under it names with their values; nothing where there are none."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
+    table.add_column(no_wrap=True, overflow="ellipsis", style="cyan")
+    table.add_column(overflow="fold")
+    count = 0
+    for name, value in pairs:
+        table.add_row(Text(f"  {clean(name)}"), Text(short(value)))
+        count += 1
+    if count:
+        out = console()
+        out.print(Text(f"\n{title}", style="bold"))
+        out.print(table)
+
+
+def print_json(data: object) -> None:
+    """Print data as JSON, in UTF-8 and indented, with control characters escaped."""
+    text = json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False)
+    click.echo(_C1.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows as CSV: numbers in full, times in ISO 8601 UTC, maps and lists as JSON."""
+    from modeldb_core.documents import json_value, time_text
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        cells: list[object] = []
+        for value in row:
+            if isinstance(value, datetime):
+                cells.append(time_text(value))
+            elif isinstance(value, float):
+                cells.append(repr(value))
+            elif value is None or isinstance(value, (str, int)):
+                cells.append("" if value is None else value)
+            else:
+                cells.append(json.dumps(json_value(value), ensure_ascii=False))
+        writer.writerow(cells)
+
+
+def _fitting(widths: Sequence[int], room: int) -> int:
+    """Return how many columns fit if each is squeezed as far as it may be; at least one."""
+    used = 0
+    for index, width in enumerate(widths):
+        used += min(width, _NARROWEST) + _GAP
+        if used > room + _GAP and index:
+            return index
+    return len(widths)
