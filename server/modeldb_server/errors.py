@@ -74,8 +74,15 @@ HTTP_CODES: Mapping[int, str] = MappingProxyType(
 _NEUTRAL: Mapping[str, str] = MappingProxyType(
     {
         "store_unavailable": "The store cannot be reached now; try again.",
-        "store_read_only": "The store may not be written by this server.",
+        "store_read_only": "The store does not let this server do that.",
         "integrity": "What is stored does not match its digest; `modeldb audit verify` says what was altered.",
+    }
+)
+_HTTP_MESSAGES: Mapping[int, str] = MappingProxyType(
+    {
+        404: "There is nothing at this path.",
+        405: "This path does not take this method.",
+        416: "The range lies outside the content.",
     }
 )
 _PUBLIC_STATUS = frozenset({400, 403, 404, 409})
@@ -124,7 +131,8 @@ def _answer_http_error(error: HTTPException) -> Response:
     if status < 400:  # a redirect
         return error.get_response()
     code = HTTP_CODES.get(status, "error")
-    response = _answer(status, {"code": code, "message": error.description or error.name})
+    message = _HTTP_MESSAGES.get(status) or error.description or error.name
+    response = _answer(status, {"code": code, "message": message})
     for name, value in error.get_headers():
         if name in ("Allow", "Content-Range", "Retry-After"):
             response.headers[name] = value

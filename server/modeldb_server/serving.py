@@ -109,7 +109,7 @@ class Server:
     def _listen(self) -> Any:  # noqa: ANN401 - waitress is not typed
         settings = self.context.settings
         try:
-            return create_server(
+            server = create_server(
                 self.app,
                 map=self._sockets,
                 host=self.host,
@@ -126,10 +126,11 @@ class Server:
                 inbuf_overflow=8 * settings.max_body_bytes,
                 outbuf_overflow=32 * MIB,
                 outbuf_high_watermark=MIB,
-                socket_options=_socket_options(settings.send_timeout_s),
             )
         except OSError as error:
             raise _bind_error(self.host, settings.port, error) from error
+        _limit_sending(server.socket, settings.send_timeout_s)
+        return server
 
 
 def serve(
@@ -176,11 +177,13 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _socket_options(send_timeout_s: float) -> list[tuple[int, int, int]]:
-    options = [(socket.SOL_TCP, socket.TCP_NODELAY, 1)]
+def _limit_sending(listener: socket.socket, timeout_s: float) -> None:
+    """Cut connections off whose client takes nothing for so long. Accepted sockets inherit it from the listening one.
+
+    Linux only: elsewhere such a client keeps a thread until it goes.
+    """
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(send_timeout_s * 1000)))
-    return options
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(timeout_s * 1000)))
 
 
 def _bind_error(host: str, port: int, error: OSError) -> ConfigurationError:

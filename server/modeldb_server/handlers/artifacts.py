@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
@@ -26,9 +27,14 @@ def list_artifacts(context: ServerContext, *, run_id: str, prefix: str, limit: i
     """Return the paths of a run's artifacts with what is known of each, in alphabetical order."""
     artifacts = _run(context, run_id).artifacts
     paths = sorted(path for path in artifacts if path.startswith(prefix) and path > after)
-    items = [{"path": path, **json_value(artifacts[path])} for path in paths[:limit]]
+    items = [{**_described(artifacts[path]), "path": path} for path in paths[:limit]]
     cursor = paths[limit - 1] if len(paths) > limit else None
     return json_response({"items": items, "cursor": cursor, "total": len(artifacts)})
+
+
+def _described(entry: object) -> dict[str, Any]:
+    """Return what a run's document says of an artifact; whoever wrote it may have written anything."""
+    return json_value(dict(entry)) if isinstance(entry, Mapping) else {}
 
 
 def read_artifact(context: ServerContext, *, run_id: str, path: str, download: bool) -> Response:

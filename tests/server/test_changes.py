@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from modeldb_core.changes import GENESIS
+from modeldb_server.handlers import audit
+
+
+def test_changes_come_in_order_with_their_chain(client: Any, filled: Any) -> None:
+    page = client.get("/api/v2/changes", stream_id=filled.writer.stream_id, limit=1000)
+    changes = page["changes"]
+    assert [change["seq"] for change in changes] == list(range(1, len(filled.writer.changes) + 1))
+    assert changes[0]["previous_hash"] == GENESIS.hex()
+    for before, after in zip(changes, changes[1:], strict=False):
+        assert after["previous_hash"] == before["hash"]
+    created = next(change for change in changes if change["entity_id"] == filled.run_id)
+    assert (created["action"], created["kind"], created["actor"]) == ("create", "run", "ada")
+    assert created["data"]["hyperparameters"]["huge"] == {"$int": str(2**70)}
+    assert created["recorded_at"].endswith("Z")
+
+
+def test_points_are_counted_and_not_listed(client: Any, filled: Any) -> None:
+    changes = client.get("/api/v2/changes", limit=1000)["changes"]
+    (appended,) = [change for change in changes if change["action"] == "append"]
+    assert appended["data"] == {"points": 8, "keys": ["loss", "accuracy"]}
+
+
+def test_pages_follow_one_another(client: Any, filled: Any) -> None:
+    seen, cursor = [], 0
+    while True:
+        page = client.get("/api/v2/changes", after=cursor, limit=4)
+        if not page["changes"]:
+            break
+        seen += page["changes"]
+        cursor = page["cursor"]
+    assert [change["seq"] for change in seen] == list(range(1, len(filled.writer.changes) + 1))
+
+
+def test_one_entity_is_picked(client: Any, filled: Any) -> None:
+    changes = client.get("/api/v2/changes", entity_id=filled.other_run_id)["changes"]
+    assert [change["action"] for change in changes] == ["create"]
+
+
+def test_an_erased_payload_is_null(client: Any, filled: Any) -> None:
+    doomed = next(change for change in filled.writer.changes if change.entity_id == filled.other_run_id)
+    filled.writer.erase(doomed)
+    filled.apply()
+    (shown, *_) = client.get("/api/v2/changes", entity_id=filled.other_run_id)["changes"]
+    assert (shown["erased"], shown["data"]) == (True, None)
+    assert shown["hash"] == doomed.hash.hex()
+
+
+def test_a_page_ends_before_it_grows_too_large(client: Any, filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "MAX_PAYLOAD_BYTES", 1000)
+    start = client.get("/api/v2/server")["cursor"]
+    for index in range(5):
+        filled.writer.update("run", filled.run_id, set={"attributes": {"text": "x" * 400, "index": index}})
+    filled.writer.update("run", filled.run_id, set={"attributes": {"text": "y" * 5000}})
+    filled.apply()
+    sizes, cursor = [], start
+    while changes := (page := client.get("/api/v2/changes", after=cursor))["changes"]:
+        sizes.append([len(json.dumps(change["data"])) for change in changes])
+        cursor = page["cursor"]
+    assert [len(page) for page in sizes] == [2, 2, 1, 1]
+
+
+def test_the_content_of_users_and_tokens_is_hidden(client: Any, filled: Any) -> None:
+    filled.writer.create("user", "u1", name="eve", email="eve@example.org")
+    filled.writer.create("token", "t1", user_id="u1", digest="5ecret")
+    filled.apply()
+    text = client.request("GET", "/api/v2/changes?limit=1000").text
+    assert "5ecret" not in text
+    assert "eve@example.org" not in text
+    for path in ("/api/v2/tokens", "/api/v2/users", "/api/v2/tokens/t1", "/api/v2/users/u1"):
+        assert client.request("GET", path).status_code == 404
+    assert client.request("GET", "/api/v2/keys?kind=token").status_code == 400

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from modeldb_core.changes import GENESIS, verify_change
+from modeldb_core.errors import ModelDBError, StoreReadOnlyError, StoreUnavailableError
+from modeldb_core.plugins import PluginManager
+from modeldb_server import ServerSettings, create_app
+from modeldb_server.writer import ChangeWriter
+
+
+def streams_of_the_server(filled: Any) -> list[list[Any]]:
+    streams: dict[str, list[Any]] = {}
+    for change in filled.store.read_changes(limit=10_000).changes:
+        if change.stream_id != filled.writer.stream_id:
+            streams.setdefault(change.stream_id, []).append(change)
+    for changes in streams.values():
+        previous = GENESIS
+        for change in changes:
+            verify_change(change, previous)
+            previous = change.hash
+    return list(streams.values())
+
+
+def test_a_comment_is_recorded_with_its_author(client: Any, filled: Any) -> None:
+    comment = client.send("POST", "/api/v2/comments", {"parent_id": filled.run_id, "message": "looks\ngood"}, 201)
+    assert (comment["parent_id"], comment["message"], comment["author"]) == (filled.run_id, "looks\ngood", "grace")
+    (found,) = client.get("/api/v2/comments", within=filled.run_id)["items"]
+    assert found == comment
+    project = {"parent_kind": "project", "parent_id": filled.project_id, "message": "hello"}
+    assert client.send("POST", "/api/v2/comments", project, 201)["parent_id"] == filled.project_id
+
+
+def test_a_comment_needs_something_to_speak_of_and_to_say(client: Any, filled: Any) -> None:
+    assert client.send("POST", "/api/v2/comments", {"parent_id": "none", "message": "x"}, 404)["error"]
+    assert client.send("POST", "/api/v2/comments", {"parent_id": filled.run_id, "message": " \n"}, 400)["error"]
+    too_long = {"parent_id": filled.run_id, "message": "x" * 100_001}
+    assert "100,001" in client.send("POST", "/api/v2/comments", too_long, 400)["error"]["message"]
+    assert client.get("/api/v2/comments")["items"] == []
+
+
+def test_tags_are_added_and_removed(client: Any, filled: Any) -> None:
+    path = f"/api/v2/runs/{filled.run_id}/tags"
+    assert client.send("POST", path, {"add": ["best", "best", "baseline"]})["tags"] == ["baseline", "best"]
+    assert client.send("POST", path, {"remove": ["baseline", "never there"]})["tags"] == ["best"]
+    assert client.send("POST", path, {"add": ["a"], "remove": ["best"]})["tags"] == ["a"]
+    for wrong in ({}, {"add": ["x"], "remove": ["x"]}, {"add": [""]}, {"add": "x"}, {"add": ["x"] * 101}):
+        assert client.send("POST", path, wrong, 400)["error"]["message"]
+    assert client.get(f"/api/v2/runs/{filled.run_id}")["tags"] == ["a"]
+
+
+def test_name_and_description_are_changed_one_by_one(client: Any, filled: Any) -> None:
+    path = f"/api/v2/runs/{filled.run_id}"
+    assert client.send("PATCH", path, {"name": "renamed"})["name"] == "renamed"
+    run = client.send("PATCH", path, {"description": "why"})
+    assert (run["name"], run["description"]) == ("renamed", "why")
+    assert "description" not in client.send("PATCH", path, {"description": ""})
+    assert client.send("PATCH", path, {}, 400)["error"]["message"]
+    assert client.send("PATCH", path, {"status": "finished"}, 400)["error"]["message"]
+
+
+def test_a_deleted_run_is_not_changed(client: Any, filled: Any) -> None:
+    filled.writer.delete("run", filled.run_id)
+    filled.apply()
+    error = client.send("PATCH", f"/api/v2/runs/{filled.run_id}", {"name": "x"}, 409)["error"]
+    assert (error["code"], "restore it first" in error["message"]) == ("conflict", True)
+
+
+def test_a_change_through_the_server_leaves_the_status_of_a_run_alone(client: Any, filled: Any) -> None:
+    client.send("PATCH", f"/api/v2/runs/{filled.run_id}", {"name": "x"})
+    run = client.get(f"/api/v2/runs/{filled.run_id}")
+    assert (run["status"], run["stream_id"]) == ("running", filled.writer.stream_id)
+
+
+def test_edits_are_one_stream_that_is_sealed_at_the_end(app: Any, client: Any, filled: Any) -> None:
+    for name in ("a", "b", "c"):
+        client.send("PATCH", f"/api/v2/runs/{filled.run_id}", {"name": name})
+    app.extensions["modeldb_server"].close()
+    (changes,) = streams_of_the_server(filled)
+    assert [change.action for change in changes] == ["open", "update", "update", "update", "close"]
+    assert {change.actor for change in changes} == {"grace"}
+
+
+def test_a_server_that_changed_nothing_leaves_no_stream(app: Any, client: Any, filled: Any) -> None:
+    client.get("/api/v2/runs")
+    app.extensions["modeldb_server"].close()
+    assert streams_of_the_server(filled) == []
+
+
+def test_changes_from_many_threads_form_one_chain(client: Any, filled: Any, app: Any) -> None:
+    def add(index: int) -> None:
+        headers = {"X-ModelDB": "1"}
+        path = f"/api/v2/runs/{filled.run_id}/tags"
+        answers.append(client.request("POST", path, json={"add": [f"t{index}"]}, headers=headers).status_code)
+
+    answers: list[int] = []
+    threads = [threading.Thread(target=add, args=(index,)) for index in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert answers == [200] * 16
+    assert len(client.get(f"/api/v2/runs/{filled.run_id}")["tags"]) == 17
+    (changes,) = streams_of_the_server(filled)
+    assert [change.seq for change in changes] == list(range(1, 18))
+
+
+def test_after_a_failure_the_next_change_begins_a_new_stream(filled: Any) -> None:
+    failing = _FailingStore(filled.store)
+    writer = ChangeWriter(failing, "ada")  # type: ignore[arg-type]
+    writer.write("update", "run", filled.run_id, {"set": {"name": "one"}})
+    failing.fails = True
+    with pytest.raises(StoreUnavailableError):
+        writer.write("update", "run", filled.run_id, {"set": {"name": "lost"}})
+    failing.fails = False
+    writer.write("update", "run", filled.run_id, {"set": {"name": "two"}})
+    writer.close()
+    first, second = streams_of_the_server(filled)
+    assert [change.action for change in first] == ["open", "update"]
+    assert [change.action for change in second] == ["open", "update", "close"]
+    assert filled.store.get("run", filled.run_id).name == "two"
+
+
+class _FailingStore:
+    """A real store that can be cut off."""
+
+    def __init__(self, store: Any) -> None:
+        self.store, self.fails = store, False
+
+    def apply(self, changes: Any) -> None:
+        if self.fails:
+            msg = "cut off"
+            raise StoreUnavailableError(msg)
+        self.store.apply(changes)
+
+
+def test_a_read_only_server_changes_nothing(filled: Any) -> None:
+    app = create_app(filled.store, filled.artifacts, ServerSettings(read_only=True), plugins=PluginManager())
+    base, headers = "http://127.0.0.1", {"X-ModelDB": "1"}
+    response = app.test_client().post(
+        f"/api/v2/runs/{filled.run_id}/tags", json={"add": ["x"]}, headers=headers, base_url=base
+    )
+    assert (response.status_code, response.json["error"]["code"]) == (403, "store_read_only")
+    assert app.test_client().get("/api/v2/server", base_url=base).json["read_only"] is True
+    with pytest.raises(StoreReadOnlyError):
+        app.extensions["modeldb_server"].writer.write("update", "run", filled.run_id, {})
+    assert isinstance(StoreReadOnlyError(), ModelDBError)
+
+
+def test_the_author_is_the_login_name_by_default(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "lovelace")
+    assert ChangeWriter(filled.store).actor == "lovelace"
