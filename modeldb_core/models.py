@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import pickle
 import platform
-import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -29,17 +28,17 @@ PICKLE_FILE = "model.pkl"
 
 @dataclass(slots=True)
 class DumpedModel:
-    """A model that was written to a folder already, to be logged later: ``run.log_model(DumpedModel(...))``.
+    """A model as it was at some moment, to be logged later: ``run.log_model(DumpedModel(...))``.
 
     Attributes:
-        folder: its files. They are moved away when it is logged.
-        description: what :func:`dump_model` returned.
-        complete: works out the rest of the description from the folder, when the model is logged.
+        files: the content of its files by name.
+        description: as :func:`dump_model` returns it.
+        complete: works out the rest of the description when the model is logged.
     """
 
-    folder: Path
+    files: Mapping[str, bytes]
     description: dict[str, Any]
-    complete: Callable[[Path], Mapping[str, Any]] | None = field(default=None)
+    complete: Callable[[], Mapping[str, Any]] | None = field(default=None)
 
 
 def dump_model(
@@ -68,10 +67,10 @@ def dump_model(
         InvalidArgumentError: the plugin that wrote it broke its contract.
     """
     if isinstance(model, DumpedModel):
-        for file in model.folder.iterdir():
-            shutil.move(file, folder / file.name)
-        completed = model.complete(folder) if model.complete is not None else {}
-        return {**model.description, **completed}
+        for name, content in model.files.items():
+            (folder / name).write_bytes(content)
+        completed = model.complete() if model.complete is not None else {}
+        return {"python": platform.python_version(), **model.description, **completed}
     if model_format == PICKLE:
         description = _dump_pickle(model, folder)
     else:

@@ -15,6 +15,7 @@ from modeldb_core.notices import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import TracebackType
 
 logger = logging.getLogger("modeldb")
 
@@ -112,9 +113,8 @@ class Guard:
         self._integration = integration
         self._told: set[str] = set()
 
-    @contextlib.contextmanager
-    def step(self, what: str, note: Callable[[str], None] | None = None) -> Iterator[None]:
-        """A step whose failure costs nothing but itself.
+    def step(self, what: str, note: Callable[[str], None] | None = None) -> Step:
+        """Return a context manager for a step whose failure costs nothing but itself.
 
         An exception becomes one :class:`~modeldb_core.errors.ModelDBWarning` for each ``what``, and a note on the run
         by ``note``. KeyboardInterrupt and SystemExit pass: they are not the step's.
@@ -123,15 +123,7 @@ class Guard:
             what: what is done, as in "could not record the model".
             note: writes on the run.
         """
-        token = _inside.set(True)
-        try:
-            with quiet():
-                yield
-        except Exception as error:
-            logger.debug("%s autologging could not %s", self._integration, what, exc_info=True)
-            self.report(f"could not {what}: {describe_error(error)}", what, note)
-        finally:
-            _inside.reset(token)
+        return Step(self, what, note)
 
     def report(self, message: str, key: str, note: Callable[[str], None] | None = None) -> None:
         """Warn of something once, and note it on the run every time; never raises."""
@@ -151,6 +143,33 @@ class Guard:
     def forget(self) -> None:
         """Warn again of what was warned of."""
         self._told.clear()
+
+
+class Step:
+    """One step under a :class:`Guard`: calls of wrapped methods in it are not recorded, and nothing leaves it."""
+
+    __slots__ = ("_guard", "_note", "_quiet", "_token", "_what")
+
+    def __init__(self, guard: Guard, what: str, note: Callable[[str], None] | None) -> None:
+        self._guard = guard
+        self._what = what
+        self._note = note
+
+    def __enter__(self) -> None:
+        self._token = _inside.set(True)
+        self._quiet = quiet()
+        self._quiet.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        self._quiet.__exit__(None, None, None)
+        _inside.reset(self._token)
+        if not isinstance(error, Exception):
+            return False
+        logger.debug("autologging could not %s", self._what, exc_info=error)
+        self._guard.report(f"could not {self._what}: {describe_error(error)}", self._what, self._note)
+        return True
 
 
 def describe_error(error: BaseException) -> str:

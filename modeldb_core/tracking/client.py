@@ -26,7 +26,7 @@ from modeldb_core.values import Value, check_key, normalize
 from modeldb_core.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from modeldb_core.stores import ArtifactStore, BlobInfo, MetadataStore
@@ -52,6 +52,8 @@ class Client:
         self._artifacts: ArtifactStore | None = None
         self._declared: set[str] = set()
         self._context: tuple[float, dict[str, Any]] | None = None
+        self.on_flush: list[Callable[[float | None], object]] = []
+        """Called with the timeout before what was logged is shipped: autologging waits there for its work."""
         plugins.plugin_manager(settings).call("modeldb_configure", settings=settings)
         self.writer = Writer(
             open_store=self._open_store,
@@ -80,10 +82,14 @@ class Client:
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until the store has everything that was logged; False where it has not within ``timeout_s`` seconds."""
+        for wait in self.on_flush:
+            wait(timeout_s)
         return self.writer.flush(timeout_s)
 
     def close(self) -> None:
         """Finish the runs that are still open, ship what is left, and let go of the store."""
+        for wait in self.on_flush:
+            wait(self.settings.exit_timeout_s)
         endings.finish_runs(self)
         self.writer.close(self.settings.exit_timeout_s)
         with self._lock:

@@ -1,0 +1,151 @@
+"""Estimators as skops files, and scikit-learn's own data sets."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.errors import IntegrityError, InvalidTypeError, MissingDependencyError, UntrustedModelError
+from modeldb_core.models import DumpedModel, class_name, versions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FORMAT = "skops"
+FILE = "model.skops"
+_INSTALL = "pip install 'modeldb-core[sklearn]'"
+
+
+def dump(model: object, path: Path) -> dict[str, Any] | None:
+    """Write an estimator into the folder ``path``; ``None`` for what is no estimator.
+
+    Raises:
+        InvalidTypeError: skops cannot write something in it.
+        MissingDependencyError: skops is not installed.
+    """
+    if not is_estimator(model):
+        return None
+    data = dump_bytes(model)
+    (path / FILE).write_bytes(data)
+    return {**describe(model), "untrusted_types": untrusted_types(data), "signature": signature_of(model)}
+
+
+def dump_now(model: object, signature: dict[str, Any]) -> DumpedModel:
+    """Return a model as it is at this moment; what takes time besides is left for when it is logged."""
+    data = dump_bytes(model)
+    return DumpedModel(
+        {FILE: data},
+        {"class": class_name(model), **describe(model), "signature": signature},
+        lambda: {"untrusted_types": untrusted_types(data)},
+    )
+
+
+def dump_bytes(model: object) -> bytes:
+    """Return an estimator in the skops format; raises as :func:`dump` does."""
+    skops_io = _skops()
+    from skops.io.exceptions import UnsupportedTypeException
+
+    try:
+        data: bytes = skops_io.dumps(model)
+    except (UnsupportedTypeException, NotImplementedError, AttributeError, TypeError) as error:
+        msg = (
+            f"skops cannot write the model {class_name(model)} ({error}); leave out what it cannot, or ask for "
+            "log_model(model, model_format='pickle'), which runs code when it is loaded"
+        )
+        raise InvalidTypeError(msg) from error
+    return data
+
+
+def describe(model: object) -> dict[str, Any]:
+    """Return what is to be known of the file besides its types."""
+    package = type(model).__module__.partition(".")[0]
+    return {
+        "format": FORMAT,
+        "file": FILE,
+        "packages": versions_of(*dict.fromkeys(("scikit-learn", "skops", "numpy", "scipy", package))),
+    }
+
+
+def untrusted_types(data: bytes) -> list[str]:
+    """Return the types in a skops file that are not known to be harmless, which a reader has to allow."""
+    found: list[str] = _skops().get_untrusted_types(data=data)
+    return found
+
+
+def load(path: Path, trusted: Iterable[str]) -> object:
+    """Read an estimator from the folder ``path``.
+
+    Raises:
+        UntrustedModelError: it holds types that are neither harmless nor in ``trusted``; nothing of them was built.
+        IntegrityError: the file is not one of skops.
+        MissingDependencyError: skops is not installed.
+    """
+    skops_io = _skops()
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    data = (path / FILE).read_bytes()
+    allowed = set(trusted)
+    try:
+        missing = [name for name in untrusted_types(data) if name not in allowed]
+        if missing:
+            msg = (
+                f"the model holds types that are not known to be harmless: {', '.join(missing)}; if you trust them and "
+                f"who wrote it, load it with trusted={missing!r}"
+            )
+            raise UntrustedModelError(msg)
+        # Only what is both in the file and allowed: a name that is in neither list would be refused by skops.
+        return skops_io.load(io.BytesIO(data), trusted=[name for name in untrusted_types(data) if name in allowed])
+    except UntrustedTypesFoundException as error:
+        raise UntrustedModelError(str(error)) from error
+    except (KeyError, ValueError, OSError, EOFError) as error:
+        if type(error).__name__ == "BadZipFile" or isinstance(error, KeyError):
+            msg = f"the model file is not one that skops wrote: {error}"
+            raise IntegrityError(msg) from error
+        raise
+
+
+def is_estimator(model: object) -> bool:
+    """Return whether ``model`` is an instance of an estimator class."""
+    from sklearn.base import BaseEstimator
+
+    return isinstance(model, BaseEstimator)
+
+
+def signature_of(model: Any) -> dict[str, Any]:  # noqa: ANN401 - any estimator
+    """Return what a fitted estimator takes: the number of features and, where it saw them, their names."""
+    count = getattr(model, "n_features_in_", None)
+    names = getattr(model, "feature_names_in_", None)
+    inputs: dict[str, Any] = {}
+    if count is not None:
+        inputs["shape"] = [None, int(count)]
+    if names is not None:
+        inputs["columns"] = [str(name) for name in names]
+    return {"inputs": inputs} if inputs else {}
+
+
+def describe_bunch(obj: object) -> dict[str, Any] | None:
+    """Describe what ``sklearn.datasets.load_...()`` returns as labelled data with its origin."""
+    from sklearn.utils import Bunch
+
+    if not isinstance(obj, Bunch) or "data" not in obj:
+        return None
+    from modeldb_core.datasets import Labelled, describe
+
+    features, target = obj["data"], obj.get("target")
+    found = describe(features if target is None else Labelled(features, target))
+    if names := obj.get("feature_names"):
+        found["schema"] = {**found["schema"], "feature_names": [str(name) for name in names]}
+    origin = {"type": "sklearn.datasets"}
+    if obj.get("filename"):
+        origin["file"] = Path(str(obj["filename"])).name
+    return {**found, "origin": origin, "type": "sklearn.utils.Bunch"}
+
+
+def _skops() -> Any:  # noqa: ANN401 - it has no types
+    try:
+        import skops.io
+    except ImportError as error:
+        msg = f"models of scikit-learn are stored with skops, which is not installed; {_INSTALL}"
+        raise MissingDependencyError(msg) from error
+    return skops.io

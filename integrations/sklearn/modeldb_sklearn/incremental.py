@@ -1,0 +1,132 @@
+"""``partial_fit``: one run for each estimator, and a point for each call."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.values import scalar_of
+from modeldb_sklearn.formats import dump_now, signature_of
+from modeldb_sklearn.hyperparameters import public_name, settings_of
+from modeldb_sklearn.options import GUARD, Options
+from modeldb_sklearn.placement import Placement, place
+from modeldb_sklearn.recording import task_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WATCHED = ("loss_", "n_iter_", "t_", "noise_variance_", "inertia_", "reconstruction_err_")
+"""Attributes that are read after each call; those that hold a number become series of their name without ``_``."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """The run of an estimator that learns batch by batch."""
+
+    estimator: weakref.ref[Any]
+    placement: Placement
+    options: Options
+    calls: int = 0
+    samples: int = 0
+
+
+class Streams:
+    """The estimators that learn batch by batch at the moment."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[int, Stream] = {}
+        self._gone: deque[int] = deque()  # filled while garbage is collected, where no lock may be taken
+
+    def before(self, estimator: Any, options: Options) -> Stream | None:  # noqa: ANN401
+        """Return the run of ``estimator``, started if this is its first batch; ``None`` where that did not work."""
+        self._end_gone()
+        stream = self._open.get(id(estimator))
+        if stream is not None and stream.estimator() is estimator:
+            return stream
+        with GUARD.step("start a run for partial_fit"):
+            task = task_of(estimator)
+            settings = settings_of(estimator)
+            placement = place(
+                options,
+                type(estimator).__name__,
+                is_preparation=task == "transformer",
+                hyperparameters=settings.values,
+                attributes={
+                    "estimator_class": public_name(type(estimator)),
+                    "estimator_type": task or "estimator",
+                    "fitted_by": "partial_fit",
+                },
+                tags=[*dict.fromkeys(("sklearn", task, *options.tags))],
+            )
+            stream = Stream(weakref.ref(estimator, self._collected(id(estimator))), placement, options)
+            with self._lock:
+                self._open[id(estimator)] = stream
+            return stream
+        return None
+
+    def after(self, stream: Stream, samples: int) -> None:
+        """Log the points of a call that is done."""
+        estimator = stream.estimator()
+        with GUARD.step("record partial_fit", stream.placement.run.note):
+            stream.samples += samples
+            values = {"samples_seen": float(stream.samples)}
+            attributes = vars(estimator)
+            for name in WATCHED:
+                value = attributes.get(name)
+                number = value if isinstance(value, (int, float)) else scalar_of(value)
+                if isinstance(number, (int, float)):
+                    values[name[:-1]] = float(number)
+            stream.placement.run.log_metrics(values, stream.calls)
+            stream.calls += 1
+
+    def end(self, estimator: Any) -> None:  # noqa: ANN401
+        """End the run of an estimator: it is fitted anew."""
+        stream = self._open.get(id(estimator))
+        if stream is not None and stream.estimator() is estimator:
+            self._close(id(estimator))
+
+    def end_all(self) -> None:
+        """End all runs, with the models as they are now."""
+        for key in list(self._open):
+            self._close(key)
+
+    def end_run(self, run_id: str) -> None:
+        """A run is about to be ended by somebody: record the model as it is now."""
+        for key, stream in list(self._open.items()):
+            if stream.placement.run.run_id == run_id:
+                stream.placement.is_ours = False
+                self._close(key)
+
+    def _collected(self, key: int) -> Callable[[object], None]:
+        return lambda _: self._gone.append(key)
+
+    def _end_gone(self) -> None:
+        while self._gone:
+            key = self._gone.popleft()
+            stream = self._open.get(key)
+            if stream is not None and stream.estimator() is None:
+                self._close(key)
+
+    def _close(self, key: int) -> None:
+        with self._lock:
+            stream = self._open.pop(key, None)
+        if stream is None:
+            return
+        run = stream.placement.run
+        estimator = stream.estimator()
+        with GUARD.step("record the result of partial_fit", run.note):
+            run.set_attributes({"partial_fit_calls": stream.calls})
+            if not stream.options.log_models:
+                pass
+            elif estimator is None:
+                run.note("Not recorded: the model, which was gone before its run ended.")
+            else:
+                with GUARD.step("store the model", run.note):
+                    run.log_model(dump_now(estimator, signature_of(estimator)))
+        if stream.placement.is_ours:
+            with GUARD.step("end the run"):
+                run.finish()

@@ -1,0 +1,142 @@
+"""What a fitted estimator knows of its own training: curves over iterations, and single numbers.
+
+Everything is read from attributes that are there already; nothing is computed, so this costs microseconds.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from modeldb_core.values import scalar_of
+
+CURVES: Mapping[str, str] = {
+    "loss_curve_": "loss",  # MLP
+    "validation_scores_": "validation_score",  # MLP with early stopping
+    "train_score_": "train_score",  # gradient boosting, both kinds
+    "validation_score_": "validation_score",  # histogram gradient boosting
+    "oob_scores_": "oob_score",  # gradient boosting with subsampling
+    "lower_bounds_": "lower_bound",  # mixtures
+    "scores_": "score",  # Bayesian regressions with compute_score
+    "estimator_errors_": "estimator_error",  # AdaBoost
+    "estimator_weights_": "estimator_weight",
+    "error_": "error",  # dictionary learning
+    "cost_": "cost",
+}
+"""The attributes that hold a number for each iteration, and the series they become."""
+
+_NOT_METRICS = frozenset({"n_features_in_", "n_outputs_", "n_classes_", "n_features_", "n_samples_seen_"})
+_MAX_CURVES_OF_MAP = 50
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an estimator knows after its fit.
+
+    Attributes:
+        metrics: numbers by name, without the trailing underscore of the attribute.
+        attributes: other small facts by name.
+        curves: by name the values of each iteration, from step 0.
+    """
+
+    metrics: dict[str, int | float] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, list[float]] = field(default_factory=dict)
+
+
+def outcome_of(estimator: Any) -> Outcome:  # noqa: ANN401 - any estimator
+    """Return what ``estimator`` knows of its training; for a pipeline or a search, what its last or best part knows."""
+    outcome = Outcome()
+    for part in (estimator, fitted_part(estimator)):
+        for name, value in vars(part).items():
+            if name.endswith("_") and not name.startswith("_"):
+                _take(outcome, name, value)
+    _take_evaluations(outcome, fitted_part(estimator))
+    labels = vars(estimator).get("labels_")
+    if isinstance(labels, np.ndarray) and labels.ndim == 1 and labels.dtype.kind in "iu" and labels.size:
+        found = np.unique(labels)
+        outcome.metrics["n_clusters"] = int((found >= 0).sum())
+        noise = int((labels < 0).sum())
+        if noise:
+            outcome.metrics["n_noise"] = noise
+    return outcome
+
+
+def fitted_part(estimator: Any) -> Any:  # noqa: ANN401
+    """Return the part whose training counts: the best estimator of a search, the last step of a pipeline."""
+    for _ in range(20):
+        inner = vars(estimator).get("best_estimator_")
+        if inner is None and isinstance(steps := vars(estimator).get("steps"), list) and steps:
+            inner = steps[-1][1]
+        if inner is None or not hasattr(inner, "get_params"):
+            break
+        estimator = inner
+    return estimator
+
+
+def array_mark(estimators: list[Any], limit_bytes: int = 1 << 22) -> int:
+    """Return a checksum of the arrays that estimators hold, of at most so many bytes: whether they were changed."""
+    mark, left = 1, limit_bytes
+    for array in _arrays(estimators):
+        if left <= 0:
+            break
+        part = array.reshape(-1)[: max(1, left // max(1, array.itemsize))]
+        mark = zlib.adler32(part.view(np.uint8), mark)
+        left -= part.nbytes
+    return mark
+
+
+def _arrays(estimators: list[Any]) -> Iterator[Any]:
+    for estimator in estimators:
+        for value in vars(estimator).values():
+            for item in value if isinstance(value, list) else (value,):
+                if isinstance(item, np.ndarray) and item.flags.c_contiguous and item.size and not item.dtype.hasobject:
+                    yield item
+
+
+def _take(outcome: Outcome, name: str, value: Any) -> None:  # noqa: ANN401
+    key = name[:-1]
+    if name in CURVES and isinstance(value, (list, np.ndarray)):
+        values = _as_floats(value)
+        if values:
+            outcome.curves[CURVES[name]] = values
+        return
+    if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "iuf" and name.startswith("n_iter"):
+        value = value.reshape(())[()]
+    elif name == "n_iter_" and isinstance(value, np.ndarray) and value.ndim == 1 and 0 < value.size <= 1000:
+        outcome.attributes[key] = value.tolist()  # one for each class
+        value = value.max()
+    scalar = scalar_of(value) if not isinstance(value, (bool, int, float, str)) else value
+    if isinstance(scalar, (bool, str)) or name in _NOT_METRICS:
+        if scalar is not None:
+            outcome.attributes[key] = scalar
+    elif isinstance(scalar, (int, float)):
+        outcome.metrics[key] = scalar
+
+
+def _as_floats(values: Any) -> list[float]:  # noqa: ANN401
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        return []
+    return array.tolist() if array.ndim == 1 else []
+
+
+def _take_evaluations(outcome: Outcome, estimator: Any) -> None:  # noqa: ANN401
+    """Take what boosting libraries keep of their evaluation sets: ``{"validation_0": {"logloss": [...]}}``."""
+    results = getattr(estimator, "evals_result_", None)
+    if not isinstance(results, Mapping):
+        return
+    pairs = [
+        (f"{data}_{metric}", values)
+        for data, metrics in results.items()
+        if isinstance(metrics, Mapping)
+        for metric, values in metrics.items()
+    ]
+    for name, values in pairs[:_MAX_CURVES_OF_MAP]:
+        if numbers := _as_floats(values):
+            outcome.curves[name] = numbers
