@@ -13,7 +13,7 @@ def modeldb_register_backends() -> list[Backend]:
         Backend(
             "sqlite",
             "metadata",
-            "modeldb_core.backends.sqlite:SQLiteMetadataStore",
+            "modeldb_core.backends.sqlite:SQLiteStore",
             description="one SQLite file, such as sqlite:///modeldb.db (the default)",
         ),
         Backend(
