@@ -1,0 +1,17 @@
+"""The conformance suite of metadata stores."""
+
+from __future__ import annotations
+
+from modeldb_core.testing.applying import ApplyTests
+from modeldb_core.testing.entities import EntityTests
+from modeldb_core.testing.finding import FindTests
+from modeldb_core.testing.series import SeriesTests
+
+
+class MetadataStoreTests(ApplyTests, EntityTests, SeriesTests, FindTests):
+    """Every sentence of :class:`~modeldb_core.stores.MetadataStore`, as a test.
+
+    Override the fixture ``make_store`` with a function that opens the store; called twice in one test, it must open the
+    same one. A store that cannot be opened twice overrides it all the same, and sets ``is_shared = False``.
+    The suite makes projects of its own and looks at nothing else, so the store need not be empty.
+    """
