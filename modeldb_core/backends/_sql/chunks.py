@@ -1,0 +1,195 @@
+"""Chunks: points of one run, one stream and one list of keys, as compressed columns.
+
+A chunk holds a column of steps, one of times, and one of values for each key. Its *segments* say which changes it was
+put together from, so that the payload of each can be rebuilt bit for bit: for every group of points of a change its
+position in the log, its index among the groups of that change, and its number of rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sqlalchemy import bindparam, delete, insert, select
+
+from modeldb_core.backends._sql.codec import pack, unpack_floats, unpack_ints
+from modeldb_core.backends._sql.database import MANY, Database
+from modeldb_core.backends._sql.tables import chunks, columns
+from modeldb_core.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from numpy.typing import NDArray
+    from sqlalchemy import Connection, Row, Select
+
+    from modeldb_core.backends._sql.numbers import Numbers
+
+_LENGTHS = "<u4"
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Where the rows of a chunk came from; three int64 columns of the same length."""
+
+    positions: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, items: Sequence[tuple[int, int, int]]) -> Segments:
+        """Return the segments in a list of (position, group, rows)."""
+        positions, groups, rows = np.asarray(items, np.int64).reshape(-1, 3).T
+        return cls(positions, groups, rows)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Segments]) -> Segments:
+        """Return the segments of several chunks, one after the other; pieces of one group become one again."""
+        positions = np.concatenate([part.positions for part in parts])
+        groups = np.concatenate([part.groups for part in parts])
+        rows = np.concatenate([part.rows for part in parts])
+        starts = np.ones(len(positions), bool)
+        starts[1:] = (positions[1:] != positions[:-1]) | (groups[1:] != groups[:-1])
+        places = np.flatnonzero(starts)
+        return cls(positions[places], groups[places], np.add.reduceat(rows, places))
+
+    def split(self, at: int) -> tuple[Segments, Segments]:
+        """Return the segments of the first ``at`` rows and those of the rest."""
+        ends = np.cumsum(self.rows)
+        whole = int(np.searchsorted(ends, at, "right"))
+        head = [self.positions[:whole], self.groups[:whole], self.rows[:whole]]
+        tail = [self.positions[whole:], self.groups[whole:], self.rows[whole:].copy()]
+        taken = at - (int(ends[whole - 1]) if whole else 0)
+        if taken:
+            first = (self.positions[whole : whole + 1], self.groups[whole : whole + 1], np.array([taken], np.int64))
+            head = [np.concatenate(pair) for pair in zip(head, first, strict=True)]
+            tail[2][0] -= taken
+        return Segments(*head), Segments(*tail)
+
+    def dump(self) -> bytes:
+        """Return them as bytes."""
+        parts = [pack(self.positions), pack(self.groups), pack(self.rows)]
+        return np.asarray([len(part) for part in parts], _LENGTHS).tobytes() + b"".join(parts)
+
+    @classmethod
+    def load(cls, data: bytes) -> Segments:
+        """Return the segments that :meth:`dump` wrote.
+
+        Raises:
+            IntegrityError: the bytes are not what it writes.
+        """
+        lengths = np.frombuffer(data[:12], _LENGTHS).tolist() if len(data) >= 12 else []
+        if 12 + sum(lengths) != len(data):
+            msg = "the segments of a chunk of points are damaged"
+            raise IntegrityError(msg)
+        ends = np.cumsum([12, *lengths]).tolist()
+        return cls(*(unpack_ints(data[start:end]) for start, end in zip(ends, ends[1:], strict=False)))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What all points of a chunk have in common."""
+
+    entity_pk: int
+    list_pk: int
+    stream_pk: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk with its columns; ``values`` holds one for each key of the list, in its order."""
+
+    place: Place
+    key_pks: tuple[int, ...]
+    segments: Segments
+    steps: NDArray[np.int64]
+    times: NDArray[np.int64]
+    values: Sequence[NDArray[np.float64]] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def split(self, rows: int) -> Iterator[Chunk]:
+        """Iterate over chunks of at most ``rows`` rows that together hold the same."""
+        rest = self.segments
+        for start in range(0, max(len(self), 1), rows):
+            end = min(start + rows, len(self))
+            part, rest = (rest, rest) if end == len(self) else rest.split(end - start)
+            values = [column[start:end] for column in self.values]
+            yield Chunk(self.place, self.key_pks, part, self.steps[start:end], self.times[start:end], values)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Chunk]) -> Chunk:
+        """Return the points of chunks of one place, one chunk after the other."""
+        return cls(
+            parts[0].place,
+            parts[0].key_pks,
+            Segments.concatenate([part.segments for part in parts]),
+            np.concatenate([part.steps for part in parts]),
+            np.concatenate([part.times for part in parts]),
+            [np.concatenate(column) for column in zip(*(part.values for part in parts), strict=True)],
+        )
+
+
+def write_chunks(connection: Connection, numbers: Numbers, written: Iterable[Chunk]) -> None:
+    """Insert chunks."""
+    for chunk in written:
+        chunk_pk = numbers.next(chunks.c.chunk_pk)
+        place, positions = chunk.place, chunk.segments.positions
+        row = {
+            "chunk_pk": chunk_pk,
+            "entity_pk": place.entity_pk,
+            "list_pk": place.list_pk,
+            "stream_pk": place.stream_pk,
+            "rows": len(chunk),
+            "first_position": int(positions[0]),
+            "last_position": int(positions[-1]),
+            "min_step": int(chunk.steps.min()) if len(chunk) else None,
+            "max_step": int(chunk.steps.max()) if len(chunk) else None,
+            "segments": chunk.segments.dump(),
+            "steps": pack(chunk.steps),
+            "times": pack(chunk.times),
+        }
+        connection.execute(insert(chunks), row)
+        rows = [
+            {"entity_pk": place.entity_pk, "key_pk": key_pk, "chunk_pk": chunk_pk, "values": pack(column)}
+            for key_pk, column in zip(chunk.key_pks, chunk.values, strict=True)
+        ]
+        if rows:
+            connection.execute(insert(columns), rows)
+
+
+def delete_chunks(connection: Connection, chunk_pks: Sequence[int]) -> None:
+    """Delete chunks and their columns."""
+    rows = [{"pk": chunk_pk} for chunk_pk in chunk_pks]
+    connection.execute(delete(columns).where(columns.c.chunk_pk == bindparam("pk")), rows)
+    connection.execute(delete(chunks).where(chunks.c.chunk_pk == bindparam("pk")), rows)
+
+
+def read_chunks(
+    database: Database, connection: Connection, rows: Sequence[Row[Any]], key_pks: dict[int, tuple[int, ...]]
+) -> list[Chunk]:
+    """Return the chunks of rows of the table ``chunks``; ``key_pks`` gives the keys of each of their lists."""
+    values: dict[int, dict[int, NDArray[np.float64]]] = {row.chunk_pk: {} for row in rows}
+    parameters = {MANY: database.many(values)}
+    for chunk_pk, key_pk, data in connection.execute(database.statement(_columns), parameters):
+        values[chunk_pk][key_pk] = unpack_floats(data)
+    found = []
+    for row in rows:
+        listed = key_pks[row.list_pk]
+        steps, times = unpack_ints(row.steps), unpack_ints(row.times)
+        own = [values[row.chunk_pk].get(key_pk) for key_pk in listed]
+        segments = Segments.load(row.segments)
+        sizes = {len(steps), len(times), row.rows, int(segments.rows.sum())}
+        sizes.update(-1 if column is None else len(column) for column in own)
+        if len(sizes) > 1:
+            msg = f"chunk {row.chunk_pk} of points is damaged: its columns are missing or of different lengths"
+            raise IntegrityError(msg)
+        place = Place(row.entity_pk, row.list_pk, row.stream_pk)
+        found.append(Chunk(place, listed, segments, steps, times, [column for column in own if column is not None]))
+    return found
+
+
+def _columns(database: Database) -> Select[Any]:
+    wanted = select(columns.c.chunk_pk, columns.c.key_pk, columns.c["values"])
+    return wanted.where(database.among(columns.c.chunk_pk))

@@ -1,0 +1,94 @@
+"""Columns of 64-bit numbers as bytes: exact in every bit, and as small as their content allows.
+
+The first byte says how the rest is to be read:
+
+- 0: the numbers, little-endian;
+- 1: an arithmetic progression: count, start and stride as ``<Iqq``; floats by the bits they have as integers, so that
+  a constant column is one with stride 0;
+- 2: Pcodec (Loncaric et al., https://github.com/pcodec/pcodec), standalone format.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, TYPE_CHECKING
+
+import numpy as np
+from pcodec import ChunkConfig, standalone
+
+from modeldb_core.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_RAW, _PROGRESSION, _PCODEC = b"\0", b"\1", b"\2"
+_PARAMETERS = struct.Struct("<Iqq")
+_TINY = 8  # numbers; below it Pcodec's own head outweighs what it saves
+_LEVEL = 4  # of 12: within 2 % of the size at the default of 8, at two to four times the speed
+
+
+def pack(column: NDArray[Any]) -> bytes:
+    """Return an int64 or float64 column as bytes."""
+    column = np.ascontiguousarray(column)
+    bits = column.view(np.int64)
+    count = len(bits)
+    if count > 2 and _is_progression(bits):
+        return _PROGRESSION + _PARAMETERS.pack(count, int(bits[0]), _wrap(int(bits[1]) - int(bits[0])))
+    raw: bytes = column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes()
+    if count > _TINY:
+        packed: bytes = standalone.simple_compress(column, ChunkConfig(compression_level=_LEVEL))
+        if len(packed) < len(raw):
+            return _PCODEC + packed
+    return _RAW + raw
+
+
+def unpack_ints(data: bytes) -> NDArray[np.int64]:
+    """Return the int64 column that :func:`pack` wrote.
+
+    Raises:
+        IntegrityError: the bytes are not what it writes.
+    """
+    return _unpack(data, np.dtype(np.int64))
+
+
+def unpack_floats(data: bytes) -> NDArray[np.float64]:
+    """Return the float64 column that :func:`pack` wrote.
+
+    Raises:
+        IntegrityError: the bytes are not what it writes.
+    """
+    return _unpack(data, np.dtype(np.float64))
+
+
+def _unpack(data: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
+    try:
+        form, rest = data[:1], data[1:]
+        if form == _RAW:
+            return np.frombuffer(rest, dtype.newbyteorder("<")).astype(dtype, copy=False)
+        if form == _PROGRESSION:
+            count, start, stride = _PARAMETERS.unpack(rest)
+            with np.errstate(over="ignore"):
+                bits = np.arange(count, dtype=np.int64) * np.int64(stride) + np.int64(start)
+            return bits.view(dtype)
+        if form == _PCODEC:
+            column = standalone.simple_decompress(rest)
+            if column is not None and column.dtype == dtype:
+                return column
+    except (RuntimeError, ValueError, TypeError, struct.error) as error:
+        msg = f"a stored column of points cannot be read: {error}"
+        raise IntegrityError(msg) from error
+    msg = f"a stored column of points begins with {data[:4]!r}, which is not a known form of {dtype}"
+    raise IntegrityError(msg)
+
+
+def _is_progression(bits: NDArray[np.int64]) -> bool:
+    count = len(bits)
+    stride = int(bits[1]) - int(bits[0])
+    if _wrap(int(bits[0]) + stride * (count - 1)) != int(bits[-1]):
+        return False  # the usual case for numbers without a pattern, at no cost
+    return bool(np.all(bits[1:] - bits[:-1] == np.int64(_wrap(stride))))
+
+
+def _wrap(number: int) -> int:
+    """Return ``number`` as the signed 64-bit integer with the same low bits: as NumPy's integers wrap around."""
+    return (number + 2**63) % 2**64 - 2**63

@@ -1,0 +1,231 @@
+"""From the tree of a filter to a condition on the row of an entity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, bindparam, exists, false, func, or_, select
+
+from modeldb_core.backends._sql.conditions import (
+    Condition,
+    Predicate,
+    Typed,
+    negate,
+    on_column,
+    on_text,
+    on_typed,
+    seconds_between,
+    status_of,
+)
+from modeldb_core.backends._sql.documents import COLUMN_SECTION, NARROW, TAGGED, is_parent
+from modeldb_core.backends._sql.tables import entities, facts, keys, metrics, streams
+from modeldb_core.entities import LOST, PARENT_FIELDS, RUNNING
+from modeldb_core.queries import COLUMN, CONTAINER_NAMES, TAGS, And, Compare, Exists, Expression, Field, In, Not, Or
+from modeldb_core.queries.evaluate import matches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from sqlalchemy import FromClause
+
+    from modeldb_core.backends._sql.numbers import Key
+
+NOW = "now"
+"""The name of the parameter with the time of the question."""
+
+_AGGREGATES = {"min": "minimum", "max": "maximum"}  # the other aggregates are called like their column
+_EMPTY_WHERE_UNSET = ("name", "description", "owner")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A row beside that of the entity, at most one for each: where the value of a key is.
+
+    Attributes:
+        table: an alias of ``facts`` or ``metrics``.
+        pick: the condition that picks the rows of the key out.
+        link: the condition that one of them is that of the entity.
+        value: the value in it.
+    """
+
+    table: FromClause
+    pick: Condition
+    link: Condition
+    value: Typed
+
+    @property
+    def own(self) -> Condition:
+        """The condition that the row is that of the key and the entity."""
+        return and_(self.pick, self.link)
+
+    def where(self, predicate: Predicate) -> Condition:
+        """Return the condition that an entity has the row and its value satisfies ``predicate``."""
+        return exists().where(self.own, on_typed(predicate, self.value))
+
+
+class Compiler:
+    """Compiles expressions on entities of one kind.
+
+    Args:
+        kind: of the entities.
+        key_pks: the numbers of the keys that may occur. A key without one is carried by no entity.
+    """
+
+    def __init__(self, kind: str, key_pks: Mapping[Key, int]) -> None:
+        self.kind = kind
+        self._key_pks = key_pks
+        self._columns: dict[str, Callable[[], ColumnElement[Any]]] = {
+            "status": self._status,
+            "duration": lambda: seconds_between(entities.c.started_at, entities.c.finished_at),
+        }
+
+    def condition(self, expression: Expression) -> Condition:
+        """Return the condition on ``entities`` that an expression is."""
+        match expression:
+            case And(items):
+                return and_(*(self.condition(item) for item in items))
+            case Or(items):
+                return or_(*(self.condition(item) for item in items))
+            case Not(item):
+                return negate(self.condition(item))
+            case _ if expression.field.section == TAGS:
+                return self._on_tags(expression)
+            case _ if expression.field.section == COLUMN:
+                return self._on_column(expression)
+            case _:
+                source = self.source(expression.field)
+                return false() if source is None else source.where(expression)
+
+    def source(self, field: Field) -> Source | None:
+        """Return where the value of a key is; ``None`` where no entity has it."""
+        section = COLUMN_SECTION if field.section == COLUMN else field.section
+        key_pk = self._key_pks.get((section, field.key))
+        if key_pk is None:
+            return None
+        is_metric = section == "metrics"
+        row = (metrics if is_metric else facts).alias()
+        pick, link = row.c.key_pk == key_pk, row.c.entity_pk == entities.c.entity_pk
+        if not field.aggregate:
+            return Source(row, pick, link, Typed(row.c.value_type, row.c.number, row.c.text, is_indexed=not is_metric))
+        number = row.c[_AGGREGATES.get(field.aggregate, field.aggregate)]
+        # A summary is a number; the columns of a row without a series are all NULL, and so is its count.
+        pick = and_(pick, row.c.count.is_not(None))
+        return Source(row, pick, link, Typed(_number_type(), number, _no_text()))
+
+    def column(self, name: str) -> ColumnElement[Any]:
+        """Return a column as an expression that is NULL where the entity has no value."""
+        if name in self._columns:
+            return self._columns[name]()
+        if name in CONTAINER_NAMES:
+            container = entities.alias()
+            wanted = select(container.c.name).where(
+                container.c.entity_id == self.column(CONTAINER_NAMES[name]),
+                container.c.kind == name,
+                container.c.present == 1,
+            )
+            return wanted.scalar_subquery()
+        if name == PARENT_FIELDS.get(self.kind):
+            return entities.c.container_id
+        if name in NARROW or is_parent(self.kind, name):
+            return entities.c[name]
+        source = self.source(Field(COLUMN, name))
+        if source is None:
+            return _no_text()
+        value = func.coalesce(source.value.text, source.value.number)
+        return select(value).where(source.own).scalar_subquery()
+
+    def _on_column(self, predicate: Predicate) -> Condition:
+        name = predicate.field.key
+        if name in CONTAINER_NAMES:
+            container = entities.alias()
+            names = select(container.c.entity_id).where(container.c.kind == name, container.c.present == 1)
+            column = self.column(CONTAINER_NAMES[name])
+            return column.in_(names.where(on_column(predicate, container.c.name)))
+        if name in ("name", "owner"):
+            # A name too long to be searched is NULL here, but not in the entity.
+            if isinstance(predicate, (Compare, In)):
+                return on_column(predicate, entities.c[name])
+            return false() if not matches(predicate, lambda _field: "") else entities.c.entity_pk.is_not(None)
+        if name in self._columns or name in NARROW or is_parent(self.kind, name):
+            return on_column(predicate, self.column(name))
+        return self._on_column_fact(predicate)
+
+    def _on_column_fact(self, predicate: Predicate) -> Condition:
+        """Return a predicate on a column that lies in ``facts``, where only values are that an entity has."""
+        source = self.source(predicate.field)
+        there = false() if source is None else source.where(predicate)
+        default = "" if predicate.field.key in _EMPTY_WHERE_UNSET else None
+        if not matches(predicate, lambda _field: default):
+            return there
+        missing = entities.c.entity_pk.is_not(None) if source is None else ~exists().where(source.own)
+        return or_(there, missing)
+
+    def _on_tags(self, predicate: Predicate) -> Condition:
+        if isinstance(predicate, Exists):
+            source = self.source(Field(COLUMN, TAGGED))
+            return false() if source is None else exists().where(source.own)
+        if isinstance(predicate, In):
+            return or_(false(), *(self._has_tag(str(value)) for value in predicate.values))
+        if not isinstance(predicate, Compare):
+            return false()
+        wanted = str(predicate.value)
+        if predicate.operator in ("contains", "="):
+            return self._has_tag(wanted)
+        fitting = select(keys.c.key_pk).where(keys.c.section == TAGS, on_text(keys.c.key, predicate.operator, wanted))
+        row = facts.alias()
+        return exists().where(row.c.key_pk.in_(fitting), row.c.entity_pk == entities.c.entity_pk)
+
+    def _has_tag(self, tag: str) -> Condition:
+        source = self.source(Field(TAGS, tag))
+        return false() if source is None else exists().where(source.own)
+
+    def _status(self) -> ColumnElement[Any]:
+        return status_of(entities.c.status, is_gone(), RUNNING, LOST) if self.kind == "run" else entities.c.status
+
+
+def is_gone() -> Condition:
+    """Return whether the writer of an entity has ended its stream or stopped renewing its lease."""
+    writer = streams.alias()
+    return exists().where(
+        writer.c.stream_pk == entities.c.stream_pk,
+        writer.c.seq > 0,
+        or_(writer.c.closed == 1, writer.c.lease_until < bindparam(NOW)),
+    )
+
+
+def keys_in(expression: Expression | None) -> set[Key]:
+    """Return the keys that an expression looks at."""
+    match expression:
+        case None:
+            return set()
+        case And(items) | Or(items):
+            return set[Any]().union(*(keys_in(item) for item in items))
+        case Not(item):
+            return keys_in(item)
+        case Compare(field=field, operator=operator, value=value) if field.section == TAGS:
+            return {(TAGS, str(value))} if operator in ("contains", "=") else set()
+        case In(field=field, values=values) if field.section == TAGS:
+            return {(TAGS, str(value)) for value in values}
+        case Exists(field=field) if field.section == TAGS:
+            return {(COLUMN_SECTION, TAGGED)}
+        case _:
+            return {key_of(expression.field)}
+
+
+def key_of(field: Field) -> Key:
+    """Return the section and key under which the value of a field is stored."""
+    return (COLUMN_SECTION if field.section == COLUMN else field.section, field.key)
+
+
+def _number_type() -> ColumnElement[int]:
+    from sqlalchemy import literal
+
+    from modeldb_core.backends._sql.documents import VALUE_TYPES
+
+    return literal(VALUE_TYPES["number"])
+
+
+def _no_text() -> ColumnElement[Any]:
+    from sqlalchemy import null
+
+    return null()

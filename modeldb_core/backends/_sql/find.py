@@ -1,0 +1,297 @@
+"""Finding: which entities match, in which order, and how to get at them fast.
+
+Predicates on keys that all must hold are joined to the entity; the rest is a condition. What the search starts from
+(an index in the order asked for, or the predicate that leaves the fewest) is decided by counting a little beforehand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func, literal_column, or_, select
+
+from modeldb_core.backends._sql.conditions import Condition, Predicate, on_typed
+from modeldb_core.backends._sql.filters import NOW, Compiler, Source, key_of, keys_in
+from modeldb_core.backends._sql.joins import FixedJoin
+from modeldb_core.backends._sql.numbers import Key, find_keys
+from modeldb_core.backends._sql.ordering import MISSING, NUMBER, TEXT, Criterion, after_all, criteria, rank_of
+from modeldb_core.backends._sql.tables import entities
+from modeldb_core.entities import PARENT_FIELDS
+from modeldb_core.queries import (
+    COLUMN,
+    TAGS,
+    WITHIN_FIELDS,
+    And,
+    Compare,
+    Exists,
+    Expression,
+    Field,
+    In,
+    IsNull,
+    OrderValue,
+    Query,
+    decode_cursor,
+    effective_order,
+    encode_cursor,
+    parse_filter,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from sqlalchemy import Connection, FromClause, Select
+
+    from modeldb_core.backends._sql.database import Database
+
+COUNTED = 20_000
+"""Up to how many rows of an index are counted to see how much a predicate leaves: half a millisecond."""
+FEW = 3_000
+"""Rows that are cheaper to fetch and sort than to look for along another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The numbers of the entities of a page, the cursor for the next one, and how many match in all."""
+
+    entity_pks: tuple[int, ...]
+    cursor: str | None
+    total: int | None
+
+
+@dataclass(slots=True)
+class _Joined:
+    """A row beside the entity's that must be there, and what must hold for it."""
+
+    source: Source
+    conditions: list[Condition] = field(default_factory=list)
+    is_indexed: bool = False
+
+
+class Finder:
+    """Answers one query within one transaction."""
+
+    def __init__(self, database: Database, connection: Connection, query: Query, now: int) -> None:
+        self._connection = connection
+        self._query = query
+        self._parameters = {NOW: now}
+        self._expression = parse_filter(query.filter, query.kind, at_us=now)
+        self._order = effective_order(query)
+        self._after = decode_cursor(query)
+        wanted = keys_in(self._expression) | {key_of(order.field) for order in self._order}
+        self._compiler = Compiler(query.kind, _numbers(database, connection, wanted))
+        self._sources: dict[Field, Source | None] = {}
+        self._joined: dict[Field, _Joined] = {}
+        self._conditions = [entities.c.kind == query.kind, entities.c.present == 1]
+        if not query.include_deleted:
+            self._conditions.append(entities.c.deleted_at.is_(None))
+        self._within: Condition | None = None
+        self._is_impossible = not (self._restrict_within() and self._split(self._expression))
+
+    def find(self) -> Found:
+        """Return one page."""
+        query = self._query
+        if self._is_impossible:
+            return Found((), None, 0 if query.count else None)
+        start = self._fewest()
+        total = self._count(start) if query.count else None
+        rows = self._page(start, query.limit + 1) if query.limit else []
+        page = rows[: query.limit]
+        cursor = encode_cursor(query, page[-1][1]) if len(rows) > len(page) and page else None
+        return Found(tuple(entity_pk for entity_pk, _ in page), cursor, total)
+
+    def matching(self) -> Select[tuple[int]] | None:
+        """Return the numbers of all entities that match, as a question; ``None`` where there are none."""
+        if self._is_impossible:
+            return None
+        joined, conditions = self._from(self._fewest()[0] or next(iter(self._joined), None), list(self._joined))
+        return select(entities.c.entity_pk).select_from(joined).where(*conditions)
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """What to bind when :meth:`matching` is run."""
+        return self._parameters
+
+    # What must hold
+
+    def _restrict_within(self) -> bool:
+        """Add the container to the conditions; return whether it can hold anything."""
+        container, kind = self._query.within, self._query.kind
+        if container is None:
+            return True
+        holding = []
+        for name in WITHIN_FIELDS.get(kind, ()):
+            column = entities.c.container_id if name == PARENT_FIELDS[kind] else entities.c[name]
+            probe = select(literal_column("1")).where(column == container, entities.c.kind == kind).limit(1)
+            # One of a run's containers is asked for: two indexes cannot be walked at once.
+            if self._connection.execute(probe).first() is not None:
+                holding.append(column == container)
+        if not holding:
+            return False
+        self._within = or_(*holding)
+        self._conditions.append(self._within)
+        return True
+
+    def _split(self, expression: Expression | None) -> bool:
+        """Part a filter into joins and other conditions; return whether anything can match."""
+        items = expression.items if isinstance(expression, And) else () if expression is None else (expression,)
+        for item in items:
+            if isinstance(item, And):
+                if not self._split(item):
+                    return False
+            elif not isinstance(item, (Compare, In, Exists, IsNull)) or not _is_joinable(item):
+                self._conditions.append(self._compiler.condition(item))
+            else:
+                place = Field(TAGS, _tag_of(item)) if item.field.section == TAGS else item.field
+                source = self._source(place)
+                if source is None:
+                    return False
+                joined = self._joined.setdefault(place, _Joined(source))
+                if item.field.section != TAGS:
+                    joined.conditions.append(on_typed(item, source.value))
+                joined.is_indexed |= _is_indexed(item)
+        return True
+
+    def _source(self, place: Field) -> Source | None:
+        if place not in self._sources:
+            self._sources[place] = self._compiler.source(place)
+        return self._sources[place]
+
+    # Where to start
+
+    def _fewest(self) -> tuple[Field | None, int]:
+        """Return the join that leaves the fewest rows, and how many: ``None`` for the container or all entities."""
+        best: tuple[Field | None, int] = (None, COUNTED)
+        if self._within is not None:
+            best = (None, self._count_some(entities, self._within))
+        for place, joined in self._joined.items():
+            if joined.is_indexed:
+                table = joined.source.table
+                count = self._count_some(table, and_(joined.source.pick, *joined.conditions))
+                if count < best[1]:
+                    best = (place, count)
+        return best
+
+    def _count_some(self, table: FromClause, condition: Condition) -> int:
+        some = select(literal_column("1")).select_from(table).where(condition).limit(COUNTED).subquery()
+        return int(self._connection.execute(select(func.count()).select_from(some), self._parameters).scalar_one())
+
+    # Asking
+
+    def _count(self, start: tuple[Field | None, int]) -> int:
+        first = start[0] or (next(iter(self._joined), None) if self._within is None else None)
+        joined, conditions = self._from(first, list(self._joined))
+        query = select(func.count()).select_from(joined).where(*conditions)
+        return int(self._connection.execute(query, self._parameters).scalar_one())
+
+    def _page(self, start: tuple[Field | None, int], limit: int) -> list[tuple[int, list[OrderValue]]]:
+        """Return the numbers of entities and where they stand, in order."""
+        found = criteria(self._query.kind, self._order, self._compiler, self._source)
+        first = found[0]
+        rows: list[tuple[int, list[OrderValue]]] = []
+        for rank in first.ranks:
+            if self._after is not None and rank < rank_of(self._after[0]):
+                continue
+            if rank not in self._possible_ranks(first):
+                continue
+            query = self._ranked(found, rank, start).limit(limit - len(rows))
+            for entity_pk, *values in self._connection.execute(query, self._parameters):
+                columns = iter(values)
+                rows.append((entity_pk, [criterion.of_row(columns) for criterion in found]))
+            if len(rows) >= limit:
+                break
+        return rows
+
+    def _possible_ranks(self, first: Criterion) -> tuple[int, ...]:
+        """Return the ranks that the filter leaves: one that compares a key with a number leaves numbers."""
+        items = self._expression.items if isinstance(self._expression, And) else (self._expression,)
+        for item in items:
+            if isinstance(item, Compare) and item.field == first.order.field and item.field.section != COLUMN:
+                return (TEXT,) if isinstance(item.value, str) else (NUMBER, MISSING)[: 1 + _may_be_nan(item)]
+        return (NUMBER, TEXT, MISSING)
+
+    def _ranked(self, found: Sequence[Criterion], rank: int, start: tuple[Field | None, int]) -> Select[Any]:
+        """Return the question for entities of one rank of the first criterion."""
+        first = found[0]
+        inner = list(self._joined)
+        place = first.order.field
+        if first.source is not None and rank != MISSING and place not in inner:
+            inner.append(place)
+        driver = start[0]
+        if start[1] > FEW:  # nothing leaves few: walk in the order asked for, until the page is full
+            driver = place if first.source is not None and rank != MISSING else None
+        joined, conditions = self._from(driver, inner)
+        outer: dict[Field, Source] = {}
+        for criterion in found:
+            if criterion.source is not None and criterion.order.field not in inner:
+                outer[criterion.order.field] = criterion.source
+        for source in outer.values():
+            joined = joined.outerjoin(source.table, source.own)
+        conditions.append(first.at_rank(rank))
+        if self._after is not None:
+            conditions += [first.bound(self._after[0], rank), after_all(found, self._after)]
+        sorting = [*first.sorting(rank), *(term for criterion in found[1:] for term in criterion.sorting())]
+        values = [value for criterion in found for value in criterion.values]
+        return select(entities.c.entity_pk, *values).select_from(joined).where(*conditions).order_by(*sorting)
+
+    def _from(self, driver: Field | None, inner: Sequence[Field]) -> tuple[FromClause, list[Condition]]:
+        """Return entities joined with the rows that must be there, beginning with ``driver``, and all conditions."""
+        conditions = list(self._conditions)
+        joined: FromClause = entities
+        if driver is not None:
+            source = self._source(driver)
+            assert source is not None
+            joined = FixedJoin(source.table, entities, source.link)
+            conditions.append(source.pick)
+        for place in inner:
+            source = self._source(place)
+            assert source is not None
+            if place != driver:
+                joined = FixedJoin(joined, source.table, source.own)
+            if place in self._joined:
+                conditions += self._joined[place].conditions
+        return joined, conditions
+
+
+def _is_joinable(predicate: Predicate) -> bool:
+    if predicate.field.section == TAGS:
+        return isinstance(predicate, Compare) and predicate.operator in ("contains", "=")
+    return predicate.field.section != COLUMN
+
+
+def _is_indexed(predicate: Predicate) -> bool:
+    """Return whether an index finds the rows that satisfy a predicate."""
+    if predicate.field.aggregate:
+        return False
+    if predicate.field.section == "metrics" and _is_about_text(predicate):
+        return False
+    if isinstance(predicate, In):
+        return not predicate.negated
+    return isinstance(predicate, Compare) and (
+        predicate.field.section == TAGS or predicate.operator in ("=", "<", "<=", ">", ">=")
+    )
+
+
+def _is_about_text(predicate: Predicate) -> bool:
+    if isinstance(predicate, In):
+        return any(isinstance(value, str) for value in predicate.values)
+    return isinstance(predicate, Compare) and isinstance(predicate.value, str)
+
+
+def _may_be_nan(predicate: Compare) -> bool:
+    """Return whether NaN satisfies a comparison with a number: NaN has no place in an order, so it comes last."""
+    return predicate.operator == "!=" or (isinstance(predicate.value, float) and predicate.value != predicate.value)
+
+
+def _tag_of(predicate: Predicate) -> str:
+    assert isinstance(predicate, Compare)
+    return str(predicate.value)
+
+
+def _numbers(database: Database, connection: Connection, wanted: set[Key]) -> dict[Key, int]:
+    by_section: dict[str, list[str]] = {}
+    for section, key in wanted:
+        by_section.setdefault(section, []).append(key)
+    numbers: dict[Key, int] = {}
+    for section, names in by_section.items():
+        numbers.update(find_keys(database, connection, section, names))
+    return numbers

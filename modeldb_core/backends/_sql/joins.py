@@ -1,0 +1,32 @@
+"""Joins whose order is given: the database joins from left to right, and does not guess a better one.
+
+What is known here (an index that is already in the order asked for, how many rows a predicate leaves) a planner
+without statistics does not know.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.selectable import Join
+
+
+class FixedJoin(Join):
+    """An inner join that runs from left to right where the database lets one say so."""
+
+    inherit_cache = True
+
+
+@compiles(FixedJoin)
+def _plain(element: FixedJoin, compiler: Any, **options: Any) -> str:  # noqa: ANN401 - of SQLAlchemy
+    text: str = compiler.visit_join(element, **options)
+    return text
+
+
+@compiles(FixedJoin, "sqlite")
+def _for_sqlite(element: FixedJoin, compiler: Any, **options: Any) -> str:  # noqa: ANN401 - of SQLAlchemy
+    options["asfrom"] = True
+    left, right = (compiler.process(side, **options) for side in (element.left, element.right))
+    options.pop("from_linter", None)
+    return f"{left} CROSS JOIN {right} ON {compiler.process(element.onclause, **options)}"

@@ -1,0 +1,250 @@
+"""Reading the log: changes as their writers sealed them, the payloads of points put together again from chunks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import and_, bindparam, func, or_, select
+
+from modeldb_core.backends._sql.database import MANY, Database
+from modeldb_core.backends._sql.tables import actors, changes, chunks, entities, key_lists, keys, pending, streams
+from modeldb_core.changes import APPEND, GENESIS, STREAM, Change
+from modeldb_core.errors import IntegrityError
+from modeldb_core.stores import ChangePage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from sqlalchemy import Connection, Select
+
+    from modeldb_core.backends._sql.chunks import Chunk
+    from modeldb_core.points import PointGroup
+
+
+def read_changes(
+    database: Database,
+    connection: Connection,
+    *,
+    after: int,
+    limit: int,
+    entity_id: str | None = None,
+    stream_id: str | None = None,
+) -> ChangePage:
+    """Return a page of the log; see ``MetadataStore.read_changes``."""
+    after = max(after, 0)
+    if limit <= 0:
+        return ChangePage((), after)
+    query = database.statement(_log)
+    if stream_id is not None:
+        query = query.where(streams.c.stream_id == stream_id)
+    if entity_id is not None:
+        # A stream's own changes name no entity: their subject is the stream.
+        entity_pks = connection.execute(select(entities.c.entity_pk).where(entities.c.entity_id == entity_id)).scalars()
+        of_entity = changes.c.entity_pk.in_(entity_pks.all())
+        stream = select(streams.c.stream_pk).where(streams.c.stream_id == entity_id)
+        stream_pk = connection.execute(stream).scalar_one_or_none()
+        if stream_pk is not None:
+            of_entity = or_(of_entity, and_(changes.c.stream_pk == stream_pk, changes.c.entity_pk.is_(None)))
+        query = query.where(of_entity)
+    rows = connection.execute(query, {"after": after, "limit": min(limit, 2**62)}).all()
+    payloads = _payloads(database, connection, rows)
+    previous = _previous_hashes(connection, rows)
+    found = tuple(_change(row, payloads, previous) for row in rows)
+    if len(rows) < limit:
+        end = connection.execute(select(func.coalesce(func.max(changes.c.position), 0))).scalar_one()
+        return ChangePage(found, max(after, int(end)))
+    return ChangePage(found, rows[-1].position)
+
+
+def _change(row: Any, payloads: dict[int, bytes], previous: dict[tuple[int, int], bytes]) -> Change:  # noqa: ANN401 - a row
+    is_stream = row.entity_pk is None
+    payload = row.payload
+    if payload is None and row.salt is not None:
+        payload = payloads.get(row.position)
+    return Change(
+        stream_id=row.stream_id,
+        seq=row.seq,
+        recorded_at=row.recorded_at,
+        actor=row.actor,
+        action=row.action,
+        kind=STREAM if is_stream else row.kind,
+        entity_id=row.stream_id if is_stream else row.entity_id,
+        payload=payload,
+        salt=row.salt,
+        payload_digest=row.payload_digest,
+        previous_hash=GENESIS if row.seq == 1 else previous.get((row.stream_pk, row.seq - 1), b""),
+        hash=row.hash,
+    )
+
+
+def _previous_hashes(connection: Connection, rows: Sequence[Any]) -> dict[tuple[int, int], bytes]:
+    """Return the hashes of the changes before those of ``rows``, by stream and number."""
+    known = {(row.stream_pk, row.seq): row.hash for row in rows}
+    ranges: dict[int, tuple[int, int]] = {}
+    for row in rows:
+        if row.seq > 1 and (row.stream_pk, row.seq - 1) not in known:
+            low, high = ranges.get(row.stream_pk, (row.seq - 1, row.seq - 1))
+            ranges[row.stream_pk] = (min(low, row.seq - 1), max(high, row.seq - 1))
+    table = changes.c
+    for stream_pk, (low, high) in ranges.items():
+        query = select(table.seq, table.hash).where(table.stream_pk == stream_pk, table.seq.between(low, high))
+        known.update({(stream_pk, seq): value for seq, value in connection.execute(query)})
+    return known
+
+
+def _payloads(database: Database, connection: Connection, rows: Sequence[Any]) -> dict[int, bytes]:
+    """Return the payloads of the append changes among ``rows``, by position."""
+    wanted: dict[int, list[int]] = {}
+    for row in rows:
+        if row.action == APPEND and row.payload is None and row.salt is not None:
+            wanted.setdefault(row.entity_pk, []).append(row.position)
+    payloads: dict[int, bytes] = {}
+    for entity_pk, positions in wanted.items():
+        payloads.update(rebuild_payloads(database, connection, entity_pk, positions))
+    return payloads
+
+
+def rebuild_payloads(
+    database: Database, connection: Connection, entity_pk: int, positions: Sequence[int]
+) -> dict[int, bytes]:
+    """Return the payloads of append changes of one entity, by position; the positions rise.
+
+    Raises:
+        IntegrityError: what holds the points is damaged.
+    """
+    from modeldb_core.points import encode_points
+
+    first, last = positions[0], positions[-1]
+    parameters = {"entity": entity_pk, "first": first, "last": last}
+    asked = set(positions)
+    rows = connection.execute(database.statement(_pending), parameters)
+    payloads = {position: payload for position, payload in rows if position in asked}
+    asked -= payloads.keys()
+    if asked:
+        groups = {position: list[_Piece]() for position in asked}
+        for chunk, names in chunks_between(database, connection, entity_pk, min(asked), max(asked)):
+            for piece in _pieces(chunk, names, asked):
+                groups[piece.position].append(piece)
+        for position, pieces in groups.items():
+            payloads[position] = encode_points(_groups(pieces))
+    return payloads
+
+
+def chunks_between(
+    database: Database, connection: Connection, entity_pk: int, first: int, last: int
+) -> list[tuple[Chunk, tuple[str, ...]]]:
+    """Return the chunks of an entity that hold points of changes from ``first`` to ``last``, with the names of keys."""
+    from modeldb_core.backends._sql.chunks import read_chunks
+
+    parameters = {"entity": entity_pk, "first": first, "last": last}
+    rows = connection.execute(database.statement(_chunks), parameters).all()
+    lists = read_lists(database, connection, {row.list_pk for row in rows})
+    found = read_chunks(database, connection, rows, lists)
+    names = read_names(database, connection, {key_pk for listed in lists.values() for key_pk in listed})
+    return [(chunk, tuple(names[key_pk] for key_pk in chunk.key_pks)) for chunk in found]
+
+
+def read_lists(database: Database, connection: Connection, list_pks: set[int]) -> dict[int, tuple[int, ...]]:
+    """Return the numbers of the keys in lists of keys.
+
+    Raises:
+        IntegrityError: a list is missing.
+    """
+    import numpy as np
+
+    rows = connection.execute(database.statement(_lists), {MANY: database.many(list_pks)})
+    found = {list_pk: tuple(np.frombuffer(data, "<i8").tolist()) for list_pk, data in rows}
+    if len(found) < len(list_pks):
+        msg = f"lists of keys are missing: {sorted(list_pks - found.keys())}"
+        raise IntegrityError(msg)
+    return found
+
+
+def read_names(database: Database, connection: Connection, key_pks: set[int]) -> dict[int, str]:
+    """Return the names of keys.
+
+    Raises:
+        IntegrityError: a key is missing.
+    """
+    rows = connection.execute(database.statement(_names), {MANY: database.many(key_pks)})
+    found = {row.key_pk: row.key for row in rows}
+    if len(found) < len(key_pks):
+        msg = f"keys are missing: {sorted(key_pks - found.keys())[:10]}"
+        raise IntegrityError(msg)
+    return found
+
+
+class _Piece(NamedTuple):
+    """Rows of one group of one change, in one chunk."""
+
+    position: int
+    group: int
+    start: int
+    end: int
+    chunk: Chunk
+    names: tuple[str, ...]
+
+
+def _pieces(chunk: Chunk, names: tuple[str, ...], asked: set[int]) -> list[_Piece]:
+    segments = chunk.segments
+    ends = segments.rows.cumsum().tolist()
+    starts = [0, *ends[:-1]]
+    places = zip(segments.positions.tolist(), segments.groups.tolist(), starts, ends, strict=True)
+    return [_Piece(at, group, start, end, chunk, names) for at, group, start, end in places if at in asked]
+
+
+def _groups(pieces: list[_Piece]) -> list[PointGroup]:
+    """Return the groups of a change; a group that was cut into several chunks is put together."""
+    import numpy as np
+
+    from modeldb_core.points import PointGroup
+
+    groups: dict[int, list[PointGroup]] = {}
+    for piece in pieces:
+        chunk, start, end = piece.chunk, piece.start, piece.end
+        columns = [column[start:end] for column in chunk.values]
+        values = np.stack(columns) if columns else np.empty((0, end - start))
+        part = PointGroup(piece.names, chunk.steps[start:end], chunk.times[start:end], values)
+        groups.setdefault(piece.group, []).append(part)
+    return [_joined(groups[index]) for index in sorted(groups)]
+
+
+def _joined(parts: list[PointGroup]) -> PointGroup:
+    from modeldb_core.points import concatenate
+
+    return concatenate(parts)
+
+
+def _log(_database: Database) -> Select[Any]:
+    joined = (
+        changes.join(streams, streams.c.stream_pk == changes.c.stream_pk)
+        .join(actors, actors.c.actor_pk == changes.c.actor_pk)
+        .outerjoin(entities, entities.c.entity_pk == changes.c.entity_pk)
+    )
+    wanted = select(changes, streams.c.stream_id, actors.c.actor, entities.c.kind, entities.c.entity_id)
+    wanted = wanted.select_from(joined).where(changes.c.position > bindparam("after"))
+    return wanted.order_by(changes.c.position).limit(bindparam("limit"))
+
+
+def _pending(_database: Database) -> Select[Any]:
+    table = pending.c
+    return select(table.position, table.payload).where(
+        table.entity_pk == bindparam("entity"), table.position.between(bindparam("first"), bindparam("last"))
+    )
+
+
+def _chunks(_database: Database) -> Select[Any]:
+    table = chunks.c
+    wanted = select(chunks).where(
+        table.entity_pk == bindparam("entity"),
+        table.last_position >= bindparam("first"),
+        table.first_position <= bindparam("last"),
+    )
+    return wanted.order_by(table.first_position, table.chunk_pk)
+
+
+def _lists(database: Database) -> Select[Any]:
+    return select(key_lists.c.list_pk, key_lists.c.key_pks).where(database.among(key_lists.c.list_pk))
+
+
+def _names(database: Database) -> Select[Any]:
+    return select(keys.c.key_pk, keys.c.key).where(database.among(keys.c.key_pk))

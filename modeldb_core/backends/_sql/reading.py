@@ -1,0 +1,111 @@
+"""From rows to entities: whole ones, or the fields that are asked for."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, case, literal, select
+
+from modeldb_core.backends._sql.database import MANY, Database
+from modeldb_core.backends._sql.documents import load_document
+from modeldb_core.backends._sql.filters import NOW, is_gone
+from modeldb_core.backends._sql.numbers import find_keys
+from modeldb_core.backends._sql.summaries import COLUMNS, SeriesMap, last_value
+from modeldb_core.backends._sql.tables import documents, entities, keys, metrics
+from modeldb_core.entities import LOST, RUNNING, Entity, entity_from_document
+
+if TYPE_CHECKING:
+    from modeldb_core.queries import Projection
+    from collections.abc import Sequence
+    from sqlalchemy import Connection, Select
+
+_LAST, _EXACT = COLUMNS.index("last"), COLUMNS.index("exact")
+Rows = dict[int, dict[str, Any]]
+"""The rows of ``metrics`` of series, by entity and key."""
+
+
+def find_entity(connection: Connection, kind: str, entity_id: str) -> int | None:
+    """Return the number of an entity; ``None`` where there is none."""
+    table = entities.c
+    query = select(table.entity_pk).where(table.entity_id == entity_id, table.kind == kind, table.present == 1)
+    number: int | None = connection.execute(query).scalar_one_or_none()
+    return number
+
+
+def read_entities(
+    database: Database,
+    connection: Connection,
+    kind: str,
+    entity_pks: Sequence[int],
+    *,
+    now: int,
+    wanted: Projection | None = None,
+) -> tuple[Entity, ...]:
+    """Return entities of one kind by their numbers, in the order given; ``wanted`` says which fields."""
+    parameters = {MANY: database.many(entity_pks), NOW: now}
+    rows = {row[0]: row for row in connection.execute(database.statement(_documents), parameters)}
+    is_run = kind == "run"
+    series = _read_series(database, connection, entity_pks, wanted) if is_run else {}
+    found = []
+    for entity_pk in entity_pks:
+        _, entity_id, text, is_lost = rows[entity_pk]
+        document = load_document(text)
+        computed: dict[str, Any] = {}
+        if is_run:
+            own = series.get(entity_pk, {})
+            computed["status"] = LOST if is_lost else document.get("status", RUNNING)
+            computed.update(_metrics(document, own, wanted))
+        if wanted is not None:
+            document = wanted.document(document)
+        found.append(entity_from_document(kind, entity_id, document, **computed))
+    return tuple(found)
+
+
+def _metrics(document: dict[str, Any], own: dict[str, Any], wanted: Projection | None) -> dict[str, Any]:
+    """Return what the fields ``series`` and ``metrics`` of a run hold."""
+    values = {key: last_value(row[_LAST], row[_EXACT]) for key, row in own.items()}
+    values.update(document.get("metrics", {}))
+    if wanted is None:
+        return {"series": SeriesMap(own), "metrics": MappingProxyType(values)}
+    picked = {"metrics": MappingProxyType(wanted.pick("metrics", values)), "series": SeriesMap(own)}
+    if "series" not in wanted.whole:
+        keys_wanted = wanted.keys.get("series", ())
+        picked["series"] = SeriesMap({key: own[key] for key in keys_wanted if key in own})
+    return picked
+
+
+def _read_series(
+    database: Database, connection: Connection, entity_pks: Sequence[int], wanted: Projection | None
+) -> Rows:
+    """Return the rows of series that are needed of entities."""
+    parameters: dict[str, Any] = {MANY: database.many(entity_pks)}
+    statement = database.statement(_all_series)
+    if wanted is not None:
+        if not wanted.wants("series") and not wanted.wants("metrics"):
+            return {}
+        if "series" not in wanted.whole and "metrics" not in wanted.whole:
+            names = {*wanted.keys.get("series", ()), *wanted.keys.get("metrics", ())}
+            numbers = find_keys(database, connection, "metrics", sorted(names))
+            statement = database.statement(_some_series).where(metrics.c.key_pk.in_(sorted(numbers.values())))
+    rows: Rows = {}
+    for entity_pk, key, *row in connection.execute(statement, parameters):
+        rows.setdefault(entity_pk, {})[key] = row
+    return rows
+
+
+def _documents(database: Database) -> Select[Any]:
+    is_lost = case((and_(entities.c.status == RUNNING, is_gone()), literal(1)), else_=literal(0))
+    joined = entities.join(documents, documents.c.entity_pk == entities.c.entity_pk)
+    wanted = select(entities.c.entity_pk, entities.c.entity_id, documents.c.document, is_lost)
+    return wanted.select_from(joined).where(database.among(entities.c.entity_pk))
+
+
+def _all_series(database: Database) -> Select[Any]:
+    return _some_series(database).order_by(metrics.c.entity_pk, metrics.c.key_pk)
+
+
+def _some_series(database: Database) -> Select[Any]:
+    joined = metrics.join(keys, keys.c.key_pk == metrics.c.key_pk)
+    wanted = select(metrics.c.entity_pk, keys.c.key, *(metrics.c[name] for name in COLUMNS)).select_from(joined)
+    return wanted.where(database.among(metrics.c.entity_pk), metrics.c.count.is_not(None))

@@ -1,0 +1,112 @@
+"""The store on an SQL database, whichever it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeldb_core.backends._sql.chain import check_content, read_heads
+from modeldb_core.backends._sql.log import read_changes
+from modeldb_core.backends._sql.numbers import Remembered
+from modeldb_core.entities import check_kind, now_us
+from modeldb_core.errors import NotFoundError
+from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from sqlalchemy import Connection
+
+    from modeldb_core.backends._sql.database import Database
+    from modeldb_core.changes import Change, Head
+    from modeldb_core.entities import Entity
+    from modeldb_core.points import Series
+    from modeldb_core.queries import Query
+
+
+class SQLMetadataStore(MetadataStore):
+    """Keeps changes, and the tables that answer questions, in an SQL database whose schema is up to date."""
+
+    def __init__(self, database: Database) -> None:
+        self.url = database.url
+        self._database = database
+        self._remembered = Remembered()
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        if not changes:
+            return
+        from modeldb_core.backends._sql.apply import Batch
+
+        wrong = check_content(changes)
+
+        def work(connection: Connection) -> Batch:
+            batch = Batch(self._database, connection, self._remembered)
+            batch.apply(changes, wrong)
+            return batch
+
+        self._database.write(work).learn()
+
+    def get(self, kind: str, entity_id: str) -> Entity:
+        from modeldb_core.backends._sql.reading import find_entity, read_entities
+
+        check_kind(kind)
+
+        def work(connection: Connection) -> tuple[Entity, ...]:
+            entity_pk = find_entity(connection, kind, entity_id)
+            if entity_pk is None:
+                return ()
+            return read_entities(self._database, connection, kind, [entity_pk], now=now_us())
+
+        found = self._database.read(work)
+        if not found:
+            msg = f"there is no {kind} {entity_id!r} in {self.url}"
+            raise NotFoundError(msg)
+        return found[0]
+
+    def find(self, query: Query) -> Page:
+        from modeldb_core.backends._sql.find import Finder
+        from modeldb_core.backends._sql.reading import read_entities
+        from modeldb_core.queries import parse_fields
+
+        wanted = None if query.fields is None else parse_fields(query.fields, query.kind)
+
+        def work(connection: Connection) -> Page:
+            now = now_us()
+            found = Finder(self._database, connection, query, now).find()
+            entities = read_entities(self._database, connection, query.kind, found.entity_pks, now=now, wanted=wanted)
+            return Page(entities, found.cursor, found.total)
+
+        return self._database.read(work)
+
+    def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:
+        from modeldb_core.backends._sql.find import Finder
+        from modeldb_core.backends._sql.key_counts import read_keys
+
+        def work(connection: Connection) -> tuple[KeyInfo, ...]:
+            finder = Finder(self._database, connection, query, now_us())
+            matching = finder.matching()
+            return () if matching is None else read_keys(connection, matching, finder.parameters, query.limit)
+
+        return self._database.read(work)
+
+    def read_series(
+        self, run_id: str, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None
+    ) -> Series:
+        from modeldb_core.backends._sql.series import read_series
+
+        return self._database.read(
+            lambda connection: read_series(self._database, connection, self.url, run_id, key, steps, max_points)
+        )
+
+    def read_changes(
+        self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None
+    ) -> ChangePage:
+        return self._database.read(
+            lambda connection: read_changes(
+                self._database, connection, after=after, limit=limit, entity_id=entity_id, stream_id=stream_id
+            )
+        )
+
+    def heads(self) -> Mapping[str, Head]:
+        return self._database.read(read_heads)
+
+    def close(self) -> None:
+        self._database.close()

@@ -1,0 +1,240 @@
+"""The tables. ``docs/stores/sqlite.md`` explains them; a change here needs a migration.
+
+Wide things lie apart from narrow ones: a search runs over ``entities``, ``facts`` and ``metrics``, and only what it
+returns is looked up in ``documents``. Text compares by code point in every database.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    literal_column,
+)
+
+metadata = MetaData()
+
+PREFIX_LENGTH = 100
+"""Characters of a text that its index holds. (PostgreSQL refuses index rows beyond a third of a page.)"""
+
+_Pk = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only where the type is INTEGER
+_Text = Text().with_variant(Text(collation="C"), "postgresql")
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("stream_pk", _Pk, primary_key=True),
+    Column("stream_id", _Text, nullable=False, unique=True),
+    Column("seq", BigInteger, nullable=False),  # 0: named by a run, but nothing of it has arrived
+    Column("hash", LargeBinary, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("lease_s", Float, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+    Column("closed", SmallInteger, nullable=False),
+)
+
+actors = Table(
+    "actors",
+    metadata,
+    Column("actor_pk", _Pk, primary_key=True),
+    Column("actor", _Text, nullable=False, unique=True),
+)
+
+entities = Table(
+    "entities",
+    metadata,
+    Column("entity_pk", _Pk, primary_key=True),
+    Column("entity_id", _Text, nullable=False),
+    Column("kind", _Text, nullable=False),
+    Column("present", SmallInteger, nullable=False),  # 0: a change names it, but it has no document
+    Column("name", _Text),  # texts too long to be searched are NULL here
+    Column("owner", _Text),
+    Column("status", _Text),
+    Column("container_id", _Text),  # entities.PARENT_FIELDS
+    Column("project_id", _Text),
+    Column("parent_id", _Text),
+    Column("stream_pk", BigInteger),  # of the writer
+    Column("created_at", BigInteger),
+    Column("updated_at", BigInteger),
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("deleted_at", BigInteger),
+    UniqueConstraint("entity_id", "kind"),
+)
+Index("entities_by_kind", entities.c.kind, entities.c.created_at, entities.c.entity_id)
+Index("entities_by_container", entities.c.container_id, entities.c.kind, entities.c.created_at, entities.c.entity_id)
+Index(
+    "entities_by_project",
+    *(entities.c.project_id, entities.c.created_at, entities.c.entity_id),
+    sqlite_where=entities.c.project_id.is_not(None),
+    postgresql_where=entities.c.project_id.is_not(None),
+)
+Index(
+    "entities_by_parent",
+    entities.c.parent_id,
+    sqlite_where=entities.c.parent_id.is_not(None),
+    postgresql_where=entities.c.parent_id.is_not(None),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("entity_pk", _Pk, primary_key=True),
+    Column("document", _Text, nullable=False),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("position", _Pk, primary_key=True),
+    Column("stream_pk", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("actor_pk", BigInteger, nullable=False),
+    Column("entity_pk", BigInteger),  # NULL: the stream itself
+    Column("action", _Text, nullable=False),
+    Column("salt", LargeBinary),  # NULL: erased
+    Column("payload_digest", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("payload", LargeBinary),  # NULL: erased, or the points of a series
+    UniqueConstraint("stream_pk", "seq"),
+)
+Index("changes_by_entity", changes.c.entity_pk, changes.c.position)
+
+erased = Table(  # which payloads are erased, also of changes that have not arrived yet
+    "erased",
+    metadata,
+    Column("stream_pk", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("key_pk", _Pk, primary_key=True),
+    Column("section", _Text, nullable=False),
+    Column("key", _Text, nullable=False),
+    UniqueConstraint("section", "key"),
+)
+
+
+def _prefix(column: Column[str]) -> object:
+    """Return the expression by which a text is indexed; its numbers must stand in it literally."""
+    return func.substr(column, literal_column("1"), literal_column(str(PREFIX_LENGTH)))
+
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("key_pk", BigInteger, primary_key=True, autoincrement=False),
+    Column("entity_pk", BigInteger, primary_key=True, autoincrement=False),
+    Column("value_type", SmallInteger, nullable=False),  # documents.VALUE_TYPES
+    Column("number", Float),  # NULL for NaN
+    Column("text", _Text),  # or the digits of an integer beyond 2^53
+    sqlite_with_rowid=False,
+)
+Index("facts_by_number", facts.c.key_pk, facts.c.number, facts.c.value_type)
+Index(
+    "facts_by_text",
+    *(facts.c.key_pk, _prefix(facts.c.text), facts.c.value_type),
+    sqlite_where=facts.c.text.is_not(None),
+    postgresql_where=facts.c.text.is_not(None),
+)
+
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("key_pk", BigInteger, primary_key=True, autoincrement=False),
+    Column("entity_pk", BigInteger, primary_key=True, autoincrement=False),
+    Column("value_type", SmallInteger, nullable=False),
+    Column("number", Float),  # the value logged once, else the last one of the series; NULL for NaN
+    Column("text", _Text),
+    Column("once", SmallInteger, nullable=False),
+    # The series; NULL where there is none. Of the floats, NULL is NaN.
+    Column("count", BigInteger),
+    Column("nan_count", BigInteger),
+    Column("first", Float),
+    Column("last", Float),
+    Column("minimum", Float),
+    Column("maximum", Float),
+    Column("mean", Float),
+    Column("total", Float),
+    Column("first_step", BigInteger),
+    Column("last_step", BigInteger),
+    Column("min_step", BigInteger),
+    Column("max_step", BigInteger),
+    Column("first_at", BigInteger),
+    Column("last_at", BigInteger),
+    Column("exact", LargeBinary),  # the floats, where one is -0.0, which SQLite stores as 0
+    sqlite_with_rowid=False,
+)
+Index("metrics_by_number", metrics.c.key_pk, metrics.c.number, metrics.c.value_type)
+Index(
+    "metrics_by_entity",
+    metrics.c.entity_pk,
+    sqlite_where=metrics.c.count.is_not(None),
+    postgresql_where=metrics.c.count.is_not(None),
+)
+
+key_lists = Table(
+    "key_lists",
+    metadata,
+    Column("list_pk", _Pk, primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("key_pks", LargeBinary, nullable=False),
+)
+
+pending = Table(
+    "pending",
+    metadata,
+    Column("position", _Pk, primary_key=True),
+    Column("entity_pk", BigInteger, nullable=False),
+    Column("stream_pk", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+Index("pending_by_entity", pending.c.entity_pk, pending.c.position, pending.c.size)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("chunk_pk", _Pk, primary_key=True),
+    Column("entity_pk", BigInteger, nullable=False),
+    Column("list_pk", BigInteger, nullable=False),
+    Column("stream_pk", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("first_position", BigInteger, nullable=False),
+    Column("last_position", BigInteger, nullable=False),
+    Column("min_step", BigInteger),
+    Column("max_step", BigInteger),
+    Column("segments", LargeBinary, nullable=False),
+    Column("steps", LargeBinary, nullable=False),
+    Column("times", LargeBinary, nullable=False),
+)
+Index(
+    "chunks_by_list",
+    *(chunks.c.entity_pk, chunks.c.list_pk, chunks.c.stream_pk, chunks.c.first_position, chunks.c.rows),
+)
+
+columns = Table(
+    "columns",
+    metadata,
+    Column("column_pk", _Pk, primary_key=True),
+    Column("entity_pk", BigInteger, nullable=False),
+    Column("key_pk", BigInteger, nullable=False),
+    Column("chunk_pk", BigInteger, nullable=False),
+    Column("values", LargeBinary, nullable=False),
+    UniqueConstraint("entity_pk", "key_pk", "chunk_pk"),
+)
+Index("columns_by_chunk", columns.c.chunk_pk)
