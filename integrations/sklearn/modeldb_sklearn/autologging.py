@@ -15,10 +15,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.autolog import Integration, Patches, Switch, entered, intercept
+from modeldb_sklearn.formats import prepare
 from modeldb_sklearn.incremental import Streams
 from modeldb_sklearn.options import BACKGROUND, GUARD, Options, checked_options
 from modeldb_sklearn.placement import release
 from modeldb_sklearn.recording import FitArguments, FitRecorder
+from modeldb_sklearn.validation import on_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.tracking import Client, RunHandle
 
-FIT, PARTIAL_FIT = "sklearn.fit", "sklearn.partial_fit"
+FIT, PARTIAL_FIT, PARALLEL = "sklearn.fit", "sklearn.partial_fit", "sklearn.parallel"
 _METHODS = {"fit": FIT, "fit_transform": FIT, "fit_predict": FIT, "partial_fit": PARTIAL_FIT}
 
 STREAMS = Streams()
@@ -83,6 +85,8 @@ def autolog(
         tags=tags,
     )
     switch: Switch[Options] = _integration.switch(None if disable else options)
+    if log_models and not disable:
+        BACKGROUND.submit(prepare)
     return switch
 
 
@@ -98,10 +102,13 @@ def run_finished(run: RunHandle) -> None:
 
 def _install(patches: Patches) -> None:
     from sklearn.base import BaseEstimator
+    from sklearn.utils.parallel import Parallel
 
     GUARD.forget()
     intercept(FIT, _on_fit)
     intercept(PARTIAL_FIT, _on_partial_fit)
+    intercept(PARALLEL, _on_parallel)
+    patches.wrap_method(Parallel, "__call__", PARALLEL)
     for cls in _all_subclasses(BaseEstimator):
         _wrap(patches, cls)
     inherited: Any = BaseEstimator.__init_subclass__.__func__
@@ -116,8 +123,8 @@ def _install(patches: Patches) -> None:
 
 def _uninstall() -> None:
     STREAMS.end_all()
-    intercept(FIT, None)
-    intercept(PARTIAL_FIT, None)
+    for name in (FIT, PARTIAL_FIT, PARALLEL):
+        intercept(name, None)
 
 
 def _wrap(patches: Patches, cls: type) -> None:
@@ -179,6 +186,13 @@ def _on_partial_fit(original: Callable[..., Any], estimator: Any, args: tuple[An
         with GUARD.step("record partial_fit"):
             STREAMS.after(stream, _rows(_arguments(original, args, kwargs).X))
     return result
+
+
+def _on_parallel(original: Callable[..., Any], parallel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    options = _integration.options()
+    if options is None:
+        return original(parallel, *args, **kwargs)
+    return on_parallel(options, original, parallel, args, kwargs)
 
 
 def _is_called_by_sklearn(estimator: object) -> bool:

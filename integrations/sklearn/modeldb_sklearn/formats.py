@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,11 +62,20 @@ def dump_bytes(model: object) -> bytes:
 def describe(model: object) -> dict[str, Any]:
     """Return what is to be known of the file besides its types."""
     package = type(model).__module__.partition(".")[0]
-    return {
-        "format": FORMAT,
-        "file": FILE,
-        "packages": versions_of(*dict.fromkeys(("scikit-learn", "skops", "numpy", "scipy", package))),
-    }
+    return {"format": FORMAT, "file": FILE, "packages": dict(_versions(package))}
+
+
+@functools.cache
+def _versions(package: str) -> dict[str, str]:
+    """Return the versions of what a model depends on; looking them up costs milliseconds."""
+    return versions_of(*dict.fromkeys(("scikit-learn", "skops", "numpy", "scipy", package)))
+
+
+def prepare() -> None:
+    """Load what the first model would wait for: skops takes about a second to import."""
+    with contextlib.suppress(MissingDependencyError):  # said where a model is stored
+        _skops()
+    _versions("sklearn")
 
 
 def untrusted_types(data: bytes) -> list[str]:

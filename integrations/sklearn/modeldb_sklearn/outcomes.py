@@ -29,7 +29,8 @@ CURVES: Mapping[str, str] = {
 }
 """The attributes that hold a number for each iteration, and the series they become."""
 
-_NOT_METRICS = frozenset({"n_features_in_", "n_outputs_", "n_classes_", "n_features_", "n_samples_seen_"})
+_COUNTS = ("n_iter", "n_clusters", "n_components", "n_leaves", "n_noise", "n_support", "best_iteration", "best_ntree")
+"""How attributes begin whose integers are results of the training; other integers are facts, and no metrics."""
 _MAX_CURVES_OF_MAP = 50
 
 
@@ -111,11 +112,11 @@ def _take(outcome: Outcome, name: str, value: Any) -> None:  # noqa: ANN401
         outcome.attributes[key] = value.tolist()  # one for each class
         value = value.max()
     scalar = scalar_of(value) if not isinstance(value, (bool, int, float, str)) else value
-    if isinstance(scalar, (bool, str)) or name in _NOT_METRICS:
-        if scalar is not None:
-            outcome.attributes[key] = scalar
-    elif isinstance(scalar, (int, float)):
+    is_fact = name.startswith("n_") or type(scalar) is int
+    if (isinstance(scalar, float) and not is_fact) or (isinstance(scalar, int) and name.startswith(_COUNTS)):
         outcome.metrics[key] = scalar
+    elif scalar is not None:
+        outcome.attributes[key] = scalar
 
 
 def _as_floats(values: Any) -> list[float]:  # noqa: ANN401

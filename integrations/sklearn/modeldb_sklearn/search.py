@@ -43,14 +43,12 @@ def snapshot(estimator: Any) -> Candidates | None:  # noqa: ANN401 - any estimat
         return None
     params = results["params"]
     best: dict[str, Any] = {}
-    metrics: dict[str, float] = {"n_candidates": len(params)}
-    for name in ("best_params_", "scorer_", "multimetric_", "n_splits_", "n_resources_", "n_candidates_"):
+    for name in ("best_params_", "n_resources_"):
         value = vars(estimator).get(name)
-        if value is None or name == "scorer_":
-            continue
-        best[name[:-1]] = nested(value) if name == "best_params_" else typed(value)
-    best.pop("n_candidates", None)
-    return Candidates({key: column for key, column in results.items() if key != "params"}, list(params), best, metrics)
+        if value is not None:
+            best[name[:-1]] = nested(value) if name == "best_params_" else typed(value)
+    columns = {key: column for key, column in results.items() if key != "params"}
+    return Candidates(columns, list(params), best, {"n_candidates": len(params)})
 
 
 def record(parent: RunHandle, candidates: Candidates) -> None:
