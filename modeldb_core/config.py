@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote, unquote
 
 from modeldb_core.errors import ConfigurationError
 from modeldb_core.notices import warn
@@ -341,7 +342,8 @@ def _absolute_url(url: str, base: Path, *, bare_path: bool = False) -> str:
     if scheme == "sqlite" and rest.startswith("/"):
         path, question, options = rest[1:].partition("?")
         if path and not path.startswith((":", "/")) and not Path(path).drive:
-            return f"sqlite:///{(base / Path(path).expanduser()).absolute()}{question}{options}"
+            whole = (base / Path(unquote(path)).expanduser()).absolute()
+            return f"sqlite:///{quote(str(whole))}{question}{options}"
     if scheme == "file" and rest and not rest.startswith("/"):
         return f"file://{(base / rest).absolute()}"
     return url
@@ -355,7 +357,7 @@ def _beside(url: str, base: Path) -> str:
     scheme, _, rest = url.partition("://")
     if scheme != "sqlite":
         return url
-    path = rest.removeprefix("/").partition("?")[0]
+    path = unquote(rest.removeprefix("/").partition("?")[0])
     if not path or path.startswith(":"):
         return "memory://"
     return f"file://{(base / path).absolute().parent / ARTIFACT_FOLDER}"

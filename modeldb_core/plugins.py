@@ -264,7 +264,7 @@ def open_artifacts(url: str, settings: Settings | None = None) -> ArtifactStore:
     return store
 
 
-def load_target(backend: Backend, settings: Settings | None = None) -> Callable[[str], object]:
+def load_target(backend: Backend, settings: Settings | None = None) -> Callable[..., object]:
     """Import the class of a backend.
 
     Raises:
@@ -283,7 +283,7 @@ def load_target(backend: Backend, settings: Settings | None = None) -> Callable[
     except AttributeError as error:
         msg = f"plugin {info} names {backend.target!r} for {backend.scheme!r}, which does not exist; update the plugin"
         raise ConfigurationError(msg) from error
-    result: Callable[[str], object] = target
+    result: Callable[..., object] = target
     return result
 
 
@@ -306,7 +306,20 @@ if hasattr(os, "register_at_fork"):
 
 
 def _open(url: str, kind: Literal["metadata", "artifacts"], settings: Settings | None) -> object:
-    return load_target(find_backend(url, kind, settings), settings)(url)
+    target = load_target(find_backend(url, kind, settings), settings)
+    options: dict[str, object] = {}
+    if settings is not None and settings.durability == "fsync" and _takes(target, "durability"):
+        options["durability"] = settings.durability  # a journal is let go once the store has it: so it must not lose it
+    return target(url, **options)
+
+
+def _takes(target: Callable[..., object], option: str) -> bool:
+    import inspect
+
+    try:
+        return option in inspect.signature(target).parameters
+    except (TypeError, ValueError):  # a class of an extension module without a signature
+        return False
 
 
 def _info(point: EntryPoint) -> PluginInfo:

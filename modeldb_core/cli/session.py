@@ -6,6 +6,7 @@ import functools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
 import click
 
@@ -135,7 +136,7 @@ def sqlite_path(url: str) -> Path | None:
     """Return the file of a SQLite URL; ``None`` for other stores and for those in memory."""
     scheme, _, rest = url.partition("://")
     path = rest.removeprefix("/").partition("?")[0]
-    return Path(path) if scheme == "sqlite" and path and not path.startswith(":") else None
+    return Path(unquote(path)) if scheme == "sqlite" and path and not path.startswith(":") else None
 
 
 def with_session(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,188 @@
+"""The wheel holds what the repository holds, under names of its own, and costs little to import."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import entry_points, requires
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CONFIG = configparser.ConfigParser()
+CONFIG.read(ROOT / "setup.cfg", "utf-8")
+BIGGEST_IMPORT_KIB = 40 * 1024
+FRAMEWORKS = (
+    *("alembic", "click", "flask", "fsspec", "lark", "matplotlib", "numpy", "pandas", "pcodec", "pytest", "rich"),
+    *("sklearn", "skops", "sqlalchemy", "torch", "waitress"),
+)
+
+
+def _lines(section: str, option: str) -> list[str]:
+    return [line.strip() for line in CONFIG[section][option].splitlines() if line.strip()]
+
+
+def _package_folders() -> dict[str, Path]:
+    """Return the folder of every top-level package, as setup.cfg says."""
+    pairs = (line.partition(" = ") for line in _lines("options", "package_dir"))
+    return {name: ROOT / folder for name, _, folder in pairs}
+
+
+def _tracked(folder: Path) -> list[Path]:
+    """Return the files below a folder that belong to the repository: no caches, nothing that git ignores."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def _module_folders() -> set[str]:
+    found = set()
+    for package, folder in _package_folders().items():
+        for path in _tracked(folder):
+            if path.suffix == ".py":
+                found.add(".".join((package, *path.parent.relative_to(folder).parts)))
+    return found
+
+
+def test_every_package_on_disk_is_listed_in_setup_cfg() -> None:
+    assert sorted(_lines("options", "packages")) == sorted(_module_folders())
+
+
+def test_every_package_has_an_init_file() -> None:
+    for package, folder in _package_folders().items():
+        for name in _module_folders():
+            if name == package or name.startswith(f"{package}."):
+                inside = folder.joinpath(*name.split(".")[1:])
+                assert (inside / "__init__.py").is_file(), f"{inside} would be a namespace package"
+
+
+def test_every_top_level_package_is_typed() -> None:
+    for package, folder in _package_folders().items():
+        assert (folder / "py.typed").is_file(), package
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """Build the wheel of a copy of the tracked files, so that nothing untracked can hide a gap."""
+    source = tmp_path_factory.mktemp("source")
+    for path in _tracked(ROOT):
+        target = source / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    out = tmp_path_factory.mktemp("wheel")
+    build = (
+        "import os, sys; from setuptools import build_meta; os.chdir(sys.argv[1]); build_meta.build_wheel(sys.argv[2])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", build, str(source), str(out)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (path,) = out.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_the_wheel_holds_every_module_and_data_file(wheel: zipfile.ZipFile) -> None:
+    expected = {
+        "/".join((package, *path.relative_to(folder).parts))
+        for package, folder in _package_folders().items()
+        for path in _tracked(folder)
+    }
+    held = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert held == expected
+
+
+def test_the_wheel_installs_no_generic_top_level_name(wheel: zipfile.ZipFile) -> None:
+    tops = {name.partition("/")[0] for name in wheel.namelist()}
+    assert all(top.startswith(("modeldb_core", "modeldb_sklearn", "modeldb_server", "modeldb_webui")) for top in tops)
+
+
+def test_the_wheel_carries_the_licence(wheel: zipfile.ZipFile) -> None:
+    (licence,) = (name for name in wheel.namelist() if name.endswith("licenses/LICENSE"))
+    assert "Apache License" in wheel.read(licence).decode()
+    (metadata,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    assert "License-Expression: Apache-2.0" in wheel.read(metadata).decode()
+
+
+def test_entry_point_names_are_import_names() -> None:
+    for point in entry_points(group="modeldb"):
+        if point.dist is not None and point.dist.name == "modeldb-core":
+            assert point.name == point.value
+
+
+def test_the_core_needs_few_distributions() -> None:
+    """The budget is 20 distributions for the core; markers of other platforms and extras do not count."""
+    import re
+    from importlib.metadata import PackageNotFoundError, version
+
+    seen: set[str] = set()
+    waiting = ["modeldb-core"]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        try:
+            version(name)
+        except PackageNotFoundError:  # for another platform or version of Python
+            continue
+        seen.add(name)
+        for requirement in requires(name) or []:
+            text, _, marker = requirement.partition(";")
+            if "extra" not in marker:
+                waiting.append(re.sub(r"[-_.]+", "-", re.split(r"[\s<>=!~\[(]", text.strip())[0]).lower())
+    assert len(seen) <= 20, sorted(seen)
+
+
+def _after_import(statement: str) -> dict[str, object]:
+    """Run a statement in a fresh interpreter; return the top-level modules it loaded and the memory it took."""
+    program = (
+        "import sys, json\n"
+        f"{statement}\n"
+        # getrusage would tell the peak of the process that forked this one.
+        "peak = next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
+        "print(json.dumps({'modules': sorted(sys.modules), 'peak_kib': peak}))\n"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    result: dict[str, object] = json.loads(done.stdout)
+    return result
+
+
+def test_importing_the_core_loads_no_framework_and_little_else() -> None:
+    result = _after_import("import modeldb_core")
+    modules = set(map(str, result["modules"]))  # type: ignore[call-overload]
+    assert not modules.intersection(FRAMEWORKS)
+    assert [name for name in modules if name.startswith("modeldb_")] == ["modeldb_core"]
+    baseline = set(map(str, _after_import("pass")["modules"]))  # type: ignore[call-overload]
+    assert len(modules - baseline) <= 10, sorted(modules - baseline)
+    assert int(str(result["peak_kib"])) <= BIGGEST_IMPORT_KIB
+
+
+def test_loading_all_plugins_imports_no_framework() -> None:
+    result = _after_import("from modeldb_core.plugins import plugin_manager; plugin_manager()")
+    modules = set(map(str, result["modules"]))  # type: ignore[call-overload]
+    assert "modeldb_sklearn" in modules
+    assert not modules.intersection(FRAMEWORKS)
+
+
+def test_every_public_name_is_there() -> None:
+    import modeldb_core
+
+    for name in modeldb_core.__all__:
+        assert getattr(modeldb_core, name) is not None
+    assert set(modeldb_core.__all__) <= set(dir(modeldb_core))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = modeldb_core.nonsense
