@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -104,7 +106,16 @@ def _open_browser(url: str) -> None:
     import threading
     import webbrowser
 
+    if not _has_display():  # there, Python would start a browser for the terminal, in this one
+        click.echo("There is no display to open a browser on: open the address yourself.", err=True)
+        return
     threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+
+def _has_display() -> bool:
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return any(os.environ.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"))
 
 
 def _is_free(settings: Settings) -> bool:

@@ -1,0 +1,3 @@
+"""``modeldb db``: the version of the store's tables."""
+
+from __future__ import annotations

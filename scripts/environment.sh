@@ -1,0 +1,41 @@
+# Sourced by the other scripts: finds Python and makes the virtual environment .venv. Speaks to stderr.
+# shellcheck shell=bash
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "error: $*"; exit 1; }
+
+find_python() {
+    local candidate
+    for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11 python; do
+        if [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1 &&
+            "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    fail "Python 3.11, 3.12 or 3.13 is needed; install one, or name it: PYTHON=/path/to/python3 $0"
+}
+
+# Make .venv unless it is there and works.
+make_environment() {
+    local python
+    if [ -x .venv/bin/python ] && .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        return
+    fi
+    python=$(find_python)
+    say "Making the environment .venv with $python"
+    rm -rf .venv
+    "$python" -m venv .venv ||
+        fail "$python cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check uv ||
+        say "uv cannot be installed; going on with pip, which is slower"
+}
+
+# install REQUIREMENT... into .venv: with uv where there is one, else with pip.
+install() {
+    if [ -x .venv/bin/uv ]; then
+        UV_LINK_MODE="${UV_LINK_MODE:-copy}" .venv/bin/uv pip install --quiet --python .venv/bin/python "$@"
+    else
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"
+    fi
+}
