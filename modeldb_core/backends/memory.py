@@ -1,47 +1,23 @@
 """The reference store: everything in dictionaries, written to be read.
 
 It does what the contract says in the plainest way, at the price of speed, and every other store is held against it. A
-store keeps three things: the log of changes, the heads of the streams, and the entities that follow from the log.
+store keeps three things: the log of changes, the heads of the streams, and the entities that follow from the log
+(``modeldb_core.replay`` says how).
 """
 
 from __future__ import annotations
 
-import copy
 import functools
-import math
 import threading
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.changes import (
-    APPEND,
-    EMPTY_HEAD,
-    ERASE,
-    STREAM,
-    UPDATE,
-    Change,
-    Head,
-    advance,
-    verify_change,
-)
-from modeldb_core.entities import (
-    LOST,
-    RUNNING,
-    Document,
-    Entity,
-    SeriesSummary,
-    check_kind,
-    entity_from_document,
-    evolve,
-    now_us,
-    to_datetime,
-)
-from modeldb_core.errors import ConflictError, InvalidArgumentError, ModelDBError, NotFoundError, StreamGapError
-from modeldb_core.points import PointGroup, Series, concatenate, decode_points, thin_out
+from modeldb_core.changes import EMPTY_HEAD, Change, Head, advance, verify_change
+from modeldb_core.entities import Entity, check_kind, now_us
+from modeldb_core.errors import ConflictError, NotFoundError, StreamGapError
+from modeldb_core.points import Series, thin_out
 from modeldb_core.queries import (
     COLUMN,
     COLUMNS,
@@ -51,7 +27,6 @@ from modeldb_core.queries import (
     WITHIN_FIELDS,
     Field,
     OrderValue,
-    Projection,
     Query,
     compare,
     decode_cursor,
@@ -64,6 +39,7 @@ from modeldb_core.queries import (
     parse_filter,
     searchable,
 )
+from modeldb_core.replay import Record, alters_entity, erased_by, misfit
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
 
 if TYPE_CHECKING:
@@ -72,33 +48,6 @@ if TYPE_CHECKING:
 _AGGREGATES = {"min": "minimum", "max": "maximum"}  # other aggregates are called as in a summary
 _EMPTY_WHERE_UNSET = frozenset({"name", "description", "owner"})
 _LISTED = frozenset({"metrics", "hyperparameters", "attributes", "tags", "datasets", "code"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """An entity: its document, and of each series the points as they arrived, with the stream that wrote them."""
-
-    kind: str
-    entity_id: str
-    document: Document
-    series: dict[str, tuple[tuple[str, PointGroup], ...]] = field(default_factory=dict)
-
-    def after(self, change: Change) -> _Record:
-        """Return the record after a change; an erased one alters nothing but the times."""
-        if change.action != APPEND:
-            document = evolve(
-                self.document, change.action, change.data(), actor=change.actor, recorded_at=change.recorded_at
-            )
-            entity_from_document(self.kind, self.entity_id, document)  # raises where it is no entity's document
-            return replace(self, document=document)
-        # A stream may arrive before the one that creates its run.
-        document = self.document or evolve(None, UPDATE, {}, actor=change.actor, recorded_at=change.recorded_at)
-        series = dict(self.series)
-        for group in decode_points(change.payload) if change.payload is not None else ():
-            for row, key in enumerate(group.keys if len(group) else ()):
-                single = PointGroup((key,), group.steps, group.times, group.values[row : row + 1])
-                series[key] = (*series.get(key, ()), (change.stream_id, single))
-        return replace(self, document=document, series=series)
 
 
 class MemoryStore(MetadataStore):
@@ -110,7 +59,7 @@ class MemoryStore(MetadataStore):
         self._log: list[Change] = []  # in order of arrival; a change's position is its index + 1
         self._positions: dict[str, list[int]] = defaultdict(list)  # by stream; [seq - 1] is the index in the log
         self._heads: dict[str, Head] = {}
-        self._records: dict[tuple[str, str], _Record] = {}
+        self._records: dict[tuple[str, str], Record] = {}
         self._erased: set[tuple[str, int]] = set()  # also of changes that have not arrived yet
 
     # Writing
@@ -119,7 +68,7 @@ class MemoryStore(MetadataStore):
         with self._lock:
             # Everything that can fail comes first and works on copies; taking the results over cannot fail.
             fresh, heads = self._check(changes)
-            erased = self._erased | {_erased_by(change) for change in fresh if change.action == ERASE}
+            erased = self._erased | erased_by(fresh)
             fresh = [_erase(change, erased) for change in fresh]
             if erased == self._erased:
                 log = [*self._log, *fresh]
@@ -153,7 +102,7 @@ class MemoryStore(MetadataStore):
             try:
                 heads[change.stream_id] = advance(head, change)
             except (TypeError, ValueError, AttributeError) as error:
-                raise _misfit(change, error) from error
+                raise misfit(change, error) from error
             hashes[change.stream_id, change.seq] = change.hash
             fresh.append(change)
         return fresh, heads
@@ -163,21 +112,13 @@ class MemoryStore(MetadataStore):
         return self._log[positions[seq - 1]].hash if 1 <= seq <= len(positions) else None
 
     @staticmethod
-    def _replay(
-        records: Mapping[tuple[str, str], _Record], changes: Iterable[Change]
-    ) -> dict[tuple[str, str], _Record]:
+    def _replay(records: Mapping[tuple[str, str], Record], changes: Iterable[Change]) -> dict[tuple[str, str], Record]:
         """Return ``records`` as they are after ``changes``."""
         after = dict(records)
         for change in changes:
-            if change.kind == STREAM or change.action == ERASE:
-                continue
-            name = (check_kind(change.kind), change.entity_id)
-            try:
-                after[name] = (after.get(name) or _Record(*name, {})).after(change)
-            except (TypeError, ValueError, AttributeError, OverflowError) as error:
-                if isinstance(error, ModelDBError):
-                    raise
-                raise _misfit(change, error) from error
+            if alters_entity(change):
+                name = (change.kind, change.entity_id)
+                after[name] = (after.get(name) or Record(*name)).after(change)
         return after
 
     # Reading
@@ -188,18 +129,19 @@ class MemoryStore(MetadataStore):
             if record is None:
                 msg = f"there is no {kind} {entity_id!r} in {self.url}"
                 raise NotFoundError(msg)
-            return self._entity(record, None)
+            return record.entity(self._heads, now_us())
 
     def find(self, query: Query) -> Page:
         with self._lock:
             order = effective_order(query)
+            now = now_us()
             wanted = None if query.fields is None else parse_fields(query.fields, query.kind)
             after = decode_cursor(query)
 
-            def place(record: _Record) -> list[OrderValue]:
+            def place(record: Record) -> list[OrderValue]:
                 return [order_value(self._look_up(record, criterion.field)) for criterion in order]
 
-            def by_place(one: tuple[list[OrderValue], _Record], other: tuple[list[OrderValue], _Record]) -> int:
+            def by_place(one: tuple[list[OrderValue], Record], other: tuple[list[OrderValue], Record]) -> int:
                 return compare(one[0], other[0], order)
 
             found = sorted(
@@ -208,7 +150,7 @@ class MemoryStore(MetadataStore):
             rest = [item for item in found if after is None or compare(item[0], after, order) > 0]
             page = rest[: query.limit]
             return Page(
-                tuple(self._entity(record, wanted) for _, record in page),
+                tuple(record.entity(self._heads, now, wanted) for _, record in page),
                 encode_cursor(query, page[-1][0]) if page and len(rest) > len(page) else None,
                 len(found) if query.count else None,
             )
@@ -243,13 +185,10 @@ class MemoryStore(MetadataStore):
         if record is None or key not in record.series:
             msg = f"run {run_id!r} in {self.url} has no series {key!r}"
             raise NotFoundError(msg)
-        points = concatenate([group for _, group in record.series[key]])
+        points = record.points(key)
         chosen = np.arange(len(points))
-        if len({stream_id for stream_id, _ in record.series[key]}) > 1:
-            chosen = np.argsort(points.times, kind="stable")
         if steps is not None:
-            asked = points.steps[chosen]
-            chosen = chosen[(asked >= steps[0]) & (asked <= steps[1])]
+            chosen = np.flatnonzero((points.steps >= steps[0]) & (points.steps <= steps[1]))
         total = len(chosen)
         if max_points is not None:
             chosen = chosen[thin_out(points.steps[chosen], points.values[0][chosen], max_points)]
@@ -278,7 +217,7 @@ class MemoryStore(MetadataStore):
 
     # What an entity is
 
-    def _matching(self, query: Query) -> list[_Record]:
+    def _matching(self, query: Query) -> list[Record]:
         expression = parse_filter(query.filter, query.kind)
         return [
             record
@@ -289,7 +228,7 @@ class MemoryStore(MetadataStore):
             and matches(expression, functools.partial(self._look_up, record))
         ]
 
-    def _look_up(self, record: _Record, asked: Field) -> Any:  # noqa: ANN401 - of any type
+    def _look_up(self, record: Record, asked: Field) -> Any:  # noqa: ANN401 - of any type
         """Return the value of a field, ``MISSING`` where there is no such key."""
         if asked.section == COLUMN:
             return self._column(record, asked.key)
@@ -300,15 +239,15 @@ class MemoryStore(MetadataStore):
             return values[asked.section, asked.key]
         if asked.section == "metrics" and asked.key in record.series:
             name = asked.aggregate or "last"
-            return getattr(summarize(record.series[asked.key]), _AGGREGATES.get(name, name))
+            return getattr(record.summary(asked.key), _AGGREGATES.get(name, name))
         return MISSING
 
-    def _column(self, record: _Record, column: str) -> Any:  # noqa: ANN401 - of any type
+    def _column(self, record: Record, column: str) -> Any:  # noqa: ANN401 - of any type
         document = record.document
         if column == "entity_id":
             return record.entity_id
         if column == "status":
-            return self._status(document)
+            return record.status(self._heads, now_us())
         if column == "duration":
             started, finished = document.get("started_at"), document.get("finished_at")
             return (finished - started) / 1_000_000 if started is not None and finished is not None else None
@@ -319,79 +258,11 @@ class MemoryStore(MetadataStore):
         is_text = COLUMNS[record.kind][column] == "text"
         return value if isinstance(value, str if is_text else (int, float)) else None
 
-    def _status(self, document: Document) -> Any:  # noqa: ANN401 - whatever was stored
-        status = document.get("status", RUNNING)
-        head = self._heads.get(document.get("stream_id", ""))
-        is_gone = head is not None and (head.closed or head.lease_until < now_us())
-        return LOST if status == RUNNING and is_gone else status
-
-    def _entity(self, record: _Record, wanted: Projection | None) -> Entity:
-        document = record.document
-        computed: dict[str, Any] = {}
-        if record.kind == "run":
-            series = {key: summarize(groups) for key, groups in record.series.items()}
-            lasts = {key: summary.last for key, summary in series.items()}
-            computed = {
-                "status": self._status(document),
-                "series": series,
-                "metrics": {**lasts, **document.get("metrics", {})},
-            }
-        if wanted is not None:
-            document = wanted.document(document)
-            for name in ("series", "metrics"):
-                if name in computed:
-                    computed[name] = wanted.pick(name, computed[name])
-        # A deep copy: what is returned must not be a door into the store.
-        document, computed = copy.deepcopy((document, computed))
-        computed = {name: MappingProxyType(value) if name != "status" else value for name, value in computed.items()}
-        return entity_from_document(record.kind, record.entity_id, document, **computed)
-
-
-def _erased_by(change: Change) -> tuple[str, int]:
-    data = change.data()
-    return str(data.get("stream_id", "")), int(data.get("seq", 0))
-
 
 def _erase(change: Change, erased: set[tuple[str, int]]) -> Change:
     # What is said of streams and of erasures stays: without it heads and further copies could not be worked out.
-    is_gone = change.kind != STREAM and change.action != ERASE and (change.stream_id, change.seq) in erased
-    return change.erased() if is_gone else change
+    return change.erased() if alters_entity(change) and (change.stream_id, change.seq) in erased else change
 
 
-def _containers(record: _Record) -> list[Any]:
+def _containers(record: Record) -> list[Any]:
     return [record.document.get(name) for name in WITHIN_FIELDS.get(record.kind, ())]
-
-
-def _misfit(change: Change, error: Exception) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"the payload of change {change.seq} of stream {change.stream_id} ({change.action} {change.kind} "
-        f"{change.entity_id}) does not fit its action: {error}"
-    )
-
-
-def summarize(groups: Sequence[tuple[str, PointGroup]]) -> SeriesSummary:
-    """Return the summary of a series from all of its points, in the order of their arrival."""
-    points = concatenate([group for _, group in groups])
-    steps, times, values = points.steps, points.times, points.values[0]
-    first = int(np.argmin(times))  # of equal times the one that arrived first
-    last = len(times) - 1 - int(np.argmax(times[::-1]))  # and here the one that arrived last
-    numbers = np.flatnonzero(~np.isnan(values))
-    lowest = int(numbers[np.argmin(values[numbers])]) if len(numbers) else None
-    highest = int(numbers[np.argmax(values[numbers])]) if len(numbers) else None
-    with np.errstate(all="ignore"):
-        mean = float(values[numbers].sum() / len(numbers)) if len(numbers) else math.nan
-    return SeriesSummary(
-        count=len(values),
-        nan_count=len(values) - len(numbers),
-        first=float(values[first]),
-        last=float(values[last]),
-        minimum=math.nan if lowest is None else float(values[lowest]),
-        maximum=math.nan if highest is None else float(values[highest]),
-        mean=mean,
-        first_step=int(steps[first]),
-        last_step=int(steps[last]),
-        min_step=0 if lowest is None else int(steps[lowest]),
-        max_step=0 if highest is None else int(steps[highest]),
-        first_at=to_datetime(int(times[first])),
-        last_at=to_datetime(int(times[last])),
-    )

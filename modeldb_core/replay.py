@@ -1,0 +1,199 @@
+"""What follows from changes: the one definition of an entity as a store must answer it.
+
+The reference store works with it, and the audit holds every store against it.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from modeldb_core.changes import APPEND, ERASE, STREAM, UPDATE, Change, Head
+from modeldb_core.entities import (
+    LOST,
+    RUNNING,
+    Document,
+    Entity,
+    SeriesSummary,
+    check_kind,
+    entity_from_document,
+    evolve,
+    to_datetime,
+)
+from modeldb_core.errors import InvalidArgumentError, ModelDBError
+from modeldb_core.points import PointGroup, concatenate, decode_points
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from modeldb_core.queries import Projection
+
+Written: TypeAlias = tuple[str, PointGroup]
+"""Points of one key, with the stream that wrote them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An entity: its document, and of each series the points as they arrived."""
+
+    kind: str
+    entity_id: str
+    document: Document = field(default_factory=dict)
+    series: Mapping[str, tuple[Written, ...]] = field(default_factory=dict)
+
+    def after(self, change: Change) -> Record:
+        """Return the record after a change; an erased one alters nothing but the times.
+
+        Raises:
+            InvalidArgumentError: the payload does not fit the action, or the kind or action is unknown.
+            IntegrityError: the payload of an ``append`` change holds no points.
+        """
+        check_kind(change.kind)
+        try:
+            return self._after_points(change) if change.action == APPEND else self._after_update(change)
+        except ModelDBError:
+            raise
+        except (TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
+            raise misfit(change, error) from error
+
+    def _after_update(self, change: Change) -> Record:
+        document = evolve(
+            self.document, change.action, change.data(), actor=change.actor, recorded_at=change.recorded_at
+        )
+        entity_from_document(self.kind, self.entity_id, document)  # raises where it is no entity's document
+        return replace(self, document=document)
+
+    def _after_points(self, change: Change) -> Record:
+        document = self.document or _unborn(change)
+        series = dict(self.series)
+        for key, points in _columns(change):
+            series[key] = (*series.get(key, ()), (change.stream_id, points))
+        return replace(self, document=document, series=series)
+
+    def points(self, key: str) -> PointGroup:
+        """Return a series in the order of logging; where several streams wrote, by time."""
+        written = self.series[key]
+        points = concatenate([group for _, group in written])
+        if len({stream_id for stream_id, _ in written}) == 1:
+            return points
+        order = np.argsort(points.times, kind="stable")
+        return PointGroup(points.keys, points.steps[order], points.times[order], points.values[:, order])
+
+    def summary(self, key: str) -> SeriesSummary:
+        """Return the summary of a series."""
+        return summarize(concatenate([group for _, group in self.series[key]]))
+
+    def status(self, heads: Mapping[str, Head], at_us: int) -> Any:  # noqa: ANN401 - whatever was stored
+        """Return the status of a run as it reads at a time: lost where its writer fell silent or has ended."""
+        status = self.document.get("status", RUNNING)
+        head = heads.get(self.document.get("stream_id", ""))
+        is_gone = head is not None and (head.closed or head.lease_until < at_us)
+        return LOST if status == RUNNING and is_gone else status
+
+    def entity(self, heads: Mapping[str, Head], at_us: int, wanted: Projection | None = None) -> Entity:
+        """Return the entity as it reads at a time, or the wanted part of it."""
+        document = self.document
+        maps: dict[str, Mapping[str, Any]] = {}
+        if self.kind == "run":
+            summaries = {key: self.summary(key) for key in self.series}
+            lasts = {key: summary.last for key, summary in summaries.items()}
+            maps = {"series": summaries, "metrics": {**lasts, **document.get("metrics", {})}}
+        if wanted is not None:
+            document = wanted.document(document)
+            maps = {name: wanted.pick(name, values) for name, values in maps.items()}
+        # A deep copy: what is returned must not be a door into the record.
+        document, maps = copy.deepcopy((document, maps))
+        computed: dict[str, Any] = {name: MappingProxyType(values) for name, values in maps.items()}
+        if self.kind == "run":
+            computed["status"] = self.status(heads, at_us)
+        return entity_from_document(self.kind, self.entity_id, document, **computed)
+
+
+def replay(kind: str, entity_id: str, changes: Iterable[Change]) -> Record:
+    """Return the record that the changes of an entity make, in the order of their arrival.
+
+    It is what :meth:`Record.after` makes of them one by one, in time that grows with their number and no faster.
+    """
+    record = Record(kind, entity_id)
+    series: dict[str, list[Written]] = {}
+    for change in changes:
+        if change.action != APPEND:
+            record = record.after(change)
+            continue
+        record = record if record.document else replace(record, document=_unborn(change))
+        for key, points in _columns(change):
+            series.setdefault(key, []).append((change.stream_id, points))
+    return replace(record, series={key: tuple(written) for key, written in series.items()})
+
+
+def _unborn(change: Change) -> Document:
+    # A stream may arrive before the one that creates its run.
+    return evolve(None, UPDATE, {}, actor=change.actor, recorded_at=change.recorded_at)
+
+
+def _columns(change: Change) -> Iterator[tuple[str, PointGroup]]:
+    for group in decode_points(change.payload) if change.payload is not None else ():
+        for row, key in enumerate(group.keys if len(group) else ()):
+            yield key, PointGroup((key,), group.steps, group.times, group.values[row : row + 1])
+
+
+def summarize(points: PointGroup) -> SeriesSummary:
+    """Return the summary of a series from all of its points, in the order of their arrival."""
+    steps, times, values = points.steps, points.times, points.values[0]
+    first = int(np.argmin(times))  # of equal times the one that arrived first
+    last = len(times) - 1 - int(np.argmax(times[::-1]))  # and here the one that arrived last
+    numbers = np.flatnonzero(~np.isnan(values))
+    lowest = int(numbers[np.argmin(values[numbers])]) if len(numbers) else None
+    highest = int(numbers[np.argmax(values[numbers])]) if len(numbers) else None
+    with np.errstate(all="ignore"):
+        mean = float(values[numbers].sum() / len(numbers)) if len(numbers) else math.nan
+    return SeriesSummary(
+        count=len(values),
+        nan_count=len(values) - len(numbers),
+        first=float(values[first]),
+        last=float(values[last]),
+        minimum=math.nan if lowest is None else float(values[lowest]),
+        maximum=math.nan if highest is None else float(values[highest]),
+        mean=mean,
+        first_step=int(steps[first]),
+        last_step=int(steps[last]),
+        min_step=0 if lowest is None else int(steps[lowest]),
+        max_step=0 if highest is None else int(steps[highest]),
+        first_at=to_datetime(int(times[first])),
+        last_at=to_datetime(int(times[last])),
+    )
+
+
+def alters_entity(change: Change) -> bool:
+    """Return whether a change is about what an entity is: not about its stream, and not about an erasure."""
+    return change.kind != STREAM and change.action != ERASE
+
+
+def erased_by(changes: Sequence[Change]) -> set[tuple[str, int]]:
+    """Return stream and number of the changes whose payloads ``changes`` erase.
+
+    Raises:
+        InvalidArgumentError: an ``erase`` change does not say which one it erases.
+    """
+    erased: set[tuple[str, int]] = set()
+    for change in changes:
+        if change.action == ERASE and change.payload is not None:
+            data = change.data()
+            stream_id, seq = data.get("stream_id"), data.get("seq")
+            if not isinstance(stream_id, str) or isinstance(seq, bool) or not isinstance(seq, int):
+                raise misfit(change, "expected the stream_id and the seq of a change")
+            erased.add((stream_id, seq))
+    return erased
+
+
+def misfit(change: Change, error: object) -> InvalidArgumentError:
+    """Return the error of a change whose payload does not fit its action."""
+    return InvalidArgumentError(
+        f"the payload of change {change.seq} of stream {change.stream_id} ({change.action} {change.kind} "
+        f"{change.entity_id}) does not fit its action: {error}"
+    )
