@@ -1,0 +1,145 @@
+// A chart as a picture or a table, to take along.
+
+import * as api from "./api.js";
+import { COLORS } from "./colors.js";
+import { plain, toNumber } from "./format.js";
+import { toast } from "./overlays.js";
+import { paint } from "./chart.js";
+
+/** @typedef {import("./chart.js").Chart} Chart */
+/** @typedef {import("./types").Drawn} Drawn */
+
+/** @param {Blob} blob @param {string} name */
+function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name.replace(/[^\w.-]+/g, "_");
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/** @param {Chart} chart @param {string} name */
+export function downloadPng(chart, name) {
+  const source = chart.plot?.ctx.canvas;
+  if (!source) return;
+  const ratio = devicePixelRatio || 1;
+  const { lines } = chart.state;
+  const row = 16 * ratio;
+  const canvas = document.createElement("canvas");
+  canvas.width = source.width;
+  canvas.height = source.height + row * (lines.length + 2);
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.fillStyle = chart.colors.background;
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.font = `600 ${13 * ratio}px sans-serif`;
+  context.fillStyle = chart.colors.text;
+  context.fillText(name, 8 * ratio, row);
+  context.drawImage(source, 0, row * 1.5);
+  context.font = `${11 * ratio}px sans-serif`;
+  lines.forEach((line, index) => {
+    const y = source.height + row * (index + 2);
+    context.fillStyle = chart.colors.runs[line.slot % COLORS];
+    context.fillRect(8 * ratio, y - 8 * ratio, 12 * ratio, 8 * ratio);
+    context.fillStyle = chart.colors.text2;
+    context.fillText(line.name, 26 * ratio, y);
+  });
+  canvas.toBlob((blob) => blob && save(blob, `${name}.png`));
+}
+
+/** @param {string} text */
+const escaped = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
+
+/** Takes what `paint` draws, as paths of an SVG. */
+class SvgContext {
+  constructor() {
+    /** @type {string[]} */
+    this.parts = [];
+    this.path = "";
+    this.strokeStyle = this.fillStyle = "";
+    this.globalAlpha = this.lineWidth = 1;
+    this.lineJoin = "round";
+    this.dash = "";
+  }
+  save() {}
+  restore() {}
+  clip() {}
+  /** @param {number} x @param {number} y @param {number} width @param {number} height */
+  rect(x, y, width, height) {
+    this.path += `M${x} ${y}h${width}v${height}h${-width}z`;
+  }
+  beginPath() {
+    this.path = "";
+  }
+  /** @param {number} x @param {number} y */
+  moveTo(x, y) {
+    this.path += `M${x.toFixed(2)} ${y.toFixed(2)}`;
+  }
+  /** @param {number} x @param {number} y */
+  lineTo(x, y) {
+    this.path += `L${x.toFixed(2)} ${y.toFixed(2)}`;
+  }
+  /** @param {number} x @param {number} y @param {number} r */
+  arc(x, y, r) {
+    this.path += `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`;
+  }
+  /** @param {number[]} dash */
+  setLineDash(dash) {
+    this.dash = dash.join(" ");
+  }
+  stroke() {
+    if (this.path) this.parts.push(`<path d="${this.path}" fill="none" stroke="${this.strokeStyle}" stroke-width="${this.lineWidth}" stroke-opacity="${this.globalAlpha}" stroke-linejoin="round" stroke-dasharray="${this.dash}"/>`);
+  }
+  fill() {
+    this.parts.push(`<path d="${this.path}" fill="${this.fillStyle}" fill-opacity="${this.globalAlpha}"/>`);
+  }
+  /** @param {number} x @param {number} y @param {number} width @param {number} height */
+  fillRect(x, y, width, height) {
+    this.parts.push(`<path d="M${x} ${y}h${width}v${height}h${-width}z" fill="${this.fillStyle}"/>`);
+  }
+}
+
+/** @param {Chart} chart @param {string} name */
+export function downloadSvg(chart, name) {
+  const { plot, colors, state } = chart;
+  if (!plot) return;
+  const ratio = devicePixelRatio || 1;
+  const box = { left: plot.bbox.left / ratio, top: plot.bbox.top / ratio, width: plot.bbox.width / ratio, height: plot.bbox.height / ratio };
+  const ink = new SvgContext();
+  paint(/** @type {any} */ (ink), box, state, /** @type {[number, number]} */ (chart.xRange), /** @type {[number, number]} */ (chart.yRange), colors, 1);
+  const top = 24;
+  const bottom = box.top + box.height;
+  /** @type {string[]} */
+  const marks = [];
+  plot.axes.forEach((axis, side) => (axis._splits ?? []).forEach((value, index) => {
+    const text = axis._values?.[index];
+    const at = plot.valToPos(value, side ? "y" : "x");
+    if (!text || !Number.isFinite(at)) return;
+    marks.push(side
+      ? `<path d="M${box.left} ${box.top + at}h${box.width}" stroke="${colors.grid}"/><text x="${box.left - 6}" y="${box.top + at + 4}" text-anchor="end">${escaped(text)}</text>`
+      : `<path d="M${box.left + at} ${box.top}v${box.height}" stroke="${colors.grid}"/><text x="${box.left + at}" y="${bottom + 16}" text-anchor="middle">${escaped(text)}</text>`);
+  }));
+  const legend = state.lines.map((line, index) => `<rect x="${box.left}" y="${plot.height + 8 + index * 16}" width="12" height="8" fill="${colors.runs[line.slot % COLORS]}"/><text x="${box.left + 18}" y="${plot.height + 16 + index * 16}">${escaped(line.name)}</text>`);
+  const height = plot.height + top + 16 * state.lines.length + 16;
+  const text = `<svg xmlns="http://www.w3.org/2000/svg" width="${plot.width}" height="${height}" viewBox="0 0 ${plot.width} ${height}" font-family="sans-serif" font-size="11" fill="${colors.text2}"><rect width="100%" height="100%" fill="${colors.background}"/><text x="8" y="16" font-size="13" font-weight="600">${escaped(name)}</text><g transform="translate(0 ${top})">${marks.join("")}<svg x="${box.left}" y="${box.top}" width="${box.width}" height="${box.height}" viewBox="${box.left} ${box.top} ${box.width} ${box.height}">${ink.parts.join("")}</svg>${legend.join("")}</g></svg>`;
+  save(new Blob([text], { type: "image/svg+xml" }), `${name}.svg`);
+}
+
+/** Every point of a key. @param {Drawn[]} runs @param {string} key */
+export async function downloadCsv(runs, key) {
+  const parts = ["run_id,run,key,step,time,value\n"];
+  /** @param {string} text */
+  const cell = (text) => (/[",\n\r]/.test(text) || /^[=+@-]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  try {
+    for (const run of runs) {
+      const data = await api.request(`/runs/${encodeURIComponent(run.id)}/series`, { params: { key } });
+      const head = `${run.id},${cell(run.name)},${cell(key)}`;
+      for (let at = 0; at < data.steps.length; at += 1) {
+        const value = data.values[at];
+        parts.push(`${head},${plain(data.steps[at])},${new Date(data.times[at] / 1000).toISOString()},${Number.isFinite(toNumber(value)) ? value : plain(value)}\n`);
+      }
+    }
+    save(new Blob(parts, { type: "text/csv" }), `${key}.csv`);
+  } catch (error) {
+    toast(/** @type {Error} */ (error).message, true);
+  }
+}

@@ -1,0 +1,161 @@
+// A panel: one key, all drawn runs. It asks for points once it comes into view.
+
+import { Component, html } from "../vendor/preact-htm.js";
+import { Chart } from "./chart.js";
+import { downloadCsv, downloadPng, downloadSvg } from "./chart_export.js";
+import { formatCount, plural } from "./format.js";
+import { icon } from "./icons.js";
+import { openMenu } from "./overlays.js";
+import { makeLine } from "./series.js";
+
+/** @typedef {import("./types").Drawn} Drawn */
+/**
+ * @typedef {object} PanelProps
+ * @property {string} name the key
+ * @property {Drawn[]} runs
+ * @property {import("./chart_data.js").ChartData} data
+ * @property {number} revision of the data
+ * @property {import("./charts.js").ChartSettings} settings
+ * @property {string} hot
+ * @property {boolean} big
+ * @property {string} group
+ * @property {(zoom: [number, number] | null) => void} onZoom
+ * @property {(id: string) => void} onHot
+ * @property {() => void} onBig
+ */
+
+const HEIGHT = 190;
+const BIG_HEIGHT = 420;
+
+/** @extends {Component<PanelProps, {seen: boolean, logY: boolean | null}>} */
+export class Panel extends Component {
+  /** @param {PanelProps} props */
+  constructor(props) {
+    super(props);
+    this.state = { seen: false, logY: null };
+    /** @type {HTMLElement | null} */
+    this.box = null;
+    /** @type {Chart | null} */
+    this.chart = null;
+    this.width = 0;
+    /** @type {import("./types").Line[]} */
+    this.lines = [];
+    this.drawn = "";
+    this.wasBig = props.big;
+  }
+
+  componentDidMount() {
+    const box = /** @type {HTMLElement} */ (this.box);
+    this.visible = false;
+    this.watcher = new IntersectionObserver((entries) => {
+      this.visible = entries[entries.length - 1].isIntersecting;
+      if (this.visible && !this.state.seen) this.setState({ seen: true });
+      else if (this.visible) this.componentDidUpdate();
+    }, { rootMargin: "200px" });
+    this.watcher.observe(box);
+    this.sizer = new ResizeObserver(() => {
+      if (Math.abs(box.clientWidth - this.width) < 2) return;
+      this.width = box.clientWidth;
+      this.chart?.resize(this.width, this.height);
+    });
+    this.sizer.observe(box);
+  }
+
+  componentWillUnmount() {
+    this.watcher?.disconnect();
+    this.sizer?.disconnect();
+    this.chart?.destroy();
+  }
+
+  /** @param {PanelProps} next @param {any} state */
+  shouldComponentUpdate(next, state) {
+    const now = this.props;
+    return state !== this.state || ["runs", "revision", "settings", "hot", "big", "name"].some((name) => now[/** @type {keyof PanelProps} */ (name)] !== next[/** @type {keyof PanelProps} */ (name)]);
+  }
+
+  get height() {
+    return this.props.big ? BIG_HEIGHT : HEIGHT;
+  }
+
+  get having() {
+    return this.props.runs.filter((run) => this.props.name in run.series);
+  }
+
+  /** The steps in view, `null` for all. @returns {import("./chart_data.js").Steps | null} */
+  steps() {
+    const { settings, data, name } = this.props;
+    if (!settings.zoom) return null;
+    if (settings.mode === "step") return { first: Math.floor(settings.zoom[0]), last: Math.ceil(settings.zoom[1]) };
+    return data.stepsWithin(this.having, name, settings.mode, settings.zoom);
+  }
+
+  componentDidUpdate() {
+    const { data, name, settings, hot, revision, big, runs } = this.props;
+    if (!this.state.seen || !this.box || !this.visible) return;
+    const having = this.having;
+    this.width = this.box.clientWidth;
+    const steps = this.steps();
+    data.need(having, name, this.width, steps);
+    const logY = this.state.logY ?? settings.logY;
+    const key = `${revision} ${settings.mode} ${settings.smoothing} ${settings.logX} ${settings.zoom} ${runs.map((run) => `${run.id}${run.slot}${run.name}`).join()}`;
+    if (key !== this.drawn) {
+      this.drawn = key;
+      this.lines = having.flatMap((run) => {
+        const points = data.get(run, name, steps);
+        return points ? [makeLine(run, points, settings)] : [];
+      });
+    }
+    if (!this.lines.length && !this.chart) return;
+    this.chart ??= new Chart(this.box, this.height, this.props.group, { onZoom: (zoom) => this.props.onZoom(zoom), onHot: (id) => this.props.onHot(id) });
+    if (this.wasBig !== big) this.chart.resize(this.width, this.height);
+    this.wasBig = big;
+    this.chart.update({ lines: this.lines, mode: settings.mode, zoom: settings.zoom, logX: settings.logX, logY, hot });
+    const said = this.said();
+    const place = this.base.querySelector?.(".said");
+    if (place) place.textContent = said;
+  }
+
+  /** How much of what there is can be seen. */
+  said() {
+    const { lines } = this;
+    if (!lines.length) return "";
+    let shown = 0, total = 0, nans = 0;
+    for (const line of lines) {
+      shown += line.shown;
+      total += line.total;
+      nans += line.nans;
+    }
+    const points = shown < total ? `${formatCount(shown)} of ${formatCount(total)} points` : plural(total, "point");
+    return nans ? `${points}, ${formatCount(nans)} NaN or ∞` : points;
+  }
+
+  /** @param {HTMLElement} anchor */
+  menu(anchor) {
+    const { name, settings } = this.props;
+    const logY = this.state.logY ?? settings.logY;
+    openMenu(anchor, [
+      { label: "Logarithmic y", checked: logY, action: () => this.setState({ logY: !logY }) },
+      { label: "Whole width", checked: this.props.big, action: this.props.onBig },
+      { line: true },
+      { label: "Download PNG", action: () => this.chart && downloadPng(this.chart, name) },
+      { label: "Download SVG", action: () => this.chart && downloadSvg(this.chart, name) },
+      { label: "Download CSV, every point", action: () => downloadCsv(this.having, name) },
+    ]);
+  }
+
+  /** @param {PanelProps} props @param {{seen: boolean}} state */
+  render({ name, data, big, onBig }, { seen }) {
+    const having = this.having;
+    const error = having.map((run) => data.errors.get(`${run.id}\n${name}`)).find(Boolean);
+    const waiting = seen && !this.lines.length && having.some((run) => data.isLoading(run, name));
+    const short = name.slice(name.indexOf("/") + 1);
+    return html`<section class=${`panel ${big ? "big" : ""}`} aria-label=${`Chart of ${name}`}>
+      <div class="panel-head"><h3 title=${name}>${short || name}</h3><span class="said">${this.said()}</span>
+        <span class="tools"><button class="button quiet icon" aria-label=${`Show ${name} ${big ? "small" : "large"}`} title=${big ? "Smaller" : "Larger"} onClick=${onBig}>${icon("expand")}</button>
+        <button class="button quiet icon" aria-haspopup="menu" aria-label=${`Menu of chart ${name}`} onClick=${(/** @type {any} */ event) => this.menu(event.currentTarget)}>${icon("more")}</button></span></div>
+      <div class="plot" style=${{ height: `${this.height}px` }}>
+        <div ref=${(/** @type {HTMLElement} */ box) => (this.box = box)}></div>
+        ${error && !this.lines.length ? html`<div class="plot-message"><span>${error} <button class="button small" onClick=${() => data.retry()}>Try again</button></span></div>` : waiting ? html`<div class="plot-message">Loading</div>` : null}
+      </div></section>`;
+  }
+}

@@ -1,0 +1,155 @@
+// The columns of the table of runs: which there are, which are shown, what a cell holds, and how a query names them.
+
+import { recall, remember } from "./storage.js";
+
+/** @typedef {import("./types").Column} Column */
+/** @typedef {import("./types").Run} Run */
+/** @typedef {import("./types").KeyInfo} KeyInfo */
+
+export const AGGREGATES = ["last", "min", "max", "first", "mean", "count"];
+/** What the API calls the aggregates of a series. @type {Record<string, string>} */
+export const SUMMARY_FIELDS = { last: "last", min: "minimum", max: "maximum", first: "first", mean: "mean", count: "count" };
+const BARE_KEY = /^[\p{L}\p{N}_/-]+(\.[\p{L}\p{N}_/-]+)*$/u;
+
+/** @type {Record<string, {title: string, width: number, numeric?: boolean, fields: string[], order?: string}>} */
+export const BUILT_IN = {
+  name: { title: "Name", width: 184, fields: [] },
+  status: { title: "Status", width: 96, fields: ["status"] },
+  experiment: { title: "Experiment", width: 130, fields: ["experiment_id"] },
+  started_at: { title: "Started", width: 92, fields: ["started_at"] },
+  duration: { title: "Duration", width: 92, numeric: true, fields: ["started_at", "finished_at"] },
+  tags: { title: "Tags", width: 150, fields: ["tags"], order: "" },
+  owner: { title: "Author", width: 100, fields: ["owner"] },
+  created_at: { title: "Created", width: 104, fields: [] },
+  updated_at: { title: "Updated", width: 104, fields: [] },
+  parent_id: { title: "Parent", width: 120, fields: ["parent_id"] },
+  description: { title: "Description", width: 220, fields: ["description"] },
+};
+/** @type {Record<string, string>} */
+export const GROUPS = { "": "Run", hyperparameters: "Hyperparameters", metrics: "Metrics", attributes: "Attributes", code: "Code", datasets: "Datasets", artifacts: "Artifacts" };
+const SHOWN_FIRST = ["name", "status", "started_at"];
+const SHOWN_LAST = ["tags", "duration"];
+const KEYS_AT_FIRST = 8;
+
+/** How a query names a key of a section. @param {string} section @param {string} key @param {string} [agg] */
+export function fieldName(section, key, agg = "") {
+  if (!section) return key;
+  const last = key.slice(key.lastIndexOf(".") + 1);
+  const bare = BARE_KEY.test(key) && !(section === "metrics" && key.includes(".") && AGGREGATES.includes(last));
+  const name = `${section}.${bare ? key : `"${key.replaceAll('"', '""')}"`}`;
+  return agg && agg !== "last" ? `${name}.${agg}` : name;
+}
+
+/** @param {string} name of a built-in column @returns {Column} */
+function builtIn(name) {
+  const { title, width, numeric = false } = BUILT_IN[name];
+  return { id: name, section: "", key: name, title, width, numeric, pinned: name === "name" };
+}
+
+/** @param {string} section @param {string} key @param {boolean} numeric @param {string} [agg] @returns {Column} */
+export function keyColumn(section, key, numeric, agg = "") {
+  const width = Math.max(76, Math.min(160, key.length * 7 + 26));
+  return { id: columnId(section, key), section, key, title: key, width, numeric, pinned: false, agg: agg || undefined };
+}
+
+/** @param {string} section @param {string} key */
+export const columnId = (section, key) => (section ? `${section}.${key}` : key);
+
+/** @param {Column} column what must be asked for so that its cells can be shown @returns {string[]} */
+export function fieldsOf(column) {
+  if (!column.section) return BUILT_IN[column.key]?.fields ?? [];
+  return [fieldName(column.section, column.key, column.agg)];
+}
+
+/** What an order by this column is called; empty where there is none. @param {Column} column */
+export function orderName(column) {
+  if (!column.section) return BUILT_IN[column.key]?.order ?? column.key;
+  return fieldName(column.section, column.key, column.agg);
+}
+
+/** The value in a cell, `undefined` for none. @param {Run} run @param {Column} column @returns {any} */
+export function valueAt(run, column) {
+  if (!column.section) return run[column.key];
+  if (column.agg && column.agg !== "last") return run.series?.[column.key]?.[/** @type {keyof import("./types").SeriesSummary} */ (SUMMARY_FIELDS[column.agg])];
+  return lookUp(run[column.section], column.key);
+}
+
+/** A key of a map; where it has none of that name, dots lead into inner maps. @param {any} map @param {string} key @returns {any} */
+export function lookUp(map, key) {
+  if (map === null || typeof map !== "object") return undefined;
+  if (key in map) return map[key];
+  for (let at = key.indexOf("."); at >= 0; at = key.indexOf(".", at + 1)) {
+    const found = lookUp(map[key.slice(0, at)], key.slice(at + 1));
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/**
+ * Columns for a first visit: the usual facts, and the keys that most of the first runs have.
+ * @param {Run[]} runs @returns {Column[]}
+ */
+export function guessColumns(runs) {
+  const columns = SHOWN_FIRST.map(builtIn);
+  for (const section of ["metrics", "hyperparameters"]) {
+    /** @type {Map<string, {count: number, numeric: boolean}>} */
+    const seen = new Map();
+    for (const run of runs) {
+      for (const [key, value] of Object.entries(run[section] ?? {})) {
+        const entry = seen.get(key) ?? { count: 0, numeric: true };
+        entry.count += 1;
+        entry.numeric &&= section === "metrics" || isNumber(value);
+        seen.set(key, entry);
+      }
+    }
+    const keys = [...seen].filter(([key]) => !key.startsWith("system/")).sort((a, b) => b[1].count - a[1].count).slice(0, KEYS_AT_FIRST);
+    columns.push(...keys.map(([key, { numeric }]) => keyColumn(section, key, numeric)));
+  }
+  return [...columns, ...SHOWN_LAST.map(builtIn)];
+}
+
+/** @param {any} value */
+const isNumber = (value) => typeof value === "number" || (value !== null && typeof value === "object" && ("$int" in value || "$float" in value));
+
+/** All columns that could be chosen. @param {KeyInfo[]} keys @returns {(Column & {count?: number})[]} */
+export function allColumns(keys) {
+  const found = Object.keys(BUILT_IN).map(builtIn);
+  for (const { section, key, count, value_types: types } of keys) {
+    if (!(section in GROUPS)) continue;
+    const numeric = section === "metrics" || types.every((type) => type === "number" || type === "series");
+    found.push(Object.assign(keyColumn(section, key, numeric), { count }));
+  }
+  return found;
+}
+
+/** The reader's choice for a project, or `null`. @param {string} projectId @returns {Column[] | null} */
+export function recallColumns(projectId) {
+  const kept = recall(`columns.${projectId}`, null);
+  return Array.isArray(kept) && kept.length ? kept : null;
+}
+
+/** @param {string} projectId @param {Column[]} columns */
+export const rememberColumns = (projectId, columns) => remember(`columns.${projectId}`, columns);
+
+/**
+ * Columns in an address: ids between commas, `*` before pinned ones, `@max` behind those that show an aggregate.
+ * @param {Column[]} columns
+ */
+export const writeColumns = (columns) =>
+  columns.map(({ id, pinned, agg, numeric, section }) => `${pinned ? "*" : ""}${encodeURIComponent(id)}${section && !numeric ? "!" : ""}${agg ? `@${agg}` : ""}`).join(",");
+
+/** @param {string} text @returns {Column[]} */
+export function readColumns(text) {
+  /** @type {Column[]} */
+  const columns = [];
+  for (const part of text.split(",").filter(Boolean)) {
+    const match = /^(\*?)([^@!]+)(!?)(?:@(\w+))?$/.exec(part);
+    if (!match) continue;
+    const id = decodeURIComponent(match[2]);
+    const dot = id.indexOf(".");
+    if (dot < 0 && !(id in BUILT_IN)) continue;
+    const column = dot < 0 ? builtIn(id) : keyColumn(id.slice(0, dot), id.slice(dot + 1), !match[3], match[4]);
+    columns.push({ ...column, pinned: match[1] === "*" });
+  }
+  return columns;
+}

@@ -1,0 +1,95 @@
+// What differs between runs, first; then the rest.
+
+import { html, useState } from "../vendor/preact-htm.js";
+import { flatten, same } from "./diff.js";
+import { colorClass } from "./colors.js";
+import { formatDuration, isNumeric, plural, runDuration, toNumber } from "./format.js";
+import { Status } from "./icons.js";
+import { runName } from "./run_cells.js";
+import { Ago, Short } from "./values.js";
+
+/** @typedef {import("./types").Run} Run */
+/** @typedef {{key: string, values: any[], differs: boolean}} Line */
+
+const LINES_AT_FIRST = 300;
+/** @type {[string, string][]} */
+const SECTIONS = [["hyperparameters", "Hyperparameters"], ["metrics", "Metrics"], ["attributes", "Attributes"], ["datasets", "Data"], ["code", "Code"], ["environment", "Environment"], ["context", "Machine and command"], ["artifacts", "Artifacts"]];
+
+/** @param {Run} run @param {string} section */
+function sectionOf(run, section) {
+  if (section === "code") {
+    const { diff, ...code } = run.code ?? {};
+    return flatten(diff === undefined ? code : { ...code, diff: `${String(diff).split("\n").length} lines` });
+  }
+  if (section === "artifacts") return new Map(Object.entries(run.artifacts ?? {}).map(([path, entry]) => [path, String(entry?.digest ?? "").slice(0, 12)]));
+  if (section === "metrics") return new Map(Object.entries({ ...Object.fromEntries(Object.entries(run.series ?? {}).map(([key, { last }]) => [key, last])), ...run.metrics }));
+  return flatten(run[section] ?? {});
+}
+
+/** @param {Run[]} runs @param {string} section @returns {Line[]} */
+export function compareSection(runs, section) {
+  const maps = runs.map((run) => sectionOf(run, section));
+  const keys = [...new Set(maps.flatMap((map) => [...map.keys()]))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+  return keys.map((key) => {
+    const values = maps.map((map) => map.get(key));
+    return { key, values, differs: values.some((value) => !same(value, values[0])) };
+  });
+}
+
+/**
+ * @param {{runs: Run[], slots: Map<string, number>, hot: string, onHot: (id: string) => void}} props
+ */
+export function CompareTable({ runs, slots, onHot }) {
+  const [all, setAll] = useState(false);
+  const sections = SECTIONS.map(([section, title]) => ({ section, title, lines: compareSection(runs, section) }));
+  const differing = sections.map((entry) => ({ ...entry, lines: entry.lines.filter(({ differs }) => differs) })).filter(({ lines }) => lines.length);
+  const alike = sections.map((entry) => ({ ...entry, lines: entry.lines.filter(({ differs }) => !differs) })).filter(({ lines }) => lines.length);
+  const count = alike.reduce((sum, { lines }) => sum + lines.length, 0);
+  return html`<table class="diff-table"><thead><tr><th scope="col"><span class="visually-hidden">Key</span></th>${runs.map((run) => html`<th key=${run.entity_id} scope="col" onMouseEnter=${() => onHot(run.entity_id)} onMouseLeave=${() => onHot("")}>
+      <a href=${`/runs/${run.entity_id}`} title=${runName(run)}><span class=${`swatch drawn ${colorClass(slots.get(run.entity_id) ?? 0)}`}></span><span>${runName(run)}</span></a></th>`)}</tr></thead>
+    <tbody>
+      <tr><th scope="row">Status</th>${runs.map((run) => html`<td key=${run.entity_id}><${Status} status=${run.status} /></td>`)}</tr>
+      <tr><th scope="row">Started</th>${runs.map((run) => html`<td key=${run.entity_id}><${Ago} time=${run.started_at} /></td>`)}</tr>
+      <tr><th scope="row">Duration</th>${runs.map((run) => html`<td key=${run.entity_id}>${formatDuration(runDuration(run))}</td>`)}</tr>
+      ${differing.length ? null : html`<tr><th class="group" colspan=${runs.length + 1}>Nothing that was recorded differs</th></tr>`}
+      ${differing.map((entry) => html`<${Group} key=${entry.section} ...${entry} runs=${runs} />`)}
+      ${count ? html`<tr><th class="group" colspan=${runs.length + 1}><button class="button small" aria-expanded=${all} onClick=${() => setAll(!all)}>${all ? "Hide" : "Show"} ${plural(count, "line")} that ${count === 1 ? "is" : "are"} the same</button></th></tr>` : null}
+      ${all ? alike.map((entry) => html`<${Group} key=${`same ${entry.section}`} ...${entry} runs=${runs} />`) : null}
+    </tbody></table>`;
+}
+
+/** @param {{section: string, title: string, lines: Line[], runs: Run[]}} props */
+function Group({ section, title, lines, runs }) {
+  const [most, setMost] = useState(LINES_AT_FIRST);
+  return html`<tr><th class="group" colspan=${runs.length + 1}>${title} <span class="faint">${lines.length}</span></th></tr>
+    ${lines.slice(0, most).map(({ key, values, differs }) => {
+      const common = differs ? mostCommon(values) : undefined;
+      const numeric = values.every((value) => value === undefined || isNumeric(value));
+      const best = section === "metrics" && numeric && differs ? extremes(values) : [];
+      return html`<tr key=${key}><th scope="row" title=${`${section}.${key}`}>${key}</th>${values.map((value, at) => html`<td key=${at} class=${`${numeric ? "num" : ""} ${differs && section !== "metrics" && !same(value, common) ? "differs" : ""} ${best.includes(at) ? "best" : ""} ${value === undefined ? "missing" : ""}`}>
+        ${value === undefined ? html`<span title="Not recorded">–</span>` : html`<${Short} value=${value} measured=${section === "metrics"} />`}</td>`)}</tr>`;
+    })}
+    ${lines.length > most ? html`<tr><th class="group" colspan=${runs.length + 1}><button class="button small" onClick=${() => setMost(most + 2000)}>Show ${lines.length - most} more</button></th></tr>` : null}`;
+}
+
+/** What most runs have; in a tie what comes first. @param {any[]} values */
+function mostCommon(values) {
+  /** @type {Map<string, {value: any, count: number}>} */
+  const counts = new Map();
+  for (const value of values) {
+    const text = JSON.stringify(value) ?? "";
+    const entry = counts.get(text) ?? { value, count: 0 };
+    entry.count += 1;
+    counts.set(text, entry);
+  }
+  return [...counts.values()].reduce((a, b) => (b.count > a.count ? b : a)).value;
+}
+
+/** Where the least and the greatest are: ModelDB does not know which of them is better. @param {any[]} values */
+function extremes(values) {
+  const numbers = values.map(toNumber);
+  const finite = numbers.filter(Number.isFinite);
+  const low = Math.min(...finite);
+  const high = Math.max(...finite);
+  return finite.length < 3 ? [] : numbers.flatMap((number, at) => (number === low || number === high ? [at] : []));
+}

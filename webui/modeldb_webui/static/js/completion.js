@@ -1,0 +1,121 @@
+// What may come next in a filter: fields, operators, values, connectives.
+
+import { BUILT_IN, fieldName } from "./columns.js";
+
+/** @typedef {import("./types").KeyInfo} KeyInfo */
+/** @typedef {{text: string, note: string}} Offer what is put in, and what is said beside it */
+
+const TOKEN = /"(?:[^"]|"")*"?|'(?:[^']|'')*'?|[\p{L}_][\p{L}\p{N}_]*(?:\.(?:[\p{L}\p{N}_/-]+|"(?:[^"]|"")*"?|`(?:[^`]|``)*`?)?)*|[-+]?[\d.]+(?:e[-+]?\d+)?|[<>=!]+|[(),]|\S/giu;
+const WORDS = new Set(["and", "or", "not", "in", "contains", "startswith", "endswith", "like", "exists", "is", "null", "true", "false"]);
+const STATUSES = ["running", "finished", "failed", "killed", "lost"];
+const COLUMNS = [...Object.keys(BUILT_IN), "run_id", "finished_at", "project", "experiment"].filter((name, at, all) => all.indexOf(name) === at);
+const TIMES = new Set(["created_at", "updated_at", "started_at", "finished_at"]);
+const MOST = 60;
+
+/**
+ * @param {string} text @param {number} caret
+ * @returns {{start: number, part: string, expects: "field" | "operator" | "value" | "connective", field: string}}
+ */
+export function contextAt(text, caret) {
+  const before = text.slice(0, caret);
+  const tokens = [...before.matchAll(TOKEN)].map((match) => ({ text: match[0], at: match.index }));
+  let start = caret;
+  let part = "";
+  const last = tokens[tokens.length - 1];
+  if (last && last.at + last.text.length === caret && /[\p{L}\p{N}_."'`/-]$/u.test(last.text)) {
+    start = last.at;
+    part = last.text;
+    tokens.pop();
+  }
+  /** @type {"field" | "operator" | "value" | "connective"} */
+  let expects = "field";
+  let field = "";
+  let inList = false;
+  for (const token of tokens) {
+    const word = token.text.toLowerCase();
+    if (expects === "field") {
+      if (word === "not" || word === "(") continue;
+      field = token.text;
+      expects = "operator";
+    } else if (expects === "operator") {
+      if (word === "not" || word === "is") continue;
+      if (word === "exists" || word === "null") expects = "connective";
+      else expects = "value";
+    } else if (expects === "value") {
+      if (word === "(") inList = true;
+      else if (word === ")") { inList = false; expects = "connective"; }
+      else if (word !== "," && !inList) expects = "connective";
+    } else if (word === "and" || word === "or") expects = "field";
+  }
+  return { start, part, expects, field };
+}
+
+/** @param {string} text */
+const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
+
+/** @param {KeyInfo[]} keys */
+function fields(keys) {
+  /** @type {Offer[]} */
+  const offers = COLUMNS.map((name) => ({ text: name, note: "" }));
+  for (const { section, key, value_types: types } of keys) {
+    if (section === "tags") continue;
+    offers.push({ text: fieldName(section, key), note: types.join(", ") });
+    if (section === "metrics" && types.includes("series")) offers.push({ text: fieldName(section, key, "max"), note: "largest point" }, { text: fieldName(section, key, "min"), note: "smallest point" });
+  }
+  return offers;
+}
+
+/** @param {string} field @param {KeyInfo[]} keys @returns {Offer[]} */
+function operators(field, keys) {
+  if (field === "tags") return [{ text: "contains", note: "has the tag" }, { text: "not in (", note: "" }];
+  if (TIMES.has(field)) return [">", "<", ">=", "<="].map((text) => ({ text, note: "" }));
+  const info = keys.find(({ section, key }) => fieldName(section, key) === field);
+  const number = ["=", "!=", ">", ">=", "<", "<="].map((text) => ({ text, note: "" }));
+  const text = ["=", "!=", "contains", "startswith", "endswith", "like", "in (", "not in ("].map((name) => ({ text: name, note: "" }));
+  const either = [{ text: "exists", note: "has a value" }, { text: "not exists", note: "has none" }];
+  if (field === "duration" || field.startsWith("metrics.") || (info && info.value_types.every((type) => type === "number"))) return [...number, ...either];
+  return field.includes(".") ? [...text.slice(0, 3), ...number.slice(2), ...text.slice(3), ...either] : text;
+}
+
+/** @param {string} field @param {KeyInfo[]} keys @param {Record<string, string[]>} names @returns {Offer[]} */
+function values(field, keys, names) {
+  if (field === "status") return STATUSES.map((text) => ({ text: quoted(text), note: "" }));
+  if (field === "tags") return keys.filter(({ section }) => section === "tags").map(({ key, count }) => ({ text: quoted(key), note: `${count} runs` }));
+  if (TIMES.has(field)) return ["now - 1h", "now - 1d", "now - 7d", "now - 30d"].map((text) => ({ text, note: "" }));
+  return (names[field] ?? []).map((text) => ({ text: quoted(text), note: "" }));
+}
+
+/**
+ * @param {string} text @param {number} caret @param {KeyInfo[]} keys @param {Record<string, string[]>} names known values by field
+ * @returns {{start: number, offers: Offer[]}}
+ */
+export function complete(text, caret, keys, names) {
+  const { start, part, expects, field } = contextAt(text, caret);
+  const all =
+    expects === "field" ? fields(keys)
+    : expects === "operator" ? operators(field, keys)
+    : expects === "value" ? values(field, keys, names)
+    : [{ text: "and", note: "" }, { text: "or", note: "" }];
+  const wanted = part.toLowerCase().replace(/^["'`]/, "");
+  const found = all
+    .map((offer) => ({ offer, at: offer.text.toLowerCase().indexOf(wanted) }))
+    .filter(({ at, offer }) => at >= 0 && offer.text !== part)
+    .sort((a, b) => rank(a) - rank(b));
+  return { start, offers: found.slice(0, MOST).map(({ offer }) => offer) };
+}
+
+/** Beginnings of names and of keys come before middles. @param {{offer: Offer, at: number}} entry */
+const rank = ({ offer, at }) => (at === 0 ? 0 : /[./_]/.test(offer.text[at - 1]) ? 1 : 2);
+
+/**
+ * What is sent for what was typed: words that are no condition look for runs of that name.
+ * @param {string} text
+ */
+export function filterOf(text) {
+  const plain = text.trim();
+  if (!plain || /[=<>!()"'`]/.test(plain)) return plain;
+  const words = plain.split(/\s+/);
+  if (words.length > 1 && words.some((word) => WORDS.has(word.toLowerCase()))) return plain;
+  if (words.some((word) => /^(metrics|hyperparameters|attributes|code|datasets|artifacts)\./.test(word))) return plain;
+  return words.map((word) => `name contains ${quoted(word)}`).join(" and ");
+}

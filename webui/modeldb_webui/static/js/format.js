@@ -1,0 +1,159 @@
+// How numbers, times, sizes and values are written. Everything is short; callers show the full form on hover.
+
+/** @typedef {import("./types").Value} Value */
+
+const GROUPED = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+
+/** The number that a JSON value stands for; NaN where it is none. @param {unknown} value @returns {number} */
+export function toNumber(value) {
+  if (typeof value === "number") return value;
+  if (value && typeof value === "object") {
+    const tagged = /** @type {Record<string, unknown>} */ (value);
+    if (typeof tagged.$float === "string") return tagged.$float === "NaN" ? NaN : tagged.$float === "Infinity" ? Infinity : -Infinity;
+    if (typeof tagged.$int === "string") return Number(tagged.$int);
+  }
+  return NaN;
+}
+
+/** @param {unknown} value */
+export function isNumeric(value) {
+  return typeof value === "number" || (value !== null && typeof value === "object" && ("$float" in value || "$int" in value));
+}
+
+/** A measured number with five significant digits, at most four behind the point, so that a column lines up. @param {number} value */
+export function formatMetric(value) {
+  if (Number.isNaN(value)) return "NaN";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  const size = Math.abs(value);
+  if (Number.isInteger(value) && size < 1e12) return sign(GROUPED.format(value));
+  if (size >= 1e7 || size < 1e-3) return exponent(value, 3);
+  if (size < 0.1) return sign(value.toPrecision(3));
+  const places = size < 10 ? 4 : size < 100 ? 3 : size < 1000 ? 2 : size < 10000 ? 1 : 0;
+  return places ? sign(value.toFixed(places)) : sign(GROUPED.format(value));
+}
+
+/** A chosen number, such as a hyperparameter: as it was written where that is short. @param {number} value */
+export function formatExact(value) {
+  if (Number.isNaN(value) || !Number.isFinite(value)) return formatMetric(value);
+  const text = String(value);
+  if (Number.isInteger(value) && Math.abs(value) < 1e15) return sign(Math.abs(value) >= 10000 ? GROUPED.format(value) : text);
+  if (text.length <= 8) return sign(text);
+  const size = Math.abs(value);
+  return size >= 1e7 || size < 1e-4 ? exponent(value, 3) : sign(String(Number(value.toPrecision(5))));
+}
+
+/** @param {number} value @param {number} digits */
+function exponent(value, digits) {
+  const [mantissa, power] = value.toExponential(digits).split("e");
+  return sign(`${mantissa.replace(/\.?0+$/, "")}e${Number(power)}`);
+}
+
+/** @param {string} text */
+const sign = (text) => (text.startsWith("-") ? `−${text.slice(1)}` : text);
+
+/** One line for any value. @param {unknown} value @param {boolean} [measured] */
+export function formatValue(value, measured = false) {
+  if (value === undefined) return "";
+  if (value === null) return "null";
+  if (typeof value === "string") return value;
+  if (typeof value === "boolean") return String(value);
+  if (typeof value === "number") return measured ? formatMetric(value) : formatExact(value);
+  if (typeof value === "object") {
+    const tagged = /** @type {Record<string, unknown>} */ (value);
+    if (typeof tagged.$float === "string") return formatMetric(toNumber(value));
+    if (typeof tagged.$int === "string") return tagged.$int;
+    if (typeof tagged.$blob === "string") return `${formatSize(Number(tagged.size))} kept as a file`;
+  }
+  return fullValue(value);
+}
+
+/** The whole value, on one line unless it is a map or list of some size. @param {unknown} value @param {number} [indent] */
+export function fullValue(value, indent = 0) {
+  if (value === undefined) return "";
+  if (typeof value === "string") return value;
+  return JSON.stringify(plain(value), null, indent);
+}
+
+/** A value without its tags, for reading; the tags of keys that begin with $ are taken off. @param {unknown} value @returns {unknown} */
+export function plain(value) {
+  if (Array.isArray(value)) return value.map(plain);
+  if (value === null || typeof value !== "object") return value;
+  const map = /** @type {Record<string, unknown>} */ (value);
+  if (typeof map.$float === "string") return map.$float;
+  if (typeof map.$int === "string") return map.$int;
+  if (typeof map.$blob === "string") return `blob ${map.$blob} of ${map.size} bytes`;
+  return Object.fromEntries(Object.entries(map).map(([key, item]) => [key.startsWith("$") ? key.slice(1) : key, plain(item)]));
+}
+
+const UNITS = ["B", "KB", "MB", "GB", "TB", "PB"];
+
+/** @param {number} bytes */
+export function formatSize(bytes) {
+  if (!Number.isFinite(bytes)) return "";
+  let unit = 0;
+  let size = bytes;
+  while (size >= 1000 && unit < UNITS.length - 1) {
+    size /= 1000;
+    unit += 1;
+  }
+  return `${unit && size < 100 ? size.toFixed(1) : Math.round(size)} ${UNITS[unit]}`;
+}
+
+/** @param {number} seconds @returns {string} */
+export function formatDuration(seconds) {
+  if (!Number.isFinite(seconds)) return "";
+  if (seconds < 0) return `−${formatDuration(-seconds)}`;
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+  const whole = Math.round(seconds);
+  const days = Math.floor(whole / 86400);
+  const hours = Math.floor((whole % 86400) / 3600);
+  const minutes = Math.floor((whole % 3600) / 60);
+  if (days) return `${days} d ${hours} h`;
+  if (hours) return `${hours} h ${minutes} min`;
+  return `${minutes} min ${whole % 60} s`;
+}
+
+/** Seconds since 1970 of an ISO time; NaN for none. @param {string | null | undefined} text */
+export const seconds = (text) => (text ? Date.parse(text) / 1000 : NaN);
+
+/** @param {string | null | undefined} text @param {number} [now] seconds */
+export function formatAgo(text, now = Date.now() / 1000) {
+  const time = seconds(text);
+  if (Number.isNaN(time)) return "";
+  const ago = now - time;
+  if (ago < -60) return formatTime(text);
+  if (ago < 10) return "just now";
+  if (ago < 60) return `${Math.floor(ago)} s ago`;
+  if (ago < 3600) return `${Math.floor(ago / 60)} min ago`;
+  if (ago < 86400) return `${Math.floor(ago / 3600)} h ago`;
+  if (ago < 30 * 86400) return `${Math.floor(ago / 86400)} d ago`;
+  return formatTime(text).slice(0, 10);
+}
+
+/** In the reader's own time zone, to the second. @param {string | null | undefined} text */
+export function formatTime(text) {
+  if (!text) return "";
+  const date = new Date(text);
+  if (Number.isNaN(date.getTime())) return String(text);
+  /** @param {number} n */
+  const two = (n) => String(n).padStart(2, "0");
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+}
+
+/** The exact time for a hover: as stored, with the reader's zone beside it. @param {string | null | undefined} text */
+export const exactTime = (text) => (text ? `${formatTime(text)} (${text})` : "");
+
+/** Seconds from start to end, to now while it runs. @param {import("./types").Run} run @param {number} [now] */
+export function runDuration(run, now = Date.now() / 1000) {
+  const start = seconds(run.started_at);
+  if (Number.isNaN(start)) return NaN;
+  if (run.finished_at) return seconds(run.finished_at) - start;
+  return run.status === "running" ? now - start : NaN;
+}
+
+/** @param {number} count @param {string} one @param {string} [many] */
+export const plural = (count, one, many = `${one}s`) => `${GROUPED.format(count)} ${count === 1 ? one : many}`;
+
+/** @param {number} count */
+export const formatCount = (count) => GROUPED.format(count);

@@ -1,0 +1,337 @@
+// The runs of a project: a table and charts, side by side, of one selection.
+
+import { Component, html } from "../../vendor/preact-htm.js";
+import * as api from "../api.js";
+import { Charts, drawn } from "../charts.js";
+import { openColumns } from "../column_dialog.js";
+import { GROUPS, guessColumns, keyColumn, orderName, readColumns, recallColumns, rememberColumns, writeColumns, fieldsOf } from "../columns.js";
+import { columnMenu, sortedBy } from "../column_menu.js";
+import { filterOf } from "../completion.js";
+import { FilterBox, FilterError } from "../filter_box.js";
+import { plural } from "../format.js";
+import { pageId, setPlace, showPlace, startFrame } from "../frame.js";
+import { Grid } from "../grid.js";
+import { icon } from "../icons.js";
+import { bind } from "../keyboard.js";
+import { Mark, runCell, runLines } from "../run_cells.js";
+import { RunRows } from "../run_rows.js";
+import { DRAWN_AT_FIRST, Selection } from "../selection.js";
+import { Splitter } from "../splitter.js";
+import { debounce, parameter, recall, remember, setParameters } from "../storage.js";
+import { Problem, Snippet } from "../values.js";
+
+/** @typedef {import("../types").Column} Column */
+/** @typedef {import("../types").Run} Run */
+
+const NARROW = matchMedia("(max-width: 760px)");
+const SAMPLE = 8;
+const KEYS = 20_000;
+const DRAWN_FIELDS = "name,status,started_at,series";
+
+/** @extends {Component<{}, any>} */
+class Project extends Component {
+  constructor() {
+    super({});
+    this.rows = new RunRows(pageId, () => this.touch());
+    this.rows.failed = (error) => this.setState({ error });
+    this.selection = new Selection(parameter("runs").split(",").filter(Boolean));
+    /** @type {Map<string, Run>} */
+    this.drawnRuns = new Map();
+    /** @type {Map<string, string>} */
+    this.experiments = new Map();
+    /** @type {Set<string>} */
+    this.dirty = new Set();
+    /** @type {Run[]} */
+    this.lastRuns = [];
+    /** @type {Promise<import("../types").KeyInfo[]> | undefined} */
+    this.keysPromise = undefined;
+    const view = NARROW.matches ? "table" : parameter("view") || recall("view", "both");
+    this.state = {
+      project: /** @type {import("../types").Entity | null} */ (null), filter: parameter("filter"), order: parameter("order"), experiment: parameter("experiment"), columns: /** @type {Column[] | null} */ (null),
+      view, left: recall("left", 56), current: -1, hot: "", revision: 0, error: null, filterError: null, pending: /** @type {string[]} */ ([]), ready: false,
+    };
+    this.drawSoon = debounce(() => this.loadDrawn(), 30);
+    this.writeSoon = debounce(() => this.write(), 200);
+    this.refreshSoon = debounce(() => this.refresh(), 250);
+  }
+
+  componentDidMount() {
+    this.keyboard();
+    void this.load();
+    this.end = api.follow((changed, all) => this.changed(changed, all));
+    NARROW.addEventListener("change", () => this.setState({ view: NARROW.matches ? "table" : "both" }));
+    setInterval(() => document.hidden || this.touch(), 30_000);
+    addEventListener("popstate", () => location.reload());
+  }
+
+  async load() {
+    api.get("projects", pageId).then((project) => {
+      this.setState({ project });
+      setPlace([{ label: "Projects", href: "/" }, { label: project.name || "Project" }]);
+    }, (error) => this.setState({ error }));
+    api.find("experiments", { within: pageId, limit: 500, fields: "name", order_by: "name" }).then((page) => {
+      this.experiments = new Map(page.items.map((item) => [item.entity_id, item.name]));
+      this.touch();
+    }, () => undefined);
+    await this.search();
+  }
+
+  /** Asks anew; what was there stays until the answer comes. @param {boolean} [firm] whether to complain about a filter */
+  async search(firm = true) {
+    const { filter, order, experiment } = this.state;
+    const question = { filter: filterOf(filter), order, experiment };
+    try {
+      const columns = this.state.columns ?? (await this.firstColumns());
+      await this.rows.start({ ...question, fields: [...new Set(columns.flatMap(fieldsOf))] });
+      this.setState({ columns, error: null, filterError: null, ready: true, pending: [], current: -1, revision: this.state.revision + 1 });
+      if (this.grid?.root) this.grid.root.scrollTop = 0;
+      this.draw();
+      this.writeSoon();
+    } catch (/** @type {any} */ error) {
+      if (error.name === "AbortError") return;
+      if (error.code !== "query_syntax") this.setState({ error, ready: true });
+      else if (firm || this.state.filterError || !this.state.ready) this.setState({ filterError: error, ready: true, columns: this.state.columns ?? guessColumns([]) });
+    }
+  }
+
+  /** Those of the address, the reader's own, or the ones that the newest runs suggest. */
+  async firstColumns() {
+    const given = readColumns(parameter("columns"));
+    const kept = given.length ? given : recallColumns(pageId);
+    if (kept) return kept;
+    const page = await api.find("runs", { within: pageId, limit: SAMPLE, fields: "hyperparameters,metrics" });
+    return guessColumns(page.items);
+  }
+
+  touch() {
+    this.setState((/** @type {any} */ state) => ({ revision: state.revision + 1 }));
+    this.draw();
+  }
+
+  /** Makes sure that the charts have what the selection asks for. */
+  draw() {
+    const ids = this.selection.drawn(this.rows.firstIds(DRAWN_AT_FIRST));
+    if (ids.some((id) => !this.drawnRuns.has(id) || this.dirty.has(id))) this.drawSoon();
+  }
+
+  async loadDrawn() {
+    if (this.state.view === "table") return;
+    const ids = this.selection.drawn(this.rows.firstIds(DRAWN_AT_FIRST)).filter((id) => !this.drawnRuns.has(id) || this.dirty.has(id));
+    if (!ids.length) return;
+    for (const id of ids) this.dirty.delete(id);
+    try {
+      const page = await api.find("runs", { filter: api.idFilter(ids), fields: DRAWN_FIELDS, limit: ids.length });
+      for (const item of page.items) this.drawnRuns.set(item.entity_id, item);
+      this.touch();
+    } catch (error) {
+      this.setState({ error });
+    }
+  }
+
+  /** @returns {import("../types").Drawn[]} the same list while nothing in it changed */
+  drawnList() {
+    const ids = this.selection.drawn(this.rows.firstIds(DRAWN_AT_FIRST));
+    const runs = ids.flatMap((id) => this.drawnRuns.get(id) ?? []);
+    const same = this.lastRuns.length === runs.length && runs.every((run, at) => run === this.lastRuns[at]) && this.lastSlots === this.selection.slots;
+    if (!same) {
+      this.lastRuns = runs;
+      this.lastSlots = this.selection.slots;
+      this.lastDrawn = runs.map((run) => drawn(run, this.selection.slots.get(run.entity_id) ?? 0));
+    }
+    return this.lastDrawn ?? [];
+  }
+
+  /** @param {import("../types").ChangeNotice[]} changed @param {boolean} all */
+  changed(changed, all) {
+    if (all) void this.search();
+    for (const { kind, entity_id: id } of changed) if (kind === "run") (this.waiting ??= new Set()).add(id);
+    if (this.waiting?.size) this.refreshSoon();
+  }
+
+  async refresh() {
+    const ids = this.waiting ?? new Set();
+    this.waiting = new Set();
+    try {
+      const fresh = await this.rows.refresh(ids, true);
+      for (const id of ids) if (this.drawnRuns.has(id)) this.dirty.add(id);
+      const top = (this.grid?.root?.scrollTop ?? 0) < 4;
+      if (top) this.rows.admit(fresh);
+      else if (fresh.length) this.setState({ pending: [...new Set([...fresh, ...this.state.pending])] });
+      this.touch();
+    } catch {
+      // The next change asks again.
+    }
+  }
+
+  admit = () => {
+    this.rows.admit(this.state.pending);
+    this.setState({ pending: [] });
+    if (this.grid?.root) this.grid.root.scrollTop = 0;
+    this.touch();
+  };
+
+  write() {
+    const { filter, order, experiment, columns, view } = this.state;
+    const own = columns && this.chosen ? writeColumns(columns) : parameter("columns");
+    setParameters({ filter, order, experiment, columns: own, runs: this.selection.ids.join(","), view: view === "both" || NARROW.matches ? "" : view });
+  }
+
+  /** @param {Column[]} columns */
+  setColumns = (columns) => {
+    this.chosen = true;
+    rememberColumns(pageId, columns);
+    this.setState({ columns, revision: this.state.revision + 1 }, this.writeSoon);
+  };
+
+  resetColumns = async () => {
+    const page = await api.find("runs", { within: pageId, limit: SAMPLE, fields: "hyperparameters,metrics" });
+    this.chosen = false;
+    rememberColumns(pageId, []);
+    setParameters({ columns: "" });
+    this.setState({ columns: guessColumns(page.items), revision: this.state.revision + 1 });
+  };
+
+  /** @param {string} order */
+  setOrder = (order) => this.setState({ order }, () => this.search());
+
+  keys = () => {
+    this.keysPromise ??= api.findKeys({ kind: "run", within: pageId, limit: KEYS });
+    this.keysPromise.catch(() => (this.keysPromise = undefined));
+    return this.keysPromise;
+  };
+
+  /** @param {string} id */
+  toggle(id) {
+    this.selection.toggle(id);
+    this.touch();
+    this.writeSoon();
+  }
+
+  picked = (/** @type {number} */ index, /** @type {MouseEvent} */ event) => {
+    const run = this.rows.at(index);
+    if (!run) return;
+    const mark = /** @type {HTMLElement} */ (event.target).closest(".pick");
+    if (event.shiftKey && this.selection.anchor >= 0) {
+      const [from, to] = [Math.min(this.selection.anchor, index), Math.max(this.selection.anchor, index)];
+      const ids = [];
+      for (let at = from; at <= to; at += 1) ids.push(this.rows.at(at)?.entity_id);
+      this.selection.add(/** @type {string[]} */ (ids.filter(Boolean)));
+      getSelection()?.removeAllRanges();
+    } else if (mark || event.ctrlKey || event.metaKey) {
+      this.selection.toggle(run.entity_id);
+    }
+    this.selection.anchor = index;
+    this.setState({ current: index });
+    this.touch();
+    this.writeSoon();
+  };
+
+  pickAll = () => {
+    if (this.selection.ids.length) this.selection.clear();
+    else this.selection.add(this.rows.firstIds(DRAWN_AT_FIRST));
+    this.touch();
+    this.writeSoon();
+  };
+
+  compare = () => {
+    const ids = this.selection.drawn(this.rows.firstIds(DRAWN_AT_FIRST));
+    if (ids.length > 1) location.href = `/compare?runs=${ids.join(",")}`;
+  };
+
+  keyboard() {
+    /** @param {number} by */
+    const move = (by) => {
+      const current = Math.max(0, Math.min(this.rows.count - 1, this.state.current + by));
+      this.setState({ current });
+      this.grid?.reveal(current);
+    };
+    const here = () => this.rows.at(this.state.current);
+    const open = () => here() && (location.href = `/runs/${here()?.entity_id}`);
+    bind("/", "Filter", () => this.box?.focus());
+    bind("j", "Next run", () => move(1));
+    bind("k", "Previous run", () => move(-1));
+    bind("ArrowDown", "", () => move(1));
+    bind("ArrowUp", "", () => move(-1));
+    bind("x", "Select the run, or let it go", () => here() && this.toggle(/** @type {Run} */ (here()).entity_id));
+    bind("Escape", "Let all go", () => { this.selection.clear(); this.touch(); this.writeSoon(); });
+    bind("o", "Open the run", open);
+    bind("Enter", "", open);
+    bind("c", "Compare what is drawn", this.compare);
+    bind("v", "Table, both, charts", () => this.setView({ both: "charts-only", "charts-only": "table", table: "both" }[/** @type {string} */ (this.state.view)] ?? "both"));
+  }
+
+  /** @param {string} view */
+  setView(view) {
+    if (!NARROW.matches) remember("view", view);
+    this.setState({ view }, () => { this.draw(); this.writeSoon(); });
+  }
+
+  /** @param {{}} _ @param {any} state */
+  render(_, state) {
+    const { filter, filterError, error, view, columns, experiment, left, ready } = state;
+    if (error && !columns) return html`<div class="page"><${Problem} error=${error} retry=${() => location.reload()} /></div>`;
+    const ids = this.selection.drawn(this.rows.firstIds(DRAWN_AT_FIRST));
+    const views = NARROW.matches ? [["table", "Runs"], ["charts-only", "Charts"]] : [["table", "Table"], ["both", "Both"], ["charts-only", "Charts"]];
+    return html`<div class="toolbar">
+        <${FilterBox} ref=${(/** @type {any} */ box) => (this.box = box)} text=${filter} bad=${Boolean(filterError)} keys=${this.keys} names=${{ experiment: [...this.experiments.values()] }}
+          onChange=${(/** @type {string} */ text, /** @type {boolean} */ firm) => this.setState({ filter: text }, () => this.search(firm))} />
+        ${this.experiments.size > 1 ? html`<select class="input facet" aria-label="Experiment" value=${experiment} onChange=${(/** @type {any} */ event) => this.setState({ experiment: event.target.value }, () => this.search())}>
+          <option value="">All experiments</option>${[...this.experiments].map(([id, name]) => html`<option key=${id} value=${id}>${name}</option>`)}</select>` : null}
+        <button class="button wide" onClick=${() => openColumns(columns ?? [], this.keys, this.setColumns, this.resetColumns)}>${icon("columns")}Columns</button>
+        <button class="button" disabled=${ids.length < 2} onClick=${this.compare} title="Compare what is drawn (c)">Compare ${ids.length > 1 ? ids.length : ""}</button>
+        <span class="segments" role="group" aria-label="What to show">${views.map(([name, label]) => html`<button key=${name} class="button" aria-pressed=${view === name} onClick=${() => this.setView(name)}>${label}</button>`)}</span>
+      </div>
+      ${filterError ? html`<${FilterError} error=${filterError} text=${filter} />` : null}
+      ${error ? html`<${Problem} error=${error} retry=${() => this.search()} />` : null}
+      <div class=${`split ${view}`} ref=${(/** @type {HTMLElement} */ element) => element?.style.setProperty("--left", `${left}%`)}>
+        <div class="left">${columns ? this.table(state) : null}${state.pending.length ? html`<button class="pill" onClick=${this.admit}>${plural(state.pending.length, "new run")}</button>` : null}</div>
+        <${Splitter} value=${left} onChange=${(/** @type {number} */ value) => { this.setState({ left: value }); remember("left", value); }} />
+        <div class="right">${view !== "table" && ready ? html`<${Charts} runs=${this.drawnList()} storage=${pageId} hot=${state.hot} onHot=${this.setHot} lead=${this.lead(ids)} empty=${this.rows.count ? undefined : " "} />` : null}</div>
+      </div>
+      <div class="statusbar"><span aria-live="polite">${ready ? plural(this.rows.count, "run") : "Loading"}${filter && ready ? " match" : ""}</span>
+        ${this.selection.ids.length ? html`<span>${this.selection.ids.length} selected</span><button class="button quiet small" onClick=${this.pickAll}>Let go</button>` : null}
+        <span class="grow"></span><span class="faint wide"><kbd>j</kbd> <kbd>k</kbd> move  <kbd>x</kbd> select  <kbd>o</kbd> open  <kbd>c</kbd> compare  <kbd>?</kbd> keys</span></div>`;
+  }
+
+  setHot = (/** @type {string} */ hot) => hot !== this.state.hot && this.setState({ hot });
+
+  /** @param {string[]} ids */
+  lead(ids) {
+    const chosen = this.selection.ids.length;
+    return html`<span class="muted cut">${chosen ? plural(chosen, "selected run") : ids.length ? `First ${plural(ids.length, "run")}` : ""}</span>`;
+  }
+
+  /** @param {any} state */
+  table({ project, columns, current, hot, revision, order, filter }) {
+    const narrow = NARROW.matches;
+    const width = Math.max(200, innerWidth - 36);
+    const shown = narrow ? [{ ...keyColumn("", "name", false), id: "list", title: "Run", width }] : [...columns.filter((/** @type {Column} */ c) => c.pinned), ...columns.filter((/** @type {Column} */ c) => !c.pinned)];
+    const cell = narrow ? (/** @type {Run} */ run) => runLines(run, columns) : (/** @type {Run} */ run, /** @type {Column} */ column) => runCell(run, column, (id) => this.experiments.get(id) ?? "");
+    /** @param {Column} column */
+    const sort = (column) => orderName(column) && this.setOrder(sortedBy(order, column, column.numeric ? ["desc", "asc", ""] : ["asc", "desc", ""]));
+    const head = {
+      groupOf: (/** @type {Column} */ column) => GROUPS[column.section] ?? column.section,
+      sorted: (/** @type {Column} */ column) => (order && order === `${orderName(column)} desc` ? "desc" : order && order === orderName(column) ? "asc" : ""),
+      onSort: sort,
+      onMenu: (/** @type {Column} */ column, /** @type {HTMLElement} */ anchor) => columnMenu(column, anchor, columns, { set: this.setColumns, order: this.setOrder }),
+      onResize: (/** @type {Column} */ column, /** @type {number} */ size) => this.setColumns(columns.map((/** @type {Column} */ other) => (other.id === column.id ? { ...other, width: size } : other))),
+      onMove: (/** @type {Column} */ column, /** @type {string} */ before) => {
+        const rest = columns.filter((/** @type {Column} */ { id }) => id !== column.id);
+        const at = rest.findIndex((/** @type {Column} */ { id }) => id === before);
+        this.setColumns([...rest.slice(0, at), { ...column, pinned: rest[at].pinned }, ...rest.slice(at)]);
+      },
+      onPickAll: this.pickAll,
+      pickAll: html`<span class=${`check ${this.selection.ids.length ? "" : "drawn c9"}`}></span>`,
+    };
+    const empty = filter ? html`<p>No run matches this filter.</p>` : html`<p>No runs in this project yet. Log one:</p><${Snippet} code=${`import modeldb_core as modeldb\n\nwith modeldb.start_run(project=${JSON.stringify(project?.name ?? "first")}) as run:\n    run.log_metrics({"loss": 0.25}, step=1)`} />`;
+    return html`<${Grid} ref=${(/** @type {any} */ grid) => (this.grid = grid)} label="Runs" columns=${shown} count=${this.state.ready ? this.rows.count : 0} rowHeight=${narrow ? 50 : 28} rowAt=${(/** @type {number} */ index) => this.rows.at(index)} cell=${cell}
+      rowClass=${(/** @type {Run} */ run) => `${this.selection.has(run.entity_id) ? "selected" : ""} ${run.entity_id === hot ? "hot" : ""}`}
+      pick=${(/** @type {Run} */ run) => html`<${Mark} selected=${this.selection.has(run.entity_id)} slot=${this.selection.slots.get(run.entity_id)} />`}
+      onView=${(/** @type {number} */ first, /** @type {number} */ last, /** @type {Column[]} */ seen) => this.rows.view(first, last, narrow ? columns : seen)} onPick=${this.picked}
+      onHover=${(/** @type {number} */ index) => this.setHot(this.rows.at(index)?.entity_id ?? "")} current=${current} revision=${revision} empty=${this.state.ready ? empty : null} head=${head} />`;
+  }
+}
+
+startFrame(pageId);
+setPlace([{ label: "Projects", href: "/" }, { label: "…" }], "Runs");
+showPlace(html`<${Project} />`);

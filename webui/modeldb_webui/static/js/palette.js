@@ -1,0 +1,62 @@
+// The palette: type a few letters, go anywhere.
+
+import { html, useEffect, useMemo, useState } from "../vendor/preact-htm.js";
+import * as api from "./api.js";
+import { close, openDialog } from "./overlays.js";
+import { debounce } from "./storage.js";
+
+/** @typedef {{label: string, kind: string, href: string}} Target */
+
+const MOST = 8;
+
+export function openPalette() {
+  openDialog("Go to", html`<${Palette} />`, "palette");
+}
+
+/** @param {string} text @returns {Promise<Target[]>} */
+async function search(text) {
+  const like = text ? `name contains "${text.replaceAll('"', '""')}"` : "";
+  const [projects, runs] = await Promise.all([
+    api.find("projects", { filter: like, fields: "name", limit: MOST, order_by: text ? "name" : "updated_at desc" }),
+    api.find("runs", { filter: like, fields: "name", limit: MOST }),
+  ]);
+  const found = [
+    ...projects.items.map((item) => ({ label: item.name, kind: "project", href: `/projects/${item.entity_id}` })),
+    ...runs.items.map((item) => ({ label: item.name || item.entity_id, kind: "run", href: `/runs/${item.entity_id}` })),
+  ];
+  if (/^[0-9a-f]{8}-[0-9a-f-]{27}$/i.test(text)) found.unshift({ label: text, kind: "run by its id", href: `/runs/${text}` });
+  return found;
+}
+
+function Palette() {
+  const [text, setText] = useState("");
+  const [targets, setTargets] = useState(/** @type {Target[]} */ ([]));
+  const [chosen, setChosen] = useState(0);
+  const look = useMemo(() => {
+    let last = 0;
+    return debounce((/** @type {string} */ wanted) => {
+      const mine = (last += 1);
+      search(wanted).then((found) => {
+        if (mine === last) {
+          setTargets(found);
+          setChosen(0);
+        }
+      }, () => setTargets([]));
+    }, 120);
+  }, []);
+  useEffect(() => look(text), [text]);
+  const pressed = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      setChosen((chosen + (event.key === "ArrowDown" ? 1 : -1) + targets.length) % Math.max(1, targets.length));
+    } else if (event.key === "Enter" && targets[chosen]) {
+      location.href = targets[chosen].href;
+      close();
+    }
+  };
+  return html`<input type="text" role="combobox" aria-expanded="true" aria-controls="targets" aria-activedescendant=${targets.length ? `target-${chosen}` : undefined} aria-label="Go to a project or a run" placeholder="Go to a project or a run" value=${text}
+      onInput=${(/** @type {any} */ event) => setText(event.target.value)} onKeyDown=${pressed} />
+    <ul id="targets" role="listbox" aria-label="Found">${targets.map((target, index) => html`<li key=${target.href} id=${`target-${index}`} role="option" aria-selected=${index === chosen}>
+      <a href=${target.href} tabindex="-1"><span class="cut">${target.label}</span><span class="kind">${target.kind}</span></a></li>`)}</ul>
+    ${text && !targets.length ? html`<p class="body muted">Nothing has this in its name.</p>` : null}`;
+}

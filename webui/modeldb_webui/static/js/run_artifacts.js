@@ -1,0 +1,88 @@
+// The files of a run: a list, and a look at what can be shown without running any of it.
+
+import { Component, html } from "../vendor/preact-htm.js";
+import * as api from "./api.js";
+import { formatCount, formatSize, fullValue, plural } from "./format.js";
+import { icon } from "./icons.js";
+import { parameter, setParameters } from "./storage.js";
+import { Copy, Problem } from "./values.js";
+
+/** @typedef {import("./types").Run} Run */
+
+const PREVIEW_BYTES = 256 * 1024;
+const SHOWN = 500;
+
+/** @extends {Component<{run: Run}, any>} */
+export class Artifacts extends Component {
+  /** @param {any} props */
+  constructor(props) {
+    super(props);
+    this.state = { search: "", open: parameter("path") };
+  }
+
+  /** @param {string} path */
+  toggle(path) {
+    const open = this.state.open === path ? "" : path;
+    this.setState({ open });
+    setParameters({ path: open });
+  }
+
+  /** @param {{run: Run}} props @param {any} state */
+  render({ run }, { search, open }) {
+    const entries = Object.entries(run.artifacts ?? {}).sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }));
+    if (!entries.length) return html`<div class="tab muted">This run has no artifacts: run.log_artifact("confusion.png") adds a file.</div>`;
+    const found = entries.filter(([path]) => path.toLowerCase().includes(search.toLowerCase()));
+    const size = entries.reduce((sum, [, entry]) => sum + (Number(entry?.size_bytes) || 0), 0);
+    return html`<div class="tab"><div class="row"><span class="muted grow">${plural(entries.length, "file")}, ${formatSize(size)}</span>
+        ${entries.length > 8 ? html`<input class="input small" type="search" placeholder="Find a file" aria-label="Find a file" value=${search} onInput=${(/** @type {any} */ event) => this.setState({ search: event.target.value })} />` : null}</div>
+      <table class="plain"><thead><tr><th>Path</th><th>Type</th><th class="num">Size</th><th>Digest</th><th></th></tr></thead><tbody>
+        ${found.slice(0, SHOWN).map(([path, entry]) => html`<tr key=${path}><td><button class="button quiet small" aria-expanded=${open === path} onClick=${() => this.toggle(path)}>${icon(open === path ? "down" : "right")}<span>${path}</span></button></td>
+          <td class="muted">${entry?.type || entry?.media_type}</td><td class="num" title=${`${formatCount(entry?.size_bytes ?? 0)} bytes`}>${formatSize(Number(entry?.size_bytes))}</td>
+          <td class="tight"><span class="row"><code title=${entry?.digest}>${String(entry?.digest ?? "").slice(0, 12)}</code><${Copy} text=${String(entry?.digest ?? "")} label="Copy the digest" /></span></td>
+          <td class="tight"><a class="button quiet small" href=${api.artifactAddress(run.entity_id, path, true)} download aria-label=${`Download ${path}`}>${icon("download")}</a></td></tr>
+          ${open === path ? html`<tr key=${`${path} open`}><td colspan="5"><${Preview} key=${path} run=${run} path=${path} entry=${entry} /></td></tr>` : null}`)}
+      </tbody></table>${found.length > SHOWN ? html`<p class="muted">${plural(found.length - SHOWN, "more file")}: narrow the search.</p>` : null}</div>`;
+  }
+}
+
+/** @extends {Component<any, any>} */
+class Preview extends Component {
+  /** @param {any} props */
+  constructor(props) {
+    super(props);
+    this.state = { data: null, error: null, bytes: PREVIEW_BYTES };
+  }
+
+  async componentDidMount() {
+    const { run, path } = this.props;
+    try {
+      this.setState({ data: await api.previewArtifact(run.entity_id, path, PREVIEW_BYTES) });
+    } catch (error) {
+      this.setState({ error });
+    }
+  }
+
+  /** @param {any} props @param {any} state */
+  render({ run, path, entry }, { data, error }) {
+    if (error) return html`<${Problem} error=${error} />`;
+    if (!data) return html`<div class="preview muted">Loading</div>`;
+    const cut = data.truncated ? html`<p class="muted">This is the beginning; download the file for the rest.</p>` : null;
+    if (data.view === "image") return html`<div class="preview"><img src=${api.artifactAddress(run.entity_id, path)} alt=${path} /></div>`;
+    if (data.view === "table") {
+      return html`<div class="preview"><div class="scroll" tabindex="0" role="region" aria-label=${`Table ${path}`}><table class="plain"><thead><tr>${data.columns.map((/** @type {string} */ name, /** @type {number} */ at) => html`<th key=${at}>${name}</th>`)}</tr></thead>
+        <tbody>${data.rows.map((/** @type {string[]} */ row, /** @type {number} */ at) => html`<tr key=${at}>${row.map((cell, column) => html`<td key=${column} class=${/^-?[\d.]+(e[-+]?\d+)?$/i.test(cell) ? "num" : ""}>${cell}</td>`)}</tr>`)}</tbody></table></div>${cut}</div>`;
+    }
+    if (data.view === "text") return html`<div class="preview"><div class="code" tabindex="0" role="region" aria-label=${`Text of ${path}`}><span>${data.truncated ? data.text : laidOut(data)}</span></div>${cut}</div>`;
+    return html`<div class="preview muted">${entry?.media_type || "This type of file"} is not shown here; download it to look into it.</div>`;
+  }
+}
+
+/** JSON on one line is laid out for reading. @param {any} data */
+function laidOut(data) {
+  if (data.media_type !== "application/json" && !data.path.endsWith(".json")) return data.text;
+  try {
+    return fullValue(JSON.parse(data.text), 2);
+  } catch {
+    return data.text;
+  }
+}

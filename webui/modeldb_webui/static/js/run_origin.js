@@ -1,0 +1,164 @@
+// Where a run came from: code, environment, data, children; and who changed what of it.
+
+import { Component, html, useState } from "../vendor/preact-htm.js";
+import * as api from "./api.js";
+import { lookUp } from "./columns.js";
+import { Patch, patchSize } from "./diff.js";
+import { formatCount, formatDuration, formatSize, fullValue, plural, runDuration } from "./format.js";
+import { Status } from "./icons.js";
+import { Facts } from "./run_overview.js";
+import { Ago, Copy, Long, Problem, Short } from "./values.js";
+
+/** @typedef {import("./types").Run} Run */
+
+const CODE_FACTS = ["commit", "branch", "remote", "dirty", "script", "notebook", "git_error", "diff_error"];
+
+/** @param {{run: Run}} props */
+export function Code({ run }) {
+  const code = run.code ?? {};
+  if (!Object.keys(code).length) return html`<div class="tab muted">No code was recorded: the script was not in a git repository, or recording it is switched off.</div>`;
+  const diff = typeof code.diff === "string" ? code.diff : "";
+  const { files, added, removed } = patchSize(diff);
+  const rest = Object.fromEntries(Object.entries(code).filter(([key]) => !["diff", "diff_bytes", "diff_truncated", "diff_redacted", "untracked", "untracked_count"].includes(key) && !CODE_FACTS.includes(key)));
+  const known = Object.fromEntries(CODE_FACTS.filter((key) => key in code).map((key) => [key, code[key]]));
+  return html`<div class="tab"><${Facts} title="Version" map=${{ ...known, ...rest }} />
+    <section class="block"><h2>Changes that were not committed <span class="count">${diff ? `${plural(files, "file")}, +${added} −${removed}` : ""}</span></h2>
+      ${code.diff_truncated ? html`<p class="notice">The diff was longer than is recorded: ${formatSize(Number(code.diff_bytes))} in all.</p>` : null}
+      ${code.diff_redacted ? html`<p class="notice">What looked like a password or a key was left out.</p>` : null}
+      ${diff ? html`<${Patch} text=${diff} />` : html`<p class="none">${code.dirty === false ? "None: the working tree was clean." : "None were recorded."}</p>`}</section>
+    ${Array.isArray(code.untracked) && code.untracked.length ? html`<section class="block"><h2>Files that git does not know <span class="count">${formatCount(Number(code.untracked_count ?? code.untracked.length))}</span></h2><ul class="mono">${code.untracked.map((/** @type {string} */ path) => html`<li key=${path}>${path}</li>`)}</ul></section>` : null}</div>`;
+}
+
+/** @param {{run: Run}} props */
+export function Environment({ run }) {
+  const { packages, ...rest } = run.environment ?? {};
+  const context = /** @type {Record<string, any>} */ ({ ...(run.context ?? {}) });
+  if (typeof context.memory_bytes === "number") context.memory = formatSize(context.memory_bytes);
+  delete context.memory_bytes;
+  if (Array.isArray(context.command)) context.command = context.command.join(" ");
+  return html`<div class="tab"><div class="columns"><div><${Facts} title="Machine and command" map=${context} none="Nothing was recorded." /><${Facts} title="Python" map=${rest} none="Nothing was recorded." /></div>
+    <div><${Facts} title="Packages" map=${packages ?? {}} none="No packages were recorded." /></div></div></div>`;
+}
+
+/** @param {{run: Run}} props */
+export function Data({ run }) {
+  const entries = Object.entries(run.datasets ?? {});
+  if (!entries.length) return html`<div class="tab muted">No data set was logged: run.log_dataset(frame, name="train") records its digest and shape.</div>`;
+  return html`<div class="tab">${entries.map(([name, data]) => {
+    const { schema, digest, ...rest } = data ?? {};
+    const columns = lookUp(schema, "columns");
+    return html`<section class="block" key=${name}><h2>${name} <span class="count">${Array.isArray(data?.shape) ? data.shape.join(" × ") : ""}</span></h2>
+      <table class="plain"><tbody>${digest ? html`<tr><td class="key">digest</td><td><span class="row"><code>${digest}</code><${Copy} text=${String(digest)} /></span></td></tr>` : null}
+        ${Object.entries(rest).filter(([, value]) => value !== null && value !== "").map(([key, value]) => html`<tr key=${key}><td class="key">${key}</td><td>${key === "size_bytes" ? html`<span title=${`${value} bytes`}>${formatSize(Number(value))}</span>` : html`<${Long} value=${value} />`}</td></tr>`)}
+        ${schema && !Array.isArray(columns) && Object.keys(schema).length ? html`<tr><td class="key">schema</td><td><${Long} value=${schema} /></td></tr>` : null}</tbody></table>
+      ${Array.isArray(columns) ? html`<details class="json"><summary>${plural(columns.length, "column")}</summary><table class="plain"><tbody>${columns.map((/** @type {any} */ column, /** @type {number} */ at) => html`<tr key=${at}><td class="key">${column.name}</td><td>${column.dtype}</td></tr>`)}</tbody></table></details>` : null}</section>`;
+  })}</div>`;
+}
+
+/** @extends {Component<{run: Run, revision: number}, any>} */
+export class Children extends Component {
+  /** @param {any} props */
+  constructor(props) {
+    super(props);
+    this.state = { items: /** @type {Run[] | null} */ (null), cursor: null, error: null };
+  }
+
+  componentDidMount() {
+    void this.load(null);
+  }
+
+  /** @param {any} before */
+  componentDidUpdate(before) {
+    if (before.revision !== this.props.revision && (this.state.items?.length ?? 0) <= 100) void this.load(null);
+  }
+
+  /** @param {string | null} cursor */
+  async load(cursor) {
+    try {
+      const filter = `parent_id = ${JSON.stringify(this.props.run.entity_id)}`;
+      const page = await api.find("runs", { filter, limit: 100, cursor, order_by: "created_at", fields: "status,started_at,finished_at,hyperparameters,metrics" });
+      this.setState({ items: cursor ? [...(this.state.items ?? []), ...page.items] : page.items, cursor: page.cursor, error: null });
+    } catch (error) {
+      this.setState({ error });
+    }
+  }
+
+  /** @param {any} _ @param {any} state */
+  render(_, { items, cursor, error }) {
+    if (error) return html`<div class="tab"><${Problem} error=${error} /></div>`;
+    if (!items) return html`<div class="tab"></div>`;
+    if (!items.length) return html`<div class="tab muted">This run has no children.</div>`;
+    const metrics = common(items, "metrics", 6);
+    const settings = common(items, "hyperparameters", 6).filter((key) => new Set(items.map((/** @type {Run} */ run) => fullValue(run.hyperparameters?.[key]))).size > 1);
+    const ids = items.slice(0, 100).map((/** @type {Run} */ run) => run.entity_id);
+    return html`<div class="tab"><div class="row"><span class="muted grow">${plural(items.length, "child run")}${cursor ? " so far" : ""}${settings.length ? "; hyperparameters that differ are shown" : ""}</span>${ids.length > 1 ? html`<a class="button small" href=${`/compare?runs=${ids.join(",")}`}>Compare ${ids.length}</a>` : null}</div>
+      <table class="plain"><thead><tr><th>Name</th><th>Status</th><th class="num">Duration</th>${[...settings, ...metrics].map((key) => html`<th key=${key} class="num">${key}</th>`)}</tr></thead><tbody>
+      ${items.map((/** @type {Run} */ run) => html`<tr key=${run.entity_id}><td><a class="link" href=${`/runs/${run.entity_id}`}>${run.name || run.entity_id.slice(0, 8)}</a></td><td class="tight"><${Status} status=${run.status} /></td><td class="num">${formatDuration(runDuration(run))}</td>
+        ${settings.map((key) => html`<td key=${key} class="num"><${Short} value=${run.hyperparameters?.[key]} /></td>`)}${metrics.map((key) => html`<td key=${key} class="num"><${Short} value=${run.metrics?.[key]} measured=${true} /></td>`)}</tr>`)}</tbody></table>
+      ${cursor ? html`<p><button class="button" onClick=${() => this.load(cursor)}>Show more</button></p>` : null}</div>`;
+  }
+}
+
+/** The keys that most of the runs have. @param {Run[]} runs @param {string} section @param {number} most */
+function common(runs, section, most) {
+  /** @type {Map<string, number>} */
+  const counts = new Map();
+  for (const run of runs) for (const key of Object.keys(run[section] ?? {})) counts.set(key, (counts.get(key) ?? 0) + 1);
+  return [...counts].sort((a, b) => b[1] - a[1]).slice(0, most).map(([key]) => key);
+}
+
+/** @extends {Component<{run: Run, revision: number}, any>} */
+export class Audit extends Component {
+  /** @param {any} props */
+  constructor(props) {
+    super(props);
+    this.state = { changes: null, cursor: 0, more: false, error: null };
+  }
+
+  componentDidMount() {
+    void this.load();
+  }
+
+  /** @param {any} before */
+  componentDidUpdate(before) {
+    if (before.revision !== this.props.revision && !this.state.more) void this.load();
+  }
+
+  async load() {
+    const { changes, cursor } = this.state;
+    try {
+      const page = await api.request("/changes", { params: { entity_id: this.props.run.entity_id, after: cursor, limit: 200 } });
+      this.setState({ changes: [...(changes ?? []), ...page.changes], cursor: page.cursor, more: page.changes.length > 0, error: null });
+    } catch (error) {
+      this.setState({ error });
+    }
+  }
+
+  /** @param {any} _ @param {any} state */
+  render(_, { changes, more, error }) {
+    return html`<div class="tab"><p class="muted">Every change of this run, in the order of arrival. Each carries the hash of the one before it in its stream; <code>modeldb audit verify</code> checks them all.</p>
+      ${error ? html`<${Problem} error=${error} />` : null}
+      <table class="plain listing"><thead><tr><th>When</th><th>Who</th><th>What</th><th class="num">No.</th><th>Stream</th><th>Hash</th></tr></thead><tbody>
+      ${(changes ?? []).map((/** @type {any} */ change) => html`<tr key=${change.hash}><td class="when tight"><${Ago} time=${change.recorded_at} /></td><td class="tight">${change.actor}</td><td class="main"><${What} change=${change} /></td><td class="num">${change.seq}</td>
+        <td class="tight"><code title=${change.stream_id}>${change.stream_id.slice(0, 8)}</code></td><td class="tight"><code title=${change.hash}>${change.hash.slice(0, 12)}</code></td></tr>`)}</tbody></table>
+      ${more ? html`<p><button class="button" onClick=${() => this.load()}>Show more</button></p>` : null}</div>`;
+  }
+}
+
+/** @param {{change: any}} props */
+function What({ change }) {
+  const [open, setOpen] = useState(false);
+  if (change.erased) return html`<span class="special">${change.action}, payload erased</span>`;
+  if (change.action === "append") return html`<span>points of ${change.data?.keys?.length > 6 ? `${change.data.keys.length} keys` : (change.data?.keys ?? []).join(", ")} <span class="faint">${plural(change.data?.points ?? 0, "value")}</span></span>`;
+  const text = fullValue(change.data);
+  return html`<span>${change.action} <span class="faint">${summary(change)}</span> ${text.length > 2 ? html`<button class="button quiet small" aria-expanded=${open} onClick=${() => setOpen(!open)}>${open ? "Hide" : "Show"}</button>` : null}
+    ${open ? html`<pre class="json">${fullValue(change.data, 2)}</pre>` : null}</span>`;
+}
+
+/** @param {any} change */
+function summary(change) {
+  const data = change.data ?? {};
+  const parts = change.action === "update" ? Object.values(data).flatMap((part) => (part && typeof part === "object" ? Object.entries(part).map(([name, value]) => (value && typeof value === "object" && !Array.isArray(value) ? `${name}.${Object.keys(value).join(", ")}` : Array.isArray(value) ? `${name} ${value.join(", ")}` : `${name} = ${fullValue(value)}`)) : [])) : [data.name ?? ""];
+  const text = parts.join("; ");
+  return text.length > 160 ? `${text.slice(0, 160)}…` : text;
+}

@@ -1,0 +1,109 @@
+// The first tab of a run: what was set, what came out, what people and ModelDB say about it.
+
+import { Component, html, useState } from "../vendor/preact-htm.js";
+import * as api from "./api.js";
+import { formatCount, formatMetric, fullValue, toNumber } from "./format.js";
+import { toast } from "./overlays.js";
+import { Ago, Long, Problem, Short } from "./values.js";
+
+/** @typedef {import("./types").Run} Run */
+
+const FILTER_FROM = 12;
+const SHOWN_AT_FIRST = 200;
+
+/** @param {Record<string, unknown>} map @param {string} search */
+function entriesOf(map, search) {
+  const wanted = search.toLowerCase();
+  return Object.entries(map)
+    .filter(([key, value]) => !wanted || key.toLowerCase().includes(wanted) || fullValue(value).toLowerCase().includes(wanted))
+    .sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }));
+}
+
+/**
+ * A map as a list of names and values; a long one can be searched.
+ * @param {{title: string, map?: Record<string, any>, none?: string}} props
+ */
+export function Facts({ title, map = {}, none = "None." }) {
+  const [search, setSearch] = useState("");
+  const [most, setMost] = useState(SHOWN_AT_FIRST);
+  const count = Object.keys(map).length;
+  const entries = entriesOf(map, search);
+  return html`<section class="block" aria-label=${title}><h2>${title} <span class="count">${count ? formatCount(count) : ""}</span>
+      ${count > FILTER_FROM ? html`<input class="input small" type="search" placeholder="Find" aria-label=${`Find in ${title}`} value=${search} onInput=${(/** @type {any} */ event) => setSearch(event.target.value)} />` : null}</h2>
+    ${entries.length ? html`<table class="plain"><tbody>${entries.slice(0, most).map(([key, value]) => html`<tr key=${key}><td class="key">${key}</td><td><${Long} value=${value} /></td></tr>`)}</tbody></table>` : html`<p class="none">${search ? "Nothing found." : none}</p>`}
+    ${entries.length > most ? html`<button class="button small" onClick=${() => setMost(most + 1000)}>Show ${formatCount(entries.length - most)} more</button>` : null}</section>`;
+}
+
+/** @param {{run: Run}} props */
+function Metrics({ run }) {
+  const [search, setSearch] = useState("");
+  const series = run.series ?? {};
+  const all = { ...Object.fromEntries(Object.entries(series).map(([key, summary]) => [key, summary.last])), ...run.metrics };
+  const count = Object.keys(all).length;
+  const entries = entriesOf(all, search).slice(0, 1000);
+  /** @param {unknown} value @param {number} step */
+  const point = (value, step) => html`<td class="num" title=${`${fullValue(value)} at step ${step}`}>${formatMetric(toNumber(value))}</td>`;
+  return html`<section class="block" aria-label="Metrics"><h2>Metrics <span class="count">${count ? formatCount(count) : ""}</span>
+      ${count > FILTER_FROM ? html`<input class="input small" type="search" placeholder="Find" aria-label="Find in Metrics" value=${search} onInput=${(/** @type {any} */ event) => setSearch(event.target.value)} />` : null}</h2>
+    ${entries.length ? html`<table class="plain"><thead><tr><th>Key</th><th class="num">Value</th><th class="num">Min</th><th class="num">Max</th><th class="num">Points</th></tr></thead><tbody>${entries.map(([key, value]) => {
+      const summary = series[key];
+      return html`<tr key=${key}><td>${summary ? html`<a class="link" href=${`?tab=charts&panel=${encodeURIComponent(key)}`}>${key}</a>` : key}</td><td class="num"><${Short} value=${value} measured=${true} /></td>
+        ${summary ? html`${point(summary.minimum, summary.min_step)}${point(summary.maximum, summary.max_step)}<td class="num" title=${summary.nan_count ? `${summary.nan_count} of them NaN` : ""}>${formatCount(summary.count)}</td>` : html`<td></td><td></td><td class="num faint">once</td>`}</tr>`;
+    })}</tbody></table>` : html`<p class="none">${search ? "Nothing found." : "Nothing was measured."}</p>`}</section>`;
+}
+
+/** @extends {Component<{run: Run, revision: number}, any>} */
+class Comments extends Component {
+  /** @param {any} props */
+  constructor(props) {
+    super(props);
+    this.state = { items: null, error: null, text: "", sending: false };
+  }
+
+  componentDidMount() {
+    void this.load();
+  }
+
+  /** @param {any} before */
+  componentDidUpdate(before) {
+    if (before.revision !== this.props.revision) void this.load();
+  }
+
+  async load() {
+    try {
+      const page = await api.find("comments", { within: this.props.run.entity_id, limit: 200, order_by: "created_at" });
+      this.setState({ items: page.items, error: null });
+    } catch (error) {
+      this.setState({ error });
+    }
+  }
+
+  send = async () => {
+    this.setState({ sending: true });
+    try {
+      await api.addComment("run", this.props.run.entity_id, this.state.text);
+      this.setState({ text: "" });
+      await this.load();
+    } catch (error) {
+      toast(/** @type {Error} */ (error).message, true);
+    } finally {
+      this.setState({ sending: false });
+    }
+  };
+
+  /** @param {any} _ @param {any} state */
+  render(_, { items, error, text, sending }) {
+    return html`<section class="block" aria-label="Comments"><h2>Comments <span class="count">${items?.length || ""}</span></h2>
+      ${error ? html`<${Problem} error=${error} />` : null}
+      ${(items ?? []).map((/** @type {any} */ item) => html`<article class="comment" key=${item.entity_id}><header>${item.author || item.owner} <${Ago} time=${item.created_at} /></header><p>${item.message}</p></article>`)}
+      <div class="comment-form"><textarea aria-label="Comment" placeholder="Say what you found" value=${text} onInput=${(/** @type {any} */ event) => this.setState({ text: event.target.value })}
+        onKeyDown=${(/** @type {KeyboardEvent} */ event) => (event.ctrlKey || event.metaKey) && event.key === "Enter" && text.trim() && this.send()}></textarea>
+        <button class="button primary" disabled=${!text.trim() || sending} onClick=${this.send}>Comment</button></div></section>`;
+  }
+}
+
+/** @param {{run: Run, revision: number}} props */
+export const Overview = ({ run, revision }) => html`<div class="tab"><div class="columns">
+  <div><${Metrics} run=${run} /></div>
+  <div><${Facts} title="Hyperparameters" map=${run.hyperparameters} /><${Facts} title="Attributes" map=${run.attributes} /></div></div>
+  <div class="columns"><div><${Comments} run=${run} revision=${revision} /></div><div></div></div></div>`;
