@@ -11,7 +11,7 @@ The first byte says how the rest is to be read:
 from __future__ import annotations
 
 import struct
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pcodec import ChunkConfig, standalone
@@ -29,7 +29,7 @@ _LEVEL = 4  # of 12: within 2 % of the size at the default of 8, at two to four 
 
 def pack(column: NDArray[Any]) -> bytes:
     """Return an int64 or float64 column as bytes."""
-    column = np.ascontiguousarray(column)
+    column = np.require(column, requirements=("C", "A"))  # a view of a payload may begin at any byte
     bits = column.view(np.int64)
     count = len(bits)
     if count > 2 and _is_progression(bits):
