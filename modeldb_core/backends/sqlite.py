@@ -15,15 +15,16 @@ import time
 import weakref
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import quote, unquote
 
 from sqlalchemy import bindparam, create_engine, func, select
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite.pysqlite import dialect as _Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from modeldb_core.backends._sql.database import MANY, Database, Result
+from modeldb_core.backends._sql.database import MANY, Build, Database, Result, Row, Transaction
 from modeldb_core.backends._sql.store import SQLMetadataStore
 from modeldb_core.errors import (
     ConfigurationError,
@@ -34,7 +35,8 @@ from modeldb_core.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
     from sqlalchemy import ColumnElement, Connection, Engine, Table
     from sqlalchemy.dialects.sqlite.dml import Insert
 
@@ -43,9 +45,11 @@ Durability = Literal["normal", "fsync"]
 BUSY_TIMEOUT_S = 60.0
 """How long an operation waits for the locks of other processes before it gives up."""
 _CACHE_KIB = 65_536  # of pages, for each connection: the narrow tables of some 100,000 runs
+_CHECKPOINT_PAGES = 4000  # of the write-ahead log: each checkpoint waits for the disk twice
 _JOURNAL_LIMIT_BYTES = 64 * 2**20  # to which the write-ahead log is cut after a checkpoint
 _FORK_PATIENCE_S = 10.0
 _PREFIX = "sqlite:///"
+_DIALECT = _Dialect()
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _READ_ONLY = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
@@ -128,6 +132,7 @@ class SQLiteDatabase(Database):
         self._busy_timeout_s = busy_timeout_s
         self.read_only = read_only or not _prepare_folder(path)
         self._closed = False
+        self._compiled: dict[Build, _Compiled] = {}
         self._gate = _Gate()
         self._write_lock = threading.Lock()
         self._engine = self._make_engine()
@@ -135,25 +140,25 @@ class SQLiteDatabase(Database):
 
     # Transactions
 
-    def read(self, work: Callable[[Connection], Result]) -> Result:
+    def read(self, work: Callable[[Transaction], Result]) -> Result:
         return self._retried(lambda: self._run("BEGIN", work))
 
-    def write(self, work: Callable[[Connection], Result]) -> Result:
+    def write(self, work: Callable[[Transaction], Result]) -> Result:
         if self.read_only:
             msg = f"{self.path} may only be read by this process; check the permissions of the file and its folder"
             raise StoreReadOnlyError(msg)
         with self._write_lock:
             return self._retried(lambda: self._run("BEGIN IMMEDIATE", work))
 
-    def _run(self, begin: str, work: Callable[[Connection], Result]) -> Result:
+    def _run(self, begin: str, work: Callable[[Transaction], Result]) -> Result:
         with self._gate.inside(), self._engine.connect() as connection:
             connection.exec_driver_sql(begin)
             try:
-                result = work(connection)
+                result = work(Transaction(self, connection))
                 connection.exec_driver_sql("COMMIT")
             except BaseException:
                 # A failed COMMIT may have ended the transaction already.
-                if connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
+                if _driver(connection).in_transaction:
                     connection.exec_driver_sql("ROLLBACK")
                 raise
             return result
@@ -176,6 +181,24 @@ class SQLiteDatabase(Database):
             pause_s = min(2 * pause_s, 0.1)
 
     # What SQLite says otherwise
+
+    def run(self, connection: Connection, build: Build, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        compiled = self.compiled(build)
+        return _driver(connection).execute(compiled.text, compiled.row(parameters)).fetchall()
+
+    def run_many(self, connection: Connection, build: Build, rows: Sequence[Mapping[str, Any]]) -> None:
+        compiled = self.compiled(build)
+        if len(rows) == 1:
+            _driver(connection).execute(compiled.text, compiled.row(rows[0]))
+        else:
+            _driver(connection).executemany(compiled.text, [compiled.row(row) for row in rows])
+
+    def compiled(self, build: Build) -> _Compiled:
+        """Return the statement of ``build`` as SQLite takes it."""
+        try:
+            return self._compiled[build]
+        except KeyError:
+            return self._compiled.setdefault(build, _Compiled(self.statement(build)))
 
     def upsert(self, table: Table, *, update: Sequence[str]) -> Insert:
         statement = insert(table)
@@ -246,6 +269,7 @@ class SQLiteDatabase(Database):
 
     def _configure(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         connection.execute("PRAGMA temp_store = MEMORY")
         if self.read_only:
             connection.execute("PRAGMA query_only = ON")
@@ -302,6 +326,22 @@ class SQLiteDatabase(Database):
         if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM):
             return StoreUnavailableError(f"{self.path} cannot be read or written now: {error}")
         return StoreUnavailableError(f"{self.path}: SQLite refused an operation: {error}")
+
+
+class _Compiled:
+    """A statement as text, and how its parameters become a row."""
+
+    def __init__(self, statement: Any) -> None:  # noqa: ANN401 - of SQLAlchemy
+        compiled = statement.compile(dialect=_DIALECT)
+        self.text = str(compiled)
+        self._names = tuple(compiled.positiontup or ())
+        self._constants = {name: value for name, value in compiled.params.items() if value is not None}
+
+    def row(self, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the values of the parameters in their order."""
+        if self._constants:
+            parameters = {**self._constants, **parameters}
+        return tuple([parameters[name] for name in self._names])
 
 
 class _Gate:
@@ -397,6 +437,10 @@ def _prepare_folder(path: Path) -> bool:
         msg = f"{path} does not exist, and the folder {path.parent} may not be written; choose another"
         raise StoreReadOnlyError(msg)
     return True
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    return cast("sqlite3.Connection", connection.connection.dbapi_connection)
 
 
 def _is_busy(error: BaseException | None) -> bool:

@@ -8,29 +8,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import func, insert, select
 
 from modeldb_core.backends._sql.chain import Streams, misfit
 from modeldb_core.backends._sql.database import MANY, Database
-from modeldb_core.backends._sql.documents import Facts, dump_document, facts_of, load_document, row_of
-from modeldb_core.backends._sql.metrics import MetricRows
+from modeldb_core.backends._sql.documents import load_document
+from modeldb_core.backends._sql.entity_rows import EntityRows
 from modeldb_core.backends._sql.numbers import Numbers, Remembered
 from modeldb_core.backends._sql.tables import changes as changes_table
-from modeldb_core.backends._sql.tables import documents, entities, facts
+from modeldb_core.backends._sql.tables import documents, entities
 from modeldb_core.changes import APPEND, ERASE, STREAM, UPDATE, Change
 from modeldb_core.entities import RUNNING, Document, check_kind, entity_from_document, evolve
 from modeldb_core.errors import ModelDBError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from sqlalchemy import Connection, Select
+
+    from sqlalchemy import Select
     from sqlalchemy.sql.dml import Insert
 
+    from modeldb_core.backends._sql.database import Transaction
+    from modeldb_core.backends._sql.erasure import Erasures
     from modeldb_core.backends._sql.points import Append
     from modeldb_core.errors import IntegrityError
-
-_FACT_COLUMNS = ("value_type", "number", "text")
-
 
 @dataclass(slots=True)
 class Record:
@@ -55,11 +55,11 @@ class Record:
 class Batch:
     """Applies changes within one write transaction; :meth:`learn` is called once that has ended well."""
 
-    def __init__(self, database: Database, connection: Connection, remembered: Remembered) -> None:
-        self.database = database
-        self.connection = connection
-        self.numbers = Numbers(database, connection, remembered)
-        self.streams = Streams(database, connection, self.numbers)
+    def __init__(self, transaction: Transaction, remembered: Remembered) -> None:
+        self.transaction = transaction
+        self.numbers = Numbers(transaction, remembered)
+        self.streams = Streams(transaction, self.numbers)
+        self.rows = EntityRows(transaction, self.numbers, self.streams)
 
     def learn(self) -> None:
         """Let the store remember numbers that this batch made."""
@@ -71,21 +71,27 @@ class Batch:
         if not new:
             return
         erasures = self._erasures(new)
-        new = erasures.without_payloads(new) if erasures else new
+        if erasures is not None:
+            new = erasures.without_payloads(new)
         records = self._load(new)
-        first = self.numbers.next(changes_table.c.position)
+        first = self.numbers.next(_last_position)
         kept = [_evolve(records, change, position, self.streams) for position, change in enumerate(new, first)]
         self._write_log(new, records, first, kept)
         for record in records.values():
             self._save(record)
-        if erasures:
+        self.rows.save()
+        if erasures is not None:
             erasures.carry_out(self)
         self.streams.save()
 
-    def _erasures(self, new: Sequence[Change]) -> Any:  # noqa: ANN401 - imported only where it is needed
+    def _erasures(self, new: Sequence[Change]) -> Erasures | None:
+        """Return what the new changes have to do with erasing; ``None``, as a rule, for nothing."""
+        affected = self.streams.erased_pks({change.stream_id for change in new})
+        if not affected and all(change.action != ERASE for change in new):
+            return None
         from modeldb_core.backends._sql.erasure import Erasures
 
-        return Erasures.of(self, new)
+        return Erasures.of(self.transaction, new, affected)
 
     def _load(self, new: Iterable[Change]) -> dict[tuple[str, str], Record]:
         """Return the records that changes are about, with the documents of those that they alter."""
@@ -96,19 +102,18 @@ class Batch:
         if not altered:
             return {}
         records: dict[tuple[str, str], Record] = {}
-        parameters = {MANY: self.database.many({entity_id for _, entity_id in altered})}
-        for pk, entity_id, kind, present in self.connection.execute(self.database.statement(_entities), parameters):
+        many = self.transaction.database.many
+        parameters = {MANY: many({entity_id for _, entity_id in altered})}
+        for pk, entity_id, kind, present in self.transaction.rows(_entities, parameters):
             if (kind, entity_id) in altered:
                 records[kind, entity_id] = Record(kind, entity_id, pk, present=bool(present))
-        wanted = {r.entity_pk: r for name, r in records.items() if r.present and altered[name]}
+        wanted = {record.entity_pk: record for name, record in records.items() if record.present and altered[name]}
         if wanted:
-            parameters = {MANY: self.database.many(wanted)}
-            for pk, text in self.connection.execute(self.database.statement(_documents), parameters):
+            for pk, text in self.transaction.rows(_documents, {MANY: many(wanted)}):
                 wanted[pk].before = wanted[pk].after = load_document(text)
         missing = [name for name in altered if name not in records]
         if missing:
-            first_pk = self.numbers.next(entities.c.entity_pk)
-            for pk, name in enumerate(missing, first_pk):
+            for pk, name in enumerate(missing, self.numbers.next(_last_entity)):
                 records[name] = Record(*name, pk, stored=False)
         return records
 
@@ -138,71 +143,27 @@ class Batch:
                     "payload": kept[position - first],
                 }
             )
-        self.connection.execute(self.database.statement(_insert_changes), rows)
+        self.transaction.write(_insert_change, rows)
 
     def _save(self, record: Record) -> None:
-        metrics = MetricRows(self.database, self.connection, record.entity_pk)
-        if record.after is not record.before:
-            self._save_document(record, metrics)
+        if record.after is not record.before and record.after is not None:
+            self.rows.put(record.entity_pk, record.kind, record.entity_id, record.before, record.after)
         elif not record.stored:
-            row = {"entity_pk": record.entity_pk, "entity_id": record.entity_id, "kind": record.kind, "present": 0}
-            self.connection.execute(insert(entities), row)
+            self.rows.name(record.entity_pk, record.kind, record.entity_id)
         if record.appends:
-            self._save_points(record, metrics)
-        metrics.save()
+            self._save_points(record)
 
-    def _save_document(self, record: Record, metrics: MetricRows) -> None:
-        assert record.after is not None
-        row = row_of(record.kind, record.after)
-        row.update(entity_pk=record.entity_pk, entity_id=record.entity_id, kind=record.kind)
-        stream_id = record.after.get("stream_id")
-        if isinstance(stream_id, str) and stream_id:
-            self.streams.load([stream_id])
-            row["stream_pk"] = self.streams.pk(stream_id)
-        else:
-            row["stream_pk"] = None
-        self.connection.execute(self.database.statement(_upsert_entity), row)
-        row = {"entity_pk": record.entity_pk, "document": dump_document(record.after)}
-        self.connection.execute(self.database.statement(_upsert_document), row)
-        before = {} if record.before is None else facts_of(record.kind, record.before)
-        self.save_facts(record.entity_pk, before, facts_of(record.kind, record.after), metrics)
-
-    def save_facts(self, entity_pk: int, before: Facts, after: Facts, metrics: MetricRows) -> None:
-        """Write the difference between the searchable values of an entity before and after."""
-        altered = [pair for pair, value in after.items() if before.get(pair) != value]
-        gone = [pair for pair in before if pair not in after]
-        if not altered and not gone:
-            return
-        key_pks = self.numbers.of_keys([*altered, *gone])
-        once = [pair for pair in (*altered, *gone) if pair[0] == "metrics"]
-        if once:
-            metrics.load(key_pks[pair] for pair in once)
-        for pair in once:
-            metrics.set_once(key_pks[pair], after.get(pair))
-        rows = [
-            dict(zip(_FACT_COLUMNS, after[pair], strict=True), key_pk=key_pks[pair], entity_pk=entity_pk)
-            for pair in altered
-            if pair[0] != "metrics"
-        ]
-        if rows:
-            self.connection.execute(self.database.statement(_upsert_fact), rows)
-        rows = [{"key": key_pks[pair], "entity": entity_pk} for pair in gone if pair[0] != "metrics"]
-        if rows:
-            table = facts.c
-            self.connection.execute(
-                delete(facts).where(table.key_pk == bindparam("key"), table.entity_pk == bindparam("entity")), rows
-            )
-
-    def _save_points(self, record: Record, metrics: MetricRows) -> None:
+    def _save_points(self, record: Record) -> None:
         from modeldb_core.backends._sql.points import PointsWriter
         from modeldb_core.backends._sql.summaries import summarize
 
         summaries = summarize(group for item in record.appends for group in item.groups)
         key_pks = self.numbers.of_keys(("metrics", key) for key in summaries)
-        metrics.load(key_pks.values())
+        if record.stored:
+            self.rows.metrics.load(record.entity_pk, key_pks.values())
         for key, summary in summaries.items():
-            metrics.add(key_pks["metrics", key], summary)
-        writer = PointsWriter(self.database, self.connection, self.numbers, record.entity_pk)
+            self.rows.metrics.add(record.entity_pk, key_pks["metrics", key], summary)
+        writer = PointsWriter(self.transaction, self.numbers, record.entity_pk)
         writer.append(record.appends, is_new=not record.stored)
         if record.after is not None and record.after.get("status", RUNNING) != RUNNING:
             writer.settle()
@@ -256,18 +217,13 @@ def _documents(database: Database) -> Select[Any]:
     return select(documents.c.entity_pk, documents.c.document).where(database.among(documents.c.entity_pk))
 
 
-def _insert_changes(_database: Database) -> Insert:
+def _insert_change(_database: Database) -> Insert:
     return insert(changes_table)
 
 
-def _upsert_entity(database: Database) -> Insert:
-    names = [column.name for column in entities.c if column.name not in ("entity_pk", "entity_id", "kind")]
-    return database.upsert(entities, update=names)
+def _last_position(_database: Database) -> Select[Any]:
+    return select(func.max(changes_table.c.position))
 
 
-def _upsert_document(database: Database) -> Insert:
-    return database.upsert(documents, update=("document",))
-
-
-def _upsert_fact(database: Database) -> Insert:
-    return database.upsert(facts, update=_FACT_COLUMNS)
+def _last_entity(_database: Database) -> Select[Any]:
+    return select(func.max(entities.c.entity_pk))

@@ -5,28 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, insert, select, tuple_, update
+from sqlalchemy import bindparam, exists, func, insert, select, tuple_, update
 
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.tables import changes as changes_table
-from modeldb_core.backends._sql.tables import streams
+from modeldb_core.backends._sql.tables import erased, streams
 from modeldb_core.changes import EMPTY_HEAD, Change, Head, advance, verify_change
 from modeldb_core.errors import ConflictError, IntegrityError, InvalidArgumentError, StreamGapError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from sqlalchemy import Connection, Row, Select
+
+    from sqlalchemy import Select
+    from sqlalchemy.sql.dml import Insert, Update
+
+    from modeldb_core.backends._sql.database import Transaction
 
     from modeldb_core.backends._sql.numbers import Numbers
 
 
 @dataclass(slots=True)
 class Stream:
-    """A stream as stored; ``stored`` is whether its row exists."""
+    """A stream; ``stored`` is whether its row exists, ``has_erased`` whether payloads of it were erased."""
 
     stream_pk: int
     head: Head
     stored: bool = True
+    has_erased: bool = False
 
 
 def misfit(change: Change, error: Exception) -> InvalidArgumentError:
@@ -54,9 +59,8 @@ def check_content(changes: Iterable[Change]) -> dict[int, IntegrityError]:
 class Streams:
     """The streams that one batch is about."""
 
-    def __init__(self, database: Database, connection: Connection, numbers: Numbers) -> None:
-        self._database = database
-        self._connection = connection
+    def __init__(self, transaction: Transaction, numbers: Numbers) -> None:
+        self._transaction = transaction
         self._numbers = numbers
         self._streams: dict[str, Stream] = {}
         self._advanced: set[str] = set()
@@ -66,18 +70,23 @@ class Streams:
         wanted = [stream_id for stream_id in dict.fromkeys(stream_ids) if stream_id not in self._streams]
         if not wanted:
             return
-        parameters = {MANY: self._database.many(wanted)}
-        for row in self._connection.execute(self._database.statement(_streams), parameters):
-            self._streams[row.stream_id] = Stream(row.stream_pk, head_of(row))
+        parameters = {MANY: self._transaction.database.many(wanted)}
+        for stream_pk, stream_id, has_erased, *head in self._transaction.rows(_streams, parameters):
+            self._streams[stream_id] = Stream(stream_pk, _head(head), has_erased=bool(has_erased))
         new = [stream_id for stream_id in wanted if stream_id not in self._streams]
         if new:
-            first = self._numbers.next(streams.c.stream_pk) + sum(not known.stored for known in self._streams.values())
+            first = self._numbers.next(_last_stream) + sum(not known.stored for known in self._streams.values())
             for number, stream_id in enumerate(new, first):
                 self._streams[stream_id] = Stream(number, EMPTY_HEAD, stored=False)
 
     def pk(self, stream_id: str) -> int:
         """Return the number of a stream that was loaded."""
         return self._streams[stream_id].stream_pk
+
+    def erased_pks(self, stream_ids: Iterable[str]) -> dict[int, str]:
+        """Return the numbers of those streams of which payloads were erased, with their identifiers."""
+        found = {stream_id: self._streams[stream_id] for stream_id in stream_ids}
+        return {stream.stream_pk: stream_id for stream_id, stream in found.items() if stream.has_erased}
 
     def admit(self, changes: Sequence[Change], wrong: dict[int, IntegrityError]) -> list[Change]:
         """Return the changes that are new, each checked to follow the one before.
@@ -127,7 +136,7 @@ class Streams:
             table = changes_table.c
             query = select(table.stream_pk, table.seq, table.hash)
             query = query.where(tuple_(table.stream_pk, table.seq).in_(wanted[at : at + 400]))
-            found.update({(stream_pk, seq): value for stream_pk, seq, value in self._connection.execute(query)})
+            found.update({(stream_pk, seq): value for stream_pk, seq, value in self._transaction.connection.execute(query)})
         return found
 
     def save(self) -> None:
@@ -138,8 +147,8 @@ class Streams:
                 head = stream.head
                 rows[stream.stored].append(
                     {
-                        "stream_pk" if not stream.stored else "pk": stream.stream_pk,
-                        "stream_id": stream_id,
+                        "pk" if stream.stored else "stream_pk": stream.stream_pk,
+                        **({} if stream.stored else {"stream_id": stream_id}),
                         "seq": head.seq,
                         "hash": head.hash,
                         "recorded_at": head.recorded_at,
@@ -148,21 +157,41 @@ class Streams:
                         "closed": int(head.closed),
                     }
                 )
-        if rows[False]:
-            self._connection.execute(insert(streams), rows[False])
-        if rows[True]:
-            self._connection.execute(update(streams).where(streams.c.stream_pk == bindparam("pk")), rows[True])
+        self._transaction.write(_insert_stream, rows[False])
+        self._transaction.write(_update_stream, rows[True])
 
 
-def read_heads(connection: Connection) -> dict[str, Head]:
+def read_heads(transaction: Transaction) -> dict[str, Head]:
     """Return the heads of all streams of which something has arrived."""
-    return {row.stream_id: head_of(row) for row in connection.execute(select(streams).where(streams.c.seq > 0))}
+    return {stream_id: _head(head) for stream_id, *head in transaction.rows(_heads)}
 
 
-def head_of(row: Row[Any]) -> Head:
-    """Return the head in a row of ``streams``."""
-    return Head(row.seq, row.hash, row.recorded_at, row.lease_s, bool(row.closed))
+def _head(values: Sequence[Any]) -> Head:
+    seq, value, recorded_at, lease_s, closed = values
+    return Head(seq, value, recorded_at, lease_s, bool(closed))
+
+
+_HEAD = ("seq", "hash", "recorded_at", "lease_s", "closed")
 
 
 def _streams(database: Database) -> Select[Any]:
-    return select(streams).where(database.among(streams.c.stream_id))
+    has_erased = exists().where(erased.c.stream_pk == streams.c.stream_pk)
+    wanted = select(streams.c.stream_pk, streams.c.stream_id, has_erased, *(streams.c[name] for name in _HEAD))
+    return wanted.where(database.among(streams.c.stream_id))
+
+
+def _heads(_database: Database) -> Select[Any]:
+    return select(streams.c.stream_id, *(streams.c[name] for name in _HEAD)).where(streams.c.seq > 0)
+
+
+def _last_stream(_database: Database) -> Select[Any]:
+    return select(func.max(streams.c.stream_pk))
+
+
+def _insert_stream(_database: Database) -> Insert:
+    return insert(streams)
+
+
+def _update_stream(_database: Database) -> Update:
+    names = (*_HEAD, "lease_until")
+    return update(streams).where(streams.c.stream_pk == bindparam("pk")).values({n: bindparam(n) for n in names})

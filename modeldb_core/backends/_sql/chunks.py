@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select
 
 from modeldb_core.backends._sql.codec import pack, unpack_floats, unpack_ints
 from modeldb_core.backends._sql.database import MANY, Database
@@ -20,8 +20,12 @@ from modeldb_core.errors import IntegrityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
     from numpy.typing import NDArray
-    from sqlalchemy import Connection, Row, Select
+    from sqlalchemy import Select
+    from sqlalchemy.sql.dml import Delete, Insert
+
+    from modeldb_core.backends._sql.database import Row, Transaction
 
     from modeldb_core.backends._sql.numbers import Numbers
 
@@ -131,10 +135,10 @@ class Chunk:
         )
 
 
-def write_chunks(connection: Connection, numbers: Numbers, written: Iterable[Chunk]) -> None:
+def write_chunks(transaction: Transaction, numbers: Numbers, written: Iterable[Chunk]) -> None:
     """Insert chunks."""
     for chunk in written:
-        chunk_pk = numbers.next(chunks.c.chunk_pk)
+        chunk_pk = numbers.next(_last_chunk)
         place, positions = chunk.place, chunk.segments.positions
         row = {
             "chunk_pk": chunk_pk,
@@ -150,46 +154,71 @@ def write_chunks(connection: Connection, numbers: Numbers, written: Iterable[Chu
             "steps": pack(chunk.steps),
             "times": pack(chunk.times),
         }
-        connection.execute(insert(chunks), row)
+        transaction.write(_insert_chunk, [row])
         rows = [
             {"entity_pk": place.entity_pk, "key_pk": key_pk, "chunk_pk": chunk_pk, "values": pack(column)}
             for key_pk, column in zip(chunk.key_pks, chunk.values, strict=True)
         ]
-        if rows:
-            connection.execute(insert(columns), rows)
+        transaction.write(_insert_column, rows)
 
 
-def delete_chunks(connection: Connection, chunk_pks: Sequence[int]) -> None:
-    """Delete chunks and their columns."""
+def delete_chunks(transaction: Transaction, chunk_pks: Sequence[int]) -> None:
+    """Delete chunks and their columns; after what replaces them was written, so that no number is used twice."""
     rows = [{"pk": chunk_pk} for chunk_pk in chunk_pks]
-    connection.execute(delete(columns).where(columns.c.chunk_pk == bindparam("pk")), rows)
-    connection.execute(delete(chunks).where(chunks.c.chunk_pk == bindparam("pk")), rows)
+    transaction.write(_delete_columns, rows)
+    transaction.write(_delete_chunk, rows)
 
 
-def read_chunks(
-    database: Database, connection: Connection, rows: Sequence[Row[Any]], key_pks: dict[int, tuple[int, ...]]
-) -> list[Chunk]:
-    """Return the chunks of rows of the table ``chunks``; ``key_pks`` gives the keys of each of their lists."""
-    values: dict[int, dict[int, NDArray[np.float64]]] = {row.chunk_pk: {} for row in rows}
-    parameters = {MANY: database.many(values)}
-    for chunk_pk, key_pk, data in connection.execute(database.statement(_columns), parameters):
+def read_chunks(transaction: Transaction, rows: Sequence[Row], key_pks: dict[int, tuple[int, ...]]) -> list[Chunk]:
+    """Return the chunks of rows with the columns ``CHUNK_COLUMNS``; ``key_pks`` gives the keys of each of their lists.
+
+    Raises:
+        IntegrityError: columns are missing, damaged, or of different lengths.
+    """
+    values: dict[int, dict[int, NDArray[np.float64]]] = {row[0]: {} for row in rows}
+    for chunk_pk, key_pk, data in transaction.rows(_columns, {MANY: transaction.database.many(values)}):
         values[chunk_pk][key_pk] = unpack_floats(data)
     found = []
-    for row in rows:
-        listed = key_pks[row.list_pk]
-        steps, times = unpack_ints(row.steps), unpack_ints(row.times)
-        own = [values[row.chunk_pk].get(key_pk) for key_pk in listed]
-        segments = Segments.load(row.segments)
-        sizes = {len(steps), len(times), row.rows, int(segments.rows.sum())}
+    for chunk_pk, entity_pk, list_pk, stream_pk, row_count, *blobs in rows:
+        listed = key_pks[list_pk]
+        segments, steps, times = Segments.load(blobs[0]), unpack_ints(blobs[1]), unpack_ints(blobs[2])
+        own = [values[chunk_pk].get(key_pk) for key_pk in listed]
+        sizes = {len(steps), len(times), row_count, int(segments.rows.sum())}
         sizes.update(-1 if column is None else len(column) for column in own)
         if len(sizes) > 1:
-            msg = f"chunk {row.chunk_pk} of points is damaged: its columns are missing or of different lengths"
+            msg = f"chunk {chunk_pk} of points is damaged: its columns are missing or of different lengths"
             raise IntegrityError(msg)
-        place = Place(row.entity_pk, row.list_pk, row.stream_pk)
+        place = Place(entity_pk, list_pk, stream_pk)
         found.append(Chunk(place, listed, segments, steps, times, [column for column in own if column is not None]))
     return found
+
+
+CHUNK_COLUMNS = tuple(
+    chunks.c[name] for name in ("chunk_pk", "entity_pk", "list_pk", "stream_pk", "rows", "segments", "steps", "times")
+)
 
 
 def _columns(database: Database) -> Select[Any]:
     wanted = select(columns.c.chunk_pk, columns.c.key_pk, columns.c["values"])
     return wanted.where(database.among(columns.c.chunk_pk))
+
+
+def _last_chunk(_database: Database) -> Select[Any]:
+    return select(func.max(chunks.c.chunk_pk))
+
+
+def _insert_chunk(_database: Database) -> Insert:
+    return insert(chunks)
+
+
+def _insert_column(_database: Database) -> Insert:
+    names = ("entity_pk", "key_pk", "chunk_pk", "values")
+    return insert(columns).values({name: bindparam(name) for name in names})
+
+
+def _delete_columns(_database: Database) -> Delete:
+    return delete(columns).where(columns.c.chunk_pk == bindparam("pk"))
+
+
+def _delete_chunk(_database: Database) -> Delete:
+    return delete(chunks).where(chunks.c.chunk_pk == bindparam("pk"))

@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
     from sqlalchemy import ColumnElement, Connection, Table
     from sqlalchemy.sql.dml import Insert
 
 Result = TypeVar("Result")
+Row: TypeAlias = Any
+"""A row of a result: a tuple."""
+Build: TypeAlias = "Callable[[Database], Any]"
+"""Builds a statement. A function of a module, so that it is the same one each time."""
 MANY = "many"
 """The name of the parameter of :meth:`Database.among`."""
+
+
+class Transaction:
+    """One transaction, and two ways to run statements in it.
+
+    Statements that are always the same are named by the function that builds them, and built once: putting one together
+    costs SQLAlchemy more than it costs the database to run it. All others go through ``connection``.
+    """
+
+    def __init__(self, database: Database, connection: Connection) -> None:
+        self.database = database
+        self.connection = connection
+
+    def rows(self, build: Build, parameters: Mapping[str, Any] | None = None) -> Sequence[Row]:
+        """Return the rows that a question gives."""
+        return self.database.run(self.connection, build, parameters or {})
+
+    def write(self, build: Build, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run a statement that writes once for each of ``rows``, which give all its parameters; none is fine."""
+        if rows:
+            self.database.run_many(self.connection, build, rows)
+
+    def scalar(self, build: Build, parameters: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - of any type
+        """Return the only value of the only row that a question gives, ``None`` where there is no row."""
+        rows = self.rows(build, parameters)
+        return rows[0][0] if rows else None
 
 
 class Database(ABC):
@@ -25,21 +56,29 @@ class Database(ABC):
     url: str
 
     def __init__(self) -> None:
-        self._statements: dict[object, Any] = {}
+        self._statements: dict[Build, Any] = {}
 
     @abstractmethod
-    def read(self, work: Callable[[Connection], Result]) -> Result:
+    def read(self, work: Callable[[Transaction], Result]) -> Result:
         """Return what ``work`` returns, called inside a transaction that sees one state of the database throughout.
 
         It may be called more than once.
         """
 
     @abstractmethod
-    def write(self, work: Callable[[Connection], Result]) -> Result:
+    def write(self, work: Callable[[Transaction], Result]) -> Result:
         """Return what ``work`` returns, called inside a transaction of which there is one at a time; then commit.
 
         It may be called more than once, each time after everything was undone.
         """
+
+    def run(self, connection: Connection, build: Build, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        """Return the rows that the statement of ``build`` gives; faster than SQLAlchemy where a database knows how."""
+        return connection.execute(self.statement(build), parameters).all()
+
+    def run_many(self, connection: Connection, build: Build, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run the statement of ``build`` once for each of ``rows``, of which there is at least one."""
+        connection.execute(self.statement(build), rows)
 
     @abstractmethod
     def upsert(self, table: Table, *, update: Sequence[str]) -> Insert:
@@ -57,9 +96,9 @@ class Database(ABC):
     def close(self) -> None:
         """Let go of all connections. Calling it twice is no error."""
 
-    def statement(self, build: Callable[[Database], Result]) -> Result:
-        """Return ``build(self)``, built once: putting a statement together costs more than running it."""
+    def statement(self, build: Build) -> Any:  # noqa: ANN401 - a statement
+        """Return the statement that ``build`` builds, built once."""
         try:
-            return cast("Result", self._statements[build])
+            return self._statements[build]
         except KeyError:
-            return cast("Result", self._statements.setdefault(build, build(self)))
+            return self._statements.setdefault(build, build(self))

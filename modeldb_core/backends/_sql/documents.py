@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeAlias, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modeldb_core.entities import KINDS, PARENT_FIELDS, Document
 from modeldb_core.queries import COLUMNS, Leaf, is_searchable, leaf_of, leaves
@@ -28,6 +28,13 @@ NARROW = frozenset(
     }
 )
 """Columns that ``entities`` has, or that follow from what it has."""
+
+_TIMES = ("created_at", "updated_at", "started_at", "finished_at", "deleted_at")
+ROW_COLUMNS = ("present", "name", "owner", "status", "container_id", "project_id", "parent_id", "stream_pk", *_TIMES)
+"""The columns of ``entities`` that follow from a document."""
+
+FACT_COLUMNS = ("value_type", "number", "text")
+"""The columns of ``facts`` that hold a value."""
 
 FactValue: TypeAlias = tuple[int, float | None, str | None]
 """Type, number and text of a searchable value."""
@@ -63,7 +70,7 @@ def facts_of(kind: str, document: Document) -> Facts:
 
 
 def row_of(kind: str, document: Document) -> dict[str, Any]:
-    """Return what the table ``entities`` holds of a document, but for its keys and its writer's stream."""
+    """Return what the table ``entities`` holds of a document, but for the number of its writer's stream."""
     row: dict[str, Any] = {
         "present": 1,
         "name": _text(document.get("name", "")),
@@ -72,8 +79,9 @@ def row_of(kind: str, document: Document) -> dict[str, Any]:
         "container_id": _text(document.get(PARENT_FIELDS.get(kind, ""))),
         "project_id": _text(document.get("project_id")) if kind == "run" else None,
         "parent_id": _text(document.get("parent_id")),
+        "stream_pk": None,
     }
-    for name in ("created_at", "updated_at", "started_at", "finished_at", "deleted_at"):
+    for name in _TIMES:
         value = document.get(name)
         row[name] = value if isinstance(value, int) and abs(value) < 2**63 else None
     return row

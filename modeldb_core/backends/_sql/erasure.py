@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, bindparam, delete, null, or_, select, update
 
 from modeldb_core.backends._sql.database import MANY, Database
-from modeldb_core.backends._sql.documents import dump_document, facts_of, load_document, row_of
-from modeldb_core.backends._sql.metrics import MetricRows
+from modeldb_core.backends._sql.documents import load_document
+from modeldb_core.backends._sql.entity_rows import EntityRows
 from modeldb_core.backends._sql.tables import actors, changes, chunks, documents, entities, erased, metrics, pending
 from modeldb_core.changes import APPEND, ERASE, STREAM, UPDATE, Change
 from modeldb_core.entities import Document, evolve
@@ -22,10 +22,13 @@ from modeldb_core.values import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
     from sqlalchemy import Select
     from sqlalchemy.sql.dml import Insert
 
     from modeldb_core.backends._sql.apply import Batch
+    from modeldb_core.backends._sql.database import Transaction
+    from modeldb_core.backends._sql.metrics import MetricRows
 
 _SOME = 1000
 """Append changes whose points are looked at together."""
@@ -47,17 +50,15 @@ class Erasures:
         return bool(self.named or self.early)
 
     @classmethod
-    def of(cls, batch: Batch, new: Sequence[Change]) -> Erasures:
-        """Return the erasures that concern new changes.
+    def of(cls, transaction: Transaction, new: Sequence[Change], affected: dict[int, str]) -> Erasures:
+        """Return the erasures that concern new changes; ``affected`` are the streams of theirs that had any.
 
         Raises:
             InvalidArgumentError: an ``erase`` change does not name one.
         """
         named = frozenset(target_of(change) for change in new if change.action == ERASE and change.payload is not None)
-        by_pk = {batch.streams.pk(change.stream_id): change.stream_id for change in new}
-        parameters = {MANY: batch.database.many(by_pk)}
-        rows = batch.connection.execute(batch.database.statement(_erased), parameters)
-        return cls(named, frozenset((by_pk[stream_pk], seq) for stream_pk, seq in rows))
+        rows = transaction.rows(_erased, {MANY: transaction.database.many(affected)}) if affected else []
+        return cls(named, frozenset((affected[stream_pk], seq) for stream_pk, seq in rows))
 
     def without_payloads(self, new: Iterable[Change]) -> list[Change]:
         """Return new changes, those that are erased without their payload."""
@@ -71,9 +72,9 @@ class Erasures:
         if not self.named:
             return
         batch.streams.load(stream_id for stream_id, _ in self.named)
-        connection, table = batch.connection, changes.c
+        connection, table = batch.transaction.connection, changes.c
         rows = [{"stream_pk": batch.streams.pk(stream_id), "seq": seq} for stream_id, seq in sorted(self.named)]
-        connection.execute(batch.database.statement(_upsert_erased), rows)
+        batch.transaction.write(_upsert_erased, rows)
         wanted = [and_(table.stream_pk == row["stream_pk"], table.seq == row["seq"]) for row in rows]
         affected: dict[int, list[int]] = {}
         for at in range(0, len(wanted), 200):
@@ -116,27 +117,16 @@ def _can_go(change: Change) -> bool:
 
 def rework(batch: Batch, entity_pk: int) -> None:
     """Work out an entity again from what the log has of it."""
-    connection = batch.connection
+    connection = batch.transaction.connection
     found = connection.execute(select(entities).where(entities.c.entity_pk == entity_pk)).one()
     text = connection.execute(
         select(documents.c.document).where(documents.c.entity_pk == entity_pk)
     ).scalar_one_or_none()
     if text is None:
         return
-    before, after = load_document(text), replay(batch, entity_pk)
-    row: dict[str, Any] = row_of(found.kind, after)
-    stream_id = after.get("stream_id")
-    row["stream_pk"] = None
-    if isinstance(stream_id, str) and stream_id:
-        batch.streams.load([stream_id])
-        row["stream_pk"] = batch.streams.pk(stream_id)
-    connection.execute(update(entities).where(entities.c.entity_pk == entity_pk).values(row))
-    connection.execute(
-        update(documents).where(documents.c.entity_pk == entity_pk).values(document=dump_document(after))
-    )
-    rows = MetricRows(batch.database, connection, entity_pk)
-    _rework_series(batch, entity_pk, rows)
-    batch.save_facts(entity_pk, facts_of(found.kind, before), facts_of(found.kind, after), rows)
+    rows = EntityRows(batch.transaction, batch.numbers, batch.streams)
+    _rework_series(batch, entity_pk, rows.metrics)
+    rows.put(entity_pk, found.kind, found.entity_id, load_document(text), replay(batch, entity_pk))
     rows.save()
 
 
@@ -145,7 +135,7 @@ def replay(batch: Batch, entity_pk: int) -> Document:
     table, document = changes.c, None
     query = select(table.action, actors.c.actor, table.recorded_at, table.payload)
     query = query.join(actors, actors.c.actor_pk == table.actor_pk)
-    for action, actor, recorded_at, payload in batch.connection.execute(
+    for action, actor, recorded_at, payload in batch.transaction.connection.execute(
         query.where(table.entity_pk == entity_pk, table.action != ERASE).order_by(table.position)
     ):
         if action != APPEND:
@@ -161,10 +151,11 @@ def _rework_series(batch: Batch, entity_pk: int, rows: MetricRows) -> None:
     from modeldb_core.backends._sql.summaries import summarize
     from modeldb_core.points import decode_points
 
-    connection, table = batch.connection, changes.c
+    connection, table = batch.transaction.connection, changes.c
     known = select(metrics.c.key_pk).where(metrics.c.entity_pk == entity_pk, metrics.c.count.is_not(None))
-    rows.load(connection.execute(known).scalars())
-    rows.clear_series()
+    key_pks_before = connection.execute(known).scalars().all()
+    rows.load(entity_pk, key_pks_before)
+    rows.clear_series(entity_pk, key_pks_before)
     query = select(table.position, table.payload).where(
         table.entity_pk == entity_pk, table.action == APPEND, table.salt.is_not(None)
     )
@@ -173,29 +164,29 @@ def _rework_series(batch: Batch, entity_pk: int, rows: MetricRows) -> None:
         kept = {position: payload for position, payload in appends[at : at + _SOME]}
         positions = [position for position, payload in kept.items() if payload is None]
         if positions:
-            kept.update(rebuild_payloads(batch.database, connection, entity_pk, positions))
+            kept.update(rebuild_payloads(batch.transaction, entity_pk, positions))
         for payload in kept.values():
             summaries = summarize(decode_points(payload or b""))
             key_pks = batch.numbers.of_keys(("metrics", key) for key in summaries)
             for key, summary in summaries.items():
-                rows.add(key_pks["metrics", key], summary)
+                rows.add(entity_pk, key_pks["metrics", key], summary)
 
 
 def _drop_points(batch: Batch, entity_pk: int, positions: set[int]) -> None:
     """Take the points of changes out of what waits and out of chunks."""
     import numpy as np
 
-    from modeldb_core.backends._sql.chunks import Chunk, Segments, delete_chunks, read_chunks, write_chunks
+    from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS, Chunk, Segments, delete_chunks, read_chunks, write_chunks
     from modeldb_core.backends._sql.log import read_lists
 
-    connection, table = batch.connection, chunks.c
+    connection, table = batch.transaction.connection, chunks.c
     connection.execute(delete(pending).where(pending.c.position == bindparam("at")), [{"at": at} for at in positions])
-    query = select(chunks).where(
+    query = select(*CHUNK_COLUMNS).where(
         table.entity_pk == entity_pk, table.last_position >= min(positions), table.first_position <= max(positions)
     )
     for row in connection.execute(query.order_by(table.first_position, table.chunk_pk)).all():
-        lists = read_lists(batch.database, connection, {row.list_pk})
-        (chunk,) = read_chunks(batch.database, connection, [row], lists)
+        lists = read_lists(batch.transaction, {row.list_pk})
+        (chunk,) = read_chunks(batch.transaction, [row], lists)
         segments = chunk.segments
         stays = ~np.isin(segments.positions, list(positions))
         if stays.all():
@@ -210,8 +201,8 @@ def _drop_points(batch: Batch, entity_pk: int, positions: set[int]) -> None:
                 chunk.times[points],
                 [column[points] for column in chunk.values],
             )
-            write_chunks(connection, batch.numbers, [left])
-        delete_chunks(connection, [row.chunk_pk])
+            write_chunks(batch.transaction, batch.numbers, [left])
+        delete_chunks(batch.transaction, [row.chunk_pk])
 
 
 def _erased(database: Database) -> Select[Any]:

@@ -26,6 +26,7 @@ from modeldb_core.queries.evaluate import matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
     from sqlalchemy import FromClause
 
     from modeldb_core.backends._sql.numbers import Key

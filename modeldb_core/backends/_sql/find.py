@@ -39,9 +39,10 @@ from modeldb_core.queries import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from sqlalchemy import Connection, FromClause, Select
 
-    from modeldb_core.backends._sql.database import Database
+    from sqlalchemy import FromClause, Select
+
+    from modeldb_core.backends._sql.database import Transaction
 
 COUNTED = 20_000
 """Up to how many rows of an index are counted to see how much a predicate leaves: half a millisecond."""
@@ -70,15 +71,15 @@ class _Joined:
 class Finder:
     """Answers one query within one transaction."""
 
-    def __init__(self, database: Database, connection: Connection, query: Query, now: int) -> None:
-        self._connection = connection
+    def __init__(self, transaction: Transaction, query: Query, now: int) -> None:
+        self._connection = transaction.connection
         self._query = query
         self._parameters = {NOW: now}
         self._expression = parse_filter(query.filter, query.kind, at_us=now)
         self._order = effective_order(query)
         self._after = decode_cursor(query)
         wanted = keys_in(self._expression) | {key_of(order.field) for order in self._order}
-        self._compiler = Compiler(query.kind, _numbers(database, connection, wanted))
+        self._compiler = Compiler(query.kind, _numbers(transaction, wanted))
         self._sources: dict[Field, Source | None] = {}
         self._joined: dict[Field, _Joined] = {}
         self._conditions = [entities.c.kind == query.kind, entities.c.present == 1]
@@ -287,11 +288,11 @@ def _tag_of(predicate: Predicate) -> str:
     return str(predicate.value)
 
 
-def _numbers(database: Database, connection: Connection, wanted: set[Key]) -> dict[Key, int]:
+def _numbers(transaction: Transaction, wanted: set[Key]) -> dict[Key, int]:
     by_section: dict[str, list[str]] = {}
     for section, key in wanted:
         by_section.setdefault(section, []).append(key)
     numbers: dict[Key, int] = {}
     for section, names in by_section.items():
-        numbers.update(find_keys(database, connection, section, names))
+        numbers.update(find_keys(transaction, section, names))
     return numbers

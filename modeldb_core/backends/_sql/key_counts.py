@@ -14,7 +14,10 @@ from modeldb_core.stores import KeyInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from sqlalchemy import Connection, Select
+
+    from sqlalchemy import Select
+
+    from modeldb_core.backends._sql.database import Database, Transaction
 
 LISTED = ("metrics", "hyperparameters", "attributes", "tags", "datasets", "code")
 """The sections of which keys are told."""
@@ -23,9 +26,10 @@ _TYPE_NAMES = {number: name for name, number in VALUE_TYPES.items()}
 
 
 def read_keys(
-    connection: Connection, matching: Select[Any], parameters: Mapping[str, Any], limit: int
+    transaction: Transaction, matching: Select[Any], parameters: Mapping[str, Any], limit: int
 ) -> tuple[KeyInfo, ...]:
     """Return the keys of the entities whose numbers ``matching`` gives; see ``MetadataStore.find_keys``."""
+    connection = transaction.connection
     chosen = matching.cte("chosen").prefix_with("MATERIALIZED")
     counts: Counter[int] = Counter()
     types: dict[int, set[str]] = defaultdict(set)
@@ -46,14 +50,14 @@ def read_keys(
     for key_pk, once, value_type, with_series, count in connection.execute(of_metrics, parameters):
         counts[key_pk] += count
         types[key_pk].update([_TYPE_NAMES[value_type]] if once else [], ["series"] if with_series else [])
-    return _infos(connection, counts, types, limit)
+    return _infos(transaction, counts, types, limit)
 
 
 def _infos(
-    connection: Connection, counts: Counter[int], types: Mapping[int, set[str]], limit: int
+    transaction: Transaction, counts: Counter[int], types: Mapping[int, set[str]], limit: int
 ) -> tuple[KeyInfo, ...]:
     found: dict[str, list[tuple[int, str, int]]] = {section: [] for section in LISTED}
-    for key_pk, section, key in connection.execute(select(keys.c.key_pk, keys.c.section, keys.c.key)):
+    for key_pk, section, key in transaction.rows(_keys):
         if key_pk in counts and section in found and section != COLUMN_SECTION:
             found[section].append((-counts[key_pk], key, key_pk))
     infos = []
@@ -62,3 +66,7 @@ def _infos(
             value_types = () if section == TAGS else tuple(sorted(types[key_pk] - {"null"}))
             infos.append(KeyInfo(section, key, -negated, value_types))
     return tuple(sorted(infos, key=lambda info: (-info.count, info.section, info.key)))
+
+
+def _keys(_database: Database) -> Select[Any]:
+    return select(keys.c.key_pk, keys.c.section, keys.c.key)

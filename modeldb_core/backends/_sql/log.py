@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, bindparam, func, or_, select
 
-from modeldb_core.backends._sql.database import MANY, Database
+from modeldb_core.backends._sql.database import MANY, Database, Transaction
 from modeldb_core.backends._sql.tables import actors, changes, chunks, entities, key_lists, keys, pending, streams
 from modeldb_core.changes import APPEND, GENESIS, STREAM, Change
 from modeldb_core.errors import IntegrityError
@@ -14,6 +14,7 @@ from modeldb_core.stores import ChangePage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
     from sqlalchemy import Connection, Select
 
     from modeldb_core.backends._sql.chunks import Chunk
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 
 
 def read_changes(
-    database: Database,
-    connection: Connection,
+    transaction: Transaction,
     *,
     after: int,
     limit: int,
@@ -33,7 +33,8 @@ def read_changes(
     after = max(after, 0)
     if limit <= 0:
         return ChangePage((), after)
-    query = database.statement(_log)
+    connection = transaction.connection
+    query = transaction.database.statement(_log)
     if stream_id is not None:
         query = query.where(streams.c.stream_id == stream_id)
     if entity_id is not None:
@@ -46,7 +47,7 @@ def read_changes(
             of_entity = or_(of_entity, and_(changes.c.stream_pk == stream_pk, changes.c.entity_pk.is_(None)))
         query = query.where(of_entity)
     rows = connection.execute(query, {"after": after, "limit": min(limit, 2**62)}).all()
-    payloads = _payloads(database, connection, rows)
+    payloads = _payloads(transaction, rows)
     previous = _previous_hashes(connection, rows)
     found = tuple(_change(row, payloads, previous) for row in rows)
     if len(rows) < limit:
@@ -91,7 +92,7 @@ def _previous_hashes(connection: Connection, rows: Sequence[Any]) -> dict[tuple[
     return known
 
 
-def _payloads(database: Database, connection: Connection, rows: Sequence[Any]) -> dict[int, bytes]:
+def _payloads(transaction: Transaction, rows: Sequence[Any]) -> dict[int, bytes]:
     """Return the payloads of the append changes among ``rows``, by position."""
     wanted: dict[int, list[int]] = {}
     for row in rows:
@@ -99,12 +100,12 @@ def _payloads(database: Database, connection: Connection, rows: Sequence[Any]) -
             wanted.setdefault(row.entity_pk, []).append(row.position)
     payloads: dict[int, bytes] = {}
     for entity_pk, positions in wanted.items():
-        payloads.update(rebuild_payloads(database, connection, entity_pk, positions))
+        payloads.update(rebuild_payloads(transaction, entity_pk, positions))
     return payloads
 
 
 def rebuild_payloads(
-    database: Database, connection: Connection, entity_pk: int, positions: Sequence[int]
+    transaction: Transaction, entity_pk: int, positions: Sequence[int]
 ) -> dict[int, bytes]:
     """Return the payloads of append changes of one entity, by position; the positions rise.
 
@@ -116,12 +117,12 @@ def rebuild_payloads(
     first, last = positions[0], positions[-1]
     parameters = {"entity": entity_pk, "first": first, "last": last}
     asked = set(positions)
-    rows = connection.execute(database.statement(_pending), parameters)
+    rows = transaction.rows(_pending, parameters)
     payloads = {position: payload for position, payload in rows if position in asked}
     asked -= payloads.keys()
     if asked:
         groups = {position: list[_Piece]() for position in asked}
-        for chunk, names in chunks_between(database, connection, entity_pk, min(asked), max(asked)):
+        for chunk, names in chunks_between(transaction, entity_pk, min(asked), max(asked)):
             for piece in _pieces(chunk, names, asked):
                 groups[piece.position].append(piece)
         for position, pieces in groups.items():
@@ -130,20 +131,20 @@ def rebuild_payloads(
 
 
 def chunks_between(
-    database: Database, connection: Connection, entity_pk: int, first: int, last: int
+    transaction: Transaction, entity_pk: int, first: int, last: int
 ) -> list[tuple[Chunk, tuple[str, ...]]]:
     """Return the chunks of an entity that hold points of changes from ``first`` to ``last``, with the names of keys."""
     from modeldb_core.backends._sql.chunks import read_chunks
 
     parameters = {"entity": entity_pk, "first": first, "last": last}
-    rows = connection.execute(database.statement(_chunks), parameters).all()
-    lists = read_lists(database, connection, {row.list_pk for row in rows})
-    found = read_chunks(database, connection, rows, lists)
-    names = read_names(database, connection, {key_pk for listed in lists.values() for key_pk in listed})
+    rows = transaction.rows(_chunks, parameters)
+    lists = read_lists(transaction, {list_pk for _, _, list_pk, *_ in rows})
+    found = read_chunks(transaction, rows, lists)
+    names = read_names(transaction, {key_pk for listed in lists.values() for key_pk in listed})
     return [(chunk, tuple(names[key_pk] for key_pk in chunk.key_pks)) for chunk in found]
 
 
-def read_lists(database: Database, connection: Connection, list_pks: set[int]) -> dict[int, tuple[int, ...]]:
+def read_lists(transaction: Transaction, list_pks: set[int]) -> dict[int, tuple[int, ...]]:
     """Return the numbers of the keys in lists of keys.
 
     Raises:
@@ -151,7 +152,7 @@ def read_lists(database: Database, connection: Connection, list_pks: set[int]) -
     """
     import numpy as np
 
-    rows = connection.execute(database.statement(_lists), {MANY: database.many(list_pks)})
+    rows = transaction.rows(_lists, {MANY: transaction.database.many(list_pks)})
     found = {list_pk: tuple(np.frombuffer(data, "<i8").tolist()) for list_pk, data in rows}
     if len(found) < len(list_pks):
         msg = f"lists of keys are missing: {sorted(list_pks - found.keys())}"
@@ -159,14 +160,13 @@ def read_lists(database: Database, connection: Connection, list_pks: set[int]) -
     return found
 
 
-def read_names(database: Database, connection: Connection, key_pks: set[int]) -> dict[int, str]:
+def read_names(transaction: Transaction, key_pks: set[int]) -> dict[int, str]:
     """Return the names of keys.
 
     Raises:
         IntegrityError: a key is missing.
     """
-    rows = connection.execute(database.statement(_names), {MANY: database.many(key_pks)})
-    found = {row.key_pk: row.key for row in rows}
+    found: dict[int, str] = dict(transaction.rows(_names, {MANY: transaction.database.many(key_pks)}))
     if len(found) < len(key_pks):
         msg = f"keys are missing: {sorted(key_pks - found.keys())[:10]}"
         raise IntegrityError(msg)
@@ -233,8 +233,10 @@ def _pending(_database: Database) -> Select[Any]:
 
 
 def _chunks(_database: Database) -> Select[Any]:
+    from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS
+
     table = chunks.c
-    wanted = select(chunks).where(
+    wanted = select(*CHUNK_COLUMNS).where(
         table.entity_pk == bindparam("entity"),
         table.last_position >= bindparam("first"),
         table.first_position <= bindparam("last"),

@@ -7,10 +7,10 @@ or made are remembered by the store, those that were made only once their transa
 from __future__ import annotations
 
 import hashlib
+import struct
 import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
 from sqlalchemy import bindparam, func, insert, select
 
 from modeldb_core.backends._sql.database import MANY, Database
@@ -18,7 +18,11 @@ from modeldb_core.backends._sql.tables import actors, key_lists, keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from sqlalchemy import ColumnElement, Connection, Select
+
+    from sqlalchemy import Select
+    from sqlalchemy.sql.dml import Insert
+
+    from modeldb_core.backends._sql.database import Build, Transaction
 
 Key: TypeAlias = tuple[str, str]
 """Section and key."""
@@ -47,9 +51,8 @@ class Remembered:
 class Numbers:
     """Finds and makes numbers within one write transaction."""
 
-    def __init__(self, database: Database, connection: Connection, remembered: Remembered) -> None:
-        self._database = database
-        self._connection = connection
+    def __init__(self, transaction: Transaction, remembered: Remembered) -> None:
+        self._transaction = transaction
         self._remembered = remembered
         self._keys: dict[Key, int] = {}
         self._actors: dict[str, int] = {}
@@ -59,9 +62,9 @@ class Numbers:
         """Remember what was found and made: to be called once the transaction has ended well."""
         self._remembered.learn(self._keys, self._actors, self._lists)
 
-    def next(self, column: ColumnElement[Any]) -> int:
-        """Return the first free number of a primary key."""
-        return int(self._connection.execute(select(func.coalesce(func.max(column), 0))).scalar_one()) + 1
+    def next(self, largest: Build) -> int:
+        """Return the first free number of a primary key; ``largest`` builds the question for its largest one."""
+        return (self._transaction.scalar(largest) or 0) + 1
 
     def of_keys(self, wanted: Iterable[Key]) -> dict[Key, int]:
         """Return the numbers of keys, made where they are new."""
@@ -74,14 +77,14 @@ class Numbers:
             else:
                 found[pair] = number
         for section, names in unknown.items():
-            self._keys.update(find_keys(self._database, self._connection, section, names))
+            self._keys.update(find_keys(self._transaction, section, names))
         new = [(section, name) for section, names in unknown.items() for name in names]
         made = [pair for pair in new if pair not in self._keys]
         if made:
-            first = self.next(keys.c.key_pk)
+            first = self.next(_last_key)
             self._keys.update({pair: first + index for index, pair in enumerate(made)})
             rows = [{"key_pk": self._keys[pair], "section": pair[0], "key": pair[1]} for pair in made]
-            self._connection.execute(insert(keys), rows)
+            self._transaction.write(_insert_key, rows)
         found.update({pair: self._keys[pair] for pair in new})
         return found
 
@@ -91,36 +94,65 @@ class Numbers:
         for actor in dict.fromkeys(wanted):
             number = self._remembered.actors.get(actor) or self._actors.get(actor)
             if number is None:
-                query = select(actors.c.actor_pk).where(actors.c.actor == actor)
-                number = self._connection.execute(query).scalar_one_or_none()
+                number = self._transaction.scalar(_actor, {"actor": actor})
             if number is None:
-                number = self.next(actors.c.actor_pk)
-                self._connection.execute(insert(actors), {"actor_pk": number, "actor": actor})
+                number = self.next(_last_actor)
+                self._transaction.write(_insert_actor, [{"actor_pk": number, "actor": actor}])
             found[actor] = self._actors[actor] = number
         return found
 
     def of_list(self, key_pks: Sequence[int]) -> int:
         """Return the number of a list of keys, made where it is new."""
-        data = np.asarray(key_pks, "<i8").tobytes()
+        data = struct.pack(f"<{len(key_pks)}q", *key_pks)
         digest = hashlib.sha256(data).digest()
         number = self._remembered.lists.get(digest) or self._lists.get(digest)
         if number is None:
-            query = select(key_lists.c.list_pk).where(key_lists.c.digest == digest)
-            number = self._connection.execute(query).scalar_one_or_none()
+            number = self._transaction.scalar(_list, {"digest": digest})
         if number is None:
-            number = self.next(key_lists.c.list_pk)
-            row = {"list_pk": number, "digest": digest, "key_pks": data}
-            self._connection.execute(insert(key_lists), row)
+            number = self.next(_last_list)
+            self._transaction.write(_insert_list, [{"list_pk": number, "digest": digest, "key_pks": data}])
         self._lists[digest] = number
         return number
 
 
-def find_keys(database: Database, connection: Connection, section: str, names: Sequence[str]) -> dict[Key, int]:
+def find_keys(transaction: Transaction, section: str, names: Sequence[str]) -> dict[Key, int]:
     """Return the numbers of those keys of a section that have one."""
-    rows = connection.execute(database.statement(_keys), {"section": section, MANY: database.many(names)})
+    rows = transaction.rows(_keys, {"section": section, MANY: transaction.database.many(names)})
     return {(section, name): number for name, number in rows}
 
 
 def _keys(database: Database) -> Select[tuple[str, int]]:
     among = database.among(keys.c.key)
     return select(keys.c.key, keys.c.key_pk).where(keys.c.section == bindparam("section"), among)
+
+
+def _last_key(_database: Database) -> Select[Any]:
+    return select(func.max(keys.c.key_pk))
+
+
+def _last_actor(_database: Database) -> Select[Any]:
+    return select(func.max(actors.c.actor_pk))
+
+
+def _last_list(_database: Database) -> Select[Any]:
+    return select(func.max(key_lists.c.list_pk))
+
+
+def _actor(_database: Database) -> Select[Any]:
+    return select(actors.c.actor_pk).where(actors.c.actor == bindparam("actor"))
+
+
+def _list(_database: Database) -> Select[Any]:
+    return select(key_lists.c.list_pk).where(key_lists.c.digest == bindparam("digest"))
+
+
+def _insert_key(_database: Database) -> Insert:
+    return insert(keys)
+
+
+def _insert_actor(_database: Database) -> Insert:
+    return insert(actors)
+
+
+def _insert_list(_database: Database) -> Insert:
+    return insert(key_lists)

@@ -15,10 +15,9 @@ from modeldb_core.backends._sql.documents import VALUE_TYPES
 from modeldb_core.queries import COLUMN, Order, OrderValue, column_type
 
 if TYPE_CHECKING:
-    from modeldb_core.backends._sql.conditions import Condition
-    from collections.abc import Iterator, Sequence
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
+    from modeldb_core.backends._sql.conditions import Condition
     from modeldb_core.backends._sql.filters import Compiler, Source
     from modeldb_core.queries import Field
 

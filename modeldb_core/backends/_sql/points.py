@@ -15,15 +15,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sqlalchemy import bindparam, delete, func, insert, select
 
-from modeldb_core.backends._sql.chunks import Chunk, Place, Segments, delete_chunks, read_chunks, write_chunks
+from modeldb_core.backends._sql.chunks import (
+    CHUNK_COLUMNS,
+    Chunk,
+    Place,
+    Segments,
+    delete_chunks,
+    read_chunks,
+    write_chunks,
+)
+from modeldb_core.backends._sql.database import MANY
 from modeldb_core.backends._sql.tables import chunks, pending
 from modeldb_core.points import PointGroup, decode_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from sqlalchemy import Connection, Select
 
-    from modeldb_core.backends._sql.database import Database
+    from sqlalchemy import Select
+    from sqlalchemy.sql.dml import Delete, Insert
+
+    from modeldb_core.backends._sql.database import Database, Transaction
     from modeldb_core.backends._sql.numbers import Numbers
 
 DIRECT_BYTES = 16_384
@@ -51,9 +62,8 @@ class Append:
 class PointsWriter:
     """Writes the points of one entity within a transaction."""
 
-    def __init__(self, database: Database, connection: Connection, numbers: Numbers, entity_pk: int) -> None:
-        self._database = database
-        self._connection = connection
+    def __init__(self, transaction: Transaction, numbers: Numbers, entity_pk: int) -> None:
+        self._transaction = transaction
         self._numbers = numbers
         self._entity_pk = entity_pk
 
@@ -78,11 +88,11 @@ class PointsWriter:
 
     def merge_pending(self) -> None:
         """Turn what waits into chunks."""
-        rows = self._connection.execute(self._database.statement(_pending), {"entity": self._entity_pk}).all()
+        rows = self._transaction.rows(_pending, {"entity": self._entity_pk})
         if rows:
             items = [Append(at, pk, payload, tuple(decode_points(payload))) for at, pk, payload in rows]
             self._merge(self._write(items))
-            self._connection.execute(delete(pending).where(pending.c.entity_pk == self._entity_pk))
+            self._transaction.write(_delete_pending, [{"entity": self._entity_pk}])
 
     def settle(self) -> None:
         """Merge what is left of a run that has ended, where that saves space: nothing more is likely to come."""
@@ -90,22 +100,21 @@ class PointsWriter:
             self.merge_pending()
 
     def _wait(self, items: Sequence[Append]) -> None:
-        if items:
-            rows = [
-                {
-                    "position": item.position,
-                    "entity_pk": self._entity_pk,
-                    "stream_pk": item.stream_pk,
-                    "size": len(item.payload),
-                    "payload": item.payload,
-                }
-                for item in items
-            ]
-            self._connection.execute(insert(pending), rows)
+        rows = [
+            {
+                "position": item.position,
+                "entity_pk": self._entity_pk,
+                "stream_pk": item.stream_pk,
+                "size": len(item.payload),
+                "payload": item.payload,
+            }
+            for item in items
+        ]
+        self._transaction.write(_insert_pending, rows)
 
     def _waiting(self) -> tuple[int, int]:
-        row = self._connection.execute(self._database.statement(_waiting), {"entity": self._entity_pk}).one()
-        return row[0], row[1]
+        ((count, size),) = self._transaction.rows(_waiting, {"entity": self._entity_pk})
+        return count, size
 
     def _write(self, items: Sequence[Append]) -> list[tuple[Place, tuple[int, ...]]]:
         """Insert chunks with the points of changes; return the places that got some, with their keys."""
@@ -125,7 +134,7 @@ class PointsWriter:
             steps = np.concatenate([group.steps for group in groups])
             times = np.concatenate([group.times for group in groups])
             chunk = Chunk(place, key_pks, segments, steps, times, list(values))
-            write_chunks(self._connection, self._numbers, chunk.split(FULL_ROWS))
+            write_chunks(self._transaction, self._numbers, chunk.split(FULL_ROWS))
             touched.append((place, key_pks))
         return touched
 
@@ -133,21 +142,15 @@ class PointsWriter:
         """Merge the newest chunks of places while there are enough of a size class."""
         for place, key_pks in touched:
             while chosen := self._mergeable(place):
-                wanted = (
-                    select(chunks)
-                    .where(chunks.c.chunk_pk.in_(chosen))
-                    .order_by(chunks.c.first_position, chunks.c.chunk_pk)
-                )
-                rows = self._connection.execute(wanted).all()
-                parts = read_chunks(self._database, self._connection, rows, {place.list_pk: key_pks})
-                merged = Chunk.concatenate(parts)
-                write_chunks(self._connection, self._numbers, [merged])
-                delete_chunks(self._connection, chosen)
+                rows = self._transaction.rows(_chosen, {MANY: self._transaction.database.many(chosen)})
+                merged = Chunk.concatenate(read_chunks(self._transaction, rows, {place.list_pk: key_pks}))
+                write_chunks(self._transaction, self._numbers, [merged])
+                delete_chunks(self._transaction, chosen)
 
     def _mergeable(self, place: Place) -> list[int]:
         """Return the chunks of a place that are to become one, the oldest first; none where all is well."""
         parameters = {"entity": place.entity_pk, "list": place.list_pk, "stream": place.stream_pk}
-        rows = self._connection.execute(self._database.statement(_newest), parameters).all()
+        rows = self._transaction.rows(_newest, parameters)
         for size_class in range(_class_of(FULL_ROWS)):
             suffix: list[tuple[int, int]] = []
             for chunk_pk, row_count in rows:
@@ -208,3 +211,16 @@ def _newest(_database: Database) -> Select[Any]:
         table.stream_pk == bindparam("stream"),
     )
     return wanted.order_by(table.first_position.desc(), table.chunk_pk.desc()).limit(8 * FAN_IN)
+
+
+def _chosen(database: Database) -> Select[Any]:
+    table = chunks.c
+    return select(*CHUNK_COLUMNS).where(database.among(table.chunk_pk)).order_by(table.first_position, table.chunk_pk)
+
+
+def _insert_pending(_database: Database) -> Insert:
+    return insert(pending)
+
+
+def _delete_pending(_database: Database) -> Delete:
+    return delete(pending).where(pending.c.entity_pk == bindparam("entity"))

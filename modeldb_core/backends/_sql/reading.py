@@ -5,37 +5,36 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, literal, select
+from sqlalchemy import and_, bindparam, case, literal, select
 
-from modeldb_core.backends._sql.database import MANY, Database
+from modeldb_core.backends._sql.database import MANY, Database, Transaction
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._sql.filters import NOW, is_gone
 from modeldb_core.backends._sql.numbers import find_keys
-from modeldb_core.backends._sql.summaries import COLUMNS, SeriesMap, last_value
-from modeldb_core.backends._sql.tables import documents, entities, keys, metrics
+from modeldb_core.backends._sql.summaries import SeriesMap, last_value
+from modeldb_core.backends._sql.tables import SUMMARY_COLUMNS, documents, entities, keys, metrics
 from modeldb_core.entities import LOST, RUNNING, Entity, entity_from_document
 
 if TYPE_CHECKING:
-    from modeldb_core.queries import Projection
     from collections.abc import Sequence
-    from sqlalchemy import Connection, Select
 
-_LAST, _EXACT = COLUMNS.index("last"), COLUMNS.index("exact")
+    from sqlalchemy import Select
+
+    from modeldb_core.queries import Projection
+
+_LAST, _EXACT = SUMMARY_COLUMNS.index("last"), SUMMARY_COLUMNS.index("exact")
 Rows = dict[int, dict[str, Any]]
 """The rows of ``metrics`` of series, by entity and key."""
 
 
-def find_entity(connection: Connection, kind: str, entity_id: str) -> int | None:
+def find_entity(transaction: Transaction, kind: str, entity_id: str) -> int | None:
     """Return the number of an entity; ``None`` where there is none."""
-    table = entities.c
-    query = select(table.entity_pk).where(table.entity_id == entity_id, table.kind == kind, table.present == 1)
-    number: int | None = connection.execute(query).scalar_one_or_none()
+    number: int | None = transaction.scalar(_find, {"entity_id": entity_id, "kind": kind})
     return number
 
 
 def read_entities(
-    database: Database,
-    connection: Connection,
+    transaction: Transaction,
     kind: str,
     entity_pks: Sequence[int],
     *,
@@ -43,10 +42,10 @@ def read_entities(
     wanted: Projection | None = None,
 ) -> tuple[Entity, ...]:
     """Return entities of one kind by their numbers, in the order given; ``wanted`` says which fields."""
-    parameters = {MANY: database.many(entity_pks), NOW: now}
-    rows = {row[0]: row for row in connection.execute(database.statement(_documents), parameters)}
+    parameters = {MANY: transaction.database.many(entity_pks), NOW: now}
+    rows = {row[0]: row for row in transaction.rows(_documents, parameters)}
     is_run = kind == "run"
-    series = _read_series(database, connection, entity_pks, wanted) if is_run else {}
+    series = _read_series(transaction, entity_pks, wanted) if is_run else {}
     found = []
     for entity_pk in entity_pks:
         _, entity_id, text, is_lost = rows[entity_pk]
@@ -76,22 +75,29 @@ def _metrics(document: dict[str, Any], own: dict[str, Any], wanted: Projection |
 
 
 def _read_series(
-    database: Database, connection: Connection, entity_pks: Sequence[int], wanted: Projection | None
+    transaction: Transaction, entity_pks: Sequence[int], wanted: Projection | None
 ) -> Rows:
     """Return the rows of series that are needed of entities."""
-    parameters: dict[str, Any] = {MANY: database.many(entity_pks)}
-    statement = database.statement(_all_series)
-    if wanted is not None:
-        if not wanted.wants("series") and not wanted.wants("metrics"):
-            return {}
-        if "series" not in wanted.whole and "metrics" not in wanted.whole:
-            names = {*wanted.keys.get("series", ()), *wanted.keys.get("metrics", ())}
-            numbers = find_keys(database, connection, "metrics", sorted(names))
-            statement = database.statement(_some_series).where(metrics.c.key_pk.in_(sorted(numbers.values())))
+    parameters: dict[str, Any] = {MANY: transaction.database.many(entity_pks)}
+    if wanted is None or wanted.whole & {"series", "metrics"}:
+        found = transaction.rows(_all_series, parameters)
+    elif wanted.wants("series") or wanted.wants("metrics"):
+        names = {*wanted.keys.get("series", ()), *wanted.keys.get("metrics", ())}
+        numbers = find_keys(transaction, "metrics", sorted(names))
+        query = transaction.database.statement(_some_series).where(metrics.c.key_pk.in_(sorted(numbers.values())))
+        found = transaction.connection.execute(query, parameters).all()
+    else:
+        found = []
     rows: Rows = {}
-    for entity_pk, key, *row in connection.execute(statement, parameters):
+    for entity_pk, key, *row in found:
         rows.setdefault(entity_pk, {})[key] = row
     return rows
+
+
+def _find(_database: Database) -> Select[Any]:
+    table = entities.c
+    wanted = select(table.entity_pk).where(table.entity_id == bindparam("entity_id"), table.kind == bindparam("kind"))
+    return wanted.where(table.present == 1)
 
 
 def _documents(database: Database) -> Select[Any]:
@@ -107,5 +113,5 @@ def _all_series(database: Database) -> Select[Any]:
 
 def _some_series(database: Database) -> Select[Any]:
     joined = metrics.join(keys, keys.c.key_pk == metrics.c.key_pk)
-    wanted = select(metrics.c.entity_pk, keys.c.key, *(metrics.c[name] for name in COLUMNS)).select_from(joined)
+    wanted = select(metrics.c.entity_pk, keys.c.key, *(metrics.c[name] for name in SUMMARY_COLUMNS)).select_from(joined)
     return wanted.where(database.among(metrics.c.entity_pk), metrics.c.count.is_not(None))

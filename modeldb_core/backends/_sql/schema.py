@@ -24,19 +24,18 @@ _version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), pr
 
 
 def prepare(database: SQLiteDatabase) -> None:
-    version = database.read(lambda c: _read_version(c))
+    version = database.read(_read_version)
     if version is None:
-
-        def make(connection):
-            if _read_version(connection) is None:
+        def make(t):
+            connection=t.connection
+            if _read_version(t) is None:
                 metadata.create_all(connection)
                 _version.create(connection)
                 connection.execute(insert(_version), {"version_num": LATEST})
-
         database.write(make)
 
-
-def _read_version(connection):
+def _read_version(t):
+    connection=t.connection
     if not connection.dialect.has_table(connection, VERSION_TABLE):
         return None
     return connection.execute(select(_version)).scalar_one_or_none()

@@ -15,9 +15,9 @@ from modeldb_core.points import Series, decode_points, thin_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Select
 
-    from modeldb_core.backends._sql.database import Database
+    from modeldb_core.backends._sql.database import Database, Transaction
 
 
 class _Part:
@@ -40,8 +40,7 @@ class _Part:
 
 
 def read_series(
-    database: Database,
-    connection: Connection,
+    transaction: Transaction,
     url: str,
     run_id: str,
     key: str,
@@ -49,13 +48,14 @@ def read_series(
     max_points: int | None,
 ) -> Series:
     """Return the points of a series; see ``MetadataStore.read_series``."""
-    row = connection.execute(database.statement(_find), {"run_id": run_id, "key": key}).one_or_none()
-    if row is None:
+    found = transaction.rows(_find, {"run_id": run_id, "key": key})
+    if not found:
         msg = f"run {run_id!r} in {url} has no series {key!r}"
         raise NotFoundError(msg)
-    parts = _parts(database, connection, row.entity_pk, row.key_pk, key)
-    if sum(len(part.steps) for part in parts) != row.count:
-        msg = f"points of {key!r} of run {run_id} are missing: some of its {row.count:,} were lost or altered"
+    ((entity_pk, key_pk, count),) = found
+    parts = _parts(transaction, entity_pk, key_pk, key)
+    if sum(len(part.steps) for part in parts) != count:
+        msg = f"points of {key!r} of run {run_id} are missing: some of its {count:,} were lost or altered"
         raise IntegrityError(msg)
     ordered = _in_order_of_arrival(parts)
     all_steps, times, values = (
@@ -79,10 +79,10 @@ def read_series(
     return Series(run_id, key, all_steps, times, values, total)
 
 
-def _parts(database: Database, connection: Connection, entity_pk: int, key_pk: int, key: str) -> list[_Part]:
+def _parts(transaction: Transaction, entity_pk: int, key_pk: int, key: str) -> list[_Part]:
     parts = []
     parameters = {"entity": entity_pk, "key": key_pk}
-    for row in connection.execute(database.statement(_chunks), parameters):
+    for row in transaction.rows(_chunks, parameters):
         stream_pk, row_count, segments, steps, times, values = row
         part = _Part(stream_pk, Segments.load(segments), unpack_ints(steps), unpack_ints(times), unpack_floats(values))
         if not row_count == len(part.steps) == len(part.times) == len(part.values):
@@ -90,7 +90,7 @@ def _parts(database: Database, connection: Connection, entity_pk: int, key_pk: i
             raise IntegrityError(msg)
         if row_count:
             parts.append(part)
-    for position, stream_pk, payload in connection.execute(database.statement(_pending), parameters):
+    for position, stream_pk, payload in transaction.rows(_pending, {"entity": entity_pk}):
         for index, group in enumerate(decode_points(payload)):
             if key in group.keys and len(group):
                 segments = Segments.of([(position, index, len(group))])

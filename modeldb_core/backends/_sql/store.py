@@ -13,9 +13,8 @@ from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from sqlalchemy import Connection
 
-    from modeldb_core.backends._sql.database import Database
+    from modeldb_core.backends._sql.database import Database, Transaction
     from modeldb_core.changes import Change, Head
     from modeldb_core.entities import Entity
     from modeldb_core.points import Series
@@ -37,8 +36,8 @@ class SQLMetadataStore(MetadataStore):
 
         wrong = check_content(changes)
 
-        def work(connection: Connection) -> Batch:
-            batch = Batch(self._database, connection, self._remembered)
+        def work(transaction: Transaction) -> Batch:
+            batch = Batch(transaction, self._remembered)
             batch.apply(changes, wrong)
             return batch
 
@@ -49,11 +48,11 @@ class SQLMetadataStore(MetadataStore):
 
         check_kind(kind)
 
-        def work(connection: Connection) -> tuple[Entity, ...]:
-            entity_pk = find_entity(connection, kind, entity_id)
+        def work(transaction: Transaction) -> tuple[Entity, ...]:
+            entity_pk = find_entity(transaction, kind, entity_id)
             if entity_pk is None:
                 return ()
-            return read_entities(self._database, connection, kind, [entity_pk], now=now_us())
+            return read_entities(transaction, kind, [entity_pk], now=now_us())
 
         found = self._database.read(work)
         if not found:
@@ -68,10 +67,10 @@ class SQLMetadataStore(MetadataStore):
 
         wanted = None if query.fields is None else parse_fields(query.fields, query.kind)
 
-        def work(connection: Connection) -> Page:
+        def work(transaction: Transaction) -> Page:
             now = now_us()
-            found = Finder(self._database, connection, query, now).find()
-            entities = read_entities(self._database, connection, query.kind, found.entity_pks, now=now, wanted=wanted)
+            found = Finder(transaction, query, now).find()
+            entities = read_entities(transaction, query.kind, found.entity_pks, now=now, wanted=wanted)
             return Page(entities, found.cursor, found.total)
 
         return self._database.read(work)
@@ -80,10 +79,10 @@ class SQLMetadataStore(MetadataStore):
         from modeldb_core.backends._sql.find import Finder
         from modeldb_core.backends._sql.key_counts import read_keys
 
-        def work(connection: Connection) -> tuple[KeyInfo, ...]:
-            finder = Finder(self._database, connection, query, now_us())
+        def work(transaction: Transaction) -> tuple[KeyInfo, ...]:
+            finder = Finder(transaction, query, now_us())
             matching = finder.matching()
-            return () if matching is None else read_keys(connection, matching, finder.parameters, query.limit)
+            return () if matching is None else read_keys(transaction, matching, finder.parameters, query.limit)
 
         return self._database.read(work)
 
@@ -93,15 +92,15 @@ class SQLMetadataStore(MetadataStore):
         from modeldb_core.backends._sql.series import read_series
 
         return self._database.read(
-            lambda connection: read_series(self._database, connection, self.url, run_id, key, steps, max_points)
+            lambda transaction: read_series(transaction, self.url, run_id, key, steps, max_points)
         )
 
     def read_changes(
         self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None
     ) -> ChangePage:
         return self._database.read(
-            lambda connection: read_changes(
-                self._database, connection, after=after, limit=limit, entity_id=entity_id, stream_id=stream_id
+            lambda transaction: read_changes(
+                transaction, after=after, limit=limit, entity_id=entity_id, stream_id=stream_id
             )
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modeldb_core.backends._sql.tables import SUMMARY_COLUMNS
 from modeldb_core.entities import SeriesSummary, to_datetime
 
 if TYPE_CHECKING:
@@ -18,12 +19,7 @@ if TYPE_CHECKING:
     from modeldb_core.points import PointGroup
 
 _EXACT = struct.Struct("<6d")
-FLOATS = ("first", "last", "minimum", "maximum", "mean", "total")
-COLUMNS = (
-    *("count", "nan_count", *FLOATS, "first_step", "last_step", "min_step", "max_step"),
-    *("first_at", "last_at", "exact"),
-)
-"""The columns of ``metrics`` that hold a summary."""
+_FLOATS = ("first", "last", "minimum", "maximum", "mean", "total")
 
 
 @dataclass(slots=True)
@@ -67,11 +63,11 @@ class Summary:
 
     def row(self) -> dict[str, Any]:
         """Return the columns of ``metrics`` that hold it."""
-        floats = tuple(getattr(self, name) for name in FLOATS)
+        floats = tuple(getattr(self, name) for name in _FLOATS)
         row: dict[str, Any] = {
-            name: None if math.isnan(value) else value for name, value in zip(FLOATS, floats, strict=True)
+            name: None if math.isnan(value) else value for name, value in zip(_FLOATS, floats, strict=True)
         }
-        for name in COLUMNS:
+        for name in SUMMARY_COLUMNS:
             if name not in row and name != "exact":
                 row[name] = getattr(self, name)
         has_negative_zero = any(value == 0 and math.copysign(1, value) < 0 for value in floats)
@@ -80,17 +76,17 @@ class Summary:
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> Summary:
-        """Return the summary in the columns ``COLUMNS`` of a row."""
-        values = dict(zip(COLUMNS, row, strict=True))
+        """Return the summary in the columns ``SUMMARY_COLUMNS`` of a row."""
+        values = dict(zip(SUMMARY_COLUMNS, row, strict=True))
         exact = values.pop("exact")
-        floats = _EXACT.unpack(exact) if exact is not None else [values[name] for name in FLOATS]
-        values.update({n: math.nan if v is None else v for n, v in zip(FLOATS, floats, strict=True)})
+        floats = _EXACT.unpack(exact) if exact is not None else [values[name] for name in _FLOATS]
+        values.update({n: math.nan if v is None else v for n, v in zip(_FLOATS, floats, strict=True)})
         del values["mean"]
         return cls(**values)
 
 
 def read_summary(row: Sequence[Any]) -> SeriesSummary:
-    """Return what callers get of the columns ``COLUMNS`` of a row."""
+    """Return what callers get of the columns ``SUMMARY_COLUMNS`` of a row."""
     count, nan_count, first, last, low, high, mean, _, first_step, last_step, min_step, max_step, *rest = row
     first_at, last_at, exact = rest
     if exact is not None:

@@ -137,8 +137,8 @@ def _prefix(column: Column[str]) -> object:
 facts = Table(
     "facts",
     metadata,
-    Column("key_pk", BigInteger, primary_key=True, autoincrement=False),
     Column("entity_pk", BigInteger, primary_key=True, autoincrement=False),
+    Column("key_pk", BigInteger, primary_key=True, autoincrement=False),
     Column("value_type", SmallInteger, nullable=False),  # documents.VALUE_TYPES
     Column("number", Float),  # NULL for NaN
     Column("text", _Text),  # or the digits of an integer beyond 2^53
@@ -151,6 +151,12 @@ Index(
     sqlite_where=facts.c.text.is_not(None),
     postgresql_where=facts.c.text.is_not(None),
 )
+
+SUMMARY_COLUMNS = (
+    *("count", "nan_count", "first", "last", "minimum", "maximum", "mean", "total"),
+    *("first_step", "last_step", "min_step", "max_step", "first_at", "last_at", "exact"),
+)
+"""The columns of ``metrics`` that hold the summary of a series."""
 
 metrics = Table(
     "metrics",

@@ -1,0 +1,112 @@
+"""What the tables hold of entities, written once for a batch: documents, and what is searched for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, delete
+
+from modeldb_core.backends._sql.documents import (
+    FACT_COLUMNS,
+    NARROW,
+    ROW_COLUMNS,
+    Facts,
+    dump_document,
+    facts_of,
+    row_of,
+)
+from modeldb_core.backends._sql.metrics import MetricRows
+from modeldb_core.backends._sql.tables import documents, entities, facts
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql.dml import Delete, Insert
+
+    from modeldb_core.backends._sql.chain import Streams
+    from modeldb_core.backends._sql.database import Database, Transaction
+    from modeldb_core.backends._sql.numbers import Numbers
+    from modeldb_core.entities import Document
+
+
+class EntityRows:
+    """Gathers rows of entities, and writes them with one statement for each table.
+
+    Attributes:
+        metrics: the rows of ``metrics``, to which points may be added.
+    """
+
+    def __init__(self, transaction: Transaction, numbers: Numbers, streams: Streams) -> None:
+        self.metrics = MetricRows(transaction)
+        self._transaction = transaction
+        self._numbers = numbers
+        self._streams = streams
+        self._entities: list[dict[str, Any]] = []
+        self._documents: list[dict[str, Any]] = []
+        self._facts: list[dict[str, Any]] = []
+        self._gone: list[dict[str, Any]] = []
+
+    def name(self, entity_pk: int, kind: str, entity_id: str) -> None:
+        """Note an entity that a change names, but that has no document."""
+        row = dict.fromkeys(ROW_COLUMNS)
+        self._entities.append({**row, "entity_pk": entity_pk, "kind": kind, "entity_id": entity_id, "present": 0})
+
+    def put(self, entity_pk: int, kind: str, entity_id: str, before: Document | None, after: Document) -> None:
+        """Note the document of an entity; ``before`` is the one that is stored, if any."""
+        row = row_of(kind, after)
+        stream_id = after.get("stream_id")
+        if isinstance(stream_id, str) and stream_id:
+            self._streams.load([stream_id])
+            row["stream_pk"] = self._streams.pk(stream_id)
+        row.update(entity_pk=entity_pk, kind=kind, entity_id=entity_id)
+        self._entities.append(row)
+        self._documents.append({"entity_pk": entity_pk, "document": dump_document(after)})
+        if before is None or not _differs_only_narrowly(before, after):
+            self._put_facts(entity_pk, {} if before is None else facts_of(kind, before), facts_of(kind, after))
+
+    def _put_facts(self, entity_pk: int, before: Facts, after: Facts) -> None:
+        altered = [pair for pair, value in after.items() if before.get(pair) != value]
+        gone = [pair for pair in before if pair not in after]
+        key_pks = self._numbers.of_keys([*altered, *gone])
+        once = [pair for pair in (*altered, *gone) if pair[0] == "metrics"]
+        # Also for a new document: points may have come before it.
+        self.metrics.load(entity_pk, (key_pks[pair] for pair in once))
+        for pair in once:
+            self.metrics.set_once(entity_pk, key_pks[pair], after.get(pair))
+        for pair in altered:
+            if pair[0] != "metrics":
+                value_type, number, text = after[pair]
+                row = {"entity_pk": entity_pk, "key_pk": key_pks[pair], "value_type": value_type}
+                self._facts.append({**row, "number": number, "text": text})
+        self._gone += [{"key": key_pks[pair], "entity": entity_pk} for pair in gone if pair[0] != "metrics"]
+
+    def save(self) -> None:
+        """Write what was gathered."""
+        self._transaction.write(_upsert_entity, self._entities)
+        self._transaction.write(_upsert_document, self._documents)
+        self._transaction.write(_delete_fact, self._gone)
+        self._transaction.write(_upsert_fact, self._facts)
+        self.metrics.save()
+
+
+def _differs_only_narrowly(before: Document, after: Document) -> bool:
+    """Return whether all fields that differ are ones that the table ``entities`` holds."""
+    if not before.keys() <= after.keys():
+        return False
+    # What a change leaves as it was is the same object.
+    return all(name in NARROW or (name in before and before[name] is after[name]) for name in after)
+
+
+def _upsert_entity(database: Database) -> Insert:
+    return database.upsert(entities, update=ROW_COLUMNS)
+
+
+def _upsert_document(database: Database) -> Insert:
+    return database.upsert(documents, update=("document",))
+
+
+def _upsert_fact(database: Database) -> Insert:
+    return database.upsert(facts, update=FACT_COLUMNS)
+
+
+def _delete_fact(_database: Database) -> Delete:
+    table = facts.c
+    return delete(facts).where(table.key_pk == bindparam("key"), table.entity_pk == bindparam("entity"))
