@@ -2,135 +2,14 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import TYPE_CHECKING
-
-from modeldb_core.entities import KINDS
-from modeldb_server.documents import SECRET_KINDS
-from modeldb_server.handlers import artifacts, audit, edits, entities, live, series, status
+from modeldb_server.entity_routes import MAX_LIMIT, PREFIX, SERVED_KINDS, entity_routes, limit_of
+from modeldb_server.handlers import artifacts, audit, edits, live, series, status
 from modeldb_server.metrics import CONTENT_TYPE
-from modeldb_server.routes import MAX_EXPRESSION, MAX_MESSAGE, Parameter, Policy, Route
+from modeldb_server.routes import MAX_MESSAGE, Parameter, Policy, Route
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-PREFIX = "/api/v2"
-MAX_LIMIT = 1000
-
-
-def _plural(kind: str) -> str:
-    return kind.replace("_", "-").removesuffix("y") + ("ies" if kind.endswith("y") else "s")
-
-
-SERVED_KINDS: Mapping[str, str] = MappingProxyType({_plural(kind): kind for kind in KINDS if kind not in SECRET_KINDS})
-"""Kinds by their name in a path. Users and tokens are not served."""
-
-_FILTER = Parameter(
-    name="filter",
-    type="text",
-    default="",
-    max_length=MAX_EXPRESSION,
-    description="which of them, in the filter language, for example: metrics.auc > 0.9 and tags contains 'best'",
-)
-_WITHIN = Parameter(
-    name="within", type="text", description="identifier of a container: only what is in it, such as a project's runs"
-)
 _FIRST = Parameter(name="first_step", type="integer", description="only points from this step on")
 _LAST = Parameter(name="last_step", type="integer", description="only points up to this step")
 _PATH = Parameter(name="path", type="text", required=True, max_length=4096, description="under which it was logged")
-
-
-def _limit(what: str, default: int) -> Parameter:
-    return Parameter(
-        name="limit",
-        type="integer",
-        default=default,
-        minimum=1,
-        maximum=MAX_LIMIT,
-        description=f"at most so many {what}",
-    )
-
-
-_FIND = (
-    _FILTER,
-    Parameter(
-        name="order_by",
-        type="text",
-        default="",
-        max_length=MAX_EXPRESSION,
-        description="for example: metrics.auc desc, name. The newest come first where it is empty",
-    ),
-    Parameter(
-        name="fields",
-        type="texts",
-        max_items=500,
-        description="what is needed of them, for example: name,metrics.auc,hyperparameters. Everything without it",
-    ),
-    _WITHIN,
-    _limit("entities", 100),
-    Parameter(name="cursor", type="text", max_length=20_000, description="of the page before, for the next one"),
-    Parameter(name="count", type="flag", default=False, description="whether to count how many match in all"),
-    Parameter(name="include_deleted", type="flag", default=False, description="whether deleted ones match too"),
-)
-
-
-def _entity_routes() -> tuple[Route, ...]:
-    routes = []
-    for plural, kind in SERVED_KINDS.items():
-        words, schema = kind.replace("_", " "), KINDS[kind].__name__
-        routes.append(
-            Route(
-                method="GET",
-                path=f"{PREFIX}/{plural}",
-                name=f"find_{plural.replace('-', '_')}",
-                handler=entities.find_entities,
-                policy=Policy.READ,
-                summary=f"Find {plural.replace('-', ' ')}",
-                parameters=_FIND,
-                answer=f"{schema}Page",
-                errors=(400,),
-                fixed={"kind": kind},
-            )
-        )
-        routes.append(
-            Route(
-                method="GET",
-                path=f"{PREFIX}/{plural}/<entity_id>",
-                name=f"get_{kind}",
-                handler=entities.get_entity,
-                policy=Policy.READ,
-                summary=f"Get a {words} by its identifier, a deleted one too",
-                answer=schema,
-                errors=(404,),
-                fixed={"kind": kind},
-            )
-        )
-    return tuple(routes)
-
-
-_KEYS = Route(
-    method="GET",
-    path=f"{PREFIX}/keys",
-    name="find_keys",
-    handler=entities.find_keys,
-    policy=Policy.READ,
-    summary="Find the keys that entities carry",
-    description="For offering columns and completing a filter: metrics, hyperparameters, attributes, tags and so on.",
-    parameters=(
-        Parameter(
-            name="kind",
-            type="text",
-            default="run",
-            choices=tuple(SERVED_KINDS.values()),
-            description="of the entities",
-        ),
-        _FILTER,
-        _WITHIN,
-        _limit("keys of each section", 100),
-    ),
-    answer="Keys",
-    errors=(400,),
-)
 
 _SERIES = (
     Route(
@@ -279,7 +158,7 @@ _CHANGES = (
         description="A page may be shorter than its limit where payloads are large: go on from its cursor until it is empty.",
         parameters=(
             Parameter(name="after", type="integer", default=0, minimum=0, description="cursor; 0 for the beginning"),
-            _limit("changes", 100),
+            limit_of("changes", 100),
             Parameter(name="entity_id", type="text", max_length=256, description="only changes of this entity"),
             Parameter(name="stream_id", type="text", max_length=256, description="only changes of this stream"),
         ),
@@ -416,5 +295,5 @@ _STATUS = (
     ),
 )
 
-ROUTES: tuple[Route, ...] = (*_entity_routes(), _KEYS, *_SERIES, *_ARTIFACTS, *_CHANGES, *_EDITS, *_STATUS)
+ROUTES: tuple[Route, ...] = (*entity_routes(), *_SERIES, *_ARTIFACTS, *_CHANGES, *_EDITS, *_STATUS)
 """Every route of the server but those of the pages."""

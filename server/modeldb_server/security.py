@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ipaddress
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from flask import abort, request
 from werkzeug.exceptions import UnsupportedMediaType
@@ -178,10 +177,9 @@ def is_same_origin(request: Request) -> bool:
     shown, and not seen by the page with the link.
     """
     origin = request.headers.get("Origin")
-    if origin is not None:
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or parts.netloc.lower() != request.headers.get("Host", "").lower():
-            return False
+    host = request.headers.get("Host", "").lower()
+    if origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
+        return False
     if request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
         return True
     return (

@@ -8,6 +8,7 @@ handed to that loop in pieces; a client that takes nothing of it for ``send_time
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import socket
 import sys
@@ -108,29 +109,25 @@ class Server:
 
     def _listen(self) -> Any:  # noqa: ANN401 - waitress is not typed
         settings = self.context.settings
-        try:
-            server = create_server(
-                self.app,
-                map=self._sockets,
-                host=self.host,
-                port=settings.port,
-                threads=settings.threads + settings.max_event_streams,
-                ident="ModelDB",
-                expose_tracebacks=False,
-                clear_untrusted_proxy_headers=True,
-                connection_limit=CONNECTIONS,
-                channel_timeout=60,
-                channel_request_lookahead=1,
-                max_request_header_size=MAX_HEADER_BYTES,
-                max_request_body_size=8 * settings.max_body_bytes,
-                inbuf_overflow=8 * settings.max_body_bytes,
-                outbuf_overflow=32 * MIB,
-                outbuf_high_watermark=MIB,
-            )
-        except OSError as error:
-            raise _bind_error(self.host, settings.port, error) from error
-        _limit_sending(server.socket, settings.send_timeout_s)
-        return server
+        listener = _bound_socket(self.host, settings.port, settings.send_timeout_s)
+        return create_server(
+            self.app,
+            map=self._sockets,
+            sockets=[listener],
+            threads=settings.threads + settings.max_event_streams,
+            ident="ModelDB",
+            expose_tracebacks=False,
+            log_socket_errors=False,
+            clear_untrusted_proxy_headers=True,
+            connection_limit=CONNECTIONS,
+            channel_timeout=60,
+            channel_request_lookahead=1,
+            max_request_header_size=MAX_HEADER_BYTES,
+            max_request_body_size=8 * settings.max_body_bytes,
+            inbuf_overflow=8 * settings.max_body_bytes,
+            outbuf_overflow=32 * MIB,
+            outbuf_high_watermark=MIB,
+        )
 
 
 def serve(
@@ -177,13 +174,22 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _limit_sending(listener: socket.socket, timeout_s: float) -> None:
-    """Cut connections off whose client takes nothing for so long. Accepted sockets inherit it from the listening one.
+def _bound_socket(host: str, port: int, send_timeout_s: float) -> socket.socket:
+    """Return a socket that is bound and not yet listening. The sockets that it accepts inherit its time limit.
 
-    Linux only: elsewhere such a client keeps a thread until it goes.
+    The limit is Linux's: elsewhere a client that takes nothing keeps a thread until it goes.
     """
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(timeout_s * 1000)))
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # elsewhere it would let two servers share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(send_timeout_s * 1000)))
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise _bind_error(host, port, error) from error
+    return listener
 
 
 def _bind_error(host: str, port: int, error: OSError) -> ConfigurationError:

@@ -33,7 +33,7 @@ FILES = {
     "plots/confusion.png": PNG,
     "report.html": b"<script>alert(1)</script>",
     "picture.svg": b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
-    "table.csv": b"name,auc\nforest,0.91\n\"boost, tuned\",0.93\n",
+    "table.csv": b'name,auc\nforest,0.91\n"boost, tuned",0.93\n',
     "notes.txt": "Grüße\n".encode(),
     "model.pkl": b"cos\nsystem\n(S'true'\ntR.",
     "große Datei.bin": bytes(range(256)) * 4096,

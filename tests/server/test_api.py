@@ -29,9 +29,7 @@ BASE = "http://127.0.0.1:5000"
 
 def all_codes() -> set[str]:
     return {
-        item.code
-        for item in vars(core_errors).values()
-        if inspect.isclass(item) and issubclass(item, ModelDBError)
+        item.code for item in vars(core_errors).values() if inspect.isclass(item) and issubclass(item, ModelDBError)
     }
 
 
@@ -124,7 +122,7 @@ def test_hook_test_modeldb_register_blueprints_adds_pages(filled: Any) -> None:
 
 
 def test_a_plugin_route_that_changes_something_must_state_its_policy(filled: Any) -> None:
-    with pytest.raises(ConfigurationError, match="/extra.*has no policy"):
+    with pytest.raises(ConfigurationError, match=r"/extra.*has no policy"):
         app_with(filled, _Plugin("POST"))
     app = app_with(filled, _Plugin("POST", "write"))
     assert app.test_client().post("/extra", base_url=BASE, json={}).status_code == 403
@@ -160,7 +158,9 @@ def test_answers_match_their_schemas(client: Any, filled: Any) -> None:
     }
     for name, path in answers.items():
         assert schema_errors(name, client.get(path)) == [], name
-    many = client.send("POST", "/api/v2/series", {"series": [{"run_id": filled.run_id, "key": key} for key in ("loss", "no")]})
+    many = client.send(
+        "POST", "/api/v2/series", {"series": [{"run_id": filled.run_id, "key": key} for key in ("loss", "no")]}
+    )
     assert schema_errors("ManySeries", many) == []
     comment = client.send("POST", "/api/v2/comments", {"parent_id": filled.run_id, "message": "hm"}, 201)
     assert schema_errors("Comment", comment) == []

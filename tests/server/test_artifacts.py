@@ -53,7 +53,15 @@ def test_only_harmless_types_keep_theirs_and_only_pictures_are_inline(
 
 
 def test_a_media_type_in_the_document_cannot_make_a_file_more_than_it_may_be(client: Any, filled: Any) -> None:
-    claims = ("text/html", "image/svg+xml", "TEXT/HTML ; charset=x", "application/xhtml+xml", "text/xml", "a\r\nb: c", 7)
+    claims = (
+        "text/html",
+        "image/svg+xml",
+        "TEXT/HTML ; charset=x",
+        "application/xhtml+xml",
+        "text/xml",
+        "a\r\nb: c",
+        7,
+    )
     for index, claim in enumerate(claims):
         filled.add_artifact(f"claim-{index}", b"<script>alert(1)</script>%d" % index, media_type=claim)
         response = client.request("GET", url(filled, f"claim-{index}"))
@@ -259,5 +267,7 @@ def test_the_digest_of_equal_content_is_one_blob(client: Any, filled: Any) -> No
     info = filled.artifacts.put(io.BytesIO(b"same"))
     filled.add_artifact("one.txt", b"same")
     filled.add_artifact("two.txt", b"same")
-    items = {item["path"]: item["digest"] for item in client.get(f"/api/v2/runs/{filled.run_id}/artifacts/index")["items"]}
+    items = {
+        item["path"]: item["digest"] for item in client.get(f"/api/v2/runs/{filled.run_id}/artifacts/index")["items"]
+    }
     assert items["one.txt"] == items["two.txt"] == info.digest

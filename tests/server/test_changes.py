@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -14,7 +15,7 @@ def test_changes_come_in_order_with_their_chain(client: Any, filled: Any) -> Non
     changes = page["changes"]
     assert [change["seq"] for change in changes] == list(range(1, len(filled.writer.changes) + 1))
     assert changes[0]["previous_hash"] == GENESIS.hex()
-    for before, after in zip(changes, changes[1:], strict=False):
+    for before, after in itertools.pairwise(changes):
         assert after["previous_hash"] == before["hash"]
     created = next(change for change in changes if change["entity_id"] == filled.run_id)
     assert (created["action"], created["kind"], created["actor"]) == ("create", "run", "ada")

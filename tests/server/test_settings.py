@@ -11,7 +11,13 @@ from modeldb_server.settings import ServerSettings, loopback_address, server_set
 
 @pytest.mark.parametrize(
     ("host", "address"),
-    [("127.0.0.1", "127.0.0.1"), ("127.8.9.1", "127.8.9.1"), ("::1", "::1"), ("[::1]", "::1"), ("localhost", "127.0.0.1")],
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.8.9.1", "127.8.9.1"),
+        ("::1", "::1"),
+        ("[::1]", "::1"),
+        ("localhost", "127.0.0.1"),
+    ],
 )
 def test_loopback_hosts_are_taken(host: str, address: str) -> None:
     assert loopback_address(host) == address
@@ -33,20 +39,26 @@ def test_a_name_that_also_means_another_address_is_refused(monkeypatch: pytest.M
         loopback_address("both.test")
 
 
-@pytest.mark.parametrize("name", ["*", "*.example.org", "a b", "http://example.org", "example.org:80", "", "a/b", "é.org"])
+@pytest.mark.parametrize(
+    "name", ["*", "*.example.org", "a b", "http://example.org", "example.org:80", "", "a/b", "é.org"]
+)
 def test_an_allowed_host_is_one_plain_name(name: str) -> None:
     with pytest.raises(ConfigurationError, match="not a host name"):
         ServerSettings(allowed_hosts=(name,))
 
 
-@pytest.mark.parametrize(("name", "value"), [("threads", 0), ("max_event_streams", 0), ("max_body_bytes", 0), ("port", 65536)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("threads", 0), ("max_event_streams", 0), ("max_body_bytes", 0), ("port", 65536)]
+)
 def test_numbers_out_of_range_are_refused(name: str, value: int) -> None:
     with pytest.raises(ConfigurationError, match=name):
         ServerSettings(**{name: value})  # type: ignore[arg-type]
 
 
 def test_the_settings_of_modeldb_carry_over() -> None:
-    core = load_settings(environ={"MODELDB_SERVER_PORT": "0", "MODELDB_SERVER_ALLOWED_HOSTS": "a.test,b.test", "MODELDB_USER": "ada"})
+    core = load_settings(
+        environ={"MODELDB_SERVER_PORT": "0", "MODELDB_SERVER_ALLOWED_HOSTS": "a.test,b.test", "MODELDB_USER": "ada"}
+    )
     settings = server_settings(core)
     assert (settings.port, settings.allowed_hosts, settings.actor) == (0, ("a.test", "b.test"), "ada")
     assert server_settings(None) == ServerSettings()
