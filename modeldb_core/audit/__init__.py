@@ -1,0 +1,12 @@
+"""Verifying a store: that the record is what its writers sealed, and that the answers follow from it.
+
+``docs/audit.md`` says what is proved, against whom, and what is not.
+"""
+
+from __future__ import annotations
+
+from modeldb_core.audit.checkpoints import Checkpoint
+from modeldb_core.audit.report import Finding, Report
+from modeldb_core.audit.verify import Progress, SearchRows, verify
+
+__all__ = ["Checkpoint", "Finding", "Progress", "Report", "SearchRows", "verify"]

@@ -1,0 +1,147 @@
+"""The first half of an audit: the log by itself, every chain and every head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeldb_core.changes import EMPTY_HEAD, ERASE, GENESIS, Change, Head, advance, verify_change
+from modeldb_core.errors import IntegrityError, InvalidArgumentError
+from modeldb_core.replay import alters_entity, erased_by
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from modeldb_core.audit.checkpoints import Checkpoint
+    from modeldb_core.audit.report import Report
+    from modeldb_core.stores import MetadataStore
+
+PAGE = 500
+Name = tuple[str, str]
+"""Kind and identifier of an entity."""
+
+
+class LogAudit:
+    """Reads the whole log once.
+
+    Attributes:
+        names: the entities that changes are about, in the order of their first change.
+        ends: how far each stream was read.
+    """
+
+    def __init__(self, store: MetadataStore, report: Report, checkpoint: Checkpoint | None) -> None:
+        self._store = store
+        self._report = report
+        self._checkpoint = checkpoint
+        self.names: dict[Name, None] = {}
+        self.ends: dict[str, Head] = {}
+        self._erased: set[tuple[str, int]] = set()
+        self._missing: set[tuple[str, int]] = set()  # payloads that are gone
+        self._broken: set[str] = set()  # streams whose chain was found broken; said once
+        self._passed: set[str] = set()  # streams that came to where the checkpoint saw them
+
+    def run(self, progress: Callable[[str, int, int | None], None]) -> None:
+        """Verify every change, every chain and every head, and hold them against the checkpoint."""
+        before = self._store.heads()
+        total = sum(head.seq for head in before.values())
+        for change in read_log(self._store, self._report):
+            self._take(change)
+            self._report.changes += 1
+            if self._report.changes % PAGE == 0:
+                progress("changes", self._report.changes, max(total, self._report.changes))
+        after = self._store.heads()
+        self._check_heads(before, after)
+        self._check_erasures()
+        self._check_checkpoint()
+        self._report.streams = len(self.ends)
+        self._report.sealed_streams = sum(head.closed for head in self.ends.values())
+        self._report.open_streams = sorted(name for name, head in self.ends.items() if not head.closed)
+
+    def _take(self, change: Change) -> None:
+        end = self.ends.get(change.stream_id, EMPTY_HEAD)
+        where = describe(change)
+        if change.seq != end.seq + 1:
+            if change.stream_id not in self._broken:
+                self._broken.add(change.stream_id)
+                self._report.add("change", where, f"it follows number {end.seq}: changes between were dropped or moved")
+        else:
+            try:
+                verify_change(change, end.hash if end.seq else GENESIS)
+            except IntegrityError as error:
+                self._report.add("change", where, error)
+        try:
+            self.ends[change.stream_id] = advance(end, change)
+        except (TypeError, ValueError, AttributeError) as error:
+            self._report.add("change", where, f"its payload cannot be read: {error}")
+            self.ends[change.stream_id] = Head(change.seq, change.hash, change.recorded_at)
+        if alters_entity(change):
+            self.names.setdefault((change.kind, change.entity_id))
+        elif change.action == ERASE:
+            try:
+                self._erased |= erased_by([change])
+            except (InvalidArgumentError, ValueError) as error:
+                self._report.add("change", where, error)
+        if change.payload is None:
+            self._missing.add((change.stream_id, change.seq))
+            self._report.erased += 1
+        if self._checkpoint is not None:
+            seen = self._checkpoint.streams.get(change.stream_id)
+            if seen is not None and seen[0] == change.seq:
+                self._passed.add(change.stream_id)
+                if seen[1] != change.hash:
+                    self._report.add("checkpoint", where, f"the checkpoint of {self._checkpoint.time} saw another one")
+
+    def _check_heads(self, before: Mapping[str, Head], after: Mapping[str, Head]) -> None:
+        for stream_id in sorted({*before, *after, *self.ends}):
+            end = self.ends.get(stream_id, EMPTY_HEAD)
+            first, last = before.get(stream_id, EMPTY_HEAD), after.get(stream_id, EMPTY_HEAD)
+            where = f"stream {stream_id}"
+            if end.seq < first.seq:
+                self._report.add(
+                    "stream", where, f"it ends at number {end.seq}, but {first.seq} had arrived: its end is gone"
+                )
+            elif end.seq > last.seq:
+                self._report.add("stream", where, f"it has changes up to {end.seq}, but its head says {last.seq}")
+            elif end not in (first, last) and first == last:
+                self._report.add("stream", where, f"its head is {last}; its changes say {end}")
+
+    def _check_erasures(self) -> None:
+        for stream_id, seq in sorted(self._missing - self._erased):
+            where = f"change {seq} of stream {stream_id}"
+            self._report.add("change", where, "its payload is gone, though no change erased it")
+
+    def _check_checkpoint(self) -> None:
+        if self._checkpoint is None:
+            return
+        self._report.checkpoint_made_at = self._checkpoint.time
+        for stream_id, (seq, _) in sorted(self._checkpoint.streams.items()):
+            if seq and stream_id not in self._passed:
+                has = self.ends.get(stream_id, EMPTY_HEAD).seq
+                state = f"it ends at number {has}" if has else "it is not there"
+                message = f"{state}, but the checkpoint of {self._checkpoint.time} saw {seq} changes: they are gone"
+                self._report.add("checkpoint", f"stream {stream_id}", message)
+
+
+def read_log(store: MetadataStore, report: Report) -> Iterator[Change]:
+    """Iterate over all changes; those that cannot be read are findings."""
+    after = 0
+    limit = PAGE
+    while True:
+        try:
+            page = store.read_changes(after=after, limit=limit)
+        except (IntegrityError, ValueError) as error:
+            if limit > 1:  # one by one, to find which it is
+                limit = 1
+                continue
+            report.add("change", f"the change at position {after + 1}", f"it cannot be read: {error}")
+            after += 1
+            continue
+        yield from page.changes
+        if not page.changes:
+            return
+        after = page.cursor
+
+
+def describe(change: Change) -> str:
+    """Return the words that name a change."""
+    what = f"{change.action} {change.kind} {change.entity_id}"
+    return f"change {change.seq} of stream {change.stream_id} ({what})"

@@ -1,0 +1,91 @@
+"""What an audit found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Aspect: TypeAlias = Literal["change", "stream", "entity", "series", "search", "table", "artifact", "checkpoint"]
+
+MAX_FINDINGS = 1000
+"""Kept of an audit: one fault in the log of a large store can make everything after it wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it was written.
+
+    Attributes:
+        aspect: change and stream: the log. entity and series: an answer that does not follow from the log. search: a
+            row by which entities are found. table: a row that nothing accounts for. artifact: a blob. checkpoint: what
+            was there when the checkpoint was made is gone.
+        subject: which one, by its identifiers.
+        message: what is wrong with it.
+    """
+
+    aspect: Aspect
+    subject: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.message}"
+
+
+@dataclass(slots=True)
+class Report:
+    """The outcome of an audit.
+
+    Attributes:
+        changes, streams, entities, series, points, blobs: how many of each were verified.
+        erased: changes whose payload was erased, each by a change that says so.
+        sealed_streams: streams that ended with a closing change.
+        open_streams: streams that have not. Of these a lost tail shows only against a checkpoint made after it.
+        findings: what is wrong; at most 1,000 are kept.
+        left_out: findings beyond those.
+        has_search_rows: whether the store let the audit see the rows by which it finds entities.
+        checkpoint_made_at: the time of the checkpoint that the log was held against, empty without one.
+    """
+
+    changes: int = 0
+    streams: int = 0
+    entities: int = 0
+    series: int = 0
+    points: int = 0
+    blobs: int = 0
+    erased: int = 0
+    sealed_streams: int = 0
+    open_streams: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    left_out: int = 0
+    has_search_rows: bool = False
+    checkpoint_made_at: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+    def add(self, aspect: Aspect, subject: str, message: object) -> None:
+        """Note something that is wrong."""
+        if len(self.findings) < MAX_FINDINGS:
+            self.findings.append(Finding(aspect, subject, str(message)))
+        else:
+            self.left_out += 1
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.changes:,} changes in {self.streams:,} streams, {self.entities:,} entities, {self.series:,} series "
+            f"with {self.points:,} points, {self.blobs:,} blobs"
+        ]
+        if self.erased:
+            lines.append(f"{self.erased:,} payloads were erased, each by a change that says so")
+        if self.open_streams and not self.checkpoint_made_at:
+            lines.append(
+                f"{len(self.open_streams):,} streams are open: whether the end of one was dropped shows only against a "
+                f"checkpoint"
+            )
+        lines += [f"WRONG {finding}" for finding in self.findings]
+        if self.left_out:
+            lines.append(f"... and {self.left_out:,} more")
+        lines.append("everything verifies" if self.ok else f"{len(self.findings) + self.left_out:,} findings")
+        return "\n".join(lines)

@@ -1,0 +1,234 @@
+"""The second half of an audit: that every answer of the store follows from its log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+from modeldb_core.audit.differences import differences
+from modeldb_core.audit.log import PAGE, LogAudit, Name
+from modeldb_core.audit.report import Report
+from modeldb_core.entities import KINDS, Document, now_us
+from modeldb_core.errors import IntegrityError, ModelDBError, NotFoundError
+from modeldb_core.queries import Query
+from modeldb_core.replay import Record, alters_entity, replay
+from modeldb_core.values import BlobReference
+
+if TYPE_CHECKING:
+    from modeldb_core.audit.checkpoints import Checkpoint
+    from modeldb_core.changes import Change, Head
+    from modeldb_core.entities import SeriesSummary
+    from modeldb_core.points import PointGroup
+    from modeldb_core.stores import ArtifactStore, MetadataStore
+
+Progress: TypeAlias = Callable[[str, int, int | None], None]
+"""Called now and then with what is being verified ("changes", "entities", "blobs"), how many were, and of how many."""
+
+_ATTEMPTS = 3  # an entity may change while it is compared
+_CHUNK = 1 << 20
+
+
+@runtime_checkable
+class SearchRows(Protocol):
+    """What a store may offer beyond its contract, so that an audit sees the rows by which it finds entities."""
+
+    def audit_entity(
+        self, kind: str, entity_id: str, document: Document, series: Mapping[str, SeriesSummary]
+    ) -> Iterable[str]:
+        """Return a sentence on each row of an entity that does not follow from its document and series."""
+
+    def audit_tables(self) -> Iterable[str]:
+        """Return a sentence on each row that belongs to nothing, or that contradicts other rows."""
+
+
+def verify(
+    store: MetadataStore,
+    artifacts: ArtifactStore | None = None,
+    progress: Progress | None = None,
+    *,
+    checkpoint: Checkpoint | None = None,
+) -> Report:
+    """Verify a store: its log, and that all its answers follow from it. The store may be in use meanwhile.
+
+    It needs memory for the identifiers of all streams and entities (some 200 bytes each) and for one entity with its
+    points; it reads the log twice.
+
+    Args:
+        store: what to verify.
+        artifacts: where blobs lie; with it, every blob that an entity names is read and checked.
+        progress: called as it goes on.
+        checkpoint: how far the streams had come when it was made, so that lost ends and lost streams show.
+
+    Returns:
+        What was verified, and everything that is wrong.
+    """
+    report = Report()
+    tell = progress or (lambda *_: None)
+    log = LogAudit(store, report, checkpoint)
+    log.run(tell)
+    digests = _verify_entities(store, report, log, tell)
+    _find_strangers(store, report, log)
+    if isinstance(store, SearchRows):
+        report.has_search_rows = True
+        _guarded(report, "the tables", lambda: _verify_tables(store, report))
+    if artifacts is not None:
+        _verify_blobs(artifacts, report, digests, tell)
+    return report
+
+
+def _verify_entities(store: MetadataStore, report: Report, log: LogAudit, tell: Progress) -> dict[str, str]:
+    digests: dict[str, str] = {}
+    for number, name in enumerate(log.names, 1):
+        _guarded(report, " ".join(name), lambda name=name: _verify_entity(store, report, name, log.ends, digests))  # type: ignore[misc]
+        report.entities += 1
+        if number % 100 == 0 or number == len(log.names):
+            tell("entities", number, len(log.names))
+    return digests
+
+
+def _verify_entity(
+    store: MetadataStore, report: Report, name: Name, heads: Mapping[str, Head], digests: dict[str, str]
+) -> None:
+    kind, entity_id = name
+    seen, record, complaints = -1, Record(kind, entity_id), [("entity", "")]
+    for _ in range(_ATTEMPTS):
+        count = [0]
+        record = replay(kind, entity_id, _changes_of(store, name, count))
+        if count[0] == seen:  # nothing arrived meanwhile, so it stays wrong
+            break
+        seen = count[0]
+        complaints = list(_compare(store, record, heads))
+        if not complaints:
+            break
+    for aspect, message in complaints:
+        report.add(aspect, f"{kind} {entity_id}", message)  # type: ignore[arg-type]  # an aspect
+    report.series += len(record.series)
+    report.points += sum(len(points) for written in record.series.values() for _, points in written)
+    for digest in _digests(record.document):
+        digests.setdefault(digest, f"{kind} {entity_id}")
+
+
+def _changes_of(store: MetadataStore, name: Name, count: list[int]) -> Iterator[Change]:
+    after = 0
+    while True:
+        page = store.read_changes(after=after, limit=PAGE, entity_id=name[1])
+        for change in page.changes:
+            if (change.kind, change.entity_id) == name and alters_entity(change):
+                count[0] += 1
+                yield change
+        if not page.changes:
+            return
+        after = page.cursor
+
+
+def _compare(store: MetadataStore, record: Record, heads: Mapping[str, Head]) -> Iterator[tuple[str, str]]:
+    try:
+        found = store.get(record.kind, record.entity_id)
+    except NotFoundError:
+        yield "entity", "it is missing, though changes made it"
+        return
+    expected = record.entity(heads, now_us())
+    for text in differences(found, expected):
+        # A lease may have run out, or been renewed, between the two.
+        if not (text.startswith("status is") and getattr(found, "status", "") in ("running", "lost")):
+            yield "entity", text
+    for key in record.series:
+        yield from (("series", text) for text in _compare_series(store, record, key))
+    if isinstance(store, SearchRows):
+        series = getattr(expected, "series", {})
+        for text in store.audit_entity(record.kind, record.entity_id, dict(record.document), series):
+            yield "search", text
+
+
+def _compare_series(store: MetadataStore, record: Record, key: str) -> Iterator[str]:
+    expected: PointGroup = record.points(key)
+    try:
+        found = store.read_series(record.entity_id, key)
+    except NotFoundError:
+        yield f"the series {key!r} is missing, though changes made it"
+        return
+    pairs = (
+        ("steps", found.steps, expected.steps),
+        ("times", found.times, expected.times),
+        ("values", found.values, expected.values[0]),
+    )
+    for what, one, other in pairs:
+        if one.tobytes() != other.tobytes():
+            yield f"the {what} of series {key!r} are not the ones that were logged"
+    if found.total != len(expected):
+        yield f"series {key!r} is said to have {found.total} points; {len(expected)} were logged"
+
+
+def _find_strangers(store: MetadataStore, report: Report, log: LogAudit) -> None:
+    """Look for entities that no change made, and for those that a search does not find."""
+    for kind in KINDS:
+        unseen = {entity_id for of_kind, entity_id in log.names if of_kind == kind}
+        for entity_id in _ids(store, report, kind):
+            if entity_id in unseen:
+                unseen.discard(entity_id)
+            elif (kind, entity_id) not in log.names and not any(_changes_of(store, (kind, entity_id), [0])):
+                report.add("entity", f"{kind} {entity_id}", "it is there, though no change made it")
+        for entity_id in sorted(unseen):
+            report.add("search", f"{kind} {entity_id}", "a search for everything does not find it")
+
+
+def _ids(store: MetadataStore, report: Report, kind: str) -> Iterator[str]:
+    cursor = None
+    while True:
+        query = Query(kind, order_by="entity_id", fields=(), limit=1000, cursor=cursor, include_deleted=True)
+        try:
+            page = store.find(query)
+        except (ModelDBError, ValueError) as error:
+            report.add("search", f"a search for every {kind}", f"it fails: {error}")
+            return
+        yield from (entity.entity_id for entity in page.entities)
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def _verify_tables(store: SearchRows, report: Report) -> None:
+    for text in store.audit_tables():
+        report.add("table", "the tables", text)
+
+
+def _verify_blobs(artifacts: ArtifactStore, report: Report, digests: Mapping[str, str], tell: Progress) -> None:
+    for number, (digest, owner) in enumerate(digests.items(), 1):
+        where = f"blob {digest} (of {owner})"
+        try:
+            with artifacts.open(digest) as stream:
+                while stream.read(_CHUNK):
+                    pass
+        except NotFoundError:
+            report.add("artifact", where, "it is missing")
+        except ModelDBError as error:
+            report.add("artifact", where, error)
+        report.blobs += 1
+        tell("blobs", number, len(digests))
+
+
+def _digests(document: Document) -> Iterator[str]:
+    """Iterate over the digests of the blobs that a document names: its artifacts, and values that were moved out."""
+    artifacts = document.get("artifacts")
+    for item in artifacts.values() if isinstance(artifacts, Mapping) else ():
+        if isinstance(item, Mapping) and isinstance(item.get("digest"), str):
+            yield item["digest"]
+    waiting: list[Any] = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, BlobReference):
+            yield value.digest
+        elif isinstance(value, Mapping):
+            waiting.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            waiting.extend(value)
+
+
+def _guarded(report: Report, subject: str, work: Callable[[], object]) -> None:
+    """Do part of an audit; what is too damaged to be looked at is a finding, and the audit goes on."""
+    try:
+        work()
+    except (IntegrityError, NotFoundError) as error:
+        report.add("entity", subject, error)
+    except (ValueError, TypeError, KeyError, LookupError, AttributeError, OverflowError) as error:
+        report.add("entity", subject, f"it cannot be read: {type(error).__name__}: {error}")
