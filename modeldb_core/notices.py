@@ -16,7 +16,7 @@ _INSIDE = frozenset({"modeldb_core", "modeldb_sklearn", "modeldb_lightning", "mo
 
 def warn(message: str) -> None:
     """Emit a :class:`~modeldb_core.errors.ModelDBWarning` at the innermost caller that is no part of ModelDB."""
-    level = 1
+    level = 2  # the caller of this function
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _INSIDE:
         level += 1
