@@ -16,6 +16,7 @@ from flask import request
 from werkzeug.exceptions import HTTPException
 
 from modeldb_core.errors import ModelDBError, QuerySyntaxError
+from modeldb_server.context import server_context
 from modeldb_server.responses import json_response, text_response
 
 if TYPE_CHECKING:
@@ -104,11 +105,22 @@ def error_body(error: ModelDBError) -> dict[str, Any]:
     """Return ``{"code", "message"}`` of an error, with a neutral message where the fault is the server's."""
     status = STATUS.get(error.code, 500)
     if status in _PUBLIC_STATUS and error.code not in _NEUTRAL:
-        body: dict[str, Any] = {"code": error.code, "message": str(error)}
+        body: dict[str, Any] = {"code": error.code, "message": without_places(str(error))}
         if isinstance(error, QuerySyntaxError) and error.column:
             body["column"] = error.column
         return body
     return {"code": error.code, "message": _neutral(_NEUTRAL.get(error.code, "The server could not answer."), error)}
+
+
+def without_places(message: str) -> str:
+    """Return ``message`` without where the stores are, which a store may well name in it."""
+    context = server_context()
+    for url in (context.store.url, context.artifacts.url):
+        scheme, _, path = url.partition("://")
+        for place in (url, "/" + path.strip("/")):
+            if len(place) > len("/"):
+                message = message.replace(place, f"the {scheme} store")
+    return message
 
 
 def answer_modeldb_error(error: ModelDBError) -> Response:
