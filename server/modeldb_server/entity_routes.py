@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/api/v2"
 MAX_LIMIT = 1000
+MAX_KEYS = 20_000  # a table may have twelve thousand columns to choose from
 
 
 def _plural(kind: str) -> str:
@@ -36,14 +37,14 @@ _WITHIN = Parameter(
 )
 
 
-def limit_of(what: str, default: int) -> Parameter:
+def limit_of(what: str, default: int, maximum: int = MAX_LIMIT) -> Parameter:
     """Return the parameter that bounds a page."""
     return Parameter(
         name="limit",
         type="integer",
         default=default,
         minimum=1,
-        maximum=MAX_LIMIT,
+        maximum=maximum,
         description=f"at most so many {what}",
     )
 
@@ -124,7 +125,7 @@ _KEYS = Route(
         ),
         _FILTER,
         _WITHIN,
-        limit_of("keys of each section", 100),
+        limit_of("keys of each section", 100, MAX_KEYS),
     ),
     answer="Keys",
     errors=(400,),
