@@ -316,6 +316,8 @@ function tickTexts(ticks) {
   const real = ticks.filter((tick) => tick !== null);
   const gap = real.length > 1 ? Math.abs(real[1] - real[0]) : 1;
   const most = Math.max(...real.map(Math.abs));
+  let places = 0;
+  while (places < 6 && real.some((tick) => Math.abs(tick * 10 ** places - Math.round(tick * 10 ** places)) > 1e-6)) places += 1;
   return ticks.map((tick) => {
     if (tick === null) return "";
     if (tick === 0) return "0";
@@ -323,8 +325,7 @@ function tickTexts(ticks) {
       if (most >= 1e5 && most < 1e15) return shortCount(tick);
       return tick.toExponential(Math.max(0, Math.floor(Math.log10(Math.abs(tick))) - Math.floor(Math.log10(gap)))).replace("e+", "e").replace(/\.0+e/, "e");
     }
-    const places = Math.max(0, Math.min(6, -Math.floor(Math.log10(gap) + 1e-9)));
-    return tick.toFixed(places < 1 && !Number.isInteger(tick) ? 1 : places);
+    return tick.toFixed(places);
   });
 }
 

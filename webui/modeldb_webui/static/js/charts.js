@@ -102,7 +102,7 @@ export class Charts extends Component {
       onZoom=${(/** @type {any} */ zoom) => this.set({ zoom })} onHot=${onHot} onBig=${() => this.put({ big: big === name ? "" : name })} />`;
     return html`<div class="charts">
       <div class="charts-bar">${lead}<span class="grow"></span>
-        <input class="input small" type="search" aria-label="Find charts" placeholder="Find charts" size="9" value=${search} onInput=${(/** @type {any} */ event) => this.put({ search: event.target.value })} />
+        <input class="input small" type="search" aria-label="Find charts" placeholder="Find" value=${search} onInput=${(/** @type {any} */ event) => this.put({ search: event.target.value })} />
         <label class="range" title="Mean of the points around each; the points stay visible behind it">Smooth<input type="range" min="0" max="1" step="0.02" value=${settings.smoothing} onInput=${(/** @type {any} */ event) => this.set({ smoothing: Number(event.target.value) })} /></label>
         <span class="segments small" role="group" aria-label="What x is">${Object.entries(MODES).map(([mode, label]) => html`<button key=${mode} class="button" aria-pressed=${settings.mode === mode} onClick=${() => this.set({ mode: /** @type {any} */ (mode), zoom: null })}>${label}</button>`)}</span>
         <span class="segments small" role="group" aria-label="Logarithmic axes"><button class="button" aria-pressed=${settings.logX} disabled=${settings.mode === "wall"} title="Logarithmic x" onClick=${() => this.set({ logX: !settings.logX, zoom: null })}>log x</button>

@@ -2,7 +2,7 @@
 
 import { html, useMemo, useState } from "../vendor/preact-htm.js";
 import { colorClass } from "./colors.js";
-import { compareSection } from "./compare_table.js";
+import { compareSection, goalOf } from "./compare_table.js";
 import { formatExact, formatMetric, formatValue, isNumeric, toNumber } from "./format.js";
 import { runName } from "./run_cells.js";
 
@@ -16,7 +16,11 @@ const AXES_AT_FIRST = 8;
 
 /** Every key that differs, as an axis from 0 to 1. @param {Run[]} runs @returns {Axis[]} */
 function axesOf(runs) {
-  return ["hyperparameters", "metrics"].flatMap((section) => compareSection(runs, section).filter(({ differs }) => differs).map(({ key, values }) => axisOf(section, key, values)));
+  const axes = ["hyperparameters", "metrics"].flatMap((section) => compareSection(runs, section).filter(({ differs }) => differs).map(({ key, values }) => axisOf(section, key, values)));
+  // Metrics of which it is known what is good come first.
+  axes.sort((a, b) => Number(a.measured) - Number(b.measured) || (a.measured ? Math.abs(goalOf(b.label)) - Math.abs(goalOf(a.label)) : 0));
+  const labels = axes.map(({ label }) => label);
+  return axes.map((axis) => (labels.indexOf(axis.label) === labels.lastIndexOf(axis.label) ? axis : { ...axis, label: axis.id }));
 }
 
 /** @param {string} section @param {string} key @param {any[]} values @returns {Axis} */
@@ -59,10 +63,10 @@ export function ComparePlots({ runs, slots, hot, onHot }) {
 
 /** @param {{axes: Axis[], runs: Run[], slots: Map<string, number>, hot: string, onHot: (id: string) => void}} props */
 function Parallel({ axes, runs, slots, hot, onHot }) {
-  const gap = 140;
+  const gap = Math.max(110, Math.min(240, (document.documentElement.clientWidth - 420) / Math.max(1, axes.length - 1)));
   const width = Math.max(1, axes.length - 1) * gap + 140;
   /** @param {number} at */
-  const x = (at) => 50 + at * gap;
+  const x = (at) => 60 + at * gap;
   /** @param {number} place */
   const y = (place) => TOP + (1 - place) * (HEIGHT - TOP - BOTTOM);
   /** @param {number} run */

@@ -29,7 +29,7 @@ function sectionOf(run, section) {
 /** @param {Run[]} runs @param {string} section @returns {Line[]} */
 export function compareSection(runs, section) {
   const maps = runs.map((run) => sectionOf(run, section));
-  const keys = [...new Set(maps.flatMap((map) => [...map.keys()]))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+  const keys = [...new Set(maps.flatMap((map) => [...map.keys()]))].sort((a, b) => Number(a.startsWith("system/")) - Number(b.startsWith("system/")) || a.localeCompare(b, "en", { numeric: true }));
   return keys.map((key) => {
     const values = maps.map((map) => map.get(key));
     return { key, values, differs: values.some((value) => !same(value, values[0])) };
@@ -65,14 +65,14 @@ function Group({ section, title, lines, runs }) {
     ${lines.slice(0, most).map(({ key, values, differs }) => {
       const common = differs ? mostCommon(values) : undefined;
       const numeric = values.every((value) => value === undefined || isNumeric(value));
-      const best = section === "metrics" && numeric && differs ? extremes(values) : [];
-      return html`<tr key=${key}><th scope="row" title=${`${section}.${key}`}>${key}</th>${values.map((value, at) => html`<td key=${at} class=${`${numeric ? "num" : ""} ${differs && section !== "metrics" && !same(value, common) ? "differs" : ""} ${best.includes(at) ? "best" : ""} ${value === undefined ? "missing" : ""}`}>
+      const best = section === "metrics" && numeric && differs ? bestOf(key, values) : [];
+      return html`<tr key=${key}><th scope="row" title=${`${section}.${key}`}>${key}</th>${values.map((value, at) => html`<td key=${at} class=${`${numeric ? "num" : ""} ${common && section !== "metrics" && !same(value, common.value) ? "differs" : ""} ${best.includes(at) ? "best" : ""} ${value === undefined ? "missing" : ""}`} title=${best.includes(at) ? "The best of these, going by the metric's name" : undefined}>
         ${value === undefined ? html`<span title="Not recorded">–</span>` : html`<${Short} value=${value} measured=${section === "metrics"} />`}</td>`)}</tr>`;
     })}
     ${lines.length > most ? html`<tr><th class="group" colspan=${runs.length + 1}><button class="button small" onClick=${() => setMost(most + 2000)}>Show ${lines.length - most} more</button></th></tr>` : null}`;
 }
 
-/** What most runs have; in a tie what comes first. @param {any[]} values */
+/** What most of the runs have, of which the others differ; `undefined` where no value comes twice. @param {any[]} values */
 function mostCommon(values) {
   /** @type {Map<string, {value: any, count: number}>} */
   const counts = new Map();
@@ -82,14 +82,20 @@ function mostCommon(values) {
     entry.count += 1;
     counts.set(text, entry);
   }
-  return [...counts.values()].reduce((a, b) => (b.count > a.count ? b : a)).value;
+  const most = [...counts.values()].reduce((a, b) => (b.count > a.count ? b : a));
+  return most.count > 1 ? most : undefined;
 }
 
-/** Where the least and the greatest are: ModelDB does not know which of them is better. @param {any[]} values */
-function extremes(values) {
-  const numbers = values.map(toNumber);
-  const finite = numbers.filter(Number.isFinite);
-  const low = Math.min(...finite);
-  const high = Math.max(...finite);
-  return finite.length < 3 ? [] : numbers.flatMap((number, at) => (number === low || number === high ? [at] : []));
+const LESS = /(^|[/_. -])(loss|error|err|rmse|mse|mae|mape|perplexity|ppl|latency|wer|cer|fid|nll|brier)([/_. -]|$)/i;
+const MORE = /(^|[/_. -])(acc|accuracy|auc|roc_auc|f1|precision|recall|score|r2|top\d*|map|iou|dice|bleu|rouge\w*|reward|return|ndcg)([/_. -]|$)/i;
+
+/** Whether less or more of a metric is better, as far as its name says; 0 where it does not. @param {string} key */
+export const goalOf = (key) => (LESS.test(key) ? -1 : MORE.test(key) ? 1 : 0);
+
+/** The columns with the best value. @param {string} key @param {any[]} values */
+function bestOf(key, values) {
+  const goal = goalOf(key);
+  const numbers = values.map((value) => goal * toNumber(value));
+  const best = Math.max(...numbers.filter(Number.isFinite));
+  return goal ? numbers.flatMap((number, at) => (number === best ? [at] : [])) : [];
 }

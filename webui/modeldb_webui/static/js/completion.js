@@ -119,3 +119,12 @@ export function filterOf(text) {
   if (words.some((word) => /^(metrics|hyperparameters|attributes|code|datasets|artifacts)\./.test(word))) return plain;
   return words.map((word) => `name contains ${quoted(word)}`).join(" and ");
 }
+
+/** Whether a text can be asked for while the reader may go on typing: it does not end within a condition. @param {string} text */
+export function isComplete(text) {
+  const filter = filterOf(text);
+  if (!filter) return true;
+  const quotes = filter.replaceAll(/"[^"]*"|'[^']*'|`[^`]*`/g, "");
+  if (/["'`]/.test(quotes) || (quotes.match(/\(/g) ?? []).length !== (quotes.match(/\)/g) ?? []).length) return false;
+  return contextAt(`${filter} `, filter.length + 1).expects === "connective" && !/[-+.<>=!]$/.test(filter);
+}

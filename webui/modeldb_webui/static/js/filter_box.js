@@ -1,7 +1,7 @@
 // The filter: a line of the query language, with completions, and errors shown at the place that the server names.
 
 import { Component, html } from "../vendor/preact-htm.js";
-import { complete, filterOf } from "./completion.js";
+import { complete, filterOf, isComplete } from "./completion.js";
 import { icon } from "./icons.js";
 import { debounce } from "./storage.js";
 
@@ -23,7 +23,7 @@ export class FilterBox extends Component {
   constructor(props) {
     super(props);
     this.state = { text: props.text, offers: /** @type {any[]} */ ([]), start: 0, chosen: -1, open: false, keys: /** @type {KeyInfo[]} */ ([]) };
-    this.later = debounce((/** @type {string} */ text) => text === this.state.text && this.props.onChange(text, false), PAUSE_MS);
+    this.later = debounce((/** @type {string} */ text) => text === this.state.text && isComplete(text) && this.props.onChange(text, false), PAUSE_MS);
     /** @type {HTMLInputElement | null} */
     this.input = null;
   }
@@ -41,7 +41,7 @@ export class FilterBox extends Component {
   async offer() {
     const input = this.input;
     if (!input) return;
-    if (!this.state.keys.length) this.props.keys().then((keys) => keys.length && this.setState({ keys }, () => document.activeElement === input && this.offer()));
+    if (!this.state.keys.length) this.props.keys().then((keys) => keys.length && this.setState({ keys }, () => document.activeElement === input && this.offer()), () => undefined);
     const { start, offers } = complete(input.value, input.selectionStart ?? input.value.length, this.state.keys, this.props.names);
     this.setState({ offers, start, chosen: -1, open: offers.length > 0 });
   }
@@ -119,5 +119,5 @@ export function FilterError({ error, text }) {
   const at = error.column ? Math.min(error.column - 1, sent.length) : -1;
   return html`<div class="filter-error" role="alert">
     ${at >= 0 && sent ? html`<code>${at > 40 ? "…" : ""}${sent.slice(Math.max(0, at - 40), at)}<mark>${sent.slice(at, at + 12) || "␣"}</mark>${sent.slice(at + 12, at + 40)}</code>` : null}
-    <span>${error.message}</span></div>`;
+    <span>${error.message.split("\n")[0].replace(/^filter, column \d+: /, "")}</span></div>`;
 }

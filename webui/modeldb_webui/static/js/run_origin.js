@@ -4,13 +4,14 @@ import { Component, html, useState } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
 import { lookUp } from "./columns.js";
 import { Patch, patchSize } from "./diff.js";
-import { formatCount, formatDuration, formatSize, fullValue, plural, runDuration } from "./format.js";
+import { formatCount, formatDuration, formatSize, formatTime, fullValue, plural, runDuration } from "./format.js";
 import { Status } from "./icons.js";
 import { Facts } from "./run_overview.js";
 import { Ago, Copy, Long, Problem, Short } from "./values.js";
 
 /** @typedef {import("./types").Run} Run */
 
+const AUDIT_PAGE = 200;
 const CODE_FACTS = ["commit", "branch", "remote", "dirty", "script", "notebook", "git_error", "diff_error"];
 
 /** @param {{run: Run}} props */
@@ -112,7 +113,8 @@ export class Audit extends Component {
   /** @param {any} props */
   constructor(props) {
     super(props);
-    this.state = { changes: null, cursor: 0, more: false, error: null };
+    this.busy = false;
+    this.state = { changes: /** @type {any[] | null} */ (null), cursor: 0, more: false, error: null };
   }
 
   componentDidMount() {
@@ -125,12 +127,24 @@ export class Audit extends Component {
   }
 
   async load() {
-    const { changes, cursor } = this.state;
+    if (this.busy) return;
+    this.busy = true;
     try {
-      const page = await api.request("/changes", { params: { entity_id: this.props.run.entity_id, after: cursor, limit: 200 } });
-      this.setState({ changes: [...(changes ?? []), ...page.changes], cursor: page.cursor, more: page.changes.length > 0, error: null });
+      const found = [];
+      let { cursor } = this.state;
+      let more = true;
+      // A page may be shorter than asked for where payloads are large: only an empty one is the last.
+      while (more && found.length < AUDIT_PAGE) {
+        const page = await api.request("/changes", { params: { entity_id: this.props.run.entity_id, after: cursor, limit: AUDIT_PAGE } });
+        found.push(...page.changes);
+        cursor = page.cursor;
+        more = page.changes.length > 0;
+      }
+      this.setState({ changes: [...(this.state.changes ?? []), ...found], cursor, more, error: null });
     } catch (error) {
       this.setState({ error });
+    } finally {
+      this.busy = false;
     }
   }
 
@@ -158,7 +172,7 @@ function What({ change }) {
 /** @param {any} change */
 function summary(change) {
   const data = change.data ?? {};
-  const parts = change.action === "update" ? Object.values(data).flatMap((part) => (part && typeof part === "object" ? Object.entries(part).map(([name, value]) => (value && typeof value === "object" && !Array.isArray(value) ? `${name}.${Object.keys(value).join(", ")}` : Array.isArray(value) ? `${name} ${value.join(", ")}` : `${name} = ${fullValue(value)}`)) : [])) : [data.name ?? ""];
+  const parts = change.action === "update" ? Object.values(data).flatMap((part) => (part && typeof part === "object" ? Object.entries(part).map(([name, value]) => (value && typeof value === "object" && !Array.isArray(value) ? `${name}.${Object.keys(value).join(", ")}` : Array.isArray(value) ? `${name} ${value.join(", ")}` : `${name} = ${name.endsWith("_at") && typeof value === "number" ? formatTime(new Date(value / 1000).toISOString()) : fullValue(value)}`)) : [])) : [data.name ?? ""];
   const text = parts.join("; ");
   return text.length > 160 ? `${text.slice(0, 160)}…` : text;
 }

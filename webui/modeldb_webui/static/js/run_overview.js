@@ -42,13 +42,13 @@ function Metrics({ run }) {
   const count = Object.keys(all).length;
   const entries = entriesOf(all, search).slice(0, 1000);
   /** @param {unknown} value @param {number} step */
-  const point = (value, step) => html`<td class="num" title=${`${fullValue(value)} at step ${step}`}>${formatMetric(toNumber(value))}</td>`;
+  const point = (value, step) => html`<td class="num wide" title=${`${fullValue(value)} at step ${step}`}>${formatMetric(toNumber(value))}</td>`;
   return html`<section class="block" aria-label="Metrics"><h2>Metrics <span class="count">${count ? formatCount(count) : ""}</span>
       ${count > FILTER_FROM ? html`<input class="input small" type="search" placeholder="Find" aria-label="Find in Metrics" value=${search} onInput=${(/** @type {any} */ event) => setSearch(event.target.value)} />` : null}</h2>
-    ${entries.length ? html`<table class="plain"><thead><tr><th>Key</th><th class="num">Value</th><th class="num">Min</th><th class="num">Max</th><th class="num">Points</th></tr></thead><tbody>${entries.map(([key, value]) => {
+    ${entries.length ? html`<table class="plain"><thead><tr><th>Key</th><th class="num">Value</th><th class="num wide">Min</th><th class="num wide">Max</th><th class="num">Points</th></tr></thead><tbody>${entries.map(([key, value]) => {
       const summary = series[key];
       return html`<tr key=${key}><td>${summary ? html`<a class="link" href=${`?tab=charts&panel=${encodeURIComponent(key)}`}>${key}</a>` : key}</td><td class="num"><${Short} value=${value} measured=${true} /></td>
-        ${summary ? html`${point(summary.minimum, summary.min_step)}${point(summary.maximum, summary.max_step)}<td class="num" title=${summary.nan_count ? `${summary.nan_count} of them NaN` : ""}>${formatCount(summary.count)}</td>` : html`<td></td><td></td><td class="num faint">once</td>`}</tr>`;
+        ${summary ? html`${point(summary.minimum, summary.min_step)}${point(summary.maximum, summary.max_step)}<td class="num" title=${summary.nan_count ? `${summary.nan_count} of them NaN` : ""}>${formatCount(summary.count)}</td>` : html`<td class="wide"></td><td class="wide"></td><td class="num faint">once</td>`}</tr>`;
     })}</tbody></table>` : html`<p class="none">${search ? "Nothing found." : "Nothing was measured."}</p>`}</section>`;
 }
 

@@ -91,7 +91,7 @@ class Compare extends Component {
 
   /** @param {Run[]} runs */
   legend(runs) {
-    return html`<span class="tags">${runs.slice(0, 12).map((run) => html`<a key=${run.entity_id} class="row" href=${`/runs/${run.entity_id}`} onMouseEnter=${() => this.setHot(run.entity_id)} onMouseLeave=${() => this.setHot("")}><span class=${`swatch drawn ${colorClass(this.slots.get(run.entity_id) ?? 0)}`}></span><span class="cut">${runName(run)}</span></a>`)}
+    return html`<span class="legend">${runs.slice(0, 12).map((run) => html`<a key=${run.entity_id} class="row" href=${`/runs/${run.entity_id}`} onMouseEnter=${() => this.setHot(run.entity_id)} onMouseLeave=${() => this.setHot("")}><span class=${`swatch drawn ${colorClass(this.slots.get(run.entity_id) ?? 0)}`}></span><span class="cut">${runName(run)}</span></a>`)}
       ${runs.length > 12 ? html`<span class="faint">and ${runs.length - 12} more</span>` : null}</span>`;
   }
 }
@@ -108,7 +108,7 @@ function CodeSide({ runs, slots }) {
     const { commit, branch, diff } = same[0].code ?? {};
     const size = patchSize(String(diff ?? ""));
     return html`<section class="block" key=${same[0].entity_id}><h2>${commit ? html`<code>${String(commit).slice(0, 10)}</code>` : "No commit recorded"} <span class="count">${branch ?? ""} ${diff ? `+${size.added} −${size.removed} not committed` : ""}</span></h2>
-      <p class="tags">${same.map((run) => html`<a key=${run.entity_id} class="row" href=${`/runs/${run.entity_id}?tab=code`}><span class=${`swatch drawn ${colorClass(slots.get(run.entity_id) ?? 0)}`}></span>${runName(run)}</a>`)}</p>
+      <p class="legend">${same.map((run) => html`<a key=${run.entity_id} class="row" href=${`/runs/${run.entity_id}?tab=code`}><span class=${`swatch drawn ${colorClass(slots.get(run.entity_id) ?? 0)}`}></span>${runName(run)}</a>`)}</p>
       ${diff ? html`<${Patch} text=${String(diff)} label="Changes that were not committed" />` : null}</section>`;
   })}</div>`;
 }

@@ -48,7 +48,7 @@ class Project extends Component {
     const view = NARROW.matches ? "table" : parameter("view") || recall("view", "both");
     this.state = {
       project: /** @type {import("../types").Entity | null} */ (null), filter: parameter("filter"), order: parameter("order"), experiment: parameter("experiment"), columns: /** @type {Column[] | null} */ (null),
-      view, left: recall("left", 56), current: -1, hot: "", revision: 0, error: null, filterError: null, pending: /** @type {string[]} */ ([]), ready: false,
+      view, left: recall("left", 54), current: -1, hot: "", revision: 0, error: null, filterError: null, pending: /** @type {string[]} */ ([]), ready: false,
     };
     this.drawSoon = debounce(() => this.loadDrawn(), 30);
     this.writeSoon = debounce(() => this.write(), 200);
@@ -323,7 +323,7 @@ class Project extends Component {
       onPickAll: this.pickAll,
       pickAll: html`<span class=${`check ${this.selection.ids.length ? "" : "drawn c9"}`}></span>`,
     };
-    const empty = filter ? html`<p>No run matches this filter.</p>` : html`<p>No runs in this project yet. Log one:</p><${Snippet} code=${`import modeldb_core as modeldb\n\nwith modeldb.start_run(project=${JSON.stringify(project?.name ?? "first")}) as run:\n    run.log_metrics({"loss": 0.25}, step=1)`} />`;
+    const empty = this.state.filterError ? html`<p>The filter above cannot be read.</p>` : filter ? html`<p>No run matches this filter.</p>` : html`<p>No runs in this project yet. Log one:</p><${Snippet} code=${`import modeldb_core as modeldb\n\nwith modeldb.start_run(project=${JSON.stringify(project?.name ?? "first")}) as run:\n    run.log_metrics({"loss": 0.25}, step=1)`} />`;
     return html`<${Grid} ref=${(/** @type {any} */ grid) => (this.grid = grid)} label="Runs" columns=${shown} count=${this.state.ready ? this.rows.count : 0} rowHeight=${narrow ? 50 : 28} rowAt=${(/** @type {number} */ index) => this.rows.at(index)} cell=${cell}
       rowClass=${(/** @type {Run} */ run) => `${this.selection.has(run.entity_id) ? "selected" : ""} ${run.entity_id === hot ? "hot" : ""}`}
       pick=${(/** @type {Run} */ run) => html`<${Mark} selected=${this.selection.has(run.entity_id)} slot=${this.selection.slots.get(run.entity_id)} />`}

@@ -89,7 +89,7 @@ class RunPlace extends Component {
         ${fact("Id", html`<span class="row"><code title=${run.entity_id}>${run.entity_id.slice(0, 8)}…${run.entity_id.slice(-4)}</code><${Copy} text=${run.entity_id} label="Copy the id" /></span>`)}
       </dl>
       ${run.description ? html`<p class="muted">${run.description}</p>` : null}
-      ${(run.notes ?? []).map((note) => html`<div class="notice" role="note" key=${note}>${icon("lost")}<div class="grow">${note}</div></div>`)}</header>`;
+      ${(run.notes ?? []).map((note) => html`<div class="notice" role="note" key=${note}>${icon("warning")}<div class="grow">${note}</div></div>`)}</header>`;
   }
 
   /** @param {Run} run @param {string} tab */
