@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from modeldb_core.cli.session import Session, examples, with_session
-from modeldb_core.cli.tables import print_csv, print_json, print_table
+from modeldb_core.cli.tables import duration, print_csv, print_json, print_table
 
 if TYPE_CHECKING:
     from modeldb_core.entities import Run
@@ -113,7 +113,12 @@ def runs(
     if as_csv:
         print_csv(chosen.names, rows)
     elif rows:
-        print_table(chosen.names, rows, right=chosen.numeric(rows))
+        right = chosen.numeric(rows)
+        shown = [
+            [duration(cell) if name == "duration" else cell for name, cell in zip(chosen.names, row, strict=True)]
+            for row in rows
+        ]
+        print_table(chosen.names, shown, right=right)
     _say_where_it_ends(len(found), page.total, page.cursor)
 
 

@@ -11,7 +11,8 @@ from urllib.parse import unquote
 import click
 
 from modeldb_core.config import Settings, load_settings
-from modeldb_core.errors import InvalidArgumentError, NotFoundError, StoreUnavailableError
+from modeldb_core.errors import InvalidArgumentError, ModelDBError, NotFoundError, StoreUnavailableError
+from modeldb_core.values import BlobReference, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from modeldb_core.entities import Run
     from modeldb_core.stores import ArtifactStore, MetadataStore
 
+MAX_RESOLVED_BYTES = 16 << 20
+"""Larger values that were moved to the artifact store are named, not fetched."""
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F-]+")
 
 
@@ -64,6 +67,16 @@ class Session:
         for store in (self._store, self._artifacts):
             if store is not None:
                 store.close()
+
+    def resolve(self, value: Any) -> Any:  # noqa: ANN401 - any value
+        """Return a value; one that was moved to the artifact store is read from there, if it can be."""
+        if not isinstance(value, BlobReference) or value.size_bytes > MAX_RESOLVED_BYTES:
+            return value
+        try:
+            with self.artifacts.open(value.digest) as stream:
+                return decode(stream.read())
+        except ModelDBError:
+            return value
 
     def container_id(self, project: str | None, experiment: str | None) -> str | None:
         """Return the identifier of a project or experiment, by name; ``None`` where neither is given.

@@ -34,7 +34,7 @@ def show(session: Session, *, reference: str, only_diff: bool, as_json: bool) ->
     if as_json:
         print_json(entity_document(run))
     elif only_diff:
-        click.echo(_diff_text(run.code.get("diff", "")), nl=False)
+        click.echo(_diff_text(session.resolve(run.code.get("diff", ""))), nl=False)
     else:
         _print_run(session, run)
 
@@ -54,7 +54,7 @@ def compare(session: Session, *, references: tuple[str, ...], show_all: bool, as
     found = [session.run(reference) for reference in references]
     rows = [
         (section, key, values, differs)
-        for section, key, values, differs in _compared(found)
+        for section, key, values, differs in _compared(session, found)
         if (differs or show_all) and key != "diff"
     ]
     if as_json:
@@ -115,19 +115,19 @@ def _print_run(session: Session, run: Run) -> None:
     print_pairs("Attributes", run.attributes.items())
     print_pairs("Datasets", run.datasets.items())
     print_pairs("Artifacts", ((path, _artifact_text(entry)) for path, entry in run.artifacts.items()))
-    print_pairs("Code", _code_pairs(run.code))
-    packages = run.environment.get("packages", {})
+    print_pairs("Code", _code_pairs(session, run.code))
+    packages = session.resolve(run.environment.get("packages", {}))
     rest = [(key, value) for key, value in run.environment.items() if key != "packages"]
-    if packages:
-        rest.append(("packages", f"{len(packages)}; --json lists them"))
+    if isinstance(packages, dict) and packages:
+        rest.append(("packages", f"{len(packages)}; modeldb compare shows those that differ"))
     print_pairs("Environment", rest)
     print_pairs("Context", run.context.items())
 
 
-def _code_pairs(code: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+def _code_pairs(session: Session, code: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     for key, value in code.items():
         if key == "diff":
-            yield key, f"{len(_diff_text(value).splitlines()):,} lines; --diff prints it"
+            yield key, f"{len(_diff_text(session.resolve(value)).splitlines()):,} lines; --diff prints it"
         elif key == "untracked":
             yield key, value[:10] if isinstance(value, (list, tuple)) else value
         else:
@@ -144,14 +144,16 @@ def _diff_text(value: object) -> str:
     return "\n".join("\t".join(clean(part) for part in line.split("\t")) for line in lines)
 
 
-def _compared(runs: list[Run]) -> Iterator[tuple[str, str, list[Any], bool]]:
+def _compared(session: Session, runs: list[Run]) -> Iterator[tuple[str, str, list[Any], bool]]:
     """Iterate over (section, key, value of each run, whether they differ)."""
     for name in ("status", "duration_s", "tags", "description", "owner"):
         values = [getattr(run, name) for run in runs]
         if any(values):
             yield "", name, values, _differ(values)
     for section in _COMPARED:
-        maps = [dict(_flat(getattr(run, section))) for run in runs]
+        maps = [
+            dict(_flat({key: session.resolve(value) for key, value in getattr(run, section).items()})) for run in runs
+        ]
         for key in dict.fromkeys(key for values in maps for key in values):
             values = [found.get(key, _ABSENT) for found in maps]
             yield section, key, values, _differ(values)

@@ -78,6 +78,8 @@ def duration(seconds: float | None) -> str:
     """Return a length of time as people read it."""
     if seconds is None:
         return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

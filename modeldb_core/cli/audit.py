@@ -1,0 +1,148 @@
+"""``modeldb audit``: read and verify the record of all changes."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from modeldb_core.cli.program import FOUND, OK
+from modeldb_core.cli.progress import stages_bar
+from modeldb_core.cli.session import Session, examples, with_session
+from modeldb_core.cli.tables import clean, print_json, print_table, short, short_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from modeldb_core.changes import Change
+
+_PAGE = 1000
+_SUMMARY_LENGTH = 200
+
+
+@click.group()
+def audit() -> None:
+    """Read and verify the record of all changes."""
+
+
+@audit.command(
+    "log",
+    epilog=examples(
+        "modeldb audit log", "modeldb audit log 3f9a1c2e", "modeldb audit log --after 0 --limit 1000 --json"
+    ),
+)
+@click.argument("reference", metavar="[RUN]", required=False)
+@click.option("--entity", metavar="ID", help="Only changes of this entity, of any kind.")
+@click.option("--stream", metavar="ID", help="Only changes of this stream.")
+@click.option("--after", metavar="CURSOR", type=click.IntRange(0), help="Go forward from here; 0: from the beginning.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="At most so many."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_session
+def log(
+    session: Session,
+    *,
+    reference: str | None,
+    entity: str | None,
+    stream: str | None,
+    after: int | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Show who changed what, and when: the latest changes, the oldest of them first.
+
+    With RUN, only the changes of that run. With --after, the changes from there on.
+    """
+    from modeldb_core.documents import change_document
+
+    if reference is not None and entity is not None:
+        msg = "name a run or an entity, not both"
+        raise click.UsageError(msg)
+    entity_id = session.run(reference).entity_id if reference else entity
+    cursor = None
+    if after is None:
+        changes = list(deque(_all_changes(session, entity_id, stream), limit))
+    else:
+        page = session.store.read_changes(after=after, limit=limit, entity_id=entity_id, stream_id=stream)
+        changes, cursor = list(page.changes), page.cursor
+    if as_json:
+        print_json({"changes": [change_document(change) for change in changes], "cursor": cursor})
+        return
+    rows = [
+        [change.time, change.actor, change.action, change.kind, short_id(change.entity_id), _summary(change)]
+        for change in changes
+    ]
+    if rows:
+        print_table(["time", "actor", "action", "kind", "entity", "what"], rows)
+    else:
+        click.echo("No changes.", err=True)
+    if cursor is not None and len(changes) == limit:
+        click.echo(f"Go on with --after {cursor}", err=True)
+
+
+@audit.command(epilog=examples("modeldb audit verify", "modeldb audit verify --artifacts --checkpoint 2026-11-01.json"))
+@click.option("--checkpoint", "checkpoint_path", metavar="FILE", help="Hold the store against this checkpoint.")
+@click.option("--artifacts", "with_artifacts", is_flag=True, help="Read and check every stored file as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_session
+def verify(session: Session, *, checkpoint_path: str | None, with_artifacts: bool, as_json: bool) -> int:
+    """Check that nothing in the store was altered, dropped or added outside of ModelDB.
+
+    Every chain of changes is verified, and everything that answers questions is compared with a replay of the
+    changes. Exits with 1 if anything does not match, and names it.
+    """
+    from modeldb_core import audit as auditing
+
+    checkpoint = auditing.Checkpoint.read(checkpoint_path) if checkpoint_path else None
+    artifacts = session.artifacts if with_artifacts else None
+    with stages_bar() as show:
+        report = auditing.verify(session.store, artifacts, show, checkpoint=checkpoint)
+    if as_json:
+        print_json({"ok": report.ok, **asdict(report)})
+    else:
+        for line in str(report).splitlines():
+            click.echo(clean(line))
+    return OK if report.ok else FOUND
+
+
+@audit.command("checkpoint", epilog=examples("modeldb audit checkpoint 2026-11-01.json"))
+@click.argument("path", metavar="FILE")
+@with_session
+def write_checkpoint(session: Session, *, path: str) -> None:
+    """Write down how far every stream of changes has come.
+
+    Keep FILE where those who can alter the store cannot: `audit verify --checkpoint` then shows changes that were
+    dropped from the end, and streams that are missing as a whole.
+    """
+    from modeldb_core.audit import Checkpoint
+
+    checkpoint = Checkpoint.of(session.store)
+    checkpoint.write(path)
+    click.echo(f"{clean(path)}: {len(checkpoint.streams):,} streams, SHA-256 {checkpoint.digest}")
+
+
+def _all_changes(session: Session, entity_id: str | None, stream_id: str | None) -> Iterator[Change]:
+    after = 0
+    while True:
+        page = session.store.read_changes(after=after, limit=_PAGE, entity_id=entity_id, stream_id=stream_id)
+        yield from page.changes
+        if not page.changes:
+            return
+        after = page.cursor
+
+
+def _summary(change: Change) -> str:
+    """Return in a few words what a change did."""
+    from modeldb_core.changes import APPEND
+    from modeldb_core.documents import change_document
+
+    if change.payload is None:
+        return "(erased)"
+    if change.action == APPEND:
+        data = change_document(change)["data"]
+        return f"{data['points']:,} points of {short(data['keys'])}"
+    text = short(change.data()).removeprefix("{").removesuffix("}")
+    return text if len(text) <= _SUMMARY_LENGTH else text[: _SUMMARY_LENGTH - 1] + "…"
