@@ -88,12 +88,22 @@ def _draw(
 ) -> list[str]:
     across, down = width * 2 - 1, rows * 4 - 1
     spans: dict[int, tuple[int, int]] = {}
-    for step, value in points:
-        x = round((step - steps[0]) / (steps[1] - steps[0]) * across) if steps[1] > steps[0] else 0
-        share = (value / 2 - values[0] / 2) / (values[1] / 2 - values[0] / 2) if values[1] > values[0] else 0.5
-        y = down - round(share * down)
+
+    def mark(x: int, y: int) -> None:
         top, bottom = spans.get(x, (y, y))
         spans[x] = (min(top, y), max(bottom, y))
+
+    before: tuple[int, int] | None = None
+    for step, value in sorted(points, key=lambda point: point[0]):
+        x = round((step - steps[0]) / (steps[1] - steps[0]) * across) if steps[1] > steps[0] else 0
+        # Halved, since the difference of two finite numbers may be infinite.
+        share = (value / 2 - values[0] / 2) / (values[1] / 2 - values[0] / 2) if values[1] > values[0] else 0.5
+        y = down - round(share * down)
+        x_before, y_before = before or (x, y)
+        for between in range(x_before + 1, x + 1):  # a line from the point before
+            mark(between, round(y_before + (y - y_before) * (between - x_before - 1) / (x - x_before)))
+        mark(x, y)
+        before = (x, y)
     cells = [[0] * width for _ in range(rows)]
     for x, (top, bottom) in spans.items():
         for y in range(top, bottom + 1):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.context import MAIN_FILE
 from modeldb_core.context.deadline import Deadline, run_program
 from modeldb_core.redaction import redact_arguments, redact_text, strip_userinfo
 
@@ -62,11 +63,8 @@ def describe_git(settings: Settings, deadline: Deadline) -> dict[str, Any]:
 
 def _script() -> Path | None:
     """Return the file that Python was started with, unless it belongs to the installation, as ``pytest`` does."""
-    path = getattr(sys.modules.get("__main__"), "__file__", None)
-    if not path:
-        return None
-    script = Path(path).absolute()
-    if not script.is_file():  # read from a pipe
+    script = Path(MAIN_FILE)
+    if not MAIN_FILE or not script.is_file():  # an interactive session, or a script read from a pipe
         return None
     installed = {Path(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix)}
     return None if any(script.is_relative_to(prefix) for prefix in installed) else script

@@ -215,6 +215,23 @@ def test_script_and_command_line_are_recorded_without_secrets(tmp_path: Path) ->
     assert command[4:] == ["--password=***", "--api-key", "***", "postgresql://me:***@host/db", "TOKEN=***"]
 
 
+def test_a_script_that_has_come_to_its_end_is_still_known(tmp_path: Path) -> None:
+    script = tmp_path / "short.py"
+    script.write_text(
+        "import atexit, json, os\n"
+        "from modeldb_core.config import load_settings\n"
+        "from modeldb_core.context import modeldb_run_context\n"
+        "def late():\n"
+        "    print(json.dumps(modeldb_run_context(load_settings(capture_timeout_s=30.0))['code']))\n"
+        "atexit.register(late)\n"
+        "os.chdir('/')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "short.py"], capture_output=True, text=True, check=True, timeout=60, cwd=tmp_path
+    )
+    assert json.loads(done.stdout)["script"] == str(script)
+
+
 def test_the_repository_of_the_script_counts_not_that_of_the_working_folder(tmp_path: Path, repository: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
