@@ -73,6 +73,18 @@ class Artifact:
         return kept.strip(". ")[:200] or "artifact"
 
 
+def check_digest(digest: object) -> str:
+    """Return ``digest`` if it is the name of a blob; whoever wrote the document that holds it may have written anything.
+
+    Raises:
+        NotFoundError: it is not 64 hexadecimal digits.
+    """
+    if isinstance(digest, str) and _DIGEST.fullmatch(digest):
+        return digest
+    msg = "the record names no blob"
+    raise NotFoundError(msg)
+
+
 def find_artifact(run: Run, path: str, artifacts: ArtifactStore) -> Artifact:
     """Return the artifact that was logged to ``run`` under ``path``.
 
@@ -81,10 +93,11 @@ def find_artifact(run: Run, path: str, artifacts: ArtifactStore) -> Artifact:
     """
     entry = run.artifacts.get(path)
     entry = entry if isinstance(entry, Mapping) else {}
-    digest = entry.get("digest")
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+    try:
+        digest = check_digest(entry.get("digest"))
+    except NotFoundError:
         msg = f"the run has no file {path[:200]!r} among its artifacts"
-        raise NotFoundError(msg)
+        raise NotFoundError(msg) from None
     try:
         size_bytes = artifacts.stat(digest).size_bytes
     except NotFoundError:

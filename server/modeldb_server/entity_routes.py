@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.entities import KINDS
 from modeldb_server.documents import SECRET_KINDS
-from modeldb_server.handlers import entities
+from modeldb_server.handlers import entities, spilled
 from modeldb_server.routes import MAX_EXPRESSION, Parameter, Policy, Route
 
 if TYPE_CHECKING:
@@ -104,8 +104,28 @@ def entity_routes() -> tuple[Route, ...]:
                 fixed={"kind": kind},
             )
         )
-    return (*routes, _KEYS)
+    return (*routes, *_VALUES, _KEYS)
 
+
+_VALUES = tuple(
+    Route(
+        method="GET",
+        path=f"{PREFIX}/{kind.replace('_', '-')}s/<entity_id>/values",
+        name=f"read_{kind}_value",
+        handler=spilled.read_value,
+        policy=Policy.READ,
+        summary=f"Read one value of a {kind.replace('_', ' ')}, however large",
+        description='Where an entity shows {"$blob": ...}, the value was too large for the record: here it is.',
+        parameters=(
+            Parameter(name="section", type="text", required=True, choices=sections, description="the map it is in"),
+            Parameter(name="key", type="text", required=True, description="its name in that map"),
+        ),
+        answer="Value",
+        errors=(400, 404),
+        fixed={"kind": kind},
+    )
+    for kind, sections in spilled.SECTIONS.items()
+)
 
 _KEYS = Route(
     method="GET",

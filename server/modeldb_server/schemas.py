@@ -64,6 +64,7 @@ _VALUES: dict[str, Schema] = {
         "description": "A number that JSON has no way to write.",
         **record({"$float": {"enum": ["NaN", "Infinity", "-Infinity"]}}),
     },
+    "Value": {"description": "any JSON, with tagged numbers"},
     "TaggedInteger": {"description": "An integer beyond ±(2^53 - 1).", **record({"$int": TEXT})},
     "Error": record(
         {

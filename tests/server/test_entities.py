@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import io
+import math
 from typing import Any
+
+from modeldb_core.values import BlobReference, decode, encode, normalize
 
 
 def test_a_run_comes_with_everything_that_was_logged(client: Any, filled: Any) -> None:
@@ -79,6 +83,33 @@ def test_keys_are_found(client: Any) -> None:
 def test_what_does_not_exist_is_not_found(client: Any) -> None:
     for path in ("/api/v2/runs/none", "/api/v2/projects/none", "/api/v2/runs/" + "x" * 500):
         assert client.error(path, 404)["code"] == "not_found"
+
+
+def test_a_value_that_lies_in_the_artifact_store_can_be_read(client: Any, filled: Any) -> None:
+    large = {"text": "x" * 500_000, "nan": math.nan, "$key": [1, 2**70]}
+    info = filled.artifacts.put(io.BytesIO(encode(normalize(large, "x"))))
+    filled.writer.update(
+        "run", filled.run_id, put={"attributes": {"large": BlobReference(info.digest, info.size_bytes)}}
+    )
+    filled.apply()
+    shown = client.get(f"/api/v2/runs/{filled.run_id}")["attributes"]["large"]
+    assert shown == {"$blob": info.digest, "size": info.size_bytes}
+    path = f"/api/v2/runs/{filled.run_id}/values"
+    response = client.request("GET", path, query_string={"section": "attributes", "key": "large"})
+    assert response.mimetype == "application/json"
+    value = decode(response.data)
+    assert isinstance(value, dict)
+    assert math.isnan(value.pop("nan"))  # type: ignore[arg-type]
+    assert value == {"text": "x" * 500_000, "$key": [1, 2**70]}
+    assert client.get(path, section="attributes", key="team") == "growth"
+    assert client.get(path, section="metrics", key="loss") == 0.25
+    assert client.error(path, 404, section="attributes", key="none")["code"] == "not_found"
+    assert client.error(path, 400, section="document", key="x")["code"] == "invalid_argument"
+    bad = {"bad": BlobReference("../../secret.txt", 5), "gone": BlobReference("0" * 64, 5)}
+    filled.writer.update("run", filled.run_id, put={"attributes": bad})
+    filled.apply()
+    for key in bad:
+        assert client.error(path, 404, section="attributes", key=key)["code"] == "not_found"
 
 
 def test_the_server_says_where_the_store_is_now(client: Any, filled: Any) -> None:
