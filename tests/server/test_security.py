@@ -391,6 +391,10 @@ def test_t11_an_allowed_host_is_known_and_no_other(filled: Any) -> None:
     app = create_app(filled.store, filled.artifacts, chosen, plugins=PluginManager())
     for host, status in [("models.example.org", 200), ("MODELS.example.org:443", 200), ("a.models.example.org", 403)]:
         assert app.test_client().get("/health", headers={"Host": host}).status_code == status
+    behind_a_proxy = {"Host": "models.example.org", "Origin": "https://models.example.org"}
+    assert app.test_client().get("/api/v2/runs", headers=behind_a_proxy).status_code == 200
+    behind_a_proxy["Origin"] = "https://other.example.org"
+    assert app.test_client().get("/api/v2/runs", headers=behind_a_proxy).status_code == 403
 
 
 def test_t11_a_request_without_a_host_or_with_two_is_refused(live: Any) -> None:

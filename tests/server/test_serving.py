@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,29 @@ def test_a_port_in_use_is_said(live: Any, filled: Any) -> None:
 def test_another_host_is_refused_before_anything_listens(filled: Any) -> None:
     with pytest.raises(ConfigurationError, match="no authentication"):
         serve(filled.store, filled.artifacts, ServerSettings(host="0.0.0.0", port=0))
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_it_listens_on_ipv6_loopback_when_asked_to(filled: Any) -> None:
+    app = create_app(filled.store, filled.artifacts, ServerSettings(host="::1", port=0), plugins=PluginManager())
+    server = Server(app)
+    runner = threading.Thread(target=server.run)
+    runner.start()
+    assert server.url == f"http://[::1]:{server.port}"
+    with urllib.request.urlopen(f"{server.url}/health", timeout=30) as response:
+        assert response.read() == b'{"status":"ok"}'
+    server.stop()
+    assert server.wait(30)
+    runner.join(30)
 
 
 def test_it_listens_on_loopback_only(live: Any) -> None:
