@@ -58,7 +58,7 @@ class Settings:
     )
     lease_s: float = _setting("float", 30.0, "a run whose writer was silent for so long reads as lost", minimum=1.0)
     flush_interval_s: float = _setting("float", 1.0, "how often what was logged is shipped", minimum=0.01)
-    exit_timeout_s: float = _setting("float", 10.0, "how long a process waits at exit for a slow store", minimum=0.0)
+    exit_timeout_s: float = _setting("float", 30.0, "how long a process waits at exit for a slow store", minimum=0.0)
     disable_plugins: tuple[str, ...] = _setting(
         "list", (), "plugins to leave out, by name, or * for all third-party ones"
     )

@@ -23,14 +23,14 @@ import struct
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import adler32
 
 from modeldb_core.errors import CorruptJournalError
 from modeldb_core.records import CHECK_BYTES, HEADER, RECORD, make_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 logger = logging.getLogger("modeldb")
@@ -39,6 +39,24 @@ FIRST_SEGMENT_BYTES = 1 << 18
 MAX_SEGMENT_BYTES = 1 << 23
 RESERVE_BYTES = 512  # room for the last seals of a segment, of 152 bytes each
 MAX_VOLATILE_BYTES = 1 << 26  # what is kept in memory while the disk takes nothing
+
+
+class RowPlan(NamedTuple):
+    """How rows with given keys are packed into the current segment.
+
+    Attributes:
+        pack: the packing function: of size, type, number, step, time, and a value for each key.
+        number: of the plan.
+        size: of a row's record, in bytes.
+        memory: the segment that defines the plan; rows for another one need the definition again.
+        definition: the plan's record.
+    """
+
+    pack: Callable[..., bytes]
+    number: int
+    size: int
+    memory: mmap.mmap
+    definition: bytes
 
 
 @dataclass(slots=True)
@@ -94,7 +112,7 @@ class Journal:
         self.segments: list[Segment] = []
         self.lost_records = 0
         self.on_rotate: Any = None
-        self._deferred: list[bytes] = []
+        self._deferred: list[tuple[bytes, RowPlan | None]] = []
         self._header = {**header, "stream_id": stream_id, "format": 1}
         self._lock_fd: int | None = None
         self._warned = False
@@ -102,18 +120,22 @@ class Journal:
         self.memory = mmap.mmap(-1, mmap.PAGESIZE)
         self._rotate(0)
 
-    def append(self, record: bytes) -> None:
-        """Append a whole record; returns when it is in the journal, or counted as lost."""
+    def append(self, record: bytes, plan: RowPlan | None = None) -> None:
+        """Append a whole record; returns when it is in the journal, or counted as lost.
+
+        Args:
+            plan: of a row; it is defined again where the segment does not define it yet.
+        """
         self.acquire()
         try:
             if self.busy:  # this thread was interrupted in the middle of an append: the outer call writes it
-                self._deferred.append(record)
+                self._deferred.append((record, plan))
                 return
             self.busy = True
             try:
-                self._write(record)
+                self._write(record, plan)
                 while self._deferred:
-                    self._write(self._deferred.pop(0))
+                    self._write(*self._deferred.pop(0))
             finally:
                 self.busy = False
         finally:
@@ -185,13 +207,15 @@ class Journal:
             os.close(self._lock_fd)  # a forked copy of the descriptor keeps the parent's lock alive, and the reverse
             self._lock_fd = None
 
-    def _write(self, record: bytes) -> None:
+    def _write(self, record: bytes, plan: RowPlan | None) -> None:
+        definition = plan.definition if plan is not None else b""
+        room = len(definition) + len(record)
+        if self.position + room > self._limit and not self._rotate(room):
+            self.lost_records += 1
+            return
+        if plan is not None and plan.memory is not self.memory:
+            record = definition + record
         end = self.position + len(record)
-        if end > self._limit:
-            if not self._rotate(len(record)):
-                self.lost_records += 1
-                return
-            end = self.position + len(record)
         self.memory[self.position : end] = record
         self.position = end
         if self._fsync and not self.is_volatile:
@@ -202,7 +226,8 @@ class Journal:
         previous = self.segments[-1] if self.segments else None
         if previous is not None:
             previous.used = self.position
-        number, base = (previous.number + 1, previous.end) if previous else (1, 0)
+        # Positions leave room for seals that the previous segment may still get.
+        number, base = (previous.number + 1, previous.base + previous.size) if previous else (1, 0)
         header = make_record(HEADER, json.dumps({**self._header, "number": number, "base": base}).encode())
         grown = min(MAX_SEGMENT_BYTES, previous.size * 2) if previous else FIRST_SEGMENT_BYTES
         size = _page_multiple(max(grown, needed + len(header) + RESERVE_BYTES))

@@ -14,17 +14,17 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core import __version__
 from modeldb_core.changes import BEAT, CLOSE, GENESIS, OPEN, SALT_BYTES, STREAM, UPDATE, payload_of
 from modeldb_core.entities import new_id, now_us
 from modeldb_core.errors import ModelDBError, StoreUnavailableError
-from modeldb_core.journal import Journal, Segment
+from modeldb_core.journal import Journal, RowPlan, Segment
 from modeldb_core.records import CHECK_BYTES, ROW_HEAD, Chain, Draft, Plan, Seal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from modeldb_core.changes import Change
@@ -37,9 +37,7 @@ MAX_BACKOFF_S = 30.0
 MAX_PLANS = 10_000
 RECOVERY_INTERVAL_S = 30.0
 
-RowPlan = tuple[Callable[..., bytes], int, int]
-"""How a row of given keys is packed: the packing function, the plan's number, the record's size."""
-
+_spread = random.Random()  # a generator of our own: the training script's must not notice us
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 
 
@@ -101,6 +99,7 @@ class Writer:
         self._retry_at = 0.0
         self._told: set[str] = set()
         self._lost_said = 0
+        self._losers: set[str] = set()
         self._volatile_said = False
         self.failure: Exception | None = None
 
@@ -129,10 +128,15 @@ class Writer:
             number = len(self._plans) + 1
             plan = Plan(run_id, keys)
             self._plans[number] = plan
-            record = plan.record(number)
-            journal.append(record)
+            definition = plan.record(number)
             packing = struct.Struct(f"{ROW_HEAD.format}{len(keys)}d")
-            table[keys] = row_plan = (packing.pack, number, packing.size + CHECK_BYTES)
+            journal.acquire()
+            try:
+                journal.append(definition)  # which may empty the tables
+                row_plan = RowPlan(packing.pack, number, packing.size + CHECK_BYTES, journal.memory, definition)
+                table[keys] = row_plan
+            finally:
+                journal.release()
             return row_plan
 
     def submit(self, task: Callable[[], None]) -> None:
@@ -257,7 +261,7 @@ class Writer:
             self.failure = error
             self._failures += 1
             pause = min(MAX_BACKOFF_S, self.flush_interval_s * 2 ** min(self._failures, 10))
-            self._retry_at = time.monotonic() + pause * random.uniform(0.5, 1.0)
+            self._retry_at = time.monotonic() + pause * _spread.uniform(0.5, 1.0)
             self._soon = True
             self._tell(error)
         else:
@@ -291,6 +295,14 @@ class Writer:
             with self._condition:
                 self._tasks.pop(0)
         store = self.open_store()
+        self._ship(store)
+        if self._say_losses():  # there was no room to say it before
+            self._ship(store)
+        self._ship_blobs()
+        if time.monotonic() - self._recovered_at > RECOVERY_INTERVAL_S or self._chain.seq < 10:
+            self._recover_others(store)
+
+    def _ship(self, store: MetadataStore) -> None:
         while self._unsent is not None or self._seal_next():
             assert self._unsent is not None
             segment, end, changes, chain = self._unsent
@@ -298,9 +310,6 @@ class Writer:
             self._unsent, self._chain = None, chain
             self._sent_at = time.monotonic()
             self._advance(segment.base + end)
-        self._ship_blobs()
-        if time.monotonic() - self._recovered_at > RECOVERY_INTERVAL_S or self._chain.seq < 10:
-            self._recover_others(store)
 
     def _seal_next(self) -> bool:
         """Turn the next stretch of the journal into changes; False where there is nothing more."""
@@ -356,8 +365,8 @@ class Writer:
         payload = payload_of({"lease_s": self._declared_lease_s})
         self.journal.append(Draft(BEAT, STREAM, self.stream_id, now_us(), payload).record())
 
-    def _say_losses(self) -> None:
-        """Write on the open runs what the journal could not take."""
+    def _say_losses(self) -> bool:
+        """Write on the runs concerned what the journal could not take; returns whether there was something new."""
         journal = self.journal
         assert journal is not None
         notes = []
@@ -373,12 +382,16 @@ class Writer:
                 f"{lost - self._lost_said:,} log calls of this process were lost before {_clock()}: the journal's disk "
                 "was full, the store could not be reached, and the room in memory was used up."
             )
-        if notes and self.open_runs:
-            payload = payload_of({"add": {"notes": notes}})
-            for run_id in sorted(self.open_runs):
-                journal.append(Draft(UPDATE, "run", run_id, now_us(), payload).record())
-            if journal.lost_records == lost:
-                self._lost_said = lost
+        if not notes:
+            return False
+        self._losers |= self.open_runs
+        payload = payload_of({"add": {"notes": notes}})
+        for run_id in sorted(self._losers):
+            journal.append(Draft(UPDATE, "run", run_id, now_us(), payload).record())
+        if journal.lost_records == lost:
+            self._lost_said = lost
+            self._losers.clear()
+        return True
 
     # -- blobs that wait, and journals of the dead --------------------------------------------------------------------
 

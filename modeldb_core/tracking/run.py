@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from modeldb_core.entities import Entity
+    from modeldb_core.journal import RowPlan
     from modeldb_core.tracking.client import Client
-    from modeldb_core.writer import RowPlan
 
 _MAX_STEP = 2**63 - 1
 _time_ns = time.time_ns
@@ -77,7 +77,7 @@ class RunHandle(RunReader):
             RunFinishedError: the run has ended.
         """
         try:
-            pack, number, size = self._plans[tuple(metrics)]
+            pack, number, size, memory, _ = self._plans[tuple(metrics)]
             record = pack(size, ROW, number, step, _time_ns(), *metrics.values())
             journal: Any = self._writer.journal
             journal.acquire()
@@ -87,10 +87,10 @@ class RunHandle(RunReader):
         try:
             start = journal.position
             end = start + size
-            if timestamp is None and end <= journal.fast_limit and not journal.busy:
+            if memory is journal.memory and end <= journal.fast_limit and timestamp is None and not journal.busy:
                 journal.busy = True
                 try:
-                    journal.memory[start:end] = record + adler32(record).to_bytes(4, "little")
+                    memory[start:end] = record + adler32(record).to_bytes(4, "little")
                     journal.position = end
                 finally:
                     journal.busy = False
@@ -192,9 +192,16 @@ class RunHandle(RunReader):
         kind = {"file": "path", "folder": "path", "url": "path"}.get(str(info.get("kind")), "raw")
         fields = {"name": name, "workspace_id": workspace_id, "dataset_type": kind}
         self.client.declare("dataset", dataset_id, fields)
-        version: dict[str, Any] = {"name": name, "dataset_id": dataset_id, "dataset_type": kind, "digest": info.get("digest", "")}
+        version: dict[str, Any] = {
+            "name": name,
+            "dataset_id": dataset_id,
+            "dataset_type": kind,
+            "digest": info.get("digest", ""),
+        }
         self.client.declare("dataset_version", version_id, {**version, "info": info})
-        shown = {key: info[key] for key in ("digest", "kind", "shape", "size_bytes", "origin") if key in info}
+        shown: dict[str, Any] = {
+            key: info[key] for key in ("digest", "kind", "shape", "size_bytes", "origin") if key in info
+        }
         reference: dict[str, Any] = {"dataset_id": dataset_id, "dataset_version_id": version_id, **shown}
         self._update({"put": {"datasets": {name: reference}}})
         return version_id
@@ -293,13 +300,13 @@ class RunHandle(RunReader):
         if not numbers:
             return
         keys = tuple(metrics)
-        pack, number, size = self._plans.get(keys) or self._writer.plan_rows(self.run_id, keys)
+        plan = self._plans.get(keys) or self._writer.plan_rows(self.run_id, keys)
         self._plans = self._writer.row_plans(self.run_id)
         record_type, time_ns = (ROW, _time_ns()) if timestamp is None else (ROW_AT, _checked_time_ns(timestamp))
-        record = pack(size, record_type, number, label, time_ns, *numbers)
+        record = plan.pack(plan.size, record_type, plan.number, label, time_ns, *numbers)
         journal = self._writer.journal
         assert journal is not None
-        journal.append(record + adler32(record).to_bytes(CHECK_BYTES, "little"))
+        journal.append(record + adler32(record).to_bytes(CHECK_BYTES, "little"), plan)
 
     def _put(self, section: str, values: Mapping[str, object], *, ended_too: bool = False) -> None:
         checked = self.client.blobs.checked_map(values, section)
