@@ -1,0 +1,470 @@
+"""What survives: kill -9 at any moment, a full disk, a store that is away, forks, threads, signals, and exits."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import modeldb_core as modeldb
+from modeldb_core.recovery import orphans, recover
+from modeldb_core.tracking import Client
+
+
+def start(script: str, environment: dict[str, str], **variables: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={**os.environ, **environment, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == code, errors
+    return output
+
+
+LOG_AS_FAST_AS_POSSIBLE = """
+    import mmap, os, struct, modeldb_core as modeldb
+    shared = mmap.mmap(os.open(os.environ["COUNTER"], os.O_RDWR), 8)
+    run = modeldb.start_run(project="kill", name=os.environ["NAME"], capture=False)
+    print(run.run_id, flush=True)
+    step = 0
+    while True:
+        run.log_metrics({"a": step, "b": step + 0.5, "c": -step, "d": 1.0, "e": step * 2}, step=step)
+        step += 1
+        struct.pack_into("<q", shared, 0, step)
+"""
+
+
+@pytest.mark.parametrize("attempt", range(20))
+def test_kill_9_at_a_random_moment_loses_no_call_that_had_returned(
+    environment: dict[str, str], tmp_path: Path, attempt: int
+) -> None:
+    counter = tmp_path / "counter"
+    counter.write_bytes(bytes(8))
+    process = start(LOG_AS_FAST_AS_POSSIBLE, environment, COUNTER=str(counter), NAME=f"attempt {attempt}")
+    assert process.stdout is not None
+    run_id = process.stdout.readline().strip()
+    time.sleep(random.Random(attempt).uniform(0.0, 0.8))
+    process.kill()
+    process.communicate()
+    returned = int.from_bytes(counter.read_bytes(), "little")
+    with modeldb.connect(lease_s=1.0) as client:
+        done = recover(client.settings.journal_dir, client.store.url, client.store, lambda: client.artifacts)
+        assert done.runs == [run_id]
+        run = client.get_run(run_id)
+        assert run.status == "killed"
+        assert "ended without a word" in run.notes[0]
+        for key, factor, offset in (("a", 1, 0), ("b", 1, 0.5), ("c", -1, 0), ("e", 2, 0)):
+            if returned == 0 and key not in run.series:
+                continue
+            history = run.history(key)
+            assert returned <= len(history) <= returned + 1
+            assert list(history.steps) == list(range(len(history)))
+            assert (history.values == history.steps * factor + offset).all()
+    assert not list((tmp_path / "journals").iterdir()), "the journal of a recovered process is gone"
+
+
+def test_a_run_whose_process_was_killed_reads_as_lost_and_then_as_killed(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    counter = tmp_path / "counter"
+    counter.write_bytes(bytes(8))
+    process = start(LOG_AS_FAST_AS_POSSIBLE, environment, COUNTER=str(counter), NAME="lost", MODELDB_LEASE_S="1")
+    assert process.stdout is not None
+    run_id = process.stdout.readline().strip()
+    with modeldb.connect() as client:
+        deadline = time.monotonic() + 30
+        while not client.search_runs("status = 'running' and metrics.a exists"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.kill()
+        process.communicate()
+        while client.get_run(run_id).status == "running":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert client.get_run(run_id).status == "lost"
+        assert [run.run_id for run in client.search_runs("status = 'lost'")] == [run_id]
+        with client.start_run(capture=False):
+            pass  # any process that logs recovers what it finds
+        client.flush()
+        while client.get_run(run_id).status == "lost":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert client.get_run(run_id).status == "killed"
+
+
+def test_a_recovery_that_is_killed_half_way_repeats_nothing(environment: dict[str, str], tmp_path: Path) -> None:
+    counter = tmp_path / "counter"
+    counter.write_bytes(bytes(8))
+    variables = {"MODELDB_FLUSH_INTERVAL_S": "3600"}
+    process = start(LOG_AS_FAST_AS_POSSIBLE, environment, COUNTER=str(counter), NAME="twice", **variables)
+    assert process.stdout is not None
+    run_id = process.stdout.readline().strip()
+    while int.from_bytes(counter.read_bytes(), "little") < 300_000:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    returned = int.from_bytes(counter.read_bytes(), "little")
+    interrupted = """
+        import os, modeldb_core as modeldb
+        from modeldb_core.recovery import recover
+        client = modeldb.connect()
+        applied = []
+        real = client.store.apply
+        def apply(changes):
+            real(changes)
+            applied.append(1)
+            if len(applied) == int(os.environ["KILL_AFTER"]):
+                os.kill(os.getpid(), 9)
+        client.store.apply = apply
+        recover(client.settings.journal_dir, client.store.url, client.store, lambda: client.artifacts)
+    """
+    for kill_after in (1, 1, 2):
+        finish(start(interrupted, environment, KILL_AFTER=str(kill_after)), -signal.SIGKILL)
+    with modeldb.connect() as client:
+        recover(client.settings.journal_dir, client.store.url, client.store, lambda: client.artifacts)
+        history = client.get_run(run_id).history("a")
+        assert returned <= len(history) <= returned + 1
+        assert list(history.steps) == list(range(len(history)))
+
+
+def test_32_processes_log_to_one_sqlite_file_at_once(environment: dict[str, str]) -> None:
+    script = """
+        import os, modeldb_core as modeldb
+        number = int(os.environ["NUMBER"])
+        with modeldb.start_run(project="many", experiment=f"e{number % 4}", name=f"run {number}", capture=False) as run:
+            run.log_hyperparameters({"number": number})
+            for step in range(500):
+                run.log_metrics({"loss": number + step, "x": 1.0}, step=step)
+            run.log_metric("score", number / 32)
+        print("warned" if False else "done")
+    """
+    processes = [start(script, environment, NUMBER=str(number)) for number in range(32)]
+    for process in processes:
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        assert errors == "", "no warning, no lock"
+        assert output == "done\n"
+    with modeldb.connect() as client:
+        runs = client.search_runs("status = 'finished'", project="many", limit=100, order_by="metrics.score")
+        assert [run.hyperparameters["number"] for run in runs] == list(range(32))
+        for number, run in enumerate(runs):
+            assert list(run.history("loss").values) == [number + step for step in range(500)]
+        assert len(client.experiments("many")) == 4
+
+
+def test_training_goes_on_while_the_store_is_away_and_nothing_is_lost(
+    environment: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from modeldb_core.errors import StoreUnavailableError
+
+    with modeldb.connect() as client:
+        store = client.store
+        real = store.apply
+        away = threading.Event()
+
+        def apply(changes: Any) -> None:
+            if away.is_set():
+                raise StoreUnavailableError("the database is away")
+            real(changes)
+
+        store.apply = apply  # type: ignore[method-assign]
+        with client.start_run(capture=False) as run:
+            run.log_metric("m", 0, step=0)
+            assert client.flush(10)
+            away.set()
+            for step in range(1, 20_000):
+                run.log_metric("m", step, step=step)
+            assert client.flush(0.5) is False
+            away.clear()
+            assert client.flush(60)
+        assert list(run.history("m").values) == list(range(20_000))
+    messages = [record.message for record in caplog.records if record.name == "modeldb"]
+    assert len([text for text in messages if "the database is away" in text]) == 1, "it is said once"
+    assert len([text for text in messages if "reached" in text]) == 1
+
+
+def test_a_store_that_hangs_delays_neither_logging_nor_the_exit_beyond_its_bound(environment: dict[str, str]) -> None:
+    script = """
+        import time, threading, modeldb_core as modeldb
+        client = modeldb.connect(exit_timeout_s=0.5)
+        client.store.apply = lambda changes: threading.Event().wait()
+        run = client.start_run(name="hung", capture=False)
+        for step in range(10_000):
+            run.log_metric("m", step, step=step)
+        print(run.run_id)
+    """
+    started = time.monotonic()
+    output = finish(start(script, environment))
+    assert time.monotonic() - started < 30
+    with modeldb.connect() as client:
+        recover(client.settings.journal_dir, client.store.url, client.store, lambda: client.artifacts)
+        run = client.get_run(output.strip())
+        assert list(run.history("m").values) == list(range(10_000))
+        assert run.status == "finished", "its end was in the journal"
+
+
+def mounted_tmpfs(path: Path, size: str) -> bool:
+    path.mkdir(exist_ok=True)
+    return subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], check=False).returncode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Any:
+    """Give a disk of 2 MiB."""
+    path = tmp_path / "small"
+    if not mounted_tmpfs(path, "2m"):
+        pytest.fail("mounting a tmpfs needs root: run this test as root, or in `unshare -rm`")
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_the_disk_of_the_store_is_full(environment: dict[str, str], small_disk: Path) -> None:
+    script = """
+        import random, modeldb_core as modeldb
+        client = modeldb.connect(exit_timeout_s=1)
+        run = client.start_run(name="full", capture=False)
+        random.seed(1)
+        for step in range(100_000):
+            run.log_metrics({"a": random.random(), "b": random.random(), "c": random.random()}, step=step)
+            if step % 10_000 == 0:
+                client.flush(0.3)
+        print(run.run_id)
+    """
+    url = f"sqlite:///{small_disk}/modeldb.db"
+    process = start(script, environment, MODELDB_URL=url)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "is full" in errors or "disk" in errors
+    subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
+    with modeldb.connect(url) as client:
+        recover(client.settings.journal_dir, client.store.url, client.store, lambda: client.artifacts)
+        run = client.get_run(output.strip())
+        rng = random.Random(1)
+        expected = [[rng.random(), rng.random(), rng.random()] for _ in range(100_000)]
+        assert run.history("a").values.tolist() == [row[0] for row in expected]
+        assert run.status == "finished"
+
+
+def test_the_disk_of_the_journal_is_full_and_the_run_says_so(environment: dict[str, str], small_disk: Path) -> None:
+    script = """
+        import modeldb_core as modeldb
+        with modeldb.connect(flush_interval_s=0.5) as client:
+            real = client.store.apply
+            client.store.apply = lambda changes: (_ for _ in ()).throw(modeldb.errors.StoreUnavailableError("away"))
+            run = client.start_run(name="no room", capture=False)
+            for step in range(200_000):
+                run.log_metrics({"a": step, "b": 1.0}, step=step)
+            client.store.apply = real
+            client.flush(60)
+            print(run.run_id)
+    """
+    output = finish(start(script, environment, MODELDB_JOURNAL_DIR=str(small_disk)))
+    with modeldb.connect() as client:
+        run = client.get_run(output.strip())
+        assert run.history("a").values.tolist() == list(range(200_000)), "memory took what the disk did not"
+        assert any("took nothing more" in note for note in run.notes)
+
+
+def test_values_that_nothing_could_take_are_said_on_the_run(environment: dict[str, str], small_disk: Path) -> None:
+    script = """
+        import modeldb_core as modeldb
+        from modeldb_core import journal
+        journal.MAX_VOLATILE_BYTES = 1 << 21
+        with modeldb.connect(flush_interval_s=0.5) as client:
+            real = client.store.apply
+            client.store.apply = lambda changes: (_ for _ in ()).throw(modeldb.errors.StoreUnavailableError("away"))
+            run = client.start_run(name="no room", capture=False)
+            for step in range(200_000):
+                run.log_metrics({"a": step, "b": 1.0}, step=step)
+            client.store.apply = real
+            client.flush(60)
+            run.log_metric("after", 1.0, step=0)
+            print(run.run_id)
+    """
+    output = finish(start(script, environment, MODELDB_JOURNAL_DIR=str(small_disk)))
+    with modeldb.connect() as client:
+        run = client.get_run(output.strip())
+        kept = run.history("a").steps.tolist()
+        assert kept == list(range(len(kept))), "what was taken is in order, once"
+        lost = next(note for note in run.notes if "were lost" in note)
+        assert int(re.sub(r"[^0-9].*", "", lost.replace(",", ""))) == 200_000 - len(kept)
+        assert len(run.history("after")) == 1
+
+
+def test_a_forked_child_logs_through_a_stream_of_its_own(environment: dict[str, str]) -> None:
+    script = """
+        import os, modeldb_core as modeldb
+        with modeldb.connect() as client:
+            with client.start_run(name="forked", capture=False) as run:
+                for step in range(100):
+                    run.log_metric("before", step, step=step)
+                children = []
+                for number in range(4):
+                    child = os.fork()
+                    if child == 0:
+                        for step in range(100):
+                            run.log_metric(f"child {number}", step, step=step)
+                        client.close()
+                        os._exit(0)
+                    children.append(child)
+                for step in range(100):
+                    run.log_metric("parent", step, step=step)
+                for child in children:
+                    assert os.waitpid(child, 0)[1] == 0
+            print(run.run_id)
+    """
+    output = finish(start(script, environment))
+    with modeldb.connect() as client:
+        run = client.get_run(output.strip())
+        assert run.status == "finished"
+        for key in ("before", "parent", *(f"child {number}" for number in range(4))):
+            assert list(run.history(key).values) == list(range(100))
+        assert len(client.store.heads()) >= 5
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_pool_of_processes_logs_into_the_run_it_was_given(
+    environment: dict[str, str], tmp_path: Path, method: str
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(f"""
+            import multiprocessing, modeldb_core as modeldb
+            def work(job):
+                run, number = job
+                for step in range(50):
+                    run.log_metric(f"worker {{number}}", step, step=step)
+            if __name__ == "__main__":
+                with modeldb.connect() as client, client.start_run(capture=False) as run:
+                    context = multiprocessing.get_context("{method}")
+                    with context.Pool(2) as pool:
+                        pool.map(work, [(run, number) for number in range(4)])
+                        pool.close()
+                        pool.join()
+                    print(run.run_id)
+        """)
+    )
+    process = subprocess.Popen(
+        [sys.executable, program],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    output = finish(process)
+    with modeldb.connect() as client:
+        recover(client.settings.journal_dir, client.store.url, client.store, lambda: client.artifacts)
+        run = client.get_run(output.strip())
+        assert run.status == "finished"
+        for number in range(4):
+            assert list(run.history(f"worker {number}").values) == list(range(50))
+
+
+def test_threads_log_to_one_run_without_losing_a_point(client: Client) -> None:
+    with client.start_run(capture=False) as run:
+
+        def work(number: int) -> None:
+            for step in range(2000):
+                run.log_metrics({f"thread {number}": step, "shared": number}, step=step)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for number in range(8):
+        assert list(run.history(f"thread {number}").values) == list(range(2000))
+    assert len(run.history("shared")) == 16_000
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "code"),
+    [
+        ("pass", "finished", 0),
+        ("raise ValueError('x')", "failed", 1),
+        ("raise SystemExit(3)", "finished", 3),
+        ("os.kill(os.getpid(), signal.SIGINT); time.sleep(30)", "killed", 1),
+        ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(30)", "killed", 143),
+    ],
+)
+@pytest.mark.parametrize("block", [True, False])
+def test_a_script_says_how_it_ended(
+    environment: dict[str, str], ending: str, status: str, code: int, block: bool
+) -> None:
+    if block and code == 3:
+        status = "failed"  # leaving a block with an error code fails its run
+    head = "with modeldb.start_run(capture=False) as run:" if block else "run = modeldb.start_run(capture=False)\nif True:"
+    script = f"""
+import os, signal, time, modeldb_core as modeldb
+signal.signal(signal.SIGINT, signal.default_int_handler)
+{head}
+    run.log_metric("m", 1.0, step=0)
+    print(run.run_id, flush=True)
+    {ending}
+"""
+    process = start(script, environment)
+    output, errors = process.communicate(timeout=60)
+    expected = {1: (1, -signal.SIGINT, 130)}.get(code, (code,))
+    assert process.returncode in expected, errors
+    with modeldb.connect() as client:
+        run = client.get_run(output.strip())
+        assert run.status == status
+        assert len(run.history("m")) == 1
+        assert not list(orphans(client.settings.journal_dir))
+
+
+def test_a_damaged_journal_is_kept_aside_and_what_precedes_the_damage_is_shipped(
+    environment: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = """
+        import os, modeldb_core as modeldb
+        run = modeldb.start_run(capture=False)
+        for step in range(1000):
+            run.log_metric("m", step, step=step)
+        print(run.run_id, flush=True)
+        os.kill(os.getpid(), 9)
+    """
+    output = finish(start(script, environment, MODELDB_FLUSH_INTERVAL_S="3600"), -signal.SIGKILL)
+    (path,) = (tmp_path / "journals").glob("*/*.journal")
+    data = bytearray(path.read_bytes())
+    end = len(bytes(data).rstrip(b"\0"))
+    data[end // 2] ^= 0xFF
+    path.write_bytes(data)
+    with modeldb.connect() as client:
+        done = recover(client.settings.journal_dir, client.store.url, client.store, lambda: client.artifacts)
+        assert len(done.damaged) == 1
+        assert done.damaged[0].is_dir()
+        kept = client.get_run(output.strip()).history("m").steps.tolist()
+        assert 0 < len(kept) < 1000
+        assert kept == list(range(len(kept)))
+        assert client.get_run(output.strip()).status == "killed"
+    assert any("damaged" in record.message for record in caplog.records)
+
+
+def test_a_journal_of_another_store_is_left_alone(environment: dict[str, str], tmp_path: Path) -> None:
+    script = """
+        import os, modeldb_core as modeldb
+        run = modeldb.start_run(capture=False)
+        os.kill(os.getpid(), 9)
+    """
+    finish(start(script, environment, MODELDB_FLUSH_INTERVAL_S="3600"), -signal.SIGKILL)
+    with modeldb.connect(f"sqlite:///{tmp_path}/other.db") as client:
+        done = recover(client.settings.journal_dir, client.store.url, client.store, lambda: client.artifacts)
+        assert done.streams == []
+    assert len(list(orphans(tmp_path / "journals"))) == 1
