@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.points import Append
     from modeldb_core.errors import IntegrityError
 
+
 @dataclass(slots=True)
 class Record:
     """An entity on its way through a batch.

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.dml import Insert, Update
 
     from modeldb_core.backends._sql.database import Transaction
-
     from modeldb_core.backends._sql.numbers import Numbers
 
 
@@ -136,7 +135,9 @@ class Streams:
             table = changes_table.c
             query = select(table.stream_pk, table.seq, table.hash)
             query = query.where(tuple_(table.stream_pk, table.seq).in_(wanted[at : at + 400]))
-            found.update({(stream_pk, seq): value for stream_pk, seq, value in self._transaction.connection.execute(query)})
+            found.update(
+                {(stream_pk, seq): value for stream_pk, seq, value in self._transaction.connection.execute(query)}
+            )
         return found
 
     def save(self) -> None:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.dml import Delete, Insert
 
     from modeldb_core.backends._sql.database import Row, Transaction
-
     from modeldb_core.backends._sql.numbers import Numbers
 
 _LENGTHS = "<u4"

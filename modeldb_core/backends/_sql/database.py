@@ -54,6 +54,8 @@ class Database(ABC):
     """
 
     url: str
+    read_only: bool
+    """Whether this process may only read."""
 
     def __init__(self) -> None:
         self._statements: dict[Build, Any] = {}
@@ -91,6 +93,13 @@ class Database(ABC):
     @abstractmethod
     def many(self, values: Iterable[int] | Iterable[str]) -> Any:  # noqa: ANN401 - what the driver takes
         """Return ``values`` as the parameter ``MANY``."""
+
+    @abstractmethod
+    def backup(self, version: str) -> str:
+        """Copy the database as it is committed, with the version of its tables in the name; return where the copy is.
+
+        It may be called inside of :meth:`write`.
+        """
 
     @abstractmethod
     def close(self) -> None:

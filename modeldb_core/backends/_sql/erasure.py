@@ -176,7 +176,14 @@ def _drop_points(batch: Batch, entity_pk: int, positions: set[int]) -> None:
     """Take the points of changes out of what waits and out of chunks."""
     import numpy as np
 
-    from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS, Chunk, Segments, delete_chunks, read_chunks, write_chunks
+    from modeldb_core.backends._sql.chunks import (
+        CHUNK_COLUMNS,
+        Chunk,
+        Segments,
+        delete_chunks,
+        read_chunks,
+        write_chunks,
+    )
     from modeldb_core.backends._sql.log import read_lists
 
     connection, table = batch.transaction.connection, chunks.c

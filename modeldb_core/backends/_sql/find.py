@@ -38,7 +38,7 @@ from modeldb_core.queries import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import FromClause, Select
 
@@ -100,17 +100,14 @@ class Finder:
         cursor = encode_cursor(query, page[-1][1]) if len(rows) > len(page) and page else None
         return Found(tuple(entity_pk for entity_pk, _ in page), cursor, total)
 
-    def matching(self) -> Select[tuple[int]] | None:
-        """Return the numbers of all entities that match, as a question; ``None`` where there are none."""
+    def all(self) -> list[int]:
+        """Return the numbers of all entities that match, in no order."""
         if self._is_impossible:
-            return None
-        joined, conditions = self._from(self._fewest()[0] or next(iter(self._joined), None), list(self._joined))
-        return select(entities.c.entity_pk).select_from(joined).where(*conditions)
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """What to bind when :meth:`matching` is run."""
-        return self._parameters
+            return []
+        driver = self._fewest()[0] or (next(iter(self._joined), None) if self._within is None else None)
+        joined, conditions = self._from(driver, list(self._joined))
+        query = select(entities.c.entity_pk).select_from(joined).where(*conditions)
+        return list(self._connection.execute(query, self._parameters).scalars())
 
     # What must hold
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from modeldb_core.backends._sql.database import MANY
 from modeldb_core.backends._sql.documents import COLUMN_SECTION, VALUE_TYPES
 from modeldb_core.backends._sql.tables import facts, keys, metrics
 from modeldb_core.queries import TAGS
 from modeldb_core.stores import KeyInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Select
 
@@ -22,35 +23,42 @@ if TYPE_CHECKING:
 LISTED = ("metrics", "hyperparameters", "attributes", "tags", "datasets", "code")
 """The sections of which keys are told."""
 
+_FEW = 5000
+_HAS_SERIES = metrics.c.count.is_not(None)
 _TYPE_NAMES = {number: name for name, number in VALUE_TYPES.items()}
 
 
-def read_keys(
-    transaction: Transaction, matching: Select[Any], parameters: Mapping[str, Any], limit: int
-) -> tuple[KeyInfo, ...]:
-    """Return the keys of the entities whose numbers ``matching`` gives; see ``MetadataStore.find_keys``."""
-    connection = transaction.connection
-    chosen = matching.cte("chosen").prefix_with("MATERIALIZED")
+def read_keys(transaction: Transaction, entity_pks: Sequence[int], limit: int) -> tuple[KeyInfo, ...]:
+    """Return the keys of entities by their numbers; see ``MetadataStore.find_keys``."""
     counts: Counter[int] = Counter()
     types: dict[int, set[str]] = defaultdict(set)
-    of_facts = (
-        select(facts.c.key_pk, facts.c.value_type, func.count())
-        .where(facts.c.entity_pk.in_(select(chosen.c.entity_pk)))
-        .group_by(facts.c.key_pk, facts.c.value_type)
-    )
-    for key_pk, value_type, count in connection.execute(of_facts, parameters):
-        counts[key_pk] += count
-        types[key_pk].add(_TYPE_NAMES[value_type])
-    has_series = metrics.c.count.is_not(None)
-    of_metrics = (
-        select(metrics.c.key_pk, metrics.c.once, metrics.c.value_type, has_series, func.count())
-        .where(metrics.c.entity_pk.in_(select(chosen.c.entity_pk)))
-        .group_by(metrics.c.key_pk, metrics.c.once, metrics.c.value_type, has_series)
-    )
-    for key_pk, once, value_type, with_series, count in connection.execute(of_metrics, parameters):
-        counts[key_pk] += count
-        types[key_pk].update([_TYPE_NAMES[value_type]] if once else [], ["series"] if with_series else [])
+    parameters = {MANY: transaction.database.many(entity_pks)}
+    is_few = len(entity_pks) <= _FEW
+    for table, columns in (
+        (facts, (facts.c.value_type,)),
+        (metrics, (metrics.c.once, metrics.c.value_type, _HAS_SERIES)),
+    ):
+        # A number that is worked out is not looked up in an index: of many entities, all rows are looked at in the
+        # order of their keys, so that the groups need not be gathered.
+        number = table.c.entity_pk if is_few else table.c.entity_pk + 0
+        query = select(table.c.key_pk, *columns, func.count()).where(transaction.database.among(number))
+        rows = transaction.connection.execute(query.group_by(table.c.key_pk, *columns), parameters)
+        for key_pk, *found, count in rows:
+            counts[key_pk] += count
+            types[key_pk].update(_types(*found))
     return _infos(transaction, counts, types, limit)
+
+
+def _types(*found: int) -> Iterator[str]:
+    """Iterate over the types of values that a row of facts (its type) or metrics (once, type, series) stands for."""
+    if len(found) == 1:
+        yield _TYPE_NAMES[found[0]]
+        return
+    once, value_type, has_series = found
+    if once:
+        yield _TYPE_NAMES[value_type]
+    if has_series:
+        yield "series"
 
 
 def _infos(

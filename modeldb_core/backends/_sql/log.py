@@ -104,9 +104,7 @@ def _payloads(transaction: Transaction, rows: Sequence[Any]) -> dict[int, bytes]
     return payloads
 
 
-def rebuild_payloads(
-    transaction: Transaction, entity_pk: int, positions: Sequence[int]
-) -> dict[int, bytes]:
+def rebuild_payloads(transaction: Transaction, entity_pk: int, positions: Sequence[int]) -> dict[int, bytes]:
     """Return the payloads of append changes of one entity, by position; the positions rise.
 
     Raises:

@@ -74,9 +74,7 @@ def _metrics(document: dict[str, Any], own: dict[str, Any], wanted: Projection |
     return picked
 
 
-def _read_series(
-    transaction: Transaction, entity_pks: Sequence[int], wanted: Projection | None
-) -> Rows:
+def _read_series(transaction: Transaction, entity_pks: Sequence[int], wanted: Projection | None) -> Rows:
     """Return the rows of series that are needed of entities."""
     parameters: dict[str, Any] = {MANY: transaction.database.many(entity_pks)}
     if wanted is None or wanted.whole & {"series", "metrics"}:

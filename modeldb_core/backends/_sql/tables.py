@@ -22,7 +22,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-metadata = MetaData()
+metadata = MetaData(naming_convention={"pk": "%(table_name)s_pkey", "uq": "%(table_name)s_by_%(column_0_N_name)s"})
 
 PREFIX_LENGTH = 100
 """Characters of a text that its index holds. (PostgreSQL refuses index rows beyond a third of a page.)"""

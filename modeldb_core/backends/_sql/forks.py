@@ -1,0 +1,112 @@
+"""Forks: connections are closed before one, because neither side could use them after it.
+
+A child must not touch its parent's connections. SQLite goes further: even opening the same file anew is wrong while the
+child has inherited an open connection, since SQLite then believes in locks that the child does not hold. So a process
+that forks waits for the operations under way, closes all connections, forks, and opens new ones on both sides when
+they are needed. Starting a program (``subprocess``) is no fork in this sense.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PATIENCE_S = 10.0
+"""How long a fork waits for operations of other threads."""
+
+
+class Forkable(Protocol):
+    """What must let go of its connections before a fork."""
+
+    def before_fork(self) -> None:
+        """Let go of all connections."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Go on."""
+
+
+class Gate:
+    """Lets operations in while it is open; shutting it waits for those inside.
+
+    A thread may enter again while it is inside, also when the gate was shut meanwhile: a signal handler may have forked.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._inside: dict[int, int] = {}  # by thread
+        self._is_shut = False
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Be inside, for an operation."""
+        me = threading.get_ident()
+        with self._condition:
+            while self._is_shut and me not in self._inside:
+                self._condition.wait()
+            self._inside[me] = self._inside.get(me, 0) + 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._inside[me] -= 1
+                if not self._inside[me]:
+                    del self._inside[me]
+                self._condition.notify_all()
+
+    def shut(self, patience_s: float = PATIENCE_S) -> bool:
+        """Let nobody in, and wait for the other threads inside; return whether nobody is left."""
+        me, deadline = threading.get_ident(), time.monotonic() + patience_s
+        with self._condition:
+            self._is_shut = True
+            while self._inside.keys() - {me} and (left := deadline - time.monotonic()) > 0:
+                self._condition.wait(left)
+            return not self._inside
+
+    def open(self) -> None:
+        """Let operations in again."""
+        with self._condition:
+            self._is_shut = False
+            self._condition.notify_all()
+
+
+_known: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_forking: list[Forkable] = []
+
+
+def register(item: Forkable) -> None:
+    """Tell ``item`` about forks from now on, as long as it lives."""
+    _known.add(item)
+
+
+def forget(item: Forkable) -> None:
+    """Tell ``item`` no more."""
+    _known.discard(item)
+
+
+def _before() -> None:
+    _forking[:] = list(_known)
+    for item in _forking:
+        item.before_fork()
+
+
+def _after_in_parent() -> None:
+    for item in _forking:
+        item.after_fork(in_child=False)
+    _forking.clear()
+
+
+def _after_in_child() -> None:
+    for item in _forking:
+        item.after_fork(in_child=True)
+    _forking.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

@@ -1,0 +1,336 @@
+"""SQLite: what is particular to it. Connections, transactions, locks and errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sqlite3
+import threading
+import time
+from contextlib import closing, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+from urllib.parse import quote
+
+from sqlalchemy import bindparam, create_engine, func, select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite.pysqlite import dialect as _Dialect
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from modeldb_core.backends._sql import forks
+from modeldb_core.backends._sql.database import MANY, Build, Database, Result, Row, Transaction
+from modeldb_core.errors import (
+    ConfigurationError,
+    IntegrityError,
+    ModelDBError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Engine, Table
+    from sqlalchemy.dialects.sqlite.dml import Insert
+
+Durability = Literal["normal", "fsync"]
+
+BUSY_TIMEOUT_S = 60.0
+"""How long an operation waits for the locks of other processes before it gives up."""
+PREFIX = "sqlite:///"
+
+_CACHE_KIB = 65_536  # of pages, for each connection: the narrow tables of some 100,000 runs
+_CHECKPOINT_PAGES = 4000  # of the write-ahead log: each checkpoint waits for the disk twice
+_JOURNAL_LIMIT_BYTES = 64 * 2**20  # to which the write-ahead log is cut after a checkpoint
+_DRIVER_TIMEOUT_S = 5.0  # beyond that this process waits by itself, with jitter
+_DIALECT = _Dialect()
+
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+_READ_ONLY = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT})
+_EROFS = 30
+
+
+class SQLiteDatabase(Database):
+    """Connections to one SQLite file; see :class:`SQLiteStore` for the arguments."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        durability: Durability = "normal",
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+        read_only: bool = False,
+    ) -> None:
+        super().__init__()
+        if durability not in ("normal", "fsync"):
+            msg = f"durability {durability!r} is unknown; expected 'normal' or 'fsync'"
+            raise ConfigurationError(msg)
+        self.path = path
+        self.url = f"{PREFIX}{quote(str(path))}"
+        self._durability = durability
+        self._busy_timeout_s = busy_timeout_s
+        self._may_write_folder = _prepare_folder(path, create=not read_only)
+        self.read_only = read_only or not self._may_write_folder or not _may_write(path)
+        self._closed = False
+        self._compiled: dict[Build, _Compiled] = {}
+        self._gate = forks.Gate()
+        self._write_lock = threading.Lock()
+        self._engine = self._make_engine()
+        forks.register(self)
+
+    # Transactions
+
+    def read(self, work: Callable[[Transaction], Result]) -> Result:
+        return self._retried(lambda: self._run("BEGIN", work))
+
+    def write(self, work: Callable[[Transaction], Result]) -> Result:
+        if self.read_only:
+            msg = f"{self.path} may only be read by this process; check the permissions of the file and its folder"
+            raise StoreReadOnlyError(msg)
+        return self._retried(lambda: self._run("BEGIN IMMEDIATE", work))
+
+    def _run(self, begin: str, work: Callable[[Transaction], Result]) -> Result:
+        # One writer at a time: waiting for a thread costs nothing, waiting for SQLite's lock costs sleeps.
+        lock = self._write_lock if begin == "BEGIN IMMEDIATE" else nullcontext()
+        with self._gate.inside(), lock, self._engine.connect() as connection:
+            connection.exec_driver_sql(begin)
+            try:
+                result = work(Transaction(self, connection))
+                connection.exec_driver_sql("COMMIT")
+            except BaseException:
+                # A failed COMMIT may have ended the transaction already.
+                if _driver(connection).in_transaction:
+                    connection.exec_driver_sql("ROLLBACK")
+                raise
+            return result
+
+    def _retried(self, work: Callable[[], Result]) -> Result:
+        """Call ``work`` until no lock stands in its way, or time is up."""
+        if self._closed:
+            msg = f"the store {self.url} was closed; open it again"
+            raise StoreUnavailableError(msg)
+        deadline = time.monotonic() + self._busy_timeout_s
+        pause_s = 0.001
+        while True:
+            try:
+                return work()
+            except (DBAPIError, sqlite3.Error) as error:
+                original = error.orig if isinstance(error, DBAPIError) else error
+                if not _is_busy(original) or time.monotonic() > deadline:
+                    raise self.translate(original) from error
+            time.sleep(pause_s * (0.5 + random.random()))
+            pause_s = min(2 * pause_s, 0.1)
+
+    # What SQLite says otherwise
+
+    def run(self, connection: Connection, build: Build, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        compiled = self.compiled(build)
+        return _driver(connection).execute(compiled.text, compiled.row(parameters)).fetchall()
+
+    def run_many(self, connection: Connection, build: Build, rows: Sequence[Mapping[str, Any]]) -> None:
+        compiled = self.compiled(build)
+        if len(rows) == 1:
+            _driver(connection).execute(compiled.text, compiled.row(rows[0]))
+        else:
+            _driver(connection).executemany(compiled.text, [compiled.row(row) for row in rows])
+
+    def compiled(self, build: Build) -> _Compiled:
+        """Return the statement of ``build`` as SQLite takes it."""
+        try:
+            return self._compiled[build]
+        except KeyError:
+            return self._compiled.setdefault(build, _Compiled(self.statement(build)))
+
+    def upsert(self, table: Table, *, update: Sequence[str]) -> Insert:
+        statement = insert(table)
+        primary = list(table.primary_key.columns)
+        if not update:
+            return statement.on_conflict_do_nothing(index_elements=primary)
+        return statement.on_conflict_do_update(
+            index_elements=primary, set_={name: statement.excluded[name] for name in update}
+        )
+
+    def among(self, column: ColumnElement[Any]) -> ColumnElement[bool]:
+        return column.in_(select(func.json_each(bindparam(MANY)).table_valued("value").c.value))
+
+    def many(self, values: Iterable[int] | Iterable[str]) -> str:
+        return json.dumps(list(values))
+
+    # Connections
+
+    def backup(self, version: str) -> str:
+        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        path = f"{self.path}.backup-{version}-{now}"
+        try:
+            with closing(self._connect()) as source, closing(sqlite3.connect(path)) as target:
+                source.backup(target)
+        except BaseException:
+            Path(path).unlink(missing_ok=True)
+            raise
+        return path
+
+    def close(self) -> None:
+        self._closed = True
+        forks.forget(self)
+        self._engine.dispose()
+
+    def _make_engine(self) -> Engine:
+        # A database that may not be written is looked at afresh for each question: see _uri.
+        pool: Any = NullPool if self.read_only else QueuePool
+        options: dict[str, Any] = {} if self.read_only else {"pool_size": 8, "max_overflow": -1}
+        return create_engine(
+            "sqlite+pysqlite://",
+            creator=self._connect,
+            poolclass=pool,
+            isolation_level="AUTOCOMMIT",
+            enable_from_linting=False,
+            **options,
+        )
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._uri(),
+            uri=True,
+            timeout=min(self._busy_timeout_s, _DRIVER_TIMEOUT_S),
+            isolation_level=None,  # transactions begin and end where this module says so
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        try:
+            self._configure(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _uri(self) -> str:
+        name = f"file:{quote(str(self.path))}"
+        if not self.read_only:
+            return f"{name}?mode=rwc"
+        # A database in a folder that may not be written can only be read together with others if they have made the
+        # files that SQLite shares with them. Where there is no write-ahead log, nobody has it open, so it stands still.
+        stands_still = not self._may_write_folder and not Path(f"{self.path}-wal").exists()
+        return f"{name}?mode=ro&immutable=1" if stands_still else f"{name}?mode=ro"
+
+    def _configure(self, connection: sqlite3.Connection) -> None:
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        if self.read_only:
+            connection.execute("PRAGMA query_only = ON")
+            return
+        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+        if mode != "wal":
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if self._durability == 'fsync' else 'NORMAL'}")
+        connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT_BYTES}")
+
+    # Forks
+
+    def before_fork(self) -> None:
+        """Wait for the operations under way and close all connections."""
+        self._gate.shut()
+        self._engine.dispose()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Go on in the parent; begin afresh in the child."""
+        if in_child:
+            # What could not be closed must never be: that would break the parent's locks.
+            _inherited.append(self._engine)
+            self._gate, self._write_lock = forks.Gate(), threading.Lock()
+            self._engine = self._make_engine()
+        else:
+            self._gate.open()
+
+    # Errors
+
+    def translate(self, error: BaseException | None) -> ModelDBError:
+        """Return the error of ModelDB for one of the driver."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _BUSY:
+            return StoreUnavailableError(
+                f"{self.path} is locked by another process for more than {self._busy_timeout_s:g} s; "
+                f"look for a process that holds it open, or raise busy_timeout_s"
+            )
+        if code == sqlite3.SQLITE_FULL:
+            return StoreUnavailableError(f"the disk that holds {self.path} is full; free space, and send again")
+        if code in _READ_ONLY:
+            return StoreReadOnlyError(
+                f"{self.path} may not be written: {error}; check its permissions and its folder's"
+            )
+        if code == sqlite3.SQLITE_NOTADB:
+            return ConfigurationError(f"{self.path} is not a SQLite database; choose another path, or restore a backup")
+        if code in _DAMAGED:
+            return IntegrityError(
+                f"{self.path} is damaged: {error}; restore a backup, or save what can be read with "
+                f"sqlite3 {self.path} .recover"
+            )
+        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM):
+            return StoreUnavailableError(f"{self.path} cannot be read or written now: {error}")
+        return StoreUnavailableError(f"{self.path}: SQLite refused an operation: {error}")
+
+
+_inherited: list[Engine] = []
+
+
+class _Compiled:
+    """A statement as text, and how its parameters become a row."""
+
+    def __init__(self, statement: Any) -> None:  # noqa: ANN401 - of SQLAlchemy
+        compiled = statement.compile(dialect=_DIALECT)
+        self.text = str(compiled)
+        self._names = tuple(compiled.positiontup or ())
+        self._constants = {name: value for name, value in compiled.params.items() if value is not None}
+
+    def row(self, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the values of the parameters in their order."""
+        if self._constants:
+            parameters = {**self._constants, **parameters}
+        return tuple([parameters[name] for name in self._names])
+
+
+def _prepare_folder(path: Path, *, create: bool) -> bool:
+    """Make the folder of a database where it is missing; return whether files may be made in it.
+
+    Raises:
+        StoreReadOnlyError: there is no file, and it may not be made.
+        ConfigurationError: the path leads to or through something that is not what it must be.
+    """
+    try:
+        if path.is_dir() or (path.exists() and not path.is_file()):
+            msg = f"{path} is not a file; name one, such as {PREFIX}{path / 'modeldb.db'}"
+            raise ConfigurationError(msg)
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        may_write = os.access(path.parent, os.W_OK | os.X_OK)
+        exists = path.exists()
+    except PermissionError as error:
+        msg = f"{path} cannot be opened: {error.strerror}: {error.filename}; choose a path that this user may use"
+        raise StoreReadOnlyError(msg) from error
+    except (FileExistsError, NotADirectoryError) as error:
+        msg = f"{path} cannot be created: {error.filename} is not a folder"
+        raise ConfigurationError(msg) from error
+    except OSError as error:
+        msg = f"{path} cannot be created: {error}"
+        raise (StoreReadOnlyError if error.errno == _EROFS else StoreUnavailableError)(msg) from error
+    if not exists and not (create and may_write):
+        why = f"the folder {path.parent} may not be written" if create else "it was to be opened for reading only"
+        msg = f"{path} does not exist, and {why}; choose another path"
+        raise StoreReadOnlyError(msg)
+    return may_write
+
+
+def _may_write(path: Path) -> bool:
+    return not path.exists() or os.access(path, os.W_OK)
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    return cast("sqlite3.Connection", connection.connection.dbapi_connection)
+
+
+def _is_busy(error: BaseException | None) -> bool:
+    return isinstance(error, sqlite3.Error) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _BUSY
