@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.backends._sql.database import Database, Transaction
     from modeldb_core.changes import Change, Head
-    from modeldb_core.entities import Entity
+    from modeldb_core.entities import Document, Entity, SeriesSummary
     from modeldb_core.points import Series
     from modeldb_core.queries import Query
 
@@ -81,8 +81,7 @@ class SQLMetadataStore(MetadataStore):
 
         def work(transaction: Transaction) -> tuple[KeyInfo, ...]:
             finder = Finder(transaction, query, now_us())
-            matching = finder.matching()
-            return () if matching is None else read_keys(transaction, matching, finder.parameters, query.limit)
+            return read_keys(transaction, finder.all(), query.limit)
 
         return self._database.read(work)
 
@@ -106,6 +105,20 @@ class SQLMetadataStore(MetadataStore):
 
     def heads(self) -> Mapping[str, Head]:
         return self._database.read(read_heads)
+
+    def audit_entity(
+        self, kind: str, entity_id: str, document: Document, series: Mapping[str, SeriesSummary]
+    ) -> Sequence[str]:
+        """Return a sentence on each row of an entity that does not follow from its document and series."""
+        from modeldb_core.backends._sql.audit import check_entity
+
+        return self._database.read(lambda read: list(check_entity(read, kind, entity_id, document, series)))
+
+    def audit_tables(self) -> Sequence[str]:
+        """Return a sentence on each row that belongs to nothing, or that contradicts other rows."""
+        from modeldb_core.backends._sql.audit import check_tables
+
+        return self._database.read(lambda read: list(check_tables(read)))
 
     def close(self) -> None:
         self._database.close()
