@@ -45,20 +45,14 @@ class Background:
             oldest = next(iter(self._jobs), None) if len(self._jobs) >= MAX_WAITING else None
         if oldest is not None and not self._is_own_thread():
             wait([oldest])
+        try:
+            future = self._executor.submit(_do, job)
+        except RuntimeError:  # the interpreter is shutting down: no thread takes it any more
+            _do(job)
+            return
         with self._lock:
-            assert self._executor is not None
-            try:
-                future = self._executor.submit(_do, job)
-            except RuntimeError:  # the interpreter is shutting down: no thread takes it any more
-                future = Future()
-                self._jobs[future] = frozenset(keys)
-            else:
-                self._jobs[future] = frozenset(keys)
-                future.add_done_callback(self._forget)
-                return
-        _do(job)
-        self._forget(future)
-        future.set_result(None)
+            self._jobs[future] = frozenset(keys)
+        future.add_done_callback(self._forget)  # outside of the lock: for a job that is done it runs here and now
 
     def wait(self, *keys: object, timeout_s: float | None = None) -> bool:
         """Wait for the jobs that carry one of ``keys``, without keys for all; False where the time did not do."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,11 +110,9 @@ def load(path: Path, trusted: Iterable[str]) -> object:
         return skops_io.load(io.BytesIO(data), trusted=[name for name in untrusted_types(data) if name in allowed])
     except UntrustedTypesFoundException as error:
         raise UntrustedModelError(str(error)) from error
-    except (KeyError, ValueError, OSError, EOFError) as error:
-        if type(error).__name__ == "BadZipFile" or isinstance(error, KeyError):
-            msg = f"the model file is not one that skops wrote: {error}"
-            raise IntegrityError(msg) from error
-        raise
+    except (zipfile.BadZipFile, KeyError) as error:
+        msg = f"the model file is not one that skops wrote: {error}"
+        raise IntegrityError(msg) from error
 
 
 def is_estimator(model: object) -> bool:

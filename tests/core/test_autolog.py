@@ -1,0 +1,389 @@
+"""What integrations share: patching and its undo, isolation, work beside training, the switch."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import pickle
+import random
+import threading
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+from modeldb_core.autolog import Background, Guard, Integration, Patches, entered, intercept, is_inside, quiet, rolled_back
+from modeldb_core.errors import ModelDBWarning
+
+
+class Model:
+    """A class of a framework."""
+
+    def fit(self, data: list[int], *, weight: float = 1.0) -> Model:
+        """Fit it."""
+        self.seen = (data, weight)
+        return self
+
+    def fit_twice(self, data: list[int]) -> Model:
+        return self.fit(data).fit(data)
+
+    @classmethod
+    def make(cls) -> Model:
+        return cls()
+
+
+class Child(Model):
+    """Inherits everything."""
+
+
+@pytest.fixture
+def patches():
+    done = Patches()
+    yield done
+    done.undo()
+    intercept("test", None)
+
+
+# -- patching ------------------------------------------------------------------------------------------------------
+
+
+def test_calls_go_through_the_interceptor_and_undo_leaves_no_trace(patches: Patches):
+    before = dict(Model.__dict__)
+    calls: list[Any] = []
+
+    def interceptor(original: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        calls.append((instance, args, kwargs))
+        return original(instance, *args, **kwargs)
+
+    assert patches.wrap_method(Model, "fit", "test")
+    intercept("test", interceptor)
+    model = Child()
+    assert model.fit([1], weight=2.0) is model
+    assert calls == [(model, ([1],), {"weight": 2.0})]
+    patches.undo()
+    assert dict(Model.__dict__) == before
+    assert Model.__dict__["fit"] is before["fit"]
+
+
+def test_a_wrapped_method_looks_like_the_original(patches: Patches):
+    signature, doc = inspect.signature(Model.fit), Model.fit.__doc__
+    patches.wrap_method(Model, "fit", "test")
+    assert inspect.isfunction(Model.fit)
+    assert inspect.signature(Model.fit) == signature
+    assert inspect.signature(Model().fit).parameters.keys() == {"data", "weight"}
+    assert Model.fit.__doc__ == doc
+    assert Model.fit.__qualname__ == "Model.fit"
+
+
+def test_only_what_a_class_itself_defines_is_wrapped_and_only_once(patches: Patches):
+    assert not patches.wrap_method(Child, "fit", "test")
+    assert not patches.wrap_method(Model, "missing", "test")
+    assert not patches.wrap_method(Model, "make", "test")
+    assert patches.wrap_method(Model, "fit", "test")
+    assert not patches.wrap_method(Model, "fit", "test")
+    assert not patches.wrap_method(int, "__add__", "test")
+
+
+def test_undo_leaves_what_somebody_else_wrapped_later(patches: Patches):
+    original = Model.fit
+    patches.wrap_method(Model, "fit", "test")
+    ours = Model.fit
+
+    def theirs(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return ours(self, *args, **kwargs)
+
+    Model.fit = theirs  # type: ignore[method-assign]
+    try:
+        patches.undo()
+        assert Model.fit is theirs
+        assert Model().fit([3]).seen == ([3], 1.0)
+    finally:
+        Model.fit = original  # type: ignore[method-assign]
+
+
+def test_calls_inside_a_recorded_call_are_not_recorded_again(patches: Patches):
+    seen = []
+
+    def interceptor(original: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        seen.append(original.__name__)
+        with entered():
+            return original(instance, *args, **kwargs)
+
+    patches.wrap_method(Model, "fit", "test")
+    patches.wrap_method(Model, "fit_twice", "test")
+    intercept("test", interceptor)
+    Model().fit_twice([1])
+    assert seen == ["fit_twice"]
+    assert not is_inside()
+
+
+def test_a_class_that_is_pickled_by_value_takes_the_wrapper_along_harmlessly(patches: Patches):
+    cloudpickle = pytest.importorskip("cloudpickle")
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec("class Local:\n    def fit(self, n):\n        return n + 1\n", namespace)
+    local = namespace["Local"]
+    lock = threading.Lock()
+    intercept("test", lambda original, instance, args, kwargs: lock and original(instance, *args, **kwargs))
+    patches.wrap_method(local, "fit", "test")
+    data = cloudpickle.dumps(local())
+    intercept("test", None)
+    assert pickle.loads(data).fit(1) == 2
+
+
+def test_methods_that_are_available_on_a_condition_stay_so(patches: Patches):
+    from sklearn.utils.metaestimators import available_if
+
+    class Conditional:
+        def __init__(self, there: bool) -> None:
+            self.there = there
+
+        @available_if(lambda self: self.there)
+        def fit(self) -> str:
+            return "fitted"
+
+    seen = []
+
+    def interceptor(original: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        seen.append(instance)
+        return original(instance, *args, **kwargs)
+
+    descriptor = Conditional.__dict__["fit"]
+    assert patches.wrap_method(Conditional, "fit", "test")
+    intercept("test", interceptor)
+    assert Conditional(True).fit() == "fitted"
+    assert len(seen) == 1
+    assert not hasattr(Conditional(False), "fit")
+    patches.undo()
+    assert Conditional.__dict__["fit"] is descriptor
+
+
+# -- isolation -----------------------------------------------------------------------------------------------------
+
+
+def say(text: str = "again") -> None:
+    warnings.warn(text, UserWarning, stacklevel=1)
+
+
+def test_quiet_drops_warnings_of_this_thread_only():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with quiet():
+            say("mine")
+            other = threading.Thread(target=say, args=("theirs",))
+            other.start()
+            other.join()
+        say("after")
+    assert [str(warning.message) for warning in caught] == ["theirs", "after"]
+
+
+def test_quiet_leaves_filters_and_memory_of_shown_warnings_alone():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.resetwarnings()
+        warnings.simplefilter("default")
+        before = list(warnings.filters)
+        registry: dict[Any, Any] = globals().setdefault("__warningregistry__", {})
+        registry.clear()
+        say()
+        with quiet():
+            say()
+            say("only inside")
+        say()  # shown before: it must not come again because of us
+        say("only inside")  # never shown before: it must come although we dropped one like it
+        assert warnings.filters == before
+    assert [str(warning.message) for warning in caught] == ["again", "only inside"]
+
+
+def test_quiet_works_where_warnings_are_errors():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with quiet():
+            say()
+        with pytest.raises(UserWarning):
+            say()
+
+
+def test_a_failing_step_warns_once_notes_every_time_and_raises_nothing():
+    guard, notes = Guard("framework"), []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            with guard.step("do it", notes.append):
+                msg = "broken"
+                raise ValueError(msg)
+    assert [warning.category for warning in caught] == [ModelDBWarning]
+    assert "could not do it: ValueError: broken" in str(caught[0].message)
+    assert notes == ["Autologging of framework could not do it: ValueError: broken."] * 3
+
+
+def test_a_failing_step_raises_nothing_even_if_warnings_are_errors_and_notes_fail():
+    def fail(_: str) -> None:
+        msg = "no note"
+        raise OSError(msg)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with Guard("framework").step("do it", fail):
+            msg = "broken"
+            raise RuntimeError(msg)
+
+
+def test_ctrl_c_passes_through_a_step():
+    with pytest.raises(KeyboardInterrupt), Guard("framework").step("do it"):
+        raise KeyboardInterrupt
+    assert not is_inside()
+
+
+def test_what_a_strangers_code_changes_is_put_back():
+    class Stranger:
+        def __init__(self) -> None:
+            self.calls = 0
+
+    stranger = Stranger()
+    np.random.seed(5)
+    random.seed(5)
+    expected = np.random.RandomState(5).random(), random.Random(5).random()
+    with rolled_back(stranger):
+        stranger.calls += 1
+        stranger.extra = 1  # type: ignore[attr-defined]
+        np.random.random()
+        random.random()
+    assert vars(stranger) == {"calls": 0}
+    assert (np.random.random(), random.random()) == expected
+
+
+# -- beside training -----------------------------------------------------------------------------------------------
+
+
+def test_jobs_are_done_in_order_and_can_be_waited_for_by_key():
+    background, done, gate = Background("test"), [], threading.Event()
+    background.submit(lambda: (gate.wait(10), done.append(1)) and None, ["a"])
+    background.submit(lambda: done.append(2), ["b"])
+    assert not background.wait("a", timeout_s=0.01)
+    assert background.wait("unknown")
+    gate.set()
+    assert background.wait("b")
+    assert done == [1, 2]
+    assert background.wait()
+
+
+def test_a_failing_job_does_not_stop_the_ones_after_it():
+    background, done = Background("test"), []
+
+    def fail() -> None:
+        msg = "broken"
+        raise ValueError(msg)
+
+    background.submit(fail)
+    background.submit(lambda: done.append(1))
+    assert background.wait()
+    assert done == [1]
+
+
+def test_a_job_may_wait_without_waiting_for_itself():
+    background, done = Background("test"), []
+    background.submit(lambda: done.append(background.wait()))
+    assert background.wait()
+    assert done == [True]
+
+
+def test_many_jobs_make_the_caller_wait_instead_of_piling_up():
+    background, done = Background("test"), []
+    for number in range(500):
+        background.submit(lambda number=number: done.append(number))
+        assert len(background._jobs) <= 65
+    background.wait()
+    assert done == list(range(500))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_starts_without_the_parents_jobs():
+    background, gate = Background("test"), threading.Event()
+    background.submit(lambda: gate.wait(10) and None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads is what is tested
+        pid = os.fork()
+    if pid == 0:
+        done: list[int] = []
+        background.submit(lambda: done.append(1))
+        os._exit(0 if background.wait(timeout_s=10) and done == [1] else 1)
+    _, status = os.waitpid(pid, 0)
+    gate.set()
+    background.wait()
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+# -- the switch ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def integration():
+    state: list[str] = []
+    found: Integration[str] = Integration(lambda patches: state.append("on"), lambda: state.append("off"))
+    found.state = state  # type: ignore[attr-defined]
+    return found
+
+
+def test_a_call_is_in_force_until_it_is_switched_off(integration: Any):
+    integration.switch("a")
+    assert integration.options() == "a"
+    integration.switch("b")
+    assert integration.options() == "b"
+    assert integration.state == ["on"]
+    integration.switch(None)
+    assert integration.options() is None
+    assert integration.state == ["on", "off"]
+
+
+def test_with_limits_it_to_the_block_and_blocks_nest(integration: Any):
+    with integration.switch("outer"):
+        assert integration.options() == "outer"
+        with integration.switch("inner"):
+            assert integration.options() == "inner"
+        assert integration.options() == "outer"
+    assert integration.options() is None
+    assert integration.state[-1] == "off"
+
+
+def test_a_block_within_a_program_that_logs_puts_its_options_back(integration: Any):
+    integration.switch("program")
+    with pytest.raises(ValueError, match="stop"), integration.switch("block"):
+        assert integration.options() == "block"
+        raise ValueError("stop")
+    assert integration.options() == "program"
+    with integration.switch(None):
+        assert integration.options() is None
+    assert integration.options() == "program"
+
+
+def test_as_a_decorator_it_is_in_force_while_the_function_runs(integration: Any):
+    @integration.switch("function")
+    def train(x: int) -> Any:
+        """Train."""
+        return x, integration.options()
+
+    assert integration.options() is None
+    assert train(1) == (1, "function")
+    assert train(2) == (2, "function")
+    assert integration.options() is None
+    assert train.__name__ == "train"
+
+
+def test_as_a_decorator_of_a_coroutine_it_is_in_force_while_it_runs(integration: Any):
+    @integration.switch("coroutine")
+    async def train() -> Any:
+        await asyncio.sleep(0)
+        return integration.options()
+
+    assert asyncio.run(train()) == "coroutine"
+    assert integration.options() is None
+
+
+def test_the_innermost_block_counts_in_threads_started_in_it_too(integration: Any):
+    seen: list[Any] = []
+    with integration.switch("block"):
+        thread = threading.Thread(target=lambda: seen.append(integration.options()))
+        thread.start()
+        thread.join()
+    assert seen == ["block"]
