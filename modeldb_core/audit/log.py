@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modeldb_core.changes import EMPTY_HEAD, ERASE, GENESIS, Change, Head, advance, verify_change
+from modeldb_core.entities import KINDS
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
 from modeldb_core.replay import alters_entity, erased_by
 
@@ -68,13 +69,16 @@ class LogAudit:
                 verify_change(change, end.hash if end.seq else GENESIS)
             except IntegrityError as error:
                 self._report.add("change", where, error)
+            except (TypeError, ValueError, AttributeError) as error:
+                self._report.add("change", where, f"it has a field that no change can have: {error}")
         try:
             self.ends[change.stream_id] = advance(end, change)
         except (TypeError, ValueError, AttributeError) as error:
             self._report.add("change", where, f"its payload cannot be read: {error}")
             self.ends[change.stream_id] = Head(change.seq, change.hash, change.recorded_at)
         if alters_entity(change):
-            self.names.setdefault((change.kind, change.entity_id))
+            if change.kind in KINDS:
+                self.names.setdefault((change.kind, change.entity_id))
         elif change.action == ERASE:
             try:
                 self._erased |= erased_by([change])
@@ -128,7 +132,7 @@ def read_log(store: MetadataStore, report: Report) -> Iterator[Change]:
     while True:
         try:
             page = store.read_changes(after=after, limit=limit)
-        except (IntegrityError, ValueError) as error:
+        except Exception as error:  # whatever damaged data makes of the code that reads it
             if limit > 1:  # one by one, to find which it is
                 limit = 1
                 continue

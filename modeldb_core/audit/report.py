@@ -42,6 +42,7 @@ class Report:
         open_streams: streams that have not. Of these a lost tail shows only against a checkpoint made after it.
         findings: what is wrong; at most 1,000 are kept.
         left_out: findings beyond those.
+        unsettled: entities that were written to all the while, so that their answers could not be compared.
         has_search_rows: whether the store let the audit see the rows by which it finds entities.
         checkpoint_made_at: the time of the checkpoint that the log was held against, empty without one.
     """
@@ -57,6 +58,7 @@ class Report:
     open_streams: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     left_out: int = 0
+    unsettled: list[str] = field(default_factory=list)
     has_search_rows: bool = False
     checkpoint_made_at: str = ""
 
@@ -84,6 +86,8 @@ class Report:
                 f"{len(self.open_streams):,} streams are open: whether the end of one was dropped shows only against a "
                 f"checkpoint"
             )
+        if self.unsettled:
+            lines.append(f"not compared, because they were written to all the while: {', '.join(self.unsettled)}")
         lines += [f"WRONG {finding}" for finding in self.findings]
         if self.left_out:
             lines.append(f"... and {self.left_out:,} more")

@@ -9,7 +9,7 @@ from modeldb_core.audit.differences import differences
 from modeldb_core.audit.log import PAGE, LogAudit, Name
 from modeldb_core.audit.report import Report
 from modeldb_core.entities import KINDS, Document, now_us
-from modeldb_core.errors import IntegrityError, ModelDBError, NotFoundError
+from modeldb_core.errors import ModelDBError, NotFoundError
 from modeldb_core.queries import Query
 from modeldb_core.replay import Record, alters_entity, replay
 from modeldb_core.values import BlobReference
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Progress: TypeAlias = Callable[[str, int, int | None], None]
 """Called now and then with what is being verified ("changes", "entities", "blobs"), how many were, and of how many."""
 
-_ATTEMPTS = 3  # an entity may change while it is compared
+_ATTEMPTS = 20  # an entity may change while it is compared
 _CHUNK = 1 << 20
 
 
@@ -90,16 +90,15 @@ def _verify_entity(
     store: MetadataStore, report: Report, name: Name, heads: Mapping[str, Head], digests: dict[str, str]
 ) -> None:
     kind, entity_id = name
-    seen, record, complaints = -1, Record(kind, entity_id), [("entity", "")]
     for _ in range(_ATTEMPTS):
-        count = [0]
-        record = replay(kind, entity_id, _changes_of(store, name, count))
-        if count[0] == seen:  # nothing arrived meanwhile, so it stays wrong
-            break
-        seen = count[0]
+        changes = _ChangesOf(store, name)
+        record = replay(kind, entity_id, changes)
         complaints = list(_compare(store, record, heads))
-        if not complaints:
+        if not complaints or not changes.have_more():
             break
+    else:
+        complaints = []
+        report.unsettled.append(f"{kind} {entity_id}")
     for aspect, message in complaints:
         report.add(aspect, f"{kind} {entity_id}", message)  # type: ignore[arg-type]  # an aspect
     report.series += len(record.series)
@@ -108,17 +107,26 @@ def _verify_entity(
         digests.setdefault(digest, f"{kind} {entity_id}")
 
 
-def _changes_of(store: MetadataStore, name: Name, count: list[int]) -> Iterator[Change]:
-    after = 0
-    while True:
-        page = store.read_changes(after=after, limit=PAGE, entity_id=name[1])
-        for change in page.changes:
-            if (change.kind, change.entity_id) == name and alters_entity(change):
-                count[0] += 1
-                yield change
-        if not page.changes:
-            return
-        after = page.cursor
+class _ChangesOf:
+    """The changes that alter an entity, in the order of their arrival."""
+
+    def __init__(self, store: MetadataStore, name: Name) -> None:
+        self._store, self._name = store, name
+        self._cursor = 0
+
+    def __iter__(self) -> Iterator[Change]:
+        while True:
+            page = self._store.read_changes(after=self._cursor, limit=PAGE, entity_id=self._name[1])
+            for change in page.changes:
+                if (change.kind, change.entity_id) == self._name and alters_entity(change):
+                    yield change
+            self._cursor = page.cursor
+            if not page.changes:
+                return
+
+    def have_more(self) -> bool:
+        """Return whether more has arrived since the last one was read."""
+        return bool(self._store.read_changes(after=self._cursor, limit=1, entity_id=self._name[1]).changes)
 
 
 def _compare(store: MetadataStore, record: Record, heads: Mapping[str, Head]) -> Iterator[tuple[str, str]]:
@@ -166,7 +174,7 @@ def _find_strangers(store: MetadataStore, report: Report, log: LogAudit) -> None
         for entity_id in _ids(store, report, kind):
             if entity_id in unseen:
                 unseen.discard(entity_id)
-            elif (kind, entity_id) not in log.names and not any(_changes_of(store, (kind, entity_id), [0])):
+            elif (kind, entity_id) not in log.names and not any(_ChangesOf(store, (kind, entity_id))):
                 report.add("entity", f"{kind} {entity_id}", "it is there, though no change made it")
         for entity_id in sorted(unseen):
             report.add("search", f"{kind} {entity_id}", "a search for everything does not find it")
@@ -178,8 +186,8 @@ def _ids(store: MetadataStore, report: Report, kind: str) -> Iterator[str]:
         query = Query(kind, order_by="entity_id", fields=(), limit=1000, cursor=cursor, include_deleted=True)
         try:
             page = store.find(query)
-        except (ModelDBError, ValueError) as error:
-            report.add("search", f"a search for every {kind}", f"it fails: {error}")
+        except Exception as error:  # as in _guarded
+            report.add("search", f"a search for every {kind}", f"it fails: {type(error).__name__}: {error}")
             return
         yield from (entity.entity_id for entity in page.entities)
         cursor = page.cursor
@@ -228,7 +236,7 @@ def _guarded(report: Report, subject: str, work: Callable[[], object]) -> None:
     """Do part of an audit; what is too damaged to be looked at is a finding, and the audit goes on."""
     try:
         work()
-    except (IntegrityError, NotFoundError) as error:
+    except ModelDBError as error:
         report.add("entity", subject, error)
-    except (ValueError, TypeError, KeyError, LookupError, AttributeError, OverflowError) as error:
+    except Exception as error:  # whatever damaged data makes of the code that reads it
         report.add("entity", subject, f"it cannot be read: {type(error).__name__}: {error}")

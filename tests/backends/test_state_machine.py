@@ -7,6 +7,7 @@ import tempfile
 
 from hypothesis import HealthCheck, settings
 
+from modeldb_core.audit import verify
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.plugins import open_store
 from modeldb_core.testing.machine import StoreMachine
@@ -35,6 +36,9 @@ class SQLiteMachine(StoreMachine):
     def teardown(self):
         try:
             super().teardown()
+            if hasattr(self, "folder"):
+                with open_store(f"sqlite:///{self.folder}/modeldb.db") as store:
+                    assert verify(store).findings == []
         finally:
             shutil.rmtree(getattr(self, "folder", ""), ignore_errors=True)
 

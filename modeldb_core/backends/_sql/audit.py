@@ -1,0 +1,305 @@
+"""What an audit looks at beyond the answers of a store: the rows by which it searches, and rows that belong to nothing.
+
+``modeldb_core.audit`` verifies the log and every answer. What no answer shows, and yet decides what is found, is here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sqlalchemy import and_, func, or_, select, text
+
+from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS, read_chunks
+from modeldb_core.backends._sql.documents import COLUMN_SECTION, Facts, dump_document, facts_of, row_of
+from modeldb_core.backends._sql.log import read_lists
+from modeldb_core.backends._sql.tables import (
+    SUMMARY_COLUMNS,
+    changes,
+    chunks,
+    columns,
+    documents,
+    entities,
+    erased,
+    facts,
+    key_lists,
+    keys,
+    metrics,
+    pending,
+    streams,
+)
+from modeldb_core.changes import APPEND, ERASE, GENESIS, Head
+from modeldb_core.values import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlalchemy import Connection
+
+    from modeldb_core.backends._sql.database import Transaction
+    from modeldb_core.entities import Document, SeriesSummary
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FLOATS = ("first", "last", "minimum", "maximum", "mean", "total")
+_BOUNDS = tuple(chunks.c[name] for name in ("first_position", "last_position", "min_step", "max_step"))
+_SOME = 200  # chunks that are looked at together
+
+
+def check_entity(
+    transaction: Transaction, kind: str, entity_id: str, document: Document, series: Mapping[str, SeriesSummary]
+) -> Iterator[str]:
+    """Iterate over sentences on the rows of an entity that do not follow from its document and series."""
+    connection = transaction.connection
+    found = connection.execute(
+        select(entities).where(entities.c.entity_id == entity_id, entities.c.kind == kind)
+    ).one_or_none()
+    if found is None:
+        yield "its row in entities is missing"
+        return
+    yield from _check_row(connection, kind, found, document)
+    stored = connection.execute(select(documents.c.document).where(documents.c.entity_pk == found.entity_pk)).scalar()
+    if stored != dump_document(document):
+        yield "its document is not written as its changes make it"
+    expected = facts_of(kind, document)
+    once = {key: fact for (section, key), fact in expected.items() if section == "metrics"}
+    yield from _check_facts(connection, found.entity_pk, expected)
+    yield from _check_metrics(connection, found.entity_pk, once, series)
+
+
+def check_tables(transaction: Transaction) -> Iterator[str]:
+    """Iterate over sentences on rows that belong to nothing, or that contradict others."""
+    connection = transaction.connection
+    yield from _check_file(connection)
+    yield from _check_streams(connection)
+    yield from _check_positions(connection)
+    yield from _check_erased(connection)
+    yield from _check_orphans(connection)
+    yield from _check_lists(connection)
+    yield from _check_pending(connection)
+    yield from _check_chunks(transaction)
+
+
+def _check_row(connection: Connection, kind: str, found: Any, document: Document) -> Iterator[str]:  # noqa: ANN401
+    expected = row_of(kind, document)
+    stream_id = document.get("stream_id")
+    if isinstance(stream_id, str) and stream_id:
+        query = select(streams.c.stream_pk).where(streams.c.stream_id == stream_id)
+        expected["stream_pk"] = connection.execute(query).scalar_one_or_none()
+    for name, value in expected.items():
+        if getattr(found, name) != value:
+            yield f"{name} in entities is {getattr(found, name)!r}; its changes say {value!r}"
+
+
+def _check_facts(connection: Connection, entity_pk: int, expected: Facts) -> Iterator[str]:
+    query = select(keys.c.section, keys.c.key, facts.c.value_type, facts.c.number, facts.c.text)
+    query = query.join(keys, keys.c.key_pk == facts.c.key_pk).where(facts.c.entity_pk == entity_pk)
+    found: Facts = {(row.section, row.key): tuple(row)[2:] for row in connection.execute(query)}
+    for pair, fact in expected.items():
+        if pair[0] != "metrics" and found.pop(pair, None) != fact:
+            yield f"what facts hold of {_name(pair)} does not follow from its changes"
+    for pair in found:
+        yield f"facts hold {_name(pair)}, of which no change says anything"
+
+
+def _check_metrics(
+    connection: Connection, entity_pk: int, once: Mapping[str, Any], series: Mapping[str, SeriesSummary]
+) -> Iterator[str]:
+    wanted = (metrics.c[name] for name in ("value_type", "number", "text", "once", *SUMMARY_COLUMNS))
+    query = select(keys.c.section, keys.c.key, *wanted).join(keys, keys.c.key_pk == metrics.c.key_pk)
+    found = {row.key: row for row in connection.execute(query.where(metrics.c.entity_pk == entity_pk))}
+    for key in {**once, **series}:
+        row = found.pop(key, None)
+        if row is None or row.section != "metrics":
+            yield f"the row of {key!r} in metrics is missing"
+            continue
+        summary = series.get(key)
+        value = once.get(key) or (1, None if summary is None else _null(summary.last), None)
+        if (row.value_type, row.number, row.text, row.once) != (*value, int(key in once)):
+            yield f"what metrics hold of {key!r} does not follow from its changes"
+        for name in _wrong_columns(row, summary):
+            yield f"{name} of {key!r} in metrics is {getattr(row, name)!r}, which does not follow from its points"
+    for key in found:
+        yield f"metrics hold {key!r}, of which no change says anything"
+
+
+def _wrong_columns(row: Any, summary: SeriesSummary | None) -> Iterator[str]:  # noqa: ANN401 - a row
+    if summary is None:
+        yield from (name for name in SUMMARY_COLUMNS if getattr(row, name) is not None)
+        return
+    floats = [getattr(row, name) for name in _FLOATS]
+    if row.exact is not None:
+        if len(row.exact) != 8 * len(_FLOATS):
+            yield "exact"
+            return
+        exact = np.frombuffer(row.exact, "<f8").tolist()
+        # The columns hold the same, but for the sign of zero.
+        yield from (n for n, one, other in zip(_FLOATS, floats, exact, strict=True) if _null(other) != one)
+        floats = exact
+    numbers = summary.count - summary.nan_count
+    expected = {name: getattr(summary, name) for name in _FLOATS[:-1]}
+    expected["total"] = summary.mean * numbers if numbers else 0.0
+    # Sums differ by rounding: it depends on how the points came in batches.
+    slack = numbers * 2.0**-52 * max(abs(summary.minimum), abs(summary.maximum)) if numbers else 0.0
+    for name, value in zip(_FLOATS, floats, strict=True):
+        number = math.nan if value is None else value
+        allowed = {"mean": slack, "total": slack * max(numbers, 1)}.get(name)
+        if not (
+            _same_bits(number, expected[name]) or (allowed is not None and _is_near(number, expected[name], allowed))
+        ):
+            yield name
+    for name in ("count", "nan_count", "first_step", "last_step", "min_step", "max_step"):
+        if getattr(row, name) != getattr(summary, name):
+            yield name
+    for name in ("first_at", "last_at"):
+        time = getattr(summary, name)
+        if time is None or getattr(row, name) != (time - _EPOCH) // timedelta(microseconds=1):
+            yield name
+
+
+def _check_file(connection: Connection) -> Iterator[str]:
+    if connection.dialect.name == "sqlite":
+        for (line,) in connection.execute(text("PRAGMA integrity_check(20)")):
+            if line != "ok":
+                yield f"SQLite says: {line}"
+
+
+def _check_streams(connection: Connection) -> Iterator[str]:
+    for row in connection.execute(select(streams)):
+        head = Head(row.seq, row.hash, row.recorded_at, row.lease_s, bool(row.closed))
+        where = f"stream {row.stream_id}"
+        if row.lease_until != min(head.lease_until, 2**63 - 1) or row.closed not in (0, 1):
+            yield f"the lease of {where} does not follow from its changes"
+        if row.seq == 0 and (row.hash != GENESIS or row.recorded_at or row.closed):
+            yield f"{where} has a head, though nothing of it has arrived"
+    used = or_(
+        select(entities.c.entity_pk).where(entities.c.stream_pk == streams.c.stream_pk).exists(),
+        select(erased.c.seq).where(erased.c.stream_pk == streams.c.stream_pk).exists(),
+    )
+    for (name,) in connection.execute(select(streams.c.stream_id).where(streams.c.seq == 0, ~used)):
+        yield f"stream {name} is there, though nothing names it"
+
+
+def _check_positions(connection: Connection) -> Iterator[str]:
+    position = changes.c.position
+    first, last, count = connection.execute(select(func.min(position), func.max(position), func.count())).one()
+    if count and (first, last) != (1, count):
+        yield f"the log has {count:,} changes at positions {first:,} to {last:,}: some were moved or are missing"
+    for other, what in ((streams.c.stream_pk, "stream"), (entities.c.entity_pk, "entity")):
+        named = changes.c[other.name]
+        query = select(position).where(named.is_not(None), ~select(other).where(other == named).exists())
+        for (at,) in connection.execute(query.limit(20)):
+            yield f"the change at position {at} names a {what} that is not there"
+
+
+def _check_erased(connection: Connection) -> Iterator[str]:
+    named = set()
+    for (payload,) in connection.execute(select(changes.c.payload).where(changes.c.action == ERASE)):
+        data = decode(payload) if payload else None
+        if isinstance(data, dict):
+            named.add((data.get("stream_id"), data.get("seq")))
+    query = select(streams.c.stream_id, erased.c.seq).join(streams, streams.c.stream_pk == erased.c.stream_pk)
+    found = {tuple(row) for row in connection.execute(query)}
+    if connection.execute(select(func.count()).select_from(erased)).scalar_one() != len(found):
+        yield "erased names streams that are not there"
+    for stream_id, seq in sorted(named ^ found, key=str):
+        yield f"erased and the changes disagree on whether change {seq} of stream {stream_id} was erased"
+    both = and_(erased.c.stream_pk == changes.c.stream_pk, erased.c.seq == changes.c.seq)
+    kept = (
+        select(changes.c.position)
+        .join(erased, both)
+        .where(changes.c.salt.is_not(None), changes.c.entity_pk.is_not(None))
+    )
+    for (at,) in connection.execute(kept.where(changes.c.action != ERASE)):
+        yield f"the change at position {at} was erased, but its payload is there"
+
+
+def _check_orphans(connection: Connection) -> Iterator[str]:
+    """Look for rows that name another one that is not there."""
+    named = {
+        "entity_pk": (entities.c.entity_pk, (documents, facts, metrics, pending, chunks, columns)),
+        "key_pk": (keys.c.key_pk, (facts, metrics, columns)),
+        "chunk_pk": (chunks.c.chunk_pk, (columns,)),
+        "list_pk": (key_lists.c.list_pk, (chunks,)),
+        "stream_pk": (streams.c.stream_pk, (pending, chunks)),
+    }
+    for name, (target, tables) in named.items():
+        for table in tables:
+            missing = ~select(target).where(target == table.c[name]).exists()
+            count = connection.execute(select(func.count()).select_from(table).where(missing)).scalar_one()
+            if count:
+                yield f"{count:,} rows of {table.name} name a {name} that is not there"
+    absent = select(entities.c.entity_id).where(entities.c.present == 0)
+    named_by_change = select(changes.c.position).where(changes.c.entity_pk == entities.c.entity_pk).exists()
+    for (entity_id,) in connection.execute(absent.where(~named_by_change).limit(20)):
+        yield f"entities hold {entity_id!r}, of which no change says anything"
+
+
+def _check_lists(connection: Connection) -> Iterator[str]:
+    known = {key_pk for (key_pk,) in connection.execute(select(keys.c.key_pk).where(keys.c.section == "metrics"))}
+    for list_pk, digest, data in connection.execute(select(key_lists)):
+        if hashlib.sha256(data).digest() != digest or len(data) % 8:
+            yield f"list {list_pk} of keys does not match its digest"
+        elif not known.issuperset(np.frombuffer(data, "<i8").tolist()):
+            yield f"list {list_pk} of keys names one that is not there"
+
+
+def _check_pending(connection: Connection) -> Iterator[str]:
+    joined = select(pending, changes.c.entity_pk.label("owner"), changes.c.stream_pk.label("writer"), changes.c.action)
+    joined = joined.outerjoin(changes, changes.c.position == pending.c.position)
+    for row in connection.execute(joined):
+        fits = (row.entity_pk, row.stream_pk, APPEND) == (row.owner, row.writer, row.action)
+        if not fits or row.size != len(row.payload):
+            yield f"the points that wait under position {row.position} are not those of that change"
+
+
+def _check_chunks(transaction: Transaction) -> Iterator[str]:
+    """Look into every chunk; whether its points are the logged ones, the hashes of the changes say."""
+    connection, last = transaction.connection, 0
+    while True:
+        query = (
+            select(*CHUNK_COLUMNS, *_BOUNDS).where(chunks.c.chunk_pk > last).order_by(chunks.c.chunk_pk).limit(_SOME)
+        )
+        rows = connection.execute(query).all()
+        if not rows:
+            return
+        last = rows[-1].chunk_pk
+        listed = read_lists(transaction, {row.list_pk for row in rows})
+        for row, chunk in zip(rows, read_chunks(transaction, [row[:-4] for row in rows], listed), strict=True):
+            positions = chunk.segments.positions
+            steps = (int(chunk.steps.min()), int(chunk.steps.max())) if len(chunk) else (None, None)
+            expected = (int(positions[0]), int(positions[-1]), *steps)
+            if tuple(row[-4:]) != expected:
+                yield f"chunk {row.chunk_pk} holds other points than its row says"
+            own = (
+                changes.c.entity_pk == row.entity_pk,
+                changes.c.stream_pk == row.stream_pk,
+                changes.c.action == APPEND,
+            )
+            unique = np.unique(positions).tolist()
+            inside = changes.c.position.between(unique[0], unique[-1])
+            there = set(connection.execute(select(changes.c.position).where(inside, *own)).scalars())
+            if not there.issuperset(unique):
+                yield f"chunk {row.chunk_pk} holds points of changes of another run or stream"
+        wrong = select(columns.c.column_pk).join(chunks, chunks.c.chunk_pk == columns.c.chunk_pk)
+        for (column_pk,) in connection.execute(wrong.where(columns.c.entity_pk != chunks.c.entity_pk).limit(20)):
+            yield f"column {column_pk} of points belongs to another run than its chunk"
+
+
+def _name(pair: tuple[str, str]) -> str:
+    section, key = pair
+    return f"column {key}" if section == COLUMN_SECTION else f"{section}.{key}"
+
+
+def _null(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _same_bits(one: float, other: float) -> bool:
+    return one.hex() == other.hex() or (math.isnan(one) and math.isnan(other))
+
+
+def _is_near(one: float, other: float, allowed: float) -> bool:
+    return one == other or abs(one - other) <= allowed
