@@ -1,3 +1,53 @@
 """``modeldb db``: the version of the store's tables."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from modeldb_core.cli.session import Session, examples, missing_store, with_session
+from modeldb_core.cli.tables import clean
+from modeldb_core.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from modeldb_core.config import Settings
+
+
+@click.group()
+def db() -> None:
+    """Look after the store's schema."""
+
+
+@db.command(epilog=examples("modeldb db upgrade --dry-run", "modeldb db upgrade"))
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@with_session
+def upgrade(session: Session, *, dry_run: bool) -> None:
+    """Bring the store's tables to the version that this ModelDB works with, after a backup."""
+    settings = session.settings
+    store_class = _class_of(settings)
+    if (problem := missing_store(settings.url)) is not None:
+        raise problem
+    state = store_class.schema_state(settings.url)
+    if not state.pending:
+        click.echo(f"{state.url} has version {state.version}: nothing to do.")
+    elif dry_run:
+        click.echo(
+            f"{state.url} has version {state.version}; to be done: {', '.join(state.pending)}. Nothing was altered."
+        )
+    else:
+        done = store_class.upgrade_schema(settings.url)
+        click.echo(f"{state.url} was upgraded from version {done.before} to {done.after}.")
+        if done.backup:
+            click.echo(f"Backup: {clean(done.backup)}")
+
+
+def _class_of(settings: Settings) -> Any:  # noqa: ANN401 - a class with schema_state and upgrade_schema
+    from modeldb_core.plugins import find_backend, load_target
+    from modeldb_core.redaction import redact_url
+
+    found = load_target(find_backend(settings.url, "metadata", settings), settings)
+    if not hasattr(found, "upgrade_schema"):
+        msg = f"{redact_url(settings.url)} has no tables that would have to be upgraded"
+        raise InvalidArgumentError(msg)
+    return found

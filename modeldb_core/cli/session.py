@@ -43,13 +43,8 @@ class Session:
         if self._store is None:
             from modeldb_core.plugins import open_store
 
-            path = sqlite_path(self.settings.url)
-            if path is not None and not path.exists():
-                msg = (
-                    f"there is no store at {path}; log a run first, or name another store with --url, "
-                    "MODELDB_URL or modeldb.toml"
-                )
-                raise StoreUnavailableError(msg)
+            if (problem := missing_store(self.settings.url)) is not None:
+                raise problem
             self._store = open_store(self.settings.url, self.settings)
         return self._store
 
@@ -150,6 +145,16 @@ def sqlite_path(url: str) -> Path | None:
     scheme, _, rest = url.partition("://")
     path = rest.removeprefix("/").partition("?")[0]
     return Path(unquote(path)) if scheme == "sqlite" and path and not path.startswith(":") else None
+
+
+def missing_store(url: str) -> StoreUnavailableError | None:
+    """Return the error to raise where ``url`` names a file that is not there; opening it would make a new store."""
+    path = sqlite_path(url)
+    if path is None or path.exists():
+        return None
+    return StoreUnavailableError(
+        f"there is no store at {path}; log a run first, or name another store with --url, MODELDB_URL or modeldb.toml"
+    )
 
 
 def with_session(function: Callable[..., Any]) -> Callable[..., Any]:

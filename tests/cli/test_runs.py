@@ -1,0 +1,278 @@
+"""projects, runs, show, compare, history, artifacts: in tables, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from modeldb_core.cli import program, tables
+from tests.cli.conftest import Command, Scene
+
+
+def lines(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+def test_projects_with_their_experiments_and_counts(command: Command, scene: Scene) -> None:
+    result = command("projects")
+    assert result.code == 0
+    assert lines(result.out)[1][:3] == ["churn", "forest", "2"]
+    assert lines(result.out)[2][:3] == ["prices", "linear", "1"]
+    data = json.loads(command("projects", "--json").out)
+    assert [(item["name"], item["runs"]) for item in data] == [("churn", 2), ("prices", 1)]
+    assert data[0]["experiments"][0]["name"] == "forest"
+
+
+def test_runs_are_listed_newest_first_with_the_columns_that_tell_them_apart(command: Command, scene: Scene) -> None:
+    result = command("runs", "--project", "churn")
+    head, second, first = result.out.splitlines()[:3]
+    assert "metrics.auc" in head
+    assert "hyperparameters.max_depth" in head
+    assert second.split()[:3] == [scene.second[-8:], "second", "finished"]
+    assert first.split()[:3] == [scene.first[-8:], "first", "finished"]
+
+
+def test_runs_are_filtered_ordered_and_limited(command: Command, scene: Scene) -> None:
+    arguments = ("metrics.auc > 0.9", "--order-by", "metrics.auc", "--columns", "name,metrics.auc")
+    assert lines(command("runs", *arguments).out) == [["name", "metrics.auc"], ["first", "0.91"], ["second", "0.95"]]
+    result = command("runs", *arguments, "--limit", "1")
+    assert lines(result.out)[1:] == [["first", "0.91"]]
+    assert result.err.startswith("1 of 2 runs.")
+    cursor = result.err.split("--cursor ")[1].strip()
+    assert lines(command("runs", *arguments, "--cursor", cursor).out)[1:] == [["second", "0.95"]]
+
+
+def test_columns_are_named_as_in_queries(command: Command, scene: Scene) -> None:
+    columns = 'run_id,project,experiment,tags,status,duration,metrics.loss.min,metrics."val loss",hyperparameters.class_weight.1'
+    row = next(csv.DictReader(io.StringIO(command("runs", 'name = "first"', "-c", columns, "--csv").out)))
+    assert row["run_id"] == scene.first
+    assert (row["project"], row["experiment"], row["status"]) == ("churn", "forest", "finished")
+    assert json.loads(row["tags"]) == ["baseline"]
+    assert float(row["duration"]) >= 0
+    assert float(row["metrics.loss.min"]) == pytest.approx(0.00709, rel=1e-3)
+    assert row["hyperparameters.class_weight.1"] == "9.5"
+    assert row['metrics."val loss"'] == "1.0"
+
+
+def test_an_unknown_column_is_an_error(command: Command, scene: Scene) -> None:
+    result = command("runs", "--columns", "nmae")
+    assert result.code == program.USAGE
+    assert "did you mean 'name'" in result.err
+
+
+def test_an_unknown_project_is_an_error(command: Command, scene: Scene) -> None:
+    result = command("runs", "--project", "gone")
+    assert result.code == program.MISSING
+    assert "there is no project 'gone'" in result.err
+
+
+def test_no_match_is_said_and_is_no_failure(command: Command, scene: Scene) -> None:
+    result = command("runs", "metrics.auc > 2")
+    assert (result.code, result.out, result.err) == (0, "", "No run matches.\n")
+
+
+def test_json_keeps_every_value(command: Command, scene: Scene) -> None:
+    data = json.loads(command("runs", "--json", "name = 'first'").out)
+    (run,) = data["items"]
+    assert run["entity_id"] == scene.first
+    assert run["attributes"]["nan"] == {"$float": "NaN"}
+    assert run["attributes"]["big"] == {"$int": str(2**70)}
+    assert run["hyperparameters"]["class_weight"] == {"0": 1.0, "1": 9.5}
+    assert run["series"]["loss"]["count"] == 100
+    assert (data["total"], data["cursor"]) == (1, None)
+
+
+def test_json_and_csv_exclude_each_other(command: Command, scene: Scene) -> None:
+    assert command("runs", "--json", "--csv").code == program.USAGE
+    assert command("history", "first", "loss", "--json", "--table").code == program.USAGE
+
+
+def test_names_cannot_send_control_codes_to_the_terminal(command: Command, scene: Scene) -> None:
+    for arguments in (["runs"], ["show", scene.other], ["compare", scene.other, "first"], ["audit", "log"]):
+        result = command(*arguments)
+        assert result.code == 0
+        assert "\x1b" not in result.out + result.err
+        assert "evil" in result.out
+    assert "\x1b" not in command("runs", "--json").out
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(-8, None), slice(-4, None), slice(0, 30)])
+def test_a_run_is_found_by_a_part_of_its_identifier(command: Command, scene: Scene, part: slice) -> None:
+    assert json.loads(command("show", scene.first[part], "--json").out)["entity_id"] == scene.first
+
+
+def test_a_run_is_found_by_its_name(command: Command, scene: Scene) -> None:
+    assert json.loads(command("show", "second", "--json").out)["entity_id"] == scene.second
+
+
+def test_an_ambiguous_beginning_lists_the_runs(command: Command, scene: Scene) -> None:
+    result = command("show", scene.first[:6])
+    assert result.code == program.USAGE
+    assert scene.first in result.err
+    assert scene.second in result.err
+    assert "give more of the identifier" in result.err
+
+
+def test_an_unknown_run_is_an_error(command: Command, scene: Scene) -> None:
+    for reference in ("gone", "ffffffff", "%"):
+        result = command("show", reference)
+        assert result.code == program.MISSING
+        assert f"there is no run {reference!r}" in result.err
+
+
+def test_show_tells_everything_that_was_logged(command: Command, scene: Scene) -> None:
+    out = command("show", "first").out
+    for text in (
+        "the one to beat",
+        "baseline",
+        "max_depth",
+        "9.5",
+        "auc",
+        "0.91",
+        "val loss",
+        "notes/a.txt",
+        "6 B",
+        "nan",
+    ):
+        assert text in out
+
+
+def test_show_prints_the_uncommitted_changes(command: Command, scene: Scene) -> None:
+    import modeldb_core as modeldb
+
+    patch = "diff --git a/x b/x\n-\told\n+\tnew \x1b[31m" + "x" * 5000 + "\n"  # long enough to be stored apart
+    with modeldb.connect(capture_enabled=False) as client, client.start_run(name="dirty") as run:
+        code = {"diff": client.blobs.checked_map({"diff": patch}, "code", limit=2048)["diff"]}
+        client.log_change("update", "run", run.run_id, {"put": {"code": code}})
+    assert command("show", "dirty", "--diff").out == patch.replace("\x1b", "\N{REPLACEMENT CHARACTER}")
+
+
+def test_compare_shows_what_differs(command: Command, scene: Scene) -> None:
+    out = command("compare", "first", "second").out
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()[1:]}
+    assert rows["hyperparameters.max_depth"] == ["8", "12"]
+    assert rows["metrics.auc"] == ["0.91", "0.95"]
+    assert rows["hyperparameters.class_weight.1"] == ["9.5"]
+    assert "hyperparameters.same" not in rows
+    assert "hyperparameters.same" in command("compare", "first", "second", "--all").out
+    data = json.loads(command("compare", "first", "second", "--json").out)
+    assert data["runs"] == [scene.first, scene.second]
+    (row,) = (row for row in data["rows"] if row["key"] == "max_depth")
+    assert row == {"section": "hyperparameters", "key": "max_depth", "differs": True, "values": [8, 12]}
+
+
+def test_compare_needs_two_runs_and_says_when_nothing_differs(command: Command, scene: Scene) -> None:
+    assert command("compare", "first").code == program.USAGE
+    assert "do not differ" in command("compare", "first", "first").err
+
+
+def test_history_as_plot_table_json_and_csv(command: Command, scene: Scene) -> None:
+    plotted = command("history", "first", "loss").out.splitlines()
+    assert plotted[0] == "loss: 100 of 100 points"
+    assert plotted[1].split()[0] == "1"
+    assert len({line.count("\u2800") for line in plotted}) == 1  # no empty Braille cells, which look like dirt
+    table = lines(command("history", "first", "loss", "--table", "--steps", "10:12").out)
+    assert [row[0] for row in table] == ["step", "10", "11", "12"]
+    data = json.loads(command("history", "first", "loss", "--json", "--steps", "5").out)
+    assert data["steps"] == [5]
+    assert data["values"] == [pytest.approx(0.7788, rel=1e-3)]
+    rows = list(csv.DictReader(io.StringIO(command("history", "first", "loss", "--csv").out)))
+    assert len(rows) == 100
+    assert rows[0]["time"].endswith("Z")
+
+
+def test_history_of_an_unknown_key_or_bad_steps(command: Command, scene: Scene) -> None:
+    assert command("history", "first", "gone").code == program.MISSING
+    assert "expected FIRST:LAST" in command("history", "first", "loss", "--steps", "a:b").err
+
+
+def test_artifacts_are_listed_and_fetched(command: Command, scene: Scene) -> None:
+    assert [row[0] for row in lines(command("artifacts", "list", "first").out)] == [
+        "path",
+        "notes/a.txt",
+        "notes/b.bin",
+    ]
+    assert json.loads(command("artifacts", "list", "first", "--json").out)["notes/a.txt"]["size_bytes"] == 6
+    assert command("artifacts", "get", "first", "notes/a.txt").code == 0
+    assert scene.folder.joinpath("a.txt").read_bytes() == b"hello\n"
+    assert command("artifacts", "get", "first", "notes", "-o", "copy").code == 0
+    assert scene.folder.joinpath("copy/b.bin").read_bytes() == b"\x00\x01"
+    assert command("artifacts", "get", "first", "notes/a.txt", "-o", "-").out == "hello\n"
+    assert "no artifacts" in command("artifacts", "list", "second").err
+
+
+def test_a_file_is_only_replaced_on_request(command: Command, scene: Scene) -> None:
+    target = scene.folder / "a.txt"
+    target.write_text("mine")
+    result = command("artifacts", "get", "first", "notes/a.txt")
+    assert result.code == program.USAGE
+    assert target.read_text() == "mine"
+    assert command("artifacts", "get", "first", "notes/a.txt", "--force").code == 0
+    assert target.read_text() == "hello\n"
+
+
+def test_an_unknown_artifact_is_an_error(command: Command, scene: Scene) -> None:
+    for arguments in (["gone"], ["gone", "-o", "-"]):
+        assert command("artifacts", "get", "first", *arguments).code == program.MISSING
+
+
+def test_a_damaged_artifact_is_an_error_and_leaves_nothing(command: Command, scene: Scene) -> None:
+    digest = json.loads(command("artifacts", "list", "first", "--json").out)["notes/a.txt"]["digest"]
+    (blob,) = scene.folder.joinpath("modeldb-artifacts").rglob(digest)
+    blob.chmod(0o644)
+    blob.write_bytes(b"hullo\n")
+    result = command("artifacts", "get", "first", "notes/a.txt")
+    assert result.code == program.FOUND
+    assert not scene.folder.joinpath("a.txt").exists()
+
+
+class _Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_table_fits_the_terminal_and_says_what_it_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = _Terminal()
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "dumb")
+    names = [f"column-{number:02}" for number in range(20)]
+    tables.print_table(names, [["x" * 50] * 20])
+    assert all(len(line) <= 60 for line in out.getvalue().splitlines())
+    assert "column-00" in out.getvalue()
+    assert "column-19" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, ""),
+        (0.0123, "12 ms"),
+        (59.94, "59.9 s"),
+        (61, "1 m 1 s"),
+        (3 * 3600 + 300, "3 h 5 m"),
+        (90_000, "1 d 1 h"),
+    ],
+)
+def test_durations_are_readable(seconds: float | None, text: str) -> None:
+    assert tables.duration(seconds) == text
+
+
+def test_sizes_are_readable() -> None:
+    assert [tables.size(number) for number in (0, 1023, 1024, 5 * 2**30)] == ["0 B", "1023 B", "1.0 KiB", "5.0 GiB"]
+
+
+def test_a_store_elsewhere_is_named_by_option(command: Command, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere: Path = scene.folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert command("runs").code == program.STORE
+    assert json.loads(command("runs", "--json", "--url", "sqlite:///../modeldb.db").out)["total"] == 3
