@@ -1,5 +1,6 @@
 // The columns of the table of runs: which there are, which are shown, what a cell holds, and how a query names them.
 
+import { untagged } from "./format.js";
 import { recall, remember } from "./storage.js";
 
 /** @typedef {import("./types").Column} Column */
@@ -77,7 +78,8 @@ export function valueAt(run, column) {
 /** A key of a map; where it has none of that name, dots lead into inner maps. @param {any} map @param {string} key @returns {any} */
 export function lookUp(map, key) {
   if (map === null || typeof map !== "object") return undefined;
-  if (key in map) return map[key];
+  if (key in map && !key.startsWith("$")) return map[key];
+  if (key.startsWith("$") && `$${key}` in map) return map[`$${key}`];
   for (let at = key.indexOf("."); at >= 0; at = key.indexOf(".", at + 1)) {
     const found = lookUp(map[key.slice(0, at)], key.slice(at + 1));
     if (found !== undefined) return found;
@@ -95,7 +97,8 @@ export function guessColumns(runs) {
     /** @type {Map<string, {count: number, numeric: boolean}>} */
     const seen = new Map();
     for (const run of runs) {
-      for (const [key, value] of Object.entries(run[section] ?? {})) {
+      for (const [sent, value] of Object.entries(run[section] ?? {})) {
+        const key = untagged(sent);
         const entry = seen.get(key) ?? { count: 0, numeric: true };
         entry.count += 1;
         entry.numeric &&= section === "metrics" || isNumber(value);

@@ -1,6 +1,7 @@
 // Differences: of code, as git writes them, and of lists and texts of two or more runs.
 
 import { html, useMemo, useState } from "../vendor/preact-htm.js";
+import { untagged } from "./format.js";
 
 const LINES_AT_FIRST = 2000;
 
@@ -39,7 +40,7 @@ export function patchSize(text) {
 export function flatten(value, prefix = "", into = new Map()) {
   const tagged = value !== null && typeof value === "object" && ("$float" in value || "$int" in value || "$blob" in value);
   if (value !== null && typeof value === "object" && !Array.isArray(value) && !tagged && Object.keys(value).length) {
-    for (const [key, item] of Object.entries(value)) flatten(item, prefix ? `${prefix}.${key}` : key, into);
+    for (const [key, item] of Object.entries(value)) flatten(item, prefix ? `${prefix}.${untagged(key)}` : untagged(key), into);
   } else if (prefix) into.set(prefix, value);
   return into;
 }

@@ -74,6 +74,9 @@ export function fullValue(value, indent = 0) {
   return JSON.stringify(plain(value), null, indent);
 }
 
+/** A key as it was logged: one that begins with $ travels with another. @param {string} key */
+export const untagged = (key) => (key.startsWith("$") ? key.slice(1) : key);
+
 /** A value without its tags, for reading; the tags of keys that begin with $ are taken off. @param {unknown} value @returns {unknown} */
 export function plain(value) {
   if (Array.isArray(value)) return value.map(plain);
@@ -82,7 +85,7 @@ export function plain(value) {
   if (typeof map.$float === "string") return map.$float;
   if (typeof map.$int === "string") return map.$int;
   if (typeof map.$blob === "string") return `blob ${map.$blob} of ${map.size} bytes`;
-  return Object.fromEntries(Object.entries(map).map(([key, item]) => [key.startsWith("$") ? key.slice(1) : key, plain(item)]));
+  return Object.fromEntries(Object.entries(map).map(([key, item]) => [untagged(key), plain(item)]));
 }
 
 const UNITS = ["B", "KB", "MB", "GB", "TB", "PB"];

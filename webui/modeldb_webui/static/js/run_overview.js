@@ -2,7 +2,7 @@
 
 import { Component, html, useState } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
-import { formatCount, formatMetric, fullValue, toNumber } from "./format.js";
+import { formatCount, formatMetric, fullValue, toNumber, untagged } from "./format.js";
 import { toast } from "./overlays.js";
 import { Ago, Long, Problem, Short } from "./values.js";
 
@@ -30,7 +30,7 @@ export function Facts({ title, map = {}, none = "None." }) {
   const entries = entriesOf(map, search);
   return html`<section class="block" aria-label=${title}><h2>${title} <span class="count">${count ? formatCount(count) : ""}</span>
       ${count > FILTER_FROM ? html`<input class="input small" type="search" placeholder="Find" aria-label=${`Find in ${title}`} value=${search} onInput=${(/** @type {any} */ event) => setSearch(event.target.value)} />` : null}</h2>
-    ${entries.length ? html`<table class="plain"><tbody>${entries.slice(0, most).map(([key, value]) => html`<tr key=${key}><td class="key">${key}</td><td><${Long} value=${value} /></td></tr>`)}</tbody></table>` : html`<p class="none">${search ? "Nothing found." : none}</p>`}
+    ${entries.length ? html`<table class="plain"><tbody>${entries.slice(0, most).map(([key, value]) => html`<tr key=${key}><td class="key">${key === "" ? html`<span class="special">empty</span>` : untagged(key)}</td><td><${Long} value=${value} /></td></tr>`)}</tbody></table>` : html`<p class="none">${search ? "Nothing found." : none}</p>`}
     ${entries.length > most ? html`<button class="button small" onClick=${() => setMost(most + 1000)}>Show ${formatCount(entries.length - most)} more</button>` : null}</section>`;
 }
 
@@ -105,5 +105,4 @@ class Comments extends Component {
 /** @param {{run: Run, revision: number}} props */
 export const Overview = ({ run, revision }) => html`<div class="tab"><div class="columns">
   <div><${Metrics} run=${run} /></div>
-  <div><${Facts} title="Hyperparameters" map=${run.hyperparameters} /><${Facts} title="Attributes" map=${run.attributes} /></div></div>
-  <div class="columns"><div><${Comments} run=${run} revision=${revision} /></div><div></div></div></div>`;
+  <div><${Facts} title="Hyperparameters" map=${run.hyperparameters} /><${Facts} title="Attributes" map=${run.attributes} /><${Comments} run=${run} revision=${revision} /></div></div></div>`;

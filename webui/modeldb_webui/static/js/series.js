@@ -83,16 +83,21 @@ function placed(points, mode, origin) {
  */
 export function makeLine(run, points, { mode, smoothing, logX, zoom }) {
   const { xs, ys, steps } = placed(points, mode, run.origin);
-  let nans = 0;
-  for (const y of ys) if (!Number.isFinite(y)) nans += 1;
   const count = xs.length;
+  let nans = 0;
+  let inside = 0;
+  for (let at = 0; at < count; at += 1) {
+    if (zoom && (xs[at] < zoom[0] || xs[at] > zoom[1])) continue;
+    inside += 1;
+    if (!Number.isFinite(ys[at])) nans += 1;
+  }
   let smooth = null;
   if (smoothing > 0 && count > 2) {
     const along = logX ? xs.map((x) => Math.log(Math.max(x, 0.5))) : xs;
     const [low, high] = zoom ? (logX ? zoom.map((x) => Math.log(Math.max(x, 0.5))) : zoom) : [along[0], along[count - 1]];
     smooth = smoothed(along, ys, smoothing * smoothing * 0.15 * (high - low));
   }
-  return { id: run.id, name: run.name, slot: run.slot, xs, ys, steps, smooth, total: points.total, shown: points.shown, nans };
+  return { id: run.id, name: run.name, slot: run.slot, xs, ys, steps, smooth, total: points.isWhole ? inside : points.total, shown: inside, nans };
 }
 
 /**

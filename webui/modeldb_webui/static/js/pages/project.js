@@ -86,7 +86,7 @@ class Project extends Component {
       this.setState({ columns, error: null, filterError: null, ready: true, pending: [], current: -1, revision: this.state.revision + 1 });
       if (this.grid?.root) this.grid.root.scrollTop = 0;
       this.draw();
-      this.writeSoon();
+      this.write();
     } catch (/** @type {any} */ error) {
       if (error.name === "AbortError") return;
       if (error.code !== "query_syntax") this.setState({ error, ready: true });
