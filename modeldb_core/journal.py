@@ -21,6 +21,7 @@ import mmap
 import os
 import struct
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,6 +39,7 @@ logger = logging.getLogger("modeldb")
 FIRST_SEGMENT_BYTES = 1 << 18
 MAX_SEGMENT_BYTES = 1 << 23
 RESERVE_BYTES = 512  # room for the last seals of a segment, of 152 bytes each
+RETRY_S = 0.1  # while there is room nowhere, a log call must not cost more than finding that out so often
 MAX_VOLATILE_BYTES = 1 << 26  # what is kept in memory while the disk takes nothing
 
 
@@ -90,7 +92,7 @@ class Journal:
             "segments",
             "directory",
             "stream_id",
-            "lost_records",
+            "_retry_at",
             "on_rotate",
             "_deferred",
             "_fsync",
@@ -110,7 +112,7 @@ class Journal:
         self.stream_id = stream_id
         self.directory = directory / stream_id
         self.segments: list[Segment] = []
-        self.lost_records = 0
+        self._retry_at = 0.0
         self.on_rotate: Any = None
         self._deferred: list[tuple[bytes, RowPlan | None]] = []
         self._header = {**header, "stream_id": stream_id, "format": 1}
@@ -120,8 +122,8 @@ class Journal:
         self.memory = mmap.mmap(-1, mmap.PAGESIZE)
         self._rotate(0)
 
-    def append(self, record: bytes, plan: RowPlan | None = None) -> None:
-        """Append a whole record; returns when it is in the journal, or counted as lost.
+    def append(self, record: bytes, plan: RowPlan | None = None) -> bool:
+        """Append a whole record; False where neither disk nor memory had room for it, and it is lost.
 
         Args:
             plan: of a row; it is defined again where the segment does not define it yet.
@@ -130,12 +132,13 @@ class Journal:
         try:
             if self.busy:  # this thread was interrupted in the middle of an append: the outer call writes it
                 self._deferred.append((record, plan))
-                return
+                return True
             self.busy = True
             try:
-                self._write(record, plan)
+                taken = self._write(record, plan)
                 while self._deferred:
                     self._write(*self._deferred.pop(0))
+                return taken
             finally:
                 self.busy = False
         finally:
@@ -182,6 +185,7 @@ class Journal:
             keep = [s for s in self.segments[:-1] if s.end > position] + self.segments[-1:]
             gone = [s for s in self.segments if s not in keep]
             self.segments = keep
+            self._retry_at = 0.0
         finally:
             self.release()
         for segment in gone:
@@ -207,12 +211,11 @@ class Journal:
             os.close(self._lock_fd)  # a forked copy of the descriptor keeps the parent's lock alive, and the reverse
             self._lock_fd = None
 
-    def _write(self, record: bytes, plan: RowPlan | None) -> None:
+    def _write(self, record: bytes, plan: RowPlan | None) -> bool:
         definition = plan.definition if plan is not None else b""
         room = len(definition) + len(record)
         if self.position + room > self._limit and not self._rotate(room):
-            self.lost_records += 1
-            return
+            return False
         if plan is not None and plan.memory is not self.memory:
             record = definition + record
         end = self.position + len(record)
@@ -220,9 +223,12 @@ class Journal:
         self.position = end
         if self._fsync and not self.is_volatile:
             self.memory.flush()
+        return True
 
     def _rotate(self, needed: int) -> bool:
         """Go on in a new segment with room for ``needed`` bytes; False where neither disk nor memory has any."""
+        if time.monotonic() < self._retry_at:
+            return False
         previous = self.segments[-1] if self.segments else None
         if previous is not None:
             previous.used = self.position
@@ -230,10 +236,13 @@ class Journal:
         number, base = (previous.number + 1, previous.base + previous.size) if previous else (1, 0)
         header = make_record(HEADER, json.dumps({**self._header, "number": number, "base": base}).encode())
         grown = min(MAX_SEGMENT_BYTES, previous.size * 2) if previous else FIRST_SEGMENT_BYTES
-        size = _page_multiple(max(grown, needed + len(header) + RESERVE_BYTES))
-        segment = self._allocate(number, base, size)
+        least = needed + len(header) + RESERVE_BYTES
+        sizes = {_page_multiple(max(wish, least)): None for wish in (grown, FIRST_SEGMENT_BYTES)}
+        segment = self._allocate(number, base, list(sizes))
         if segment is None:
+            self._retry_at = time.monotonic() + RETRY_S
             return False
+        size = segment.size
         segment.memory[: len(header)] = header
         self.segments.append(segment)
         self.memory = segment.memory
@@ -244,21 +253,25 @@ class Journal:
             self.on_rotate()
         return True
 
-    def _allocate(self, number: int, base: int, size: int) -> Segment | None:
+    def _allocate(self, number: int, base: int, sizes: list[int]) -> Segment | None:
+        """Return a segment of the first size there is room for: on the disk, else in memory."""
         path = self.directory / f"{number:08d}.journal"
-        try:
-            if self._lock_fd is None:
-                self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._lock_fd = lock_directory(self.directory)
-            return Segment(number, base, size, _map_new(path, size), path)
-        except OSError as error:
-            if not self._warned:
-                self._warned = True
-                _warn_volatile(path, error)
-        volatile = sum(segment.size for segment in self.segments if segment.path is None)
-        if volatile + size > MAX_VOLATILE_BYTES:
-            return None
-        return Segment(number, base, size, mmap.mmap(-1, size), None)
+        for size in sizes:
+            try:
+                if self._lock_fd is None:
+                    self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+                    self._lock_fd = lock_directory(self.directory)
+                return Segment(number, base, size, _map_new(path, size), path)
+            except OSError as error:
+                problem = error
+        if not self._warned:
+            self._warned = True
+            _warn_volatile(path, problem)
+        taken = sum(segment.size for segment in self.segments if segment.path is None)
+        for size in sizes:
+            if taken + size <= MAX_VOLATILE_BYTES:
+                return Segment(number, base, size, mmap.mmap(-1, size), None)
+        return None
 
 
 def lock_directory(directory: Path) -> int | None:

@@ -98,7 +98,7 @@ class Writer:
         self._failures = 0
         self._retry_at = 0.0
         self._told: set[str] = set()
-        self._lost_said = 0
+        self.lost_calls = self._lost_said = 0
         self._losers: set[str] = set()
         self._volatile_said = False
         self.failure: Exception | None = None
@@ -111,8 +111,13 @@ class Writer:
 
     def append(self, draft: Draft) -> None:
         """Journal a change; the store has it about a second later."""
-        self._ensure_open().append(draft.record())
+        self.journal_record(draft.record())
         self._soon = True
+
+    def journal_record(self, record: bytes, plan: RowPlan | None = None) -> None:
+        """Append a record to the journal; one that nothing has room for is counted, and said on the run."""
+        if not self._ensure_open().append(record, plan):
+            self.lost_calls += 1
 
     def row_plans(self, run_id: str) -> dict[tuple[str, ...], RowPlan]:
         """Return the table of plans of a run, which :meth:`plan_rows` fills and a new segment empties."""
@@ -371,12 +376,11 @@ class Writer:
         assert journal is not None
         notes = []
         if journal.is_volatile and not self._volatile_said:
-            self._volatile_said = True
             notes.append(
                 f"The journal's disk ({self.journal_dir}) took nothing more at {_clock()}: from then on values were "
                 "kept in memory only until they were shipped."
             )
-        lost = journal.lost_records
+        lost = self.lost_calls
         if lost > self._lost_said:
             notes.append(
                 f"{lost - self._lost_said:,} log calls of this process were lost before {_clock()}: the journal's disk "
@@ -386,11 +390,13 @@ class Writer:
             return False
         self._losers |= self.open_runs
         payload = payload_of({"add": {"notes": notes}})
-        for run_id in sorted(self._losers):
-            journal.append(Draft(UPDATE, "run", run_id, now_us(), payload).record())
-        if journal.lost_records == lost:
-            self._lost_said = lost
-            self._losers.clear()
+        drafts = [Draft(UPDATE, "run", run_id, now_us(), payload) for run_id in sorted(self._losers)]
+        said = [journal.append(draft.record()) for draft in drafts]
+        if not all(said):
+            return False  # not even for this is there room: it is said when there is
+        self._volatile_said = journal.is_volatile
+        self._lost_said = lost
+        self._losers.clear()
         return True
 
     # -- blobs that wait, and journals of the dead --------------------------------------------------------------------

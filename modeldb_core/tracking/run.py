@@ -304,9 +304,7 @@ class RunHandle(RunReader):
         self._plans = self._writer.row_plans(self.run_id)
         record_type, time_ns = (ROW, _time_ns()) if timestamp is None else (ROW_AT, _checked_time_ns(timestamp))
         record = plan.pack(plan.size, record_type, plan.number, label, time_ns, *numbers)
-        journal = self._writer.journal
-        assert journal is not None
-        journal.append(record + adler32(record).to_bytes(CHECK_BYTES, "little"), plan)
+        self._writer.journal_record(record + adler32(record).to_bytes(CHECK_BYTES, "little"), plan)
 
     def _put(self, section: str, values: Mapping[str, object], *, ended_too: bool = False) -> None:
         checked = self.client.blobs.checked_map(values, section)
