@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modeldb_core.entities import to_datetime
 from modeldb_core.errors import IntegrityError
 from modeldb_core.values import decode, encode, normalize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
 
 GENESIS = bytes(32)
 """What the first change of a stream carries as the hash of the one before."""

@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
-from modeldb_core.changes import Change, Head
-from modeldb_core.entities import Entity
-
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
+    from modeldb_core.changes import Change, Head
+    from modeldb_core.entities import Entity
     from modeldb_core.points import Series
     from modeldb_core.queries import Query
 
