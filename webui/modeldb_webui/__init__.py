@@ -17,6 +17,6 @@ if TYPE_CHECKING:
 @hookimpl
 def modeldb_register_blueprints(app: Flask) -> None:
     """Add the pages and their assets to the server."""
-    from modeldb_webui.pages import create_blueprint  # noqa: PLC0415 - flask is loaded by a server, not by a listing
+    from modeldb_webui.pages import create_blueprint
 
     app.register_blueprint(create_blueprint())

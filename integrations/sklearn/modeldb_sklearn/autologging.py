@@ -226,7 +226,7 @@ def _arguments(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict
     names = _parameter_names(original)
     given = dict(zip(names, args, strict=False)) | kwargs
     target_name = "y" if "y" in names or "y" in given else ("Y" if "Y" in names else "")
-    X = given.pop(names[0], None) if names else None  # noqa: N806
+    X = given.pop(names[0], None) if names else None
     y = given.pop(target_name, None) if target_name else None
     return FitArguments(X, y, given)
 

@@ -157,7 +157,7 @@ class FitRecorder:
         """
         if not self.options.log_training_metrics or self.task in ("transformer", "clusterer"):
             return dict
-        X, y = self.arguments.X, self.arguments.y  # noqa: N806
+        X, y = self.arguments.X, self.arguments.y
         if self.settings.changes_data:
             self._left_out.append("metrics on the training data, which the estimator was told to change in place")
             return dict
@@ -190,7 +190,7 @@ class FitRecorder:
                     found = self._scores(self.estimator, part, data, y, fit_s)
         return lambda: found
 
-    def _scores(self, estimator: Any, part: Any, X: Any, y: Any, fit_s: float) -> dict[str, float]:  # noqa: ANN401, N803
+    def _scores(self, estimator: Any, part: Any, X: Any, y: Any, fit_s: float) -> dict[str, float]:  # noqa: ANN401
         return training_scores(estimator, part, X, y, task=self.task, fit_s=fit_s, note=self._left_out.append)
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ class FitResult:
 class DataDigest:
     """The description of the training data: worked out at once where it is small, else while the fit runs."""
 
-    def __init__(self, X: Any, y: Any, *, at_once: bool) -> None:  # noqa: ANN401, N803
+    def __init__(self, X: Any, y: Any, *, at_once: bool) -> None:  # noqa: ANN401
         self._data = labelled(X, y)
         self._description: dict[str, Any] | None = None
         self._error: Exception | None = None
@@ -262,7 +262,7 @@ class DataDigest:
             self._error = error
 
 
-def labelled(X: Any, y: Any) -> Any:  # noqa: ANN401, N803
+def labelled(X: Any, y: Any) -> Any:  # noqa: ANN401
     """Return features and target as one data set."""
     return X if y is None else Labelled(X, y)
 

@@ -97,7 +97,7 @@ def regression_scores(y: NDArray[Any], predicted: NDArray[Any]) -> Scores:
 def training_scores(
     estimator: Any,  # noqa: ANN401 - any fitted estimator
     part: Any,  # noqa: ANN401 - its last or best part
-    X: Any,  # noqa: ANN401, N803
+    X: Any,  # noqa: ANN401
     y: Any,  # noqa: ANN401
     *,
     task: str,
@@ -148,7 +148,7 @@ def has_own_score(part: Any) -> bool:  # noqa: ANN401
 def _classifier_scores(
     estimator: Any,  # noqa: ANN401
     part: Any,  # noqa: ANN401
-    X: Any,  # noqa: ANN401, N803
+    X: Any,  # noqa: ANN401
     truth: NDArray[Any],
     room: float,
     note: Callable[[str], None],
@@ -195,7 +195,7 @@ def _predicts_most_probable(part: Any) -> bool:  # noqa: ANN401
     return type(part) in (RandomForestClassifier, ExtraTreesClassifier)
 
 
-def _estimate_s(predict: Callable[[Any], Any], X: Any, rows: int) -> float:  # noqa: ANN401, N803
+def _estimate_s(predict: Callable[[Any], Any], X: Any, rows: int) -> float:  # noqa: ANN401
     """Return about how long predicting all rows takes, by a few of them; 0 where there are few anyway."""
     if rows <= 8 * _PROBE_ROWS:
         return 0.0
