@@ -151,10 +151,11 @@ class Batch:
             self.rows.put(record.entity_pk, record.kind, record.entity_id, record.before, record.after)
         elif not record.stored:
             self.rows.name(record.entity_pk, record.kind, record.entity_id)
-        if record.appends:
-            self._save_points(record)
+        has_ended = record.after is not record.before and _is_running(record.before) and not _is_running(record.after)
+        if record.appends or (has_ended and record.stored and record.kind == "run"):
+            self._save_points(record, has_ended=has_ended)
 
-    def _save_points(self, record: Record) -> None:
+    def _save_points(self, record: Record, *, has_ended: bool) -> None:
         from modeldb_core.backends._sql.points import PointsWriter
         from modeldb_core.backends._sql.summaries import summarize
 
@@ -166,8 +167,12 @@ class Batch:
             self.rows.metrics.add(record.entity_pk, key_pks["metrics", key], summary)
         writer = PointsWriter(self.transaction, self.numbers, record.entity_pk)
         writer.append(record.appends, is_new=not record.stored)
-        if record.after is not None and record.after.get("status", RUNNING) != RUNNING:
+        if has_ended:
             writer.settle()
+
+
+def _is_running(document: Document | None) -> bool:
+    return document is None or document.get("status", RUNNING) == RUNNING
 
 
 def _has_record(change: Change) -> bool:
@@ -193,7 +198,7 @@ def _evolve(records: dict[tuple[str, str], Record], change: Change, position: in
         return _append(record, change, position, streams)
     except ModelDBError:
         raise
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
         raise misfit(change, error) from error
 
 

@@ -155,7 +155,7 @@ def _wrong_columns(row: Any, summary: SeriesSummary | None) -> Iterator[str]:  #
             yield name
     for name in ("first_at", "last_at"):
         time = getattr(summary, name)
-        if time is None or getattr(row, name) != (time - _EPOCH) // timedelta(microseconds=1):
+        if time is not None and getattr(row, name) != (time - _EPOCH) // timedelta(microseconds=1):
             yield name
 
 

@@ -8,6 +8,7 @@ position in the log, its index among the groups of that change, and its number o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,7 +87,7 @@ class Segments:
             msg = "the segments of a chunk of points are damaged"
             raise IntegrityError(msg)
         ends = np.cumsum([12, *lengths]).tolist()
-        return cls(*(unpack_ints(data[start:end]) for start, end in zip(ends, ends[1:], strict=False)))
+        return cls(*(unpack_ints(data[start:end]) for start, end in pairwise(ends)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def _unpack(data: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
                 bits = np.arange(count, dtype=np.int64) * np.int64(stride) + np.int64(start)
             return bits.view(dtype)
         if form == _PCODEC:
-            column = standalone.simple_decompress(rest)
+            column: NDArray[Any] | None = standalone.simple_decompress(rest)
             if column is not None and column.dtype == dtype:
                 return column
     except (RuntimeError, ValueError, TypeError, struct.error) as error:

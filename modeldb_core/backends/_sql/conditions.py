@@ -188,7 +188,7 @@ def _typed_in(value: Typed, wanted: Iterable[Scalar], *, negated: bool) -> Condi
                 plain.append(nearest)
     kinds: list[Condition] = []
     if texts:
-        hit = value.text.in_(texts)
+        hit: Condition = value.text.in_(texts)
         if value.is_indexed and not negated:
             hit = and_(_prefix(value.text).in_(sorted({text[:PREFIX_LENGTH] for text in texts})), hit)
         kinds.append(and_(value.value_type == _TEXT, not_(hit) if negated else hit))
@@ -233,7 +233,8 @@ def _is_comparable(text: str) -> bool:
 
 def seconds_between(start: ColumnElement[Any], end: ColumnElement[Any]) -> ColumnElement[float]:
     """Return the seconds between two times in microseconds."""
-    return cast(end - start, Float) / literal(1e6, Float)
+    seconds: ColumnElement[Any] = cast(end - start, Float) / literal(1e6, Float)
+    return seconds
 
 
 def status_of(status: ColumnElement[str], is_gone: Condition, running: str, lost: str) -> ColumnElement[str]:

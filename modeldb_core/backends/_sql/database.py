@@ -95,6 +95,10 @@ class Database(ABC):
         """Return ``values`` as the parameter ``MANY``."""
 
     @abstractmethod
+    def initialize(self) -> None:
+        """Set what lasts in a database and cannot be set in a transaction; called when it is opened for writing."""
+
+    @abstractmethod
     def backup(self, version: str) -> str:
         """Copy the database as it is committed, with the version of its tables in the name; return where the copy is.
 

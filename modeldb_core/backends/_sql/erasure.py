@@ -161,7 +161,7 @@ def _rework_series(batch: Batch, entity_pk: int, rows: MetricRows) -> None:
     )
     appends = connection.execute(query.order_by(table.position)).all()
     for at in range(0, len(appends), _SOME):
-        kept = {position: payload for position, payload in appends[at : at + _SOME]}
+        kept: dict[int, bytes | None] = dict(tuple(row) for row in appends[at : at + _SOME])
         positions = [position for position, payload in kept.items() if payload is None]
         if positions:
             kept.update(rebuild_payloads(batch.transaction, entity_pk, positions))

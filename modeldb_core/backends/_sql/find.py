@@ -119,7 +119,9 @@ class Finder:
         holding = []
         for name in WITHIN_FIELDS.get(kind, ()):
             column = entities.c.container_id if name == PARENT_FIELDS[kind] else entities.c[name]
-            probe = select(literal_column("1")).where(column == container, entities.c.kind == kind).limit(1)
+            probe: Select[Any] = (
+                select(literal_column("1")).where(column == container, entities.c.kind == kind).limit(1)
+            )
             # One of a run's containers is asked for: two indexes cannot be walked at once.
             if self._connection.execute(probe).first() is not None:
                 holding.append(column == container)

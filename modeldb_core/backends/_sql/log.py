@@ -15,7 +15,7 @@ from modeldb_core.stores import ChangePage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from modeldb_core.backends._sql.chunks import Chunk
     from modeldb_core.points import PointGroup
@@ -40,7 +40,7 @@ def read_changes(
     if entity_id is not None:
         # A stream's own changes name no entity: their subject is the stream.
         entity_pks = connection.execute(select(entities.c.entity_pk).where(entities.c.entity_id == entity_id)).scalars()
-        of_entity = changes.c.entity_pk.in_(entity_pks.all())
+        of_entity: ColumnElement[bool] = changes.c.entity_pk.in_(entity_pks.all())
         stream = select(streams.c.stream_pk).where(streams.c.stream_id == entity_id)
         stream_pk = connection.execute(stream).scalar_one_or_none()
         if stream_pk is not None:

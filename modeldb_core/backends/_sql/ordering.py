@@ -71,7 +71,7 @@ class Criterion:
 
     def sorting(self, rank: int | None = None) -> list[ColumnElement[Any]]:
         """Return the terms by which to sort; only among entities of ``rank``, where that is given."""
-        terms = []
+        terms: list[ColumnElement[Any]] = []
         for own, value in ((NUMBER, self.number), (TEXT, self.text)):
             if value is not None and rank in (None, own):
                 directed = value.desc() if self.order.descending else value.asc()

@@ -76,6 +76,8 @@ def prepare(database: Database) -> None:
         StoreReadOnlyError: there are none, and the database may only be read.
     """
     version = database.read(read_version)
+    if not database.read_only and (version is None or version in REVISIONS):
+        database.initialize()
     if version == LATEST:
         return
     if version is not None:
@@ -129,6 +131,8 @@ def upgrade(database: Database) -> Upgrade:
         _migrate(transaction)
         return Upgrade(version, LATEST, backup)
 
+    database.read(read_version)  # raises where it is not a database of ModelDB: initializing would alter it
+    database.initialize()
     return database.write(work)
 
 

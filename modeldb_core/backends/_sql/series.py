@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,7 +103,7 @@ def _parts(transaction: Transaction, entity_pk: int, key_pk: int, key: str) -> l
 def _in_order_of_arrival(parts: list[_Part]) -> NDArray[np.intp] | None:
     """Sort ``parts`` by their first point; return the order of all points where that alone does not suffice."""
     parts.sort(key=lambda part: part.first)
-    if all(part.last <= after.first for part, after in zip(parts, parts[1:], strict=False)):
+    if all(part.last <= after.first for part, after in pairwise(parts)):
         return None
     places = [(part.segments.positions, part.segments.groups, part.segments.rows) for part in parts]
     positions, groups, rows = (np.concatenate(column) for column in zip(*places, strict=True))

@@ -8,6 +8,7 @@ import random
 import sqlite3
 import threading
 import time
+import warnings
 from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from urllib.parse import quote
 
 from sqlalchemy import bindparam, create_engine, func, select
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.dialects.sqlite.pysqlite import dialect as _Dialect
+from sqlalchemy.dialects.sqlite.pysqlite import dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -26,6 +27,7 @@ from modeldb_core.errors import (
     ConfigurationError,
     IntegrityError,
     ModelDBError,
+    ModelDBWarning,
     StoreReadOnlyError,
     StoreUnavailableError,
 )
@@ -46,7 +48,7 @@ _CACHE_KIB = 65_536  # of pages, for each connection: the narrow tables of some 
 _CHECKPOINT_PAGES = 4000  # of the write-ahead log: each checkpoint waits for the disk twice
 _JOURNAL_LIMIT_BYTES = 64 * 2**20  # to which the write-ahead log is cut after a checkpoint
 _DRIVER_TIMEOUT_S = 5.0  # beyond that this process waits by itself, with jitter
-_DIALECT = _Dialect()
+_DIALECT = dialect()
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _READ_ONLY = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
@@ -162,6 +164,23 @@ class SQLiteDatabase(Database):
 
     # Connections
 
+    def initialize(self) -> None:
+        def work() -> str:
+            with closing(self._connect()) as connection:
+                (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+                if mode != "wal":
+                    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+                return str(mode)
+
+        mode = self._retried(work)
+        if mode != "wal":
+            warnings.warn(
+                f"SQLite cannot keep a write-ahead log beside {self.path} (it uses {mode!r}), so readers and writers "
+                f"wait for one another; put the database on a local disk",
+                ModelDBWarning,
+                stacklevel=2,
+            )
+
     def backup(self, version: str) -> str:
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         path = f"{self.path}.backup-{version}-{now}"
@@ -223,9 +242,6 @@ class SQLiteDatabase(Database):
         if self.read_only:
             connection.execute("PRAGMA query_only = ON")
             return
-        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-        if mode != "wal":
-            connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._durability == 'fsync' else 'NORMAL'}")
         connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT_BYTES}")
 

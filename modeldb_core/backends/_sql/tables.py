@@ -6,6 +6,8 @@ returns is looked up in ``documents``. Text compares by code point in every data
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -129,7 +131,7 @@ keys = Table(
 )
 
 
-def _prefix(column: Column[str]) -> object:
+def _prefix(column: Column[str]) -> Any:  # noqa: ANN401 - what an index takes
     """Return the expression by which a text is indexed; its numbers must stand in it literally."""
     return func.substr(column, literal_column("1"), literal_column(str(PREFIX_LENGTH)))
 

@@ -1,0 +1,222 @@
+"""Tables are made once, upgraded after a backup, and refused where a newer ModelDB made them."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from modeldb_core.backends._sql import schema
+from modeldb_core.backends.sqlite import SQLiteStore
+from modeldb_core.errors import ConfigurationError, StoreReadOnlyError, StoreVersionError
+from modeldb_core.testing import StreamWriter
+
+NEXT = '''
+"""Remember a colour."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade():
+    op.add_column("entities", sa.Column("colour", sa.Text()))
+    {more}
+'''
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/modeldb.db"
+
+
+@pytest.fixture
+def run_id(url):
+    """A run in a database of the present version."""
+    writer = StreamWriter()
+    with SQLiteStore(url) as store:
+        run_id = writer.create_run(name="old").entity_id
+        store.apply(writer.changes)
+    return run_id
+
+
+@pytest.fixture
+def next_version(tmp_path, monkeypatch):
+    """Returns a function that makes this ModelDB one whose tables have a further version."""
+
+    def use(more=""):
+        folder = tmp_path / "migrations"
+        shutil.copytree(Path(schema.__file__).parent / "migrations", folder)
+        (folder / "versions" / "v0002_colour.py").write_text(NEXT.format(more=more))
+        monkeypatch.setattr(schema, "MIGRATIONS", str(folder))
+        monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, "0002"))
+        monkeypatch.setattr(schema, "LATEST", "0002")
+
+    return use
+
+
+def tables_of(path):
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    return {name: " ".join(sql.split()) for name, sql in rows}
+
+
+def version_in(path):
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT version_num FROM modeldb_version").fetchall()
+
+
+def set_version(path, version):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE modeldb_version SET version_num = ?", (version,))
+        connection.commit()
+
+
+def test_migrations_make_the_same_tables_as_a_new_store(url, tmp_path):
+    from alembic import command
+
+    SQLiteStore(url).close()
+    migrated = tmp_path / "migrated.db"
+    engine = create_engine(f"sqlite:///{migrated}")
+    config = Config()
+    config.set_main_option("script_location", schema.MIGRATIONS)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    engine.dispose()
+    assert tables_of(migrated) == tables_of(tmp_path / "modeldb.db")
+
+
+def test_versions_are_those_of_the_migrations():
+    config = Config()
+    config.set_main_option("script_location", schema.MIGRATIONS)
+    found = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    assert tuple(reversed(found)) == schema.REVISIONS
+
+
+def test_opening_a_store_that_is_up_to_date_does_not_import_alembic(url, run_id):
+    code = f"""
+import sys
+from modeldb_core.backends.sqlite import SQLiteStore
+SQLiteStore({url!r}).get("run", {run_id!r})
+assert "alembic" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_an_old_store_is_upgraded_after_a_backup(url, run_id, next_version, tmp_path):
+    next_version()
+    with SQLiteStore(url) as store:
+        assert store.get("run", run_id).name == "old"
+    assert version_in(tmp_path / "modeldb.db") == [("0002",)]
+    assert "colour" in tables_of(tmp_path / "modeldb.db")["entities"]
+    (backup,) = tmp_path.glob("modeldb.db.backup-0001-*")
+    assert version_in(backup) == [("0001",)]
+    shutil.rmtree(tmp_path / "migrations")  # it is not needed again
+    with SQLiteStore(url) as store:
+        assert store.get("run", run_id).name == "old"
+
+
+def test_the_backup_is_a_store(url, run_id, next_version, tmp_path, monkeypatch):
+    next_version()
+    SQLiteStore(url).close()
+    monkeypatch.undo()
+    (backup,) = tmp_path.glob("modeldb.db.backup-*")
+    with SQLiteStore(f"sqlite:///{backup}") as store:
+        assert store.get("run", run_id).name == "old"
+
+
+def test_a_migration_that_fails_leaves_the_store_as_it_was(url, run_id, next_version, tmp_path):
+    before = tables_of(tmp_path / "modeldb.db")
+    next_version("op.execute('INSERT INTO nowhere VALUES (1)')")
+    with pytest.raises(Exception, match="nowhere"):
+        SQLiteStore(url)
+    assert tables_of(tmp_path / "modeldb.db") == before
+    assert version_in(tmp_path / "modeldb.db") == [("0001",)]
+
+
+def test_a_store_that_is_opened_by_many_at_once_is_upgraded_once(url, run_id, next_version, tmp_path):
+    next_version()
+    names, barrier = [], threading.Barrier(6)
+
+    def open_it():
+        barrier.wait()
+        with SQLiteStore(url) as store:
+            names.append(store.get("run", run_id).name)
+
+    threads = [threading.Thread(target=open_it) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert names == ["old"] * 6
+    assert len(list(tmp_path.glob("modeldb.db.backup-*"))) == 1
+
+
+def test_a_newer_store_is_refused_and_stays_as_it_is(url, run_id, tmp_path):
+    set_version(tmp_path / "modeldb.db", "0815")
+    for open_it in (SQLiteStore, SQLiteStore.schema_state, SQLiteStore.upgrade_schema):
+        with pytest.raises(StoreVersionError, match=r"0815.*newer"):
+            open_it(url)
+    assert version_in(tmp_path / "modeldb.db") == [("0815",)]
+    assert list(tmp_path.glob("*.backup-*")) == []
+
+
+def test_the_state_of_a_store_can_be_asked_without_altering_it(url, run_id, next_version, tmp_path):
+    assert SQLiteStore.schema_state(url) == schema.SchemaState(url, "0001", "0001", ())
+    next_version()
+    state = SQLiteStore.schema_state(url)
+    assert (state.version, state.latest, state.pending) == ("0001", "0002", ("0002",))
+    assert version_in(tmp_path / "modeldb.db") == [("0001",)]
+
+
+def test_an_upgrade_says_what_it_did(url, run_id, next_version, tmp_path):
+    assert SQLiteStore.upgrade_schema(url) == schema.Upgrade("0001", "0001", None)
+    next_version()
+    done = SQLiteStore.upgrade_schema(url)
+    assert (done.before, done.after) == ("0001", "0002")
+    assert Path(done.backup).parent == tmp_path
+    assert SQLiteStore.upgrade_schema(url) == schema.Upgrade("0002", "0002", None)
+
+
+def test_an_old_store_that_may_only_be_read_is_refused(url, run_id, next_version, tmp_path):
+    next_version()
+    with pytest.raises(StoreVersionError, match="modeldb db upgrade"):
+        SQLiteStore(url, read_only=True)
+    assert version_in(tmp_path / "modeldb.db") == [("0001",)]
+
+
+def test_a_database_of_something_else_is_refused_and_stays_as_it_is(url, tmp_path):
+    path = tmp_path / "modeldb.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(ConfigurationError, match="recipes"):
+        SQLiteStore(url)
+    assert tables_of(path).keys() == {"recipes"}
+    assert path.read_bytes() == before
+
+
+def test_an_empty_file_becomes_a_store(url, tmp_path):
+    (tmp_path / "modeldb.db").touch()
+    with pytest.raises(StoreReadOnlyError, match="empty"):
+        SQLiteStore(url, read_only=True)
+    with SQLiteStore(url) as store:
+        assert store.heads() == {}
+
+
+def test_migrations_are_installed_with_the_package():
+    spec = importlib.util.find_spec("modeldb_core.backends._sql.migrations.versions.v0001_first_tables")
+    assert spec is not None
