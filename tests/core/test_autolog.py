@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modeldb_core.autolog import Background, Guard, Integration, Patches, entered, intercept, is_inside, quiet, rolled_back
+from modeldb_core.autolog import (
+    Background,
+    Guard,
+    Integration,
+    Patches,
+    entered,
+    intercept,
+    is_inside,
+    quiet,
+    rolled_back,
+)
 from modeldb_core.errors import ModelDBWarning
 
 

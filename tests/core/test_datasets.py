@@ -110,7 +110,9 @@ def test_text_cannot_run_into_its_neighbour():
 # -- sparse --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("array_type", [sp.csr_matrix, sp.csr_array, sp.coo_matrix, sp.lil_matrix, sp.dok_matrix, sp.bsr_matrix])
+@pytest.mark.parametrize(
+    "array_type", [sp.csr_matrix, sp.csr_array, sp.coo_matrix, sp.lil_matrix, sp.dok_matrix, sp.bsr_matrix]
+)
 def test_equal_sparse_matrices_have_an_equal_digest(array_type: Any):
     matrix = sp.random(400, 90, 0.05, format="csr", random_state=1)
     assert digest(array_type(matrix)) == digest(matrix)
@@ -159,7 +161,9 @@ def frames() -> tuple[Any, Any]:
         pl.Series("nullable", [1, None, 3]),
         pl.Series("category", ["u", "v", None], dtype=pl.Categorical),
         pl.Series("time", [datetime.datetime(2020, 1, 1), None, datetime.datetime(2021, 6, 1)]),
-        pl.Series("zoned", [datetime.datetime(2020, 1, 1), None, datetime.datetime(2021, 6, 1)]).dt.replace_time_zone("UTC"),
+        pl.Series("zoned", [datetime.datetime(2020, 1, 1), None, datetime.datetime(2021, 6, 1)]).dt.replace_time_zone(
+            "UTC"
+        ),
     )
     return pandas, polars
 

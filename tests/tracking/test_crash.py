@@ -409,7 +409,9 @@ def test_a_script_says_how_it_ended(
 ) -> None:
     if block and code == 3:
         status = "failed"  # leaving a block with an error code fails its run
-    head = "with modeldb.start_run(capture=False) as run:" if block else "run = modeldb.start_run(capture=False)\nif True:"
+    head = (
+        "with modeldb.start_run(capture=False) as run:" if block else "run = modeldb.start_run(capture=False)\nif True:"
+    )
     script = f"""
 import os, signal, time, modeldb_core as modeldb
 signal.signal(signal.SIGINT, signal.default_int_handler)

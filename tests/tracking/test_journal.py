@@ -109,7 +109,7 @@ def test_a_full_disk_moves_the_journal_into_memory_and_back(
     journal = Journal(tmp_path, "s", {})
     monkeypatch.setattr(os, "posix_fallocate", full)
     texts = [bytes([i]) * 50_000 for i in range(20)]
-    assert all([journal.append(draft(text)) for text in texts])
+    assert all(journal.append(draft(text)) for text in texts)
     assert journal.is_volatile
     assert len([record for record in caplog.records if "cannot be written" in record.message]) == 1
     monkeypatch.setattr(os, "posix_fallocate", real)
@@ -118,7 +118,9 @@ def test_a_full_disk_moves_the_journal_into_memory_and_back(
     assert bodies(journal)[:20] == texts
 
 
-def test_what_neither_disk_nor_memory_takes_is_said_to_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_neither_disk_nor_memory_takes_is_said_to_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     journal = Journal(tmp_path, "s", {})
     monkeypatch.setattr(journal_module, "MAX_VOLATILE_BYTES", 1 << 20)
 

@@ -37,7 +37,7 @@ EXACT_VALUES: dict[str, Any] = {
     "true": True,
     "none": None,
     "empty": "",
-    "unicode": "naïve 🙂 ‮ \x01 中文",
+    "unicode": "naïve 🙂 \u202e \x01 中文",
     "nested": {"a": [1, [2.5, {"": None}], {"$float": "not a tag", "$$": 1}], "b": {}},
     "empty list": [],
 }
@@ -106,7 +106,9 @@ def test_scalars_of_numpy_are_the_numbers_they_hold(client: Client, value: objec
         (lambda: None, "function"),
     ],
 )
-def test_what_cannot_be_stored_raises_at_the_call_naming_key_and_type(client: Client, value: object, named: str) -> None:
+def test_what_cannot_be_stored_raises_at_the_call_naming_key_and_type(
+    client: Client, value: object, named: str
+) -> None:
     with client.start_run(capture=False) as run:
         with pytest.raises(InvalidArgumentError, match=named):
             run.log_hyperparameters({"good": 1, "bad": value})
@@ -241,7 +243,12 @@ def test_a_run_can_be_continued(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(ValueError("x"), "failed"), (KeyboardInterrupt(), "killed"), (SystemExit(0), "finished"), (SystemExit(3), "failed")],
+    [
+        (ValueError("x"), "failed"),
+        (KeyboardInterrupt(), "killed"),
+        (SystemExit(0), "finished"),
+        (SystemExit(3), "failed"),
+    ],
 )
 def test_the_end_of_a_block_says_how_the_run_ended(client: Client, error: BaseException, status: str) -> None:
     with pytest.raises(type(error)), client.start_run(capture=False) as run:

@@ -25,10 +25,16 @@ if TYPE_CHECKING:
 
     from modeldb_core.stores import MetadataStore
 
-ARGUMENTS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync"
-).split()
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 SCREENSHOTS = "MODELDB_TEST_SCREENSHOTS"
 """Names the folder in which pictures of the pages are left."""
 MANY = 3000
@@ -123,9 +129,14 @@ class Visit:
         page.on("console", self._said)
         page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
         page.on("response", self._answered)
-        page.on("request", lambda request: self.requests.append((request.method, f"{request.url} {request.post_data or ''}")))
+        page.on(
+            "request",
+            lambda request: self.requests.append((request.method, f"{request.url} {request.post_data or ''}")),
+        )
         page.on("dialog", lambda dialog: (self.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.add_init_script("addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.violatedDirective, e.blockedURI))")
+        page.add_init_script(
+            "addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.violatedDirective, e.blockedURI))"
+        )
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -164,4 +175,3 @@ def visitor(chromium: Browser, site: Site, tmp_path: Path) -> Iterator[Visitor]:
             assert made.page.evaluate("window.hacked") is None
     for made in visits:
         assert made.complaints == []
-

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DAY_US = 86_400_000_000
 SPIKE_STEP = 1713
 SPIKE = 41.5
-NASTY = "<img src=x onerror=\"window.hacked=1\">"
+NASTY = '<img src=x onerror="window.hacked=1">'
 SCRIPT = "</script><script>window.hacked=2</script>"
 COMMITS = ("3f1c9a7be20d4c5f8a6b7c8d9e0f1a2b3c4d5e6f", "a9d02b6c7e8f901234567890abcdef1234567890")
 DIFF = """diff --git a/train.py b/train.py
@@ -135,7 +135,11 @@ def _churn_run(writer: StreamWriter, ids: dict[str, str], number: int, rng: np.r
         code={"commit": COMMITS[number % 2], "branch": "main", "dirty": number % 4 == 0, "script": "train.py"}
         | ({"diff": DIFF} if number % 4 == 0 else {}),
         environment={"python": "3.11.9", "implementation": "CPython", "packages": PACKAGES},
-        context={"hostname": f"node{number % 3}", "cpu_count": 32, "command": ["python", "train.py", "--seed", str(number)]},
+        context={
+            "hostname": f"node{number % 3}",
+            "cpu_count": 32,
+            "command": ["python", "train.py", "--seed", str(number)],
+        },
     ).entity_id
     steps = np.arange(300)
     fall = np.exp(-steps / (20 + 400 * rate))
@@ -164,7 +168,13 @@ def _nasty_runs(writer: StreamWriter, ids: dict[str, str]) -> None:
             name=name,
             description=f"{NASTY}{SCRIPT}",
             tags=[NASTY, SCRIPT, "plain"],
-            hyperparameters={NASTY: SCRIPT, "a.b, c": 1, "nan": math.nan, "huge": 2**70, "deep": {"x": [1, None, NASTY]}},
+            hyperparameters={
+                NASTY: SCRIPT,
+                "a.b, c": 1,
+                "nan": math.nan,
+                "huge": 2**70,
+                "deep": {"x": [1, None, NASTY]},
+            },
             metrics={"inf": math.inf, "minus": -math.inf, 'quoted "key"': 1.5, "auc.max": 0.5},
             attributes={"": "empty key", "$float": "NaN", "javascript:alert(1)": "data:text/html,<script>"},
             notes=[f"{NASTY} could not be recorded"],
@@ -188,9 +198,21 @@ def _vision_runs(demo: Demo, start: int, rng: np.random.Generator) -> None:
             **demo.vision,
             name=f"resnet50-lr{rate:.4g}",
             tags=["sweep"],
-            hyperparameters={"lr": rate, "batch": 256, "epochs": 90, "optimizer": {"name": "adamw", "weight_decay": 0.05}},
-            datasets={"train": {"kind": "table", "digest": "5e" * 32, "shape": [128_000, 14], "size_bytes": 14_336_000,
-                                "schema": {"columns": [{"name": f"x{i}", "dtype": "float64"} for i in range(14)]}}},
+            hyperparameters={
+                "lr": rate,
+                "batch": 256,
+                "epochs": 90,
+                "optimizer": {"name": "adamw", "weight_decay": 0.05},
+            },
+            datasets={
+                "train": {
+                    "kind": "table",
+                    "digest": "5e" * 32,
+                    "shape": [128_000, 14],
+                    "size_bytes": 14_336_000,
+                    "schema": {"columns": [{"name": f"x{i}", "dtype": "float64"} for i in range(14)]},
+                }
+            },
             code={"commit": COMMITS[0], "branch": "sweep", "dirty": True, "diff": DIFF},
             environment={"python": "3.11.9", "packages": PACKAGES},
         ).entity_id
@@ -206,9 +228,27 @@ def _vision_runs(demo: Demo, start: int, rng: np.random.Generator) -> None:
         writer.append(run_id, {"train/loss": list(loss), "train/top1": list(top1)}, steps=list(steps), times=times)
         epochs = list(range(0, 20_000, 250))
         ends = [times[step] for step in epochs]
-        writer.append(run_id, {"val/loss": list(curve[::250] * 1.08), "val/top1": list(top1[::250] - 0.02)}, steps=epochs, times=ends)
-        writer.append(run_id, {"lr": list(rate * 0.5 * (1 + np.cos(np.pi * steps[::50] / 20_000)))}, steps=list(steps[::50]), times=times[::50])
-        writer.append(run_id, {"system/gpu0 utilisation": list(90 + 6 * rng.standard_normal(80)), "system/memory GB": list(30 + rng.random(80))}, steps=epochs, times=ends)
+        writer.append(
+            run_id,
+            {"val/loss": list(curve[::250] * 1.08), "val/top1": list(top1[::250] - 0.02)},
+            steps=epochs,
+            times=ends,
+        )
+        writer.append(
+            run_id,
+            {"lr": list(rate * 0.5 * (1 + np.cos(np.pi * steps[::50] / 20_000)))},
+            steps=list(steps[::50]),
+            times=times[::50],
+        )
+        writer.append(
+            run_id,
+            {
+                "system/gpu0 utilisation": list(90 + 6 * rng.standard_normal(80)),
+                "system/memory GB": list(30 + rng.random(80)),
+            },
+            steps=epochs,
+            times=ends,
+        )
         writer.at = begun + 20_000 * 180_000
         if number == 5:
             demo.live_run = run_id
@@ -216,20 +256,47 @@ def _vision_runs(demo: Demo, start: int, rng: np.random.Generator) -> None:
         else:
             writer.update("run", run_id, set={"status": "finished", "finished_at": writer.at})
     for number, lr in enumerate((0.1, 0.05)):
-        child = writer.create_run(**demo.vision, name=f"fold-{number}", parent_id=demo.vision_runs[0], hyperparameters={"fold": number, "lr": lr},
-                                  metrics={"top1": 0.74 + number / 100}, status="finished", started_at=writer.at, finished_at=writer.at + 9_000_000)
+        child = writer.create_run(
+            **demo.vision,
+            name=f"fold-{number}",
+            parent_id=demo.vision_runs[0],
+            hyperparameters={"fold": number, "lr": lr},
+            metrics={"top1": 0.74 + number / 100},
+            status="finished",
+            started_at=writer.at,
+            finished_at=writer.at + 9_000_000,
+        )
         writer.append(child.entity_id, {"val/top1": [0.1, 0.5, 0.7]})
-    writer.create("comment", new_id(), parent_id=demo.vision_runs[0], message="The spike at step 1713 is a broken batch.\nKeep it out next time.", author="grace")
-    writer.update("run", demo.vision_runs[0], add={"notes": ["12 points could not be journalled: the disk was full from 02:10 to 02:11."]})
+    writer.create(
+        "comment",
+        new_id(),
+        parent_id=demo.vision_runs[0],
+        message="The spike at step 1713 is a broken batch.\nKeep it out next time.",
+        author="grace",
+    )
+    writer.update(
+        "run",
+        demo.vision_runs[0],
+        add={"notes": ["12 points could not be journalled: the disk was full from 02:10 to 02:11."]},
+    )
 
 
 def _files(demo: Demo, store: MetadataStore, artifacts: ArtifactStore) -> None:
     run_id = demo.vision_runs[0]
     files: dict[str, tuple[str, bytes]] = {
         "plots/confusion.png": ("image/png", picture()),
-        "predictions.csv": ("text/csv", ("picture,label,score\n" + "".join(f"img{i:04d}.png,{'defect' if i % 7 == 0 else 'fine'},{0.5 + i % 50 / 100:.2f}\n" for i in range(500))).encode()),
+        "predictions.csv": (
+            "text/csv",
+            (
+                "picture,label,score\n"
+                + "".join(
+                    f"img{i:04d}.png,{'defect' if i % 7 == 0 else 'fine'},{0.5 + i % 50 / 100:.2f}\n"
+                    for i in range(500)
+                )
+            ).encode(),
+        ),
         "settings.json": ("application/json", json.dumps({"lr": 0.1, "layers": [3, 4, 6, 3], "html": NASTY}).encode()),
-        "log.txt": ("text/plain", "epoch 1 loss 4.31\nepoch 2 loss 3.02\n".encode() * 40),
+        "log.txt": ("text/plain", b"epoch 1 loss 4.31\nepoch 2 loss 3.02\n" * 40),
         f"report {SCRIPT[-9:-1]}.html": ("text/html", f"<h1>Report</h1>{SCRIPT}".encode()),
         "model/weights.bin": ("application/octet-stream", bytes(range(256)) * 300),
     }
@@ -263,8 +330,15 @@ def many(store: MetadataStore, count: int, *, metrics: int = 4) -> None:
     for number in range(count):
         writer.at = start + number * 20_000_000
         fields: dict[str, Any] = {f"m{index}": float(values[number, index]) for index in range(metrics)}
-        writer.create_run(**ids, name=f"run {number:06d}", status="finished", finished_at=writer.at + 5_000_000, tags=["even"] if number % 2 == 0 else [],
-                          hyperparameters={"lr": float(10 ** -rng.uniform(1, 4)), "seed": number, "layers": int(rng.integers(2, 9))}, metrics=fields)
+        writer.create_run(
+            **ids,
+            name=f"run {number:06d}",
+            status="finished",
+            finished_at=writer.at + 5_000_000,
+            tags=["even"] if number % 2 == 0 else [],
+            hyperparameters={"lr": float(10 ** -rng.uniform(1, 4)), "seed": number, "layers": int(rng.integers(2, 9))},
+            metrics=fields,
+        )
         if number % 2000 == 1999:
             _flush(writer, store)
     _flush(writer, store)
@@ -300,7 +374,7 @@ def main() -> None:
                 many(store, options.many)
             threading.Thread(target=train_on, args=(demo, store, stop), daemon=True).start()
         server = Server(create_app(store, artifacts, ServerSettings(port=options.port, actor="demo")))
-        print(server.url, flush=True)  # noqa: T201 - a script
+        print(server.url, flush=True)
         try:
             server.run()
         except KeyboardInterrupt:

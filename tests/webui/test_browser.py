@@ -143,7 +143,9 @@ def test_columns_are_chosen_and_kept(site, visitor) -> None:
     page.fill("[aria-label='Find a column']", "team")
     page.click("label:has-text('team')")
     page.click("button:text-is('Done')")
-    page.wait_for_function("() => document.querySelector('[data-column=\"attributes.team\"]') || location.search.includes('attributes.team')")
+    page.wait_for_function(
+        "() => document.querySelector('[data-column=\"attributes.team\"]') || location.search.includes('attributes.team')"
+    )
     page.evaluate("document.querySelector('.grid').scrollLeft = 5000")
     page.wait_for_selector("[data-column='attributes.team']")
     page.goto(site.url + site.project(site.demo.churn))
@@ -171,7 +173,9 @@ def test_what_is_selected_is_what_is_drawn(site, visitor) -> None:
 def test_a_spike_of_one_point_in_twenty_thousand_is_drawn(site, visitor) -> None:
     visit = visitor(device_scale_factor=1)
     page = visit.go(f"/runs/{site.demo.vision_runs[0]}?tab=charts", f"{PANEL} canvas")
-    page.wait_for_function("(panel) => document.querySelector(panel + ' .said').textContent.includes('20,000')", arg=PANEL)
+    page.wait_for_function(
+        "(panel) => document.querySelector(panel + ' .said').textContent.includes('20,000')", arg=PANEL
+    )
     found = page.evaluate(
         """(panel) => {
             const canvas = document.querySelector(panel + ' canvas');
@@ -195,17 +199,23 @@ def test_a_spike_of_one_point_in_twenty_thousand_is_drawn(site, visitor) -> None
 def test_zooming_in_fetches_every_point_of_the_range(site, visitor) -> None:
     visit = visitor()
     page = visit.go(f"/runs/{site.demo.vision_runs[0]}?tab=charts", f"{PANEL} canvas")
-    page.wait_for_function("(panel) => document.querySelector(panel + ' .said').textContent.includes('of 20,000')", arg=PANEL)
+    page.wait_for_function(
+        "(panel) => document.querySelector(panel + ' .said').textContent.includes('of 20,000')", arg=PANEL
+    )
     box = page.locator(f"{PANEL} .u-over").bounding_box()
     middle = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + box["width"] * 0.07, middle)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.1, middle, steps=4)
     page.mouse.up()
-    page.wait_for_function("(panel) => /^\\d+ points$/.test(document.querySelector(panel + ' .said').textContent)", arg=PANEL)
+    page.wait_for_function(
+        "(panel) => /^\\d+ points$/.test(document.querySelector(panel + ' .said').textContent)", arg=PANEL
+    )
     page.wait_for_function("() => location.search.includes('zoom=')")
     page.click("text=Reset zoom")
-    page.wait_for_function("(panel) => document.querySelector(panel + ' .said').textContent.includes('of 20,000')", arg=PANEL)
+    page.wait_for_function(
+        "(panel) => document.querySelector(panel + ' .said').textContent.includes('of 20,000')", arg=PANEL
+    )
 
 
 def test_the_tip_names_the_value_under_the_cursor(site, visitor) -> None:
@@ -224,13 +234,17 @@ def test_while_a_run_trains_only_new_points_travel(site, visitor) -> None:
     visit = visitor()
     run_id = site.demo.live_run
     page = visit.go(f"/runs/{run_id}?tab=charts", f"{PANEL} canvas")
-    page.wait_for_function("(panel) => document.querySelector(panel + ' .said').textContent.includes('of 20,000')", arg=PANEL)
+    page.wait_for_function(
+        "(panel) => document.querySelector(panel + ' .said').textContent.includes('of 20,000')", arg=PANEL
+    )
     page.wait_for_selector(".live-dot.on")
     visit.requests.clear()
     writer = site.demo.writer
     writer.append(run_id, {"train/loss": [0.5, 0.4, 0.3]}, steps=[20_000, 20_001, 20_002])
     site.demo.ship(site.store)
-    page.wait_for_function("(panel) => document.querySelector(panel + ' .said').textContent.includes('of 20,003')", arg=PANEL)
+    page.wait_for_function(
+        "(panel) => document.querySelector(panel + ' .said').textContent.includes('of 20,003')", arg=PANEL
+    )
     bodies = [json.loads(text[text.index("{") :]) for method, text in visit.requests if method == "POST"]
     asked = [body for body in bodies if body["series"][0]["key"] == "train/loss"]
     assert asked
@@ -269,12 +283,16 @@ def test_three_thousand_runs_scroll_with_few_elements(site, visitor) -> None:
     visit = visitor()
     project = next(item for item in site.store.find(_projects()).entities if item.name == "many")
     page = visit.go(f"/projects/{project.entity_id}", ROW)
-    page.wait_for_function("(count) => document.querySelector('.statusbar').textContent.startsWith(count)", arg=f"{site.many:,} runs")
+    page.wait_for_function(
+        "(count) => document.querySelector('.statusbar').textContent.startsWith(count)", arg=f"{site.many:,} runs"
+    )
     page.evaluate("document.querySelector('.grid').scrollTop = 1e9")
     page.wait_for_selector("a.name:text-is('run 000000')")
     assert names(page)[-1] == "run 000000"
     page.evaluate("document.querySelector('.grid').scrollTop = 40000")
-    page.wait_for_function(f"() => {{ const all = {NAMES}; return all.length > 20 && all.every((name) => name.startsWith('run 001')); }}")
+    page.wait_for_function(
+        f"() => {{ const all = {NAMES}; return all.length > 20 && all.every((name) => name.startsWith('run 001')); }}"
+    )
     shown = [int(name.split()[1]) for name in names(page)]
     assert shown == list(range(shown[0], shown[0] - len(shown), -1))
     assert page.locator(".grid-row").count() < 80
@@ -297,7 +315,9 @@ def test_the_comparison_shows_what_differs_and_hides_the_rest(site, visitor) -> 
     page.click("button:has-text('that are the same')")
     assert "batch" in page.locator(".diff-table tbody th[scope=row]").all_text_contents()
     page.click("nav.tabs a:has-text('Charts')")
-    page.wait_for_function("(panel) => document.querySelector(panel + ' .said')?.textContent.includes('of 60,000')", arg=PANEL)
+    page.wait_for_function(
+        "(panel) => document.querySelector(panel + ' .said')?.textContent.includes('of 60,000')", arg=PANEL
+    )
     page.click("nav.tabs a:has-text('Parallel')")
     assert page.locator(".parallel path").count() == 3
     page.click("nav.tabs a:has-text('Code')")
@@ -405,7 +425,21 @@ def places(site) -> dict[str, tuple[str, str]]:
 
 @pytest.mark.parametrize(
     "place",
-    ["projects", "runs", "nasty", "run", "charts", "artifacts", "code", "environment", "data", "children", "audit", "compare", "parallel"],
+    [
+        "projects",
+        "runs",
+        "nasty",
+        "run",
+        "charts",
+        "artifacts",
+        "code",
+        "environment",
+        "data",
+        "children",
+        "audit",
+        "compare",
+        "parallel",
+    ],
 )
 @pytest.mark.parametrize(("look", "width"), [("light", 1440), ("dark", 1440), ("light", 360)])
 def test_axe_finds_nothing_serious(site, visitor, place: str, look: str, width: int) -> None:

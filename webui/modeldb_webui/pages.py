@@ -72,4 +72,3 @@ def _asset(assets: Assets) -> Callable[..., Response]:
         return response
 
     return serve
-
