@@ -139,7 +139,7 @@ export const rememberColumns = (projectId, columns) => remember(`columns.${proje
  * @param {Column[]} columns
  */
 export const writeColumns = (columns) =>
-  columns.map(({ id, pinned, agg, numeric, section }) => `${pinned ? "*" : ""}${encodeURIComponent(id)}${section && !numeric ? "!" : ""}${agg ? `@${agg}` : ""}`).join(",");
+  columns.map(({ id, pinned, agg, numeric, section }) => `${pinned ? "*" : ""}${encodeURIComponent(id).replace(/[!*]/g, (sign) => (sign === "!" ? "%21" : "%2A"))}${section && !numeric ? "!" : ""}${agg ? `@${agg}` : ""}`).join(",");
 
 /** @param {string} text @returns {Column[]} */
 export function readColumns(text) {

@@ -14,7 +14,7 @@ const MOST = 60;
 
 /**
  * @param {string} text @param {number} caret
- * @returns {{start: number, part: string, expects: "field" | "operator" | "value" | "connective", field: string}}
+ * @returns {{start: number, part: string, expects: "field" | "operator" | "value" | "connective", field: string, stray: boolean}} `stray`: there is a word where none can be
  */
 export function contextAt(text, caret) {
   const before = text.slice(0, caret);
@@ -31,6 +31,7 @@ export function contextAt(text, caret) {
   let expects = "field";
   let field = "";
   let inList = false;
+  let stray = false;
   for (const token of tokens) {
     const word = token.text.toLowerCase();
     if (expects === "field") {
@@ -46,8 +47,9 @@ export function contextAt(text, caret) {
       else if (word === ")") { inList = false; expects = "connective"; }
       else if (word !== "," && !inList) expects = "connective";
     } else if (word === "and" || word === "or") expects = "field";
+    else if (word !== ")") stray = true;
   }
-  return { start, part, expects, field };
+  return { start, part, expects, field, stray };
 }
 
 /** @param {string} text */
@@ -126,5 +128,6 @@ export function isComplete(text) {
   if (!filter) return true;
   const quotes = filter.replaceAll(/"[^"]*"|'[^']*'|`[^`]*`/g, "");
   if (/["'`]/.test(quotes) || (quotes.match(/\(/g) ?? []).length !== (quotes.match(/\)/g) ?? []).length) return false;
-  return contextAt(`${filter} `, filter.length + 1).expects === "connective" && !/[-+.<>=!]$/.test(filter);
+  const { expects, stray } = contextAt(`${filter} `, filter.length + 1);
+  return expects === "connective" && !stray && !/[-+.<>=!]$/.test(filter);
 }

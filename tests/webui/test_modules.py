@@ -1,0 +1,210 @@
+"""The parts of the scripts that compute: run in the browser that they are made for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+
+@pytest.fixture
+def run(visitor, site) -> Any:
+    """Return a function that evaluates an expression with the exports of a module as ``m``."""
+    from modeldb_webui.assets import Assets
+
+    page = visitor().go("/", "td.main a")
+    version = Assets().version
+
+    def evaluate(module: str, expression: str, argument: Any = None) -> Any:
+        return page.evaluate(
+            f"async (a) => {{ const m = await import('/assets/{version}/js/{module}'); return ({expression}); }}",
+            argument,
+        )
+
+    return evaluate
+
+
+def test_measured_numbers_line_up(run) -> None:
+    shown = run(
+        "format.js",
+        "a.map((x) => m.formatMetric(x))",
+        [0.912345, 0.5, 12.3456, 123.456, 1234.5, 0.0123456, 1.2e-7, 3, 20000, -0.25],
+    )
+    assert shown == ["0.9123", "0.5000", "12.346", "123.46", "1234.5", "0.0123", "1.2e-7", "3", "20,000", "−0.2500"]
+
+
+def test_chosen_numbers_are_shown_as_they_were_written(run) -> None:
+    shown = run("format.js", "a.map((x) => m.formatExact(x))", [0.1, 0.00003, 1e-5, 32, 128000, 0.1 + 0.2, 2**60])
+    assert shown == ["0.1", "0.00003", "0.00001", "32", "128,000", "0.3", "1.153e18"]
+
+
+def test_values_that_json_cannot_carry_are_shown_for_what_they_are(run) -> None:
+    values = [
+        {"$float": "NaN"},
+        {"$float": "-Infinity"},
+        {"$int": "1180591620717411303424"},
+        None,
+        "",
+        True,
+        {"$$float": "NaN"},
+        [1, {"$float": "NaN"}],
+    ]
+    assert run("format.js", "a.map((x) => m.formatValue(x))", values) == [
+        *("NaN", "−∞", "1180591620717411303424", "null", "", "true", '{"$float":"NaN"}', '[1,"NaN"]'),
+    ]
+
+
+def test_durations_and_sizes(run) -> None:
+    assert run("format.js", "a.map(m.formatDuration)", [0.25, 3.2, 42, 3599.6, 7322, 90061]) == [
+        "250 ms",
+        "3.2 s",
+        "42 s",
+        "1 h 0 min",
+        "2 h 2 min",
+        "1 d 1 h",
+    ]
+    assert run("format.js", "a.map(m.formatSize)", [0, 999, 14_336_000, 2.5e12]) == [
+        "0 B",
+        "999 B",
+        "14.3 MB",
+        "2.5 TB",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expects", "part"),
+    [
+        ("", "field", ""),
+        ("metr", "field", "metr"),
+        ("metrics.auc ", "operator", ""),
+        ("metrics.auc > ", "value", ""),
+        ("metrics.auc > 0.9 ", "connective", ""),
+        ("metrics.auc > 0.9 and not (na", "field", "na"),
+        ('status in ("failed", ', "value", ""),
+        ('status in ("failed") a', "connective", "a"),
+        ("metrics.auc exists ", "connective", ""),
+        ('metrics."val l', "field", 'metrics."val l'),
+    ],
+)
+def test_completion_knows_what_may_come_next(run, text: str, expects: str, part: str) -> None:
+    found = run("completion.js", "m.contextAt(a, a.length)", text)
+    assert (found["expects"], found["part"]) == (expects, part)
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("forest", 'name contains "forest"'),
+        ("forest 12", 'name contains "forest" and name contains "12"'),
+        ("metrics.auc > 0.9", "metrics.auc > 0.9"),
+        ("metrics.auc exists", "metrics.auc exists"),
+        ("  ", ""),
+    ],
+)
+def test_plain_words_become_a_condition(run, text: str, sent: str) -> None:
+    assert run("completion.js", "m.filterOf(a)", text) == sent
+
+
+def test_only_whole_filters_are_asked_for_while_typing(run) -> None:
+    texts = [
+        "metrics.auc",
+        "metrics.auc >",
+        "metrics.auc > 0.9",
+        "metrics.auc > 0.9 an",
+        'name = "x',
+        'name = "x"',
+        "status in (",
+        'status in ("failed")',
+        "boost",
+        "",
+    ]
+    assert run("completion.js", "a.map(m.isComplete)", texts) == [
+        False,
+        False,
+        True,
+        False,
+        False,
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    "key", ["auc", "val/loss", "val loss", 'a "b"', "auc.max", "a.b", "größe", "x,y", "1", "a..b", "", "`'"]
+)
+def test_names_of_keys_are_understood_by_the_store(run, site, key: str) -> None:
+    from modeldb_core.queries import Query
+
+    name = run("columns.js", "m.fieldName('metrics', a)", key)
+    if key:
+        site.store.find(Query(filter=f"{name} > 0", fields=(name,), order_by=f"{name} desc", limit=1))
+        assert run("columns.js", "m.lookUp({[a]: 5}, a)", key) == 5
+
+
+def test_columns_survive_an_address(run) -> None:
+    columns = [
+        {"id": "name", "section": "", "key": "name", "pinned": True},
+        {"id": "metrics.val/loss, x", "section": "metrics", "key": "val/loss, x", "agg": "max", "numeric": True},
+        {"id": "hyperparameters.a*b@c!", "section": "hyperparameters", "key": "a*b@c!", "numeric": False},
+    ]
+    back = run("columns.js", "m.readColumns(m.writeColumns(a))", columns)
+    assert [(column["id"], column["pinned"], column.get("agg"), column["numeric"]) for column in back] == [
+        ("name", True, None, False),
+        ("metrics.val/loss, x", False, "max", True),
+        ("hyperparameters.a*b@c!", False, None, False),
+    ]
+
+
+def test_smoothing_keeps_a_constant_and_gaps_and_does_not_lag(run) -> None:
+    steady, gap = run(
+        "series.js",
+        "[m.smoothed(Float64Array.of(0, 1, 2, 9), Float64Array.of(5, 5, 5, 5), 3), m.smoothed(Float64Array.of(0, 1, 2), Float64Array.of(1, NaN, 3), 1)].map((x) => [...x].map((y) => (isNaN(y) ? null : y)))",
+    )
+    assert steady == pytest.approx([5, 5, 5, 5])
+    assert gap[1] is None
+    line = run(
+        "series.js",
+        "[...m.smoothed(Float64Array.from({length: 101}, (_, i) => i), Float64Array.from({length: 101}, (_, i) => i), 4)]",
+    )
+    assert line[50] == pytest.approx(50)
+
+
+def test_finer_points_replace_those_of_a_range(run) -> None:
+    found = run(
+        "series.js",
+        """(() => {
+            const data = (steps) => ({ steps, times: steps.map((s) => s * 1e6), values: steps.map((s) => s * 10), total: 100, shown: steps.length });
+            const whole = new m.Points(data([0, 10, 20, 30, 40]));
+            return [...whole.refined(new m.Points(data([10, 11, 12, 19])), 10, 20).steps];
+        })()""",
+    )
+    assert found == [0, 10, 11, 12, 19, 30, 40]
+
+
+def test_runs_drawn_together_have_different_colours_and_keep_them(run) -> None:
+    first, second = run(
+        "colors.js",
+        "[[...m.assignSlots(['a', 'b', 'c']).values()], m.assignSlots(['c', 'd', 'e'])].map((x) => (x instanceof Map ? [...x.entries()] : x))",
+    )
+    assert len(set(first)) == 3
+    again = dict(second)
+    assert again["c"] == first[2]
+    assert len(set(again.values())) == 3
+
+
+def test_differences_do_not_depend_on_the_order_of_keys(run) -> None:
+    assert run(
+        "diff.js",
+        "[m.same({a: 1, b: [1]}, {b: [1], a: 1}), m.same(1, 1.5), m.same(undefined, null), m.same({a: 1}, {})]",
+    ) == [True, False, True, False]
+    assert run("diff.js", "[...m.flatten({a: {b: 1, c: {}}, $$d: [1], n: {$float: 'NaN'}}).keys()]") == [
+        "a.b",
+        "a.c",
+        "$d",
+        "n",
+    ]
