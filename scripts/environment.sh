@@ -31,11 +31,12 @@ make_environment() {
         say "uv cannot be installed; going on with pip, which is slower"
 }
 
-# install REQUIREMENT... into .venv: with uv where there is one, else with pip.
+# install REQUIREMENT... into .venv: with uv where it works, else with pip.
 install() {
     if [ -x .venv/bin/uv ]; then
-        UV_LINK_MODE="${UV_LINK_MODE:-copy}" .venv/bin/uv pip install --quiet --python .venv/bin/python "$@"
-    else
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"
+        UV_LINK_MODE="${UV_LINK_MODE:-copy}" .venv/bin/uv pip install --quiet --python .venv/bin/python "$@" && return
+        say "uv cannot install that here; going on with pip, which is slower"
+        .venv/bin/python -m pip uninstall --quiet --yes uv
     fi
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"
 }
