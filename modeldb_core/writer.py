@@ -157,9 +157,12 @@ class Writer:
         if journal is None or self._thread is None:
             return True
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        target = journal.end
+        target: int | None = None
         with self._condition:
-            while self._tasks or self._acknowledged < target:
+            while self._tasks or target is None or self._acknowledged < target:
+                if target is None and not self._tasks:  # what the tasks have logged counts too
+                    target = journal.end
+                    continue
                 self._now = True
                 self._condition.notify_all()
                 wait = self.flush_interval_s if deadline is None else min(1.0, deadline - time.monotonic())
@@ -245,7 +248,7 @@ class Writer:
     # -- the background thread ----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while True:
+        while self._is_current():
             with self._condition:
                 if not self._now and not self._closing:
                     self._condition.wait(self.flush_interval_s)
@@ -258,6 +261,9 @@ class Writer:
                 self._condition.notify_all()
                 if self._closing:
                     return
+
+    def _is_current(self) -> bool:
+        return self._thread is threading.current_thread()
 
     def _attempt(self) -> None:
         try:
@@ -296,7 +302,10 @@ class Writer:
         self._beat()
         self._say_losses()
         while self._tasks:
-            self._tasks[0]()
+            try:
+                self._tasks[0]()
+            except Exception as error:
+                logger.warning("Something could not be recorded: %s: %s", type(error).__name__, error)
             with self._condition:
                 self._tasks.pop(0)
         store = self.open_store()
@@ -312,6 +321,8 @@ class Writer:
             assert self._unsent is not None
             segment, end, changes, chain = self._unsent
             store.apply(changes)
+            if not self._is_current():
+                return  # the store hung, and the stream was left to its journal meanwhile
             self._unsent, self._chain = None, chain
             self._sent_at = time.monotonic()
             self._advance(segment.base + end)
