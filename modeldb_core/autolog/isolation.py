@@ -135,10 +135,13 @@ class Guard:
         if key in self._told:
             return
         self._told.add(key)
+        depth, _silence.depth = getattr(_silence, "depth", 0), 0  # the step around this one may be quiet
         try:
             warn(f"autologging of {self._integration} {message}; training goes on. This is said once.")
         except Exception:  # warnings are errors here: the program asked for it, but autologging never raises
             logger.warning("Autologging of %s %s.", self._integration, message)
+        finally:
+            _silence.depth = depth
 
     def forget(self) -> None:
         """Warn again of what was warned of."""

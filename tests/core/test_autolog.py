@@ -227,6 +227,15 @@ def test_a_failing_step_warns_once_notes_every_time_and_raises_nothing():
     assert notes == ["Autologging of framework could not do it: ValueError: broken."] * 3
 
 
+def test_a_failing_step_within_another_one_is_heard():
+    guard = Guard("framework")
+    with pytest.warns(ModelDBWarning, match="could not do the inner one"), guard.step("do the outer one"):
+        with guard.step("do the inner one"):
+            msg = "broken"
+            raise ValueError(msg)
+        say("of the outer one")
+
+
 def test_a_failing_step_raises_nothing_even_if_warnings_are_errors_and_notes_fail():
     def fail(_: str) -> None:
         msg = "no note"
@@ -268,7 +277,12 @@ def test_what_a_strangers_code_changes_is_put_back():
 
 def test_jobs_are_done_in_order_and_can_be_waited_for_by_key():
     background, done, gate = Background("test"), [], threading.Event()
-    background.submit(lambda: (gate.wait(10), done.append(1)) and None, ["a"])
+
+    def wait_at_the_gate() -> None:
+        gate.wait(10)
+        done.append(1)
+
+    background.submit(wait_at_the_gate, ["a"])
     background.submit(lambda: done.append(2), ["b"])
     assert not background.wait("a", timeout_s=0.01)
     assert background.wait("unknown")

@@ -51,6 +51,8 @@ def settings_of(estimator: Any) -> Settings:  # noqa: ANN401 - any estimator
 
 def public_name(cls: type) -> str:
     """Return the name by which users import a class: ``sklearn.linear_model.LogisticRegression``."""
+    if cls.__module__ == "builtins":
+        return cls.__qualname__
     parts = cls.__module__.split(".")
     for length in range(1, len(parts) + 1):
         name = ".".join(parts[:length])

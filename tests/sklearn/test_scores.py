@@ -1,0 +1,128 @@
+"""Metrics on the training data equal those of scikit-learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn import metrics
+from sklearn.datasets import load_iris, make_multilabel_classification
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.semi_supervised import LabelPropagation
+
+from modeldb_sklearn.scores import (
+    classification_scores,
+    probability_scores,
+    regression_scores,
+    roc_auc,
+    training_scores,
+)
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+@pytest.mark.parametrize("kind", ["int", "text"])
+def test_classification_scores_equal_scikit_learns(count: int, kind: str):
+    names = np.array([f"class {number}" for number in range(count)]) if kind == "text" else np.arange(count) * 3 - 2
+    truth = RNG.integers(0, count, 400)
+    probabilities = RNG.dirichlet(np.ones(count), 400).round(2)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    guess = probabilities.argmax(axis=1)
+    y, predicted = names[truth], names[guess]
+    found = classification_scores(y, predicted, names) | probability_scores(y, probabilities, names)
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        y, predicted, average="weighted", zero_division=0
+    )
+    area = metrics.roc_auc_score(y, probabilities[:, 1] if count == 2 else probabilities, multi_class="ovr")
+    expected = {
+        "accuracy": metrics.accuracy_score(y, predicted),
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "log_loss": metrics.log_loss(y, probabilities, labels=names),
+        "roc_auc": area,
+    }
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_class_that_is_never_predicted_and_certain_mistakes_do_no_harm():
+    y, predicted = np.array([0, 0, 1, 2]), np.array([0, 0, 0, 0])
+    found = classification_scores(y, predicted, np.arange(3))
+    assert found["precision"] == pytest.approx(
+        metrics.precision_score(y, predicted, average="weighted", zero_division=0)
+    )
+    wrong = probability_scores(np.array([0, 1]), np.array([[0.0, 1.0], [1.0, 0.0]]), np.arange(2))
+    assert wrong["log_loss"] == pytest.approx(metrics.log_loss([0, 1], [[0.0, 1.0], [1.0, 0.0]]))
+    assert np.isnan(roc_auc(np.array([True, True]), np.array([0.1, 0.2])))
+    assert "roc_auc" not in probability_scores(np.zeros(3, int), np.ones((3, 2)) / 2, np.arange(2))
+
+
+@pytest.mark.parametrize("shape", [(50,), (50, 1), (50, 3)])
+def test_regression_scores_equal_scikit_learns(shape: Any):
+    y = RNG.normal(size=shape)
+    predicted = y + RNG.normal(size=shape)
+    assert regression_scores(y, predicted) == pytest.approx(
+        {
+            "r2": metrics.r2_score(y, predicted),
+            "mae": metrics.mean_absolute_error(y, predicted),
+            "rmse": metrics.root_mean_squared_error(y, predicted),
+        }
+    )
+
+
+def test_a_constant_target_has_the_r2_that_scikit_learn_gives_it():
+    y = np.ones(5)
+    assert regression_scores(y, y)["r2"] == metrics.r2_score(y, y) == 1.0
+    assert regression_scores(y, y + 1)["r2"] == metrics.r2_score(y, y + 1) == 0.0
+    assert "r2" not in regression_scores(y[:1], y[:1])
+
+
+def score(model: Any, X: Any, y: Any, task: str, fit_s: float = 10.0) -> tuple[dict[str, float], list[str]]:
+    notes: list[str] = []
+    return training_scores(model, model, X, y, task=task, fit_s=fit_s, note=notes.append), notes
+
+
+def test_several_labels_at_once_have_their_own_score_only():
+    X, y = make_multilabel_classification(random_state=0)
+    model = MultiOutputClassifier(LogisticRegression()).fit(X, y)
+    found, _ = score(model, X, y, "classifier")
+    assert found == {"score": model.score(X, y)}
+
+
+def test_rows_without_a_label_do_not_count():
+    X, y = load_iris(return_X_y=True)
+    partly = np.where(np.arange(len(y)) % 3 == 0, -1, y)
+    model = LabelPropagation().fit(X, partly)
+    found, _ = score(model, X, partly, "classifier")
+    known = partly >= 0
+    assert found["accuracy"] == metrics.accuracy_score(y[known], model.predict(X)[known])
+
+
+def test_a_prediction_that_would_take_longer_than_the_fit_is_not_begun():
+    class Slow(LinearRegression):
+        rows: list[int] = []
+
+        def predict(self, X: Any) -> Any:
+            import time
+
+            self.rows.append(len(X))
+            time.sleep(0.02)
+            return super().predict(X)
+
+    X, y = RNG.normal(size=(100_000, 2)), RNG.normal(size=100_000)
+    model = Slow().fit(X, y)
+    found, notes = score(model, X, y, "regressor", fit_s=0.01)
+    assert found == {}
+    assert len(notes) == 1
+    assert "would take about" in notes[0]
+    assert max(Slow.rows) < 1000
+
+
+def test_a_target_in_one_column_is_a_target():
+    X, y = load_iris(return_X_y=True)
+    model = LogisticRegression(max_iter=500).fit(X, y)
+    assert score(model, X, y.reshape(-1, 1), "classifier")[0]["accuracy"] == model.score(X, y)
+    assert score(model, X, None, "classifier")[0] == {}
