@@ -10,13 +10,15 @@ import os
 import time
 import unicodedata
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 from modeldb_core.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Document: TypeAlias = dict[str, Any]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -27,6 +29,7 @@ def _empty() -> Mapping[str, Any]:
 
 
 DEFAULT_WORKSPACE = "default"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMESPACE = uuid.UUID("6d6f6465-6c64-5b00-8000-000000000001")
 
 RUNNING, FINISHED, FAILED, KILLED, LOST = "running", "finished", "failed", "killed", "lost"
@@ -56,8 +59,13 @@ def now_us() -> int:
 
 
 def to_datetime(time_us: int | None) -> datetime | None:
-    """Return a stored time as an aware UTC datetime."""
-    return None if time_us is None else datetime.fromtimestamp(time_us / 1_000_000, UTC)
+    """Return a stored time as an aware UTC datetime; ``None`` for none, and for what no calendar has."""
+    if time_us is None:
+        return None
+    try:
+        return _EPOCH + timedelta(microseconds=time_us)
+    except OverflowError:
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -384,7 +392,9 @@ def _update(after: Document, payload: Document) -> None:
         present = after.get(name, [])
         after[name] = present + [item for item in dict.fromkeys(items) if item not in present]
     for name, items in payload.get("remove", {}).items():
-        present = after.get(name, [])
+        if name not in after:
+            continue  # an empty list in its place would be wrong for a map
+        present = after[name]
         gone = set(items)
         if isinstance(present, dict):
             after[name] = {key: value for key, value in present.items() if key not in gone}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modeldb_core.errors import IntegrityError
+from modeldb_core.errors import IntegrityError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -145,8 +145,15 @@ def thin_out(steps: Steps, values: Floats, max_points: int) -> NDArray[np.intp]:
     The range of steps is cut into ``max_points // 4`` equal columns, and of each the first, last, lowest and highest
     point are kept (M4: Jugel et al., VLDB 2014), so no spike is ever hidden. NaN does not win a column but ends it: the
     first NaN of a column is kept instead of its last point, so that gaps show.
+    Of fewer than four points the highest comes first, then the lowest, then the last.
     The result is ordered by step, then by the order of logging.
+
+    Raises:
+        InvalidArgumentError: ``max_points`` is less than 1.
     """
+    if max_points < 1:
+        msg = f"max_points is {max_points}; expected at least 1, or None for all points"
+        raise InvalidArgumentError(msg)
     order = _order(steps)
     if len(steps) <= max_points:
         return order
@@ -169,6 +176,8 @@ def thin_out(steps: Steps, values: Floats, max_points: int) -> NDArray[np.intp]:
         inside = at < len(nans)
         first_nan = nans[np.minimum(at, len(nans) - 1)]
         chosen[1] = np.where(inside & (first_nan < ends), first_nan, chosen[1])
+    if max_points < len(chosen):
+        chosen = [np.array(list(dict.fromkeys(int(part[0]) for part in (*chosen[:1:-1], *chosen[1::-1])))[:max_points])]
     picked: NDArray[np.intp] = order[np.unique(np.concatenate(chosen))]
     return picked
 

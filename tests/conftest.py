@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Times are not asserted: the machine that runs the tests may be busy.
+settings.register_profile("modeldb", deadline=None)
+settings.load_profile("modeldb")
 
 
 @pytest.fixture(autouse=True)
