@@ -64,7 +64,7 @@ def test_values_are_typed_or_described(value: Any, expected: Any):
         *(np.arange(5), np.zeros((200, 200)), np.array(["a", None], dtype=object), float("nan"), Path("/x"), object()),
         *(b"raw", np.random.RandomState(0), np.random.default_rng(0), partial(max, 1), lambda x: x, "\ud800", 1 + 2j),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_whatever_it_is_it_can_be_stored_and_shows_no_address(value: Any):
     found = settings_of(Taking(value)).values
