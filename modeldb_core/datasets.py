@@ -118,8 +118,8 @@ def _describe_array(array: Any) -> Description:  # noqa: ANN401
     if isinstance(array, np.ma.MaskedArray):
         content.text("missing")
         content.array(np.ma.getmaskarray(array))
-        filled = array.filled(np.zeros((), array.dtype)[()])
-        content.array(filled)
+        nothing: Any = np.zeros((), array.dtype)[()]
+        content.array(array.filled(nothing))
     else:
         content.array(array)
     return {
