@@ -50,6 +50,10 @@ FEW = 3_000
 """Rows that are cheaper to fetch and sort than to look for along another order."""
 
 
+MAX_JOINS = 20
+"""Predicates that are joined; further ones are subqueries. (SQLite joins at most 64 tables.)"""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """The numbers of the entities of a page, the cursor for the next one, and how many match in all."""
@@ -138,17 +142,26 @@ class Finder:
             if isinstance(item, And):
                 if not self._split(item):
                     return False
-            elif not isinstance(item, (Compare, In, Exists, IsNull)) or not _is_joinable(item):
-                self._conditions.append(self._compiler.condition(item))
-            else:
-                place = Field(TAGS, _tag_of(item)) if item.field.section == TAGS else item.field
-                source = self._source(place)
-                if source is None:
+            elif isinstance(item, (Compare, In, Exists, IsNull)) and _is_joinable(item):
+                if not self._join(item):
                     return False
-                joined = self._joined.setdefault(place, _Joined(source))
-                if item.field.section != TAGS:
-                    joined.conditions.append(on_typed(item, source.value))
-                joined.is_indexed |= _is_indexed(item)
+            else:
+                self._conditions.append(self._compiler.condition(item))
+        return True
+
+    def _join(self, item: Predicate) -> bool:
+        """Add a predicate on a key to the joins; return whether any entity has the key."""
+        place = Field(TAGS, _tag_of(item)) if item.field.section == TAGS else item.field
+        source = self._source(place)
+        if source is None:
+            return False
+        if place not in self._joined and len(self._joined) >= MAX_JOINS:
+            self._conditions.append(self._compiler.condition(item))
+            return True
+        joined = self._joined.setdefault(place, _Joined(source))
+        if item.field.section != TAGS:
+            joined.conditions.append(on_typed(item, source.value))
+        joined.is_indexed |= _is_indexed(item)
         return True
 
     def _source(self, place: Field) -> Source | None:

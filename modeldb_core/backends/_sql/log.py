@@ -184,9 +184,11 @@ class _Piece(NamedTuple):
 
 def _pieces(chunk: Chunk, names: tuple[str, ...], asked: set[int]) -> list[_Piece]:
     segments = chunk.segments
-    ends = segments.rows.cumsum().tolist()
-    starts = [0, *ends[:-1]]
-    places = zip(segments.positions.tolist(), segments.groups.tolist(), starts, ends, strict=True)
+    inside = (segments.positions >= min(asked)) & (segments.positions <= max(asked))
+    ends = segments.rows.cumsum()
+    starts = ends - segments.rows
+    columns = (segments.positions, segments.groups, starts, ends)
+    places = zip(*(column[inside].tolist() for column in columns), strict=True)
     return [_Piece(at, group, start, end, chunk, names) for at, group, start, end in places if at in asked]
 
 

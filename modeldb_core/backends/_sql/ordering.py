@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, case, false, or_, true
+from sqlalchemy import ColumnElement, and_, case, false, or_, select, true
 
 from modeldb_core.backends._sql.documents import VALUE_TYPES
 from modeldb_core.queries import COLUMN, Order, OrderValue, column_type
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.conditions import Condition
     from modeldb_core.backends._sql.filters import Compiler, Source
     from modeldb_core.queries import Field
+
+_MAX_JOINS = 20  # for an order; SQLite joins at most 64 tables
 
 NUMBER, TEXT, MISSING = 0, 1, 2
 """The ranks."""
@@ -125,11 +127,14 @@ def criteria(
         row = source(field)
         if row is None:
             found.append(Criterion(wanted, None, None))
-        elif field.aggregate:
-            found.append(Criterion(wanted, row.value.number, None, row))
         else:
-            text = case((row.value.value_type == VALUE_TYPES["text"], row.value.text))
-            found.append(Criterion(wanted, row.value.number, text, row))
+            number: ColumnElement[Any] = row.value.number
+            text = None if field.aggregate else case((row.value.value_type == VALUE_TYPES["text"], row.value.text))
+            if len(found) < _MAX_JOINS:
+                found.append(Criterion(wanted, number, text, row))
+            else:
+                columns = [None if c is None else select(c).where(row.own).scalar_subquery() for c in (number, text)]
+                found.append(Criterion(wanted, *columns))
     return found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Float,
     Index,
     Integer,
@@ -30,7 +31,15 @@ PREFIX_LENGTH = 100
 """Characters of a text that its index holds. (PostgreSQL refuses index rows beyond a third of a page.)"""
 
 _Pk = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only where the type is INTEGER
+partial_indexes: dict[Index, ColumnElement[bool]] = {}
+"""Indexes of some of the rows, and of which ones. (Saying so to every database would import all their dialects.)"""
+
 _Text = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def _partial(name: str, *columns: Any, where: ColumnElement[bool]) -> None:  # noqa: ANN401 - what an index takes
+    partial_indexes[Index(name, *columns, sqlite_where=where)] = where
+
 
 streams = Table(
     "streams",
@@ -75,17 +84,15 @@ entities = Table(
 )
 Index("entities_by_kind", entities.c.kind, entities.c.created_at, entities.c.entity_id)
 Index("entities_by_container", entities.c.container_id, entities.c.kind, entities.c.created_at, entities.c.entity_id)
-Index(
+_partial(
     "entities_by_project",
     *(entities.c.project_id, entities.c.created_at, entities.c.entity_id),
-    sqlite_where=entities.c.project_id.is_not(None),
-    postgresql_where=entities.c.project_id.is_not(None),
+    where=entities.c.project_id.is_not(None),
 )
-Index(
+_partial(
     "entities_by_parent",
     entities.c.parent_id,
-    sqlite_where=entities.c.parent_id.is_not(None),
-    postgresql_where=entities.c.parent_id.is_not(None),
+    where=entities.c.parent_id.is_not(None),
 )
 
 documents = Table(
@@ -147,11 +154,10 @@ facts = Table(
     sqlite_with_rowid=False,
 )
 Index("facts_by_number", facts.c.key_pk, facts.c.number, facts.c.value_type)
-Index(
+_partial(
     "facts_by_text",
     *(facts.c.key_pk, _prefix(facts.c.text), facts.c.value_type),
-    sqlite_where=facts.c.text.is_not(None),
-    postgresql_where=facts.c.text.is_not(None),
+    where=facts.c.text.is_not(None),
 )
 
 SUMMARY_COLUMNS = (
@@ -188,11 +194,10 @@ metrics = Table(
     sqlite_with_rowid=False,
 )
 Index("metrics_by_number", metrics.c.key_pk, metrics.c.number, metrics.c.value_type)
-Index(
+_partial(
     "metrics_by_entity",
     metrics.c.entity_pk,
-    sqlite_where=metrics.c.count.is_not(None),
-    postgresql_where=metrics.c.count.is_not(None),
+    where=metrics.c.count.is_not(None),
 )
 
 key_lists = Table(

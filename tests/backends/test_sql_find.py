@@ -1,0 +1,99 @@
+"""Questions that are large, and how the database goes about them."""
+
+from __future__ import annotations
+
+import pytest
+from modeldb_core.backends.sqlite import SQLiteStore
+from modeldb_core.queries import Query
+from modeldb_core.testing.scene import Scene
+from sqlalchemy import event
+
+
+@pytest.fixture
+def store(tmp_path):
+    with SQLiteStore(f"sqlite:///{tmp_path}/modeldb.db") as store:
+        yield store
+
+
+@pytest.fixture
+def scene(store):
+    """A hundred keys in one of three runs."""
+    scene = Scene(store)
+    for index in range(3):
+        values = {f"k{number}": number + index for number in range(100)}
+        scene.run("abc"[index], hyperparameters=values, metrics={"auc": index / 10, f"only{index}": 1.0})
+    scene.ship()
+    return scene
+
+
+@pytest.mark.parametrize("joiner", ["and", "or"])
+def test_hundreds_of_conditions_are_answered(scene, joiner):
+    conditions = [f"hyperparameters.k{number} >= {number + 1}" for number in range(100)] * 4
+    assert scene.names(f" {joiner} ".join(conditions)) == ["b", "c"]
+
+
+def test_many_criteria_of_an_order_are_answered(scene):
+    order = ", ".join(f"hyperparameters.missing{number}, metrics.only{number}" for number in range(40))
+    assert scene.names(order_by=f"{order}, hyperparameters.k0 desc") == ["a", "b", "c"]
+    order = ", ".join(f"hyperparameters.k{number} desc" for number in range(100))
+    pages, cursor = [], None
+    for _ in range(3):
+        page = scene.find(order_by=order, limit=1, cursor=cursor)
+        pages.append(page.entities[0].name)
+        cursor = page.cursor
+    assert pages == ["c", "b", "a"]
+    assert cursor is None
+
+
+def test_a_long_list_is_answered(scene):
+    numbers = ", ".join(str(number) for number in range(1000))
+    assert scene.names(f"hyperparameters.k99 in ({numbers})") == ["a", "b", "c"]
+    assert scene.names(f"hyperparameters.k99 not in ({numbers})") == []
+
+
+@pytest.fixture
+def plans(store):
+    """The plans of SQLite for every question that is asked from now on."""
+    found = []
+
+    def explain(connection, _cursor, statement, parameters, _context, _many):
+        if statement.startswith("SELECT") and "entities" in statement:
+            driver = connection.connection.dbapi_connection
+            rows = driver.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+            found.append([row[3] for row in rows])
+
+    event.listen(store._database._engine, "before_cursor_execute", explain)
+    return found
+
+
+def test_an_order_by_a_metric_walks_its_index_and_sorts_ties_only(store, plans, monkeypatch):
+    monkeypatch.setattr("modeldb_core.backends._sql.find.FEW", -1)
+    scene = Scene(store)
+    for index in range(20):
+        scene.run(f"run{index}", metrics={"auc": index / 20})
+    scene.ship()
+    plans.clear()
+    assert len(store.find(Query(filter="metrics.auc > 0.5", order_by="metrics.auc desc", limit=5)).entities) == 5
+    (plan,) = [plan for plan in plans if any("entities" in line for line in plan)]
+    assert "metrics_by_number" in plan[0]
+    assert "entities USING INTEGER PRIMARY KEY" in plan[1]
+    assert plan[2:] == ["USE TEMP B-TREE FOR RIGHT PART OF ORDER BY"]
+
+
+def test_the_newest_are_found_by_an_index(store, plans):
+    scene = Scene(store)
+    scene.run("run")
+    scene.ship()
+    plans.clear()
+    store.find(Query())
+    assert any("entities_by_kind" in line for plan in plans for line in plan)
+    assert not any("TEMP B-TREE" in line for plan in plans for line in plan)
+    plans.clear()
+    scene.find()
+    assert any("entities_by_project" in line for plan in plans for line in plan)
+    assert not any("TEMP B-TREE" in line for plan in plans for line in plan)
+
+
+def test_no_question_reads_all_documents(store, plans, scene):
+    scene.names("metrics.auc > 0.1 and (name contains 'b' or hyperparameters.k3 = 4) and tags not exists")
+    assert not any(line.startswith("SCAN documents") for plan in plans for line in plan)
