@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from modeldb_core.entities import check_kind, now_us
@@ -41,6 +40,7 @@ MAX_WILDCARDS = 20
 """Of a ``like`` pattern; matching costs a power of their number."""
 _CACHED_LENGTH = 2000
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SAME = {"==": "=", "<>": "!="}
 _UNITS_US = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6, "d": 86400e6, "w": 604800e6}
 _PART = re.compile(r"""\.?(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|`((?:[^`]|``)*)`|([\w/-]+))""")
@@ -143,9 +143,7 @@ def parse_time(text: str) -> int:
     """
     time = datetime.fromisoformat(text.strip())
     time = time.replace(tzinfo=UTC) if time.tzinfo is None else time
-    seconds = (time - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
-    whole = math.floor(seconds)
-    return whole * 1_000_000 + time.astimezone(UTC).microsecond
+    return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def _check_is_text(text: object, what: str) -> None:
@@ -224,6 +222,8 @@ class _Builder:
 
     def compare(self, field: Field, token: Token, operator_token: Any, literal: Any) -> Expression:  # noqa: ANN401
         operator = cast("Operator", _SAME.get(str(operator_token), str(operator_token).lower()))
+        if operator in _TEXT_OPERATORS and field.section == COLUMN and COLUMNS[self.kind][field.key] != "text":
+            self.refuse(f"{operator} is for text; {field.key} is a {COLUMNS[self.kind][field.key]}", operator_token)
         value = self.literal(field, literal)
         if field.section == TAGS and operator not in _ON_TAGS:
             self.refuse(f"tags cannot be compared by {operator}; write: tags contains, or not (tags contains", token)
@@ -232,14 +232,12 @@ class _Builder:
                 self.refuse("null can only be compared by: is null, is not null", operator_token)
             return IsNull(field, operator == "!=")
         if operator in _TEXT_OPERATORS:
-            self.check_text_operator(field, operator, value, operator_token)
+            self.check_text_operator(operator, value, operator_token)
         elif isinstance(value, bool) and operator not in ("=", "!="):
             self.refuse("true and false can only be compared by = and !=", operator_token)
         return Compare(field, operator, value)
 
-    def check_text_operator(self, field: Field, operator: str, value: Scalar, token: Any) -> None:  # noqa: ANN401
-        if field.section == COLUMN and COLUMNS[self.kind][field.key] != "text":
-            self.refuse(f"{operator} is for text; {field.key} is a {COLUMNS[self.kind][field.key]}", token)
+    def check_text_operator(self, operator: str, value: Scalar, token: Any) -> None:  # noqa: ANN401 - a token
         if not isinstance(value, str):
             self.refuse(f'{operator} needs a quoted text, such as {operator} "best"', token)
         if operator == "like" and (len(value) > MAX_PATTERN or value.count("%") > MAX_WILDCARDS):
