@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, case, false, or_, select, true
 
 from modeldb_core.backends._sql.documents import VALUE_TYPES
+from modeldb_core.errors import QuerySyntaxError
 from modeldb_core.queries import COLUMN, Order, OrderValue, column_type
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.filters import Compiler, Source
     from modeldb_core.queries import Field
 
+MAX_CRITERIA = 30
+"""Of one order: databases limit the depth of an expression."""
 _MAX_JOINS = 20  # for an order; SQLite joins at most 64 tables
 
 NUMBER, TEXT, MISSING = 0, 1, 2
@@ -114,37 +117,45 @@ class Criterion:
 def criteria(
     kind: str, order: Sequence[Order], compiler: Compiler, source: Callable[[Field], Source | None]
 ) -> list[Criterion]:
-    """Return the criteria of an order; ``source`` gives the row that holds a key, the same one for the same key."""
-    found = []
+    """Return the criteria of an order; ``source`` gives the row that holds a key, the same one for the same key.
+
+    Raises:
+        QuerySyntaxError: there are more than a database can compare.
+    """
+    if len(order) > MAX_CRITERIA:
+        msg = f"the order has {len(order):,} criteria; at most {MAX_CRITERIA} are allowed"
+        raise QuerySyntaxError(msg)
+    found: list[Criterion] = []
     for wanted in order:
         field = wanted.field
+        row = None if field.section == COLUMN else source(field)
         if field.section == COLUMN:
             column = compiler.column(field.key)
             is_text = column_type(kind, field.key) == "text"
             number, text = (None, column) if is_text else (column, None)
             found.append(Criterion(wanted, number, text, is_always_there=field.key == "entity_id"))
-            continue
-        row = source(field)
-        if row is None:
+        elif row is None:
             found.append(Criterion(wanted, None, None))
         else:
-            number: ColumnElement[Any] = row.value.number
             text = None if field.aggregate else case((row.value.value_type == VALUE_TYPES["text"], row.value.text))
             if len(found) < _MAX_JOINS:
-                found.append(Criterion(wanted, number, text, row))
+                found.append(Criterion(wanted, row.value.number, text, row))
             else:
-                columns = [None if c is None else select(c).where(row.own).scalar_subquery() for c in (number, text)]
-                found.append(Criterion(wanted, *columns))
+                found.append(Criterion(wanted, _alone(row, row.value.number), _alone(row, text)))
     return found
+
+
+def _alone(row: Source, value: ColumnElement[Any] | None) -> ColumnElement[Any] | None:
+    """Return a value of a row that is not joined."""
+    return None if value is None else select(value).where(row.own).scalar_subquery()
 
 
 def after_all(found: Sequence[Criterion], values: Sequence[OrderValue]) -> Condition:
     """Return whether an entity stands after ``values``, one for each criterion."""
-    ways = []
-    for index, (criterion, value) in enumerate(zip(found, values, strict=True)):
-        equal = [earlier.equal(known) for earlier, known in zip(found[:index], values, strict=False)]
-        ways.append(and_(*equal, criterion.after(value)))
-    return or_(*ways)
+    condition: Condition = false()
+    for criterion, value in reversed(list(zip(found, values, strict=True))):
+        condition = or_(criterion.after(value), and_(criterion.equal(value), condition))
+    return condition
 
 
 def rank_of(value: OrderValue) -> int:
