@@ -20,7 +20,6 @@ import modeldb_core as modeldb
 from modeldb_core.recovery import orphans, recover
 from modeldb_core.tracking import Client
 
-
 _started: list[subprocess.Popen[str]] = []
 
 
