@@ -34,6 +34,18 @@ def test_hundreds_of_conditions_are_answered(scene, joiner):
     assert scene.names(f" {joiner} ".join(conditions)) == ["b", "c"]
 
 
+@pytest.mark.parametrize("depth", [5, 11, 48])
+def test_deeply_nested_conditions_are_answered(scene, depth):
+    nested = "hyperparameters.k0 = 1"
+    for level in range(depth):
+        nested = f"hyperparameters.k{level} < 0 or (hyperparameters.k1 > 0 and ({nested}))"
+    assert scene.names(nested) == ["b"]
+    negated = "hyperparameters.k0 = 1"
+    for _ in range(depth - depth % 2):
+        negated = f"not ({negated} and name exists)"
+    assert scene.names(f"{negated}") == ["b"]
+
+
 def test_many_criteria_of_an_order_are_answered(scene):
     order = ", ".join(f"hyperparameters.missing{number}, metrics.only{number}" for number in range(14))
     assert scene.names(order_by=f"{order}, hyperparameters.k0 desc") == ["a", "b", "c"]

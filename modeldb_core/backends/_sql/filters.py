@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 NOW = "now"
 """The name of the parameter with the time of the question."""
 
+_MAX_DEPTH = 10
+"""Levels of logic that nest in one statement; deeper ones are questions of their own beside it.
+
+SQLite's parser nests no deeper than a hundred levels, of which each of these takes several.
+"""
+
 _AGGREGATES = {"min": "minimum", "max": "maximum"}  # the other aggregates are called like their column
 _EMPTY_WHERE_UNSET = ("name", "description", "owner")
 
@@ -80,15 +86,18 @@ class Compiler:
             "duration": lambda: seconds_between(entities.c.started_at, entities.c.finished_at),
         }
 
-    def condition(self, expression: Expression) -> Condition:
+    def condition(self, expression: Expression, depth: int = 0) -> Condition:
         """Return the condition on ``entities`` that an expression is."""
         match expression:
+            case And() | Or() | Not() if depth >= _MAX_DEPTH:
+                apart = select(entities.c.entity_pk).where(self.condition(expression)).cte()
+                return entities.c.entity_pk.in_(select(apart.c.entity_pk))
             case And(items):
-                return and_(*(self.condition(item) for item in items))
+                return and_(*(self.condition(item, depth + 1) for item in items))
             case Or(items):
-                return or_(*(self.condition(item) for item in items))
+                return or_(*(self.condition(item, depth + 1) for item in items))
             case Not(item):
-                return negate(self.condition(item))
+                return negate(self.condition(item, depth + 1))
             case _ if expression.field.section == TAGS:
                 return self._on_tags(expression)
             case _ if expression.field.section == COLUMN:

@@ -152,10 +152,12 @@ def _alone(row: Source, value: ColumnElement[Any] | None) -> ColumnElement[Any] 
 
 def after_all(found: Sequence[Criterion], values: Sequence[OrderValue]) -> Condition:
     """Return whether an entity stands after ``values``, one for each criterion."""
-    condition: Condition = false()
-    for criterion, value in reversed(list(zip(found, values, strict=True))):
-        condition = or_(criterion.after(value), and_(criterion.equal(value), condition))
-    return condition
+    # One "or" of all ways, not one inside the other: SQLite's parser nests no deeper than a hundred levels.
+    ways = []
+    for index, (criterion, value) in enumerate(zip(found, values, strict=True)):
+        equal = [earlier.equal(known) for earlier, known in zip(found[:index], values, strict=False)]
+        ways.append(and_(*equal, criterion.after(value)))
+    return or_(*ways)
 
 
 def rank_of(value: OrderValue) -> int:
