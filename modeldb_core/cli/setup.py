@@ -41,7 +41,7 @@ def plugins(*, as_json: bool) -> None:
         )
         return
     rows = [[info.name, f"{info.distribution} {info.version}".strip(), info.state, _provides(info)] for info in found]
-    print_table(["plugin", "from", "state", "provides"], rows)
+    print_table(["plugin", "from", "state", "provides"], rows, folded="provides")
     for info in found:
         if info.error:
             click.echo(f"{info.name}: {info.error}", err=True)
@@ -63,4 +63,4 @@ def config(*, as_json: bool) -> None:
     if as_json:
         print_json([{"key": key, "value": value, "origin": origin, "help": text} for key, value, origin, text in rows])
     else:
-        print_table(["setting", "value", "from", ""], rows)
+        print_table(["setting", "value", "from", "what it is"], rows, folded="what it is")

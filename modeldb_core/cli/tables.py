@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 ID_LENGTH = 8
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _C1 = re.compile(r"[\x7f-\x9f]")
-_NARROWEST, _GAP = 10, 2
+LEAST_CELL, LEAST_HEADING, GAP = 16, 24, 2
+"""Characters: a column is not squeezed below these; between two columns."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -91,31 +92,57 @@ def duration(seconds: float | None) -> str:
 
 
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Iterable[str] = (), title: str = ""
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Iterable[str] = (), folded: str | None = None
 ) -> None:
-    """Print a table. Columns for which the terminal has no room are left out, from the right, and that is said."""
+    """Print a table. Columns for which the terminal has no room are left out, from the right, and that is said.
+
+    Args:
+        columns: the headings.
+        rows: a cell for each column.
+        right: columns that stand to the right: numbers.
+        folded: a column whose cells may take several lines; those of others are cut to one.
+    """
     from rich.table import Table
     from rich.text import Text
 
     out = console()
     cells = [[short(cell) for cell in row] for row in rows]
-    widths = [max([len(name), *(len(row[index]) for row in cells)]) for index, name in enumerate(columns)]
-    shown = len(columns) if not out.is_terminal else _fitting(widths, out.width)
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold", title_justify="left")
-    if title:
-        table.title = Text(clean(title), style="bold")
+    widths = [(len(name), max((len(row[index]) for row in cells), default=0)) for index, name in enumerate(columns)]
+    fitting = [max(pair) for pair in widths] if not out.is_terminal else fit_widths(widths, out.width)
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     to_the_right = set(right)
-    for name, width in zip(columns[:shown], widths, strict=False):
+    for name, width in zip(columns, fitting, strict=False):
         justify: Any = "right" if name in to_the_right else "left"
-        table.add_column(
-            Text(clean(name)), justify=justify, no_wrap=True, overflow="ellipsis", min_width=min(width, _NARROWEST)
-        )
+        no_wrap, overflow = name != folded, "ellipsis" if name != folded else "fold"
+        heading = Text(clean(name), no_wrap=True, overflow="ellipsis")
+        table.add_column(heading, justify=justify, no_wrap=no_wrap, overflow=overflow, width=max(width, 1))  # type: ignore[arg-type]
     for row in cells:
-        table.add_row(*(Text(cell) for cell in row[:shown]))
+        table.add_row(*(Text(cell) for cell in row[: len(fitting)]))
     out.print(table)
-    if shown < len(columns):
-        left_out = ", ".join(clean(name) for name in columns[shown:])
-        click.echo(f"No room for {len(columns) - shown} more columns: {left_out}. Choose with --columns.", err=True)
+    left_out = [clean(name) for name in columns[len(fitting) :]]
+    if left_out:
+        click.echo(f"No room for {len(left_out)} more columns: {', '.join(left_out)}. Choose with --columns.", err=True)
+
+
+def fit_widths(widths: Sequence[tuple[int, int]], room: int) -> list[int]:
+    """Return how wide to print columns of (heading, widest cell) in ``room``; those that find no place are left out.
+
+    Every column gets what it needs at least; what is left goes to the narrowest first, so that one long text does not
+    squeeze all others.
+    """
+    least = [max(min(cell, LEAST_CELL), min(heading, LEAST_HEADING)) for heading, cell in widths]
+    count, used = 0, -GAP
+    for width in least:
+        if count and used + GAP + width > room:
+            break
+        used += GAP + width
+        count += 1
+    fitting, spare = least[:count], max(0, room - used)
+    for number, index in enumerate(sorted(range(count), key=lambda index: max(widths[index]))):
+        more = min(max(widths[index]) - fitting[index], spare // (count - number))
+        fitting[index] += more
+        spare -= more
+    return [min(width, room) for width in fitting]
 
 
 def print_pairs(title: str, pairs: Iterable[tuple[str, object]]) -> None:
@@ -123,7 +150,7 @@ def print_pairs(title: str, pairs: Iterable[tuple[str, object]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, GAP, 0, 0))
     table.add_column(no_wrap=True, overflow="ellipsis", style="cyan")
     table.add_column(overflow="fold")
     count = 0
@@ -160,13 +187,3 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
             else:
                 cells.append(json.dumps(json_value(value), ensure_ascii=False))
         writer.writerow(cells)
-
-
-def _fitting(widths: Sequence[int], room: int) -> int:
-    """Return how many columns fit if each is squeezed as far as it may be; at least one."""
-    used = 0
-    for index, width in enumerate(widths):
-        used += min(width, _NARROWEST) + _GAP
-        if used > room + _GAP and index:
-            return index
-    return len(widths)

@@ -251,6 +251,13 @@ def test_a_table_fits_the_terminal_and_says_what_it_left_out(
     assert "column-19" in capsys.readouterr().err
 
 
+def test_what_room_there_is_goes_to_the_narrow_columns_first() -> None:
+    assert tables.fit_widths([(4, 8), (4, 8), (4, 300)], 60) == [8, 8, 40]
+    assert tables.fit_widths([(4, 8), (20, 5)], 60) == [8, 20]
+    assert tables.fit_widths([(3, 90)] * 9, 52) == [16, 16, 16]
+    assert tables.fit_widths([(3, 900)], 5) == [5]
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

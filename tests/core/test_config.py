@@ -216,4 +216,11 @@ def test_every_setting_is_described_and_documented() -> None:
         assert spec.metadata["help"]
         assert f"`{key}`" in text, f"docs/configuration.md does not name {key}"
         if spec.metadata["kind"] != "table":
-            assert ENVIRONMENT_PREFIX + spec.name.upper() in text
+            row = re.search(
+                rf"^\| `{re.escape(key)}` \| `{ENVIRONMENT_PREFIX}{spec.name.upper()}` \| (.*?) \|", text, re.M
+            )
+            assert row, f"docs/configuration.md has no row for {key} and its variable"
+            if spec.metadata["kind"] in ("int", "float"):
+                assert row[1] == f"{spec.default:,g}" or row[1] == f"{spec.default:,}"
+            if spec.metadata["kind"] == "bool":
+                assert row[1] == str(spec.default).lower()
