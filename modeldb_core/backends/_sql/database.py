@@ -87,8 +87,8 @@ class Database(ABC):
         """Return an insert that, where the primary key is there, sets the columns ``update`` instead."""
 
     @abstractmethod
-    def among(self, column: ColumnElement[Any]) -> ColumnElement[bool]:
-        """Return the condition that ``column`` is one of many values: those of the one parameter ``MANY``."""
+    def among(self, column: ColumnElement[Any], values: Iterable[int] | None = None) -> ColumnElement[bool]:
+        """Return the condition that ``column`` is one of many values: those given, or those of the parameter ``MANY``."""
 
     @abstractmethod
     def many(self, values: Iterable[int] | Iterable[str]) -> Any:  # noqa: ANN401 - what the driver takes

@@ -35,7 +35,7 @@ NOW = "now"
 """The name of the parameter with the time of the question."""
 
 _MAX_DEPTH = 10
-"""Levels of logic that nest in one statement; deeper ones are questions of their own beside it.
+"""Levels of logic that nest in one statement; deeper ones are asked beforehand.
 
 SQLite's parser nests no deeper than a hundred levels, of which each of these takes several.
 """
@@ -76,10 +76,12 @@ class Compiler:
     Args:
         kind: of the entities.
         key_pks: the numbers of the keys that may occur. A key without one is carried by no entity.
+        apart: returns a condition that means the same as the given one and is not nested: it asks the database.
     """
 
-    def __init__(self, kind: str, key_pks: Mapping[Key, int]) -> None:
+    def __init__(self, kind: str, key_pks: Mapping[Key, int], apart: Callable[[Condition], Condition]) -> None:
         self.kind = kind
+        self._apart = apart
         self._key_pks = key_pks
         self._columns: dict[str, Callable[[], ColumnElement[Any]]] = {
             "status": self._status,
@@ -90,8 +92,7 @@ class Compiler:
         """Return the condition on ``entities`` that an expression is."""
         match expression:
             case And() | Or() | Not() if depth >= _MAX_DEPTH:
-                apart = select(entities.c.entity_pk).where(self.condition(expression)).cte()
-                return entities.c.entity_pk.in_(select(apart.c.entity_pk))
+                return self._apart(self.condition(expression))
             case And(items):
                 return and_(*(self.condition(item, depth + 1) for item in items))
             case Or(items):

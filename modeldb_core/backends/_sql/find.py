@@ -78,12 +78,13 @@ class Finder:
     def __init__(self, transaction: Transaction, query: Query, now: int) -> None:
         self._connection = transaction.connection
         self._query = query
+        self._among = transaction.database.among
         self._parameters = {NOW: now}
         self._expression = parse_filter(query.filter, query.kind, at_us=now)
         self._order = effective_order(query)
         self._after = decode_cursor(query)
         wanted = keys_in(self._expression) | {key_of(order.field) for order in self._order}
-        self._compiler = Compiler(query.kind, _numbers(transaction, wanted))
+        self._compiler = Compiler(query.kind, _numbers(transaction, wanted), self._apart)
         self._sources: dict[Field, Source | None] = {}
         self._joined: dict[Field, _Joined] = {}
         self._conditions = [entities.c.kind == query.kind, entities.c.present == 1]
@@ -148,6 +149,12 @@ class Finder:
             else:
                 self._conditions.append(self._compiler.condition(item))
         return True
+
+    def _apart(self, condition: Condition) -> Condition:
+        """Return a condition that lists the entities that satisfy ``condition``."""
+        query = select(entities.c.entity_pk).where(entities.c.kind == self._query.kind, condition)
+        found = self._connection.execute(query, self._parameters).scalars().all()
+        return self._among(entities.c.entity_pk, found)
 
     def _join(self, item: Predicate) -> bool:
         """Add a predicate on a key to the joins; return whether any entity has the key."""

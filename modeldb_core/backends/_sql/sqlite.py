@@ -35,7 +35,7 @@ from modeldb_core.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Engine, Table
+    from sqlalchemy import BindParameter, ColumnElement, Connection, Engine, Table
     from sqlalchemy.dialects.sqlite.dml import Insert
 
 Durability = Literal["normal", "fsync"]
@@ -156,8 +156,11 @@ class SQLiteDatabase(Database):
             index_elements=primary, set_={name: statement.excluded[name] for name in update}
         )
 
-    def among(self, column: ColumnElement[Any]) -> ColumnElement[bool]:
-        return column.in_(select(func.json_each(bindparam(MANY)).table_valued("value").c.value))
+    def among(self, column: ColumnElement[Any], values: Iterable[int] | None = None) -> ColumnElement[bool]:
+        many: BindParameter[Any] = (
+            bindparam(MANY) if values is None else bindparam(MANY, self.many(values), unique=True)
+        )
+        return column.in_(select(func.json_each(many).table_valued("value").c.value))
 
     def many(self, values: Iterable[int] | Iterable[str]) -> str:
         return json.dumps(list(values))
