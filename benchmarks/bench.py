@@ -1,0 +1,171 @@
+"""What all benchmarks share: sizes, folders, clients, and repetitions that take turns."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from modeldb_core.stores import MetadataStore
+    from modeldb_core.tracking import Client
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much work each benchmark does; the defaults are those that the budgets speak of."""
+
+    repeats: int = 5
+    hot_calls: int = 100_000
+    size_steps: int = 100_000
+    week_s: int = 7 * 86_400
+    kill_s: float = 1.5
+    finished_runs: int = 1_000
+    stored_runs: int = 10_000
+    many_runs: int = 100_000
+    table_runs: int = 1_000
+    top_runs: int = 100
+    history_points: int = 100_000
+    plot_points: int = 1_000_000
+    plot_pixels: int = 2_000
+    fit_rows: int = 1_797
+    fit_repeats: int = 9
+    big_file_bytes: int = 1 << 30
+    small_files: int = 1_000
+    small_file_bytes: int = 100 << 10
+
+
+FULL = Sizes()
+QUICK = Sizes(
+    repeats=3,
+    hot_calls=20_000,
+    size_steps=20_000,
+    week_s=86_400,
+    kill_s=0.8,
+    finished_runs=200,
+    stored_runs=2_000,
+    many_runs=10_000,
+    plot_points=200_000,
+    fit_repeats=5,
+    big_file_bytes=64 << 20,
+    small_files=200,
+)
+TINY = Sizes(
+    repeats=1,
+    hot_calls=300,
+    size_steps=200,
+    week_s=2_000,
+    kill_s=0.05,
+    finished_runs=3,
+    stored_runs=30,
+    many_runs=40,
+    table_runs=20,
+    top_runs=5,
+    history_points=500,
+    plot_points=3_000,
+    plot_pixels=20,
+    fit_rows=60,
+    fit_repeats=1,
+    big_file_bytes=3 << 20,
+    small_files=4,
+    small_file_bytes=5_000,
+)
+
+
+class Bench:
+    """One run of benchmarks. It has the process to itself: the settings of ModelDB in its environment are removed.
+
+    Args:
+        workdir: where everything lies. It should be on the kind of disk that is to be measured.
+        sizes: how much work is done.
+        say: told what is going on.
+    """
+
+    def __init__(self, workdir: Path, sizes: Sizes, say: Callable[[str], None] = lambda text: None) -> None:
+        self.workdir = workdir
+        self.sizes = sizes
+        self.say = say
+        (workdir / "modeldb.toml").touch()
+        # The user's own settings stay out of it, here and in the programs that are started.
+        for variable in [name for name in os.environ if name.startswith("MODELDB_")]:
+            del os.environ[variable]
+        os.environ["MODELDB_CONFIG"] = str(workdir / "modeldb.toml")
+
+    @contextmanager
+    def folder(self, name: str) -> Iterator[Path]:
+        """Yield a new folder, and remove it at the end."""
+        path = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.workdir))
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    @contextmanager
+    def client(self, folder: Path, name: str = "modeldb.db") -> Iterator[Client]:
+        """Yield a client whose store, files and journals lie in ``folder``."""
+        import modeldb_core as modeldb
+
+        with modeldb.connect(
+            f"sqlite:///{folder / name}",
+            artifact_url=f"file://{folder / 'artifacts'}",
+            journal_dir=str(folder / "journals"),
+        ) as client:
+            yield client
+
+    @contextmanager
+    def store(self, path: Path) -> Iterator[MetadataStore]:
+        """Yield the store in a file."""
+        from modeldb_core.plugins import open_store
+
+        with open_store(f"sqlite:///{path}") as store:
+            yield store
+
+    def built(self, name: str, build: Callable[[Path], None]) -> Path:
+        """Return the folder in which ``build`` put what several benchmarks use; it is built once in a run."""
+        folder = self.workdir / name
+        if not folder.is_dir():
+            self.say(f"building {name}")
+            unfinished = self.workdir / f"{name}.unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            build(unfinished)
+            unfinished.rename(folder)
+        return folder
+
+    def take_turns(
+        self, limit: Callable[[], T], ours: Callable[[], T], repeats: int | None = None
+    ) -> tuple[list[T], list[T]]:
+        """Call limit, ours, limit, ours, ... and return what each gave: (limits, ours)."""
+        limits, others = [], []
+        for _ in range(repeats or self.sizes.repeats):
+            gc.collect()
+            limits.append(limit())
+            gc.collect()
+            others.append(ours())
+        return limits, others
+
+
+def timed(work: Callable[[], object], unit_s: float = 1e-3) -> Callable[[], float]:
+    """Return what calls ``work`` and tells how long it took, in units of ``unit_s`` seconds (milliseconds)."""
+
+    def measure() -> float:
+        start = time.perf_counter()
+        work()
+        return (time.perf_counter() - start) / unit_s
+
+    return measure
+
+
+def described(sizes: Sizes) -> str:
+    """Return the sizes in one line."""
+    return ", ".join(f"{spec.name} {getattr(sizes, spec.name):,}" for spec in fields(sizes))

@@ -1,0 +1,37 @@
+"""The benchmarks by name, in the order in which they run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks import crash, disk, files, finished_run, fits, hot_path, peers, questions, serving, starting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from benchmarks.bench import Bench
+    from benchmarks.results import Result
+
+    Benchmark = Callable[[Bench], Iterator[Result]]
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "producer": hot_path.producer,
+    "durable": hot_path.durable,
+    "bytes": disk.bytes_a_point,
+    "week": disk.week,
+    "kill": crash.kill,
+    "finished": finished_run.finished,
+    "top": questions.top,
+    "many": questions.many,
+    "pandas": questions.pandas,
+    "one": questions.one,
+    "history": questions.history,
+    "plot": serving.plot,
+    "server": serving.cold_start,
+    "import": starting.importing,
+    "autolog": fits.autolog,
+    "artifacts": files.artifacts,
+    "installed": starting.installed,
+}
+
+PEERS: dict[str, Benchmark] = {"mlflow": peers.mlflow}
