@@ -65,8 +65,8 @@ def train_by_hand() -> None:
         with modeldb.start_run(project="digits", experiment="networks", name=f"SGD, rate {rate}") as run:
             model = SGDClassifier(loss="log_loss", random_state=SEED, **settings)
             order = np.random.default_rng(SEED)
-            for epoch in range(40):
-                for batch in np.array_split(order.permutation(len(X_train)), 20):
+            for epoch in range(30):
+                for batch in np.array_split(order.permutation(len(X_train)), 10):
                     model.partial_fit(X_train[batch], y_train[batch], classes=classes)
                 run.log_metrics(
                     {
@@ -85,7 +85,7 @@ def train_by_hand() -> None:
     with modeldb.start_run(
         project="digits", experiment="networks", name="two hidden layers", tags=["candidate"]
     ) as run:
-        network = MLPClassifier((64, 32), max_iter=60, early_stopping=True, n_iter_no_change=60, random_state=SEED)
+        network = MLPClassifier((64, 32), max_iter=40, early_stopping=True, n_iter_no_change=40, random_state=SEED)
         quietly(network.fit, X_train, y_train)
         accuracy = accuracy_score(y_valid, network.predict(X_valid))
         run.log_metric("validation_accuracy", accuracy)
@@ -99,7 +99,7 @@ def search_for_settings() -> None:
     X, y = load_digits(return_X_y=True)
     with modeldb.start_run(project="digits", experiment="support vectors", name="grid search") as run:
         grid = {"svc__C": [0.1, 1, 10], "svc__gamma": [0.001, 0.01, 0.1, "scale"]}
-        search = GridSearchCV(make_pipeline(StandardScaler(), SVC()), grid, cv=3, n_jobs=2).fit(X[:900], y[:900])
+        search = GridSearchCV(make_pipeline(StandardScaler(), SVC()), grid, cv=3).fit(X[:900], y[:900])
         run.log_metric("accuracy", search.score(X[900:], y[900:]))
         print(f"  best of {len(search.cv_results_['params'])} candidates: {search.best_params_}")
 

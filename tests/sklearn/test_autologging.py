@@ -36,7 +36,7 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 from sklearn.model_selection import cross_val_predict
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KernelDensity, KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import LabelBinarizer, StandardScaler
@@ -388,11 +388,14 @@ MODELS = [
     SGDClassifier(),
     KMeans(3, n_init=2),
     BaggingClassifier(n_estimators=3),
+    KNeighborsClassifier(),
+    BaggingClassifier(KNeighborsClassifier(), n_estimators=2),
+    KernelDensity(),
     Mean(),
 ]
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize("model", MODELS, ids=[type(model).__name__ for model in MODELS])
 def test_results_warnings_and_random_states_are_the_same_with_and_without(client: Any, model: Any):
     def train() -> tuple[Any, ...]:
         data, target = X.copy(), Y.copy()

@@ -60,7 +60,7 @@ class Streams:
                     "estimator_type": task or "estimator",
                     "fitted_by": "partial_fit",
                 },
-                tags=[*dict.fromkeys(("sklearn", task, *options.tags))],
+                tags=["sklearn", task, *options.tags],
             )
             stream = Stream(weakref.ref(estimator, self._collected(id(estimator))), placement, options)
             with self._lock:

@@ -52,11 +52,13 @@ class Outcome:
 def outcome_of(estimator: Any) -> Outcome:  # noqa: ANN401 - any estimator
     """Return what ``estimator`` knows of its training; for a pipeline or a search, what its last or best part knows."""
     outcome = Outcome()
-    for part in (estimator, fitted_part(estimator)):
+    inner = fitted_part(estimator)
+    for part in (estimator,) if inner is estimator else (estimator, inner):
+        per_iteration = "compute_score" in vars(part)  # the scores_ of feature selection are those of features
         for name, value in vars(part).items():
             if name.endswith("_") and not name.startswith("_"):
-                _take(outcome, name, value)
-    _take_evaluations(outcome, fitted_part(estimator))
+                _take(outcome, name, value, per_iteration=per_iteration)
+    _take_evaluations(outcome, inner)
     labels = vars(estimator).get("labels_")
     if isinstance(labels, np.ndarray) and labels.ndim == 1 and labels.dtype.kind in "iu" and labels.size:
         found = np.unique(labels)
@@ -99,8 +101,10 @@ def _arrays(estimators: list[Any]) -> Iterator[Any]:
                     yield item
 
 
-def _take(outcome: Outcome, name: str, value: Any) -> None:  # noqa: ANN401
+def _take(outcome: Outcome, name: str, value: Any, *, per_iteration: bool) -> None:  # noqa: ANN401
     key = name[:-1]
+    if name == "scores_" and not per_iteration:
+        return
     if name in CURVES and isinstance(value, (list, np.ndarray)):
         values = _as_floats(value)
         if values:

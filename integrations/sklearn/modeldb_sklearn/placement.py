@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,10 +39,12 @@ def place(options: Options, name: str, *, is_preparation: bool, **fields: Any) -
         is_preparation: whether the estimator is a transformer.
         fields: ``hyperparameters``, ``attributes`` and ``tags`` to begin with.
     """
+    fields["tags"] = [tag for tag in dict.fromkeys(fields["tags"]) if tag]
     run = current_run()
     if run is not None:
         wait_in(run.client)
-        if not is_preparation and _take(run.run_id):
+        is_ours = run._process_id == os.getpid()  # to the run of a parent process, every child adds runs of its own
+        if is_ours and not is_preparation and _take(run.run_id):
             if fields.get("hyperparameters"):
                 run.log_hyperparameters(fields["hyperparameters"])
             run.set_attributes(fields["attributes"])

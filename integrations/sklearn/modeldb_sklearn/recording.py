@@ -6,6 +6,7 @@ digest, the model) is taken there, everything else is worked out beside it.
 
 from __future__ import annotations
 
+import copy
 import threading
 from dataclasses import dataclass
 from time import perf_counter
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 BESIDE_BYTES = 1 << 22  # the digest of more data than this is worked out while the fit runs
 MAX_COPY_BYTES = 1 << 27  # so much data is copied to show it to a predict that is not scikit-learn's
 DATASET = "train"
+_COUNTING = ("sklearn.neighbors", "sklearn.semi_supervised", "sklearn.manifold")
 
 
 @dataclass(slots=True)
@@ -66,15 +68,16 @@ class FitRecorder:
         """Start the run and take what the fit may change."""
         with GUARD.step("record the hyperparameters"):
             self.settings = settings_of(self.estimator)
-        with GUARD.step("start a run"):
+        with GUARD.step("tell what the estimator is for"):
             self.task = task_of(self.estimator)
+        with GUARD.step("start a run"):
             self.placement = place(
                 self.options,
                 type(self.estimator).__name__,
                 is_preparation=self.task == "transformer",
                 hyperparameters=self.settings.values,
                 attributes=self._attributes(),
-                tags=[*dict.fromkeys(("sklearn", self.task, *self.options.tags))],
+                tags=["sklearn", self.task, *self.options.tags],
             )
         if self.placement is None:
             return
@@ -163,7 +166,10 @@ class FitRecorder:
             return dict
         estimators = self.settings.estimators
         if not self.settings.has_foreign_code:
-            frozen, part = shallow_copy(self.estimator), fitted_part(self.estimator)
+            frozen = self._frozen(X)
+            if frozen is None:
+                return dict
+            part = fitted_part(frozen)
             mark = array_mark([*estimators, part])
 
             def later() -> dict[str, float]:
@@ -189,6 +195,19 @@ class FitRecorder:
                 with rolled_back(self.estimator, part, *estimators):
                     found = self._scores(self.estimator, part, data, y, fit_s)
         return lambda: found
+
+    def _frozen(self, X: Any) -> Any:  # noqa: ANN401
+        """Return the fitted estimator such that neither the program nor we change it while it predicts.
+
+        The search trees of nearest neighbours count their queries, and the counts are part of their pickles: there, it
+        has to be a whole copy.
+        """
+        if not any(type(item).__module__.startswith(_COUNTING) for item in self.settings.estimators):
+            return shallow_copy(self.estimator)
+        if size_of(X) > MAX_COPY_BYTES:
+            self._left_out.append("metrics on the training data, for which a large search tree would have to be copied")
+            return None
+        return copy.deepcopy(self.estimator)
 
     def _scores(self, estimator: Any, part: Any, X: Any, y: Any, fit_s: float) -> dict[str, float]:  # noqa: ANN401
         return training_scores(estimator, part, X, y, task=self.task, fit_s=fit_s, note=self._left_out.append)
@@ -287,9 +306,7 @@ def private_copy(data: Any) -> Any:  # noqa: ANN401
     """Return a copy that may be changed; ``None`` where it would be too large, or there is no way to copy it."""
     if size_of(data) > MAX_COPY_BYTES:
         return None
-    if hasattr(data, "copy"):
-        return data.copy()
-    return data.clone() if hasattr(data, "clone") else None
+    return copy.deepcopy(data)
 
 
 def shallow_copy(estimator: Any) -> Any:  # noqa: ANN401

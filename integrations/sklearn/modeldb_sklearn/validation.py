@@ -93,7 +93,7 @@ class Validation:
                 "cv": typed(arguments.get("cv")),
                 "scoring": typed(arguments.get("scoring")),
             },
-            tags=[*dict.fromkeys(("sklearn", "cross-validation", *options.tags))],
+            tags=["sklearn", "cross-validation", *options.tags],
         ).run
         self._description = None
         if options.log_datasets:
