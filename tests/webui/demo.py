@@ -89,8 +89,8 @@ def picture(width: int = 320, height: int = 240) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body + chunk(b"IEND", b"")
 
 
-def fill(store: MetadataStore, artifacts: ArtifactStore, *, runs: int = 24) -> Demo:
-    """Fill an empty store."""
+def fill(store: MetadataStore, artifacts: ArtifactStore, *, runs: int = 24, nasty: bool = True) -> Demo:
+    """Fill an empty store; ``nasty`` adds a project of names that could break a page."""
     start = time.time_ns() // 1000 - 24 * DAY_US
     writer = StreamWriter(actor="ada", at=start)
     demo = Demo(writer)
@@ -103,8 +103,9 @@ def fill(store: MetadataStore, artifacts: ArtifactStore, *, runs: int = 24) -> D
         writer.at = start + number * (22 * DAY_US // max(1, runs))
         ids = demo.churn if number % 3 else boost
         demo.churn_runs.append(_churn_run(writer, ids, number, rng))
-    demo.nasty = writer.create_containers(NASTY, SCRIPT)
-    _nasty_runs(writer, demo.nasty)
+    if nasty:
+        demo.nasty = writer.create_containers(NASTY, SCRIPT)
+        _nasty_runs(writer, demo.nasty)
     _vision_runs(demo, start + 22 * DAY_US, rng)
     demo.ship(store)
     _files(demo, store, artifacts)
@@ -359,6 +360,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--runs", type=int, default=24)
     parser.add_argument("--many", type=int, default=0, help="add a project with so many small runs")
+    parser.add_argument("--nasty", action="store_true", help="add a project of names that could break a page")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--url", default="", help="of the store; by default a SQLite file in FOLDER")
     options = parser.parse_args()
@@ -369,7 +371,7 @@ def main() -> None:
     with open_store(options.url or f"sqlite:///{database}") as store:
         artifacts = FsspecArtifactStore(f"file://{options.folder}/modeldb-artifacts")
         if is_new:
-            demo = fill(store, artifacts, runs=options.runs)
+            demo = fill(store, artifacts, runs=options.runs, nasty=options.nasty)
             if options.many:
                 many(store, options.many)
             threading.Thread(target=train_on, args=(demo, store, stop), daemon=True).start()

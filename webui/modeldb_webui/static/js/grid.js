@@ -130,14 +130,16 @@ export class Grid extends Component {
     const { shown, before, total } = this.columns();
     const pinned = props.columns.filter((column) => column.pinned);
     const width = PICK + pinned.reduce((sum, column) => sum + column.width, 0) + total;
-    const rows = [];
+    // The elements stay where they are in the page and take on another row: moving them would lay all of them out anew.
+    const slots = Math.ceil(this.state.height / props.rowHeight) + 2 * SPARE_ROWS + 2;
+    const rows = new Array(Math.min(slots, props.count)).fill(null);
     for (let index = first; index <= last; index += 1) {
       const row = props.rowAt(index);
-      rows.push(html`<${GridRow} key=${row ? row.entity_id : `#${index}`} row=${row} index=${index} pinned=${pinned} shown=${shown} before=${before}
+      rows[index % slots] = html`<${GridRow} key=${index % slots} row=${row} index=${index} pinned=${pinned} shown=${shown} before=${before}
         width=${width} height=${props.rowHeight} cell=${props.cell} pick=${props.pick} className=${row ? props.rowClass(row, index) : ""} current=${index === props.current}
-        revision=${props.revision} />`);
+        revision=${props.revision} />`;
     }
-    return html`<div class="grid" role="grid" aria-multiselectable="true" tabindex="0" aria-label=${props.label} aria-rowcount=${props.count + 1} aria-colcount=${props.columns.length + 1}
+    return html`<div class=${props.rowHeight > 28 ? "grid tall" : "grid"} role="grid" aria-multiselectable="true" tabindex="0" aria-label=${props.label} aria-rowcount=${props.count + 1} aria-colcount=${props.columns.length + 1}
       ref=${(/** @type {HTMLElement} */ element) => (this.root = element)} onScroll=${this.scrolled} onClick=${this.clicked} onMouseOver=${this.hovered} onMouseLeave=${() => props.onHover?.(-1)}>
       <div class="grid-canvas" role="presentation" style=${{ width: `${width}px`, height: `${HEAD + props.count * props.rowHeight}px`, minWidth: "100%" }}>
         <${GridHead} ...${props.head} pinned=${pinned} shown=${shown} before=${before} width=${width} />

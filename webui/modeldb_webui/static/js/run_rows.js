@@ -38,6 +38,7 @@ export class RunRows {
     this.next = null;
     this.total = 0;
     this.done = false;
+    this.isCounted = false;
     /** @type {string[]} runs that were created since, on top */
     this.fresh = [];
     this.walking = false;
@@ -53,13 +54,32 @@ export class RunRows {
     this.abort.abort();
     this.abort = new AbortController();
     this.walking = false;
-    const page = await api.find("runs", { within, filter, order_by: order, fields: fields.join(",") || "name", limit: PAGE, count: 1 }, this.abort.signal);
+    const { signal } = this.abort;
+    // Counting a hundred thousand runs takes longer than fetching the first hundred.
+    const counting = api.find("runs", { within, filter, fields: "name", limit: 1, count: 1 }, signal);
+    counting.catch(() => undefined);
+    const page = await api.find("runs", { within, filter, order_by: order, fields: fields.join(",") || "name", limit: PAGE }, signal);
     Object.assign(this, { filter, order, within, pages: [], fresh: [], want: { first: 0, last: 0, fields } });
-    this.total = page.total ?? page.items.length;
+    this.total = page.items.length;
+    this.isCounted = page.cursor === null;
+    void this.learnTotal(counting);
     this.take(page.items, null, new Set(fields));
     this.next = page.cursor;
     this.done = page.cursor === null;
     return /** @type {Run[]} */ (page.items);
+  }
+
+  /** @param {Promise<import("./types").Page>} counting */
+  async learnTotal(counting) {
+    try {
+      const { total } = await counting;
+      if (this.isCounted || total === null) return;
+      this.total = total;
+      this.isCounted = true;
+      this.changed();
+    } catch {
+      // Another question took its place, or the rows will say what is wrong.
+    }
   }
 
   /** @param {any[]} items @param {string | null} cursor of the page itself @param {Set<string>} fields */

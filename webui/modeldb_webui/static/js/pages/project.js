@@ -288,7 +288,7 @@ class Project extends Component {
         <${Splitter} value=${left} onChange=${(/** @type {number} */ value) => { this.setState({ left: value }); remember("left", value); }} />
         <div class="right">${view !== "table" && ready ? html`<${Charts} runs=${this.drawnList()} storage=${pageId} hot=${state.hot} onHot=${this.setHot} lead=${this.lead(ids)} empty=${this.rows.count ? undefined : " "} />` : null}</div>
       </div>
-      <div class="statusbar"><span aria-live="polite">${ready ? plural(this.rows.count, "run") : "Loading"}${filter && ready ? " match" : ""}</span>
+      <div class="statusbar"><span aria-live="polite">${ready ? (this.rows.isCounted ? plural(this.rows.count, "run") : "Counting runs") : "Loading"}${filter && ready && this.rows.isCounted ? " match" : ""}</span>
         ${this.selection.ids.length ? html`<span>${this.selection.ids.length} selected</span><button class="button quiet small" onClick=${this.pickAll}>Let go</button>` : null}
         <span class="grow"></span><span class="faint wide"><kbd>j</kbd> <kbd>k</kbd> move  <kbd>x</kbd> select  <kbd>o</kbd> open  <kbd>c</kbd> compare  <kbd>?</kbd> keys</span></div>`;
   }
