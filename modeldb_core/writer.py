@@ -372,12 +372,12 @@ class Writer:
         """Renew the lease while runs are open, by a change where nothing else was sent for a third of it."""
         if not self.open_runs:
             return
+        assert self.journal is not None
         wanted = max(self.lease_s, 3 * self._interval_s())
         if wanted > 1.5 * self._declared_lease_s:
             self._declared_lease_s = wanted
-        elif time.monotonic() - self._sent_at < self._declared_lease_s / 3:
-            return
-        assert self.journal is not None
+        elif time.monotonic() - self._sent_at < self._declared_lease_s / 3 or self.journal.end > self._sealed:
+            return  # what waits is about to be sent, and renews it as well
         payload = payload_of({"lease_s": self._declared_lease_s})
         self.journal.append(Draft(BEAT, STREAM, self.stream_id, now_us(), payload).record())
 
