@@ -10,15 +10,13 @@ import os
 import time
 import unicodedata
 import uuid
+from collections.abc import Mapping  # noqa: TC003 - whoever describes the entities reads these types at run time
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from modeldb_core.errors import InvalidArgumentError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Document: TypeAlias = dict[str, Any]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
