@@ -53,7 +53,7 @@ class Client:
         self._declared: set[str] = set()
         self._context: tuple[float, dict[str, Any]] | None = None
         self.on_flush: list[Callable[[float | None], object]] = []
-        """Called with the timeout before what was logged is shipped: autologging waits there for its work."""
+        """Called with the timeout before what was logged is shipped, ``False``: the time did not do. Autologging waits."""
         plugins.plugin_manager(settings).call("modeldb_configure", settings=settings)
         self.writer = Writer(
             open_store=self._open_store,
@@ -82,9 +82,8 @@ class Client:
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until the store has everything that was logged; False where it has not within ``timeout_s`` seconds."""
-        for wait in self.on_flush:
-            wait(timeout_s)
-        return self.writer.flush(timeout_s)
+        waited = [wait(timeout_s) for wait in self.on_flush]
+        return self.writer.flush(timeout_s) and False not in waited
 
     def close(self) -> None:
         """Finish the runs that are still open, ship what is left, and let go of the store."""

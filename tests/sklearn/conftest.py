@@ -32,6 +32,7 @@ def runs(client: Any) -> Any:
     """Return a function that reads all runs, oldest first; ``top`` only those that are no part of another one."""
 
     def read(*, top: bool = False) -> list[Run]:
+        assert client.flush(100)
         found = [run.entity for run in client.search_runs(limit=1000, order_by="created_at")]
         return [run for run in found if run.parent_id is None] if top else found
 

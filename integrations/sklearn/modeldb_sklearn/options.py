@@ -77,5 +77,5 @@ def wait_in(client: Client) -> None:
             client.on_flush.append(_wait)
 
 
-def _wait(timeout_s: float | None) -> None:
-    BACKGROUND.wait(timeout_s=timeout_s)
+def _wait(timeout_s: float | None) -> bool:
+    return BACKGROUND.wait(timeout_s=timeout_s)
