@@ -330,6 +330,8 @@ class FindTests(StoreCase):
             "not created_at <= now - 500ms": "abcdef",
             "duration = 90": "a",
             "duration > 89.5 and duration < 1e3": "a",
+            "duration != 1.5": "a",
+            "not duration != -0.5": "bcdef",
             "duration is null": "bcdef",
         }
         assert letters.mismatches(cases) == {}

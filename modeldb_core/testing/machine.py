@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.entities import Entity, SeriesSummary, now_us
@@ -121,6 +121,45 @@ _CRITERIA = st.builds(
     st.sampled_from(["", "asc", "desc"]),
 )
 ORDERS = st.lists(_CRITERIA, max_size=3).map(", ".join)
+_RUN_TIMES = st.sampled_from([(None, None), (1_800_000_000_000_000, None), (0, 1_000_000), (5, 2_250_005)])
+_RUN_FIELDS = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(_TEXTS),
+        "status": st.sampled_from(["running", "running", "finished", "failed"]),
+        "hyperparameters": MAPS,
+        "metrics": st.dictionaries(METRICS, VALUES, max_size=2),
+        "tags": st.lists(st.sampled_from(_TAGS), max_size=3),
+    }
+)
+_COLUMNS_SET = st.sampled_from(["name", "description", "parent_id", "status"])
+_UPDATES = st.fixed_dictionaries(
+    {
+        "set": st.dictionaries(_COLUMNS_SET, st.sampled_from(_TEXTS), max_size=2),
+        "put": st.fixed_dictionaries({}, optional={"attributes": MAPS, "hyperparameters": MAPS, "metrics": MAPS}),
+    },
+    optional={
+        "add": st.fixed_dictionaries({"tags": st.lists(st.sampled_from(_TAGS), max_size=2)}),
+        "remove": st.fixed_dictionaries(
+            {},
+            optional={"attributes": st.lists(KEYS, max_size=2), "tags": st.just(["a"]), "metrics": st.lists(METRICS)},
+        ),
+    },
+)
+_ACTIONS = [
+    "create",
+    "update",
+    "update",
+    "delete",
+    "restore",
+    "append",
+    "append",
+    "erase",
+    "beat",
+    "close",
+    "rename_project",
+]
+_QUESTIONS = ["find", "find", "find", "find_keys", "find_projects", "read_series", "get", "read_changes"]
+_SOME_WRITERS = st.tuples(st.permutations([0, 1, 2]), st.integers(0, 3)).map(lambda drawn: drawn[0][: drawn[1]])
 PROJECTIONS = st.sampled_from(
     [None, (), ("metrics.loss", "hyperparameters.opt.x"), ("metrics", "tags"), ("series.loss", 'attributes."opt"')]
 )
@@ -148,100 +187,35 @@ class StoreMachine(RuleBasedStateMachine):
         """Return an empty store to test; override it."""
         raise NotImplementedError
 
-    @initialize()
-    def begin(self) -> None:
-        """Open both stores, and three writers: two that live and one that fell silent."""
+    @initialize(data=st.data(), count=st.integers(3, 8))
+    def begin(self, data: st.DataObject, count: int) -> None:
+        """Open both stores, and three writers, of which one fell silent; make some runs to begin with."""
         self.store = self.make_store()
         self.reference = MemoryStore()
         base = 1_800_000_000_000_000
         self.writers = [StreamWriter(at=now_us() + 3_600_000_000), StreamWriter(at=base), StreamWriter(at=base - 5)]
         self.sent = [0, 0, 0]
-        self.writers[0].open(lease_s=86_400)
-        self.writers[1].open(lease_s=3e9)
-        self.writers[2].open(lease_s=1e-3)
+        for writer, lease_s in zip(self.writers, (86_400, 3e9, 1e-3), strict=True):
+            writer.open(lease_s=lease_s)
         self.ids = [self.writers[0].create_containers(name, "e") for name in ("p1", "p2")]
         self.runs: list[str] = []
+        for number in range(count):
+            self.create(data, number % 3)
+            self.append(data, number % 3)
         self.ship([0, 1, 2])
 
-    # Changes
+    @rule(data=st.data(), actions=st.lists(st.sampled_from(_ACTIONS), min_size=1, max_size=5), order=_SOME_WRITERS)
+    def write(self, data: st.DataObject, actions: list[str], order: list[int]) -> None:
+        """Write some changes, and send what some of the writers have not sent yet, as one batch."""
+        for action in actions:
+            getattr(self, action)(data, data.draw(st.integers(0, 2)))
+        self.ship(order)
 
-    @rule(
-        writer=st.integers(0, 2),
-        project=st.integers(0, 1),
-        name=st.sampled_from(_TEXTS),
-        status=st.sampled_from(["running", "running", "finished", "failed"]),
-        parameters=MAPS,
-        metrics=st.dictionaries(METRICS, VALUES, max_size=2),
-        tags=st.lists(st.sampled_from(_TAGS), max_size=3),
-        times=st.sampled_from([(None, None), (1_800_000_000_000_000, None), (0, 1_000_000), (5, 2_250_005)]),
-    )
-    def create(self, writer: int, project: int, **drawn: Any) -> None:  # noqa: ANN401 - drawn values
-        """Create a run."""
-        fields: dict[str, Any] = {"name": drawn["name"], "status": drawn["status"], "tags": drawn["tags"]}
-        fields.update(hyperparameters=drawn["parameters"], metrics=drawn["metrics"])
-        fields.update({name: at for name, at in zip(("started_at", "finished_at"), drawn["times"], strict=True) if at})
-        self.runs.append(self.writers[writer].create_run(**self.ids[project], **fields).entity_id)
-
-    @precondition(lambda self: self.runs)
-    @rule(data=st.data(), writer=st.integers(0, 2))
-    def update(self, data: st.DataObject, writer: int) -> None:
-        """Update a run in any way."""
-        texts = st.dictionaries(
-            st.sampled_from(["name", "description", "parent_id", "status"]), st.sampled_from(_TEXTS), max_size=2
-        )
-        parts: dict[str, Any] = {
-            "set": data.draw(texts),
-            "put": data.draw(st.fixed_dictionaries({}, optional={"attributes": MAPS, "hyperparameters": MAPS})),
-            "add": {"tags": data.draw(st.lists(st.sampled_from(_TAGS), max_size=2))},
-            "remove": {
-                "attributes": data.draw(st.lists(KEYS, max_size=2)),
-                "tags": data.draw(st.sampled_from([[], ["a"]])),
-            },
-        }
-        if not data.draw(st.booleans()):
-            del parts["remove"]
-        self.writers[writer].update("run", data.draw(st.sampled_from(self.runs)), **parts)
-
-    @precondition(lambda self: self.runs)
-    @rule(data=st.data(), writer=st.integers(0, 2), restore=st.booleans())
-    def delete(self, data: st.DataObject, writer: int, restore: bool) -> None:
-        """Delete or restore a run."""
-        run_id = data.draw(st.sampled_from(self.runs))
-        (self.writers[writer].restore if restore else self.writers[writer].delete)("run", run_id)
-
-    @precondition(lambda self: self.runs)
-    @rule(data=st.data(), writer=st.integers(0, 2), keys=st.lists(METRICS, min_size=1, max_size=2, unique=True))
-    def append(self, data: st.DataObject, writer: int, keys: list[str]) -> None:
-        """Append points to a run."""
-        count = data.draw(st.integers(0, 4))
-        steps = data.draw(st.lists(st.integers(-2, 5), min_size=count, max_size=count))
-        times = data.draw(st.none() | st.lists(st.integers(0, 5), min_size=count, max_size=count))
-        columns = {key: data.draw(st.lists(st.sampled_from(_POINTS), min_size=count, max_size=count)) for key in keys}
-        self.writers[writer].append(data.draw(st.sampled_from(self.runs)), columns, steps=steps, times=times)
-
-    @rule(data=st.data(), writer=st.integers(0, 2), of=st.integers(0, 2))
-    def erase(self, data: st.DataObject, writer: int, of: int) -> None:
-        """Erase the payload of any change, sent or not."""
-        self.writers[writer].erase(data.draw(st.sampled_from(self.writers[of].changes)))
-
-    @rule(writer=st.integers(0, 2), close=st.booleans(), back=st.integers(0, 3))
-    def beat(self, writer: int, close: bool, back: int) -> None:
-        """Renew a lease, or end a stream, with a clock that may go back."""
-        self.writers[writer].at -= back
-        if close:
-            self.writers[writer].close()
-        else:
-            self.writers[writer].beat()
-
-    @rule(name=st.sampled_from(_TEXTS), project=st.integers(0, 1))
-    def rename_project(self, name: str, project: int) -> None:
-        """Rename a container."""
-        self.writers[0].update("project", self.ids[project]["project_id"], set={"name": name})
-
-    @rule(order=st.permutations([0, 1, 2]), count=st.integers(1, 3))
-    def ship_some(self, order: list[int], count: int) -> None:
-        """Send what some of the writers have not sent yet, as one batch."""
-        self.ship(order[:count])
+    @rule(data=st.data(), questions=st.lists(st.sampled_from(_QUESTIONS), min_size=1, max_size=6))
+    def ask(self, data: st.DataObject, questions: list[str]) -> None:
+        """Ask both some questions."""
+        for question in questions:
+            getattr(self, question)(data)
 
     @rule(data=st.data(), of=st.integers(0, 2))
     def send_again(self, data: st.DataObject, of: int) -> None:
@@ -253,20 +227,73 @@ class StoreMachine(RuleBasedStateMachine):
         if not isinstance(refused, type):
             self.sent[of] = max(self.sent[of], last)
 
+    # Changes
+
+    def create(self, data: st.DataObject, writer: int) -> None:
+        """Create a run."""
+        started_at, finished_at = data.draw(_RUN_TIMES)
+        ids = data.draw(st.sampled_from(self.ids))
+        change = self.writers[writer].create_run(
+            **ids, **data.draw(_RUN_FIELDS), started_at=started_at, finished_at=finished_at
+        )
+        self.runs.append(change.entity_id)
+
+    def update(self, data: st.DataObject, writer: int) -> None:
+        """Update a run in any way."""
+        parts: dict[str, Any] = data.draw(_UPDATES)
+        self.writers[writer].update("run", data.draw(st.sampled_from(self.runs)), **parts)
+
+    def delete(self, data: st.DataObject, writer: int) -> None:
+        """Delete a run."""
+        self.writers[writer].delete("run", data.draw(st.sampled_from(self.runs)))
+
+    def restore(self, data: st.DataObject, writer: int) -> None:
+        """Restore a run, deleted or not."""
+        self.writers[writer].restore("run", data.draw(st.sampled_from(self.runs)))
+
+    def append(self, data: st.DataObject, writer: int) -> None:
+        """Append points to a run."""
+        count = data.draw(st.integers(0, 4))
+        keys = data.draw(st.lists(METRICS, min_size=1, max_size=2, unique=True))
+        steps = data.draw(st.lists(st.integers(-2, 5), min_size=count, max_size=count))
+        times = data.draw(st.none() | st.lists(st.integers(0, 5), min_size=count, max_size=count))
+        columns = {key: data.draw(st.lists(st.sampled_from(_POINTS), min_size=count, max_size=count)) for key in keys}
+        self.writers[writer].append(data.draw(st.sampled_from(self.runs)), columns, steps=steps, times=times)
+
+    def erase(self, data: st.DataObject, writer: int) -> None:
+        """Erase the payload of any change, sent or not."""
+        of = data.draw(st.sampled_from(self.writers))
+        self.writers[writer].erase(data.draw(st.sampled_from(of.changes)))
+
+    def beat(self, data: st.DataObject, writer: int) -> None:
+        """Renew a lease with a clock that may go back."""
+        self.writers[writer].at -= data.draw(st.integers(0, 3))
+        self.writers[writer].beat()
+
+    def close(self, data: st.DataObject, writer: int) -> None:
+        """End a stream."""
+        del data
+        self.writers[writer].close()
+
+    def rename_project(self, data: st.DataObject, writer: int) -> None:
+        """Rename a container."""
+        project_id = data.draw(st.sampled_from(self.ids))["project_id"]
+        self.writers[writer].update("project", project_id, set={"name": data.draw(st.sampled_from(_TEXTS))})
+
     # Questions
 
-    @rule(
-        filter=FILTERS,
-        order_by=ORDERS,
-        limit=st.integers(0, 5),
-        fields=PROJECTIONS,
-        project=st.sampled_from([None, 0, 1]),
-        deleted=st.booleans(),
-    )
-    def find(self, filter: str, order_by: str, limit: int, project: int | None, **options: Any) -> None:  # noqa: A002, ANN401
+    def find(self, data: st.DataObject) -> None:
         """Go through all pages of a query."""
-        within = None if project is None else self.ids[project]["project_id"]
-        query = Query("run", filter, order_by, options["fields"], limit, None, True, within, options["deleted"])
+        query = Query(
+            "run",
+            data.draw(FILTERS),
+            data.draw(ORDERS),
+            data.draw(PROJECTIONS),
+            data.draw(st.integers(0, 5)),
+            count=True,
+            within=data.draw(st.sampled_from([None, self.ids[0]["project_id"], self.ids[1]["experiment_id"]])),
+            include_deleted=data.draw(st.booleans()),
+        )
         cursors: tuple[str | None, str | None] = (None, None)
         for _ in range(len(self.runs) + 1):
             page = self.reference.find(replace(query, cursor=cursors[0]))
@@ -279,30 +306,24 @@ class StoreMachine(RuleBasedStateMachine):
             if page.cursor is None:
                 return
 
-    @rule(filter=FILTERS, kind=st.sampled_from(["run", "run", "project"]))
-    def find_keys(self, filter: str, kind: str) -> None:  # noqa: A002
+    def find_keys(self, data: st.DataObject) -> None:
         """List the keys of the runs that a filter matches."""
-        query = Query(kind, filter if kind == "run" else "")
+        query = Query("run", data.draw(FILTERS), limit=data.draw(st.sampled_from([2, 100])))
         assert self.store.find_keys(query) == self.reference.find_keys(query), query
 
-    @rule(filter=st.sampled_from(["", 'name = "a"', "name < 'b'", "attributes.x exists"]))
-    def find_projects(self, filter: str) -> None:  # noqa: A002
+    def find_projects(self, data: st.DataObject) -> None:
         """Find containers."""
-        query = Query("project", filter, "name", count=True)
+        filters = st.sampled_from(["", 'name = "a"', "name < 'b'", "attributes.x exists"])
+        query = Query("project", data.draw(filters), "name", count=True)
         found, expected = self.store.find(query), self.reference.find(query)
         assert comparable(found.entities) == comparable(expected.entities)
         assert found.total == expected.total
 
-    @precondition(lambda self: self.runs)
-    @rule(
-        data=st.data(),
-        key=METRICS,
-        steps=st.none() | st.tuples(st.integers(-2, 2), st.integers(1, 5)),
-        max_points=st.none() | st.integers(4, 9),
-    )
-    def read_series(self, data: st.DataObject, key: str, steps: tuple[int, int] | None, max_points: int | None) -> None:
+    def read_series(self, data: st.DataObject) -> None:
         """Read a series, whole, in part, or thinned out."""
-        run_id = data.draw(st.sampled_from(self.runs))
+        run_id, key = data.draw(st.sampled_from(self.runs)), data.draw(METRICS)
+        steps = data.draw(st.none() | st.tuples(st.integers(-2, 2), st.integers(1, 5)))
+        max_points = data.draw(st.none() | st.integers(1, 9))
 
         def read(store: MetadataStore) -> Any:  # noqa: ANN401 - compared only
             series = store.read_series(run_id, key, steps=steps, max_points=max_points)
@@ -310,17 +331,18 @@ class StoreMachine(RuleBasedStateMachine):
 
         self.both(read)
 
-    @precondition(lambda self: self.runs)
-    @rule(data=st.data())
     def get(self, data: st.DataObject) -> None:
         """Get a run by its identifier."""
         run_id = data.draw(st.sampled_from(self.runs))
         self.both(lambda store: comparable(store.get("run", run_id)))
 
-    @rule(after=st.integers(0, 40), limit=st.integers(1, 20))
-    def read_changes(self, after: int, limit: int) -> None:
+    def read_changes(self, data: st.DataObject) -> None:
         """Read the log."""
-        self.both(lambda store: store.read_changes(after=after, limit=limit).changes)
+        after, limit = data.draw(st.integers(0, 60)), data.draw(st.integers(1, 20))
+        stream_id = data.draw(st.none() | st.sampled_from([writer.stream_id for writer in self.writers]))
+        entity_id = data.draw(st.none() | st.sampled_from(self.runs))
+        options = {"after": after, "limit": limit, "stream_id": stream_id, "entity_id": entity_id}
+        self.both(lambda store: store.read_changes(**options).changes)
 
     @invariant()
     def heads_are_equal(self) -> None:

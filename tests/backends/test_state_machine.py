@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from modeldb_core.audit import verify
 from modeldb_core.backends.memory import MemoryStore
@@ -14,7 +17,7 @@ from modeldb_core.testing.machine import StoreMachine
 
 SETTINGS = settings(
     max_examples=25,
-    stateful_step_count=40,
+    stateful_step_count=25,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
@@ -49,3 +52,22 @@ class TestMemory(MemoryMachine.TestCase):
 
 class TestSQLite(SQLiteMachine.TestCase):
     settings = SETTINGS
+
+
+class Forgetful(MemoryStore):
+    """A store with a small mistake: it takes what is deleted for what is there."""
+
+    def find(self, query):
+        return super().find(dataclasses.replace(query, include_deleted=True))
+
+
+class ForgetfulMachine(StoreMachine):
+    def make_store(self):
+        return Forgetful()
+
+
+def test_a_store_with_a_mistake_is_caught():
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(
+            ForgetfulMachine, settings=settings(SETTINGS, max_examples=200, phases=[Phase.generate])
+        )

@@ -136,11 +136,9 @@ def on_column(predicate: Predicate, column: ColumnElement[Any]) -> Condition:
                 return on_text(column, operator, wanted)
             if isinstance(wanted, float) and math.isnan(wanted):
                 return column.is_not(None) if operator == "!=" else false()
-            return (
-                on_number(column, None, operator, wanted)
-                if isinstance(wanted, float)
-                else _on_time(column, operator, wanted)
-            )
+            if isinstance(wanted, float):  # NULL is no NaN here, but no value at all
+                return and_(column.is_not(None), on_number(column, None, operator, wanted))
+            return _on_time(column, operator, wanted)
 
 
 def _column_in(column: ColumnElement[Any], values: Iterable[Scalar], *, negated: bool) -> Condition:
