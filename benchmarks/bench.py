@@ -8,12 +8,12 @@ import shutil
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from modeldb_core.stores import MetadataStore
     from modeldb_core.tracking import Client
@@ -154,18 +154,37 @@ class Bench:
             others.append(ours())
         return limits, others
 
-
-def timed(work: Callable[[], object], unit_s: float = 1e-3) -> Callable[[], float]:
-    """Return what calls ``work`` and tells how long it took, in units of ``unit_s`` seconds (milliseconds)."""
-
-    def measure() -> float:
-        start = time.perf_counter()
-        work()
-        return (time.perf_counter() - start) / unit_s
-
-    return measure
+    def time_in_turns(
+        self, limit: Callable[[], object], ours: Callable[[], object], repeats: int | None = None
+    ) -> Measured:
+        """Time limit, ours, limit, ours, ... in milliseconds; returns what a result takes."""
+        limits, others = self.take_turns(lambda: timed(limit), lambda: timed(ours), repeats)
+        return in_turns(limits, others)
 
 
-def described(sizes: Sizes) -> str:
-    """Return the sizes in one line."""
-    return ", ".join(f"{spec.name} {getattr(sizes, spec.name):,}" for spec in fields(sizes))
+class Taken(NamedTuple):
+    """How long something took, and how much processor time of this process."""
+
+    wall: float
+    processor: float
+
+
+class Measured(TypedDict):
+    """The samples of a result."""
+
+    ours: list[float]
+    limit: list[float]
+    processor: list[tuple[float, float]]
+
+
+def in_turns(limits: Sequence[Taken], ours: Sequence[Taken]) -> Measured:
+    """Return what was taken in turns as the samples of a result."""
+    processor = [(mine.processor, least.processor) for mine, least in zip(ours, limits, strict=True)]
+    return {"ours": [taken.wall for taken in ours], "limit": [taken.wall for taken in limits], "processor": processor}
+
+
+def timed(work: Callable[[], object]) -> Taken:
+    """Call ``work`` and return how long it took, in milliseconds."""
+    start, start_processor = time.perf_counter(), time.process_time()
+    work()
+    return Taken((time.perf_counter() - start) * 1e3, (time.process_time() - start_processor) * 1e3)

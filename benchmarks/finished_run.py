@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from benchmarks import content
+from benchmarks.bench import Taken, in_turns
 from benchmarks.hand_written import Rows, database
 from benchmarks.results import Budget, Result
 
@@ -20,23 +21,19 @@ _PEERS = "trackio 15.9 ms (22 x), MLflow 34 ms (48 x)"
 def finished(bench: Bench) -> Iterator[Result]:
     """Time runs from their start until all of them are in the store."""
     limits, ours = bench.take_turns(lambda: _by_hand(bench), lambda: _logged(bench))
-    for index, (what, budget) in enumerate((("", Budget(2)), (", processor time", None))):
-        yield Result(
-            benchmark="finished",
-            work=f"one finished run{what}",
-            unit="ms",
-            ours=[times[index] for times in ours],
-            limit=[times[index] for times in limits],
-            limit_is="sqlite3, indexed tables, one transaction a run",
-            budget=budget,
-            note=f"of {bench.sizes.finished_runs:,} in one process, until the last is in the store"
-            if not index
-            else "",
-            peers=_PEERS if not index else "",
-        )
+    yield Result(
+        benchmark="finished",
+        work="one finished run",
+        unit="ms",
+        **in_turns(limits, ours),
+        limit_is="sqlite3, indexed tables, one transaction a run",
+        budget=Budget(2),
+        note=f"of {bench.sizes.finished_runs:,} in one process, until the last is in the store",
+        peers=_PEERS,
+    )
 
 
-def _logged(bench: Bench) -> tuple[float, float]:
+def _logged(bench: Bench) -> Taken:
     runs = list(content.runs(bench.sizes.finished_runs))
     with bench.folder("finished") as folder, bench.client(folder) as client:
         client.start_run(capture=False).finish()
@@ -49,10 +46,10 @@ def _logged(bench: Bench) -> tuple[float, float]:
                 run.add_tags(*each.tags)
         client.flush()
         wall, cpu = time.perf_counter() - start, time.process_time() - start_cpu
-    return wall / len(runs) * 1e3, cpu / len(runs) * 1e3
+    return Taken(wall / len(runs) * 1e3, cpu / len(runs) * 1e3)
 
 
-def _by_hand(bench: Bench) -> tuple[float, float]:
+def _by_hand(bench: Bench) -> Taken:
     runs = list(content.runs(bench.sizes.finished_runs))
     with bench.folder("by-hand") as folder, database(folder / "limit.db") as connection:
         rows = Rows(connection)
@@ -62,4 +59,4 @@ def _by_hand(bench: Bench) -> tuple[float, float]:
             rows.insert(f"run-{number:032}", each)
             connection.execute("COMMIT")
         wall, cpu = time.perf_counter() - start, time.process_time() - start_cpu
-    return wall / len(runs) * 1e3, cpu / len(runs) * 1e3
+    return Taken(wall / len(runs) * 1e3, cpu / len(runs) * 1e3)

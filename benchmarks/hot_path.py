@@ -9,6 +9,7 @@ from itertools import pairwise
 from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
+from benchmarks.bench import Taken, in_turns
 from benchmarks.content import SERIES_KEYS
 from benchmarks.hand_written import Rows, database
 from benchmarks.results import Budget, Result
@@ -59,17 +60,15 @@ def producer(bench: Bench) -> Iterator[Result]:
 def durable(bench: Bench) -> Iterator[Result]:
     """Time the calls and the flush that ends them, in wall and in processor time of all threads."""
     limits, ours = bench.take_turns(lambda: _rows(bench), lambda: _logs_durably(bench))
-    for index, what in enumerate(("", ", processor time")):
-        yield Result(
-            benchmark="durable",
-            work=f"log_metrics, 5 values, until in SQLite{what}",
-            unit="µs",
-            ours=[times[index] for times in ours],
-            limit=[times[index] for times in limits],
-            limit_is="sqlite3 executemany, one row a point, 1,000 rows a transaction, WAL",
-            budget=Budget(0.5, "ratio"),
-            peers="trackio 37 µs (4.0 x), MLflow 7,700 µs (740 x the processor time)",
-        )
+    yield Result(
+        benchmark="durable",
+        work="log_metrics, 5 values, until in SQLite",
+        unit="µs",
+        **in_turns(limits, ours),
+        limit_is="sqlite3 executemany, one row a point, 1,000 rows a transaction, WAL",
+        budget=Budget(0.5, "ratio"),
+        peers="trackio 37 µs (4.0 x), MLflow 7,700 µs (740 x the processor time)",
+    )
 
 
 # -- ours -------------------------------------------------------------------------------------------------------------
@@ -83,7 +82,7 @@ def _logs(bench: Bench, fill: Callable[[RunHandle, int, int], None]) -> _Times:
         return _in_blocks(bench.sizes.hot_calls, lambda first: fill(run, first, first + _BLOCK))
 
 
-def _logs_durably(bench: Bench) -> tuple[float, float]:
+def _logs_durably(bench: Bench) -> Taken:
     calls = bench.sizes.hot_calls
     with bench.folder("durable") as folder, bench.client(folder) as client:
         run = client.start_run(capture=False)
@@ -97,7 +96,7 @@ def _logs_durably(bench: Bench) -> tuple[float, float]:
         if stored != calls + 1:
             msg = f"{calls + 1} points were logged, and {stored} are in the store after the flush"
             raise RuntimeError(msg)
-    return wall / calls * 1e6, cpu / calls * 1e6
+    return Taken(wall / calls * 1e6, cpu / calls * 1e6)
 
 
 def _log_literals(run: RunHandle, first: int, last: int) -> None:
@@ -139,7 +138,7 @@ def _writes(bench: Bench) -> _Times:
             os.close(file)
 
 
-def _rows(bench: Bench) -> tuple[float, float]:
+def _rows(bench: Bench) -> Taken:
     calls = bench.sizes.hot_calls
     with bench.folder("rows") as folder, database(folder / "limit.db") as connection:
         numbers = [Rows(connection).key(key) for key in SERIES_KEYS]
@@ -152,7 +151,7 @@ def _rows(bench: Bench) -> tuple[float, float]:
                 _insert_rows(connection.execute, connection.executemany, rows)
         _insert_rows(connection.execute, connection.executemany, rows)
         wall, cpu = time.perf_counter() - start, time.process_time() - start_cpu
-    return wall / calls * 1e6, cpu / calls * 1e6
+    return Taken(wall / calls * 1e6, cpu / calls * 1e6)
 
 
 def _insert_rows(

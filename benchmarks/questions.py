@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import hand_written
-from benchmarks.bench import timed
 from benchmarks.building import BY_HAND, STORE, with_points, with_runs
 from benchmarks.results import Budget, Result
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
 
-    from benchmarks.bench import Bench
+    from benchmarks.bench import Bench, Measured
     from modeldb_core.stores import MetadataStore
 
 _BY_HAND = "hand-written SQL on an indexed schema with the same content"
@@ -47,15 +46,13 @@ class _Pair:
         self.store = store
         self.connection = connection
 
-    def compare(
-        self, limit: Callable[[], Any], ours: Callable[[], Any], count: Callable[[Any], int] = len
-    ) -> tuple[list[float], list[float]]:
-        """Return what limit and ours took in ms, after a look at whether they found the same number of things."""
+    def compare(self, limit: Callable[[], Any], ours: Callable[[], Any], count: Callable[[Any], int] = len) -> Measured:
+        """Return what both took in ms, after a look at whether they found the same number of things."""
         expected, found = count(limit()), count(ours())
         if expected != found:
             msg = f"the limit found {expected} and the store {found}"
             raise RuntimeError(msg)
-        return self.bench.take_turns(timed(limit), timed(ours), repeats=4 * self.bench.sizes.repeats)
+        return self.bench.time_in_turns(limit, ours, repeats=4 * self.bench.sizes.repeats)
 
     def ids(self, order: str, columns: str = "") -> list[Any]:
         """Return the rows that the hand-written search gives, the number of the run first."""
@@ -81,15 +78,14 @@ def top(bench: Bench) -> Iterator[Result]:
                         return pair.ids(sql_order, ", r.run_id, r.name, f.value")
                     return hand_written.whole_runs(connection, [row[0] for row in pair.ids(sql_order)])
 
-                limits, ours = pair.compare(by_hand, lambda query=query: store.find(query).entities)  # type: ignore[misc]
+                measured = pair.compare(by_hand, lambda query=query: store.find(query).entities)  # type: ignore[misc]
                 yield Result(
                     benchmark="top",
                     work=f"filter, order by {label}, top {limit} of {bench.sizes.stored_runs:,}: {what}",
                     unit="ms",
-                    ours=ours,
-                    limit=limits,
+                    **measured,
                     limit_is=_BY_HAND,
-                    budget=Budget(3, "ratio"),
+                    budget=Budget(3, "ratio") if fields is None else None,
                     peers=_PEERS["top"],
                 )
 
@@ -113,13 +109,12 @@ def pandas(bench: Bench) -> Iterator[Result]:
 
     with bench.client(folder, STORE) as client, hand_written.database(folder / BY_HAND) as connection:
         pair = _Pair(bench, client.store, connection)
-        limits, ours = pair.compare(by_hand, lambda: client.search_runs(limit=count).to_pandas())
+        measured = pair.compare(by_hand, lambda: client.search_runs(limit=count).to_pandas())
     yield Result(
         benchmark="pandas",
         work=f"{count:,} whole runs into pandas",
         unit="ms",
-        ours=ours,
-        limit=limits,
+        **measured,
         limit_is=_BY_HAND,
         budget=Budget(3, "ratio"),
         peers=_PEERS["pandas"],
@@ -133,7 +128,7 @@ def one(bench: Bench) -> Iterator[Result]:
         pair = _Pair(bench, store, connection)
         place = bench.sizes.stored_runs // 2
         run_pk, run_id = connection.execute("SELECT run_pk, run_id FROM runs LIMIT 1 OFFSET ?", (place,)).fetchone()
-        limits, ours = pair.compare(
+        measured = pair.compare(
             lambda: hand_written.whole_runs(connection, [run_pk])[0],
             lambda: store.get("run", run_id),
             count=lambda found: len(found["metrics"] if isinstance(found, dict) else found.metrics),
@@ -142,8 +137,7 @@ def one(bench: Bench) -> Iterator[Result]:
         benchmark="one",
         work=f"one run of {bench.sizes.stored_runs:,} by id",
         unit="ms",
-        ours=ours,
-        limit=limits,
+        **measured,
         limit_is=_BY_HAND,
         budget=Budget(1),
         peers=_PEERS["one"],
@@ -160,15 +154,14 @@ def history(bench: Bench) -> Iterator[Result]:
     with bench.store(folder / STORE) as store, hand_written.database(folder / BY_HAND) as connection:
         sql = "SELECT step, time, value FROM points WHERE run_pk = 1 AND key_pk = 1 ORDER BY step, time"
         pair = _Pair(bench, store, connection)
-        limits, ours = pair.compare(
+        measured = pair.compare(
             lambda: np.array(connection.execute(sql).fetchall()), lambda: store.read_series(run_id, "loss")
         )
     yield Result(
         benchmark="history",
         work=f"history of {points:,} points, as arrays",
         unit="ms",
-        ours=ours,
-        limit=limits,
+        **measured,
         limit_is="SELECT of one row a point into an array",
         budget=Budget(10),
         peers=_PEERS["history"],
@@ -204,16 +197,14 @@ def many(bench: Bench) -> Iterator[Result]:
         counting = _SQL_ONE.format(columns="", order="1", limit=-1).replace("SELECT r.run_pk", "SELECT count(*)")
         for work, (query, sql) in asked.items():
             if sql is None:
-                limits, ours = pair.compare(
+                measured = pair.compare(
                     lambda: connection.execute(counting).fetchone()[0],
                     lambda query=query: store.find(query).total,  # type: ignore[misc]
                     count=lambda found: int(found or 0),
                 )
             else:
-                limits, ours = pair.compare(
+                measured = pair.compare(
                     lambda sql=sql: hand_written.whole_runs(connection, [row[0] for row in connection.execute(sql)]),  # type: ignore[misc]
                     lambda query=query: store.find(query).entities,  # type: ignore[misc]
                 )
-            yield Result(
-                benchmark="many", work=work, unit="ms", ours=ours, limit=limits, limit_is=_BY_HAND, budget=Budget(50)
-            )
+            yield Result(benchmark="many", work=work, unit="ms", **measured, limit_is=_BY_HAND, budget=Budget(50))

@@ -44,6 +44,7 @@ class Result:
         unit: of the samples.
         ours: a sample for each repetition.
         limit: the same of the limit, measured in turns with ours; empty where there is none.
+        processor: processor time of ours and of the limit for each repetition, where that is the steadier measure.
         limit_is: what the limit does.
         budget: ``None`` for a line that only informs.
         note: what else is worth knowing.
@@ -55,6 +56,7 @@ class Result:
     unit: str
     ours: Sequence[float]
     limit: Sequence[float] = ()
+    processor: Sequence[tuple[float, float]] = ()
     limit_is: str = ""
     budget: Budget | None = None
     note: str = ""
@@ -82,6 +84,12 @@ class Result:
         return self.value / limit if limit else None
 
     @property
+    def processor_ratio(self) -> float | None:
+        """The median of the ratios of processor time: what else runs on the machine matters less to it."""
+        pairs = [ours / limit for ours, limit in self.processor if limit]
+        return median(pairs) if pairs else None
+
+    @property
     def measured(self) -> float | None:
         """What the budget is about."""
         if self.budget is None or self.budget.of == "value":
@@ -107,6 +115,8 @@ class Result:
         use = self.use
         if use is None:
             return ""
+        if use <= 0:
+            return "met"
         return f"met ({use:.2f} of it)" if use <= 1 else f"MISSED ({use:.2f} x)"
 
     def to_json(self) -> dict[str, Any]:
@@ -122,6 +132,8 @@ class Result:
             "median": self.value,
             "limit_median": self.limit_value,
             "ratio": self.ratio,
+            "processor": [list(pair) for pair in self.processor],
+            "processor_ratio": self.processor_ratio,
             "budget": None if budget is None else budget.describe(self.unit),
             "used": self.use,
             "met": None if self.use is None else self.use <= 1,
@@ -130,7 +142,8 @@ class Result:
         }
 
 
-_HEADINGS = ("work", "ours", "limit", "ratio", "budget", "verdict")
+_HEADINGS = ("work", "ours", "limit", "ratio", "of cpu", "budget", "verdict")
+_RIGHT = (1, 2, 3, 4)
 
 
 def table(results: Iterable[Result]) -> str:
@@ -145,7 +158,7 @@ def table(results: Iterable[Result]) -> str:
     ]
     rule = (
         "|"
-        + "|".join("-" * (width + 1) + (":" if column in (1, 2, 3) else "-") for column, width in enumerate(widths))
+        + "|".join("-" * (width + 1) + (":" if column in _RIGHT else "-") for column, width in enumerate(widths))
         + "|"
     )
     return "\n".join([lines[0], rule, *lines[1:]])
@@ -165,19 +178,20 @@ def notes(results: Iterable[Result]) -> str:
 
 
 def _row(result: Result) -> tuple[str, ...]:
-    limit, ratio = result.limit_value, result.ratio
+    limit, ratio, processor = result.limit_value, result.ratio, result.processor_ratio
     return (
         result.work,
         f"{number(result.value)} {result.unit}",
         "" if limit is None else f"{number(limit)} {result.unit}",
         "" if ratio is None else number(ratio),
+        "" if processor is None else number(processor),
         "" if result.budget is None else result.budget.describe(result.unit),
         result.verdict,
     )
 
 
 def _padded(cell: str, width: int, column: int) -> str:
-    return cell.rjust(width) if column in (1, 2, 3) else cell.ljust(width)
+    return cell.rjust(width) if column in _RIGHT else cell.ljust(width)
 
 
 def number(value: float) -> str:

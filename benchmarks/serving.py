@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from benchmarks.bench import timed
 from benchmarks.building import STORE, with_points, with_runs
 from benchmarks.results import Budget, Result
 
@@ -125,8 +124,8 @@ def plot(bench: Bench) -> Iterator[Result]:
     run_id, wanted = (folder / "run_id").read_text(), pixels * _POINTS_A_PIXEL
     with bench.store(folder / STORE) as store:
         packed = _PackedPoints(store.read_series(run_id, "loss"))
-        limits, ours = bench.take_turns(
-            timed(lambda: packed.draw(wanted)), timed(lambda: store.read_series(run_id, "loss", max_points=wanted))
+        measured = bench.time_in_turns(
+            lambda: packed.draw(wanted), lambda: store.read_series(run_id, "loss", max_points=wanted)
         )
     work = f"plot of {points:,} points at {pixels:,} pixels"
     least = "the columns from Pcodec chunks in memory, thinned out, as JSON"
@@ -134,8 +133,7 @@ def plot(bench: Bench) -> Iterator[Result]:
         benchmark="plot",
         work=f"{work}: store to arrays",
         unit="ms",
-        ours=ours,
-        limit=limits,
+        **measured,
         limit_is=least,
         budget=Budget(100),
     )
@@ -149,13 +147,13 @@ def plot(bench: Bench) -> Iterator[Result]:
                 return _body(connection, path)
 
             size = len(ask())
-            limits, ours = bench.take_turns(timed(lambda: packed.draw(wanted)), timed(ask))
+            measured = bench.time_in_turns(lambda: packed.draw(wanted), ask)
+            measured["processor"] = []  # the server has a process of its own
             yield Result(
                 benchmark="plot",
                 work=f"{work}: store to JSON over HTTP, {label}",
                 unit="ms",
-                ours=ours,
-                limit=limits,
+                **measured,
                 limit_is=least,
                 budget=Budget(100),
                 note=f"{size / 1000:,.0f} kB",
