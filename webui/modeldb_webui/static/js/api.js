@@ -99,6 +99,12 @@ export async function readSeries(series, range, signal) {
 export const artifactAddress = (runId, path, download = false) =>
   address(`/runs/${encodeURIComponent(runId)}/artifacts`, { path, download: download ? 1 : undefined });
 
+/**
+ * A value of a run that was too large for its record.
+ * @param {string} runId @param {string} section @param {string} key @returns {Promise<any>}
+ */
+export const readValue = (runId, section, key) => request(`/runs/${encodeURIComponent(runId)}/values`, { params: { section, key } });
+
 /** The beginning of an artifact as data. @param {string} runId @param {string} path @param {number} bytes */
 export const previewArtifact = (runId, path, bytes) => request(`/runs/${encodeURIComponent(runId)}/artifacts/preview`, { params: { path, max_bytes: bytes, max_rows: 200 } });
 

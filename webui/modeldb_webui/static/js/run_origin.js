@@ -14,9 +14,60 @@ import { Ago, Copy, Long, Problem, Short } from "./values.js";
 const AUDIT_PAGE = 200;
 const CODE_FACTS = ["commit", "branch", "remote", "dirty", "script", "notebook", "git_error", "diff_error"];
 
+/** The name of the file that holds a value, "" for one that is in the record. @param {any} value @returns {string} */
+const blobOf = (value) => (typeof value?.$blob === "string" ? value.$blob : "");
+
+/**
+ * Reads the values of a section that were too large for the record, then draws the section with them.
+ * @extends {Component<{run: Run, section: "code" | "environment", draw: (values: Record<string, any>, run: Run) => any}, any>}
+ */
+class WithLargeValues extends Component {
+  /** @param {any} props */
+  constructor(props) {
+    super(props);
+    this.state = { read: /** @type {Record<string, any>} */ ({}), error: null };
+    this.asked = new Set();
+  }
+
+  componentDidMount() {
+    void this.load();
+  }
+
+  componentDidUpdate() {
+    void this.load();
+  }
+
+  async load() {
+    const { run, section } = this.props;
+    for (const [key, value] of Object.entries(run[section] ?? {})) {
+      const name = blobOf(value);
+      if (!name || this.asked.has(name)) continue;
+      this.asked.add(name);
+      try {
+        const whole = await api.readValue(run.entity_id, section, key);
+        this.setState((/** @type {any} */ state) => ({ read: { ...state.read, [name]: whole } }));
+      } catch (error) {
+        this.setState({ error });
+      }
+    }
+  }
+
+  /** @param {any} props @param {any} state */
+  render({ run, section, draw }, { read, error }) {
+    if (error) return html`<div class="tab"><${Problem} error=${error} /></div>`;
+    const entries = Object.entries(run[section] ?? {}).map(([key, value]) => [key, read[blobOf(value)] ?? value]);
+    return draw(Object.fromEntries(entries), run);
+  }
+}
+
 /** @param {{run: Run}} props */
-export function Code({ run }) {
-  const code = run.code ?? {};
+export const Code = ({ run }) => html`<${WithLargeValues} key=${run.entity_id} run=${run} section="code" draw=${drawCode} />`;
+
+/** @param {{run: Run}} props */
+export const Environment = ({ run }) => html`<${WithLargeValues} key=${run.entity_id} run=${run} section="environment" draw=${drawEnvironment} />`;
+
+/** @param {Record<string, any>} code */
+function drawCode(code) {
   if (!Object.keys(code).length) return html`<div class="tab muted">No code was recorded: the script was not in a git repository, or recording it is switched off.</div>`;
   const diff = typeof code.diff === "string" ? code.diff : "";
   const { files, added, removed } = patchSize(diff);
@@ -26,19 +77,19 @@ export function Code({ run }) {
     <section class="block"><h2>Changes that were not committed <span class="count">${diff ? `${plural(files, "file")}, +${added} −${removed}` : ""}</span></h2>
       ${code.diff_truncated ? html`<p class="notice">The diff was longer than is recorded: ${formatSize(Number(code.diff_bytes))} in all.</p>` : null}
       ${code.diff_redacted ? html`<p class="notice">What looked like a password or a key was left out.</p>` : null}
-      ${diff ? html`<${Patch} text=${diff} />` : html`<p class="none">${code.dirty === false ? "None: the working tree was clean." : "None were recorded."}</p>`}</section>
+      ${diff ? html`<${Patch} text=${diff} />` : html`<p class="none">${blobOf(code.diff) ? "Reading them…" : code.dirty === false ? "None: the working tree was clean." : "None were recorded."}</p>`}</section>
     ${Array.isArray(code.untracked) && code.untracked.length ? html`<section class="block"><h2>Files that git does not know <span class="count">${formatCount(Number(code.untracked_count ?? code.untracked.length))}</span></h2><ul class="mono">${code.untracked.map((/** @type {string} */ path) => html`<li key=${path}>${path}</li>`)}</ul></section>` : null}</div>`;
 }
 
-/** @param {{run: Run}} props */
-export function Environment({ run }) {
-  const { packages, ...rest } = run.environment ?? {};
+/** @param {Record<string, any>} environment @param {Run} run */
+function drawEnvironment(environment, run) {
+  const { packages, ...rest } = environment;
   const context = /** @type {Record<string, any>} */ ({ ...(run.context ?? {}) });
   if (typeof context.memory_bytes === "number") context.memory = formatSize(context.memory_bytes);
   delete context.memory_bytes;
   if (Array.isArray(context.command)) context.command = context.command.join(" ");
   return html`<div class="tab"><div class="columns"><div><${Facts} title="Machine and command" map=${context} none="Nothing was recorded." /><${Facts} title="Python" map=${rest} none="Nothing was recorded." /></div>
-    <div><${Facts} title="Packages" map=${packages ?? {}} none="No packages were recorded." /></div></div></div>`;
+    <div><${Facts} title="Packages" map=${blobOf(packages) ? {} : packages ?? {}} none=${packages ? "Reading them…" : "No packages were recorded."} /></div></div></div>`;
 }
 
 /** @param {{run: Run}} props */
