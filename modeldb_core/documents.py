@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.changes import APPEND
 from modeldb_core.entities import KINDS, Entity, Run, SeriesSummary, to_datetime
-from modeldb_core.values import to_json
+from modeldb_core.values import BlobReference, to_json
 
 if TYPE_CHECKING:
     from modeldb_core.changes import Change
@@ -29,26 +29,29 @@ def time_text(time: datetime | None) -> str | None:
 
 def json_value(value: Any) -> Any:  # noqa: ANN401 - any value
     """Return a value of a document as JSON data."""
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, (int, float, BlobReference)):
+        return to_json(value)
     if isinstance(value, datetime):
         return time_text(value)
     if isinstance(value, SeriesSummary):
         return {field.name: json_value(getattr(value, field.name)) for field in fields(SeriesSummary)}
     if isinstance(value, Mapping):
         return {("$" + key if key.startswith("$") else key): json_value(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_value(item) for item in value]
-    return to_json(value)
+    return [json_value(item) for item in value]
 
 
 @cache
-def _field_names(kind: str) -> tuple[str, ...]:
+def field_names(kind: str) -> tuple[str, ...]:
+    """Return the fields of a kind that are shown."""
     return tuple(field.name for field in fields(KINDS[kind]) if field.name != "document")
 
 
 def entity_document(entity: Entity) -> dict[str, Any]:
     """Return an entity: its kind, identifier and name, and every field that is set."""
     document: dict[str, Any] = {"kind": entity.KIND, "entity_id": entity.entity_id, "name": entity.name}
-    for name in _field_names(entity.KIND):
+    for name in field_names(entity.KIND):
         value = getattr(entity, name)
         if name in document or value is None or value in ("", ()) or value == {}:
             continue

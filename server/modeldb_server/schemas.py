@@ -7,8 +7,9 @@ import typing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.documents import field_names
 from modeldb_core.entities import KINDS, Entity, SeriesSummary
-from modeldb_server.documents import SECRET_KINDS, field_names
+from modeldb_server.documents import SECRET_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

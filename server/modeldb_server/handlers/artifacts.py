@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from flask import Response, request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
+from modeldb_core.documents import json_value
 from modeldb_core.entities import Run
 from modeldb_server.blobs import SAFE_TYPES, SANDBOX_POLICY, Artifact, BlobBody, disposition, find_artifact
-from modeldb_server.documents import json_value
 from modeldb_server.handlers.entities import check_id
 from modeldb_server.previews import preview
 from modeldb_server.responses import json_response

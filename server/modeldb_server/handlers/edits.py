@@ -6,10 +6,10 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.changes import CREATE, UPDATE
+from modeldb_core.documents import entity_document
 from modeldb_core.entities import new_id
 from modeldb_core.errors import ConflictError, InvalidArgumentError
 from modeldb_core.values import check_key
-from modeldb_server.documents import entity_document
 from modeldb_server.handlers.entities import check_id
 from modeldb_server.responses import json_response
 
