@@ -170,6 +170,20 @@ def test_what_is_selected_is_what_is_drawn(site, visitor) -> None:
     page.wait_for_function("() => document.querySelector('.said')?.textContent === '600 points'")
 
 
+def test_groups_show_count_mean_and_spread_and_lead_to_their_runs(site, visitor) -> None:
+    visit = visitor()
+    page = visit.go(f"{site.project(site.demo.churn)}?group=criterion", ".groups tbody tr")
+    cells = page.locator(".groups tbody tr td").all_text_contents()
+    width = len(cells) // 2
+    assert [text.strip() for text in (*cells[:2], *cells[width : width + 2])] == ["entropy", "12", "gini", "12"]
+    assert all("±" in text for text in (cells[2], cells[width + 2]))
+    page.wait_for_function("() => document.querySelector('.said')?.textContent === '7,200 points'")
+    visit.picture("groups")
+    page.click(".groups button:text-is('gini')")
+    wait_for_rows(page, 12)
+    assert page.input_value("[aria-label='Filter runs']") == 'hyperparameters.criterion = "gini"'
+
+
 def test_a_spike_of_one_point_in_twenty_thousand_is_drawn(site, visitor) -> None:
     visit = visitor(device_scale_factor=1)
     page = visit.go(f"/runs/{site.demo.vision_runs[0]}?tab=charts", f"{PANEL} canvas")

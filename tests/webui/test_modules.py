@@ -208,3 +208,44 @@ def test_differences_do_not_depend_on_the_order_of_keys(run) -> None:
         "$d",
         "n",
     ]
+
+
+def test_groups_are_summed_up_exactly(run) -> None:
+    runs = [
+        {"entity_id": str(number), "hyperparameters": hyperparameters}
+        for number, hyperparameters in enumerate(
+            [{"d": 8}, {"d": {"$float": "NaN"}}, {"d": 2}, {}, {"d": 8}, {"d": 10}]
+        )
+    ]
+    groups = run("run_groups.js", "m.groupRuns(a, 'd').map(({ key, ids }) => [key, ids])", runs)
+    assert groups[0] == ["2", ["2"]]
+    assert groups[-1] == ["", ["3"]], "runs without a value come last"
+    assert ["8", ["0", "4"]] in groups
+    assert run("run_groups.js", "m.spread([1, 2, NaN, 6])") == {
+        "count": 3,
+        "mean": 3,
+        "deviation": pytest.approx(7**0.5),
+        "low": 1,
+        "high": 6,
+    }
+
+
+@pytest.mark.parametrize("value", [5, -0.5, 'a "b"', "it's", True, None, {"$int": "1180591620717411303424"}])
+def test_the_filter_of_a_group_is_understood_by_the_store(run, site, value: Any) -> None:
+    from modeldb_core.queries import Query
+
+    text = run("run_groups.js", "m.groupFilter('some key', a)", value)
+    site.store.find(Query(filter=text, limit=1))
+
+
+def test_the_range_of_a_group_keeps_every_spike(run) -> None:
+    low, high, middle = run(
+        "series.js",
+        """(() => {
+            const line = (f) => ({ id: "x", name: "x", slot: 0, xs: Float64Array.from({ length: 1000 }, (_, i) => i), ys: Float64Array.from({ length: 1000 }, (_, i) => f(i)), steps: new Float64Array(1000), smooth: null, total: 1000, shown: 1000, nans: 0 });
+            const group = { key: "g", name: "g", slot: 1 };
+            const [mean] = m.meanLines([line((i) => (i === 333 ? 99 : 1)), line((i) => (i === 777 ? -99 : 3))], [{ group }, { group }], null);
+            return [Math.min(...mean.low), Math.max(...mean.high), mean.ys[100]];
+        })()""",
+    )
+    assert (low, high, middle) == (-99, 99, 2)

@@ -232,6 +232,10 @@ export function paint(context, box, state, xRange, yRange, colors, ratio) {
     const dim = isHot && !hot;
     context.strokeStyle = context.fillStyle = colors.runs[line.slot % COLORS];
     context.setLineDash(dashOf(line.slot).map((length) => length * ratio));
+    if (line.low && line.high) {
+      context.globalAlpha = dim ? 0.04 : 0.14;
+      fillBand(context, line, px, py);
+    }
     if (line.smooth) {
       context.globalAlpha = dim ? 0.08 : 0.24;
       context.lineWidth = ratio;
@@ -286,6 +290,16 @@ function stroke(context, xs, ys, px, py, ratio) {
     context.arc(x, y, 2.5 * ratio, 0, 2 * Math.PI);
     context.fill();
   }
+}
+
+/** What lies between the least and the greatest around a mean. @param {CanvasRenderingContext2D} context @param {Line} line @param {(value: number) => number} px @param {(value: number) => number} py */
+function fillBand(context, { xs, low, high }, px, py) {
+  if (!low || !high) return;
+  const known = Array.from(xs.keys()).filter((at) => low[at] <= high[at] && Number.isFinite(py(low[at])) && Number.isFinite(px(xs[at])));
+  context.beginPath();
+  known.forEach((at, index) => (index ? context.lineTo(px(xs[at]), py(high[at])) : context.moveTo(px(xs[at]), py(high[at]))));
+  for (const at of known.reverse()) context.lineTo(px(xs[at]), py(low[at]));
+  context.fill();
 }
 
 /** Ticks on the ground where a value is no finite number. @param {CanvasRenderingContext2D} context @param {Line} line @param {(x: number) => number} px @param {number} ground @param {number} ratio */

@@ -6,7 +6,7 @@ import { downloadCsv, downloadPng, downloadSvg } from "./chart_export.js";
 import { formatCount, plural } from "./format.js";
 import { icon } from "./icons.js";
 import { openMenu } from "./overlays.js";
-import { makeLine } from "./series.js";
+import { makeLine, meanLines } from "./series.js";
 
 /** @typedef {import("./types").Drawn} Drawn */
 /**
@@ -97,13 +97,17 @@ export class Panel extends Component {
     const steps = this.steps();
     data.need(having, name, this.width, steps);
     const logY = this.state.logY ?? settings.logY;
-    const key = `${revision} ${settings.mode} ${settings.smoothing} ${settings.logX} ${settings.zoom} ${runs.map((run) => `${run.id}${run.slot}${run.name}`).join()}`;
+    const key = `${revision} ${settings.mode} ${settings.smoothing} ${settings.logX} ${settings.zoom} ${runs.map((run) => `${run.id}${run.slot}${run.name}${run.group?.key ?? ""}`).join()}`;
     if (key !== this.drawn) {
       this.drawn = key;
       this.lines = having.flatMap((run) => {
         const points = data.get(run, name, steps);
         return points ? [makeLine(run, points, settings)] : [];
       });
+      if (runs.some(({ group }) => group)) {
+        const drawn = having.filter((run) => data.get(run, name, steps));
+        this.lines = meanLines(this.lines, drawn, settings.zoom);
+      }
     }
     if (!this.lines.length && !this.chart) return;
     this.chart ??= new Chart(this.box, this.height, this.props.group, { onZoom: (zoom) => this.props.onZoom(zoom), onHot: (id) => this.props.onHot(id) });

@@ -1,9 +1,11 @@
 // Which runs are selected, and so drawn. While none is, the first rows of the table are drawn.
 
 import { assignSlots } from "./colors.js";
+import { formatValue } from "./format.js";
 
 export const DRAWN_AT_FIRST = 10;
 export const MOST_SELECTED = 100;
+const MOST_GROUPS = 12;
 
 export class Selection {
   /** @param {string[]} ids */
@@ -32,6 +34,20 @@ export class Selection {
 
   clear() {
     this.ids = [];
+  }
+
+  /**
+   * The runs to draw of groups: some of each, in the colour of their group.
+   * @param {import("./run_groups.js").Group[]} groups @param {string} by
+   */
+  ofGroups(groups, by) {
+    const shown = groups.slice(0, MOST_GROUPS);
+    const each = Math.max(1, Math.floor(MOST_SELECTED / Math.max(1, shown.length)));
+    const slots = assignSlots(shown.map(({ key }) => `${by}=${key}`));
+    return {
+      slots: new Map(shown.map(({ key }) => [key, slots.get(`${by}=${key}`) ?? 0])),
+      groupOf: new Map(shown.flatMap(({ key, value, ids }) => ids.slice(0, each).map((id) => [id, { key, name: value === undefined ? "not set" : formatValue(value), slot: slots.get(`${by}=${key}`) ?? 0 }]))),
+    };
   }
 
   /** The runs to draw, given the first rows; each gets its colour. @param {string[]} first */

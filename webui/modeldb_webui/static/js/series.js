@@ -154,7 +154,7 @@ export function nearest(xs, x) {
  */
 export function extent(lines, zoom, positive) {
   let x0 = Infinity, x1 = -Infinity, y0 = Infinity, y1 = -Infinity;
-  for (const { xs, ys } of lines) {
+  for (const { xs, ys, low, high } of lines) {
     for (let at = 0; at < xs.length; at += 1) {
       const x = xs[at];
       if (zoom && (x < zoom[0] || x > zoom[1])) continue;
@@ -164,7 +164,80 @@ export function extent(lines, zoom, positive) {
       if (!Number.isFinite(y) || (positive && y <= 0)) continue;
       if (y < y0) y0 = y;
       if (y > y1) y1 = y;
+      if (low && high && low[at] <= high[at] && !(positive && low[at] <= 0)) {
+        y0 = Math.min(y0, low[at]);
+        y1 = Math.max(y1, high[at]);
+      }
     }
   }
   return { x0, x1, y0, y1 };
+}
+
+const BINS = 200;
+
+/**
+ * One line for each group of runs: the mean of their means in equal stretches of x, and the least and greatest of all
+ * points there, so that no spike is lost in a mean.
+ * @param {Line[]} lines @param {import("./types").Drawn[]} runs the run of each line @param {[number, number] | null} zoom
+ * @returns {Line[]}
+ */
+export function meanLines(lines, runs, zoom) {
+  const { x0, x1 } = extent(lines, zoom, false);
+  if (!(x0 <= x1)) return [];
+  const most = Math.max(...lines.map(({ shown }) => shown));
+  const bins = Math.max(1, Math.min(BINS, most));
+  const width = (x1 - x0) / Math.max(1, bins - 1) || 1;
+  /** @type {Map<string, {line: Line, sums: Float64Array, counts: Float64Array, runs: number}>} */
+  const groups = new Map();
+  lines.forEach((line, at) => {
+    const { key, name, slot } = runs[at].group ?? { key: line.id, name: line.name, slot: line.slot };
+    let entry = groups.get(key);
+    if (!entry) {
+      const mean = { id: key, name, slot, xs: Float64Array.from({ length: bins }, (_, bin) => x0 + bin * width), ys: new Float64Array(bins), steps: new Float64Array(bins), smooth: null, total: 0, shown: 0, nans: 0, low: new Float64Array(bins).fill(Infinity), high: new Float64Array(bins).fill(-Infinity) };
+      entry = { line: mean, sums: new Float64Array(bins), counts: new Float64Array(bins), runs: 0 };
+      groups.set(key, entry);
+    }
+    entry.runs += 1;
+    entry.line.total += line.total;
+    entry.line.shown += line.shown;
+    entry.line.nans += line.nans;
+    addRun(entry, line, x0, width, bins);
+  });
+  return [...groups.values()].map(({ line, sums, counts, runs: size }) => {
+    for (let bin = 0; bin < bins; bin += 1) {
+      line.ys[bin] = counts[bin] ? sums[bin] / counts[bin] : NaN;
+      line.steps[bin] = Math.round(line.xs[bin]);
+    }
+    return { ...line, name: `${line.name} (${size})` };
+  });
+}
+
+/** @param {{line: Line, sums: Float64Array, counts: Float64Array}} group @param {Line} line @param {number} x0 @param {number} width @param {number} bins */
+function addRun({ line: mean, sums, counts }, line, x0, width, bins) {
+  const own = new Float64Array(bins);
+  const seen = new Float64Array(bins);
+  const { low, high } = mean;
+  for (let at = 0; at < line.xs.length; at += 1) {
+    const bin = Math.round((line.xs[at] - x0) / width);
+    const y = line.ys[at];
+    if (bin < 0 || bin >= bins || !Number.isFinite(y) || !low || !high) continue;
+    own[bin] += y;
+    seen[bin] += 1;
+    if (y < low[bin]) low[bin] = y;
+    if (y > high[bin]) high[bin] = y;
+  }
+  let before = -1;
+  for (let bin = 0; bin < bins; bin += 1) {
+    if (!seen[bin]) continue;
+    const value = own[bin] / seen[bin];
+    // A run that logs less often than others counts in between with what lies on the way.
+    for (let gap = before + 1; before >= 0 && gap < bin; gap += 1) {
+      const from = own[before] / seen[before];
+      sums[gap] += from + ((value - from) * (gap - before)) / (bin - before);
+      counts[gap] += 1;
+    }
+    sums[bin] += value;
+    counts[bin] += 1;
+    before = bin;
+  }
 }

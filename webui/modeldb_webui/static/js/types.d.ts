@@ -29,9 +29,13 @@ export interface Column {
 /** A run as charts draw it. */
 export interface Drawn { id: string; name: string; slot: number; series: Record<string, SeriesSummary>;
   /** seconds: what relative time counts from */
-  origin: number }
+  origin: number;
+  /** where runs are drawn together: whose mean this run is part of */
+  group?: { key: string; name: string; slot: number } }
 /** The points of one run in one panel, ordered by x. */
 export interface Line {
   id: string; name: string; slot: number; xs: Float64Array; ys: Float64Array; steps: Float64Array; smooth: Float64Array | null;
   total: number; shown: number; nans: number;
+  /** the least and greatest around a mean */
+  low?: Float64Array; high?: Float64Array;
 }

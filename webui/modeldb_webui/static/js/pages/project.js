@@ -14,6 +14,7 @@ import { Grid } from "../grid.js";
 import { icon } from "../icons.js";
 import { bind } from "../keyboard.js";
 import { Mark, runCell, runLines } from "../run_cells.js";
+import { RunGroups } from "../run_groups.js";
 import { RunRows } from "../run_rows.js";
 import { DRAWN_AT_FIRST, Selection } from "../selection.js";
 import { Splitter } from "../splitter.js";
@@ -35,6 +36,8 @@ class Project extends Component {
     this.rows = new RunRows(pageId, () => this.touch());
     this.rows.failed = (error) => this.setState({ error });
     this.selection = new Selection(parameter("runs").split(",").filter(Boolean));
+    /** @type {ReturnType<Selection["ofGroups"]> | null} */
+    this.grouping = null;
     /** @type {Map<string, Run>} */
     this.drawnRuns = new Map();
     /** @type {Map<string, string>} */
@@ -47,7 +50,7 @@ class Project extends Component {
     this.keysPromise = undefined;
     const view = NARROW.matches ? "table" : parameter("view") || recall("view", "both");
     this.state = {
-      project: /** @type {import("../types").Entity | null} */ (null), filter: parameter("filter"), order: parameter("order"), experiment: parameter("experiment"), columns: /** @type {Column[] | null} */ (null),
+      project: /** @type {import("../types").Entity | null} */ (null), filter: parameter("filter"), order: parameter("order"), experiment: parameter("experiment"), group: parameter("group"), choices: /** @type {string[]} */ ([]), columns: /** @type {Column[] | null} */ (null),
       view, left: recall("left", 54), current: -1, hot: "", revision: 0, error: null, filterError: null, pending: /** @type {string[]} */ ([]), ready: false,
     };
     this.drawSoon = debounce(() => this.loadDrawn(), 30);
@@ -110,13 +113,13 @@ class Project extends Component {
 
   /** Makes sure that the charts have what the selection asks for. */
   draw() {
-    const ids = this.selection.drawn(this.rows.firstIds(DRAWN_AT_FIRST));
+    const ids = this.drawnIds();
     if (ids.some((id) => !this.drawnRuns.has(id) || this.dirty.has(id))) this.drawSoon();
   }
 
   async loadDrawn() {
     if (this.state.view === "table") return;
-    const ids = this.selection.drawn(this.rows.firstIds(DRAWN_AT_FIRST)).filter((id) => !this.drawnRuns.has(id) || this.dirty.has(id));
+    const ids = this.drawnIds().filter((id) => !this.drawnRuns.has(id) || this.dirty.has(id));
     if (!ids.length) return;
     for (const id of ids) this.dirty.delete(id);
     try {
@@ -128,15 +131,30 @@ class Project extends Component {
     }
   }
 
+  drawnIds() {
+    return this.grouping ? [...this.grouping.groupOf.keys()] : this.selection.drawn(this.rows.firstIds(DRAWN_AT_FIRST));
+  }
+
+  /** @param {import("../run_groups.js").Group[]} groups */
+  setGroups = (groups) => {
+    this.grouping = this.state.group ? this.selection.ofGroups(groups, this.state.group) : null;
+    this.touch();
+  };
+
+  /** @param {string} group a hyperparameter, or nothing */
+  setGroup(group) {
+    this.grouping = null;
+    this.setState({ group }, () => { this.touch(); this.write(); });
+  }
+
   /** @returns {import("../types").Drawn[]} the same list while nothing in it changed */
   drawnList() {
-    const ids = this.selection.drawn(this.rows.firstIds(DRAWN_AT_FIRST));
-    const runs = ids.flatMap((id) => this.drawnRuns.get(id) ?? []);
-    const same = this.lastRuns.length === runs.length && runs.every((run, at) => run === this.lastRuns[at]) && this.lastSlots === this.selection.slots;
+    const runs = this.drawnIds().flatMap((id) => this.drawnRuns.get(id) ?? []);
+    const same = this.lastRuns.length === runs.length && runs.every((run, at) => run === this.lastRuns[at]) && this.lastSlots === (this.grouping ?? this.selection.slots);
     if (!same) {
       this.lastRuns = runs;
-      this.lastSlots = this.selection.slots;
-      this.lastDrawn = runs.map((run) => drawn(run, this.selection.slots.get(run.entity_id) ?? 0));
+      this.lastSlots = this.grouping ?? this.selection.slots;
+      this.lastDrawn = runs.map((run) => ({ ...drawn(run, this.selection.slots.get(run.entity_id) ?? 0), group: this.grouping?.groupOf.get(run.entity_id) }));
     }
     return this.lastDrawn ?? [];
   }
@@ -173,7 +191,7 @@ class Project extends Component {
   write() {
     const { filter, order, experiment, columns, view } = this.state;
     const own = columns && this.chosen ? writeColumns(columns) : parameter("columns");
-    setParameters({ filter, order, experiment, columns: own, runs: this.selection.ids.join(","), view: view === "both" || NARROW.matches ? "" : view });
+    setParameters({ filter, order, experiment, group: this.state.group, columns: own, runs: this.selection.ids.join(","), view: view === "both" || NARROW.matches ? "" : view });
   }
 
   /** @param {Column[]} columns */
@@ -270,13 +288,15 @@ class Project extends Component {
   render(_, state) {
     const { filter, filterError, error, view, columns, experiment, left, ready } = state;
     if (error && !columns) return html`<div class="page"><${Problem} error=${error} retry=${() => location.reload()} /></div>`;
-    const ids = this.selection.drawn(this.rows.firstIds(DRAWN_AT_FIRST));
+    const ids = this.drawnIds();
     const views = NARROW.matches ? [["table", "Runs"], ["charts-only", "Charts"]] : [["table", "Table"], ["both", "Both"], ["charts-only", "Charts"]];
     return html`<div class="toolbar">
         <${FilterBox} ref=${(/** @type {any} */ box) => (this.box = box)} text=${filter} bad=${Boolean(filterError)} keys=${this.keys} names=${{ experiment: [...this.experiments.values()] }}
           onChange=${(/** @type {string} */ text, /** @type {boolean} */ firm) => this.setState({ filter: text }, () => this.search(firm))} />
         ${this.experiments.size > 1 ? html`<select class="input facet" aria-label="Experiment" value=${experiment} onChange=${(/** @type {any} */ event) => this.setState({ experiment: event.target.value }, () => this.search())}>
           <option value="">All experiments</option>${[...this.experiments].map(([id, name]) => html`<option key=${id} value=${id}>${name}</option>`)}</select>` : null}
+        <select class="input facet wide" aria-label="Group by" value=${state.group} onFocus=${this.loadChoices} onChange=${(/** @type {any} */ event) => this.setGroup(event.target.value)}>
+          <option value="">Not grouped</option>${this.groupChoices().map((key) => html`<option key=${key} value=${key}>by ${key}</option>`)}</select>
         <button class="button wide" onClick=${() => openColumns(columns ?? [], this.keys, this.setColumns, this.resetColumns)}>${icon("columns")}Columns</button>
         <button class="button" disabled=${ids.length < 2} onClick=${this.compare} title="Compare what is drawn (c)">Compare ${ids.length > 1 ? ids.length : ""}</button>
         <span class="segments" role="group" aria-label="What to show">${views.map(([name, label]) => html`<button key=${name} class="button" aria-pressed=${view === name} onClick=${() => this.setView(name)}>${label}</button>`)}</span>
@@ -284,7 +304,7 @@ class Project extends Component {
       ${filterError ? html`<${FilterError} error=${filterError} text=${filter} />` : null}
       ${error ? html`<${Problem} error=${error} retry=${() => this.search()} />` : null}
       <div class=${`split ${view}`} ref=${(/** @type {HTMLElement} */ element) => element?.style.setProperty("--left", `${left}%`)}>
-        <div class="left">${columns ? this.table(state) : null}${state.pending.length ? html`<button class="pill" onClick=${this.admit}>${plural(state.pending.length, "new run")}</button>` : null}</div>
+        <div class="left">${columns ? (state.group ? this.groups(state) : this.table(state)) : null}${state.pending.length ? html`<button class="pill" onClick=${this.admit}>${plural(state.pending.length, "new run")}</button>` : null}</div>
         <${Splitter} value=${left} onChange=${(/** @type {number} */ value) => { this.setState({ left: value }); remember("left", value); }} />
         <div class="right">${view !== "table" && ready ? html`<${Charts} runs=${this.drawnList()} storage=${pageId} hot=${state.hot} onHot=${this.setHot} lead=${this.lead(ids)} empty=${this.rows.count ? undefined : " "} />` : null}</div>
       </div>
@@ -293,11 +313,31 @@ class Project extends Component {
         <span class="grow"></span><span class="faint wide"><kbd>j</kbd> <kbd>k</kbd> move  <kbd>x</kbd> select  <kbd>o</kbd> open  <kbd>c</kbd> compare  <kbd>?</kbd> keys</span></div>`;
   }
 
+  loadChoices = async () => {
+    if (this.state.choices.length) return;
+    const keys = await this.keys().catch(() => []);
+    this.setState({ choices: keys.filter(({ section, value_types: types }) => section === "hyperparameters" && !types.includes("json")).map(({ key }) => key) });
+  };
+
+  /** The hyperparameters that can be grouped by, as far as they are known. */
+  groupChoices() {
+    const { columns, group, choices } = this.state;
+    const shown = (columns ?? []).filter((/** @type {Column} */ { section }) => section === "hyperparameters").map((/** @type {Column} */ { key }) => key);
+    return [...new Set([...(group ? [group] : []), ...shown, ...choices])].slice(0, 500);
+  }
+
+  /** @param {any} state */
+  groups({ group, columns, filter, experiment, revision }) {
+    return html`<${RunGroups} within=${experiment || pageId} filter=${filterOf(filter)} by=${group} columns=${columns} revision=${revision} slots=${this.grouping?.slots ?? new Map()} onGroups=${this.setGroups}
+      onOpen=${(/** @type {string} */ condition) => { this.setState({ filter: filter ? `(${filterOf(filter)}) and ${condition}` : condition }, () => this.search()); this.setGroup(""); }} />`;
+  }
+
   setHot = (/** @type {string} */ hot) => hot !== this.state.hot && this.setState({ hot });
 
   /** @param {string[]} ids */
   lead(ids) {
     const chosen = this.selection.ids.length;
+    if (this.grouping) return html`<span class="muted cut" title="Mean, and the least and greatest of all points">${plural(this.grouping.slots.size, "group")}</span>`;
     return html`<span class="muted cut">${chosen ? plural(chosen, "selected run") : ids.length ? `First ${plural(ids.length, "run")}` : ""}</span>`;
   }
 
