@@ -155,10 +155,10 @@ def main() -> None:
 
     print("Three classifiers on the breast cancer data:")
     compare_classifiers()
-    print("Networks on the digits data, epoch by epoch:")
-    train_by_hand()
     print("A grid search on the digits data:")
     search_for_settings()
+    print("Networks on the digits data, epoch by epoch:")
+    train_by_hand()
     print("Regression on the diabetes data:")
     predict_progression()
 
