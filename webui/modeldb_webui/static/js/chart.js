@@ -110,7 +110,7 @@ export class Chart {
         series: [{}, { paths: () => null, points: { show: false } }],
         axes: [
           { ...axis, size: 24, space: 60, ...(mode === "relative" && !logX ? { incrs: RELATIVE_STEPS } : {}), ...(mode === "wall" ? {} : { values: (/** @type {unknown} */ _, /** @type {(number | null)[]} */ ticks) => ticks.map((tick) => (tick === null ? "" : mode === "relative" ? shortDuration(tick) : shortCount(tick))) }) },
-          { ...axis, size: 52, space: 28, values: (/** @type {unknown} */ _, /** @type {(number | null)[]} */ ticks) => tickTexts(ticks) },
+          { ...axis, size: 52, space: 28, values: (/** @type {unknown} */ _, /** @type {(number | null)[]} */ ticks) => (logY ? ticks.map(logTick) : tickTexts(ticks)) },
         ],
         cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false }, sync: { key: this.group, scales: ["x", null], setSeries: false }, bind: { dblclick: () => () => this.events.onZoom(null) } },
         hooks: { draw: [() => this.draw()], setSelect: [() => this.selected()], setCursor: [() => this.pointed()] },
@@ -200,7 +200,11 @@ export class Chart {
     this.tip.replaceChildren(head, table, ...(rest > 0 ? [`and ${rest} more`] : []));
     this.tip.hidden = false;
     const width = this.tip.offsetWidth;
-    this.tip.style.left = `${left + 14 + width > plot.over.clientWidth ? Math.max(0, left - width - 14) : left + 14}px`;
+    // Beside the cursor, over the neighbours rather than over the lines, as far as there is room.
+    const room = (plot.over.closest(".charts-body") ?? document.body).getBoundingClientRect();
+    const edge = plot.over.getBoundingClientRect().left;
+    const fits = edge + left + 14 + width < room.right - 14;
+    this.tip.style.left = `${fits ? left + 14 : Math.max(room.left - edge + 4, left - width - 14)}px`;
     this.tip.style.top = "4px";
     const dotted = Number.isFinite(near.value);
     this.dot.hidden = !dotted;
@@ -323,6 +327,12 @@ function padded(low, high) {
 function logRange(low, high) {
   if (high / low < 10) return [low / 1.2, high * 1.2];
   return [10 ** Math.floor(Math.log10(low) + 0.02), 10 ** Math.ceil(Math.log10(high) - 0.02)];
+}
+
+/** @param {number | null} tick */
+function logTick(tick) {
+  if (tick === null) return "";
+  return tick >= 1e-3 && tick < 1e5 ? String(Number(tick.toPrecision(3))) : tick.toExponential().replace("e+", "e");
 }
 
 /** Ticks with as many digits as their distance needs. @param {(number | null)[]} ticks */

@@ -49,7 +49,7 @@ function builtIn(name) {
 
 /** @param {string} section @param {string} key @param {boolean} numeric @param {string} [agg] @returns {Column} */
 export function keyColumn(section, key, numeric, agg = "") {
-  const width = Math.max(76, Math.min(160, key.length * 7 + 26));
+  const width = Math.max(86, Math.min(168, (key.length + (agg ? agg.length + 1 : 0)) * 7 + 26));
   return { id: columnId(section, key), section, key, title: key, width, numeric, pinned: false, agg: agg || undefined };
 }
 
