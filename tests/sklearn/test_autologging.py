@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import random
+import threading
 import warnings
 from typing import Any
 
@@ -46,6 +48,10 @@ import modeldb_core as modeldb
 from modeldb_core.datasets import Labelled, describe
 from modeldb_core.errors import InvalidTypeError, ModelDBWarning
 from modeldb_sklearn import autolog
+from modeldb_sklearn.options import BACKGROUND
+from modeldb_sklearn.recording import BESIDE_BYTES
+
+TREE = ["sklearn.tree._tree.Tree"]
 
 X, Y = load_breast_cancer(return_X_y=True)
 X = StandardScaler().fit_transform(X)
@@ -281,6 +287,62 @@ def test_options_leave_parts_out(client: Any, runs: Any):
     assert run.datasets == {}
     assert not any(name.startswith("training_") for name in run.metrics)
     assert run.hyperparameters["C"] == 1.0
+
+
+def test_the_digest_of_large_data_is_worked_out_while_the_fit_runs(client: Any, runs: Any):
+    data = np.random.default_rng(0).normal(size=(80_000, 10))
+    labels = (data[:, 0] > 0).astype(int)
+    autolog(client)
+    SGDClassifier(random_state=0).fit(data, labels)
+    (run,) = runs()
+    assert data.nbytes > BESIDE_BYTES
+    assert run.datasets["train"]["digest"] == describe(Labelled(data, labels))["digest"]
+
+
+@pytest.mark.parametrize("changed", ["data", "model"])
+def test_metrics_are_dropped_if_data_or_model_change_before_they_are_worked_out(client: Any, runs: Any, changed: str):
+    autolog(client)
+    data, gate = X.copy(), threading.Event()
+    BACKGROUND.submit(lambda: gate.wait(60) and None)
+    model = LogisticRegression().fit(data, Y)
+    expected = model.coef_.copy()
+    if changed == "data":
+        data[0, 0] += 1
+    else:
+        model.coef_ *= 2
+    gate.set()
+    (run,) = runs()
+    assert "training_accuracy" not in run.metrics
+    assert "changed right after the fit" in run.notes[0]
+    assert run.datasets["train"]["digest"] == describe(Labelled(X, Y))["digest"]
+    assert np.array_equal(client.get_run(run.run_id).load_model().coef_, expected)
+
+
+def test_fitting_again_at_once_keeps_the_results_apart(client: Any, runs: Any):
+    autolog(client)
+    gate = threading.Event()
+    model = RandomForestClassifier(5, warm_start=True, random_state=0)
+    threading.Timer(0.05, gate.set).start()
+    BACKGROUND.submit(lambda: gate.wait(60) and None)
+    model.fit(X, Y)
+    model.set_params(n_estimators=40).fit(X, Y)
+    first, second = (client.get_run(run.run_id).load_model(trusted=TREE) for run in runs())
+    assert (len(first.estimators_), len(second.estimators_)) == (5, 40)
+    assert [run.metrics["training_accuracy"] for run in runs()] == [first.score(X, Y), second.score(X, Y)]
+
+
+def test_an_estimator_that_is_gone_before_its_run_ends_is_noted(client: Any, runs: Any):
+    autolog(client)
+    model = SGDClassifier(random_state=0)
+    model.partial_fit(X, Y, classes=[0, 1])
+    del model
+    gc.collect()
+    SGDClassifier(random_state=0).partial_fit(X, Y, classes=[0, 1])
+    autolog(disable=True)
+    first = runs()[0]
+    assert first.status == "finished"
+    assert first.artifacts == {}
+    assert "which was gone" in first.notes[0]
 
 
 # -- where it is recorded ------------------------------------------------------------------------------------------
