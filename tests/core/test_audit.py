@@ -210,6 +210,16 @@ def test_any_deleted_row_shows(original, copy, table):
         ("insert into facts select 9999, key_pk, value_type, number, text from facts limit 1", "facts"),
         ("insert into erased select stream_pk, 1 from streams limit 1", "erased"),
         (
+            "insert into metrics (key_pk, entity_pk, value_type, number, once) select k.key_pk, e.entity_pk, 1, 5.0, 1"
+            " from keys k, entities e where k.section = 'metrics' and k.key = 'auc' and e.name = 'lost'",
+            "metrics",
+        ),
+        (
+            "insert into metrics (key_pk, entity_pk, value_type, number, once, count) select k.key_pk, e.entity_pk, 1, 5.0,"
+            " 0, 1 from keys k, entities e where k.section = 'metrics' and k.key = 'auc' and e.name = 'lost'",
+            "metrics",
+        ),
+        (
             "insert into facts select e.entity_pk, f.key_pk, 1, 5.0, null from entities e, facts f"
             " where e.kind = 'project' limit 1",
             "facts",

@@ -14,8 +14,9 @@ import numpy as np
 from sqlalchemy import and_, func, or_, select, text
 
 from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS, read_chunks
-from modeldb_core.backends._sql.documents import COLUMN_SECTION, Facts, dump_document, facts_of, row_of
+from modeldb_core.backends._sql.documents import COLUMN_SECTION, Facts, dump_document, facts_of, load_document, row_of
 from modeldb_core.backends._sql.log import read_lists
+from modeldb_core.backends._sql.numbers import find_keys
 from modeldb_core.backends._sql.tables import (
     SUMMARY_COLUMNS,
     changes,
@@ -66,7 +67,7 @@ def check_entity(
     expected = facts_of(kind, document)
     once = {key: fact for (section, key), fact in expected.items() if section == "metrics"}
     yield from _check_facts(connection, found.entity_pk, expected)
-    yield from _check_metrics(connection, found.entity_pk, once, series)
+    yield from _check_metrics(transaction, found.entity_pk, once, series)
 
 
 def check_tables(transaction: Transaction) -> Iterator[str]:
@@ -77,6 +78,7 @@ def check_tables(transaction: Transaction) -> Iterator[str]:
     yield from _check_positions(connection)
     yield from _check_erased(connection)
     yield from _check_orphans(connection)
+    yield from _check_strays(connection)
     yield from _check_lists(connection)
     yield from _check_pending(connection)
     yield from _check_chunks(transaction)
@@ -105,11 +107,15 @@ def _check_facts(connection: Connection, entity_pk: int, expected: Facts) -> Ite
 
 
 def _check_metrics(
-    connection: Connection, entity_pk: int, once: Mapping[str, Any], series: Mapping[str, SeriesSummary]
+    transaction: Transaction, entity_pk: int, once: Mapping[str, Any], series: Mapping[str, SeriesSummary]
 ) -> Iterator[str]:
-    wanted = (metrics.c[name] for name in ("value_type", "number", "text", "once", *SUMMARY_COLUMNS))
-    query = select(keys.c.section, keys.c.key, *wanted).join(keys, keys.c.key_pk == metrics.c.key_pk)
-    found = {row.key: row for row in connection.execute(query.where(metrics.c.entity_pk == entity_pk))}
+    wanted = select(metrics, keys.c.section, keys.c.key).join(keys, keys.c.key_pk == metrics.c.key_pk)
+    wanted = wanted.where(metrics.c.entity_pk == entity_pk)
+    # Looked up by the keys that there must be, and by the index of series: no other is fast. For the rest: strays.
+    key_pks = list(find_keys(transaction, "metrics", sorted({**once, **series})).values())
+    found = {}
+    for condition in (metrics.c.key_pk.in_(key_pks), metrics.c.count.is_not(None)):
+        found.update({row.key: row for row in transaction.connection.execute(wanted.where(condition))})
     for key in {**once, **series}:
         row = found.pop(key, None)
         if row is None or row.section != "metrics":
@@ -235,6 +241,24 @@ def _check_orphans(connection: Connection) -> Iterator[str]:
     named_by_change = select(changes.c.position).where(changes.c.entity_pk == entities.c.entity_pk).exists()
     for (entity_id,) in connection.execute(absent.where(~named_by_change).limit(20)):
         yield f"entities hold {entity_id!r}, of which no change says anything"
+
+
+def _check_strays(connection: Connection) -> Iterator[str]:
+    """Look for rows of metrics beyond those that documents and series account for; documents are verified already."""
+    empty = or_(metrics.c.once.not_in((0, 1)), and_(metrics.c.once == 0, metrics.c.count.is_(None)))
+    count = connection.execute(select(func.count()).select_from(metrics).where(empty)).scalar_one()
+    if count:
+        yield f"{count:,} rows of metrics hold neither a value nor a series"
+    query = select(metrics.c.entity_pk, func.count()).where(metrics.c.once == 1).group_by(metrics.c.entity_pk)
+    stored: dict[int, int] = {row[0]: row[1] for row in connection.execute(query)}
+    query = select(entities.c.entity_pk, entities.c.kind, entities.c.entity_id, documents.c.document)
+    query = query.join(documents, documents.c.entity_pk == entities.c.entity_pk).where(entities.c.kind == "run")
+    for entity_pk, kind, entity_id, document in connection.execute(query.execution_options(yield_per=_SOME)):
+        number = sum(section == "metrics" for section, _ in facts_of(kind, load_document(document)))
+        if stored.pop(entity_pk, 0) != number:
+            yield f"metrics hold another number of values of {kind} {entity_id} than its {number} metrics"
+    if stored:
+        yield f"metrics hold values of {len(stored):,} entities that have none"
 
 
 def _check_lists(connection: Connection) -> Iterator[str]:
