@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from modeldb_core.changes import CLOSE, EMPTY_HEAD, SALT_BYTES, STREAM, UPDATE, Change, payload_of, seal
 from modeldb_core.entities import KILLED, now_us
 from modeldb_core.errors import CorruptJournalError, IntegrityError, NotFoundError
-from modeldb_core.journal import Segment, SegmentReader, lock_directory, remove_directory
 from modeldb_core.queries import Query
 from modeldb_core.records import Chain, Seal
 from modeldb_core.sealing import build, read_plans, read_seals
+from modeldb_core.segments import Segment, SegmentReader, lock_directory, remove_directory
 
 if TYPE_CHECKING:
     from pathlib import Path

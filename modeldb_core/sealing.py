@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modeldb_core.changes import APPEND, SALT_BYTES, Change, seal
-from modeldb_core.journal import Segment, read_records
 from modeldb_core.points import PointGroup, concatenate, encode_points
 from modeldb_core.records import (
     CHECK_BYTES,
@@ -30,6 +29,7 @@ from modeldb_core.records import (
     Seal,
     parse_plan,
 )
+from modeldb_core.segments import Segment, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

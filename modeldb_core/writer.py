@@ -17,10 +17,11 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core import __version__
-from modeldb_core.changes import BEAT, CLOSE, GENESIS, OPEN, SALT_BYTES, STREAM, UPDATE, payload_of
+from modeldb_core.changes import BEAT, CLOSE, GENESIS, OPEN, SALT_BYTES, STREAM, payload_of
 from modeldb_core.entities import new_id, now_us
 from modeldb_core.errors import ModelDBError, StoreUnavailableError
-from modeldb_core.journal import Journal, RowPlan, Segment
+from modeldb_core.journal import Journal, RowPlan
+from modeldb_core.losses import Losses
 from modeldb_core.records import CHECK_BYTES, ROW_HEAD, Chain, Draft, Plan, Seal
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from modeldb_core.changes import Change
+    from modeldb_core.segments import Segment
     from modeldb_core.stores import ArtifactStore, MetadataStore
 
 logger = logging.getLogger("modeldb")
@@ -98,9 +100,7 @@ class Writer:
         self._failures = 0
         self._retry_at = 0.0
         self._told: set[str] = set()
-        self.lost_calls = self._lost_said = 0
-        self._losers: set[str] = set()
-        self._volatile_said = False
+        self.losses = Losses()
         self.failure: Exception | None = None
 
     def ensure_stream(self) -> None:
@@ -117,7 +117,7 @@ class Writer:
     def journal_record(self, record: bytes, plan: RowPlan | None = None) -> None:
         """Append a record to the journal; one that nothing has room for is counted, and said on the run."""
         if not self._ensure_open().append(record, plan):
-            self.lost_calls += 1
+            self.losses.calls += 1
 
     def row_plans(self, run_id: str) -> dict[tuple[str, ...], RowPlan]:
         """Return the table of plans of a run, which :meth:`plan_rows` fills and a new segment empties."""
@@ -299,8 +299,10 @@ class Writer:
         )
 
     def _cycle(self) -> None:
+        journal = self.journal
+        assert journal is not None
         self._beat()
-        self._say_losses()
+        self.losses.say(journal, self.open_runs)
         while self._tasks:
             try:
                 self._tasks[0]()
@@ -310,7 +312,7 @@ class Writer:
                 self._tasks.pop(0)
         store = self.open_store()
         self._ship(store)
-        if self._say_losses():  # there was no room to say it before
+        if self.losses.say(journal, self.open_runs):  # there was no room to say it before
             self._ship(store)
         self._ship_blobs()
         if time.monotonic() - self._recovered_at > RECOVERY_INTERVAL_S or self._chain.seq < 10:
@@ -381,35 +383,6 @@ class Writer:
         payload = payload_of({"lease_s": self._declared_lease_s})
         self.journal.append(Draft(BEAT, STREAM, self.stream_id, now_us(), payload).record())
 
-    def _say_losses(self) -> bool:
-        """Write on the runs concerned what the journal could not take; returns whether there was something new."""
-        journal = self.journal
-        assert journal is not None
-        notes = []
-        if journal.is_volatile and not self._volatile_said:
-            notes.append(
-                f"The journal's disk ({self.journal_dir}) took nothing more at {_clock()}: from then on values were "
-                "kept in memory only until they were shipped."
-            )
-        lost = self.lost_calls
-        if lost > self._lost_said:
-            notes.append(
-                f"{lost - self._lost_said:,} log calls of this process were lost before {_clock()}: the journal's disk "
-                "was full, the store could not be reached, and the room in memory was used up."
-            )
-        if not notes:
-            return False
-        self._losers |= self.open_runs
-        payload = payload_of({"add": {"notes": notes}})
-        drafts = [Draft(UPDATE, "run", run_id, now_us(), payload) for run_id in sorted(self._losers)]
-        said = [journal.append(draft.record()) for draft in drafts]
-        if not all(said):
-            return False  # not even for this is there room: it is said when there is
-        self._volatile_said = journal.is_volatile
-        self._lost_said = lost
-        self._losers.clear()
-        return True
-
     # -- blobs that wait, and journals of the dead --------------------------------------------------------------------
 
     @property
@@ -438,10 +411,6 @@ class Writer:
             recover(self.journal_dir, self.store_url, store, self.open_artifacts)
         except (ModelDBError, OSError) as error:
             logger.warning("Journals of earlier processes could not all be recovered: %s", error)
-
-
-def _clock() -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
 
 
 def _after_fork_in_child() -> None:

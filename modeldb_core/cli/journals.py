@@ -35,7 +35,7 @@ def damaged_journals(journal_dir: Path) -> list[Path]:
 
 def _store_url(directory: Path) -> str:
     from modeldb_core.errors import CorruptJournalError
-    from modeldb_core.journal import SegmentReader
+    from modeldb_core.segments import SegmentReader
 
     for path in sorted(directory.glob("*.journal")):
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from modeldb_core.tracking.client import Client, connect, current_run, flush, get_run, search_runs, start_run
+from modeldb_core.tracking.client import Client
+from modeldb_core.tracking.connections import connect, current_run, flush, get_run, search_runs, start_run
 from modeldb_core.tracking.run import RunHandle
 from modeldb_core.tracking.runs import Runs
 

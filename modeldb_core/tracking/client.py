@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from modeldb_core import plugins
 from modeldb_core.changes import CREATE, UPDATE, payload_of
-from modeldb_core.config import Settings, load_settings
 from modeldb_core.entities import Entity, derived_id, new_id, now_us
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, StoreUnavailableError
 from modeldb_core.queries.query import MAX_LIMIT, Query
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
+    from modeldb_core.config import Settings
     from modeldb_core.stores import ArtifactStore, BlobInfo, MetadataStore
 
 logger = logging.getLogger("modeldb")
@@ -52,6 +52,7 @@ class Client:
         self._artifacts: ArtifactStore | None = None
         self._declared: set[str] = set()
         self._context: tuple[float, dict[str, Any]] | None = None
+        self.on_close: list[Callable[[], object]] = []
         self.on_flush: list[Callable[[float | None], object]] = []
         """Called with the timeout before what was logged is shipped, ``False``: the time did not do. Autologging waits."""
         plugins.plugin_manager(settings).call("modeldb_configure", settings=settings)
@@ -85,6 +86,13 @@ class Client:
         waited = [wait(timeout_s) for wait in self.on_flush]
         return self.writer.flush(timeout_s) and False not in waited
 
+    def settle(self) -> None:
+        """Wait, before reading, until the store has what this process logged; say so where it has not in time."""
+        if not self.flush(self.settings.exit_timeout_s):
+            logger.warning(
+                "%s has not yet all that this process logged: what is read may lack it.", self.writer.store_url
+            )
+
     def close(self) -> None:
         """Finish the runs that are still open, ship what is left, and let go of the store."""
         for wait in self.on_flush:
@@ -97,8 +105,8 @@ class Client:
         for store in stores:
             store.close()
         endings.forget(self)
-        if self in _connected:
-            _connected.remove(self)
+        for closed in self.on_close:
+            closed()
 
     def __enter__(self) -> Self:
         return self
@@ -221,7 +229,7 @@ class Client:
         Raises:
             NotFoundError: there is none.
         """
-        self.flush(self.settings.exit_timeout_s)
+        self.settle()
         entity = self.store.get("run", check_key(run_id, "run_id"))
         return RunHandle(self, run_id, entity=entity)
 
@@ -259,18 +267,18 @@ class Client:
             count=count,
             within=self._container_id(project, experiment),
         )
-        self.flush(self.settings.exit_timeout_s)
+        self.settle()
         return Runs(self, query, self.store.find(query))
 
     def projects(self) -> tuple[Entity, ...]:
         """Return the projects of the workspace by name."""
-        self.flush(self.settings.exit_timeout_s)
+        self.settle()
         query = Query(kind="project", order_by="name", within=self._workspace_id(), limit=MAX_LIMIT)
         return self.store.find(query).entities
 
     def experiments(self, project: str) -> tuple[Entity, ...]:
         """Return the experiments of a project by name."""
-        self.flush(self.settings.exit_timeout_s)
+        self.settle()
         query = Query(kind="experiment", order_by="name", within=self._container_id(project, None), limit=MAX_LIMIT)
         return self.store.find(query).entities
 
@@ -365,68 +373,6 @@ class Client:
         }
         if put:
             self.log_change(UPDATE, "run", run_id, {"put": put})
-
-
-def connect(url: str | None = None, *, artifact_url: str | None = None, **settings: Any) -> Client:  # noqa: ANN401
-    """Open a store and return the client for it, which :func:`start_run` and its like then use until it is closed.
-
-    Args:
-        url: where runs are kept, for example ``"sqlite:///modeldb.db"``; default: the configuration's.
-        artifact_url: where files and models are kept; default: the configuration's, else a folder beside the store.
-        settings: any other setting by name (``docs/configuration.md``).
-
-    Raises:
-        ConfigurationError: the scheme is unknown, something is not installed, or a setting has a bad value.
-        StoreReadOnlyError: the store does not exist and its folder cannot be written.
-        StoreVersionError: the store was written by a newer version.
-    """
-    client = Client(load_settings(url=url, artifact_url=artifact_url, **settings))
-    _connected.append(client)
-    return client
-
-
-_connected: list[Client] = []
-_connect_lock = threading.RLock()
-
-
-def default_client() -> Client:
-    """Return the client that the functions of this module use: the one connected last, else one by the configuration."""
-    with _connect_lock:
-        return _connected[-1] if _connected else connect()
-
-
-def client_for(url: str, *, artifact_url: str, journal_dir: str) -> Client:
-    """Return a connected client of this store, connecting one where there is none."""
-    with _connect_lock:
-        for client in _connected:
-            if (client.settings.url, client.settings.artifact_url) == (url, artifact_url):
-                return client
-        return connect(url, artifact_url=artifact_url, journal_dir=journal_dir)
-
-
-def start_run(*args: Any, client: Client | None = None, **kwargs: Any) -> RunHandle:  # noqa: ANN401
-    """Start a run with the default client, or with ``client``; see :meth:`Client.start_run`."""
-    return (client or default_client()).start_run(*args, **kwargs)
-
-
-def search_runs(*args: Any, client: Client | None = None, **kwargs: Any) -> Runs:  # noqa: ANN401
-    """Find runs with the default client, or with ``client``; see :meth:`Client.search_runs`."""
-    return (client or default_client()).search_runs(*args, **kwargs)
-
-
-def get_run(run_id: str, *, client: Client | None = None) -> RunHandle:
-    """Return a run of the default client's store, or of ``client``'s, by its identifier."""
-    return (client or default_client()).get_run(run_id)
-
-
-def current_run() -> RunHandle | None:
-    """Return the run of the innermost ``with`` block of this thread or task, if there is one."""
-    return endings.CURRENT.get()
-
-
-def flush(timeout_s: float | None = None) -> bool:
-    """Wait until the default client's store has everything that was logged."""
-    return default_client().flush(timeout_s)
 
 
 def check_name(name: object, what: str) -> str:

@@ -50,7 +50,7 @@ class RunReader:
 
     def refresh(self) -> Self:
         """Read the run from the store again, after what was logged has arrived there."""
-        self.client.flush(self.client.settings.exit_timeout_s)
+        self.client.settle()
         self._entity = self.client.store.get("run", self.run_id)
         return self
 
@@ -109,7 +109,7 @@ class RunReader:
         Raises:
             NotFoundError: nothing was logged with a step under this name.
         """
-        self.client.flush(self.client.settings.exit_timeout_s)
+        self.client.settle()
         return self.client.store.read_series(self.run_id, key, steps=steps, max_points=max_points)
 
     def read_artifact(self, name: str) -> bytes:

@@ -327,7 +327,7 @@ class RunHandle(RunReader):
 
 def attach(url: str, artifact_url: str, journal_dir: str, run_id: str) -> RunHandle:
     """Return a handle that logs to a run of another process: what a pickled handle becomes."""
-    from modeldb_core.tracking.client import client_for
+    from modeldb_core.tracking.connections import client_for
 
     client = client_for(url, artifact_url=artifact_url, journal_dir=journal_dir)
     handle = RunHandle(client, run_id, {"status": "running"})

@@ -12,8 +12,9 @@ import pytest
 
 from modeldb_core import journal as journal_module
 from modeldb_core.errors import CorruptJournalError
-from modeldb_core.journal import Journal, SegmentReader, read_records
+from modeldb_core.journal import Journal
 from modeldb_core.records import DRAFT, HEADER, Draft, make_record
+from modeldb_core.segments import SegmentReader, lock_directory, read_records
 
 
 def draft(text: bytes) -> bytes:
@@ -177,14 +178,14 @@ def test_a_signal_handler_may_append_in_the_middle_of_an_append(tmp_path: Path) 
 
 def test_the_lock_is_held_while_the_process_lives_and_a_fork_does_not_keep_it(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "s", {})
-    assert journal_module.lock_directory(tmp_path / "s") is None
+    assert lock_directory(tmp_path / "s") is None
     child = os.fork()
     if child == 0:
         journal.abandon()
-        os._exit(0 if journal_module.lock_directory(tmp_path / "s") is None else 1)
+        os._exit(0 if lock_directory(tmp_path / "s") is None else 1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0, "the parent's lock was lost with the child's copy"
     journal.close(remove=False)
-    again = journal_module.lock_directory(tmp_path / "s")
+    again = lock_directory(tmp_path / "s")
     assert again is not None
     os.close(again)

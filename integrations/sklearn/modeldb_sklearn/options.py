@@ -33,7 +33,7 @@ class Options:
 
     def resolved_client(self) -> Client:
         """Return the client to log with; its ``flush()`` waits for what is still worked out."""
-        from modeldb_core.tracking.client import default_client
+        from modeldb_core.tracking.connections import default_client
 
         client = default_client() if self.client is None else self.client
         wait_in(client)

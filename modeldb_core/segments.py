@@ -1,0 +1,162 @@
+"""The segments of a journal: preallocated, memory-mapped files of records, in a folder that a living process locks."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import mmap
+import os
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from zlib import adler32
+
+from modeldb_core.errors import CorruptJournalError
+from modeldb_core.records import CHECK_BYTES, HEADER, RECORD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(slots=True)
+class Segment:
+    """A stretch of the journal. ``base`` is the position of its first byte in the whole journal."""
+
+    number: int
+    base: int
+    size: int
+    memory: mmap.mmap
+    path: Path | None  # None: it lives in memory only
+    used: int = 0
+
+    @property
+    def end(self) -> int:
+        """The position after its last record."""
+        return self.base + self.used
+
+
+def lock_directory(directory: Path) -> int | None:
+    """Return the descriptor that holds the lock of a stream's directory, or ``None`` where a living process has it."""
+    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove a stream's directory, the lock last, so that nobody recovers half of it."""
+    for path in sorted(directory.rglob("*"), key=lambda p: (p.name == "lock", -len(p.parts))):
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+    directory.rmdir()
+
+
+@dataclass(slots=True)
+class SegmentReader:
+    """A segment of a dead process, opened for reading.
+
+    Attributes:
+        header: what its first record says: stream_id, base, store_url, actor, host, pid.
+        end: the position after the last whole record.
+        torn: whether bytes of an unfinished record follow.
+    """
+
+    path: Path
+    memory: mmap.mmap
+    header: dict[str, Any]
+    used: int
+    torn: bool
+    damaged: bool
+
+    @classmethod
+    def open(cls, path: Path) -> SegmentReader | None:
+        """Return the reader of a segment, or ``None`` if its process died before the first record.
+
+        Raises:
+            CorruptJournalError: it does not begin with a header of a known format.
+        """
+        with path.open("r+b") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < RECORD.size:
+                return None
+            memory = mmap.mmap(file.fileno(), size)
+        first = next(read_records(memory, 0, size), None)
+        if first is None:
+            return None
+        _, record_type, body = first
+        header = json.loads(bytes(body)) if record_type == HEADER else {}
+        body.release()
+        if header.get("format") != 1:
+            msg = f"{path} is not a journal of format 1; move it away, or recover it with the ModelDB that wrote it"
+            raise CorruptJournalError(msg)
+        used = 0
+        for at, _, body in read_records(memory, 0, size):
+            used = at + RECORD.size + len(body) + CHECK_BYTES
+            body.release()
+        rest = memory[used : used + 1 << 20]
+        torn = any(rest[: RECORD.size])
+        (claimed,) = struct.unpack_from("<I", rest.ljust(4, b"\0"))
+        after = memory[used + max(claimed, RECORD.size) :] if torn else b""
+        return cls(path, memory, header, used, torn, bool(after.strip(b"\0")))
+
+    def segment(self) -> Segment:
+        """Return it as a segment, for sealing."""
+        number, base = int(self.header["number"]), int(self.header["base"])
+        return Segment(number, base, len(self.memory), self.memory, self.path, self.used)
+
+
+def read_records(memory: mmap.mmap | memoryview, start: int, end: int) -> Iterator[tuple[int, int, memoryview]]:
+    """Iterate over (offset, type, body) of the whole records in a stretch of a segment; stops at the first that is not.
+
+    The bodies are views: let go of them before the segment is discarded.
+    """
+    view = memoryview(memory)
+    at = start
+    while at + RECORD.size + CHECK_BYTES <= end:
+        size, record_type = RECORD.unpack_from(view, at)
+        if size < RECORD.size + CHECK_BYTES or at + size > end:
+            return
+        check = int.from_bytes(view[at + size - CHECK_BYTES : at + size], "little")
+        if adler32(view[at : at + size - CHECK_BYTES]) != check:
+            return
+        yield at, record_type, view[at + RECORD.size : at + size - CHECK_BYTES]
+        at += size
+
+
+def map_new(path: Path, size: int) -> mmap.mmap:
+    """Return a new file of zeros in memory, with its room on the disk allocated.
+
+    Raises:
+        OSError: there is no room; no file is left behind.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            # Reserved for real: a write into a hole of a full disk would kill the process with SIGBUS.
+            os.posix_fallocate(fd, 0, size)
+        else:
+            os.write(fd, bytes(size))
+        return mmap.mmap(fd, size)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(fd)
+
+
+def discard(segment: Segment) -> None:
+    """Remove a segment's file and let go of its memory."""
+    if segment.path is not None:
+        segment.path.unlink(missing_ok=True)
+    with suppress(BufferError):  # a view of it is still being read; the mapping goes with the last one
+        segment.memory.close()
