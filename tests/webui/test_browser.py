@@ -244,6 +244,38 @@ def test_the_tip_names_the_value_under_the_cursor(site, visitor) -> None:
     assert "step 1,713" in page.text_content(f"{PANEL} .tip")
 
 
+def test_a_chart_is_saved_as_picture_drawing_and_every_point(site, visitor) -> None:
+    from xml.etree import ElementTree
+
+    visit = visitor()
+    page = visit.go(f"/runs/{site.demo.vision_runs[0]}?tab=charts", f"{PANEL} canvas")
+
+    def save(item: str) -> bytes:
+        page.hover(PANEL)
+        page.click(f"{PANEL} [aria-haspopup=menu]")
+        with page.expect_download() as download:
+            page.click(f"[role=menu] >> text={item}")
+        return download.value.path().read_bytes()
+
+    lines = save("CSV").decode().splitlines()
+    assert lines[0] == "run_id,run,key,step,time,value"
+    assert len(lines) == 20_001
+    assert lines[1 + site.data.SPIKE_STEP].endswith(",41.5")
+    assert lines[1 + 9000].endswith(",NaN")
+    assert save("PNG").startswith(b"\x89PNG")
+    run = site.demo.nasty["project_id"]
+    from modeldb_core.queries import Query
+
+    nasty = site.store.find(Query(within=run, filter="metrics.one = 1", limit=1)).entities[0]
+    visit.go(f"/runs/{nasty.entity_id}?tab=charts", ".panel canvas")
+    page.hover(".panel >> nth=1")
+    page.click(".panel >> nth=1 >> [aria-haspopup=menu]")
+    with page.expect_download() as download:
+        page.click("[role=menu] >> text=SVG")
+    drawing = ElementTree.fromstring(download.value.path().read_bytes())
+    assert site.data.NASTY in "".join(drawing.itertext())
+
+
 def test_while_a_run_trains_only_new_points_travel(site, visitor) -> None:
     visit = visitor()
     run_id = site.demo.live_run

@@ -12,6 +12,7 @@ import { makeLine, meanLines } from "./series.js";
 /**
  * @typedef {object} PanelProps
  * @property {string} name the key
+ * @property {string} title what of it is shown
  * @property {Drawn[]} runs
  * @property {import("./chart_data.js").ChartData} data
  * @property {number} revision of the data
@@ -148,13 +149,12 @@ export class Panel extends Component {
   }
 
   /** @param {PanelProps} props @param {{seen: boolean}} state */
-  render({ name, data, big, onBig }, { seen }) {
+  render({ name, title, data, big, onBig }, { seen }) {
     const having = this.having;
     const error = having.map((run) => data.errors.get(`${run.id}\n${name}`)).find(Boolean);
     const waiting = seen && !this.lines.length && having.some((run) => data.isLoading(run, name));
-    const short = name.slice(name.indexOf("/") + 1);
     return html`<section class=${`panel ${big ? "big" : ""}`} aria-label=${`Chart of ${name}`}>
-      <div class="panel-head"><h3 title=${name}>${short || name}</h3><span class="said">${this.said()}</span>
+      <div class="panel-head"><h3 title=${name}>${title || name}</h3><span class="said">${this.said()}</span>
         <span class="tools"><button class="button quiet icon" aria-label=${`Show ${name} ${big ? "small" : "large"}`} title=${big ? "Smaller" : "Larger"} onClick=${onBig}>${icon("expand")}</button>
         <button class="button quiet icon" aria-haspopup="menu" aria-label=${`Menu of chart ${name}`} onClick=${(/** @type {any} */ event) => this.menu(event.currentTarget)}>${icon("more")}</button></span></div>
       <div class="plot" style=${{ height: `${this.height}px` }}>

@@ -20,6 +20,7 @@ import { debounce, parameter, recall, remember, setParameters } from "./storage.
  */
 
 const PANELS_AT_FIRST = 36;
+const MOST_SECTIONS = 12;
 const MODES = /** @type {const} */ ({ step: "Step", relative: "Time", wall: "Date" });
 let groups = 0;
 
@@ -83,6 +84,12 @@ export class Charts extends Component {
       const section = at > 0 ? key.slice(0, at) : "";
       sections.set(section, [...(sections.get(section) ?? []), key]);
     }
+    if (sections.size > MOST_SECTIONS) {
+      // Keys such as layer17/grad would each be alone in a section.
+      const alone = [...sections].filter(([, found]) => found.length === 1);
+      for (const [section] of alone) sections.delete(section);
+      if (alone.length) sections.set("", [...(sections.get("") ?? []), ...alone.flatMap(([, found]) => found)]);
+    }
     const order = [...sections].sort(([a], [b]) => Number(a === "system") - Number(b === "system") || a.localeCompare(b));
     return order;
   }
@@ -97,8 +104,8 @@ export class Charts extends Component {
   /** @param {ChartsProps} props @param {any} state */
   render({ runs, hot, onHot, lead, empty }, { settings, revision, search, folded, more, big }) {
     const sections = this.sections();
-    /** @param {string} name */
-    const panel = (name) => html`<${Panel} key=${name} name=${name} runs=${runs} data=${this.data} revision=${revision} settings=${settings} hot=${hot} big=${big === name} group=${this.group}
+    /** @param {string} name @param {string} section */
+    const panel = (name, section = "") => html`<${Panel} key=${name} name=${name} title=${section ? name.slice(section.length + 1) : name} runs=${runs} data=${this.data} revision=${revision} settings=${settings} hot=${hot} big=${big === name} group=${this.group}
       onZoom=${(/** @type {any} */ zoom) => this.set({ zoom })} onHot=${onHot} onBig=${() => this.put({ big: big === name ? "" : name })} />`;
     return html`<div class="charts">
       <div class="charts-bar">${lead}<span class="grow"></span>
@@ -115,7 +122,7 @@ export class Charts extends Component {
           const shown = more.has(section) ? keys : keys.slice(0, PANELS_AT_FIRST);
           const alone = sections.length === 1 && section === "";
           return html`<div key=${section}>${alone ? html`<div class="section-head"></div>` : html`<button class="section-head" aria-expanded=${open} onClick=${() => this.fold(section)}>${icon(open ? "down" : "right")}${section || "metrics"}<span class="count">${keys.length}</span></button>`}
-            ${open ? html`<div class="panels">${shown.map(panel)}</div>` : null}
+            ${open ? html`<div class="panels">${shown.map((key) => panel(key, section))}</div>` : null}
             ${open && shown.length < keys.length ? html`<p><button class="button small" onClick=${() => this.setState({ more: new Set([...more, section]) })}>Show ${plural(keys.length - shown.length, "more chart")}</button></p>` : null}</div>`;
         })}
         ${sections.length ? null : html`<div class="empty muted">${search ? `No chart has “${search}” in its name.` : empty ?? "These runs have no series: log a metric with a step to see a chart."}</div>`}

@@ -26,8 +26,8 @@ export class GridHead extends Component {
     this.state = { drop: "" };
   }
 
-  /** @param {Column[]} columns */
-  groups(columns) {
+  /** @param {Column[]} columns @param {number} left where the part that scrolls begins */
+  groups(columns, left) {
     /** @type {{name: string, width: number, id: string}[]} */
     const groups = [];
     for (const column of columns) {
@@ -36,7 +36,7 @@ export class GridHead extends Component {
       if (last && last.name === name) last.width += column.width;
       else groups.push({ name, width: column.width, id: column.id });
     }
-    return groups.map((group) => html`<div key=${group.id} class="grid-group begins" style=${{ width: `${group.width}px` }}>${group.name}</div>`);
+    return groups.map((group) => html`<div key=${group.id} class="grid-group begins" style=${{ width: `${group.width}px` }}><span style=${{ left: `${left}px` }}>${group.name}</span></div>`);
   }
 
   /** @param {Column} column */
@@ -98,7 +98,7 @@ export class GridHead extends Component {
     return html`<div class="grid-head" role="rowgroup" style=${style}>
       <div class="grid-groups" aria-hidden="true">
         <div class="grid-pinned"><div class="grid-group" style=${{ width: "36px" }}></div><div class="grid-group" style=${{ width: `${pinned.reduce((/** @type {number} */ sum, /** @type {Column} */ column) => sum + column.width, 0)}px` }}></div></div>
-        <div style=${{ width: `${before}px`, flex: "none" }}></div>${this.groups(shown)}
+        <div style=${{ width: `${before}px`, flex: "none" }}></div>${this.groups(shown, 44 + pinned.reduce((/** @type {number} */ sum, /** @type {Column} */ column) => sum + column.width, 0))}
       </div>
       <div class="grid-titles" role="row" aria-rowindex="1">
         <div class="grid-pinned" role="presentation">

@@ -27,6 +27,7 @@ import { Problem, Snippet } from "../values.js";
 const NARROW = matchMedia("(max-width: 760px)");
 const SAMPLE = 8;
 const KEYS = 20_000;
+const LONGEST = 6000;
 const DRAWN_FIELDS = "name,status,started_at,series";
 
 /** @extends {Component<{}, any>} */
@@ -191,7 +192,8 @@ class Project extends Component {
   write() {
     const { filter, order, experiment, columns, view } = this.state;
     const own = columns && this.chosen ? writeColumns(columns) : parameter("columns");
-    setParameters({ filter, order, experiment, group: this.state.group, columns: own, runs: this.selection.ids.join(","), view: view === "both" || NARROW.matches ? "" : view });
+    // Thousands of columns are kept in the browser only: no server takes so long an address.
+    setParameters({ filter, order, experiment, group: this.state.group, columns: own.length > LONGEST ? "" : own, runs: this.selection.ids.join(","), view: view === "both" || NARROW.matches ? "" : view });
   }
 
   /** @param {Column[]} columns */
@@ -338,7 +340,7 @@ class Project extends Component {
   lead(ids) {
     const chosen = this.selection.ids.length;
     if (this.grouping) return html`<span class="muted cut" title="Mean, and the least and greatest of all points">${plural(this.grouping.slots.size, "group")}</span>`;
-    return html`<span class="muted cut">${chosen ? plural(chosen, "selected run") : ids.length ? `First ${plural(ids.length, "run")}` : ""}</span>`;
+    return html`<span class="muted cut">${chosen ? plural(chosen, "selected run") : ids.length < DRAWN_AT_FIRST ? plural(ids.length, "run") : `First ${plural(ids.length, "run")}`}</span>`;
   }
 
   /** @param {any} state */
