@@ -60,6 +60,7 @@ def _logged(bench: Bench, source: Path) -> float:
     size = sum(path.stat().st_size for path in files)
     with bench.folder("logged") as folder, bench.client(folder) as client, client.start_run(capture=False) as run:
         client.flush()
+        os.sync()  # what was written before is not to be waited for now
         start = time.perf_counter()
         run.log_artifact(source if len(files) > 1 else files[0])
         return size / 1e6 / (time.perf_counter() - start)
@@ -68,6 +69,7 @@ def _logged(bench: Bench, source: Path) -> float:
 def _copied(bench: Bench, source: Path) -> float:
     size = sum(path.stat().st_size for path in source.iterdir())
     with bench.folder("copied") as folder:
+        os.sync()
         start = time.perf_counter()
         for path in sorted(source.iterdir()):
             digest = hashlib.sha256()
