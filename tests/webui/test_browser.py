@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 ROW = ".grid-row:has(a.name)"
 NAMES = "[...document.querySelectorAll('.grid-row a.name')].sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top).map((a) => a.textContent)"
 PANEL = '.panel[aria-label="Chart of train/loss"]'
+
+
+def said(page: Page, panel: str = PANEL) -> str:
+    return page.text_content(f"{panel} .said") or ""
 
 
 def names(page: Page) -> list[str]:
@@ -36,10 +39,6 @@ def column(page: Page, title: str) -> list[str]:
         "(at) => [...document.querySelectorAll('.grid-row')].sort((a, b) => a.dataset.index - b.dataset.index).map((row) => row.querySelectorAll('[role=gridcell]')[at].textContent.trim())",
         at,
     )
-
-
-def said(page: Page, panel: str = PANEL) -> str:
-    return page.text_content(f"{panel} .said") or ""
 
 
 def test_walk_from_the_projects_to_a_chart_and_a_comparison(site, visitor) -> None:
@@ -182,119 +181,6 @@ def test_groups_show_count_mean_and_spread_and_lead_to_their_runs(site, visitor)
     page.click(".groups button:text-is('gini')")
     wait_for_rows(page, 12)
     assert page.input_value("[aria-label='Filter runs']") == 'hyperparameters.criterion = "gini"'
-
-
-def test_a_spike_of_one_point_in_twenty_thousand_is_drawn(site, visitor) -> None:
-    visit = visitor(device_scale_factor=1)
-    page = visit.go(f"/runs/{site.demo.vision_runs[0]}?tab=charts", f"{PANEL} canvas")
-    page.wait_for_function(
-        "(panel) => document.querySelector(panel + ' .said').textContent.includes('20,000')", arg=PANEL
-    )
-    found = page.evaluate(
-        """(panel) => {
-            const canvas = document.querySelector(panel + ' canvas');
-            const plot = document.querySelector(panel + ' .u-over');
-            const left = plot.offsetLeft, width = plot.offsetWidth, top = plot.offsetTop, height = plot.offsetHeight;
-            const data = canvas.getContext('2d').getImageData(left, top, width, Math.round(height * 0.5)).data;
-            const columns = new Set();
-            for (let at = 0; at < data.length; at += 4) {
-                const [r, g, b, a] = data.slice(at, at + 4);
-                if (a > 150 && Math.max(r, g, b) - Math.min(r, g, b) > 60) columns.add((at / 4) % width);
-            }
-            return [...columns].map((column) => column / width);
-        }""",
-        PANEL,
-    )
-    assert found, "nothing is drawn in the upper half of the chart"
-    assert all(abs(place - site.data.SPIKE_STEP / 20_000) < 0.01 for place in found)
-    visit.picture("spike")
-
-
-def test_zooming_in_fetches_every_point_of_the_range(site, visitor) -> None:
-    visit = visitor()
-    page = visit.go(f"/runs/{site.demo.vision_runs[0]}?tab=charts", f"{PANEL} canvas")
-    page.wait_for_function(
-        "(panel) => document.querySelector(panel + ' .said').textContent.includes('of 20,000')", arg=PANEL
-    )
-    box = page.locator(f"{PANEL} .u-over").bounding_box()
-    middle = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + box["width"] * 0.07, middle)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.1, middle, steps=4)
-    page.mouse.up()
-    page.wait_for_function(
-        "(panel) => /^\\d+ points$/.test(document.querySelector(panel + ' .said').textContent)", arg=PANEL
-    )
-    page.wait_for_function("() => location.search.includes('zoom=')")
-    page.click("text=Reset zoom")
-    page.wait_for_function(
-        "(panel) => document.querySelector(panel + ' .said').textContent.includes('of 20,000')", arg=PANEL
-    )
-
-
-def test_the_tip_names_the_value_under_the_cursor(site, visitor) -> None:
-    page = visitor().go(f"/runs/{site.demo.vision_runs[0]}?tab=charts", f"{PANEL} canvas")
-    box = page.locator(f"{PANEL} .u-over").bounding_box()
-    x = box["x"] + box["width"] * site.data.SPIKE_STEP / 20_000
-    for shift in range(-3, 4):
-        page.mouse.move(x + shift, box["y"] + 20)
-        if "41.500" in (page.text_content(f"{PANEL} .tip") or ""):
-            break
-    assert "41.500" in page.text_content(f"{PANEL} .tip")
-    assert "step 1,713" in page.text_content(f"{PANEL} .tip")
-
-
-def test_a_chart_is_saved_as_picture_drawing_and_every_point(site, visitor) -> None:
-    from xml.etree import ElementTree
-
-    visit = visitor()
-    page = visit.go(f"/runs/{site.demo.vision_runs[0]}?tab=charts", f"{PANEL} canvas")
-
-    def save(item: str) -> bytes:
-        page.hover(PANEL)
-        page.click(f"{PANEL} [aria-haspopup=menu]")
-        with page.expect_download() as download:
-            page.click(f"[role=menu] >> text={item}")
-        return download.value.path().read_bytes()
-
-    lines = save("CSV").decode().splitlines()
-    assert lines[0] == "run_id,run,key,step,time,value"
-    assert len(lines) == 20_001
-    assert lines[1 + site.data.SPIKE_STEP].endswith(",41.5")
-    assert lines[1 + 9000].endswith(",NaN")
-    assert save("PNG").startswith(b"\x89PNG")
-    run = site.demo.nasty["project_id"]
-    from modeldb_core.queries import Query
-
-    nasty = site.store.find(Query(within=run, filter="metrics.one = 1", limit=1)).entities[0]
-    visit.go(f"/runs/{nasty.entity_id}?tab=charts", ".panel canvas")
-    page.hover(".panel >> nth=1")
-    page.click(".panel >> nth=1 >> [aria-haspopup=menu]")
-    with page.expect_download() as download:
-        page.click("[role=menu] >> text=SVG")
-    drawing = ElementTree.fromstring(download.value.path().read_bytes())
-    assert site.data.NASTY in "".join(drawing.itertext())
-
-
-def test_while_a_run_trains_only_new_points_travel(site, visitor) -> None:
-    visit = visitor()
-    run_id = site.demo.live_run
-    page = visit.go(f"/runs/{run_id}?tab=charts", f"{PANEL} canvas")
-    page.wait_for_function(
-        "(panel) => document.querySelector(panel + ' .said').textContent.includes('of 20,000')", arg=PANEL
-    )
-    page.wait_for_selector(".live-dot.on")
-    visit.requests.clear()
-    writer = site.demo.writer
-    writer.append(run_id, {"train/loss": [0.5, 0.4, 0.3]}, steps=[20_000, 20_001, 20_002])
-    site.demo.ship(site.store)
-    page.wait_for_function(
-        "(panel) => document.querySelector(panel + ' .said').textContent.includes('of 20,003')", arg=PANEL
-    )
-    bodies = [json.loads(text[text.index("{") :]) for method, text in visit.requests if method == "POST"]
-    asked = [body for body in bodies if body["series"][0]["key"] == "train/loss"]
-    assert asked
-    assert all(body["first_step"] == 20_000 for body in asked)
 
 
 def test_a_new_run_appears_on_top_by_itself(site, visitor) -> None:
@@ -447,61 +333,3 @@ def test_the_theme_is_kept(site, visitor) -> None:
     page.reload()
     page.wait_for_selector("td.main a")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
-
-
-def places(site) -> dict[str, tuple[str, str]]:
-    """Return path and what to wait for, by the name of the picture."""
-    run = f"/runs/{site.demo.vision_runs[0]}"
-    return {
-        "projects": ("/", "td.main a"),
-        "runs": (site.project(site.demo.churn), f"{PANEL} canvas"),
-        "nasty": (site.project(site.demo.nasty), ROW),
-        "run": (run, ".comment"),
-        "charts": (f"{run}?tab=charts", f"{PANEL} canvas"),
-        "artifacts": (f"{run}?tab=artifacts&path=predictions.csv", ".preview td"),
-        "code": (f"{run}?tab=code", ".code"),
-        "environment": (f"{run}?tab=environment", "h2:has-text('Packages')"),
-        "data": (f"{run}?tab=data", "h2"),
-        "children": (f"{run}?tab=children", "a:text-is('fold-0')"),
-        "audit": (f"{run}?tab=audit", "tbody tr"),
-        "compare": (f"/compare?runs={','.join(site.demo.vision_runs)}", ".diff-table"),
-        "parallel": (f"/compare?runs={','.join(site.demo.vision_runs)}&tab=plots", ".parallel path"),
-    }
-
-
-@pytest.mark.parametrize(
-    "place",
-    [
-        "projects",
-        "runs",
-        "nasty",
-        "run",
-        "charts",
-        "artifacts",
-        "code",
-        "environment",
-        "data",
-        "children",
-        "audit",
-        "compare",
-        "parallel",
-    ],
-)
-@pytest.mark.parametrize(("look", "width"), [("light", 1440), ("dark", 1440), ("light", 360)])
-def test_axe_finds_nothing_serious(site, visitor, place: str, look: str, width: int) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
-    visit = visitor(width=width, height=860 if width > 400 else 740, color_scheme=look)
-    path, ready = places(site)[place]
-    if width < 400 and place in ("runs", "nasty"):
-        ready = ".two-lines"
-    page = visit.go(path, ready)
-    visit.picture(f"{place}-{look}-{width}")
-    found = Axe().run(page).response["violations"]
-    serious = [
-        f"{item['id']}: {item['help']}: {[node['html'] for node in item['nodes'][:3]]}"
-        for item in found
-        if item["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page is wider than the screen"

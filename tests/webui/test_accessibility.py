@@ -1,0 +1,68 @@
+"""Every place, light, dark and on a narrow screen: axe finds nothing serious, nothing is wider than the screen."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+ROW = ".grid-row:has(a.name)"
+PANEL = '.panel[aria-label="Chart of train/loss"]'
+
+
+def places(site) -> dict[str, tuple[str, str]]:
+    """Return path and what to wait for, by the name of the picture."""
+    run = f"/runs/{site.demo.vision_runs[0]}"
+    return {
+        "projects": ("/", "td.main a"),
+        "runs": (site.project(site.demo.churn), f"{PANEL} canvas"),
+        "nasty": (site.project(site.demo.nasty), ROW),
+        "run": (run, ".comment"),
+        "charts": (f"{run}?tab=charts", f"{PANEL} canvas"),
+        "artifacts": (f"{run}?tab=artifacts&path=predictions.csv", ".preview td"),
+        "code": (f"{run}?tab=code", ".code"),
+        "environment": (f"{run}?tab=environment", "h2:has-text('Packages')"),
+        "data": (f"{run}?tab=data", "h2"),
+        "children": (f"{run}?tab=children", "a:text-is('fold-0')"),
+        "audit": (f"{run}?tab=audit", "tbody tr"),
+        "compare": (f"/compare?runs={','.join(site.demo.vision_runs)}", ".diff-table"),
+        "parallel": (f"/compare?runs={','.join(site.demo.vision_runs)}&tab=plots", ".parallel path"),
+    }
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "projects",
+        "runs",
+        "nasty",
+        "run",
+        "charts",
+        "artifacts",
+        "code",
+        "environment",
+        "data",
+        "children",
+        "audit",
+        "compare",
+        "parallel",
+    ],
+)
+@pytest.mark.parametrize(("look", "width"), [("light", 1440), ("dark", 1440), ("light", 360)])
+def test_axe_finds_nothing_serious(site, visitor, place: str, look: str, width: int) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    visit = visitor(width=width, height=860 if width > 400 else 740, color_scheme=look)
+    path, ready = places(site)[place]
+    if width < 400 and place in ("runs", "nasty"):
+        ready = ".two-lines"
+    page = visit.go(path, ready)
+    visit.picture(f"{place}-{look}-{width}")
+    found = Axe().run(page).response["violations"]
+    serious = [
+        f"{item['id']}: {item['help']}: {[node['html'] for node in item['nodes'][:3]]}"
+        for item in found
+        if item["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page is wider than the screen"
