@@ -354,6 +354,20 @@ class FindTests(StoreCase):
         }
         assert letters.mismatches(cases) == {}
 
+    def test_runs_outside_of_containers(self, scene: Scene) -> None:
+        inside = scene.run("inside")
+        outside = scene.writer.create_run(name="outside", project_id=scene.project_id).entity_id
+        adrift = scene.writer.create_run(name="adrift", project_id=scene.project_id, experiment_id="nowhere").entity_id
+        scene.ship()
+        assert len({inside, outside, adrift}) == 3
+        assert scene.names("experiment is null") == ["adrift", "outside"]
+        assert scene.names("not experiment is null") == ["inside"]
+        assert scene.names("experiment exists") == ["inside"]
+        assert scene.names("experiment is not null") == ["inside"]
+        assert scene.names('experiment != "nobody"') == ["inside"]
+        assert scene.names('not experiment = "nobody"') == ["adrift", "inside", "outside"]
+        assert scene.names(order_by="experiment, name desc") == ["inside", "outside", "adrift"]
+
     def test_logic(self, letters: Scene) -> None:
         cases = {
             "": "abcdef",
@@ -389,6 +403,7 @@ class FindTests(StoreCase):
             "metrics.nowhere, name desc": "fedcba",
             "parent_id, project, experiment desc, name": "bacdef",
             "description desc, name": "bacdef",
+            "description, name": "cdefab",
             "created_at": "abcdef",
             "": "fedcba",
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, case, exists, false, func, literal, or_, select
 
 from modeldb_core.backends._sql.conditions import (
     Condition,
@@ -21,7 +21,20 @@ from modeldb_core.backends._sql.conditions import (
 from modeldb_core.backends._sql.documents import COLUMN_SECTION, NARROW, TAGGED, is_parent
 from modeldb_core.backends._sql.tables import entities, facts, keys, metrics, streams
 from modeldb_core.entities import LOST, PARENT_FIELDS, RUNNING
-from modeldb_core.queries import COLUMN, CONTAINER_NAMES, TAGS, And, Compare, Exists, Expression, Field, In, Not, Or
+from modeldb_core.queries import (
+    COLUMN,
+    CONTAINER_NAMES,
+    TAGS,
+    And,
+    Compare,
+    Exists,
+    Expression,
+    Field,
+    In,
+    IsNull,
+    Not,
+    Or,
+)
 from modeldb_core.queries.evaluate import matches
 
 if TYPE_CHECKING:
@@ -141,9 +154,10 @@ class Compiler:
             return entities.c[name]
         source = self.source(Field(COLUMN, name))
         if source is None:
-            return _no_text()
+            return literal("") if name in _EMPTY_WHERE_UNSET else _no_text()
         value = func.coalesce(source.value.text, source.value.number)
-        return select(value).where(source.own).scalar_subquery()
+        found = select(value).where(source.own).scalar_subquery()
+        return case((exists().where(source.own), found), else_="") if name in _EMPTY_WHERE_UNSET else found
 
     def _on_column(self, predicate: Predicate) -> Condition:
         name = predicate.field.key
@@ -151,6 +165,10 @@ class Compiler:
             container = entities.alias()
             names = select(container.c.entity_id).where(container.c.kind == name, container.c.present == 1)
             column = self.column(CONTAINER_NAMES[name])
+            if isinstance(predicate, (Exists, IsNull)):
+                # A container that is there has a name, if only an empty one.
+                has_none = isinstance(predicate, IsNull) and not predicate.negated
+                return negate(column.in_(names)) if has_none else column.in_(names)
             return column.in_(names.where(on_column(predicate, container.c.name)))
         if name in ("name", "owner"):
             # A name too long to be searched is NULL here, but not in the entity.
