@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Times are not asserted: the machine that runs the tests may be busy.
-settings.register_profile("modeldb", deadline=None)
-settings.load_profile("modeldb")
+# Times are not asserted: the machine that runs the tests may be busy. A run tries the same cases as the one before it,
+# so that a change alone can turn it red; `tox -e fuzz` looks for new ones.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None, max_examples=1000, print_blob=True)
+settings.load_profile("fuzz" if os.environ.get("MODELDB_TEST_FUZZ") else "repeatable")
 
 
 @pytest.fixture(autouse=True)
