@@ -8,6 +8,7 @@ import math
 import random
 import shutil
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -91,12 +92,11 @@ def copy(original, tmp_path):
         for old in tmp_path.glob("altered.db*"):
             old.unlink()
         shutil.copy(original, path)
-        connection = sqlite3.connect(path)
-        connection.execute("PRAGMA foreign_keys = off")
-        for statement, parameters in statements:
-            assert connection.execute(statement, parameters).rowcount == 1
-        connection.commit()
-        connection.close()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA foreign_keys = off")
+            for statement, parameters in statements:
+                assert connection.execute(statement, parameters).rowcount == 1
+            connection.commit()
         with open_store(f"sqlite:///{path}") as store:
             return verify(store, checkpoint=checkpoint)
 
