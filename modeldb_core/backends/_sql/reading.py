@@ -14,6 +14,7 @@ from modeldb_core.backends._sql.numbers import find_keys
 from modeldb_core.backends._sql.summaries import SeriesMap, last_value
 from modeldb_core.backends._sql.tables import SUMMARY_COLUMNS, documents, entities, keys, metrics
 from modeldb_core.entities import LOST, RUNNING, Entity, entity_from_document
+from modeldb_core.errors import IntegrityError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,9 @@ def read_entities(
     series = _read_series(transaction, entity_pks, wanted) if is_run else {}
     found = []
     for entity_pk in entity_pks:
+        if entity_pk not in rows:
+            msg = f"a {kind} has lost its document (row {entity_pk}): the store is damaged or was altered; audit it"
+            raise IntegrityError(msg)
         _, entity_id, text, is_lost = rows[entity_pk]
         document = load_document(text)
         computed: dict[str, Any] = {}
