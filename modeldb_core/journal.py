@@ -23,7 +23,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modeldb_core.records import HEADER, make_record
-from modeldb_core.segments import Segment, discard, lock_directory, map_new, remove_directory
+from modeldb_core.segments import Segment, claim_directory, discard, map_new, remove_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,13 +59,14 @@ class RowPlan(NamedTuple):
 class Journal:
     """Appends records to a stream's segments.
 
-    Any thread may append, a signal handler in the middle of an append too. ``acquire`` and ``release`` guard the
-    position; the first line of slots is public to the one hot path, :meth:`RunHandle.log_metrics`: it writes while
-    ``fast_limit`` leaves room and nobody is ``busy``, and calls :meth:`append` otherwise.
+    Any thread may append, a signal handler in the middle of an append too. ``lock`` guards the position; the first line
+    of slots is public to the one hot path, :meth:`RunHandle.log_metrics`: it writes while ``fast_limit`` leaves room and
+    nobody is ``busy``, and calls :meth:`append` otherwise. The lock is only ever taken by ``with``: an exception that a
+    signal handler raises right after ``acquire()`` would keep it for good.
     """
 
     __slots__ = (
-        *("acquire", "release", "memory", "position", "fast_limit", "busy"),
+        *("lock", "memory", "position", "fast_limit", "busy"),
         *(
             "segments",
             "directory",
@@ -82,9 +83,7 @@ class Journal:
     )
 
     def __init__(self, directory: Path, stream_id: str, header: dict[str, Any], *, fsync: bool = False) -> None:
-        lock = threading.RLock()
-        self.acquire = lock.acquire
-        self.release = lock.release
+        self.lock = threading.RLock()
         self.busy = False
         self._fsync = fsync
         self.stream_id = stream_id
@@ -106,8 +105,7 @@ class Journal:
         Args:
             plan: of a row; it is defined again where the segment does not define it yet.
         """
-        self.acquire()
-        try:
+        with self.lock:
             if self.busy:  # this thread was interrupted in the middle of an append: the outer call writes it
                 self._deferred.append((record, plan))
                 return True
@@ -119,13 +117,10 @@ class Journal:
                 return taken
             finally:
                 self.busy = False
-        finally:
-            self.release()
 
     def append_seal(self, segment: Segment, record: bytes) -> None:
         """Append a seal to the segment whose records it seals: at the end of the current one, else in its reserve."""
-        self.acquire()
-        try:
+        with self.lock:
             if segment is self.segments[-1] and self.position + len(record) <= segment.size:
                 self.memory[self.position : self.position + len(record)] = record
                 self.position += len(record)
@@ -134,17 +129,12 @@ class Journal:
                 segment.used += len(record)
             if self._fsync:
                 segment.memory.flush()
-        finally:
-            self.release()
 
     def snapshot(self) -> list[Segment]:
         """Return the segments, with ``used`` up to date."""
-        self.acquire()
-        try:
+        with self.lock:
             self.segments[-1].used = self.position
             return list(self.segments)
-        finally:
-            self.release()
 
     @property
     def end(self) -> int:
@@ -158,14 +148,11 @@ class Journal:
 
     def drop_until(self, position: int) -> None:
         """Remove the segments that end at or before ``position``; the current one stays."""
-        self.acquire()
-        try:
+        with self.lock:
             keep = [s for s in self.segments[:-1] if s.end > position] + self.segments[-1:]
             gone = [s for s in self.segments if s not in keep]
             self.segments = keep
             self._retry_at = 0.0
-        finally:
-            self.release()
         for segment in gone:
             discard(segment)
 
@@ -220,11 +207,11 @@ class Journal:
         if segment is None:
             self._retry_at = time.monotonic() + RETRY_S
             return False
-        size = segment.size
-        segment.memory[: len(header)] = header
-        self.segments.append(segment)
+        size, start = segment.size, len(header)
+        segment.memory[:start] = header
+        self.segments = [*self.segments, segment]  # no call from here on, so no signal handler comes between
         self.memory = segment.memory
-        self.position = len(header)
+        self.position = start
         self._limit = size - RESERVE_BYTES
         self.fast_limit = 0 if self._fsync else self._limit
         if self.on_rotate is not None:
@@ -237,8 +224,7 @@ class Journal:
         for size in sizes:
             try:
                 if self._lock_fd is None:
-                    self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-                    self._lock_fd = lock_directory(self.directory)
+                    self._lock_fd = claim_directory(self.directory)
                 return Segment(number, base, size, map_new(path, size), path)
             except OSError as error:
                 problem = error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import mmap
@@ -48,6 +49,24 @@ def lock_directory(directory: Path) -> int | None:
     except OSError:
         os.close(fd)
         raise
+    return fd
+
+
+def claim_directory(directory: Path) -> int:
+    """Make a stream's directory; return the descriptor that holds its lock.
+
+    It gets its name when the lock is held, so that nobody who looks for the journals of the dead ever sees it unlocked.
+    """
+    if directory.is_dir():  # blobs wait in it already
+        fd = lock_directory(directory)
+    else:
+        unborn = directory.with_name(f".{directory.name}")
+        unborn.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = lock_directory(unborn)
+        unborn.rename(directory)
+    if fd is None:
+        msg = "somebody is just looking whether its process is alive"
+        raise BlockingIOError(errno.EAGAIN, msg)
     return fd
 
 

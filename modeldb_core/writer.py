@@ -135,13 +135,10 @@ class Writer:
             self._plans[number] = plan
             definition = plan.record(number)
             packing = struct.Struct(f"{ROW_HEAD.format}{len(keys)}d")
-            journal.acquire()
-            try:
+            with journal.lock:
                 journal.append(definition)  # which may empty the tables
                 row_plan = RowPlan(packing.pack, number, packing.size + CHECK_BYTES, journal.memory, definition)
                 table[keys] = row_plan
-            finally:
-                journal.release()
             return row_plan
 
     def submit(self, task: Callable[[], None]) -> None:

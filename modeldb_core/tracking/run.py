@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from modeldb_core.tracking.client import Client
 
 _MAX_STEP = 2**63 - 1
+_UNFIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, struct.error)
+"""What packing a row raises for what must be looked at; not what a signal handler raises, such as TimeoutError."""
 _time_ns = time.time_ns
 
 
@@ -80,11 +83,11 @@ class RunHandle(RunReader):
             pack, number, size, memory, _ = self._plans[tuple(metrics)]
             record = pack(size, ROW, number, step, _time_ns(), *metrics.values())
             journal: Any = self._writer.journal
-            journal.acquire()
-        except Exception:
+            lock = journal.lock
+        except _UNFIT:
             self._log_rows(metrics, step, timestamp)
             return
-        try:
+        with lock:
             start = journal.position
             end = start + size
             if memory is journal.memory and end <= journal.fast_limit and timestamp is None and not journal.busy:
@@ -95,8 +98,6 @@ class RunHandle(RunReader):
                 finally:
                     journal.busy = False
                 return
-        finally:
-            journal.release()
         self._log_rows(metrics, step, timestamp)
 
     def log_metric(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import modeldb_core as modeldb
 from modeldb_core import journal as journal_module
 from modeldb_core.errors import CorruptJournalError
 from modeldb_core.journal import Journal
@@ -174,6 +176,48 @@ def test_a_signal_handler_may_append_in_the_middle_of_an_append(tmp_path: Path) 
         signal.signal(signal.SIGPROF, previous)
     found = bodies(journal)
     assert (found.count(b"from the handler"), found.count(b"from the program")) == (taken, own)
+
+
+def test_a_signal_handler_that_raises_does_not_keep_the_lock(environment: dict[str, str]) -> None:
+    class Stop(BaseException):
+        pass
+
+    def handler(number: int, frame: object) -> None:
+        raise Stop
+
+    with modeldb.connect() as client:
+        run = client.start_run(capture=False)
+        returned = 0
+        previous = signal.signal(signal.SIGALRM, handler)
+        try:
+            for round_ in range(150):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0.0005 + round_ * 1e-6)
+                    while True:
+                        run.log_metrics({"m": 1.0}, step=returned)
+                        returned += 1
+                except Stop:
+                    assert client.flush(20), "the writer waits for a lock that nobody will let go of"
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, previous)
+        steps = run.history("m").steps
+        assert sorted(set(steps)) == list(range(len(set(steps))))
+        assert len(steps) >= returned
+
+
+def test_a_folder_is_never_seen_without_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Path] = []
+    flock = fcntl.flock
+
+    def look_then_lock(fd: int, operation: int) -> None:
+        seen.extend(path for path in tmp_path.iterdir() if not path.name.startswith("."))
+        flock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", look_then_lock)
+    journal = Journal(tmp_path, "s", {})
+    assert (seen, os.listdir(tmp_path)) == ([], ["s"])
+    assert lock_directory(journal.directory) is None
 
 
 def test_the_lock_is_held_while_the_process_lives_and_a_fork_does_not_keep_it(tmp_path: Path) -> None:
