@@ -54,13 +54,16 @@ class Checkpoint:
         """Write it as JSON; a file that is there is left alone, because a checkpoint is not to be replaced.
 
         Raises:
-            InvalidArgumentError: there is such a file.
+            InvalidArgumentError: there is such a file, or none can be made there.
         """
         try:
             with Path(path).open("x", encoding="utf-8") as file:
                 json.dump({**self._content(), "digest": self.digest}, file, indent=1, sort_keys=True)
         except FileExistsError as error:
             msg = f"{path} exists; give the checkpoint a name of its own, and keep the old one"
+            raise InvalidArgumentError(msg) from error
+        except OSError as error:
+            msg = f"{path} cannot be written: {error.strerror or error}"
             raise InvalidArgumentError(msg) from error
 
     @classmethod

@@ -113,6 +113,7 @@ def test_audit_verify_fails_once_something_was_altered(command: Command, scene: 
 def test_a_checkpoint_shows_what_is_missing_later(command: Command, scene: Scene) -> None:
     assert command("audit", "checkpoint", "check.json").code == 0
     assert command("audit", "checkpoint", "check.json").code == program.USAGE  # never replaced
+    assert command("audit", "checkpoint", "no/folder/check.json").code == program.USAGE
     assert command("audit", "verify", "--checkpoint", "check.json").code == 0
     Path("other.toml").write_text('url = "sqlite:///other.db"')
     import modeldb_core as modeldb
