@@ -124,6 +124,8 @@ def to_float(value: object, where: str) -> float:
         InvalidArgumentError: it is an integer that no 64-bit float equals.
     """
     number = value if isinstance(value, (int, float)) else scalar_of(value)
+    if number is None and hasattr(type(value), "__float__") and not hasattr(value, "shape"):
+        number = float(value)  # type: ignore[arg-type] # such as a Decimal or a Fraction
     if isinstance(number, float):
         return number
     if isinstance(number, int):
@@ -140,6 +142,19 @@ def to_float(value: object, where: str) -> float:
         raise InvalidArgumentError(msg)
     msg = f"{where} is of type {_type_name(value)}; expected a number"
     raise InvalidTypeError(msg)
+
+
+def check_text(text: object, what: str) -> str:
+    """Return ``text`` if it is valid Unicode text, possibly empty.
+
+    Raises:
+        InvalidTypeError: it is not a string.
+        InvalidArgumentError: it holds a lone surrogate.
+    """
+    if not isinstance(text, str):
+        msg = f"{what} is of type {_type_name(text)}; expected text"
+        raise InvalidTypeError(msg)
+    return _check_text(text, what)
 
 
 def check_key_in_map(key: object, where: str) -> str:

@@ -32,6 +32,9 @@ def store(artifact: object, name: str | None, kind: str | None, put: Put) -> Ent
     if name is not None:
         check_key(name, "artifact name")
     if isinstance(artifact, (str, os.PathLike)):
+        if "\0" in os.fspath(artifact):
+            msg = f"artifact {artifact!r} is no path: it holds a NUL character; pass bytes to log content"
+            raise InvalidArgumentError(msg)
         return _store_path(Path(artifact), name, kind, put)
     data, extension, told = _to_bytes(artifact)
     if name is None:
@@ -57,7 +60,8 @@ def _store_path(path: Path, name: str | None, kind: str | None, put: Put) -> Ent
             entries[inside] = _put_file(file, inside, kind or "file", put)
         return entries
     if not path.is_file():
-        msg = f"artifact {str(path)!r} does not exist in {Path.cwd()}; expected the path of a file or folder"
+        what = "is no regular file" if path.exists() else f"does not exist in {Path.cwd()}"
+        msg = f"artifact {str(path)!r} {what}; expected the path of a file or folder"
         raise NotFoundError(msg)
     return {name: _put_file(path, name, kind or _kind_of(name), put)}
 

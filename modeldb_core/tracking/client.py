@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from modeldb_core import plugins
@@ -21,11 +22,11 @@ from modeldb_core.tracking.blobs import BlobDoor
 from modeldb_core.tracking.names import readable_name
 from modeldb_core.tracking.run import RunHandle
 from modeldb_core.tracking.runs import Runs
-from modeldb_core.values import Value, check_key, normalize
+from modeldb_core.values import Value, check_key, check_text
 from modeldb_core.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from modeldb_core.config import Settings
@@ -198,7 +199,7 @@ class Client:
         if tags:
             fields["tags"] = check_tags(tags)
         if description:
-            fields["description"] = normalize(description, "description")
+            fields["description"] = check_text(description, "description")
         for section, values in sections.items():
             if values:
                 fields[section] = self.blobs.checked_map(values, section)
@@ -262,7 +263,7 @@ class Client:
             filter=filter,
             order_by=order_by,
             limit=limit,
-            fields=None if fields is None else tuple(fields),
+            fields=fields if fields is None or isinstance(fields, str) else tuple(fields),  # type: ignore[arg-type]
             cursor=cursor,
             count=count,
             within=self._container_id(project, experiment),
@@ -318,8 +319,13 @@ class Client:
     def _container_id(self, project: str | None, experiment: str | None) -> str | None:
         if project is None and experiment is None:
             return None
-        project_id = derived_id("project", self._workspace_id(), project or self.settings.project)
-        return project_id if experiment is None else derived_id("experiment", project_id, experiment)
+        project = check_name(self.settings.project if project is None else project, "project")
+        project_id = derived_id("project", self._workspace_id(), project)
+        return (
+            project_id
+            if experiment is None
+            else derived_id("experiment", project_id, check_name(experiment, "experiment"))
+        )
 
     def _declare(self, project: str | None, experiment: str | None) -> tuple[str, str]:
         """Create the containers of a run, once in each stream; returns the project's and the experiment's identifier."""
@@ -389,7 +395,11 @@ def check_tags(tags: Iterable[str]) -> list[str]:
     if isinstance(tags, str):
         msg = f"tags is the text {tags!r}; expected a list of texts: [{tags!r}]"
         raise InvalidTypeError(msg)
-    return list(dict.fromkeys(check_key(tag, "tag") for tag in tags))
+    given: object = tags
+    if not isinstance(given, Iterable):
+        msg = f"tags is of type {type(given).__name__}; expected a list of texts"
+        raise InvalidTypeError(msg)
+    return list(dict.fromkeys(check_key(tag, "tag") for tag in given))
 
 
 def _login_name() -> str:

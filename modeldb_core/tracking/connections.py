@@ -76,7 +76,8 @@ def get_run(run_id: str, *, client: Client | None = None) -> RunHandle:
 
 def current_run() -> RunHandle | None:
     """Return the run of the innermost ``with`` block of this thread or task, if there is one."""
-    return endings.CURRENT.get()
+    run = endings.CURRENT.get()
+    return None if run is None or run.has_ended else run
 
 
 def flush(timeout_s: float | None = None) -> bool:

@@ -48,6 +48,11 @@ class RunReader:
         assert isinstance(self._entity, entities.Run)
         return self._entity
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether this handle knows that the run has ended: nothing is asked of the store."""
+        return self._ended
+
     def refresh(self) -> Self:
         """Read the run from the store again, after what was logged has arrived there."""
         self.client.settle()

@@ -23,7 +23,7 @@ from modeldb_core.records import CHECK_BYTES, ROW, ROW_AT
 from modeldb_core.tracking import artifacts as artifact_kinds
 from modeldb_core.tracking import endings
 from modeldb_core.tracking.reader import RunReader
-from modeldb_core.values import check_key, normalize, to_float
+from modeldb_core.values import check_key, check_text, normalize, to_float
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -135,7 +135,7 @@ class RunHandle(RunReader):
 
     def set_description(self, description: str) -> None:
         """Describe the run in words."""
-        self._update({"set": {"description": normalize(description, "description")}}, ended_too=True)
+        self._update({"set": {"description": check_text(description, "description")}}, ended_too=True)
 
     def comment(self, message: str) -> str:
         """Say something about the run; returns the comment's identifier."""
@@ -150,7 +150,7 @@ class RunHandle(RunReader):
 
     def note(self, text: str) -> None:
         """Leave word for whoever reads the run, for example on what could not be recorded."""
-        self._update({"add": {"notes": [check_key(text[:1024], "note")]}}, ended_too=True)
+        self._update({"add": {"notes": [check_key(check_text(text, "note")[:1024], "note")]}}, ended_too=True)
 
     def log_artifact(self, artifact: object, name: str | None = None, *, type: str | None = None) -> None:  # noqa: A002
         """Store a file with the run.
@@ -288,6 +288,9 @@ class RunHandle(RunReader):
         for key in metrics:
             check_key(key, "metric name")
         if step is None:
+            if timestamp is not None:
+                msg = "timestamp is given without a step; only a point of a series has a time: pass step=... too"
+                raise InvalidArgumentError(msg)
             values = {key: normalize(value, f"metric {key!r}") for key, value in metrics.items()}
             for key, value in values.items():
                 if not isinstance(value, (bool, int, float)):

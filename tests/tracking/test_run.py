@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -416,3 +417,42 @@ def test_unknown_schemes_and_runs_are_named(client: Client) -> None:
         modeldb.connect("mysql://host/db")
     with pytest.raises(NotFoundError, match="no-such-run"):
         client.get_run("no-such-run")
+
+
+def test_wrong_types_are_named_wherever_they_are_given(client: Client) -> None:
+    wrong: Any = 5
+    with client.start_run(capture=False) as run:
+        for call, named in (
+            (lambda: client.start_run(tags=wrong), "tags is of type int"),
+            (lambda: client.start_run(description=wrong), "description is of type int"),
+            (lambda: client.search_runs(project=wrong), "project name 5"),
+            (lambda: client.search_runs(experiment="\ud800"), "lone surrogate"),
+            (lambda: client.search_runs(fields="name"), "expected a list of names"),
+            (lambda: run.set_description(wrong), "description is of type int"),
+            (lambda: run.note(wrong), "note is of type int"),
+            (lambda: run.log_artifact("a\0b"), "NUL"),
+            (lambda: run.log_metric("m", 1.0, timestamp=1.0), "timestamp is given without a step"),
+        ):
+            with pytest.raises(InvalidArgumentError, match=named):
+                call()
+
+
+def test_decimals_are_numbers_from_the_first_point_on(client: Client) -> None:
+    with client.start_run(capture=False) as run:
+        run.log_metric("m", Decimal("1.5"), step=0)  # type: ignore[arg-type]
+        run.log_metric("m", Decimal("2.5"), step=1)  # type: ignore[arg-type]
+    assert run.history("m").values.tolist() == [1.5, 2.5]
+
+
+def test_a_filter_may_have_as_many_conditions_as_the_language_allows(client: Client) -> None:
+    with client.start_run(capture=False) as run:
+        run.log_hyperparameters({"k": "x"})
+    for word in ("and", "or"):
+        found = client.search_runs(f" {word} ".join(["hyperparameters.k != 't'"] * 500))
+        assert [hit.run_id for hit in found] == [run.run_id]
+
+
+def test_a_run_that_has_ended_is_no_current_run(client: Client) -> None:
+    with client.start_run(capture=False) as run:
+        run.finish()
+        assert modeldb.current_run() is None

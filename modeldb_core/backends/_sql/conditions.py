@@ -17,7 +17,7 @@ from modeldb_core.queries import Compare, Exists, In, IsNull, Scalar, exact_digi
 from modeldb_core.values import SAFE_INTEGER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 Condition = ColumnElement[bool]
 Predicate = Compare | In | Exists | IsNull
@@ -32,6 +32,18 @@ class Typed:
     number: ColumnElement[float]
     text: ColumnElement[str]
     is_indexed: bool = False
+
+
+_ABREAST = 32  # conditions that stand beside one another; SQLite reads a longer row of them as as many levels
+
+
+def together(join: Callable[..., ColumnElement[bool]], conditions: Sequence[Condition]) -> Condition:
+    """Return ``join(*conditions)`` for ``and_`` or ``or_``, with many of them in groups, so that they nest little."""
+    while len(conditions) > _ABREAST:
+        groups = [conditions[at : at + _ABREAST] for at in range(0, len(conditions), _ABREAST)]
+        # A CASE, since SQLAlchemy flattens an AND within an AND again.
+        conditions = [case((join(*group), true()), else_=false()) for group in groups]
+    return join(*conditions)
 
 
 def negate(condition: Condition) -> Condition:

@@ -17,6 +17,7 @@ from modeldb_core.backends._sql.conditions import (
     on_typed,
     seconds_between,
     status_of,
+    together,
 )
 from modeldb_core.backends._sql.documents import COLUMN_SECTION, NARROW, TAGGED, is_parent
 from modeldb_core.backends._sql.tables import entities, facts, keys, metrics, streams
@@ -107,9 +108,9 @@ class Compiler:
             case And() | Or() | Not() if depth >= _MAX_DEPTH:
                 return self._apart(self.condition(expression))
             case And(items):
-                return and_(*(self.condition(item, depth + 1) for item in items))
+                return together(and_, [self.condition(item, depth + 1) for item in items])
             case Or(items):
-                return or_(*(self.condition(item, depth + 1) for item in items))
+                return together(or_, [self.condition(item, depth + 1) for item in items])
             case Not(item):
                 return negate(self.condition(item, depth + 1))
             case _ if expression.field.section == TAGS:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, literal_column, or_, select
+from sqlalchemy import and_, func, literal_column, or_, select, true
 
-from modeldb_core.backends._sql.conditions import Condition, Predicate, on_typed
+from modeldb_core.backends._sql.conditions import Condition, Predicate, on_typed, together
 from modeldb_core.backends._sql.filters import NOW, Compiler, Source, key_of, keys_in
 from modeldb_core.backends._sql.joins import FixedJoin
 from modeldb_core.backends._sql.numbers import Key, find_keys
@@ -111,7 +111,7 @@ class Finder:
             return []
         driver = self._fewest()[0] or (next(iter(self._joined), None) if self._within is None else None)
         joined, conditions = self._from(driver, list(self._joined))
-        query = select(entities.c.entity_pk).select_from(joined).where(*conditions)
+        query = select(entities.c.entity_pk).select_from(joined).where(together(and_, [true(), *conditions]))
         return list(self._connection.execute(query, self._parameters).scalars())
 
     # What must hold
@@ -200,7 +200,7 @@ class Finder:
     def _count(self, start: tuple[Field | None, int]) -> int:
         first = start[0] or (next(iter(self._joined), None) if self._within is None else None)
         joined, conditions = self._from(first, list(self._joined))
-        query = select(func.count()).select_from(joined).where(*conditions)
+        query = select(func.count()).select_from(joined).where(together(and_, [true(), *conditions]))
         return int(self._connection.execute(query, self._parameters).scalar_one())
 
     def _page(self, start: tuple[Field | None, int], limit: int) -> list[tuple[int, list[OrderValue]]]:
@@ -251,7 +251,12 @@ class Finder:
             conditions += [first.bound(self._after[0], rank), after_all(found, self._after)]
         sorting = [*first.sorting(rank), *(term for criterion in found[1:] for term in criterion.sorting())]
         values = [value for criterion in found for value in criterion.values]
-        return select(entities.c.entity_pk, *values).select_from(joined).where(*conditions).order_by(*sorting)
+        return (
+            select(entities.c.entity_pk, *values)
+            .select_from(joined)
+            .where(together(and_, [true(), *conditions]))
+            .order_by(*sorting)
+        )
 
     def _from(self, driver: Field | None, inner: Sequence[Field]) -> tuple[FromClause, list[Condition]]:
         """Return entities joined with the rows that must be there, beginning with ``driver``, and all conditions."""
