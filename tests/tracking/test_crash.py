@@ -391,6 +391,33 @@ def test_a_pool_of_processes_logs_into_the_run_it_was_given(
             assert list(run.history(f"worker {number}").values) == list(range(50))
 
 
+def test_a_signal_handler_may_log_in_the_middle_of_a_log_call(client: Client) -> None:
+    taken, inside = 0, False
+    with client.start_run(capture=False) as run:
+
+        def handler(number: int, frame: object) -> None:
+            nonlocal taken, inside
+            if not inside:  # the next signal may come while this one is handled
+                inside = True
+                run.log_metrics({"handler": taken}, step=taken)
+                taken += 1
+                inside = False
+
+        run.log_metrics({"handler": -1.0}, step=-1)
+        previous = signal.signal(signal.SIGPROF, handler)
+        signal.setitimer(signal.ITIMER_PROF, 0.0005, 0.0005)
+        try:
+            own = 0
+            while taken < 300:
+                run.log_metrics({"program": own, "same": 1.0}, step=own)
+                own += 1
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.signal(signal.SIGPROF, previous)
+    assert list(run.history("program").values) == list(range(own))
+    assert list(run.history("handler").values) == list(range(-1, taken))
+
+
 def test_threads_log_to_one_run_without_losing_a_point(client: Client) -> None:
     with client.start_run(capture=False) as run:
 
