@@ -50,6 +50,10 @@ class Settings:
     journal_dir: Path = _setting(  # noqa: RUF009
         "path", Path(), "folder of the crash-safe journals; default: in the user's state folder"
     )
+    cache_dir: Path = _setting(  # noqa: RUF009
+        "path", Path(), "folder of what can be fetched again; default: in the user's cache folder"
+    )
+    token: str = _setting("text", "", "what this process shows a server to be let in")
     durability: str = _setting(
         "choice",
         "process",
@@ -79,6 +83,9 @@ class Settings:
     server_threads: int = _setting("int", 8, "threads that answer requests", table="server", minimum=1)
     server_allowed_hosts: tuple[str, ...] = _setting(
         "list", (), "host names, beside those of this machine, under which the server may be asked", table="server"
+    )
+    stores: Mapping[str, Any] = _setting(
+        "table", MappingProxyType({}), "options of stores, a table for each scheme, such as [stores.s3]"
     )
     plugins: Mapping[str, Any] = _setting("table", MappingProxyType({}), "settings of plugins, a table for each")
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
@@ -134,6 +141,8 @@ def load_settings(
         values["artifact_url"] = _beside(str(values["url"]), base)
     if "journal_dir" not in values:
         values["journal_dir"] = default_journal_dir()
+    if "cache_dir" not in values:
+        values["cache_dir"] = default_cache_dir()
     return Settings(**values, origins=MappingProxyType(origins))  # type: ignore[arg-type]
 
 
@@ -142,6 +151,13 @@ def default_journal_dir() -> Path:
     from platformdirs import user_state_path
 
     return user_state_path("modeldb", appauthor=False) / "journals"
+
+
+def default_cache_dir() -> Path:
+    """Return the folder in the cache folder of the user for what can be fetched again."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("modeldb", appauthor=False)
 
 
 def user_config_file() -> Path:
@@ -311,7 +327,7 @@ def _check(spec: Field[Any], value: object, where: str, base: Path) -> object:
     expected = {
         "bool": "true or false",
         "list": "a list of strings",
-        "table": "a table for each plugin",
+        "table": "a table of tables",
         "path": "a path",
         "url": "a URL",
     }

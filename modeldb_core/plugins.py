@@ -306,20 +306,53 @@ if hasattr(os, "register_at_fork"):
 
 
 def _open(url: str, kind: Literal["metadata", "artifacts"], settings: Settings | None) -> object:
-    target = load_target(find_backend(url, kind, settings), settings)
+    backend = find_backend(url, kind, settings)
+    target = load_target(backend, settings)
+    return target(url, **({} if settings is None else _options(backend, target, settings)))
+
+
+def _options(backend: Backend, target: Callable[..., object], settings: Settings) -> dict[str, object]:
+    """Return the options of a store: its table in ``settings.stores``, and the settings that it asks for by name.
+
+    Raises:
+        ConfigurationError: the table holds an option that neither kind of store for the scheme takes.
+    """
+    own, takes_any = _parameters(target)
     options: dict[str, object] = {}
-    if settings is not None and settings.durability == "fsync" and _takes(target, "durability"):
+    for name, value in settings.stores.get(backend.scheme, {}).items():
+        if takes_any or name in own:
+            options[name] = value
+        elif name not in (known := own | _other_parameters(backend, settings)):
+            close = get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known)) or 'none'}"
+            msg = f"stores.{backend.scheme}.{name} ({settings.origin('stores')}) is no option of that store; {hint}"
+            raise ConfigurationError(msg)
+    if settings.durability == "fsync" and "durability" in own:
         options["durability"] = settings.durability  # a journal is let go once the store has it: so it must not lose it
-    return target(url, **options)
+    if settings.token and "token" in own:
+        options.setdefault("token", settings.token)
+    if "cache_dir" in own:
+        options.setdefault("cache_dir", settings.cache_dir)
+    return options
 
 
-def _takes(target: Callable[..., object], option: str) -> bool:
+def _other_parameters(backend: Backend, settings: Settings) -> frozenset[str]:
+    """Return the options of the store of the other kind that serves the same scheme."""
+    kind: Literal["metadata", "artifacts"] = "artifacts" if backend.kind == "metadata" else "metadata"
+    other = plugin_manager(settings).backends().get((kind, backend.scheme))
+    return frozenset() if other is None else _parameters(load_target(other[0], settings))[0]
+
+
+def _parameters(target: Callable[..., object]) -> tuple[frozenset[str], bool]:
+    """Return the names of the options that a class takes, and whether it takes others too."""
     import inspect
 
     try:
-        return option in inspect.signature(target).parameters
+        _url, *parameters = inspect.signature(target).parameters.values()
     except (TypeError, ValueError):  # a class of an extension module without a signature
-        return False
+        return frozenset(), False
+    named = {item.name for item in parameters if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)}
+    return frozenset(named), any(item.kind is item.VAR_KEYWORD for item in parameters)
 
 
 def _info(point: EntryPoint) -> PluginInfo:

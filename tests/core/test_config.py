@@ -139,7 +139,7 @@ def test_variables_are_read_in_their_types() -> None:
         ("[capture]\ngit = 1", "expected true or false"),
         ('durability = "maybe"', "expected 'process' or 'fsync'"),
         ('disable_plugins = "a"', "expected a list of strings"),
-        ("[plugins]\na = 1", "expected a table for each plugin"),
+        ("[plugins]\na = 1", "expected a table of tables"),
         ("journal_dir = ''", "expected a path"),
         ("x = ", "is not valid TOML"),
     ],

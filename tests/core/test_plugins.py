@@ -403,6 +403,42 @@ def test_durability_reaches_a_store_that_knows_it(installer: Installer) -> None:
         assert store.durability == expected
 
 
+def test_the_table_of_a_scheme_reaches_its_stores(installer: Installer) -> None:
+    installer.add(
+        "acme",
+        "acme_options",
+        """
+        from modeldb_core import hookimpl
+        from modeldb_core.backends.memory import MemoryStore
+        from modeldb_core.backends.blobs import FsspecArtifactStore
+        from modeldb_core.stores import Backend
+
+        class Store(MemoryStore):
+            def __init__(self, url, *, region="", token="", cache_dir=None):
+                super().__init__(url)
+                self.region, self.token, self.cache_dir = region, token, cache_dir
+
+        class Blobs(FsspecArtifactStore):
+            def __init__(self, url, *, part_bytes=0):
+                super().__init__("memory://")
+
+        @hookimpl
+        def modeldb_register_backends():
+            return [
+                Backend("acme-options", "metadata", "acme_options:Store"),
+                Backend("acme-options", "artifacts", "acme_options:Blobs"),
+            ]
+        """,
+    )
+    options: dict[str, Any] = {"url": "acme-options://", "disable_plugins": ("nobody-options",), "token": "t"}
+    table = {"acme-options": {"region": "north", "part_bytes": 5}}
+    store: Any = open_store("acme-options://", settings := load_settings(stores=table, **options))
+    assert (store.region, store.token, store.cache_dir) == ("north", "t", settings.cache_dir)
+    wrong = load_settings(stores={"acme-options": {"regoin": "north"}}, **options)
+    with pytest.raises(ConfigurationError, match=r"stores.acme-options.regoin .*did you mean 'region'"):
+        open_store("acme-options://", wrong)
+
+
 def test_a_forked_child_can_load_plugins(tmp_path: Path) -> None:
     program = """
         import os, threading

@@ -1,0 +1,150 @@
+"""Batches: changes as bytes, as they travel over HTTP, lie in a bucket, and stand in a bundle.
+
+``docs/format.md`` gives the bytes. A batch may hold changes of several streams; those of one stream come in order. What
+the bytes before already say is left out: the digest of a payload that is there, and the hash of the change before where
+that is the previous one of its stream in the batch.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+from modeldb_core.changes import GENESIS, SALT_BYTES, Change, payload_digest
+from modeldb_core.errors import IntegrityError, InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MAGIC = b"CHG1"
+MEDIA_TYPE = "application/vnd.modeldb.changes"
+MAX_BATCH_BYTES = 256 << 20
+"""How long a batch may be once unpacked: a few bytes of a stranger must not fill the memory."""
+
+_PLAIN, _DEFLATED = 0, 1
+_HAS_PAYLOAD, _FOLLOWS = 1, 2
+_FIXED = struct.Struct("<BQQ")
+_LENGTH = struct.Struct("<I")
+_HASH_BYTES = 32
+
+
+def encode_changes(changes: Iterable[Change], *, compress: bool = True) -> bytes:
+    """Return changes as a batch; with ``compress`` deflated, where that makes it shorter.
+
+    Raises:
+        InvalidArgumentError: a salt or hash has another length than those of the format.
+    """
+    parts: list[bytes] = []
+    hashes: dict[str, bytes] = {}
+    for change in changes:
+        parts += _encode(change, hashes.get(change.stream_id, GENESIS))
+        hashes[change.stream_id] = change.hash
+    body = b"".join(parts)
+    if compress and len(packed := zlib.compress(body, 1)) < len(body):
+        return MAGIC + bytes([_DEFLATED]) + packed
+    return MAGIC + bytes([_PLAIN]) + body
+
+
+def decode_changes(data: bytes, *, max_bytes: int = MAX_BATCH_BYTES) -> tuple[Change, ...]:
+    """Return the changes of a batch. Whether they match their hashes is not looked at: a store does that.
+
+    Args:
+        data: what :func:`encode_changes` returned.
+        max_bytes: refuse a batch that is longer than this when unpacked.
+
+    Raises:
+        IntegrityError: the bytes are no batch, end too early, or unpack to more than ``max_bytes``.
+    """
+    if data[: len(MAGIC)] != MAGIC or len(data) <= len(MAGIC):
+        msg = f"this is no batch of changes: it begins with {data[:8]!r}; expected {MAGIC!r}"
+        raise IntegrityError(msg)
+    body = _unpacked(data[len(MAGIC)], data[len(MAGIC) + 1 :], max_bytes)
+    try:
+        return tuple(_decode(body))
+    except (struct.error, UnicodeDecodeError) as error:
+        msg = f"a batch of changes is damaged: {error}"
+        raise IntegrityError(msg) from error
+
+
+def _encode(change: Change, before: bytes) -> list[bytes]:
+    has_payload, follows = change.payload is not None, change.previous_hash == before
+    if {len(change.hash), len(change.previous_hash), len(change.payload_digest)} != {_HASH_BYTES} or (
+        has_payload and len(change.salt or b"") != SALT_BYTES
+    ):
+        msg = f"change {change.seq} of stream {change.stream_id} has a hash or a salt of a length that none has"
+        raise InvalidArgumentError(msg)
+    flags = (_HAS_PAYLOAD if has_payload else 0) | (_FOLLOWS if follows else 0)
+    parts = [_FIXED.pack(flags, change.seq, change.recorded_at)]
+    for text in (change.stream_id, change.actor, change.action, change.kind, change.entity_id):
+        encoded = text.encode()
+        parts += (_LENGTH.pack(len(encoded)), encoded)
+    if change.payload is None:
+        parts.append(change.payload_digest)
+    else:
+        parts += (change.salt or b"", _LENGTH.pack(len(change.payload)), change.payload)
+    if not follows:
+        parts.append(change.previous_hash)
+    parts.append(change.hash)
+    return parts
+
+
+def _decode(body: bytes) -> Iterator[Change]:
+    reader = _Reader(body)
+    hashes: dict[str, bytes] = {}
+    while reader.at < len(body):
+        flags, seq, recorded_at = reader.unpack(_FIXED)
+        stream_id, actor, action, kind, entity_id = (reader.counted().decode() for _ in range(5))
+        payload = salt = None
+        if flags & _HAS_PAYLOAD:
+            salt, payload = reader.take(SALT_BYTES), reader.counted()
+            digest = payload_digest(salt, payload)
+        else:
+            digest = reader.take(_HASH_BYTES)
+        previous = hashes.get(stream_id, GENESIS) if flags & _FOLLOWS else reader.take(_HASH_BYTES)
+        hashes[stream_id] = value = reader.take(_HASH_BYTES)
+        yield Change(
+            *(stream_id, seq, recorded_at, actor, action, kind, entity_id, payload, salt, digest, previous, value)
+        )
+
+
+def _unpacked(form: int, data: bytes, max_bytes: int) -> bytes:
+    if form == _PLAIN:
+        body = data
+    elif form == _DEFLATED:
+        unpacker = zlib.decompressobj()
+        try:
+            body = unpacker.decompress(data, max_bytes + 1)
+        except zlib.error as error:
+            msg = f"a batch of changes is damaged: {error}"
+            raise IntegrityError(msg) from error
+        if len(body) <= max_bytes and (not unpacker.eof or unpacker.unused_data):
+            msg = "a batch of changes is damaged: it ends too early or too late"
+            raise IntegrityError(msg)
+    else:
+        msg = f"a batch of changes is packed in form {form}, which this version does not know; update ModelDB"
+        raise IntegrityError(msg)
+    if len(body) > max_bytes:
+        msg = f"a batch of changes is longer than {max_bytes:,} bytes; send it in parts"
+        raise IntegrityError(msg)
+    return body
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.at = 0
+
+    def take(self, count: int) -> bytes:
+        part = self._data[self.at : self.at + count]
+        if len(part) < count:
+            msg = f"it ends {count - len(part)} bytes too early"
+            raise struct.error(msg)
+        self.at += count
+        return part
+
+    def unpack(self, form: struct.Struct) -> tuple[int, ...]:
+        return form.unpack(self.take(form.size))
+
+    def counted(self) -> bytes:
+        return self.take(*self.unpack(_LENGTH))

@@ -1,0 +1,98 @@
+"""Batches of changes come back bit for bit, and what is damaged is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modeldb_core.batches import MAGIC, decode_changes, encode_changes
+from modeldb_core.changes import GENESIS, verify_change
+from modeldb_core.errors import IntegrityError, InvalidArgumentError
+from modeldb_core.testing import StreamWriter
+
+
+def some_changes():
+    writers = [StreamWriter(), StreamWriter()]
+    for writer in writers:
+        writer.open()
+        run_id = writer.create_run(name="é", hyperparameters={"lr": float("nan")}).entity_id
+        writer.append(run_id, {"loss": [1.0, 0.5]}, steps=[0, 1])
+    first, second = (writer.changes for writer in writers)
+    return [first[0], second[0], *second[1:], *first[1:]]
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_changes_come_back_as_they_were(compress):
+    changes = some_changes()
+    assert list(decode_changes(encode_changes(changes, compress=compress))) == changes
+
+
+def test_an_empty_batch_is_one():
+    assert decode_changes(encode_changes([])) == ()
+
+
+def test_erased_changes_keep_their_digest():
+    changes = some_changes()
+    erased = [changes[0], changes[1].erased(), *changes[2:]]
+    assert list(decode_changes(encode_changes(erased))) == erased
+
+
+def test_a_batch_may_begin_in_the_middle_of_a_stream():
+    tail = StreamWriter()
+    tail.open()
+    tail.create_run()
+    (change,) = decode_changes(encode_changes(tail.changes[1:]))
+    assert change == tail.changes[1]
+    assert change.previous_hash != GENESIS
+
+
+def test_an_altered_payload_no_longer_fits_its_hash():
+    change = some_changes()[0]
+    data = encode_changes([change], compress=False)
+    (found,) = decode_changes(data.replace(b"lease_s", b"Lease_s"))
+    with pytest.raises(IntegrityError, match="altered"):
+        verify_change(found, GENESIS)
+
+
+@pytest.mark.parametrize("compress", [True, False])
+@given(data=st.data())
+def test_what_is_cut_off_is_refused_or_a_shorter_batch(compress, data):
+    whole = encode_changes(CHANGES, compress=compress)
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    try:
+        found = decode_changes(whole[:cut])
+    except IntegrityError:
+        return
+    assert not compress
+    assert list(found) == CHANGES[: len(found)]
+
+
+CHANGES = some_changes()
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_batch_or_an_integrity_error(data):
+    for head in (b"", MAGIC, MAGIC + b"\0", MAGIC + b"\1"):
+        try:
+            decode_changes(head + data)
+        except IntegrityError as error:
+            assert str(error)
+
+
+def test_a_batch_that_unpacks_to_too_much_is_refused():
+    data = encode_changes(CHANGES)
+    with pytest.raises(IntegrityError, match="longer than 100 bytes"):
+        decode_changes(data, max_bytes=100)
+
+
+def test_an_unknown_form_says_to_update():
+    with pytest.raises(IntegrityError, match="update ModelDB"):
+        decode_changes(MAGIC + b"\7rest")
+
+
+def test_a_hash_of_another_length_is_refused():
+    with pytest.raises(InvalidArgumentError, match="length"):
+        encode_changes([replace(CHANGES[0], hash=b"short")])

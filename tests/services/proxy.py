@@ -1,0 +1,80 @@
+"""A network that fails: a TCP proxy that can hang, cut connections in the middle of a body, or refuse them."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import threading
+from typing import Literal
+
+Mode = Literal["pass", "hang", "cut", "refuse"]
+
+
+class Proxy:
+    """Passes bytes on between clients and ``target``, a port of the loopback address.
+
+    ``mode`` may be set at any time: "pass"; "hang": what arrives is kept and never answered; "cut": a connection is
+    reset once ``cut_after`` more bytes have passed, counted over both directions; "refuse": closed at once.
+    """
+
+    def __init__(self, target: int, *, cut_after: int = 10_000) -> None:
+        self.mode: Mode = "pass"
+        self.cut_after = cut_after
+        self.connections = 0
+        self.cuts = 0
+        self._target = target
+        self._is_closed = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(0.1)
+        self.port = int(self._listener.getsockname()[1])
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def close(self) -> None:
+        """End all connections and stop listening."""
+        self._is_closed.set()
+        for thread in self._threads:
+            thread.join(10)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while not self._is_closed.is_set():
+            try:
+                client, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            self.connections += 1
+            thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            if self.mode == "refuse":
+                return
+            with socket.create_connection(("127.0.0.1", self._target), timeout=10) as server:
+                self._pass_on(client, server)
+
+    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        passed = 0
+        with selectors.DefaultSelector() as selector:
+            selector.register(client, selectors.EVENT_READ, server)
+            selector.register(server, selectors.EVENT_READ, client)
+            while not self._is_closed.is_set():
+                if self.mode == "hang":
+                    self._is_closed.wait(0.05)
+                    continue
+                for key, _ in selector.select(0.1):
+                    data = key.fileobj.recv(4096)  # type: ignore[union-attr]
+                    if not data:
+                        return
+                    if self.mode == "hang":
+                        break  # what was read is lost with the connection
+                    key.data.sendall(data)
+                    passed = passed + len(data) if self.mode == "cut" else 0
+                    if passed > self.cut_after:
+                        self.cuts += 1
+                        # A reset, not an orderly end: what is on its way is lost.
+                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                        return
