@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
     from types import TracebackType
 
     from modeldb_core.changes import Change, Head
@@ -158,10 +159,23 @@ class MetadataStore(ABC):
 
 @dataclass(frozen=True, slots=True)
 class BlobInfo:
-    """A stored blob: ``digest`` is the SHA-256 of its content in hexadecimal, which is also its name."""
+    """A stored blob.
+
+    Attributes:
+        digest: the SHA-256 of its content in hexadecimal, which is also its name.
+        size_bytes: how long it is.
+        modified_at: when it was put, or put again where the store writes that down; ``stat`` and ``list`` tell where
+            they know. Collecting garbage spares what is young, so that a blob is safe between its put and the change
+            that names it. Two descriptions of a blob that differ in it alone are equal.
+    """
 
     digest: str
     size_bytes: int
+    modified_at: datetime | None = field(default=None, compare=False)
+
+
+REFRESH_S = 24 * 3600.0
+"""A blob that is put again may look so much older than it is; a grace period before deletion must be longer."""
 
 
 class ArtifactStore(ABC):
@@ -179,6 +193,9 @@ class ArtifactStore(ABC):
     @abstractmethod
     def put(self, stream: BinaryIO, *, digest: str | None = None) -> BlobInfo:
         """Store what ``stream`` holds from its position to its end; a blob that is there is not written again.
+
+        What was put, also again, is young: where the store tells ``modified_at`` at all, that lies at most
+        :data:`REFRESH_S` seconds before the put.
 
         Args:
             digest: what the content must hash to, where the caller knows it.
@@ -198,7 +215,7 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     def stat(self, digest: str) -> BlobInfo:
-        """Return the size of a blob.
+        """Return what is known of a blob without reading it.
 
         Raises:
             NotFoundError: there is no such blob.

@@ -56,19 +56,29 @@ class LocalFiles:
         with suppress(OSError):
             os.unlink(name)
 
-    def size(self, path: str) -> int:
-        """Return the size of a file; raises FileNotFoundError."""
-        return os.stat(f"{self.root}/{path}").st_size
+    def stat(self, path: str) -> tuple[int, float | None]:
+        """Return the size of a file, and when it was written or touched; raises FileNotFoundError."""
+        found = os.stat(f"{self.root}/{path}")
+        return found.st_size, found.st_mtime
+
+    def touch(self, path: str) -> bool:
+        """Make a file young; False where another user's may not be touched. Raises FileNotFoundError."""
+        try:
+            os.utime(f"{self.root}/{path}")
+        except PermissionError:
+            return False
+        return True
 
     def open(self, path: str) -> BinaryIO:
         """Open a file for reading; raises FileNotFoundError."""
         return cast("BinaryIO", io.FileIO(f"{self.root}/{path}", "rb"))
 
-    def walk(self) -> Iterator[tuple[str, int]]:
-        """Iterate over the names of all files two folders down, and their sizes."""
+    def walk(self) -> Iterator[tuple[str, int, float | None]]:
+        """Iterate over all files two folders down: name, size, and when it was written or touched."""
         for path in Path(self.root).glob("[!.]*/*/*"):
             with suppress(FileNotFoundError):
-                yield path.name, path.stat().st_size
+                found = path.stat()
+                yield path.name, found.st_size, found.st_mtime
 
     def remove(self, path: str) -> None:
         """Remove a file, if it is there."""

@@ -10,8 +10,10 @@ import errno
 import hashlib
 import io
 import re
+import time
 import uuid
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from modeldb_core.backends._local_files import LocalFiles
@@ -24,10 +26,10 @@ from modeldb_core.errors import (
     StoreUnavailableError,
 )
 from modeldb_core.redaction import redact_url
-from modeldb_core.stores import ArtifactStore, BlobInfo
+from modeldb_core.stores import REFRESH_S, ArtifactStore, BlobInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _CHUNK = 1 << 20  # bytes; larger ones no longer fit the processor's cache beside each other
 _BUFFER = 1 << 16  # bytes, for readers of small pieces; larger reads pass it by
@@ -42,9 +44,10 @@ class _Files(Protocol):
     def create(self) -> tuple[str, BinaryIO]: ...
     def publish(self, name: str, path: str) -> None: ...
     def discard(self, name: str) -> None: ...
-    def size(self, path: str) -> int: ...
+    def stat(self, path: str) -> tuple[int, float | None]: ...
+    def touch(self, path: str) -> bool: ...
     def open(self, path: str) -> BinaryIO: ...
-    def walk(self) -> Iterator[tuple[str, int]]: ...
+    def walk(self) -> Iterator[tuple[str, int, float | None]]: ...
     def remove(self, path: str) -> None: ...
 
 
@@ -76,7 +79,7 @@ class FsspecArtifactStore(ArtifactStore):
         self._files = LocalFiles(path)
 
     def put(self, stream: BinaryIO, *, digest: str | None = None) -> BlobInfo:
-        if digest is not None and self._size(digest) is not None:
+        if digest is not None and self._is_there(digest):
             return self._put_again(stream, digest)
         first = stream.read(_CHUNK)
         if len(first) == _CHUNK:
@@ -84,7 +87,7 @@ class FsspecArtifactStore(ArtifactStore):
         first += stream.read()  # a short read need not be the last one
         hashed = BlobInfo(hashlib.sha256(first).hexdigest(), len(first))
         _check_digest(hashed, digest)
-        if self._size(hashed.digest) != hashed.size_bytes:
+        if not self._is_kept(hashed):
             self._write_whole(first, hashed.digest)
         return hashed
 
@@ -97,7 +100,7 @@ class FsspecArtifactStore(ArtifactStore):
             size += len(chunk)
         hashed = BlobInfo(sha.hexdigest(), size)
         _check_digest(hashed, digest)
-        if self._size(digest) == size:
+        if self._is_kept(hashed):
             return hashed
         if start is None:
             msg = f"blob {digest} in {self.url} is damaged; delete it, or put it from a stream that can seek"
@@ -133,7 +136,7 @@ class FsspecArtifactStore(ArtifactStore):
             _check_digest(hashed, digest)
             with self._errors():
                 file.close()
-                if self._files_size(hashed.digest) != size:
+                if not self._is_kept(hashed):
                     self._files.publish(name, _path(hashed.digest))
                     return hashed
             self._files.discard(name)
@@ -144,32 +147,43 @@ class FsspecArtifactStore(ArtifactStore):
             raise
         return hashed
 
-    def _size(self, digest: str) -> int | None:
+    def _is_there(self, digest: str) -> bool:
         with self._errors():
-            return self._files_size(digest)
+            try:
+                self._files.stat(_path(digest))
+            except FileNotFoundError:
+                return False
+            return True
 
-    def _files_size(self, digest: str) -> int | None:
-        try:
-            return self._files.size(_path(digest))
-        except FileNotFoundError:
-            return None
+    def _is_kept(self, info: BlobInfo) -> bool:
+        """Whether the blob is there, whole and young: it is touched. One that cannot be is better written again."""
+        path = _path(info.digest)
+        with self._errors():
+            try:
+                size, modified = self._files.stat(path)
+                if size != info.size_bytes:
+                    return False
+                return self._files.touch(path) or modified is None or time.time() - modified < REFRESH_S
+            except FileNotFoundError:
+                return False
 
     def open(self, digest: str) -> BinaryIO:
         path = _path(digest)
         with self._errors(digest):
-            size = self._files.size(path)
+            size, _ = self._files.stat(path)
             file = self._files.open(path)
         return cast("BinaryIO", io.BufferedReader(_VerifiedReader(file, digest, size, self.url), _BUFFER))
 
     def stat(self, digest: str) -> BlobInfo:
         with self._errors(digest):
-            return BlobInfo(digest, self._files.size(_path(digest)))
+            size, modified = self._files.stat(_path(digest))
+            return BlobInfo(digest, size, _time(modified))
 
     def list(self) -> Iterator[BlobInfo]:
         with self._errors():
-            for name, size in self._files.walk():
+            for name, size, modified in self._files.walk():
                 if _DIGEST.fullmatch(name):
-                    yield BlobInfo(name, size)
+                    yield BlobInfo(name, size, _time(modified))
 
     def delete(self, digest: str) -> None:
         with self._errors():
@@ -287,20 +301,44 @@ class _FsspecFiles:
         with suppress(OSError):
             self._fs.rm_file(name)
 
-    def size(self, path: str) -> int:
-        return int(self._fs.info(f"{self._root}/{path}")["size"])
+    def stat(self, path: str) -> tuple[int, float | None]:
+        return _stated(self._fs.info(f"{self._root}/{path}"))
+
+    def touch(self, path: str) -> bool:
+        """Copy a file onto itself where it is no longer young: that is all that object stores offer."""
+        _, modified = self.stat(path)
+        if modified is not None and time.time() - modified > REFRESH_S / 2:
+            self._fs.cp_file(f"{self._root}/{path}", f"{self._root}/{path}")
+        return True
 
     def open(self, path: str) -> BinaryIO:
         return cast("BinaryIO", self._fs.open(f"{self._root}/{path}", "rb"))
 
-    def walk(self) -> Iterator[tuple[str, int]]:
+    def walk(self) -> Iterator[tuple[str, int, float | None]]:
         for path, info in self._fs.find(self._root, detail=True).items():
             if "/.incoming/" not in path:
-                yield path.rpartition("/")[2], int(info["size"])
+                yield (path.rpartition("/")[2], *_stated(info))
 
     def remove(self, path: str) -> None:
         with suppress(FileNotFoundError):
             self._fs.rm_file(f"{self._root}/{path}")
+
+
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
+
+
+def _stated(info: Mapping[str, Any]) -> tuple[int, float | None]:
+    """Return the size of a file and the time of its last change, which each file system calls by a name of its own."""
+    found = next((info[name] for name in _TIMES if info.get(name) is not None), None)
+    if isinstance(found, str):
+        found = datetime.fromisoformat(found)
+    if isinstance(found, datetime):
+        found = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return int(info["size"]), None if found is None else float(found)
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def _path(digest: str) -> str:

@@ -9,12 +9,13 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, TypeAlias
 
 import pytest
 
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError
-from modeldb_core.stores import ArtifactStore, BlobInfo
+from modeldb_core.stores import REFRESH_S, ArtifactStore, BlobInfo
 
 MakeArtifacts: TypeAlias = Callable[[], ArtifactStore]
 
@@ -63,7 +64,8 @@ class ArtifactStoreTests:
     """Every sentence of :class:`~modeldb_core.stores.ArtifactStore`, as a test.
 
     Override the fixture ``make_artifacts`` with a function that opens the store; called twice in one test, it must open
-    the same one. Override ``damage`` where the stored bytes can be reached: what needs it is skipped otherwise.
+    the same one. Override ``damage`` where the stored bytes can be reached: what needs it is skipped otherwise. Override
+    ``age`` where the time of a put can be altered.
     The suite stores random content and removes it, so the store need not be empty.
     """
 
@@ -84,6 +86,11 @@ class ArtifactStoreTests:
         """Replace the stored bytes of a blob behind the store's back."""
         del store, digest, content
         pytest.skip("the stored bytes cannot be reached")
+
+    def age(self, store: ArtifactStore, digest: str, seconds: float) -> bool:
+        """Make a blob look older behind the store's back; False where that cannot be done."""
+        del store, digest, seconds
+        return False
 
     @pytest.mark.parametrize("size", [0, 1, 1000, _MIB - 1, _MIB, _MIB + 1, 5 * _MIB])
     def test_content_comes_back(self, artifacts: ArtifactStore, size: int) -> None:
@@ -153,6 +160,31 @@ class ArtifactStoreTests:
                 action(digest)
         with pytest.raises(InvalidArgumentError):
             artifacts.put(io.BytesIO(b"x"), digest=digest)
+
+    def test_a_blob_that_is_put_again_is_young(self, artifacts: ArtifactStore) -> None:
+        for content in (_unique(), _unique(3 * _MIB)):
+            info = artifacts.put(io.BytesIO(content))
+            for digest in (None, info.digest):
+                if not self.age(artifacts, info.digest, 5 * REFRESH_S):
+                    return
+                old = artifacts.stat(info.digest).modified_at
+                assert old is not None
+                assert datetime.now(UTC) - old > timedelta(seconds=4 * REFRESH_S)
+                artifacts.put(io.BytesIO(content), digest=digest)
+                young = artifacts.stat(info.digest).modified_at
+                assert young is not None
+                assert datetime.now(UTC) - young < timedelta(seconds=REFRESH_S)
+
+    def test_the_age_of_a_blob_is_told_alike_or_not_at_all(self, artifacts: ArtifactStore) -> None:
+        info = artifacts.put(io.BytesIO(_unique()))
+        told = artifacts.stat(info.digest).modified_at
+        listed = next(other.modified_at for other in artifacts.list() if other == info)
+        if told is None or listed is None:
+            assert told == listed
+            return
+        assert told.tzinfo is not None
+        assert abs(told - listed) < timedelta(seconds=2)
+        assert abs(datetime.now(UTC) - told) < timedelta(hours=1)
 
     def test_all_blobs_are_listed(self, artifacts: ArtifactStore) -> None:
         infos = {artifacts.put(io.BytesIO(_unique(size))) for size in (0, 10, 20, 30)}

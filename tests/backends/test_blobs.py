@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import hashlib
 import io
@@ -40,6 +41,13 @@ class TestFolder(ArtifactStoreTests):
 
         place(Path(store.url.removeprefix("file://")), digest).write_bytes(content)
 
+    def age(self, store, digest, seconds):
+        from pathlib import Path
+
+        then = time.time() - seconds
+        os.utime(place(Path(store.url.removeprefix("file://")), digest), (then, then))
+        return True
+
 
 class TestFsspec(ArtifactStoreTests):
     """Any file system of fsspec; its own one in memory here."""
@@ -53,6 +61,13 @@ class TestFsspec(ArtifactStoreTests):
 
         fs, root = fsspec.core.url_to_fs(store.url)
         fs.pipe_file(f"{root}/{digest[:2]}/{digest[2:4]}/{digest}", content)
+
+    def age(self, store, digest, seconds):
+        import fsspec
+
+        fs, root = fsspec.core.url_to_fs(store.url)
+        fs.store[f"{root}/{digest[:2]}/{digest[2:4]}/{digest}"].created -= datetime.timedelta(seconds=seconds)
+        return True
 
 
 @pytest.fixture
