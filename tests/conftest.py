@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.services.s3 import Rclone, SeaweedFS
 
 # Times are not asserted: the machine that runs the tests may be busy. A run tries the same cases as the one before it,
 # so that a change alone can turn it red; `tox -e fuzz` looks for new ones.
@@ -23,3 +26,19 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     for variable in list(os.environ):
         if variable.startswith("MODELDB_") and not variable.startswith("MODELDB_TEST_"):
             monkeypatch.delenv(variable)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[SeaweedFS]:
+    """A real S3 server, shared by all tests of a worker: make a bucket of your own, and leave it running."""
+    server = SeaweedFS()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def weak_s3() -> Iterator[Rclone]:
+    """An S3 server that ignores conditions and checksums, likewise shared."""
+    server = Rclone()
+    yield server
+    server.stop()

