@@ -137,6 +137,8 @@ def _unborn(change: Change) -> Document:
 
 
 def _columns(change: Change) -> Iterator[tuple[str, PointGroup]]:
+    if change.kind != "run" and change.payload is not None:
+        raise misfit(change, "only runs have points")
     for group in decode_points(change.payload) if change.payload is not None else ():
         for row, key in enumerate(group.keys if len(group) else ()):
             yield key, PointGroup((key,), group.steps, group.times, group.values[row : row + 1])

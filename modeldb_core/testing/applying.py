@@ -19,12 +19,14 @@ from modeldb_core.errors import (
     NotFoundError,
     StreamGapError,
 )
-from modeldb_core.points import decode_points
+from modeldb_core.points import PointGroup, decode_points, encode_points
 from modeldb_core.testing.scene import Scene, StoreCase
 from modeldb_core.testing.streams import StreamWriter
 
 if TYPE_CHECKING:
     from modeldb_core.stores import MetadataStore
+
+_POINT = PointGroup(("loss",), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros((1, 1)))
 
 
 def _read_stream(store: MetadataStore, stream_id: str) -> list[Change]:
@@ -166,6 +168,7 @@ class ApplyTests(StoreCase):
             ("update", "run", b'{"set":5}'),
             ("append", "run", b"PTS1\x01"),
             ("append", "run", b"{}"),
+            ("append", "project", encode_points([_POINT])),
             ("create", "gadget", b"{}"),
             ("frobnicate", "run", b"{}"),
         ],

@@ -117,3 +117,30 @@ def test_the_newest_are_found_by_an_index(store, plans):
 def test_no_question_reads_all_documents(store, plans, scene):
     scene.names("metrics.auc > 0.1 and (name contains 'b' or hyperparameters.k3 = 4) and tags not exists")
     assert not any(line.startswith("SCAN documents") for plan in plans for line in plan)
+
+
+def test_counting_by_keys_looks_at_the_deleted_and_at_no_other_entity(store, plans):
+    scene = Scene(store)
+    runs = [scene.run(f"run{index}", metrics={"auc": index / 20, "loss": index}) for index in range(20)]
+    scene.writer.delete("run", runs[19])
+    scene.writer.delete("run", runs[18])
+    scene.writer.restore("run", runs[18])
+    scene.ship()
+    plans.clear()
+    question = Query(filter="metrics.auc > 0.5 and metrics.loss < 100 and hyperparameters.x not exists", count=True)
+    assert store.find(question).total == 8
+    assert store.find(Query(filter="metrics.auc > 0.5 and metrics.loss < 100", limit=0, count=True)).total == 8
+    looked_up = [line for line in plans[-1] if "entities" in line]
+    assert len(looked_up) == 1
+    assert "entities_deleted" in looked_up[0]
+    everything = Query(filter="metrics.auc > 0.5", limit=0, count=True, include_deleted=True)
+    assert store.find(everything).total == 9
+
+
+def test_a_tag_alone_is_counted_among_entities_of_its_kind(store):
+    scene = Scene(store)
+    scene.run("run", tags=["best"])
+    scene.writer.update("project", scene.ids["project_id"], add={"tags": ["best"]})
+    scene.ship()
+    assert store.find(Query(filter='tags contains "best"', limit=0, count=True)).total == 1
+    assert store.find(Query(kind="project", filter='tags contains "best"', limit=0, count=True)).total == 1

@@ -21,19 +21,20 @@ from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.errors import ConfigurationError, StoreReadOnlyError, StoreVersionError
 from modeldb_core.testing import StreamWriter
 
-NEXT = '''
+NOW, NEXT = schema.LATEST, "0099"
+MIGRATION = f'''
 """Remember a colour."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "{NEXT}"
+down_revision = "{NOW}"
 
 
 def upgrade():
     op.add_column("entities", sa.Column("colour", sa.Text()))
-    {more}
+    {{more}}
 '''
 
 
@@ -59,10 +60,10 @@ def next_version(tmp_path, monkeypatch):
     def use(more=""):
         folder = tmp_path / "migrations"
         shutil.copytree(Path(schema.__file__).parent / "migrations", folder)
-        (folder / "versions" / "v0002_colour.py").write_text(NEXT.format(more=more))
+        (folder / "versions" / "v0099_colour.py").write_text(MIGRATION.format(more=more))
         monkeypatch.setattr(schema, "MIGRATIONS", str(folder))
-        monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, "0002"))
-        monkeypatch.setattr(schema, "LATEST", "0002")
+        monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, NEXT))
+        monkeypatch.setattr(schema, "LATEST", NEXT)
 
     return use
 
@@ -120,10 +121,10 @@ def test_an_old_store_is_upgraded_after_a_backup(url, run_id, next_version, tmp_
     next_version()
     with SQLiteStore(url) as store:
         assert store.get("run", run_id).name == "old"
-    assert version_in(tmp_path / "modeldb.db") == [("0002",)]
+    assert version_in(tmp_path / "modeldb.db") == [(NEXT,)]
     assert "colour" in tables_of(tmp_path / "modeldb.db")["entities"]
-    (backup,) = tmp_path.glob("modeldb.db.backup-0001-*")
-    assert version_in(backup) == [("0001",)]
+    (backup,) = tmp_path.glob(f"modeldb.db.backup-{NOW}-*")
+    assert version_in(backup) == [(NOW,)]
     shutil.rmtree(tmp_path / "migrations")  # it is not needed again
     with SQLiteStore(url) as store:
         assert store.get("run", run_id).name == "old"
@@ -144,7 +145,7 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(url, run_id, next_ver
     with pytest.raises(Exception, match="nowhere"):
         SQLiteStore(url)
     assert tables_of(tmp_path / "modeldb.db") == before
-    assert version_in(tmp_path / "modeldb.db") == [("0001",)]
+    assert version_in(tmp_path / "modeldb.db") == [(NOW,)]
 
 
 def test_a_store_that_is_opened_by_many_at_once_is_upgraded_once(url, run_id, next_version, tmp_path):
@@ -175,27 +176,27 @@ def test_a_newer_store_is_refused_and_stays_as_it_is(url, run_id, tmp_path):
 
 
 def test_the_state_of_a_store_can_be_asked_without_altering_it(url, run_id, next_version, tmp_path):
-    assert SQLiteStore.schema_state(url) == schema.SchemaState(url, "0001", "0001", ())
+    assert SQLiteStore.schema_state(url) == schema.SchemaState(url, NOW, NOW, ())
     next_version()
     state = SQLiteStore.schema_state(url)
-    assert (state.version, state.latest, state.pending) == ("0001", "0002", ("0002",))
-    assert version_in(tmp_path / "modeldb.db") == [("0001",)]
+    assert (state.version, state.latest, state.pending) == (NOW, NEXT, (NEXT,))
+    assert version_in(tmp_path / "modeldb.db") == [(NOW,)]
 
 
 def test_an_upgrade_says_what_it_did(url, run_id, next_version, tmp_path):
-    assert SQLiteStore.upgrade_schema(url) == schema.Upgrade("0001", "0001", None)
+    assert SQLiteStore.upgrade_schema(url) == schema.Upgrade(NOW, NOW, None)
     next_version()
     done = SQLiteStore.upgrade_schema(url)
-    assert (done.before, done.after) == ("0001", "0002")
+    assert (done.before, done.after) == (NOW, NEXT)
     assert Path(done.backup).parent == tmp_path
-    assert SQLiteStore.upgrade_schema(url) == schema.Upgrade("0002", "0002", None)
+    assert SQLiteStore.upgrade_schema(url) == schema.Upgrade(NEXT, NEXT, None)
 
 
 def test_an_old_store_that_may_only_be_read_is_refused(url, run_id, next_version, tmp_path):
     next_version()
     with pytest.raises(StoreVersionError, match="modeldb db upgrade"):
         SQLiteStore(url, read_only=True)
-    assert version_in(tmp_path / "modeldb.db") == [("0001",)]
+    assert version_in(tmp_path / "modeldb.db") == [(NOW,)]
 
 
 def test_a_database_of_something_else_is_refused_and_stays_as_it_is(url, tmp_path):

@@ -208,6 +208,8 @@ def _append(record: Record, change: Change, position: int, streams: Streams) -> 
 
     if change.payload is None:
         return None
+    if change.kind != "run":
+        raise misfit(change, ValueError("only runs have points"))
     groups = tuple(decode_points(change.payload))
     item = Append(position, streams.pk(change.stream_id), change.payload, groups)
     record.appends.append(item)

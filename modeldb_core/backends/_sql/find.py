@@ -17,7 +17,7 @@ from modeldb_core.backends._sql.joins import FixedJoin
 from modeldb_core.backends._sql.numbers import Key, find_keys
 from modeldb_core.backends._sql.ordering import MISSING, NUMBER, TEXT, Criterion, after_all, criteria, rank_of
 from modeldb_core.backends._sql.tables import entities
-from modeldb_core.entities import PARENT_FIELDS
+from modeldb_core.entities import KINDS, PARENT_FIELDS
 from modeldb_core.queries import (
     COLUMN,
     TAGS,
@@ -35,6 +35,7 @@ from modeldb_core.queries import (
     effective_order,
     encode_cursor,
     parse_filter,
+    sections_of,
 )
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Finder:
         self._conditions = [entities.c.kind == query.kind, entities.c.present == 1]
         if not query.include_deleted:
             self._conditions.append(entities.c.deleted_at.is_(None))
+        self._basic = len(self._conditions)
         self._within: Condition | None = None
         self._is_impossible = not (self._restrict_within() and self._split(self._expression))
 
@@ -199,9 +201,35 @@ class Finder:
 
     def _count(self, start: tuple[Field | None, int]) -> int:
         first = start[0] or (next(iter(self._joined), None) if self._within is None else None)
-        joined, conditions = self._from(first, list(self._joined))
+        if first is not None and self._is_about_keys_alone():
+            joined, conditions = self._from_keys(first)
+        else:
+            joined, conditions = self._from(first, list(self._joined))
         query = select(func.count()).select_from(joined).where(together(and_, [true(), *conditions]))
         return int(self._connection.execute(query, self._parameters).scalar_one())
+
+    def _is_about_keys_alone(self) -> bool:
+        """Return whether the rows of keys tell all that must hold, but for which entities are deleted."""
+        others = (kind for kind in KINDS if kind != self._query.kind)
+        shared = {TAGS, *(section for kind in others for section in sections_of(kind))}
+        return len(self._conditions) == self._basic and any(place.section not in shared for place in self._joined)
+
+    def _from_keys(self, driver: Field) -> tuple[FromClause, list[Condition]]:
+        """Return what :meth:`_from` does, without looking at the row of every entity."""
+        first = self._joined[driver].source
+        entity_pk = first.table.c.entity_pk
+        joined, conditions = first.table, [first.pick]
+        for place, other in self._joined.items():
+            if place != driver:
+                row = other.source.table
+                joined = FixedJoin(joined, row, and_(other.source.pick, row.c.entity_pk == entity_pk))
+            conditions += other.conditions
+        if not self._query.include_deleted:
+            deleted = select(entities.c.entity_pk).where(
+                entities.c.kind == self._query.kind, entities.c.deleted_at.is_not(None)
+            )
+            conditions.append(entity_pk.not_in(deleted))
+        return joined, conditions
 
     def _page(self, start: tuple[Field | None, int], limit: int) -> list[tuple[int, list[OrderValue]]]:
         """Return the numbers of entities and where they stand, in order."""

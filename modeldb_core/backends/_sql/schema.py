@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.database import Database, Transaction
 
 VERSION_TABLE = "modeldb_version"
-REVISIONS: tuple[str, ...] = ("0001",)
+REVISIONS: tuple[str, ...] = ("0001", "0002")
 """All versions of the tables, the oldest first. Each has a migration of that name."""
 LATEST = REVISIONS[-1]
 MIGRATIONS = "modeldb_core.backends._sql:migrations"

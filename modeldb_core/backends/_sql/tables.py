@@ -94,6 +94,11 @@ _partial(
     entities.c.parent_id,
     where=entities.c.parent_id.is_not(None),
 )
+_partial(
+    "entities_deleted",  # so few that counting can do without looking at every entity
+    *(entities.c.kind, entities.c.entity_pk),
+    where=entities.c.deleted_at.is_not(None),
+)
 
 documents = Table(
     "documents",
