@@ -1,0 +1,387 @@
+"""Object storage by way of fsspec: from a URL and options to a file system, and from its errors to ours.
+
+The stores in buckets share this module: it knows the options of each kind of storage, makes a file system that does not
+cache listings, does not hang for ever and survives a fork, and puts what drivers raise into sentences.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote
+
+from modeldb_core.backends._urls import split_options
+from modeldb_core.errors import (
+    ConfigurationError,
+    MissingDependencyError,
+    ModelDBError,
+    NotFoundError,
+    PermissionDeniedError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
+from modeldb_core.redaction import redact_text, redact_url, strip_userinfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Doing = Literal["read", "write"]
+
+S3_OPTIONS: Mapping[str, type] = {
+    "endpoint_url": str,
+    "region": str,
+    "key": str,
+    "secret": str,
+    "session_token": str,
+    "profile": str,
+    "ca_bundle": str,
+    "verify": bool,
+    "addressing_style": str,
+    "connect_timeout_s": float,
+    "read_timeout_s": float,
+    "max_attempts": int,
+}
+GS_OPTIONS: Mapping[str, type] = {"project": str, "credentials": str, "endpoint_url": str}
+AZURE_OPTIONS: Mapping[str, type] = {
+    "account_name": str,
+    "account_key": str,
+    "connection_string": str,
+    "sas_token": str,
+}
+OPTIONS: Mapping[str, Mapping[str, type]] = {
+    **dict.fromkeys(("s3", "s3a"), S3_OPTIONS),
+    **dict.fromkeys(("gs", "gcs"), GS_OPTIONS),
+    **dict.fromkeys(("az", "abfs", "abfss"), AZURE_OPTIONS),
+}
+"""The options of each scheme that reach its driver; other schemes have none."""
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 20.0
+MAX_ATTEMPTS = 3
+_CONNECTIONS = 32  # at once, to one endpoint
+
+_PACKAGES = {
+    **dict.fromkeys(("s3", "s3a"), "modeldb-core[s3]"),
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("az", "abfs", "abfss"), "adlfs"),
+}
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+def split_url(
+    url: str, options: Mapping[str, Any], own: Mapping[str, type], others: Mapping[str, type] | None = None
+) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Return a URL without its options, the options for its driver, and those of the store itself.
+
+    Options of the URL win over those that are given.
+
+    Args:
+        url: of a store.
+        options: as they were given otherwise; ``None`` stands for one that was not.
+        own: the options of the store itself, and their types.
+        others: options that may stand in the URL for the store of the other kind that shares it; they are left out.
+
+    Raises:
+        ConfigurationError: an option is unknown or has a value that is not of its type.
+    """
+    scheme = url.partition("://")[0].lower()
+    of_driver = OPTIONS.get(scheme, {})
+    known = {**(others or {}), **of_driver, **own}
+    bare, found = split_options(url, known)
+    merged = {name: value for name, value in options.items() if value is not None} | found
+    for name, value in merged.items():
+        _check_option(name, value, known, bare)
+    driver = {name: value for name, value in merged.items() if name in of_driver}
+    return bare, driver, {name: value for name, value in merged.items() if name in own}
+
+
+def _check_option(name: str, value: object, known: Mapping[str, type], url: str) -> None:
+    if name not in known:
+        close = get_close_matches(name, known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}"
+        msg = f"the option {name!r} of {redact_url(url)} is unknown; {hint}"
+        raise ConfigurationError(msg)
+    kind = known[name]
+    accepted = (int, float) if kind is float else kind
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        words = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "text")
+        msg = f"the option {name!r} of {redact_url(url)} is a {type(value).__name__}; expected {words}"
+        raise ConfigurationError(msg)
+
+
+class Remote:
+    """A folder on a file system of fsspec.
+
+    Args:
+        url: where it is, without options.
+        options: those of ``OPTIONS`` for its scheme.
+
+    Attributes:
+        url: without secrets.
+        scheme: of the URL, in lower case.
+        root: the folder as the file system names it, without a slash at its end.
+        bucket: the first part of it.
+        identity: what makes two remotes the same place: the URL, and the endpoint or account it is looked for at.
+
+    Raises:
+        ConfigurationError: the URL names no folder, or an option has a value that cannot be.
+        MissingDependencyError: a package is not installed.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+        scheme, mark, rest = url.partition("://")
+        self.scheme = scheme.lower()
+        self.url = strip_userinfo(url).rstrip("/")
+        if not mark or not rest.strip("/"):
+            example = "file:///data/modeldb" if self.scheme == "file" else f"{self.scheme or 's3'}://bucket/prefix"
+            msg = f"{redact_url(url)!r} does not name a bucket or folder; expected a URL such as {example!r}"
+            raise ConfigurationError(msg)
+        if self.scheme in ("s3", "s3a") and "@" in rest.partition("/")[0]:
+            msg = f"{self.url} carries credentials before its bucket; give them as options key and secret instead"
+            raise ConfigurationError(msg)
+        self._arguments = _arguments(self.scheme, options, self.url)
+        self._target = f"{self.scheme}://{unquote(rest) if self.scheme == 'file' else rest}".rstrip("/")
+        self._fs: Any = None
+        self._pid = 0
+        self.root = self._connect()
+        self.bucket = self.root.lstrip("/").partition("/")[0]
+        self.identity = "\n".join([f"{self.scheme.rstrip('a')}://{self.root}", *_place(self.scheme, options)])
+
+    @property
+    def fs(self) -> Any:  # noqa: ANN401 - of fsspec, which has no types
+        """The file system; a forked child gets one of its own, because connections and their thread stay behind."""
+        if self._pid != os.getpid():
+            self._connect()
+        return self._fs
+
+    def _connect(self) -> str:
+        if self._fs is not None:
+            _inherited.append(self._fs)  # letting it go would close the parent's connections
+        try:
+            from fsspec.core import url_to_fs
+
+            fs, root = url_to_fs(self._target, **self._arguments)
+        except ImportError as error:
+            package = _PACKAGES.get(self.scheme, "what it needs")
+            msg = f"{self.url} needs a package that is not installed ({error}); pip install '{package}'"
+            raise MissingDependencyError(msg) from error
+        except Exception as error:
+            raise translate(error, self.url, "read") from error
+        if self.scheme in ("s3", "s3a"):
+            fs.retries = 1  # the client of AWS below it tries again; both together would multiply the time
+        self._fs, self._pid = fs, os.getpid()
+        return str(root).rstrip("/")
+
+    @contextmanager
+    def errors(self, doing: Doing = "read") -> Iterator[None]:
+        """Turn what the file system raises into the errors of the contract."""
+        try:
+            yield
+        except ModelDBError:
+            raise
+        except Exception as error:
+            raise translate(error, self.url, doing) from error
+
+
+_inherited: list[Any] = []
+
+
+def _arguments(scheme: str, options: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """Return what the class of fsspec takes."""
+    if scheme in ("s3", "s3a"):
+        return {"use_listings_cache": False, **_s3_arguments(options, url)}
+    if scheme in ("gs", "gcs"):
+        names = {"credentials": "token"}
+    elif scheme == "file":
+        return {}
+    else:
+        names = {}
+    return {"use_listings_cache": False, **{names.get(name, name): value for name, value in options.items()}}
+
+
+def _s3_arguments(options: Mapping[str, Any], url: str) -> dict[str, Any]:
+    style = options.get("addressing_style", "auto")
+    if style not in ("auto", "path", "virtual"):
+        msg = f"the option 'addressing_style' of {url} is {style!r}; expected 'auto', 'path' or 'virtual'"
+        raise ConfigurationError(msg)
+    for name in ("connect_timeout_s", "read_timeout_s", "max_attempts"):
+        if options.get(name, 1) <= 0:
+            msg = f"the option {name!r} of {url} is {options[name]}; expected more than 0"
+            raise ConfigurationError(msg)
+    if bool(options.get("key")) != bool(options.get("secret")):
+        msg = f"{url} has one of the options key and secret; give both, or neither for the standard AWS settings"
+        raise ConfigurationError(msg)
+    bundle = options.get("ca_bundle")
+    if bundle is not None and not os.path.exists(bundle):
+        msg = f"the option 'ca_bundle' of {url} names {bundle!r}, which does not exist"
+        raise ConfigurationError(msg)
+    client: dict[str, Any] = {}
+    if "region" in options:
+        client["region_name"] = options["region"]
+    if bundle is not None or "verify" in options:
+        client["verify"] = bundle if bundle is not None and options.get("verify", True) else options["verify"]
+    names = {"endpoint_url": "endpoint_url", "key": "key", "secret": "secret", "session_token": "token"}
+    names["profile"] = "profile"
+    return {
+        **{target: options[name] for name, target in names.items() if name in options},
+        "client_kwargs": client,
+        "config_kwargs": {
+            "connect_timeout": options.get("connect_timeout_s", CONNECT_TIMEOUT_S),
+            "read_timeout": options.get("read_timeout_s", READ_TIMEOUT_S),
+            "retries": {"total_max_attempts": options.get("max_attempts", MAX_ATTEMPTS), "mode": "standard"},
+            "s3": {"addressing_style": style},
+            "max_pool_connections": _CONNECTIONS,
+            # Content is verified by digests of our own; weaker endpoints do not understand the newer checksums.
+            "request_checksum_calculation": "when_required",
+            "response_checksum_validation": "when_required",
+        },
+    }
+
+
+def _place(scheme: str, options: Mapping[str, Any]) -> list[str]:
+    if scheme in ("s3", "s3a"):
+        environment = (os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
+        endpoint = options.get("endpoint_url") or next(filter(None, environment), "")
+        return [endpoint.rstrip("/"), str(options.get("profile") or os.environ.get("AWS_PROFILE", ""))]
+    names = ("endpoint_url", "account_name")
+    return [str(options.get(name, "")) for name in names]
+
+
+# -- errors -----------------------------------------------------------------------------------------------------------
+
+_WRONG_CREDENTIALS = (
+    "the credentials are wrong or have expired ({code}); see to the options key and secret, the profile, or the AWS "
+    "variables of the environment"
+)
+_MESSAGES: Mapping[str, tuple[type[ModelDBError], str]] = {
+    **dict.fromkeys(
+        (
+            *("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"),
+            *("InvalidSecurity", "ExpiredTokenException", "UnrecognizedClientException", "CredentialRetrievalError"),
+            *("TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError"),
+        ),
+        (PermissionDeniedError, _WRONG_CREDENTIALS),
+    ),
+    **dict.fromkeys(
+        ("NoCredentialsError", "PartialCredentialsError"),
+        (
+            PermissionDeniedError,
+            "no credentials were found; set the options key and secret, a profile, or AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY",
+        ),
+    ),
+    "NoSuchBucket": (ConfigurationError, "the bucket {bucket!r} does not exist there; create it, or correct the URL"),
+    **dict.fromkeys(
+        ("InvalidBucketName", "ParamValidationError"),
+        (ConfigurationError, "{bucket!r} is no name that a bucket can have; correct the URL"),
+    ),
+    **dict.fromkeys(
+        ("RequestTimeTooSkewed", "RequestExpired"),
+        (
+            StoreUnavailableError,
+            "the clock of this machine differs too much from the server's ({code}); set it right, for example with NTP",
+        ),
+    ),
+    **dict.fromkeys(
+        ("PermanentRedirect", "Redirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "301"),
+        (ConfigurationError, "the bucket lies in another region ({code}); set the option region"),
+    ),
+    **dict.fromkeys(
+        ("InvalidRegionError", "NoRegionError"),
+        (ConfigurationError, "the region is missing or is none; set the option region"),
+    ),
+    "ProfileNotFound": (ConfigurationError, "the AWS profile that was asked for does not exist; see ~/.aws/config"),
+    "InvalidEndpoint": (ConfigurationError, "the endpoint is no URL; correct the option endpoint_url"),
+    **dict.fromkeys(
+        ("SSLError", "SSLCertVerificationError", "ClientConnectorCertificateError", "ClientConnectorSSLError"),
+        (
+            StoreUnavailableError,
+            "its certificate cannot be verified; set the option ca_bundle to the file of the authority that signed it",
+        ),
+    ),
+    **dict.fromkeys(
+        ("ReadTimeoutError", "ConnectTimeoutError", "FSTimeoutError", "TimeoutError", "RequestTimeout"),
+        (StoreUnavailableError, "it does not answer in time; see to the network, or raise read_timeout_s"),
+    ),
+    **dict.fromkeys(
+        ("EndpointConnectionError", "ConnectionRefusedError", "ClientConnectorError", "ClientConnectorDNSError"),
+        (StoreUnavailableError, "it cannot be reached; see to the network, the URL and the option endpoint_url"),
+    ),
+    **dict.fromkeys(
+        ("ConnectionClosedError", "ConnectionResetError", "ClientPayloadError", "IncompleteRead", "HTTPClientError"),
+        (StoreUnavailableError, "the connection broke; the same call may succeed later"),
+    ),
+    **dict.fromkeys(
+        ("SlowDown", "ServiceUnavailable", "InternalError", "503", "500", "OperationAborted", "409"),
+        (StoreUnavailableError, "it is overloaded or out of order ({code}); the same call may succeed later"),
+    ),
+    **dict.fromkeys(
+        ("NoSuchKey", "404", "FileNotFoundError", "ResourceNotFoundError", "BlobNotFound"),
+        (NotFoundError, "something that must be there is not"),
+    ),
+}
+_DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "403", "MethodNotAllowed", "405"})
+
+
+def translate(error: BaseException, url: str, doing: Doing) -> ModelDBError:
+    """Return the error of ModelDB for one of a driver: one sentence that says what to do, without secrets.
+
+    Args:
+        error: what a file system of fsspec raised.
+        url: of the store, as it may be shown.
+        doing: what was tried: where writing is refused, reading may still be allowed.
+    """
+    causes = list(_causes(error))
+    codes = [code for cause in causes for code in _codes(cause)]
+    if any(code in _DENIED for code in codes):
+        return _denied(url, doing)
+    bucket = url.partition("://")[2].partition("/")[0]
+    for code in codes:
+        if code in _MESSAGES:
+            cls, text = _MESSAGES[code]
+            return cls(f"{url} cannot be used: {text.format(code=code, bucket=bucket)}")
+    for cause in causes:
+        number = getattr(cause, "errno", None)
+        if number in _FULL:
+            return StoreUnavailableError(f"{url} cannot be written: the disk is full; free space, and send again")
+        if number in _FORBIDDEN or isinstance(cause, PermissionError):
+            return _denied(url, doing)
+    lines = str(error).strip().splitlines()
+    words = redact_text(lines[0])[:300] if lines else type(error).__name__
+    if isinstance(error, ValueError) and "://" not in words:
+        return ConfigurationError(f"{url} cannot be used: {words}; see to its URL and options")
+    return StoreUnavailableError(f"{url} cannot be used now: {words}; the same call may succeed later")
+
+
+def _denied(url: str, doing: Doing) -> ModelDBError:
+    if doing == "write":
+        return StoreReadOnlyError(
+            f"this process may not write {url}; see to its permissions or the rights of its credentials"
+        )
+    return PermissionDeniedError(
+        f"this process may not read {url}; see to its permissions or the rights of its credentials"
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _codes(error: BaseException) -> Iterator[str]:
+    """Iterate over the words by which an error can be known: its code for those of a server, else its class."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict) and isinstance(response.get("Error"), dict):
+        yield str(response["Error"].get("Code", ""))
+        return
+    for cls in type(error).__mro__:
+        if cls not in (PermissionError, OSError, ValueError):
+            yield cls.__name__
