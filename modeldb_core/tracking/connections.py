@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.config import load_settings
-from modeldb_core.tracking import endings
+from modeldb_core.tracking import inheritance
 from modeldb_core.tracking.client import Client
 
 if TYPE_CHECKING:
@@ -27,15 +27,18 @@ def connect(url: str | None = None, *, artifact_url: str | None = None, **settin
         StoreReadOnlyError: the store does not exist and its folder cannot be written.
         StoreVersionError: the store was written by a newer version.
     """
-    client = Client(load_settings(url=url, artifact_url=artifact_url, **settings))
-    with _connect_lock:
-        _connected.append(client)
-    client.on_close.append(lambda: _disconnect(client))
-    return client
+    return _listed(Client(load_settings(url=url, artifact_url=artifact_url, **settings)), last=True)
 
 
 _connected: list[Client] = []
 _connect_lock = threading.RLock()
+
+
+def _listed(client: Client, *, last: bool) -> Client:
+    with _connect_lock:
+        _connected.insert(len(_connected) if last else 0, client)
+    client.on_close.append(lambda: _disconnect(client))
+    return client
 
 
 def _disconnect(client: Client) -> None:
@@ -50,13 +53,13 @@ def default_client() -> Client:
         return _connected[-1] if _connected else connect()
 
 
-def client_for(url: str, *, artifact_url: str, journal_dir: str) -> Client:
-    """Return a connected client of this store, connecting one where there is none."""
+def client_for(url: str, *, artifact_url: str, **settings: Any) -> Client:  # noqa: ANN401
+    """Return a connected client of this store; one that has to be connected comes after those the program connected."""
     with _connect_lock:
         for client in _connected:
             if (client.settings.url, client.settings.artifact_url) == (url, artifact_url):
                 return client
-        return connect(url, artifact_url=artifact_url, journal_dir=journal_dir)
+        return _listed(Client(load_settings(url=url, artifact_url=artifact_url, **settings)), last=False)
 
 
 def start_run(*args: Any, client: Client | None = None, **kwargs: Any) -> RunHandle:  # noqa: ANN401
@@ -75,9 +78,11 @@ def get_run(run_id: str, *, client: Client | None = None) -> RunHandle:
 
 
 def current_run() -> RunHandle | None:
-    """Return the run of the innermost ``with`` block of this thread or task, if there is one."""
-    run = endings.CURRENT.get()
-    return None if run is None or run.has_ended else run
+    """Return the run of the innermost ``with`` block around the caller, if there is one.
+
+    That is the block of this thread or task; in a thread or a process that was started inside of a block, that block.
+    """
+    return inheritance.current()
 
 
 def flush(timeout_s: float | None = None) -> bool:

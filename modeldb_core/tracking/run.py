@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 from zlib import adler32
 
 from modeldb_core import plugins
@@ -21,7 +21,7 @@ from modeldb_core.errors import (
 )
 from modeldb_core.records import CHECK_BYTES, ROW, ROW_AT
 from modeldb_core.tracking import artifacts as artifact_kinds
-from modeldb_core.tracking import endings
+from modeldb_core.tracking import endings, inheritance
 from modeldb_core.tracking.reader import RunReader
 from modeldb_core.values import check_key, check_text, normalize, to_float
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from modeldb_core.entities import Entity
     from modeldb_core.journal import RowPlan
     from modeldb_core.tracking.client import Client
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _MAX_STEP = 2**63 - 1
 _UNFIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, struct.error)
@@ -59,6 +62,7 @@ class RunHandle(RunReader):
         self._writer = client.writer
         self._process_id = os.getpid()
         self._token: Token[RunHandle | None] | None = None
+        self._block: inheritance.Block | None = None
         self._plans: dict[tuple[str, ...], RowPlan] = {} if self._ended else self._writer.row_plans(run_id)
 
     # -- logging ------------------------------------------------------------------------------------------------------
@@ -251,6 +255,7 @@ class RunHandle(RunReader):
         endings.unwatch(self)
 
     def __enter__(self) -> Self:
+        self._block = inheritance.enter(self)
         self._token = endings.CURRENT.set(self)
         return self
 
@@ -261,8 +266,19 @@ class RunHandle(RunReader):
             with suppress(ValueError):  # left in another context than entered, as generators may do
                 endings.CURRENT.reset(self._token)
             self._token = None
+        if self._block is not None:
+            inheritance.leave(self._block)
+            self._block = None
         if self._process_id == os.getpid():  # a forked child leaves the end to its parent
             self.finish(endings.status_for(error))
+
+    def bind(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Return ``function`` such that it runs as in this run's block, wherever it is called.
+
+        For pools whose workers were there before the block: ``pool.map(run.bind(train), folds)``. It can be pickled
+        where the function can.
+        """
+        return inheritance.Bound(function, self)
 
     @property
     def container_ids(self) -> tuple[str, str]:
@@ -272,8 +288,7 @@ class RunHandle(RunReader):
         return self.entity.project_id, self.entity.experiment_id
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        settings = self.client.settings
-        return attach, (settings.url, settings.artifact_url, str(settings.journal_dir), self.run_id)
+        return inheritance.attach, (inheritance.describe(self),)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -325,16 +340,6 @@ class RunHandle(RunReader):
                 f"continue it with start_run(run_id=...), or start another one"
             )
             raise RunFinishedError(msg)
-
-
-def attach(url: str, artifact_url: str, journal_dir: str, run_id: str) -> RunHandle:
-    """Return a handle that logs to a run of another process: what a pickled handle becomes."""
-    from modeldb_core.tracking.connections import client_for
-
-    client = client_for(url, artifact_url=artifact_url, journal_dir=journal_dir)
-    handle = RunHandle(client, run_id, {"status": "running"})
-    handle._process_id = -1  # the process that started the run ends it
-    return handle
 
 
 def _checked_step(step: object) -> int:

@@ -1,0 +1,252 @@
+"""Which run threads and processes belong to that were started inside the ``with`` block of one.
+
+A context variable holds the run of a block, but new threads start with an empty context and new processes with none.
+So every open block is listed here, with the threads that are older than it: a thread that is not among them was started
+inside. For processes the environment variable ``MODELDB_RUN`` names a file of this process that always says which run
+that is. A file, since a pool outlives blocks: its workers ask again whenever it matters, and never log to a run that is
+over because it happened to be open when they were started.
+
+Where blocks of several threads are open at once, what they have in common counts: nothing, or the block around them all.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import json
+import logging
+import os
+import socket
+import threading
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from modeldb_core.tracking import endings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from modeldb_core.tracking.run import RunHandle
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+logger = logging.getLogger("modeldb")
+
+VARIABLE = "MODELDB_RUN"
+_FOLDER = ".processes"
+
+
+@dataclass(eq=False, slots=True)
+class Block:
+    """An open ``with`` block of a run."""
+
+    run: RunHandle
+    outer: Block | None
+    older_threads: weakref.WeakSet[threading.Thread] = field(default_factory=weakref.WeakSet)
+
+
+_lock = threading.RLock()
+_blocks: list[Block] = []
+_inherited_path = os.environ.get(VARIABLE)
+_read: tuple[tuple[str, int, int], dict[str, Any]] = (("", 0, 0), {})
+_own_path: Path | None = None
+
+
+def current() -> RunHandle | None:
+    """Return the run that the caller belongs to, if there is one."""
+    run = endings.CURRENT.get()
+    if run is not None and not run.has_ended and not _is_over(run):
+        return run
+    if _blocks:
+        thread = threading.current_thread()
+        run = _common(block for block in list(_blocks) if thread not in block.older_threads)
+        if run is not None:
+            return run
+    return inherited()
+
+
+def inherited() -> RunHandle | None:
+    """Return the run that the process which started this one is in now; its handle logs through a journal of our own."""
+    told = _told().get("run")
+    if told is None:
+        return None
+    try:
+        return attach(told)
+    except Exception as error:  # as where the store of the other process cannot be reached from here
+        logger.debug("the run of the process that started this one is out of reach: %s", error)
+        return None
+
+
+def enter(run: RunHandle) -> Block:
+    """The block of ``run`` begins in this thread."""
+    with _lock:
+        outer = next((block for block in reversed(_blocks) if block.run is current()), None)
+        block = Block(run, outer)
+        for thread in threading.enumerate():
+            block.older_threads.add(thread)
+        _blocks.append(block)
+        _publish()
+    return block
+
+
+def leave(block: Block) -> None:
+    """The block is over."""
+    with _lock:
+        if block in _blocks:  # it is not in a forked child
+            _blocks.remove(block)
+            _publish()
+
+
+def _common(blocks: Iterable[Block]) -> RunHandle | None:
+    """Return the run of the innermost block that is, or is around, all innermost ones."""
+    candidates = [block for block in blocks if not block.run.has_ended]
+    around = {id(block.outer) for block in candidates}
+    chains = [_chain(block) for block in candidates if id(block) not in around]
+    if not chains:
+        return None
+    shared = [block for block in chains[0] if all(block in chain for chain in chains)]
+    return shared[0].run if shared else None
+
+
+def _chain(block: Block | None) -> list[Block]:
+    chain = []
+    while block is not None:
+        chain.append(block)
+        block = block.outer
+    return chain
+
+
+class Bound(Generic[P, R]):
+    """A function that is called as in the block of a run; see :meth:`RunHandle.bind`."""
+
+    def __init__(self, function: Callable[P, R], run: RunHandle) -> None:
+        functools.update_wrapper(self, function, updated=())
+        self._function = function
+        self._run = run
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function."""
+        token = endings.CURRENT.set(self._run)
+        try:
+            return self._function(*args, **kwargs)
+        finally:
+            endings.CURRENT.reset(token)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Bound, (self._function, self._run)
+
+
+# -- between processes ---------------------------------------------------------------------------------------------
+
+
+def _publish() -> None:
+    """Tell processes started from now on, and those that run already, which run they belong to."""
+    global _own_path
+    try:
+        if _own_path is None:
+            _own_path = _new_path(_blocks[-1].run.client.settings.journal_dir)
+        run = _common(_blocks) or inherited()
+        told = {
+            "pid": os.getpid(),
+            "open": [block.run.run_id for block in _blocks],
+            "run": None if run is None else describe(run),
+        }
+        _own_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        unborn = _own_path.with_suffix(".unborn")
+        fd = os.open(unborn, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            json.dump(told, file)
+        unborn.replace(_own_path)
+        if os.environ.get(VARIABLE) != str(_own_path):
+            os.environ[VARIABLE] = str(_own_path)
+    except Exception:  # whatever it is: only processes that are started meanwhile lack it
+        logger.debug("the run could not be told to child processes", exc_info=True)
+
+
+def _new_path(journal_dir: Path) -> Path:
+    """Return the path of this process's file, after removing those of dead ones."""
+    folder, host = journal_dir / _FOLDER, socket.gethostname()
+    for path in folder.glob(f"{host}@*.json"):
+        pid = path.stem.rpartition("@")[2]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            path.unlink(missing_ok=True)
+    path = folder / f"{host}@{os.getpid()}.json"
+    atexit.register(_remove, path, os.getpid())
+    return path
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
+def _remove(path: Path, pid: int) -> None:
+    if pid == os.getpid():
+        with suppress(OSError):
+            path.unlink()
+
+
+def describe(run: RunHandle) -> dict[str, Any]:
+    """Return what another process needs to log to ``run``; it may hold the secrets of a URL, so keep it private."""
+    settings = run.client.settings
+    given = {name: getattr(settings, name) for name, origin in settings.origins.items() if origin == "argument"}
+    where = {"url": settings.url, "artifact_url": settings.artifact_url, "journal_dir": str(settings.journal_dir)}
+    plain = {name: value for name, value in given.items() if isinstance(value, (str, int, float, bool))}
+    fields = {name: run._fields[name] for name in ("project_id", "experiment_id", "name") if name in run._fields}
+    return {"run_id": run.run_id, "fields": fields, "settings": plain | where}
+
+
+def attach(told: dict[str, Any]) -> RunHandle:
+    """Return a handle that logs to a run of another process, through a journal of this one's own."""
+    from modeldb_core.tracking.connections import client_for
+    from modeldb_core.tracking.run import RunHandle
+
+    handle = RunHandle(client_for(**told["settings"]), told["run_id"], {**told["fields"], "status": "running"})
+    handle._process_id = -1  # the process that started the run ends it
+    return handle
+
+
+def _told() -> dict[str, Any]:
+    """Return what the process that started this one says at this moment."""
+    global _read
+    if _inherited_path is None:
+        return {}
+    try:
+        stat = os.stat(_inherited_path)
+        mark = (_inherited_path, stat.st_mtime_ns, stat.st_ino)
+        if _read[0] != mark:
+            told = json.loads(Path(_inherited_path).read_text(encoding="utf-8"))
+            _read = (mark, told if isinstance(told, dict) and told.get("pid") != os.getpid() else {})
+    except (OSError, ValueError):  # that process has ended, or closed its client
+        return {}
+    return _read[1]
+
+
+def _is_over(run: RunHandle) -> bool:
+    """Return whether ``run`` came into this process by a fork, and its process has left it since."""
+    if run._process_id in (os.getpid(), -1):
+        return False
+    told = _told()
+    return bool(told) and run.run_id not in told.get("open", ())
+
+
+def _after_fork_in_child() -> None:
+    global _lock, _read, _own_path, _inherited_path
+    _lock = threading.RLock()
+    _blocks.clear()
+    if _own_path is not None:
+        _inherited_path = str(_own_path)
+    _own_path, _read = None, (("", 0, 0), {})
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
