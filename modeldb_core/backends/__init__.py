@@ -34,4 +34,29 @@ def modeldb_register_backends() -> list[Backend]:
             "modeldb_core.backends.blobs:FsspecArtifactStore",
             description="in this process only, gone with it: for tests",
         ),
+        *(
+            Backend(
+                scheme,
+                "artifacts",
+                "modeldb_core.backends.blobs.s3:S3ArtifactStore",
+                extra="s3",
+                description=f"a bucket of S3, such as {scheme}://bucket/prefix",
+            )
+            for scheme in ("s3", "s3a")
+        ),
+        *(
+            Backend(
+                scheme,
+                "artifacts",
+                "modeldb_core.backends.blobs:FsspecArtifactStore",
+                description=f"{name}, such as {scheme}://bucket/prefix",
+            )
+            for scheme, name in (
+                ("gs", "Google Cloud Storage (install gcsfs)"),
+                ("gcs", "Google Cloud Storage (install gcsfs)"),
+                ("az", "Azure (install adlfs)"),
+                ("abfs", "Azure (install adlfs)"),
+                ("abfss", "Azure (install adlfs)"),
+            )
+        ),
     ]

@@ -193,7 +193,7 @@ _inherited: list[Any] = []
 def _arguments(scheme: str, options: Mapping[str, Any], url: str) -> dict[str, Any]:
     """Return what the class of fsspec takes."""
     if scheme in ("s3", "s3a"):
-        return {"use_listings_cache": False, **_s3_arguments(options, url)}
+        return {"use_listings_cache": False, **s3_arguments(options, url)}
     if scheme in ("gs", "gcs"):
         names = {"credentials": "token"}
     elif scheme == "file":
@@ -203,7 +203,12 @@ def _arguments(scheme: str, options: Mapping[str, Any], url: str) -> dict[str, A
     return {"use_listings_cache": False, **{names.get(name, name): value for name, value in options.items()}}
 
 
-def _s3_arguments(options: Mapping[str, Any], url: str) -> dict[str, Any]:
+def s3_arguments(options: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """Return what s3fs takes: credentials, ``client_kwargs`` and ``config_kwargs`` of botocore.
+
+    Raises:
+        ConfigurationError: an option has a value that cannot be.
+    """
     style = options.get("addressing_style", "auto")
     if style not in ("auto", "path", "virtual"):
         msg = f"the option 'addressing_style' of {url} is {style!r}; expected 'auto', 'path' or 'virtual'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import time
@@ -10,9 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from modeldb_core.backends._fsspec import Doing
+    from modeldb_core.errors import ModelDBError
+
+_READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _ORPHAN_S = 24 * 3600.0  # after a day, nobody is still writing a temporary file
 
 
@@ -22,6 +30,9 @@ class LocalFiles:
     Temporary files lie in a folder that only this user can look into, one for each user because several may share a
     store. Those that a killed process left are removed a day later, when another one writes.
     """
+
+    failures: tuple[type[Exception], ...] = (OSError,)
+    """What goes wrong in a file system; anything else is a fault of ours."""
 
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(os.path.expanduser(root))
@@ -84,6 +95,22 @@ class LocalFiles:
         """Remove a file, if it is there."""
         with suppress(FileNotFoundError):
             os.unlink(f"{self.root}/{path}")
+
+    def url_for(self, path: str, expires_s: int) -> str | None:
+        """Return ``None``: nobody else can read a folder of this machine."""
+        del path, expires_s
+        return None
+
+    def translate(self, error: Exception, doing: Doing) -> ModelDBError:
+        """Return the error of the contract for one of the system."""
+        del doing
+        where = f"file://{self.root}"
+        number = getattr(error, "errno", None)
+        if number in _READ_ONLY:
+            msg = f"this process may not use {where} that way: {error}; check its permissions"
+            return StoreReadOnlyError(msg)
+        cause = "it is full" if number in _FULL else str(error)
+        return StoreUnavailableError(f"{where} cannot be used now: {cause}; the same call may succeed later")
 
     def _sweep(self) -> None:
         oldest = time.time() - _ORPHAN_S

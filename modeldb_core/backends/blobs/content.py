@@ -1,0 +1,83 @@
+"""What all blob stores do alike: where a blob lies, how a stream becomes content, when content is what was said."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, BinaryIO
+
+from modeldb_core.errors import IntegrityError, InvalidArgumentError
+from modeldb_core.stores import BlobInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHUNK_BYTES = 1 << 20  # larger ones no longer fit the processor's cache beside each other
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def blob_path(digest: str) -> str:
+    """Return where a blob lies below its store's root: after the first digits, so that no folder grows too large.
+
+    Raises:
+        InvalidArgumentError: it is no digest, and could be a path out of the store.
+    """
+    if not _DIGEST.fullmatch(str(digest)):
+        msg = f"{str(digest)[:80]!r} is not a digest; expected 64 hexadecimal digits in lower case"
+        raise InvalidArgumentError(msg)
+    return f"{digest[:2]}/{digest[2:4]}/{digest}"
+
+
+def is_digest(name: str) -> bool:
+    """Whether a file of this name is a blob."""
+    return _DIGEST.fullmatch(name) is not None
+
+
+def check_digest(hashed: BlobInfo, digest: str | None) -> None:
+    """Raise an IntegrityError where content is not what was said; ``None``: nothing was."""
+    if digest is not None and hashed.digest != digest:
+        msg = f"the content hashes to {hashed.digest}, not to {digest} as was said; nothing is stored"
+        raise IntegrityError(msg)
+
+
+def hash_rest(stream: BinaryIO, take: Callable[[bytes], object] | None = None, first: bytes = b"") -> BlobInfo:
+    """Hash what is left of a stream, after ``first``; ``take`` is given every piece."""
+    sha, size, chunk = hashlib.sha256(), 0, first or stream.read(CHUNK_BYTES)
+    while chunk:
+        sha.update(chunk)
+        size += len(chunk)
+        if take is not None:
+            take(chunk)
+        chunk = stream.read(CHUNK_BYTES)
+    return BlobInfo(sha.hexdigest(), size)
+
+
+def read_fully(stream: BinaryIO, size: int) -> bytes:
+    """Return the next ``size`` bytes; fewer only at the end of the stream, where a plain read may return fewer early."""
+    content = stream.read(size)
+    if len(content) == size or not content:
+        return content
+    parts = [content]
+    left = size - len(content)
+    while left and (content := stream.read(left)):
+        parts.append(content)
+        left -= len(content)
+    return b"".join(parts)
+
+
+def size_of_rest(stream: BinaryIO) -> int | None:
+    """Return how much of a stream is left, and leave it where it is; ``None`` where it cannot seek."""
+    if not stream.seekable():
+        return None
+    start = stream.tell()
+    end = stream.seek(0, io.SEEK_END)
+    stream.seek(start)
+    return max(end - start, 0)
+
+
+def time_of(seconds: float | None) -> datetime | None:
+    """Return a time of a file system."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
