@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.services.postgres import Postgres
 from tests.services.s3 import Rclone, SeaweedFS
 
 # Times are not asserted: the machine that runs the tests may be busy. A run tries the same cases as the one before it,
@@ -42,3 +43,19 @@ def weak_s3() -> Iterator[Rclone]:
     server = Rclone()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server, shared by all tests of a worker: take :func:`postgres_url`, and leave it running."""
+    server = Postgres(settings={"fsync": "off"})  # no test cuts the power: what is written outlives a kill
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """The URL of an empty database of the test's own."""
+    url = postgres.new_database()
+    yield url
+    postgres.give_back(url)

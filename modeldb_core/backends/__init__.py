@@ -16,6 +16,16 @@ def modeldb_register_backends() -> list[Backend]:
             "modeldb_core.backends.sqlite:SQLiteStore",
             description="one SQLite file, such as sqlite:///modeldb.db (the default)",
         ),
+        *(
+            Backend(
+                scheme,
+                "metadata",
+                "modeldb_core.backends.postgres:PostgresStore",
+                extra="postgres",
+                description="a PostgreSQL database, such as postgresql://user@host/modeldb",
+            )
+            for scheme in ("postgresql", "postgres")
+        ),
         Backend(
             "memory",
             "metadata",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -14,6 +15,7 @@ from modeldb_core.audit import verify
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.plugins import open_store
 from modeldb_core.testing.machine import StoreMachine
+from tests.services.postgres import Postgres
 
 SETTINGS = settings(
     max_examples=25,
@@ -46,12 +48,38 @@ class SQLiteMachine(StoreMachine):
             shutil.rmtree(getattr(self, "folder", ""), ignore_errors=True)
 
 
+class PostgresMachine(StoreMachine):
+    server: ClassVar[Postgres]
+
+    def make_store(self):
+        self.url = self.server.new_database()
+        return open_store(self.url)
+
+    def teardown(self):
+        try:
+            super().teardown()
+            if hasattr(self, "url"):
+                with open_store(self.url) as store:
+                    assert verify(store).findings == []
+        finally:
+            if hasattr(self, "url"):
+                self.server.give_back(self.url)
+
+
 class TestMemory(MemoryMachine.TestCase):
     settings = SETTINGS
 
 
 class TestSQLite(SQLiteMachine.TestCase):
     settings = SETTINGS
+
+
+class TestPostgres(PostgresMachine.TestCase):
+    settings = SETTINGS
+
+    @pytest.fixture(autouse=True)
+    def _server(self, postgres):
+        PostgresMachine.server = postgres
 
 
 class Forgetful(MemoryStore):

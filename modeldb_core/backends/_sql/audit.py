@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import and_, func, or_, select, text
+from sqlalchemy import and_, func, or_, select
 
 from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS, read_chunks
 from modeldb_core.backends._sql.documents import COLUMN_SECTION, Facts, dump_document, facts_of, load_document, row_of
@@ -73,7 +73,7 @@ def check_entity(
 def check_tables(transaction: Transaction) -> Iterator[str]:
     """Iterate over sentences on rows that belong to nothing, or that contradict others."""
     connection = transaction.connection
-    yield from _check_file(connection)
+    yield from transaction.database.check(connection)
     yield from _check_streams(connection)
     yield from _check_positions(connection)
     yield from _check_erased(connection)
@@ -165,13 +165,6 @@ def _wrong_columns(row: Any, summary: SeriesSummary | None) -> Iterator[str]:  #
             yield name
 
 
-def _check_file(connection: Connection) -> Iterator[str]:
-    if connection.dialect.name == "sqlite":
-        for (line,) in connection.execute(text("PRAGMA integrity_check(20)")):
-            if line != "ok":
-                yield f"SQLite says: {line}"
-
-
 def _check_streams(connection: Connection) -> Iterator[str]:
     for row in connection.execute(select(streams)):
         head = Head(row.seq, row.hash, row.recorded_at, row.lease_s, bool(row.closed))
@@ -253,10 +246,15 @@ def _check_strays(connection: Connection) -> Iterator[str]:
     stored: dict[int, int] = {row[0]: row[1] for row in connection.execute(query)}
     query = select(entities.c.entity_pk, entities.c.kind, entities.c.entity_id, documents.c.document)
     query = query.join(documents, documents.c.entity_pk == entities.c.entity_pk).where(entities.c.kind == "run")
-    for entity_pk, kind, entity_id, document in connection.execute(query.execution_options(yield_per=_SOME)):
-        number = sum(section == "metrics" for section, _ in facts_of(kind, load_document(document)))
-        if stored.pop(entity_pk, 0) != number:
-            yield f"metrics hold another number of values of {kind} {entity_id} than its {number} metrics"
+    last = 0
+    while rows := connection.execute(
+        query.where(entities.c.entity_pk > last).order_by(entities.c.entity_pk).limit(_SOME)
+    ).all():
+        for entity_pk, kind, entity_id, document in rows:
+            number = sum(section == "metrics" for section, _ in facts_of(kind, load_document(document)))
+            if stored.pop(entity_pk, 0) != number:
+                yield f"metrics hold another number of values of {kind} {entity_id} than its {number} metrics"
+        last = rows[-1].entity_pk
     if stored:
         yield f"metrics hold values of {len(stored):,} entities that have none"
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Table
     from sqlalchemy.sql.dml import Insert
@@ -56,6 +56,10 @@ class Database(ABC):
     url: str
     read_only: bool
     """Whether this process may only read."""
+    alternative = "path that does not exist yet"
+    """What else to name, where a database turns out to be one of something else."""
+    generation = 0
+    """Grows whenever what was read before may no longer be so: a server came back that has lost what it had last."""
 
     def __init__(self) -> None:
         self._statements: dict[Build, Any] = {}
@@ -84,7 +88,10 @@ class Database(ABC):
 
     @abstractmethod
     def upsert(self, table: Table, *, update: Sequence[str]) -> Insert:
-        """Return an insert that, where the primary key is there, sets the columns ``update`` instead."""
+        """Return an insert that, where the primary key is there, sets the columns ``update`` instead.
+
+        The rows that it is run with must differ in their primary keys.
+        """
 
     @abstractmethod
     def among(self, column: ColumnElement[Any], values: Iterable[int] | None = None) -> ColumnElement[bool]:
@@ -94,15 +101,26 @@ class Database(ABC):
     def many(self, values: Iterable[int] | Iterable[str]) -> Any:  # noqa: ANN401 - what the driver takes
         """Return ``values`` as the parameter ``MANY``."""
 
+    def table_names(self, connection: Connection) -> set[str]:
+        """Return the names of all tables that are where those of ModelDB belong."""
+        from sqlalchemy import inspect
+
+        return set(inspect(connection).get_table_names())
+
+    def check(self, connection: Connection) -> Iterator[str]:
+        """Iterate over sentences on what the database itself finds damaged."""
+        del connection
+        yield from ()
+
     @abstractmethod
     def initialize(self) -> None:
         """Set what lasts in a database and cannot be set in a transaction; called when it is opened for writing."""
 
     @abstractmethod
-    def backup(self, version: str) -> str:
-        """Copy the database as it is committed, with the version of its tables in the name; return where the copy is.
+    def backup(self, transaction: Transaction, version: str) -> str:
+        """Copy the tables, with their version in the name; return where the copy is.
 
-        It may be called inside of :meth:`write`.
+        It is called inside of :meth:`write`, before anything was altered.
         """
 
     @abstractmethod

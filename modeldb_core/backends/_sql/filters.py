@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, exists, false, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, case, exists, false, literal, or_, select
 
 from modeldb_core.backends._sql.conditions import (
     Condition,
@@ -35,6 +35,7 @@ from modeldb_core.queries import (
     IsNull,
     Not,
     Or,
+    column_type,
 )
 from modeldb_core.queries.evaluate import matches
 
@@ -156,7 +157,7 @@ class Compiler:
         source = self.source(Field(COLUMN, name))
         if source is None:
             return literal("") if name in _EMPTY_WHERE_UNSET else _no_text()
-        value = func.coalesce(source.value.text, source.value.number)
+        value: ColumnElement[Any] = source.value.text if column_type(self.kind, name) == "text" else source.value.number
         found = select(value).where(source.own).scalar_subquery()
         return case((exists().where(source.own), found), else_="") if name in _EMPTY_WHERE_UNSET else found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, case, false, or_, select, true
+from sqlalchemy import BindParameter, ColumnElement, Null, and_, case, false, or_, select, true
 
 from modeldb_core.backends._sql.documents import VALUE_TYPES
 from modeldb_core.errors import QuerySyntaxError
@@ -75,10 +75,13 @@ class Criterion:
         return and_(_is_not_there(self.number), _is_not_there(self.text))
 
     def sorting(self, rank: int | None = None) -> list[ColumnElement[Any]]:
-        """Return the terms by which to sort; only among entities of ``rank``, where that is given."""
+        """Return the terms by which to sort; only among entities of ``rank``, where that is given.
+
+        What is the same for all does not sort, and PostgreSQL does not take it.
+        """
         terms: list[ColumnElement[Any]] = []
         for own, value in ((NUMBER, self.number), (TEXT, self.text)):
-            if value is not None and rank in (None, own):
+            if value is not None and rank in (None, own) and not isinstance(value, (BindParameter, Null)):
                 directed = value.desc() if self.order.descending else value.asc()
                 is_total = rank is not None or self.is_always_there
                 terms.append(directed if is_total else directed.nulls_last())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy import BigInteger, bindparam, cast, delete, func, insert, select
 
 from modeldb_core.backends._sql.chunks import (
     CHUNK_COLUMNS,
@@ -197,8 +197,9 @@ def _pending(_database: Database) -> Select[Any]:
     return wanted.where(pending.c.entity_pk == bindparam("entity")).order_by(pending.c.position)
 
 
-def _waiting(_database: Database) -> Select[Any]:
-    wanted = select(func.count(), func.coalesce(func.sum(pending.c.size), 0))
+def _waiting(_database: Database) -> Select[int, int]:
+    # The sum of large integers is a decimal number in some databases.
+    wanted = select(func.count(), cast(func.coalesce(func.sum(pending.c.size), 0), BigInteger))
     return wanted.where(pending.c.entity_pk == bindparam("entity"))
 
 

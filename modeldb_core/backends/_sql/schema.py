@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, insert, inspect, select
+from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, insert, select
 
 from modeldb_core.backends._sql.tables import metadata
 from modeldb_core.errors import ConfigurationError, StoreReadOnlyError, StoreVersionError
@@ -127,7 +127,7 @@ def upgrade(database: Database) -> Upgrade:
             return Upgrade(None, LATEST, None)
         if not _pending(database, version):
             return Upgrade(version, version, None)
-        backup = database.backup(version)
+        backup = database.backup(transaction, version)
         _migrate(transaction)
         return Upgrade(version, LATEST, backup)
 
@@ -142,7 +142,7 @@ def read_version(transaction: Transaction) -> str | None:
     Raises:
         ConfigurationError: there are tables, but not those of ModelDB.
     """
-    names = set(inspect(transaction.connection).get_table_names())
+    names = transaction.database.table_names(transaction.connection)
     if VERSION_TABLE in names:
         versions = [str(version) for (version,) in transaction.rows(_select_version)]
         if len(versions) == 1:
@@ -150,8 +150,8 @@ def read_version(transaction: Transaction) -> str | None:
     if names:
         what = f"{VERSION_TABLE} does not hold one version" if VERSION_TABLE in names else _list(names)
         msg = (
-            f"{transaction.database.url} is not a database of ModelDB ({what}); choose another one, or a path that "
-            f"does not exist yet"
+            f"{transaction.database.url} is not a database of ModelDB ({what}); choose another one, or a "
+            f"{transaction.database.alternative}"
         )
         raise ConfigurationError(msg)
     return None
@@ -172,7 +172,7 @@ def _create(transaction: Transaction) -> None:
     if read_version(transaction) is not None:
         return
     connection = transaction.connection
-    metadata.create_all(connection)
+    metadata.create_all(connection, checkfirst=False)
     _version.create(connection)
     connection.execute(insert(_version), {"version_num": LATEST})
 

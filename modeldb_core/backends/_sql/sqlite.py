@@ -33,7 +33,7 @@ from modeldb_core.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import BindParameter, ColumnElement, Connection, Engine, Table
     from sqlalchemy.dialects.sqlite.dml import Insert
@@ -167,6 +167,11 @@ class SQLiteDatabase(Database):
 
     # Connections
 
+    def check(self, connection: Connection) -> Iterator[str]:
+        for (line,) in connection.exec_driver_sql("PRAGMA integrity_check(20)"):
+            if line != "ok":
+                yield f"SQLite says: {line}"
+
     def initialize(self) -> None:
         def work() -> str:
             with closing(self._connect()) as connection:
@@ -184,7 +189,8 @@ class SQLiteDatabase(Database):
                 stacklevel=2,
             )
 
-    def backup(self, version: str) -> str:
+    def backup(self, transaction: Transaction, version: str) -> str:
+        del transaction  # a connection of its own sees what is committed
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         path = f"{self.path}.backup-{version}-{now}"
         try:

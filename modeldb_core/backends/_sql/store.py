@@ -28,6 +28,7 @@ class SQLMetadataStore(MetadataStore):
         self.url = database.url
         self._database = database
         self._remembered = Remembered()
+        self._generation = database.generation
 
     def apply(self, changes: Sequence[Change]) -> None:
         if not changes:
@@ -37,6 +38,8 @@ class SQLMetadataStore(MetadataStore):
         wrong = check_content(changes)
 
         def work(transaction: Transaction) -> Batch:
+            if self._generation != self._database.generation:
+                self._generation, self._remembered = self._database.generation, Remembered()
             batch = Batch(transaction, self._remembered)
             batch.apply(changes, wrong)
             return batch

@@ -44,7 +44,7 @@ def _partial(name: str, *columns: Any, where: ColumnElement[bool]) -> None:  # n
 streams = Table(
     "streams",
     metadata,
-    Column("stream_pk", _Pk, primary_key=True),
+    Column("stream_pk", _Pk, primary_key=True, autoincrement=False),
     Column("stream_id", _Text, nullable=False, unique=True),
     Column("seq", BigInteger, nullable=False),  # 0: named by a run, but nothing of it has arrived
     Column("hash", LargeBinary, nullable=False),
@@ -57,14 +57,14 @@ streams = Table(
 actors = Table(
     "actors",
     metadata,
-    Column("actor_pk", _Pk, primary_key=True),
+    Column("actor_pk", _Pk, primary_key=True, autoincrement=False),
     Column("actor", _Text, nullable=False, unique=True),
 )
 
 entities = Table(
     "entities",
     metadata,
-    Column("entity_pk", _Pk, primary_key=True),
+    Column("entity_pk", _Pk, primary_key=True, autoincrement=False),
     Column("entity_id", _Text, nullable=False),
     Column("kind", _Text, nullable=False),
     Column("present", SmallInteger, nullable=False),  # 0: a change names it, but it has no document
@@ -103,14 +103,14 @@ _partial(
 documents = Table(
     "documents",
     metadata,
-    Column("entity_pk", _Pk, primary_key=True),
+    Column("entity_pk", _Pk, primary_key=True, autoincrement=False),
     Column("document", _Text, nullable=False),
 )
 
 changes = Table(
     "changes",
     metadata,
-    Column("position", _Pk, primary_key=True),
+    Column("position", _Pk, primary_key=True, autoincrement=False),
     Column("stream_pk", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("recorded_at", BigInteger, nullable=False),
@@ -136,7 +136,7 @@ erased = Table(  # which payloads are erased, also of changes that have not arri
 keys = Table(
     "keys",
     metadata,
-    Column("key_pk", _Pk, primary_key=True),
+    Column("key_pk", _Pk, primary_key=True, autoincrement=False),
     Column("section", _Text, nullable=False),
     Column("key", _Text, nullable=False),
     UniqueConstraint("section", "key"),
@@ -208,7 +208,7 @@ _partial(
 key_lists = Table(
     "key_lists",
     metadata,
-    Column("list_pk", _Pk, primary_key=True),
+    Column("list_pk", _Pk, primary_key=True, autoincrement=False),
     Column("digest", LargeBinary, nullable=False, unique=True),
     Column("key_pks", LargeBinary, nullable=False),
 )
@@ -216,7 +216,7 @@ key_lists = Table(
 pending = Table(
     "pending",
     metadata,
-    Column("position", _Pk, primary_key=True),
+    Column("position", _Pk, primary_key=True, autoincrement=False),
     Column("entity_pk", BigInteger, nullable=False),
     Column("stream_pk", BigInteger, nullable=False),
     Column("size", BigInteger, nullable=False),
@@ -227,7 +227,7 @@ Index("pending_by_entity", pending.c.entity_pk, pending.c.position, pending.c.si
 chunks = Table(
     "chunks",
     metadata,
-    Column("chunk_pk", _Pk, primary_key=True),
+    Column("chunk_pk", _Pk, primary_key=True, autoincrement=False),
     Column("entity_pk", BigInteger, nullable=False),
     Column("list_pk", BigInteger, nullable=False),
     Column("stream_pk", BigInteger, nullable=False),

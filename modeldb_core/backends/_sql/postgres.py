@@ -1,0 +1,411 @@
+"""PostgreSQL: what is particular to it. Connections, transactions, locks, errors, and statements that it takes better.
+
+One transaction at a time writes: it holds an advisory lock until it has committed. So the positions of changes become
+visible in their order, and the next free number is one more than the largest, as in SQLite. Readers see one state
+throughout and wait for nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import psycopg2
+from psycopg2 import extensions
+from sqlalchemy import BigInteger, String, Text, any_, bindparam, create_engine, text
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
+from sqlalchemy.pool import QueuePool
+
+from modeldb_core.backends._sql import forks
+from modeldb_core.backends._sql.database import MANY, Build, Database, Result, Row, Transaction
+from modeldb_core.backends._sql.postgres_driver import DIALECT_NAME, Dialect, DriverConnection, connect
+from modeldb_core.backends._sql.postgres_errors import Translator, hope_of
+from modeldb_core.backends._sql.tables import partial_indexes
+from modeldb_core.errors import ConfigurationError, ModelDBError, StoreReadOnlyError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Engine, Table
+    from sqlalchemy.dialects.postgresql.dml import Insert
+
+    from modeldb_core.backends._sql.postgres_errors import Hope
+
+OLDEST_VERSION = 120_000
+"""As libpq gives it: PostgreSQL 12."""
+
+_DIALECT = Dialect()  # type: ignore[no-untyped-call]
+_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+_MAX_PAUSE_S = 1.0
+_ROWS_AT_ONCE = 1000
+_VALUES = re.compile(r"^(?P<head>INSERT INTO .*? VALUES )(?P<row>\((?:[^()]|\([^()]*\))*\))(?P<tail>.*)$", re.DOTALL)
+
+for _index, _where in partial_indexes.items():
+    _index.dialect_options["postgresql"]["where"] = _where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a database is.
+
+    Attributes:
+        url: how the store calls itself, without secrets.
+        server: host and port, for messages.
+        parameters: those of libpq.
+        schema: the one that holds the tables.
+    """
+
+    url: str
+    server: str
+    parameters: Mapping[str, Any]
+    schema: str
+
+
+class PostgresDatabase(Database):
+    """Connections to one database; see :class:`PostgresStore` for the arguments."""
+
+    alternative = "schema of its own, such as ?schema=modeldb"
+
+    def __init__(
+        self, address: Address, *, connect_timeout_s: float, timeout_s: float, pool_size: int, read_only: bool
+    ) -> None:
+        super().__init__()
+        self.url = address.url
+        self.read_only = read_only
+        self._address = address
+        self._connect_timeout_s = connect_timeout_s
+        self._timeout_s = timeout_s
+        self._pool_size = pool_size
+        self._must_not_write = read_only
+        self._has_schema = True
+        self._was_connected = False
+        self._closed = False
+        self._compiled: dict[Build, _Compiled] = {}
+        self._lock_key = int.from_bytes(hashlib.sha256(f"modeldb {address.schema}".encode()).digest()[:8], signed=True)
+        self._translator = Translator(
+            url=address.url,
+            server=address.server,
+            database=str(address.parameters["dbname"]),
+            user=str(address.parameters.get("user", "")),
+            schema=address.schema,
+            timeout_s=timeout_s,
+            connect_timeout_s=connect_timeout_s,
+        )
+        self._gate = forks.Gate()
+        self._write_lock = threading.Lock()
+        self._engine = self._make_engine()
+        forks.register(self)
+
+    # Transactions
+
+    def read(self, work: Callable[[Transaction], Result]) -> Result:
+        begin = [b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"]
+        return self._retried(lambda: self._run(begin, work, is_reading=True))
+
+    def write(self, work: Callable[[Transaction], Result]) -> Result:
+        if self.read_only:
+            msg = (
+                f"{self.url} may only be read: it was opened so, the server is a standby, or {self._translator.who} "
+                f"may not write its tables"
+            )
+            raise StoreReadOnlyError(msg)
+        begin = [
+            b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+            b"SELECT pg_advisory_xact_lock(%d)" % self._lock_key,
+        ]
+
+        def locked() -> Result:
+            # Of the threads of a process one waits for the lock of the database; the others take no connection.
+            if not self._write_lock.acquire(timeout=self._timeout_s):
+                msg = (
+                    f"another thread of this process wrote to {self.url} for more than {self._timeout_s:g} s; try again"
+                )
+                raise StoreUnavailableError(msg)
+            try:
+                return self._run(begin, work, is_reading=False)
+            finally:
+                self._write_lock.release()
+
+        return self._retried(locked)
+
+    def _run(self, begin: list[bytes], work: Callable[[Transaction], Result], *, is_reading: bool) -> Result:
+        with self._gate.inside(), self._engine.connect() as connection:
+            driver = _driver(connection)
+            driver.is_reading = is_reading
+            driver.forget_deferred()
+            for statement in begin:
+                driver.defer(statement)
+            try:
+                result = work(Transaction(self, connection))
+                _send(driver, "COMMIT")  # with all that was deferred
+            except BaseException:
+                driver.forget_deferred()
+                self._undo(connection)
+                raise
+            return result
+
+    def _undo(self, connection: Connection) -> None:
+        if connection.invalidated:
+            return
+        driver = _driver(connection)
+        try:
+            if not driver.closed and driver.get_transaction_status() != extensions.TRANSACTION_STATUS_IDLE:
+                _send(driver, "ROLLBACK")
+        except psycopg2.Error:
+            driver.close()
+        if driver.closed:
+            connection.invalidate()
+
+    def _retried(self, work: Callable[[], Result]) -> Result:
+        """Call ``work`` until nothing that passes by itself stands in its way, or time is up."""
+        started = time.monotonic()
+        pause_s = 0.01
+        while True:
+            if self._closed:
+                msg = f"the store {self.url} was closed; open it again"
+                raise StoreUnavailableError(msg)
+            was_connected = self._was_connected
+            try:
+                return work()
+            except NoConnectionError as error:
+                msg = (
+                    f"all {self._pool_size} connections to {self.url} were in use for {self._timeout_s:g} s; "
+                    f"raise pool_size, or use fewer threads"
+                )
+                raise StoreUnavailableError(msg) from error
+            except (DBAPIError, psycopg2.Error) as error:
+                original = error.orig if isinstance(error, DBAPIError) else error
+                assert original is not None
+                is_connecting = isinstance(error, DBAPIError) and error.statement is None
+                hope = self._hope_of(error, original, was_connected=was_connected)
+                patience_s = {"none": 0.0, "lock": self._timeout_s, "connection": self._connect_timeout_s}[hope]
+                if time.monotonic() - started >= patience_s:
+                    raise self.translate(original, is_connecting=is_connecting) from original
+            time.sleep(pause_s * (0.5 + random.random()))
+            pause_s = min(2 * pause_s, _MAX_PAUSE_S)
+
+    def _hope_of(self, error: BaseException, original: BaseException, *, was_connected: bool) -> Hope:
+        is_lost = isinstance(error, DBAPIError) and (error.statement is None or error.connection_invalidated)
+        is_lost = is_lost or isinstance(original, (psycopg2.OperationalError, psycopg2.InterfaceError))
+        hope = hope_of(original, is_closed=is_lost and was_connected)
+        if hope == "connection":
+            self._engine.dispose()  # the other idle connections are as dead as this one
+        return hope
+
+    # What PostgreSQL says otherwise
+
+    def run(self, connection: Connection, build: Build, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        compiled = self.compiled(build)
+        with _driver(connection).cursor() as cursor:
+            cursor.execute(compiled.text, compiled.all(parameters))
+            rows: Sequence[Row] = cursor.fetchall()
+        return rows
+
+    def run_many(self, connection: Connection, build: Build, rows: Sequence[Mapping[str, Any]]) -> None:
+        compiled, driver = self.compiled(build), _driver(connection)
+        with driver.cursor() as cursor:
+            for at in range(0, len(rows), _ROWS_AT_ONCE):
+                some = [compiled.all(row) for row in rows[at : at + _ROWS_AT_ONCE]]
+                if compiled.values is None:
+                    driver.defer(b";".join([cursor.mogrify(compiled.text, row) for row in some]))
+                else:
+                    head, row_text, tail = compiled.values
+                    driver.defer(head + b",".join([cursor.mogrify(row_text, row) for row in some]) + tail)
+
+    def compiled(self, build: Build) -> _Compiled:
+        """Return the statement of ``build`` as psycopg2 takes it."""
+        try:
+            return self._compiled[build]
+        except KeyError:
+            return self._compiled.setdefault(build, _Compiled(self.statement(build)))
+
+    def upsert(self, table: Table, *, update: Sequence[str]) -> Insert:
+        statement = insert(table)
+        primary = list(table.primary_key.columns)
+        if not update:
+            return statement.on_conflict_do_nothing(index_elements=primary)
+        return statement.on_conflict_do_update(
+            index_elements=primary, set_={name: statement.excluded[name] for name in update}
+        )
+
+    def among(self, column: ColumnElement[Any], values: Iterable[int] | None = None) -> ColumnElement[bool]:
+        kind = ARRAY(Text() if isinstance(column.type, String) else BigInteger())
+        if values is None:
+            return column == any_(bindparam(MANY, type_=kind))
+        return column == any_(bindparam(MANY, list(values), type_=kind, unique=True))
+
+    def many(self, values: Iterable[int] | Iterable[str]) -> list[int] | list[str]:
+        return list(values)  # type: ignore[return-value]
+
+    # The whole database
+
+    def table_names(self, connection: Connection) -> set[str]:
+        query = text(
+            "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(:name) AND relkind = ANY(:kinds)"
+        )
+        found = connection.execute(query, {"name": _quoted(self._address.schema), "kinds": ["r", "p", "f", "v", "m"]})
+        return set(found.scalars())
+
+    def initialize(self) -> None:
+        if not self._has_schema:
+            # Two at once could both find that it is missing: not under the lock.
+            statement = f"CREATE SCHEMA IF NOT EXISTS {_quoted(self._address.schema)}"
+            self.write(lambda transaction: transaction.connection.exec_driver_sql(statement).close())
+            self._has_schema = True
+
+    def backup(self, transaction: Transaction, version: str) -> str:
+        now = datetime.now(UTC).strftime("%Y%m%dt%H%M%S%f")
+        name = f"modeldb_backup_{version}_{now}"
+        own = _quoted(self._address.schema)
+        run = transaction.connection.exec_driver_sql
+        run("SET LOCAL statement_timeout = 0")  # of the migration that follows, too
+        run(f"CREATE SCHEMA {name}")
+        for table in sorted(self.table_names(transaction.connection)):
+            copy = f"{name}.{_quoted(table)}"
+            run(f"CREATE TABLE {copy} (LIKE {own}.{_quoted(table)} INCLUDING ALL)")
+            run(f"INSERT INTO {copy} SELECT * FROM {own}.{_quoted(table)}")
+        return f"{self.url.partition('?')[0]}?schema={name}"
+
+    def close(self) -> None:
+        self._closed = True
+        forks.forget(self)
+        self._engine.dispose()
+
+    # Connections
+
+    def _make_engine(self) -> Engine:
+        return create_engine(
+            f"{DIALECT_NAME}://",
+            creator=self._connect,
+            poolclass=QueuePool,
+            pool_size=self._pool_size,
+            max_overflow=0,
+            pool_timeout=self._timeout_s,
+            pool_use_lifo=True,  # the others rest, and may be closed by the server
+            pool_reset_on_return=None,
+            use_native_hstore=False,
+            hide_parameters=True,
+            enable_from_linting=False,
+        )
+
+    def _connect(self) -> DriverConnection:
+        parameters = {
+            **_KEEPALIVE,
+            "tcp_user_timeout": max(int(self._timeout_s * 1000), 1),
+            "fallback_application_name": "modeldb",
+            "client_encoding": "UTF8",
+            **self._address.parameters,
+        }
+        connection = connect(parameters, connect_timeout_s=self._connect_timeout_s, timeout_s=self._timeout_s)
+        try:
+            self._configure(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._was_connected = True
+        self.generation += 1
+        return connection
+
+    def _configure(self, connection: DriverConnection) -> None:
+        """Set what holds for a connection, and look at what may be done with it, in one trip."""
+        limit_ms = max(int(self._timeout_s * 1000), 1)
+        settings: dict[str, object] = {
+            "lock_timeout": limit_ms,
+            "statement_timeout": limit_ms + 500,  # later: a lock explains itself better
+            "idle_in_transaction_session_timeout": limit_ms,  # a writer that hangs must not keep the lock
+            "jit": "off",  # it takes longer to compile than any question here takes
+            "join_collapse_limit": 1,  # joins are written in the order in which they are best made
+        }
+        if connection.server_version >= 140_000:
+            settings["client_connection_check_interval"] = 10_000
+        schema = _quoted(self._address.schema)
+        with connection.cursor() as cursor:
+            connection.defer(f"SET search_path = {schema}".encode())
+            for name, value in settings.items():
+                connection.defer(f"SET {name} = {value}".encode())
+            connection.defer(_COMMIT_DURABLY)
+            cursor.execute(_FACTS, {"schema": schema})
+            encoding, is_standby, is_reading, has_schema, may_write = cursor.fetchone()
+        if connection.server_version < OLDEST_VERSION:
+            msg = f"{self.url} is served by PostgreSQL {connection.server_version // 10_000}; ModelDB needs 12 or newer"
+            raise ConfigurationError(msg)
+        if encoding != "UTF8":
+            msg = f"{self.url} is encoded as {encoding}; make a database with UTF8: createdb -E UTF8 -T template0 NAME"
+            raise ConfigurationError(msg)
+        self._has_schema = has_schema
+        self.read_only = self._must_not_write or is_standby or is_reading or may_write is False
+
+    # Forks
+
+    def before_fork(self) -> None:
+        """Wait for the operations under way and close all connections."""
+        self._gate.shut()
+        self._engine.dispose()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Go on in the parent; begin afresh in the child."""
+        if in_child:
+            # What could not be closed must never be: that would end the parent's connections.
+            _inherited.append(self._engine)
+            self._gate, self._write_lock = forks.Gate(), threading.Lock()
+            self._engine = self._make_engine()
+        else:
+            self._gate.open()
+
+    # Errors
+
+    def translate(self, error: BaseException, *, is_connecting: bool = False) -> ModelDBError:
+        """Return the error of ModelDB for one of the driver."""
+        return self._translator.translate(error, is_connecting=is_connecting)
+
+
+_inherited: list[Engine] = []
+
+# A server may wait for more than its own disk, and that is left to it; but not for less.
+_COMMIT_DURABLY = b"""
+SELECT set_config(name, 'on', false) FROM (VALUES ('synchronous_commit')) AS t (name) WHERE current_setting(name) = 'off'
+"""
+_FACTS = """
+SELECT current_setting('server_encoding'), pg_is_in_recovery(),
+       current_setting('default_transaction_read_only') = 'on',
+       to_regnamespace(%(schema)s) IS NOT NULL,
+       has_table_privilege(to_regclass(%(schema)s || '.changes'), 'INSERT')
+"""
+
+
+class _Compiled:
+    """A statement as text, its constants, and the parts of one that inserts rows."""
+
+    def __init__(self, statement: Any) -> None:  # noqa: ANN401 - of SQLAlchemy
+        if getattr(statement, "is_insert", False):
+            statement = statement.inline()  # nothing is to come back
+        compiled = statement.compile(dialect=_DIALECT)
+        self.text = str(compiled)
+        self._constants = {name: value for name, value in compiled.params.items() if value is not None}
+        found = _VALUES.match(self.text)
+        self.values = None if found is None else (found["head"].encode(), found["row"], found["tail"].encode())
+
+    def all(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the parameters and the constants."""
+        return {**self._constants, **parameters} if self._constants else parameters
+
+
+def _send(driver: DriverConnection, statement: str) -> None:
+    with driver.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def _driver(connection: Connection) -> DriverConnection:
+    return cast("DriverConnection", connection.connection.dbapi_connection)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
