@@ -138,7 +138,7 @@ def load_settings(
             values[name], origins[name] = value, origin
     values["url"] = _absolute_url(str(values.get("url", DEFAULT_URL)), base)
     if not values.get("artifact_url"):
-        values["artifact_url"] = _beside(str(values["url"]), base)
+        values["artifact_url"] = artifacts_beside(str(values["url"]), base)
     if "journal_dir" not in values:
         values["journal_dir"] = default_journal_dir()
     if "cache_dir" not in values:
@@ -365,7 +365,7 @@ def _absolute_url(url: str, base: Path, *, bare_path: bool = False) -> str:
     return url
 
 
-def _beside(url: str, base: Path) -> str:
+def artifacts_beside(url: str, base: Path) -> str:
     """Return where artifacts are kept unless something else is said.
 
     That is a folder beside a SQLite file. Another store is asked whether it keeps artifacts as well: the URL is its own.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from modeldb_core.changes import EMPTY_HEAD, ERASE, GENESIS, Change, Head, advance, verify_change
 from modeldb_core.entities import KINDS
@@ -14,11 +14,23 @@ if TYPE_CHECKING:
 
     from modeldb_core.audit.checkpoints import Checkpoint
     from modeldb_core.audit.report import Report
-    from modeldb_core.stores import MetadataStore
+    from modeldb_core.stores import ChangePage
 
 PAGE = 500
 Name = tuple[str, str]
 """Kind and identifier of an entity."""
+
+
+class ChangeLog(Protocol):
+    """What a log is read from: a store, or a bundle. As in the contract of stores."""
+
+    def heads(self) -> Mapping[str, Head]:
+        """Return what there is of every stream."""
+
+    def read_changes(
+        self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None
+    ) -> ChangePage:
+        """Return a page of the log."""
 
 
 class LogAudit:
@@ -29,7 +41,7 @@ class LogAudit:
         ends: how far each stream was read.
     """
 
-    def __init__(self, store: MetadataStore, report: Report, checkpoint: Checkpoint | None) -> None:
+    def __init__(self, store: ChangeLog, report: Report, checkpoint: Checkpoint | None) -> None:
         self._store = store
         self._report = report
         self._checkpoint = checkpoint
@@ -125,7 +137,7 @@ class LogAudit:
                 self._report.add("checkpoint", f"stream {stream_id}", message)
 
 
-def read_log(store: MetadataStore, report: Report) -> Iterator[Change]:
+def read_log(store: ChangeLog, report: Report) -> Iterator[Change]:
     """Iterate over all changes; those that cannot be read are findings."""
     after = 0
     limit = PAGE

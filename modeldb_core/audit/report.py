@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-Aspect: TypeAlias = Literal["change", "stream", "entity", "series", "search", "table", "artifact", "checkpoint"]
+Aspect: TypeAlias = Literal[
+    "change", "stream", "entity", "series", "search", "table", "artifact", "checkpoint", "bundle"
+]
 
 MAX_FINDINGS = 1000
 """Kept of an audit: one fault in the log of a large store can make everything after it wrong."""
@@ -18,7 +20,7 @@ class Finding:
     Attributes:
         aspect: change and stream: the log. entity and series: an answer that does not follow from the log. search: a
             row by which entities are found. table: a row that nothing accounts for. artifact: a blob. checkpoint: what
-            was there when the checkpoint was made is gone.
+            was there when the checkpoint was made is gone. bundle: a bundle does not hold what it says.
         subject: which one, by its identifiers.
         message: what is wrong with it.
     """
@@ -75,9 +77,10 @@ class Report:
             self.left_out += 1
 
     def __str__(self) -> str:
+        series = f"{self.series:,} series with {self.points:,} points, " if self.series else ""
         lines = [
-            f"{self.changes:,} changes in {self.streams:,} streams, {self.entities:,} entities, {self.series:,} series "
-            f"with {self.points:,} points, {self.blobs:,} blobs"
+            f"{self.changes:,} changes in {self.streams:,} streams, {self.entities:,} entities, {series}"
+            f"{self.blobs:,} blobs"
         ]
         if self.erased:
             lines.append(f"{self.erased:,} payloads were erased, each by a change that says so")

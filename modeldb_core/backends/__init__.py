@@ -33,6 +33,18 @@ def modeldb_register_backends() -> list[Backend]:
             description="in this process only, gone with it: for tests",
         ),
         Backend(
+            "bundle",
+            "metadata",
+            "modeldb_core.backends.bundle:BundleStore",
+            description="one file that `modeldb export` wrote, such as bundle:///data/runs.bundle: only to be read",
+        ),
+        Backend(
+            "bundle",
+            "artifacts",
+            "modeldb_core.backends.bundle:BundleArtifactStore",
+            description="the files in such a bundle",
+        ),
+        Backend(
             "file",
             "artifacts",
             "modeldb_core.backends.blobs:FsspecArtifactStore",

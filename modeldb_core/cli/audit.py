@@ -83,23 +83,41 @@ def log(
         click.echo(f"Go on with --after {cursor}", err=True)
 
 
-@audit.command(epilog=examples("modeldb audit verify", "modeldb audit verify --artifacts --checkpoint 2026-11-01.json"))
+@audit.command(
+    epilog=examples(
+        "modeldb audit verify",
+        "modeldb audit verify --artifacts --checkpoint 2026-11-01.json",
+        "modeldb audit verify runs.bundle",
+    )
+)
+@click.argument("bundle_path", metavar="[BUNDLE]", required=False)
 @click.option("--checkpoint", "checkpoint_path", metavar="FILE", help="Hold the store against this checkpoint.")
 @click.option("--artifacts", "with_artifacts", is_flag=True, help="Read and check every stored file as well.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
-def verify(session: Session, *, checkpoint_path: str | None, with_artifacts: bool, as_json: bool) -> int:
+def verify(
+    session: Session, *, bundle_path: str | None, checkpoint_path: str | None, with_artifacts: bool, as_json: bool
+) -> int:
     """Check that nothing in the store was altered, dropped or added outside of ModelDB.
 
     Every chain of changes is verified, and everything that answers questions is compared with a replay of the
     changes. Exits with 1 if anything does not match, and names it.
+
+    With BUNDLE, a file that `modeldb export` wrote is verified by itself: its chains, its files and its manifest.
     """
     from modeldb_core import audit as auditing
 
     checkpoint = auditing.Checkpoint.read(checkpoint_path) if checkpoint_path else None
-    artifacts = session.artifacts if with_artifacts else None
     with stages_bar() as show:
-        report = auditing.verify(session.store, artifacts, show, checkpoint=checkpoint)
+        if bundle_path is not None:
+            from modeldb_core.movement.bundle_audit import verify_bundle
+            from modeldb_core.movement.bundles import Bundle
+
+            with Bundle(bundle_path) as bundle:
+                report = verify_bundle(bundle, show, checkpoint=checkpoint)
+        else:
+            artifacts = session.artifacts if with_artifacts else None
+            report = auditing.verify(session.store, artifacts, show, checkpoint=checkpoint)
     if as_json:
         print_json({"ok": report.ok, **asdict(report)})
     else:

@@ -20,7 +20,7 @@ OK, FOUND, USAGE, STORE, MISSING, CONFIGURATION, INTERNAL, INTERRUPTED = 0, 1, 2
 
 EXIT_CODES = {
     OK: "done",
-    FOUND: "a check found a fault (audit verify, doctor), or something could not be done (sync)",
+    FOUND: "a check found a fault (audit verify, doctor), or something could not be done (sync, copy, export, import)",
     USAGE: "the command line or a query is wrong",
     STORE: "the store is not there, cannot be reached, cannot be written, or has another version",
     MISSING: "there is no such run, metric or artifact",
@@ -41,6 +41,9 @@ _COMMANDS = {
     "server": ("modeldb_core.cli.serving:server", "Serve the web pages and the HTTP API."),
     "ui": ("modeldb_core.cli.serving:ui", "Serve the web pages and open them in a browser."),
     "sync": ("modeldb_core.cli.sync:sync", "Ship what processes that died had logged."),
+    "copy": ("modeldb_core.cli.moving:copy", "Copy what one store has and another lacks."),
+    "export": ("modeldb_core.cli.moving:export", "Write a store into one file, a bundle."),
+    "import": ("modeldb_core.cli.moving:import_", "Take in a bundle."),
     "audit": ("modeldb_core.cli.audit:audit", "Read and verify the record of all changes."),
     "plugins": ("modeldb_core.cli.setup:plugins", "List plugins and what they provide."),
     "config": ("modeldb_core.cli.setup:config", "Show the settings and where each comes from."),

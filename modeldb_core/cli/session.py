@@ -33,6 +33,13 @@ class Session:
         self._store: MetadataStore | None = None
         self._artifacts: ArtifactStore | None = None
 
+    @classmethod
+    def of(cls, store: MetadataStore, settings: Settings) -> Session:
+        """Return a session with a store that is open already, and that stays open."""
+        session = cls.__new__(cls)
+        session.settings, session._store, session._artifacts = settings, store, None
+        return session
+
     @property
     def store(self) -> MetadataStore:
         """The store, which must exist: looking for runs makes no new database.

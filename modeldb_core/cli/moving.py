@@ -1,0 +1,227 @@
+"""``modeldb copy``, ``export`` and ``import``: records on their way between stores and files."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from modeldb_core.cli.program import FOUND, OK
+from modeldb_core.cli.progress import stages_bar
+from modeldb_core.cli.session import Session, examples, missing_store, with_session
+from modeldb_core.cli.tables import clean, size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from modeldb_core.config import Settings
+    from modeldb_core.movement.copying import Copied
+    from modeldb_core.movement.selection import Selection
+    from modeldb_core.stores import MetadataStore
+
+_SHOWN = 20  # of a list of things that went wrong
+
+
+def _selecting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--project`` and ``--run``."""
+    options = (
+        click.option("-p", "--project", "projects", metavar="NAME", multiple=True, help="Only what touches a project."),
+        click.option("-r", "--run", "runs", metavar="RUN", multiple=True, help="Only what touches a run."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.command(
+    epilog=examples(
+        "modeldb copy sqlite:///modeldb.db postgresql://db.example.org/modeldb --to-artifacts s3://bucket/files",
+        "modeldb copy bundle:///data/runs.bundle sqlite:///modeldb.db",
+        "modeldb copy sqlite:///old.db sqlite:///new.db --dry-run",
+    )
+)
+@click.argument("source_url", metavar="FROM")
+@click.argument("target_url", metavar="TO")
+@click.option("--from-artifacts", metavar="URL", help="Where the files of FROM are; default: beside it.")
+@click.option("--to-artifacts", metavar="URL", help="Where the files of TO go; default: beside it.")
+@click.option("--artifacts/--no-artifacts", default=True, help="Copy files and models too; the default.")
+@click.option("--all-artifacts", is_flag=True, help="Look after the files of records too that TO has already.")
+@_selecting
+@click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
+def copy(
+    *,
+    source_url: str,
+    target_url: str,
+    from_artifacts: str | None,
+    to_artifacts: str | None,
+    artifacts: bool,
+    all_artifacts: bool,
+    projects: Sequence[str],
+    runs: Sequence[str],
+    dry_run: bool,
+) -> int:
+    """Give TO the records and files that FROM has and TO lacks.
+
+    Identifiers and hashes stay as they are. What TO has is left alone, and both may be in use meanwhile. A copy that
+    was broken off goes on where it was when it is started again. Streams that differ in the two are named, all others
+    are copied; the exit code is then 1.
+    """
+    from modeldb_core.movement.copying import copy as copy_streams
+    from modeldb_core.plugins import open_artifacts
+
+    source_settings, target_settings = _settings_of(source_url, from_artifacts), _settings_of(target_url, to_artifacts)
+    with ExitStack() as stack:
+        source = stack.enter_context(_open(source_settings))
+        target = stack.enter_context(_open(target_settings, dry_run=dry_run, create=True))
+        if source.url == target.url:
+            msg = f"FROM and TO are both {source.url}; name two stores"
+            raise click.UsageError(msg)
+        selection = _select(source, source_settings, projects, runs)
+        blobs = None
+        if artifacts:
+            blobs = tuple(open_artifacts(each.artifact_url, each) for each in (source_settings, target_settings))
+            for store in blobs:
+                stack.callback(store.close)
+        with stages_bar() as show:
+            done = copy_streams(
+                source,
+                target,
+                artifacts=blobs,  # type: ignore[arg-type]  # two of them
+                streams=None if selection is None else selection.streams,
+                every_blob=all_artifacts,
+                dry_run=dry_run,
+                progress=show,
+            )
+        target_name = target_settings.url if dry_run else target.url
+    _report(done, target_name, "to be copied" if dry_run else "copied", with_artifacts=artifacts)
+    return OK if done.ok else FOUND
+
+
+@click.command(
+    epilog=examples("modeldb export runs.bundle", "modeldb export churn.bundle --project churn --no-artifacts")
+)
+@click.argument("path", metavar="FILE")
+@_selecting
+@click.option("--artifacts/--no-artifacts", default=True, help="With files and models; the default.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@with_session
+def export(
+    session: Session,
+    *,
+    path: str,
+    projects: Sequence[str],
+    runs: Sequence[str],
+    artifacts: bool,
+    force: bool,
+) -> int:
+    """Write the records and files of the store into one file, a bundle.
+
+    `modeldb import FILE` takes it into another store, `modeldb audit verify FILE` verifies it by itself. With --project
+    and --run only those streams of changes go into it that touch what is named; each of them goes whole.
+    """
+    from modeldb_core.movement.bundles import BundleWriter
+    from modeldb_core.movement.copying import copy as copy_streams
+
+    store = session.store
+    selection = _select(store, session.settings, projects, runs)
+    with BundleWriter(path, replace=force) as writer, stages_bar() as show:
+        done = copy_streams(
+            store,
+            writer,
+            artifacts=(session.artifacts, writer) if artifacts else None,
+            streams=None if selection is None else selection.streams,
+            workers=1,  # in one order, so that the same records make the same file
+            progress=show,
+        )
+        chosen = [] if selection is None else selection.asked
+        manifest = writer.finish(has_artifacts=artifacts, absent_blobs=sorted(done.absent), selection=chosen)
+    _report(done, path, "written", with_artifacts=artifacts)
+    click.echo(f"SHA-256 of what its manifest says, which covers all of it: {manifest.digest}")
+    return OK if done.ok else FOUND
+
+
+@click.command("import", epilog=examples("modeldb import runs.bundle", "modeldb import runs.bundle --dry-run"))
+@click.argument("path", metavar="FILE")
+@click.option("--artifacts/--no-artifacts", default=True, help="Files and models too; the default.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be taken in.")
+@with_session
+def import_(session: Session, *, path: str, artifacts: bool, dry_run: bool) -> int:
+    """Take the records and files in a bundle into the store: what it lacks of them.
+
+    Everything is verified on the way. An import that was broken off goes on where it was when it is started again.
+    """
+    from modeldb_core.backends.bundle import BundleArtifactStore, BundleStore
+    from modeldb_core.movement.copying import copy as copy_streams
+
+    url = f"bundle://{Path(path).absolute()}"
+    with BundleStore(url) as source, closing(BundleArtifactStore(url)) as files:
+        with_files = artifacts and source.bundle.manifest.has_artifacts
+        with _open(session.settings, dry_run=dry_run, create=True) as target, stages_bar() as show:
+            done = copy_streams(
+                source,
+                target,
+                artifacts=(files, session.artifacts) if with_files else None,
+                dry_run=dry_run,
+                progress=show,
+            )
+            name = session.settings.url if dry_run else target.url
+    _report(done, name, "to be taken in" if dry_run else "taken in", with_artifacts=with_files)
+    return OK if done.ok else FOUND
+
+
+def _settings_of(url: str, artifact_url: str | None) -> Settings:
+    """Return the settings with another store; the configured place of files is that of the configured store only."""
+    from modeldb_core.config import artifacts_beside, load_settings
+
+    settings = load_settings(url=url, artifact_url=artifact_url)
+    if artifact_url is None and settings.url != load_settings().url:
+        settings = replace(settings, artifact_url=artifacts_beside(settings.url, Path.cwd()))
+    return settings
+
+
+def _open(settings: Settings, *, dry_run: bool = False, create: bool = False) -> MetadataStore:
+    """Open a store. One that does not exist is only made where something is to be written into it."""
+    from modeldb_core.plugins import open_store
+
+    problem = missing_store(settings.url)
+    if problem is not None and not create:
+        raise problem
+    return open_store("memory://" if problem is not None and dry_run else settings.url, settings)
+
+
+def _select(store: MetadataStore, settings: Settings, projects: Sequence[str], runs: Sequence[str]) -> Selection | None:
+    from modeldb_core.movement.selection import select
+
+    if not projects and not runs:
+        return None
+    session = Session.of(store, settings)
+    project_ids = [session.container_id(project, None) or "" for project in projects]
+    selection = select(store, projects=project_ids, runs=[session.run(run).entity_id for run in runs])
+    if selection.other_runs:
+        others = ", ".join(sorted(map(clean, selection.other_projects)))
+        click.echo(
+            f"{selection.runs:,} runs, and {selection.other_runs:,} more that were logged in the same streams"
+            + (f" (of {others})." if others else "."),
+            err=True,
+        )
+    return selection
+
+
+def _report(done: Copied, where: str, verb: str, *, with_artifacts: bool) -> None:
+    files = f", {done.blobs:,} files ({size(done.blob_bytes)})" if with_artifacts else ""
+    there = f"; {done.present:,} were there" if done.present else ""
+    click.echo(f"{done.changes:,} changes in {done.streams:,} streams{files} {verb}: {clean(where)}{there}")
+    complaints = [f"stream {name}: {reason}" for name, reason in sorted(done.refused.items())]
+    complaints += [f"file {digest} of {owner} is not there to be copied" for digest, owner in done.missing.items()]
+    complaints += list(done.damaged.values())
+    for line in complaints[:_SHOWN]:
+        click.echo(f"Not copied: {clean(line)}", err=True)
+    if len(complaints) > _SHOWN:
+        click.echo(f"... and {len(complaints) - _SHOWN:,} more", err=True)
+    if done.missing:
+        click.echo(
+            "Files may still be with a writer that could not ship them; --no-artifacts leaves all out.", err=True
+        )

@@ -1,0 +1,113 @@
+"""Blobs on their way from one artifact store to another."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
+
+from modeldb_core.errors import IntegrityError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from modeldb_core.stores import ArtifactStore, BlobInfo
+
+WORKERS = 4
+_REMEMBERED = 200_000  # digests that need not be asked for again, some 100 bytes each
+_FRESH = timedelta(hours=1)
+"""A blob that was put so recently is far from being collected as garbage: it need not be put again."""
+
+
+class BlobTarget(Protocol):
+    """What blobs are copied into."""
+
+    def stat(self, digest: str) -> BlobInfo:
+        """Return the size of a blob that is there, or raise NotFoundError."""
+
+    def put(self, stream: BinaryIO, *, digest: str | None = None) -> BlobInfo:
+        """Store a blob."""
+
+
+class BlobCopier:
+    """Copies blobs that the target lacks, several at a time, each verified on the way. Close it in the end.
+
+    Attributes:
+        copied, copied_bytes: what was copied, or with ``dry_run`` would be.
+        missing: digests that the source does not have.
+        damaged: by digest, what is wrong with the blob at the source.
+    """
+
+    def __init__(
+        self, source: ArtifactStore, target: BlobTarget, *, workers: int = WORKERS, dry_run: bool = False
+    ) -> None:
+        self._source, self._target, self._dry_run = source, target, dry_run
+        self._pool = ThreadPoolExecutor(workers, "modeldb-blobs") if workers > 1 else None
+        self._seen: dict[str, None] = {}
+        self.copied = self.copied_bytes = 0
+        self.missing: set[str] = set()
+        self.damaged: dict[str, str] = {}
+
+    def copy(self, digests: Iterable[str], advance: Callable[[int, int], None] | None = None) -> None:
+        """Copy those of ``digests`` that the source has and the target lacks; all are there when this returns.
+
+        Args:
+            advance: called with the number of blobs and bytes that came over, for each.
+
+        Raises:
+            StoreUnavailableError, StoreReadOnlyError: one of the stores cannot be used.
+        """
+        wanted = [digest for digest in dict.fromkeys(digests) if digest not in self._seen]
+        if len(self._seen) > _REMEMBERED:
+            self._seen.clear()
+        done = self._pool.map(self._copy, wanted) if self._pool else map(self._copy, wanted)
+        for digest, size in zip(wanted, done, strict=True):
+            self._seen[digest] = None
+            if size is not None:
+                self.copied += 1
+                self.copied_bytes += size
+                if advance is not None:
+                    advance(1, size)
+
+    def _copy(self, digest: str) -> int | None:
+        """Return the size of a blob that had to be copied."""
+        try:
+            there = self._target.stat(digest)
+        except NotFoundError:
+            there = None
+        if there is not None and _is_safe(there):
+            return None
+        try:
+            if self._dry_run:
+                return None if there else self._source.stat(digest).size_bytes
+            with self._source.open(digest) as stream:
+                info = self._target.put(stream, digest=digest)
+        except NotFoundError:
+            if there is None:
+                self.missing.add(digest)
+        except IntegrityError as error:
+            self.damaged[digest] = str(error)
+        else:
+            return None if there else info.size_bytes
+        return None
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _is_safe(info: BlobInfo) -> bool:
+    """Return whether a blob that is there will stay until what names it is there as well.
+
+    An old one that nothing names yet could be collected in between; putting it again makes it young. Where nobody knows
+    how old it is, nothing is collected.
+    """
+    modified_at: datetime | None = getattr(info, "modified_at", None)
+    return modified_at is None or datetime.now(UTC) - modified_at < _FRESH

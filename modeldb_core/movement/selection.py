@@ -1,0 +1,104 @@
+"""Which streams to take out so that some projects or runs come whole.
+
+A stream cannot be cut: its chain would break. So whole streams are taken, all that say something of what was asked for,
+and with them comes whatever else they say. What is erased in them must come with the change that erased it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from modeldb_core.changes import ERASE, STREAM
+from modeldb_core.errors import NotFoundError
+from modeldb_core.movement.copying import changes_of
+from modeldb_core.queries import Query
+from modeldb_core.replay import erased_by
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from modeldb_core.entities import Entity
+    from modeldb_core.stores import MetadataStore
+
+_PAGE = 1000
+_CONTAINERS = frozenset({"workspace", "project", "experiment", "dataset"})
+
+
+@dataclass(slots=True)
+class Selection:
+    """Streams that hold all that was ever said of some entities.
+
+    Attributes:
+        asked: the identifiers of the projects and runs that were asked for.
+        streams: the identifiers of the streams.
+        runs: how many of the runs in them were asked for.
+        other_runs: how many come along because they are in the same streams.
+        other_projects: the names of the projects of those.
+    """
+
+    asked: list[str] = field(default_factory=list)
+    streams: set[str] = field(default_factory=set)
+    runs: int = 0
+    other_runs: int = 0
+    other_projects: set[str] = field(default_factory=set)
+
+
+def select(store: MetadataStore, *, projects: Sequence[str] = (), runs: Sequence[str] = ()) -> Selection:
+    """Return the streams that touch projects and runs, which are named by their identifiers.
+
+    Memory holds the identifiers of what they contain.
+    """
+    selection = Selection([*projects, *runs])
+    wanted: set[tuple[str, str]] = {("run", run_id) for run_id in runs}
+    for project_id in projects:
+        wanted.add(("project", project_id))
+        for kind in ("experiment", "run"):
+            wanted.update((kind, entity.entity_id) for entity in _within(store, kind, project_id))
+    for _, entity_id in list(wanted):
+        wanted.update(("comment", comment.entity_id) for comment in _within(store, "comment", entity_id))
+    for kind, entity_id in sorted(wanted):
+        changes = changes_of(store, entity_id=entity_id)
+        selection.streams.update(change.stream_id for change in changes if change.kind == kind)
+    _look_around(store, selection, wanted)
+    return selection
+
+
+def _look_around(store: MetadataStore, selection: Selection, wanted: set[tuple[str, str]]) -> None:
+    """Find what else is in the streams, and follow erasures until every erased payload has the change that erased it."""
+    found: set[tuple[str, str]] = set()
+    waiting, seen = list(selection.streams), set(selection.streams)
+    while waiting:
+        bare: dict[str, set[tuple[str, int]]] = {}  # payloads that are gone, by their entity
+        for change in changes_of(store, stream_id=waiting.pop()):
+            if change.kind != STREAM and change.kind not in _CONTAINERS:
+                found.add((change.kind, change.entity_id))
+            if change.payload is None:
+                bare.setdefault(change.entity_id, set()).add((change.stream_id, change.seq))
+        for entity_id, places in bare.items():
+            for change in changes_of(store, entity_id=entity_id):
+                if change.action == ERASE and erased_by([change]) & places and change.stream_id not in seen:
+                    seen.add(change.stream_id)
+                    waiting.append(change.stream_id)
+    selection.streams = seen
+    run_ids = {entity_id for kind, entity_id in found if kind == "run"}
+    asked = {entity_id for kind, entity_id in wanted if kind == "run"}
+    selection.runs = len(run_ids & asked)
+    selection.other_runs = len(run_ids - asked)
+    for run_id in run_ids - asked:
+        try:
+            project_id = str(store.get("run", run_id).document.get("project_id", ""))
+            selection.other_projects.add(store.get("project", project_id).name or project_id)
+        except NotFoundError:
+            continue
+
+
+def _within(store: MetadataStore, kind: str, container_id: str) -> Iterator[Entity]:
+    cursor = None
+    while True:
+        query = Query(*(kind, "", "entity_id", (), _PAGE), cursor=cursor, within=container_id, include_deleted=True)
+        page = store.find(query)
+        yield from page.entities
+        cursor = page.cursor
+        if cursor is None:
+            return
