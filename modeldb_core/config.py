@@ -81,6 +81,15 @@ class Settings:
         "int", 5000, "port the server listens on; 0: any", table="server", minimum=0, maximum=65535
     )
     server_threads: int = _setting("int", 8, "threads that answer requests", table="server", minimum=1)
+    server_tokens: tuple[str, ...] = _setting(
+        "list",
+        (),
+        "who shows the server one of these may read and write; needed to listen beyond loopback",
+        table="server",
+    )
+    server_read_tokens: tuple[str, ...] = _setting(
+        "list", (), "who shows the server one of these may read", table="server"
+    )
     server_allowed_hosts: tuple[str, ...] = _setting(
         "list", (), "host names, beside those of this machine, under which the server may be asked", table="server"
     )

@@ -14,6 +14,7 @@ HIDDEN = "***"
 _SECRET_NAME = re.compile(
     r"(?:password|passwd|passphrase|secret|token|credentials?)$"
     r"|(?:^|[_\-.])(?:pass|pwd|auth|signature|sig|sas|(?:api|access|private|secret|account|shared|ssh)[_\-]?key)$"
+    r"|(?:server|read|access|auth|api)[_\-.]tokens$"  # but not max_tokens
     r"|^(?:key|apikey)$",
     re.IGNORECASE,
 )
@@ -79,7 +80,7 @@ def redact_value(value: object, name: str = "") -> object:
     """Return a plain value as it may be shown; in maps, what has a secret name is hidden."""
     if isinstance(value, Mapping):
         return {key: redact_value(item, str(key)) for key, item in value.items()}
-    if name and is_secret_name(name) and value not in ("", None):
+    if name and is_secret_name(name) and value not in ("", None, ()):
         return HIDDEN
     if isinstance(value, str):
         return redact_text(value)

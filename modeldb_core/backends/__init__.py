@@ -81,4 +81,22 @@ def modeldb_register_backends() -> list[Backend]:
                 ("abfss", "Azure (install adlfs)"),
             )
         ),
+        *(
+            backend
+            for scheme, example in (("https", "models.example.org"), ("http", "127.0.0.1:5000"))
+            for backend in (
+                Backend(
+                    scheme,
+                    "metadata",
+                    "modeldb_core.backends.remote.metadata:RemoteMetadataStore",
+                    description=f"a server of ModelDB, such as {scheme}://{example}",
+                ),
+                Backend(
+                    scheme,
+                    "artifacts",
+                    "modeldb_core.backends.remote.artifacts:RemoteArtifactStore",
+                    description=f"a server of ModelDB, such as {scheme}://{example}",
+                ),
+            )
+        ),
     ]

@@ -22,7 +22,11 @@ def _server_options(function: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option("--url", metavar="URL", help="The store; default: the configured one. It is made if need be."),
         click.option("--artifact-url", metavar="URL", help="Where files and models are; default: beside the store."),
-        click.option("--host", metavar="ADDRESS", help="Address of this machine to listen on; default: 127.0.0.1."),
+        click.option(
+            "--host",
+            metavar="ADDRESS",
+            help="Address of this machine to listen on; default: 127.0.0.1. Others need tokens (MODELDB_SERVER_TOKENS).",
+        ),
         click.option("-p", "--port", type=click.IntRange(0, 65535), help="Port; 0: any that is free. Default: 5000."),
         click.option("--threads", type=click.IntRange(1, 256), help="Threads that answer requests; default: 8."),
         click.option(
@@ -85,7 +89,7 @@ def _serve(session: Session, *, open_browser: bool) -> None:
         raise MissingDependencyError(msg) from error
 
     def ready(listening: Any) -> None:  # noqa: ANN401 - modeldb_server is not imported by core
-        click.echo(f"ModelDB serves {listening.context.store.url} at {listening.url} (Ctrl-C stops it)")
+        click.echo("\n".join(listening.greeting()))
         if open_browser:
             _open_browser(listening.url)
 

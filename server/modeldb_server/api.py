@@ -6,6 +6,7 @@ from modeldb_server.entity_routes import MAX_LIMIT, PREFIX, SERVED_KINDS, entity
 from modeldb_server.handlers import artifacts, audit, edits, live, series, status
 from modeldb_server.metrics import CONTENT_TYPE
 from modeldb_server.routes import MAX_MESSAGE, Parameter, Policy, Route
+from modeldb_server.store_routes import STORE_ROUTES
 
 _FIRST = Parameter(name="first_step", type="integer", description="only points from this step on")
 _LAST = Parameter(name="last_step", type="integer", description="only points up to this step")
@@ -295,5 +296,5 @@ _STATUS = (
     ),
 )
 
-ROUTES: tuple[Route, ...] = (*entity_routes(), *_SERIES, *_ARTIFACTS, *_CHANGES, *_EDITS, *_STATUS)
+ROUTES: tuple[Route, ...] = (*entity_routes(), *_SERIES, *_ARTIFACTS, *_CHANGES, *_EDITS, *_STATUS, *STORE_ROUTES)
 """Every route of the server but those of the pages."""

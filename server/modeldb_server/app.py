@@ -16,6 +16,7 @@ from modeldb_server.events import EventHub
 from modeldb_server.metrics import ServerMetrics
 from modeldb_server.security import complete_policies, register_guards
 from modeldb_server.settings import server_settings
+from modeldb_server.tokens import Gatekeeper
 from modeldb_server.writer import ChangeWriter
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def create_app(
         store=store,
         artifacts=artifacts,
         settings=chosen,
+        gatekeeper=Gatekeeper(chosen.tokens, chosen.read_tokens),
         events=hub,
         writer=ChangeWriter(store, chosen.actor, read_only=chosen.read_only),
         metrics=ServerMetrics(lambda: hub.streams),
@@ -83,7 +85,7 @@ def create_app(
     app.extensions[EXTENSION] = context
     context.metrics.register(app)
     policies: dict[str, Policy] = {}
-    register_guards(app, policies)
+    register_guards(app, policies, {f"{API}.{route.name}": route for route in ROUTES})
     register_compression(app)
     register_error_handlers(app)
     app.register_blueprint(create_api(policies))

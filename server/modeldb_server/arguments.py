@@ -34,7 +34,9 @@ def read_arguments(route: Route, request: Request) -> dict[str, Any]:
         UnsupportedMediaType: a body is needed and is not JSON.
     """
     arguments = _query_arguments(route.parameters, request)
-    if route.body:
+    if route.body_type != JSON:
+        arguments["content"] = request.stream
+    elif route.body:
         arguments.update(_fields(route.body, _body(request), "the body"))
     elif request.content_length:
         msg = f"{route.method} {request.path} takes no body; leave it out"
@@ -165,6 +167,8 @@ def _text(parameter: Parameter, text: str) -> str:
     if len(text) > parameter.max_length:
         msg = f"{parameter.name} has {len(text):,} characters; at most {parameter.max_length:,} are allowed"
         raise InvalidArgumentError(msg)
+    if parameter.is_raw:
+        return text
     if "\0" in text:
         msg = f"{parameter.name} holds a NUL character; remove it"
         raise InvalidArgumentError(msg)

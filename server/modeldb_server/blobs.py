@@ -16,6 +16,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
+from flask import request
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+
 from modeldb_core.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -120,6 +123,24 @@ def disposition(artifact: Artifact, *, attachment: bool) -> str:
     name = artifact.file_name
     ascii_name = _ASCII_NAME.sub("_", name).strip("_.") or "artifact"
     return f"{kind}; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def requested_range(digest: str, size_bytes: int) -> tuple[int, int]:
+    """Return the part of a blob that is asked for, as start and stop; the whole where nothing usable is asked for.
+
+    Several ranges in one request are answered with the whole, as RFC 9110 allows.
+    """
+    asked = request.range
+    whole = 0, size_bytes
+    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
+        return whole
+    if_range = request.headers.get("If-Range")
+    if if_range is not None and if_range != f'"{digest}"':
+        return whole
+    found = asked.range_for_length(size_bytes)
+    if found is None:
+        raise RequestedRangeNotSatisfiable(size_bytes)
+    return found
 
 
 class BlobBody(Iterator[bytes]):

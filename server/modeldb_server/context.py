@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from modeldb_server.events import EventHub
     from modeldb_server.metrics import ServerMetrics
     from modeldb_server.settings import ServerSettings
+    from modeldb_server.tokens import Gatekeeper
     from modeldb_server.writer import ChangeWriter
 
 EXTENSION = "modeldb_server"
@@ -24,6 +25,7 @@ class ServerContext:
     store: MetadataStore
     artifacts: ArtifactStore
     settings: ServerSettings
+    gatekeeper: Gatekeeper
     events: EventHub
     writer: ChangeWriter
     metrics: ServerMetrics

@@ -12,10 +12,11 @@ import secrets
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from flask import request
+from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
-from modeldb_core.errors import ModelDBError, QuerySyntaxError
+from modeldb_core.errors import ModelDBError
+from modeldb_core.protocol import PREFIX, error_fields
 from modeldb_server.context import server_context
 from modeldb_server.responses import json_response, text_response
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flask import Flask
-    from werkzeug.wrappers import Response
+    from werkzeug.wrappers import Response as AnyResponse
 
 logger = logging.getLogger("modeldb_server")
 
@@ -57,6 +58,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
 HTTP_CODES: Mapping[int, str] = MappingProxyType(
     {
         400: "invalid_argument",
+        401: "unauthorized",
         403: "permission_denied",
         404: "not_found",
         405: "method_not_allowed",
@@ -106,9 +108,10 @@ def error_body(error: ModelDBError) -> dict[str, Any]:
     status = STATUS.get(error.code, 500)
     if status in _PUBLIC_STATUS and error.code not in _NEUTRAL:
         body: dict[str, Any] = {"code": error.code, "message": without_places(str(error))}
-        if isinstance(error, QuerySyntaxError) and error.column:
-            body["column"] = error.column
-        return body
+        fields = error_fields(error)
+        if not request.path.startswith(PREFIX):
+            fields.pop("text", None)  # who asks here knows it
+        return {**body, **fields}
     return {"code": error.code, "message": _neutral(_NEUTRAL.get(error.code, "The server could not answer."), error)}
 
 
@@ -121,6 +124,11 @@ def without_places(message: str) -> str:
             if len(place) > len("/"):
                 message = message.replace(place, f"the {scheme} store")
     return message
+
+
+def refuse(error: ModelDBError) -> Response:
+    """Return the answer to what cannot be accepted where the fault, which elsewhere is the server's, is the caller's."""
+    return _answer(422, {"code": error.code, "message": without_places(str(error)), **error_fields(error)})
 
 
 def answer_modeldb_error(error: ModelDBError) -> Response:
@@ -138,7 +146,7 @@ def _answer_busy(error: BusyError) -> Response:
     return response
 
 
-def _answer_http_error(error: HTTPException) -> Response:
+def _answer_http_error(error: HTTPException) -> AnyResponse:
     status = error.code or 500
     if status < 400:  # a redirect
         return error.get_response()
@@ -146,8 +154,8 @@ def _answer_http_error(error: HTTPException) -> Response:
     message = _HTTP_MESSAGES.get(status) or error.description or error.name
     response = _answer(status, {"code": code, "message": message})
     for name, value in error.get_headers():
-        if name in ("Allow", "Content-Range", "Retry-After"):
-            response.headers[name] = value
+        if name in ("Allow", "Content-Range", "Retry-After", "WWW-Authenticate"):
+            response.headers.add(name, value)
     return response
 
 

@@ -7,10 +7,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core import __version__
+from modeldb_core.protocol import VERSION, WRITE_HEADER
 from modeldb_server.responses import JSON
 from modeldb_server.routes import Policy, object_schema
 from modeldb_server.schemas import component_schemas, reference
-from modeldb_server.security import WRITE_HEADER
 
 if TYPE_CHECKING:
     from modeldb_server.routes import Parameter, Route, Schema
@@ -21,12 +21,14 @@ ERROR_MEANINGS = {
     206: "the part that was asked for",
     304: "not changed since the copy that the client has",
     400: "an argument cannot be accepted",
+    401: "no token of this server was shown",
     403: "the request comes from elsewhere, or may not do this",
     404: "there is nothing of that name",
     409: "the entity is in a state that does not allow it",
     413: "the body is too long",
-    415: "the body is not JSON",
+    415: "the body is of another type",
     416: "the range lies outside the artifact",
+    422: "what arrived does not match its digest or its hash",
     503: "the server or its store cannot answer now; try again",
 }
 
@@ -37,6 +39,7 @@ _TAGS = {
     "changes": "The audit log, and live updates",
     "edits": "What may be altered; needs the header X-ModelDB: 1",
     "server": "The server itself",
+    "store": f"What other processes use the server as a store by: version {VERSION} of the protocol",
 }
 
 
@@ -75,7 +78,9 @@ def _operation(route: Route) -> dict[str, Any]:
     }
     if route.description:
         operation["description"] = route.description
-    if route.body:
+    if route.body_type != JSON:
+        operation["requestBody"] = {"required": True, "content": {route.body_type: {"schema": {}}}}
+    elif route.body:
         operation["requestBody"] = {"required": True, "content": {JSON: {"schema": object_schema(route.body)}}}
     return operation
 
@@ -113,7 +118,8 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 def _responses(route: Route) -> dict[str, Any]:
     responses: dict[str, Any] = {str(route.status): {"description": "the answer", "content": _content(route.answer)}}
-    for status in route.errors:
+    unauthorized = () if route.policy is Policy.PUBLIC else (401,)
+    for status in (*unauthorized, *route.errors):
         responses[str(status)] = {"description": ERROR_MEANINGS[status]}
         if status == 206 or route.name == "get_health":
             responses[str(status)]["content"] = _content(route.answer)

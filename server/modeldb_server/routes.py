@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from modeldb_server.responses import JSON
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -45,6 +47,7 @@ class Parameter:
         max_length: of a text in characters, and of each of ``texts``.
         max_items: of a list.
         items: the fields of each of ``objects``.
+        is_raw: a text is taken as it comes, an empty one and one with NUL characters too: a store judges it.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Parameter:
     max_items: int = 500
     choices: tuple[str, ...] = ()
     items: tuple[Parameter, ...] = ()
+    is_raw: bool = False
 
     def schema(self) -> Schema:
         """Return it as a JSON Schema."""
@@ -97,7 +101,7 @@ class Route:
     """One operation of the server.
 
     Attributes:
-        method: GET, POST or PATCH.
+        method: GET, POST, PATCH, PUT or DELETE.
         path: as a Flask rule, such as ``/api/v2/runs/<run_id>/series``.
         name: unique; the Flask endpoint and the operationId.
         handler: called with the server's context and every argument by name.
@@ -106,6 +110,8 @@ class Route:
         description: more, where a line is not enough.
         parameters: what the query string may hold.
         body: the fields of the JSON body; none for a GET.
+        body_type: the media type of the body. What is not JSON is passed to the handler as the stream ``content``.
+        max_body_bytes: how long the body may be, where that is not what the settings say.
         answer: the name of the schema of a successful JSON answer, or a media type.
         status: of a successful answer.
         errors: further statuses that it answers with.
@@ -113,7 +119,7 @@ class Route:
         tag: the group it is shown in.
     """
 
-    method: Literal["GET", "POST", "PATCH"]
+    method: Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
     path: str
     name: str
     handler: Callable[..., Response]
@@ -122,6 +128,8 @@ class Route:
     description: str = ""
     parameters: tuple[Parameter, ...] = ()
     body: tuple[Parameter, ...] = ()
+    body_type: str = JSON
+    max_body_bytes: int | None = None
     answer: str = "application/octet-stream"
     status: int = 200
     errors: tuple[int, ...] = ()

@@ -74,8 +74,10 @@ _VALUES: dict[str, Schema] = {
                     "code": {"type": "string", "description": "stable; see docs/api.md"},
                     "message": TEXT,
                     "column": {"type": "integer", "description": "where a query stops making sense, from 1"},
+                    "text": {"type": "string", "description": "the query, where a store asked"},
+                    "expected": {"type": "integer", "description": "the number that a stream has to go on with"},
                 },
-                optional=("column",),
+                optional=("column", "text", "expected"),
             )
         }
     ),
@@ -90,6 +92,11 @@ _SERIES = {
     "total": {**COUNT, "description": "points in the asked range"},
     "shown": {**COUNT, "description": "points in this answer"},
 }
+
+_STORED_ENTITY = record(
+    {"entity_id": TEXT, "document": OBJECT, "status": TEXT, "metrics": OBJECT, "series": OBJECT},
+    optional=("status", "metrics", "series"),
+)
 
 _ANSWERS: dict[str, Schema] = {
     "Series": record(_SERIES),
@@ -154,6 +161,22 @@ _ANSWERS: dict[str, Schema] = {
         }
     ),
     "OpenAPI": record({"openapi": TEXT, "info": OBJECT, "paths": OBJECT, "components": OBJECT}),
+    "Store": record(
+        {"name": TEXT, "version": TEXT, "protocols": list_of({"type": "integer"}), "read_only": FLAG},
+    ),
+    "Done": record({"done": {"const": True}}),
+    "Heads": {
+        "description": "by stream: number, hash, time of the last change, lease in seconds, whether it was closed",
+        **OBJECT,
+        "additionalProperties": list_of(ANYTHING),
+    },
+    "StoredEntity": _STORED_ENTITY,
+    "StoredPage": record(
+        {"entities": list_of(reference("StoredEntity")), "cursor": nullable(TEXT), "total": nullable(COUNT)}
+    ),
+    "StoredKeys": record({"keys": list_of(list_of(ANYTHING))}),
+    "Blob": record({"digest": TEXT, "size_bytes": COUNT, "modified_at": nullable(COUNT)}),
+    "BlobURL": record({"url": nullable(TEXT)}),
     "Health": record({"status": {"enum": ["ok", "unavailable"]}}),
 }
 

@@ -9,12 +9,15 @@ that are not the server's own files.
 from __future__ import annotations
 
 import ipaddress
+import socket
+from functools import cache
 from typing import TYPE_CHECKING
 
-from flask import abort, request
+from flask import abort, current_app, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from modeldb_core.errors import ConfigurationError, PermissionDeniedError, StoreReadOnlyError
+from modeldb_core.protocol import WRITE_HEADER
 from modeldb_server.context import server_context
 from modeldb_server.responses import JSON
 from modeldb_server.routes import Policy
@@ -26,9 +29,11 @@ if TYPE_CHECKING:
     from werkzeug.routing import Rule
     from werkzeug.wrappers import Response
 
-WRITE_HEADER = "X-ModelDB"
+    from modeldb_server.routes import Route
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 POLICIES = "modeldb_policies"
+TABLE = "modeldb_routes"
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -58,9 +63,15 @@ DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 """The Content-Security-Policy of everything that is not a page."""
 
 
-def register_guards(app: Flask, policies: dict[str, Policy]) -> None:
-    """Check every request of ``app`` and mark every answer. ``policies`` says who may call each endpoint."""
+def register_guards(app: Flask, policies: dict[str, Policy], table: dict[str, Route]) -> None:
+    """Check every request of ``app`` and mark every answer.
+
+    Args:
+        policies: say who may call each endpoint.
+        table: what the endpoints of the API take; all others take JSON.
+    """
     app.extensions[POLICIES] = policies
+    app.extensions[TABLE] = table
     app.before_request(check_request)
     app.after_request(protect_response)
 
@@ -97,7 +108,9 @@ def methods_of(rule: Rule) -> set[str]:
 def check_request() -> None:
     """Refuse a request that is not addressed to this server, comes from elsewhere, or may not do what it wants."""
     context = server_context()
-    if not is_known_host(request.headers.getlist("Host"), context.settings.allowed_hosts):
+    settings = context.settings
+    hosts = (*settings.allowed_hosts, *own_names()) if settings.has_tokens else settings.allowed_hosts
+    if not is_known_host(request.headers.getlist("Host"), hosts, any_address=settings.has_tokens):
         msg = (
             f"the request is addressed to {request.headers.get('Host', '')[:80]!r}, which this server does not answer"
             f" for; use 127.0.0.1 or localhost, or start it with that name in server.allowed_hosts (--allow-host)"
@@ -106,21 +119,30 @@ def check_request() -> None:
     if not is_same_origin(request):
         msg = "the request comes from a page of another origin; only the server's own pages may ask"
         raise PermissionDeniedError(msg)
-    if request.endpoint is None:
+    policy = None if request.endpoint is None else request_policy(request)
+    context.gatekeeper.check(request.headers.get("Authorization"), policy)
+    if policy is None:
         return  # no such route: Flask answers 404 or 405
-    policy = request_policy(request)
-    if request.method not in SAFE_METHODS and request.mimetype != JSON:
-        raise UnsupportedMediaType(description=f"the body must be JSON: send it with Content-Type: {JSON}")
+    _check_body(settings.max_body_bytes)
     if policy is Policy.WRITE:
-        _check_write(context.settings.read_only)
-    if (request.content_length or 0) > context.settings.max_body_bytes:
-        abort(413, f"the body is longer than {context.settings.max_body_bytes:,} bytes")
+        _check_write(settings.read_only)
+
+
+def _check_body(usual_bytes: int) -> None:
+    """Refuse a body that is not of the type that the route takes, or too long; no other page can send such types."""
+    route: Route | None = current_app.extensions[TABLE].get(request.endpoint)
+    expected = JSON if route is None else route.body_type
+    if request.method not in SAFE_METHODS and request.mimetype != expected:
+        name = "JSON" if expected == JSON else f"of type {expected}"
+        raise UnsupportedMediaType(description=f"the body must be {name}: send it with Content-Type: {expected}")
+    limit = (route.max_body_bytes if route is not None else None) or usual_bytes
+    request.max_content_length = limit
+    if (request.content_length or 0) > limit:
+        abort(413, f"the body is longer than {limit:,} bytes")
 
 
 def request_policy(request: Request) -> Policy:
     """Return who may make ``request``; a route without a policy is nobody's."""
-    from flask import current_app
-
     policy = current_app.extensions[POLICIES].get(request.endpoint)
     if isinstance(policy, Policy):
         return policy
@@ -137,10 +159,18 @@ def _check_write(read_only: bool) -> None:
         raise StoreReadOnlyError(msg)
 
 
-def is_known_host(values: list[str], allowed: Iterable[str]) -> bool:
+@cache
+def own_names() -> tuple[str, ...]:
+    """Return what this machine calls itself."""
+    name = socket.gethostname()
+    return (name, name.partition(".")[0])
+
+
+def is_known_host(values: list[str], allowed: Iterable[str], *, any_address: bool = False) -> bool:
     """Say whether the Host header names this machine's loopback or an allowed host; the port does not matter.
 
-    It does not, because an SSH tunnel ends at another port, and a foreign page cannot choose the name.
+    It does not, because an SSH tunnel ends at another port, and a foreign page cannot choose the name. For the same
+    reason ``any_address``, of a server that other machines may ask, is safe: rebinding needs a name.
     """
     if len(values) != 1:
         return False
@@ -150,7 +180,7 @@ def is_known_host(values: list[str], allowed: Iterable[str]) -> bool:
     if name == "localhost" or name in {host.lower().strip("[]") for host in allowed}:
         return True
     try:
-        return ipaddress.ip_address(name).is_loopback
+        return ipaddress.ip_address(name).is_loopback or any_address
     except ValueError:
         return False
 

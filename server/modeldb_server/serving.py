@@ -1,4 +1,4 @@
-"""The server as a process: waitress, an address on loopback, and a clean end.
+"""The server as a process: waitress, an address, and a clean end.
 
 Slow clients. Requests are read by waitress's one loop, so a client that sends slowly holds no thread. An answer is
 handed to that loop in pieces; a client that takes nothing of it for ``send_timeout_s`` is cut off by the kernel
@@ -23,7 +23,7 @@ from waitress.server import create_server
 from modeldb_core.errors import ConfigurationError
 from modeldb_server.app import create_app
 from modeldb_server.context import EXTENSION, ServerContext
-from modeldb_server.settings import MIB, loopback_address
+from modeldb_server.settings import MIB, is_loopback, listen_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,6 +37,15 @@ if TYPE_CHECKING:
 LOOP_INTERVAL_S = 0.5
 CONNECTIONS = 1000
 MAX_HEADER_BYTES = 64 * 1024
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})
+_LOGIN = (
+    "It asks for a token: programs take theirs from MODELDB_TOKEN; a browser asks for a name, which may be anything, and"
+    " a password, which is the token."
+)
+_CLEAR_TEXT = (
+    "Tokens and data cross the network in clear text: put a reverse proxy with TLS before it, unless the network is yours"
+    " alone."
+)
 
 
 class Server:
@@ -46,7 +55,7 @@ class Server:
         app: an application of :func:`~modeldb_server.app.create_app`.
 
     Raises:
-        ConfigurationError: the address is not one of loopback, or the port is taken.
+        ConfigurationError: others could reach the address, and no token is asked for; or the port is taken.
     """
 
     def __init__(self, app: Flask) -> None:
@@ -54,7 +63,7 @@ class Server:
         assert isinstance(context, ServerContext)
         self.app = app
         self.context = context
-        self.host = loopback_address(context.settings.host)
+        self.host = listen_address(context.settings)
         self._sockets: dict[int, Any] = {}
         self._stopping = threading.Event()
         self._stopped = threading.Event()
@@ -64,8 +73,19 @@ class Server:
     @property
     def url(self) -> str:
         """Where a browser finds the server."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        host = self.host
+        if host in _EVERYWHERE:
+            host = socket.gethostname()
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def greeting(self) -> list[str]:
+        """Return what whoever starts the server should know, in lines."""
+        lines = [f"ModelDB serves {self.context.store.url} at {self.url} (Ctrl-C stops it)"]
+        if self.context.settings.has_tokens:
+            lines.append(_LOGIN)
+            if not is_loopback(self.host):
+                lines.append(_CLEAR_TEXT)
+        return lines
 
     def run(self) -> None:
         """Answer requests until :meth:`stop` is called, then finish those that have begun, and close."""
@@ -109,6 +129,7 @@ class Server:
 
     def _listen(self) -> Any:  # noqa: ANN401 - waitress is not typed
         settings = self.context.settings
+        longest_body = max(8 * settings.max_body_bytes, 8 * MIB)  # app.py refuses what its route does not take
         listener = _bound_socket(self.host, settings.port, settings.send_timeout_s)
         return create_server(
             self.app,
@@ -123,8 +144,8 @@ class Server:
             channel_timeout=60,
             channel_request_lookahead=1,
             max_request_header_size=MAX_HEADER_BYTES,
-            max_request_body_size=8 * settings.max_body_bytes,
-            inbuf_overflow=8 * settings.max_body_bytes,
+            max_request_body_size=longest_body,
+            inbuf_overflow=longest_body,
             outbuf_overflow=32 * MIB,
             outbuf_high_watermark=MIB,
         )
@@ -143,19 +164,19 @@ def serve(
         store: where runs are kept.
         artifacts: where files are kept.
         settings: those of ModelDB, or of the server alone.
-        ready: called with the listening server; by default its URL is printed.
+        ready: called with the listening server; by default its greeting is printed.
 
     Raises:
-        ConfigurationError: the address is not one of loopback, or the port is taken.
+        ConfigurationError: others could reach the address, and no token is asked for; or the port is taken.
     """
     server = Server(create_app(store, artifacts, settings))
     with _signals(server.stop):
-        (ready or _print_url)(server)
+        (ready or _print_greeting)(server)
         server.run()
 
 
-def _print_url(server: Server) -> None:
-    sys.stdout.write(f"ModelDB serves {server.context.store.url} at {server.url} (Ctrl-C stops it)\n")
+def _print_greeting(server: Server) -> None:
+    sys.stdout.write("\n".join(server.greeting()) + "\n")
     sys.stdout.flush()
 
 

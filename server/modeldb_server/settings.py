@@ -1,14 +1,15 @@
-"""How the server runs: address, threads, limits. And the rule that it listens on this machine only."""
+"""How the server runs: address, threads, limits. And the rule that without tokens it listens on this machine only."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from modeldb_core.errors import ConfigurationError
+from modeldb_server.tokens import NEW_TOKEN, check_token
 
 if TYPE_CHECKING:
     from modeldb_core.config import Settings
@@ -22,9 +23,12 @@ class ServerSettings:
     """The settings of one server.
 
     Attributes:
-        host: address to listen on; it must be one of this machine's loopback addresses.
+        host: address to listen on; without tokens it must be one of this machine's loopback addresses.
         port: port to listen on; 0 takes a free one.
         threads: threads that answer requests, beside those that event streams wait in.
+        tokens: who shows one of them may read and write. Where there are tokens of either kind, every route but the
+            health check asks for one, and the server may be reached from other machines.
+        read_tokens: who shows one of these may read.
         allowed_hosts: host names, beside those of loopback, that a request may be addressed to. Needed behind a
             reverse proxy, which passes on the name that the browser asked for.
         actor: who is recorded as the author of what is changed through the server; default: the login name.
@@ -40,6 +44,8 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 5000
     threads: int = 8
+    tokens: tuple[str, ...] = field(default=(), repr=False)
+    read_tokens: tuple[str, ...] = field(default=(), repr=False)
     allowed_hosts: tuple[str, ...] = ()
     actor: str = ""
     read_only: bool = False
@@ -60,6 +66,17 @@ class ServerSettings:
             raise ConfigurationError(msg)
         for host in self.allowed_hosts:
             check_host_name(host)
+        for name in ("tokens", "read_tokens"):
+            for token in getattr(self, name):
+                check_token(token, f"server.{name}")
+        if both := set(self.tokens) & set(self.read_tokens):
+            msg = f"server.tokens and server.read_tokens have {len(both)} in common; a token allows one of the two"
+            raise ConfigurationError(msg)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether one has to show a token."""
+        return bool(self.tokens or self.read_tokens)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ServerSettings:
@@ -68,6 +85,8 @@ class ServerSettings:
             host=settings.server_host,
             port=settings.server_port,
             threads=settings.server_threads,
+            tokens=settings.server_tokens,
+            read_tokens=settings.server_read_tokens,
             allowed_hosts=settings.server_allowed_hosts,
             actor=settings.user,
         )
@@ -94,21 +113,36 @@ def check_host_name(host: str) -> str:
     raise ConfigurationError(msg)
 
 
+def listen_address(settings: ServerSettings) -> str:
+    """Return the address to listen on.
+
+    Raises:
+        ConfigurationError: other machines could reach it, and no token is asked for; or there is no such address.
+    """
+    if not settings.has_tokens:
+        return loopback_address(settings.host)
+    addresses = _resolve(settings.host)
+    if not addresses:
+        msg = f"the server cannot listen on {settings.host!r}; name an address of this machine, or 0.0.0.0 for all"
+        raise ConfigurationError(msg)
+    return next((address for address in addresses if ":" not in address), addresses[0])
+
+
 def loopback_address(host: str) -> str:
     """Return the loopback address that ``host`` names.
 
     Raises:
-        ConfigurationError: it is not loopback. There is no authentication yet, so whoever reaches the port may read
-            and change everything; no setting turns this rule off.
+        ConfigurationError: it is not loopback. Without tokens whoever reaches the port may read and change everything;
+            no setting turns this rule off.
     """
     addresses = _resolve(host)
-    if addresses and all(_is_loopback(address) for address in addresses):
+    if addresses and all(is_loopback(address) for address in addresses):
         return next((address for address in addresses if ":" not in address), addresses[0])
     msg = (
-        f"the server may not listen on {host!r}: that is reachable from other machines, and there is no authentication"
-        f" yet, so anyone there could read and change every run. Listen on 127.0.0.1, and reach it through an SSH"
-        f" tunnel (ssh -L 5000:127.0.0.1:5000 this-machine), or put a reverse proxy that authenticates on this machine"
-        f" and name its host with server.allowed_hosts (--allow-host)"
+        f"the server may not listen on {host!r}: that is reachable from other machines, and without tokens there is"
+        f" no authentication: anyone there could read and change every run. Ask for a token (MODELDB_SERVER_TOKENS; {NEW_TOKEN} makes"
+        f" one), or listen on 127.0.0.1 and reach it through an SSH tunnel (ssh -L 5000:127.0.0.1:5000 this-machine) or"
+        f" a reverse proxy on this machine, whose host is named with server.allowed_hosts (--allow-host)"
     )
     raise ConfigurationError(msg)
 
@@ -134,6 +168,7 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _is_loopback(text: str) -> bool:
+def is_loopback(text: str) -> bool:
+    """Say whether an address is reached from this machine only."""
     address = _address(text.partition("%")[0])
     return address is not None and address.is_loopback

@@ -67,6 +67,10 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
 
+    def wait(self) -> int:
+        """Wait until it has ended, and return its exit code."""
+        return self._process.wait(START_TIMEOUT_S)
+
     def kill(self) -> None:
         """End it and its children at once, as a power failure would."""
         self.signal(signal.SIGKILL)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sqlalchemy import bindparam, delete, func, insert, select
 
-from modeldb_core.backends._sql.codec import pack, unpack_floats, unpack_ints
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.tables import chunks, columns
+from modeldb_core.columns import pack, unpack_floats, unpack_ints
 from modeldb_core.errors import IntegrityError
 
 if TYPE_CHECKING:

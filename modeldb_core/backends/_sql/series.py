@@ -9,8 +9,8 @@ import numpy as np
 from sqlalchemy import and_, bindparam, select
 
 from modeldb_core.backends._sql.chunks import Segments
-from modeldb_core.backends._sql.codec import unpack_floats, unpack_ints
 from modeldb_core.backends._sql.tables import chunks, columns, entities, keys, metrics, pending
+from modeldb_core.columns import unpack_floats, unpack_ints
 from modeldb_core.errors import IntegrityError, NotFoundError
 from modeldb_core.points import Series, decode_points, thin_out
 

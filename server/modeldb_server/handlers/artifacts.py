@@ -6,11 +6,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
-from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from modeldb_core.documents import json_value
 from modeldb_core.entities import Run
-from modeldb_server.blobs import SAFE_TYPES, SANDBOX_POLICY, Artifact, BlobBody, disposition, find_artifact
+from modeldb_server.blobs import (
+    SAFE_TYPES,
+    SANDBOX_POLICY,
+    Artifact,
+    BlobBody,
+    disposition,
+    find_artifact,
+    requested_range,
+)
 from modeldb_server.handlers.entities import check_id
 from modeldb_server.previews import preview
 from modeldb_server.responses import json_response
@@ -42,7 +49,7 @@ def read_artifact(context: ServerContext, *, run_id: str, path: str, download: b
     artifact = find_artifact(_run(context, run_id), path, context.artifacts)
     if request.if_none_match.contains(artifact.digest):
         return _with_headers(Response(status=304), artifact, download)
-    start, stop = _range(artifact)
+    start, stop = requested_range(artifact.digest, artifact.size_bytes)
     stream = context.artifacts.open(artifact.digest)
     try:
         body = BlobBody(stream, start, stop, artifact.size_bytes)
@@ -84,21 +91,3 @@ def _with_headers(response: Response, artifact: Artifact, download: bool) -> Res
     response.headers["Cache-Control"] = "private, no-cache, no-transform"
     response.set_etag(artifact.digest)
     return response
-
-
-def _range(artifact: Artifact) -> tuple[int, int]:
-    """Return the part that is asked for, as start and stop; the whole where nothing usable is asked for.
-
-    Several ranges in one request are answered with the whole, as RFC 9110 allows.
-    """
-    asked = request.range
-    whole = 0, artifact.size_bytes
-    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
-        return whole
-    if_range = request.headers.get("If-Range")
-    if if_range is not None and if_range != f'"{artifact.digest}"':
-        return whole
-    found = asked.range_for_length(artifact.size_bytes)
-    if found is None:
-        raise RequestedRangeNotSatisfiable(artifact.size_bytes)
-    return found

@@ -1,0 +1,197 @@
+"""The artifact store on a server."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from modeldb_core import protocol
+from modeldb_core.backends.remote.address import read_address
+from modeldb_core.backends.remote.connection import Connection
+from modeldb_core.backends.remote.download import BlobReader
+from modeldb_core.backends.remote.parts import has_blob, new_upload, put_part, read_fully, remove_parts, split
+from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError, StoreUnavailableError
+from modeldb_core.stores import ArtifactStore, BlobInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_BUFFER = 1 << 16
+_CHUNK = 1 << 20
+_ASK_FIRST_BYTES = 1 << 16
+"""What is longer is only sent where the server says that it lacks it."""
+_BYTES_A_SECOND = 20_000_000
+"""What a server puts together at least."""
+_TURNS = 3
+
+
+class RemoteArtifactStore(ArtifactStore):
+    """Blobs on a server of ModelDB, which keeps them in the artifact store that it was started with.
+
+    Long ones go in parts, each of which is tried again by itself. An upload of a file that broke off goes on where it
+    was, also in another process.
+
+    Args:
+        url: as of :class:`~modeldb_core.backends.remote.metadata.RemoteMetadataStore`, and so are the options.
+
+    Raises:
+        ConfigurationError: the URL names no server, or an option is unknown or has a value that cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str = "",
+        connect_timeout_s: float = 5.0,
+        timeout_s: float = 30.0,
+        retry_s: float = 5.0,
+        ca_bundle: str = "",
+        verify: bool = True,
+    ) -> None:
+        address = read_address(
+            url,
+            token=token,
+            connect_timeout_s=connect_timeout_s,
+            timeout_s=timeout_s,
+            retry_s=retry_s,
+            ca_bundle=ca_bundle,
+            verify=verify,
+        )
+        self.url = address.url
+        self._connection = Connection(address)
+
+    def put(self, stream: BinaryIO, *, digest: str | None = None) -> BlobInfo:
+        if digest is not None:
+            _checked(digest)
+        if stream.seekable():
+            return self._put_seekable(stream, digest)
+        first = read_fully(stream, protocol.PART_BYTES)
+        if len(first) < protocol.PART_BYTES:
+            return self._put_seekable(io.BytesIO(first), digest)
+        return self._put_stream(first, stream, digest)
+
+    def _put_seekable(self, stream: BinaryIO, digest: str | None) -> BlobInfo:
+        start, sha, size = stream.tell(), hashlib.sha256(), 0
+        while chunk := stream.read(_CHUNK):
+            sha.update(chunk)
+            size += len(chunk)
+        found = sha.hexdigest()
+        _compare(found, digest)
+        for _ in range(_TURNS):
+            if size > _ASK_FIRST_BYTES and (info := self._join(found, size, [])) is not None:
+                return info
+            stream.seek(start)
+            if size <= protocol.PART_BYTES:
+                return self._put_whole(found, read_fully(stream, size))
+            if (info := self._put_parts(stream, found, size)) is not None:
+                return info
+        msg = f"blob {found} could not be put into {self.url}: its parts went away; the same call may succeed later"
+        raise StoreUnavailableError(msg)
+
+    def _put_whole(self, digest: str, content: bytes) -> BlobInfo:
+        answer = self._connection.request("PUT", f"/blobs/{digest}", content, media_type=protocol.BYTES_TYPE)
+        return protocol.load_blob(json.loads(answer.body))
+
+    def _put_parts(self, stream: BinaryIO, digest: str, size: int) -> BlobInfo | None:
+        """Send the parts that the server lacks, and have them joined; ``None`` where another upload took them away."""
+        parts: list[str] = []
+        is_resumed = True
+        for part in split(stream, digest):
+            name = hashlib.sha256(part).hexdigest()
+            is_resumed = is_resumed and has_blob(self._connection, name)
+            if not is_resumed:
+                put_part(self._connection, part)
+            parts.append(name)
+        info = self._join(digest, size, parts)
+        if info is not None:
+            remove_parts(self._connection, parts)
+        return info
+
+    def _put_stream(self, first: bytes, stream: BinaryIO, digest: str | None) -> BlobInfo:
+        """Send what cannot be read twice: the digest is known in the end only, so an upload cannot be taken up again."""
+        sha, size, upload = hashlib.sha256(), 0, new_upload()
+        parts: list[str] = []
+        try:
+            for part in split(cast("BinaryIO", _Joined(first, stream)), upload):
+                sha.update(memoryview(part)[protocol.PART_HEAD_BYTES :])
+                size += len(part) - protocol.PART_HEAD_BYTES
+                parts.append(put_part(self._connection, part))
+            found = sha.hexdigest()
+            _compare(found, digest)
+            info = self._join(found, size, parts)
+        finally:
+            remove_parts(self._connection, parts)
+        if info is None:
+            msg = f"blob {found} could not be put into {self.url}: its parts went away; put it again"
+            raise StoreUnavailableError(msg)
+        return info
+
+    def _join(self, digest: str, size: int, parts: list[str]) -> BlobInfo | None:
+        """Have a blob made of parts, or put again where it is there; ``None`` where it is not, and parts are missing."""
+        data = {"size_bytes": size, "parts": parts}
+        try:
+            answer = self._connection.post_json(f"/blobs/{digest}", data, extra_s=size / _BYTES_A_SECOND)
+        except NotFoundError:
+            return None
+        return protocol.load_blob(answer)
+
+    def open(self, digest: str) -> BinaryIO:
+        reader = BlobReader(self._connection, self.stat(digest))
+        return cast("BinaryIO", io.BufferedReader(reader, _BUFFER))
+
+    def stat(self, digest: str) -> BlobInfo:
+        try:
+            return protocol.load_blob(self._connection.get_json(f"/blobs/{_checked(digest)}/info"))
+        except NotFoundError:
+            msg = f"there is no blob {digest} in {self.url}"
+            raise NotFoundError(msg) from None
+
+    def list(self) -> Iterator[BlobInfo]:
+        lines = self._connection.request("GET", "/blobs").body.split(b"\n")
+        if lines[-2:] != [b"", b""]:
+            msg = f"the list of blobs of {self.url} came without its end; the same call may succeed later"
+            raise StoreUnavailableError(msg)
+        for line in lines[:-2]:
+            yield protocol.load_blob(json.loads(line))
+
+    def delete(self, digest: str) -> None:
+        self._connection.request("DELETE", f"/blobs/{_checked(digest)}")
+
+    def url_for(self, digest: str, *, expires_s: int = 3600) -> str | None:
+        url = self._connection.get_json(f"/blobs/{_checked(digest)}/url", {"expires_s": expires_s})["url"]
+        return url if isinstance(url, str) else None
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class _Joined(io.RawIOBase):
+    """What was read of a stream already, and then the rest of it."""
+
+    def __init__(self, first: bytes, stream: BinaryIO) -> None:
+        self._first, self._stream = first, stream
+
+    def read(self, count: int = -1) -> bytes:
+        if self._first:
+            piece, self._first = self._first[:count], self._first[count:]
+            return piece
+        return self._stream.read(count)
+
+
+def _checked(digest: str) -> str:
+    # What is no digest could be another path of the server.
+    if not _DIGEST.fullmatch(digest):
+        msg = f"{digest[:80]!r} is not a digest; expected 64 hexadecimal digits in lower case"
+        raise InvalidArgumentError(msg)
+    return digest
+
+
+def _compare(found: str, digest: str | None) -> None:
+    if digest is not None and found != digest:
+        msg = f"the content hashes to {found}, not to {digest} as was said; nothing is stored"
+        raise IntegrityError(msg)

@@ -1,0 +1,376 @@
+"""The connections to one server: kept alive, shared by threads, left behind by forks, and tried again when they break.
+
+Every request may be sent twice: questions change nothing, changes are known by stream and number, and blobs by their
+digest. So whatever fails on the way is tried again, with growing random pauses, until ``retry_s`` is over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import ssl
+import time
+import weakref
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3 import exceptions
+from urllib3.util import make_headers
+
+from modeldb_core import __version__, protocol
+from modeldb_core.backends.remote.answers import (
+    TRY_AGAIN,
+    check_protocol,
+    damaged_answer,
+    error_of_answer,
+    error_of_failure,
+)
+from modeldb_core.errors import (
+    ConfigurationError,
+    ModelDBError,
+    NotFoundError,
+    StoreUnavailableError,
+    StoreVersionError,
+)
+from modeldb_core.redaction import redact_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from urllib3.response import BaseHTTPResponse
+
+    from modeldb_core.backends.remote.address import Address
+
+JSON = "application/json"
+KEPT_CONNECTIONS = 16
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+CHUNK_BYTES = 1 << 20
+_MAX_ERROR_BYTES = 1 << 16
+
+_spread = random.Random()  # a generator of our own: the training script's must not notice us
+_open: weakref.WeakSet[Connection] = weakref.WeakSet()
+_inherited: list[object] = []
+
+
+class Answer:
+    """An answer whose body was read."""
+
+    __slots__ = ("body", "headers")
+
+    def __init__(self, headers: Mapping[str, str], body: bytes) -> None:
+        self.headers = headers
+        self.body = body
+
+
+class Connection:
+    """Sends requests to a server. Safe for any number of threads, and to be used on after a fork, by both sides.
+
+    Nothing is sent before the first request, so it can be made while the server is away.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._pool: urllib3.HTTPConnectionPool | None = None
+        self._is_closed = self._is_checked = False
+        self._headers = {
+            "User-Agent": f"modeldb/{__version__}",
+            "Accept-Encoding": "gzip, deflate",
+            protocol.WRITE_HEADER: "1",
+        }
+        if address.token:
+            self._headers["Authorization"] = f"Bearer {address.token}"
+        _open.add(self)
+
+    def __repr__(self) -> str:
+        return f"Connection({self.address.url!r})"
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    def get_json(self, path: str, query: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401 - JSON data
+        """Return the JSON that a GET is answered with."""
+        return self._json(self.request("GET", path, query=query))
+
+    def post_json(self, path: str, data: object, *, extra_s: float = 0.0) -> Any:  # noqa: ANN401 - JSON data
+        """Return the JSON that a POST of JSON is answered with; it may take so much longer than usual."""
+        return self._json(self.request("POST", path, protocol.dump_json(data), extra_s=extra_s))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        query: Mapping[str, object] | None = None,
+        media_type: str = JSON,
+        extra_s: float = 0.0,
+    ) -> Answer:
+        """Send a request, again where that may help, and return the answer.
+
+        Args:
+            path: after the prefix of the routes of stores.
+            query: what follows the question mark; what is ``None`` is left out.
+            extra_s: how much longer than usual the server may take.
+
+        Raises:
+            StoreUnavailableError: the server could not be reached or could not answer, until ``retry_s`` was over.
+            ModelDBError: what the server says.
+        """
+        self._ensure_checked()
+        target = self._target(path, query)
+        answer = self._attempt_all(method, target, body, media_type, extra_s)
+        assert isinstance(answer, Answer)
+        return answer
+
+    def open(self, path: str, *, start: int = 0) -> BaseHTTPResponse:
+        """Return the answer to a GET with its body still to be read, from byte ``start`` on; close it."""
+        self._ensure_checked()
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        answer = self._attempt_all("GET", self._target(path, None), None, JSON, 0.0, headers=headers, is_stream=True)
+        assert not isinstance(answer, Answer)
+        return answer
+
+    def close(self) -> None:
+        """Close the connections. Calling it twice is no error."""
+        self._is_closed = True
+        _open.discard(self)
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    # -- attempts -----------------------------------------------------------------------------------------------------
+
+    def _attempt_all(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None,
+        media_type: str,
+        extra_s: float,
+        *,
+        headers: Mapping[str, str] | None = None,
+        is_stream: bool = False,
+    ) -> Answer | BaseHTTPResponse:
+        deadline = time.monotonic() + self.address.retry_s
+        sent = {**self._headers, **(headers or {})}
+        if method not in ("GET", "HEAD"):
+            sent["Content-Type"] = media_type
+        attempt = 0
+        while True:
+            wanted_s = 0.0
+            try:
+                response = self._send(method, target, body, sent, extra_s)
+                if response.status < 300:
+                    return response if is_stream else Answer(response.headers, self._body(response, extra_s))
+                content = self._error_body(response)
+                error = error_of_answer(response.status, response.headers, content, self.address)
+                if response.status not in TRY_AGAIN:
+                    raise error
+                wanted_s = _retry_after(response.headers)
+            except ModelDBError:  # some of them are OSErrors
+                raise
+            except (exceptions.HTTPError, OSError) as failure:
+                error = error_of_failure(failure, self.address)
+                error.__cause__ = failure
+                if isinstance(error, ConfigurationError):
+                    raise error from failure
+            attempt += 1
+            pause = max(
+                wanted_s, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(attempt - 1, 10)) * _spread.uniform(0.5, 1.0)
+            )
+            if time.monotonic() + pause > deadline:
+                raise error
+            time.sleep(pause)
+
+    def _send(
+        self, method: str, target: str, body: bytes | None, headers: Mapping[str, str], extra_s: float
+    ) -> BaseHTTPResponse:
+        timeout = urllib3.Timeout(connect=self.address.connect_timeout_s, read=self.address.timeout_s + extra_s)
+        pool = self._opened()
+        if pool.proxy is not None and self.address.scheme == "http":
+            target = f"http://{pool.host}:{pool.port}{target}"
+            headers = {**headers, **pool.proxy_headers}
+        return pool.urlopen(
+            method,
+            target,
+            body,
+            headers,
+            retries=False,
+            redirect=False,
+            timeout=timeout,
+            preload_content=False,
+            assert_same_host=False,
+        )
+
+    def _body(self, response: BaseHTTPResponse, extra_s: float) -> bytes:
+        """Return the body of an answer; one that trickles in must come to its end in a bounded time too."""
+        pieces: list[bytes] = []
+        deadline = time.monotonic() + extra_s + 10 * self.address.timeout_s
+        try:
+            while time.monotonic() < deadline:
+                piece = response.read(CHUNK_BYTES, decode_content=True)
+                if not piece:
+                    response.release_conn()
+                    return b"".join(pieces)
+                pieces.append(piece)
+        except BaseException:
+            response.close()
+            raise
+        response.close()
+        msg = "the answer takes too long"
+        raise TimeoutError(msg)
+
+    def _error_body(self, response: BaseHTTPResponse) -> bytes:
+        try:
+            content = response.read(_MAX_ERROR_BYTES, decode_content=True)
+            response.drain_conn()
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
+        return content
+
+    def _json(self, answer: Answer) -> Any:  # noqa: ANN401 - JSON data
+        try:
+            return json.loads(answer.body)
+        except ValueError as error:
+            raise damaged_answer(self.address, str(error)) from error
+
+    def _target(self, path: str, query: Mapping[str, object] | None) -> str:
+        target = f"{self.address.path}{protocol.PREFIX}{path}"
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        return f"{target}?{urlencode(given, errors='surrogatepass')}" if given else target
+
+    # -- the connections ----------------------------------------------------------------------------------------------
+
+    def _ensure_checked(self) -> None:
+        """Ask the server once what it speaks."""
+        if self._is_checked:
+            return
+        target = f"{self.address.path}{protocol.PREFIX}"
+        try:
+            answer = self._attempt_all("GET", target, None, JSON, 0.0)
+        except NotFoundError as error:
+            msg = f"{self.address.url} is a server of ModelDB too old to be a store for others; update it"
+            raise StoreVersionError(msg) from error
+        assert isinstance(answer, Answer)
+        try:
+            data = json.loads(answer.body)
+        except ValueError:
+            data = None
+        check_protocol(data, self.address)
+        self._is_checked = True
+
+    def _opened(self) -> urllib3.HTTPConnectionPool:
+        if self._is_closed:
+            msg = f"the store {self.address.url} was closed; open it again"
+            raise StoreUnavailableError(msg)
+        pool = self._pool
+        if pool is None:
+            pool = self._pool = _make_pool(self.address)  # two threads may both make one: the second one stays
+        return pool
+
+    def leave_behind(self) -> None:
+        """In a forked child: leave the parent's connections alone."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            _inherited.append(pool)  # it is never taken down: its connections are the parent's
+            kept: object = pool.pool
+            if isinstance(kept, _KeptConnections):
+                kept.forget()
+
+
+class _KeptConnections:
+    """The idle connections of a pool: what urllib3 wants of a queue, without its locks, which a fork could leave held."""
+
+    def __init__(self, maxsize: int = 0) -> None:
+        self._connections: list[Any] = []
+        self._maxsize = maxsize
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ANN401 - a connection
+        del block, timeout
+        try:
+            return self._connections.pop()
+        except IndexError:
+            raise Empty from None
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ANN401 - a connection
+        del block, timeout
+        if item is None:
+            return  # a place that is free
+        if len(self._connections) < self._maxsize:
+            self._connections.append(item)
+        else:
+            item.close()
+
+    def qsize(self) -> int:
+        return len(self._connections)
+
+    def forget(self) -> None:
+        """Close this process's copies of the sockets; the connections themselves go on."""
+        for connection in self._connections:
+            if connection.sock is not None:
+                os.close(connection.sock.detach())
+        self._connections.clear()
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    QueueCls = _KeptConnections  # type: ignore[assignment]
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    QueueCls = _KeptConnections  # type: ignore[assignment]
+
+
+def _make_pool(address: Address) -> urllib3.HTTPConnectionPool:
+    proxy = None if address.is_loopback or proxy_bypass(address.host) else getproxies().get(address.scheme)
+    if proxy:
+        return _proxied(address, proxy)
+    if address.scheme == "http":
+        return _Pool(address.host, address.port, maxsize=KEPT_CONNECTIONS)
+    return _SecurePool(address.host, address.port, maxsize=KEPT_CONNECTIONS, ssl_context=_trust(address))
+
+
+def _proxied(address: Address, proxy: str) -> urllib3.HTTPConnectionPool:
+    try:
+        parts = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
+        headers = make_headers(proxy_basic_auth=parts.auth) if parts.auth else None
+        context = _trust(address) if address.scheme == "https" else None
+        manager = urllib3.ProxyManager(
+            parts._replace(auth=None).url, proxy_headers=headers, maxsize=KEPT_CONNECTIONS, ssl_context=context
+        )
+    except (exceptions.HTTPError, ValueError) as error:
+        msg = f"the proxy {redact_url(proxy)!r}, which the environment names for {address.url}, is not a URL of one"
+        raise ConfigurationError(msg) from error
+    return manager.connection_from_host(address.host, address.port, address.scheme)
+
+
+def _trust(address: Address) -> ssl.SSLContext:
+    """Return what certificates to accept: the system's authorities unless something else is said."""
+    try:
+        context = ssl.create_default_context(cafile=address.ca_bundle or None)
+    except (OSError, ssl.SSLError) as error:
+        msg = f"ca_bundle {address.ca_bundle!r} is not a file of certificates: {getattr(error, 'strerror', None) or error}"
+        raise ConfigurationError(msg) from error
+    if not address.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Return how many seconds the server wants to be left alone; dates, which depend on clocks, are not looked at."""
+    text = headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0
+
+
+def _after_fork_in_child() -> None:
+    for connection in list(_open):
+        connection.leave_behind()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,149 @@
+"""The metadata store on a server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from modeldb_core import protocol
+from modeldb_core.backends.remote.address import read_address
+from modeldb_core.backends.remote.connection import Connection
+from modeldb_core.backends.remote.parts import stage
+from modeldb_core.batches import MAX_BATCH_BYTES, MEDIA_TYPE, decode_changes, encode_changes
+from modeldb_core.changes import Change, verify_change
+from modeldb_core.entities import check_kind
+from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.stores import ChangePage, MetadataStore, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from modeldb_core.changes import Head
+    from modeldb_core.entities import Entity
+    from modeldb_core.points import Series
+    from modeldb_core.queries import Query
+    from modeldb_core.stores import KeyInfo
+
+_BYTES_A_SECOND = 5_000_000
+"""What a server takes in at least: a long batch may take longer than the usual timeout."""
+
+
+class RemoteMetadataStore(MetadataStore):
+    """A store on a server of ModelDB. Nothing is sent before the first question, so it opens while the server is away.
+
+    Args:
+        url: ``https://host``, ``http://host:port``, or with a path where a reverse proxy has the server under one. The
+            options below may stand behind a question mark, and win there.
+        token: what is shown to be let in.
+        connect_timeout_s: how long to wait for a connection.
+        timeout_s: how long to wait for an answer.
+        retry_s: how long a request that failed is tried again.
+        ca_bundle: a file of the certificates to trust, in place of the system's.
+        verify: whether the server's certificate is checked.
+
+    Raises:
+        ConfigurationError: the URL names no server, or an option is unknown or has a value that cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str = "",
+        connect_timeout_s: float = 5.0,
+        timeout_s: float = 30.0,
+        retry_s: float = 5.0,
+        ca_bundle: str = "",
+        verify: bool = True,
+    ) -> None:
+        address = read_address(
+            url,
+            token=token,
+            connect_timeout_s=connect_timeout_s,
+            timeout_s=timeout_s,
+            retry_s=retry_s,
+            ca_bundle=ca_bundle,
+            verify=verify,
+        )
+        self.url = address.url
+        self._connection = Connection(address)
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        if not changes:
+            return
+        _check(changes)
+        batch = encode_changes(changes)
+        if len(batch) <= protocol.PART_BYTES:
+            self._connection.request("POST", "/changes", batch, media_type=MEDIA_TYPE, extra_s=_extra_s(batch))
+            return
+        with stage(self._connection, batch) as parts:
+            self._connection.post_json("/changes/staged", {"parts": parts}, extra_s=_extra_s(batch))
+
+    def get(self, kind: str, entity_id: str) -> Entity:
+        check_kind(kind)
+        data = self._connection.get_json("/entity", {"kind": kind, "entity_id": entity_id})
+        return protocol.load_entity(kind, data)
+
+    def find(self, query: Query) -> Page:
+        entities: list[Entity] = []
+        total: int | None = None
+        cursor = query.cursor
+        while True:
+            limit = min(query.limit - len(entities), protocol.MAX_PAGE)
+            part = replace(query, limit=limit, cursor=cursor, count=query.count and total is None)
+            page = protocol.load_page(query.kind, self._connection.post_json("/find", protocol.dump_query(part)))
+            entities += page.entities
+            total = page.total if total is None else total
+            cursor = page.cursor
+            if cursor is None or len(entities) >= query.limit:
+                return Page(tuple(entities), cursor, total)
+
+    def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:
+        asked = protocol.dump_query(query)
+        for name in ("order_by", "fields", "cursor", "count"):  # which are not looked at
+            del asked[name]
+        return protocol.load_keys(self._connection.post_json("/keys", asked)["keys"])
+
+    def read_series(
+        self, run_id: str, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None
+    ) -> Series:
+        first, last = steps if steps is not None else (None, None)
+        query = {"run_id": run_id, "key": key, "first_step": first, "last_step": last, "max_points": max_points}
+        return protocol.load_series(run_id, key, self._connection.request("GET", "/series", query=query).body)
+
+    def read_changes(
+        self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None
+    ) -> ChangePage:
+        changes: list[Change] = []
+        while True:
+            part = min(limit - len(changes), protocol.MAX_PAGE)
+            query = {"after": after, "limit": part, "entity_id": entity_id, "stream_id": stream_id}
+            answer = self._connection.request("GET", "/changes", query=query)
+            found = decode_changes(answer.body)
+            changes += found
+            after = int(answer.headers[protocol.CURSOR_HEADER])
+            is_all = answer.headers[protocol.MORE_HEADER] != "1" and len(found) < part
+            if is_all or len(changes) >= limit:
+                return ChangePage(tuple(changes), after)
+
+    def heads(self) -> Mapping[str, Head]:
+        return protocol.load_heads(self._connection.get_json("/heads"))
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _check(changes: Sequence[Change]) -> None:
+    """Refuse what a batch cannot carry: one too long, and a payload beside a digest that is not its own."""
+    length = 0
+    for change in changes:
+        if change.payload is not None:
+            verify_change(change, change.previous_hash)
+            length += len(change.payload)
+    if length > MAX_BATCH_BYTES - (len(changes) << 10):
+        msg = f"a batch of {len(changes):,} changes has {length:,} bytes; apply it as several of less than 200 MiB"
+        raise InvalidArgumentError(msg)
+
+
+def _extra_s(batch: bytes) -> float:
+    return len(batch) / _BYTES_A_SECOND

@@ -1,0 +1,220 @@
+"""What a remote store and a server say to each other: the contract of stores, as JSON and bytes.
+
+Both sides use these functions, so that neither can understand the other wrongly; ``docs/api.md`` lists the routes.
+Changes travel as batches (:mod:`modeldb_core.batches`), points as packed columns (:mod:`modeldb_core.columns`), and
+everything else as JSON in which :mod:`modeldb_core.values` tags what JSON cannot say, so that values come back exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.changes import Head
+from modeldb_core.entities import Entity, SeriesSummary, entity_from_document, to_datetime
+from modeldb_core.errors import IntegrityError, ModelDBError, QuerySyntaxError, StreamGapError, error_from_code
+from modeldb_core.points import Series
+from modeldb_core.queries import Query
+from modeldb_core.stores import BlobInfo, KeyInfo, Page
+from modeldb_core.values import from_json, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION = 1
+"""Of what is said. It rises when an older side would misunderstand; each says which ones it speaks."""
+
+PREFIX = "/api/v2/store"
+SERIES_TYPE = "application/vnd.modeldb.series"
+BYTES_TYPE = "application/octet-stream"
+CURSOR_HEADER = "ModelDB-Cursor"
+MORE_HEADER = "ModelDB-More"
+WRITE_HEADER = "X-ModelDB"
+
+MAX_PAGE = 1000
+"""How many entities, and how many changes, come in one answer; a store asks again for more."""
+PART_BYTES = 6 << 20
+"""How long the parts are in which what is longer is sent."""
+MAX_PARTS = 10_000
+PART_MAGIC = b"modeldb part "
+PART_HEAD_BYTES = len(PART_MAGIC) + 64 + 1
+"""A part lies in the artifact store until the whole is there. Its head makes it a blob that nothing else is."""
+
+_SUMMARY_FIELDS = tuple(field.name for field in fields(SeriesSummary))
+_SUMMARY_TIMES = frozenset({"first_at", "last_at"})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SERIES = struct.Struct("<QIII")
+
+
+# -- entities ---------------------------------------------------------------------------------------------------------
+
+
+def dump_entity(entity: Entity) -> dict[str, Any]:
+    """Return an entity as JSON data: its document, and for a run what a store works out beside it."""
+    data = {"entity_id": entity.entity_id, "document": to_json(dict(entity.document))}
+    if entity.KIND == "run":
+        series: Mapping[str, SeriesSummary] = entity.series  # type: ignore[attr-defined]
+        data["status"] = entity.status  # type: ignore[attr-defined]
+        data["metrics"] = to_json(dict(entity.metrics))  # type: ignore[attr-defined]
+        data["series"] = {key: _dump_summary(summary) for key, summary in series.items()}
+    return data
+
+
+def load_entity(kind: str, data: Mapping[str, Any]) -> Entity:
+    """Return the entity that :func:`dump_entity` wrote."""
+    computed: dict[str, Any] = {}
+    if kind == "run":
+        summaries = {key: _load_summary(item) for key, item in data["series"].items()}
+        computed = {
+            "status": data["status"],
+            "metrics": MappingProxyType(from_json(data["metrics"])),  # type: ignore[arg-type]
+            "series": MappingProxyType(summaries),
+        }
+    document = from_json(data["document"])
+    return entity_from_document(kind, data["entity_id"], document, **computed)  # type: ignore[arg-type]
+
+
+def dump_page(page: Page) -> dict[str, Any]:
+    """Return a page as JSON data."""
+    return {"entities": [dump_entity(entity) for entity in page.entities], "cursor": page.cursor, "total": page.total}
+
+
+def load_page(kind: str, data: Mapping[str, Any]) -> Page:
+    """Return the page that :func:`dump_page` wrote."""
+    return Page(tuple(load_entity(kind, item) for item in data["entities"]), data["cursor"], data["total"])
+
+
+def _dump_summary(summary: SeriesSummary) -> list[Any]:
+    return [
+        time_us(getattr(summary, name)) if name in _SUMMARY_TIMES else to_json(getattr(summary, name))
+        for name in _SUMMARY_FIELDS
+    ]
+
+
+def _load_summary(items: list[Any]) -> SeriesSummary:
+    values = {
+        name: to_datetime(item) if name in _SUMMARY_TIMES else from_json(item)
+        for name, item in zip(_SUMMARY_FIELDS, items, strict=True)
+    }
+    return SeriesSummary(**values)  # type: ignore[arg-type]
+
+
+def time_us(time: datetime | None) -> int | None:
+    """Return a time as stored: microseconds since 1970-01-01 UTC."""
+    return None if time is None else (time - _EPOCH) // timedelta(microseconds=1)
+
+
+# -- questions and their answers --------------------------------------------------------------------------------------
+
+
+def dump_query(query: Query) -> dict[str, Any]:
+    """Return a query as JSON data."""
+    data = {field.name: getattr(query, field.name) for field in fields(Query)}
+    if query.fields is not None:
+        data["fields"] = list(query.fields)
+    return data
+
+
+def load_query(data: Mapping[str, Any]) -> Query:
+    """Return the query that :func:`dump_query` wrote; raises what :class:`Query` raises."""
+    return Query(**data)
+
+
+def dump_keys(keys: tuple[KeyInfo, ...]) -> list[Any]:
+    """Return keys as JSON data."""
+    return [[info.section, info.key, info.count, list(info.value_types)] for info in keys]
+
+
+def load_keys(data: list[Any]) -> tuple[KeyInfo, ...]:
+    """Return the keys that :func:`dump_keys` wrote."""
+    return tuple(KeyInfo(section, key, count, tuple(types)) for section, key, count, types in data)
+
+
+def dump_heads(heads: Mapping[str, Head]) -> dict[str, Any]:
+    """Return heads as JSON data."""
+    return {
+        stream_id: [head.seq, head.hash.hex(), head.recorded_at, to_json(head.lease_s), head.closed]
+        for stream_id, head in heads.items()
+    }
+
+
+def load_heads(data: Mapping[str, Any]) -> dict[str, Head]:
+    """Return the heads that :func:`dump_heads` wrote."""
+    return {
+        stream_id: Head(seq, bytes.fromhex(digest), recorded_at, from_json(lease_s), closed)  # type: ignore[arg-type]
+        for stream_id, (seq, digest, recorded_at, lease_s, closed) in data.items()
+    }
+
+
+def dump_blob(info: BlobInfo) -> dict[str, Any]:
+    """Return what is known of a blob as JSON data."""
+    return {"digest": info.digest, "size_bytes": info.size_bytes, "modified_at": time_us(info.modified_at)}
+
+
+def load_blob(data: Mapping[str, Any]) -> BlobInfo:
+    """Return the description that :func:`dump_blob` wrote."""
+    return BlobInfo(data["digest"], data["size_bytes"], to_datetime(data["modified_at"]))
+
+
+# -- points -----------------------------------------------------------------------------------------------------------
+
+
+def dump_series(series: Series) -> bytes:
+    """Return the points of a series as bytes: how many there are in all, and the packed columns."""
+    from modeldb_core.columns import pack
+
+    columns = [pack(series.steps), pack(series.times), pack(series.values)]
+    return _SERIES.pack(series.total, *map(len, columns)) + b"".join(columns)
+
+
+def load_series(run_id: str, key: str, data: bytes) -> Series:
+    """Return the series that :func:`dump_series` wrote.
+
+    Raises:
+        IntegrityError: the bytes are not what it writes.
+    """
+    from modeldb_core.columns import unpack_floats, unpack_ints
+
+    try:
+        total, *lengths = _SERIES.unpack_from(data)
+    except struct.error as error:
+        msg = f"the points of {key!r} arrived damaged: {error}"
+        raise IntegrityError(msg) from error
+    columns, at = [], _SERIES.size
+    for length in lengths:
+        columns.append(data[at : at + length])
+        at += length
+    steps, times, values = unpack_ints(columns[0]), unpack_ints(columns[1]), unpack_floats(columns[2])
+    if at != len(data) or not len(steps) == len(times) == len(values):
+        msg = f"the points of {key!r} arrived damaged: their columns do not fit one another"
+        raise IntegrityError(msg)
+    return Series(run_id, key, steps, times, values, total)
+
+
+# -- errors -----------------------------------------------------------------------------------------------------------
+
+
+def error_fields(error: ModelDBError) -> dict[str, Any]:
+    """Return what an error carries beside its code and message, as JSON data."""
+    if isinstance(error, QuerySyntaxError) and error.column:
+        return {"column": error.column, "text": error.text}
+    return {"expected": error.expected} if isinstance(error, StreamGapError) else {}
+
+
+def load_error(data: Mapping[str, Any]) -> ModelDBError:
+    """Return the error that ``{"code", "message"}`` and what :func:`error_fields` returned describe."""
+    error = error_from_code(str(data.get("code", "")), str(data.get("message", "")))
+    if isinstance(error, QuerySyntaxError):
+        error.column, error.text = int(data.get("column", 0)), str(data.get("text", ""))
+    elif isinstance(error, StreamGapError):
+        error.expected = int(data.get("expected", 0))
+    return error
+
+
+def dump_json(data: object) -> bytes:
+    """Return ``data`` as the body of a request."""
+    return json.dumps(data, separators=(",", ":")).encode()

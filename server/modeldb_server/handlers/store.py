@@ -1,0 +1,140 @@
+"""The metadata store for other processes: what arrives is passed on to the store, and its answers back, exactly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO
+
+from flask import Response
+
+from modeldb_core import __version__, protocol
+from modeldb_core.batches import MAX_BATCH_BYTES, MEDIA_TYPE, decode_changes, encode_changes
+from modeldb_core.errors import IntegrityError, InvalidArgumentError
+from modeldb_core.queries import Query
+from modeldb_server.errors import refuse
+from modeldb_server.handlers.store_blobs import JoinedParts
+from modeldb_server.responses import json_response
+
+if TYPE_CHECKING:
+    from modeldb_core.stores import ChangePage
+    from modeldb_server.context import ServerContext
+
+MAX_ANSWER_BYTES = 8 << 20
+"""A page of changes ends before its payloads are longer than this, unless it is a single change."""
+
+
+def describe_store(context: ServerContext) -> Response:
+    """Say what a store that asks this server must know before it does."""
+    return json_response(
+        {
+            "name": "ModelDB",
+            "version": __version__,
+            "protocols": [protocol.VERSION],
+            "read_only": context.settings.read_only,
+        }
+    )
+
+
+def apply_changes(context: ServerContext, *, content: BinaryIO) -> Response:
+    """Record a batch of changes."""
+    return _apply(context, content.read())
+
+
+def apply_staged_changes(context: ServerContext, *, parts: tuple[str, ...]) -> Response:
+    """Record a batch of changes that lies in parts in the artifact store."""
+    with JoinedParts(context.artifacts, parts) as stream:
+        data = stream.read(MAX_BATCH_BYTES + 1)
+    if len(data) > MAX_BATCH_BYTES:
+        msg = f"a batch of changes is longer than {MAX_BATCH_BYTES:,} bytes; send it as several"
+        raise InvalidArgumentError(msg)
+    return _apply(context, data)
+
+
+def _apply(context: ServerContext, data: bytes) -> Response:
+    try:
+        changes = decode_changes(data)
+        context.store.apply(changes)
+    except IntegrityError as error:
+        return refuse(error)
+    context.metrics.writes.inc(len(changes))
+    return json_response({"done": True})
+
+
+def read_stored_changes(
+    context: ServerContext, *, after: int, limit: int, entity_id: str | None, stream_id: str | None
+) -> Response:
+    """Return changes with their payloads."""
+    page = context.store.read_changes(after=after, limit=limit, entity_id=entity_id, stream_id=stream_id)
+    fitting = _fitting(page)
+    has_more = fitting < len(page.changes)
+    if has_more:
+        page = context.store.read_changes(after=after, limit=fitting, entity_id=entity_id, stream_id=stream_id)
+    response = Response(encode_changes(page.changes), content_type=MEDIA_TYPE)
+    response.headers[protocol.CURSOR_HEADER] = str(page.cursor)
+    response.headers[protocol.MORE_HEADER] = "1" if has_more else "0"
+    return response
+
+
+def _fitting(page: ChangePage) -> int:
+    size = 0
+    for index, change in enumerate(page.changes):
+        size += len(change.payload or b"")
+        if size > MAX_ANSWER_BYTES:
+            return max(1, index)
+    return len(page.changes)
+
+
+def read_heads(context: ServerContext) -> Response:
+    """Return the heads of all streams."""
+    return json_response(protocol.dump_heads(context.store.heads()))
+
+
+def get_stored_entity(context: ServerContext, *, kind: str, entity_id: str) -> Response:
+    """Return one entity."""
+    return json_response(protocol.dump_entity(context.store.get(kind, entity_id)))
+
+
+def find_stored_entities(
+    context: ServerContext,
+    *,
+    kind: str,
+    filter: str,  # noqa: A002 - its name in the API
+    order_by: str,
+    fields: tuple[str, ...] | None,
+    limit: int,
+    cursor: str | None,
+    count: bool,
+    within: str | None,
+    include_deleted: bool,
+) -> Response:
+    """Return a page of entities."""
+    query = Query(kind, filter, order_by, fields, limit, cursor, count, within, include_deleted)
+    return json_response(protocol.dump_page(context.store.find(query)))
+
+
+def find_stored_keys(
+    context: ServerContext,
+    *,
+    kind: str,
+    filter: str,  # noqa: A002 - its name in the API
+    limit: int,
+    within: str | None,
+    include_deleted: bool,
+) -> Response:
+    """Return the keys that entities carry."""
+    query = Query(kind, filter, limit=limit, within=within, include_deleted=include_deleted)
+    return json_response({"keys": protocol.dump_keys(context.store.find_keys(query))})
+
+
+def read_stored_series(
+    context: ServerContext,
+    *,
+    run_id: str,
+    key: str,
+    first_step: int | None,
+    last_step: int | None,
+    max_points: int | None,
+) -> Response:
+    """Return the points of a series."""
+    steps = None if first_step is None or last_step is None else (first_step, last_step)
+    series = context.store.read_series(run_id, key, steps=steps, max_points=max_points)
+    return Response(protocol.dump_series(series), content_type=protocol.SERIES_TYPE)

@@ -1,0 +1,124 @@
+"""Tokens: who may read, and who may change, what the server serves.
+
+A program shows its token as ``Authorization: Bearer``; a browser asks its user for a name, which may be anything, and a
+password, which is the token (HTTP Basic). There are no sessions and no cookies: every request shows it again.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from typing import TYPE_CHECKING
+
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Unauthorized
+
+from modeldb_core.errors import ConfigurationError, PermissionDeniedError
+from modeldb_server.routes import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MIN_TOKEN = 16
+"""Characters: fewer could be guessed over the network."""
+MAX_TOKEN = 1024
+NEW_TOKEN = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+"""A command that prints a token."""
+
+_TOKEN = re.compile(r"[\x21-\x2b\x2d-\x7e]+")  # visible ASCII; commas separate tokens in a variable
+_REALM = "ModelDB"
+
+
+def check_token(token: str, setting: str) -> str:
+    """Return ``token`` if it can be one. It is never shown, also where it cannot.
+
+    Raises:
+        ConfigurationError: it is too short or too long, or holds what cannot stand in a header.
+    """
+    if MIN_TOKEN <= len(token) <= MAX_TOKEN and _TOKEN.fullmatch(token):
+        return token
+    msg = (
+        f"{setting} holds a token of {len(token)} characters that cannot be used; expected {MIN_TOKEN} to"
+        f" {MAX_TOKEN:,} letters, digits and signs without spaces and commas: {NEW_TOKEN} makes one"
+    )
+    raise ConfigurationError(msg)
+
+
+class Gatekeeper:
+    """Knows the tokens of a server by their digests.
+
+    Args:
+        tokens: with them one may read and write.
+        read_tokens: with them one may read. Where there are tokens of neither kind, everybody may do everything.
+    """
+
+    def __init__(self, tokens: Iterable[str], read_tokens: Iterable[str]) -> None:
+        self._known = [(_digest(token.encode()), Policy.WRITE) for token in tokens]
+        self._known += [(_digest(token.encode()), Policy.READ) for token in read_tokens]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody is let in."""
+        return not self._known
+
+    def check(self, authorization: str | None, policy: Policy | None) -> None:
+        """Let a request pass, or refuse it.
+
+        Args:
+            authorization: the header of that name.
+            policy: that of the route; ``None`` where there is no such route, which is nobody's business either.
+
+        Raises:
+            Unauthorized: no token was shown, or an unknown one.
+            PermissionDeniedError: the token does not allow that.
+        """
+        if self.is_open or policy is Policy.PUBLIC:
+            return
+        shown = shown_token(authorization)
+        granted = None if shown is None else self._granted(shown)
+        if granted is None:
+            raise _refusal(is_known=shown is not None)
+        if policy is Policy.WRITE and granted is not Policy.WRITE:
+            msg = "this token allows reading only; use one of server.tokens"
+            raise PermissionDeniedError(msg)
+
+    def _granted(self, token: bytes) -> Policy | None:
+        digest, granted = _digest(token), None
+        for known, policy in self._known:  # all of them, whichever it is: the time says nothing
+            if hmac.compare_digest(known, digest) and granted is not Policy.WRITE:
+                granted = policy
+        return granted
+
+
+def shown_token(authorization: str | None) -> bytes | None:
+    """Return the token in an ``Authorization`` header; ``None`` where there is none."""
+    scheme, _, rest = (authorization or "").partition(" ")
+    rest = rest.strip()
+    if not rest:
+        return None
+    if scheme.lower() == "bearer":
+        return rest.encode("latin-1", "replace")
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(rest, validate=True).partition(b":")[2]
+        except (binascii.Error, ValueError):
+            return b""
+    return None
+
+
+def _digest(token: bytes) -> bytes:
+    return hashlib.sha256(token).digest()
+
+
+def _refusal(*, is_known: bool) -> Unauthorized:
+    description = (
+        "the token is not one of this server's"
+        if is_known
+        else "this server asks for a token: a program sends it as `Authorization: Bearer`, a browser as the password"
+    )
+    challenges = [WWWAuthenticate("basic", {"realm": _REALM, "charset": "UTF-8"})]
+    challenges.append(WWWAuthenticate("bearer", {"realm": _REALM}))
+    return Unauthorized(description, www_authenticate=challenges)
