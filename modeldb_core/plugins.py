@@ -264,6 +264,14 @@ def open_artifacts(url: str, settings: Settings | None = None) -> ArtifactStore:
     return store
 
 
+def store_options(
+    url: str, kind: Literal["metadata", "artifacts"], settings: Settings | None = None
+) -> dict[str, object]:
+    """Return the options, secret ones too, with which the store at ``url`` is opened; raises as opening it does."""
+    backend = find_backend(url, kind, settings)
+    return {} if settings is None else _options(backend, load_target(backend, settings), settings)
+
+
 def load_target(backend: Backend, settings: Settings | None = None) -> Callable[..., object]:
     """Import the class of a backend.
 

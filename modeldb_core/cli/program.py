@@ -20,7 +20,7 @@ OK, FOUND, USAGE, STORE, MISSING, CONFIGURATION, INTERNAL, INTERRUPTED = 0, 1, 2
 
 EXIT_CODES = {
     OK: "done",
-    FOUND: "a check found a fault (audit verify, doctor), or something could not be done (sync, copy, export, import)",
+    FOUND: "a check found a fault (audit verify, doctor, conformance), or something could not be done (sync, copy, export, import)",
     USAGE: "the command line or a query is wrong",
     STORE: "the store is not there, cannot be reached, cannot be written, or has another version",
     MISSING: "there is no such run, metric or artifact",
@@ -48,6 +48,7 @@ _COMMANDS = {
     "plugins": ("modeldb_core.cli.setup:plugins", "List plugins and what they provide."),
     "config": ("modeldb_core.cli.setup:config", "Show the settings and where each comes from."),
     "doctor": ("modeldb_core.cli.doctor:doctor", "Check this installation and its store."),
+    "conformance": ("modeldb_core.cli.conformance:conformance", "Prove that a store keeps its contract."),
     "db": ("modeldb_core.cli.database:db", "Look after the store's schema."),
 }
 

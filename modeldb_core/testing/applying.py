@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from modeldb_core.changes import Change, Head, verify_change
+from modeldb_core.changes import Head, verify_change
 from modeldb_core.entities import new_id, now_us
 from modeldb_core.errors import (
     ConflictError,
@@ -20,26 +20,17 @@ from modeldb_core.errors import (
     StreamGapError,
 )
 from modeldb_core.points import PointGroup, decode_points, encode_points
+from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.scene import Scene, StoreCase
-from modeldb_core.testing.streams import StreamWriter
-
-if TYPE_CHECKING:
-    from modeldb_core.stores import MetadataStore
+from modeldb_core.testing.streams import StreamWriter, end_of, read_stream
 
 _POINT = PointGroup(("loss",), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros((1, 1)))
 
 
-def _read_stream(store: MetadataStore, stream_id: str) -> list[Change]:
-    changes: list[Change] = []
-    cursor = 0
-    while (page := store.read_changes(after=cursor, limit=3, stream_id=stream_id)).changes:
-        changes += page.changes
-        cursor = page.cursor
-    return changes
-
-
 class ApplyTests(StoreCase):
     """What :meth:`~modeldb_core.stores.MetadataStore.apply` promises, and what of the changes can be read back."""
+
+    promises: ClassVar[tuple[object, ...]] = (MetadataStore.apply, MetadataStore.read_changes)
 
     def test_changes_come_back_as_they_were_sealed(self, scene: Scene) -> None:
         run_id = scene.run(attributes={"text": "käse\n", "nested": {"list": [1, None, {"$x": float("nan")}]}})
@@ -48,7 +39,7 @@ class ApplyTests(StoreCase):
         scene.writer.delete("run", run_id)
         scene.writer.close()
         scene.ship()
-        assert _read_stream(scene.store, scene.writer.stream_id) == scene.writer.changes
+        assert read_stream(scene.store, scene.writer.stream_id) == scene.writer.changes
 
     def test_stored_chain_verifies(self, scene: Scene) -> None:
         run_id = scene.run()
@@ -56,7 +47,7 @@ class ApplyTests(StoreCase):
             scene.writer.append(run_id, {"loss": np.linspace(0, number, 50).tolist()})
         scene.ship()
         previous = bytes(32)
-        for change in _read_stream(scene.store, scene.writer.stream_id):
+        for change in read_stream(scene.store, scene.writer.stream_id):
             verify_change(change, previous)
             previous = change.hash
         assert previous == scene.writer.changes[-1].hash
@@ -72,7 +63,7 @@ class ApplyTests(StoreCase):
         scene.store.apply(scene.writer.changes)
         scene.store.apply(scene.writer.changes)
         assert scene.store.read_series(run_id, "loss").values.tolist() == [1.0, 2.0, 3.0]
-        assert _read_stream(scene.store, scene.writer.stream_id) == scene.writer.changes
+        assert read_stream(scene.store, scene.writer.stream_id) == scene.writer.changes
 
     def test_a_change_twice_in_a_batch_counts_once(self, scene: Scene) -> None:
         run_id = scene.run()
@@ -200,7 +191,7 @@ class ApplyTests(StoreCase):
         other.open()
         entity_id = new_id()
         other.create("run", entity_id, name="one")
-        start = self._end(scene.store)
+        start = end_of(scene.store)
         scene.store.apply(other.changes)
         scene.writer.update("run", entity_id, set={"name": "two"})
         scene.ship()
@@ -214,7 +205,7 @@ class ApplyTests(StoreCase):
 
     def test_a_cursor_follows_the_store(self, scene: Scene) -> None:
         scene.ship()
-        cursor = self._end(scene.store)
+        cursor = end_of(scene.store)
         assert scene.store.read_changes(after=cursor).changes == ()
         assert scene.store.read_changes(after=cursor).cursor >= cursor
         run_id = scene.run()
@@ -232,7 +223,7 @@ class ApplyTests(StoreCase):
         scene.writer.erase(secret)
         scene.writer.erase(points)
         scene.ship()
-        stored = _read_stream(scene.store, scene.writer.stream_id)
+        stored = read_stream(scene.store, scene.writer.stream_id)
         previous = bytes(32)
         for change in stored:
             verify_change(change, previous)
@@ -247,6 +238,7 @@ class ApplyTests(StoreCase):
         assert run.series["loss"].count == 1
         scene.store.apply(scene.writer.changes)
         assert "secret" not in scene.get(run_id).attributes
+        assert read_stream(scene.store, scene.writer.stream_id) == stored
 
     def test_what_was_erased_before_it_arrived_stays_out(self, scene: Scene) -> None:
         late = StreamWriter()
@@ -255,14 +247,17 @@ class ApplyTests(StoreCase):
         scene.ship()
         scene.store.apply(late.changes)
         assert scene.store.get("run", run_id).name == ""
-        assert _read_stream(scene.store, late.stream_id)[0].payload is None
+        assert read_stream(scene.store, late.stream_id)[0].payload is None
 
     def test_an_erased_stream_can_be_copied_to_another_store(self, scene: Scene) -> None:
         run_id = scene.run("secret")
         erased = [change.erased() if change.entity_id == run_id else change for change in scene.writer.changes]
         scene.store.apply(erased)
         assert scene.get(run_id).name == ""
-        assert _read_stream(scene.store, scene.writer.stream_id) == erased
+        assert read_stream(scene.store, scene.writer.stream_id) == erased
+        scene.store.apply(scene.writer.changes)  # from a store that has not heard of the erasure
+        assert scene.get(run_id).name == ""
+        assert read_stream(scene.store, scene.writer.stream_id) == erased
 
     def test_streams_of_many_threads_all_arrive(self, scene: Scene) -> None:
         scene.ship()
@@ -298,7 +293,7 @@ class ApplyTests(StoreCase):
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(send, range(4)))
         assert scene.store.read_series(run_id, "loss").values.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
-        assert _read_stream(scene.store, scene.writer.stream_id) == scene.writer.changes
+        assert read_stream(scene.store, scene.writer.stream_id) == scene.writer.changes
 
     def test_readers_see_a_batch_whole_or_not_at_all(self, scene: Scene) -> None:
         scene.ship()
@@ -343,7 +338,7 @@ class ApplyTests(StoreCase):
         scene.writer.append(run_id, {"loss": [1.0]})
         scene.ship()
         assert second_store.read_series(run_id, "loss").values.tolist() == [1.0]
-        assert _read_stream(second_store, scene.writer.stream_id) == scene.writer.changes
+        assert read_stream(second_store, scene.writer.stream_id) == scene.writer.changes
 
     def test_closing_twice_is_no_error(self, store: MetadataStore) -> None:
         store.close()
@@ -356,13 +351,6 @@ class ApplyTests(StoreCase):
         scene.writer.append(run_id, {"loss": np.arange(count, dtype=float).tolist()}, times=[now_us()] * count)
         scene.ship()
         assert scene.get(run_id).attributes["text"] == text
-        stored = _read_stream(scene.store, scene.writer.stream_id)
+        stored = read_stream(scene.store, scene.writer.stream_id)
         assert len(decode_points(stored[-1].payload or b"")[0]) == count
         assert stored == scene.writer.changes
-
-    @staticmethod
-    def _end(store: MetadataStore) -> int:
-        cursor = 0
-        while (page := store.read_changes(after=cursor)).changes:
-            cursor = page.cursor
-        return cursor

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import threading
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -68,6 +69,8 @@ class ArtifactStoreTests:
     ``age`` where the time of a put can be altered.
     The suite stores random content and removes it, so the store need not be empty.
     """
+
+    promises = (ArtifactStore, ArtifactStore.put, ArtifactStore.open, ArtifactStore.stat)
 
     @pytest.fixture
     def make_artifacts(self) -> MakeArtifacts:
@@ -266,10 +269,48 @@ class ArtifactStoreTests:
         with make_artifacts().open(info.digest) as stream:
             assert stream.read() == content
 
+    def test_blobs_are_there_after_every_handle_was_closed(
+        self, artifacts: ArtifactStore, make_artifacts: MakeArtifacts
+    ) -> None:
+        content = _unique(_MIB + 1)
+        kept, gone = artifacts.put(io.BytesIO(content)), artifacts.put(io.BytesIO(_unique()))
+        artifacts.delete(gone.digest)
+        artifacts.close()
+        again = make_artifacts()
+        try:
+            assert again.open(kept.digest).read() == content
+            with pytest.raises(NotFoundError):
+                again.stat(gone.digest)
+        finally:
+            again.close()
+
+    def test_the_stream_of_the_caller_stays_open(self, artifacts: ArtifactStore) -> None:
+        content = _unique(2 * _MIB)
+        for _ in range(2):
+            stream = io.BytesIO(content)
+            artifacts.put(stream)
+            assert not stream.closed
+
+    def test_a_blob_that_is_read_meanwhile_is_read_whole_or_gone(self, artifacts: ArtifactStore) -> None:
+        content = _unique(3 * _MIB)
+        info = artifacts.put(io.BytesIO(content))
+        with artifacts.open(info.digest) as stream:
+            begun = stream.read(1000)
+            artifacts.delete(info.digest)
+            try:
+                rest = stream.read()
+            except NotFoundError:
+                return
+        assert begun + rest == content
+
     def test_a_url_is_offered_or_not(self, artifacts: ArtifactStore) -> None:
-        info = artifacts.put(io.BytesIO(_unique()))
+        content = _unique()
+        info = artifacts.put(io.BytesIO(content))
         url = artifacts.url_for(info.digest, expires_s=60)
         assert url is None or "://" in url
+        if url is not None and url.startswith(("http://", "https://")):
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                assert answer.read() == content
 
     def test_closing_twice_is_no_error(self, artifacts: ArtifactStore) -> None:
         artifacts.close()

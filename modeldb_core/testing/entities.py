@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import pytest
 
 from modeldb_core.entities import KINDS, Comment, Experiment, Project, derived_id, new_id, now_us
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.queries import Query
+from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.scene import Scene, StoreCase
 from modeldb_core.testing.streams import StreamWriter
 from modeldb_core.values import BlobReference, to_json
-
-if TYPE_CHECKING:
-    from modeldb_core.stores import MetadataStore
 
 VALUES: dict[str, Any] = {
     "nan": math.nan,
@@ -70,6 +68,8 @@ def _tagged(value: Any) -> Any:  # noqa: ANN401 - a value
 
 class EntityTests(StoreCase):
     """What :meth:`~modeldb_core.stores.MetadataStore.get` promises."""
+
+    promises: ClassVar[tuple[object, ...]] = (MetadataStore.get, MetadataStore.find)
 
     @pytest.mark.parametrize("section", ["hyperparameters", "attributes", "metrics"])
     def test_values_come_back_exactly(self, scene: Scene, section: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -65,9 +65,15 @@ LETTERS: dict[str, dict[str, Any]] = {
 class FindTests(StoreCase):
     """What :meth:`~modeldb_core.stores.MetadataStore.find` and ``find_keys`` promise."""
 
+    promises: ClassVar[tuple[object, ...]] = (MetadataStore.find, MetadataStore.find_keys)
+
     @pytest.fixture
     def letters(self, scene: Scene) -> Scene:
-        """Return a project with the runs a to f, and g, which is deleted."""
+        """Return a project with the runs a to f, and g, which is deleted; and beside it a project of somebody else."""
+        neighbour = Scene(scene.store)
+        for name in "ab":
+            neighbour.writer.append(neighbour.run(name, **LETTERS[name]), {"loss": [2.0]})
+        neighbour.ship()
         for name, fields in LETTERS.items():
             if "started_at" not in fields:
                 fields = {"started_at": None, **fields}
@@ -462,6 +468,20 @@ class FindTests(StoreCase):
         page = letters.find("metrics.auc exists", limit=0, count=True)
         assert (page.entities, page.total) == ((), 5)
         assert letters.find().total is None
+
+    def test_deleted_runs_are_counted_where_they_are_asked_for(self, letters: Scene) -> None:
+        asked: dict[str, Any] = {"limit": 0, "count": True, "include_deleted": True}
+        assert letters.find("metrics.auc exists", **asked).total == 6
+        assert letters.find(**asked).total == 7
+        assert letters.find('name = "g"', **asked).total == 1
+        assert letters.find('name = "g"', limit=0, count=True).total == 0
+        keys = {include: self._count_of_auc(letters, include) for include in (False, True)}
+        assert keys == {False: 5, True: 6}
+
+    @staticmethod
+    def _count_of_auc(letters: Scene, include_deleted: bool) -> int:
+        infos = letters.store.find_keys(Query(within=letters.project_id, include_deleted=include_deleted))
+        return next(info.count for info in infos if (info.section, info.key) == ("metrics", "auc"))
 
     def test_a_limit_is_kept(self, letters: Scene) -> None:
         assert len(letters.find(limit=3).entities) == 3

@@ -11,158 +11,37 @@ It needs hypothesis. Subclass :class:`StoreMachine`, override ``make_store``, an
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from modeldb_core.backends.memory import MemoryStore
-from modeldb_core.entities import Entity, SeriesSummary, now_us
+from modeldb_core.entities import DEFAULT_WORKSPACE, Entity, SeriesSummary, derived_id, new_id, now_us
 from modeldb_core.errors import ModelDBError
 from modeldb_core.queries import Query, quote
-from modeldb_core.testing.streams import StreamWriter
+from modeldb_core.testing.strategies import (
+    ACTIONS,
+    FILTERS,
+    METRICS,
+    ORDERS,
+    POINTS,
+    PROJECTIONS,
+    QUESTIONS,
+    RUN_FIELDS,
+    RUN_TIMES,
+    SOME_WRITERS,
+    TEXTS,
+    UPDATES,
+)
+from modeldb_core.testing.streams import StreamWriter, end_of
 from modeldb_core.values import to_json
 
 if TYPE_CHECKING:
     from modeldb_core.changes import Change
     from modeldb_core.stores import MetadataStore
-
-_NUMBERS = [0, 1, 0.5, -0.0, 2.25, -1.0, float("nan"), float("inf"), float("-inf"), 2**53, 2**53 + 1, -(2**64), 10**320]
-_POINTS = [0.0, -0.0, 1.0, 0.5, -2.25, float("nan"), float("inf")]  # sums of these are exact in any order
-_TEXTS = ["", "a", "A", "ab", "Ab%", "_", "é", "日本", "lost", "it's", '"', "-1", "1"]
-_TAGS = ["a", "A", "ab", "é", "50%"]
-_PLAIN = st.sampled_from([*_NUMBERS, *_TEXTS, True, False, None])
-VALUES = st.one_of(
-    _PLAIN,
-    _PLAIN,
-    st.lists(_PLAIN, max_size=2),
-    st.dictionaries(st.sampled_from(["x", "y z", "x.y"]), _PLAIN, max_size=2),
-)
-KEYS = st.sampled_from(["lr", "opt", "opt.x", "val loss", "max"])
-MAPS = st.dictionaries(KEYS, VALUES, max_size=3)
-METRICS = st.sampled_from(["loss", "auc", "lr", "max"])
-
-_AGGREGATED = [f"metrics.loss.{name}" for name in ("min", "max", "first", "last", "mean", "count")]
-_KEYED = [
-    *("metrics.loss", "metrics.auc", "metrics.lr", "metrics.max", "metrics.nowhere", *_AGGREGATED),
-    *("hyperparameters.lr", "hyperparameters.opt", "hyperparameters.opt.x", 'hyperparameters."val loss"'),
-    *("attributes.lr", "attributes.opt.x.y", 'attributes.opt."y z"', "attributes.max"),
-]
-_TEXT_COLUMNS = ["name", "description", "status", "owner", "parent_id", "project", "experiment", "project_id"]
-_NUMBER_COLUMNS = ["duration"]
-_TIME_COLUMNS = ["created_at", "updated_at", "started_at", "finished_at"]
-_COMPARISONS = ["=", "!=", "<", "<=", ">", ">="]
-_SEARCHES = ["contains", "startswith", "endswith", "like"]
-
-
-def _literal(value: Any) -> str:  # noqa: ANN401 - a literal
-    return (
-        quote(value) if isinstance(value, str) else json.dumps(value).replace("Infinity", "inf").replace("NaN", "nan")
-    )
-
-
-_TEXT_LITERALS = st.sampled_from([*_TEXTS, "running", "finished", "p1"]).map(_literal)
-_NUMBER_LITERALS = st.sampled_from(_NUMBERS).map(_literal)
-_LITERALS = st.one_of(_TEXT_LITERALS, _NUMBER_LITERALS, st.sampled_from(["true", "false"]))
-_LISTS = st.lists(_LITERALS, min_size=1, max_size=3).map(", ".join)
-_TIMES = st.sampled_from(['"2027-01-15T08:00:00.000002Z"', '"2027-01-15"', "now", "now - 1h"])
-
-
-@st.composite
-def _predicates(draw: st.DrawFn) -> str:
-    """Any condition of the language."""
-    match draw(st.integers(0, 9)):
-        case 0:
-            field = draw(st.sampled_from([*_KEYED, *_TEXT_COLUMNS, *_TIME_COLUMNS, *_NUMBER_COLUMNS]))
-            return f"{field} {draw(st.sampled_from(['exists', 'not exists', 'is null', 'is not null']))}"
-        case 1:
-            field = draw(st.sampled_from(_TIME_COLUMNS))
-            return f"{field} {draw(st.sampled_from(_COMPARISONS))} {draw(_TIMES)}"
-        case 2:
-            return f"duration {draw(st.sampled_from(_COMPARISONS))} {draw(_NUMBER_LITERALS)}"
-        case 3:
-            operator = draw(st.sampled_from([*_SEARCHES, "="]))
-            return f"tags {operator} {draw(st.sampled_from([*_TAGS, '%', '_']).map(_literal))}"
-        case 4:
-            return draw(st.sampled_from(["tags exists", "tags not exists", 'tags in ("a", "é")']))
-        case 5:
-            column = draw(st.sampled_from(_TEXT_COLUMNS))
-            return f"{column} {draw(st.sampled_from([*_COMPARISONS, *_SEARCHES]))} {draw(_TEXT_LITERALS)}"
-        case 6:
-            field = draw(st.sampled_from(_KEYED))
-            return f"{field} {draw(st.sampled_from(['in', 'not in']))} ({draw(_LISTS)})"
-        case 7:
-            return f"{draw(st.sampled_from(_KEYED))} {draw(st.sampled_from(_SEARCHES))} {draw(_TEXT_LITERALS)}"
-        case 8:
-            return f"{draw(st.sampled_from(_KEYED))} {draw(st.sampled_from(['=', '!=']))} {draw(_LITERALS)}"
-        case _:
-            literals = st.one_of(_TEXT_LITERALS, _NUMBER_LITERALS)
-            return f"{draw(st.sampled_from(_KEYED))} {draw(st.sampled_from(_COMPARISONS))} {draw(literals)}"
-
-
-FILTERS = st.one_of(
-    st.just(""),
-    st.recursive(
-        _predicates(),
-        lambda inner: st.one_of(
-            st.builds("not ({})".format, inner),
-            st.builds("({}) and ({})".format, inner, inner),
-            st.builds("({}) or ({})".format, inner, inner),
-        ),
-        max_leaves=4,
-    ),
-)
-_CRITERIA = st.builds(
-    "{} {}".format,
-    st.sampled_from([*_KEYED, *_TEXT_COLUMNS, *_TIME_COLUMNS, *_NUMBER_COLUMNS, "entity_id"]),
-    st.sampled_from(["", "asc", "desc"]),
-)
-ORDERS = st.lists(_CRITERIA, max_size=3).map(", ".join)
-_RUN_TIMES = st.sampled_from([(None, None), (1_800_000_000_000_000, None), (0, 1_000_000), (5, 2_250_005)])
-_RUN_FIELDS = st.fixed_dictionaries(
-    {
-        "name": st.sampled_from(_TEXTS),
-        "status": st.sampled_from(["running", "running", "finished", "failed"]),
-        "hyperparameters": MAPS,
-        "metrics": st.dictionaries(METRICS, VALUES, max_size=2),
-        "tags": st.lists(st.sampled_from(_TAGS), max_size=3),
-    }
-)
-_COLUMNS_SET = st.sampled_from(["name", "description", "parent_id", "status"])
-_UPDATES = st.fixed_dictionaries(
-    {
-        "set": st.dictionaries(_COLUMNS_SET, st.sampled_from(_TEXTS), max_size=2),
-        "put": st.fixed_dictionaries({}, optional={"attributes": MAPS, "hyperparameters": MAPS, "metrics": MAPS}),
-    },
-    optional={
-        "add": st.fixed_dictionaries({"tags": st.lists(st.sampled_from(_TAGS), max_size=2)}),
-        "remove": st.fixed_dictionaries(
-            {},
-            optional={"attributes": st.lists(KEYS, max_size=2), "tags": st.just(["a"]), "metrics": st.lists(METRICS)},
-        ),
-    },
-)
-_ACTIONS = [
-    "create",
-    "update",
-    "update",
-    "delete",
-    "restore",
-    "append",
-    "append",
-    "erase",
-    "beat",
-    "close",
-    "rename_project",
-]
-_QUESTIONS = ["find", "find", "find", "find_keys", "find_projects", "read_series", "get", "read_changes"]
-_SOME_WRITERS = st.tuples(st.permutations([0, 1, 2]), st.integers(0, 3)).map(lambda drawn: drawn[0][: drawn[1]])
-PROJECTIONS = st.sampled_from(
-    [None, (), ("metrics.loss", "hyperparameters.opt.x"), ("metrics", "tags"), ("series.loss", 'attributes."opt"')]
-)
 
 
 def comparable(value: Any) -> Any:  # noqa: ANN401 - anything a store returns
@@ -183,8 +62,12 @@ def comparable(value: Any) -> Any:  # noqa: ANN401 - anything a store returns
 class StoreMachine(RuleBasedStateMachine):
     """Sends the same random changes to a store and to the reference, and asks both the same random questions."""
 
+    is_empty: ClassVar[bool] = True
+    """Whether ``make_store`` returns a store with nothing in it. In another one, the machine keeps to a workspace of its
+    own; nobody else may write meanwhile."""
+
     def make_store(self) -> MetadataStore:
-        """Return an empty store to test; override it."""
+        """Return the store to test; override it."""
         raise NotImplementedError
 
     @initialize(data=st.data(), count=st.integers(3, 8))
@@ -197,21 +80,24 @@ class StoreMachine(RuleBasedStateMachine):
         self.sent = [0, 0, 0]
         for writer, lease_s in zip(self.writers, (86_400, 3e9, 1e-3), strict=True):
             writer.open(lease_s=lease_s)
-        self.ids = [self.writers[0].create_containers(name, "e") for name in ("p1", "p2")]
+        self.start = 0 if self.is_empty else end_of(self.store)
+        workspace = DEFAULT_WORKSPACE if self.is_empty else new_id()
+        self.workspace_id = derived_id("workspace", "", workspace)
+        self.ids = [self.writers[0].create_containers(name, "e", workspace) for name in ("p1", "p2")]
         self.runs: list[str] = []
         for number in range(count):
             self.create(data, number % 3)
             self.append(data, number % 3)
         self.ship([0, 1, 2])
 
-    @rule(data=st.data(), actions=st.lists(st.sampled_from(_ACTIONS), min_size=1, max_size=5), order=_SOME_WRITERS)
+    @rule(data=st.data(), actions=st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=5), order=SOME_WRITERS)
     def write(self, data: st.DataObject, actions: list[str], order: list[int]) -> None:
         """Write some changes, and send what some of the writers have not sent yet, as one batch."""
         for action in actions:
             getattr(self, action)(data, data.draw(st.integers(0, 2)))
         self.ship(order)
 
-    @rule(data=st.data(), questions=st.lists(st.sampled_from(_QUESTIONS), min_size=1, max_size=6))
+    @rule(data=st.data(), questions=st.lists(st.sampled_from(QUESTIONS), min_size=1, max_size=6))
     def ask(self, data: st.DataObject, questions: list[str]) -> None:
         """Ask both some questions."""
         for question in questions:
@@ -231,16 +117,16 @@ class StoreMachine(RuleBasedStateMachine):
 
     def create(self, data: st.DataObject, writer: int) -> None:
         """Create a run."""
-        started_at, finished_at = data.draw(_RUN_TIMES)
+        started_at, finished_at = data.draw(RUN_TIMES)
         ids = data.draw(st.sampled_from(self.ids))
         change = self.writers[writer].create_run(
-            **ids, **data.draw(_RUN_FIELDS), started_at=started_at, finished_at=finished_at
+            **ids, **data.draw(RUN_FIELDS), started_at=started_at, finished_at=finished_at
         )
         self.runs.append(change.entity_id)
 
     def update(self, data: st.DataObject, writer: int) -> None:
         """Update a run in any way."""
-        parts: dict[str, Any] = data.draw(_UPDATES)
+        parts: dict[str, Any] = data.draw(UPDATES)
         self.writers[writer].update("run", data.draw(st.sampled_from(self.runs)), **parts)
 
     def delete(self, data: st.DataObject, writer: int) -> None:
@@ -257,7 +143,7 @@ class StoreMachine(RuleBasedStateMachine):
         keys = data.draw(st.lists(METRICS, min_size=1, max_size=2, unique=True))
         steps = data.draw(st.lists(st.integers(-2, 5), min_size=count, max_size=count))
         times = data.draw(st.none() | st.lists(st.integers(0, 5), min_size=count, max_size=count))
-        columns = {key: data.draw(st.lists(st.sampled_from(_POINTS), min_size=count, max_size=count)) for key in keys}
+        columns = {key: data.draw(st.lists(st.sampled_from(POINTS), min_size=count, max_size=count)) for key in keys}
         self.writers[writer].append(data.draw(st.sampled_from(self.runs)), columns, steps=steps, times=times)
 
     def erase(self, data: st.DataObject, writer: int) -> None:
@@ -278,7 +164,7 @@ class StoreMachine(RuleBasedStateMachine):
     def rename_project(self, data: st.DataObject, writer: int) -> None:
         """Rename a container."""
         project_id = data.draw(st.sampled_from(self.ids))["project_id"]
-        self.writers[writer].update("project", project_id, set={"name": data.draw(st.sampled_from(_TEXTS))})
+        self.writers[writer].update("project", project_id, set={"name": data.draw(st.sampled_from(TEXTS))})
 
     # Questions
 
@@ -286,7 +172,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Go through all pages of a query."""
         query = Query(
             "run",
-            data.draw(FILTERS),
+            self.own(data.draw(FILTERS)),
             data.draw(ORDERS),
             data.draw(PROJECTIONS),
             data.draw(st.integers(0, 5)),
@@ -308,13 +194,13 @@ class StoreMachine(RuleBasedStateMachine):
 
     def find_keys(self, data: st.DataObject) -> None:
         """List the keys of the runs that a filter matches."""
-        query = Query("run", data.draw(FILTERS), limit=data.draw(st.sampled_from([2, 100])))
+        query = Query("run", self.own(data.draw(FILTERS)), limit=data.draw(st.sampled_from([2, 100])))
         assert self.store.find_keys(query) == self.reference.find_keys(query), query
 
     def find_projects(self, data: st.DataObject) -> None:
         """Find containers."""
         filters = st.sampled_from(["", 'name = "a"', "name < 'b'", "attributes.x exists"])
-        query = Query("project", data.draw(filters), "name", count=True)
+        query = Query("project", data.draw(filters), "name", count=True, within=self.workspace_id)
         found, expected = self.store.find(query), self.reference.find(query)
         assert comparable(found.entities) == comparable(expected.entities)
         assert found.total == expected.total
@@ -337,18 +223,28 @@ class StoreMachine(RuleBasedStateMachine):
         self.both(lambda store: comparable(store.get("run", run_id)))
 
     def read_changes(self, data: st.DataObject) -> None:
-        """Read the log."""
-        after, limit = data.draw(st.integers(0, 60)), data.draw(st.integers(1, 20))
+        """Read some pages of the log, each from where the one before ended."""
+        pages, limit = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 20))
         stream_id = data.draw(st.none() | st.sampled_from([writer.stream_id for writer in self.writers]))
         entity_id = data.draw(st.none() | st.sampled_from(self.runs))
-        options = {"after": after, "limit": limit, "stream_id": stream_id, "entity_id": entity_id}
-        self.both(lambda store: store.read_changes(**options).changes)
+
+        def read(store: MetadataStore) -> list[tuple[Change, ...]]:
+            cursor, found = self.start if store is self.store else 0, []
+            for _ in range(pages):
+                page = store.read_changes(after=cursor, limit=limit, stream_id=stream_id, entity_id=entity_id)
+                cursor = page.cursor  # each its own: positions are the store's
+                found.append(page.changes)
+            return found
+
+        self.both(read)
 
     @invariant()
     def heads_are_equal(self) -> None:
         """After every step, both have the same streams."""
         if hasattr(self, "store"):
-            assert dict(self.store.heads()) == dict(self.reference.heads())
+            streams = {writer.stream_id for writer in self.writers}
+            found = {name: head for name, head in self.store.heads().items() if self.is_empty or name in streams}
+            assert found == dict(self.reference.heads())
 
     def teardown(self) -> None:
         """Compare everything once more, and close."""
@@ -359,6 +255,13 @@ class StoreMachine(RuleBasedStateMachine):
             self.store.close()
 
     # Inside
+
+    def own(self, condition: str) -> str:
+        """Return a filter such that, in a store that is in use, it finds runs of this machine only."""
+        if self.is_empty:
+            return condition
+        names = ", ".join(quote(ids["project_id"]) for ids in self.ids)
+        return f"project_id in ({names})" + (f" and ({condition})" if condition else "")
 
     def ship(self, numbers: list[int]) -> None:
         """Send what writers have not sent yet."""

@@ -81,18 +81,25 @@ class Scene:
 
 
 class StoreCase:
-    """The fixtures of the suite for metadata stores; override ``make_store``, or ``store`` alone.
+    """The fixtures of the suite for metadata stores; override ``make_store``, or ``store`` alone, and ``process_url``.
 
     Set ``is_shared`` to ``False`` for a store that cannot be opened twice: what needs a second handle is then skipped.
     """
 
     is_shared: ClassVar[bool] = True
+    promises: ClassVar[tuple[object, ...]] = ()
+    """The parts of the contract that the suite is about: they are shown beside a test that failed."""
 
     @pytest.fixture
     def make_store(self) -> MakeStore:
         """Return a function that opens the store; called again, it opens the same one."""
         msg = f"{type(self).__name__} must override the fixture make_store, or store"
         raise NotImplementedError(msg)
+
+    @pytest.fixture
+    def process_url(self) -> str | None:
+        """Return the URL by which another process opens the store of ``make_store``; ``None`` where there is none."""
+        return None
 
     @pytest.fixture
     def store(self, make_store: MakeStore) -> Iterator[MetadataStore]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from modeldb_core.entities import SeriesSummary, to_datetime
 from modeldb_core.errors import NotFoundError
 from modeldb_core.points import PointGroup
+from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.scene import Scene, StoreCase
 from modeldb_core.testing.streams import StreamWriter
 
@@ -30,6 +32,8 @@ def _equal(first: SeriesSummary, second: SeriesSummary) -> bool:
 
 class SeriesTests(StoreCase):
     """What :meth:`~modeldb_core.stores.MetadataStore.read_series` and the summaries of runs promise."""
+
+    promises: ClassVar[tuple[object, ...]] = (MetadataStore.read_series,)
 
     def test_points_come_back_in_every_bit(self, scene: Scene) -> None:
         values = [1.0, math.nan, math.inf, -math.inf, -0.0, 5e-324, 1.7976931348623157e308, 0.1]
@@ -103,6 +107,14 @@ class SeriesTests(StoreCase):
         for asked in ((run_id, "auc"), (run_id, "Loss"), (run_id, ""), ("nowhere", "loss")):
             with pytest.raises(NotFoundError):
                 scene.store.read_series(*asked)
+
+    def test_a_deleted_run_keeps_its_series(self, scene: Scene) -> None:
+        run_id = scene.run()
+        scene.writer.append(run_id, {"loss": [1.0]})
+        scene.writer.delete("run", run_id)
+        scene.writer.append(run_id, {"loss": [2.0]})
+        scene.ship()
+        assert scene.store.read_series(run_id, "loss").values.tolist() == [1.0, 2.0]
 
     @pytest.mark.parametrize("key", ["val loss", "a.b/c-d", "日本語 🚀", "'; --", '"quoted"', "x" * 1024, "sum", "$"])
     def test_any_key_will_do(self, scene: Scene, key: str) -> None:

@@ -31,6 +31,8 @@ from modeldb_core.points import PointGroup, encode_points
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from modeldb_core.stores import MetadataStore
+
 
 class StreamWriter:
     """Makes the changes of one stream, each sealed and linked to the one before.
@@ -173,3 +175,21 @@ class StreamWriter:
     def append_groups(self, run_id: str, *groups: PointGroup) -> Change:
         """Append groups of points as one change."""
         return self.write(APPEND, "run", run_id, encode_points(groups))
+
+
+def read_stream(store: MetadataStore, stream_id: str) -> list[Change]:
+    """Return all changes of a stream that a store holds, read in small pages."""
+    changes: list[Change] = []
+    cursor = 0
+    while (page := store.read_changes(after=cursor, limit=3, stream_id=stream_id)).changes:
+        changes += page.changes
+        cursor = page.cursor
+    return changes
+
+
+def end_of(store: MetadataStore) -> int:
+    """Return the cursor behind everything that a store holds."""
+    cursor = 0
+    while (page := store.read_changes(after=cursor)).changes:
+        cursor = page.cursor
+    return cursor

@@ -27,6 +27,10 @@ class TestSQLiteStore(MetadataStoreTests):
     def make_store(self, tmp_path):
         return lambda: SQLiteStore(f"sqlite:///{tmp_path}/modeldb.db")
 
+    @pytest.fixture
+    def process_url(self, tmp_path):
+        return f"sqlite:///{tmp_path}/modeldb.db"
+
 
 # Paths
 
