@@ -315,6 +315,7 @@ PARENT_FIELDS: Mapping[str, str] = MappingProxyType(
 
 _TIMES = frozenset({"created_at", "updated_at", "deleted_at", "started_at", "finished_at", "expires_at"})
 _LISTS = frozenset({"tags", "notes", "parent_ids"})
+_OF_CHANGES = frozenset({"created_at", "owner", "updated_at", "deleted_at"})  # in a document without any payload
 _EntityT = TypeVar("_EntityT", bound=Entity)
 _FIELDS = {kind: tuple(f.name for f in fields(cls)) for kind, cls in KINDS.items()}
 
@@ -349,6 +350,14 @@ def entity_from_document(kind: str, entity_id: str, document: Document, **comput
             values[name] = value
     values.update(computed)
     return KINDS[kind](**values)
+
+
+def is_bare(document: Document) -> bool:
+    """Return whether an entity is deleted and its document says nothing any more: what it said was erased.
+
+    A run that still has points is not gone all the same.
+    """
+    return document.get("deleted_at") is not None and document.keys() <= _OF_CHANGES
 
 
 def evolve(document: Document | None, action: str, payload: Document, *, actor: str, recorded_at: int) -> Document:

@@ -49,6 +49,12 @@ class NotFoundError(ModelDBError, LookupError):
     code = "not_found"
 
 
+class ErasedError(NotFoundError):
+    """An entity was deleted, and nothing that was said of it is kept: only that it was, who deleted it, and when."""
+
+    code = "erased"
+
+
 class AlreadyExistsError(ModelDBError):
     """Something that must not exist yet does."""
 

@@ -23,9 +23,10 @@ from modeldb_core.entities import (
     check_kind,
     entity_from_document,
     evolve,
+    is_bare,
     to_datetime,
 )
-from modeldb_core.errors import InvalidArgumentError, ModelDBError
+from modeldb_core.errors import ErasedError, InvalidArgumentError, ModelDBError
 from modeldb_core.points import PointGroup, concatenate, decode_points
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ class Record:
         for key, points in _columns(change):
             series[key] = (*series.get(key, ()), (change.stream_id, points))
         return replace(self, document=document, series=series)
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether it was deleted and nothing of it is kept: it is not to be found then, and no answer shows it."""
+        return not self.series and is_bare(self.document)
 
     def points(self, key: str) -> PointGroup:
         """Return a series in the order of logging; where several streams wrote, by time."""
@@ -191,6 +197,14 @@ def erased_by(changes: Sequence[Change]) -> set[tuple[str, int]]:
                 raise misfit(change, "expected the stream_id and the seq of a change")
             erased.add((stream_id, seq))
     return erased
+
+
+def erased_error(kind: str, entity_id: str, url: str) -> ErasedError:
+    """Return the error with which a store says that an entity was erased."""
+    return ErasedError(
+        f"the {kind} {entity_id!r} in {url} was deleted, and nothing of it is kept; "
+        f"`modeldb audit log --entity {entity_id}` shows who deleted it, and when"
+    )
 
 
 def misfit(change: Change, error: object) -> InvalidArgumentError:

@@ -94,11 +94,13 @@ class MetadataStore(ABC):
 
         Raises:
             NotFoundError: there is none of that kind with that identifier.
+            ErasedError: (a NotFoundError) it was deleted, and all that was said of it was erased since: its document
+                is bare (:func:`~modeldb_core.entities.is_bare`), and it has no points.
         """
 
     @abstractmethod
     def find(self, query: Query) -> Page:
-        """Return the entities that ``query`` matches, one page of them.
+        """Return the entities that ``query`` matches, one page of them. Erased ones match nothing.
 
         Raises:
             QuerySyntaxError: the filter or the order does not parse, or the cursor is not one of this query's.

@@ -38,6 +38,7 @@ class LogAudit:
 
     Attributes:
         names: the entities that changes are about, in the order of their first change.
+        erased: those of them of which nothing is kept; whoever replays them notes it.
         ends: how far each stream was read.
     """
 
@@ -46,6 +47,7 @@ class LogAudit:
         self._report = report
         self._checkpoint = checkpoint
         self.names: dict[Name, None] = {}
+        self.erased: set[Name] = set()
         self.ends: dict[str, Head] = {}
         self._erased: set[tuple[str, int]] = set()
         self._missing: set[tuple[str, int]] = set()  # payloads that are gone

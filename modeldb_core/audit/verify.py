@@ -79,21 +79,19 @@ def verify(
 def _verify_entities(store: MetadataStore, report: Report, log: LogAudit, tell: Progress) -> dict[str, str]:
     digests: dict[str, str] = {}
     for number, name in enumerate(log.names, 1):
-        _guarded(report, " ".join(name), lambda name=name: _verify_entity(store, report, name, log.ends, digests))  # type: ignore[misc]
+        _guarded(report, " ".join(name), lambda name=name: _verify_entity(store, report, name, log, digests))  # type: ignore[misc]
         report.entities += 1
         if number % 100 == 0 or number == len(log.names):
             tell("entities", number, len(log.names))
     return digests
 
 
-def _verify_entity(
-    store: MetadataStore, report: Report, name: Name, heads: Mapping[str, Head], digests: dict[str, str]
-) -> None:
+def _verify_entity(store: MetadataStore, report: Report, name: Name, log: LogAudit, digests: dict[str, str]) -> None:
     kind, entity_id = name
     for _ in range(_ATTEMPTS):
         changes = _ChangesOf(store, name)
         record = replay(kind, entity_id, changes)
-        complaints = list(_compare(store, record, heads))
+        complaints = list(_compare(store, record, log.ends))
         if not complaints or not changes.have_more():
             break
     else:
@@ -103,6 +101,8 @@ def _verify_entity(
         report.add(aspect, f"{kind} {entity_id}", message)  # type: ignore[arg-type]  # an aspect
     report.series += len(record.series)
     report.points += sum(len(points) for written in record.series.values() for _, points in written)
+    if record.is_erased:
+        log.erased.add(name)
     for digest in _digests(record.document):
         digests.setdefault(digest, f"{kind} {entity_id}")
 
@@ -130,12 +130,17 @@ class _ChangesOf:
 
 
 def _compare(store: MetadataStore, record: Record, heads: Mapping[str, Head]) -> Iterator[tuple[str, str]]:
+    expected = record.entity(heads, now_us())
     try:
         found = store.get(record.kind, record.entity_id)
     except NotFoundError:
-        yield "entity", "it is missing, though changes made it"
-        return
-    expected = record.entity(heads, now_us())
+        if not record.is_erased:
+            yield "entity", "it is missing, though changes made it"
+            return
+        found = expected
+    else:
+        if record.is_erased:
+            yield "entity", "it is shown, though it was deleted and all of it erased"
     for text in differences(found, expected):
         # A lease may have run out, or been renewed, between the two.
         if not (text.startswith("status is") and getattr(found, "status", "") in ("running", "lost")):
@@ -170,7 +175,7 @@ def _compare_series(store: MetadataStore, record: Record, key: str) -> Iterator[
 def _find_strangers(store: MetadataStore, report: Report, log: LogAudit) -> None:
     """Look for entities that no change made, and for those that a search does not find."""
     for kind in KINDS:
-        unseen = {entity_id for of_kind, entity_id in log.names if of_kind == kind}
+        unseen = {entity_id for of_kind, entity_id in log.names.keys() - log.erased if of_kind == kind}
         for entity_id in _ids(store, report, kind):
             if entity_id in unseen:
                 unseen.discard(entity_id)

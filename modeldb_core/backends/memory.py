@@ -39,7 +39,7 @@ from modeldb_core.queries import (
     parse_filter,
     searchable,
 )
-from modeldb_core.replay import Record, alters_entity, erased_by, misfit
+from modeldb_core.replay import Record, alters_entity, erased_by, erased_error, misfit
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
 
 if TYPE_CHECKING:
@@ -129,6 +129,8 @@ class MemoryStore(MetadataStore):
             if record is None:
                 msg = f"there is no {kind} {entity_id!r} in {self.url}"
                 raise NotFoundError(msg)
+            if record.is_erased:
+                raise erased_error(kind, entity_id, self.url)
             return record.entity(self._heads, now_us())
 
     def find(self, query: Query) -> Page:
@@ -223,6 +225,7 @@ class MemoryStore(MetadataStore):
             record
             for record in self._records.values()
             if record.kind == query.kind
+            and not record.is_erased
             and (query.include_deleted or record.document.get("deleted_at") is None)
             and (query.within is None or query.within in _containers(record))
             and matches(expression, functools.partial(self._look_up, record))
@@ -253,7 +256,7 @@ class MemoryStore(MetadataStore):
             return (finished - started) / 1_000_000 if started is not None and finished is not None else None
         if column in CONTAINER_NAMES:
             container = self._records.get((column, document.get(CONTAINER_NAMES[column], "")))
-            return self._column(container, "name") if container else None
+            return self._column(container, "name") if container and not container.is_erased else None
         value = document.get(column, "" if column in _EMPTY_WHERE_UNSET else None)
         is_text = COLUMNS[record.kind][column] == "text"
         return value if isinstance(value, str if is_text else (int, float)) else None

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import click
 
 from modeldb_core.config import Settings, load_settings
-from modeldb_core.errors import InvalidArgumentError, ModelDBError, NotFoundError, StoreUnavailableError
+from modeldb_core.errors import ErasedError, InvalidArgumentError, ModelDBError, NotFoundError, StoreUnavailableError
 from modeldb_core.values import BlobReference, decode
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ class Session:
 
         try:
             return cast("Run", self.store.get("run", reference))
+        except ErasedError:
+            raise
         except NotFoundError:
             pass
         text = quote(reference)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from modeldb_core.entities import KINDS, Comment, Experiment, Project, derived_id, new_id, now_us
-from modeldb_core.errors import InvalidArgumentError, NotFoundError
+from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError
 from modeldb_core.queries import Query
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.scene import Scene, StoreCase
@@ -253,6 +253,67 @@ class EntityTests(StoreCase):
         scene.ship()
         assert scene.get(run_id).deleted_at is None
         assert scene.names() == ["run"]
+
+    def test_an_erased_entity_is_gone_from_every_answer(self, scene: Scene) -> None:
+        run_id, other = scene.run("erased", tags=["secret"], metrics={"auc": 0.5}), scene.run("other")
+        scene.writer.append(run_id, {"loss": [1.0, 2.0]})
+        scene.writer.update("run", run_id, put={"attributes": {"who": "me"}})
+        scene.writer.delete("run", run_id)
+        scene.ship()
+        said = [change for change in scene.writer.changes if change.entity_id == run_id and change.action != "delete"]
+        for change in said:
+            assert scene.get(run_id).deleted_at is not None
+            scene.writer.erase(change)
+            scene.ship()
+        with pytest.raises(ErasedError, match=run_id):
+            scene.get(run_id)
+        with pytest.raises(NotFoundError):
+            scene.store.read_series(run_id, "loss")
+        page = scene.store.find(Query(filter=f'entity_id = "{run_id}"', include_deleted=True, count=True))
+        assert (page.entities, page.total) == ((), 0)
+        assert {info.key for info in scene.store.find_keys(Query(within=scene.project_id))} == set()
+        assert scene.get(other).name == "other"
+        kept = scene.store.read_changes(entity_id=run_id).changes
+        assert [change.action for change in kept if change.payload is not None] == ["delete", *["erase"] * len(said)]
+
+    def test_points_that_come_late_show_an_erased_run_among_the_deleted_ones(self, scene: Scene) -> None:
+        run_id = scene.run("erased")
+        scene.writer.erase(scene.writer.changes[-1])
+        scene.writer.delete("run", run_id)
+        scene.ship()
+        with pytest.raises(ErasedError):
+            scene.get(run_id)
+        late = StreamWriter()
+        late.append(run_id, {"loss": []})
+        scene.store.apply(late.changes)
+        with pytest.raises(ErasedError):
+            scene.get(run_id)
+        points = late.append(run_id, {"loss": [1.0]})
+        scene.store.apply(late.changes)
+        assert scene.get(run_id).deleted_at is not None
+        assert scene.get(run_id).series["loss"].count == 1
+        late.erase(points)
+        scene.store.apply(late.changes)
+        with pytest.raises(ErasedError):
+            scene.get(run_id)
+
+    def test_what_is_said_later_brings_an_erased_entity_back(self, scene: Scene) -> None:
+        created = scene.writer.create("experiment", name="gone", project_id=scene.project_id)
+        scene.writer.delete("experiment", created.entity_id)
+        scene.writer.erase(created)
+        scene.ship()
+        query = Query("experiment", within=scene.project_id, order_by="name", include_deleted=True)
+        assert [item.name for item in scene.store.find(query).entities] == ["experiment"]
+        scene.writer.update("experiment", created.entity_id, set={"project_id": scene.project_id, "name": "back"})
+        scene.ship()
+        assert [item.name for item in scene.store.find(query).entities] == ["back", "experiment"]
+        assert scene.store.get("experiment", created.entity_id).deleted_at is not None
+        again = scene.writer.create("experiment", created.entity_id, name="other", description="new")
+        scene.ship()
+        found = scene.store.get("experiment", created.entity_id)
+        assert (found.name, found.description, found.deleted_at) == ("back", "new", None)
+        assert (found.owner, found.created_at) == ("tester", created.time)
+        assert found.updated_at == again.time
 
     def test_creating_a_deleted_container_brings_it_back(self, scene: Scene) -> None:
         scene.writer.delete("project", scene.project_id)

@@ -39,6 +39,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "store_read_only": 403,
         "untrusted_model": 403,
         "not_found": 404,
+        "erased": 404,
         "already_exists": 409,
         "run_finished": 409,
         "conflict": 409,

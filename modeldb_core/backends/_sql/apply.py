@@ -8,17 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 
 from modeldb_core.backends._sql.chain import Streams, misfit
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._sql.entity_rows import EntityRows
 from modeldb_core.backends._sql.numbers import Numbers, Remembered
+from modeldb_core.backends._sql.tables import ERASED, documents, entities, metrics
 from modeldb_core.backends._sql.tables import changes as changes_table
-from modeldb_core.backends._sql.tables import documents, entities
 from modeldb_core.changes import APPEND, ERASE, STREAM, UPDATE, Change
-from modeldb_core.entities import RUNNING, Document, check_kind, entity_from_document, evolve
+from modeldb_core.entities import RUNNING, Document, check_kind, entity_from_document, evolve, is_bare
 from modeldb_core.errors import ModelDBError
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Record:
         before: the document that is stored; ``None`` where there is none.
         after: the document as it will be.
         stored: whether the row in ``entities`` exists.
+        present: whether there is a document.
+        erased: whether that says nothing, and no answer shows it.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class Record:
     after: Document | None = None
     stored: bool = True
     present: bool = False
+    erased: bool = False
     appends: list[Append] = field(default_factory=list)
 
 
@@ -107,8 +110,13 @@ class Batch:
         parameters = {MANY: many({entity_id for _, entity_id in altered})}
         for pk, entity_id, kind, present in self.transaction.rows(_entities, parameters):
             if (kind, entity_id) in altered:
-                records[kind, entity_id] = Record(kind, entity_id, pk, present=bool(present))
-        wanted = {record.entity_pk: record for name, record in records.items() if record.present and altered[name]}
+                record = Record(kind, entity_id, pk, present=bool(present), erased=present == ERASED)
+                records[kind, entity_id] = record
+        wanted = {
+            record.entity_pk: record
+            for name, record in records.items()
+            if record.erased or (record.present and altered[name])
+        }
         if wanted:
             for pk, text in self.transaction.rows(_documents, {MANY: many(wanted)}):
                 wanted[pk].before = wanted[pk].after = load_document(text)
@@ -147,13 +155,20 @@ class Batch:
         self.transaction.write(_insert_change, rows)
 
     def _save(self, record: Record) -> None:
-        if record.after is not record.before and record.after is not None:
-            self.rows.put(record.entity_pk, record.kind, record.entity_id, record.before, record.after)
+        if record.after is not None and (record.after is not record.before or (record.erased and record.appends)):
+            has_series = not is_bare(record.after) or self._has_series(record)
+            place = (record.entity_pk, record.kind, record.entity_id)
+            self.rows.put(*place, record.before, record.after, has_series=has_series)
         elif not record.stored:
             self.rows.name(record.entity_pk, record.kind, record.entity_id)
         has_ended = record.after is not record.before and _is_running(record.before) and not _is_running(record.after)
         if record.appends or (has_ended and record.stored and record.kind == "run"):
             self._save_points(record, has_ended=has_ended)
+
+    def _has_series(self, record: Record) -> bool:
+        if any(len(group) and group.keys for item in record.appends for group in item.groups):
+            return True
+        return record.stored and bool(self.transaction.rows(_series, {"entity": record.entity_pk}))
 
     def _save_points(self, record: Record, *, has_ended: bool) -> None:
         from modeldb_core.backends._sql.points import PointsWriter
@@ -219,6 +234,12 @@ def _append(record: Record, change: Change, position: int, streams: Streams) -> 
 def _entities(database: Database) -> Select[Any]:
     table = entities.c
     return select(table.entity_pk, table.entity_id, table.kind, table.present).where(database.among(table.entity_id))
+
+
+def _series(_database: Database) -> Select[Any]:
+    table = metrics.c
+    found = select(table.key_pk).where(table.entity_pk == bindparam("entity"), table.count.is_not(None))
+    return found.limit(1)
 
 
 def _documents(database: Database) -> Select[Any]:

@@ -60,7 +60,7 @@ def check_entity(
     if found is None:
         yield "its row in entities is missing"
         return
-    yield from _check_row(connection, kind, found, document)
+    yield from _check_row(connection, kind, found, document, has_series=bool(series))
     stored = connection.execute(select(documents.c.document).where(documents.c.entity_pk == found.entity_pk)).scalar()
     if stored != dump_document(document):
         yield "its document is not written as its changes make it"
@@ -84,8 +84,15 @@ def check_tables(transaction: Transaction) -> Iterator[str]:
     yield from _check_chunks(transaction)
 
 
-def _check_row(connection: Connection, kind: str, found: Any, document: Document) -> Iterator[str]:  # noqa: ANN401
-    expected = row_of(kind, document)
+def _check_row(
+    connection: Connection,
+    kind: str,
+    found: Any,  # noqa: ANN401 - a row
+    document: Document,
+    *,
+    has_series: bool,
+) -> Iterator[str]:
+    expected = row_of(kind, document, has_series=has_series)
     stream_id = document.get("stream_id")
     if isinstance(stream_id, str) and stream_id:
         query = select(streams.c.stream_pk).where(streams.c.stream_id == stream_id)

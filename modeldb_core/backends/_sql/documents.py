@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from modeldb_core.entities import KINDS, PARENT_FIELDS, Document
+from modeldb_core.backends._sql.tables import ERASED
+from modeldb_core.entities import KINDS, PARENT_FIELDS, Document, is_bare
 from modeldb_core.queries import COLUMNS, Leaf, is_searchable, leaf_of, leaves
 from modeldb_core.values import decode, encode
 
@@ -69,10 +70,13 @@ def facts_of(kind: str, document: Document) -> Facts:
     return facts
 
 
-def row_of(kind: str, document: Document) -> dict[str, Any]:
-    """Return what the table ``entities`` holds of a document, but for the number of its writer's stream."""
+def row_of(kind: str, document: Document, *, has_series: bool = True) -> dict[str, Any]:
+    """Return what the table ``entities`` holds of a document, but for the number of its writer's stream.
+
+    ``has_series`` needs to be known only where the document is bare.
+    """
     row: dict[str, Any] = {
-        "present": 1,
+        "present": ERASED if not has_series and is_bare(document) else 1,
         "name": _text(document.get("name", "")),
         "owner": _text(document.get("owner", "")),
         "status": _text(document.get("status", default_of(kind, "status"))),

@@ -49,9 +49,18 @@ class EntityRows:
         row = dict.fromkeys(ROW_COLUMNS)
         self._entities.append({**row, "entity_pk": entity_pk, "kind": kind, "entity_id": entity_id, "present": 0})
 
-    def put(self, entity_pk: int, kind: str, entity_id: str, before: Document | None, after: Document) -> None:
+    def put(
+        self,
+        entity_pk: int,
+        kind: str,
+        entity_id: str,
+        before: Document | None,
+        after: Document,
+        *,
+        has_series: bool = True,
+    ) -> None:
         """Note the document of an entity; ``before`` is the one that is stored, if any."""
-        row = row_of(kind, after)
+        row = row_of(kind, after, has_series=has_series)
         stream_id = after.get("stream_id")
         if isinstance(stream_id, str) and stream_id:
             self._streams.load([stream_id])

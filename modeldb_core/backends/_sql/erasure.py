@@ -126,7 +126,9 @@ def rework(batch: Batch, entity_pk: int) -> None:
         return
     rows = EntityRows(batch.transaction, batch.numbers, batch.streams)
     _rework_series(batch, entity_pk, rows.metrics)
-    rows.put(entity_pk, found.kind, found.entity_id, load_document(text), replay(batch, entity_pk))
+    before, after = load_document(text), replay(batch, entity_pk)
+    has_series = rows.metrics.has_series(entity_pk)
+    rows.put(entity_pk, found.kind, found.entity_id, before, after, has_series=has_series)
     rows.save()
 
 

@@ -77,6 +77,10 @@ class MetricRows:
         for key_pk in key_pks:
             self._metrics[entity_pk, key_pk].summary = None
 
+    def has_series(self, entity_pk: int) -> bool:
+        """Return whether an entity has a series among the metrics that are loaded."""
+        return any(metric.summary is not None for (pk, _), metric in self._metrics.items() if pk == entity_pk)
+
     def save(self) -> None:
         """Write every metric that was loaded or altered."""
         rows, gone = [], []

@@ -12,9 +12,10 @@ from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._sql.filters import NOW, is_gone
 from modeldb_core.backends._sql.numbers import find_keys
 from modeldb_core.backends._sql.summaries import SeriesMap, last_value
-from modeldb_core.backends._sql.tables import SUMMARY_COLUMNS, documents, entities, keys, metrics
+from modeldb_core.backends._sql.tables import ERASED, SUMMARY_COLUMNS, documents, entities, keys, metrics
 from modeldb_core.entities import LOST, RUNNING, Entity, entity_from_document
 from modeldb_core.errors import IntegrityError
+from modeldb_core.replay import erased_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +29,19 @@ Rows = dict[int, dict[str, Any]]
 """The rows of ``metrics`` of series, by entity and key."""
 
 
-def find_entity(transaction: Transaction, kind: str, entity_id: str) -> int | None:
-    """Return the number of an entity; ``None`` where there is none."""
-    number: int | None = transaction.scalar(_find, {"entity_id": entity_id, "kind": kind})
-    return number
+def find_entity(transaction: Transaction, kind: str, entity_id: str, url: str) -> int | None:
+    """Return the number of an entity; ``None`` where there is none.
+
+    Raises:
+        ErasedError: there was one; ``url`` is what it names as the store.
+    """
+    rows = transaction.rows(_find, {"entity_id": entity_id, "kind": kind})
+    if not rows:
+        return None
+    entity_pk, present = rows[0]
+    if present == ERASED:
+        raise erased_error(kind, entity_id, url)
+    return int(entity_pk) if present else None
 
 
 def read_entities(
@@ -98,8 +108,8 @@ def _read_series(transaction: Transaction, entity_pks: Sequence[int], wanted: Pr
 
 def _find(_database: Database) -> Select[Any]:
     table = entities.c
-    wanted = select(table.entity_pk).where(table.entity_id == bindparam("entity_id"), table.kind == bindparam("kind"))
-    return wanted.where(table.present == 1)
+    wanted = select(table.entity_pk, table.present)
+    return wanted.where(table.entity_id == bindparam("entity_id"), table.kind == bindparam("kind"))
 
 
 def _documents(database: Database) -> Select[Any]:

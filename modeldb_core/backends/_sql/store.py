@@ -52,7 +52,7 @@ class SQLMetadataStore(MetadataStore):
         check_kind(kind)
 
         def work(transaction: Transaction) -> tuple[Entity, ...]:
-            entity_pk = find_entity(transaction, kind, entity_id)
+            entity_pk = find_entity(transaction, kind, entity_id, self.url)
             if entity_pk is None:
                 return ()
             return read_entities(transaction, kind, [entity_pk], now=now_us())

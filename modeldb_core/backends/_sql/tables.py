@@ -27,6 +27,8 @@ from sqlalchemy import (
 
 metadata = MetaData(naming_convention={"pk": "%(table_name)s_pkey", "uq": "%(table_name)s_by_%(column_0_N_name)s"})
 
+ERASED = 2
+"""What ``entities.present`` is for an entity of whose document and points nothing is left: no answer shows it."""
 PREFIX_LENGTH = 100
 """Characters of a text that its index holds. (PostgreSQL refuses index rows beyond a third of a page.)"""
 
@@ -67,7 +69,7 @@ entities = Table(
     Column("entity_pk", _Pk, primary_key=True, autoincrement=False),
     Column("entity_id", _Text, nullable=False),
     Column("kind", _Text, nullable=False),
-    Column("present", SmallInteger, nullable=False),  # 0: a change names it, but it has no document
+    Column("present", SmallInteger, nullable=False),  # 0: named by a change, without a document; 2: erased
     Column("name", _Text),  # texts too long to be searched are NULL here
     Column("owner", _Text),
     Column("status", _Text),
