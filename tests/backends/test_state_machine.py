@@ -13,6 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from modeldb_core.audit import verify
 from modeldb_core.backends.memory import MemoryStore
+from modeldb_core.backends.objects import FolderStore
 from modeldb_core.plugins import open_store
 from modeldb_core.testing.machine import StoreMachine
 from tests.services.postgres import Postgres
@@ -48,22 +49,42 @@ class SQLiteMachine(StoreMachine):
             shutil.rmtree(getattr(self, "folder", ""), ignore_errors=True)
 
 
+<<<<<<< HEAD
 class PostgresMachine(StoreMachine):
     server: ClassVar[Postgres]
 
     def make_store(self):
         self.url = self.server.new_database()
         return open_store(self.url)
+=======
+class FolderMachine(StoreMachine):
+    """The store in a bucket, on a folder. In the end a new replica must tell the same."""
+
+    def make_store(self):
+        self.folder = tempfile.mkdtemp(prefix="modeldb-machine-")
+        return self.open("cache")
+
+    def open(self, cache):
+        return FolderStore(f"file://{self.folder}/bucket", cache_dir=f"{self.folder}/{cache}", max_staleness_s=0)
+>>>>>>> 8311d18 (Keep a whole store in a bucket or a folder: streams as objects, and a replica that answers)
 
     def teardown(self):
         try:
             super().teardown()
+<<<<<<< HEAD
             if hasattr(self, "url"):
                 with open_store(self.url) as store:
                     assert verify(store).findings == []
         finally:
             if hasattr(self, "url"):
                 self.server.give_back(self.url)
+=======
+            if hasattr(self, "folder"):
+                with self.open("another cache") as store:
+                    assert verify(store).findings == []
+        finally:
+            shutil.rmtree(getattr(self, "folder", ""), ignore_errors=True)
+>>>>>>> 8311d18 (Keep a whole store in a bucket or a folder: streams as objects, and a replica that answers)
 
 
 class TestMemory(MemoryMachine.TestCase):
@@ -74,6 +95,7 @@ class TestSQLite(SQLiteMachine.TestCase):
     settings = SETTINGS
 
 
+<<<<<<< HEAD
 class TestPostgres(PostgresMachine.TestCase):
     settings = SETTINGS
 
@@ -81,6 +103,11 @@ class TestPostgres(PostgresMachine.TestCase):
     def _server(self, postgres):
         PostgresMachine.server = postgres
 
+=======
+class TestFolder(FolderMachine.TestCase):
+    settings = SETTINGS
+
+>>>>>>> 8311d18 (Keep a whole store in a bucket or a folder: streams as objects, and a replica that answers)
 
 class Forgetful(MemoryStore):
     """A store with a small mistake: it takes what is deleted for what is there."""

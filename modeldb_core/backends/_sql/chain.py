@@ -82,6 +82,10 @@ class Streams:
         """Return the number of a stream that was loaded."""
         return self._streams[stream_id].stream_pk
 
+    def head(self, stream_id: str) -> Head:
+        """Return the head of a stream that was loaded."""
+        return self._streams[stream_id].head
+
     def erased_pks(self, stream_ids: Iterable[str]) -> dict[int, str]:
         """Return the numbers of those streams of which payloads were erased, with their identifiers."""
         found = {stream_id: self._streams[stream_id] for stream_id in stream_ids}

@@ -1,0 +1,210 @@
+"""The objects of a store: listed, read, written once, deleted. On a folder of this machine, or on what fsspec reaches."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.errors import (
+    ConfigurationError,
+    ModelDBError,
+    NotFoundError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from modeldb_core.backends._fsspec import Remote
+
+_READERS = 16  # objects that are fetched at once
+_AT_ONCE = 256  # objects whose content is in memory at the same time, at most
+_AT_ONCE_BYTES = 64 << 20
+_DELETED_AT_ONCE = 1000  # as many as S3 takes in one request
+
+
+class Bucket:
+    """Objects below a prefix, by their name relative to it.
+
+    Args:
+        remote: where they are.
+        fsync: wait for the disk where objects are files of this machine.
+    """
+
+    def __init__(self, remote: Remote, *, fsync: bool = False) -> None:
+        self.url = remote.url
+        self._remote = remote
+        self._fsync = fsync
+        self._is_s3 = remote.scheme in ("s3", "s3a")
+        self._is_folder = remote.scheme == "file"
+
+    def list(self, folder: str) -> dict[str, tuple[str, int]]:
+        """Return the objects below a folder (which ends with a slash): from name to a mark and the size.
+
+        A mark changes when an object is written anew.
+        """
+        with self._remote.errors():
+            try:
+                return self._list_files(folder) if self._is_folder else self._list_remote(folder)
+            except FileNotFoundError:
+                if self._is_s3:
+                    raise  # it is the bucket that is missing
+                return {}
+
+    def read(self, name: str) -> bytes:
+        """Return the content of an object.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        path = f"{self._remote.root}/{name}"
+        try:
+            with self._remote.errors():
+                # With a start, s3fs does not ask for the size first.
+                return bytes(self._remote.fs.cat_file(path, start=0))
+        except NotFoundError:
+            msg = f"there is no object {name} in {self.url}"
+            raise NotFoundError(msg) from None
+
+    def read_many(self, sizes: Mapping[str, int]) -> Iterator[tuple[str, bytes | ModelDBError]]:
+        """Iterate over objects and their content, several fetched at once; what cannot be read comes as its error."""
+        for names in _windows(sizes):
+            if len(names) == 1:
+                yield names[0], self._read_or_error(names[0])
+                continue
+            with ThreadPoolExecutor(min(_READERS, len(names))) as pool:
+                yield from zip(names, pool.map(self._read_or_error, names), strict=True)
+
+    def _read_or_error(self, name: str) -> bytes | ModelDBError:
+        try:
+            return self.read(name)
+        except ModelDBError as error:
+            return error
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write an object, whole or not at all, durably."""
+        path = f"{self._remote.root}/{name}"
+        with self._remote.errors("write"):
+            if self._is_folder:
+                self._write_file(path, content)
+            else:
+                try:
+                    self._remote.fs.pipe_file(path, content)
+                except FileNotFoundError as error:
+                    msg = f"{self.url} cannot be written: there is no bucket {self._remote.bucket!r}; create it first"
+                    raise ConfigurationError(msg) from error
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Delete objects; those that are not there are no error."""
+        with self._remote.errors("write"):
+            paths = [f"{self._remote.root}/{name}" for name in names]
+            if self._is_s3:
+                self._delete_from_s3(paths)
+                return
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    self._remote.fs.rm_file(path)
+            if self._is_folder:
+                for folder in {os.path.dirname(path) for path in paths}:
+                    with suppress(OSError):
+                        os.rmdir(folder)  # fails where it is not empty
+
+    def _delete_from_s3(self, paths: Sequence[str]) -> None:
+        for at in range(0, len(paths), _DELETED_AT_ONCE):
+            keys = [{"Key": path.partition("/")[2]} for path in paths[at : at + _DELETED_AT_ONCE]]
+            answer = self._remote.fs.call_s3(
+                "delete_objects", Bucket=self._remote.bucket, Delete={"Objects": keys, "Quiet": True}
+            )
+            errors = [item for item in answer.get("Errors", []) if item.get("Code") != "NoSuchKey"]
+            if errors:
+                msg = f"{self.url} cannot be tidied up: deleting {errors[0].get('Key')} gave {errors[0].get('Code')}"
+                denied = errors[0].get("Code") == "AccessDenied"
+                raise (StoreReadOnlyError if denied else StoreUnavailableError)(msg)
+
+    def _list_remote(self, folder: str) -> dict[str, tuple[str, int]]:
+        root = self._remote.root
+        if self._is_s3:  # so asked, it is one request, also where nothing is found
+            found = self._remote.fs.find(root, prefix=folder, detail=True, refresh=True)
+        else:
+            found = self._remote.fs.find(f"{root}/{folder}".rstrip("/"), detail=True)
+        start = len(root) + 1
+        return {path[start:]: (_mark(info), int(info["size"] or 0)) for path, info in found.items()}
+
+    def _list_files(self, folder: str) -> dict[str, tuple[str, int]]:
+        found = {}
+        waiting = [folder.rstrip("/")]
+        while waiting:
+            current = waiting.pop()
+            try:
+                entries = list(os.scandir(f"{self._remote.root}/{current}"))
+            except FileNotFoundError:
+                continue
+            for entry in entries:
+                name = f"{current}/{entry.name}"
+                if entry.name.startswith("."):
+                    continue
+                with suppress(FileNotFoundError):
+                    if entry.is_dir():
+                        waiting.append(name)
+                    else:
+                        info = entry.stat()
+                        found[name] = f"{info.st_mtime_ns}", info.st_size
+        return found
+
+    def _write_file(self, path: str, content: bytes) -> None:
+        # A reader must never see half an object: it is written beside, under a name that listings leave out.
+        folder, name = os.path.split(path)
+        temporary = f"{folder}/.{name}.{uuid.uuid4().hex}"
+        for _ in range(10):  # a compactor may remove a folder that has become empty just now
+            os.makedirs(folder, exist_ok=True)
+            try:
+                with open(temporary, "xb") as file:
+                    file.write(content)
+                    if self._fsync:
+                        file.flush()
+                        os.fsync(file.fileno())
+                os.replace(temporary, path)
+                break
+            except FileNotFoundError:
+                continue
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary)
+                raise
+        else:
+            msg = f"the folder {folder} is removed again and again"
+            raise OSError(msg)
+        if self._fsync:
+            _sync_folder(folder)
+
+
+def _mark(info: Mapping[str, Any]) -> str:
+    for name in ("ETag", "md5Hash", "etag", "generation", "LastModified", "last_modified", "mtime", "created"):
+        if info.get(name):
+            return str(info[name])
+    return str(info.get("size"))
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _windows(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    names: list[str] = []
+    total = 0
+    for name, size in sizes.items():
+        if names and (len(names) >= _AT_ONCE or total + size > _AT_ONCE_BYTES):
+            yield names
+            names, total = [], 0
+        names.append(name)
+        total += size
+    if names:
+        yield names

@@ -1,0 +1,333 @@
+"""Follows a bucket: keeps the replica, and brings it up to date by listing."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import threading
+import time
+from collections import OrderedDict
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from modeldb_core.backends._sql import forks
+from modeldb_core.backends.objects.layout import PACKS, STREAMS, is_known, is_marker, parts_of
+from modeldb_core.backends.objects.replica import UNLISTED, VERSION, RebuildNeededError, Replica, is_damage
+from modeldb_core.errors import (
+    ConfigurationError,
+    IntegrityError,
+    ModelDBError,
+    NotFoundError,
+    StoreUnavailableError,
+)
+from modeldb_core.notices import warn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from modeldb_core.backends.objects.bucket import Bucket
+
+Result = TypeVar("Result")
+
+_ATTEMPTS = 6  # objects may be compacted away between listing and reading
+_OWN_BYTES = 8 << 20  # of objects just written that are kept in memory, so that they need not be read back
+
+
+class Follower:
+    """Answers from a replica of a bucket that is at most so old.
+
+    Processes of one machine share the replica: while one of them brings it up to date, the others wait, and find it
+    done.
+
+    Args:
+        bucket: what to follow.
+        identity: tells the bucket from others.
+        cache_dir: where replicas lie; default: ``modeldb`` in the cache folder of the user.
+        max_staleness_s: list anew for an answer when the last listing is older.
+        allow_stale: answer from what there is while the bucket cannot be reached.
+        compact: tidy up now and then.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        *,
+        identity: str,
+        cache_dir: str | None,
+        max_staleness_s: float,
+        allow_stale: bool,
+        compact: bool,
+    ) -> None:
+        self.is_closed = False
+        self.newest_stamp = 0
+        self._bucket = bucket
+        self._max_staleness_s = max_staleness_s
+        self._allow_stale = allow_stale
+        self._compact = compact
+        self._folder = _replica_folder(cache_dir)
+        self._stem = f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}-v{VERSION}"
+        self._own: OrderedDict[str, bytes] = OrderedDict()  # objects written here that no listing has shown yet
+        self._must_list = False  # because some of those are not kept
+        self._replica: Replica | None = None
+        self._old: list[Replica] = []
+        self._begin()
+        forks.register(self)
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._own_lock = threading.Lock()
+        self._gate = forks.Gate()
+
+    def remember(self, name: str, content: bytes) -> None:
+        """Take note of an object that was written just now: answers show it at once."""
+        with self._own_lock:
+            self._own[name] = content
+            while sum(map(len, self._own.values())) > _OWN_BYTES:
+                self._own.popitem(last=False)
+                self._must_list = True
+
+    def answer(self, question: Callable[[Replica], Result]) -> Result:
+        """Return what the replica says, brought up to date first; a damaged one is made anew.
+
+        Raises:
+            StoreUnavailableError: the bucket cannot be reached.
+        """
+        try:
+            return question(self.fresh())
+        except ModelDBError as error:
+            if not is_damage(error):
+                raise
+        with self._gate.inside(), self._lock, self._locked():
+            if self._replica is None or self._replica.path == self._path():  # else somebody else was faster
+                self._renew()
+        return question(self.fresh())
+
+    def fresh(self, max_staleness_s: float | None = None) -> Replica:
+        """Return the replica, no older than asked for.
+
+        Raises:
+            StoreUnavailableError: the bucket cannot be reached.
+        """
+        limit_s = self._max_staleness_s if max_staleness_s is None else max_staleness_s
+        asked_at = time.time()
+        replica = self._replica
+        if (
+            replica is not None
+            and not self._own
+            and replica.is_current()
+            and self._is_fresh(replica, asked_at, limit_s)
+        ):
+            return replica
+        with self._gate.inside(), self._lock, self._locked():
+            try:
+                return self._brought_up(asked_at, limit_s)
+            except ModelDBError as error:
+                if not is_damage(error):
+                    raise
+            self._renew()
+            return self._brought_up(asked_at, limit_s)
+
+    def _brought_up(self, asked_at: float, limit_s: float) -> Replica:
+        replica = self._open()
+        if not self._is_fresh(replica, asked_at, limit_s):
+            try:
+                return self._catch_up()
+            except StoreUnavailableError:
+                if not self._allow_stale or replica.state("listed_at") is None:
+                    raise
+                warn(f"{self._bucket.url} cannot be reached; answers come from what this machine knew of it")
+        self._take_own(replica)
+        return replica
+
+    def _is_fresh(self, replica: Replica, asked_at: float, limit_s: float) -> bool:
+        listed_at = None if self._must_list else replica.state("listed_at")
+        return listed_at is not None and asked_at - limit_s <= listed_at <= time.time() + 1
+
+    def close(self) -> None:
+        """Let go of the replica."""
+        self.is_closed = True
+        forks.forget(self)
+        with self._lock:
+            for replica in (self._replica, *self._old):
+                if replica is not None:
+                    replica.close()
+            self._replica, self._old = None, []
+
+    # Forks
+
+    def before_fork(self) -> None:
+        """Wait for whoever is bringing the replica up to date."""
+        self._gate.shut()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Go on; a child with locks of its own."""
+        if in_child:
+            self._begin()
+        else:
+            self._gate.open()
+
+    # The replica
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes from bringing the replica up to date meanwhile."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(self._folder / f"{self._stem}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            msg = (
+                f"the local replica of {self._bucket.url} cannot be kept in {self._folder}: {error.strerror}; set "
+                f"cache_dir to a folder that this process may write"
+            )
+            raise ConfigurationError(msg) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # not by closing alone: a forked child may have inherited it
+            os.close(descriptor)
+
+    def _open(self) -> Replica:
+        path = self._path()
+        if self._replica is None or self._replica.path != path or not self._replica.is_current():
+            if self._replica is not None:
+                self._old.append(self._replica)  # other threads may be reading it
+            self._replica = None
+            self._replica = Replica(path, self._bucket.url)
+        return self._replica
+
+    def _path(self) -> Path:
+        return self._folder / f"{self._stem}.{self._generation()}.db"
+
+    def _generation(self) -> int:
+        with suppress(OSError, ValueError):
+            return int((self._folder / f"{self._stem}.lock").read_text() or 0)
+        return 0
+
+    def _renew(self) -> None:
+        """Begin a new replica. The file of the one before stays for a while: others may have it open."""
+        generation = self._generation()
+        for suffix in ("", "-wal", "-shm"):
+            (self._folder / f"{self._stem}.{generation - 1}.db{suffix}").unlink(missing_ok=True)
+            (self._folder / f"{self._stem}.{generation + 1}.db{suffix}").unlink(missing_ok=True)
+        (self._folder / f"{self._stem}.lock").write_text(str(generation + 1))
+
+    def _catch_up(self) -> Replica:
+        """List the bucket, and take in what is new."""
+        for _ in range(_ATTEMPTS):
+            replica = self._open()
+            try:
+                if self._follow(replica):
+                    return replica
+            except RebuildNeededError:
+                self._renew()
+        msg = f"{self._bucket.url} changes faster than it can be read; the same call may succeed later"
+        raise StoreUnavailableError(msg)
+
+    def _follow(self, replica: Replica) -> bool:
+        """Take in what is new; return whether that could be done, or else must be tried again with a new listing."""
+        started_at = time.time()
+        is_new = replica.state("listed_at") is None
+        # Streams first: what compaction moves in between is then seen twice and not missed.
+        listed = self._bucket.list(STREAMS)
+        listed.update(self._bucket.list(PACKS))
+        self._check_identity(replica, min(filter(is_marker, listed), default=None))
+        known = replica.objects()
+        is_whole = self._receive(replica, _unknown(listed, known))
+        self._take_own(replica, drain=False)
+        self._tell(replica.drain(is_new=is_new))
+        if not is_whole:
+            return False
+        self._put_in_order(replica, listed, known)
+        self.newest_stamp = max(self.newest_stamp, replica.newest_stamp())
+        replica.set_state(listed_at=started_at)
+        return True
+
+    def _put_in_order(
+        self, replica: Replica, listed: dict[str, tuple[str, int]], known: dict[str, tuple[str, str]]
+    ) -> None:
+        """Forget what is no longer listed, and what was written here and is listed now."""
+        with self._own_lock:
+            for name in [name for name in self._own if name in listed]:
+                del self._own[name]
+            self._must_list = False
+            own = set(self._own)
+        replica.mark(
+            {name: listed[name][0] for name, (mark, _) in known.items() if mark == UNLISTED and name in listed}
+        )
+        replica.forget(name for name in known if name not in listed and name not in own)
+
+    def _receive(self, replica: Replica, new: dict[str, tuple[str, int]]) -> bool:
+        is_whole = True
+        with self._own_lock:
+            own = dict(self._own)
+        sizes = {name: size for name, (_, size) in new.items() if name not in own}
+        for name, content in self._bucket.read_many(sizes):
+            mark, size = new[name]
+            if isinstance(content, NotFoundError):
+                is_whole = False
+            elif isinstance(content, ModelDBError):
+                raise content
+            else:
+                self._take_object(replica, name, mark, size, content)
+        for name in new.keys() & own.keys():
+            self._take_object(replica, name, *new[name], own[name])
+        return is_whole
+
+    def _take_object(self, replica: Replica, name: str, mark: str, size: int, content: bytes) -> None:
+        try:
+            parts = parts_of(name, content)
+        except IntegrityError as error:
+            note = f"the object {name} in {self._bucket.url} is damaged and left out: {error}"
+            replica.reject(name, mark, size, note)
+            self._tell([note])
+            return
+        replica.receive(name, mark, size, parts)
+
+    def _take_own(self, replica: Replica, *, drain: bool = True) -> None:
+        """Take in objects that were written here and that no listing has shown yet."""
+        with self._own_lock:
+            own = dict(self._own)
+        new = [name for name in own if not replica.knows(name)]
+        for name in new:
+            self._take_object(replica, name, UNLISTED, len(own[name]), own[name])
+        if drain and new:
+            self._tell(replica.drain())
+            self.newest_stamp = max(self.newest_stamp, replica.newest_stamp())
+        if drain:
+            with self._own_lock:
+                for name in own:
+                    self._own.pop(name, None)
+
+    def _check_identity(self, replica: Replica, marker: str | None) -> None:
+        """Begin anew where the bucket holds another store than the one that the replica was made from."""
+        before = replica.state("marker")
+        if marker is not None and before is not None and before != marker:
+            raise RebuildNeededError
+        if marker is not None and before is None:
+            replica.set_state(marker=marker)
+
+    @staticmethod
+    def _tell(notes: list[str]) -> None:
+        for note in notes:
+            warn(note)
+
+
+def _unknown(listed: dict[str, tuple[str, int]], known: dict[str, tuple[str, str]]) -> dict[str, tuple[str, int]]:
+    """Return the objects that are to be read: new ones, and those that somebody wrote anew."""
+    return {
+        name: info
+        for name, info in listed.items()
+        if is_known(name) and (name not in known or known[name][0] not in (UNLISTED, info[0]))
+    }
+
+
+def _replica_folder(cache_dir: str | None) -> Path:
+    if cache_dir:
+        return Path(cache_dir).expanduser().absolute() / "replicas"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("modeldb", appauthor=False) / "replicas"

@@ -1,0 +1,167 @@
+"""How a store lies in a bucket: the names of its objects, and what is in them.
+
+``docs/stores/objects.md`` says it for people. Every object is written once, under a name that nobody else writes:
+
+- ``streams/<stream>/<first>-<last>-<stamp>-<hash>.chg``: changes of one stream, as one batch was applied.
+- ``packs/<time>.<unique>.<from>.<to>.pck``: changes of several streams, in parts: a batch that spans streams, or what
+  compaction put together. ``from`` and ``to`` are the lowest and the highest stream in it.
+- ``packs/<zeros>.<unique>.store``: says that there is a store, and tells it from one that had the same place before.
+
+A *part* is what one ``apply`` wrote, and is taken whole or not at all. Its *stamp* orders it among all others: the
+writer's clock in microseconds, or one more than the highest stamp that the writer had seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+import uuid
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modeldb_core.batches import decode_changes, encode_changes
+from modeldb_core.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from modeldb_core.changes import Change
+
+STREAMS, PACKS = "streams/", "packs/"
+_MARKER = ".store"
+_MAGIC = b"PCK1"
+_LENGTH = struct.Struct("<I")
+_MAX_BYTES = 1 << 31  # of changes in one object, unpacked
+_PLAIN = re.compile(r"[0-9A-Za-z_-]{1,120}")
+_STREAM_OBJECT = re.compile(r"streams/([^/]+)/(\d+)-(\d+)-([0-9a-f]{16})-([0-9a-f]{16})\.chg")
+_PACK = re.compile(r"packs/([0-9a-f]{16})\.([0-9a-f]{32})\.([^./]+)\.([^./]+)\.pck")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one ``apply`` wrote.
+
+    Attributes:
+        stamp: its place among all parts.
+        changes: what it holds.
+    """
+
+    stamp: int
+    changes: tuple[Change, ...]
+
+    @property
+    def tie(self) -> str:
+        """Orders parts of equal stamp."""
+        return self.changes[-1].hash.hex()[:16]
+
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        """Return the first and the last number of each stream in it."""
+        found: dict[str, tuple[int, int]] = {}
+        for change in self.changes:
+            first, last = found.get(change.stream_id, (change.seq, change.seq))
+            found[change.stream_id] = min(first, change.seq), max(last, change.seq)
+        return found
+
+
+def folder_of(stream_id: str) -> str:
+    """Return the name under which a stream lies; one that could not be part of a path goes by its digest."""
+    return stream_id if _PLAIN.fullmatch(stream_id) else f"~{hashlib.sha256(stream_id.encode()).hexdigest()}"
+
+
+def is_pack(name: str) -> bool:
+    """Return whether an object holds parts of several streams."""
+    return _PACK.fullmatch(name) is not None
+
+
+def is_marker(name: str) -> bool:
+    """Return whether an object only says that there is a store."""
+    return name.startswith(PACKS) and name.endswith(_MARKER)
+
+
+def is_known(name: str) -> bool:
+    """Return whether an object holds changes; others below the same prefix are not ours."""
+    return is_pack(name) or _STREAM_OBJECT.fullmatch(name) is not None
+
+
+def stream_folder(name: str) -> str:
+    """Return the folder of the stream that an object holds, nothing for a pack."""
+    return name.split("/")[1] if name.startswith(STREAMS) else ""
+
+
+def may_hold(pack: str, folder: str) -> bool:
+    """Return whether a pack can hold changes of a stream."""
+    match = _PACK.fullmatch(pack)
+    return match is not None and match[3] <= folder <= match[4]
+
+
+def new_marker() -> str:
+    """Return the name of a marker."""
+    return f"{PACKS}{0:016x}.{uuid.uuid4().hex}{_MARKER}"
+
+
+def object_of(part: Part) -> tuple[str, bytes]:
+    """Return name and content of the object for what one ``apply`` writes."""
+    ranges = part.ranges()
+    if len(ranges) > 1:
+        return pack_of([part], part.stamp)
+    ((stream_id, (first, last)),) = ranges.items()
+    content = encode_changes(part.changes)
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    return f"{STREAMS}{folder_of(stream_id)}/{first:010d}-{last:010d}-{part.stamp:016x}-{digest}.chg", content
+
+
+def pack_of(parts: Sequence[Part], time: int) -> tuple[str, bytes]:
+    """Return name and content of a pack; the name is new each time, so that nobody can have planned to delete it."""
+    folders = sorted({folder_of(stream_id) for part in parts for stream_id in part.ranges()})
+    head = zlib.compress(json.dumps([[part.stamp, len(part.changes)] for part in parts]).encode())
+    content = encode_changes(change for part in parts for change in part.changes)
+    name = f"{PACKS}{time:016x}.{uuid.uuid4().hex}.{folders[0]}.{folders[-1]}.pck"
+    return name, b"".join((_MAGIC, _LENGTH.pack(len(head)), head, content))
+
+
+def parts_of(name: str, content: bytes) -> list[Part]:
+    """Return what an object holds. Whether the changes match their hashes is not looked at.
+
+    Raises:
+        IntegrityError: the content is damaged, or not what the name says.
+    """
+    match = _STREAM_OBJECT.fullmatch(name)
+    if match is None:
+        return _unpack(content)
+    changes = decode_changes(content, max_bytes=_MAX_BYTES)
+    if not changes or {folder_of(change.stream_id) for change in changes} != {match[1]}:
+        msg = "it does not hold changes of the stream that its name says"
+        raise IntegrityError(msg)
+    return [Part(int(match[4], 16), changes)]
+
+
+def _unpack(content: bytes) -> list[Part]:
+    start = len(_MAGIC) + _LENGTH.size
+    try:
+        if content[: len(_MAGIC)] != _MAGIC:
+            msg = f"it begins with {content[:4]!r}; expected {_MAGIC!r}"
+            raise IntegrityError(msg)
+        (size,) = _LENGTH.unpack(content[len(_MAGIC) : start])
+        head = json.loads(zlib.decompress(content[start : start + size]))
+        counted = [(int(stamp), int(count)) for stamp, count in head]
+    except (struct.error, zlib.error, ValueError, TypeError) as error:
+        msg = f"its head is damaged: {error}"
+        raise IntegrityError(msg) from error
+    changes = decode_changes(content[start + size :], max_bytes=_MAX_BYTES)
+    if sum(count for _, count in counted) != len(changes) or any(count < 1 for _, count in counted):
+        msg = f"it holds {len(changes)} changes, which are not as many as its head says"
+        raise IntegrityError(msg)
+    parts, at = [], 0
+    for stamp, count in counted:
+        parts.append(Part(stamp, changes[at : at + count]))
+        at += count
+    return parts
+
+
+def newest_stamp(names: Iterable[str]) -> int:
+    """Return the highest stamp that names of objects tell, 0 where none does."""
+    matches = (_STREAM_OBJECT.fullmatch(name) for name in names)
+    return max((int(match[4], 16) for match in matches if match), default=0)

@@ -1,0 +1,227 @@
+"""The store in a bucket: what it writes, and how it answers."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from modeldb_core.backends._fsspec import Remote, split_url
+from modeldb_core.backends.objects.admission import check_meaning, follow
+from modeldb_core.backends.objects.bucket import Bucket
+from modeldb_core.backends.objects.follower import Follower
+from modeldb_core.backends.objects.layout import (
+    PACKS,
+    STREAMS,
+    Part,
+    folder_of,
+    is_marker,
+    may_hold,
+    new_marker,
+    object_of,
+)
+from modeldb_core.changes import EMPTY_HEAD
+from modeldb_core.entities import now_us
+from modeldb_core.errors import ConfigurationError, StoreUnavailableError
+from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from modeldb_core.backends.objects.replica import Replica
+    from modeldb_core.changes import Change, Head
+    from modeldb_core.entities import Document, Entity, SeriesSummary
+    from modeldb_core.points import Series
+    from modeldb_core.queries import Query
+
+Result = TypeVar("Result")
+
+MAX_STALENESS_S = 1.0
+OWN_OPTIONS: Mapping[str, type] = {
+    "max_staleness_s": float,
+    "allow_stale": bool,
+    "compact": bool,
+    "cache_dir": str,
+    "durability": str,
+}
+"""The options of the store itself, beside those of the driver."""
+_CURSOR_EPOCH = 1 << 40  # cursors below are plain positions; those above count from the base of a replica
+
+
+class ObjectMetadataStore(MetadataStore):
+    """Streams as immutable objects in a bucket or folder, and a replica on this machine that answers.
+
+    Nothing is asked of the bucket before the store is first used. A process that only writes keeps no replica.
+
+    Args:
+        url: where the objects are; options of the store or its driver may follow a question mark.
+        options: those that were given otherwise: of the driver, and of ``OWN_OPTIONS``.
+
+    Raises:
+        ConfigurationError: the URL names no bucket or folder, or an option is unknown or has a value that cannot be.
+        MissingDependencyError: a package is not installed.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:  # noqa: ANN401 - as the URL may have them
+        options["cache_dir"] = str(options["cache_dir"]) if options.get("cache_dir") else None
+        bare, driver, own = split_url(url, options, OWN_OPTIONS)
+        remote = Remote(bare, driver)
+        self.url = remote.url
+        staleness_s = own.get("max_staleness_s", MAX_STALENESS_S)
+        if not 0 <= staleness_s < float("inf"):
+            msg = f"the option 'max_staleness_s' of {self.url} is {staleness_s}; expected 0 or more seconds"
+            raise ConfigurationError(msg)
+        if own.get("durability", "normal") not in ("normal", "process", "fsync"):
+            msg = f"the option 'durability' of {self.url} is {own['durability']!r}; expected 'normal' or 'fsync'"
+            raise ConfigurationError(msg)
+        self._bucket = Bucket(remote, fsync=own.get("durability") == "fsync")
+        self._follower = Follower(
+            self._bucket,
+            identity=remote.identity,
+            cache_dir=own.get("cache_dir"),
+            max_staleness_s=staleness_s,
+            allow_stale=own.get("allow_stale", False),
+            compact=own.get("compact", True),
+        )
+        self._turns = _Turns()
+        self._lock = threading.Lock()
+        self._heads: dict[str, Head] = {}  # of streams that this store has written to
+        self._stamp = 0
+        self._has_marker = False
+
+    # Writing
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        if not changes:
+            return
+        self._check_open()
+        stream_ids = {change.stream_id for change in changes}
+        with self._turns.of(stream_ids):
+            new, heads = self._admit(changes, stream_ids)
+            if not new:
+                return
+            check_meaning(new)
+            for stream_id in stream_ids:
+                self._heads.pop(stream_id, None)  # unknown, where writing fails: it may have been done all the same
+            self._write(Part(self._next_stamp(), tuple(new)))
+            self._heads.update(heads)
+
+    def _admit(self, changes: Sequence[Change], stream_ids: set[str]) -> tuple[list[Change], dict[str, Head]]:
+        """Return those of ``changes`` that are new, and the heads of their streams after them."""
+        unknown = {stream_id for stream_id in stream_ids if stream_id not in self._heads}
+        starting = {change.stream_id for change in changes if change.seq == 1}
+        if unknown <= starting and self._are_new(unknown):
+            heads = {stream_id: self._heads.get(stream_id, EMPTY_HEAD) for stream_id in stream_ids}
+            if (followed := follow(changes, heads)) is not None:
+                return followed
+        replica = self._follower.fresh(max_staleness_s=0)
+        return replica.admit(changes)
+
+    def _are_new(self, stream_ids: set[str]) -> bool:
+        """Return whether nothing can have been written of streams yet; asks as little of the bucket as it can."""
+        if not stream_ids:
+            return True
+        if len(stream_ids) > 1:
+            return False
+        folders = [folder_of(stream_id) for stream_id in stream_ids]
+        if any(self._bucket.list(f"{STREAMS}{folder}/") for folder in folders):
+            return False
+        packs = self._bucket.list(PACKS)
+        self._has_marker = self._has_marker or any(map(is_marker, packs))
+        return not any(may_hold(name, folder) for name in packs for folder in folders)
+
+    def _write(self, part: Part) -> None:
+        if not self._has_marker:
+            if not any(map(is_marker, self._bucket.list(PACKS))):
+                self._bucket.write(new_marker(), b'{"format": 1}')
+            self._has_marker = True
+        name, content = object_of(part)
+        self._bucket.write(name, content)
+        self._follower.remember(name, content)
+
+    def _next_stamp(self) -> int:
+        with self._lock:
+            self._stamp = max(now_us(), self._stamp + 1, self._follower.newest_stamp + 1)
+            return self._stamp
+
+    # Reading
+
+    def get(self, kind: str, entity_id: str) -> Entity:
+        return self._ask(lambda replica: replica.get(kind, entity_id))
+
+    def find(self, query: Query) -> Page:
+        return self._ask(lambda replica: replica.find(query))
+
+    def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:
+        return self._ask(lambda replica: replica.find_keys(query))
+
+    def read_series(
+        self, run_id: str, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None
+    ) -> Series:
+        return self._ask(lambda replica: replica.read_series(run_id, key, steps=steps, max_points=max_points))
+
+    def read_changes(
+        self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None
+    ) -> ChangePage:
+        def work(replica: Replica) -> ChangePage:
+            start = after
+            if after >= replica.base:
+                start = after - replica.base
+            elif after >= _CURSOR_EPOCH:
+                start = 0  # it is of a replica that is gone: rather all once more than some of it never
+            page = replica.read_changes(after=start, limit=limit, entity_id=entity_id, stream_id=stream_id)
+            return ChangePage(page.changes, max(replica.base + page.cursor, after))
+
+        return self._ask(work)
+
+    def heads(self) -> Mapping[str, Head]:
+        return self._ask(lambda replica: replica.heads())
+
+    def refresh(self) -> None:
+        """List the bucket now, so that the next answer shows everything that was written before this call."""
+        self._check_open()
+        self._follower.fresh(max_staleness_s=0)
+
+    def audit_entity(
+        self, kind: str, entity_id: str, document: Document, series: Mapping[str, SeriesSummary]
+    ) -> Sequence[str]:
+        """Return a sentence on each row of an entity that does not follow from its document and series."""
+        return self._ask(lambda replica: replica.audit_entity(kind, entity_id, document, series))
+
+    def audit_tables(self) -> Sequence[str]:
+        """Return a sentence on each row of the replica, and each object of the bucket, that contradicts others."""
+        return self._ask(lambda replica: [*replica.audit_tables()])
+
+    def close(self) -> None:
+        self._follower.close()
+
+    def _ask(self, question: Callable[[Replica], Result]) -> Result:
+        self._check_open()
+        return self._follower.answer(question)
+
+    def _check_open(self) -> None:
+        if self._follower.is_closed:
+            msg = f"the store {self.url} was closed; open it again"
+            raise StoreUnavailableError(msg)
+
+
+class _Turns:
+    """Lets those who write the same stream take turns, and all others pass."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._busy: set[str] = set()
+
+    @contextmanager
+    def of(self, stream_ids: set[str]) -> Iterator[None]:
+        """Wait until nobody else writes one of the streams, and keep others from it meanwhile."""
+        with self._condition:
+            while self._busy & stream_ids:
+                self._condition.wait()
+            self._busy |= stream_ids
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._busy -= stream_ids
+                self._condition.notify_all()
