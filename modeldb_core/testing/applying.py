@@ -249,6 +249,14 @@ class ApplyTests(StoreCase):
         assert scene.store.get("run", run_id).name == ""
         assert read_stream(scene.store, late.stream_id)[0].payload is None
 
+    def test_what_is_said_of_a_stream_cannot_be_erased(self, scene: Scene, store: MetadataStore) -> None:
+        other = StreamWriter()
+        opened = other.open(lease_s=77.0)
+        scene.writer.erase(opened)
+        store.apply([*other.changes, *scene.writer.changes])  # in one batch, and in the order of their arrival
+        assert store.heads()[other.stream_id].lease_s == 77.0
+        assert _read_stream(store, other.stream_id) == other.changes
+
     def test_an_erased_stream_can_be_copied_to_another_store(self, scene: Scene) -> None:
         run_id = scene.run("secret")
         erased = [change.erased() if change.entity_id == run_id else change for change in scene.writer.changes]

@@ -105,7 +105,7 @@ class TestPostgres(PostgresMachine.TestCase):
 
 =======
 class TestFolder(FolderMachine.TestCase):
-    settings = SETTINGS
+    settings = settings(SETTINGS, max_examples=10)
 
 >>>>>>> 8311d18 (Keep a whole store in a bucket or a folder: streams as objects, and a replica that answers)
 

@@ -136,7 +136,7 @@ class Batch:
         actors = self.numbers.of_actors(change.actor for change in new)
         rows = []
         for position, change in enumerate(new, first):
-            record = records.get((change.kind, change.entity_id))
+            record = records.get((change.kind, change.entity_id)) if _has_record(change) else None
             rows.append(
                 {
                     "position": position,
