@@ -255,7 +255,7 @@ class ApplyTests(StoreCase):
         scene.writer.erase(opened)
         store.apply([*other.changes, *scene.writer.changes])  # in one batch, and in the order of their arrival
         assert store.heads()[other.stream_id].lease_s == 77.0
-        assert _read_stream(store, other.stream_id) == other.changes
+        assert read_stream(store, other.stream_id) == other.changes
 
     def test_an_erased_stream_can_be_copied_to_another_store(self, scene: Scene) -> None:
         run_id = scene.run("secret")

@@ -49,14 +49,24 @@ class SQLiteMachine(StoreMachine):
             shutil.rmtree(getattr(self, "folder", ""), ignore_errors=True)
 
 
-<<<<<<< HEAD
 class PostgresMachine(StoreMachine):
     server: ClassVar[Postgres]
 
     def make_store(self):
         self.url = self.server.new_database()
         return open_store(self.url)
-=======
+
+    def teardown(self):
+        try:
+            super().teardown()
+            if hasattr(self, "url"):
+                with open_store(self.url) as store:
+                    assert verify(store).findings == []
+        finally:
+            if hasattr(self, "url"):
+                self.server.give_back(self.url)
+
+
 class FolderMachine(StoreMachine):
     """The store in a bucket, on a folder. In the end a new replica must tell the same."""
 
@@ -66,25 +76,15 @@ class FolderMachine(StoreMachine):
 
     def open(self, cache):
         return FolderStore(f"file://{self.folder}/bucket", cache_dir=f"{self.folder}/{cache}", max_staleness_s=0)
->>>>>>> 8311d18 (Keep a whole store in a bucket or a folder: streams as objects, and a replica that answers)
 
     def teardown(self):
         try:
             super().teardown()
-<<<<<<< HEAD
-            if hasattr(self, "url"):
-                with open_store(self.url) as store:
-                    assert verify(store).findings == []
-        finally:
-            if hasattr(self, "url"):
-                self.server.give_back(self.url)
-=======
             if hasattr(self, "folder"):
                 with self.open("another cache") as store:
                     assert verify(store).findings == []
         finally:
             shutil.rmtree(getattr(self, "folder", ""), ignore_errors=True)
->>>>>>> 8311d18 (Keep a whole store in a bucket or a folder: streams as objects, and a replica that answers)
 
 
 class TestMemory(MemoryMachine.TestCase):
@@ -95,7 +95,6 @@ class TestSQLite(SQLiteMachine.TestCase):
     settings = SETTINGS
 
 
-<<<<<<< HEAD
 class TestPostgres(PostgresMachine.TestCase):
     settings = SETTINGS
 
@@ -103,11 +102,10 @@ class TestPostgres(PostgresMachine.TestCase):
     def _server(self, postgres):
         PostgresMachine.server = postgres
 
-=======
+
 class TestFolder(FolderMachine.TestCase):
     settings = settings(SETTINGS, max_examples=10)
 
->>>>>>> 8311d18 (Keep a whole store in a bucket or a folder: streams as objects, and a replica that answers)
 
 class Forgetful(MemoryStore):
     """A store with a small mistake: it takes what is deleted for what is there."""
