@@ -9,18 +9,20 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from modeldb_core.changes import CLOSE, EMPTY_HEAD, SALT_BYTES, STREAM, UPDATE, Change, payload_of, seal
 from modeldb_core.entities import KILLED, now_us
-from modeldb_core.errors import CorruptJournalError, IntegrityError, NotFoundError
+from modeldb_core.errors import CorruptJournalError, IntegrityError
 from modeldb_core.queries import Query
 from modeldb_core.records import Chain, Seal
 from modeldb_core.sealing import build, read_plans, read_seals
 from modeldb_core.segments import Segment, SegmentReader, lock_directory, remove_directory
+from modeldb_core.uploads import StoppedError, ship, waiting_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,17 +72,21 @@ def recover(
     store: MetadataStore,
     open_artifacts: Callable[[], ArtifactStore],
     progress: Progress | None = None,
+    stopped: threading.Event | None = None,
 ) -> Recovered:
-    """Ship the journals of dead processes that logged to this store.
+    """Ship the journals of dead processes that logged to this store, and the files that wait beside them.
 
     Args:
-        progress: called with (stream, bytes shipped, bytes in all) of each journal.
+        progress: called with (stream, bytes shipped, bytes in all) of each journal, from several threads.
+        stopped: calls it off; what is not shipped then stays where it is.
 
     Raises:
         StoreUnavailableError: the store cannot be reached. What is not shipped stays in the journals.
     """
     done = Recovered()
     for directory in orphans(journal_dir, store_url):
+        if stopped is not None and stopped.is_set():
+            break
         try:
             lock = lock_directory(directory)
         except OSError:
@@ -88,7 +94,9 @@ def recover(
         if lock is None:
             continue
         try:
-            _recover_stream(directory, store_url, store, open_artifacts, done, progress)
+            _recover_stream(directory, store_url, store, open_artifacts, done, progress, stopped or threading.Event())
+        except StoppedError:
+            break
         except (CorruptJournalError, IntegrityError) as error:
             kept = directory.with_suffix(".damaged")
             directory.rename(kept)
@@ -106,23 +114,30 @@ def _recover_stream(
     open_artifacts: Callable[[], ArtifactStore],
     done: Recovered,
     progress: Progress | None,
+    stopped: threading.Event,
 ) -> None:
     readers = [reader for path in sorted(directory.glob("*.journal")) if (reader := SegmentReader.open(path))]
     if readers and readers[0].header.get("store_url") != store_url:
         return
-    total = sum(reader.used for reader in readers)
+    files = waiting_files(directory / "spool")
+    total = sum(reader.used for reader in readers) + sum(path.stat().st_size for path in files)
     shipped = 0
+
+    def advance(size: int) -> None:
+        nonlocal shipped
+        shipped += size
+        if progress is not None:
+            progress(directory.name, shipped, total)
+
     for reader in readers:
         if reader.used > 0:
             done.changes += _ship_segment(reader, store)
-            shipped += reader.used
-            if progress is not None:
-                progress(directory.name, shipped, total)
-    spool = directory / "spool"
-    if spool.is_dir():
-        ship_blobs([path for path in spool.iterdir() if not path.name.startswith(".")], open_artifacts())
+            advance(reader.used)
     if readers:
         done.runs += _put_right(readers[-1].header, store)
+    if files:
+        ship(files, open_artifacts(), advance, stopped)
+    if readers:
         done.streams.append(directory.name)
     damaged = [reader.path for reader in readers if reader.damaged]
     for reader in readers:
@@ -227,17 +242,6 @@ def _put_right(header: dict[str, str], store: MetadataStore) -> list[str]:
     return [run.entity_id for run in runs]
 
 
-def ship_blobs(paths: Iterable[Path], artifacts: ArtifactStore) -> None:
-    """Put blobs that waited in a spool into the artifact store; each file's name is its digest."""
-    for path in paths:
-        try:
-            artifacts.stat(path.name)
-        except NotFoundError:
-            with path.open("rb") as stream:
-                artifacts.put(stream, digest=path.name)
-        path.unlink(missing_ok=True)
-
-
 def _is_locked(directory: Path) -> bool:
     try:
         fd = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
@@ -275,4 +279,4 @@ def _clock(time_us: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(time_us / 1_000_000))
 
 
-__all__ = ["Change", "Recovered", "orphans", "recover", "ship_blobs"]
+__all__ = ["Change", "Recovered", "orphans", "recover"]

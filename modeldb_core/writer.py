@@ -23,6 +23,8 @@ from modeldb_core.errors import ModelDBError, StoreUnavailableError
 from modeldb_core.journal import Journal, RowPlan
 from modeldb_core.losses import Losses
 from modeldb_core.records import CHECK_BYTES, ROW_HEAD, Chain, Draft, Plan, Seal
+from modeldb_core.rescue import BackgroundRecovery
+from modeldb_core.uploads import Uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +39,6 @@ logger = logging.getLogger("modeldb")
 MAX_INTERVAL_S = 60.0
 MAX_BACKOFF_S = 30.0
 MAX_PLANS = 10_000
-RECOVERY_INTERVAL_S = 30.0
 
 _spread = random.Random()  # a generator of our own: the training script's must not notice us
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
@@ -95,13 +96,15 @@ class Writer:
         self._sealed = self._acknowledged = 0
         self._unsent: tuple[Segment, int, list[Change], Any] | None = None
         self._chain: Any = None
-        self._started = self._sent_at = self._recovered_at = time.monotonic()
+        self._started = self._sent_at = time.monotonic()
         self._declared_lease_s = self.lease_s
         self._failures = 0
         self._retry_at = 0.0
         self._told: set[str] = set()
         self.losses = Losses()
         self.failure: Exception | None = None
+        self.uploads = Uploads(self.open_artifacts)
+        self._recovery = BackgroundRecovery(self.journal_dir, self.store_url, self.open_artifacts)
 
     def ensure_stream(self) -> None:
         """Open this process's stream unless it is open: ``stream_id`` then names it."""
@@ -148,12 +151,21 @@ class Writer:
             self._tasks.append(task)
         self._soon = True
 
-    def flush(self, timeout_s: float | None = None) -> bool:
-        """Wait until the store has all that was logged before; False if it has not within ``timeout_s`` seconds."""
+    def flush(self, timeout_s: float | None = None, *, files: bool = True) -> bool:
+        """Wait until the stores have all that was logged before; False if they have not within ``timeout_s`` seconds.
+
+        Args:
+            files: whether to wait for the artifact store as well.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        if not self._flush_changes(deadline):
+            return False
+        return not files or self.uploads.wait(None if deadline is None else deadline - time.monotonic())
+
+    def _flush_changes(self, deadline: float | None) -> bool:
         journal = self.journal
         if journal is None or self._thread is None:
             return True
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         target: int | None = None
         with self._condition:
             while self._tasks or target is None or self._acknowledged < target:
@@ -173,28 +185,32 @@ class Writer:
         journal = self.journal
         if journal is None:
             return True
-        done = self.flush(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        done = self.flush(timeout_s, files=False)
         if done and not self.open_runs:
             journal.append(Draft(CLOSE, STREAM, self.stream_id, now_us(), b"{}").record())
-            done = self.flush(timeout_s)
+            done = self.flush(timeout_s, files=False)
         self._closing = True
         with self._condition:
             self._condition.notify_all()
         if self._thread is not None and done:
             self._thread.join(timeout_s)
-        if done and not self._spooled():
+        is_sent = self.uploads.finish(deadline)
+        self._recovery.stop(deadline - time.monotonic())
+        if done and is_sent:
             journal.close(remove=True)
         else:
+            failure = self.failure or self.uploads.failure
             logger.warning(
                 "ModelDB could not ship everything to %s%s. Nothing is lost: it is in the journal at %s, and the next "
                 "ModelDB process, or `modeldb sync`, will ship it.",
-                self.store_url,
-                f" ({self.failure})" if self.failure else "",
+                self.store_url if not done else "the artifact store",
+                f" ({failure})" if failure else "",
                 journal.directory,
             )
             journal.close(remove=False)
         self._reset()
-        return done
+        return done and is_sent
 
     # -- the stream ---------------------------------------------------------------------------------------------------
 
@@ -311,9 +327,7 @@ class Writer:
         self._ship(store)
         if self.losses.say(journal, self.open_runs):  # there was no room to say it before
             self._ship(store)
-        self._ship_blobs()
-        if time.monotonic() - self._recovered_at > RECOVERY_INTERVAL_S or self._chain.seq < 10:
-            self._recover_others(store)
+        self._recovery.start(store, again=self._chain.seq < 10)
 
     def _ship(self, store: MetadataStore) -> None:
         while self._unsent is not None or self._seal_next():
@@ -380,34 +394,10 @@ class Writer:
         payload = payload_of({"lease_s": self._declared_lease_s})
         self.journal.append(Draft(BEAT, STREAM, self.stream_id, now_us(), payload).record())
 
-    # -- blobs that wait, and journals of the dead --------------------------------------------------------------------
-
     @property
     def spool(self) -> Path:
         """Where blobs wait that could not be put into the artifact store at once."""
         return self._ensure_open().directory / "spool"
-
-    def _spooled(self) -> list[Path]:
-        if self.journal is None:
-            return []
-        folder = self.journal.directory / "spool"
-        return [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
-
-    def _ship_blobs(self) -> None:
-        from modeldb_core.recovery import ship_blobs
-
-        waiting = self._spooled()
-        if waiting:
-            ship_blobs(waiting, self.open_artifacts())
-
-    def _recover_others(self, store: MetadataStore) -> None:
-        from modeldb_core.recovery import recover
-
-        self._recovered_at = time.monotonic()
-        try:
-            recover(self.journal_dir, self.store_url, store, self.open_artifacts)
-        except (ModelDBError, OSError) as error:
-            logger.warning("Journals of earlier processes could not all be recovered: %s", error)
 
 
 def _after_fork_in_child() -> None:

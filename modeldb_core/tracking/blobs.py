@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from modeldb_core.errors import IntegrityError, InvalidTypeError, ModelDBError
+from modeldb_core.errors import IntegrityError, InvalidTypeError, ModelDBError, StoreUnavailableError
 from modeldb_core.stores import BlobInfo
+from modeldb_core.uploads import spool
 from modeldb_core.values import BlobReference, Value, check_key, decode, encode, normalize
 
 if TYPE_CHECKING:
@@ -23,8 +21,6 @@ logger = logging.getLogger("modeldb")
 
 SPILL_BYTES = 1 << 16
 """A value whose written form is longer goes to the artifact store, and the record keeps its digest."""
-
-_CHUNK = 1 << 20
 
 
 class BlobDoor:
@@ -46,14 +42,27 @@ class BlobDoor:
         except (ModelDBError, OSError) as error:
             logger.warning("The artifact store took nothing (%s); it is tried again in the background.", error)
             stream.seek(start)
-        return self._spool(stream)
+        return self._put_later(stream, start)
+
+    def _put_later(self, stream: BinaryIO, start: int) -> BlobInfo:
+        try:
+            place = spool(stream, self._writer.spool)
+        except StoreUnavailableError as error:  # there is no room: then it is sent here and now
+            stream.seek(start)
+            try:
+                return self._open_artifacts().put(stream)
+            except ModelDBError as further:
+                msg = f"a file could not be kept: {error}; and not be sent: {further}"
+                raise StoreUnavailableError(msg) from further
+        info = BlobInfo(place.name, place.stat().st_size)
+        self._writer.uploads.add(place)
+        return info
 
     def open(self, digest: str) -> BinaryIO:
         """Return a blob's content, also one that still waits beside the journal."""
         if self._writer.journal is not None:
-            waiting = self._writer.spool / digest
-            if waiting.is_file():
-                return waiting.open("rb")
+            with suppress(FileNotFoundError):  # also where it is delivered at this moment
+                return (self._writer.spool / digest).open("rb")
         return self._open_artifacts().open(digest)
 
     def checked_map(self, values: Mapping[str, object], section: str, limit: int = SPILL_BYTES) -> dict[str, Value]:
@@ -92,20 +101,3 @@ class BlobDoor:
             return value
         info = self.put(io.BytesIO(data))
         return BlobReference(info.digest, info.size_bytes)
-
-    def _spool(self, stream: BinaryIO) -> BlobInfo:
-        folder = self._writer.spool
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        digest, size = hashlib.sha256(), 0
-        fd, name = tempfile.mkstemp(prefix=".", dir=folder)
-        try:
-            with os.fdopen(fd, "wb") as target:
-                while chunk := stream.read(_CHUNK):
-                    digest.update(chunk)
-                    target.write(chunk)
-                    size += len(chunk)
-            os.replace(name, folder / digest.hexdigest())
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        return BlobInfo(digest.hexdigest(), size)

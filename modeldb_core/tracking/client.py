@@ -83,13 +83,16 @@ class Client:
         return self._open_artifacts()
 
     def flush(self, timeout_s: float | None = None) -> bool:
-        """Wait until the store has everything that was logged; False where it has not within ``timeout_s`` seconds."""
+        """Wait until the stores have everything that was logged; False where not within ``timeout_s`` seconds."""
+        return self._flush(timeout_s, files=True)
+
+    def _flush(self, timeout_s: float | None, *, files: bool) -> bool:
         waited = [wait(timeout_s) for wait in self.on_flush]
-        return self.writer.flush(timeout_s) and False not in waited
+        return self.writer.flush(timeout_s, files=files) and False not in waited
 
     def settle(self) -> None:
         """Wait, before reading, until the store has what this process logged; say so where it has not in time."""
-        if not self.flush(self.settings.exit_timeout_s):
+        if not self._flush(self.settings.exit_timeout_s, files=False):
             logger.warning(
                 "%s has not yet all that this process logged: what is read may lack it.", self.writer.store_url
             )
