@@ -158,6 +158,8 @@ class SeaweedFS(S3Server):
             f"-dir={data}",
             "-volume.preStopSeconds=0",
             "-volume.max=50",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
             "-master.volumeSizeLimitMB=256",
             f"-master.port={master}",
             f"-volume.port={volume}",
