@@ -23,7 +23,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modeldb_core.records import HEADER, make_record
-from modeldb_core.segments import Segment, claim_directory, discard, map_new, remove_directory
+from modeldb_core.segments import FORMAT, Segment, claim_directory, discard, map_new, remove_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ class Journal:
         self._retry_at = 0.0
         self.on_rotate: Any = None
         self._deferred: list[tuple[bytes, RowPlan | None]] = []
-        self._header = {**header, "stream_id": stream_id, "format": 1}
+        self._header = {**header, "stream_id": stream_id, "format": FORMAT}
         self._lock_fd: int | None = None
         self._warned = False
         self.position = self.fast_limit = self._limit = 0

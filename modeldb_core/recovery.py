@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.changes import CLOSE, EMPTY_HEAD, SALT_BYTES, STREAM, UPDATE, Change, payload_of, seal
 from modeldb_core.entities import KILLED, now_us
-from modeldb_core.errors import CorruptJournalError, IntegrityError
+from modeldb_core.errors import CorruptJournalError, IntegrityError, StoreVersionError
 from modeldb_core.queries import Query
 from modeldb_core.records import Chain, Seal
 from modeldb_core.sealing import build, read_plans, read_seals
@@ -33,6 +33,8 @@ logger = logging.getLogger("modeldb")
 
 Progress = Callable[[str, int, int], None]
 
+_left_alone: set[Path] = set()  # of which it was said
+
 
 @dataclass(slots=True)
 class Recovered:
@@ -43,12 +45,14 @@ class Recovered:
         changes: how many changes the store had not seen.
         runs: runs whose process had died, now marked killed.
         damaged: folders that were kept aside, since they hold bytes that no crash leaves behind.
+        newer: folders that were left alone, since a newer version of ModelDB wrote them.
     """
 
     streams: list[str] = field(default_factory=list)
     changes: int = 0
     runs: list[str] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
+    newer: list[Path] = field(default_factory=list)
 
 
 def orphans(journal_dir: Path, store_url: str | None = None) -> Iterator[Path]:
@@ -102,6 +106,11 @@ def recover(
             directory.rename(kept)
             done.damaged.append(kept)
             logger.warning("A journal is damaged and was kept aside as %s: %s", kept, error)
+        except StoreVersionError as error:
+            done.newer.append(directory)
+            if directory not in _left_alone:
+                _left_alone.add(directory)
+                logger.warning("%s", error)
         finally:
             os.close(lock)
     return done
@@ -263,7 +272,7 @@ def _first_header(directory: Path) -> dict[str, str] | None:
     for path in sorted(directory.glob("*.journal")):
         try:
             reader = SegmentReader.open(path)
-        except (OSError, CorruptJournalError):
+        except (OSError, CorruptJournalError, StoreVersionError):
             return None
         if reader is not None:
             reader.memory.close()

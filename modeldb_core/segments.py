@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from zlib import adler32
 
-from modeldb_core.errors import CorruptJournalError
+from modeldb_core.errors import CorruptJournalError, StoreVersionError
 from modeldb_core.records import CHECK_BYTES, HEADER, RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+FORMAT = 1
+"""Of the journal; ``docs/format.md`` describes it."""
 
 
 @dataclass(slots=True)
@@ -103,6 +106,7 @@ class SegmentReader:
 
         Raises:
             CorruptJournalError: it does not begin with a header of a known format.
+            StoreVersionError: it was written by a newer version of ModelDB.
         """
         with path.open("r+b") as file:
             size = os.fstat(file.fileno()).st_size
@@ -115,8 +119,14 @@ class SegmentReader:
         _, record_type, body = first
         header = json.loads(bytes(body)) if record_type == HEADER else {}
         body.release()
-        if header.get("format") != 1:
-            msg = f"{path} is not a journal of format 1; move it away, or recover it with the ModelDB that wrote it"
+        if isinstance(version := header.get("format"), int) and version > FORMAT:
+            msg = (
+                f"{path} is a journal of format {version}, and this ModelDB knows {FORMAT}: it was written by a newer one, "
+                f"which will ship it; or update this one: pip install --upgrade modeldb-core"
+            )
+            raise StoreVersionError(msg)
+        if version != FORMAT:
+            msg = f"{path} is not a journal of format {FORMAT}; move it away, or recover it with the ModelDB that wrote it"
             raise CorruptJournalError(msg)
         used = 0
         for at, _, body in read_records(memory, 0, size):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from modeldb_core.backends._sql.sqlite import BUSY_TIMEOUT_S, PREFIX, SQLiteDatabase
@@ -59,7 +59,7 @@ class SQLiteStore(SQLMetadataStore):
         super().__init__(database)
 
     @classmethod
-    def schema_state(cls, url: str) -> SchemaState:
+    def schema_state(cls, url: str, **options: Any) -> SchemaState:  # noqa: ANN401 - those of the class
         """Return the version of the tables of a database, and what an upgrade would do; nothing is altered.
 
         Raises:
@@ -69,14 +69,14 @@ class SQLiteStore(SQLMetadataStore):
         """
         from modeldb_core.backends._sql.schema import state_of
 
-        database = SQLiteDatabase(path_of(url), read_only=True)
+        database = SQLiteDatabase(path_of(url), **{**options, "read_only": True})
         try:
             return state_of(database)
         finally:
             database.close()
 
     @classmethod
-    def upgrade_schema(cls, url: str) -> Upgrade:
+    def upgrade_schema(cls, url: str, **options: Any) -> Upgrade:  # noqa: ANN401 - those of the class
         """Bring the tables of a database up to date, after a backup, as opening the store would; return what was done.
 
         Raises:
@@ -86,7 +86,7 @@ class SQLiteStore(SQLMetadataStore):
         """
         from modeldb_core.backends._sql.schema import upgrade
 
-        database = SQLiteDatabase(path_of(url))
+        database = SQLiteDatabase(path_of(url), **options)
         try:
             return upgrade(database)
         finally:

@@ -25,10 +25,10 @@ def db() -> None:
 def upgrade(session: Session, *, dry_run: bool) -> None:
     """Bring the store's tables to the version that this ModelDB works with, after a backup."""
     settings = session.settings
-    store_class = _class_of(settings)
+    store_class, options = _class_of(settings)
     if (problem := missing_store(settings.url)) is not None:
         raise problem
-    state = store_class.schema_state(settings.url)
+    state = store_class.schema_state(settings.url, **options)
     if not state.pending:
         click.echo(f"{state.url} has version {state.version}: nothing to do.")
     elif dry_run:
@@ -36,18 +36,19 @@ def upgrade(session: Session, *, dry_run: bool) -> None:
             f"{state.url} has version {state.version}; to be done: {', '.join(state.pending)}. Nothing was altered."
         )
     else:
-        done = store_class.upgrade_schema(settings.url)
+        done = store_class.upgrade_schema(settings.url, **options)
         click.echo(f"{state.url} was upgraded from version {done.before} to {done.after}.")
         if done.backup:
             click.echo(f"Backup: {clean(done.backup)}")
 
 
-def _class_of(settings: Settings) -> Any:  # noqa: ANN401 - a class with schema_state and upgrade_schema
-    from modeldb_core.plugins import find_backend, load_target
+def _class_of(settings: Settings) -> tuple[Any, dict[str, object]]:
+    """Return a class with ``schema_state`` and ``upgrade_schema``, and the options that the settings have for it."""
+    from modeldb_core.plugins import find_backend, load_target, store_options
     from modeldb_core.redaction import redact_url
 
     found = load_target(find_backend(settings.url, "metadata", settings), settings)
     if not hasattr(found, "upgrade_schema"):
         msg = f"{redact_url(settings.url)} has no tables that would have to be upgraded"
         raise InvalidArgumentError(msg)
-    return found
+    return found, store_options(settings.url, "metadata", settings)

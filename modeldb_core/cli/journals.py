@@ -34,13 +34,13 @@ def damaged_journals(journal_dir: Path) -> list[Path]:
 
 
 def _store_url(directory: Path) -> str:
-    from modeldb_core.errors import CorruptJournalError
+    from modeldb_core.errors import CorruptJournalError, StoreVersionError
     from modeldb_core.segments import SegmentReader
 
     for path in sorted(directory.glob("*.journal")):
         try:
             reader = SegmentReader.open(path)
-        except (OSError, CorruptJournalError):
+        except (OSError, CorruptJournalError, StoreVersionError):
             return ""
         if reader is not None:
             reader.memory.close()

@@ -7,7 +7,7 @@ from collections import Counter
 import click
 
 from modeldb_core.cli.journals import orphaned_journals
-from modeldb_core.cli.program import FOUND, OK
+from modeldb_core.cli.program import FOUND, OK, STORE
 from modeldb_core.cli.progress import progress_bar
 from modeldb_core.cli.session import Session, examples, with_session
 
@@ -18,7 +18,8 @@ def sync(session: Session) -> int:
     """Ship what processes that died had logged, and put their runs right.
 
     Every process that logs to the store does the same in the background; this does it at once. It exits with 1 where
-    a journal is damaged: what could be read of it has been shipped, and it is kept.
+    a journal is damaged: what could be read of it has been shipped, and it is kept. It exits with 3 where a newer version
+    of ModelDB wrote one, which is left alone.
     """
     from modeldb_core.plugins import open_artifacts, open_store
     from modeldb_core.recovery import recover
@@ -55,7 +56,9 @@ def sync(session: Session) -> int:
         click.echo(f"{_count(number, 'journal')} for another store: modeldb sync --url {url}", err=True)
     for path in result.damaged:
         click.echo(f"Damaged, kept aside: {path}", err=True)
-    return FOUND if result.damaged else OK
+    for path in result.newer:
+        click.echo(f"Left for the newer ModelDB that wrote it: {path}", err=True)
+    return FOUND if result.damaged else STORE if result.newer else OK
 
 
 def _count(number: int, noun: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 import modeldb_core as modeldb
 from modeldb_core import journal as journal_module
-from modeldb_core.errors import CorruptJournalError
+from modeldb_core.errors import CorruptJournalError, StoreVersionError
 from modeldb_core.journal import Journal
 from modeldb_core.records import DRAFT, HEADER, Draft, make_record
 from modeldb_core.segments import SegmentReader, lock_directory, read_records
@@ -81,9 +81,10 @@ def test_damage_before_the_end_is_told_from_a_torn_tail(tmp_path: Path) -> None:
 
 def test_a_journal_of_another_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "00000001.journal"
-    path.write_bytes(make_record(HEADER, b'{"format": 7}').ljust(4096, b"\0"))
-    with pytest.raises(CorruptJournalError, match="format 1"):
-        SegmentReader.open(path)
+    for version, error in (("7", StoreVersionError), ("0", CorruptJournalError), ("null", CorruptJournalError)):
+        path.write_bytes(make_record(HEADER, b'{"format": %s}' % version.encode()).ljust(4096, b"\0"))
+        with pytest.raises(error, match=r"format (1|7)"):
+            SegmentReader.open(path)
 
 
 def test_a_process_that_died_before_its_first_record_leaves_nothing_to_read(tmp_path: Path) -> None:

@@ -132,7 +132,8 @@ def upgrade(database: Database) -> Upgrade:
         return Upgrade(version, LATEST, backup)
 
     database.read(read_version)  # raises where it is not a database of ModelDB: initializing would alter it
-    database.initialize()
+    if not database.read_only:
+        database.initialize()
     return database.write(work)
 
 

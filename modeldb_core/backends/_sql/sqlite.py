@@ -193,11 +193,18 @@ class SQLiteDatabase(Database):
         del transaction  # a connection of its own sees what is committed
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         path = f"{self.path}.backup-{version}-{now}"
+        unfinished = Path(f"{self.path}.backup-{version}.part")  # of one name: there is one upgrade at a time
         try:
-            with closing(self._connect()) as source, closing(sqlite3.connect(path)) as target:
+            for left in (unfinished, Path(f"{unfinished}-journal")):  # by an upgrade that was killed
+                left.unlink(missing_ok=True)
+            with closing(self._connect()) as source, closing(sqlite3.connect(unfinished)) as target:
                 source.backup(target)
-        except BaseException:
-            Path(path).unlink(missing_ok=True)
+            unfinished.rename(path)
+        except BaseException as error:
+            unfinished.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                msg = f"{self.path} cannot be backed up before its upgrade: {error}; see to its folder, and try again"
+                raise StoreUnavailableError(msg) from error
             raise
         return path
 
