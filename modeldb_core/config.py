@@ -63,6 +63,12 @@ class Settings:
     lease_s: float = _setting("float", 30.0, "a run whose writer was silent for so long reads as lost", minimum=1.0)
     flush_interval_s: float = _setting("float", 1.0, "how often what was logged is shipped", minimum=0.01)
     exit_timeout_s: float = _setting("float", 30.0, "how long a process waits at exit for a slow store", minimum=0.0)
+    restore_window_days: float = _setting(
+        "float", 30.0, "for how many days what was deleted can be restored, whatever `modeldb gc` does", minimum=0.0
+    )
+    gc_grace_days: float = _setting(
+        "float", 30.0, "`modeldb gc` spares files that were stored within so many days, and one more", minimum=0.0
+    )
     disable_plugins: tuple[str, ...] = _setting(
         "list", (), "plugins to leave out, by name, or * for all third-party ones"
     )

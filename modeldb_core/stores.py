@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
+from modeldb_core.errors import NotFoundError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
@@ -230,6 +232,20 @@ class ArtifactStore(ABC):
     @abstractmethod
     def delete(self, digest: str) -> None:
         """Remove a blob; one that is not there is no error."""
+
+    def delete_stale(self, digest: str, before: datetime) -> bool:
+        """Remove a blob unless it was put after ``before``, or nobody knows when; return whether it was removed.
+
+        A store that can do it so that no put comes between looking and removing overrides this.
+        """
+        try:
+            modified_at = self.stat(digest).modified_at
+        except NotFoundError:
+            return False
+        if modified_at is None or modified_at >= before:
+            return False
+        self.delete(digest)
+        return True
 
     def url_for(self, digest: str, *, expires_s: int = 3600) -> str | None:
         """Return a URL from which anyone can download the blob for a while, or ``None`` where the store has none."""

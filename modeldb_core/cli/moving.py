@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import click
 
 from modeldb_core.cli.program import FOUND, OK
 from modeldb_core.cli.progress import stages_bar
-from modeldb_core.cli.session import Session, examples, missing_store, with_session
+from modeldb_core.cli.session import Session, examples, missing_store, settings_for, with_session
 from modeldb_core.cli.tables import clean, size
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def copy(
     from modeldb_core.movement.copying import copy as copy_streams
     from modeldb_core.plugins import open_artifacts
 
-    source_settings, target_settings = _settings_of(source_url, from_artifacts), _settings_of(target_url, to_artifacts)
+    source_settings, target_settings = settings_for(source_url, from_artifacts), settings_for(target_url, to_artifacts)
     with ExitStack() as stack:
         source = stack.enter_context(_open(source_settings))
         target = stack.enter_context(_open(target_settings, dry_run=dry_run, create=True))
@@ -170,16 +169,6 @@ def import_(session: Session, *, path: str, artifacts: bool, dry_run: bool) -> i
             name = session.settings.url if dry_run else target.url
     _report(done, name, "to be taken in" if dry_run else "taken in", with_artifacts=with_files)
     return OK if done.ok else FOUND
-
-
-def _settings_of(url: str, artifact_url: str | None) -> Settings:
-    """Return the settings with another store; the configured place of files is that of the configured store only."""
-    from modeldb_core.config import artifacts_beside, load_settings
-
-    settings = load_settings(url=url, artifact_url=artifact_url)
-    if artifact_url is None and settings.url != load_settings().url:
-        settings = replace(settings, artifact_url=artifacts_beside(settings.url, Path.cwd()))
-    return settings
 
 
 def _open(settings: Settings, *, dry_run: bool = False, create: bool = False) -> MetadataStore:

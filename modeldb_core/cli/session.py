@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 import click
 
-from modeldb_core.config import Settings, load_settings
+from modeldb_core.config import Settings, artifacts_beside, load_settings
 from modeldb_core.errors import ErasedError, InvalidArgumentError, ModelDBError, NotFoundError, StoreUnavailableError
 from modeldb_core.values import BlobReference, decode
 
@@ -28,8 +29,14 @@ _HEXADECIMAL = re.compile(r"[0-9a-fA-F-]+")
 class Session:
     """The settings of one command and the stores that it opens; closed when the command ends."""
 
-    def __init__(self, **overrides: Any) -> None:  # noqa: ANN401 - settings by name
-        self.settings: Settings = load_settings(**overrides)
+    def __init__(
+        self,
+        *,
+        url: str | None = None,
+        artifact_url: str | None = None,
+        **overrides: Any,  # noqa: ANN401 - settings by name
+    ) -> None:
+        self.settings: Settings = settings_for(url, artifact_url, **overrides)
         self._store: MetadataStore | None = None
         self._artifacts: ArtifactStore | None = None
 
@@ -142,6 +149,14 @@ class Session:
                 raise InvalidArgumentError(msg)
         msg = f"there is no run {reference!r} in {self.store.url}; `modeldb runs` lists what there is"
         raise NotFoundError(msg)
+
+
+def settings_for(url: str | None, artifact_url: str | None, **overrides: Any) -> Settings:  # noqa: ANN401
+    """Return the settings with another store; where the configured one has its files is nothing to that."""
+    settings = load_settings(url=url, artifact_url=artifact_url, **overrides)
+    if url is not None and artifact_url is None and settings.url != load_settings().url:
+        settings = replace(settings, artifact_url=artifacts_beside(settings.url, Path.cwd()))
+    return settings
 
 
 def examples(*lines: str) -> str:

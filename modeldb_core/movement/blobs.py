@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 WORKERS = 4
 _REMEMBERED = 200_000  # digests that need not be asked for again, some 100 bytes each
-_FRESH = timedelta(hours=1)
+_FRESH = timedelta(hours=12)
 """A blob that was put so recently is far from being collected as garbage: it need not be put again."""
 
 
@@ -109,5 +109,4 @@ def _is_safe(info: BlobInfo) -> bool:
     An old one that nothing names yet could be collected in between; putting it again makes it young. Where nobody knows
     how old it is, nothing is collected.
     """
-    modified_at: datetime | None = getattr(info, "modified_at", None)
-    return modified_at is None or datetime.now(UTC) - modified_at < _FRESH
+    return info.modified_at is None or datetime.now(UTC) - info.modified_at < _FRESH

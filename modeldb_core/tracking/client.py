@@ -19,6 +19,7 @@ from modeldb_core.records import Draft
 from modeldb_core.redaction import redact_url
 from modeldb_core.tracking import endings
 from modeldb_core.tracking.blobs import BlobDoor
+from modeldb_core.tracking.deletion import Trash
 from modeldb_core.tracking.names import readable_name
 from modeldb_core.tracking.run import RunHandle
 from modeldb_core.tracking.runs import Runs
@@ -47,7 +48,7 @@ class Client:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.actor = settings.user or _login_name()
+        self.actor = settings.user or login_name()
         self._lock = threading.RLock()
         self._store: MetadataStore | None = None
         self._artifacts: ArtifactStore | None = None
@@ -69,6 +70,7 @@ class Client:
         )
         self.writer.on_stream.append(self._declared.clear)
         self.blobs = BlobDoor(self._open_artifacts, self.writer)
+        self.trash = Trash(self)
 
     # -- stores -------------------------------------------------------------------------------------------------------
 
@@ -269,7 +271,7 @@ class Client:
             fields=fields if fields is None or isinstance(fields, str) else tuple(fields),  # type: ignore[arg-type]
             cursor=cursor,
             count=count,
-            within=self._container_id(project, experiment),
+            within=None if project is None and experiment is None else self.container_id(project, experiment),
         )
         self.settle()
         return Runs(self, query, self.store.find(query))
@@ -283,7 +285,7 @@ class Client:
     def experiments(self, project: str) -> tuple[Entity, ...]:
         """Return the experiments of a project by name."""
         self.settle()
-        query = Query(kind="experiment", order_by="name", within=self._container_id(project, None), limit=MAX_LIMIT)
+        query = Query(kind="experiment", order_by="name", within=self.container_id(project), limit=MAX_LIMIT)
         return self.store.find(query).entities
 
     def resolve(self, value: Value) -> Value:
@@ -319,9 +321,8 @@ class Client:
     def _workspace_id(self) -> str:
         return derived_id("workspace", "", self.settings.workspace)
 
-    def _container_id(self, project: str | None, experiment: str | None) -> str | None:
-        if project is None and experiment is None:
-            return None
+    def container_id(self, project: str | None, experiment: str | None = None) -> str:
+        """Return the identifier of a project or an experiment by its name, whether it exists or not."""
         project = check_name(self.settings.project if project is None else project, "project")
         project_id = derived_id("project", self._workspace_id(), project)
         return (
@@ -405,7 +406,8 @@ def check_tags(tags: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(check_key(tag, "tag") for tag in given))
 
 
-def _login_name() -> str:
+def login_name() -> str:
+    """Return the name of the user of this process, or a number where it has no name."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container whose user has no name

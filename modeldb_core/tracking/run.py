@@ -21,7 +21,7 @@ from modeldb_core.errors import (
 )
 from modeldb_core.records import CHECK_BYTES, ROW, ROW_AT
 from modeldb_core.tracking import artifacts as artifact_kinds
-from modeldb_core.tracking import endings, inheritance
+from modeldb_core.tracking import deletion, endings, inheritance
 from modeldb_core.tracking.reader import RunReader
 from modeldb_core.values import check_key, check_text, normalize, to_float
 
@@ -229,6 +229,30 @@ class RunHandle(RunReader):
         for entry in entries.values():
             entry["model"] = normalize(description, "model")
         self._update({"put": {"artifacts": entries}})
+
+    def delete(self, *, recursive: bool = False) -> None:
+        """Put the run out of sight, with its comments; :meth:`restore` brings it back, as long as it is not erased.
+
+        `modeldb gc` erases for good what was deleted longer ago than the setting ``restore_window_days``.
+
+        Args:
+            recursive: with its child runs; without it, a run that has any is not deleted.
+
+        Raises:
+            InvalidArgumentError: it has child runs.
+            StoreUnavailableError: the store cannot be asked for them now.
+        """
+        deletion.delete(self.client, "run", self.run_id, recursive=recursive)
+        self._entity = None
+
+    def restore(self) -> None:
+        """Bring the run back after :meth:`delete`, with what was deleted with it, and the experiment that it lies in.
+
+        Raises:
+            ErasedError: it is too late, nothing of it is kept.
+        """
+        deletion.restore(self.client, "run", self.run_id)
+        self._entity = None
 
     def start_child(self, name: str = "", **options: Any) -> RunHandle:  # noqa: ANN401
         """Start a run that is part of this one, in the same experiment; takes what :meth:`Client.start_run` takes."""

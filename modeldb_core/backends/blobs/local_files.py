@@ -96,6 +96,24 @@ class LocalFiles:
         with suppress(FileNotFoundError):
             os.unlink(f"{self.root}/{path}")
 
+    def remove_stale(self, path: str, before: float) -> bool:
+        """Remove a file unless it was written or touched since ``before``; return whether it was removed.
+
+        It is taken aside before it is looked at: who touches it before that is seen, who comes after it writes anew.
+        """
+        aside = f"{self._temporary}/{uuid.uuid4().hex}"
+        os.makedirs(self._temporary, mode=0o700, exist_ok=True)
+        try:
+            os.rename(f"{self.root}/{path}", aside)
+        except FileNotFoundError:
+            return False
+        is_stale = os.stat(aside).st_mtime < before
+        if not is_stale:
+            with suppress(FileExistsError):
+                os.link(aside, f"{self.root}/{path}")
+        os.unlink(aside)
+        return is_stale
+
     def url_for(self, path: str, expires_s: int) -> str | None:
         """Return ``None``: nobody else can read a folder of this machine."""
         del path, expires_s

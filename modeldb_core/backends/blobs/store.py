@@ -34,6 +34,7 @@ from modeldb_core.stores import REFRESH_S, ArtifactStore, BlobInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from modeldb_core.backends._fsspec import Doing
 
@@ -194,6 +195,16 @@ class FsspecArtifactStore(ArtifactStore):
         path = blob_path(digest)
         with self._errors("write"):
             self._files.remove(path)
+
+    def delete_stale(self, digest: str, before: datetime) -> bool:
+        if not isinstance(self._files, LocalFiles):
+            return super().delete_stale(digest, before)
+        path = blob_path(digest)
+        with self._errors("write"):
+            modified = self.stat(digest).modified_at if self._is_there(digest) else None
+            if modified is None or modified >= before:
+                return False
+            return self._files.remove_stale(path, before.timestamp())
 
     def url_for(self, digest: str, *, expires_s: int = 3600) -> str | None:
         path = blob_path(digest)

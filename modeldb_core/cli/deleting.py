@@ -1,0 +1,199 @@
+"""``modeldb delete``, ``restore``, ``trash`` and ``gc``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from modeldb_core.changes import DELETE, RESTORE
+from modeldb_core.cli.progress import stages_bar
+from modeldb_core.cli.session import Session, examples, with_session
+from modeldb_core.cli.tables import clean, print_json, print_table, short_id, size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from modeldb_core.movement.collection import Collected
+    from modeldb_core.movement.recorder import Recorder
+
+Name = tuple[str, str]
+
+
+def _naming(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what names entities: runs as arguments, containers as options."""
+    decorators = (
+        click.argument("references", metavar="[RUN]...", nargs=-1),
+        click.option("-p", "--project", metavar="NAME", help="The project of this name, instead of runs."),
+        click.option("-e", "--experiment", metavar="NAME", help="The experiment of this name in the project."),
+    )
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function
+
+
+@click.command(
+    epilog=examples("modeldb delete 3f9a1c2e", "modeldb delete --project churn --recursive", "modeldb trash")
+)
+@_naming
+@click.option("-r", "--recursive", is_flag=True, help="With all that it contains: runs of a project, child runs, ...")
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@with_session
+def delete(
+    session: Session,
+    *,
+    references: Sequence[str],
+    project: str | None,
+    experiment: str | None,
+    recursive: bool,
+    dry_run: bool,
+) -> None:
+    """Delete runs, an experiment or a project.
+
+    They go out of sight and can be brought back with `modeldb restore`, until `modeldb gc` erases what was deleted
+    longer ago than restore_window_days.
+    """
+    from modeldb_core.movement.deletion import to_delete
+
+    names: dict[Name, None] = {}
+    for kind, entity_id in _named(session, references, project, experiment):
+        names.update(dict.fromkeys(to_delete(session.store, kind, entity_id, recursive=recursive)))
+    if not dry_run:
+        _record(session, DELETE, names)
+    click.echo(f"{_counts(names)} {'would be deleted. Nothing was altered' if dry_run else 'deleted'}.")
+
+
+@click.command(epilog=examples("modeldb restore 3f9a1c2e", "modeldb restore --project churn"))
+@_naming
+@with_session
+def restore(session: Session, *, references: Sequence[str], project: str | None, experiment: str | None) -> None:
+    """Bring back what was deleted: with it what was deleted with it, and the containers that it lies in."""
+    from modeldb_core.movement.deletion import to_restore
+
+    names: dict[Name, None] = {}
+    for kind, entity_id in _named(session, references, project, experiment):
+        names.update(dict.fromkeys(to_restore(session.store, kind, entity_id)))
+    _record(session, RESTORE, names)
+    click.echo(f"{_counts(names)} restored.")
+
+
+@click.command(epilog=examples("modeldb trash", "modeldb trash --json"))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_session
+def trash(session: Session, *, as_json: bool) -> None:
+    """List what is deleted, and until when it is safe from `modeldb gc`.
+
+    What was deleted with its project, experiment or parent run is not listed: it comes back with that.
+    """
+    from modeldb_core.documents import entity_document, time_text
+    from modeldb_core.movement.deletion import deleted
+
+    window = timedelta(days=session.settings.restore_window_days)
+    found = sorted(deleted(session.store), key=lambda entity: str(entity.deleted_at))
+    until = [entity.deleted_at + window for entity in found if entity.deleted_at is not None]
+    if as_json:
+        pairs = zip(found, until, strict=True)
+        print_json([{**entity_document(entity), "safe_until": time_text(time)} for entity, time in pairs])
+    elif found:
+        rows = [
+            [entity.KIND, short_id(entity.entity_id), entity.name, entity.deleted_at, time]
+            for entity, time in zip(found, until, strict=True)
+        ]
+        print_table(["kind", "id", "name", "deleted", "safe until"], rows)
+    else:
+        click.echo("Nothing is deleted.", err=True)
+
+
+@click.command(epilog=examples("modeldb gc --dry-run", "modeldb gc", "modeldb gc --window-days 0"))
+@click.option("--dry-run", is_flag=True, help="Only say what would go, and how many bytes.")
+@click.option("--window-days", type=click.FloatRange(0), help="Instead of the setting restore_window_days.")
+@click.option("--grace-days", type=click.FloatRange(0), help="Instead of the setting gc_grace_days.")
+@click.option("--artifacts/--no-artifacts", default=True, help="Remove files that nothing names; the default.")
+@click.option("--force", is_flag=True, help="Remove files even if the store knows none of those that are there.")
+@with_session
+def gc(
+    session: Session,
+    *,
+    dry_run: bool,
+    window_days: float | None,
+    grace_days: float | None,
+    artifacts: bool,
+    force: bool,
+) -> None:
+    """Erase what was deleted long ago, and remove files that nothing names any more. This cannot be undone.
+
+    Of what was deleted longer ago than restore_window_days everything that was logged is erased. What is left in the
+    record is that it was there, who deleted it and when; every chain still verifies. A file goes if no run or other
+    entity names it and nobody has stored it for gc_grace_days and a day. An artifact store must belong to one store
+    only: files that another one names would go.
+    """
+    from modeldb_core.movement.collection import Collected, erase_deleted, remove_blobs
+
+    settings = session.settings
+    window = timedelta(days=settings.restore_window_days if window_days is None else window_days)
+    grace = timedelta(days=settings.gc_grace_days if grace_days is None else grace_days)
+    done = Collected()
+    with _recorder(session) as recorder, stages_bar() as show:
+        erase_deleted(recorder, window, done, dry_run=dry_run, progress=show)
+        if artifacts:
+            remove_blobs(
+                session.store,
+                session.artifacts,
+                grace,
+                done,
+                window=window if dry_run else None,
+                dry_run=dry_run,
+                force=force,
+                progress=show,
+            )
+    _report(done, dry_run=dry_run, with_artifacts=artifacts)
+
+
+def _report(done: Collected, *, dry_run: bool, with_artifacts: bool) -> None:
+    would = "would be " if dry_run else ""
+    for entity in done.erased:
+        click.echo(
+            f"{entity.kind} {clean(entity.name)} ({entity.entity_id}), deleted {entity.deleted_at:%Y-%m-%d %H:%M}"
+        )
+    if done.entities > len(done.erased):
+        click.echo(f"... and {done.entities - len(done.erased):,} more")
+    click.echo(
+        f"{done.entities:,} deleted entities {would}erased: what {done.changes:,} changes said, {size(done.change_bytes)}"
+    )
+    for line in done.held:
+        click.echo(f"Not erased: {clean(line)}", err=True)
+    if with_artifacts:
+        spared = [f"{done.young:,} too young to go"] if done.young else []
+        spared += [f"{done.ageless:,} of unknown age stay"] if done.ageless else []
+        more = f" ({', '.join(spared)})" if spared else ""
+        click.echo(f"{done.blobs:,} files {would}removed: {size(done.blob_bytes)}{more}; {done.kept:,} are in use")
+
+
+def _named(session: Session, references: Sequence[str], project: str | None, experiment: str | None) -> list[Name]:
+    if bool(references) == (project is not None or experiment is not None):
+        msg = "name runs, or a project (with --experiment one of its experiments)"
+        raise click.UsageError(msg)
+    if references:
+        return [("run", session.run(reference).entity_id) for reference in references]
+    kind = "project" if experiment is None else "experiment"
+    return [(kind, session.container_id(project, experiment) or "")]
+
+
+def _recorder(session: Session) -> Recorder:
+    from modeldb_core.movement.recorder import Recorder
+    from modeldb_core.tracking.client import login_name
+
+    return Recorder(session.store, session.settings.user or login_name())
+
+
+def _record(session: Session, action: str, names: dict[Name, None]) -> None:
+    with _recorder(session) as recorder:
+        recorder.record([(action, kind, entity_id, {}) for kind, entity_id in names])
+
+
+def _counts(names: dict[Name, None]) -> str:
+    kinds = [kind for kind, _ in names]
+    counted = [f"{kinds.count(kind):,} {kind.replace('_', ' ')}" for kind in dict.fromkeys(kinds)]
+    plural = [text if text.startswith("1 ") else f"{text}s" for text in counted]
+    return ", ".join(plural) or "Nothing"

@@ -1,0 +1,129 @@
+"""Deleting entities and bringing them back: which entities that concerns.
+
+A deletion is a change of each entity that goes: of the one that was named, and of all that it contains. They carry one
+time, by which those that went together are known when they are to come back together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeldb_core.entities import KINDS, PARENT_FIELDS
+from modeldb_core.errors import InvalidArgumentError, NotFoundError
+from modeldb_core.queries import Query, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from modeldb_core.entities import Entity
+    from modeldb_core.stores import MetadataStore
+
+_PAGE = 1000
+Name = tuple[str, str]
+"""Kind and identifier of an entity."""
+
+
+def to_delete(store: MetadataStore, kind: str, entity_id: str, *, recursive: bool = False) -> list[Name]:
+    """Return what is to be deleted with an entity, innermost first; nothing where it is deleted already.
+
+    Comments go with what they are about. Everything else that an entity contains goes only if that is asked for:
+    experiments and runs of a project, child runs of a run, versions of a data set.
+
+    Raises:
+        NotFoundError: there is no such entity.
+        InvalidArgumentError: it contains something, and ``recursive`` is not set.
+    """
+    entity = store.get(kind, entity_id)
+    if entity.deleted_at is not None:
+        return []
+    found = dict.fromkeys((part.KIND, part.entity_id) for part in _parts(store, kind, entity_id))
+    contained = [name for name in found if name[0] != "comment"]
+    if contained and not recursive:
+        counts = {of: sum(one == of for one, _ in contained) for of in dict.fromkeys(one for one, _ in contained)}
+        listed = ", ".join(
+            f"{count:,} {of.replace('_', ' ')}{'s' if count > 1 else ''}" for of, count in counts.items()
+        )
+        msg = f"{kind} {entity.name!r} contains {listed}; delete them with it by recursive=True, or --recursive"
+        raise InvalidArgumentError(msg)
+    return [*reversed(found), (kind, entity_id)]
+
+
+def to_restore(store: MetadataStore, kind: str, entity_id: str) -> list[Name]:
+    """Return what is to be restored with an entity: its containers that are deleted, and what was deleted with it.
+
+    Nothing where it is not deleted.
+
+    Raises:
+        NotFoundError: there is no such entity.
+        ErasedError: it is too late, nothing of it is kept.
+    """
+    entity = store.get(kind, entity_id)
+    if entity.deleted_at is None:
+        return []
+    names = [(kind, entity_id)]
+    container = entity
+    while (above := _container(store, container)) is not None:
+        container = above
+        if container.deleted_at is not None:
+            names.insert(0, (container.KIND, container.entity_id))
+    for part in _parts(store, kind, entity_id, deleted_at=entity.deleted_at):
+        names.append((part.KIND, part.entity_id))
+    return list(dict.fromkeys(names))
+
+
+def deleted(store: MetadataStore) -> Iterator[Entity]:
+    """Iterate over the entities that are deleted and can be restored, but for comments and what went with its container."""
+    for kind in KINDS:
+        if kind == "comment":
+            continue
+        for entity in pages(store, Query(kind, "deleted_at > '1970-01-01'", "entity_id", include_deleted=True)):
+            container = _container(store, entity)
+            if container is None or container.deleted_at != entity.deleted_at:
+                yield entity
+
+
+def pages(store: MetadataStore, query: Query, limit: int = _PAGE) -> Iterator[Entity]:
+    """Iterate over all entities that a query matches, page by page."""
+    from dataclasses import replace
+
+    query = replace(query, limit=limit)
+    while True:
+        page = store.find(query)
+        yield from page.entities
+        if page.cursor is None:
+            return
+        query = replace(query, cursor=page.cursor)
+
+
+def _parts(store: MetadataStore, kind: str, entity_id: str, deleted_at: datetime | None = None) -> Iterator[Entity]:
+    """Iterate over what an entity contains, outermost first: what is alive, or what was deleted at a time."""
+    condition = f"deleted_at = '{deleted_at.isoformat(timespec='microseconds')}'" if deleted_at else ""
+    options = {"fields": (), "include_deleted": deleted_at is not None}
+    inside: list[Name] = []
+    for of, field in PARENT_FIELDS.items():
+        if of == "comment" or field == f"{kind}_id" or (of == "run" and kind == "project"):
+            for part in pages(store, Query(of, condition, "entity_id", within=entity_id, **options)):  # type: ignore[arg-type]
+                inside.append((of, part.entity_id))
+                yield part
+    if kind == "run":
+        children = f"parent_id = {quote(entity_id)}" + (f" and {condition}" if condition else "")
+        for part in pages(store, Query("run", children, "entity_id", **options)):  # type: ignore[arg-type]
+            inside.append(("run", part.entity_id))
+            yield part
+    for of, part_id in inside:
+        if of != "comment":
+            yield from _parts(store, of, part_id, deleted_at)
+
+
+def _container(store: MetadataStore, entity: Entity) -> Entity | None:
+    """Return the nearest thing that contains an entity: for a child run the parent, for other runs the experiment."""
+    field = PARENT_FIELDS.get(entity.KIND, "")
+    parent = entity.document.get("parent_id") if entity.KIND == "run" else None
+    kind, entity_id = ("run", parent) if parent else (field.removesuffix("_id"), entity.document.get(field))
+    if kind not in KINDS or not isinstance(entity_id, str):
+        return None
+    try:
+        return store.get(kind, entity_id)
+    except NotFoundError:
+        return None
