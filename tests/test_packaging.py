@@ -19,7 +19,7 @@ CONFIG.read(ROOT / "setup.cfg", "utf-8")
 BIGGEST_IMPORT_KIB = 40 * 1024
 FRAMEWORKS = (
     *("alembic", "click", "flask", "fsspec", "lark", "matplotlib", "numpy", "pandas", "pcodec", "pytest", "rich"),
-    *("sklearn", "skops", "sqlalchemy", "torch", "waitress"),
+    *("lightning", "pytorch_lightning", "sklearn", "skops", "sqlalchemy", "torch", "waitress"),
 )
 
 
@@ -108,7 +108,10 @@ def test_the_wheel_holds_every_module_and_data_file(wheel: zipfile.ZipFile) -> N
 
 def test_the_wheel_installs_no_generic_top_level_name(wheel: zipfile.ZipFile) -> None:
     tops = {name.partition("/")[0] for name in wheel.namelist()}
-    assert all(top.startswith(("modeldb_core", "modeldb_sklearn", "modeldb_server", "modeldb_webui")) for top in tops)
+    assert all(
+        top.startswith(("modeldb_core", "modeldb_lightning", "modeldb_sklearn", "modeldb_server", "modeldb_webui"))
+        for top in tops
+    )
 
 
 def test_the_wheel_carries_the_licence(wheel: zipfile.ZipFile) -> None:
@@ -174,7 +177,7 @@ def test_importing_the_core_loads_no_framework_and_little_else() -> None:
 def test_loading_all_plugins_imports_no_framework() -> None:
     result = _after_import("from modeldb_core.plugins import plugin_manager; plugin_manager()")
     modules = set(map(str, result["modules"]))  # type: ignore[call-overload]
-    assert "modeldb_sklearn" in modules
+    assert {"modeldb_lightning", "modeldb_sklearn"} <= modules
     assert not modules.intersection(FRAMEWORKS)
 
 

@@ -141,6 +141,7 @@ class Client:
         attributes: Mapping[str, object] | None = None,
         capture: bool = True,
         run_id: str | None = None,
+        reserved_id: str | None = None,
     ) -> RunHandle:
         """Start a run and return its handle, also to be used with ``with``.
 
@@ -156,6 +157,7 @@ class Client:
             attributes: likewise.
             capture: whether to record code version, environment and host.
             run_id: a run that is to be continued; project, experiment and name then stay as they are.
+            reserved_id: the identifier of the new run where it was needed before the run: one of ``entities.new_id()``.
 
         Raises:
             InvalidArgumentError: a name is too long or empty, or a value cannot be stored.
@@ -168,7 +170,7 @@ class Client:
         if parent is not None:
             fields["parent_id"] = parent.run_id if isinstance(parent, RunHandle) else check_key(parent, "parent")
         sections = {"hyperparameters": hyperparameters, "attributes": attributes}
-        return self._create_run(fields, name, tags, description, sections, capture=capture)
+        return self._create_run(fields, name, tags, description, sections, capture=capture, reserved_id=reserved_id)
 
     def start_child_of(
         self,
@@ -180,13 +182,14 @@ class Client:
         hyperparameters: Mapping[str, object] | None = None,
         attributes: Mapping[str, object] | None = None,
         capture: bool = False,
+        reserved_id: str | None = None,
     ) -> RunHandle:
         """Start a run that is part of ``parent``, in its experiment; arguments as of :meth:`start_run`."""
         self.writer.ensure_stream()
         project_id, experiment_id = parent.container_ids
         fields = {"project_id": project_id, "experiment_id": experiment_id, "parent_id": parent.run_id}
         sections = {"hyperparameters": hyperparameters, "attributes": attributes}
-        return self._create_run(fields, name, tags, description, sections, capture=capture)
+        return self._create_run(fields, name, tags, description, sections, capture=capture, reserved_id=reserved_id)
 
     def _create_run(
         self,
@@ -197,8 +200,9 @@ class Client:
         sections: Mapping[str, Mapping[str, object] | None],
         *,
         capture: bool,
+        reserved_id: str | None,
     ) -> RunHandle:
-        run_id, now = new_id(), now_us()
+        run_id, now = new_id() if reserved_id is None else check_key(reserved_id, "reserved_id"), now_us()
         fields["name"] = check_name(name, "run") if name else readable_name(run_id)
         fields |= {"status": "running", "started_at": now, "stream_id": self.writer.stream_id}
         if tags:

@@ -92,6 +92,18 @@ def _install_sigterm() -> None:
         signal.signal(signal.SIGTERM, _on_sigterm)
 
 
+def leave_sigterm() -> None:
+    """Leave SIGTERM to a framework that ends in an orderly way by itself, as Lightning does at the end of a batch."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is _on_sigterm:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def take_sigterm() -> None:
+    """Handle SIGTERM again, where a run is open and nobody else handles it."""
+    if _open:
+        _install_sigterm()
+
+
 def _on_sigterm(number: int, frame: FrameType | None) -> Any:  # noqa: ANN401
     """End through SystemExit: locks that the interrupted code holds are let go on the way."""
     del number, frame

@@ -172,6 +172,20 @@ class RunHandle(RunReader):
         entries = artifact_kinds.store(artifact, name, type, self.client.put_blob)
         self._update({"put": {"artifacts": entries}})
 
+    def link_artifacts(self, entries: Mapping[str, Mapping[str, object]]) -> None:
+        """Name blobs that are stored already as artifacts of this run; a finished run takes them too.
+
+        Args:
+            entries: by path: ``digest`` and ``size_bytes`` as :meth:`Client.put_blob` returned them, ``type``,
+                ``media_type``, and anything else that is to be shown beside it.
+        """
+        checked = {check_key(name, "artifact name"): normalize(entry, name) for name, entry in entries.items()}
+        self._update({"put": {"artifacts": checked}}, ended_too=True)
+
+    def unlink_artifacts(self, *names: str) -> None:
+        """Take artifacts away from this run. What no other run names either, garbage collection removes later."""
+        self._update({"remove": {"artifacts": [check_key(name, "artifact name") for name in names]}}, ended_too=True)
+
     def log_dataset(self, data: object, name: str = "train") -> str:
         """Record what the run was trained or tested on: digest, shape, schema, size and origin, not the content.
 

@@ -1,0 +1,102 @@
+"""PyTorch Lightning for ModelDB: a callback, a logger, and automatic logging for every ``Trainer``.
+
+    from modeldb_lightning import ModelDBCallback
+    trainer = Trainer(callbacks=[ModelDBCallback(project="digits")])
+
+    from modeldb_lightning import ModelDBLogger
+    trainer = Trainer(logger=ModelDBLogger(project="digits"))
+
+    import modeldb_lightning
+    modeldb_lightning.autolog(project="digits")
+
+All three serve ``pytorch_lightning`` and ``lightning.pytorch``. ``docs/lightning.md`` says what is recorded. Importing this
+module imports neither Lightning nor torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from modeldb_core.tracking import RunHandle
+    from modeldb_lightning.callback import ModelDBCallback
+    from modeldb_lightning.checkpoints import download_checkpoint, find_checkpoint
+    from modeldb_lightning.logger import ModelDBLogger
+
+__all__ = ["ModelDBCallback", "ModelDBLogger", "autolog", "download_checkpoint", "find_checkpoint"]
+
+_PLACES = {
+    "ModelDBCallback": "callback",
+    "ModelDBLogger": "logger",
+    "download_checkpoint": "checkpoints",
+    "find_checkpoint": "checkpoints",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a class or a function
+    if name in _PLACES:
+        from importlib import import_module
+
+        found = getattr(import_module(f"modeldb_lightning.{_PLACES[name]}"), name)
+        if isinstance(found, type):
+            found.adopt()  # type: ignore[attr-defined]
+        return found
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def autolog(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the signature is autologging's
+    """Let every ``Trainer`` record what it does; see :func:`modeldb_lightning.autologging.autolog`.
+
+    Works as a call, for the rest of the program; as a decorator, ``@autolog(...)``; and as ``with autolog(...):``.
+    """
+    from modeldb_lightning.autologging import autolog as switch_on
+
+    return switch_on(*args, **kwargs)
+
+
+def callbacks_factory() -> list[Any]:
+    """Return the callbacks that a new ``Trainer`` gets: none unless autologging is on or a logger of ours exists.
+
+    Both packages of Lightning call it, through the entry point groups ``pytorch_lightning.callbacks_factory`` and
+    ``lightning.pytorch.callbacks_factory``.
+    """
+    if "modeldb_lightning.autologging" not in sys.modules and "modeldb_lightning.logger" not in sys.modules:
+        return []
+    from modeldb_lightning.autologging import new_callbacks
+
+    return new_callbacks()
+
+
+@hookimpl
+def modeldb_register_autologgers() -> Mapping[str, Callable[..., object]]:
+    """Offer :func:`autolog`."""
+    return {"lightning": autolog, "pytorch_lightning": autolog}
+
+
+@hookimpl
+def modeldb_describe_object(obj: object) -> dict[str, Any] | None:
+    """Describe torch's data sets and data loaders."""
+    if "torch" not in sys.modules:
+        return None
+    from modeldb_lightning.datasets import describe
+
+    return describe(obj)
+
+
+@hookimpl
+def modeldb_run_finished(run: RunHandle, status: str) -> None:
+    """Wait for the checkpoints of the run that are still on their way."""
+    del status
+    recording = sys.modules.get("modeldb_lightning.recording")
+    if recording is not None:
+        recording.release(run)

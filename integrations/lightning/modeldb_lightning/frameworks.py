@@ -1,0 +1,56 @@
+"""The two packages that Lightning comes in, those of them that the program has imported; and which process this is."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+PACKAGES = ("lightning.pytorch", "pytorch_lightning")
+
+# Those that Lightning knows, and those of MPI, LSF and Flux, which it does not.
+_RANK_VARIABLES = (
+    "RANK",
+    "SLURM_PROCID",
+    "LOCAL_RANK",
+    "JSM_NAMESPACE_RANK",
+    "OMPI_COMM_WORLD_RANK",
+    "PMIX_RANK",
+    "PMI_RANK",
+    "MV2_COMM_WORLD_RANK",
+    "FLUX_TASK_RANK",
+)
+
+
+def loaded_packages() -> list[Any]:
+    """Return the packages of Lightning that are imported; where none is, the first one that is installed.
+
+    Raises:
+        ModuleNotFoundError: there is none.
+    """
+    found = [sys.modules[name] for name in PACKAGES if hasattr(sys.modules.get(name), "Trainer")]
+    if found:
+        return found
+    for name in reversed(PACKAGES):
+        if find_spec(name.partition(".")[0]) is not None:
+            return [import_module(name)]
+    msg = "Lightning is not installed; pip install 'modeldb-core[lightning]'"
+    raise ModuleNotFoundError(msg)
+
+
+def rank() -> int:
+    """Return the number of this process among those that train together, as far as can be told without a trainer."""
+    distributed: Any = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return int(distributed.get_rank())
+    module: Any = sys.modules.get("lightning_utilities.core.rank_zero")
+    known = getattr(getattr(module, "rank_zero_only", None), "rank", None)
+    if known:
+        return int(known)
+    for name in _RANK_VARIABLES:
+        value = os.environ.get(name, "")
+        if value.isdigit():
+            return int(value)
+    return 0

@@ -1,0 +1,139 @@
+"""What is measured beside the metrics of the program: pace, gradients, memory. None of it waits for a GPU."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import threading
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.tracking import inheritance
+from modeldb_lightning.options import GUARD
+
+if TYPE_CHECKING:
+    from modeldb_core.tracking import RunHandle
+
+SYSTEM_INTERVAL_S = 5.0
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+class Pace:
+    """How many batches and samples a second the training makes, between two logged steps; validations do not count."""
+
+    def __init__(self) -> None:
+        self._at = 0.0
+        self._spent = 0.0
+        self._step = 0
+        self._samples = 0
+
+    def start(self, trainer: Any, step: int) -> None:  # noqa: ANN401 - a Trainer
+        """The training begins after ``step`` batches."""
+        size = getattr(trainer.train_dataloader, "batch_size", None)
+        count = size * trainer.world_size * trainer.accumulate_grad_batches if isinstance(size, int) else 0
+        self._at, self._spent, self._step, self._samples = perf_counter(), 0.0, step - 1, count
+
+    def pause(self) -> None:
+        """Something else than training begins."""
+        self._spent += perf_counter() - self._at
+
+    def go_on(self) -> None:
+        """The training goes on."""
+        self._at = perf_counter()
+
+    def add(self, metrics: dict[str, float], step: int) -> None:
+        """Add the pace since the last call."""
+        now = perf_counter()
+        elapsed, count = self._spent + now - self._at, step - self._step
+        self._at, self._spent, self._step = now, 0.0, step
+        if elapsed > 0 and count > 0:
+            metrics["batches_per_second"] = count / elapsed
+            if self._samples:
+                metrics["samples_per_second"] = count * self._samples / elapsed
+
+
+def gradient_norm(module: Any) -> Any:  # noqa: ANN401 - a LightningModule; a tensor
+    """Return the 2-norm of all gradients, as a tensor that nobody waits for yet; ``None`` where there is none."""
+    torch: Any = sys.modules["torch"]
+    gradients = [parameter.grad.detach() for parameter in module.parameters() if parameter.grad is not None]
+    if not gradients:
+        return None
+    with torch.no_grad():
+        device = gradients[0].device
+        norms = [torch.linalg.vector_norm(gradient.float()).to(device) for gradient in gradients]
+        return torch.linalg.vector_norm(torch.stack(norms))
+
+
+def memory_metrics(device: Any) -> dict[str, float]:  # noqa: ANN401 - a torch device
+    """Return the most memory that was in use so far: of the process, and of the GPU as torch's allocator counts it."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    found: dict[str, float] = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    if device.type == "cuda":
+        cuda: Any = sys.modules["torch"].cuda
+        found["peak_gpu_memory_bytes"] = cuda.max_memory_allocated(device)
+        found["reserved_gpu_memory_bytes"] = cuda.memory_reserved(device)
+    return found
+
+
+class SystemMetrics:
+    """A thread that records processor time and memory of this process every few seconds.
+
+    Args:
+        run: where to, in the process that started it.
+        told: in another one, what that process said about it.
+        rank: the number of this process among those that train together.
+        device: the device it trains on.
+    """
+
+    def __init__(self, run: RunHandle | None, told: dict[str, Any] | None, rank: int, device: Any) -> None:  # noqa: ANN401
+        self._run = run
+        self._told = told
+        self._prefix = f"system/rank{rank}"
+        self._device = device
+        self._stop = threading.Event()
+        self._count = 0
+        self._before = (perf_counter(), _cpu_s())
+        self._thread = threading.Thread(target=self._work, name="modeldb-system", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Record once more and end."""
+        self._stop.set()
+        self._thread.join(1)
+
+    def _work(self) -> None:
+        with GUARD.step("watch the system"):
+            run = self._run
+            if run is None and self._told is not None:  # here, since the store may have to be waited for
+                run = inheritance.attach(self._told)
+            while run is not None and not self._stop.wait(SYSTEM_INTERVAL_S):
+                self._log(run)
+            if run is not None:
+                self._log(run)
+
+    def _log(self, run: RunHandle) -> None:
+        (at, spent), now, cpu = self._before, perf_counter(), _cpu_s()
+        self._before = (now, cpu)
+        metrics = {f"{self._prefix}/cpu_percent": 100 * (cpu - spent) / max(now - at, 1e-9)}
+        resident = _resident_bytes()
+        if resident:
+            metrics[f"{self._prefix}/memory_bytes"] = resident
+        if self._device.type == "cuda":
+            cuda: Any = sys.modules["torch"].cuda
+            metrics[f"{self._prefix}/gpu_memory_bytes"] = cuda.memory_allocated(self._device)
+        run.log_metrics(metrics, self._count)
+        self._count += 1
+
+
+def _cpu_s() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _resident_bytes() -> int:
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * _PAGE_BYTES
+    except (OSError, ValueError, IndexError):  # not on Linux
+        return 0

@@ -1,0 +1,138 @@
+"""What a callback, a logger or ``autolog`` was asked for, and what all of them share."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.autolog import Background, Guard
+from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modeldb_core.tracking import Client
+
+GUARD = Guard("Lightning")
+BACKGROUND = Background("modeldb-lightning")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where runs go, and what is recorded.
+
+    Attributes:
+        client: the client to log with; default: the one connected last, else one by the configuration. Or a function
+            that returns one, called in each process that logs.
+        project: of runs that are started; default: the setting ``project``.
+        experiment: likewise.
+        name: of the run; default: a readable random one.
+        tags: of the run.
+        run_id: a run that is to be continued.
+        resume: whether ``fit(ckpt_path=...)`` continues the run that wrote the checkpoint.
+        log_checkpoints: whether the checkpoints that Lightning keeps are stored with the run.
+        log_datasets: whether the data sets of the data loaders are described.
+        log_gradient_norms: whether the norm of all gradients is recorded at each logged step.
+        log_system_metrics: whether every process records its processor time and memory each few seconds.
+    """
+
+    client: Client | Callable[[], Client] | None = None
+    project: str | None = None
+    experiment: str | None = None
+    name: str = ""
+    tags: tuple[str, ...] = ()
+    run_id: str | None = None
+    resume: bool = True
+    log_checkpoints: bool = True
+    log_datasets: bool = True
+    log_gradient_norms: bool = False
+    log_system_metrics: bool = False
+
+    def resolved_client(self) -> Client:
+        """Return the client to log with; its ``flush()`` waits for checkpoints that are on their way."""
+        from modeldb_core.tracking import Client
+        from modeldb_core.tracking.connections import default_client
+
+        client = self.client if isinstance(self.client, Client) else (self.client or default_client)()
+        wait_in(client)
+        return client
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process a client becomes one of the same store."""
+        from modeldb_core.tracking import Client
+
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        if isinstance(self.client, Client):
+            given["client"] = OtherClient(self.client)
+        return _rebuilt, (given,)
+
+
+class OtherClient:
+    """Gives a client of the same store as one in the process that this was pickled in."""
+
+    def __init__(self, client: Client) -> None:
+        settings = client.settings
+        self._settings = {
+            "url": settings.url,
+            "artifact_url": settings.artifact_url,
+            "journal_dir": str(settings.journal_dir),
+        }
+
+    def __call__(self) -> Client:
+        """Return the client."""
+        from modeldb_core.tracking.connections import client_for
+
+        return client_for(**self._settings)
+
+
+def _rebuilt(given: dict[str, Any]) -> Options:
+    return Options(**given)
+
+
+def checked_options(**given: Any) -> Options:  # noqa: ANN401 - what the user gave
+    """Return options after checking them.
+
+    Raises:
+        InvalidTypeError: an argument is of a wrong type; the message names it.
+        InvalidArgumentError: ``run_id`` is empty.
+    """
+    from modeldb_core.tracking import Client
+
+    client = given.get("client")
+    if client is not None and not isinstance(client, Client) and not callable(client):
+        _refuse("client", client, "a Client, as modeldb.connect() returns")
+    for name in ("project", "experiment", "run_id"):
+        if not isinstance(given.get(name), (str, type(None))):
+            _refuse(name, given[name], "a text")
+    if given.get("run_id") == "":
+        msg = "run_id is empty; expected the identifier of a run, or None for a new one"
+        raise InvalidArgumentError(msg)
+    if not isinstance(given.get("name", ""), str):
+        _refuse("name", given["name"], "a text")
+    tags: object = given.get("tags", ())
+    if not isinstance(tags, (list, tuple, set, frozenset)) or not all(isinstance(tag, str) for tag in tags):
+        _refuse("tags", tags, "a list of texts")
+    for item in fields(Options):
+        if isinstance(item.default, bool) and not isinstance(given.get(item.name, True), bool):
+            _refuse(item.name, given[item.name], "True or False")
+    return Options(**{**given, "tags": tuple(given.get("tags", ()))})
+
+
+def _refuse(name: str, value: object, expected: str) -> None:
+    msg = f"{name} = {value!r:.100} is of type {type(value).__name__}; expected {expected}"
+    raise InvalidTypeError(msg)
+
+
+_lock = threading.Lock()
+
+
+def wait_in(client: Client) -> None:
+    """Let ``client.flush()`` wait for checkpoints that are on their way."""
+    with _lock:
+        if _wait not in client.on_flush:
+            client.on_flush.append(_wait)
+
+
+def _wait(timeout_s: float | None) -> bool:
+    return BACKGROUND.wait(timeout_s=timeout_s)

@@ -1,0 +1,372 @@
+"""The run that a trainer logs to: it starts late, ends often, and goes on where a checkpoint left it.
+
+Lightning ends its loggers after each ``fit``, ``validate`` and ``test``, and asks for their name and version before it
+has read the checkpoint that says which run is to be continued. So an identifier is reserved when it is first asked for,
+and nothing is recorded until there is something to record.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.entities import FAILED, FINISHED, KILLED, new_id
+from modeldb_core.tracking import current_run, endings, inheritance
+from modeldb_core.values import scalar_of
+from modeldb_lightning import frameworks
+from modeldb_lightning.checkpoints import Checkpoints
+from modeldb_lightning.facts import model_facts
+from modeldb_lightning.hyperparameters import fitting_key, typed, typed_map
+from modeldb_lightning.options import BACKGROUND, GUARD, Options
+from modeldb_lightning.resuming import Past, past_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from modeldb_core.tracking import Client, RunHandle
+
+MAX_ELEMENTS = 64
+"""A tensor with more elements than this is not taken apart into series."""
+
+_lock = threading.Lock()
+_taken: set[str] = set()
+
+
+class Recording:
+    """One run, and what is known of it. No public method raises; in processes other than the first all do nothing.
+
+    Args:
+        options: where the run goes, and what is recorded.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.run: RunHandle | None = None
+        self.is_first_process: bool | None = None
+        """As the trainer says; ``None`` before there is one."""
+        self.checkpoints = Checkpoints(self)
+        self._lock = threading.RLock()
+        self._run_id = options.run_id
+        self._is_begun = options.run_id is not None
+        """Whether there is a run of that identifier already."""
+        self._parent: RunHandle | None = None
+        self._is_ours = True
+        self._waiting: list[Callable[[RunHandle], None]] | None = None
+        self._generation = 0
+        self._past: Past | None = None
+        self._epoch_step: int | None = None
+        self._origin: dict[str, Any] = {}
+        self._seen: dict[str, int] = {}
+
+    # -- which run ----------------------------------------------------------------------------------------------------
+
+    @property
+    def logs(self) -> bool:
+        """Whether this process is the one that logs."""
+        if self.is_first_process is None:
+            return frameworks.rank() == 0
+        return self.is_first_process
+
+    def reserved_id(self) -> str | None:
+        """Return the identifier that the run has or will have; ``None`` in other processes than the first."""
+        if self._run_id is None and self.logs:
+            with self._lock, GUARD.step("reserve an identifier for the run"):
+                self._place()
+        return self._run_id
+
+    def _place(self) -> None:
+        """Decide which run this is: the one around us unless another recording has it, a child of that, or a new one."""
+        if self._run_id is not None:
+            return
+        around = current_run()
+        if around is not None and _take(around.run_id):
+            self.run, self._is_ours, self._is_begun = around, False, True
+            self._run_id = around.run_id
+            return
+        self._parent = around
+        self._run_id = new_id()
+
+    def continue_run(self, run_id: str, store_url: str, step: int) -> None:
+        """Go on with the run that wrote the checkpoint which the trainer has loaded.
+
+        Not where the user said which run to use, or has begun to log to another one already. A run that came to its end
+        after the checkpoint stays as it is: then this is a new one that names it.
+
+        Args:
+            run_id: the run that wrote it.
+            store_url: the store that it was in.
+            step: the number of batches that it had seen.
+        """
+        if not self.logs or run_id == self._run_id:
+            return
+        with self._lock, GUARD.step("continue the run of the checkpoint"):
+            origin = {"run_id": run_id, "step": step}
+            if self._is_begun or not self.options.resume:
+                self._origin = origin
+                return
+            past = past_of(self.options.resolved_client(), run_id, store_url)
+            if past.is_elsewhere or past.went_on_after(step):
+                self._origin = origin
+                return
+            _take(run_id)
+            self._parent = None
+            self._run_id, self._is_begun, self._past = run_id, True, past
+
+    def start(self) -> RunHandle | None:
+        """Return the open run; it is started, or opened again, where it is not."""
+        run = self.run
+        if run is not None and not run.has_ended:
+            return run
+        if not self.logs:
+            return None
+        with self._lock:
+            if self.run is None or self.run.has_ended:
+                with GUARD.step("start a run"):
+                    self._open()
+            return self.run if self.run is not None and not self.run.has_ended else None
+
+    def _open(self) -> None:
+        self._place()
+        if self.run is not None and not self.run.has_ended:  # the run around us
+            self._opened(self.run)
+            return
+        options = self.options
+        client = self._client()
+        if self._is_begun:
+            self.run = client.start_run(run_id=self._run_id)
+            self._is_ours = True
+        elif self._parent is not None:
+            self.run = client.start_child_of(
+                self._parent, options.name, tags=options.tags, capture=False, reserved_id=self._run_id
+            )
+        else:
+            self.run = client.start_run(
+                options.project, options.experiment, options.name, tags=options.tags, reserved_id=self._run_id
+            )
+            _take(self.run.run_id)
+        self._is_begun = True
+        self._opened(self.run)
+
+    def _opened(self, run: RunHandle) -> None:
+        if self.is_first_process:  # a trainer is at work, and ends its batch when SIGTERM comes
+            endings.leave_sigterm()
+        if self._origin:
+            run.set_attributes({"resumed_from": self._origin})
+        past = self._past
+        if past is not None and past.note:
+            run.note(past.note)
+        self._past = past if past is not None and past.last_steps else None
+        self.checkpoints.know(run, past)
+
+    def _client(self) -> Client:
+        if self._parent is not None and self.options.client is None:
+            return self._parent.client
+        return self.options.resolved_client()
+
+    # -- logging ------------------------------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Keep what is logged back until :meth:`begin`: a checkpoint may be loaded that says to which run it belongs."""
+        self._generation += 1
+        if self._waiting is None:
+            self._waiting = []
+
+    def begin(self) -> None:
+        """The trainer begins its work: record what was kept back."""
+        waiting, self._waiting = self._waiting, None
+        for job in waiting or ():
+            self.do("record what was known before the training", job)
+
+    def do(self, what: str, job: Callable[[RunHandle], None]) -> None:
+        """Call ``job`` with the run, as a step of the guard; later where the run is not yet known for certain."""
+        if not self.logs:
+            return
+        if self._waiting is not None:
+            self._waiting.append(job)
+            return
+        run = self.start()
+        if run is not None:
+            with GUARD.step(what, run.note):
+                job(run)
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log numbers at a step; anything else that is no number is recorded as what it is, or noted."""
+        if self._past is not None:
+            metrics = self._unseen(metrics, step)
+            if not metrics:
+                return
+        # Lightning adds the epoch to everything that it logs, so a step may have it three times over.
+        if "epoch" in metrics:
+            if self._epoch_step == step and step is not None:
+                metrics = {key: value for key, value in metrics.items() if key != "epoch"}
+            self._epoch_step = step
+        try:
+            self.run.log_metrics(metrics, step)  # type: ignore[union-attr] # as there is no run, or it has ended
+        except Exception:
+            self._log_anything(metrics, step)
+
+    def _log_anything(self, metrics: Mapping[str, Any], step: Any) -> None:  # noqa: ANN401
+        """Log what the quick way did not take: before the run has begun, and what is no number."""
+        if self._waiting is not None:
+            self.begin()
+        run = self.start()
+        if run is None:
+            return
+        with GUARD.step("log metrics", run.note):
+            numbers: dict[str, float] = {}
+            others: dict[str, Any] = {}
+            for key, value in metrics.items():
+                _sort(fitting_key(key), value, numbers, others)
+            if others:
+                run.set_attributes(others)
+            if numbers:
+                run.log_metrics(numbers, None if step is None else int(step))
+
+    def _unseen(self, metrics: Mapping[str, Any], step: int | None) -> Mapping[str, Any]:
+        """Return those metrics that were not logged at this step before the training was interrupted."""
+        past = self._past
+        assert past is not None
+        if step is None:
+            return metrics
+        if step > past.last_step:
+            self._past = None
+            return metrics
+        return {key: value for key, value in metrics.items() if step > past.last_steps.get(key, -1)}
+
+    def log_hyperparameters(self, parameters: Any) -> None:  # noqa: ANN401 - a map, a Namespace, a configuration
+        """Record hyperparameters of any type."""
+        values: dict[str, Any] = {}
+        with GUARD.step("read the hyperparameters"):
+            values = typed_map(parameters)
+        if values:
+            self.do("record the hyperparameters", lambda run: run.log_hyperparameters(values))
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Record facts."""
+        values = {key: typed(value) for key, value in attributes.items()}
+        self.do("record facts about the training", lambda run: run.set_attributes(values))
+
+    def describe_model(self, model: Any) -> None:  # noqa: ANN401 - a LightningModule
+        """Record what a model consists of, once."""
+        if self.logs and self._is_new("model", model):
+            with GUARD.step("describe the model"):
+                self.do("record what the model consists of", model_facts(model).log)
+
+    def describe_dataset(self, name: str, loader: Any) -> None:  # noqa: ANN401 - a DataLoader, or anything else
+        """Record what the data set of a loader is, once, beside the training."""
+        if not self.logs or not self._is_new(name, getattr(loader, "dataset", loader)):
+            return
+
+        def submit(run: RunHandle) -> None:
+            def describe() -> None:
+                with GUARD.step(f"describe the data set {name!r}", run.note):
+                    run.log_dataset(loader, name)
+
+            BACKGROUND.submit(describe, [run.run_id])
+
+        self.do("describe the data", submit)
+
+    def _is_new(self, what: str, item: object) -> bool:
+        is_new = self._seen.get(what) != id(item)
+        self._seen[what] = id(item)
+        return is_new
+
+    def mark(self) -> dict[str, str] | None:
+        """Return what a checkpoint says about the run: plain texts, which torch loads without trusting anybody."""
+        run_id = self.reserved_id()
+        if run_id is None:
+            return None
+        return {"run_id": run_id, "store_url": self.run.client.writer.store_url if self.run is not None else ""}
+
+    def describe_run(self) -> dict[str, Any] | None:
+        """Return what another process needs to log to the run."""
+        run = self.start()
+        return None if run is None else inheritance.describe(run)
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """The trainer has come to an end, for now: with ``error``, or well. What is under way is finished beside it."""
+        if error is not None and self.logs:
+            self.begin()  # so that a training that broke before it began leaves word
+            text = f"{type(error).__name__}: {error}"[:500]
+            self.do("record how it failed", lambda run: run.note(f"The training was ended by {text}"))
+        self._waiting = None
+        run = self.run
+        if run is None or run.has_ended:
+            return
+        self.checkpoints.settle()
+        if not self._is_ours:
+            return
+        status, generation = status_for(error), self._generation
+        BACKGROUND.submit(lambda: self._finish(generation, status), [run.run_id])
+
+    def _finish(self, generation: int, status: str) -> None:
+        with self._lock:
+            if generation == self._generation and self.run is not None:  # it was not taken up again meanwhile
+                with GUARD.step("end the run"):
+                    self.run.finish(status)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """In another process, as Lightning starts for ``ddp_spawn``, a run that is open goes on."""
+        return {"options": self.options, "run_id": self._run_id if self._is_begun else None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["options"])  # type: ignore[misc]
+        if state["run_id"] is not None:
+            self._run_id, self._is_begun = state["run_id"], True
+
+
+def status_for(error: BaseException | None) -> str:
+    """Return the status of a run whose training ended with ``error``."""
+    if error is None:
+        return FINISHED
+    if isinstance(error, (KeyboardInterrupt, SystemExit)) or type(error).__name__ == "SIGTERMException":
+        return KILLED
+    return FAILED
+
+
+def _sort(key: str, value: Any, numbers: dict[str, float], others: dict[str, Any]) -> None:  # noqa: ANN401
+    """Put one logged value where it belongs: numbers are points, small tensors several of them, the rest is a fact."""
+    if isinstance(value, dict):
+        for inner, item in value.items():
+            _sort(f"{key}/{fitting_key(inner)}", item, numbers, others)
+        return
+    scalar = scalar_of(value)
+    if scalar is None and hasattr(value, "numel") and hasattr(value, "detach"):
+        elements = value.detach().flatten().tolist() if value.numel() <= MAX_ELEMENTS else None
+        if elements is not None and len(elements) == 1:
+            scalar = elements[0]
+        elif elements is not None:
+            for index, element in enumerate(elements):
+                _sort(f"{key}/{index}", element, numbers, others)
+            return
+    if scalar is not None:
+        value = scalar
+    if isinstance(value, (bool, int, float)) and _is_float(value):
+        numbers[key] = value
+    elif value is not None:
+        others[key] = typed(value)
+
+
+def _is_float(value: float) -> bool:
+    try:
+        return not isinstance(value, int) or float(value) == value
+    except OverflowError:
+        return False
+
+
+def _take(run_id: str) -> bool:
+    """Return whether this is the first recording in the run."""
+    with _lock:
+        if run_id in _taken:
+            return False
+        _taken.add(run_id)
+        return True
+
+
+def release(run: RunHandle) -> None:
+    """The run is about to end: wait for the checkpoints that are on their way; nobody asks for it any more."""
+    BACKGROUND.wait(run.run_id, timeout_s=run.client.settings.exit_timeout_s)
+    with _lock:
+        _taken.discard(run.run_id)
