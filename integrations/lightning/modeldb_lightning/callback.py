@@ -152,6 +152,7 @@ class ModelDBCallback(_Hooks):
             return None
         logger = logger_of(trainer)
         if logger is not None:
+            logger.default_root_dir = str(trainer.default_root_dir)
             return logger.recording
         options = self._options()
         if options is None:
@@ -181,7 +182,8 @@ class ModelDBCallback(_Hooks):
             return
         with GUARD.step("continue the run of the checkpoint"):
             run_id = str(found["run_id"])
-            recording.continue_run(run_id, str(found.get("store_url", "")), batches_seen(checkpoint))
+            step = int(checkpoint.get("global_step", 0))
+            recording.continue_run(run_id, str(found.get("store_url", "")), step, next_step(checkpoint))
             if recording.options.resume:
                 keep_folder(trainer, checkpoint, run_id)
 
@@ -324,7 +326,11 @@ class ModelDBCallback(_Hooks):
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:  # noqa: ANN401
         """Something was raised, also KeyboardInterrupt."""
         del pl_module
+        is_alone = self._undo is not None
         self._end(trainer, exception)
+        if is_alone:
+            with GUARD.step("look for a last checkpoint"):
+                watch_to_the_end(trainer, self._recording)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:  # noqa: ANN401
         """Lightning is done with a ``fit``, ``validate``, ``test`` or ``predict``."""
@@ -433,13 +439,32 @@ def lend_logger(trainer: Any, callback: ModelDBCallback, recording: Recording) -
     return undo
 
 
+class _LastLogger(ModelDBLogger):
+    """Hears of the checkpoint that a ``ModelCheckpoint`` may save because of an exception, and goes."""
+
+    trainer: Any
+
+    def finalize(self, status: str) -> None:
+        """Lightning is done: be none of its loggers any more."""
+        del status
+        self.trainer.loggers = [each for each in self.trainer.loggers if each is not self]
+
+
+def watch_to_the_end(trainer: Any, recording: Recording | None) -> None:  # noqa: ANN401
+    """After an exception no hook of a callback comes any more, but loggers are told of checkpoints and of the end."""
+    if recording is not None and recording.logs and recording.run is not None:
+        logger: Any = _LastLogger.of(recording)
+        logger.trainer = trainer
+        trainer.loggers = [*trainer.loggers, logger]
+
+
 def batches_stepped(trainer: Any) -> int:  # noqa: ANN401
     """Return the step that Lightning logs under at this moment."""
     return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
 
 
-def batches_seen(checkpoint: dict[str, Any]) -> int:
-    """Return how many batches a checkpoint has seen: its training goes on with this step, or with the one before."""
+def next_step(checkpoint: dict[str, Any]) -> int:
+    """Return under which step, at most, a training goes on to log that begins with a checkpoint."""
     loops = checkpoint.get("loops") or {}
     state = (loops.get("fit_loop") or {}).get("epoch_loop.state_dict") or {}
     return int(state.get("_batches_that_stepped", checkpoint.get("global_step", 0))) + 1

@@ -6,10 +6,10 @@ those that the program has imported, so that ``isinstance`` and ``LightningCLI``
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modeldb_lightning.frameworks import loaded_packages
@@ -17,7 +17,6 @@ from modeldb_lightning.options import checked_options
 from modeldb_lightning.recording import Recording
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping
 
     from modeldb_core.tracking import Client, RunHandle
@@ -83,13 +82,15 @@ class ModelDBLogger:
         self._follow(Recording(options))
         self._prefix = f"{prefix}/" if prefix else ""
         self._save_dir = None if save_dir is None else str(save_dir)
+        self.default_root_dir: str | None = None
+        """The trainer's, once it is known: used where no ``save_dir`` was given."""
         self.adopt()
 
     @classmethod
     def of(cls, recording: Recording) -> ModelDBLogger:
         """Return a logger that logs to a recording: what a callback gives the trainer when there is no logger."""
         logger = cls.__new__(cls)
-        logger.recording, logger._prefix, logger._save_dir = recording, "", None
+        logger.recording, logger._prefix, logger._save_dir, logger.default_root_dir = recording, "", None, None
         return logger
 
     def _follow(self, recording: Recording) -> None:
@@ -105,7 +106,7 @@ class ModelDBLogger:
     # -- what Lightning asks for --------------------------------------------------------------------------------------
 
     @property
-    def name(self) -> str | None:
+    def name(self) -> str:
         """The experiment, as a folder may be called; Lightning puts checkpoints there."""
         given = self.recording.options.experiment or self.recording.options.project
         return _NO_PATH.sub("_", given)[:100] if given else "modeldb"
@@ -116,20 +117,20 @@ class ModelDBLogger:
         return self.recording.reserved_id()
 
     @property
-    def save_dir(self) -> str | None:
-        """Where Lightning is to put checkpoints; ``None``: in the trainer's ``default_root_dir``."""
-        return self._save_dir
+    def save_dir(self) -> str:
+        """Where Lightning is to put checkpoints; ``LightningCLI`` refuses to work without an answer."""
+        return self._save_dir or self.default_root_dir or os.getcwd()
 
     @property
-    def root_dir(self) -> str | None:
+    def root_dir(self) -> str:
         """The folder of the experiment below ``save_dir``."""
-        return None if self._save_dir is None else str(Path(self._save_dir, self.name or ""))
+        return os.path.join(self.save_dir, self.name)
 
     @property
     def log_dir(self) -> str | None:
         """The folder of the run below ``root_dir``."""
-        root, version = self.root_dir, self.version
-        return None if root is None or version is None else str(Path(root, version))
+        version = self.version
+        return None if version is None else os.path.join(self.root_dir, version)
 
     @property
     def group_separator(self) -> str:
@@ -188,7 +189,7 @@ class ModelDBLogger:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._follow(state["recording"])
-        self._prefix, self._save_dir = state["prefix"], state["save_dir"]
+        self._prefix, self._save_dir, self.default_root_dir = state["prefix"], state["save_dir"], None
 
 
 class LateRun:

@@ -8,6 +8,7 @@ and nothing is recorded until there is something to record.
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.entities import FAILED, FINISHED, KILLED, new_id
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 MAX_ELEMENTS = 64
 """A tensor with more elements than this is not taken apart into series."""
+
+_KEPT = "What was logged up to step {} before it was interrupted stays; it is not logged again."
 
 _lock = threading.Lock()
 _taken: set[str] = set()
@@ -86,7 +89,7 @@ class Recording:
         self._parent = around
         self._run_id = new_id()
 
-    def continue_run(self, run_id: str, store_url: str, step: int) -> None:
+    def continue_run(self, run_id: str, store_url: str, global_step: int, next_step: int) -> None:
         """Go on with the run that wrote the checkpoint which the trainer has loaded.
 
         Not where the user said which run to use, or has begun to log to another one already. A run that came to its end
@@ -95,19 +98,22 @@ class Recording:
         Args:
             run_id: the run that wrote it.
             store_url: the store that it was in.
-            step: the number of batches that it had seen.
+            global_step: how many steps of the optimizer the checkpoint has seen.
+            next_step: under which step, at most, the training goes on to log.
         """
         if not self.logs or run_id == self._run_id:
             return
         with self._lock, GUARD.step("continue the run of the checkpoint"):
-            origin = {"run_id": run_id, "step": step}
+            origin = {"run_id": run_id, "global_step": global_step}
             if self._is_begun or not self.options.resume:
                 self._origin = origin
                 return
             past = past_of(self.options.resolved_client(), run_id, store_url)
-            if past.is_elsewhere or past.went_on_after(step):
+            if past.is_elsewhere or past.went_on_after(next_step):
                 self._origin = origin
                 return
+            if past.last_step > next_step:
+                past = replace(past, note=f"The training went back to step {next_step}. {_KEPT.format(past.last_step)}")
             _take(run_id)
             self._parent = None
             self._run_id, self._is_begun, self._past = run_id, True, past
