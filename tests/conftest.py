@@ -18,6 +18,14 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("fuzz", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile("fuzz" if os.environ.get("MODELDB_TEST_FUZZ") else "repeatable")
 
+# Torch is large: Lightning's tests have an environment of their own (tox -e lightning), which scripts/test runs as well.
+HAS_LIGHTNING = find_spec("pytorch_lightning") is not None or bool(os.environ.get("MODELDB_TEST_LIGHTNING"))
+collect_ignore = [] if HAS_LIGHTNING else ["lightning"]
+
+
+def pytest_report_header() -> list[str]:
+    return [] if HAS_LIGHTNING else ["left out: tests/lightning, since Lightning is not installed; tox -e lightning runs them"]
+
 
 @pytest.fixture(autouse=True)
 def _own_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
