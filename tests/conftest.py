@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,11 @@ collect_ignore = [] if HAS_LIGHTNING else ["lightning"]
 
 
 def pytest_report_header() -> list[str]:
-    return [] if HAS_LIGHTNING else ["left out: tests/lightning, since Lightning is not installed; tox -e lightning runs them"]
+    return (
+        []
+        if HAS_LIGHTNING
+        else ["left out: tests/lightning, since Lightning is not installed; tox -e lightning runs them"]
+    )
 
 
 @pytest.fixture(autouse=True)
