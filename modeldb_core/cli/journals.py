@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """The journal of a process that died: of which store, and how many bytes its files take."""
+    """The journal of a process that died: of which store, and how many bytes it takes with the files that wait in it."""
 
     path: Path
     store_url: str
@@ -23,9 +23,16 @@ def orphaned_journals(journal_dir: Path) -> list[Orphan]:
     from modeldb_core.recovery import orphans
 
     return [
-        Orphan(path, _store_url(path), sum(file.stat().st_size for file in path.glob("*.journal")))
+        Orphan(path, _store_url(path), sum(map(_size, [*path.glob("*.journal"), *path.glob("spool/*")])))
         for path in orphans(journal_dir)
     ]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # another process has just delivered it
+        return 0
 
 
 def damaged_journals(journal_dir: Path) -> list[Path]:

@@ -74,9 +74,10 @@ class MemoryBudget:
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """What the uploads of a store share: threads, memory, and how large a part is at least."""
+    """What the uploads of a store share: threads, how many they are, memory, and how large a part is at least."""
 
     workers: Workers
+    width: int
     memory: MemoryBudget
     part_bytes: int
 
@@ -148,7 +149,7 @@ class _Upload:
         try:
             for number, length in enumerate(self._lengths(), 1):
                 sent.append(self._submit(number, length, stream, sha))
-                while sent and sent[0].done():
+                while len(sent) > self._lanes.width:  # no more is read ahead than keeps the threads busy
                     parts.append(sent.popleft().result())
             self._check(BlobInfo(sha.hexdigest() if not stream.read(1) else "more than was there", 0))
             parts.extend(future.result() for future in sent)
@@ -217,7 +218,8 @@ class _Upload:
         try:
             return self._bucket.call(operation, "write", self._key, UploadId=self._upload_id, **arguments)
         except ModelDBError as error:
-            if code_of(error) in _OVERTAKEN:
+            # "InvalidRequest": the upload was begun with other checksums than ours.
+            if code_of(error) in _OVERTAKEN or (code_of(error) == "InvalidRequest" and not self._is_ours):
                 raise _OvertakenError from error
             raise
 

@@ -76,7 +76,7 @@ class S3ArtifactStore(ArtifactStore):
         _check_range(self.url, "memory_mib", memory_mib, 1, 1 << 20)
         self._bucket = Bucket(self.url, driver)
         workers = Workers(parallel, "modeldb-s3")
-        self._lanes = Lanes(workers, MemoryBudget(memory_mib * MIB), part_mib * MIB)
+        self._lanes = Lanes(workers, parallel, MemoryBudget(memory_mib * MIB), part_mib * MIB)
         self._cache_dir = cache_dir
         self._is_swept = False
 
@@ -264,16 +264,20 @@ class S3ArtifactStore(ArtifactStore):
 
     def _head(self, digest: str) -> BlobInfo | None:
         key = self._key(digest)
+        refusal: ModelDBError | None = None
         try:
             found = self._bucket.call("head_object", "read", key)
         except ModelDBError as error:
             code = code_of(error)
             if code in GONE:
                 return None
-            if code in ("400", "403"):  # the answer to a HEAD has no body to say why: that of a GET has
-                with suppress(NotFoundError):
-                    self._bucket.read(key, 0, 1)
-            raise
+            if code not in ("400", "403"):
+                raise
+            refusal = error
+        if refusal is not None:
+            with suppress(NotFoundError):
+                self._bucket.read(key, 0, 1)  # the answer to a HEAD has no body that says why; that of a GET has
+            raise refusal
         return BlobInfo(digest, int(found["ContentLength"]), found["LastModified"].astimezone(UTC))
 
     def _not_found(self, digest: str) -> NotFoundError:
