@@ -78,7 +78,7 @@ class Batch:
         if erasures is not None:
             new = erasures.without_payloads(new)
         records = self._load(new)
-        first = self.numbers.next(_last_position)
+        first = self.streams.next_position()
         kept = [_evolve(records, change, position, self.streams) for position, change in enumerate(new, first)]
         self._write_log(new, records, first, kept)
         for record in records.values():
@@ -248,10 +248,6 @@ def _documents(database: Database) -> Select[Any]:
 
 def _insert_change(_database: Database) -> Insert:
     return insert(changes_table)
-
-
-def _last_position(_database: Database) -> Select[Any]:
-    return select(func.max(changes_table.c.position))
 
 
 def _last_entity(_database: Database) -> Select[Any]:

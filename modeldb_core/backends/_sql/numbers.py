@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Key: TypeAlias = tuple[str, str]
 """Section and key."""
+Waiting: TypeAlias = tuple[int, int]
+"""How many payloads of points wait to be merged, and their size in bytes."""
 
 _MAX_REMEMBERED = 200_000
 
@@ -38,80 +40,92 @@ class Remembered:
         self.keys: dict[Key, int] = {}
         self.actors: dict[str, int] = {}
         self.lists: dict[bytes, int] = {}
+        self.waiting: dict[int, Waiting] = {}
 
-    def learn(self, keys: dict[Key, int], actors: dict[str, int], lists: dict[bytes, int]) -> None:
-        """Remember more of them, and forget all others where there are too many."""
+    def learn(self, more: Numbers) -> None:
+        """Remember what a transaction that has ended well found and made; forget all else where it is too much."""
         with self._lock:
-            for known, more in ((self.keys, keys), (self.actors, actors), (self.lists, lists)):
-                if len(known) + len(more) > _MAX_REMEMBERED:
-                    known.clear()
-                known.update(more)  # type: ignore[arg-type]  # of the same kind, pair by pair
+            _extend(self.keys, more.keys)
+            _extend(self.actors, more.actors)
+            _extend(self.lists, more.lists)
+            _extend(self.waiting, more.waiting)
+
+
+def _extend(known: dict[Any, Any], more: dict[Any, Any]) -> None:
+    if len(known) + len(more) > _MAX_REMEMBERED:
+        known.clear()
+    known.update(more)
 
 
 class Numbers:
-    """Finds and makes numbers within one write transaction."""
+    """Finds and makes numbers within one write transaction; the attributes hold what is to be remembered of it."""
 
     def __init__(self, transaction: Transaction, remembered: Remembered) -> None:
         self._transaction = transaction
         self._remembered = remembered
-        self._keys: dict[Key, int] = {}
-        self._actors: dict[str, int] = {}
-        self._lists: dict[bytes, int] = {}
+        self.keys: dict[Key, int] = {}
+        self.actors: dict[str, int] = {}
+        self.lists: dict[bytes, int] = {}
+        self.waiting: dict[int, Waiting] = {}
 
     def learn(self) -> None:
         """Remember what was found and made: to be called once the transaction has ended well."""
-        self._remembered.learn(self._keys, self._actors, self._lists)
+        self._remembered.learn(self)
 
     def next(self, largest: Build) -> int:
         """Return the first free number of a primary key; ``largest`` builds the question for its largest one."""
         return (self._transaction.scalar(largest) or 0) + 1
+
+    def known_waiting(self, entity_pk: int) -> Waiting | None:
+        """Return how much waits of an entity by what this process knows; others may have added or merged some."""
+        return self.waiting.get(entity_pk) or self._remembered.waiting.get(entity_pk)
 
     def of_keys(self, wanted: Iterable[Key]) -> dict[Key, int]:
         """Return the numbers of keys, made where they are new."""
         found: dict[Key, int] = {}
         unknown: dict[str, list[str]] = {}
         for pair in dict.fromkeys(wanted):
-            number = self._remembered.keys.get(pair) or self._keys.get(pair)
+            number = self._remembered.keys.get(pair) or self.keys.get(pair)
             if number is None:
                 unknown.setdefault(pair[0], []).append(pair[1])
             else:
                 found[pair] = number
         for section, names in unknown.items():
-            self._keys.update(find_keys(self._transaction, section, names))
+            self.keys.update(find_keys(self._transaction, section, names))
         new = [(section, name) for section, names in unknown.items() for name in names]
-        made = [pair for pair in new if pair not in self._keys]
+        made = [pair for pair in new if pair not in self.keys]
         if made:
             first = self.next(_last_key)
-            self._keys.update({pair: first + index for index, pair in enumerate(made)})
-            rows = [{"key_pk": self._keys[pair], "section": pair[0], "key": pair[1]} for pair in made]
+            self.keys.update({pair: first + index for index, pair in enumerate(made)})
+            rows = [{"key_pk": self.keys[pair], "section": pair[0], "key": pair[1]} for pair in made]
             self._transaction.write(_insert_key, rows)
-        found.update({pair: self._keys[pair] for pair in new})
+        found.update({pair: self.keys[pair] for pair in new})
         return found
 
     def of_actors(self, wanted: Iterable[str]) -> dict[str, int]:
         """Return the numbers of actors, made where they are new."""
         found = {}
         for actor in dict.fromkeys(wanted):
-            number = self._remembered.actors.get(actor) or self._actors.get(actor)
+            number = self._remembered.actors.get(actor) or self.actors.get(actor)
             if number is None:
                 number = self._transaction.scalar(_actor, {"actor": actor})
             if number is None:
                 number = self.next(_last_actor)
                 self._transaction.write(_insert_actor, [{"actor_pk": number, "actor": actor}])
-            found[actor] = self._actors[actor] = number
+            found[actor] = self.actors[actor] = number
         return found
 
     def of_list(self, key_pks: Sequence[int]) -> int:
         """Return the number of a list of keys, made where it is new."""
         data = struct.pack(f"<{len(key_pks)}q", *key_pks)
         digest = hashlib.sha256(data).digest()
-        number = self._remembered.lists.get(digest) or self._lists.get(digest)
+        number = self._remembered.lists.get(digest) or self.lists.get(digest)
         if number is None:
             number = self._transaction.scalar(_list, {"digest": digest})
         if number is None:
             number = self.next(_last_list)
             self._transaction.write(_insert_list, [{"list_pk": number, "digest": digest, "key_pks": data}])
-        self._lists[digest] = number
+        self.lists[digest] = number
         return number
 
 

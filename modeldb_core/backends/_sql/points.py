@@ -82,7 +82,13 @@ class PointsWriter:
             is_new = False
         self._wait(small)
         if small:
-            count, size = self._waiting()
+            # A rough number will do: it only decides when to merge.
+            known = (0, 0) if is_new else self._numbers.known_waiting(self._entity_pk)
+            if known is None:
+                count, size = self._waiting()
+            else:
+                count, size = known[0] + len(small), known[1] + sum(len(item.payload) for item in small)
+            self._numbers.waiting[self._entity_pk] = count, size
             if count >= MAX_PENDING or size >= MAX_PENDING_BYTES:
                 self.merge_pending()
 
@@ -93,6 +99,7 @@ class PointsWriter:
             items = [Append(at, pk, payload, tuple(decode_points(payload))) for at, pk, payload in rows]
             self._merge(self._write(items))
             self._transaction.write(_delete_pending, [{"entity": self._entity_pk}])
+        self._numbers.waiting[self._entity_pk] = (0, 0)
 
     def settle(self) -> None:
         """Merge what is left of a run that has ended, where that saves space: nothing more is likely to come."""
