@@ -230,8 +230,12 @@ def address_of(url: str, schema: str, parameters: dict[str, str]) -> Address:
         "dbname": database,
     }
     wanted = {key: value for key, value in own.items() if value.strip(",")}
-    server = ",".join(f"{unquote(host) or 'localhost'}:{port or 5432}" for host, port in places)
+    server = ",".join(f"{_shown_host(host)}:{port or 5432}" for host, port in places)
     shown = f"postgresql://{user}{at and '@'}{hosts}/{name}"
     if schema != SCHEMA:
         shown += f"?schema={quote(schema)}"
     return Address(url=shown, server=server, parameters={**wanted, **parameters}, schema=schema)
+
+
+def _shown_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else unquote(host) or "localhost"

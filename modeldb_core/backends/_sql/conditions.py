@@ -9,7 +9,21 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Float, and_, case, cast, false, func, literal, literal_column, not_, or_, true
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Numeric,
+    and_,
+    case,
+    cast,
+    false,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    true,
+)
 
 from modeldb_core.backends._sql.documents import VALUE_TYPES
 from modeldb_core.backends._sql.tables import PREFIX_LENGTH
@@ -243,7 +257,8 @@ def _is_comparable(text: str) -> bool:
 
 def seconds_between(start: ColumnElement[Any], end: ColumnElement[Any]) -> ColumnElement[float]:
     """Return the seconds between two times in microseconds."""
-    seconds: ColumnElement[Any] = cast(end - start, Float) / literal(1e6, Float)
+    # Not as 64-bit integers: the difference of two may be none.
+    seconds: ColumnElement[Any] = cast(cast(end, Numeric) - cast(start, Numeric), Float) / literal(1e6, Float)
     return seconds
 
 

@@ -65,10 +65,14 @@ class Database(ABC):
         self._statements: dict[Build, Any] = {}
 
     @abstractmethod
-    def read(self, work: Callable[[Transaction], Result]) -> Result:
+    def read(self, work: Callable[[Transaction], Result], *, settled: bool = False) -> Result:
         """Return what ``work`` returns, called inside a transaction that sees one state of the database throughout.
 
         It may be called more than once.
+
+        Args:
+            settled: what it sees must be as durable as :meth:`write` makes it: for those who let go of something, or
+                never ask again, once the database has it. Others may see what is on its way to the disk.
         """
 
     @abstractmethod

@@ -3,6 +3,10 @@
 One transaction at a time writes: it holds an advisory lock until it has committed. So the positions of changes become
 visible in their order, and the next free number is one more than the largest, as in SQLite. Readers see one state
 throughout and wait for nobody.
+
+Waiting for the disk takes longer than writing, and many can wait for it together. So a transaction commits without
+waiting, which frees the lock, and waits before it returns. Until then others may see what a crash of the server could
+take back; ``decisions/0010-commit-before-the-disk.md`` says why that harms nobody.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import random
 import re
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -28,11 +33,11 @@ from modeldb_core.backends._sql import forks
 from modeldb_core.backends._sql.database import MANY, Build, Database, Result, Row, Transaction
 from modeldb_core.backends._sql.postgres_driver import DIALECT_NAME, Dialect, DriverConnection, connect
 from modeldb_core.backends._sql.postgres_errors import Translator, hope_of
-from modeldb_core.backends._sql.tables import partial_indexes
-from modeldb_core.errors import ConfigurationError, ModelDBError, StoreReadOnlyError, StoreUnavailableError
+from modeldb_core.backends._sql.tables import hashed_index, partial_indexes
+from modeldb_core.errors import ConfigurationError, StoreReadOnlyError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Engine, Table
     from sqlalchemy.dialects.postgresql.dml import Insert
@@ -44,12 +49,19 @@ OLDEST_VERSION = 120_000
 
 _DIALECT = Dialect()  # type: ignore[no-untyped-call]
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+_BEGIN_READING = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_BEGIN_WRITING = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_COMMIT = b"SET LOCAL synchronous_commit = off; COMMIT"
+# A message in the log of the server costs some bytes, needs no right, and its commit waits for all before it.
+_FLUSH = b"SELECT pg_logical_emit_message(true, 'modeldb', '')"
+_IS_FLUSHED = b"SELECT pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()"
 _MAX_PAUSE_S = 1.0
 _ROWS_AT_ONCE = 1000
 _VALUES = re.compile(r"^(?P<head>INSERT INTO .*? VALUES )(?P<row>\((?:[^()]|\([^()]*\))*\))(?P<tail>.*)$", re.DOTALL)
 
 for _index, _where in partial_indexes.items():
     _index.dialect_options["postgresql"]["where"] = _where
+hashed_index.dialect_options["postgresql"]["using"] = "hash"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +98,12 @@ class PostgresDatabase(Database):
         self._pool_size = pool_size
         self._must_not_write = read_only
         self._has_schema = True
+        self._is_standby = False
         self._was_connected = False
         self._closed = False
         self._compiled: dict[Build, _Compiled] = {}
-        self._lock_key = int.from_bytes(hashlib.sha256(f"modeldb {address.schema}".encode()).digest()[:8], signed=True)
+        key = hashlib.sha256(f"modeldb {address.schema}".encode()).digest()[:8]
+        self._lock = b"SELECT pg_advisory_xact_lock(%d)" % int.from_bytes(key, signed=True)
         self._translator = Translator(
             url=address.url,
             server=address.server,
@@ -106,9 +120,14 @@ class PostgresDatabase(Database):
 
     # Transactions
 
-    def read(self, work: Callable[[Transaction], Result]) -> Result:
-        begin = [b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"]
-        return self._retried(lambda: self._run(begin, work, is_reading=True))
+    def read(self, work: Callable[[Transaction], Result], *, settled: bool = False) -> Result:
+        def run() -> Result:
+            with self._transaction(_BEGIN_READING, is_reading=True) as transaction:
+                result = work(transaction)
+                self._end_reading(transaction.connection, settled=settled)
+                return result
+
+        return self._retried(run, is_reading=True)
 
     def write(self, work: Callable[[Transaction], Result]) -> Result:
         if self.read_only:
@@ -117,12 +136,8 @@ class PostgresDatabase(Database):
                 f"may not write its tables"
             )
             raise StoreReadOnlyError(msg)
-        begin = [
-            b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
-            b"SELECT pg_advisory_xact_lock(%d)" % self._lock_key,
-        ]
 
-        def locked() -> Result:
+        def run() -> Result:
             # Of the threads of a process one waits for the lock of the database; the others take no connection.
             if not self._write_lock.acquire(timeout=self._timeout_s):
                 msg = (
@@ -130,13 +145,17 @@ class PostgresDatabase(Database):
                 )
                 raise StoreUnavailableError(msg)
             try:
-                return self._run(begin, work, is_reading=False)
+                with self._transaction(_BEGIN_WRITING, self._lock, is_reading=False) as transaction:
+                    result = work(transaction)
+                    _send(transaction.connection, _COMMIT, _FLUSH)  # with all that was deferred
+                    return result
             finally:
                 self._write_lock.release()
 
-        return self._retried(locked)
+        return self._retried(run, is_reading=False)
 
-    def _run(self, begin: list[bytes], work: Callable[[Transaction], Result], *, is_reading: bool) -> Result:
+    @contextmanager
+    def _transaction(self, *begin: bytes, is_reading: bool) -> Iterator[Transaction]:
         with self._gate.inside(), self._engine.connect() as connection:
             driver = _driver(connection)
             driver.is_reading = is_reading
@@ -144,13 +163,17 @@ class PostgresDatabase(Database):
             for statement in begin:
                 driver.defer(statement)
             try:
-                result = work(Transaction(self, connection))
-                _send(driver, "COMMIT")  # with all that was deferred
+                yield Transaction(self, connection)
             except BaseException:
                 driver.forget_deferred()
                 self._undo(connection)
                 raise
-            return result
+
+    def _end_reading(self, connection: Connection, *, settled: bool) -> None:
+        if not settled or self._is_standby:  # a standby gets what is on the disk already
+            _send(connection, b"COMMIT")
+        elif not _send(connection, b"COMMIT", _IS_FLUSHED)[0][0]:
+            _send(connection, _FLUSH)
 
     def _undo(self, connection: Connection) -> None:
         if connection.invalidated:
@@ -158,16 +181,16 @@ class PostgresDatabase(Database):
         driver = _driver(connection)
         try:
             if not driver.closed and driver.get_transaction_status() != extensions.TRANSACTION_STATUS_IDLE:
-                _send(driver, "ROLLBACK")
+                _send(connection, b"ROLLBACK")
         except psycopg2.Error:
             driver.close()
         if driver.closed:
             connection.invalidate()
 
-    def _retried(self, work: Callable[[], Result]) -> Result:
+    def _retried(self, work: Callable[[], Result], *, is_reading: bool) -> Result:
         """Call ``work`` until nothing that passes by itself stands in its way, or time is up."""
         started = time.monotonic()
-        pause_s = 0.01
+        pause_s, translate = 0.01, self._translator.translate
         while True:
             if self._closed:
                 msg = f"the store {self.url} was closed; open it again"
@@ -188,7 +211,7 @@ class PostgresDatabase(Database):
                 hope = self._hope_of(error, original, was_connected=was_connected)
                 patience_s = {"none": 0.0, "lock": self._timeout_s, "connection": self._connect_timeout_s}[hope]
                 if time.monotonic() - started >= patience_s:
-                    raise self.translate(original, is_connecting=is_connecting) from original
+                    raise translate(original, is_connecting=is_connecting, is_reading=is_reading) from original
             time.sleep(pause_s * (0.5 + random.random()))
             pause_s = min(2 * pause_s, _MAX_PAUSE_S)
 
@@ -340,7 +363,7 @@ class PostgresDatabase(Database):
         if encoding != "UTF8":
             msg = f"{self.url} is encoded as {encoding}; make a database with UTF8: createdb -E UTF8 -T template0 NAME"
             raise ConfigurationError(msg)
-        self._has_schema = has_schema
+        self._has_schema, self._is_standby = has_schema, is_standby
         self.read_only = self._must_not_write or is_standby or is_reading or may_write is False
 
     # Forks
@@ -359,12 +382,6 @@ class PostgresDatabase(Database):
             self._engine = self._make_engine()
         else:
             self._gate.open()
-
-    # Errors
-
-    def translate(self, error: BaseException, *, is_connecting: bool = False) -> ModelDBError:
-        """Return the error of ModelDB for one of the driver."""
-        return self._translator.translate(error, is_connecting=is_connecting)
 
 
 _inherited: list[Engine] = []
@@ -398,9 +415,12 @@ class _Compiled:
         return {**self._constants, **parameters} if self._constants else parameters
 
 
-def _send(driver: DriverConnection, statement: str) -> None:
-    with driver.cursor() as cursor:
-        cursor.execute(statement)
+def _send(connection: Connection, *statements: bytes) -> Sequence[Row]:
+    """Run statements in one trip, after those that were deferred; return the rows of the last."""
+    with _driver(connection).cursor() as cursor:
+        cursor.execute(b";".join(statements))
+        rows: Sequence[Row] = cursor.fetchall() if cursor.description else ()
+    return rows
 
 
 def _driver(connection: Connection) -> DriverConnection:

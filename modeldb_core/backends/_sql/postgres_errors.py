@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Hope = Literal["none", "lock", "connection"]
 
 _CONFLICTS = frozenset({"40001", "40P01", "55P03"})  # serialization failure, deadlock, lock not available
+_NO_RIGHT = "42501"
 _PASSING = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25P04"})
 _STARTING = re.compile(r"the database system is|too many clients|connection slots|too many connections|shutting down")
 _LEVEL = re.compile(r"^.*?\b(?:FATAL|PANIC|ERROR|FEHLER|ERREUR)\s*: +")
@@ -71,9 +72,11 @@ class Translator:
     timeout_s: float
     connect_timeout_s: float
 
-    def translate(self, error: BaseException, *, is_connecting: bool) -> ModelDBError:
+    def translate(self, error: BaseException, *, is_connecting: bool = False, is_reading: bool = False) -> ModelDBError:
         """Return the error of ModelDB for one of the driver."""
         code = getattr(error, "pgcode", None) or ""
+        if code == _NO_RIGHT:
+            return self._of_missing_right(_said(error), is_reading=is_reading)
         if code == SILENT:
             after_s = self.connect_timeout_s if is_connecting else self.timeout_s
             return StoreUnavailableError(
@@ -87,11 +90,33 @@ class Translator:
                 return translate(self, _said(error))
         return StoreUnavailableError(f"{self.url}: PostgreSQL refused an operation ({code}): {_said(error)}")
 
+    def _of_missing_right(self, said: str, *, is_reading: bool) -> ModelDBError:
+        quoted, rights = f'"{self.schema}"', "SELECT" if is_reading else "SELECT, INSERT, UPDATE, DELETE"
+        advice = f"GRANT {rights} ON ALL TABLES IN SCHEMA {quoted} TO {self.grantee}"
+        if "database" in said:
+            advice = f'GRANT CREATE ON DATABASE "{self.database}" TO {self.grantee}'
+        elif "schema" in said:
+            advice = f"GRANT {'USAGE' if is_reading else 'USAGE, CREATE'} ON SCHEMA {quoted} TO {self.grantee}"
+        what = (
+            f"{self.who} may not {'read' if is_reading else 'write'} {self.url} ({said}); let its owner run: {advice}"
+        )
+        return PermissionDeniedError(what) if is_reading else StoreReadOnlyError(what)
+
     def _of_text(self, text: str) -> ModelDBError:
         for pattern, translate in _BY_TEXT:
             if found := pattern.search(text):
                 return translate(self, found)
         return StoreUnavailableError(f"no connection to the PostgreSQL server at {self.server}: {_first_line(text)}")
+
+    @property
+    def host(self) -> str:
+        """The first host."""
+        return self.server.partition(",")[0].rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> str:
+        """Its port."""
+        return self.server.partition(",")[0].rpartition(":")[2]
 
     @property
     def who(self) -> str:
@@ -125,10 +150,6 @@ _BY_CODE: dict[str, Callable[[Translator, str], ModelDBError]] = {
     "25006": lambda at, _: StoreReadOnlyError(
         f"{at.url} may only be read: the server is a standby or read-only; give the URL of the primary"
     ),
-    "42501": lambda at, said: StoreReadOnlyError(
-        f"{at.who} may not write {at.url} ({said}); let an owner run: "
-        f'GRANT INSERT, UPDATE, DELETE, SELECT ON ALL TABLES IN SCHEMA "{at.schema}" TO {at.grantee}'
-    ),
     "53100": lambda at, _: StoreUnavailableError(
         f"the disk of the PostgreSQL server at {at.server} is full; free space there, and send again"
     ),
@@ -158,8 +179,8 @@ _BY_CLASS: dict[str, Callable[[Translator, str], ModelDBError]] = {
 def _wrong_password(at: Translator, found: re.Match[str]) -> ModelDBError:
     user = found.groupdict().get("user") or at.user
     return ConfigurationError(
-        f"the PostgreSQL server at {at.server} did not accept the password of user {user!r}; "
-        f"correct it in the URL, PGPASSWORD or ~/.pgpass"
+        f"the PostgreSQL server at {at.server} did not accept the password of user {user!r}, if there is "
+        f"such a user; correct them in the URL, PGPASSWORD or ~/.pgpass"
     )
 
 
@@ -183,7 +204,7 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], Callable[[Translator, re.Match[str]], Mod
         re.compile(r'database "(?P<name>[^"]*)" does not exist'),
         lambda at, found: ConfigurationError(
             f"the PostgreSQL server at {at.server} has no database {found['name']!r}; make it: "
-            f"createdb -h {at.server.rpartition(':')[0]} -p {at.server.rpartition(':')[2]} -E UTF8 {found['name']}"
+            f"createdb -h {at.host} -p {at.port}{at.user and f' -U {at.user}'} -E UTF8 {found['name']}"
         ),
     ),
     (

@@ -86,7 +86,8 @@ class SQLiteDatabase(Database):
 
     # Transactions
 
-    def read(self, work: Callable[[Transaction], Result]) -> Result:
+    def read(self, work: Callable[[Transaction], Result], *, settled: bool = False) -> Result:
+        del settled  # nobody sees what is not committed
         return self._retried(lambda: self._run("BEGIN", work))
 
     def write(self, work: Callable[[Transaction], Result]) -> Result:

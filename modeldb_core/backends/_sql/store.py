@@ -103,11 +103,12 @@ class SQLMetadataStore(MetadataStore):
         return self._database.read(
             lambda transaction: read_changes(
                 transaction, after=after, limit=limit, entity_id=entity_id, stream_id=stream_id
-            )
+            ),
+            settled=True,
         )
 
     def heads(self) -> Mapping[str, Head]:
-        return self._database.read(read_heads)
+        return self._database.read(read_heads, settled=True)
 
     def audit_entity(
         self, kind: str, entity_id: str, document: Document, series: Mapping[str, SeriesSummary]

@@ -141,8 +141,10 @@ keys = Table(
     Column("key_pk", _Pk, primary_key=True, autoincrement=False),
     Column("section", _Text, nullable=False),
     Column("key", _Text, nullable=False),
-    UniqueConstraint("section", "key"),
+    UniqueConstraint("section", "key").ddl_if(dialect="sqlite"),
 )
+# The longest keys do not fit into an ordered index of PostgreSQL. That no key is there twice, its writers' lock ensures.
+hashed_index = Index("keys_by_hash", keys.c.key).ddl_if(dialect="postgresql")
 
 
 def _prefix(column: Column[str]) -> Any:  # noqa: ANN401 - what an index takes

@@ -120,8 +120,10 @@ def _create_entities() -> None:
         sa.Column("section", _TEXT, nullable=False),
         sa.Column("key", _TEXT, nullable=False),
         sa.PrimaryKeyConstraint("key_pk", name=op.f("keys_pkey")),
-        sa.UniqueConstraint("section", "key", name=op.f("keys_by_section_key")),
+        *((sa.UniqueConstraint("section", "key", name=op.f("keys_by_section_key")),) if _is_sqlite() else ()),
     )
+    if not _is_sqlite():
+        op.create_index("keys_by_hash", "keys", ["key"], unique=False, postgresql_using="hash")
     op.create_table(
         "facts",
         sa.Column("entity_pk", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -222,6 +224,10 @@ def _create_points() -> None:
         sa.UniqueConstraint("entity_pk", "key_pk", "chunk_pk", name=op.f("columns_by_entity_pk_key_pk_chunk_pk")),
     )
     op.create_index("columns_by_chunk", "columns", ["chunk_pk"], unique=False)
+
+
+def _is_sqlite() -> bool:
+    return op.get_context().dialect.name == "sqlite"
 
 
 def _where(condition: str) -> dict[str, Any]:
