@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import traceback
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,8 @@ from sqlalchemy import event
 from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.errors import ConfigurationError, IntegrityError, StoreReadOnlyError, StoreUnavailableError
 from modeldb_core.queries import Query
-from modeldb_core.testing import MetadataStoreTests, StreamWriter
+from modeldb_core.testing import MetadataStoreTests
+from tests.backends.writers import a_run, assert_all_there, in_children, write_runs
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -38,12 +38,6 @@ class TestSQLiteStore(MetadataStoreTests):
 @pytest.fixture
 def url(tmp_path):
     return f"sqlite:///{tmp_path}/modeldb.db"
-
-
-def a_run(name="run"):
-    """Return the changes that make a run, and its identifier."""
-    writer = StreamWriter()
-    return writer, writer.create_run(name=name).entity_id
 
 
 def test_a_relative_path_is_taken_from_the_current_directory_at_once(tmp_path, monkeypatch):
@@ -174,24 +168,6 @@ def test_a_lock_that_is_held_too_long_is_an_outage(url):
 # Reading only
 
 
-def in_children(count, work):
-    """Fork processes that call ``work`` at the same time, and wait until all have ended well."""
-    children = []
-    for _ in range(count):
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                work()
-                status = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        children.append(child)
-    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * count
-
-
 def test_a_store_opened_for_reading_refuses_to_write(url, tmp_path):
     writer, run_id = a_run()
     with pytest.raises(StoreReadOnlyError, match="does not exist"):
@@ -280,23 +256,9 @@ sys.stdin.readline()
 # Processes
 
 
-def write_runs(store, count):
-    """Apply runs with points, each in two batches."""
-    for _ in range(count):
-        writer, run_id = a_run()
-        store.apply(writer.changes)
-        writer.append(run_id, {"loss": [1.0, 2.0, 3.0]}, steps=[0, 1, 2])
-        store.apply(writer.changes)
-
-
-def assert_all_there(url, count):
+def assert_all_there_in(url, count):
     with SQLiteStore(url) as store:
-        page = store.find(Query(limit=100_000, count=True))
-        assert page.total == count
-        assert all(run.series["loss"].count == 3 for run in page.entities)
-        heads = store.heads()
-        assert len(heads) == count
-        assert all(head.seq == 2 for head in heads.values())
+        assert_all_there(store, count)
 
 
 @forks
@@ -306,7 +268,7 @@ def test_32_processes_write_at_once_and_nothing_is_lost(url):
             write_runs(store, 5)
 
     in_children(32, work)
-    assert_all_there(url, 160)
+    assert_all_there_in(url, 160)
 
 
 @forks
@@ -320,7 +282,7 @@ def test_a_store_that_was_open_before_a_fork_works_on_both_sides(url):
 
         in_children(8, work)
         write_runs(store, 1)
-    assert_all_there(url, 26)
+    assert_all_there_in(url, 26)
 
 
 @forks
@@ -349,7 +311,7 @@ def test_a_fork_waits_for_the_threads_that_write(url):
         for thread in threads:
             thread.join(60)
         assert errors == []
-    assert_all_there(url, sum(written) + 10)
+    assert_all_there_in(url, sum(written) + 10)
 
 
 KILLED = """

@@ -24,7 +24,7 @@ class Postgres:
         self.folder = Path(tempfile.mkdtemp(prefix="modeldb-postgres-"))
         self.port = free_port()
         self._settings = {"fsync": "on", "max_connections": "100", "shared_buffers": "64MB", **(settings or {})}
-        self._user = _UNPRIVILEGED if os.getuid() == 0 else None
+        self.user = _UNPRIVILEGED if os.getuid() == 0 else None
         self._databases = 0
         self._free: list[str] = []
         self._process: Process | None = None
@@ -40,7 +40,7 @@ class Postgres:
         command = [str(self._bin / "postgres"), "-D", str(self._data), "-h", "127.0.0.1", "-p", str(self.port)]
         for name, value in {**self._settings, "unix_socket_directories": ""}.items():
             command += ["-c", f"{name}={value}"]
-        self._process = Process(command, self._data.parent / "log", self._is_ready, user=self._user)
+        self._process = Process(command, self._data.parent / "log", self._is_ready, user=self.user)
 
     def kill(self) -> None:
         """End it as a power failure would."""
@@ -106,21 +106,21 @@ class Postgres:
             raise RuntimeError(msg)
         installed = Path(spec.origin).parent / "pginstall18"
         self._bin, self._data = installed / "bin", self.folder / "data"
-        if self._user is not None:
+        if self.user is not None:
             # The unprivileged user can perhaps not enter the folder of this Python: it gets a copy that it can.
             shutil.copytree(installed, self.folder / "package" / installed.name, symlinks=True)
             # Its programs look for the libraries that the wheel brings beside the package.
             libraries = f"{installed.parent.name}.libs"
             shutil.copytree(installed.parent.parent / libraries, self.folder / libraries)
             subprocess.run(["chmod", "-R", "a+rX", self.folder], check=True)
-            shutil.chown(self.folder, self._user)
+            shutil.chown(self.folder, self.user)
             self._bin = self.folder / "package" / installed.name / "bin"
         secret = self.folder / "password"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
         command = [self._bin / "initdb", "-D", self._data, "-U", "postgres", "--pwfile", secret, "-E", "UTF8"]
         command += ["--auth=scram-sha-256", "--locale=C.UTF-8", "--no-sync", "--no-instructions"]
-        subprocess.run(command, check=True, user=self._user, cwd=self.folder, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, user=self.user, cwd=self.folder, stdout=subprocess.DEVNULL)
 
     def _is_ready(self) -> bool:
         command = [self._bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]

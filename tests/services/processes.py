@@ -61,11 +61,19 @@ class Process:
         return self._process.pid
 
     def signal(self, number: int) -> None:
-        """Send a signal to the process and all its children."""
+        """Send a signal to the process and all its children, also those that left its group, as PostgreSQL's do."""
         import os
 
+        import psutil
+
+        children: list[psutil.Process] = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = psutil.Process(self._process.pid).children(recursive=True)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.send_signal(number)
 
     def wait(self) -> int:
         """Wait until it has ended, and return its exit code."""
