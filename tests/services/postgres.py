@@ -82,7 +82,8 @@ class Postgres:
         self.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
         own = "nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'"
         for (schema,) in self.execute(f"SELECT nspname FROM pg_namespace WHERE {own}", database=name):
-            self.execute(f'DROP SCHEMA "{schema}" CASCADE', database=name)
+            quoted = str(schema).replace('"', '""')
+            self.execute(f'DROP SCHEMA "{quoted}" CASCADE', database=name)
         self.execute("CREATE SCHEMA public", database=name)
         self._free.append(name)
 

@@ -55,6 +55,7 @@ _COMMIT = b"SET LOCAL synchronous_commit = off; COMMIT"
 # A message in the log of the server costs some bytes, needs no right, and its commit waits for all before it.
 _FLUSH = b"SELECT pg_logical_emit_message(true, 'modeldb', '')"
 _IS_FLUSHED = b"SELECT pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()"
+_SERIAL = (("columns", "column_pk"),)  # what the database numbers by itself
 _MAX_PAUSE_S = 1.0
 _ROWS_AT_ONCE = 1000
 _VALUES = re.compile(r"^(?P<head>INSERT INTO .*? VALUES )(?P<row>\((?:[^()]|\([^()]*\))*\))(?P<tail>.*)$", re.DOTALL)
@@ -280,21 +281,27 @@ class PostgresDatabase(Database):
     def initialize(self) -> None:
         if not self._has_schema:
             # Two at once could both find that it is missing: not under the lock.
-            statement = f"CREATE SCHEMA IF NOT EXISTS {_quoted(self._address.schema)}"
-            self.write(lambda transaction: transaction.connection.exec_driver_sql(statement).close())
+            statement = f"CREATE SCHEMA IF NOT EXISTS {_quoted(self._address.schema)}".encode()
+            self.write(lambda transaction: _send(transaction.connection, statement))
             self._has_schema = True
 
     def backup(self, transaction: Transaction, version: str) -> str:
         now = datetime.now(UTC).strftime("%Y%m%dt%H%M%S%f")
         name = f"modeldb_backup_{version}_{now}"
         own = _quoted(self._address.schema)
-        run = transaction.connection.exec_driver_sql
-        run("SET LOCAL statement_timeout = 0")  # of the migration that follows, too
-        run(f"CREATE SCHEMA {name}")
-        for table in sorted(self.table_names(transaction.connection)):
-            copy = f"{name}.{_quoted(table)}"
-            run(f"CREATE TABLE {copy} (LIKE {own}.{_quoted(table)} INCLUDING ALL)")
-            run(f"INSERT INTO {copy} SELECT * FROM {own}.{_quoted(table)}")
+        statements = ["SET LOCAL statement_timeout = 0", f"CREATE SCHEMA {name}"]  # no limit for the migration either
+        for table in map(_quoted, sorted(self.table_names(transaction.connection))):
+            statements.append(f"CREATE TABLE {name}.{table} (LIKE {own}.{table} INCLUDING ALL)")
+            statements.append(f"INSERT INTO {name}.{table} SELECT * FROM {own}.{table}")
+        for table, column in _SERIAL:  # a copy takes its numbers from a sequence of its own
+            sequence = f"{name}.{table}_{column}_seq"
+            statements += [
+                f"CREATE SEQUENCE {sequence} OWNED BY {name}.{table}.{column}",
+                f"ALTER TABLE {name}.{table} ALTER COLUMN {column} SET DEFAULT nextval('{sequence}')",
+                f"SELECT setval('{sequence}', (SELECT coalesce(max({column}), 0) + 1 FROM {name}.{table}), false)",
+            ]
+        for statement in statements:
+            _send(transaction.connection, statement.encode())
         return f"{self.url.partition('?')[0]}?schema={name}"
 
     def close(self) -> None:

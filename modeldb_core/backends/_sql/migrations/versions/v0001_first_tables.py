@@ -30,7 +30,7 @@ def upgrade() -> None:
 def _create_log() -> None:
     op.create_table(
         "streams",
-        sa.Column("stream_pk", _PK, nullable=False),
+        sa.Column("stream_pk", _PK, autoincrement=False, nullable=False),
         sa.Column("stream_id", _TEXT, nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
@@ -43,14 +43,14 @@ def _create_log() -> None:
     )
     op.create_table(
         "actors",
-        sa.Column("actor_pk", _PK, nullable=False),
+        sa.Column("actor_pk", _PK, autoincrement=False, nullable=False),
         sa.Column("actor", _TEXT, nullable=False),
         sa.PrimaryKeyConstraint("actor_pk", name=op.f("actors_pkey")),
         sa.UniqueConstraint("actor", name=op.f("actors_by_actor")),
     )
     op.create_table(
         "changes",
-        sa.Column("position", _PK, nullable=False),
+        sa.Column("position", _PK, autoincrement=False, nullable=False),
         sa.Column("stream_pk", sa.BigInteger(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
@@ -77,7 +77,7 @@ def _create_log() -> None:
 def _create_entities() -> None:
     op.create_table(
         "entities",
-        sa.Column("entity_pk", _PK, nullable=False),
+        sa.Column("entity_pk", _PK, autoincrement=False, nullable=False),
         sa.Column("entity_id", _TEXT, nullable=False),
         sa.Column("kind", _TEXT, nullable=False),
         sa.Column("present", sa.SmallInteger(), nullable=False),
@@ -110,13 +110,13 @@ def _create_entities() -> None:
     )
     op.create_table(
         "documents",
-        sa.Column("entity_pk", _PK, nullable=False),
+        sa.Column("entity_pk", _PK, autoincrement=False, nullable=False),
         sa.Column("document", _TEXT, nullable=False),
         sa.PrimaryKeyConstraint("entity_pk", name=op.f("documents_pkey")),
     )
     op.create_table(
         "keys",
-        sa.Column("key_pk", _PK, nullable=False),
+        sa.Column("key_pk", _PK, autoincrement=False, nullable=False),
         sa.Column("section", _TEXT, nullable=False),
         sa.Column("key", _TEXT, nullable=False),
         sa.PrimaryKeyConstraint("key_pk", name=op.f("keys_pkey")),
@@ -178,7 +178,7 @@ def _create_metrics() -> None:
 def _create_points() -> None:
     op.create_table(
         "key_lists",
-        sa.Column("list_pk", _PK, nullable=False),
+        sa.Column("list_pk", _PK, autoincrement=False, nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("key_pks", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("list_pk", name=op.f("key_lists_pkey")),
@@ -186,7 +186,7 @@ def _create_points() -> None:
     )
     op.create_table(
         "pending",
-        sa.Column("position", _PK, nullable=False),
+        sa.Column("position", _PK, autoincrement=False, nullable=False),
         sa.Column("entity_pk", sa.BigInteger(), nullable=False),
         sa.Column("stream_pk", sa.BigInteger(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
@@ -196,7 +196,7 @@ def _create_points() -> None:
     op.create_index("pending_by_entity", "pending", ["entity_pk", "position", "size"], unique=False)
     op.create_table(
         "chunks",
-        sa.Column("chunk_pk", _PK, nullable=False),
+        sa.Column("chunk_pk", _PK, autoincrement=False, nullable=False),
         sa.Column("entity_pk", sa.BigInteger(), nullable=False),
         sa.Column("list_pk", sa.BigInteger(), nullable=False),
         sa.Column("stream_pk", sa.BigInteger(), nullable=False),
