@@ -118,9 +118,9 @@ def modeldb_run_finished(run: RunHandle, status: str) -> None:
 
 @hookspec(firstresult=True)
 def modeldb_describe_object(obj: object) -> dict[str, Any] | None:
-    """Describe an object that was logged: a data set, a model, or something logged as an artifact.
+    """Describe an object that was logged as a dataset.
 
-    Called for objects of types that ModelDB does not know. Stops at the first non-None result.
+    Called by ``run.log_dataset`` for objects of types that ModelDB does not know. Stops at the first non-None result.
 
     :param obj: The object; it must not be changed.
     :return: A map from names to values that can be stored, such as ``{"type": ..., "shape": [...], "digest": ...}``,

@@ -182,7 +182,7 @@ class _Checked(io.RawIOBase):
             return
         at = self._file.tell()
         self._file.seek(0)
-        if hashlib.file_digest(self._file, "sha256").hexdigest() != self._digest:  # type: ignore[arg-type]
+        if hashlib.file_digest(self._file, "sha256").hexdigest() != self._digest:
             msg = f"blob {self._digest} is damaged: its content does not match its digest; put it again, or restore it"
             raise IntegrityError(msg)
         self._file.seek(at)

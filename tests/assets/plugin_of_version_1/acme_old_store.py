@@ -1,0 +1,309 @@
+"""Stores as somebody wrote them for version 1 of the hooks, frozen: this file is not to be kept up to date.
+
+The first is the reference store of that time under another name, with what it imported from ModelDB then.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import threading
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modeldb_core.changes import EMPTY_HEAD, Change, Head, advance, verify_change
+from modeldb_core.entities import Entity, check_kind, now_us
+from modeldb_core.errors import ConflictError, IntegrityError, InvalidArgumentError, NotFoundError, StreamGapError
+from modeldb_core.points import Series, thin_out
+from modeldb_core.queries import (
+    COLUMN,
+    COLUMNS,
+    CONTAINER_NAMES,
+    MISSING,
+    TAGS,
+    WITHIN_FIELDS,
+    Field,
+    OrderValue,
+    Query,
+    compare,
+    decode_cursor,
+    effective_order,
+    encode_cursor,
+    leaf_of,
+    matches,
+    order_value,
+    parse_fields,
+    parse_filter,
+    searchable,
+)
+from modeldb_core.replay import Record, alters_entity, erased_by, misfit
+from modeldb_core.stores import ArtifactStore, BlobInfo, ChangePage, KeyInfo, MetadataStore, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_AGGREGATES = {"min": "minimum", "max": "maximum"}  # other aggregates are called as in a summary
+_EMPTY_WHERE_UNSET = frozenset({"name", "description", "owner"})
+_LISTED = frozenset({"metrics", "hyperparameters", "attributes", "tags", "datasets", "code"})
+
+
+class AcmeStore(MetadataStore):
+    """Keeps everything in this process, until it ends or the store is let go of."""
+
+    def __init__(self, url: str = "acme://") -> None:
+        self.url = url
+        self._lock = threading.RLock()
+        self._log: list[Change] = []  # in order of arrival; a change's position is its index + 1
+        self._positions: dict[str, list[int]] = defaultdict(list)  # by stream; [seq - 1] is the index in the log
+        self._heads: dict[str, Head] = {}
+        self._records: dict[tuple[str, str], Record] = {}
+        self._erased: set[tuple[str, int]] = set()  # also of changes that have not arrived yet
+
+    # Writing
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        with self._lock:
+            # Everything that can fail comes first and works on copies; taking the results over cannot fail.
+            fresh, heads = self._check(changes)
+            erased = self._erased | erased_by(fresh)
+            fresh = [_erase(change, erased) for change in fresh]
+            if erased == self._erased:
+                log = [*self._log, *fresh]
+                records = self._replay(self._records, fresh)
+            else:
+                # What an erased change said must leave its entity too: work all of them out again, without it.
+                log = [_erase(change, erased) for change in [*self._log, *fresh]]
+                records = self._replay({}, log)
+            for index, change in enumerate(fresh, len(self._log)):
+                self._positions[change.stream_id].append(index)
+            self._log, self._heads, self._erased, self._records = log, heads, erased, records
+
+    def _check(self, changes: Sequence[Change]) -> tuple[list[Change], dict[str, Head]]:
+        """Return the changes that are new, verified, and the heads after them."""
+        fresh: list[Change] = []
+        heads = dict(self._heads)
+        hashes: dict[tuple[str, int], bytes] = {}
+        for change in changes:
+            where = f"change {change.seq} of stream {change.stream_id}"
+            head = heads.get(change.stream_id, EMPTY_HEAD)
+            if change.seq <= head.seq:
+                known = hashes.get((change.stream_id, change.seq)) or self._hash_at(change.stream_id, change.seq)
+                if known != change.hash:
+                    msg = f"{where} differs from the one stored under that number: two writers used one stream"
+                    raise ConflictError(msg)
+                continue
+            if change.seq > head.seq + 1:
+                msg = f"{where} arrived, but {head.seq + 1} is missing; send the stream from there"
+                raise StreamGapError(msg, expected=head.seq + 1)
+            verify_change(change, head.hash)
+            try:
+                heads[change.stream_id] = advance(head, change)
+            except (TypeError, ValueError, AttributeError) as error:
+                raise misfit(change, error) from error
+            hashes[change.stream_id, change.seq] = change.hash
+            fresh.append(change)
+        return fresh, heads
+
+    def _hash_at(self, stream_id: str, seq: int) -> bytes | None:
+        positions = self._positions.get(stream_id, [])
+        return self._log[positions[seq - 1]].hash if 1 <= seq <= len(positions) else None
+
+    @staticmethod
+    def _replay(records: Mapping[tuple[str, str], Record], changes: Iterable[Change]) -> dict[tuple[str, str], Record]:
+        """Return ``records`` as they are after ``changes``."""
+        after = dict(records)
+        for change in changes:
+            if alters_entity(change):
+                name = (change.kind, change.entity_id)
+                after[name] = (after.get(name) or Record(*name)).after(change)
+        return after
+
+    # Reading
+
+    def get(self, kind: str, entity_id: str) -> Entity:
+        with self._lock:
+            record = self._records.get((check_kind(kind), entity_id))
+            if record is None:
+                msg = f"there is no {kind} {entity_id!r} in {self.url}"
+                raise NotFoundError(msg)
+            return record.entity(self._heads, now_us())
+
+    def find(self, query: Query) -> Page:
+        with self._lock:
+            order = effective_order(query)
+            now = now_us()
+            wanted = None if query.fields is None else parse_fields(query.fields, query.kind)
+            after = decode_cursor(query)
+
+            def place(record: Record) -> list[OrderValue]:
+                return [order_value(self._look_up(record, criterion.field)) for criterion in order]
+
+            def by_place(one: tuple[list[OrderValue], Record], other: tuple[list[OrderValue], Record]) -> int:
+                return compare(one[0], other[0], order)
+
+            found = sorted(
+                ((place(record), record) for record in self._matching(query)), key=functools.cmp_to_key(by_place)
+            )
+            rest = [item for item in found if after is None or compare(item[0], after, order) > 0]
+            page = rest[: query.limit]
+            return Page(
+                tuple(record.entity(self._heads, now, wanted) for _, record in page),
+                encode_cursor(query, page[-1][0]) if page and len(rest) > len(page) else None,
+                len(found) if query.count else None,
+            )
+
+    def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:
+        with self._lock:
+            counts: Counter[tuple[str, str]] = Counter()
+            types: dict[tuple[str, str], set[str]] = defaultdict(set)
+            for record in self._matching(query):
+                values = searchable(record.kind, record.document)
+                names = set(values) | {("metrics", key) for key in record.series}
+                counts.update(names)
+                for section, key in values:
+                    types[section, key].add(leaf_of(section, key, values[section, key]).value_type)
+                for key in record.series:
+                    types["metrics", key].add("series")
+        ordered = sorted(counts, key=lambda name: (-counts[name], name))
+        taken: Counter[str] = Counter()
+        infos = []
+        for section, key in ordered:
+            taken[section] += 1
+            if section in _LISTED and taken[section] <= query.limit:
+                value_types = () if section == TAGS else tuple(sorted(types[section, key] - {"null"}))
+                infos.append(KeyInfo(section, key, counts[section, key], value_types))
+        return tuple(infos)
+
+    def read_series(
+        self, run_id: str, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None
+    ) -> Series:
+        with self._lock:
+            record = self._records.get(("run", run_id))
+        if record is None or key not in record.series:
+            msg = f"run {run_id!r} in {self.url} has no series {key!r}"
+            raise NotFoundError(msg)
+        points = record.points(key)
+        chosen = np.arange(len(points))
+        if steps is not None:
+            chosen = np.flatnonzero((points.steps >= steps[0]) & (points.steps <= steps[1]))
+        total = len(chosen)
+        if max_points is not None:
+            chosen = chosen[thin_out(points.steps[chosen], points.values[0][chosen], max_points)]
+        return Series(run_id, key, points.steps[chosen], points.times[chosen], points.values[0][chosen], total)
+
+    def read_changes(
+        self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None
+    ) -> ChangePage:
+        with self._lock:
+            found: list[Change] = []
+            position = max(after, 0)
+            for change in self._log[position:]:
+                if len(found) >= limit:
+                    break
+                position += 1
+                if entity_id in (None, change.entity_id) and stream_id in (None, change.stream_id):
+                    found.append(change)
+            return ChangePage(tuple(found), position)
+
+    def heads(self) -> Mapping[str, Head]:
+        with self._lock:
+            return dict(self._heads)
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+    # What an entity is
+
+    def _matching(self, query: Query) -> list[Record]:
+        expression = parse_filter(query.filter, query.kind)
+        return [
+            record
+            for record in self._records.values()
+            if record.kind == query.kind
+            and (query.include_deleted or record.document.get("deleted_at") is None)
+            and (query.within is None or query.within in _containers(record))
+            and matches(expression, functools.partial(self._look_up, record))
+        ]
+
+    def _look_up(self, record: Record, asked: Field) -> Any:
+        """Return the value of a field, ``MISSING`` where there is no such key."""
+        if asked.section == COLUMN:
+            return self._column(record, asked.key)
+        values = searchable(record.kind, record.document)
+        if asked.section == TAGS:
+            return [tag for section, tag in values if section == TAGS]
+        if not asked.aggregate and (asked.section, asked.key) in values:
+            return values[asked.section, asked.key]
+        if asked.section == "metrics" and asked.key in record.series:
+            name = asked.aggregate or "last"
+            return getattr(record.summary(asked.key), _AGGREGATES.get(name, name))
+        return MISSING
+
+    def _column(self, record: Record, column: str) -> Any:
+        document = record.document
+        if column == "entity_id":
+            return record.entity_id
+        if column == "status":
+            return record.status(self._heads, now_us())
+        if column == "duration":
+            started, finished = document.get("started_at"), document.get("finished_at")
+            return (finished - started) / 1_000_000 if started is not None and finished is not None else None
+        if column in CONTAINER_NAMES:
+            container = self._records.get((column, document.get(CONTAINER_NAMES[column], "")))
+            return self._column(container, "name") if container else None
+        value = document.get(column, "" if column in _EMPTY_WHERE_UNSET else None)
+        is_text = COLUMNS[record.kind][column] == "text"
+        return value if isinstance(value, str if is_text else (int, float)) else None
+
+
+def _erase(change: Change, erased: set[tuple[str, int]]) -> Change:
+    # What is said of streams and of erasures stays: without it heads and further copies could not be worked out.
+    return change.erased() if alters_entity(change) and (change.stream_id, change.seq) in erased else change
+
+
+def _containers(record: Record) -> list[Any]:
+    return [record.document.get(name) for name in WITHIN_FIELDS.get(record.kind, ())]
+
+
+class AcmeArtifacts(ArtifactStore):
+    """What version 1 wanted, and no more: ``BlobInfo`` of two fields, no optional method."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._blobs: dict[str, bytes] = {}
+
+    def put(self, stream, *, digest=None):
+        content = stream.read()
+        found = hashlib.sha256(content).hexdigest()
+        if digest not in (None, found):
+            msg = f"the content hashes to {found}, not to {digest}"
+            raise IntegrityError(msg)
+        self._blobs[found] = content
+        return BlobInfo(found, len(content))
+
+    def open(self, digest):
+        return io.BytesIO(self._content(digest))
+
+    def stat(self, digest):
+        return BlobInfo(digest, len(self._content(digest)))
+
+    def list(self):
+        return iter([BlobInfo(digest, len(content)) for digest, content in self._blobs.items()])
+
+    def delete(self, digest):
+        self._blobs.pop(digest, None)
+
+    def close(self):
+        pass
+
+    def _content(self, digest):
+        if len(digest) != 64:
+            msg = f"{digest!r} is no digest"
+            raise InvalidArgumentError(msg)
+        if digest not in self._blobs:
+            msg = f"there is no blob {digest} in {self.url}"
+            raise NotFoundError(msg)
+        return self._blobs[digest]
