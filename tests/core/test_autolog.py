@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import os
 import pickle
 import random
+import subprocess
+import sys
 import threading
 import warnings
 from typing import Any
@@ -25,7 +28,7 @@ from modeldb_core.autolog import (
     quiet,
     rolled_back,
 )
-from modeldb_core.errors import ModelDBWarning
+from modeldb_core.errors import ModelDBWarning, StoreUnavailableError
 
 
 class Model:
@@ -127,6 +130,43 @@ def test_calls_inside_a_recorded_call_are_not_recorded_again(patches: Patches):
     Model().fit_twice([1])
     assert seen == ["fit_twice"]
     assert not is_inside()
+
+
+def decorated(function: Any) -> Any:
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return checked
+
+
+@decorated
+def score(y: list[int], *, weight: int = 1) -> int:
+    """Add up."""
+    return weight * sum(y)
+
+
+def test_a_decorated_function_is_wrapped_for_whoever_has_imported_it(patches: Patches):
+    imported_before, seen = score, []
+    before = inspect.signature(score)
+
+    def interceptor(original: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        seen.append((original.__name__, instance, args))
+        return original(*args, **kwargs) + 1
+
+    intercept("test", interceptor)
+    assert patches.wrap_function(score, "test")
+    assert not patches.wrap_function(len, "test")
+    assert not patches.wrap_function(decorated, "test")
+    assert imported_before([1, 2], weight=2) == 7
+    assert seen == [("score", None, ([1, 2],))]
+    assert inspect.signature(score) == before
+    assert pickle.loads(pickle.dumps(score)) is score
+    with entered():
+        assert score([1, 2]) == 3
+    patches.undo()
+    assert score([1, 2]) == 3
+    assert len(seen) == 1
 
 
 def test_a_class_that_is_pickled_by_value_takes_the_wrapper_along_harmlessly(patches: Patches):
@@ -319,6 +359,48 @@ def test_many_jobs_make_the_caller_wait_instead_of_piling_up():
         assert len(background._jobs) <= 65
     background.wait()
     assert done == list(range(500))
+
+
+def test_a_store_that_does_not_answer_holds_up_neither_jobs_nor_those_who_wait():
+    background, done, gate = Background("test"), [], threading.Event()
+
+    def hang() -> None:
+        with background.storing():
+            gate.wait(30)
+        done.append("hung")
+
+    def store() -> None:
+        try:
+            with background.storing():
+                done.append("stored")
+        except StoreUnavailableError:
+            done.append("refused")
+
+    background.submit(hang, ["a"])
+    background.submit(store, ["b"])
+    assert not background.wait("a")
+    assert background.wait("b")
+    assert done == ["refused"]
+    for _ in range(100):
+        background.submit(lambda: None)
+    assert not background.wait()
+    gate.set()
+    while not background.wait("a"):
+        pass
+    background.submit(store)
+    assert background.wait()
+    assert done == ["refused", "hung", "stored"]
+
+
+def test_a_store_that_hangs_does_not_keep_the_program_from_ending():
+    program = (
+        "import threading; from modeldb_core.autolog import Background; b = Background('x'); done = []\n"
+        "def hang():\n"
+        "    with b.storing(): threading.Event().wait()\n"
+        "b.submit(hang); b.submit(lambda: print('done'))\n"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert out.stdout == "done\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
