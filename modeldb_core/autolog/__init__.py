@@ -12,7 +12,7 @@ It imports no framework. ``docs/integrations.md`` walks through an integration t
 from __future__ import annotations
 
 from modeldb_core.autolog.background import Background
-from modeldb_core.autolog.isolation import Guard, entered, is_inside, quiet, rolled_back
+from modeldb_core.autolog.isolation import Guard, entered, is_inside, outside, quiet, rolled_back
 from modeldb_core.autolog.patching import Patches, intercept
 from modeldb_core.autolog.switch import Integration, Switch
 
@@ -25,6 +25,7 @@ __all__ = [
     "entered",
     "intercept",
     "is_inside",
+    "outside",
     "quiet",
     "rolled_back",
 ]

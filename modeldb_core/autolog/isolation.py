@@ -38,6 +38,16 @@ def entered() -> Iterator[None]:
         _inside.reset(token)
 
 
+@contextlib.contextmanager
+def outside() -> Iterator[None]:
+    """Calls of wrapped methods within the block go through their interceptors again, though a call is under way."""
+    token = _inside.set(False)
+    try:
+        yield
+    finally:
+        _inside.reset(token)
+
+
 class _OnlyHere(type):
     """Makes a warning category that all warnings belong to, in threads that are in a :func:`quiet` block."""
 

@@ -37,6 +37,7 @@ class Integration(Generic[OptionsT]):
         self._base: Switch[OptionsT] | None = None
         self._blocks: list[Switch[OptionsT]] = []
         self._installed = False
+        self._is_kept = False
 
     def options(self) -> OptionsT | None:
         """Return the options in force, ``None`` while the integration is off."""
@@ -57,6 +58,12 @@ class Integration(Generic[OptionsT]):
                 self._blocks.clear()
             self._update()
             return switch
+
+    def keep_installed(self) -> None:
+        """Put the patches in place for the rest of the process, without switching anything on: for worker processes."""
+        with self._lock:
+            self._is_kept = True
+            self._update()
 
     def _take_back(self, switch: Switch[OptionsT]) -> None:
         """Undo the effect on the whole program that making ``switch`` had: it is used for a block."""
@@ -81,7 +88,9 @@ class Integration(Generic[OptionsT]):
             self._update()
 
     def _update(self) -> None:
-        wanted = any(switch is not None and switch.options is not None for switch in (self._base, *self._blocks))
+        wanted = self._is_kept or any(
+            switch is not None and switch.options is not None for switch in (self._base, *self._blocks)
+        )
         if wanted and not self._installed:
             self._installed = True
             self._install(self.patches)

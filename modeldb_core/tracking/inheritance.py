@@ -29,6 +29,7 @@ from modeldb_core.tracking import endings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from modeldb_core.tracking.client import Client
     from modeldb_core.tracking.run import RunHandle
 
 P = ParamSpec("P")
@@ -196,13 +197,17 @@ def _remove(path: Path, pid: int) -> None:
 
 
 def describe(run: RunHandle) -> dict[str, Any]:
-    """Return what another process needs to log to ``run``; it may hold the secrets of a URL, so keep it private."""
-    settings = run.client.settings
+    """Return what another process needs to log to ``run``; it may hold secrets, so keep it private."""
+    fields = {name: run._fields[name] for name in ("project_id", "experiment_id", "name") if name in run._fields}
+    return {"run_id": run.run_id, "fields": fields, "settings": describe_client(run.client)}
+
+
+def describe_client(client: Client) -> dict[str, Any]:
+    """Return what another process needs to connect as ``client`` did; it may hold secrets."""
+    settings = client.settings
     given = {name: getattr(settings, name) for name, origin in settings.origins.items() if origin == "argument"}
     where = {"url": settings.url, "artifact_url": settings.artifact_url, "journal_dir": str(settings.journal_dir)}
-    plain = {name: value for name, value in given.items() if isinstance(value, (str, int, float, bool))}
-    fields = {name: run._fields[name] for name in ("project_id", "experiment_id", "name") if name in run._fields}
-    return {"run_id": run.run_id, "fields": fields, "settings": plain | where}
+    return {name: value for name, value in given.items() if isinstance(value, (str, int, float, bool))} | where
 
 
 def attach(told: dict[str, Any]) -> RunHandle:

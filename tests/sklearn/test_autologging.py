@@ -48,8 +48,8 @@ import modeldb_core as modeldb
 from modeldb_core.datasets import Labelled, describe
 from modeldb_core.errors import InvalidTypeError, ModelDBWarning
 from modeldb_sklearn import autolog
+from modeldb_sklearn.data import BESIDE_BYTES
 from modeldb_sklearn.options import BACKGROUND
-from modeldb_sklearn.recording import BESIDE_BYTES
 
 TREE = ["sklearn.tree._tree.Tree"]
 
@@ -434,10 +434,10 @@ def test_fits_in_threads_of_joblib_are_whole_runs(client: Any, runs: Any):
 def test_what_scikit_learn_fits_for_itself_is_no_run(client: Any, runs: Any):
     autolog(client)
     log_loss(["a", "b", "a"], [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
-    cross_val_predict(LogisticRegression(), X, Y, cv=2, method="predict_proba")
     assert runs() == []
+    cross_val_predict(LogisticRegression(), X, Y, cv=2, method="predict_proba")
     LabelBinarizer().fit([1, 2, 3])
-    assert [run.name for run in runs()] == ["LabelBinarizer"]
+    assert [run.name for run in runs()] == ["cross_val_predict LogisticRegression", "LabelBinarizer"]
 
 
 # -- what does not happen ------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def test_the_quickstart_leaves_curves_pictures_models_and_a_search(tmp_path: Pat
     loop = named["SGD, rate 0.03"]
     assert loop.series["validation_loss"].count == 30
     assert {"confusion.json", "confusion.png", "model/model.skops"} <= loop.artifacts.keys()
-    assert loop.datasets.keys() == {"train", "validation"}
+    assert {"train", "validation"} <= loop.datasets.keys()
     assert named["two hidden layers"].series["loss"].count == 40
     assert named["random forest"].metrics["roc_auc"] > 0.9
     search = named["grid search"]

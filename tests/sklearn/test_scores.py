@@ -82,7 +82,7 @@ def test_a_constant_target_has_the_r2_that_scikit_learn_gives_it():
 
 def score(model: Any, X: Any, y: Any, task: str, fit_s: float = 10.0) -> tuple[dict[str, float], list[str]]:
     notes: list[str] = []
-    return training_scores(model, model, X, y, task=task, fit_s=fit_s, note=notes.append), notes
+    return training_scores(model, model, X, y, task=task, fit_s=fit_s, note=notes.append)[0], notes
 
 
 def test_several_labels_at_once_have_their_own_score_only():

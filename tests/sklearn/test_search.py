@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import joblib
 import numpy as np
 import pytest
 from scipy.stats import uniform
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
+from sklearn.exceptions import FitFailedWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - it enables the import below
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (  # imported before autologging is on
@@ -22,6 +26,8 @@ from sklearn.model_selection import (  # imported before autologging is on
     cross_val_score,
     cross_validate,
     learning_curve,
+    permutation_test_score,
+    validation_curve,
 )
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -29,8 +35,59 @@ from sklearn.svm import SVC
 
 import modeldb_core as modeldb
 from modeldb_sklearn import autolog
+from modeldb_sklearn import search as search_module
 
 X, Y = load_iris(return_X_y=True)
+
+
+def eventually(runs: Any, count: int) -> list[Any]:
+    """Return all runs when there are ``count``: those of worker processes arrive when these ship them."""
+    end = time.monotonic() + 60
+    while len(found := runs()) < count or any(run.status == "running" for run in found):
+        assert time.monotonic() < end, [(run.name, run.status) for run in found]
+        time.sleep(0.02)
+    assert len(found) == count
+    return found
+
+
+class Constant(ClassifierMixin, BaseEstimator):
+    """Says the same always."""
+
+    def __init__(self, label: int = 0) -> None:
+        self.label = label
+
+    def fit(self, X: Any, y: Any) -> Any:
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return np.full(len(X), self.label)
+
+
+class Interrupted(Constant):
+    """Presses Ctrl-C at the third candidate."""
+
+    def fit(self, X: Any, y: Any) -> Any:
+        if self.label == 2:
+            raise KeyboardInterrupt
+        return super().fit(X, y)
+
+
+class Waiting(Constant):
+    """Waits until somebody has seen the candidates before it."""
+
+    def __init__(self, label: int = 0, gate: str = "", wait: bool = False) -> None:
+        super().__init__(label)
+        self.gate = gate
+        self.wait = wait
+
+    def fit(self, X: Any, y: Any) -> Any:
+        end = time.monotonic() + 60
+        while self.wait and not Path(self.gate).exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        return super().fit(X, y)
+
+
 PIPELINE = Pipeline([("scale", StandardScaler()), ("svc", SVC())])
 GRID = {
     "svc__C": [0.1, 1.0, 10.0, 100.0, 1000.0],
@@ -95,13 +152,123 @@ def test_a_halving_search_has_children_too(client: Any, runs: Any):
     assert parent.attributes["n_resources"] == search.n_resources_
 
 
-def test_a_nested_search_is_one_search(client: Any, runs: Any):
+@pytest.mark.parametrize("backend", ["sequential", "threading", "loky", "multiprocessing"])
+def test_a_nested_search_has_the_searches_of_each_split_below_its_candidates(client: Any, runs: Any, backend: str):
     autolog(client, log_models=False)
     inner = GridSearchCV(SVC(), {"C": [0.1, 1.0]}, cv=2)
-    GridSearchCV(inner, {"estimator__kernel": ["rbf", "linear"]}, cv=2).fit(X, Y)
+    with joblib.parallel_config(backend, n_jobs=None if backend == "sequential" else 2):
+        search = GridSearchCV(inner, {"estimator__kernel": ["rbf", "linear"]}, cv=2).fit(X, Y)
+    found = eventually(runs, 1 + 2 + 4 + 8)
+    by_parent: dict[Any, list[Any]] = {}
+    for run in found:
+        by_parent.setdefault(run.parent_id, []).append(run)
+        assert run.status == "finished"
+    (parent,) = by_parent[None]
+    assert parent.attributes["structure"] == "GridSearchCV(estimator=GridSearchCV(estimator=SVC))"
+    candidates = by_parent[parent.entity_id]
+    assert sorted(run.attributes["candidate"] for run in candidates) == [0, 1]
+    for candidate in candidates:
+        expected = search.cv_results_["mean_test_score"][candidate.attributes["candidate"]]
+        assert candidate.metrics["mean_test_score"] == expected
+        searches = by_parent[candidate.entity_id]
+        assert sorted(run.attributes["split"] for run in searches) == [0, 1]
+        for run in searches:
+            assert run.hyperparameters["estimator"]["kernel"] == candidate.hyperparameters["estimator"]["kernel"]
+            assert run.metrics["best_score"] == max(c.metrics["mean_test_score"] for c in by_parent[run.entity_id])
+
+
+@pytest.mark.parametrize("backend", ["sequential", "loky"])
+def test_a_search_that_is_cross_validated_has_a_run_for_each_split(client: Any, runs: Any, backend: str):
+    autolog(client, log_models=False)
+    with joblib.parallel_config(backend, n_jobs=None if backend == "sequential" else 2):
+        cross_val_score(GridSearchCV(SVC(), {"C": [0.1, 1.0]}, cv=2), X, Y, cv=2)
+    found = eventually(runs, 1 + 2 + 4)
+    (parent,) = [run for run in found if run.parent_id is None]
+    searches = [run for run in found if run.parent_id == parent.entity_id]
+    assert sorted(run.attributes["split"] for run in searches) == [0, 1]
+    assert all(run.metrics["n_candidates"] == 2 for run in searches)
+
+
+@pytest.mark.parametrize("backend", ["sequential", "threading", "loky", "multiprocessing"])
+def test_candidates_are_there_while_the_search_goes_on(client: Any, tmp_path: Path, backend: str):
+    autolog(client, log_models=False)
+    gate = tmp_path / "gate"
+    model = Waiting(gate=str(gate))
+    grid = {"wait": [False, False, False, True]}
+    done: list[Any] = []
+
+    def look() -> None:
+        while not gate.exists():
+            client.writer.flush(10)
+            found = [run.entity for run in client.search_runs("attributes.candidate >= 0")]
+            if len([run for run in found if run.status == "finished"]) == 3:
+                done.extend(found)
+                gate.touch()
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    with joblib.parallel_config(backend, n_jobs=None if backend == "sequential" else 2):
+        GridSearchCV(model, grid, cv=2).fit(X, Y)
+    watcher.join(60)
+    assert {run.metrics["mean_test_score"] for run in done if run.status == "finished"} == {1 / 3}
+    assert not [run for run in done if "rank_test_score" in run.metrics]
+    client.flush()
+    found = [run.entity for run in client.search_runs("attributes.candidate >= 0")]
+    assert [run.metrics["rank_test_score"] for run in found] == [1] * 4
+
+
+def test_a_candidate_whose_splits_take_long_is_shown_before_they_are_all_done(
+    client: Any, runs: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(search_module, "_PATIENCE_S", -1.0)
+    autolog(client, log_models=False)
+    GridSearchCV(SVC(), {"C": [1.0]}, cv=3).fit(X, Y)
+    _, child = runs()
+    kinds = [change.action for change in client.store.read_changes().changes if change.entity_id == child.entity_id]
+    assert kinds == ["create", "update", "update", "update"]
+    assert child.status == "finished"
+    assert {f"split{index}_test_score" for index in range(3)} <= child.metrics.keys()
+
+
+def test_a_search_that_is_interrupted_keeps_what_it_tried(client: Any, runs: Any):
+    autolog(client, log_models=False)
+    with pytest.raises(KeyboardInterrupt):
+        GridSearchCV(Interrupted(), {"label": [0, 1, 2]}, cv=2).fit(X, Y)
     parent, *children = runs()
-    assert len(children) == 2
-    assert parent.hyperparameters["estimator"]["class"] == "sklearn.model_selection.GridSearchCV"
+    assert parent.status == "killed"
+    assert [child.attributes["candidate"] for child in children] == [0, 1]
+    assert {child.status for child in children} == {"finished"}
+
+
+def test_a_candidate_that_cannot_be_fitted_is_a_failed_run_that_says_why(client: Any, runs: Any):
+    autolog(client, log_models=False)
+    with pytest.warns(FitFailedWarning), pytest.warns(UserWarning, match="non-finite"):
+        GridSearchCV(SVC(), {"kernel": ["rbf", "nonsense"]}, cv=2).fit(X, Y)
+    good, bad = sorted(runs()[1:], key=lambda run: run.attributes["candidate"])
+    assert good.status == "finished"
+    assert bad.status == "failed"
+    assert "nonsense" in bad.notes[0]
+    assert np.isnan(bad.metrics["mean_test_score"])
+
+
+def test_thousands_of_candidates_are_two_changes_each_and_no_models(client: Any):
+    autolog(client, log_models=False)
+    count = 2_000  # the benchmarks try 10,000
+    GridSearchCV(Constant(), {"label": list(range(count))}, cv=2, refit=False).fit(X[:20], Y[:20])
+    assert client.flush(300)
+    by_action: dict[str, int] = {}
+    after = 0
+    while True:
+        page = client.store.read_changes(after=after, limit=10_000)
+        for change in page.changes:
+            by_action[change.action] = by_action.get(change.action, 0) + 1
+        if not page.changes:
+            break
+        after = page.cursor
+    assert count < by_action["create"] < count + 20
+    assert by_action["update"] < count + 20
+    assert len(client.search_runs("attributes.candidate >= 0", limit=1, count=True).entities) == 1
+    assert client.search_runs("attributes.candidate >= 0", limit=1, count=True).total == count
 
 
 def test_several_scores_are_all_recorded(client: Any, runs: Any):
@@ -157,19 +324,42 @@ def test_a_failed_cross_validation_is_a_failed_run(client: Any, runs: Any):
     assert runs()[0].status == "failed"
 
 
-def test_a_learning_curve_leaves_no_stray_runs(client: Any, runs: Any):
+def test_a_learning_curve_is_a_run_with_its_curve(client: Any, runs: Any):
     autolog(client)
-    learning_curve(SVC(), X, Y, cv=2, train_sizes=[0.5, 1.0], shuffle=True, random_state=0)
-    assert runs() == []
+    sizes, _, test = learning_curve(SVC(), X, Y, cv=2, train_sizes=[0.5, 1.0], shuffle=True, random_state=0)
+    (run,) = runs()
+    assert (run.name, run.attributes["validation"]) == ("learning_curve SVC", "learning_curve")
+    history = client.get_run(run.entity_id).history("mean_test_score")
+    assert history.steps.tolist() == sizes.tolist()
+    assert history.values.tolist() == pytest.approx(test.mean(axis=1).tolist())
+
+
+def test_a_validation_curve_is_a_run_with_its_parameter(client: Any, runs: Any):
+    autolog(client)
+    _, test = validation_curve(SVC(), X, Y, param_name="C", param_range=[0.1, 1.0, 10.0], cv=2)
+    (run,) = runs()
+    assert run.attributes["param_range"] == [0.1, 1.0, 10.0]
+    assert client.get_run(run.entity_id).history("mean_test_score").values.tolist() == test.mean(axis=1).tolist()
+    assert run.metrics["best_mean_test_score"] == test.mean(axis=1).max()
+
+
+def test_a_permutation_test_is_a_run_with_its_p_value(client: Any, runs: Any):
+    autolog(client)
+    score, _, p_value = permutation_test_score(LogisticRegression(max_iter=500), X, Y, n_permutations=5, random_state=0)
+    (run,) = runs()
+    assert (run.metrics["score"], run.metrics["p_value"]) == (score, p_value)
 
 
 SCRIPT = """
 import numpy as np
 import modeldb_core as modeldb
 from modeldb_sklearn import autolog
+from modeldb_sklearn import search as search_module
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import GridSearchCV
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
+from sklearn.exceptions import FitFailedWarning
 
 class Own(ClassifierMixin, BaseEstimator):
     def __init__(self, label=0):

@@ -1,10 +1,11 @@
 """Switches autologging of scikit-learn on and off.
 
-Every class derived from ``BaseEstimator`` has the methods that train it wrapped where it defines them: the classes that
-exist are found by walking the subclasses, those defined or imported later through ``BaseEstimator.__init_subclass__``.
-So it works for users' own estimators and whatever the order of imports. Recorded are the calls that the program makes;
-those that scikit-learn makes itself, inside another fit or inside ``cross_validate`` or a metric, are told by the
-caller and left alone, also in threads of joblib. In worker processes nothing is switched on.
+Every class derived from ``BaseEstimator`` has the methods that train it and that predict wrapped where it defines them:
+the classes that exist are found by walking the subclasses, those defined or imported later through
+``BaseEstimator.__init_subclass__``. Public functions are wrapped inside of the decorator that all of them have. So it
+works for users' own estimators and whatever the order of imports. Recorded are the calls that the program makes; those
+that scikit-learn makes itself, inside another fit or inside ``cross_validate`` or a metric, are told by the caller and
+left alone, also in threads of joblib.
 """
 
 from __future__ import annotations
@@ -15,23 +16,24 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.autolog import Integration, Patches, Switch, entered, intercept
+from modeldb_sklearn.calls import is_part_of_another
+from modeldb_sklearn.evaluation import Evaluations
 from modeldb_sklearn.formats import prepare
 from modeldb_sklearn.incremental import Streams
-from modeldb_sklearn.options import BACKGROUND, GUARD, Options, checked_options
+from modeldb_sklearn.options import BACKGROUND, GUARD, PATIENCE_S, Options, checked_options
+from modeldb_sklearn.parallel import CARRIED, INNER, on_joblib_parallel, on_sklearn_parallel
 from modeldb_sklearn.placement import release
 from modeldb_sklearn.recording import FitArguments, FitRecorder
-from modeldb_sklearn.validation import on_parallel
+from modeldb_sklearn.search import is_search
+from modeldb_sklearn.validation import FUNCTIONS, on_importance, on_validation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
+    from collections.abc import Callable, Mapping
 
     from modeldb_core.tracking import Client, RunHandle
 
-FIT, PARTIAL_FIT, PARALLEL = "sklearn.fit", "sklearn.partial_fit", "sklearn.parallel"
-_METHODS = {"fit": FIT, "fit_transform": FIT, "fit_predict": FIT, "partial_fit": PARTIAL_FIT}
-
-STREAMS = Streams()
+EVALUATIONS = Evaluations()
+STREAMS = Streams(EVALUATIONS)
 
 
 def autolog(
@@ -43,7 +45,11 @@ def autolog(
     log_models: bool = True,
     log_datasets: bool = True,
     log_training_metrics: bool = True,
+    log_evaluations: bool = True,
     log_candidates: bool = True,
+    log_pictures: bool = True,
+    log_sample: int = 0,
+    estimators: Mapping[type | str, bool | Mapping[str, Any]] | None = None,
     tags: tuple[str, ...] | list[str] = (),
 ) -> Any:  # noqa: ANN401 - a Switch, or the decorated function
     """Let every fit of a scikit-learn estimator record itself.
@@ -66,11 +72,17 @@ def autolog(
         log_models: store the fitted model, with skops.
         log_datasets: record digest, shape and schema of the training data.
         log_training_metrics: predict the training data and record the metrics that fit the task.
+        log_evaluations: record scores that the program works out later with the run of their model.
         log_candidates: a child run for each candidate of a search.
+        log_pictures: draw the model, where matplotlib is installed.
+        log_sample: store so many rows of the training data.
+        estimators: for a class, or its name, and those derived from it: ``False``, they are not recorded, or a map of
+            the options above that differ for them, such as ``{KNeighborsClassifier: {"log_models": False}}``.
         tags: of runs that a fit starts.
 
     Raises:
         InvalidTypeError: an argument has a wrong type.
+        InvalidArgumentError: there is no such option for a class.
     """
     if inspect.isroutine(client):  # @autolog without parentheses
         return _integration.switch(Options())(client)
@@ -81,12 +93,16 @@ def autolog(
         log_models=log_models,
         log_datasets=log_datasets,
         log_training_metrics=log_training_metrics,
+        log_evaluations=log_evaluations,
         log_candidates=log_candidates,
+        log_pictures=log_pictures,
+        log_sample=log_sample,
+        estimators={} if estimators is None else estimators,
         tags=tags,
     )
     switch: Switch[Options] = _integration.switch(None if disable else options)
-    if log_models and not disable:
-        BACKGROUND.submit(prepare)
+    if not disable:
+        BACKGROUND.submit(_prepare)
     return switch
 
 
@@ -100,15 +116,115 @@ def run_finished(run: RunHandle) -> None:
 # -- patches -------------------------------------------------------------------------------------------------------
 
 
+def _fit_method(original: Callable[..., Any], estimator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    options = _options_for(estimator)
+    if options is None:
+        return original(estimator, *args, **kwargs)
+    recorder: FitRecorder | None = None
+    with GUARD.step("begin to record a fit"):
+        STREAMS.end(estimator)
+        recorder = FitRecorder(estimator, _arguments(original, args, kwargs), options, EVALUATIONS)
+        recorder.begin()
+    if recorder is None:
+        with entered():
+            return original(estimator, *args, **kwargs)
+    try:
+        with recorder.fitting():
+            result = original(estimator, *args, **kwargs)
+    except BaseException as error:
+        recorder.fail(error)
+        raise
+    with GUARD.step("record a fit", recorder.note):
+        recorder.succeed()
+    return result
+
+
+def _partial_fit_method(
+    original: Callable[..., Any],
+    estimator: Any,  # noqa: ANN401
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:  # noqa: ANN401
+    options = _options_for(estimator)
+    if options is None:
+        return original(estimator, *args, **kwargs)
+    stream = None
+    with GUARD.step("record partial_fit"):
+        BACKGROUND.wait(id(estimator), timeout_s=PATIENCE_S)
+        stream = STREAMS.before(estimator, options)
+    with entered():
+        result = original(estimator, *args, **kwargs)
+    if stream is not None:
+        with GUARD.step("record partial_fit"):
+            STREAMS.after(stream, _rows(_arguments(original, args, kwargs).X))
+    return result
+
+
+def _validation_function(original: Callable[..., Any], _: None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    return on_validation(_options(), EVALUATIONS, original, args, kwargs)
+
+
+def _importance_function(original: Callable[..., Any], _: None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    return on_importance(EVALUATIONS, original, args, kwargs)
+
+
+def _sklearn_parallel(
+    original: Callable[..., Any],
+    parallel: Any,  # noqa: ANN401
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:  # noqa: ANN401
+    return on_sklearn_parallel(_options(), original, parallel, args, kwargs)
+
+
+def _joblib_parallel(original: Callable[..., Any], parallel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    return on_joblib_parallel(_options(), original, parallel, args, kwargs)
+
+
+_METHODS = {
+    "fit": "fit",
+    "fit_transform": "fit",
+    "fit_predict": "fit",
+    "partial_fit": "partial_fit",
+    "predict": "predict",
+    "predict_proba": "predict",
+    "predict_log_proba": "predict",
+    "decision_function": "predict",
+    "score": "score",
+}
+_INTERCEPTORS: dict[str, Callable[..., Any]] = {
+    "fit": _fit_method,
+    "partial_fit": _partial_fit_method,
+    "predict": EVALUATIONS.on_predict,
+    "score": EVALUATIONS.on_score,
+    "scorer": EVALUATIONS.on_scorer,
+    "metric": EVALUATIONS.on_metric,
+    "validation": _validation_function,
+    "importance": _importance_function,
+    "sklearn parallel": _sklearn_parallel,
+    "joblib parallel": _joblib_parallel,
+}
+_PREFIX = "sklearn."
+
+
 def _install(patches: Patches) -> None:
+    import joblib
+    import sklearn.metrics
     from sklearn.base import BaseEstimator
+    from sklearn.metrics import _scorer
     from sklearn.utils.parallel import Parallel
 
     GUARD.forget()
-    intercept(FIT, _on_fit)
-    intercept(PARTIAL_FIT, _on_partial_fit)
-    intercept(PARALLEL, _on_parallel)
-    patches.wrap_method(Parallel, "__call__", PARALLEL)
+    for name, interceptor in _INTERCEPTORS.items():
+        intercept(_PREFIX + name, interceptor)
+    patches.wrap_method(Parallel, "__call__", "sklearn.sklearn parallel", always=True)
+    patches.wrap_method(joblib.Parallel, "__call__", "sklearn.joblib parallel", always=True)
+    for cls in (_scorer._BaseScorer, _scorer._MultimetricScorer):
+        patches.wrap_method(cls, "__call__", "sklearn.scorer")
+    for name in sklearn.metrics.__all__:
+        patches.wrap_function(getattr(sklearn.metrics, name), "sklearn.metric")
+    for module, name in FUNCTIONS:
+        patches.wrap_function(getattr(sys.modules.get(module) or _imported(module), name), "sklearn.validation")
     for cls in _all_subclasses(BaseEstimator):
         _wrap(patches, cls)
     inherited: Any = BaseEstimator.__init_subclass__.__func__
@@ -121,21 +237,39 @@ def _install(patches: Patches) -> None:
     patches.replace(BaseEstimator, "__init_subclass__", classmethod(init_subclass))  # type: ignore[arg-type]
 
 
+def _prepare() -> None:
+    """Do what would make the first fit wait: skops and inspection take a while to import."""
+    import sklearn.inspection
+
+    options = _integration.options()
+    if options is not None:
+        _integration.patches.wrap_function(sklearn.inspection.permutation_importance, "sklearn.importance")
+        if options.log_models:
+            prepare()
+
+
 def _uninstall() -> None:
     STREAMS.end_all()
-    for name in (FIT, PARTIAL_FIT, PARALLEL):
-        intercept(name, None)
+    EVALUATIONS.clear()
+    for name in _INTERCEPTORS:
+        intercept(_PREFIX + name, None)
+
+
+def _imported(module: str) -> Any:  # noqa: ANN401
+    import importlib
+
+    return importlib.import_module(module)
 
 
 def _wrap(patches: Patches, cls: type) -> None:
     for method, name in _METHODS.items():
         if method in cls.__dict__:
-            patches.wrap_method(cls, method, name)
+            patches.wrap_method(cls, method, _PREFIX + name)
 
 
 def _all_subclasses(root: type) -> list[type]:
     found: dict[type, None] = {}
-    waiting = [root]
+    waiting = [root, *_mixins()]
     while waiting:
         cls = waiting.pop()
         if cls not in found:
@@ -144,76 +278,40 @@ def _all_subclasses(root: type) -> list[type]:
     return list(found)
 
 
+def _mixins() -> list[type]:
+    """Return the classes that are no estimators and bring methods to them, such as ``score``."""
+    import sklearn.base
+
+    return [cls for name, cls in vars(sklearn.base).items() if isinstance(cls, type) and name.endswith("Mixin")]
+
+
 _integration: Integration[Options] = Integration(_install, _uninstall)
+
+
+def keep_installed() -> None:
+    """Put the patches in place in a worker process; what is recorded is up to its tasks."""
+    _integration.keep_installed()
 
 
 # -- calls ---------------------------------------------------------------------------------------------------------
 
 
-def _on_fit(original: Callable[..., Any], estimator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
-    options = _integration.options()
-    if options is None or _is_called_by_sklearn(estimator):
-        return original(estimator, *args, **kwargs)
-    recorder: FitRecorder | None = None
-    with GUARD.step("begin to record a fit"):
-        STREAMS.end(estimator)
-        recorder = FitRecorder(estimator, _arguments(original, args, kwargs), options)
-        recorder.begin()
-    try:
-        with entered():
-            result = original(estimator, *args, **kwargs)
-    except BaseException as error:
-        if recorder is not None:
-            recorder.fail(error)
-        raise
-    if recorder is not None:
-        with GUARD.step("record a fit", recorder.note):
-            recorder.succeed()
-    return result
+def _options() -> Options | None:
+    return CARRIED.get() or _integration.options()
 
 
-def _on_partial_fit(original: Callable[..., Any], estimator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
-    options = _integration.options()
-    if options is None or _is_called_by_sklearn(estimator):
-        return original(estimator, *args, **kwargs)
-    stream = None
-    with GUARD.step("record partial_fit"):
-        BACKGROUND.wait(id(estimator))
-        stream = STREAMS.before(estimator, options)
-    with entered():
-        result = original(estimator, *args, **kwargs)
-    if stream is not None:
-        with GUARD.step("record partial_fit"):
-            STREAMS.after(stream, _rows(_arguments(original, args, kwargs).X))
-    return result
-
-
-def _on_parallel(original: Callable[..., Any], parallel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
-    options = _integration.options()
+def _options_for(estimator: Any) -> Options | None:  # noqa: ANN401
+    """Return how a fit of ``estimator`` is recorded; ``None``: it is not, as one that is part of something else."""
+    options = _options()
     if options is None:
-        return original(parallel, *args, **kwargs)
-    return on_parallel(options, original, parallel, args, kwargs)
-
-
-def _is_called_by_sklearn(estimator: object) -> bool:
-    """Return whether scikit-learn itself makes the call: then it is part of something else that the program called.
-
-    Methods of the estimator's own that only pass on, such as the ``fit_transform`` that calls ``fit``, do not count.
-    """
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if module.startswith(("modeldb_core.autolog", "modeldb_sklearn")):
-            pass
-        elif not module.startswith("sklearn."):
-            return False
-        else:
-            names = frame.f_locals
-            is_wrapper = module == "sklearn.base" and names.get("estimator") is estimator
-            if names.get("self") is not estimator and not is_wrapper:
-                return True
-        frame = frame.f_back
-    return False
+        return None
+    if is_part_of_another(estimator):
+        if INNER.get() is None or not is_search(estimator):
+            return None
+        return options.inner()
+    with GUARD.step("choose the options of a fit"):
+        return options.of(estimator)
+    return None
 
 
 @functools.lru_cache(maxsize=2048)

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.values import scalar_of
 from modeldb_sklearn.formats import dump_now, signature_of
 from modeldb_sklearn.hyperparameters import public_name, settings_of
-from modeldb_sklearn.options import GUARD, Options
-from modeldb_sklearn.placement import Placement, place
+from modeldb_sklearn.options import BACKGROUND, GUARD, Options, upload
+from modeldb_sklearn.placement import Placement, late, place
 from modeldb_sklearn.recording import task_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from modeldb_core.tracking import RunHandle
+    from modeldb_sklearn.evaluation import Evaluations
 
 WATCHED = ("loss_", "n_iter_", "t_", "noise_variance_", "inertia_", "reconstruction_err_")
 """Attributes that are read after each call; those that hold a number become series of their name without ``_``."""
@@ -36,7 +39,8 @@ class Stream:
 class Streams:
     """The estimators that learn batch by batch at the moment."""
 
-    def __init__(self) -> None:
+    def __init__(self, evaluations: Evaluations) -> None:
+        self._evaluations = evaluations
         self._lock = threading.Lock()
         self._open: dict[int, Stream] = {}
         self._gone: deque[int] = deque()  # filled while garbage is collected, where no lock may be taken
@@ -65,6 +69,8 @@ class Streams:
             stream = Stream(weakref.ref(estimator, self._collected(id(estimator))), placement, options)
             with self._lock:
                 self._open[id(estimator)] = stream
+            if options.log_evaluations:
+                self._evaluations.add([estimator], placement.run, options, None, "")
             return stream
         return None
 
@@ -125,8 +131,13 @@ class Streams:
             elif estimator is None:
                 run.note("Not recorded: the model, which was gone before its run ended.")
             else:
-                with GUARD.step("store the model", run.note):
-                    run.log_model(dump_now(estimator, signature_of(estimator)))
+                model = dump_now(estimator, signature_of(estimator))
+                stored = late(run)
+                upload("the model", stored, lambda: stored.log_model(model))
         if stream.placement.is_ours:
-            with GUARD.step("end the run"):
-                run.finish()
+            BACKGROUND.submit(lambda: _finish(run), [run.run_id])
+
+
+def _finish(run: RunHandle) -> None:
+    with GUARD.step("end the run"):
+        run.finish()

@@ -7,12 +7,16 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.tracking import current_run
-from modeldb_sklearn.options import wait_in
+from modeldb_core.tracking import RunHandle, current_run
+from modeldb_core.tracking.blobs import SPILL_BYTES
+from modeldb_core.tracking.inheritance import attach
+from modeldb_sklearn.options import upload, wait_in
+from modeldb_sklearn.parallel import INNER
 
 if TYPE_CHECKING:
-    from modeldb_core.tracking import RunHandle
     from modeldb_sklearn.options import Options
+
+_LARGE = SPILL_BYTES // 4  # characters, which are up to four bytes long
 
 _lock = threading.Lock()
 _taken: set[str] = set()
@@ -40,12 +44,26 @@ def place(options: Options, name: str, *, is_preparation: bool, **fields: Any) -
         fields: ``hyperparameters``, ``attributes`` and ``tags`` to begin with.
     """
     fields["tags"] = [tag for tag in dict.fromkeys(fields["tags"]) if tag]
+    hyperparameters = fields.pop("hyperparameters", None) or {}
+    small = {key: value for key, value in hyperparameters.items() if not _is_large(value)}
+    placement = _place(options, name, is_preparation=is_preparation, hyperparameters=small, **fields)
+    large = {key: value for key, value in hyperparameters.items() if key not in small}
+    if large:  # they go through the artifact store
+        run = late(placement.run)
+        upload("long hyperparameters", run, lambda: run.log_hyperparameters(large))
+    return placement
+
+
+def _place(options: Options, name: str, *, is_preparation: bool, **fields: Any) -> Placement:  # noqa: ANN401
+    inner = INNER.get()
+    if inner is not None:
+        return Placement(attach(inner[0]).start_child(name, **fields), is_ours=True)
     run = current_run()
     if run is not None:
         wait_in(run.client)
         is_ours = run._process_id == os.getpid()  # to the run of a parent process, every child adds runs of its own
         if is_ours and not is_preparation and _take(run.run_id):
-            if fields.get("hyperparameters"):
+            if fields["hyperparameters"]:
                 run.log_hyperparameters(fields["hyperparameters"])
             run.set_attributes(fields["attributes"])
             return Placement(run, is_ours=False)
@@ -54,6 +72,27 @@ def place(options: Options, name: str, *, is_preparation: bool, **fields: Any) -
     started = client.start_run(options.project, options.experiment, name, **fields)
     _take(started.run_id)
     return Placement(started, is_ours=True)
+
+
+def _is_large(value: object) -> bool:
+    """Return whether a value may be too long for the record itself."""
+    left, waiting = _LARGE, [value]
+    while waiting:
+        item = waiting.pop()
+        left -= len(item) if isinstance(item, str) else 16
+        if isinstance(item, dict):
+            waiting.extend(item)
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+        if left < 0:
+            return True
+    return False
+
+
+def late(run: RunHandle) -> RunHandle:
+    """Return a handle that logs to ``run`` also when it has ended: what is learned later belongs to its record."""
+    return RunHandle(run.client, run.run_id, run._fields)
 
 
 def release(run_id: str) -> None:

@@ -6,31 +6,36 @@ digest, the model) is taken there, everything else is worked out beside it.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from modeldb_core.autolog import rolled_back
-from modeldb_core.datasets import Described, Labelled, describe
-from modeldb_sklearn import search
+from modeldb_core.autolog import entered, rolled_back
+from modeldb_core.datasets import Described, describe
+from modeldb_sklearn import pictures
+from modeldb_sklearn.callbacks import TaskTimes, timed_tasks
+from modeldb_sklearn.data import DATASET, MAX_COPY_BYTES, DataDigest, labelled, private_copy, sample_of, size_of
 from modeldb_sklearn.formats import dump_now
 from modeldb_sklearn.hyperparameters import Settings, public_name, settings_of, typed
-from modeldb_sklearn.options import BACKGROUND, GUARD, Options
+from modeldb_sklearn.options import BACKGROUND, GUARD, PATIENCE_S, Options, upload
 from modeldb_sklearn.outcomes import Outcome, array_mark, fitted_part, outcome_of
-from modeldb_sklearn.placement import Placement, place
+from modeldb_sklearn.parallel import INNER, WATCH
+from modeldb_sklearn.placement import Placement, late, place
 from modeldb_sklearn.scores import has_own_score, training_scores
+from modeldb_sklearn.search import SearchWatch, is_search, results_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from modeldb_core.models import DumpedModel
+    from modeldb_sklearn.evaluation import Evaluations
+    from modeldb_sklearn.pictures import Judged
+    from modeldb_sklearn.search import Results
 
-BESIDE_BYTES = 1 << 22  # the digest of more data than this is worked out while the fit runs
-MAX_COPY_BYTES = 1 << 27  # so much data is copied to show it to a predict that is not scikit-learn's
-DATASET = "train"
 _COUNTING = ("sklearn.neighbors", "sklearn.semi_supervised", "sklearn.manifold")
+ScoresJob: TypeAlias = "Callable[[], tuple[dict[str, float], Judged | None]]"
 
 
 @dataclass(slots=True)
@@ -49,16 +54,27 @@ class FitRecorder:
         estimator: what is fitted.
         arguments: what it is fitted with.
         options: what to record.
+        evaluations: told of the model, so that scores find it.
     """
 
-    def __init__(self, estimator: Any, arguments: FitArguments, options: Options) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        estimator: Any,  # noqa: ANN401
+        arguments: FitArguments,
+        options: Options,
+        evaluations: Evaluations,
+    ) -> None:
         self.estimator = estimator
         self.arguments = arguments
         self.options = options
         self.settings = Settings()
         self.placement: Placement | None = None
         self.task = ""
+        self._evaluations = evaluations
+        self._watch: SearchWatch | None = None
+        self._times = TaskTimes()
         self._digest: DataDigest | None = None
+        self._sample: list[dict[str, Any]] | None = None
         self._left_out: list[str] = []
         self._start = 0.0
 
@@ -66,6 +82,7 @@ class FitRecorder:
 
     def begin(self) -> None:
         """Start the run and take what the fit may change."""
+        self._evaluations.forget(self.estimator)
         with GUARD.step("record the hyperparameters"):
             self.settings = settings_of(self.estimator)
         with GUARD.step("tell what the estimator is for"):
@@ -81,12 +98,28 @@ class FitRecorder:
             )
         if self.placement is None:
             return
-        BACKGROUND.wait(*self._keys())  # results of an earlier fit of the same object are still worked out
+        BACKGROUND.wait(*self._keys(), timeout_s=PATIENCE_S)  # results of an earlier fit
         if self.options.log_datasets or self.options.log_training_metrics:
             with GUARD.step("describe the data", self.note):
                 at_once = self.settings.changes_data or self.settings.has_foreign_code
                 self._digest = DataDigest(self.arguments.X, self.arguments.y, at_once=at_once)
+        if self.options.log_sample:
+            with GUARD.step("take a sample of the data", self.note):
+                self._sample = sample_of(self.arguments.X, self.arguments.y, self.options.log_sample)
+        if self.options.log_candidates:
+            with GUARD.step("follow the candidates of a search", self.note):
+                self._watch = watch_of(self.placement, self.settings)
         self._start = perf_counter()
+
+    @contextlib.contextmanager
+    def fitting(self) -> Iterator[None]:
+        """Around the fit itself."""
+        token = WATCH.set(self._watch)
+        try:
+            with entered(), timed_tasks(self.estimator, self._times):
+                yield
+        finally:
+            WATCH.reset(token)
 
     def fail(self, error: BaseException) -> None:
         """The fit raised ``error``."""
@@ -94,29 +127,38 @@ class FitRecorder:
             return
         with GUARD.step("record a failed fit"):
             name = type(self.estimator).__name__
+            status = "killed" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "failed"
             self.placement.run.note(f"The fit of {name} raised {type(error).__name__}: {str(error)[:500]}")
+            if self._watch is not None:
+                self._watch.abort(status)
             if self.placement.is_ours:
-                self.placement.run.finish("killed" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "failed")
+                self.placement.run.finish(status)
 
     def succeed(self) -> None:
         """The fit is done: take what may change from now on, and leave the rest to the background."""
         if self.placement is None:
             return
         fit_s = perf_counter() - self._start
-        description, outcome, model, candidates = None, Outcome(), None, None
+        result = FitResult(Outcome())
         with GUARD.step("describe the data", self.note):
-            description = self._digest.result() if self._digest is not None else None
+            result.description = self._digest.result() if self._digest is not None else None
         with GUARD.step("read the fitted attributes", self.note):
-            outcome = outcome_of(self.estimator)
-        outcome.metrics["fit_seconds"] = fit_s
+            result.outcome = outcome_of(self.estimator)
+        result.outcome.metrics["fit_seconds"] = fit_s
+        result.outcome.metrics.update(self._times.metrics([name for name, *_ in _steps(self.estimator)]))
+        result.outcome.curves.update(self._times.curves())
         if self.options.log_models:
             with GUARD.step("store the model", self.note):
-                model = dump_now(self._model(), self._signature(description))
-        if self.options.log_candidates:
-            with GUARD.step("record the candidates of the search", self.note):
-                candidates = search.snapshot(self.estimator)
-        result = FitResult(outcome, description, model, candidates)
-        scores = self._scores_job(description, fit_s)
+                result.model = dump_now(self._model(), self._signature(result.description))
+        with GUARD.step("record the candidates of the search", self.note):
+            result.search = results_of(fitted_search(self.estimator))
+        if self.options.log_evaluations:
+            with GUARD.step("remember the model", self.note):
+                self._remember(result.description)
+        if self.options.log_pictures and pictures.is_possible():
+            with GUARD.step("prepare pictures", self.note):
+                result.drawings.extend(pictures.of_importances(fitted_part(self.estimator)))
+        scores = self._scores_job(result.description, fit_s)
         BACKGROUND.submit(lambda: self._record(result, scores), self._keys())
 
     def note(self, text: str) -> None:
@@ -126,12 +168,15 @@ class FitRecorder:
 
     # -- beside it ----------------------------------------------------------------------------------------------------
 
-    def _record(self, result: FitResult, scores: Callable[[], dict[str, float]]) -> None:
+    def _record(self, result: FitResult, scores: ScoresJob) -> None:
         assert self.placement is not None
         run = self.placement.run
         metrics: dict[str, Any] = dict(result.outcome.metrics)
         with GUARD.step("work out metrics on the training data", self.note):
-            metrics.update({f"training_{name}": value for name, value in scores().items()})
+            found, judged = scores()
+            metrics.update({f"training_{name}": value for name, value in found.items()})
+            if self.options.log_pictures and pictures.is_possible():
+                result.drawings.extend(pictures.of_predictions(judged, "training"))
         with GUARD.step("record the metrics", self.note):
             run.log_metrics(metrics)
             if result.outcome.attributes:
@@ -140,50 +185,66 @@ class FitRecorder:
         if result.description is not None and self.options.log_datasets:
             with GUARD.step("record the data set", self.note):
                 run.log_dataset(Described(result.description), DATASET)
-        if result.model is not None:
-            with GUARD.step("store the model", self.note):
-                run.log_model(result.model)
-        if result.candidates is not None:
+        if result.search is not None:
             with GUARD.step("record the candidates of the search", self.note):
-                search.record(run, result.candidates)
+                run.log_metrics({"n_candidates": len(result.search.params)})
+                run.set_attributes(result.search.best)
+                if self._watch is not None:
+                    self._watch.complete(result.search)
+        self._store(result)
         with GUARD.step("end the run"):
             if self._left_out:
                 run.note(f"Not recorded: {'; '.join(self._left_out)}.")
             if self.placement.is_ours:
                 run.finish()
+        with GUARD.step("draw pictures"):
+            pictures.offer(late(run), result.drawings)
 
-    def _scores_job(self, description: dict[str, Any] | None, fit_s: float) -> Callable[[], dict[str, float]]:
+    def _store(self, result: FitResult) -> None:
+        """Store what goes into files; the run may have ended when it is there."""
+        assert self.placement is not None
+        run, sample, model = late(self.placement.run), self._sample, result.model
+        if sample is not None:
+            rows = [typed(row) for row in sample]
+            upload("a sample of the data", run, lambda: run.log_artifact(rows, "data/sample.json"))
+        if model is not None:
+            upload("the model", run, lambda: run.log_model(model))
+
+    def _scores_job(self, description: dict[str, Any] | None, fit_s: float) -> ScoresJob:
         """Return what gives the training metrics: where the estimator is scikit-learn's alone, later and beside.
 
         A stranger's ``predict`` may change the estimator, the data or a random state: it is called at once, on a copy
         of the data, and what it changed in the estimator is put back.
         """
         if not self.options.log_training_metrics or self.task in ("transformer", "clusterer"):
-            return dict
+            return _nothing
         X, y = self.arguments.X, self.arguments.y
         if self.settings.changes_data:
             self._left_out.append("metrics on the training data, which the estimator was told to change in place")
-            return dict
+            return _nothing
+        if hasattr(X, "compute"):
+            self._left_out.append("metrics on the training data, which would have to be computed again")
+            return _nothing
         estimators = self.settings.estimators
         if not self.settings.has_foreign_code:
             frozen = self._frozen(X)
             if frozen is None:
-                return dict
+                return _nothing
             part = fitted_part(frozen)
             mark = array_mark([*estimators, part])
 
-            def later() -> dict[str, float]:
+            def later() -> tuple[dict[str, float], Judged | None]:
                 found = self._scores(frozen, part, X, y, fit_s)
                 changed = array_mark([*estimators, part]) != mark
                 if description is not None and not changed:
                     changed = describe(labelled(X, y))["digest"] != description["digest"]
                 if changed:
                     self._left_out.append("metrics on the training data: model or data changed right after the fit")
-                    return {}
+                    return _nothing()
                 return found
 
             return later
-        found: dict[str, float] = {}
+        found = _nothing()
         with GUARD.step("work out metrics on the training data", self.note):
             data = private_copy(X)
             part = fitted_part(self.estimator)
@@ -209,7 +270,14 @@ class FitRecorder:
             return None
         return copy.deepcopy(self.estimator)
 
-    def _scores(self, estimator: Any, part: Any, X: Any, y: Any, fit_s: float) -> dict[str, float]:  # noqa: ANN401
+    def _scores(
+        self,
+        estimator: Any,  # noqa: ANN401
+        part: Any,  # noqa: ANN401
+        X: Any,  # noqa: ANN401
+        y: Any,  # noqa: ANN401
+        fit_s: float,
+    ) -> tuple[dict[str, float], Judged | None]:
         return training_scores(estimator, part, X, y, task=self.task, fit_s=fit_s, note=self._left_out.append)
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -225,7 +293,17 @@ class FitRecorder:
         }
         if self.arguments.others:
             attributes["fit_parameters"] = {name: typed(value) for name, value in self.arguments.others.items()}
-        return attributes
+        if len(self.settings.estimators) > 1:
+            attributes["structure"] = structure_of(self.estimator)
+        inner = INNER.get()
+        return attributes if inner is None else attributes | inner[1]
+
+    def _remember(self, description: dict[str, Any] | None) -> None:
+        """Let scores that the program works out later find the run: of the model, and of what it passes on to."""
+        assert self.placement is not None
+        models = {id(item): item for item in (self.estimator, fitted_search(self.estimator), self._model())}
+        known = "" if description is None else description.get("features_digest", description["digest"])
+        self._evaluations.add(list(models.values()), self.placement.run, self.options, self.arguments.X, known)
 
     def _model(self) -> Any:  # noqa: ANN401
         return vars(self.estimator).get("best_estimator_", self.estimator)
@@ -246,67 +324,48 @@ class FitResult:
     """What was taken right after a fit."""
 
     outcome: Outcome
-    description: dict[str, Any] | None
-    model: DumpedModel | None
-    candidates: search.Candidates | None
+    description: dict[str, Any] | None = None
+    model: DumpedModel | None = None
+    search: Results | None = None
+    drawings: list[Any] = field(default_factory=list)
 
 
-class DataDigest:
-    """The description of the training data: worked out at once where it is small, else while the fit runs."""
-
-    def __init__(self, X: Any, y: Any, *, at_once: bool) -> None:  # noqa: ANN401
-        self._data = labelled(X, y)
-        self._description: dict[str, Any] | None = None
-        self._error: Exception | None = None
-        self._thread: threading.Thread | None = None
-        if at_once or size_of(X) <= BESIDE_BYTES:
-            self._work()
-        else:
-            self._thread = threading.Thread(target=self._work, name="modeldb-digest", daemon=True)
-            self._thread.start()
-
-    def result(self) -> dict[str, Any]:
-        """Return the description; raises what describing raised."""
-        if self._thread is not None:
-            self._thread.join()
-        if self._error is not None:
-            raise self._error
-        assert self._description is not None
-        return self._description
-
-    def _work(self) -> None:
-        try:
-            self._description = describe(self._data, DATASET)
-        except Exception as error:  # it is raised again where the result is asked for
-            self._error = error
+def _nothing() -> tuple[dict[str, float], Judged | None]:
+    return {}, None
 
 
-def labelled(X: Any, y: Any) -> Any:  # noqa: ANN401
-    """Return features and target as one data set."""
-    return X if y is None else Labelled(X, y)
+def watch_of(placement: Placement, settings: Settings) -> SearchWatch | None:
+    """Return what follows the search among the estimators that are fitted, if there is one."""
+    searches = [estimator for estimator in settings.estimators if is_search(estimator)]
+    return SearchWatch(placement.run, searches, is_nested=len(searches) > 1) if searches else None
 
 
-def size_of(data: Any) -> int:  # noqa: ANN401
-    """Return about how many bytes data holds; for tables as if all columns were numbers."""
-    size = getattr(data, "nbytes", None)
-    if isinstance(size, int):
-        return size
-    if hasattr(data, "nnz"):
-        return int(data.nnz) * 12
-    shape = getattr(data, "shape", None)
-    if shape:
-        cells = 8
-        for length in shape:
-            cells *= int(length)
-        return cells
-    return len(data) * 64 if hasattr(data, "__len__") else 0
+def fitted_search(estimator: Any) -> Any:  # noqa: ANN401
+    """Return the search that the program fitted: the estimator itself, or the last step of a pipeline."""
+    while not is_search(estimator) and (steps := _steps(estimator)):
+        estimator = steps[-1][1]
+        if not hasattr(estimator, "__dict__"):
+            break
+    return estimator
 
 
-def private_copy(data: Any) -> Any:  # noqa: ANN401
-    """Return a copy that may be changed; ``None`` where it would be too large, or there is no way to copy it."""
-    if size_of(data) > MAX_COPY_BYTES:
-        return None
-    return copy.deepcopy(data)
+def _steps(estimator: Any) -> list[Any]:  # noqa: ANN401
+    steps = vars(estimator).get("steps")
+    return steps if isinstance(steps, list) else []
+
+
+def structure_of(estimator: Any) -> str:  # noqa: ANN401
+    """Return how estimators are put together, in one line: ``Pipeline(scale=StandardScaler, clf=SVC)``."""
+    parts = []
+    for name, value in estimator.get_params(deep=False).items():
+        named = value if isinstance(value, (list, tuple)) else [(name, value)]
+        for part in named:
+            if isinstance(part, tuple) and len(part) >= 2 and hasattr(part[1], "get_params"):
+                parts.append(f"{part[0]}={structure_of(part[1])}")
+            elif hasattr(part, "get_params") and not isinstance(part, type):
+                parts.append(structure_of(part))
+    name = type(estimator).__name__
+    return f"{name}({', '.join(parts)})" if parts else name
 
 
 def shallow_copy(estimator: Any) -> Any:  # noqa: ANN401

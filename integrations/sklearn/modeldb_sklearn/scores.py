@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modeldb_sklearn.pictures import Judged
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,6 +24,7 @@ _PROBE_ROWS = 256
 _COSTLY_PROBABILITIES = ("sklearn.neighbors", "sklearn.svm", "sklearn.gaussian_process", "sklearn.semi_supervised")
 
 Scores = dict[str, float]
+Outcome = tuple[Scores, Judged | None]
 
 
 def classification_scores(y: NDArray[Any], predicted: NDArray[Any], classes: NDArray[Any]) -> Scores:
@@ -103,8 +106,8 @@ def training_scores(
     task: str,
     fit_s: float,
     note: Callable[[str], None],
-) -> Scores:
-    """Return the metrics that fit the task.
+) -> Outcome:
+    """Return the metrics that fit the task, and the predictions that they were worked out from.
 
     ``note`` is told what was left out. A prediction of the training data that looks likely to take longer than the fit
     itself, or a second, is not begun: nearest neighbours, for example, fit in no time and predict for hours.
@@ -114,7 +117,7 @@ def training_scores(
         fit_s: how long the fit took.
     """
     if y is None or not hasattr(estimator, "predict"):
-        return {}
+        return {}, None
     truth = np.asarray(y)
     if truth.ndim == 2 and truth.shape[1] == 1:
         truth = truth.ravel()
@@ -125,15 +128,16 @@ def training_scores(
             f"metrics on the training data, because predicting it would take about {estimate_s:.0f} s and the fit took "
             f"{fit_s:.1f} s"
         )
-        return {}
+        return {}, None
     if task == "classifier" and truth.ndim == 1:
         return _classifier_scores(estimator, part, X, truth, limit_s / max(estimate_s, 1e-9), note)
     if task == "regressor" and truth.dtype.kind in "biuf" and truth.ndim <= 2:
-        scores = regression_scores(truth, np.asarray(estimator.predict(X)))
-        return _with_score(scores, "r2", part)
+        predicted = np.asarray(estimator.predict(X))
+        scores = regression_scores(truth, predicted)
+        return _with_score(scores, "r2", part), Judged(task, truth.copy(), predicted.reshape(truth.shape))
     if has_own_score(part) or task == "classifier":
-        return {"score": float(estimator.score(X, y))}
-    return {}
+        return {"score": float(estimator.score(X, y))}, None
+    return {}, None
 
 
 def has_own_score(part: Any) -> bool:  # noqa: ANN401
@@ -152,7 +156,7 @@ def _classifier_scores(
     truth: NDArray[Any],
     room: float,
     note: Callable[[str], None],
-) -> Scores:
+) -> Outcome:
     classes = getattr(estimator, "classes_", None)
     probabilities = None
     if isinstance(classes, np.ndarray) and classes.ndim == 1 and hasattr(estimator, "predict_proba"):
@@ -174,9 +178,11 @@ def _classifier_scores(
         truth, predicted = truth[known], predicted[known]
         probabilities = None if probabilities is None else probabilities[known]
     scores = _with_score(classification_scores(truth, predicted, classes), "accuracy", part)
-    if probabilities is not None and probabilities.shape == (len(truth), len(classes)):
+    if probabilities is not None and probabilities.shape != (len(truth), len(classes)):
+        probabilities = None
+    if probabilities is not None:
         scores.update(probability_scores(truth, probabilities, classes))
-    return scores
+    return scores, Judged("classifier", truth.copy(), predicted, probabilities, classes)
 
 
 def _with_score(scores: Scores, name: str, part: Any) -> Scores:  # noqa: ANN401

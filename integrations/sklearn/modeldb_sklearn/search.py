@@ -1,103 +1,237 @@
-"""Searches: a child run for each candidate, made by one change each."""
+"""Searches: a child run for each candidate, written when its splits are done, while the search goes on.
+
+A search hands its fits to :class:`sklearn.utils.parallel.Parallel`, which returns when all are done. What it returns can
+be had one by one instead, whatever the number of jobs and the backend: so the results come by here in their order, in the
+thread that waits for them anyway, and nothing has to be told between processes.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import sys
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.changes import CREATE
-from modeldb_core.entities import FINISHED, new_id, now_us
+from modeldb_core.changes import CREATE, UPDATE
+from modeldb_core.entities import FAILED, FINISHED, KILLED, RUNNING, new_id, now_us
 from modeldb_sklearn.hyperparameters import nested, typed
+from modeldb_sklearn.parallel import Watch, followed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
+    from types import FrameType
 
     from modeldb_core.tracking import RunHandle
 
 _SHOWN = 4  # parameters in the name of a candidate's run
+_PATIENCE_S = 1.0  # a candidate whose splits take longer is shown before they are all done
+_CURVES = ("mean_test_", "mean_train_")
+
+
+def is_search(estimator: object) -> bool:
+    """Return whether ``estimator`` is one of scikit-learn's searches, or derived from them."""
+    module = sys.modules.get("sklearn.model_selection._search")
+    return module is not None and isinstance(estimator, module.BaseSearchCV)
 
 
 @dataclass(slots=True)
-class Candidates:
+class Results:
     """The results of a search, taken when it ended.
 
     Attributes:
-        results: ``cv_results_``: by name one value for each candidate.
+        columns: ``cv_results_`` without the parameters: by name one value for each candidate.
         params: the parameters of each candidate.
         best: what the search found, as attributes of its run.
-        metrics: its numbers.
     """
 
-    results: dict[str, Any]
+    columns: dict[str, Any]
     params: list[dict[str, Any]]
     best: dict[str, Any]
-    metrics: dict[str, float]
 
 
-def snapshot(estimator: Any) -> Candidates | None:  # noqa: ANN401 - any estimator
+def results_of(estimator: Any) -> Results | None:  # noqa: ANN401 - any estimator
     """Return the results of a search, ``None`` for any other estimator."""
     results = vars(estimator).get("cv_results_")
     if not isinstance(results, dict) or not isinstance(results.get("params"), list):
         return None
-    params = results["params"]
     best: dict[str, Any] = {}
     for name in ("best_params_", "n_resources_"):
         value = vars(estimator).get(name)
         if value is not None:
             best[name[:-1]] = nested(value) if name == "best_params_" else typed(value)
     columns = {key: column for key, column in results.items() if key != "params"}
-    return Candidates(columns, list(params), best, {"n_candidates": len(params)})
+    return Results(columns, list(results["params"]), best)
 
 
-def record(parent: RunHandle, candidates: Candidates) -> None:
-    """Make the child runs, and curves over the candidates on the run of the search.
+@dataclass(slots=True)
+class _Candidate:
+    """One candidate: what is known of it, and what its run says already."""
 
-    A child has the candidate's parameters as hyperparameters, and every number of ``cv_results_`` under the name that
-    it has there: ``mean_test_score``, ``std_test_score``, ``rank_test_score``, ``split0_test_score``, ``mean_fit_time``, …
+    index: int
+    params: dict[str, Any]
+    metrics: dict[str, float | int] = field(default_factory=dict)
+    by_split: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+    errors: list[str] = field(default_factory=list)
+    run_id: str = ""
+    told: dict[str, float | int] = field(default_factory=dict)
+
+
+class SearchWatch(Watch):
+    """Follows a search, and writes the runs of its candidates.
+
+    Args:
+        run: the run of the search.
+        searches: the estimators that may be searching; one inside another estimator is as good.
+        is_nested: whether a search of what is searched for runs inside: each candidate then has its run from the start.
     """
-    parent.log_metrics(candidates.metrics)
-    parent.set_attributes(candidates.best)
-    columns = {
-        name: np.ma.getdata(column).tolist()
-        for name, column in candidates.results.items()
-        if not name.startswith("param_") and getattr(column, "dtype", np.dtype(object)).kind in "biuf"
-    }
-    _log_curves(parent, columns)
-    client = parent.client
-    project_id, experiment_id = parent.container_ids
-    now = now_us()
-    for index, values in enumerate(_rows(columns, len(candidates.params))):
-        params = candidates.params[index]
-        duration_us = int(1e6 * (values.get("mean_fit_time", 0.0) + values.get("mean_score_time", 0.0)))
+
+    def __init__(self, run: RunHandle, searches: Iterable[object], *, is_nested: bool) -> None:
+        self.run = run
+        self.is_nested = is_nested
+        self._searches = list(searches)
+        self._candidates: list[_Candidate] = []
+        self._offset = self._splits = 0
+        self._more: dict[str, list[Any]] = {}
+        self._shown_at = monotonic()
+
+    # -- while it searches --------------------------------------------------------------------------------------------
+
+    def claims(self, frame: FrameType) -> bool:
+        """Whether the search hands out its fits in ``frame``."""
+        if frame.f_code.co_name != "evaluate_candidates":
+            return False
+        searching = frame.f_locals.get("self")
+        return any(search is searching for search in self._searches)
+
+    def begin(self, frame: FrameType) -> None:
+        """Take the candidates that are about to be tried."""
+        given = frame.f_locals
+        self._splits = int(given["n_splits"])
+        self._offset = len(self._candidates)
+        self._more = {name: list(column) for name, column in (given.get("more_results") or {}).items()}
+        for params in given["candidate_params"]:
+            self._candidates.append(_Candidate(len(self._candidates), params))
+        if self.is_nested:
+            for candidate in self._candidates[self._offset :]:
+                self._write(candidate, RUNNING)
+
+    def task_run(self, number: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Return the run that the fit of that number in this round is part of, and what is to be told of it."""
+        if not self.is_nested:
+            return None
+        candidate = self._candidates[self._offset + number // self._splits]
+        return followed(self.run, candidate.run_id), {"split": number % self._splits}
+
+    def result(self, number: int, output: Any) -> None:  # noqa: ANN401
+        """A fit is done."""
+        within, split = divmod(number, self._splits)
+        candidate = self._candidates[self._offset + within]
+        for kind in ("test", "train"):
+            scores = output.get(f"{kind}_scores")
+            named = scores if isinstance(scores, dict) else {"score": scores}
+            for name, score in named.items():
+                if score is not None:
+                    candidate.metrics[f"split{split}_{kind}_{name}"] = float(score)
+                    candidate.by_split.setdefault(f"{kind}_{name}", []).append(float(score))
+        for name in ("fit_time", "score_time"):
+            candidate.by_split.setdefault(name, []).append(float(output[name]))
+            candidate.seconds += float(output[name])
+        if output.get("fit_error"):
+            candidate.errors.append(output["fit_error"].strip().splitlines()[-1])
+        if split == self._splits - 1:
+            self._complete(candidate, within)
+        elif monotonic() - self._shown_at > _PATIENCE_S:
+            self._write(candidate, RUNNING)
+
+    def _complete(self, candidate: _Candidate, within: int) -> None:
+        for name, values in candidate.by_split.items():
+            array = np.asarray(values)
+            candidate.metrics[f"mean_{name}"] = float(np.average(array))
+            candidate.metrics[f"std_{name}"] = float(np.sqrt(np.average((array - np.average(array)) ** 2)))
+        for name, column in self._more.items():
+            if isinstance(number := np.asarray(column[within]).item(), (int, float)):
+                candidate.metrics[name] = number
+        candidate.by_split.clear()
+        self._write(candidate, FAILED if len(candidate.errors) == self._splits else FINISHED)
+        self._log_curves(candidate)
+
+    def _log_curves(self, candidate: _Candidate) -> None:
+        """Log the scores as series over the candidates, so that a search is seen as a curve."""
+        curves = {name: value for name, value in candidate.metrics.items() if name.startswith(_CURVES)}
+        self.run.log_metrics({f"candidates/{name}": float(value) for name, value in curves.items()}, candidate.index)
+
+    # -- after it -----------------------------------------------------------------------------------------------------
+
+    def complete(self, results: Results) -> None:
+        """Add what is known at the end only, the ranks above all; in the background."""
+        columns = {
+            name: np.ma.getdata(column).tolist()
+            for name, column in results.columns.items()
+            if not name.startswith("param_") and getattr(column, "dtype", np.dtype(object)).kind in "biuf"
+        }
+        for index, params in enumerate(results.params):
+            is_new = index >= len(self._candidates) or not self._candidates[index].run_id
+            if index >= len(self._candidates):
+                self._candidates.append(_Candidate(index, params))
+            candidate = self._candidates[index]
+            candidate.metrics.update({name: column[index] for name, column in columns.items()})
+            if is_new:
+                candidate.seconds = sum(
+                    candidate.metrics.get(name, 0.0) for name in ("mean_fit_time", "mean_score_time")
+                )
+                self._log_curves(candidate)
+            self._write(candidate, FINISHED if is_new else "")
+
+    def abort(self, status: str) -> None:
+        """The search was given up: so are the candidates whose splits are not all done."""
+        for candidate in self._candidates[self._offset :]:
+            if candidate.run_id and candidate.by_split | {} and "mean_fit_time" not in candidate.metrics:
+                self._write(candidate, status)
+
+    def _write(self, candidate: _Candidate, status: str) -> None:
+        """Write what is new of a candidate, as one change."""
+        client, now = self.run.client, now_us()
+        news = {name: value for name, value in candidate.metrics.items() if not _same(candidate.told.get(name), value)}
+        candidate.told.update(news)
+        self._shown_at = monotonic()
+        ends = {"status": status, "finished_at": now} if status in (FINISHED, FAILED, KILLED) else {}
+        notes = [f"The fit of a split raised {error}"[:1024] for error in dict.fromkeys(candidate.errors)]
+        if candidate.run_id:
+            change: dict[str, Any] = {"put": {"metrics": news}} if news else {}
+            if ends:
+                change["set"] = ends
+                if notes:
+                    change["add"] = {"notes": notes}
+            if change:
+                client.log_change(UPDATE, "run", candidate.run_id, change)
+            return
+        project_id, experiment_id = self.run.container_ids
+        candidate.run_id = new_id()
         fields = {
             "project_id": project_id,
             "experiment_id": experiment_id,
-            "parent_id": parent.run_id,
-            "name": _name(index, params),
-            "status": FINISHED,
-            "started_at": now - duration_us,
-            "finished_at": now,
+            "parent_id": self.run.run_id,
+            "name": _name(candidate.index, candidate.params),
+            "status": RUNNING,
+            "started_at": now - int(1e6 * candidate.seconds),
             "stream_id": client.writer.stream_id,
             "tags": ["sklearn", "candidate"],
-            "hyperparameters": client.blobs.checked_map(nested(params), "hyperparameters"),
-            "metrics": values,
-            "attributes": {"candidate": index},
+            "hyperparameters": client.blobs.checked_map(nested(candidate.params), "hyperparameters"),
+            "metrics": news,
+            "attributes": {"candidate": candidate.index},
+            **ends,
         }
-        client.log_change(CREATE, "run", new_id(), fields)
+        if notes:
+            fields["notes"] = notes
+        client.log_change(CREATE, "run", candidate.run_id, fields)
 
 
-def _log_curves(parent: RunHandle, columns: dict[str, list[Any]]) -> None:
-    """Log the scores as series over the candidates, so that a search is seen as a curve."""
-    names = [name for name in columns if name.startswith(("mean_test_", "mean_train_"))]
-    for step, row in enumerate(zip(*(columns[name] for name in names), strict=True)):
-        parent.log_metrics({f"candidates/{name}": float(value) for name, value in zip(names, row, strict=True)}, step)
-
-
-def _rows(columns: dict[str, list[Any]], count: int) -> Iterator[dict[str, Any]]:
-    for index in range(count):
-        yield {name: column[index] for name, column in columns.items()}
+def _same(first: float | None, second: float) -> bool:
+    return first == second or (first is not None and math.isnan(first) and math.isnan(second))
 
 
 def _name(index: int, params: dict[str, Any]) -> str:

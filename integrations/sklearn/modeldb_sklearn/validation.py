@@ -1,13 +1,13 @@
-"""``cross_validate`` and ``cross_val_score``: one run with the scores of every split.
+"""Functions that judge models by fitting them again and again: one run each, recorded as what it is.
 
-They are functions that programs import by name, so replacing them in their module would miss whoever imported them
-before. What they all go through is the method that hands out the splits (``Parallel.__call__``); it is wrapped, and
-looks at who calls it.
+``cross_validate``, ``cross_val_score``, ``cross_val_predict``, ``learning_curve``, ``validation_curve`` and
+``permutation_test_score`` are runs; within the program's run always children, so that the run stays the fit's. What
+``permutation_importance`` finds belongs to the run of the model that it is told to look at.
 """
 
 from __future__ import annotations
 
-import sys
+import inspect
 from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -15,95 +15,134 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modeldb_core.autolog import entered
-from modeldb_core.datasets import Described, describe
+from modeldb_core.datasets import Described
+from modeldb_sklearn import pictures
+from modeldb_sklearn.calls import caller, is_by_sklearn
+from modeldb_sklearn.data import DATASET, DataDigest
 from modeldb_sklearn.hyperparameters import public_name, settings_of, typed
 from modeldb_sklearn.options import BACKGROUND, GUARD, Options
-from modeldb_sklearn.placement import place
-from modeldb_sklearn.recording import DATASET, labelled, task_of
+from modeldb_sklearn.parallel import WATCH, Watch, followed
+from modeldb_sklearn.placement import late, place
+from modeldb_sklearn.recording import task_of
+from modeldb_sklearn.search import is_search
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    from modeldb_sklearn.evaluation import Evaluations
+
 _MODULE = "sklearn.model_selection._validation"
-_FUNCTIONS = ("cross_validate", "cross_val_score")
+_SELECTION = "sklearn.model_selection"
+FUNCTIONS = (
+    (_SELECTION, "cross_validate"),
+    (_SELECTION, "cross_val_score"),
+    (_SELECTION, "cross_val_predict"),
+    (_SELECTION, "learning_curve"),
+    (_SELECTION, "validation_curve"),
+    (_SELECTION, "permutation_test_score"),
+)
 
 
-def on_parallel(
-    options: Options,
+def on_validation(
+    options: Options | None,
+    evaluations: Evaluations,
     original: Callable[..., Any],
-    parallel: Any,  # noqa: ANN401
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:  # noqa: ANN401
-    """Call ``Parallel.__call__``; where ``cross_validate`` does so for the program, record what it finds."""
-    found = _validation_call()
-    if found is None:
-        return original(parallel, *args, **kwargs)
+    """Call a function that judges a model, and record what it finds."""
+    if options is None or is_by_sklearn(caller()):
+        return original(*args, **kwargs)
     validation: Validation | None = None
     with GUARD.step("record a cross-validation"):
-        validation = Validation(*found, options)
+        arguments = inspect.signature(original).bind(*args, **kwargs).arguments
+        chosen = options.of(arguments["estimator"])
+        if chosen is not None:
+            validation = Validation(original.__name__, arguments, chosen)
+    token = WATCH.set(validation)
     start = perf_counter()
     try:
         with entered():
-            results = original(parallel, *args, **kwargs)
+            result = original(*args, **kwargs)
     except BaseException as error:
         if validation is not None:
             validation.fail(error)
         raise
+    finally:
+        WATCH.reset(token)
     if validation is not None:
         with GUARD.step("record a cross-validation", validation.run.note):
-            validation.succeed(results, perf_counter() - start)
-    return results
+            validation.succeed(result, perf_counter() - start)
+            if validation.function == "cross_val_predict" and chosen is not None and chosen.log_evaluations:
+                evaluations.remember_for_run(result, validation.run, chosen)
+    return result
 
 
-def _validation_call() -> tuple[str, dict[str, Any]] | None:
-    """Return the function of scikit-learn that the program called, and the arguments of its ``cross_validate``."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(("modeldb_core.autolog", "modeldb_sk")):
-        frame = frame.f_back
-    if frame is None or frame.f_code.co_name != "cross_validate" or frame.f_globals.get("__name__") != _MODULE:
-        return None
-    arguments = dict(frame.f_locals)
-    name = "cross_validate"
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("sklearn."):
-        if frame.f_code.co_name in _FUNCTIONS:
-            name = frame.f_code.co_name
-        elif frame.f_globals["__name__"] == _MODULE:
-            return None  # learning curves and the like
-        frame = frame.f_back
-    return name, arguments
-
-
-class Validation:
-    """The run of one cross-validation; within the program's run always a child, so that the run stays the fit's."""
+class Validation(Watch):
+    """The run of one such call."""
 
     def __init__(self, function: str, arguments: Mapping[str, Any], options: Options) -> None:
         estimator = arguments["estimator"]
-        self._data = labelled(arguments["X"], arguments["y"])
+        self.function = function
+        self._arguments = arguments
         self._options = options
+        self._splits: list[dict[str, float]] = []
+        self._has_search = False
+        settings = settings_of(estimator)
+        self._has_search = any(is_search(part) for part in settings.estimators)
+        attributes = {
+            "estimator_class": public_name(type(estimator)),
+            "estimator_type": task_of(estimator) or "estimator",
+            "validation": function,
+        }
+        attributes |= {name: typed(arguments[name]) for name in ("cv", "scoring", "method") if name in arguments}
         self.run = place(
             options,
             f"{function} {type(estimator).__name__}",
             is_preparation=True,
-            hyperparameters=settings_of(estimator).values,
-            attributes={
-                "estimator_class": public_name(type(estimator)),
-                "estimator_type": task_of(estimator) or "estimator",
-                "validation": function,
-                "cv": typed(arguments.get("cv")),
-                "scoring": typed(arguments.get("scoring")),
-            },
+            hyperparameters=settings.values,
+            attributes=attributes,
             tags=["sklearn", "cross-validation", *options.tags],
         ).run
-        self._description = None
+        self._digest = None
         if options.log_datasets:
             with GUARD.step("describe the data", self.run.note):
-                self._description = describe(self._data, DATASET)
+                y = arguments.get("y")
+                self._digest = DataDigest(arguments["X"], y, at_once=settings.has_foreign_code)
 
-    def succeed(self, results: list[Mapping[str, Any]], duration_s: float) -> None:
-        """Record the scores of all splits beside the program."""
-        splits = [_numbers(result) for result in results]
-        BACKGROUND.submit(lambda: self._record(splits, duration_s), [self.run.run_id])
+    # -- while it goes on ---------------------------------------------------------------------------------------------
+
+    def claims(self, frame: FrameType) -> bool:
+        """Whether this function, or ``cross_validate`` for it, hands out its fits in ``frame``."""
+        return frame.f_globals.get("__name__") == _MODULE and frame.f_code.co_name in (self.function, "cross_validate")
+
+    def begin(self, frame: FrameType) -> None:
+        """Nothing is known before the first split is done."""
+
+    def task_run(self, number: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """A search that is judged has a run for each split."""
+        return (followed(self.run, self.run.run_id), {"split": number}) if self._has_search else None
+
+    def result(self, number: int, output: Any) -> None:  # noqa: ANN401
+        """The fit and the score of a split are done."""
+        if isinstance(output, Mapping) and self.function in ("cross_validate", "cross_val_score"):
+            numbers = _numbers(output)
+            self._splits.append(numbers)
+            self.run.log_metrics(numbers, number)
+        elif self.function != "cross_val_predict":
+            self.run.log_metrics({"fits_done": number + 1.0}, number)
+
+    # -- after it -----------------------------------------------------------------------------------------------------
+
+    def succeed(self, result: Any, duration_s: float) -> None:  # noqa: ANN401
+        """Record what it returned beside the program."""
+        description = None
+        if self._digest is not None:
+            with GUARD.step("describe the data", self.run.note):
+                description = self._digest.result()
+        drawings: list[Any] = []
+        found = {"seconds": duration_s, **self._summary(result, drawings)}
+        BACKGROUND.submit(lambda: self._record(found, description, drawings), [self.run.run_id])
 
     def fail(self, error: BaseException) -> None:
         """Scikit-learn raised ``error``."""
@@ -111,22 +150,61 @@ class Validation:
             self.run.note(f"The cross-validation raised {type(error).__name__}: {str(error)[:500]}")
             self.run.finish("killed" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "failed")
 
-    def _record(self, splits: list[dict[str, float]], duration_s: float) -> None:
+    def _record(self, metrics: dict[str, float], description: dict[str, Any] | None, drawings: list[Any]) -> None:
         with GUARD.step("record a cross-validation", self.run.note):
-            metrics: dict[str, float] = {"seconds": duration_s}
-            for name in splits[0]:
-                values = np.array([split[name] for split in splits])
-                metrics[f"mean_{name}"], metrics[f"std_{name}"] = float(values.mean()), float(values.std())
-                if "score" in name and "time" not in name:
-                    metrics.update({f"split{index}_{name}": float(value) for index, value in enumerate(values)})
             self.run.log_metrics(metrics)
-            for index, split in enumerate(splits):
-                self.run.log_metrics(split, index)
-            self.run.set_attributes({"n_splits": len(splits)})
-            if self._description is not None:
-                self.run.log_dataset(Described(self._description), DATASET)
+            if description is not None:
+                self.run.log_dataset(Described(description), DATASET)
         with GUARD.step("end the run"):
             self.run.finish()
+        with GUARD.step("draw pictures"):
+            pictures.offer(late(self.run), drawings)
+
+    def _summary(self, result: Any, drawings: list[Any]) -> dict[str, float]:  # noqa: ANN401
+        if self.function in ("cross_validate", "cross_val_score"):
+            return self._split_summary(result)
+        if self.function == "permutation_test_score":
+            score, permuted, p_value = result
+            return {"score": float(score), "p_value": float(p_value), "mean_permuted_score": float(np.mean(permuted))}
+        if self.function in ("learning_curve", "validation_curve"):
+            return self._curve(result, drawings)
+        return {}
+
+    def _split_summary(self, result: Any) -> dict[str, float]:  # noqa: ANN401
+        splits = self._splits
+        if not splits:  # they did not come by, as with a joblib that hands them out at the end only
+            scores = result if isinstance(result, Mapping) else {"test_score": result}
+            names = [name for name in scores if getattr(scores[name], "dtype", np.dtype(object)).kind in "if"]
+            splits = [{name: float(scores[name][index]) for name in names} for index in range(len(scores[names[0]]))]
+        self.run.set_attributes({"n_splits": len(splits)})
+        metrics: dict[str, float] = {}
+        for name in splits[0]:
+            values = np.array([split.get(name, np.nan) for split in splits])
+            metrics[f"mean_{name}"], metrics[f"std_{name}"] = float(values.mean()), float(values.std())
+            if "score" in name and "time" not in name:
+                metrics.update({f"split{index}_{name}": float(value) for index, value in enumerate(values)})
+        return metrics
+
+    def _curve(self, result: Any, drawings: list[Any]) -> dict[str, float]:  # noqa: ANN401
+        """Log the curve: by the size of the training data, or by the place in the range of the parameter."""
+        name = str(self._arguments.get("param_name", ""))
+        if self.function == "learning_curve":
+            x, train, test = result[:3]
+            steps = [int(size) for size in x]
+        else:
+            train, test = result
+            x = list(self._arguments["param_range"])
+            steps = list(range(len(x)))
+            self.run.set_attributes({"param_name": name, "param_range": [typed(value) for value in x]})
+        for index, step in enumerate(steps):
+            numbers = {}
+            for kind, scores in (("train", train), ("test", test)):
+                numbers[f"mean_{kind}_score"] = float(np.mean(scores[index]))
+                numbers[f"std_{kind}_score"] = float(np.std(scores[index]))
+            self.run.log_metrics(numbers, step)
+        if self._options.log_pictures:
+            drawings.extend(pictures.of_learning_curve(name, x, train.copy(), test.copy()))
+        return {"best_mean_test_score": float(np.nanmax(np.mean(test, axis=1)))}
 
 
 def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
@@ -140,3 +218,17 @@ def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
             found[f"{name}_score"] = float(scores)
     found.update({name: float(result[name]) for name in ("fit_time", "score_time") if name in result})
     return found
+
+
+def on_importance(
+    evaluations: Evaluations, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:  # noqa: ANN401
+    """Call ``permutation_importance``, and record what it finds with the model."""
+    if is_by_sklearn(caller()):
+        return original(*args, **kwargs)
+    with entered():
+        result = original(*args, **kwargs)
+    with GUARD.step("record importances"):
+        arguments = inspect.signature(original).bind(*args, **kwargs).arguments
+        evaluations.record_importance(arguments["estimator"], arguments["X"], result)
+    return result

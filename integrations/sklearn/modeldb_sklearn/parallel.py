@@ -1,0 +1,215 @@
+"""What goes on inside :class:`joblib.Parallel`: results that are followed, and tasks that take their run along.
+
+joblib sends tasks to threads and processes in which no block of the program is open and autologging is off. So the tasks
+that a *program* sends take along which run they belong to and what to record (:class:`Task`). Fits that scikit-learn
+sends are part of something that is recorded already, and go as they are; except where one of them is a search itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from abc import ABC, abstractmethod
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.autolog import is_inside, outside
+from modeldb_core.tracking.endings import CURRENT
+from modeldb_core.tracking.inheritance import attach, describe
+from modeldb_sklearn.calls import caller, is_by_sklearn
+from modeldb_sklearn.options import BACKGROUND, GUARD, PATIENCE_S, UPLOADS, Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import FrameType
+
+    from modeldb_core.tracking import RunHandle
+
+Told = dict[str, Any]
+
+
+class Watch(ABC):
+    """Follows the results that some function of scikit-learn waits for."""
+
+    run: RunHandle
+
+    @abstractmethod
+    def claims(self, frame: FrameType) -> bool:
+        """Whether what hands out its tasks in ``frame`` is what is followed."""
+
+    @abstractmethod
+    def begin(self, frame: FrameType) -> None:
+        """Tasks are about to be handed out."""
+
+    @abstractmethod
+    def result(self, number: int, output: Any) -> None:  # noqa: ANN401
+        """The task of that number is done, as all before it."""
+
+    def task_run(self, number: int) -> tuple[Told, Told] | None:
+        """Return the run that searches inside a task belong to, and facts about them; ``None``: there are none."""
+        del number
+        return None
+
+
+WATCH: ContextVar[Watch | None] = ContextVar("modeldb_sklearn_watch", default=None)
+INNER: ContextVar[tuple[Told, Told] | None] = ContextVar("modeldb_sklearn_inner", default=None)
+"""The run that a search belongs to which scikit-learn itself fits, and facts about it."""
+CARRIED: ContextVar[Options | None] = ContextVar("modeldb_sklearn_options", default=None)
+"""The options that a task took along; they count before those of the process."""
+_next: ContextVar[Callable[[int], Task | None] | None] = ContextVar("modeldb_sklearn_next", default=None)
+
+
+def followed(run: RunHandle, run_id: str) -> Told:
+    """Return what another process needs to log to the run of that identifier, a part of ``run``."""
+    return {**describe(run), "run_id": run_id}
+
+
+def on_sklearn_parallel(
+    options: Options | None,
+    original: Callable[..., Any],
+    parallel: Any,  # noqa: ANN401
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:  # noqa: ANN401
+    """Call ``sklearn.utils.parallel.Parallel.__call__``, and let the watch that claims it see results as they come."""
+    watch, frame = WATCH.get(), caller()
+    if options is None or watch is None or frame is None or getattr(parallel, "return_generator", True):
+        return original(parallel, *args, **kwargs)
+    is_followed = False
+    with GUARD.step("follow what is tried", watch.run.note):
+        if watch.claims(frame):
+            watch.begin(frame)
+            is_followed = True
+    if not is_followed:
+        return original(parallel, *args, **kwargs)
+    token = _next.set(lambda number: _inner_task(watch, number, options))
+    parallel.return_generator = True
+    try:
+        outputs = original(parallel, *args, **kwargs)
+        parallel.return_generator = False
+        return list(_seen(outputs, watch))
+    finally:
+        parallel.return_generator = False
+        _next.reset(token)
+
+
+def on_joblib_parallel(
+    options: Options | None,
+    original: Callable[..., Any],
+    parallel: Any,  # noqa: ANN401
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:  # noqa: ANN401
+    """Call ``joblib.Parallel.__call__`` such that the tasks know in their thread or process what they belong to."""
+    make = _next.get()
+    token = _next.set(None)
+    try:
+        if options is None or not args or not _is_local(parallel):
+            return original(parallel, *args, **kwargs)
+        if make is None and not is_inside() and not is_by_sklearn(caller()):
+            with GUARD.step("hand a run to workers"):
+                task = _program_task(options)
+                make = lambda _: task  # noqa: E731
+        if make is not None:
+            args = (_carrying(args[0], make), *args[1:])
+        return original(parallel, *args, **kwargs)
+    finally:
+        _next.reset(token)
+
+
+def _seen(outputs: Iterable[Any], watch: Watch) -> Iterator[Any]:
+    for number, output in enumerate(outputs):
+        with GUARD.step("follow what is tried", watch.run.note):
+            watch.result(number, output)
+        yield output
+
+
+def _is_local(parallel: Any) -> bool:  # noqa: ANN401
+    """Return whether the tasks stay on this machine: elsewhere there may be no ModelDB to unpickle them."""
+    return type(getattr(parallel, "_backend", None)).__module__.startswith("joblib.")
+
+
+def _carrying(tasks: Iterable[Any], make: Callable[[int], Task | None]) -> Iterator[Any]:
+    for number, (function, args, kwargs) in enumerate(tasks):
+        task = make(number)
+        yield (function if task is None else task.of(function)), args, kwargs
+
+
+def _inner_task(watch: Watch, number: int, options: Options) -> Task | None:
+    with GUARD.step("hand a run to workers"):
+        inner = watch.task_run(number)
+        return None if inner is None else Task(options, inner=inner)
+    return None
+
+
+def _program_task(options: Options) -> Task:
+    from modeldb_core.tracking import current_run
+
+    run = current_run()
+    return Task(options, run=None if run is None else describe(run), handle=run)
+
+
+class Task:
+    """What a task takes along; :meth:`of` makes the task."""
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        run: Told | None = None,
+        inner: tuple[Told, Told] | None = None,
+        handle: Any = None,  # noqa: ANN401
+    ) -> None:
+        self.options = options
+        self.run = run
+        self.inner = inner
+        self._handle = handle
+        self._process_id = os.getpid()
+
+    def of(self, function: Callable[..., Any]) -> CarriedFunction:
+        """Return ``function`` as it is to be called by a worker."""
+        return CarriedFunction(function, self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_handle": None, "options": self.options.portable()}
+
+    @contextlib.contextmanager
+    def begun(self) -> Iterator[None]:
+        """Give calls in the block the run and the options of the program, in whatever thread or process this is."""
+        tokens: list[tuple[ContextVar[Any], Any]] = []
+        is_elsewhere = self._process_id != os.getpid()
+        with GUARD.step("take up the run of the program"):
+            if is_elsewhere:
+                from modeldb_sklearn.autologging import keep_installed
+
+                keep_installed()
+                tokens.append((CARRIED, CARRIED.set(self.options)))
+                if self.run is not None:
+                    tokens.append((CURRENT, CURRENT.set(attach(self.run))))
+            elif self._handle is not None:
+                tokens.append((CURRENT, CURRENT.set(self._handle)))
+            if self.inner is not None:
+                tokens.append((INNER, INNER.set(self.inner)))
+        try:
+            with outside() if self.inner is not None else contextlib.nullcontext():
+                yield
+        finally:
+            for variable, token in reversed(tokens):
+                variable.reset(token)
+            if is_elsewhere:
+                with GUARD.step("finish the work of a task"):
+                    BACKGROUND.wait()
+                    UPLOADS.wait(timeout_s=PATIENCE_S)
+
+
+class CarriedFunction:
+    """A function with what its calls belong to."""
+
+    def __init__(self, function: Callable[..., Any], task: Task) -> None:
+        self.function = function
+        self.task = task
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Call the function."""
+        with self.task.begun():
+            return self.function(*args, **kwargs)

@@ -1,0 +1,204 @@
+"""Scores that the program works out after a fit, found by the run of their model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.inspection import permutation_importance
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
+from sklearn.metrics import (  # imported before autologging is on
+    accuracy_score,
+    classification_report,
+    confusion_matrix,
+    f1_score,
+    get_scorer,
+    mean_squared_error,
+    roc_auc_score,
+    silhouette_score,
+)
+from sklearn.model_selection import GridSearchCV, cross_val_predict, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import modeldb_core as modeldb
+from modeldb_sklearn import autolog
+
+X, Y = load_breast_cancer(return_X_y=True)
+X_train, X_test, y_train, y_test = train_test_split(X, Y, random_state=0)
+
+
+@pytest.fixture(autouse=True)
+def _on(client: Any) -> None:
+    autolog(client, log_models=False)
+
+
+def fitted() -> Any:
+    return make_pipeline(StandardScaler(), LogisticRegression()).fit(X_train, y_train)
+
+
+def test_scores_of_predictions_go_to_the_run_of_the_model_named_after_the_data(runs: Any):
+    model, other = fitted(), LogisticRegression(C=0.01, max_iter=5000).fit(X_train, y_train)
+    predicted = model.predict(X_test)
+    accuracy = accuracy_score(y_test, predicted)
+    f1 = f1_score(y_test, y_pred=predicted, average="macro")
+    auc = roc_auc_score(y_test, model.predict_proba(X_test)[:, 1])
+    other_accuracy = accuracy_score(y_test, other.predict(X_test))
+    first, second = runs()
+    assert first.metrics["test_accuracy"] == accuracy
+    assert first.metrics["test_f1_macro"] == f1
+    assert first.metrics["test_roc_auc"] == auc
+    assert second.metrics["test_accuracy"] == other_accuracy
+    assert first.datasets["test"]["shape"] == [143, 30]
+    assert first.status == "finished"
+
+
+def test_score_and_scorers_are_recorded_alike(runs: Any):
+    model = fitted()
+    score = model.score(X_test, y_test)
+    accuracy = get_scorer("accuracy")(model, X_test, y_test)
+    loss = get_scorer("neg_log_loss")(model, X_test, y_test)
+    (run,) = runs()
+    assert (run.metrics["test_score"], run.metrics["test_accuracy"]) == (score, accuracy)
+    assert run.metrics["test_neg_log_loss"] == loss
+
+
+def test_data_goes_by_the_name_that_the_outermost_caller_gives_it(runs: Any):
+    def evaluate(model: Any, X: Any, y: Any) -> float:
+        return accuracy_score(y, model.predict(X))
+
+    X_holdout, y_holdout = X_test[:50], y_test[:50]
+    accuracy = evaluate(fitted(), X_holdout, y_holdout)
+    (run,) = runs()
+    assert run.metrics["holdout_accuracy"] == accuracy
+
+
+def test_data_without_a_name_goes_by_that_of_its_truth_or_by_none(runs: Any):
+    model = fitted()
+    first = accuracy_score(y_test, model.predict(X_test * 1.0))
+    second = accuracy_score(y_test[:20], model.predict(X_test[:20]))
+    (run,) = runs()
+    assert run.metrics["test_accuracy"] == first
+    assert run.metrics["evaluation_accuracy"] == second
+
+
+def test_training_data_is_known_again_also_as_a_copy(runs: Any):
+    model = fitted()
+    accuracy_score(y_train, model.predict(X_train.copy()))
+    f1 = f1_score(y_train, model.predict(X_train))
+    (run,) = runs()
+    assert run.metrics["training_f1_binary"] == f1
+    assert run.metrics["training_f1"] != f1
+    assert set(run.datasets) == {"train"}
+
+
+def test_nothing_is_overwritten(runs: Any):
+    model = fitted()
+    predicted = model.predict(X_test)
+    first = accuracy_score(y_test, predicted)
+    second = accuracy_score(y_test, predicted, normalize=False)
+    again = accuracy_score(y_test, model.predict(X_test))
+    (run,) = runs()
+    assert (run.metrics["test_accuracy"], run.metrics["test_accuracy_2"]) == (first, second)
+    assert again == first
+    assert "test_accuracy_3" not in run.metrics
+
+
+def test_matrices_and_reports_become_attributes(runs: Any):
+    predicted = fitted().predict(X_test)
+    matrix = confusion_matrix(y_test, predicted)
+    report = classification_report(y_test, predicted)
+    (run,) = runs()
+    assert run.attributes["test_confusion_matrix"] == matrix.tolist()
+    assert run.attributes["test_classification_report"] == report
+
+
+def test_scores_of_a_search_go_to_the_search(runs: Any):
+    search = GridSearchCV(LogisticRegression(max_iter=5000), {"C": [0.1, 1.0]}, cv=2).fit(X_train, y_train)
+    score = search.score(X_test, y_test)
+    error = mean_squared_error(y_test, search.best_estimator_.predict(X_test))
+    parent = runs()[0]
+    assert (parent.metrics["test_score"], parent.metrics["test_mean_squared_error"]) == (score, error)
+
+
+def test_clusters_regressions_and_batches_are_judged_too(runs: Any):
+    silhouette = silhouette_score(X, KMeans(3, n_init=1, random_state=0).fit(X).labels_)
+    data, target = load_diabetes(return_X_y=True)
+    ridge = Ridge().fit(data[:300], target[:300])
+    error = mean_squared_error(target[300:], ridge.predict(data[300:]))
+    learner = SGDClassifier(random_state=0)
+    learner.partial_fit(X_train, y_train, classes=[0, 1])
+    score = learner.score(X_test, y_test)
+    autolog(disable=True)
+    clusters, regression, batches = runs()
+    assert clusters.metrics["training_silhouette"] == silhouette
+    assert regression.metrics["evaluation_mean_squared_error"] == error
+    assert batches.metrics["test_score"] == score
+
+
+def test_predictions_of_cross_validation_are_scored_in_its_run(runs: Any):
+    predicted = cross_val_predict(LogisticRegression(max_iter=5000), X, Y, cv=2)
+    accuracy = accuracy_score(Y, predicted)
+    (run,) = runs()
+    assert run.name == "cross_val_predict LogisticRegression"
+    assert run.metrics["cross_validated_accuracy"] == accuracy
+
+
+def test_importances_belong_to_the_model(runs: Any):
+    frame = pd.DataFrame(X_test[:, :3], columns=["a", "b", "c"])
+    model = LogisticRegression(max_iter=5000).fit(frame, y_test)
+    found = permutation_importance(model, frame, y_test, n_repeats=2, random_state=0)
+    (run,) = runs()
+    assert run.attributes["training_permutation_importance"]["b"]["mean"] == found.importances_mean[1]
+
+
+def test_scores_of_other_things_are_nobodys(runs: Any):
+    fitted()
+    before = runs()[0].metrics
+    accuracy_score(y_test, np.zeros_like(y_test))
+    stranger = LogisticRegression(max_iter=5000)
+    with autolog(disable=True):
+        stranger.fit(X_train, y_train)
+    accuracy_score(y_test, stranger.predict(X_test))
+    assert runs()[0].metrics == before
+
+
+def test_a_model_that_is_fitted_anew_is_scored_in_the_new_run(client: Any, runs: Any):
+    model = LogisticRegression(max_iter=5000)
+    model.fit(X_train, y_train)
+    model.set_params(C=0.1).fit(X_train, y_train)
+    score = model.score(X_test, y_test)
+    first, second = runs()
+    assert "test_score" not in first.metrics
+    assert second.metrics["test_score"] == score
+
+
+def test_scores_in_a_users_run_go_to_the_run(client: Any):
+    with modeldb.start_run(client=client) as run:
+        model = fitted()
+        score = model.score(X_test, y_test)
+    assert run.metrics["test_score"] == score
+    late = accuracy_score(y_test, model.predict(X_test))
+    client.flush()
+    assert client.get_run(run.run_id).metrics["test_accuracy"] == late
+    assert client.get_run(run.run_id).status == "finished"
+
+
+def test_they_can_be_left_out(client: Any, runs: Any):
+    autolog(client, log_models=False, log_evaluations=False)
+    fitted().score(X_test, y_test)
+    assert "test_score" not in runs()[0].metrics
+
+
+def test_thousands_of_predictions_that_nobody_scores_are_soon_let_be(runs: Any, monkeypatch: pytest.MonkeyPatch):
+    from modeldb_sklearn import evaluation
+
+    monkeypatch.setattr(evaluation, "MAX_UNUSED", 5)
+    model = LogisticRegression(max_iter=5000).fit(X_train, y_train)
+    for row in X_test[:10]:
+        model.predict([row])
+    assert len(runs()[0].datasets) <= 1 + 5
