@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import threading
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from modeldb_core.backends._sql import forks
+from modeldb_core.backends.objects.compaction import Compaction, Compactor
 from modeldb_core.backends.objects.layout import PACKS, STREAMS, is_known, is_marker, parts_of
 from modeldb_core.backends.objects.replica import UNLISTED, VERSION, RebuildNeededError, Replica, is_damage
 from modeldb_core.errors import (
@@ -20,6 +22,8 @@ from modeldb_core.errors import (
     IntegrityError,
     ModelDBError,
     NotFoundError,
+    PermissionDeniedError,
+    StoreReadOnlyError,
     StoreUnavailableError,
 )
 from modeldb_core.notices import warn
@@ -30,8 +34,11 @@ if TYPE_CHECKING:
     from modeldb_core.backends.objects.bucket import Bucket
 
 Result = TypeVar("Result")
+logger = logging.getLogger("modeldb")
 
 _ATTEMPTS = 6  # objects may be compacted away between listing and reading
+_ROUNDS = 100  # of a compaction that goes on until nothing is left to do
+_COMPACT_EVERY_S = 60.0
 _OWN_BYTES = 8 << 20  # of objects just written that are kept in memory, so that they need not be read back
 
 
@@ -66,6 +73,7 @@ class Follower:
         self._max_staleness_s = max_staleness_s
         self._allow_stale = allow_stale
         self._compact = compact
+        self._compact_at = 0.0
         self._folder = _replica_folder(cache_dir)
         self._stem = f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}-v{VERSION}"
         self._own: OrderedDict[str, bytes] = OrderedDict()  # objects written here that no listing has shown yet
@@ -145,6 +153,38 @@ class Follower:
         listed_at = None if self._must_list else replica.state("listed_at")
         return listed_at is not None and asked_at - limit_s <= listed_at <= time.time() + 1
 
+    def compact(self) -> Compaction:
+        """Compact all that is worth it, and delete what it replaces.
+
+        Raises:
+            StoreReadOnlyError: the bucket may not be written.
+            StoreUnavailableError: it cannot be reached.
+        """
+        done = Compaction()
+        for _ in range(_ROUNDS):
+            # Each round sees by a new listing what the one before has written.
+            self.fresh(max_staleness_s=0)
+            with self._gate.inside(), self._lock, self._locked():
+                more = Compactor(self._bucket, self._open()).run(full=True)
+            if not any((more.packs, more.deleted)):
+                break
+            done += more
+        return done
+
+    def _compact_a_little(self, replica: Replica) -> None:
+        """Tidy up now and then; whoever asked something does not notice, but for some hundred milliseconds."""
+        if not self._compact or time.monotonic() < self._compact_at:
+            return
+        self._compact_at = time.monotonic() + _COMPACT_EVERY_S
+        try:
+            done = Compactor(self._bucket, replica).run(full=False)
+            if done.packs:
+                self._compact_at = 0.0  # what it replaces goes after the next listing
+        except (StoreReadOnlyError, PermissionDeniedError):
+            self._compact = False
+        except ModelDBError as error:
+            logger.info("%s could not be compacted: %s", self._bucket.url, error)
+
     def close(self) -> None:
         """Let go of the replica."""
         self.is_closed = True
@@ -221,6 +261,7 @@ class Follower:
             replica = self._open()
             try:
                 if self._follow(replica):
+                    self._compact_a_little(replica)
                     return replica
             except RebuildNeededError:
                 self._renew()

@@ -26,7 +26,7 @@ from modeldb_core.batches import decode_changes, encode_changes
 from modeldb_core.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from modeldb_core.changes import Change
 
@@ -84,11 +84,6 @@ def is_marker(name: str) -> bool:
 def is_known(name: str) -> bool:
     """Return whether an object holds changes; others below the same prefix are not ours."""
     return is_pack(name) or _STREAM_OBJECT.fullmatch(name) is not None
-
-
-def stream_folder(name: str) -> str:
-    """Return the folder of the stream that an object holds, nothing for a pack."""
-    return name.split("/")[1] if name.startswith(STREAMS) else ""
 
 
 def may_hold(pack: str, folder: str) -> bool:
@@ -161,7 +156,7 @@ def _unpack(content: bytes) -> list[Part]:
     return parts
 
 
-def newest_stamp(names: Iterable[str]) -> int:
-    """Return the highest stamp that names of objects tell, 0 where none does."""
-    matches = (_STREAM_OBJECT.fullmatch(name) for name in names)
-    return max((int(match[4], 16) for match in matches if match), default=0)
+def pack_time(name: str) -> int:
+    """Return the time in the name of a pack."""
+    match = _PACK.fullmatch(name)
+    return int(match[1], 16) if match else 0

@@ -315,6 +315,20 @@ class Replica(SQLMetadataStore):
 
         return self._database.read(work)
 
+    def adopt(self, name: str, size: int, parts: Iterable[Part]) -> None:
+        """Take note of a pack that was made from what is here."""
+        rows = [row for part in parts for row in _part_rows(Waiting((part.stamp, part.tie, name), part))]
+
+        def work(write: Transaction) -> None:
+            _many(write, "INSERT OR REPLACE INTO bucket_parts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            _many(
+                write,
+                "INSERT OR REPLACE INTO bucket_objects VALUES (?, ?, ?, ?, NULL)",
+                [(name, UNLISTED, size, APPLIED)],
+            )
+
+        self._database.write(work)
+
     def admit(self, changes: Sequence[Change]) -> tuple[list[Change], dict[str, Head]]:
         """Return those of ``changes`` that are new, and the heads of their streams after them.
 

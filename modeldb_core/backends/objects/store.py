@@ -28,6 +28,7 @@ from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from modeldb_core.backends.objects.compaction import Compaction
     from modeldb_core.backends.objects.replica import Replica
     from modeldb_core.changes import Change, Head
     from modeldb_core.entities import Document, Entity, SeriesSummary
@@ -181,6 +182,17 @@ class ObjectMetadataStore(MetadataStore):
         """List the bucket now, so that the next answer shows everything that was written before this call."""
         self._check_open()
         self._follower.fresh(max_staleness_s=0)
+
+    def compact(self) -> Compaction:
+        """Put the objects of ended streams together into packs, and take erased payloads out of the bucket.
+
+        Any number of processes may do so at once, and die at any point.
+
+        Raises:
+            StoreReadOnlyError: the bucket may not be written.
+        """
+        self._check_open()
+        return self._follower.compact()
 
     def audit_entity(
         self, kind: str, entity_id: str, document: Document, series: Mapping[str, SeriesSummary]
