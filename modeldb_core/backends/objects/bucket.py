@@ -42,7 +42,7 @@ class Bucket:
         self._is_s3 = remote.scheme in ("s3", "s3a")
         self._is_folder = remote.scheme == "file"
 
-    def list(self, folder: str) -> dict[str, tuple[str, int]]:
+    def listing(self, folder: str) -> dict[str, tuple[str, int]]:
         """Return the objects below a folder (which ends with a slash): from name to a mark and the size.
 
         A mark changes when an object is written anew.
@@ -70,14 +70,18 @@ class Bucket:
             msg = f"there is no object {name} in {self.url}"
             raise NotFoundError(msg) from None
 
-    def read_many(self, sizes: Mapping[str, int]) -> Iterator[tuple[str, bytes | ModelDBError]]:
-        """Iterate over objects and their content, several fetched at once; what cannot be read comes as its error."""
+    def read_many(self, sizes: Mapping[str, int]) -> Iterator[list[tuple[str, bytes | ModelDBError]]]:
+        """Iterate over objects with their content, by windows; what cannot be read comes as its error.
+
+        Args:
+            sizes: the objects and their sizes.
+        """
         for names in _windows(sizes):
             if len(names) == 1:
-                yield names[0], self._read_or_error(names[0])
+                yield [(names[0], self._read_or_error(names[0]))]
                 continue
             with ThreadPoolExecutor(min(_READERS, len(names))) as pool:
-                yield from zip(names, pool.map(self._read_or_error, names), strict=True)
+                yield list(zip(names, pool.map(self._read_or_error, names), strict=True))
 
     def _read_or_error(self, name: str) -> bytes | ModelDBError:
         try:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.backends.objects.inbox import adopt
 from modeldb_core.backends.objects.layout import PACKS, Part, is_pack, pack_of, pack_time, parts_of
 from modeldb_core.changes import GENESIS, verify_change
 from modeldb_core.entities import now_us
@@ -198,7 +199,7 @@ class Compactor:
         if not is_there:
             msg = f"the object {name} was written to {self._bucket.url} and reads differently; see to that storage"
             raise StoreUnavailableError(msg)
-        self._replica.adopt(name, len(content), parts_of(name, content))
+        adopt(self._replica, name, len(content), parts_of(name, content))
 
     def _parts(self, names: Sequence[str]) -> list[Part]:
         """Return the parts of objects, each once, in their order."""

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from modeldb_core.backends._sql import forks
 from modeldb_core.backends.objects.compaction import Compaction, Compactor
+from modeldb_core.backends.objects.inbox import Arrived, Inbox, RebuildNeededError
 from modeldb_core.backends.objects.layout import PACKS, STREAMS, is_known, is_marker, parts_of
-from modeldb_core.backends.objects.replica import UNLISTED, VERSION, RebuildNeededError, Replica, is_damage
+from modeldb_core.backends.objects.replica import UNLISTED, VERSION, Replica, is_damage
 from modeldb_core.errors import (
     ConfigurationError,
     IntegrityError,
@@ -273,13 +274,13 @@ class Follower:
         started_at = time.time()
         is_new = replica.state("listed_at") is None
         # Streams first: what compaction moves in between is then seen twice and not missed.
-        listed = self._bucket.list(STREAMS)
-        listed.update(self._bucket.list(PACKS))
+        listed = self._bucket.listing(STREAMS)
+        listed.update(self._bucket.listing(PACKS))
         self._check_identity(replica, min(filter(is_marker, listed), default=None))
         known = replica.objects()
         is_whole = self._receive(replica, _unknown(listed, known))
         self._take_own(replica, drain=False)
-        self._tell(replica.drain(is_new=is_new))
+        self._tell(Inbox(replica).drain(is_new=is_new))
         if not is_whole:
             return False
         self._put_in_order(replica, listed, known)
@@ -302,46 +303,47 @@ class Follower:
         replica.forget(name for name in known if name not in listed and name not in own)
 
     def _receive(self, replica: Replica, new: dict[str, tuple[str, int]]) -> bool:
-        is_whole = True
+        """Read objects into the inbox; return whether all were still there."""
+        inbox, is_whole = Inbox(replica), True
         with self._own_lock:
             own = dict(self._own)
         sizes = {name: size for name, (_, size) in new.items() if name not in own}
-        for name, content in self._bucket.read_many(sizes):
-            mark, size = new[name]
-            if isinstance(content, NotFoundError):
-                is_whole = False
-            elif isinstance(content, ModelDBError):
-                raise content
-            else:
-                self._take_object(replica, name, mark, size, content)
-        for name in new.keys() & own.keys():
-            self._take_object(replica, name, *new[name], own[name])
+        for window in self._bucket.read_many(sizes):
+            arrived = []
+            for name, content in window:
+                if isinstance(content, NotFoundError):
+                    is_whole = False  # compacted away since it was listed
+                elif isinstance(content, ModelDBError):
+                    raise content
+                else:
+                    arrived.append(self._opened(name, *new[name], content))
+            inbox.receive(arrived)
+        inbox.receive([self._opened(name, *new[name], own[name]) for name in new.keys() & own.keys()])
         return is_whole
 
-    def _take_object(self, replica: Replica, name: str, mark: str, size: int, content: bytes) -> None:
+    def _opened(self, name: str, mark: str, size: int, content: bytes) -> Arrived:
         try:
-            parts = parts_of(name, content)
+            return Arrived(name, mark, size, parts_of(name, content))
         except IntegrityError as error:
             note = f"the object {name} in {self._bucket.url} is damaged and left out: {error}"
-            replica.reject(name, mark, size, note)
             self._tell([note])
-            return
-        replica.receive(name, mark, size, parts)
+            return Arrived(name, mark, size, note=note)
 
     def _take_own(self, replica: Replica, *, drain: bool = True) -> None:
         """Take in objects that were written here and that no listing has shown yet."""
         with self._own_lock:
             own = dict(self._own)
         new = [name for name in own if not replica.knows(name)]
-        for name in new:
-            self._take_object(replica, name, UNLISTED, len(own[name]), own[name])
-        if drain and new:
-            self._tell(replica.drain())
+        inbox = Inbox(replica)
+        inbox.receive([self._opened(name, UNLISTED, len(own[name]), own[name]) for name in new])
+        if not drain:
+            return
+        if new:
+            self._tell(inbox.drain())
             self.newest_stamp = max(self.newest_stamp, replica.newest_stamp())
-        if drain:
-            with self._own_lock:
-                for name in own:
-                    self._own.pop(name, None)
+        with self._own_lock:
+            for name in own:
+                self._own.pop(name, None)
 
     def _check_identity(self, replica: Replica, marker: str | None) -> None:
         """Begin anew where the bucket holds another store than the one that the replica was made from."""

@@ -11,10 +11,7 @@ It can be thrown away at any time: all that it holds comes from the bucket. Its 
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
@@ -24,23 +21,15 @@ from modeldb_core.backends._sql.numbers import Numbers
 from modeldb_core.backends._sql.schema import prepare
 from modeldb_core.backends._sql.sqlite import SQLiteDatabase
 from modeldb_core.backends._sql.store import SQLMetadataStore
-from modeldb_core.backends.objects.layout import Part
-from modeldb_core.batches import decode_changes, encode_changes
-from modeldb_core.changes import GENESIS
 from modeldb_core.entities import now_us
 from modeldb_core.errors import (
     ConfigurationError,
-    ConflictError,
     IntegrityError,
-    ModelDBError,
-    StoreReadOnlyError,
-    StoreUnavailableError,
     StoreVersionError,
-    StreamGapError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from modeldb_core.backends._sql.apply import Batch
@@ -69,23 +58,6 @@ _TABLES = (
     "stamp INTEGER, tie TEXT, name TEXT, size INTEGER, content BLOB, PRIMARY KEY (stamp, tie, name))",
     "CREATE TABLE IF NOT EXISTS bucket_state (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
 )
-
-
-class RebuildNeededError(Exception):
-    """What the replica holds is not what follows from the bucket any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A part in the inbox; ``place`` is its key there."""
-
-    place: tuple[int, str, str]
-    part: Part
-
-    @property
-    def name(self) -> str:
-        """The object that brought it."""
-        return self.place[2]
 
 
 class Replica(SQLMetadataStore):
@@ -132,7 +104,29 @@ class Replica(SQLMetadataStore):
     def execute_many(self, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run a statement that writes once for each row, in one transaction."""
         if rows:
-            self._database.write(lambda write: _many(write, text, rows))
+            self._database.write(lambda write: many(write, text, rows))
+
+    def write(self, work: Callable[[Transaction], None]) -> None:
+        """Call ``work`` inside a transaction."""
+        self._database.write(work)
+
+    def apply_and(self, changes: Sequence[Change], also: Callable[[Transaction], None]) -> None:
+        """Apply changes, and do something else in the same transaction.
+
+        Raises:
+            ModelDBError: what ``apply`` raises; then nothing is done.
+        """
+        from modeldb_core.backends._sql.apply import Batch
+
+        wrong = check_content(changes)
+
+        def work(write: Transaction) -> Batch:
+            batch = Batch(write, self._remembered)
+            batch.apply(changes, wrong)
+            also(write)
+            return batch
+
+        self._database.write(work).learn()
 
     def is_current(self) -> bool:
         """Return whether the file is still the one that was opened."""
@@ -159,142 +153,16 @@ class Replica(SQLMetadataStore):
         rows = self.query("SELECT name, note FROM bucket_objects WHERE note IS NOT NULL ORDER BY name")
         return [(name, note) for name, note in rows]
 
-    # Taking in
-
-    def receive(self, name: str, mark: str, size: int, parts: Iterable[Part]) -> None:
-        """Put what an object holds into the inbox."""
-        rows = []
-        for part in parts:
-            content = encode_changes(part.changes, compress=False)
-            rows.append((part.stamp, part.tie, name, len(content), content))
-
-        def work(write: Transaction) -> None:
-            _many(write, "INSERT OR REPLACE INTO bucket_inbox VALUES (?, ?, ?, ?, ?)", rows)
-            _many(
-                write, "INSERT OR REPLACE INTO bucket_objects VALUES (?, ?, ?, ?, NULL)", [(name, mark, size, APPLIED)]
-            )
-
-        self._database.write(work)
-
-    def reject(self, name: str, mark: str, size: int, note: str) -> None:
-        """Remember that an object cannot be read."""
-        self.execute_many(
-            "INSERT OR REPLACE INTO bucket_objects VALUES (?, ?, ?, ?, ?)", [(name, mark, size, DAMAGED, note)]
-        )
-
     def forget(self, names: Iterable[str]) -> None:
         """Forget objects that are gone; what they brought stays."""
         rows = [(name,) for name in names]
         if rows:
 
             def work(write: Transaction) -> None:
-                _many(write, "DELETE FROM bucket_objects WHERE name = ?", rows)
-                _many(write, "DELETE FROM bucket_parts WHERE name = ?", rows)
+                many(write, "DELETE FROM bucket_objects WHERE name = ?", rows)
+                many(write, "DELETE FROM bucket_parts WHERE name = ?", rows)
 
             self._database.write(work)
-
-    def drain(self, *, is_new: bool = False) -> list[str]:
-        """Take in what waits, as far as that goes; return what is to be said of parts that were refused.
-
-        Args:
-            is_new: the replica is being filled for the first time, so that everything comes in its order.
-
-        Raises:
-            RebuildNeededError: a part comes before another one that contradicts it and was taken in.
-        """
-        said: list[str] = []
-        while self._pass(said, is_new=is_new):
-            pass
-        return said
-
-    def _pass(self, said: list[str], *, is_new: bool) -> bool:
-        """Go through the inbox once; return whether that may have made room for parts that still wait."""
-        after: tuple[int, str, str] = (-1, "", "")
-        has_waiting, has_taken = False, False
-        while batch := self._next(after):
-            after = batch[-1].place
-            try:
-                self._take(batch)
-                has_taken = True
-            except ModelDBError as error:
-                _pass_on(error)
-                for waiting in batch:
-                    try:
-                        self._take([waiting])
-                        has_taken = True
-                    except StreamGapError:
-                        has_waiting = True
-                    except ModelDBError as refusal:
-                        _pass_on(refusal)
-                        said.append(self._refuse(waiting, refusal, is_new=is_new))
-        return has_waiting and has_taken
-
-    def _next(self, after: tuple[int, str, str]) -> list[Waiting]:
-        """Return the parts of the inbox that come next, about as many as fit into one transaction."""
-        rows = self.query(
-            "SELECT stamp, tie, name, size FROM bucket_inbox WHERE (stamp, tie, name) > (?, ?, ?) "
-            "ORDER BY stamp, tie, name LIMIT 500",
-            after,
-        )
-        found: list[Waiting] = []
-        changes = size = 0
-        for *place, length in rows:
-            if found and (changes >= _SOME_CHANGES or size + length > _SOME_BYTES):
-                break
-            query = "SELECT content FROM bucket_inbox WHERE stamp = ? AND tie = ? AND name = ?"
-            ((content,),) = self.query(query, tuple(place))
-            part = Part(place[0], decode_changes(content, max_bytes=_MAX_BYTES))
-            found.append(Waiting((place[0], place[1], place[2]), part))
-            changes, size = changes + len(part.changes), size + length
-        return found
-
-    def _take(self, batch: Sequence[Waiting]) -> None:
-        from modeldb_core.backends._sql.apply import Batch
-
-        changes = [change for waiting in batch for change in waiting.part.changes]
-        wrong = check_content(changes)
-        rows = [row for waiting in batch for row in _part_rows(waiting)]
-
-        def work(write: Transaction) -> Batch:
-            done = Batch(write, self._remembered)
-            done.apply(changes, wrong)
-            _many(write, "INSERT OR REPLACE INTO bucket_parts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            _leave(write, batch)
-            return done
-
-        self._database.write(work).learn()
-
-    def _refuse(self, waiting: Waiting, error: ModelDBError, *, is_new: bool) -> str:
-        """Put a part aside that contradicts what is there, and return the sentence on it."""
-        if isinstance(error, ConflictError) and not is_new and self._is_first(waiting):
-            raise RebuildNeededError
-        note = f"{waiting.name} in {self.url} holds changes that are left out: {error}"
-
-        def work(write: Transaction) -> None:
-            _many(write, "UPDATE bucket_objects SET note = ? WHERE name = ?", [(note, waiting.name)])
-            _leave(write, [waiting])
-
-        self._database.write(work)
-        return note
-
-    def _is_first(self, waiting: Waiting) -> bool:
-        """Return whether a part comes before all those that hold the changes that it contradicts.
-
-        Of changes that contradict each other the one with the lowest stamp counts, for every reader alike.
-        """
-        for change in waiting.part.changes:
-            stored = {known.seq: known.hash for known in self.stored(change.stream_id, change.seq - 1, change.seq)}
-            if stored.get(change.seq, change.hash) == change.hash:
-                continue
-            if stored.get(change.seq - 1, GENESIS) != change.previous_hash:
-                return False  # it would not fit even where the other one was not
-            rows = self.query(
-                "SELECT stamp, tie FROM bucket_parts WHERE stream_id = ? AND first <= ? AND last >= ? "
-                "ORDER BY stamp, tie LIMIT 1",
-                (change.stream_id, change.seq, change.seq),
-            )
-            return not rows or waiting.place[:2] < tuple(rows[0])
-        return False
 
     # What writers and compactors ask
 
@@ -314,20 +182,6 @@ class Replica(SQLMetadataStore):
             return read_changes(read, after=positions[0] - 1, limit=count, stream_id=stream_id).changes
 
         return self._database.read(work)
-
-    def adopt(self, name: str, size: int, parts: Iterable[Part]) -> None:
-        """Take note of a pack that was made from what is here."""
-        rows = [row for part in parts for row in _part_rows(Waiting((part.stamp, part.tie, name), part))]
-
-        def work(write: Transaction) -> None:
-            _many(write, "INSERT OR REPLACE INTO bucket_parts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            _many(
-                write,
-                "INSERT OR REPLACE INTO bucket_objects VALUES (?, ?, ?, ?, NULL)",
-                [(name, UNLISTED, size, APPLIED)],
-            )
-
-        self._database.write(work)
 
     def admit(self, changes: Sequence[Change]) -> tuple[list[Change], dict[str, Head]]:
         """Return those of ``changes`` that are new, and the heads of their streams after them.
@@ -372,35 +226,10 @@ def _make_tables(write: Transaction) -> None:
     write.connection.exec_driver_sql("INSERT OR IGNORE INTO bucket_state VALUES ('base', ?)", (now_us(),))
 
 
-def _many(write: Transaction, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
+def many(write: Transaction, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Run a statement once for each row; none is fine."""
     if rows:
         write.connection.exec_driver_sql(text, list(rows))
-
-
-def _leave(write: Transaction, batch: Sequence[Waiting]) -> None:
-    _many(
-        write,
-        "DELETE FROM bucket_inbox WHERE stamp = ? AND tie = ? AND name = ?",
-        [waiting.place for waiting in batch],
-    )
-
-
-def _part_rows(waiting: Waiting) -> list[tuple[Any, ...]]:
-    gone: Mapping[str, list[int]] = defaultdict(list)
-    for change in waiting.part.changes:
-        if change.payload is None:
-            gone[change.stream_id].append(change.seq)
-    stamp, tie, name = waiting.place
-    return [
-        (stream_id, first, name, last, stamp, tie, json.dumps(gone[stream_id]) if stream_id in gone else None)
-        for stream_id, (first, last) in waiting.part.ranges().items()
-    ]
-
-
-def _pass_on(error: ModelDBError) -> None:
-    """Raise what says nothing of a part, but that the replica cannot be written now, or is damaged."""
-    if isinstance(error, (StoreUnavailableError, StoreReadOnlyError)) or isinstance(error.__cause__, DBAPIError):
-        raise error
 
 
 def is_damage(error: BaseException) -> bool:

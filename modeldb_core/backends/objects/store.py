@@ -125,15 +125,15 @@ class ObjectMetadataStore(MetadataStore):
         if len(stream_ids) > 1:
             return False
         folders = [folder_of(stream_id) for stream_id in stream_ids]
-        if any(self._bucket.list(f"{STREAMS}{folder}/") for folder in folders):
+        if any(self._bucket.listing(f"{STREAMS}{folder}/") for folder in folders):
             return False
-        packs = self._bucket.list(PACKS)
+        packs = self._bucket.listing(PACKS)
         self._has_marker = self._has_marker or any(map(is_marker, packs))
         return not any(may_hold(name, folder) for name in packs for folder in folders)
 
     def _write(self, part: Part) -> None:
         if not self._has_marker:
-            if not any(map(is_marker, self._bucket.list(PACKS))):
+            if not any(map(is_marker, self._bucket.listing(PACKS))):
                 self._bucket.write(new_marker(), b'{"format": 1}')
             self._has_marker = True
         name, content = object_of(part)
