@@ -6,12 +6,11 @@ from modeldb_core.hookspecs import hookimpl
 from modeldb_core.stores import Backend
 
 _OBJECT_STORES = (
-    ("file", "FolderStore", "", "nothing but a folder, such as file:///data/modeldb"),
-    ("s3", "S3Store", "s3", "nothing but a bucket, such as s3://bucket/prefix"),
-    ("s3a", "S3Store", "s3", "the same as s3"),
-    *((scheme, "GoogleStore", "gcsfs", f"the same on Google's: {scheme}://bucket/prefix") for scheme in ("gs", "gcs")),
+    ("file", "", "nothing but a folder, such as file:///data/modeldb"),
+    *((scheme, "s3", f"nothing but a bucket, such as {scheme}://bucket/prefix") for scheme in ("s3", "s3a")),
+    *((scheme, "gcsfs", f"nothing but a bucket, such as {scheme}://bucket/prefix") for scheme in ("gs", "gcs")),
     *(
-        (scheme, "AzureStore", "adlfs", f"the same on Azure: {scheme}://container/prefix")
+        (scheme, "adlfs", f"nothing but a container, such as {scheme}://container/prefix")
         for scheme in ("az", "abfs", "abfss")
     ),
 )
@@ -44,8 +43,8 @@ def modeldb_register_backends() -> list[Backend]:
             description="in this process only, gone with it: for tests",
         ),
         *(
-            Backend(scheme, "metadata", f"modeldb_core.backends.objects:{target}", extra, description)
-            for scheme, target, extra, description in _OBJECT_STORES
+            Backend(scheme, "metadata", "modeldb_core.backends.objects:ObjectMetadataStore", extra, description)
+            for scheme, extra, description in _OBJECT_STORES
         ),
         Backend(
             "bundle",

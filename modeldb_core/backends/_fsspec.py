@@ -11,7 +11,6 @@ import os
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import unquote
 
 from modeldb_core.backends._urls import split_options
 from modeldb_core.errors import (
@@ -58,6 +57,17 @@ OPTIONS: Mapping[str, Mapping[str, type]] = {
 }
 """The options of each scheme that reach its driver; other schemes have none."""
 
+METADATA_OPTIONS: Mapping[str, type] = {
+    "max_staleness_s": float,
+    "allow_stale": bool,
+    "compact": bool,
+    "durability": str,
+    "cache_dir": str,
+}
+"""The options of the store of runs itself, on any of them."""
+ARTIFACT_OPTIONS: Mapping[str, type] = {"part_mib": int, "parallel": int, "memory_mib": int}
+"""The options of the store of artifacts itself, on S3."""
+
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 20.0
 MAX_ATTEMPTS = 3
@@ -73,24 +83,24 @@ _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def split_url(
-    url: str, options: Mapping[str, Any], own: Mapping[str, type], others: Mapping[str, type] | None = None
+    url: str, options: Mapping[str, Any], own: Mapping[str, type]
 ) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Return a URL without its options, the options for its driver, and those of the store itself.
 
-    Options of the URL win over those that are given.
+    Options of the URL win over those that are given. Runs and artifacts may share a URL and a table of the
+    configuration, so the options of the store of the other kind are accepted, and left out.
 
     Args:
         url: of a store.
         options: as they were given otherwise; ``None`` stands for one that was not.
         own: the options of the store itself, and their types.
-        others: options that may stand in the URL for the store of the other kind that shares it; they are left out.
 
     Raises:
         ConfigurationError: an option is unknown or has a value that is not of its type.
     """
     scheme = url.partition("://")[0].lower()
     of_driver = OPTIONS.get(scheme, {})
-    known = {**(others or {}), **of_driver, **own}
+    known = {**of_driver, **METADATA_OPTIONS, **(ARTIFACT_OPTIONS if of_driver is S3_OPTIONS else {}), **own}
     bare, found = split_options(url, known)
     merged = {name: value for name, value in options.items() if value is not None} | found
     for name, value in merged.items():
@@ -144,7 +154,7 @@ class Remote:
             msg = f"{self.url} carries credentials before its bucket; give them as options key and secret instead"
             raise ConfigurationError(msg)
         self._arguments = _arguments(self.scheme, options, self.url)
-        self._target = f"{self.scheme}://{unquote(rest) if self.scheme == 'file' else rest}".rstrip("/")
+        self._target = f"{self.scheme}://{rest}".rstrip("/")
         self._fs: Any = None
         self._pid = 0
         self.root = self._connect()

@@ -203,7 +203,7 @@ def test_unknown_schemes_are_refused():
 
 
 def test_a_folder_takes_no_options(tmp_path):
-    with pytest.raises(InvalidArgumentError, match="anonymous"):
+    with pytest.raises(ConfigurationError, match="anonymous"):
         FsspecArtifactStore(f"file://{tmp_path}", anonymous=True)
 
 

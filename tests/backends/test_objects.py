@@ -1,17 +1,28 @@
-"""The store in a bucket: it passes the suite on a folder and on real S3."""
+"""The store in a bucket: the suite on a folder and on S3, and what only a store without a database must bear."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from urllib.parse import urlencode
+
 import pytest
 
-from modeldb_core.backends.objects import FolderStore, S3Store
-from modeldb_core.testing import MetadataStoreTests
-
-
-class TestFolderStore(MetadataStoreTests):
-    @pytest.fixture
-    def make_store(self, tmp_path):
-        return lambda: FolderStore(f"file://{tmp_path}/bucket", cache_dir=tmp_path / "cache", max_staleness_s=0)
+from modeldb_core.audit import verify
+from modeldb_core.backends.objects import ObjectMetadataStore, compaction
+from modeldb_core.backends.objects.bucket import Bucket
+from modeldb_core.backends.objects.layout import Part, object_of, pack_of, parts_of
+from modeldb_core.errors import (
+    ConfigurationError,
+    ConflictError,
+    IntegrityError,
+    ModelDBWarning,
+    StoreUnavailableError,
+)
+from modeldb_core.queries import Query
+from modeldb_core.testing import MetadataStoreTests, StreamWriter
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +30,567 @@ def bucket(s3):
     return s3.new_bucket()
 
 
-class TestS3Store(MetadataStoreTests):
+@pytest.fixture
+def s3_url(s3, bucket, tmp_path):
+    return f"s3://{bucket}/{tmp_path.name}?{urlencode({**s3.options, 'max_staleness_s': 0})}"
+
+
+class TestFolder(MetadataStoreTests):
     @pytest.fixture
-    def make_store(self, s3, bucket, tmp_path):
-        return lambda: S3Store(
-            f"s3://{bucket}/{tmp_path.name}", cache_dir=tmp_path / "cache", max_staleness_s=0, **s3.options
+    def process_url(self, tmp_path):
+        return f"file://{tmp_path}/bucket?max_staleness_s=0&cache_dir={tmp_path}/cache"
+
+    @pytest.fixture
+    def make_store(self, process_url):
+        return lambda: ObjectMetadataStore(process_url)
+
+
+class TestFolderWithReplicasApart(TestFolder):
+    """Every handle has a replica of its own, as on machines of their own."""
+
+    @pytest.fixture
+    def process_url(self, tmp_path):
+        return f"file://{tmp_path}/bucket?max_staleness_s=0"
+
+    @pytest.fixture
+    def make_store(self, process_url, tmp_path_factory):
+        return lambda: ObjectMetadataStore(process_url, cache_dir=tmp_path_factory.mktemp("cache"))
+
+
+class TestS3(MetadataStoreTests):
+    @pytest.fixture
+    def process_url(self, s3_url, tmp_path):
+        return f"{s3_url}&{urlencode({'cache_dir': tmp_path / 'cache'})}"
+
+    @pytest.fixture
+    def make_store(self, process_url):
+        return lambda: ObjectMetadataStore(process_url)
+
+
+# -- a folder, and streams in it ---------------------------------------------------------------------------------------
+
+
+class Place:
+    """A folder as bucket; every ``cache`` is a machine of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.root = folder / "bucket"
+        self._stores: list[ObjectMetadataStore] = []
+
+    def open(self, cache: str = "one", **options) -> ObjectMetadataStore:
+        options = {"max_staleness_s": 0, "compact": False, **options}
+        store = ObjectMetadataStore(f"file://{self.root}", cache_dir=self.folder / cache, **options)
+        self._stores.append(store)
+        return store
+
+    def close(self) -> None:
+        for store in self._stores:
+            store.close()
+
+    def objects(self, suffix: str = "") -> list[Path]:
+        found = (path for path in self.root.rglob(f"*{suffix}") if path.is_file() and not path.name.startswith("."))
+        return sorted(path for path in found if not path.name.endswith(".store"))
+
+    def put(self, part: Part) -> Path:
+        """Write an object past any store."""
+        name, content = object_of(part)
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+
+@pytest.fixture
+def place(tmp_path):
+    place = Place(tmp_path)
+    yield place
+    place.close()
+
+
+def ended_run(name: str, **attributes) -> StreamWriter:
+    """Return a stream that has ended: a run with points, in three batches that :func:`ship` keeps apart."""
+    writer = StreamWriter()
+    writer.open()
+    ids = writer.create_containers("project", "experiment")
+    run_id = writer.create_run(name=name, **ids).entity_id
+    writer.append(run_id, {"loss": [1.0, 0.5]})
+    writer.update("run", run_id, set={"status": "finished"}, put={"attributes": attributes})
+    writer.close()
+    return writer
+
+
+def ship(store, writer: StreamWriter) -> None:
+    for first, last in ((0, 5), (5, 6), (6, len(writer.changes))):
+        store.apply(writer.changes[first:last])
+
+
+def names(store) -> list[str]:
+    return [run.name for run in store.find(Query("run", order_by="name", limit=1000)).entities]
+
+
+# -- what a reader sees, and when --------------------------------------------------------------------------------------
+
+
+def test_a_reader_sees_what_is_no_older_than_it_asked_for(place):
+    writer, reader = place.open("one"), place.open("two", max_staleness_s=3600)
+    ship(writer, ended_run("first"))
+    assert names(reader) == ["first"]
+    ship(writer, ended_run("second"))
+    assert names(reader) == ["first"]
+    reader.refresh()
+    assert names(reader) == ["first", "second"]
+
+
+def test_a_handle_sees_its_own_writes_at_once_and_lists_nothing_for_that(place, monkeypatch):
+    store = place.open(max_staleness_s=3600)
+    names(store)
+    ship(store, ended_run("mine"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Bucket, "listing", lambda *_: pytest.fail("listed"))
+        assert names(store) == ["mine"]
+
+
+def test_processes_of_one_machine_share_the_work(place, monkeypatch):
+    one, two = place.open(max_staleness_s=3600), place.open(max_staleness_s=3600)
+    ship(one, ended_run("run"))
+    assert names(one) == ["run"]
+    monkeypatch.setattr(Bucket, "listing", lambda *_: pytest.fail("listed"))
+    assert names(two) == ["run"]
+
+
+def test_a_process_that_only_writes_keeps_no_replica(place):
+    ship(place.open(), ended_run("run"))
+    assert not (place.folder / "one").exists()
+
+
+def test_a_listing_that_lags_shows_less_and_never_something_wrong(place, monkeypatch):
+    writer, reader = place.open("one"), place.open("two")
+    run = ended_run("run")
+    listing = Bucket.listing
+    hidden: set[str] = set()
+    monkeypatch.setattr(
+        Bucket, "listing", lambda *args: {k: v for k, v in listing(*args).items() if Path(k).name not in hidden}
+    )
+    writer.apply(run.changes[:5])
+    hidden.update(path.name for path in place.objects())
+    writer.apply(run.changes[5:6])
+    writer.apply(run.changes[6:])
+    hidden.add(place.objects()[-1].name)
+    assert names(reader) == []  # the first object is hidden, and those that follow it wait
+    assert names(writer) == ["run"]  # but not from who wrote them
+    hidden.clear()
+    assert names(reader) == ["run"]
+    assert reader.read_series(run.changes[4].entity_id, "loss").values.tolist() == [1.0, 0.5]
+    assert verify(reader).findings == []
+
+
+def test_while_the_bucket_is_away_a_reader_raises_or_says_that_its_answer_is_old(place, monkeypatch):
+    ship(place.open(), ended_run("run"))
+    strict, lenient, cold = place.open(), place.open(allow_stale=True), place.open("cold", allow_stale=True)
+    assert names(strict) == ["run"]
+
+    def fail(*_):
+        raise StoreUnavailableError("away")
+
+    monkeypatch.setattr(Bucket, "listing", fail)
+    with pytest.raises(StoreUnavailableError, match="away"):
+        names(strict)
+    with pytest.warns(ModelDBWarning, match="cannot be reached"):
+        assert names(lenient) == ["run"]
+    with pytest.raises(StoreUnavailableError, match="away"):
+        names(cold)
+
+
+def test_a_cursor_of_an_older_replica_shows_everything_again(place):
+    store = place.open()
+    ship(store, ended_run("run"))
+    page = store.read_changes()
+    assert store.read_changes(after=page.cursor).changes == ()
+    other = place.open("two")
+    assert other.read_changes(after=page.cursor).changes == page.changes
+    assert [change.seq for change in other.read_changes(after=1).changes] == list(range(2, len(page.changes) + 1))
+
+
+def test_a_later_change_of_another_writer_wins_on_every_machine(place):
+    one, two = place.open("one"), place.open("two")
+    first = ended_run("run")
+    ship(one, first)
+    run_id = first.changes[4].entity_id
+    assert names(two) == ["run"]
+    # The second writer's clock is an hour behind; what it saw comes before what it writes all the same.
+    second = StreamWriter(at=first.at - 3_600_000_000)
+    second.update("run", run_id, set={"name": "renamed"})
+    two.apply(second.changes)
+    for store in (one, two, place.open("three")):
+        assert names(store) == ["renamed"]
+
+
+# -- streams of which something is odd ---------------------------------------------------------------------------------
+
+
+def test_overlapping_objects_read_as_one_sequence(place):
+    run = ended_run("run")
+    for stamp, (first, last) in enumerate(((0, 3), (2, 6), (0, 5), (5, 8), (0, 8)), 1):
+        place.put(Part(stamp, tuple(run.changes[first:last])))
+    store = place.open()
+    assert list(store.read_changes().changes) == run.changes
+    assert verify(store).findings == []
+    store.compact()
+    assert list(place.open("two").read_changes().changes) == run.changes
+
+
+def test_of_twins_that_contradict_each_other_the_first_counts_for_everyone(place):
+    one = ended_run("one")
+    rival = StreamWriter(one.stream_id)
+    rival.open(lease_s=99)
+    rival.create_run(name="rival")
+    place.put(Part(20, tuple(rival.changes)))
+    early = place.open("early")
+    assert names(early) == ["rival"]
+    place.put(Part(10, tuple(one.changes)))  # arrives later, and was written before
+    with pytest.warns(ModelDBWarning, match=f"{one.stream_id}.*left out"):
+        assert names(early) == ["one"]
+    with pytest.warns(ModelDBWarning, match="two writers used one stream"):
+        assert names(place.open("late")) == ["one"]
+    assert names(early) == ["one"]
+    with pytest.raises(ConflictError):
+        early.apply(rival.changes)
+
+
+def test_a_part_of_several_streams_is_taken_whole_or_not_at_all(place):
+    one, two = ended_run("one"), ended_run("two")
+    place.put(Part(5, (*one.changes[5:], *two.changes)))
+    store = place.open()
+    assert store.heads() == {}
+    place.put(Part(9, tuple(one.changes[:5])))
+    assert names(store) == ["one", "two"]
+
+
+def test_a_damaged_object_is_named_and_the_rest_is_read(place):
+    store = place.open()
+    first, second = ended_run("first"), ended_run("second")
+    ship(store, first)
+    ship(store, second)
+    victim = next(path for path in place.objects() if path.parent.name == first.stream_id)
+    content = victim.read_bytes()
+    victim.write_bytes(content[:-7])
+    other = place.open("two")
+    with pytest.warns(ModelDBWarning, match=victim.name):
+        assert names(other) == ["second"]
+    messages = [finding.message for finding in verify(other).findings]
+    assert any(victim.name in message and "damaged" in message for message in messages)
+    assert any(first.stream_id in message and "missing" in message for message in messages)
+    victim.write_bytes(content)  # a backup was restored
+    assert names(other) == ["first", "second"]
+    assert verify(other).findings == []
+
+
+def test_an_altered_object_is_found_by_an_audit_that_names_the_change(place):
+    store = place.open()
+    run = ended_run("run", loss=1)
+    ship(store, run)
+    assert verify(store).findings == []
+    victim = place.objects()[0]
+    (part,) = parts_of(f"streams/{run.stream_id}/{victim.name}", victim.read_bytes())
+    forged = StreamWriter(run.stream_id)
+    forged.changes = list(part.changes[:4])
+    forged.create_run(name="forged")
+    place.put(Part(part.stamp, tuple(forged.changes))).rename(victim)
+    with pytest.warns(ModelDBWarning, match="left out"):
+        findings = verify(store).findings
+    assert any(f"change 5 of stream {run.stream_id}" in finding.message for finding in findings)
+    assert names(store) == ["run"]
+
+
+def test_an_object_that_vanished_is_found_by_an_audit(place):
+    store = place.open()
+    run = ended_run("run")
+    ship(store, run)
+    names(store)
+    place.objects()[1].unlink()
+    assert any(run.stream_id in finding.message and "6" in finding.message for finding in verify(store).findings)
+
+
+def test_a_bucket_that_was_emptied_and_used_anew_is_another_store(place):
+    store = place.open()
+    ship(store, ended_run("old"))
+    assert names(store) == ["old"]
+    for path in sorted(place.root.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    ship(place.open("two"), ended_run("new"))
+    assert names(store) == ["new"]
+
+
+# -- the replica -------------------------------------------------------------------------------------------------------
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(b"this is no database" * 1000)
+
+
+def truncate(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 40_000)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, damage, truncate])
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_replica_that_is_missing_or_damaged_is_made_anew(place, harm, is_open):
+    first = place.open()
+    ship(first, ended_run("run"))
+    assert names(first) == ["run"]
+    if not is_open:
+        first.close()
+    for path in (place.folder / "one").rglob("*.db*"):
+        path.unlink() if path.suffix != ".db" else harm(path)
+    store = first if is_open else place.open()
+    ship(store, ended_run("second"))
+    assert names(store) == ["run", "second"]
+    assert verify(store).findings == []
+
+
+def test_a_cache_that_cannot_be_written_is_said(place):
+    (place.folder / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="cache_dir"):
+        names(place.open("file"))
+
+
+# -- compaction --------------------------------------------------------------------------------------------------------
+
+
+def test_ended_streams_become_one_object_and_answers_stay(place):
+    store = place.open()
+    runs = [ended_run(f"run {number:03}", number=number) for number in range(30)]
+    for run in runs:
+        ship(store, run)
+    before = store.find(Query("run", order_by="name", limit=100)).entities
+    done = store.compact()
+    assert (done.packed, done.deleted) == (90, 90)
+    assert len(place.objects()) == 1
+    for reader in (store, place.open("two")):
+        assert reader.find(Query("run", order_by="name", limit=100)).entities == before
+        assert verify(reader).findings == []
+        for run in runs[:3]:
+            assert list(reader.read_changes(stream_id=run.stream_id).changes) == run.changes
+
+
+def test_a_store_compacts_itself_when_there_is_enough(place):
+    writer = place.open()
+    for number in range(compaction.ENOUGH_OBJECTS // 3 + 1):
+        ship(writer, ended_run(f"run {number}"))
+    reader = place.open("two", compact=True)
+    for _ in range(3):
+        names(reader)
+    assert len(place.objects()) == 1
+
+
+def test_a_growing_stream_is_kept_in_few_objects(place):
+    store = place.open()
+    writer = StreamWriter()
+    writer.open()
+    run_id = writer.create_run(name="long").entity_id
+    store.apply(writer.changes)
+    for number in range(compaction.MANY_OBJECTS + 5):
+        store.apply([writer.append(run_id, {"loss": [float(number)]})])
+    store.compact()
+    store.apply([writer.append(run_id, {"loss": [-1.0]})])
+    assert len(place.objects()) == 2
+    values = place.open("two").read_series(run_id, "loss").values.tolist()
+    assert values == [*map(float, range(compaction.MANY_OBJECTS + 5)), -1.0]
+
+
+def test_a_writer_that_wakes_up_for_a_compacted_stream_goes_on(place):
+    store, asleep = place.open("one"), place.open("two")
+    writer = StreamWriter()
+    writer.open(lease_s=1e-6)
+    writer.at -= 7_200_000_000
+    run_id = writer.create_run(name="slow").entity_id
+    asleep.apply(writer.changes)
+    ship(store, ended_run("other"))
+    assert store.compact().packed == 4
+    asleep.apply([writer.append(run_id, {"loss": [1.0]})])
+    recovered = place.open("three")  # a new process does not know what the one before it wrote
+    recovered.apply([*writer.changes, writer.append(run_id, {"loss": [2.0]})])
+    for cache in ("one", "four"):
+        reader = place.open(cache)
+        assert reader.read_series(run_id, "loss").values.tolist() == [1.0, 2.0]
+        assert verify(reader).findings == []
+    rival = StreamWriter(writer.stream_id)
+    rival.open(lease_s=5)
+    with pytest.raises(ConflictError):
+        place.open("five").apply(rival.changes)
+
+
+def test_an_erased_payload_leaves_the_bucket_and_never_comes_back(place):
+    store = place.open()
+    run = ended_run("run", secret="hunter2hunter2")
+    ship(store, run)
+    ship(store, ended_run("other"))
+    store.compact()
+    eraser = StreamWriter()
+    eraser.erase(run.changes[6])
+    store.apply(eraser.changes)
+    store.compact()
+    held = [change for path in place.objects() for part in _parts(place, path) for change in part.changes]
+    (erased,) = (change for change in held if change.hash == run.changes[6].hash)
+    assert erased.payload is None
+    late = place.put(Part(3, tuple(run.changes[:7])))  # a copy that a writer sent again comes in late
+    for cache in ("one", "two"):
+        reader = place.open(cache)
+        assert "secret" not in reader.get("run", run.changes[4].entity_id).attributes
+        assert verify(reader).findings == []
+    store.compact()
+    assert not late.exists()
+    assert all(
+        change.payload is None
+        for path in place.objects()
+        for part in _parts(place, path)
+        for change in part.changes
+        if change.hash == run.changes[6].hash
+    )
+
+
+def _parts(place, path):
+    return parts_of(str(path.relative_to(place.root)), path.read_bytes())
+
+
+class Crash(BaseException):
+    """The compactor dies."""
+
+
+@pytest.mark.parametrize("step", range(8))
+def test_a_compactor_may_die_anywhere(place, monkeypatch, step):
+    store = place.open()
+    runs = [ended_run(f"run {number}") for number in range(4)]
+    for run in runs[:2]:
+        ship(store, run)
+    store.compact()
+    for run in runs[2:]:
+        ship(store, run)
+    steps = iter(range(100))
+
+    def dying(method, *, after=False):
+        original = getattr(Bucket, method)
+
+        def work(self, *args):
+            if next(steps) == step:
+                if after:
+                    original(self, *args)
+                elif method == "delete":
+                    original(self, args[0][: len(args[0]) // 2])
+                raise Crash
+            return original(self, *args)
+
+        return work
+
+    with monkeypatch.context() as patch:
+        for method in ("write", "read", "delete"):
+            patch.setattr(Bucket, method, dying(method))
+        try:
+            store.compact()
+        except Crash:
+            pass
+        else:
+            assert step >= 3
+    expected = [change for run in runs for change in run.changes]
+    for cache in ("two", "one"):
+        reader = place.open(cache)
+        found = reader.read_changes(limit=1000).changes
+        assert sorted(found, key=lambda c: (c.stream_id, c.seq)) == sorted(expected, key=lambda c: (c.stream_id, c.seq))
+    place.open("two").compact()
+    assert len(place.objects()) == 1
+    assert len(place.open("three").read_changes(limit=1000).changes) == len(expected)
+
+
+def test_compactors_that_do_the_same_at_once_lose_nothing(place):
+    store = place.open()
+    for number in range(12):
+        ship(store, ended_run(f"run {number:02}"))
+    compactors = [place.open(f"machine {number}") for number in range(4)]
+    start = threading.Barrier(4)
+
+    def compact(compactor):
+        start.wait()
+        compactor.compact()
+
+    threads = [threading.Thread(target=compact, args=(compactor,)) for compactor in compactors]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    place.open("last").compact()
+    assert len(place.objects()) == 1
+    assert len(names(place.open("fresh"))) == 12
+
+
+_BUSY = """
+import random, sys, time
+from modeldb_core.backends.objects import ObjectMetadataStore
+from modeldb_core.queries import Query
+from tests.backends.test_objects import ended_run, ship
+role, url, cache, number = sys.argv[1:]
+store = ObjectMetadataStore(url, cache_dir=cache, max_staleness_s=0, compact=False)
+if role == "write":
+    for run in range(12):
+        ship(store, ended_run(f"{number}-{run}"))
+elif role == "compact":
+    for _ in range(10):
+        store.compact()
+        time.sleep(random.random() * 0.1)
+else:
+    seen = 0
+    for _ in range(25):
+        page = store.find(Query("run", limit=1000))
+        assert len(page.entities) >= seen, (len(page.entities), seen)
+        seen = len(page.entities)
+        for run in page.entities[:5]:
+            assert run.status != "finished" or run.series["loss"].count == 2
+store.close()
+"""
+
+
+def test_many_writers_readers_and_compactors_at_once(place):
+    roles = ["write"] * 3 + ["compact"] * 2 + ["read"] * 2
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", _BUSY, role, f"file://{place.root}", str(place.folder / f"c{n % 4}"), str(n)],
+            cwd=Path(__file__).parents[2],
         )
+        for n, role in enumerate(roles)
+    ]
+    assert [process.wait(200) for process in started] == [0] * len(roles)
+    store = place.open("fresh")
+    assert len(names(store)) == 36
+    assert verify(store).findings == []
+    store.compact()
+    assert len(place.objects()) == 1
+    assert len(names(place.open("again"))) == 36
+
+
+# -- layout ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pack_gives_back_its_parts():
+    one, two = ended_run("one"), ended_run("two")
+    parts = [Part(3, tuple(one.changes)), Part(7, (*two.changes[:2], one.changes[0])), Part(9, tuple(two.changes[2:]))]
+    name, content = pack_of(parts, 99)
+    assert parts_of(name, content) == parts
+
+
+@pytest.mark.parametrize("cut", [0, 3, 7, 20, -1])
+def test_a_pack_that_is_cut_is_refused(cut):
+    name, content = pack_of([Part(3, tuple(ended_run("one").changes))], 99)
+    with pytest.raises(IntegrityError):
+        parts_of(name, content[:cut])
+
+
+def test_streams_whose_names_could_leave_the_folder_stay_in_it(place):
+    store = place.open()
+    for stream_id in ("../../escape", "a/b", ".hidden", "x" * 300, "käse"):
+        writer = StreamWriter(stream_id)
+        writer.create_run(name=stream_id[:20])
+        store.apply(writer.changes)
+    assert len(names(place.open("two"))) == 5
+    assert all(path.parent.parent == place.root / "streams" for path in place.objects())

@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from modeldb_core.audit import verify
 from modeldb_core.backends.memory import MemoryStore
-from modeldb_core.backends.objects import FolderStore
+from modeldb_core.backends.objects import ObjectMetadataStore
 from modeldb_core.plugins import open_store
 from modeldb_core.testing.machine import StoreMachine
 from tests.services.postgres import Postgres
@@ -75,7 +75,9 @@ class FolderMachine(StoreMachine):
         return self.open("cache")
 
     def open(self, cache):
-        return FolderStore(f"file://{self.folder}/bucket", cache_dir=f"{self.folder}/{cache}", max_staleness_s=0)
+        return ObjectMetadataStore(
+            f"file://{self.folder}/bucket", cache_dir=f"{self.folder}/{cache}", max_staleness_s=0
+        )
 
     def teardown(self):
         try:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from modeldb_core.backends._fsspec import split_url
+from modeldb_core.backends._fsspec import ARTIFACT_OPTIONS, split_url
 from modeldb_core.backends.blobs import multipart
 from modeldb_core.backends.blobs.bucket import GONE, Bucket, code_of
 from modeldb_core.backends.blobs.content import blob_path, check_digest, hash_rest, is_digest, read_fully, size_of_rest
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("modeldb")
 
-OPTIONS: Mapping[str, type] = {"part_mib": int, "parallel": int, "memory_mib": int}
 PART_MIB = 16
 PARALLEL = 4
 MEMORY_MIB = 128
@@ -64,7 +63,7 @@ class S3ArtifactStore(ArtifactStore):
     """
 
     def __init__(self, url: str, *, cache_dir: str | Path | None = None, **options: Any) -> None:  # noqa: ANN401
-        bare, driver, own = split_url(url, options, OPTIONS)
+        bare, driver, own = split_url(url, options, ARTIFACT_OPTIONS)
         self.url = redact_url(bare).rstrip("/")
         if not bare.partition("://")[2].strip("/"):
             msg = f"{self.url!r} does not name a bucket; expected a URL such as 's3://bucket/prefix'"

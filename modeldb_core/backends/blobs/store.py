@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
+from modeldb_core.backends._fsspec import split_url
 from modeldb_core.backends.blobs.content import (
     CHUNK_BYTES,
     blob_path,
@@ -83,10 +84,9 @@ class FsspecArtifactStore(ArtifactStore):
 
             self._files: _Files = FsspecFiles(url, options)
             return
-        if options:
-            msg = f"options {', '.join(map(repr, options))} are unknown for {self.url}; a folder takes none"
-            raise InvalidArgumentError(msg)
-        self._files = LocalFiles(path)
+        bare, _, _ = split_url(url, options, {})
+        self.url = redact_url(bare)
+        self._files = LocalFiles(bare.removeprefix("file://"))
 
     def put(self, stream: BinaryIO, *, digest: str | None = None) -> BlobInfo:
         if digest is not None and self._is_there(digest):

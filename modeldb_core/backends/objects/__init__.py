@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from modeldb_core.backends.objects.schemes import AzureStore, FolderStore, GoogleStore, S3Store
 from modeldb_core.backends.objects.store import ObjectMetadataStore
 
-__all__ = ["AzureStore", "FolderStore", "GoogleStore", "ObjectMetadataStore", "S3Store"]
+__all__ = ["ObjectMetadataStore"]

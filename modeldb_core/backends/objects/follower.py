@@ -280,12 +280,14 @@ class Follower:
         known = replica.objects()
         is_whole = self._receive(replica, _unknown(listed, known))
         self._take_own(replica, drain=False)
-        self._tell(Inbox(replica).drain(is_new=is_new))
+        notes = Inbox(replica).drain(is_new=is_new)
         if not is_whole:
+            self._tell(notes)
             return False
         self._put_in_order(replica, listed, known)
         self.newest_stamp = max(self.newest_stamp, replica.newest_stamp())
         replica.set_state(listed_at=started_at)
+        self._tell(notes)
         return True
 
     def _put_in_order(

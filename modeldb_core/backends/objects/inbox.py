@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -213,5 +214,6 @@ def _leave(write: Transaction, batch: Sequence[Waiting]) -> None:
 
 def _pass_on(error: ModelDBError) -> None:
     """Raise what says nothing of a part, but that the replica cannot be written now, or is damaged."""
-    if isinstance(error, (StoreUnavailableError, StoreReadOnlyError)) or isinstance(error.__cause__, DBAPIError):
+    of_replica = isinstance(error.__cause__, (DBAPIError, sqlite3.Error))
+    if of_replica or isinstance(error, (StoreUnavailableError, StoreReadOnlyError)):
         raise error

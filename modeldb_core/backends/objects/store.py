@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from modeldb_core.backends._fsspec import Remote, split_url
+from modeldb_core.backends._fsspec import METADATA_OPTIONS, Remote, split_url
 from modeldb_core.backends.objects.admission import check_meaning, follow
 from modeldb_core.backends.objects.bucket import Bucket
 from modeldb_core.backends.objects.follower import Follower
@@ -27,6 +27,7 @@ from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from modeldb_core.backends.objects.compaction import Compaction
     from modeldb_core.backends.objects.replica import Replica
@@ -38,14 +39,6 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 MAX_STALENESS_S = 1.0
-OWN_OPTIONS: Mapping[str, type] = {
-    "max_staleness_s": float,
-    "allow_stale": bool,
-    "compact": bool,
-    "cache_dir": str,
-    "durability": str,
-}
-"""The options of the store itself, beside those of the driver."""
 _CURSOR_EPOCH = 1 << 40  # cursors below are plain positions; those above count from the base of a replica
 
 
@@ -55,17 +48,27 @@ class ObjectMetadataStore(MetadataStore):
     Nothing is asked of the bucket before the store is first used. A process that only writes keeps no replica.
 
     Args:
-        url: where the objects are; options of the store or its driver may follow a question mark.
-        options: those that were given otherwise: of the driver, and of ``OWN_OPTIONS``.
+        url: where the objects are; all options may follow a question mark.
+        cache_dir: where the replica lies; default: ``modeldb`` in the cache folder of the user.
+        durability: "fsync" waits for the disk where objects are files of this machine.
+        options: of ``docs/stores/objects.md``: ``max_staleness_s``, ``allow_stale``, ``compact``, and those of the
+            scheme's driver.
 
     Raises:
         ConfigurationError: the URL names no bucket or folder, or an option is unknown or has a value that cannot be.
         MissingDependencyError: a package is not installed.
     """
 
-    def __init__(self, url: str, **options: Any) -> None:  # noqa: ANN401 - as the URL may have them
-        options["cache_dir"] = str(options["cache_dir"]) if options.get("cache_dir") else None
-        bare, driver, own = split_url(url, options, OWN_OPTIONS)
+    def __init__(
+        self,
+        url: str,
+        *,
+        cache_dir: str | Path | None = None,
+        durability: str | None = None,
+        **options: Any,  # noqa: ANN401 - as the URL may have them
+    ) -> None:
+        options |= {"cache_dir": None if cache_dir is None else str(cache_dir), "durability": durability}
+        bare, driver, own = split_url(url, options, METADATA_OPTIONS)
         remote = Remote(bare, driver)
         self.url = remote.url
         staleness_s = own.get("max_staleness_s", MAX_STALENESS_S)
@@ -202,7 +205,9 @@ class ObjectMetadataStore(MetadataStore):
 
     def audit_tables(self) -> Sequence[str]:
         """Return a sentence on each row of the replica, and each object of the bucket, that contradicts others."""
-        return self._ask(lambda replica: [*replica.audit_tables()])
+        from modeldb_core.backends.objects.audit import check_bucket
+
+        return self._ask(lambda replica: [*replica.audit_tables(), *check_bucket(self._bucket, replica)])
 
     def close(self) -> None:
         self._follower.close()
