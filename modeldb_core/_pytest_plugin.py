@@ -26,7 +26,19 @@ _SUITES = "modeldb_core.testing"
 pytest.register_assert_rewrite(
     *(
         f"{_SUITES}.{name}"
-        for name in ("applying", "artifacts", "entities", "finding", "lasting", "machine", "scene", "series", "streams")
+        for name in (
+            "applying",
+            "artifacts",
+            "entities",
+            "finding",
+            "lasting",
+            "letters",
+            "machine",
+            "paging",
+            "scene",
+            "series",
+            "streams",
+        )
     )
 )
 

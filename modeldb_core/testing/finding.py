@@ -1,91 +1,26 @@
-"""How a store answers queries: every operator on every type, orders, pages, projections, and keys."""
+"""How a store answers queries: every operator on every type, and keys."""
 
 from __future__ import annotations
 
-import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from modeldb_core.entities import Run, new_id, now_us
+from modeldb_core.entities import new_id
 from modeldb_core.errors import QuerySyntaxError
 from modeldb_core.queries import Query
 from modeldb_core.stores import KeyInfo, MetadataStore
-from modeldb_core.testing.scene import Scene, StoreCase
+from modeldb_core.testing.letters import LettersCase
 from modeldb_core.testing.streams import StreamWriter
 
-_DAY = 86_400_000_000
-_AT = 1_800_000_000_000_000  # 2027-01-15T08:00:00Z
-
-LETTERS: dict[str, dict[str, Any]] = {
-    "a": {
-        "description": "Hello World",
-        "status": "finished",
-        "tags": ["best", "v1"],
-        "started_at": _AT,
-        "finished_at": _AT + 90_000_000,
-        "metrics": {"auc": 0.9, "n": 1},
-        "hyperparameters": {"lr": 0.01, "depth": 8, "flag": True, "empty": None, "opt": {"name": "adam", "b": [0.9]}},
-        "attributes": {"seed": 2**53 + 1, "text": "abc"},
-        "datasets": {"train": {"digest": "aa", "rows": 5}},
-        "code": {"git": {"commit": "cafe", "dirty": False}},
-    },
-    "b": {
-        "description": "hello",
-        "status": "failed",
-        "tags": ["v2"],
-        "started_at": _AT - _DAY,
-        "parent_id": "parent",
-        "metrics": {"auc": 0.95, "n": 2},
-        "hyperparameters": {"lr": 0.1, "depth": "8", "flag": False},
-        "attributes": {"seed": 2**53, "text": "ABC"},
-    },
-    "c": {
-        "status": "killed",
-        "tags": ["Best"],
-        "metrics": {"auc": math.nan, "n": 3},
-        "hyperparameters": {"lr": 1, "flag": 1},
-        "attributes": {"seed": 2**63 + 5, "text": "50%_off"},
-    },
-    "d": {
-        "metrics": {"auc": -math.inf, "n": -0.0},
-        "hyperparameters": {"lr": "0.01", "opt": "sgd"},
-        "attributes": {"seed": 2**53 + 0.0, "text": ""},
-        "artifacts": {"plots/roc.png": {"digest": "bb", "size_bytes": 5}},
-    },
-    "e": {
-        "tags": ["naïve", "a tag with 'quotes'", "50%"],
-        "metrics": {"auc": math.inf, "val loss": 0.5},
-        "attributes": {"seed": 10**400, "text": "naïve 日本 🚀", "naïve": 1, "a.b": 1, "max": {"max": 3}},
-    },
-    "f": {"attributes": {"text": 'it\'s "so"', "big": "x" * 20_000, "list": [1, 2]}},
-}
+if TYPE_CHECKING:
+    from modeldb_core.testing.scene import Scene
 
 
-class FindTests(StoreCase):
-    """What :meth:`~modeldb_core.stores.MetadataStore.find` and ``find_keys`` promise."""
+class FindTests(LettersCase):
+    """What :meth:`~modeldb_core.stores.MetadataStore.find` and ``find_keys`` promise: which entities match."""
 
     promises: ClassVar[tuple[object, ...]] = (MetadataStore.find, MetadataStore.find_keys)
-
-    @pytest.fixture
-    def letters(self, scene: Scene) -> Scene:
-        """Return a project with the runs a to f, and g, which is deleted; and beside it a project of somebody else."""
-        neighbour = Scene(scene.store)
-        for name in "ab":
-            neighbour.writer.append(neighbour.run(name, **LETTERS[name]), {"loss": [2.0]})
-        neighbour.ship()
-        for name, fields in LETTERS.items():
-            if "started_at" not in fields:
-                fields = {"started_at": None, **fields}
-            scene.run(name, **fields)
-        append = scene.writer.append
-        append(scene.runs["a"], {"loss": [3.0, 1.0, 2.0]}, steps=[0, 10, 20])
-        append(scene.runs["a"], {"auc": [0.1]})
-        append(scene.runs["f"], {"loss": [math.nan, 5.0], "max": [0.0, 1.0]})
-        append(scene.runs["e"], {"loss": [math.nan]})
-        scene.writer.delete("run", scene.run("g", metrics={"auc": 0.9}))
-        scene.ship()
-        return scene
 
     def test_numbers_compare(self, letters: Scene) -> None:
         cases = {
@@ -389,144 +324,6 @@ class FindTests(StoreCase):
             "(" * 99 + 'name = "a"' + ")" * 99: "a",
         }
         assert letters.mismatches(cases) == {}
-
-    def test_orders_put_missing_values_last(self, letters: Scene) -> None:
-        cases = {
-            "name desc": "fedcba",
-            "metrics.auc, name": "dabecf",
-            "metrics.auc desc, name": "ebadcf",
-            "metrics.loss, name": "afbcde",
-            "metrics.loss.max desc, name": "fabcde",
-            "hyperparameters.lr, name": "abcdef",
-            "hyperparameters.lr desc, name": "cbadef",
-            "hyperparameters.flag, name": "bacdef",
-            "attributes.text, name": "dcbafe",
-            "attributes.seed desc, name": "ecabdf",
-            "started_at, name": "bacdef",
-            "started_at desc, name desc": "abfedc",
-            "duration, name": "abcdef",
-            "status, name": "bacdef",
-            "metrics.nowhere, name desc": "fedcba",
-            "parent_id, project, experiment desc, name": "bacdef",
-            "description desc, name": "bacdef",
-            "description, name": "cdefab",
-            "created_at": "abcdef",
-            "": "fedcba",
-        }
-        found = {order: "".join(letters.names(order_by=order)) for order in cases}
-        assert found == cases
-
-    @pytest.mark.parametrize(
-        "order_by",
-        ["", "name", "metrics.auc desc", "metrics.loss", "hyperparameters.lr desc", "started_at", "status, name desc"],
-    )
-    @pytest.mark.parametrize("limit", [1, 2, 4])
-    def test_pages_add_up_to_the_whole(self, letters: Scene, order_by: str, limit: int) -> None:
-        whole = [run.entity_id for run in letters.find(order_by=order_by).entities]
-        pages: list[str] = []
-        cursor = None
-        while True:
-            page = letters.find(order_by=order_by, limit=limit, cursor=cursor, count=True)
-            assert page.total == 6
-            assert len(page.entities) <= limit
-            pages += [run.entity_id for run in page.entities]
-            cursor = page.cursor
-            if cursor is None:
-                break
-        assert pages == whole
-        assert len(set(pages)) == 6
-
-    def test_ties_go_by_falling_identifier(self, scene: Scene) -> None:
-        at = now_us()
-        ids = []
-        for _ in range(5):
-            scene.writer.at = at
-            ids.append(scene.run("same"))
-        scene.ship()
-        for order_by in ("", "name", "name desc", "metrics.nowhere"):
-            assert [run.entity_id for run in scene.find(order_by=order_by).entities] == sorted(ids, reverse=True)
-
-    def test_a_cursor_stays_where_it_was_while_runs_are_added(self, scene: Scene) -> None:
-        for number in range(4):
-            scene.run(f"run {number}")
-        scene.ship()
-        page = scene.find(limit=2)
-        scene.run("newer")
-        scene.ship()
-        assert [run.name for run in scene.find(limit=5, cursor=page.cursor).entities] == ["run 1", "run 0"]
-
-    def test_a_foreign_cursor_is_refused(self, letters: Scene) -> None:
-        cursor = letters.find(order_by="name", limit=2).cursor
-        for options in ({"order_by": "name desc"}, {"order_by": "name", "filter": "metrics.auc > 0"}, {}):
-            with pytest.raises(QuerySyntaxError, match="cursor"):
-                letters.find(cursor=cursor, **options)
-        for forged in ("", "x", "AAAA", "é", cursor[:-3] if cursor else ""):
-            with pytest.raises(QuerySyntaxError, match="cursor"):
-                letters.find(order_by="name", cursor=forged)
-
-    def test_a_count_costs_no_entities(self, letters: Scene) -> None:
-        page = letters.find("metrics.auc exists", limit=0, count=True)
-        assert (page.entities, page.total) == ((), 5)
-        assert letters.find().total is None
-
-    def test_deleted_runs_are_counted_where_they_are_asked_for(self, letters: Scene) -> None:
-        asked: dict[str, Any] = {"limit": 0, "count": True, "include_deleted": True}
-        assert letters.find("metrics.auc exists", **asked).total == 6
-        assert letters.find(**asked).total == 7
-        assert letters.find('name = "g"', **asked).total == 1
-        assert letters.find('name = "g"', limit=0, count=True).total == 0
-        keys = {include: self._count_of_auc(letters, include) for include in (False, True)}
-        assert keys == {False: 5, True: 6}
-
-    @staticmethod
-    def _count_of_auc(letters: Scene, include_deleted: bool) -> int:
-        infos = letters.store.find_keys(Query(within=letters.project_id, include_deleted=include_deleted))
-        return next(info.count for info in infos if (info.section, info.key) == ("metrics", "auc"))
-
-    def test_a_limit_is_kept(self, letters: Scene) -> None:
-        assert len(letters.find(limit=3).entities) == 3
-        assert letters.find(limit=6).cursor is None
-        assert letters.find(limit=5).cursor is not None
-
-    def test_fields_leave_the_rest_out(self, letters: Scene) -> None:
-        fields = ("status", "metrics.auc", "hyperparameters.opt.name", "series.loss", "tags")
-        (run,) = letters.find('name = "a"', fields=fields).entities
-        assert isinstance(run, Run)
-        assert (run.run_id, run.name, run.status, run.tags) == (letters.runs["a"], "a", "finished", ("best", "v1"))
-        assert run.metrics == {"auc": 0.9}
-        assert run.hyperparameters == {"opt": {"name": "adam"}}
-        assert set(run.series) == {"loss"}
-        assert run.created_at is not None
-        assert (run.description, run.attributes, run.code, run.started_at) == ("", {}, {}, None)
-        (run,) = letters.find('name = "a"', fields=("metrics", "duration")).entities
-        assert isinstance(run, Run)
-        assert run.metrics == {"auc": 0.9, "n": 1, "loss": 2.0}
-        assert run.duration_s == 90
-        assert (run.hyperparameters, run.series) == ({}, {})
-        (run,) = letters.find('name = "f"', fields=("metrics.loss", "metrics.nowhere", "attributes.list")).entities
-        assert isinstance(run, Run)
-        assert (run.metrics, run.attributes) == ({"loss": 5.0}, {"list": [1, 2]})
-
-    @pytest.mark.parametrize(
-        ("filter", "order_by", "fields"),
-        [
-            ("metrics.auc >", "", None),
-            ("nobody = 1", "", None),
-            ("", "metrics.auc sideways", None),
-            ("", "tags", None),
-            ("", "", ("nobody",)),
-            ("", "", ("metrics..x",)),
-        ],
-    )
-    def test_what_does_not_parse_is_a_syntax_error(
-        self,
-        store: MetadataStore,
-        filter: str,  # noqa: A002
-        order_by: str,
-        fields: tuple[str, ...] | None,
-    ) -> None:
-        with pytest.raises(QuerySyntaxError):
-            store.find(Query(filter=filter, order_by=order_by, fields=fields))
 
     def test_other_kinds_have_their_own_columns(self, scene: Scene) -> None:
         dataset_id = new_id()
