@@ -2,63 +2,107 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from modeldb_core.cli.journals import orphaned_journals
 from modeldb_core.cli.program import FOUND, OK, STORE
 from modeldb_core.cli.progress import progress_bar
-from modeldb_core.cli.session import Session, examples, with_session
+from modeldb_core.cli.session import Session, examples, missing_store, with_session
+from modeldb_core.cli.tables import clean, print_table, size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modeldb_core.cli.journals import Orphan
+    from modeldb_core.recovery import Recovered
+    from modeldb_core.stores import MetadataStore
 
 
-@click.command(epilog=examples("modeldb sync", "modeldb sync --url sqlite:////data/modeldb.db"))
+@click.command(
+    epilog=examples(
+        "modeldb sync",
+        "modeldb sync --dry-run",
+        "modeldb sync --journal-dir /media/laptop/journals --journal-dir /scratch/journals",
+    )
+)
+@click.option(
+    "-j",
+    "--journal-dir",
+    "folders",
+    metavar="DIR",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of journals, such as one of another machine; may be given again. Default: the configured one.",
+)
+@click.option("--dry-run", is_flag=True, help="Only list what waits.")
 @with_session
-def sync(session: Session) -> int:
+def sync(session: Session, *, folders: Sequence[Path], dry_run: bool) -> int:
     """Ship what processes that died had logged, and put their runs right.
 
     Every process that logs to the store does the same in the background; this does it at once. It exits with 1 where
     a journal is damaged: what could be read of it has been shipped, and it is kept. It exits with 3 where a newer version
     of ModelDB wrote one, which is left alone.
     """
-    from modeldb_core.plugins import open_artifacts, open_store
-    from modeldb_core.recovery import recover
+    from modeldb_core.plugins import open_store
 
     settings = session.settings
-    waiting = orphaned_journals(settings.journal_dir)
+    folders = [folder.absolute() for folder in folders] or [settings.journal_dir]
+    waiting = [orphan for folder in folders for orphan in orphaned_journals(folder)]
+    if dry_run:
+        _list(waiting)
+        return OK
+    if not waiting and missing_store(settings.url) is not None:
+        click.echo("Nothing waits.")
+        return OK
     with open_store(settings.url, settings) as store:
         ours = [orphan for orphan in waiting if orphan.store_url in (store.url, "")]
-        artifacts = []
-
-        def opened() -> object:
-            artifacts.append(open_artifacts(settings.artifact_url, settings))
-            return artifacts[-1]
-
-        shipped: dict[str, int] = {}
-        try:
-            with progress_bar("Shipping", sum(orphan.size_bytes for orphan in ours)) as advance:
-
-                def progress(stream_id: str, done: int, _: int) -> None:
-                    advance(done - shipped.get(stream_id, 0))
-                    shipped[stream_id] = done
-
-                result = recover(settings.journal_dir, store.url, store, opened, progress)  # type: ignore[arg-type]
-        finally:
-            for opened_store in artifacts:
-                opened_store.close()
+        results = _recover(session, store, folders, sum(orphan.size_bytes for orphan in ours))
+        runs = [run_id for result in results for run_id in result.runs]
         click.echo(
-            f"{_count(len(result.streams), 'journal')} shipped to {store.url}: {_count(result.changes, 'change')}, "
-            f"{_count(len(result.runs), 'run')} put right."
+            f"{_count(sum(len(result.streams) for result in results), 'journal')} shipped to {store.url}: "
+            f"{_count(sum(result.changes for result in results), 'change')}, {_count(len(runs), 'run')} put right."
         )
-    for run_id in result.runs:
+    for run_id in runs:
         click.echo(f"  {run_id}")
     for url, number in Counter(orphan.store_url for orphan in waiting if orphan not in ours).items():
-        click.echo(f"{_count(number, 'journal')} for another store: modeldb sync --url {url}", err=True)
-    for path in result.damaged:
+        click.echo(f"{_count(number, 'journal')} for another store: modeldb sync --url {clean(url)}", err=True)
+    damaged = [path for result in results for path in result.damaged]
+    newer = [path for result in results for path in result.newer]
+    for path in damaged:
         click.echo(f"Damaged, kept aside: {path}", err=True)
-    for path in result.newer:
+    for path in newer:
         click.echo(f"Left for the newer ModelDB that wrote it: {path}", err=True)
-    return FOUND if result.damaged else STORE if result.newer else OK
+    return FOUND if damaged else STORE if newer else OK
+
+
+def _recover(session: Session, store: MetadataStore, folders: Sequence[Path], total: int) -> list[Recovered]:
+    from modeldb_core.recovery import recover
+
+    shipped: dict[str, int] = {}
+    lock = threading.Lock()
+    with progress_bar("Shipping", total) as advance:
+
+        def progress(stream_id: str, done: int, _: int) -> None:
+            with lock:
+                advance(done - shipped.get(stream_id, 0))
+                shipped[stream_id] = done
+
+        return [recover(folder, store.url, store, lambda: session.artifacts, progress) for folder in folders]
+
+
+def _list(waiting: Sequence[Orphan]) -> None:
+    rows = [
+        [orphan.path.name, size(orphan.size_bytes), orphan.files, orphan.written_at, orphan.store_url or "(unreadable)"]
+        for orphan in waiting
+    ]
+    if rows:
+        print_table(["journal", "size", "files", "last written", "store"], rows, right=["size", "files"])
+    click.echo(f"{_count(len(rows), 'journal')} of processes that died; nothing was shipped.")
 
 
 def _count(number: int, noun: str) -> str:
