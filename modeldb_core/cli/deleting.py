@@ -9,14 +9,13 @@ import click
 
 from modeldb_core.changes import DELETE, RESTORE
 from modeldb_core.cli.progress import stages_bar
-from modeldb_core.cli.session import Session, examples, with_session
+from modeldb_core.cli.session import Session, examples, recorder_for, with_session
 from modeldb_core.cli.tables import clean, print_json, print_table, short_id, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from modeldb_core.movement.collection import Collected
-    from modeldb_core.movement.recorder import Recorder
 
 Name = tuple[str, str]
 
@@ -134,7 +133,7 @@ def gc(
     window = timedelta(days=settings.restore_window_days if window_days is None else window_days)
     grace = timedelta(days=settings.gc_grace_days if grace_days is None else grace_days)
     done = Collected()
-    with _recorder(session) as recorder, stages_bar() as show:
+    with recorder_for(session.store, session.settings) as recorder, stages_bar() as show:
         erase_deleted(recorder, window, done, dry_run=dry_run, progress=show)
         if artifacts:
             remove_blobs(
@@ -180,15 +179,8 @@ def _named(session: Session, references: Sequence[str], project: str | None, exp
     return [(kind, session.container_id(project, experiment) or "")]
 
 
-def _recorder(session: Session) -> Recorder:
-    from modeldb_core.movement.recorder import Recorder
-    from modeldb_core.tracking.client import login_name
-
-    return Recorder(session.store, session.settings.user or login_name())
-
-
 def _record(session: Session, action: str, names: dict[Name, None]) -> None:
-    with _recorder(session) as recorder:
+    with recorder_for(session.store, session.settings) as recorder:
         recorder.record([(action, kind, entity_id, {}) for kind, entity_id in names])
 
 

@@ -10,7 +10,7 @@ import click
 
 from modeldb_core.cli.program import FOUND, OK
 from modeldb_core.cli.progress import stages_bar
-from modeldb_core.cli.session import Session, examples, missing_store, settings_for, with_session
+from modeldb_core.cli.session import Session, examples, missing_store, separate_names, settings_for, with_session
 from modeldb_core.cli.tables import clean, size
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ def copy(
                 dry_run=dry_run,
                 progress=show,
             )
+        if done.changes and not dry_run:
+            separate_names(target, target_settings)
         target_name = target_settings.url if dry_run else target.url
     _report(done, target_name, "to be copied" if dry_run else "copied", with_artifacts=artifacts)
     return OK if done.ok else FOUND
@@ -166,6 +168,8 @@ def import_(session: Session, *, path: str, artifacts: bool, dry_run: bool) -> i
                 dry_run=dry_run,
                 progress=show,
             )
+            if done.changes and not dry_run:
+                separate_names(target, session.settings)
             name = session.settings.url if dry_run else target.url
     _report(done, name, "to be taken in" if dry_run else "taken in", with_artifacts=with_files)
     return OK if done.ok else FOUND

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modeldb_core.entities import Run
+    from modeldb_core.movement.recorder import Recorder
     from modeldb_core.stores import ArtifactStore, MetadataStore
 
 MAX_RESOLVED_BYTES = 16 << 20
@@ -157,6 +158,25 @@ def settings_for(url: str | None, artifact_url: str | None, **overrides: Any) ->
     if url is not None and artifact_url is None and settings.url != load_settings().url:
         settings = replace(settings, artifact_url=artifacts_beside(settings.url, Path.cwd()))
     return settings
+
+
+def recorder_for(store: MetadataStore, settings: Settings) -> Recorder:
+    """Return what writes changes into a store at once, in the name of this user."""
+    from modeldb_core.movement.recorder import Recorder
+    from modeldb_core.tracking.client import login_name
+
+    return Recorder(store, settings.user or login_name())
+
+
+def separate_names(store: MetadataStore, settings: Settings) -> None:
+    """Rename containers that came together under one name, and say so."""
+    from modeldb_core.cli.tables import clean
+    from modeldb_core.movement.names import separate_names as separate
+
+    with recorder_for(store, settings) as recorder:
+        for entity, name in separate(recorder):
+            text = f"{entity.KIND} {entity.name} ({entity.entity_id}) is called {name!r} now: another one has its name"
+            click.echo(clean(text), err=True)
 
 
 def examples(*lines: str) -> str:

@@ -12,7 +12,7 @@ import click
 from modeldb_core.cli.journals import orphaned_journals
 from modeldb_core.cli.program import FOUND, OK, STORE
 from modeldb_core.cli.progress import progress_bar
-from modeldb_core.cli.session import Session, examples, missing_store, with_session
+from modeldb_core.cli.session import Session, examples, missing_store, separate_names, with_session
 from modeldb_core.cli.tables import clean, print_table, size
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def sync(session: Session, *, folders: Sequence[Path], dry_run: bool) -> int:
     with open_store(settings.url, settings) as store:
         ours = [orphan for orphan in waiting if orphan.store_url in (store.url, "")]
         results = _recover(session, store, folders, sum(orphan.size_bytes for orphan in ours))
+        if any(result.changes for result in results):
+            separate_names(store, settings)
         runs = [run_id for result in results for run_id in result.runs]
         click.echo(
             f"{_count(sum(len(result.streams) for result in results), 'journal')} shipped to {store.url}: "
