@@ -13,6 +13,7 @@ from modeldb_server.compression import register_compression
 from modeldb_server.context import EXTENSION, ServerContext, server_context
 from modeldb_server.errors import register_error_handlers
 from modeldb_server.events import EventHub
+from modeldb_server.grouping import GroupedWrites
 from modeldb_server.metrics import ServerMetrics
 from modeldb_server.security import complete_policies, register_guards
 from modeldb_server.settings import server_settings
@@ -79,6 +80,7 @@ def create_app(
         settings=chosen,
         gatekeeper=Gatekeeper(chosen.tokens, chosen.read_tokens),
         events=hub,
+        writes=GroupedWrites(store),
         writer=ChangeWriter(store, chosen.actor, read_only=chosen.read_only),
         metrics=ServerMetrics(lambda: hub.streams),
     )

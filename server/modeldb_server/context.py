@@ -10,6 +10,7 @@ from flask import current_app
 if TYPE_CHECKING:
     from modeldb_core.stores import ArtifactStore, MetadataStore
     from modeldb_server.events import EventHub
+    from modeldb_server.grouping import GroupedWrites
     from modeldb_server.metrics import ServerMetrics
     from modeldb_server.settings import ServerSettings
     from modeldb_server.tokens import Gatekeeper
@@ -28,6 +29,7 @@ class ServerContext:
     gatekeeper: Gatekeeper
     events: EventHub
     writer: ChangeWriter
+    writes: GroupedWrites
     metrics: ServerMetrics
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
+from waitress.channel import HTTPChannel
 from waitress.server import create_server
 
 from modeldb_core.errors import ConfigurationError
@@ -127,11 +128,11 @@ class Server:
     def _is_busy(self) -> bool:
         return any(channel.requests or channel.total_outbufs_len for channel in self._server.active_channels.values())
 
-    def _listen(self) -> Any:  # noqa: ANN401 - waitress is not typed
+    def _listen(self) -> Any:  # noqa: ANN401 - waitress types it as either of two
         settings = self.context.settings
         longest_body = max(8 * settings.max_body_bytes, 8 * MIB)  # app.py refuses what its route does not take
         listener = _bound_socket(self.host, settings.port, settings.send_timeout_s)
-        return create_server(
+        server = create_server(
             self.app,
             map=self._sockets,
             sockets=[listener],
@@ -149,6 +150,22 @@ class Server:
             outbuf_overflow=32 * MIB,
             outbuf_high_watermark=MIB,
         )
+        server.channel_class = _Channel  # type: ignore[union-attr]
+        return server
+
+
+class _Channel(HTTPChannel):
+    """A connection that leaves what a worker is sending just now to the worker.
+
+    The loop would otherwise be told again and again that the socket takes data, find it in use, and so keep the
+    interpreter busy until the worker is let in again. A worker that could not send everything wakes the loop.
+    """
+
+    def writable(self) -> bool:
+        if self.total_outbufs_len and self.outbuf_lock.acquire(blocking=False):
+            self.outbuf_lock.release()
+            return True
+        return bool(self.will_close or self.close_when_flushed)
 
 
 def serve(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from modeldb_core.queries import Query
     from modeldb_core.stores import KeyInfo
 
+_COMPRESS_BYTES = 1 << 14
+"""Less than that is a few packets either way, and would cost both sides more time than the network saves."""
 _BYTES_A_SECOND = 5_000_000
 """What a server takes in at least: a long batch may take longer than the usual timeout."""
 
@@ -71,8 +73,7 @@ class RemoteMetadataStore(MetadataStore):
     def apply(self, changes: Sequence[Change]) -> None:
         if not changes:
             return
-        _check(changes)
-        batch = encode_changes(changes)
+        batch = encode_changes(changes, compress=_length(changes) > _COMPRESS_BYTES)
         if len(batch) <= protocol.PART_BYTES:
             self._connection.request("POST", "/changes", batch, media_type=MEDIA_TYPE, extra_s=_extra_s(batch))
             return
@@ -133,8 +134,13 @@ class RemoteMetadataStore(MetadataStore):
         self._connection.close()
 
 
-def _check(changes: Sequence[Change]) -> None:
-    """Refuse what a batch cannot carry: one too long, and a payload beside a digest that is not its own."""
+def _length(changes: Sequence[Change]) -> int:
+    """Return how long the payloads are; what a batch cannot carry is refused.
+
+    Raises:
+        IntegrityError: a payload stands beside a digest that is not its own: the batch leaves the digest out.
+        InvalidArgumentError: all of it is too long.
+    """
     length = 0
     for change in changes:
         if change.payload is not None:
@@ -143,6 +149,7 @@ def _check(changes: Sequence[Change]) -> None:
     if length > MAX_BATCH_BYTES - (len(changes) << 10):
         msg = f"a batch of {len(changes):,} changes has {length:,} bytes; apply it as several of less than 200 MiB"
         raise InvalidArgumentError(msg)
+    return length
 
 
 def _extra_s(batch: bytes) -> float:

@@ -52,7 +52,7 @@ def apply_staged_changes(context: ServerContext, *, parts: tuple[str, ...]) -> R
 def _apply(context: ServerContext, data: bytes) -> Response:
     try:
         changes = decode_changes(data)
-        context.store.apply(changes)
+        context.writes.apply(changes)
     except IntegrityError as error:
         return refuse(error)
     context.metrics.writes.inc(len(changes))
