@@ -181,14 +181,14 @@ def load_series(run_id: str, key: str, data: bytes) -> Series:
 
     try:
         total, *lengths = _SERIES.unpack_from(data)
-    except struct.error as error:
+        columns, at = [], _SERIES.size
+        for length in lengths:
+            columns.append(data[at : at + length])
+            at += length
+        steps, times, values = unpack_ints(columns[0]), unpack_ints(columns[1]), unpack_floats(columns[2])
+    except (struct.error, IntegrityError) as error:
         msg = f"the points of {key!r} arrived damaged: {error}"
         raise IntegrityError(msg) from error
-    columns, at = [], _SERIES.size
-    for length in lengths:
-        columns.append(data[at : at + length])
-        at += length
-    steps, times, values = unpack_ints(columns[0]), unpack_ints(columns[1]), unpack_floats(columns[2])
     if at != len(data) or not len(steps) == len(times) == len(values):
         msg = f"the points of {key!r} arrived damaged: their columns do not fit one another"
         raise IntegrityError(msg)

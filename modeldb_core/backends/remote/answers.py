@@ -88,12 +88,14 @@ def _cause(error: Exception, reason: BaseException, address: Address) -> str:
         return f"the proxy that HTTPS_PROXY or HTTP_PROXY names does not let it through ({_text(reason)})"
     if isinstance(error, exceptions.NameResolutionError):
         return f"the host {address.host!r} is unknown; check the URL"
+    if isinstance(reason, ConnectionRefusedError):
+        return f"nothing listens on port {address.port} of {address.host}; is the server started?"
+    if isinstance(error, exceptions.NewConnectionError):
+        return _text(reason)
     if isinstance(error, exceptions.ConnectTimeoutError):
         return f"no connection within {address.connect_timeout_s:g} s; check host and port, and firewalls on the way"
     if isinstance(error, exceptions.TimeoutError):
         return f"no answer within {address.timeout_s:g} s"
-    if isinstance(reason, ConnectionRefusedError):
-        return f"nothing listens on port {address.port} of {address.host}; is the server started?"
     return f"the connection broke ({_text(reason)})"
 
 

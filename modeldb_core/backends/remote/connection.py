@@ -191,7 +191,7 @@ class Connection:
         timeout = urllib3.Timeout(connect=self.address.connect_timeout_s, read=self.address.timeout_s + extra_s)
         pool = self._opened()
         if pool.proxy is not None and self.address.scheme == "http":
-            target = f"http://{pool.host}:{pool.port}{target}"
+            target = f"http://{_netloc(self.address)}{target}"
             headers = {**headers, **pool.proxy_headers}
         return pool.urlopen(
             method,
@@ -323,6 +323,15 @@ class _Pool(urllib3.HTTPConnectionPool):
 
 class _SecurePool(urllib3.HTTPSConnectionPool):
     QueueCls = _KeptConnections  # type: ignore[assignment]
+
+    def _validate_conn(self, conn: Any) -> None:  # noqa: ANN401 - a connection
+        """Connect; that a certificate is not checked was said once already, where the option was given."""
+        if conn.is_closed:
+            conn.connect()
+
+
+def _netloc(address: Address) -> str:
+    return f"{f'[{address.host}]' if ':' in address.host else address.host}:{address.port}"
 
 
 def _make_pool(address: Address) -> urllib3.HTTPConnectionPool:

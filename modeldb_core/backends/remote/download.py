@@ -113,7 +113,7 @@ class BlobReader(io.RawIOBase):
             try:
                 if self._response is None:
                     self._response = self._opened()
-                if piece := self._response.read(count, decode_content=False):
+                if piece := self._response.read1(count, decode_content=False):
                     return piece
                 failure: Exception = exceptions.ProtocolError("the answer ended too early")
             except ModelDBError:

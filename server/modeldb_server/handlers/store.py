@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, BinaryIO
 
 from flask import Response
@@ -41,7 +42,7 @@ def apply_changes(context: ServerContext, *, content: BinaryIO) -> Response:
 
 def apply_staged_changes(context: ServerContext, *, parts: tuple[str, ...]) -> Response:
     """Record a batch of changes that lies in parts in the artifact store."""
-    with JoinedParts(context.artifacts, parts) as stream:
+    with io.BufferedReader(JoinedParts(context.artifacts, parts)) as stream:
         data = stream.read(MAX_BATCH_BYTES + 1)
     if len(data) > MAX_BATCH_BYTES:
         msg = f"a batch of changes is longer than {MAX_BATCH_BYTES:,} bytes; send it as several"
