@@ -192,6 +192,44 @@ def test_a_blob_that_is_there_is_not_sent_again_but_counts_as_young(url, tmp_pat
     assert artifacts.stat(info.digest).modified_at.year > 2001
 
 
+class Bucket(FsspecArtifactStore):
+    """A folder that says of its blobs where else they are."""
+
+    place = ""
+
+    def url_for(self, digest, *, expires_s=3600):
+        return f"{self.place}/{digest}?signature=s3cret"
+
+
+@pytest.mark.parametrize(("status", "altered"), [(200, False), (200, True), (403, False)])
+def test_a_long_blob_comes_straight_from_the_bucket_and_else_from_the_server(tmp_path, status, altered, caplog):
+    caplog.set_level(logging.DEBUG)
+    content = os.urandom(2_000_000)
+    body = b"x" * len(content) if altered else content
+    bucket = Bucket(f"file://{tmp_path}/b")
+    with (
+        answering(status, body) as (port, requests),
+        open_store(f"sqlite:///{tmp_path}/a.db") as store,
+        serving(store, bucket, CLOSED) as url,
+    ):
+        bucket.place = f"http://127.0.0.1:{port}"
+        artifacts = RemoteArtifactStore(url, token=TOKEN)
+        info = artifacts.put(io.BytesIO(content))
+        assert artifacts.url_for(info.digest) == f"{bucket.place}/{info.digest}?signature=s3cret"
+        if altered:
+            with pytest.raises(IntegrityError, match=info.digest):
+                artifacts.open(info.digest).read()
+        else:
+            assert artifacts.open(info.digest).read() == content
+        assert len(requests) == 1
+        assert "Authorization" not in requests[0].headers
+        bucket.place = "file:///etc/passwd"
+        assert artifacts.url_for(info.digest) is None
+        if not altered:
+            assert artifacts.open(info.digest).read() == content
+    assert "s3cret" not in caplog.text
+
+
 def test_what_is_no_part_cannot_be_joined(url):
     artifacts = RemoteArtifactStore(url)
     info = artifacts.put(io.BytesIO(b"x" * 500))

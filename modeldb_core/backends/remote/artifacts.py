@@ -163,8 +163,7 @@ class RemoteArtifactStore(ArtifactStore):
         self._connection.request("DELETE", f"/blobs/{_checked(digest)}")
 
     def url_for(self, digest: str, *, expires_s: int = 3600) -> str | None:
-        url = self._connection.get_json(f"/blobs/{_checked(digest)}/url", {"expires_s": expires_s})["url"]
-        return url if isinstance(url, str) else None
+        return self._connection.blob_url(_checked(digest), expires_s)
 
     def close(self) -> None:
         self._connection.close()

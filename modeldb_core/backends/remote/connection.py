@@ -76,6 +76,7 @@ class Connection:
         self.address = address
         self._pool: urllib3.HTTPConnectionPool | None = None
         self._is_closed = self._is_checked = False
+        self._gives_urls = True
         self._headers = {
             "User-Agent": f"modeldb/{__version__}",
             "Accept-Encoding": "gzip, deflate",
@@ -132,6 +133,14 @@ class Connection:
         answer = self._attempt_all("GET", self._target(path, None), None, JSON, 0.0, headers=headers, is_stream=True)
         assert not isinstance(answer, Answer)
         return answer
+
+    def blob_url(self, digest: str, expires_s: int = 3600) -> str | None:
+        """Return where a blob can be fetched without the server; ``None`` where its artifact store has no such URLs."""
+        if not self._gives_urls:
+            return None
+        url = self.get_json(f"/blobs/{digest}/url", {"expires_s": expires_s})["url"]
+        self._gives_urls = isinstance(url, str)
+        return url if isinstance(url, str) else None
 
     def close(self) -> None:
         """Close the connections. Calling it twice is no error."""
@@ -340,14 +349,14 @@ def _make_pool(address: Address) -> urllib3.HTTPConnectionPool:
         return _proxied(address, proxy)
     if address.scheme == "http":
         return _Pool(address.host, address.port, maxsize=KEPT_CONNECTIONS)
-    return _SecurePool(address.host, address.port, maxsize=KEPT_CONNECTIONS, ssl_context=_trust(address))
+    return _SecurePool(address.host, address.port, maxsize=KEPT_CONNECTIONS, ssl_context=trust(address))
 
 
 def _proxied(address: Address, proxy: str) -> urllib3.HTTPConnectionPool:
     try:
         parts = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
         headers = make_headers(proxy_basic_auth=parts.auth) if parts.auth else None
-        context = _trust(address) if address.scheme == "https" else None
+        context = trust(address) if address.scheme == "https" else None
         manager = urllib3.ProxyManager(
             parts._replace(auth=None).url, proxy_headers=headers, maxsize=KEPT_CONNECTIONS, ssl_context=context
         )
@@ -357,7 +366,7 @@ def _proxied(address: Address, proxy: str) -> urllib3.HTTPConnectionPool:
     return manager.connection_from_host(address.host, address.port, address.scheme)
 
 
-def _trust(address: Address) -> ssl.SSLContext:
+def trust(address: Address) -> ssl.SSLContext:
     """Return what certificates to accept: the system's authorities unless something else is said."""
     try:
         context = ssl.create_default_context(cafile=address.ca_bundle or None)
