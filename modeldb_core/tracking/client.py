@@ -311,12 +311,16 @@ class Client:
             return redact_url(self.settings.url)
 
     def _open_store(self) -> MetadataStore:
+        if (store := self._store) is not None:  # without the lock, which a forked child could find held for ever
+            return store
         with self._lock:
             if self._store is None:
                 self._store = plugins.open_store(self.settings.url, self.settings)
             return self._store
 
     def _open_artifacts(self) -> ArtifactStore:
+        if (artifacts := self._artifacts) is not None:
+            return artifacts
         with self._lock:
             if self._artifacts is None:
                 self._artifacts = plugins.open_artifacts(self.settings.artifact_url, self.settings)

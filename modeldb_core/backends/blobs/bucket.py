@@ -42,9 +42,10 @@ class Bucket:
         self.name = name
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._arguments = s3_arguments(options, url)
-        self._lock = threading.Lock()
+        self._lock, self._lock_pid = threading.Lock(), os.getpid()
         self._pid = 0
         self._client: Any = None
+        self._connect()  # here, not in a thread: a fork in the middle of its imports would leave a child that hangs
 
     @property
     def client(self) -> Any:  # noqa: ANN401 - botocore has no types
@@ -114,22 +115,19 @@ class Bucket:
         return url
 
     def close(self) -> None:
-        """Close the connections; the next request makes new ones."""
-        with self._lock:
-            client, self._client = self._client, None
-            is_ours, self._pid = self._pid == os.getpid(), 0
-        if client is not None and is_ours:
+        """Close the connections of this process; the next request makes new ones."""
+        if self._pid == os.getpid():
+            client, self._pid = self._client, 0
             client.close()
 
     def _connect(self) -> None:
-        if self._client is not None:
+        if self._lock_pid != os.getpid():
+            self._lock, self._lock_pid = threading.Lock(), os.getpid()  # a thread of the parent may hold the other one
             _inherited.append(self._client)  # letting it go would close the parent's connections
-            self._lock = threading.Lock()  # a thread of the parent may have held it
         with self._lock:
-            if self._pid == os.getpid():
-                return
-            self._client = self._new_client()
-            self._pid = os.getpid()
+            if self._pid != os.getpid():
+                self._client = self._new_client()
+                self._pid = os.getpid()
 
     def _new_client(self) -> Any:  # noqa: ANN401 - botocore has no types
         try:
