@@ -207,6 +207,25 @@ def test_a_folder_takes_no_options(tmp_path):
         FsspecArtifactStore(f"file://{tmp_path}", anonymous=True)
 
 
+def test_a_folder_may_be_shared_with_the_store_of_runs_and_its_options(tmp_path):
+    info = FsspecArtifactStore(f"file://{tmp_path}/blobs?compact=false", allow_stale=True).put(io.BytesIO(b"x"))
+    assert place(tmp_path / "blobs", info.digest).exists()
+
+
+def test_what_belongs_to_somebody_else_is_written_anew_before_it_is_taken_for_old(root, store, monkeypatch):
+    # What another user put can be replaced in a shared folder, but not touched.
+    monkeypatch.setattr("modeldb_core.backends.blobs.local_files.LocalFiles.touch", lambda self, path: False)
+    for content in (b"small", os.urandom(3 * MIB)):
+        info = store.put(io.BytesIO(content))
+        inode = place(root, info.digest).stat().st_ino
+        store.put(io.BytesIO(content), digest=info.digest)
+        assert place(root, info.digest).stat().st_ino == inode
+        long_ago = time.time() - 5 * 86400
+        os.utime(place(root, info.digest), (long_ago, long_ago))
+        store.put(io.BytesIO(content), digest=info.digest)
+        assert time.time() - place(root, info.digest).stat().st_mtime < 86400
+
+
 def test_secrets_in_a_url_do_not_show():
     store = FsspecArtifactStore("memory://user:hunter2@host/folder")
     assert "hunter2" not in store.url

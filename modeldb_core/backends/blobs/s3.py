@@ -53,7 +53,7 @@ class S3ArtifactStore(ArtifactStore):
     Args:
         url: ``s3://bucket/prefix``, where options may follow: ``?region=eu-central-1&part_mib=64``.
         cache_dir: where content that cannot be read twice waits; default: the system's temporary folder.
-        options: those of :data:`OPTIONS` (``part_mib``: how large a part is at least; ``parallel``: how many are on
+        options: those of ``_fsspec.ARTIFACT_OPTIONS`` (``part_mib``: how large a part is at least; ``parallel``: how many are on
             their way at once; ``memory_mib``: how much content is held in memory by all uploads together) and of
             ``_fsspec.S3_OPTIONS`` (credentials, endpoint, timeouts).
 
