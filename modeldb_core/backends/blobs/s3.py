@@ -53,9 +53,9 @@ class S3ArtifactStore(ArtifactStore):
     Args:
         url: ``s3://bucket/prefix``, where options may follow: ``?region=eu-central-1&part_mib=64``.
         cache_dir: where content that cannot be read twice waits; default: the system's temporary folder.
-        options: those of ``_fsspec.ARTIFACT_OPTIONS`` (``part_mib``: how large a part is at least; ``parallel``: how many are on
-            their way at once; ``memory_mib``: how much content is held in memory by all uploads together) and of
-            ``_fsspec.S3_OPTIONS`` (credentials, endpoint, timeouts).
+        options: those of ``_fsspec.ARTIFACT_OPTIONS`` (``part_mib``: how large a part is at least; ``parallel``: how
+            many are on their way at once; ``memory_mib``: how much content is held in memory by all uploads together)
+            and of ``_fsspec.S3_OPTIONS`` (credentials, endpoint, timeouts).
 
     Raises:
         ConfigurationError: the URL names no bucket, or an option is unknown or has a value that cannot be.
