@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks import crash, disk, files, finished_run, fits, hot_path, peers, questions, serving, starting
+from benchmarks import bucket, crash, disk, files, finished_run, fits, hot_path, peers, questions, serving, starting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +31,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "import": starting.importing,
     "autolog": fits.autolog,
     "artifacts": files.artifacts,
+    "bucket": bucket.bucket,
     "installed": starting.installed,
 }
 

@@ -32,7 +32,7 @@ def artifacts(bench: Bench) -> Iterator[Result]:
     for label, (count, size) in sets.items():
         with bench.folder("files") as folder:
             source = folder / "source"
-            _make_files(source, count, size)
+            make_files(source, count, size)
             limits, ours = bench.take_turns(lambda s=source: _copied(bench, s), lambda s=source: _logged(bench, s))  # type: ignore[misc]
         yield Result(
             benchmark="artifacts",
@@ -46,7 +46,8 @@ def artifacts(bench: Bench) -> Iterator[Result]:
         )
 
 
-def _make_files(folder: Path, count: int, size: int) -> None:
+def make_files(folder: Path, count: int, size: int) -> None:
+    """Write ``count`` files of random bytes into a new folder."""
     folder.mkdir()
     for number in range(count):
         with (folder / f"{number:05}.bin").open("wb") as file:
