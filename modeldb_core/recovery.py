@@ -131,12 +131,14 @@ def _recover_stream(
     files = waiting_files(directory / "spool")
     total = sum(reader.used for reader in readers) + sum(path.stat().st_size for path in files)
     shipped = 0
+    lock = threading.Lock()
 
     def advance(size: int) -> None:
         nonlocal shipped
-        shipped += size
-        if progress is not None:
-            progress(directory.name, shipped, total)
+        with lock:
+            shipped += size
+            if progress is not None:
+                progress(directory.name, shipped, total)
 
     for reader in readers:
         if reader.used > 0:
