@@ -339,7 +339,7 @@ class EntityTests(StoreCase):
         (comment,) = store.find(Query("comment", within=run_id)).entities
         assert isinstance(comment, Comment)
         assert (comment.message, comment.author) == ("fine", "me")
-        assert store.find(Query(within="nowhere")).entities == ()
+        assert store.find(Query(within=new_id())).entities == ()
         workspace_id = derived_id("workspace", "", "default")
         found = store.find(Query("project", filter=f'name = "{scene.project}"', within=workspace_id)).entities
         assert [item.entity_id for item in found] == [scene.project_id]

@@ -298,7 +298,7 @@ class FindTests(LettersCase):
     def test_runs_outside_of_containers(self, scene: Scene) -> None:
         inside = scene.run("inside")
         outside = scene.writer.create_run(name="outside", project_id=scene.project_id).entity_id
-        adrift = scene.writer.create_run(name="adrift", project_id=scene.project_id, experiment_id="nowhere").entity_id
+        adrift = scene.writer.create_run(name="adrift", project_id=scene.project_id, experiment_id=new_id()).entity_id
         scene.ship()
         assert len({inside, outside, adrift}) == 3
         assert scene.names("experiment is null") == ["adrift", "outside"]

@@ -66,6 +66,9 @@ class StoreMachine(RuleBasedStateMachine):
     """Whether ``make_store`` returns a store with nothing in it. In another one, the machine keeps to a workspace of its
     own; nobody else may write meanwhile."""
 
+    start: ClassVar[int] = 0
+    """The cursor behind what is in the store already."""
+
     def make_store(self) -> MetadataStore:
         """Return the store to test; override it."""
         raise NotImplementedError
@@ -80,7 +83,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.sent = [0, 0, 0]
         for writer, lease_s in zip(self.writers, (86_400, 3e9, 1e-3), strict=True):
             writer.open(lease_s=lease_s)
-        self.start = 0 if self.is_empty else end_of(self.store)
+        if not self.is_empty:
+            type(self).start = end_of(self.store, self.start)  # the next history begins where this one did
         workspace = DEFAULT_WORKSPACE if self.is_empty else new_id()
         self.workspace_id = derived_id("workspace", "", workspace)
         self.ids = [self.writers[0].create_containers(name, "e", workspace) for name in ("p1", "p2")]

@@ -187,9 +187,9 @@ def read_stream(store: MetadataStore, stream_id: str) -> list[Change]:
     return changes
 
 
-def end_of(store: MetadataStore) -> int:
-    """Return the cursor behind everything that a store holds."""
-    cursor = 0
+def end_of(store: MetadataStore, after: int = 0) -> int:
+    """Return the cursor behind everything that a store holds; ``after`` is one from before."""
+    cursor = after
     while (page := store.read_changes(after=cursor)).changes:
         cursor = page.cursor
     return cursor
