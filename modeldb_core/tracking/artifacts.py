@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import mimetypes
 import os
-import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,10 @@ from typing import Any, BinaryIO
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, NotFoundError
 from modeldb_core.stores import BlobInfo
+from modeldb_core.uploads import SAY_EVERY_S, megabytes
 from modeldb_core.values import check_key, normalize, to_json
+
+logger = logging.getLogger("modeldb")
 
 Put = Callable[[BinaryIO], BlobInfo]
 Entries = dict[str, dict[str, Any]]
@@ -139,11 +143,22 @@ def _write(digest: str, target: Path, open_blob: Callable[[str], BinaryIO]) -> N
     fd, temporary = tempfile.mkstemp(prefix=".", dir=target.parent)
     try:
         with os.fdopen(fd, "wb") as file, open_blob(digest) as stream:
-            shutil.copyfileobj(stream, file, _CHUNK)
+            _copy(stream, file, target)
         os.replace(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _copy(stream: BinaryIO, file: BinaryIO, target: Path) -> None:
+    """Copy a blob, and say now and then how far it is."""
+    done, said_at = 0, time.monotonic()
+    while chunk := stream.read(_CHUNK):
+        file.write(chunk)
+        done += len(chunk)
+        if time.monotonic() - said_at > SAY_EVERY_S:
+            said_at = time.monotonic()
+            logger.info("Fetching %s: %s so far.", target, megabytes(done))
 
 
 @contextmanager

@@ -488,6 +488,17 @@ def test_wrong_credentials_are_errors_in_a_sentence(s3, bucket, prefix, change, 
                 action("0" * 64)
 
 
+def test_a_clock_that_is_wrong_is_an_error_in_a_sentence(store, monkeypatch):
+    import botocore.auth
+
+    now = botocore.auth.get_current_datetime
+    two_hours = datetime.timedelta(hours=2)
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *args, **kwargs: now(*args, **kwargs) - two_hours)
+    for action in (lambda: store.put(io.BytesIO(b"x")), lambda: store.stat("0" * 64), lambda: store.open("0" * 64)):
+        with pytest.raises(StoreUnavailableError, match=r"clock of this machine.*set it right"):
+            action()
+
+
 def test_a_missing_bucket_is_an_error_in_a_sentence(weak_s3, prefix):
     store = S3ArtifactStore(f"s3://nowhere/{prefix}", **weak_s3.options)
     for action in (lambda: store.put(io.BytesIO(b"x")), lambda: list(store.list()), lambda: store.open("0" * 64)):
