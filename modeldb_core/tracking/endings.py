@@ -36,11 +36,16 @@ _process_id = os.getpid()
 
 def watch(client: Client, run: RunHandle) -> None:
     """See to it that ``run`` gets an end, whatever ends the program."""
+    close_at_exit(client)
+    _open[run.run_id] = run
+    _install_sigterm()
+
+
+def close_at_exit(client: Client) -> None:
+    """See to it that what ``client`` logs is shipped when the program ends, also where it started no run itself."""
     _forget_parent()
     _clients.add(client)
-    _open[run.run_id] = run
     _install()
-    _install_sigterm()
 
 
 def unwatch(run: RunHandle) -> None:

@@ -215,7 +215,9 @@ def attach(told: dict[str, Any]) -> RunHandle:
     from modeldb_core.tracking.connections import client_for
     from modeldb_core.tracking.run import RunHandle
 
-    handle = RunHandle(client_for(**told["settings"]), told["run_id"], {**told["fields"], "status": "running"})
+    client = client_for(**told["settings"])
+    endings.close_at_exit(client)
+    handle = RunHandle(client, told["run_id"], {**told["fields"], "status": "running"})
     handle._process_id = -1  # the process that started the run ends it
     return handle
 

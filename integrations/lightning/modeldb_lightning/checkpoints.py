@@ -160,7 +160,7 @@ class Checkpoints:
             pending, self._pending = self._pending, {}
         wanted = self._wanted()
         for path, stream in pending.items():
-            with GUARD.step("store a checkpoint", run.note):
+            with GUARD.step("store a file", run.note):
                 try:
                     if path in wanted:
                         self._stored[path] = self._store(run, path, stream)

@@ -41,7 +41,7 @@ class ModelFacts:
         run.set_attributes({"model": self.totals})
 
         def write() -> None:
-            with GUARD.step("store the summary of the model", run.note):
+            with GUARD.step("store a file", run.note):
                 run.log_artifact(self.layers, SUMMARY, type="summary")
 
         BACKGROUND.submit(write, [run.run_id])
