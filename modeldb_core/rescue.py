@@ -41,6 +41,11 @@ class BackgroundRecovery:
             self._thread = threading.Thread(target=self._run, args=(store,), name="modeldb-recovery", daemon=True)
             self._thread.start()
 
+    def wait(self, timeout_s: float) -> None:
+        """Let it come to its end, at most for ``timeout_s`` seconds."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
     def stop(self, timeout_s: float) -> None:
         """Let it come to its end, and call it off after ``timeout_s`` seconds, which are capped at a few."""
         if self._thread is not None:

@@ -180,6 +180,11 @@ class Writer:
                 self._condition.wait(wait)
         return True
 
+    def recover(self, timeout_s: float) -> None:
+        """Ship now what processes that died have left, waiting at most ``timeout_s`` seconds."""
+        self._recovery.start(self.open_store(), again=True)
+        self._recovery.wait(timeout_s)
+
     def close(self, timeout_s: float = 10.0) -> bool:
         """End the stream: ship the rest, waiting at most ``timeout_s`` seconds; what is left stays in the journal."""
         journal = self.journal

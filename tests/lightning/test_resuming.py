@@ -64,7 +64,7 @@ def test_the_best_checkpoints_of_before_are_still_known(client, only, pl, model,
     assert names == ["checkpoints/epoch=2-step=9.ckpt", "checkpoints/epoch=3-step=12.ckpt", "checkpoints/last.ckpt"]
 
 
-def test_after_a_crash_steps_that_are_trained_again_are_not_logged_again(
+def test_after_a_crash_what_is_trained_again_repeats_no_step_and_is_not_lost(
     client, only, steps, pl, model, trainer, tmp_path
 ):
     class Crashes(type(model())):
@@ -76,28 +76,28 @@ def test_after_a_crash_steps_that_are_trained_again_are_not_logged_again(
     with pytest.raises(ValueError, match="crash"):
         trainer(logger=ModelDBLogger(client), callbacks=[every_second]).fit(Crashes(), loader())
     assert steps(only().run_id, "loss") == [0, 1, 2, 3, 4]
-    trainer(logger=ModelDBLogger(client)).fit(
-        model(), loader(), ckpt_path=str(tmp_path / "ckpt" / "epoch=0-step=2.ckpt")
-    )
+    path = str(tmp_path / "ckpt" / "epoch=0-step=2.ckpt")
+    trainer(logger=ModelDBLogger(client)).fit(model(), loader(), ckpt_path=path)
     run = only()
     assert steps(run.run_id, "loss") == [0, 1, 2, 3, 4, 5]
+    assert steps(run.run_id, "retrained/loss") == [2, 3, 4]
     assert steps(run.run_id, "epoch") == [0, 1, 2, 3, 4, 5]
     assert run.status == "finished"
-    assert any("went back" in note for note in run.notes)
+    assert any("went back to step 2" in note for note in run.notes)
 
 
-def test_a_checkpoint_of_a_run_that_ended_well_later_begins_a_run_that_names_it(
-    client, runs, steps, pl, model, trainer, tmp_path
+def test_a_run_that_had_ended_later_than_the_checkpoint_is_continued_as_well(
+    client, only, steps, pl, model, trainer, tmp_path
 ):
     every = pl.callbacks.ModelCheckpoint(tmp_path / "ckpt", save_top_k=-1)
-    trainer(logger=ModelDBLogger(client), callbacks=[every], max_epochs=4).fit(model(), loader())
-    trainer(logger=ModelDBLogger(client), max_epochs=3).fit(
-        model(), loader(), ckpt_path=str(tmp_path / "ckpt" / "epoch=0-step=3.ckpt")
-    )
-    first, second = runs()
-    assert steps(first.run_id, "loss") == list(range(12))
-    assert steps(second.run_id, "loss") == list(range(3, 9))
-    assert second.attributes["resumed_from"] == {"run_id": first.run_id, "global_step": 3}
+    trainer(logger=ModelDBLogger(client), callbacks=[every], max_epochs=3).fit(model(), loader(), loader())
+    path = str(tmp_path / "ckpt" / "epoch=0-step=3.ckpt")
+    trainer(logger=ModelDBLogger(client), max_epochs=4).fit(model(), loader(), loader(), ckpt_path=path)
+    run = only()
+    assert steps(run.run_id, "loss") == list(range(12))
+    assert steps(run.run_id, "val_loss") == [2, 5, 8, 11]
+    assert steps(run.run_id, "retrained/loss") == [3, 4, 5, 6, 7, 8]
+    assert steps(run.run_id, "retrained/val_loss") == [5, 8]
 
 
 def test_a_new_run_can_be_asked_for(client, runs, model, trainer):
@@ -130,6 +130,8 @@ def test_testing_a_checkpoint_adds_to_the_run_that_wrote_it(client, only, model,
     again.test(model(), loader(), ckpt_path=first.checkpoint_callback.best_model_path, verbose=False)
     run = only()
     assert {"loss", "test_loss"} <= run.series.keys()
+    assert not any(key.startswith("retrained/") for key in run.series)
+    assert run.series["epoch"].count == 6
     assert run.status == "finished"
 
 

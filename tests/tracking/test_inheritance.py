@@ -227,6 +227,6 @@ def test_a_program_that_was_started_inside_a_block_ships_what_it_logged_before_i
     program = "import modeldb_core; modeldb_core.current_run().log_metric('x', 1.5, 0)"
     with client.start_run() as run:
         subprocess.run([sys.executable, "-c", program], check=True, timeout=100)
-        journals = [path for path in Path(client.settings.journal_dir).glob("*/*.journal")]
+        journals = Path(client.settings.journal_dir).glob("*/*.journal")
         assert {path.parent.name for path in journals} == {client.writer.stream_id}
         assert client.get_run(run.run_id).history("x").values.tolist() == [1.5]

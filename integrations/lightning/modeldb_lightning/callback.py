@@ -19,6 +19,7 @@ from modeldb_lightning.logger import ModelDBLogger, logger_of
 from modeldb_lightning.measuring import Pace, SystemMetrics, gradient_norm, memory_metrics
 from modeldb_lightning.options import GUARD, Options, checked_options
 from modeldb_lightning.recording import Recording
+from modeldb_lightning.resuming import Position
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +131,7 @@ class ModelDBCallback(_Hooks):
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:  # noqa: ANN401
         """Lightning begins a ``fit``, ``validate``, ``test`` or ``predict``, in every process."""
-        del pl_module, stage
+        del pl_module
         with GUARD.step("follow the trainer"):
             self._let_go()
             self._recording = self._find_recording(trainer)
@@ -138,6 +139,7 @@ class ModelDBCallback(_Hooks):
             if recording is None:
                 return
             recording.is_first_process = bool(trainer.is_global_zero)
+            recording.is_training = stage == "fit"
             recording.hold()
             endings.leave_sigterm()
             if recording.logs and logger_of(trainer) is None:
@@ -182,8 +184,7 @@ class ModelDBCallback(_Hooks):
             return
         with GUARD.step("continue the run of the checkpoint"):
             run_id = str(found["run_id"])
-            step = int(checkpoint.get("global_step", 0))
-            recording.continue_run(run_id, str(found.get("store_url", "")), step, next_step(checkpoint))
+            recording.continue_run(run_id, str(found.get("store_url", "")), position_of(checkpoint))
             if recording.options.resume:
                 keep_folder(trainer, checkpoint, run_id)
 
@@ -463,11 +464,12 @@ def batches_stepped(trainer: Any) -> int:  # noqa: ANN401
     return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
 
 
-def next_step(checkpoint: dict[str, Any]) -> int:
-    """Return under which step, at most, a training goes on to log that begins with a checkpoint."""
+def position_of(checkpoint: dict[str, Any]) -> Position:
+    """Return where a training goes on that begins with a checkpoint."""
+    global_step = int(checkpoint.get("global_step", 0))
     loops = checkpoint.get("loops") or {}
     state = (loops.get("fit_loop") or {}).get("epoch_loop.state_dict") or {}
-    return int(state.get("_batches_that_stepped", checkpoint.get("global_step", 0))) + 1
+    return Position(global_step, int(state.get("_batches_that_stepped", global_step)) + 1)
 
 
 def keep_folder(trainer: Any, checkpoint: dict[str, Any], run_id: str) -> None:  # noqa: ANN401

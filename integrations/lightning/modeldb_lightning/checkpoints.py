@@ -65,14 +65,11 @@ class Checkpoints:
         self._stored: dict[str, dict[str, dict[str, Any]]] = {}
         self._linked: dict[str, dict[str, dict[str, Any]]] = {}
 
-    def know(self, run: RunHandle, past: Past | None) -> None:
+    def know(self, past: Past) -> None:
         """Take over the checkpoints that a continued run has already."""
-        for name, entry in (past.artifacts if past is not None else {}).items():
+        for name, entry in past.artifacts.items():
             if entry.get("type") == KIND and "path" in entry:
-                found = {name: dict(entry)}
-                self._linked.setdefault(entry["path"], {}).update(found)
-        if past is not None and not past.artifacts and past.note:
-            run.note("Checkpoints that were stored before are not removed with those of Lightning.")
+                self._linked.setdefault(entry["path"], {})[name] = dict(entry)
 
     def saved(self, callback: Any) -> None:  # noqa: ANN401 - a ModelCheckpoint, or a proxy of one
         """A ``ModelCheckpoint`` has saved something."""

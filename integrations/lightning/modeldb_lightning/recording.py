@@ -8,7 +8,6 @@ and nothing is recorded until there is something to record.
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.entities import FAILED, FINISHED, KILLED, new_id
@@ -19,7 +18,7 @@ from modeldb_lightning.checkpoints import Checkpoints
 from modeldb_lightning.facts import model_facts
 from modeldb_lightning.hyperparameters import fitting_key, typed, typed_map
 from modeldb_lightning.options import BACKGROUND, GUARD, Options
-from modeldb_lightning.resuming import Past, past_of
+from modeldb_lightning.resuming import RETRAINED, Past, Position, past_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 MAX_ELEMENTS = 64
 """A tensor with more elements than this is not taken apart into series."""
-
-_KEPT = "What was logged up to step {} before it was interrupted stays; it is not logged again."
 
 _lock = threading.Lock()
 _taken: set[str] = set()
@@ -47,6 +44,8 @@ class Recording:
         self.run: RunHandle | None = None
         self.is_first_process: bool | None = None
         """As the trainer says; ``None`` before there is one."""
+        self.is_training = True
+        """Whether the trainer fits: the epoch of a test, and steps that were logged before, mean nothing."""
         self.checkpoints = Checkpoints(self)
         self._lock = threading.RLock()
         self._run_id = options.run_id
@@ -89,34 +88,25 @@ class Recording:
         self._parent = around
         self._run_id = new_id()
 
-    def continue_run(self, run_id: str, store_url: str, global_step: int, next_step: int) -> None:
+    def continue_run(self, run_id: str, store_url: str, checkpoint: Position) -> None:
         """Go on with the run that wrote the checkpoint which the trainer has loaded.
 
-        Not where the user said which run to use, or has begun to log to another one already. A run that came to its end
-        after the checkpoint stays as it is: then this is a new one that names it.
-
-        Args:
-            run_id: the run that wrote it.
-            store_url: the store that it was in.
-            global_step: how many steps of the optimizer the checkpoint has seen.
-            next_step: under which step, at most, the training goes on to log.
+        Not where the user said which run to use, or has begun to log to another one already, and not with a run of
+        another store: then this is a new run that names it.
         """
         if not self.logs or run_id == self._run_id:
             return
         with self._lock, GUARD.step("continue the run of the checkpoint"):
-            origin = {"run_id": run_id, "global_step": global_step}
+            self._origin = {"run_id": run_id, "global_step": checkpoint.global_step}
             if self._is_begun or not self.options.resume:
-                self._origin = origin
                 return
             past = past_of(self.options.resolved_client(), run_id, store_url)
-            if past.is_elsewhere or past.went_on_after(next_step):
-                self._origin = origin
+            if past.is_elsewhere:
                 return
-            if past.last_step > next_step:
-                past = replace(past, note=f"The training went back to step {next_step}. {_KEPT.format(past.last_step)}")
             _take(run_id)
-            self._parent = None
-            self._run_id, self._is_begun, self._past = run_id, True, past
+            self._parent, self._origin = None, {}
+            self._run_id, self._is_begun = run_id, True
+            self._past = past.before(checkpoint)
 
     def start(self) -> RunHandle | None:
         """Return the open run; it is started, or opened again, where it is not."""
@@ -159,10 +149,11 @@ class Recording:
         if self._origin:
             run.set_attributes({"resumed_from": self._origin})
         past = self._past
-        if past is not None and past.note:
-            run.note(past.note)
-        self._past = past if past is not None and past.last_steps else None
-        self.checkpoints.know(run, past)
+        if past is not None:
+            if past.note:
+                run.note(past.note)
+            self.checkpoints.know(past)
+            self._past = past if past.last_steps else None
 
     def _client(self) -> Client:
         if self._parent is not None and self.options.client is None:
@@ -197,15 +188,13 @@ class Recording:
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log numbers at a step; anything else that is no number is recorded as what it is, or noted."""
-        if self._past is not None:
-            metrics = self._unseen(metrics, step)
-            if not metrics:
-                return
         # Lightning adds the epoch to everything that it logs, so a step may have it three times over.
         if "epoch" in metrics:
-            if self._epoch_step == step and step is not None:
+            if not self.is_training or (self._epoch_step == step and step is not None):
                 metrics = {key: value for key, value in metrics.items() if key != "epoch"}
             self._epoch_step = step
+        if self._past is not None:
+            metrics = self._renamed(metrics, step)
         try:
             self.run.log_metrics(metrics, step)  # type: ignore[union-attr] # as there is no run, or it has ended
         except Exception:
@@ -228,16 +217,17 @@ class Recording:
             if numbers:
                 run.log_metrics(numbers, None if step is None else int(step))
 
-    def _unseen(self, metrics: Mapping[str, Any], step: int | None) -> Mapping[str, Any]:
-        """Return those metrics that were not logged at this step before the training was interrupted."""
+    def _renamed(self, metrics: Mapping[str, Any], step: int | None) -> Mapping[str, Any]:
+        """Give what is trained again another name: so no series repeats itself, and nothing is lost."""
         past = self._past
         assert past is not None
-        if step is None:
+        if step is None or not self.is_training:
             return metrics
         if step > past.last_step:
             self._past = None
             return metrics
-        return {key: value for key, value in metrics.items() if step > past.last_steps.get(key, -1)}
+        names = past.last_steps
+        return {key if step > names.get(key, -1) else RETRAINED + key: value for key, value in metrics.items()}
 
     def log_hyperparameters(self, parameters: Any) -> None:  # noqa: ANN401 - a map, a Namespace, a configuration
         """Record hyperparameters of any type."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.entities import FINISHED, Run
+from modeldb_core.entities import Run
 from modeldb_core.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -21,20 +21,39 @@ WAIT_S = 0.9
 """So long the training waits, once, for the store to say what a run holds that is to be continued."""
 
 
+_UNKNOWN = (
+    "The store did not answer when the run was continued: steps that were trained again may stand twice, and checkpoints "
+    "that were stored before stay when Lightning removes them."
+)
+RETRAINED = "retrained/"
+"""Before the names of metrics at steps that the run has already: those of a training that went back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a training goes on.
+
+    Attributes:
+        global_step: how many steps of the optimizer the checkpoint has seen.
+        next_step: under which step, at most, Lightning goes on to log.
+    """
+
+    global_step: int
+    next_step: int
+
+
 @dataclass(frozen=True, slots=True)
 class Past:
     """What is known of a run that is continued.
 
     Attributes:
         is_elsewhere: the store does not have it: the checkpoint comes from another store.
-        is_finished: it had come to a good end.
-        last_steps: by series, the last step that was logged: what is trained again is not logged again.
+        last_steps: by series, the last step that was logged.
         artifacts: of the run, by path.
         note: what a reader of the run should know.
     """
 
     is_elsewhere: bool = False
-    is_finished: bool = False
     last_steps: Mapping[str, int] = field(default_factory=dict)
     artifacts: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
@@ -44,9 +63,15 @@ class Past:
         """The last step of all series."""
         return max(self.last_steps.values(), default=-1)
 
-    def went_on_after(self, step: int) -> bool:
-        """Whether the run came to a good end after ``step``: going back is another training then."""
-        return self.is_finished and self.last_step > step
+    def before(self, position: Position) -> Past:
+        """Return this with a note where the training goes back behind what was logged."""
+        if self.last_step <= position.next_step:
+            return self
+        note = (
+            f"The training went back to step {position.next_step}. What was logged up to step {self.last_step} stays; what "
+            f"is trained again stands under {RETRAINED}…"
+        )
+        return replace(self, note=note)
 
 
 def past_of(client: Client, run_id: str, store_url: str) -> Past:
@@ -59,10 +84,8 @@ def past_of(client: Client, run_id: str, store_url: str) -> Past:
 
     def ask() -> None:
         try:
-            client.writer.ensure_stream()
-            client.writer.flush(WAIT_S)
-            client.writer.submit(lambda: None)  # journals of the dead are shipped at the end of a cycle
-            client.writer.flush(WAIT_S)
+            client.flush(WAIT_S)
+            client.writer.recover(WAIT_S)
             answers.append(_past(client.store.get("run", run_id)))
         except NotFoundError:
             # In the same store it may still lie in a journal; in another one it is not known at all.
@@ -75,13 +98,12 @@ def past_of(client: Client, run_id: str, store_url: str) -> Past:
     thread.join(WAIT_S)
     if answers:
         return answers[0]
-    return Past(
-        note="The store did not answer when the run was continued: steps that were trained again may stand twice."
-    )
+    return Past(note=_UNKNOWN)
 
 
 def _past(run: Any) -> Past:  # noqa: ANN401 - an Entity
     assert isinstance(run, Run)
-    # The epoch is logged with everything, so its last step says nothing about other series; it is one of them.
-    steps = {key: summary.last_step for key, summary in run.series.items() if not key.startswith("system/")}
-    return Past(is_finished=run.status == FINISHED, last_steps=steps, artifacts=dict(run.artifacts))
+    steps = {
+        key: summary.last_step for key, summary in run.series.items() if not key.startswith(("system/", RETRAINED))
+    }
+    return Past(last_steps=steps, artifacts=dict(run.artifacts))
