@@ -242,7 +242,7 @@ class ModelDBCallback(_Hooks):
         """The gradients are complete."""
         del optimizer
         recording = self._recording
-        if recording is not None and recording.options.log_gradient_norms and self._is_logged(trainer):
+        if recording is not None and self._is_asked_for("log_gradient_norms") and self._is_logged(trainer):
             with GUARD.step("measure the gradients"):
                 self._norm = gradient_norm(pl_module)
 
@@ -340,6 +340,14 @@ class ModelDBCallback(_Hooks):
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
+    def _all_options(self) -> list[Options]:
+        """Return what this callback, and the logger beside it, were asked for."""
+        shared = None if self._recording is None else self._recording.options
+        return [options for options in (self._own_options, shared) if options is not None]
+
+    def _is_asked_for(self, option: str) -> bool:
+        return any(getattr(options, option) for options in self._all_options())
+
     def _begin(self) -> None:
         if self._recording is not None:
             self._recording.begin()
@@ -374,7 +382,7 @@ class ModelDBCallback(_Hooks):
 
     def _log_datasets(self, name: str, loaders: Any) -> None:  # noqa: ANN401
         recording = self._recording
-        if recording is None or not recording.options.log_datasets:
+        if recording is None or not all(options.log_datasets for options in self._all_options()):
             return
         with GUARD.step("find the data sets"):
             found = loaders_of(loaders)
@@ -388,7 +396,7 @@ class ModelDBCallback(_Hooks):
 
     def _start_system_metrics(self, trainer: Any, recording: Recording) -> None:  # noqa: ANN401
         """Let every process record its own; all of them come here, so that none waits for another for nothing."""
-        if not recording.options.log_system_metrics:
+        if not self._is_asked_for("log_system_metrics"):
             return
         handle = None
         with GUARD.step("tell the other processes which run it is"):
