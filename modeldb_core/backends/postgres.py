@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from modeldb_core.backends._sql.postgres import Address, PostgresDatabase
+from modeldb_core.backends._sql.postgres import PostgresDatabase
+from modeldb_core.backends._sql.postgres_connections import Address
 from modeldb_core.backends._sql.store import SQLMetadataStore
 from modeldb_core.backends._urls import split_options
 from modeldb_core.errors import ConfigurationError

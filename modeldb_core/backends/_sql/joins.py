@@ -30,3 +30,15 @@ def _for_sqlite(element: FixedJoin, compiler: Any, **options: Any) -> str:  # no
     left, right = (compiler.process(side, **options) for side in (element.left, element.right))
     options.pop("from_linter", None)
     return f"{left} CROSS JOIN {right} ON {compiler.process(element.onclause, **options)}"
+
+
+@compiles(FixedJoin, "postgresql")
+def _for_postgresql(element: FixedJoin, compiler: Any, **options: Any) -> str:  # noqa: ANN401 - of SQLAlchemy
+    # It takes predicates on one key for independent of one another, and so one row for many: then it looks through all
+    # rows of one side for each of the other. What stands behind OFFSET 0 it looks up for each row of the left side.
+    options["asfrom"] = True
+    left, right = (compiler.process(side, **options) for side in (element.left, element.right))
+    options.pop("from_linter", None)
+    condition = compiler.process(element.onclause, **options)
+    name = right.rpartition(" AS ")[2]
+    return f"{left} CROSS JOIN LATERAL (SELECT * FROM {right} WHERE {condition} OFFSET 0) AS {name}"

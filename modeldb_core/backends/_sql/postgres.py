@@ -17,7 +17,6 @@ import re
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -31,10 +30,11 @@ from sqlalchemy.pool import QueuePool
 
 from modeldb_core.backends._sql import forks
 from modeldb_core.backends._sql.database import MANY, Build, Database, Result, Row, Transaction
-from modeldb_core.backends._sql.postgres_driver import DIALECT_NAME, Dialect, DriverConnection, connect
+from modeldb_core.backends._sql.postgres_connections import Address, Connector, quoted
+from modeldb_core.backends._sql.postgres_driver import DIALECT_NAME, Dialect, DriverConnection
 from modeldb_core.backends._sql.postgres_errors import Translator, hope_of
 from modeldb_core.backends._sql.tables import hashed_index, partial_indexes
-from modeldb_core.errors import ConfigurationError, StoreReadOnlyError, StoreUnavailableError
+from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,11 +44,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.backends._sql.postgres_errors import Hope
 
-OLDEST_VERSION = 120_000
-"""As libpq gives it: PostgreSQL 12."""
-
 _DIALECT = Dialect()  # type: ignore[no-untyped-call]
-_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 _BEGIN_READING = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _BEGIN_WRITING = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _COMMIT = b"SET LOCAL synchronous_commit = off; COMMIT"
@@ -65,23 +61,6 @@ for _index, _where in partial_indexes.items():
 hashed_index.dialect_options["postgresql"]["using"] = "hash"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """Where a database is.
-
-    Attributes:
-        url: how the store calls itself, without secrets.
-        server: host and port, for messages.
-        parameters: those of libpq.
-        schema: the one that holds the tables.
-    """
-
-    url: str
-    server: str
-    parameters: Mapping[str, Any]
-    schema: str
-
-
 class PostgresDatabase(Database):
     """Connections to one database; see :class:`PostgresStore` for the arguments."""
 
@@ -94,6 +73,7 @@ class PostgresDatabase(Database):
         self.url = address.url
         self.read_only = read_only
         self._address = address
+        self._connector = Connector(address=address, connect_timeout_s=connect_timeout_s, timeout_s=timeout_s)
         self._connect_timeout_s = connect_timeout_s
         self._timeout_s = timeout_s
         self._pool_size = pool_size
@@ -275,22 +255,22 @@ class PostgresDatabase(Database):
         query = text(
             "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(:name) AND relkind = ANY(:kinds)"
         )
-        found = connection.execute(query, {"name": _quoted(self._address.schema), "kinds": ["r", "p", "f", "v", "m"]})
+        found = connection.execute(query, {"name": quoted(self._address.schema), "kinds": ["r", "p", "f", "v", "m"]})
         return set(found.scalars())
 
     def initialize(self) -> None:
         if not self._has_schema:
             # Two at once could both find that it is missing: not under the lock.
-            statement = f"CREATE SCHEMA IF NOT EXISTS {_quoted(self._address.schema)}".encode()
+            statement = f"CREATE SCHEMA IF NOT EXISTS {quoted(self._address.schema)}".encode()
             self.write(lambda transaction: _send(transaction.connection, statement))
             self._has_schema = True
 
     def backup(self, transaction: Transaction, version: str) -> str:
         now = datetime.now(UTC).strftime("%Y%m%dt%H%M%S%f")
         name = f"modeldb_backup_{version}_{now}"
-        own = _quoted(self._address.schema)
+        own = quoted(self._address.schema)
         statements = ["SET LOCAL statement_timeout = 0", f"CREATE SCHEMA {name}"]  # no limit for the migration either
-        for table in map(_quoted, sorted(self.table_names(transaction.connection))):
+        for table in map(quoted, sorted(self.table_names(transaction.connection))):
             statements.append(f"CREATE TABLE {name}.{table} (LIKE {own}.{table} INCLUDING ALL)")
             statements.append(f"INSERT INTO {name}.{table} SELECT * FROM {own}.{table}")
         for table, column in _SERIAL:  # a copy takes its numbers from a sequence of its own
@@ -327,51 +307,12 @@ class PostgresDatabase(Database):
         )
 
     def _connect(self) -> DriverConnection:
-        parameters = {
-            **_KEEPALIVE,
-            "tcp_user_timeout": max(int(self._timeout_s * 1000), 1),
-            "fallback_application_name": "modeldb",
-            "client_encoding": "UTF8",
-            **self._address.parameters,
-        }
-        connection = connect(parameters, connect_timeout_s=self._connect_timeout_s, timeout_s=self._timeout_s)
-        try:
-            self._configure(connection)
-        except BaseException:
-            connection.close()
-            raise
+        connection, facts = self._connector.open()
+        self._has_schema, self._is_standby = facts.has_schema, facts.is_standby
+        self.read_only = self._must_not_write or facts.is_read_only
         self._was_connected = True
         self.generation += 1
         return connection
-
-    def _configure(self, connection: DriverConnection) -> None:
-        """Set what holds for a connection, and look at what may be done with it, in one trip."""
-        limit_ms = max(int(self._timeout_s * 1000), 1)
-        settings: dict[str, object] = {
-            "lock_timeout": limit_ms,
-            "statement_timeout": limit_ms + 500,  # later: a lock explains itself better
-            "idle_in_transaction_session_timeout": limit_ms,  # a writer that hangs must not keep the lock
-            "jit": "off",  # it takes longer to compile than any question here takes
-            "join_collapse_limit": 1,  # joins are written in the order in which they are best made
-        }
-        if connection.server_version >= 140_000:
-            settings["client_connection_check_interval"] = 10_000
-        schema = _quoted(self._address.schema)
-        with connection.cursor() as cursor:
-            connection.defer(f"SET search_path = {schema}".encode())
-            for name, value in settings.items():
-                connection.defer(f"SET {name} = {value}".encode())
-            connection.defer(_COMMIT_DURABLY)
-            cursor.execute(_FACTS, {"schema": schema})
-            encoding, is_standby, is_reading, has_schema, may_write = cursor.fetchone()
-        if connection.server_version < OLDEST_VERSION:
-            msg = f"{self.url} is served by PostgreSQL {connection.server_version // 10_000}; ModelDB needs 12 or newer"
-            raise ConfigurationError(msg)
-        if encoding != "UTF8":
-            msg = f"{self.url} is encoded as {encoding}; make a database with UTF8: createdb -E UTF8 -T template0 NAME"
-            raise ConfigurationError(msg)
-        self._has_schema, self._is_standby = has_schema, is_standby
-        self.read_only = self._must_not_write or is_standby or is_reading or may_write is False
 
     # Forks
 
@@ -392,17 +333,6 @@ class PostgresDatabase(Database):
 
 
 _inherited: list[Engine] = []
-
-# A server may wait for more than its own disk, and that is left to it; but not for less.
-_COMMIT_DURABLY = b"""
-SELECT set_config(name, 'on', false) FROM (VALUES ('synchronous_commit')) AS t (name) WHERE current_setting(name) = 'off'
-"""
-_FACTS = """
-SELECT current_setting('server_encoding'), pg_is_in_recovery(),
-       current_setting('default_transaction_read_only') = 'on',
-       to_regnamespace(%(schema)s) IS NOT NULL,
-       has_table_privilege(to_regclass(%(schema)s || '.changes'), 'INSERT')
-"""
 
 
 class _Compiled:
@@ -432,7 +362,3 @@ def _send(connection: Connection, *statements: bytes) -> Sequence[Row]:
 
 def _driver(connection: Connection) -> DriverConnection:
     return cast("DriverConnection", connection.connection.dbapi_connection)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
