@@ -140,6 +140,8 @@ def _store(session: Session) -> Iterator[Finding]:
     store = session.store
     page = store.find(Query(kind="run", limit=0, count=True))
     yield Finding("store", "ok", f"{store.url} answers: {page.total or 0:,} runs")
+    if path is None and getattr(store, "read_only", False):
+        yield Finding("store", "note", "it can be read but not written by this user")
     lost = store.find(Query(kind="run", filter='status = "lost"', limit=0, count=True)).total or 0
     if lost:
         advice = "modeldb sync, on the machine where they ran, recovers what they had logged"

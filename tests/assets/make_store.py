@@ -4,8 +4,10 @@ Run once for each version of the tables, with the code of the release that has i
 
     python tests/assets/make_store.py tests/assets/sqlite-NNNN.tar.gz
 
-The archive holds ``modeldb.db``, the folder ``modeldb-artifacts``, the folder ``journals`` with what a killed process
-left, and ``answers.json``. Another database: ``fill(url, folder)`` fills it, and its dump takes the place of ``modeldb.db``.
+    python tests/assets/make_store.py tests/assets/postgres-NNNN.tar.gz
+
+The archive holds ``modeldb.db`` (of PostgreSQL: ``modeldb.sql``, a dump without owners), the folder
+``modeldb-artifacts``, the folder ``journals`` with what a killed process left, and ``answers.json``.
 """
 
 from __future__ import annotations
@@ -19,8 +21,12 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tests.services.postgres import Postgres
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.assets.answers import answers
@@ -139,19 +145,34 @@ def _write_to(store) -> None:
 
 
 def main(target: Path) -> None:
-    """Make the archive of a SQLite store."""
+    """Make the archive of a store: of SQLite, or of PostgreSQL where its name begins so."""
+    if target.name.startswith("postgres"):
+        from tests.services.postgres import Postgres
+
+        server = Postgres()
+        try:
+            _pack(target, server)
+        finally:
+            server.stop()
+    else:
+        _pack(target, None)
+
+
+def _pack(target: Path, server: Postgres | None) -> None:
     from modeldb_core.plugins import open_store
 
     with tempfile.TemporaryDirectory() as home:
         # A long path: the journal names its store, and a test writes its own, shorter one over that.
         folder = Path(home) / ("a-folder-with-a-long-name-" * 8)[:200] / "store"
         folder.mkdir(parents=True)
-        url = f"sqlite:///{folder}/modeldb.db"
+        url = f"sqlite:///{folder}/modeldb.db" if server is None else server.new_database()
         fill(url, folder)
         with open_store(url) as store:
             found = answers(store)
         (folder / "answers.json").write_text(json.dumps(found, indent=0, sort_keys=True))
         (folder / "run_id").unlink()
+        if server is not None:
+            (folder / "modeldb.sql").write_text(server.dump(url))
         target.parent.mkdir(parents=True, exist_ok=True)
         with gzip.GzipFile(target, "wb", 9, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):

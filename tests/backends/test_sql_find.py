@@ -71,6 +71,22 @@ def test_a_long_list_is_answered(scene):
     assert scene.names(f"hyperparameters.k99 not in ({numbers})") == []
 
 
+def test_postgresql_looks_joins_up_from_left_to_right():
+    from sqlalchemy import select
+    from sqlalchemy.dialects.postgresql.psycopg2 import dialect
+
+    from modeldb_core.backends._sql.joins import FixedJoin
+    from modeldb_core.backends._sql.tables import entities, facts
+
+    row = facts.alias("row")
+    joined = FixedJoin(row, entities, row.c.entity_pk == entities.c.entity_pk)
+    text = str(select(entities.c.name).select_from(joined).where(row.c.key_pk == 1).compile(dialect=dialect()))
+    assert " ".join(text.split()) == (
+        "SELECT entities.name FROM facts AS row CROSS JOIN LATERAL (SELECT * FROM entities "
+        "WHERE row.entity_pk = entities.entity_pk OFFSET 0) AS entities WHERE row.key_pk = %(key_pk_1)s"
+    )
+
+
 @pytest.fixture
 def plans(store):
     """The plans of SQLite for every question that is asked from now on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -86,6 +87,23 @@ class Postgres:
             self.execute(f'DROP SCHEMA "{quoted}" CASCADE', database=name)
         self.execute("CREATE SCHEMA public", database=name)
         self._free.append(name)
+
+    def dump(self, url: str) -> str:
+        """Return a database as SQL that :meth:`load` runs."""
+        command = [self._bin / "pg_dump", "--inserts", "--no-owner", "--no-privileges", "--no-comments", url]
+        done = subprocess.run(command, check=True, user=self.user, cwd=self.folder, capture_output=True, text=True)
+        return re.sub(r"^\\(?:un)?restrict .*\n", "", done.stdout, flags=re.MULTILINE)  # psql alone knows that
+
+    def load(self, url: str, dump: str) -> None:
+        """Run what :meth:`dump` gave in an empty database."""
+        import psycopg2
+
+        connection = psycopg2.connect(url)
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(dump)
+        finally:
+            connection.close()
 
     def execute(self, statement: str, *, database: str = "postgres") -> list[tuple[object, ...]]:
         """Run one statement outside of a transaction, past ModelDB; return its rows."""

@@ -30,6 +30,11 @@ class SQLMetadataStore(MetadataStore):
         self._remembered = Remembered()
         self._generation = database.generation
 
+    @property
+    def read_only(self) -> bool:
+        """Whether this process may only read the store."""
+        return self._database.read_only
+
     def apply(self, changes: Sequence[Change]) -> None:
         if not changes:
             return
