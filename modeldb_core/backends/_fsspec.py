@@ -71,6 +71,8 @@ ARTIFACT_OPTIONS: Mapping[str, type] = {"part_mib": int, "parallel": int, "memor
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 20.0
 MAX_ATTEMPTS = 3
+_PAUSE_S = 3.0  # between attempts, at most, as a rule
+_SLOWEST = 50_000  # bytes a second
 _CONNECTIONS = 32  # at once, to one endpoint
 
 _PACKAGES = {
@@ -154,6 +156,9 @@ class Remote:
             msg = f"{self.url} carries credentials before its bucket; give them as options key and secret instead"
             raise ConfigurationError(msg)
         self._arguments = _arguments(self.scheme, options, self.url)
+        attempts = options.get("max_attempts", MAX_ATTEMPTS)
+        waits_s = options.get("connect_timeout_s", CONNECT_TIMEOUT_S) + options.get("read_timeout_s", READ_TIMEOUT_S)
+        self._patience_s = attempts * (waits_s + _PAUSE_S)
         self._target = f"{self.scheme}://{rest}".rstrip("/")
         self._fs: Any = None
         self._pid = 0
@@ -186,6 +191,27 @@ class Remote:
         self._fs, self._pid = fs, os.getpid()
         return str(root).rstrip("/")
 
+    def send(self, method: str, *arguments: Any, size_bytes: int = 0, **named: Any) -> Any:  # noqa: ANN401 - as above
+        """Call a method of the file system that sends something, and give up when that takes too long.
+
+        While a driver waits for leave to send a body, the timeouts of its connection do not count.
+
+        Args:
+            method: its name.
+            arguments: what it takes.
+            size_bytes: how much is sent.
+            named: what it takes by name.
+        """
+        fs = self.fs
+        if not getattr(fs, "async_impl", False):
+            return getattr(fs, method)(*arguments, **named)
+        from fsspec.asyn import sync
+
+        if self.scheme in ("s3", "s3a"):
+            fs.s3.meta.events.register_last("before-call.s3", _send_at_once, unique_id="modeldb-send-at-once")
+        timeout_s = self._patience_s + size_bytes / _SLOWEST
+        return sync(fs.loop, getattr(fs, f"_{method}"), *arguments, timeout=timeout_s, **named)
+
     @contextmanager
     def errors(self, doing: Doing = "read") -> Iterator[None]:
         """Turn what the file system raises into the errors of the contract."""
@@ -198,6 +224,11 @@ class Remote:
 
 
 _inherited: list[Any] = []
+
+
+def _send_at_once(params: dict[str, Any], **_: object) -> None:
+    """Send a body without asking for leave, which costs a round trip."""
+    params["headers"].pop("Expect", None)
 
 
 def _arguments(scheme: str, options: Mapping[str, Any], url: str) -> dict[str, Any]:
@@ -351,7 +382,7 @@ def translate(error: BaseException, url: str, doing: Doing) -> ModelDBError:
         doing: what was tried: where writing is refused, reading may still be allowed.
     """
     causes = list(_causes(error))
-    codes = [code for cause in causes for code in _codes(cause)]
+    codes = _codes(causes)
     if any(code in _DENIED for code in codes):
         return _denied(url, doing)
     bucket = url.partition("://")[2].partition("/")[0]
@@ -391,12 +422,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _codes(error: BaseException) -> Iterator[str]:
-    """Iterate over the words by which an error can be known: its code for those of a server, else its class."""
-    response = getattr(error, "response", None)
-    if isinstance(response, dict) and isinstance(response.get("Error"), dict):
-        yield str(response["Error"].get("Code", ""))
-        return
-    for cls in type(error).__mro__:
-        if cls not in (PermissionError, OSError, ValueError):
-            yield cls.__name__
+def _codes(errors: list[BaseException]) -> list[str]:
+    """Return the words by which errors can be known: the codes of a server first, then the names of their classes."""
+    responses = [getattr(error, "response", None) for error in errors]
+    said = [item["Error"] for item in responses if isinstance(item, dict) and isinstance(item.get("Error"), dict)]
+    known = (PermissionError, OSError, ValueError)
+    classes = [cls for error in errors for cls in type(error).__mro__ if cls not in known]
+    return [*(str(item.get("Code", "")) for item in said), *(cls.__name__ for cls in classes)]

@@ -1,4 +1,4 @@
-"""``modeldb db``: the version of the store's tables."""
+"""``modeldb db``: the version of the store's tables, and the order in its bucket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def db() -> None:
-    """Look after the store's schema."""
+    """Look after the store itself."""
 
 
 @db.command(epilog=examples("modeldb db upgrade --dry-run", "modeldb db upgrade"))
@@ -40,6 +40,29 @@ def upgrade(session: Session, *, dry_run: bool) -> None:
         click.echo(f"{state.url} was upgraded from version {done.before} to {done.after}.")
         if done.backup:
             click.echo(f"Backup: {clean(done.backup)}")
+
+
+@db.command(epilog=examples("modeldb db compact", "modeldb db compact --url s3://bucket/prefix"))
+@with_session
+def compact(session: Session) -> None:
+    """Put the small objects of a store in a bucket or folder together into few large ones.
+
+    Stores do that by themselves now and then; this does all of it at once. It also takes payloads that were erased out
+    of the bucket. Nobody needs to stop meanwhile.
+    """
+    store = session.store
+    work = getattr(store, "compact", None)
+    if work is None:
+        msg = f"{store.url} has nothing to compact: only stores in a bucket or a folder do"
+        raise InvalidArgumentError(msg)
+    done = work()
+    if not (done.packs or done.deleted):
+        click.echo(f"{store.url}: nothing to do.")
+    else:
+        click.echo(
+            f"{store.url}: {done.packed:,} objects were put together into {done.packs:,}, and {done.deleted:,} deleted "
+            f"that are no longer needed."
+        )
 
 
 def _class_of(settings: Settings) -> tuple[Any, dict[str, object]]:

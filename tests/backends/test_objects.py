@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import collections
+import errno
+import io
+import multiprocessing
+import os
 import threading
+import warnings
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -19,10 +24,16 @@ from modeldb_core.errors import (
     ConflictError,
     IntegrityError,
     ModelDBWarning,
+    PermissionDeniedError,
+    StoreReadOnlyError,
     StoreUnavailableError,
+    StoreVersionError,
 )
+from modeldb_core.plugins import open_artifacts, open_store
 from modeldb_core.queries import Query
 from modeldb_core.testing import MetadataStoreTests, StreamWriter
+from tests.backends.writers import in_children
+from tests.services.proxy import Proxy
 
 
 @pytest.fixture(scope="module")
@@ -322,6 +333,14 @@ def test_a_bucket_that_was_emptied_and_used_anew_is_another_store(place):
     assert names(store) == ["new"]
 
 
+def test_a_bucket_of_a_newer_version_is_left_alone(place):
+    ship(place.open(), ended_run("run"))
+    (place.root / "packs" / f"{0:016x}.{1:032x}.store-2").write_text("{}")
+    for use in (names, lambda store: ship(store, ended_run("another"))):
+        with pytest.raises(StoreVersionError, match="newer"):
+            use(place.open("two"))
+
+
 # -- the replica -------------------------------------------------------------------------------------------------------
 
 
@@ -525,48 +544,45 @@ def test_compactors_that_do_the_same_at_once_lose_nothing(place):
     assert len(names(place.open("fresh"))) == 12
 
 
-_BUSY = """
-import random, sys, time
-from modeldb_core.backends.objects import ObjectMetadataStore
-from modeldb_core.queries import Query
-from tests.backends.test_objects import ended_run, ship
-role, url, cache, number = sys.argv[1:]
-store = ObjectMetadataStore(url, cache_dir=cache, max_staleness_s=0, compact=False)
-if role == "write":
-    for run in range(12):
-        ship(store, ended_run(f"{number}-{run}"))
-elif role == "compact":
-    for _ in range(10):
-        store.compact()
-        time.sleep(random.random() * 0.1)
-else:
-    seen = 0
-    for _ in range(25):
-        page = store.find(Query("run", limit=1000))
-        assert len(page.entities) >= seen, (len(page.entities), seen)
-        seen = len(page.entities)
-        for run in page.entities[:5]:
-            assert run.status != "finished" or run.series["loss"].count == 2
-store.close()
-"""
-
-
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_many_writers_readers_and_compactors_at_once(place):
-    roles = ["write"] * 3 + ["compact"] * 2 + ["read"] * 2
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", _BUSY, role, f"file://{place.root}", str(place.folder / f"c{n % 4}"), str(n)],
-            cwd=Path(__file__).parents[2],
-        )
-        for n, role in enumerate(roles)
-    ]
-    assert [process.wait(200) for process in started] == [0] * len(roles)
+    roles = [write_many, write_many, write_many, compact_often, compact_often, read_often]
+    numbers = multiprocessing.get_context("fork").Value("i", 0)
+
+    def work():
+        with numbers.get_lock():
+            number = numbers.value
+            numbers.value += 1
+        with place.open(f"machine {number % 3}") as store:
+            roles[number](store)
+
+    in_children(len(roles), work)
     store = place.open("fresh")
-    assert len(names(store)) == 36
+    assert len(names(store)) == 18
     assert verify(store).findings == []
     store.compact()
     assert len(place.objects()) == 1
-    assert len(names(place.open("again"))) == 36
+    assert len(names(place.open("again"))) == 18
+
+
+def write_many(store):
+    for number in range(6):
+        ship(store, ended_run(f"{os.getpid()} {number}"))
+
+
+def compact_often(store):
+    for _ in range(6):
+        store.compact()
+
+
+def read_often(store):
+    seen = 0
+    for _ in range(12):
+        runs = store.find(Query("run", limit=1000)).entities
+        assert len(runs) >= seen
+        assert all(run.status != "finished" or run.series["loss"].count == 2 for run in runs)
+        seen = len(runs)
 
 
 # -- layout ------------------------------------------------------------------------------------------------------------
@@ -594,3 +610,223 @@ def test_streams_whose_names_could_leave_the_folder_stay_in_it(place):
         store.apply(writer.changes)
     assert len(names(place.open("two"))) == 5
     assert all(path.parent.parent == place.root / "streams" for path in place.objects())
+
+
+# -- S3 ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def requests(monkeypatch):
+    """Count the requests to S3 by their names."""
+    import s3fs
+
+    counts = collections.Counter()
+    call = s3fs.S3FileSystem._call_s3
+
+    async def counted(self, method, *args, **kwargs):
+        counts[method] += 1
+        return await call(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", counted)
+    return counts
+
+
+def test_a_batch_costs_one_request_and_a_warm_open_two(s3_url, tmp_path, requests):
+    run = ended_run("run")
+    with ObjectMetadataStore(s3_url, cache_dir=tmp_path / "one") as store:
+        store.apply(run.changes[:5])
+        assert requests == {"list_objects_v2": 2, "put_object": 2}  # the first of all also says that there is a store
+        requests.clear()
+        store.apply(run.changes[5:6])
+        store.apply(run.changes[6:])
+        assert requests == {"put_object": 2}
+        store.apply(ended_run("other").changes)
+        requests.clear()
+        assert names(store) == ["other", "run"]
+        assert requests == {"list_objects_v2": 2}
+        store.compact()
+    requests.clear()
+    with ObjectMetadataStore(s3_url, cache_dir=tmp_path / "one") as store:
+        assert names(store) == ["other", "run"]
+    assert requests == {"list_objects_v2": 2}
+    requests.clear()
+    with ObjectMetadataStore(s3_url, cache_dir=tmp_path / "two") as store:
+        assert names(store) == ["other", "run"]
+    assert requests == {"list_objects_v2": 2, "get_object": 1}
+
+
+def test_compaction_on_s3_leaves_one_object(s3, bucket, s3_url, tmp_path):
+    runs = [ended_run(f"run {number}") for number in range(5)]
+    with ObjectMetadataStore(s3_url, cache_dir=tmp_path / "one") as store:
+        for run in runs:
+            ship(store, run)
+        assert store.compact().deleted == 15
+        assert verify(store).findings == []
+    client = s3.client()
+    listed = client.list_objects_v2(Bucket=bucket, Prefix=f"{tmp_path.name}/")["Contents"]
+    client.close()
+    assert sorted(item["Key"].rpartition(".")[2] for item in listed) == ["pck", "store"]
+    with ObjectMetadataStore(s3_url, cache_dir=tmp_path / "two") as store:
+        assert len(names(store)) == 5
+
+
+def test_a_weak_server_will_do(weak_s3, tmp_path):
+    url = f"s3://{weak_s3.new_bucket()}?{urlencode({**weak_s3.options, 'max_staleness_s': 0})}"
+    with ObjectMetadataStore(url, cache_dir=tmp_path / "one") as store:
+        for number in range(3):
+            ship(store, ended_run(f"run {number}"))
+        assert store.compact().deleted == 9
+    with ObjectMetadataStore(url, cache_dir=tmp_path / "two") as store:
+        assert len(names(store)) == 3
+        assert verify(store).findings == []
+
+
+def test_runs_and_artifacts_share_a_bucket(s3_url, tmp_path):
+    artifacts = open_artifacts(s3_url)
+    with closing(artifacts), open_store(s3_url) as store:
+        info = artifacts.put(io.BytesIO(b"weights"))
+        ship(store, ended_run("run"))
+        ship(store, ended_run("other"))
+        store.compact()
+        assert names(store) == ["other", "run"]
+        assert [blob.digest for blob in artifacts.list()] == [info.digest]
+
+
+def test_a_folder_holds_runs_and_artifacts_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    url = f"file://{tmp_path}/bucket?max_staleness_s=0"
+    artifacts = open_artifacts(url)
+    with closing(artifacts), open_store(url) as store:
+        info = artifacts.put(io.BytesIO(b"weights"))
+        ship(store, ended_run("run"))
+        assert names(store) == ["run"]
+        assert [blob.digest for blob in artifacts.list()] == [info.digest]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"secret": "hunter2hunter2"}, PermissionDeniedError, "credentials are wrong"),
+        ({"key": "AKIAAAAAAAAAAAAAAAAA"}, PermissionDeniedError, "credentials are wrong"),
+        ({"endpoint_url": "http://127.0.0.1:9"}, StoreUnavailableError, "cannot be reached"),
+        ({"endpoint_url": "nonsense"}, ConfigurationError, "nonsense"),
+        ({"profile": "nobody"}, ConfigurationError, "profile"),
+        ({"verify": "perhaps"}, ConfigurationError, "true or false"),
+        ({"read_timeout_s": 0}, ConfigurationError, "read_timeout_s"),
+        ({"addressing_style": "odd"}, ConfigurationError, "addressing_style"),
+        ({"ca_bundle": "/nowhere.pem"}, ConfigurationError, "/nowhere.pem"),
+        ({"endpont_url": "x"}, ConfigurationError, "did you mean 'endpoint_url'"),
+        ({"secret": ""}, ConfigurationError, "key and secret"),
+        ({"bucket": "no-such-bucket"}, ConfigurationError, "'no-such-bucket' does not exist"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_what_is_wrong_with_a_bucket_is_said_in_a_sentence(s3, bucket, tmp_path, options, error, words):
+    options = {**s3.options, **options}
+    url = f"s3://{options.pop('bucket', bucket)}/prefix?{urlencode(options)}"
+    for use in (names, lambda store: store.apply(ended_run("run").changes)):
+        with (
+            pytest.raises(error, match=words) as caught,
+            ObjectMetadataStore(url, cache_dir=tmp_path / "cache") as store,
+        ):
+            use(store)
+        assert "\n" not in str(caught.value)
+        assert "hunter2" not in str(caught.value)
+        assert s3.options["secret"] not in str(caught.value)
+
+
+def test_credentials_that_may_only_read_are_enough_for_reading(s3_url, bucket, s3, tmp_path):
+    with ObjectMetadataStore(s3_url, cache_dir=tmp_path / "one") as store:
+        ship(store, ended_run("run"))
+        ship(store, ended_run("second"))
+    options = {**s3.options, "key": "reader-key", "secret": "reader-secret", "cache_dir": tmp_path / "two"}
+    with ObjectMetadataStore(f"s3://{bucket}/{tmp_path.name}", **options) as store:
+        assert names(store) == ["run", "second"]
+        for use in (store.compact, lambda: store.apply(ended_run("never").changes)):
+            with pytest.raises(StoreReadOnlyError, match="may not write"):
+                use()
+        assert names(store) == ["run", "second"]
+
+
+def test_a_clock_that_is_wrong_is_said(s3_url, tmp_path, monkeypatch):
+    import datetime
+
+    import botocore.auth
+
+    def late(remove_tzinfo=True):
+        now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=2)
+        return now.replace(tzinfo=None) if remove_tzinfo else now
+
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", late)
+    with (
+        ObjectMetadataStore(s3_url, cache_dir=tmp_path) as store,
+        pytest.raises(StoreUnavailableError, match="clock of this machine"),
+    ):
+        names(store)
+
+
+@pytest.mark.parametrize("mode", ["hang", "cut"])
+def test_a_network_that_fails_is_an_outage_that_passes(s3, s3_url, tmp_path, mode):
+    proxy = Proxy(s3.port, cut_after=300)
+    run = ended_run("run")
+    try:
+        options = {"endpoint_url": f"http://127.0.0.1:{proxy.port}", "read_timeout_s": 0.5, "max_attempts": 2}
+        url = s3_url.replace(urlencode({"endpoint_url": s3.endpoint_url}), urlencode(options))
+        with ObjectMetadataStore(url, cache_dir=tmp_path) as store:
+            store.apply(run.changes[:5])
+            proxy.mode = mode
+            for use in (lambda: store.apply(run.changes[5:]), lambda: names(store)):
+                with pytest.raises(StoreUnavailableError):
+                    use()
+            proxy.mode = "pass"
+            with warnings.catch_warnings():
+                # A server may keep what it got of an upload that broke off; that is damaged, and said.
+                warnings.simplefilter("ignore", ModelDBWarning)
+                store.apply(run.changes[5:])
+                assert list(store.read_changes(stream_id=run.stream_id).changes) == run.changes
+                store.compact()
+                assert verify(store).findings == []
+    finally:
+        proxy.close()
+
+
+def test_what_is_left_of_an_upload_that_broke_off_goes_when_it_is_not_needed(place):
+    store, run = place.open(), ended_run("run")
+    store.apply(run.changes[:5])
+    path = place.put(Part(99, tuple(run.changes[5:])))
+    path.write_bytes(b"")
+    with pytest.warns(ModelDBWarning, match=path.name):
+        store.apply(run.changes[3:6])
+    store.compact()
+    assert path.exists()
+    store.apply(run.changes[6:])
+    store.compact()
+    assert not path.exists()
+    assert list(place.open("two").read_changes().changes) == run.changes
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_store_can_be_used_after_a_fork_by_both(s3_url, tmp_path):
+    with ObjectMetadataStore(s3_url, cache_dir=tmp_path / "cache") as store:
+        ship(store, ended_run("before"))
+        assert names(store) == ["before"]
+        in_children(2, lambda: (ship(store, ended_run(f"child {os.getpid()}")), names(store)))
+        ship(store, ended_run("after"))
+        assert len(names(store)) == 4
+
+
+def test_a_full_disk_is_an_outage_that_passes(place, monkeypatch):
+    store, run = place.open(), ended_run("run")
+    store.apply(run.changes[:5])
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(StoreUnavailableError, match="disk is full"):
+            store.apply(run.changes[5:])
+    store.apply(run.changes[5:])
+    assert list(store.read_changes().changes) == run.changes
+    assert len([path for path in place.root.rglob("*") if path.is_file()]) == 3

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import modeldb_core as modeldb
 from modeldb_core.cli import program
 from tests.cli.conftest import Command, Scene
 
@@ -233,6 +234,21 @@ def test_db_upgrade_of_a_store_without_tables_says_so(command: Command, scene: S
     assert command("db", "upgrade", "--url", "memory://").code == program.USAGE
     assert command("db", "upgrade", "--url", "sqlite:///gone.db").code == program.STORE
     assert not scene.folder.joinpath("gone.db").exists()
+
+
+def test_db_compact_puts_the_objects_of_a_store_together(command: Command, scene: Scene) -> None:
+    url = f"file://{scene.folder}/bucket"
+    for name in ("one", "two"):
+        with modeldb.connect(url, capture_enabled=False, journal_dir=scene.folder / "journals") as client:
+            client.start_run("churn", name=name).finish()
+    result = command("db", "compact", "--url", url)
+    assert (result.code, result.err) == (0, "")
+    assert "put together into 1" in result.out
+    assert "nothing to do" in command("db", "compact", "--url", url).out
+    assert "two" in command("runs", "--url", url, "--project", "churn").out
+    result = command("db", "compact")
+    assert result.code == program.USAGE
+    assert "only stores in a bucket" in result.err
 
 
 # -- server ---------------------------------------------------------------------------------------------------------------

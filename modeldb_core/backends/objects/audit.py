@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from modeldb_core.backends._sql.chain import check_content
-from modeldb_core.backends.objects.layout import PACKS, STREAMS, Part, is_known, parts_of
+from modeldb_core.backends.objects.layout import PACKS, STREAMS, Part, gaps, is_known, parts_of
 from modeldb_core.errors import IntegrityError, ModelDBError, NotFoundError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def check_bucket(bucket: Bucket, replica: Replica) -> Iterator[str]:
     for (name,) in replica.query("SELECT DISTINCT name FROM bucket_inbox ORDER BY name"):
         yield f"the object {name} goes on with a stream whose changes before are missing: they are in no object"
     for stream_id, head in heads.items():
-        for first, last in _gaps(seen[stream_id], head.seq):
+        for first, last in gaps(seen[stream_id], 1, head.seq):
             yield f"changes {first} to {last} of stream {stream_id} are in no object of {bucket.url} any more"
 
 
@@ -70,14 +70,3 @@ def _check_part(replica: Replica, name: str, part: Part, seen: Ranges) -> Iterat
                 ranges[-1] = (ranges[-1][0], change.seq)
             else:
                 ranges.append((change.seq, change.seq))
-
-
-def _gaps(ranges: list[tuple[int, int]], end: int) -> Iterator[tuple[int, int]]:
-    """Iterate over the numbers from 1 to ``end`` that are in none of the ranges, as ranges."""
-    at = 1
-    for first, last in sorted(ranges):
-        if first > at:
-            yield at, first - 1
-        at = max(at, last + 1)
-    if at <= end:
-        yield at, end

@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.backends.objects.layout import newer_format
 from modeldb_core.errors import (
     ConfigurationError,
     ModelDBError,
     NotFoundError,
     StoreReadOnlyError,
     StoreUnavailableError,
+    StoreVersionError,
 )
 
 if TYPE_CHECKING:
@@ -46,14 +48,24 @@ class Bucket:
         """Return the objects below a folder (which ends with a slash): from name to a mark and the size.
 
         A mark changes when an object is written anew.
+
+        Raises:
+            StoreVersionError: a newer version of ModelDB wrote there.
         """
         with self._remote.errors():
             try:
-                return self._list_files(folder) if self._is_folder else self._list_remote(folder)
+                found = self._list_files(folder) if self._is_folder else self._list_remote(folder)
             except FileNotFoundError:
                 if self._is_s3:
                     raise  # it is the bucket that is missing
                 return {}
+            if (number := newer_format(found)) is not None:
+                msg = (
+                    f"{self.url} has the format {number}, which this ModelDB does not know: it was written by a newer "
+                    f"one; install that: pip install --upgrade modeldb-core"
+                )
+                raise StoreVersionError(msg)
+            return found
 
     def read(self, name: str) -> bytes:
         """Return the content of an object.
@@ -69,6 +81,10 @@ class Bucket:
         except NotFoundError:
             msg = f"there is no object {name} in {self.url}"
             raise NotFoundError(msg) from None
+        except StoreUnavailableError as error:
+            if error.__cause__ is not None and "InvalidRange" in str(error.__cause__.__cause__):
+                return b""  # S3 finds that an empty object has no beginning
+            raise
 
     def read_many(self, sizes: Mapping[str, int]) -> Iterator[list[tuple[str, bytes | ModelDBError]]]:
         """Iterate over objects with their content, by windows; what cannot be read comes as its error.
@@ -97,7 +113,7 @@ class Bucket:
                 self._write_file(path, content)
             else:
                 try:
-                    self._remote.fs.pipe_file(path, content)
+                    self._remote.send("pipe_file", path, content, size_bytes=len(content))
                 except FileNotFoundError as error:
                     msg = f"{self.url} cannot be written: there is no bucket {self._remote.bucket!r}; create it first"
                     raise ConfigurationError(msg) from error
@@ -120,8 +136,8 @@ class Bucket:
     def _delete_from_s3(self, paths: Sequence[str]) -> None:
         for at in range(0, len(paths), _DELETED_AT_ONCE):
             keys = [{"Key": path.partition("/")[2]} for path in paths[at : at + _DELETED_AT_ONCE]]
-            answer = self._remote.fs.call_s3(
-                "delete_objects", Bucket=self._remote.bucket, Delete={"Objects": keys, "Quiet": True}
+            answer = self._remote.send(
+                "call_s3", "delete_objects", Bucket=self._remote.bucket, Delete={"Objects": keys, "Quiet": True}
             )
             errors = [item for item in answer.get("Errors", []) if item.get("Code") != "NoSuchKey"]
             if errors:

@@ -18,7 +18,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.backends.objects.inbox import adopt
-from modeldb_core.backends.objects.layout import PACKS, Part, is_pack, pack_of, pack_time, parts_of
+from modeldb_core.backends.objects.layout import PACKS, Part, gaps, is_pack, pack_of, pack_time, parts_of, range_of
 from modeldb_core.changes import GENESIS, verify_change
 from modeldb_core.entities import now_us
 from modeldb_core.errors import IntegrityError, NotFoundError, StoreUnavailableError
@@ -98,7 +98,7 @@ class Compactor:
     # Deleting
 
     def _delete_covered(self) -> Compaction:
-        names = self._covered()
+        names = [*self._covered(), *self._debris()]
         if names:
             self._bucket.delete(names)
             self._replica.forget(names)
@@ -122,6 +122,19 @@ class Compactor:
             return []
         counts = dict(self._replica.query("SELECT name, count(*) FROM bucket_parts GROUP BY name"))
         return sorted(name for name, parts in held.items() if len(parts) == counts[name] and name not in self._waiting)
+
+    def _debris(self) -> list[str]:
+        """Return what is left of uploads that broke off, where what they were to hold arrived another way."""
+        found = []
+        for (name,) in self._replica.query("SELECT name FROM bucket_objects WHERE state = 'damaged'"):
+            wanted = range_of(name)
+            folder = name.split("/")[1]
+            rows = self._replica.query(
+                "SELECT first, last FROM bucket_parts WHERE stream_id = ? AND name != ?", (folder, name)
+            )
+            if wanted is not None and not any(gaps([(first, last) for first, last in rows], *wanted)):
+                found.append(name)
+        return found
 
     # Planning
 

@@ -6,6 +6,7 @@
 - ``packs/<time>.<unique>.<from>.<to>.pck``: changes of several streams, in parts: a batch that spans streams, or what
   compaction put together. ``from`` and ``to`` are the lowest and the highest stream in it.
 - ``packs/<zeros>.<unique>.store``: says that there is a store, and tells it from one that had the same place before.
+  A later format of all this will have ``.store-2`` there.
 
 A *part* is what one ``apply`` wrote, and is taken whole or not at all. Its *stamp* orders it among all others: the
 writer's clock in microseconds, or one more than the highest stamp that the writer had seen.
@@ -26,12 +27,13 @@ from modeldb_core.batches import decode_changes, encode_changes
 from modeldb_core.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from modeldb_core.changes import Change
 
 STREAMS, PACKS = "streams/", "packs/"
 _MARKER = ".store"
+_NEWER = re.compile(r"packs/[0-9a-f]{16}\.[0-9a-f]{32}\.store-(\d+)")
 _MAGIC = b"PCK1"
 _LENGTH = struct.Struct("<I")
 _MAX_BYTES = 1 << 31  # of changes in one object, unpacked
@@ -79,6 +81,12 @@ def is_pack(name: str) -> bool:
 def is_marker(name: str) -> bool:
     """Return whether an object only says that there is a store."""
     return name.startswith(PACKS) and name.endswith(_MARKER)
+
+
+def newer_format(names: Iterable[str]) -> int | None:
+    """Return the number of a format that this version does not know, where there is one."""
+    matches = (_NEWER.fullmatch(name) for name in names)
+    return max((int(match[1]) for match in matches if match), default=None)
 
 
 def is_known(name: str) -> bool:
@@ -160,3 +168,22 @@ def pack_time(name: str) -> int:
     """Return the time in the name of a pack."""
     match = _PACK.fullmatch(name)
     return int(match[1], 16) if match else 0
+
+
+def range_of(name: str) -> tuple[int, int] | None:
+    """Return the first and the last number that the name of a stream's object tells."""
+    match = _STREAM_OBJECT.fullmatch(name)
+    return (int(match[2]), int(match[3])) if match else None
+
+
+def gaps(ranges: Iterable[tuple[int, int]], first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Iterate over the numbers from ``first`` to ``last`` that are in none of the ranges, as ranges."""
+    at = first
+    for start, end in sorted(ranges):
+        if start > min(at, last):
+            yield at, min(start - 1, last)
+        at = max(at, end + 1)
+        if at > last:
+            return
+    if at <= last:
+        yield at, last

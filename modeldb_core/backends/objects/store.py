@@ -91,7 +91,7 @@ class ObjectMetadataStore(MetadataStore):
         self._lock = threading.Lock()
         self._heads: dict[str, Head] = {}  # of streams that this store has written to
         self._stamp = 0
-        self._has_marker = False
+        self._has_marker = self._is_unmarked = False  # neither: nobody has looked
 
     # Writing
 
@@ -132,11 +132,12 @@ class ObjectMetadataStore(MetadataStore):
             return False
         packs = self._bucket.listing(PACKS)
         self._has_marker = self._has_marker or any(map(is_marker, packs))
+        self._is_unmarked = not self._has_marker
         return not any(may_hold(name, folder) for name in packs for folder in folders)
 
     def _write(self, part: Part) -> None:
         if not self._has_marker:
-            if not any(map(is_marker, self._bucket.listing(PACKS))):
+            if self._is_unmarked or not any(map(is_marker, self._bucket.listing(PACKS))):
                 self._bucket.write(new_marker(), b'{"format": 1}')
             self._has_marker = True
         name, content = object_of(part)
