@@ -75,7 +75,10 @@ class Uploads:
         with self._condition:
             if path in self._sizes or self._is_stopped.is_set():
                 return
-            self._sizes[path] = path.stat().st_size
+            try:
+                self._sizes[path] = path.stat().st_size
+            except FileNotFoundError:  # the same content was logged a moment before, and has just been delivered
+                return
         self._workers.submit(partial(self._deliver, path))
 
     @property
@@ -240,8 +243,8 @@ class _Reading(io.RawIOBase):
         return count
 
 
-def spool(stream: BinaryIO, folder: Path) -> Path:
-    """Keep what ``stream`` holds in a folder, under its digest, and return where.
+def spool(stream: BinaryIO, folder: Path) -> BlobInfo:
+    """Keep what ``stream`` holds in a folder, under its digest.
 
     A file that begins at its beginning is cloned where the file system can: then it is not copied, and what the program
     writes into it later does not show. (A hard link would not do: it is the same file.)
@@ -257,12 +260,11 @@ def spool(stream: BinaryIO, folder: Path) -> Path:
     try:
         with os.fdopen(descriptor, "w+b") as target:
             hashed = _hash(target) if _is_cloned(stream, target) else _copy(stream, target, folder)
-        place = folder / hashed.digest
-        os.replace(name, place)
+        os.replace(name, folder / hashed.digest)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    return place
+    return hashed
 
 
 def _copy(stream: BinaryIO, target: BinaryIO, folder: Path) -> BlobInfo:

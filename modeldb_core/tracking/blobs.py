@@ -9,12 +9,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from modeldb_core.errors import IntegrityError, InvalidTypeError, ModelDBError, StoreUnavailableError
-from modeldb_core.stores import BlobInfo
 from modeldb_core.uploads import spool
 from modeldb_core.values import BlobReference, Value, check_key, decode, encode, normalize
 
 if TYPE_CHECKING:
-    from modeldb_core.stores import ArtifactStore
+    from modeldb_core.stores import ArtifactStore, BlobInfo
     from modeldb_core.writer import Writer
 
 logger = logging.getLogger("modeldb")
@@ -46,7 +45,7 @@ class BlobDoor:
 
     def _put_later(self, stream: BinaryIO, start: int) -> BlobInfo:
         try:
-            place = spool(stream, self._writer.spool)
+            info = spool(stream, self._writer.spool)
         except StoreUnavailableError as error:  # there is no room: then it is sent here and now
             stream.seek(start)
             try:
@@ -54,8 +53,7 @@ class BlobDoor:
             except ModelDBError as further:
                 msg = f"a file could not be kept: {error}; and not be sent: {further}"
                 raise StoreUnavailableError(msg) from further
-        info = BlobInfo(place.name, place.stat().st_size)
-        self._writer.uploads.add(place)
+        self._writer.uploads.add(self._writer.spool / info.digest)
         return info
 
     def open(self, digest: str) -> BinaryIO:

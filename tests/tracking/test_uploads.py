@@ -149,16 +149,25 @@ def test_a_file_is_cloned_and_not_copied_where_the_file_system_can(
 
     monkeypatch.setattr("fcntl.ioctl", clone)
     with (tmp_path / "file").open("rb") as file:
-        place = uploads.spool(file, tmp_path / "spool")
+        whole = uploads.spool(file, tmp_path / "spool")
         assert cloned == [file.fileno()]
         assert file.tell() == 0, "nothing was read"
         file.seek(MIB)
         rest = uploads.spool(file, tmp_path / "spool")
-    assert place.read_bytes() == content
-    assert place.name == hashlib.sha256(content).hexdigest()
-    assert rest.read_bytes() == content[MIB:]
+    assert whole == BlobInfo(hashlib.sha256(content).hexdigest(), len(content))
+    assert (tmp_path / "spool" / whole.digest).read_bytes() == content
+    assert (tmp_path / "spool" / rest.digest).read_bytes() == content[MIB:]
     assert len(cloned) == 1
-    assert uploads.spool(io.BytesIO(b"memory"), tmp_path / "spool").read_bytes() == b"memory"
+    memory = uploads.spool(io.BytesIO(b"memory"), tmp_path / "spool")
+    assert (tmp_path / "spool" / memory.digest).read_bytes() == b"memory"
+
+
+def test_the_same_content_may_be_logged_again_while_it_is_delivered(client: Client, away: Away) -> None:
+    with client.start_run(capture=False) as run:
+        for number in range(300):
+            run.log_artifact(b"the same content", f"{number}.bin")
+        assert client.flush(60)
+    assert [info.size_bytes for info in away.list()] == [16]
 
 
 def test_without_room_beside_the_journal_a_file_is_sent_at_once(client: Client, away: Away, tmp_path: Path) -> None:
