@@ -139,9 +139,7 @@ def postgres_world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
     proxy = Proxy(service.port)
     closing.callback(proxy.close)
     url = url.replace(f":{service.port}/", f":{proxy.port}/") + "?timeout_s=3"
-    return World(
-        service, proxy, {"MODELDB_URL": url, "MODELDB_ARTIFACT_URL": f"file://{tmp_path}/artifacts"}, closing
-    )
+    return World(service, proxy, {"MODELDB_URL": url, "MODELDB_ARTIFACT_URL": f"file://{tmp_path}/artifacts"}, closing)
 
 
 def bucket_world(request: pytest.FixtureRequest, tmp_path: Path) -> World:

@@ -152,7 +152,8 @@ class Bucket:
         else:
             found = self._remote.fs.find(f"{root}/{folder}".rstrip("/"), detail=True)
         start = len(root) + 1
-        return {path[start:]: (_mark(info), int(info["size"] or 0)) for path, info in found.items()}
+        # Some servers make an empty object of a request whose body never came; none of ours is empty.
+        return {path[start:]: (_mark(info), int(info["size"])) for path, info in found.items() if info["size"]}
 
     def _list_files(self, folder: str) -> dict[str, tuple[str, int]]:
         found = {}
