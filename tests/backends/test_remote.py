@@ -44,7 +44,7 @@ from modeldb_core.queries import Query
 from modeldb_core.testing import ArtifactStoreTests, MetadataStoreTests, StreamWriter
 from modeldb_server import ServerSettings
 from tests.services.processes import free_port
-from tests.services.server import READ_TOKEN, TOKEN, serving, serving_folder
+from tests.services.server import READ_TOKEN, TOKEN, ModelDBServer, serving, serving_folder
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 CLOSED = ServerSettings(port=0, tokens=(TOKEN,), read_tokens=(READ_TOKEN,))
@@ -619,8 +619,17 @@ def test_a_closed_store_says_so(url):
         store.heads()
 
 
+@pytest.fixture
+def server():
+    """A server that is no part of the process that forks."""
+    process = ModelDBServer(with_token=False)
+    yield process
+    process.stop()
+
+
 @forks
-def test_a_forked_child_speaks_over_connections_of_its_own(url):
+def test_a_forked_child_speaks_over_connections_of_its_own(server):
+    url = server.url
     writer, run_id = a_run()
     with RemoteMetadataStore(url) as store:
         store.apply(writer.changes)
@@ -644,8 +653,8 @@ def test_a_forked_child_speaks_over_connections_of_its_own(url):
 
 
 @forks
-def test_a_fork_while_threads_are_asking_leaves_neither_side_stuck(url):
-    with RemoteMetadataStore(url) as store:
+def test_a_fork_while_threads_are_asking_leaves_neither_side_stuck(server):
+    with RemoteMetadataStore(server.url) as store:
         stop = threading.Event()
 
         def ask():

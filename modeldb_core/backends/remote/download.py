@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from typing import IO, TYPE_CHECKING, Any, Protocol
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from urllib3 import exceptions
@@ -158,11 +159,14 @@ class BlobReader(io.RawIOBase):
         headers = {"Range": f"bytes={self._at}-"} if self._at else {}
         address = self._connection.address
         context = trust(address) if url.startswith("https:") else None
-        response: _Body = urlopen(Request(url, headers=headers), timeout=address.timeout_s, context=context)
-        if self._at and response.status != 206:  # type: ignore[attr-defined]
+        try:
+            response: HTTPResponse = urlopen(Request(url, headers=headers), timeout=address.timeout_s, context=context)
+        except HTTPError as error:
+            error.close()
+            raise HTTPException from None  # it names the URL
+        if self._at and response.status != 206:
             response.close()
-            msg = "no range"
-            raise HTTPException(msg)
+            raise HTTPException
         return response
 
     def _compare(self) -> None:
