@@ -88,12 +88,13 @@ class ModelDBServer:
             self._process.kill()
             self._process = None
 
-    def terminate(self) -> None:
-        """Ask it to end, and wait until it has."""
+    def terminate(self) -> int:
+        """Ask it to end, and wait until it has; returns its exit code."""
         assert self._process is not None
         self._process.signal(signal.SIGTERM)
-        self._process.wait()
+        code = self._process.wait()
         self._process = None
+        return code
 
     def pause(self) -> None:
         """Let it hang: it accepts connections and never answers."""
