@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
+from contextlib import ExitStack
 from typing import ClassVar
 
 import pytest
@@ -12,11 +13,14 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from modeldb_core.audit import verify
+from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.backends.objects import ObjectMetadataStore
+from modeldb_core.backends.remote.metadata import RemoteMetadataStore
 from modeldb_core.plugins import open_store
 from modeldb_core.testing.machine import StoreMachine
 from tests.services.postgres import Postgres
+from tests.services.server import serving
 
 SETTINGS = settings(
     max_examples=25,
@@ -47,6 +51,24 @@ class SQLiteMachine(StoreMachine):
                     assert verify(store).findings == []
         finally:
             shutil.rmtree(getattr(self, "folder", ""), ignore_errors=True)
+
+
+class RemoteMachine(SQLiteMachine):
+    """The store on a server, which has its own on SQLite."""
+
+    def make_store(self):
+        behind = super().make_store()
+        self.stack = ExitStack()
+        self.stack.enter_context(behind)
+        artifacts = FsspecArtifactStore(f"file://{self.folder}/blobs")
+        return RemoteMetadataStore(self.stack.enter_context(serving(behind, artifacts)))
+
+    def teardown(self):
+        try:
+            super().teardown()
+        finally:
+            if hasattr(self, "stack"):
+                self.stack.close()
 
 
 class PostgresMachine(StoreMachine):
@@ -95,6 +117,10 @@ class TestMemory(MemoryMachine.TestCase):
 
 class TestSQLite(SQLiteMachine.TestCase):
     settings = SETTINGS
+
+
+class TestRemote(RemoteMachine.TestCase):
+    settings = settings(SETTINGS, max_examples=10)  # what is behind it is tested above
 
 
 class TestPostgres(PostgresMachine.TestCase):
