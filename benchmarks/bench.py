@@ -43,6 +43,7 @@ class Sizes:
     big_file_bytes: int = 1 << 30
     small_files: int = 1_000
     small_file_bytes: int = 100 << 10
+    lightning_steps: int = 1_000
 
 
 FULL = Sizes()
@@ -59,6 +60,7 @@ QUICK = Sizes(
     fit_repeats=5,
     big_file_bytes=64 << 20,
     small_files=200,
+    lightning_steps=400,
 )
 TINY = Sizes(
     repeats=1,
@@ -79,6 +81,7 @@ TINY = Sizes(
     big_file_bytes=3 << 20,
     small_files=4,
     small_file_bytes=5_000,
+    lightning_steps=20,
 )
 
 

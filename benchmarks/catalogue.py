@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from benchmarks import bucket, crash, disk, files, finished_run, fits, hot_path, peers, questions, serving, starting
+from benchmarks import (
+    bucket,
+    crash,
+    disk,
+    files,
+    finished_run,
+    fits,
+    hot_path,
+    peers,
+    questions,
+    serving,
+    starting,
+    steps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,5 +48,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "bucket": bucket.bucket,
     "installed": starting.installed,
 }
+
+if find_spec("pytorch_lightning") is not None:
+    BENCHMARKS["steps"] = steps.lightning
 
 PEERS: dict[str, Benchmark] = {"mlflow": peers.mlflow}
