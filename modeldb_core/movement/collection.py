@@ -238,7 +238,10 @@ class _Mentioned:
 
         self._merge()
         asked = np.array([int(digest[:16], 16) for digest in digests], np.uint64)
-        found: list[bool] = np.isin(asked, self._sorted, kind="sort").tolist()
+        if not len(self._sorted):
+            return [False] * len(digests)
+        places = np.searchsorted(self._sorted, asked).clip(max=len(self._sorted) - 1)
+        found: list[bool] = (self._sorted[places] == asked).tolist()
         return found
 
     def _merge(self) -> None:
