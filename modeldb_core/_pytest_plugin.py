@@ -162,7 +162,7 @@ def _url(request: pytest.FixtureRequest, option: str) -> str:
 
 
 def _is_conformance(item: pytest.Item) -> bool:
-    return getattr(getattr(item, "module", None), "__name__", "").endswith("test_conformance")
+    return item.path.parts[-3:] == (*_SUITES.split("."), "test_conformance.py")
 
 
 def _description(url: str, kind: Literal["metadata", "artifacts"]) -> str:

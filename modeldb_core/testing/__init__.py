@@ -2,7 +2,7 @@
 
 Subclass :class:`MetadataStoreTests` or :class:`ArtifactStoreTests` in your tests, or run them against a URL::
 
-    pytest --pyargs modeldb_core.testing --modeldb-store sqlite:///{tmp_path}/modeldb.db
+    modeldb conformance 'sqlite:///{tmp_path}/modeldb.db' --artifacts 'file://{tmp_path}/blobs'
 """
 
 from __future__ import annotations
