@@ -30,6 +30,7 @@ from modeldb_core.errors import (
     NotFoundError,
     StoreReadOnlyError,
     StoreUnavailableError,
+    StoreVersionError,
 )
 from modeldb_core.movement.archive import BLOCK, Member, end_of_archive, header, padding, read_members
 from modeldb_core.stores import BlobInfo, ChangePage
@@ -137,7 +138,7 @@ class Bundle:
     Raises:
         NotFoundError: there is no such file.
         IntegrityError: it is not a bundle, not complete, or does not hold what its manifest says.
-        InvalidArgumentError: it was written by a newer version.
+        StoreVersionError: it was written by a newer version.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -278,8 +279,11 @@ class Bundle:
     def _check_format(self, member: Member) -> None:
         text = self._read(member)[:100].decode("ascii", "replace").strip() if member.size < BLOCK else ""
         if member.name == FORMAT_NAME and text.startswith("modeldb-bundle-") and text != FORMAT:
-            msg = f"{self.path} has the format {text}; this version reads {FORMAT}: update ModelDB"
-            raise InvalidArgumentError(msg)
+            msg = (
+                f"{self.path} has the format {text}; this version reads {FORMAT}: it was written by a newer one; install "
+                f"that: pip install --upgrade modeldb-core"
+            )
+            raise StoreVersionError(msg)
         if member.name != FORMAT_NAME or text != FORMAT:
             msg = f"{self.path} is no bundle of ModelDB; make one with: modeldb export FILE"
             raise IntegrityError(msg)

@@ -259,3 +259,9 @@ def test_no_right_to_connect(postgres, postgres_url, users_url, user):
 def test_too_many_connections(postgres, users_url, user):
     postgres.execute(f"ALTER ROLE {user} CONNECTION LIMIT 0")
     assert "has too many connections" in refusal(users_url, StoreUnavailableError, connect_timeout_s=0.1)
+
+
+def test_the_address_shows_no_password_in_a_traceback_with_variables():
+    address = address_of("postgresql://me:s3cr3t@127.0.0.1:1/x", "public", {})
+    assert "s3cr3t" not in repr(address)
+    assert address.parameters["password"] == "s3cr3t"

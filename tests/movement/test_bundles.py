@@ -24,6 +24,7 @@ from modeldb_core.errors import (
     ModelDBError,
     NotFoundError,
     StoreReadOnlyError,
+    StoreVersionError,
 )
 from modeldb_core.movement.archive import end_of_archive, header, padding, read_members
 from modeldb_core.movement.bundle_audit import verify_bundle
@@ -289,7 +290,7 @@ def test_archives_that_are_no_bundles_are_refused(tmp_path: Path, members: Any) 
 
 
 def test_a_newer_format_says_to_update(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match="update ModelDB"):
+    with pytest.raises(StoreVersionError, match="install that"):
         Bundle(forged(tmp_path / "newer", ("format", b"modeldb-bundle-2\n"), LAST))
 
 

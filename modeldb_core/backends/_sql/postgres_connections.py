@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.backends._sql.postgres_driver import DriverConnection, connect
@@ -41,7 +41,7 @@ class Address:
 
     url: str
     server: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any] = field(repr=False)  # with the password
     schema: str
 
 
