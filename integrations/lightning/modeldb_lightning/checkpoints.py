@@ -100,6 +100,8 @@ class Checkpoints:
         if latest and self.position:
             self._positions[latest] = self.position
         self._kept[key] = kept_by(callback, self._kept.get(key, {}), self._positions)
+        kept = {path for each in self._kept.values() for path in each}
+        self._positions = {path: at for path, at in self._positions.items() if _real(path) in kept}
 
     def _wanted(self) -> dict[str, Kept]:
         """Return what is kept, by path; ``best`` is that of the callback that saved first."""

@@ -57,7 +57,8 @@ class Recording:
         self._generation = 0
         self._past: Past | None = None
         self._epoch_step: int | None = None
-        self._origin: dict[str, Any] = {}
+        self._error: BaseException | None = None
+        self._is_broken = False
         self._seen: dict[str, int] = {}
 
     # -- which run ----------------------------------------------------------------------------------------------------
@@ -97,14 +98,14 @@ class Recording:
         if not self.logs or run_id == self._run_id:
             return
         with self._lock, GUARD.step("continue the run of the checkpoint"):
-            self._origin = {"run_id": run_id, "global_step": checkpoint.global_step}
-            if self._is_begun or not self.options.resume:
-                return
-            past = past_of(self.options.resolved_client(), run_id, store_url)
+            past = Past(is_elsewhere=True)
+            if self.options.resume and not self._is_begun:
+                past = past_of(self.options.resolved_client(), run_id, store_url)
             if past.is_elsewhere:
+                self.set_attributes({"resumed_from": {"run_id": run_id, "global_step": checkpoint.global_step}})
                 return
             _take(run_id)
-            self._parent, self._origin = None, {}
+            self._parent = None
             self._run_id, self._is_begun = run_id, True
             self._past = past.before(checkpoint)
 
@@ -113,13 +114,15 @@ class Recording:
         run = self.run
         if run is not None and not run.has_ended:
             return run
-        if not self.logs:
+        if self._is_broken or not self.logs:
             return None
         with self._lock:
             if self.run is None or self.run.has_ended:
+                self._is_broken = True  # what failed once may be slow to fail again: not before the next fit or test
                 with GUARD.step("start a run"):
                     self._open()
-            return self.run if self.run is not None and not self.run.has_ended else None
+                    self._is_broken = False
+            return None if self._is_broken else self.run
 
     def _open(self) -> None:
         self._place()
@@ -146,8 +149,6 @@ class Recording:
     def _opened(self, run: RunHandle) -> None:
         if self.is_first_process:  # a trainer is at work, and ends its batch when SIGTERM comes
             endings.leave_sigterm()
-        if self._origin:
-            run.set_attributes({"resumed_from": self._origin})
         past = self._past
         if past is not None:
             if past.note:
@@ -165,6 +166,7 @@ class Recording:
     def hold(self) -> None:
         """Keep what is logged back until :meth:`begin`: a checkpoint may be loaded that says to which run it belongs."""
         self._generation += 1
+        self._is_broken = False
         if self._waiting is None:
             self._waiting = []
 
@@ -188,17 +190,27 @@ class Recording:
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log numbers at a step; anything else that is no number is recorded as what it is, or noted."""
+        try:
+            metrics = self._adjusted(metrics, step)
+            self.run.log_metrics(metrics, step)  # type: ignore[union-attr] # as there is no run, or it has ended
+        except Exception:
+            self._log_anything(metrics, step)
+
+    def _adjusted(self, metrics: Mapping[str, Any], step: int | None) -> Mapping[str, Any]:
+        """Leave out what a step has already, and give what is trained again another name."""
         # Lightning adds the epoch to everything that it logs, so a step may have it three times over.
         if "epoch" in metrics:
             if not self.is_training or (self._epoch_step == step and step is not None):
                 metrics = {key: value for key, value in metrics.items() if key != "epoch"}
             self._epoch_step = step
-        if self._past is not None:
-            metrics = self._renamed(metrics, step)
-        try:
-            self.run.log_metrics(metrics, step)  # type: ignore[union-attr] # as there is no run, or it has ended
-        except Exception:
-            self._log_anything(metrics, step)
+        past = self._past
+        if past is None or step is None or not self.is_training:
+            return metrics
+        if step > past.last_step:
+            self._past = None
+            return metrics
+        names = past.last_steps
+        return {key if step > names.get(key, -1) else RETRAINED + key: value for key, value in metrics.items()}
 
     def _log_anything(self, metrics: Mapping[str, Any], step: Any) -> None:  # noqa: ANN401
         """Log what the quick way did not take: before the run has begun, and what is no number."""
@@ -216,18 +228,6 @@ class Recording:
                 run.set_attributes(others)
             if numbers:
                 run.log_metrics(numbers, None if step is None else int(step))
-
-    def _renamed(self, metrics: Mapping[str, Any], step: int | None) -> Mapping[str, Any]:
-        """Give what is trained again another name: so no series repeats itself, and nothing is lost."""
-        past = self._past
-        assert past is not None
-        if step is None or not self.is_training:
-            return metrics
-        if step > past.last_step:
-            self._past = None
-            return metrics
-        names = past.last_steps
-        return {key if step > names.get(key, -1) else RETRAINED + key: value for key, value in metrics.items()}
 
     def log_hyperparameters(self, parameters: Any) -> None:  # noqa: ANN401 - a map, a Namespace, a configuration
         """Record hyperparameters of any type."""
@@ -283,6 +283,9 @@ class Recording:
 
     def finish(self, error: BaseException | None = None) -> None:
         """The trainer has come to an end, for now: with ``error``, or well. What is under way is finished beside it."""
+        if error is not None and self._error is error:  # heard of by the callback, and again by the logger
+            return
+        self._error = error
         if error is not None and self.logs:
             self.begin()  # so that a training that broke before it began leaves word
             text = f"{type(error).__name__}: {error}"[:500]
