@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modeldb_core.errors import NotFoundError
 from modeldb_lightning.hyperparameters import typed
-from modeldb_lightning.options import BACKGROUND, GUARD
+from modeldb_lightning.options import GUARD, submit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -149,7 +149,8 @@ class Checkpoints:
             if run is None or self._is_queued:
                 return
             self._is_queued = True
-        BACKGROUND.submit(lambda: self._work(run), [run.run_id])
+        if not submit(lambda: self._work(run), run.run_id):
+            self._is_queued = False
 
     # -- beside it ----------------------------------------------------------------------------------------------------
 

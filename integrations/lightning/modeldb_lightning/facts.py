@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modeldb_lightning.hyperparameters import type_name, typed
-from modeldb_lightning.options import BACKGROUND, GUARD
+from modeldb_lightning.options import GUARD, submit
 
 if TYPE_CHECKING:
     from modeldb_core.tracking import RunHandle
@@ -44,7 +44,7 @@ class ModelFacts:
             with GUARD.step("store a file", run.note):
                 run.log_artifact(self.layers, SUMMARY, type="summary")
 
-        BACKGROUND.submit(write, [run.run_id])
+        submit(write, run.run_id)
 
 
 def model_facts(model: Any) -> ModelFacts:  # noqa: ANN401 - a LightningModule

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from modeldb_core.tracking import Client
 
 GUARD = Guard("Lightning")
-BACKGROUND = Background("modeldb-lightning")
+EXIT_TIMEOUT_S = 60.0  # so long the end of the program waits for checkpoints; what is left then is not stored
+PATIENCE_S = 0.5
+BACKGROUND = Background("modeldb-lightning", exit_timeout_s=EXIT_TIMEOUT_S)
+
+
+def submit(work: Callable[[], None], run_id: str) -> bool:
+    """Do ``work`` for a run beside the training; False where a store hangs and too much waits for it already."""
+    return BACKGROUND.submit(work, [run_id], patience_s=PATIENCE_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from modeldb_lightning import frameworks
 from modeldb_lightning.checkpoints import Checkpoints
 from modeldb_lightning.facts import model_facts
 from modeldb_lightning.hyperparameters import fitting_key, typed, typed_map
-from modeldb_lightning.options import BACKGROUND, GUARD, Options
+from modeldb_lightning.options import BACKGROUND, GUARD, Options, submit
 from modeldb_lightning.resuming import RETRAINED, Past, Position, past_of
 
 if TYPE_CHECKING:
@@ -253,14 +253,14 @@ class Recording:
         if not self.logs or not self._is_new(name, getattr(loader, "dataset", loader)):
             return
 
-        def submit(run: RunHandle) -> None:
+        def work(run: RunHandle) -> None:
             def describe() -> None:
                 with GUARD.step(f"describe the data set {name!r}", run.note):
                     run.log_dataset(loader, name)
 
-            BACKGROUND.submit(describe, [run.run_id])
+            submit(describe, run.run_id)
 
-        self.do("describe the data", submit)
+        self.do("describe the data", work)
 
     def _is_new(self, what: str, item: object) -> bool:
         is_new = self._seen.get(what) != id(item)
@@ -298,7 +298,7 @@ class Recording:
         if not self._is_ours:
             return
         status, generation = status_for(error), self._generation
-        BACKGROUND.submit(lambda: self._finish(generation, status), [run.run_id])
+        submit(lambda: self._finish(generation, status), run.run_id)
 
     def _finish(self, generation: int, status: str) -> None:
         with self._lock:
