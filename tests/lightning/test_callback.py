@@ -130,6 +130,26 @@ def test_facts_about_trainer_optimizers_seeds_and_devices_are_recorded(client, o
     } <= run.series.keys()
 
 
+@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+def test_an_evaluation_alone_is_a_run_that_says_of_which_model(stage, client, only, model, trainer):
+    given = {} if stage == "predict" else {"verbose": False}
+    getattr(trainer(callbacks=[ModelDBCallback(client)]), stage)(model(), loader(), **given)
+    run = only()
+    assert run.status == "finished"
+    assert run.hyperparameters["lr"] == 0.01
+    assert run.attributes["model"]["parameters"] == 5
+
+
+def test_hyperparameters_that_are_not_to_be_logged_are_not(client, only, model, trainer):
+    class Silent(type(model())):
+        def __init__(self) -> None:
+            super().__init__()
+            self.save_hyperparameters({"secret": 1}, logger=False)
+
+    trainer(callbacks=[ModelDBCallback(client)]).fit(Silent(), loader())
+    assert "secret" not in only().hyperparameters
+
+
 def test_learning_rates_are_not_logged_twice_beside_lightnings_own_monitor(client, only, steps, pl, model, trainer):
     monitor = pl.callbacks.LearningRateMonitor("step")
     trainer(callbacks=[monitor], logger=ModelDBLogger(client)).fit(model(), loader())

@@ -7,7 +7,6 @@ checkpoints and what the program's own code finds, stays what it is.
 
 from __future__ import annotations
 
-import os
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,18 @@ from modeldb_core.tracking import endings
 from modeldb_lightning import facts
 from modeldb_lightning.datasets import loaders_of
 from modeldb_lightning.frameworks import loaded_packages
-from modeldb_lightning.logger import ModelDBLogger, logger_of
+from modeldb_lightning.logger import logger_of
 from modeldb_lightning.measuring import Pace, SystemMetrics, gradient_norm, memory_metrics
 from modeldb_lightning.options import GUARD, Options, checked_options
 from modeldb_lightning.recording import Recording
-from modeldb_lightning.resuming import Position
+from modeldb_lightning.trainers import (
+    batches_stepped,
+    has_rate_monitor,
+    keep_folder,
+    lend_logger,
+    position_of,
+    watch_to_the_end,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,16 +171,7 @@ class ModelDBCallback(_Hooks):
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """The model is where it will be trained; a checkpoint, if any, is mostly loaded."""
-        recording = self._recording
-        if recording is None or not recording.logs or logger_of(trainer) is not None:
-            return
-        with GUARD.step("record the hyperparameters"):  # which Lightning gives to loggers only
-            for holder in (pl_module, trainer.datamodule):
-                if holder is not None and getattr(holder, "_log_hyperparams", True):
-                    given = getattr(holder, "hparams_initial", None) or {}
-                    recording.log_hyperparameters({key: item for key, item in given.items() if key != "_class_path"})
-        with GUARD.step("describe the model"):
-            recording.describe_model(pl_module)
+        self._describe(trainer, pl_module)
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ANN401
         """A checkpoint was loaded: go on with the run that wrote it."""
@@ -219,7 +216,7 @@ class ModelDBCallback(_Hooks):
         with GUARD.step("record the settings of the training"):
             recording.set_attributes({**facts.trainer_facts(trainer), **facts.optimizer_facts(trainer)})
         with GUARD.step("find the learning rates"):
-            self._rates = [] if _has_rate_monitor(trainer) else facts.learning_rate_names(trainer)
+            self._rates = [] if has_rate_monitor(trainer) else facts.learning_rate_names(trainer)
         with GUARD.step("measure the pace"):
             self._pace.start(trainer, batches_stepped(trainer))
         self._log_datasets("train", trainer.train_dataloader)
@@ -285,9 +282,10 @@ class ModelDBCallback(_Hooks):
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """A validation begins, of its own or within a training."""
-        del pl_module
         if trainer.sanity_checking:
             return
+        if self._recording is not None and not self._recording.is_training:
+            self._describe(trainer, pl_module)
         self._begin()
         self._pace.pause()
         self._started["validation"] = perf_counter()
@@ -302,7 +300,7 @@ class ModelDBCallback(_Hooks):
 
     def on_test_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """A test begins."""
-        del pl_module
+        self._describe(trainer, pl_module)
         self._begin()
         self._started["test"] = perf_counter()
         self._log_datasets("test", trainer.test_dataloaders)
@@ -314,7 +312,7 @@ class ModelDBCallback(_Hooks):
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """A prediction begins."""
-        del pl_module
+        self._describe(trainer, pl_module)
         self._begin()
         self._started["predict"] = perf_counter()
         self._log_datasets("predict", trainer.predict_dataloaders)
@@ -347,6 +345,18 @@ class ModelDBCallback(_Hooks):
 
     def _is_asked_for(self, option: str) -> bool:
         return any(getattr(options, option) for options in self._all_options())
+
+    def _describe(self, trainer: Any, module: Any) -> None:  # noqa: ANN401
+        """Record the model and its hyperparameters, which Lightning gives to loggers only."""
+        recording = self._recording
+        if recording is None or not recording.logs or logger_of(trainer) is not None:
+            return
+        with GUARD.step("record the hyperparameters"):
+            for holder in (module, trainer.datamodule):
+                if getattr(holder, "_log_hyperparams", False):
+                    given = {key: item for key, item in holder.hparams_initial.items() if key != "_class_path"}
+                    recording.log_hyperparameters(given)
+        recording.describe_model(module)
 
     def _begin(self) -> None:
         if self._recording is not None:
@@ -416,88 +426,3 @@ class ModelDBCallback(_Hooks):
         options = state["options"]
         self._prepare(options if state["is_own"] else None, lambda: options)
         self._own_recording = state["recording"]
-
-
-def lend_logger(trainer: Any, callback: ModelDBCallback, recording: Recording) -> Callable[[], None]:  # noqa: ANN401
-    """Let a trainer log to ``recording`` too, without being one of its loggers; returns what undoes it.
-
-    While Lightning turns metrics into numbers and hands them to its loggers, one more is among them: so it is given the
-    same numbers under the same steps. The trainer's own list is as it was before and after each such call.
-    """
-    connector = trainer._logger_connector
-    original = connector.log_metrics
-    logger: Any = ModelDBLogger.of(recording)
-
-    def log_metrics(metrics: Any, step: int | None = None) -> None:  # noqa: ANN401
-        if not any(each is callback for each in trainer.callbacks):  # Lightning's Tuner is at work
-            original(metrics, step)
-            return
-        before = trainer.loggers
-        trainer.loggers = [*before, logger]
-        try:
-            original(metrics, step)
-        finally:
-            trainer.loggers = before
-
-    connector.log_metrics = log_metrics
-
-    def undo() -> None:
-        if vars(connector).get("log_metrics") is log_metrics:
-            del connector.log_metrics
-
-    return undo
-
-
-class _LastLogger(ModelDBLogger):
-    """Hears of the checkpoint that a ``ModelCheckpoint`` may save because of an exception, and goes."""
-
-    trainer: Any
-
-    def finalize(self, status: str) -> None:
-        """Lightning is done: be none of its loggers any more."""
-        del status
-        self.trainer.loggers = [each for each in self.trainer.loggers if each is not self]
-
-
-def watch_to_the_end(trainer: Any, recording: Recording | None) -> None:  # noqa: ANN401
-    """After an exception no hook of a callback comes any more, but loggers are told of checkpoints and of the end."""
-    if recording is not None and recording.logs and recording.run is not None:
-        logger: Any = _LastLogger.of(recording)
-        logger.trainer = trainer
-        trainer.loggers = [*trainer.loggers, logger]
-
-
-def batches_stepped(trainer: Any) -> int:  # noqa: ANN401
-    """Return the step that Lightning logs under at this moment."""
-    return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
-
-
-def position_of(checkpoint: dict[str, Any]) -> Position:
-    """Return where a training goes on that begins with a checkpoint."""
-    global_step = int(checkpoint.get("global_step", 0))
-    loops = checkpoint.get("loops") or {}
-    state = (loops.get("fit_loop") or {}).get("epoch_loop.state_dict") or {}
-    return Position(global_step, int(state.get("_batches_that_stepped", global_step)) + 1)
-
-
-def keep_folder(trainer: Any, checkpoint: dict[str, Any], run_id: str) -> None:  # noqa: ANN401
-    """Let each ``ModelCheckpoint`` go on in the folder of the run that is continued.
-
-    Lightning has asked for it before the checkpoint was read; in another folder it would not know its best ones any
-    more. This happens in every process, and before a ``ModelCheckpoint`` takes over its state from the checkpoint.
-    """
-    if not trainer.loggers or not isinstance(trainer.loggers[0], ModelDBLogger):
-        return
-    for callback in trainer.checkpoint_callbacks:
-        state = (checkpoint.get("callbacks") or {}).get(callback.state_key) or {}
-        before, now = str(state.get("dirpath") or ""), str(callback.dirpath or "")
-        is_ours = len(os.path.basename(os.path.dirname(now))) == len(run_id)  # and not one that the user named
-        if is_ours and before.endswith(f"/{run_id}/checkpoints") and now.endswith("/checkpoints"):
-            callback.dirpath = os.path.join(os.path.dirname(os.path.dirname(now)), run_id, "checkpoints")
-
-
-def _has_rate_monitor(trainer: Any) -> bool:  # noqa: ANN401
-    """Return whether Lightning's own callback logs the learning rates to a logger of ours."""
-    if logger_of(trainer) is None:
-        return False
-    return any(type(each).__name__ == "LearningRateMonitor" for each in trainer.callbacks)

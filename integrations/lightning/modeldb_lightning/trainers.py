@@ -1,0 +1,102 @@
+"""What is read from a trainer, and the little that is done to it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from modeldb_lightning.logger import ModelDBLogger, logger_of
+from modeldb_lightning.resuming import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modeldb_lightning.recording import Recording
+
+
+def lend_logger(trainer: Any, callback: object, recording: Recording) -> Callable[[], None]:  # noqa: ANN401
+    """Let a trainer log to ``recording`` too, without being one of its loggers; returns what undoes it.
+
+    While Lightning turns metrics into numbers and hands them to its loggers, one more is among them: so it is given the
+    same numbers under the same steps. The trainer's own list is as it was before and after each such call.
+    """
+    connector = trainer._logger_connector
+    original = connector.log_metrics
+    logger: Any = ModelDBLogger.of(recording)
+
+    def log_metrics(metrics: Any, step: int | None = None) -> None:  # noqa: ANN401
+        if not any(each is callback for each in trainer.callbacks):  # Lightning's Tuner is at work
+            original(metrics, step)
+            return
+        before = trainer.loggers
+        trainer.loggers = [*before, logger]
+        try:
+            original(metrics, step)
+        finally:
+            trainer.loggers = before
+
+    connector.log_metrics = log_metrics
+
+    def undo() -> None:
+        if vars(connector).get("log_metrics") is log_metrics:
+            del connector.log_metrics
+
+    return undo
+
+
+class _LastLogger(ModelDBLogger):
+    """Hears of the checkpoint that a ``ModelCheckpoint`` may save because of an exception, and goes."""
+
+    trainer: Any
+
+    def finalize(self, status: str) -> None:
+        """Lightning is done: be none of its loggers any more."""
+        del status
+        self.trainer.loggers = [each for each in self.trainer.loggers if each is not self]
+
+
+def watch_to_the_end(trainer: Any, recording: Recording | None) -> None:  # noqa: ANN401
+    """After an exception no hook of a callback comes any more, but loggers are told of checkpoints and of the end."""
+    if recording is not None and recording.logs and recording.run is not None:
+        logger: Any = _LastLogger.of(recording)
+        logger.trainer = trainer
+        trainer.loggers = [*trainer.loggers, logger]
+
+
+def batches_stepped(trainer: Any) -> int:  # noqa: ANN401
+    """Return the step that Lightning logs under at this moment."""
+    try:
+        return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
+    except AttributeError:  # a private name, as Lightning's own callbacks use it; other versions may call it otherwise
+        return int(trainer.global_step)
+
+
+def position_of(checkpoint: dict[str, Any]) -> Position:
+    """Return where a training goes on that begins with a checkpoint."""
+    global_step = int(checkpoint.get("global_step", 0))
+    loops = checkpoint.get("loops") or {}
+    state = (loops.get("fit_loop") or {}).get("epoch_loop.state_dict") or {}
+    return Position(global_step, int(state.get("_batches_that_stepped", global_step)) + 1)
+
+
+def keep_folder(trainer: Any, checkpoint: dict[str, Any], run_id: str) -> None:  # noqa: ANN401
+    """Let each ``ModelCheckpoint`` go on in the folder of the run that is continued.
+
+    Lightning has asked for it before the checkpoint was read; in another folder it would not know its best ones any
+    more. This happens in every process, and before a ``ModelCheckpoint`` takes over its state from the checkpoint.
+    """
+    if not trainer.loggers or not isinstance(trainer.loggers[0], ModelDBLogger):
+        return
+    for callback in trainer.checkpoint_callbacks:
+        state = (checkpoint.get("callbacks") or {}).get(callback.state_key) or {}
+        before, now = str(state.get("dirpath") or ""), str(callback.dirpath or "")
+        is_ours = len(os.path.basename(os.path.dirname(now))) == len(run_id)  # and not one that the user named
+        if is_ours and before.endswith(f"/{run_id}/checkpoints") and now.endswith("/checkpoints"):
+            callback.dirpath = os.path.join(os.path.dirname(os.path.dirname(now)), run_id, "checkpoints")
+
+
+def has_rate_monitor(trainer: Any) -> bool:  # noqa: ANN401
+    """Return whether Lightning's own callback logs the learning rates to a logger of ours."""
+    if logger_of(trainer) is None:
+        return False
+    return any(type(each).__name__ == "LearningRateMonitor" for each in trainer.callbacks)
