@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import pickle
+import signal
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +18,7 @@ import polars as pl
 import pytest
 
 import modeldb_core as modeldb
+from modeldb_core.entities import new_id
 from modeldb_core.errors import (
     InvalidArgumentError,
     InvalidTypeError,
@@ -23,7 +26,7 @@ from modeldb_core.errors import (
     QuerySyntaxError,
     RunFinishedError,
 )
-from modeldb_core.tracking import Client
+from modeldb_core.tracking import Client, endings
 
 EXACT_VALUES: dict[str, Any] = {
     "nan": math.nan,
@@ -456,3 +459,40 @@ def test_a_run_that_has_ended_is_no_current_run(client: Client) -> None:
     with client.start_run(capture=False) as run:
         run.finish()
         assert modeldb.current_run() is None
+
+
+def test_a_run_can_have_an_identifier_that_was_needed_before_it(client: Client) -> None:
+    reserved = new_id()
+    run = client.start_run(name="late", reserved_id=reserved)
+    child = run.start_child("part", reserved_id=new_id())
+    assert run.run_id == reserved
+    assert client.get_run(child.run_id).entity.parent_id == reserved
+
+
+def test_stored_blobs_are_named_and_names_taken_away_also_of_a_finished_run(client: Client) -> None:
+    with client.start_run() as run:
+        info = client.put_blob(io.BytesIO(b"weights"))
+    entry = {"digest": info.digest, "size_bytes": info.size_bytes, "type": "checkpoint", "aliases": ["best"]}
+    run.link_artifacts({"a.ckpt": entry, "b.ckpt": entry})
+    run.unlink_artifacts("a.ckpt")
+    found = client.get_run(run.run_id)
+    assert found.artifacts == {"b.ckpt": entry}
+    assert found.read_artifact("b.ckpt") == b"weights"
+    with pytest.raises(InvalidArgumentError, match="artifact name"):
+        run.link_artifacts({"": entry})
+
+
+def test_sigterm_can_be_left_to_a_framework_and_taken_back(client: Client) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with client.start_run():
+            endings.leave_sigterm()
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+            endings.take_sigterm()
+            assert signal.getsignal(signal.SIGTERM) is endings._on_sigterm
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        endings.leave_sigterm()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
