@@ -55,7 +55,7 @@ def describe(
         A map of values that can be stored:
 
         - ``name``, ``digest`` (64 hexadecimal digits; empty for a URL, whose content is not read), ``digest_format``;
-        - ``kind``: array, sparse, table, column, items, labelled, file, folder or url;
+        - ``kind``: array, sparse, table, column, lazy, items, labelled, file, folder or url;
         - ``type``: the class of the object, such as ``pandas.DataFrame``;
         - ``shape``: a list of lengths, ``None`` for files; ``size_bytes``: of the content in memory or on disk;
         - ``schema``: for tables ``{"columns": [{"name", "dtype"}, …]}``, for arrays ``{"dtype"}``;
@@ -285,6 +285,38 @@ def _hash_texts(content: ContentHash, length: int, chunks: Iterator[list[Any]]) 
     content.encoded_items(chunks)
 
 
+# -- data that is computed when it is asked for ------------------------------------------------------------------------
+
+
+def _describe_lazy(data: Any) -> Description:  # noqa: ANN401
+    """Describe a dask collection by its graph: reading it would mean computing it, maybe for hours.
+
+    The name of a collection is a digest of how it is made, so the same steps on the same sources give the same one.
+    """
+    content = ContentHash()
+    content.text("dask")
+    content.text(str(getattr(data, "_name", None) or data.name))
+    columns = getattr(data, "columns", None)
+    if columns is None:
+        schema: Description = {"dtype": str(data.dtype)}
+    else:
+        schema = {"columns": [{"name": str(name), "dtype": str(dtype)} for name, dtype in data.dtypes.items()]}
+    parts = getattr(data, "npartitions", None)
+    return {
+        "kind": "lazy",
+        "digest": content.hexdigest(),
+        "shape": [_length(length) for length in data.shape],
+        "size_bytes": None,
+        "schema": schema if parts is None else {**schema, "partitions": int(parts)},
+        "origin": {"type": "dask"},
+    }
+
+
+def _length(length: object) -> int | None:
+    """Return a length, ``None`` where it is not known before the data is computed."""
+    return length if isinstance(length, int) else None
+
+
 # -- files ---------------------------------------------------------------------------------------------------------
 
 
@@ -351,12 +383,17 @@ def _is_sparse(data: object) -> bool:
     return _is_from("scipy", data) and hasattr(data, "nnz") and hasattr(data, "tocsr")
 
 
+def _is_lazy(data: object) -> bool:
+    return hasattr(data, "__dask_graph__") and hasattr(data, "dtype" if not hasattr(data, "dtypes") else "dtypes")
+
+
 def _is_array_like(data: object) -> bool:
     return hasattr(data, "__array__") and hasattr(data, "dtype") and hasattr(data, "shape")
 
 
 _DESCRIBERS: Iterable[tuple[Callable[[object], bool], Callable[[Any], Description]]] = (
     (lambda data: isinstance(data, np.ndarray), _describe_array),
+    (_is_lazy, _describe_lazy),
     (_is_table, _describe_table),
     (_is_sparse, _describe_sparse),
     (_is_column, _describe_column),

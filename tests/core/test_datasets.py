@@ -8,6 +8,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import dask.array
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -290,3 +291,24 @@ def test_a_plugin_describes_what_is_unknown_here():
     assert described["kind"] == "set"
     assert described["shape"] == [2]
     assert described["digest"] == ""
+
+
+def test_lazy_data_is_known_by_how_it_is_made_and_never_computed():
+    computed = []
+
+    def block(values: np.ndarray) -> np.ndarray:
+        computed.append(1)
+        return values + 1
+
+    source = dask.array.from_array(np.arange(12.0).reshape(6, 2), chunks=(3, 2))
+    meta = np.empty((0, 0))
+    lazy = source.map_blocks(block, meta=meta)
+    found = describe(lazy)
+    assert not computed
+    assert (found["kind"], found["shape"], found["schema"]) == ("lazy", [6, 2], {"dtype": "float64", "partitions": 2})
+    assert found["digest"] == describe(source.map_blocks(block, meta=meta))["digest"]
+    assert found["digest"] != describe(source)["digest"]
+    unknown = describe(lazy[lazy[:, 0] > 3])
+    assert unknown["shape"] == [None, 2]
+    assert describe(Labelled(lazy, lazy[:, 0]))["target"]["shape"] == [6]
+    assert not computed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
 
 GUARD = Guard("scikit-learn")
 BACKGROUND = Background("modeldb-sklearn")
-UPLOADS = Background("modeldb-sklearn-uploads", exit_timeout_s=10.0)
-"""What goes to a store that may hang; :func:`upload` puts it there."""
 PICTURES = Background("modeldb-sklearn-pictures", exit_timeout_s=10.0)
 
 
@@ -154,19 +154,26 @@ def upload(what: str, run: RunHandle, work: Callable[[], None]) -> None:
         with GUARD.step(f"store {what}", run.note):
             work()
 
-    if not UPLOADS.submit(guarded, [run.run_id], patience_s=PATIENCE_S):
+    if not wait_in(run.client).submit(guarded, [run.run_id], patience_s=PATIENCE_S):
         run.note(f"Not recorded: {what}, since the store of files has not kept up.")
 
 
 _lock = threading.Lock()
+_uploads: weakref.WeakKeyDictionary[Client, Background] = weakref.WeakKeyDictionary()
 
 
-def wait_in(client: Client) -> None:
-    """Let ``client.flush()`` wait for what is still worked out."""
+def wait_in(client: Client) -> Background:
+    """Let ``client.flush()`` wait for what is still worked out; returns what puts files into its store.
+
+    Each client has that for itself: a store that hangs holds up nobody else's.
+    """
     with _lock:
-        if _wait not in client.on_flush:
-            client.on_flush.append(_wait)
+        uploads = _uploads.get(client)
+        if uploads is None:
+            uploads = _uploads[client] = Background("modeldb-sklearn-uploads", exit_timeout_s=10.0)
+            client.on_flush.append(functools.partial(_wait, uploads))
+        return uploads
 
 
-def _wait(timeout_s: float | None) -> bool:
-    return all(background.wait(timeout_s=timeout_s) for background in (BACKGROUND, UPLOADS, PICTURES))
+def _wait(uploads: Background, timeout_s: float | None) -> bool:
+    return all(background.wait(timeout_s=timeout_s) for background in (BACKGROUND, uploads, PICTURES))

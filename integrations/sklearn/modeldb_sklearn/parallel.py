@@ -11,13 +11,14 @@ import contextlib
 import os
 from abc import ABC, abstractmethod
 from contextvars import ContextVar
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.autolog import is_inside, outside
 from modeldb_core.tracking.endings import CURRENT
 from modeldb_core.tracking.inheritance import attach, describe
 from modeldb_sklearn.calls import caller, is_by_sklearn
-from modeldb_sklearn.options import BACKGROUND, GUARD, PATIENCE_S, UPLOADS, Options
+from modeldb_sklearn.options import BACKGROUND, GUARD, PATIENCE_S, Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -198,8 +199,21 @@ class Task:
                 variable.reset(token)
             if is_elsewhere:
                 with GUARD.step("finish the work of a task"):
-                    BACKGROUND.wait()
-                    UPLOADS.wait(timeout_s=PATIENCE_S)
+                    _ship(self.options)
+
+
+_no_shipping_before = 0.0
+
+
+def _ship(options: Options) -> None:
+    """Ship what a task has logged before it counts as done: a pool may end its workers right after, by a signal.
+
+    What is not shipped then is in the journal, and some later process ships it.
+    """
+    global _no_shipping_before
+    BACKGROUND.wait()
+    if monotonic() >= _no_shipping_before and not options.resolved_client().flush(PATIENCE_S):
+        _no_shipping_before = monotonic() + 60 * PATIENCE_S
 
 
 class CarriedFunction:

@@ -1,0 +1,128 @@
+"""Fits that the program sends to threads and processes are recorded there, in the run that they belong to."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import SVC
+
+import modeldb_core as modeldb
+from modeldb_core.errors import ModelDBWarning
+from modeldb_sklearn import autolog
+
+X, Y = load_iris(return_X_y=True)
+BACKENDS = ["sequential", "threading", "loky", "multiprocessing"]
+
+
+def fit(C: float) -> Any:
+    return SVC(C=C).fit(X, Y)
+
+
+def note_current(value: float) -> str:
+    run = modeldb.current_run()
+    assert run is not None
+    run.log_metric("seen", value, step=int(value))
+    return run.run_id
+
+
+def in_parallel(backend: str, function: Any, values: Any) -> list[Any]:
+    with joblib.parallel_config(backend):
+        return joblib.Parallel(n_jobs=1 if backend == "sequential" else 2)(joblib.delayed(function)(v) for v in values)
+
+
+def arrived(runs: Any, count: int) -> list[Any]:
+    end = time.monotonic() + 60
+    while len(found := runs()) < count or any(not run.artifacts for run in found if run.parent_id):
+        assert time.monotonic() < end, [(run.name, run.status) for run in found]
+        time.sleep(0.02)
+    return found
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_fit_is_a_whole_child_of_the_run_around(client: Any, runs: Any, backend: str):
+    expected = [fit(C) for C in (0.1, 1.0, 10.0)]
+    autolog(client, tags=["nightly"])
+    with modeldb.start_run(client=client) as run:
+        models = in_parallel(backend, fit, (0.1, 1.0, 10.0))
+    if backend == "sequential":  # the first one is the run's own
+        assert [child.hyperparameters["C"] for child in arrived(runs, 3)] == [0.1, 1.0, 10.0]
+        return
+    parent, *children = sorted(
+        arrived(runs, 4 if backend != "threading" else 3), key=lambda child: bool(child.parent_id)
+    )
+    assert parent.entity_id == run.run_id
+    for child in children:
+        assert child.parent_id == run.run_id
+        assert child.status == "finished"
+        assert "nightly" in child.tags
+        assert child.metrics["training_accuracy"] > 0.9
+        assert child.artifacts["model/model.skops"]
+    assert all(np.array_equal(a.predict(X), b.predict(X)) for a, b in zip(models, expected, strict=True))
+
+
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+def test_outside_of_any_run_each_fit_in_a_worker_is_a_run(client: Any, runs: Any, backend: str):
+    autolog(client, project="churn", log_models=False)
+    in_parallel(backend, fit, (0.1, 1.0))
+    end = time.monotonic() + 60
+    while len(found := runs()) < 2:
+        assert time.monotonic() < end
+    assert sorted(run.hyperparameters["C"] for run in found) == [0.1, 1.0]
+    assert client.search_runs(project="churn", count=True).total == 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_tasks_know_their_run_also_in_workers_that_are_used_again(client: Any, backend: str):
+    autolog(client)
+    for _ in range(2):
+        with modeldb.start_run(client=client) as run:
+            assert set(in_parallel(backend, note_current, (1.0, 2.0))) == {run.run_id}
+
+
+def test_what_scikit_learn_sends_to_threads_is_no_run(client: Any, runs: Any):
+    autolog(client, log_models=False)
+    forest = RandomForestClassifier(8, n_jobs=2).fit(X, Y)
+    forest.predict(X)
+    assert [run.name for run in runs()] == ["RandomForestClassifier"]
+
+
+def test_off_is_off_in_workers_that_have_logged(client: Any, runs: Any):
+    with autolog(client, log_models=False):
+        in_parallel("loky", fit, (0.1, 1.0))
+    in_parallel("loky", fit, (0.1, 1.0))
+    end = time.monotonic() + 60
+    while len(runs()) < 2:
+        assert time.monotonic() < end
+    assert len(runs()) == 2
+
+
+def test_a_generator_of_results_stays_one(client: Any):
+    autolog(client, log_models=False)
+    found = joblib.Parallel(2, prefer="threads", return_as="generator")(joblib.delayed(fit)(C) for C in (0.1, 1.0))
+    assert [model.C for model in found] == [0.1, 1.0]
+
+
+def test_an_error_in_a_worker_is_the_programs_own(client: Any, runs: Any):
+    autolog(client, log_models=False)
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        joblib.Parallel(2)(joblib.delayed(LogisticRegression().fit)(X * np.nan, Y) for _ in range(2))
+
+
+def test_a_run_that_cannot_be_handed_over_costs_a_warning(client: Any, monkeypatch: pytest.MonkeyPatch):
+    from modeldb_sklearn import parallel
+
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError("no")
+
+    autolog(client, log_models=False)
+    monkeypatch.setattr(parallel, "_program_task", refuse)
+    with pytest.warns(ModelDBWarning, match="could not hand a run to workers"):
+        models = joblib.Parallel(2, prefer="threads")(joblib.delayed(fit)(C) for C in (0.1, 1.0))
+    assert len(models) == 2
