@@ -44,6 +44,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "server": serving.cold_start,
     "import": starting.importing,
     "autolog": fits.autolog,
+    "search": fits.search,
     "artifacts": files.artifacts,
     "bucket": bucket.bucket,
     "installed": starting.installed,
@@ -52,4 +53,4 @@ BENCHMARKS: dict[str, Benchmark] = {
 if find_spec("pytorch_lightning") is not None:
     BENCHMARKS["steps"] = steps.lightning
 
-PEERS: dict[str, Benchmark] = {"mlflow": peers.mlflow}
+PEERS: dict[str, Benchmark] = {"mlflow": peers.mlflow, "mlflow autolog": peers.mlflow_autolog}

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from importlib import import_module
 from importlib.util import find_spec
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import content
+from benchmarks.bench import timed
+from benchmarks.fits import estimators
 from benchmarks.results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from benchmarks.bench import Bench
 
@@ -54,3 +57,55 @@ def mlflow(bench: Bench) -> Iterator[Result]:
             client.set_terminated(run_id)
         took = time.perf_counter() - start
         yield Result(benchmark="mlflow", work="MLflow: one finished run", unit="ms", ours=[took / len(runs) * 1e3])
+
+
+def mlflow_autolog(bench: Bench) -> Iterator[Result]:
+    """Fit what ``autolog`` fits, without and with MLflow's autologging, and with ModelDB's, in turns."""
+    if find_spec("mlflow") is None:
+        bench.say("mlflow is not installed: left out")
+        return
+    from sklearn.datasets import load_digits
+
+    from modeldb_sklearn import autolog as switch
+
+    tracker: Any = import_module("mlflow")
+    patching: Any = import_module("mlflow.sklearn")
+    X, y = load_digits(return_X_y=True)
+    data = X[: bench.sizes.fit_rows], y[: bench.sizes.fit_rows]
+    threadpool_limits: Any = import_module("threadpoolctl").threadpool_limits
+    with threadpool_limits(1), bench.folder("mlflow-autolog") as folder, bench.client(folder) as client:
+        tracker.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+        tracker.create_experiment("benchmark", artifact_location=f"file://{folder / 'files'}")
+        tracker.set_experiment("benchmark")
+        for name, make in estimators().items():
+            for log_models in (False, True):
+
+                def fit(make: Callable[[], Any] = make) -> float:
+                    estimator = make()
+                    return timed(lambda: estimator.fit(*data)).wall
+
+                def with_mlflow(log_models: bool = log_models, fit: Callable[[], float] = fit) -> float:
+                    patching.autolog(log_models=log_models, silent=True)
+                    try:
+                        return fit()
+                    finally:
+                        patching.autolog(disable=True, silent=True)
+
+                def with_modeldb(log_models: bool = log_models, fit: Callable[[], float] = fit) -> float:
+                    with switch(client, log_models=log_models):
+                        took = fit()
+                    client.flush()
+                    return took
+
+                rounds = [
+                    (fit(), with_mlflow(), with_modeldb()) for _ in range(max(3, bench.sizes.fit_repeats // 3) + 1)
+                ]
+                model = " with its model" if log_models else ""
+                for tool, at in (("MLflow", 1), ("ModelDB", 2)):
+                    yield Result(
+                        benchmark="mlflow autolog",
+                        work=f"{tool}: autologged fit of {name}, added{model}",
+                        unit="ms",
+                        ours=[each[at] - each[0] for each in rounds[1:]],
+                        note=f"the fit alone takes {median(each[0] for each in rounds[1:]):.0f} ms",
+                    )

@@ -38,6 +38,7 @@ BLOCK_VARIABLE = "MODELDB_DISABLE_PLUGINS"
 BLOCK_ALL = "*"
 OWN_DISTRIBUTION = "modeldb-core"
 
+_MAX_TOLD = 10  # warnings of one plugin in one hook
 _HARMLESS = ("modeldb_run_", "modeldb_configure", "modeldb_describe_object")
 """Hooks that training scripts meet: there, even an error in ModelDB's own plugins is only a warning."""
 _ERRORS_PASS = ("modeldb_dump_model", "modeldb_load_model")
@@ -386,6 +387,8 @@ def _guarded(function: Callable[..., object], hook: str, info: PluginInfo) -> Ca
     if info.is_own and not hook.startswith(_HARMLESS):
         return function
 
+    told: set[str] = set()
+
     @functools.wraps(function)
     def guarded(*arguments: object) -> object:
         try:
@@ -393,7 +396,10 @@ def _guarded(function: Callable[..., object], hook: str, info: PluginInfo) -> Ca
         except Exception as error:
             if hook in _ERRORS_PASS and isinstance(error, ModelDBError):
                 raise
-            warn(f"plugin {info} failed in {hook} and is left out of it: {_describe(error)}")
+            said = f"plugin {info} failed in {hook} and is left out of it: {_describe(error)}"
+            if said not in told and len(told) < _MAX_TOLD:  # once, and not again for every run
+                told.add(said)
+                warn(said)
             return None
 
     return guarded

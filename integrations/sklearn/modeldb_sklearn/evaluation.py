@@ -57,6 +57,15 @@ class Fitted:
     labels: dict[str, str] = field(default_factory=dict)  # by what identifies data, the name that it goes by
     values: dict[str, Any] = field(default_factory=dict)  # by name of metric, what was recorded
     unused: int = 0
+    chain: Chain | None = None
+
+
+@dataclass(slots=True)
+class Chain:
+    """Fits of one estimator of which each goes on from the one before (``warm_start=True``)."""
+
+    first: RunHandle
+    number: int = 0
 
 
 @dataclass(slots=True)
@@ -88,18 +97,32 @@ class Evaluations:
 
     # -- what is known of -----------------------------------------------------------------------------------------------
 
-    def add(self, estimators: list[Any], run: RunHandle, options: Options, X: Any, digest: str) -> None:  # noqa: ANN401
+    def add(
+        self,
+        estimators: list[Any],
+        run: RunHandle,
+        options: Options,
+        X: Any,  # noqa: ANN401
+        digest: str,
+        chain: Chain | None = None,
+    ) -> None:
         """Remember that ``estimators`` belong to ``run``, and what they were trained on."""
         for estimator in estimators:
-            fitted = Fitted(weakref.ref(estimator, self._gone(id(estimator))), late(run), options, _weak(X), digest)
+            fitted = Fitted(
+                weakref.ref(estimator, self._gone(id(estimator))), late(run), options, _weak(X), digest, chain=chain
+            )
             self._fitted[id(estimator)] = fitted
             labels = vars(estimator).get("labels_")
             if isinstance(labels, np.ndarray):
                 self._remember(labels, fitted, _TRAINING)
 
-    def forget(self, estimator: object) -> None:
-        """The estimator is fitted anew."""
+    def forget(self, estimator: object) -> Chain | None:
+        """The estimator is fitted anew; returns the fits that it was in, and would go on from with a warm start."""
+        fitted = self._known(estimator)
         self._fitted.pop(id(estimator), None)
+        if fitted is None:
+            return None
+        return Chain(fitted.run) if fitted.chain is None else fitted.chain
 
     def clear(self) -> None:
         """Forget everything."""

@@ -204,3 +204,17 @@ def _described(value: Any) -> dict[str, Any]:  # noqa: ANN401
     except Exception:  # whatever a stranger's __repr__ does
         return found
     return {**found, "repr": text[:_MAX_REPR].encode("utf-8", "replace").decode()}
+
+
+def structure_of(estimator: Any) -> str:  # noqa: ANN401
+    """Return how estimators are put together, in one line: ``Pipeline(scale=StandardScaler, clf=SVC)``."""
+    parts = []
+    for name, value in estimator.get_params(deep=False).items():
+        named = value if isinstance(value, (list, tuple)) else [(name, value)]
+        for part in named:
+            if isinstance(part, tuple) and len(part) >= 2 and hasattr(part[1], "get_params"):
+                parts.append(f"{part[0]}={structure_of(part[1])}")
+            elif hasattr(part, "get_params") and not isinstance(part, type):
+                parts.append(structure_of(part))
+    name = type(estimator).__name__
+    return f"{name}({', '.join(parts)})" if parts else name

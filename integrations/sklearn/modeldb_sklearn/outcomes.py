@@ -145,3 +145,14 @@ def _take_evaluations(outcome: Outcome, estimator: Any) -> None:  # noqa: ANN401
     for name, values in pairs[:_MAX_CURVES_OF_MAP]:
         if numbers := _as_floats(values):
             outcome.curves[name] = numbers
+
+
+def log_curves(run: Any, curves: dict[str, list[float]]) -> None:  # noqa: ANN401
+    """Log each iteration's values as points, the curves of one length together."""
+    by_length: dict[int, list[str]] = {}
+    for name, values in curves.items():
+        by_length.setdefault(len(values), []).append(name)
+    for length, names in by_length.items():
+        columns = [curves[name] for name in names]
+        for step in range(length):
+            run.log_metrics({name: column[step] for name, column in zip(names, columns, strict=True)}, step)

@@ -162,6 +162,7 @@ class Task:
         handle: Any = None,  # noqa: ANN401
     ) -> None:
         self.options = options
+        self._portable = options.portable()  # not when it is pickled, where an error would be the program's
         self.run = run
         self.inner = inner
         self._handle = handle
@@ -172,7 +173,7 @@ class Task:
         return CarriedFunction(function, self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_handle": None, "options": self.options.portable()}
+        return {**vars(self), "_handle": None, "options": self._portable}
 
     @contextlib.contextmanager
     def begun(self) -> Iterator[None]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.errors import StoreUnavailableError
 from modeldb_core.tracking import RunHandle, current_run
 from modeldb_core.tracking.blobs import SPILL_BYTES
 from modeldb_core.tracking.inheritance import attach
-from modeldb_sklearn.options import upload, wait_in
+from modeldb_sklearn.options import PATIENCE_S, upload, wait_in
 from modeldb_sklearn.parallel import INNER
 
 if TYPE_CHECKING:
@@ -67,11 +69,34 @@ def _place(options: Options, name: str, *, is_preparation: bool, **fields: Any) 
                 run.log_hyperparameters(fields["hyperparameters"])
             run.set_attributes(fields["attributes"])
             return Placement(run, is_ours=False)
+        _learn_containers(run)
         return Placement(run.start_child(name, **fields), is_ours=True)
     client = options.resolved_client()
     started = client.start_run(options.project, options.experiment, name, **fields)
     _take(started.run_id)
     return Placement(started, is_ours=True)
+
+
+def _learn_containers(run: RunHandle) -> None:
+    """Find out which experiment a run is in, where only the store knows: of a run that is continued.
+
+    Raises:
+        StoreUnavailableError: the store does not answer, and training does not wait.
+    """
+    if "project_id" in run._fields:
+        return
+    asking = threading.Thread(target=_ask, args=(run,), name="modeldb-sklearn-ask", daemon=True)
+    asking.start()
+    asking.join(PATIENCE_S)
+    if "project_id" not in run._fields:
+        msg = f"the experiment of run {run.run_id} is not known, and the store does not say"
+        raise StoreUnavailableError(msg)
+
+
+def _ask(run: RunHandle) -> None:
+    with contextlib.suppress(Exception):  # whatever it is, there is no answer
+        project_id, experiment_id = run.container_ids
+        run._fields.update(project_id=project_id, experiment_id=experiment_id)
 
 
 def _is_large(value: object) -> bool:

@@ -17,10 +17,11 @@ from modeldb_core.datasets import Described, describe
 from modeldb_sklearn import pictures
 from modeldb_sklearn.callbacks import TaskTimes, timed_tasks
 from modeldb_sklearn.data import DATASET, MAX_COPY_BYTES, DataDigest, labelled, private_copy, sample_of, size_of
+from modeldb_sklearn.evaluation import Chain
 from modeldb_sklearn.formats import dump_now
-from modeldb_sklearn.hyperparameters import Settings, public_name, settings_of, typed
+from modeldb_sklearn.hyperparameters import Settings, public_name, settings_of, structure_of, typed
 from modeldb_sklearn.options import BACKGROUND, GUARD, PATIENCE_S, Options, upload
-from modeldb_sklearn.outcomes import Outcome, array_mark, fitted_part, outcome_of
+from modeldb_sklearn.outcomes import Outcome, array_mark, fitted_part, log_curves, outcome_of
 from modeldb_sklearn.parallel import INNER, WATCH
 from modeldb_sklearn.placement import Placement, late, place
 from modeldb_sklearn.scores import has_own_score, training_scores
@@ -72,17 +73,19 @@ class FitRecorder:
         self.task = ""
         self._evaluations = evaluations
         self._watch: SearchWatch | None = None
+        self._chain: Chain | None = None
         self._times = TaskTimes()
         self._digest: DataDigest | None = None
         self._sample: list[dict[str, Any]] | None = None
         self._left_out: list[str] = []
+        self._number = 0
         self._start = 0.0
 
     # -- in the training thread ---------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Start the run and take what the fit may change."""
-        self._evaluations.forget(self.estimator)
+        before = self._evaluations.forget(self.estimator)
         with GUARD.step("record the hyperparameters"):
             self.settings = settings_of(self.estimator)
         with GUARD.step("tell what the estimator is for"):
@@ -98,6 +101,8 @@ class FitRecorder:
             )
         if self.placement is None:
             return
+        if self.settings.values.get("warm_start") is True:
+            self._chain = self._continued(before)
         BACKGROUND.wait(*self._keys(), timeout_s=PATIENCE_S)  # results of an earlier fit
         if self.options.log_datasets or self.options.log_training_metrics:
             with GUARD.step("describe the data", self.note):
@@ -110,6 +115,16 @@ class FitRecorder:
             with GUARD.step("follow the candidates of a search", self.note):
                 self._watch = watch_of(self.placement, self.settings)
         self._start = perf_counter()
+
+    def _continued(self, before: Chain | None) -> Chain:
+        """Return the fits that this one goes on from, or the first of such."""
+        assert self.placement is not None
+        if before is None:
+            return Chain(late(self.placement.run))
+        before.number += 1
+        self._number = before.number
+        self.placement.run.set_attributes({"warm_start_of": before.first.run_id, "warm_start_number": before.number})
+        return before
 
     @contextlib.contextmanager
     def fitting(self) -> Iterator[None]:
@@ -179,6 +194,9 @@ class FitRecorder:
                 result.drawings.extend(pictures.of_predictions(judged, "training"))
         with GUARD.step("record the metrics", self.note):
             run.log_metrics(metrics)
+            if self._chain is not None:
+                numbers = {f"warm_start/{name}": float(value) for name, value in metrics.items()}
+                self._chain.first.log_metrics(numbers, self._number)
             if result.outcome.attributes:
                 run.set_attributes({key: typed(value) for key, value in result.outcome.attributes.items()})
             log_curves(run, result.outcome.curves)
@@ -303,7 +321,9 @@ class FitRecorder:
         assert self.placement is not None
         models = {id(item): item for item in (self.estimator, fitted_search(self.estimator), self._model())}
         known = "" if description is None else description.get("features_digest", description["digest"])
-        self._evaluations.add(list(models.values()), self.placement.run, self.options, self.arguments.X, known)
+        self._evaluations.add(
+            list(models.values()), self.placement.run, self.options, self.arguments.X, known, self._chain
+        )
 
     def _model(self) -> Any:  # noqa: ANN401
         return vars(self.estimator).get("best_estimator_", self.estimator)
@@ -354,20 +374,6 @@ def _steps(estimator: Any) -> list[Any]:  # noqa: ANN401
     return steps if isinstance(steps, list) else []
 
 
-def structure_of(estimator: Any) -> str:  # noqa: ANN401
-    """Return how estimators are put together, in one line: ``Pipeline(scale=StandardScaler, clf=SVC)``."""
-    parts = []
-    for name, value in estimator.get_params(deep=False).items():
-        named = value if isinstance(value, (list, tuple)) else [(name, value)]
-        for part in named:
-            if isinstance(part, tuple) and len(part) >= 2 and hasattr(part[1], "get_params"):
-                parts.append(f"{part[0]}={structure_of(part[1])}")
-            elif hasattr(part, "get_params") and not isinstance(part, type):
-                parts.append(structure_of(part))
-    name = type(estimator).__name__
-    return f"{name}({', '.join(parts)})" if parts else name
-
-
 def shallow_copy(estimator: Any) -> Any:  # noqa: ANN401
     """Return an estimator with the same attributes, which a later fit of the original does not replace."""
     copied = object.__new__(type(estimator))
@@ -383,14 +389,3 @@ def task_of(estimator: Any) -> str:  # noqa: ANN401
     if kind:
         return str(kind)
     return "transformer" if hasattr(estimator, "transform") and not hasattr(estimator, "predict") else ""
-
-
-def log_curves(run: Any, curves: dict[str, list[float]]) -> None:  # noqa: ANN401
-    """Log each iteration's values as points, the curves of one length together."""
-    by_length: dict[int, list[str]] = {}
-    for name, values in curves.items():
-        by_length.setdefault(len(values), []).append(name)
-    for length, names in by_length.items():
-        columns = [curves[name] for name in names]
-        for step in range(length):
-            run.log_metrics({name: column[step] for name, column in zip(names, columns, strict=True)}, step)

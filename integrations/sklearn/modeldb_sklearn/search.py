@@ -78,6 +78,7 @@ class _Candidate:
     errors: list[str] = field(default_factory=list)
     run_id: str = ""
     told: dict[str, float | int] = field(default_factory=dict)
+    is_done: bool = False
 
 
 class SearchWatch(Watch):
@@ -156,6 +157,7 @@ class SearchWatch(Watch):
             if isinstance(number := np.asarray(column[within]).item(), (int, float)):
                 candidate.metrics[name] = number
         candidate.by_split.clear()
+        candidate.is_done = True
         self._write(candidate, FAILED if len(candidate.errors) == self._splits else FINISHED)
         self._log_curves(candidate)
 
@@ -189,7 +191,7 @@ class SearchWatch(Watch):
     def abort(self, status: str) -> None:
         """The search was given up: so are the candidates whose splits are not all done."""
         for candidate in self._candidates[self._offset :]:
-            if candidate.run_id and candidate.by_split | {} and "mean_fit_time" not in candidate.metrics:
+            if candidate.run_id and not candidate.is_done:
                 self._write(candidate, status)
 
     def _write(self, candidate: _Candidate, status: str) -> None:

@@ -1,0 +1,275 @@
+"""Options for classes of estimators, callbacks of scikit-learn, pictures, samples, warm starts, other libraries."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
+from modeldb_sklearn import autolog, pictures
+
+X, Y = load_breast_cancer(return_X_y=True)
+X = (X - X.mean(axis=0)) / X.std(axis=0)
+
+
+# -- options -------------------------------------------------------------------------------------------------------
+
+
+def test_classes_have_options_of_their_own_by_class_or_name(client: Any, runs: Any):
+    chosen = {
+        RandomForestClassifier: {"log_models": False, "tags": ["forest"]},
+        "StandardScaler": False,
+        ClassifierMixin: {"log_training_metrics": False},
+    }
+    autolog(client, estimators=chosen)
+    RandomForestClassifier(3).fit(X, Y)
+    StandardScaler().fit(X)
+    LogisticRegression(max_iter=5000).fit(X, Y)
+    Ridge().fit(X, Y)
+    forest, logistic, ridge = runs()
+    assert (forest.tags[-1], forest.artifacts) == ("forest", {})
+    assert "training_accuracy" in forest.metrics  # its own class counts, not what it is derived from
+    assert "training_accuracy" not in logistic.metrics
+    assert logistic.artifacts
+    assert "training_r2" in ridge.metrics
+
+
+@pytest.mark.parametrize(
+    ("estimators", "error", "message"),
+    [
+        ({"SVC": {"log_model": False}}, InvalidArgumentError, "log_model"),
+        ({"SVC": {"log_models": "no"}}, InvalidTypeError, "log_models = 'no'"),
+        ({"SVC": 1}, InvalidTypeError, "expected True, False or options"),
+        ({1: False}, InvalidTypeError, "expected classes, or their names"),
+        ([LogisticRegression], InvalidTypeError, "a map from classes to options"),
+    ],
+)
+def test_wrong_options_raise_at_the_call(estimators: Any, error: Any, message: str):
+    with pytest.raises(error, match=message):
+        autolog(estimators=estimators)
+
+
+def test_a_sample_is_stored_when_asked_for(client: Any, runs: Any):
+    autolog(client, log_models=False, log_sample=3)
+    data = load_diabetes(as_frame=True)
+    Ridge().fit(data.data, data.target)
+    Ridge().fit(data.data.to_numpy(), data.target.to_numpy())
+    for run in runs():
+        rows = client.get_run(run.entity_id).read_artifact("data/sample.json")
+        assert str(float(data.target.iloc[2])) in rows.decode()
+        assert rows.decode().count('"target"') == 3
+
+
+# -- callbacks of scikit-learn ---------------------------------------------------------------------------------------
+
+
+class Counting:
+    """A callback of the program's own."""
+
+    def __init__(self) -> None:
+        self.ended = 0
+
+    def setup(self, estimator: Any, context: Any) -> None: ...
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None: ...
+    def on_fit_task_end(self, estimator: Any, context: Any) -> None:
+        self.ended += 1
+
+    def teardown(self, estimator: Any, context: Any) -> None: ...
+
+
+needs_callbacks = pytest.mark.skipif(not hasattr(Pipeline, "set_callbacks"), reason="scikit-learn has them from 1.9 on")
+
+
+@needs_callbacks
+def test_callbacks_tell_how_long_steps_and_iterations_took_and_leave_no_trace(client: Any, runs: Any):
+    autolog(client, log_models=False)
+    steps = [("scale", StandardScaler()), ("clf", LogisticRegression())]
+    pipeline = Pipeline(steps).fit(X, Y)
+    logistic = LogisticRegression(max_iter=30).fit(X[:, :5], Y)
+    in_pipeline, alone = runs()
+    assert 0 < in_pipeline.metrics["fit_seconds/scale"] < in_pipeline.metrics["fit_seconds"]
+    assert 0 < in_pipeline.metrics["fit_seconds/clf"] < in_pipeline.metrics["fit_seconds"]
+    assert alone.series["lbfgs_iter_seconds"].count in (logistic.n_iter_[0], logistic.n_iter_[0] + 1)
+    assert not [name for name in {**vars(pipeline), **vars(logistic)} if "callback" in name]
+
+
+@needs_callbacks
+def test_the_programs_own_callbacks_are_called_as_before(client: Any):
+    def fit() -> tuple[int, Any]:
+        counting = Counting()
+        model = LogisticRegression(max_iter=30).set_callbacks(counting)
+        model.fit(X[:, :5], Y)
+        assert model._skl_callbacks == [counting]
+        return counting.ended, model.coef_
+
+    expected = fit()
+    autolog(client, log_models=False)
+    found = fit()
+    assert found[0] == expected[0] > 1
+    assert np.array_equal(found[1], expected[1])
+
+
+@needs_callbacks
+def test_a_solver_without_callbacks_warns_of_nothing(client: Any):
+    autolog(client, log_models=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LogisticRegression(solver="newton-cholesky").fit(X, Y)
+
+
+# -- pictures ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "is_possible", lambda: True)
+    monkeypatch.setattr(pictures, "_BUDGET", pictures._Budget())
+    monkeypatch.setattr(pictures, "FREE_S", 1e9)
+
+
+@pytest.mark.usefixtures("drawn")
+def test_pictures_show_the_model_and_leave_pyplot_alone(client: Any, runs: Any):
+    import matplotlib.pyplot as plt
+
+    autolog(client, log_models=False)
+    RandomForestClassifier(3, random_state=0).fit(X, Y)
+    data, target = load_diabetes(return_X_y=True)
+    Ridge().fit(data, target)
+    forest, ridge = runs()
+    assert set(forest.artifacts) == {
+        f"pictures/{name}.png"
+        for name in (
+            "feature_importance",
+            "training_calibration",
+            "training_confusion_matrix",
+            "training_precision_recall",
+            "training_roc",
+        )
+    }
+    assert set(ridge.artifacts) == {"pictures/feature_importance.png", "pictures/training_residuals.png"}
+    picture = client.get_run(forest.entity_id).read_artifact("pictures/training_roc.png")
+    assert picture.startswith(b"\x89PNG")
+    assert plt.get_fignums() == []
+    assert not forest.notes
+
+
+@pytest.mark.usefixtures("drawn")
+def test_pictures_of_many_models_are_left_out_with_a_note(client: Any, runs: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pictures, "FREE_S", 0.0)
+    autolog(client, log_models=False)
+    monkeypatch.setattr(pictures._BUDGET, "spent_s", 1e9)
+    Ridge().fit(X, Y)
+    (run,) = runs()
+    assert run.artifacts == {}
+    assert "a twentieth of the program's time" in run.notes[0]
+
+
+@pytest.mark.usefixtures("drawn")
+def test_a_picture_that_cannot_be_drawn_costs_only_itself(client: Any, runs: Any, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(pictures, "_residuals", refuse)
+    autolog(client, log_models=False)
+    with pytest.warns(UserWarning, match="no ink"):
+        Ridge().fit(X, Y)
+        client.flush()
+    (run,) = runs()
+    assert set(run.artifacts) == {"pictures/feature_importance.png"}
+    assert "no ink" in run.notes[0]
+
+
+# -- warm starts -----------------------------------------------------------------------------------------------------
+
+
+def test_warm_starts_are_a_series_on_the_first_run(client: Any, runs: Any):
+    autolog(client, log_models=False)
+    forest = RandomForestClassifier(2, warm_start=True, random_state=0)
+    for count in (2, 4, 6):
+        forest.set_params(n_estimators=count).fit(X, Y)
+    first, second, third = runs()
+    series = client.get_run(first.entity_id).history("warm_start/training_accuracy")
+    assert series.steps.tolist() == [0, 1, 2]
+    assert series.values.tolist() == [run.metrics["training_accuracy"] for run in (first, second, third)]
+    assert second.attributes["warm_start_of"] == third.attributes["warm_start_of"] == first.entity_id
+    assert "warm_start_of" not in first.attributes
+    clone(forest).fit(X, Y)
+    assert "warm_start_of" not in runs()[-1].attributes
+
+
+# -- other libraries ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:The argument 'eval_set' is deprecated")
+def test_lightgbm_and_xgboost_are_recorded_like_scikit_learns_own(client: Any, runs: Any):
+    import lightgbm
+    import xgboost
+
+    models = [
+        lightgbm.LGBMClassifier(n_estimators=5, verbose=-1, n_jobs=1),
+        xgboost.XGBClassifier(n_estimators=5, n_jobs=1),
+    ]
+    plain = [clone(model).fit(X, Y).predict_proba(X) for model in models]
+    autolog(client)
+    for model, expected in zip(models, plain, strict=True):
+        model.fit(X, Y, eval_set=[(X, Y)])
+        assert np.array_equal(model.predict_proba(X), expected)
+        model.score(X, Y)
+    light, extreme = runs()
+    assert light.attributes["estimator_class"] == "lightgbm.LGBMClassifier"
+    assert extreme.attributes["estimator_class"] == "xgboost.XGBClassifier"
+    for run, model in zip((light, extreme), models, strict=True):
+        assert run.status == "finished"
+        assert run.hyperparameters["n_estimators"] == 5
+        assert run.metrics["training_accuracy"] == model.score(X, Y)
+        (curve,) = [name for name in run.series if "logloss" in name]
+        assert run.series[curve].count == 5
+        assert run.artifacts or any("model" in note for note in run.notes)
+
+
+def test_an_estimator_of_the_program_itself_is_one_like_any_other(client: Any, runs: Any):
+    autolog(client, log_models=False)
+
+    class Own(ClassifierMixin, BaseEstimator):
+        def fit(self, X: Any, y: Any) -> Any:
+            self.classes_ = np.unique(y)
+            return self
+
+        def predict(self, X: Any) -> Any:
+            return np.zeros(len(X), dtype=int)
+
+    score = Own().fit(X, Y).score(X, Y)
+    assert runs()[0].metrics["training_score"] == score
+
+
+# -- runs that are continued ---------------------------------------------------------------------------------------
+
+
+def test_fits_in_a_run_that_is_continued_are_its_children_also_where_the_store_hangs(
+    client: Any, runs: Any, monkeypatch: pytest.MonkeyPatch
+):
+    from modeldb_core.errors import ModelDBWarning
+    from modeldb_sklearn import placement
+
+    with client.start_run(project="churn", capture=False) as first:
+        pass
+    autolog(client, log_models=False)
+    with client.start_run(run_id=first.run_id):
+        Ridge().fit(X, Y)
+        Ridge(alpha=2.0).fit(X, Y)
+    parent, child = runs()
+    assert (child.parent_id, child.project_id) == (parent.entity_id, parent.project_id)
+    monkeypatch.setattr(placement, "_ask", lambda run: None)
+    with client.start_run(run_id=first.run_id), pytest.warns(ModelDBWarning, match="the store does not say"):
+        Ridge().fit(X, Y)
+        model = Ridge(alpha=2.0).fit(X, Y)
+    assert model.coef_.shape == (30,)
