@@ -92,7 +92,7 @@ def test_trap_fits_in_parallel_are_empty_runs_or_none(client: Any, runs: Any, ba
         joblib.Parallel()(joblib.delayed(LogisticRegression(C=C).fit)(X, Y) for C in (1.0, 2.0, 3.0, 4.0))
     end = time.monotonic() + 60
     while len(found := runs()) < 4 or any(run.status == "running" for run in found):
-        assert time.monotonic() < end
+        assert time.monotonic() < end, [(run.name, run.status, run.notes) for run in found]
     assert sorted(run.hyperparameters["C"] for run in found) == [1.0, 2.0, 3.0, 4.0]
     assert all("training_accuracy" in run.metrics for run in found)
 

@@ -170,10 +170,18 @@ class Task:
 
     def of(self, function: Callable[..., Any]) -> CarriedFunction:
         """Return ``function`` as it is to be called by a worker."""
-        return CarriedFunction(function, self)
+        return CarriedFunction(self, function)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_handle": None, "options": self._portable}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Wrap the methods before the function is read, which may be one of them: ``delayed(model.fit)``."""
+        vars(self).update(state)
+        with GUARD.step("take up the run of the program"):
+            from modeldb_sklearn.autologging import keep_installed
+
+            keep_installed()
 
     @contextlib.contextmanager
     def begun(self) -> Iterator[None]:
@@ -182,9 +190,6 @@ class Task:
         is_elsewhere = self._process_id != os.getpid()
         with GUARD.step("take up the run of the program"):
             if is_elsewhere:
-                from modeldb_sklearn.autologging import keep_installed
-
-                keep_installed()
                 tokens.append((CARRIED, CARRIED.set(self.options)))
                 if self.run is not None:
                     tokens.append((CURRENT, CURRENT.set(attach(self.run))))
@@ -220,9 +225,12 @@ def _ship(options: Options) -> None:
 class CarriedFunction:
     """A function with what its calls belong to."""
 
-    def __init__(self, function: Callable[..., Any], task: Task) -> None:
-        self.function = function
+    def __init__(self, task: Task, function: Callable[..., Any]) -> None:
         self.task = task
+        self.function = function
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CarriedFunction, (self.task, self.function)  # in this order
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Call the function."""
