@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import threading
 import warnings
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "sklearn_estimators.md"
 ROWS = {
     line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
     for line in (PAGE.read_text().splitlines() if PAGE.exists() else ())
-    if line.startswith("|")
+    if line.startswith("| ")
 }
 
 
@@ -110,6 +111,7 @@ def broken(path: Path, act: Any) -> Any:
     manager = plugins.plugin_manager(client.settings)
     if "broken" not in manager.infos:
         manager.add(Broken(), "broken")
+    client.store.close()
     client._store = client._artifacts = Store(act)
     return client
 
@@ -129,6 +131,7 @@ def raising(tmp_path: Path) -> Iterator[Any]:
     client = broken(tmp_path / "raising", fail)
     yield client
     close(client)
+    shutil.rmtree(tmp_path, ignore_errors=True)  # its journal, which is never shipped
 
 
 @pytest.fixture
@@ -143,6 +146,7 @@ def hanging(tmp_path: Path) -> Iterator[Any]:
     yield client
     gate.set()
     close(client)
+    shutil.rmtree(tmp_path, ignore_errors=True)
 
 
 def train(estimator: Any, X: Any, y: Any) -> dict[str, Any]:
@@ -184,7 +188,8 @@ def shown() -> Iterator[dict[str, list[str]]]:
     """Collect the rows of the page, and write it where that is asked for."""
     rows: dict[str, list[str]] = {}
     yield rows
-    if os.environ.get("MODELDB_TEST_TABLE") and len(rows) == len(ESTIMATORS):
+    rows = {name: cells for name, cells in (ROWS | rows).items() if name in ESTIMATORS}
+    if os.environ.get("MODELDB_TEST_TABLE"):
         head = PAGE.read_text().partition("\n| estimator")[0]
         lines = [f"| {name} | {' | '.join(cells)} |" for name, cells in sorted(rows.items())]
         titles = (
@@ -226,7 +231,8 @@ def test_an_estimator_is_trained_the_same(
     monkeypatch.setattr(pictures, "offer", lambda run, drawings: drawn.extend(name for name, _ in drawings))
     expected = train(clone(estimator), X, y)
     expected.pop("ours")
-    for store in (client, raising, hanging):
+    is_writing = bool(os.environ.get("MODELDB_TEST_TABLE"))
+    for store in (client,) if is_writing else (client, raising, hanging):
         with autolog(store, project=name):
             found = train(clone(estimator), X, y)
             if store is client:
@@ -239,5 +245,5 @@ def test_an_estimator_is_trained_the_same(
             assert run.status == ("failed" if expected["error"] else "finished")
             assert bool(run.artifacts) == (not expected["error"] and name not in NOT_IN_SKOPS)
             shown[name] = row_of(run, list(drawn))
-    if not os.environ.get("MODELDB_TEST_TABLE"):
+    if not is_writing:
         assert ROWS.get(name) == shown[name], "docs/sklearn_estimators.md is out of date; see above how to write it"
