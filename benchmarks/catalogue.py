@@ -13,6 +13,7 @@ from benchmarks import (
     finished_run,
     fits,
     hot_path,
+    opened_bucket,
     peers,
     questions,
     serving,
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "search": fits.search,
     "artifacts": files.artifacts,
     "bucket": bucket.bucket,
+    "objects": opened_bucket.opened_bucket,
     "installed": starting.installed,
 }
 

@@ -136,13 +136,20 @@ class ObjectMetadataStore(MetadataStore):
         return not any(may_hold(name, folder) for name in packs for folder in folders)
 
     def _write(self, part: Part) -> None:
-        if not self._has_marker:
-            if self._is_unmarked or not any(map(is_marker, self._bucket.listing(PACKS))):
-                self._bucket.write(new_marker(), b'{"format": 1}')
-            self._has_marker = True
+        self._mark()
         name, content = object_of(part)
         self._bucket.write(name, content)
         self._follower.remember(name, content)
+
+    def _mark(self) -> None:
+        """Make sure that the bucket says that there is a store; two processes may do so at once without harm."""
+        if self._has_marker:
+            return
+        with self._turns.of({PACKS}):
+            if not self._has_marker:
+                if self._is_unmarked or not any(map(is_marker, self._bucket.listing(PACKS))):
+                    self._bucket.write(new_marker(), b'{"format": 1}')
+                self._has_marker = True
 
     def _next_stamp(self) -> int:
         with self._lock:
