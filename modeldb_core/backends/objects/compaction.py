@@ -79,6 +79,17 @@ class Compactor:
         self._erased = _erased(replica)
         self._waiting = {name for (name,) in replica.query("SELECT DISTINCT name FROM bucket_inbox")}
 
+    def may_be_worth_it(self) -> bool:
+        """Return, at little cost, whether there may be something to do that nobody asked for."""
+        rows = self._replica.query(
+            "SELECT sum(name LIKE 'streams/%'), sum(name LIKE 'packs/%' AND size < ?) FROM bucket_objects",
+            (_LARGE_PACK_BYTES,),
+        )
+        of_streams, packs = rows[0]
+        return (
+            (of_streams or 0) >= min(ENOUGH_OBJECTS, MANY_OBJECTS) or (packs or 0) >= _MANY_PACKS or bool(self._erased)
+        )
+
     def run(self, *, full: bool) -> Compaction:
         """Delete what packs that were listed hold, and write packs of what is worth it, at most one unless ``full``.
 

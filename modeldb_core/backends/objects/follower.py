@@ -87,7 +87,6 @@ class Follower:
     def _begin(self) -> None:
         self._lock = threading.RLock()
         self._own_lock = threading.Lock()
-        self._gate = forks.Gate()
 
     def remember(self, name: str, content: bytes) -> None:
         """Take note of an object that was written just now: answers show it at once."""
@@ -108,7 +107,7 @@ class Follower:
         except ModelDBError as error:
             if not is_damage(error):
                 raise
-        with self._gate.inside(), self._lock, self._locked():
+        with self._lock, self._locked():
             if self._replica is None or self._replica.path == self._path():  # else somebody else was faster
                 self._renew()
         return question(self.fresh())
@@ -129,7 +128,7 @@ class Follower:
             and self._is_fresh(replica, asked_at, limit_s)
         ):
             return replica
-        with self._gate.inside(), self._lock, self._locked():
+        with self._lock, self._locked():
             try:
                 return self._brought_up(asked_at, limit_s)
             except ModelDBError as error:
@@ -165,7 +164,7 @@ class Follower:
         for _ in range(_ROUNDS):
             # Each round sees by a new listing what the one before has written.
             self.fresh(max_staleness_s=0)
-            with self._gate.inside(), self._lock, self._locked():
+            with self._lock, self._locked():
                 more = Compactor(self._bucket, self._open()).run(full=True)
             if not any((more.packs, more.deleted)):
                 break
@@ -178,7 +177,8 @@ class Follower:
             return
         self._compact_at = time.monotonic() + _COMPACT_EVERY_S
         try:
-            done = Compactor(self._bucket, replica).run(full=False)
+            compactor = Compactor(self._bucket, replica)
+            done = compactor.run(full=False) if compactor.may_be_worth_it() else Compaction()
             if done.packs:
                 self._compact_at = 0.0  # what it replaces goes after the next listing
         except (StoreReadOnlyError, PermissionDeniedError):
@@ -196,18 +196,15 @@ class Follower:
                     replica.close()
             self._replica, self._old = None, []
 
-    # Forks
+    # Forks. What the replica has open, it closes by itself.
 
     def before_fork(self) -> None:
-        """Wait for whoever is bringing the replica up to date."""
-        self._gate.shut()
+        """Do nothing."""
 
     def after_fork(self, *, in_child: bool) -> None:
-        """Go on; a child with locks of its own."""
+        """Give a child locks of its own: a thread of the parent may have held them."""
         if in_child:
             self._begin()
-        else:
-            self._gate.open()
 
     # The replica
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modeldb_core.backends._fsspec import METADATA_OPTIONS, Remote, split_url
+from modeldb_core.backends._sql import forks
 from modeldb_core.backends.objects.admission import check_meaning, follow
 from modeldb_core.backends.objects.bucket import Bucket
 from modeldb_core.backends.objects.follower import Follower
@@ -87,11 +88,23 @@ class ObjectMetadataStore(MetadataStore):
             allow_stale=own.get("allow_stale", False),
             compact=own.get("compact", True),
         )
-        self._turns = _Turns()
-        self._lock = threading.Lock()
+        self._begin()
         self._heads: dict[str, Head] = {}  # of streams that this store has written to
         self._stamp = 0
         self._has_marker = self._is_unmarked = False  # neither: nobody has looked
+        forks.register(self)
+
+    def _begin(self) -> None:
+        self._turns = _Turns()
+        self._lock = threading.Lock()
+
+    def before_fork(self) -> None:
+        """Do nothing: what is on its way may arrive twice, which is once."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Give a child locks of its own: a thread of the parent may have held them."""
+        if in_child:
+            self._begin()
 
     # Writing
 
@@ -218,6 +231,7 @@ class ObjectMetadataStore(MetadataStore):
         return self._ask(lambda replica: [*replica.audit_tables(), *check_bucket(self._bucket, replica)])
 
     def close(self) -> None:
+        forks.forget(self)
         self._follower.close()
 
     def _ask(self, question: Callable[[Replica], Result]) -> Result:
