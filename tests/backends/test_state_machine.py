@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import tempfile
 from contextlib import ExitStack
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -111,6 +112,13 @@ class FolderMachine(StoreMachine):
             shutil.rmtree(getattr(self, "folder", ""), ignore_errors=True)
 
 
+class S3Machine(FolderMachine):
+    bucket: ClassVar[str]
+
+    def url(self):
+        return f"s3://{self.bucket}/{Path(self.folder).name}"
+
+
 class TestMemory(MemoryMachine.TestCase):
     settings = SETTINGS
 
@@ -133,6 +141,14 @@ class TestPostgres(PostgresMachine.TestCase):
 
 class TestFolder(FolderMachine.TestCase):
     settings = settings(SETTINGS, max_examples=10)
+
+
+class TestS3(S3Machine.TestCase):
+    settings = settings(SETTINGS, max_examples=2)
+
+    @pytest.fixture(autouse=True)
+    def _server(self, s3):
+        S3Machine.bucket, S3Machine.options = s3.new_bucket(), s3.options
 
 
 class Forgetful(MemoryStore):
