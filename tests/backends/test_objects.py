@@ -312,6 +312,10 @@ def test_an_altered_object_is_found_by_an_audit_that_names_the_change(place):
         findings = verify(store).findings
     assert any(f"change 5 of stream {run.stream_id}" in finding.message for finding in findings)
     assert names(store) == ["run"]
+    # Who knows the altered one only sees that what follows does not fit.
+    with pytest.warns(ModelDBWarning, match="does not follow"):
+        findings = verify(place.open("two")).findings
+    assert any(f"change 6 of stream {run.stream_id}" in finding.message for finding in findings)
 
 
 def test_an_object_that_vanished_is_found_by_an_audit(place):

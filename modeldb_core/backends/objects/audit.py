@@ -39,6 +39,7 @@ def check_bucket(bucket: Bucket, replica: Replica) -> Iterator[str]:
                 continue
             for part in parts:
                 yield from _check_part(replica, name, part, seen)
+    yield from (note for name, note in replica.problems() if name in listed)
     for (name,) in replica.query("SELECT DISTINCT name FROM bucket_inbox ORDER BY name"):
         yield f"the object {name} goes on with a stream whose changes before are missing: they are in no object"
     for stream_id, head in heads.items():

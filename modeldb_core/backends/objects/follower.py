@@ -78,7 +78,10 @@ class Follower:
         self._folder = _replica_folder(cache_dir)
         self._stem = f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}-v{VERSION}"
         self._own: OrderedDict[str, bytes] = OrderedDict()  # objects written here that no listing has shown yet
-        self._must_list = False  # because some of those are not kept
+        self._evicted = self._evicted_listed = (
+            0  # how many of those were not kept, and how many of them a listing showed
+        )
+        self._notes: list[str] = []  # what is to be said once the replica is in order
         self._replica: Replica | None = None
         self._old: list[Replica] = []
         self._begin()
@@ -94,7 +97,7 @@ class Follower:
             self._own[name] = content
             while sum(map(len, self._own.values())) > _OWN_BYTES:
                 self._own.popitem(last=False)
-                self._must_list = True
+                self._evicted += 1
 
     def answer(self, question: Callable[[Replica], Result]) -> Result:
         """Return what the replica says, brought up to date first; a damaged one is made anew.
@@ -150,7 +153,7 @@ class Follower:
         return replica
 
     def _is_fresh(self, replica: Replica, asked_at: float, limit_s: float) -> bool:
-        listed_at = None if self._must_list else replica.state("listed_at")
+        listed_at = None if self._evicted > self._evicted_listed else replica.state("listed_at")
         return listed_at is not None and asked_at - limit_s <= listed_at <= time.time() + 1
 
     def compact(self) -> Compaction:
@@ -269,6 +272,7 @@ class Follower:
     def _follow(self, replica: Replica) -> bool:
         """Take in what is new; return whether that could be done, or else must be tried again with a new listing."""
         started_at = time.time()
+        evicted = self._evicted
         is_new = replica.state("listed_at") is None
         # Streams first: what compaction moves in between is then seen twice and not missed.
         listed = self._bucket.listing(STREAMS)
@@ -277,14 +281,14 @@ class Follower:
         known = replica.objects()
         is_whole = self._receive(replica, _unknown(listed, known))
         self._take_own(replica, drain=False)
-        notes = Inbox(replica).drain(is_new=is_new)
+        self._notes += Inbox(replica).drain(is_new=is_new)
         if not is_whole:
-            self._tell(notes)
             return False
         self._put_in_order(replica, listed, known)
         self.newest_stamp = max(self.newest_stamp, replica.newest_stamp())
         replica.set_state(listed_at=started_at)
-        self._tell(notes)
+        self._evicted_listed = evicted
+        self._tell()
         return True
 
     def _put_in_order(
@@ -294,7 +298,6 @@ class Follower:
         with self._own_lock:
             for name in [name for name in self._own if name in listed]:
                 del self._own[name]
-            self._must_list = False
             own = set(self._own)
         replica.mark(
             {name: listed[name][0] for name, (mark, _) in known.items() if mark == UNLISTED and name in listed}
@@ -325,7 +328,7 @@ class Follower:
             return Arrived(name, mark, size, parts_of(name, content))
         except IntegrityError as error:
             note = f"the object {name} in {self._bucket.url} is damaged and left out: {error}"
-            self._tell([note])
+            self._notes.append(note)
             return Arrived(name, mark, size, note=note)
 
     def _take_own(self, replica: Replica, *, drain: bool = True) -> None:
@@ -338,11 +341,12 @@ class Follower:
         if not drain:
             return
         if new:
-            self._tell(inbox.drain())
+            self._notes += inbox.drain()
             self.newest_stamp = max(self.newest_stamp, replica.newest_stamp())
         with self._own_lock:
             for name in own:
                 self._own.pop(name, None)
+        self._tell()
 
     def _check_identity(self, replica: Replica, marker: str | None) -> None:
         """Begin anew where the bucket holds another store than the one that the replica was made from."""
@@ -352,8 +356,8 @@ class Follower:
         if marker is not None and before is None:
             replica.set_state(marker=marker)
 
-    @staticmethod
-    def _tell(notes: list[str]) -> None:
+    def _tell(self) -> None:
+        notes, self._notes = self._notes, []
         for note in notes:
             warn(note)
 

@@ -173,11 +173,14 @@ class Inbox:
             if stored.get(change.seq - 1, GENESIS) != change.previous_hash:
                 return False  # it would not fit even where the other one was not
             rows = self._replica.query(
-                "SELECT stamp, tie FROM bucket_parts WHERE stream_id = ? AND first <= ? AND last >= ? "
+                "SELECT stamp, tie, name FROM bucket_parts WHERE stream_id = ? AND first <= ? AND last >= ? "
                 "ORDER BY stamp, tie LIMIT 1",
                 (change.stream_id, change.seq, change.seq),
             )
-            return not rows or waiting.place[:2] < tuple(rows[0])
+            if not rows:
+                return True
+            *place, name = rows[0]
+            return waiting.place[:2] < tuple(place) and name != waiting.name  # else somebody altered the object
         return False
 
 

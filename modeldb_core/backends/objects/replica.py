@@ -42,7 +42,7 @@ VERSION = 1
 APPLIED, DAMAGED = "applied", "damaged"
 UNLISTED = ""
 """The mark of an object that was written here and has not been listed yet."""
-_DAMAGE = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_NOTADB})
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_NOTADB})
 _SOME_CHANGES = 2000  # that are applied in one transaction
 _SOME_BYTES = 16 << 20
 _MAX_BYTES = 1 << 31
@@ -236,6 +236,9 @@ def is_damage(error: BaseException) -> bool:
     """Return whether an error tells that the file of a replica is damaged or gone, so that it is to be made anew."""
     cause = error.__cause__
     original = cause.orig if isinstance(cause, DBAPIError) else cause
-    return isinstance(error, IntegrityError) or (
-        isinstance(original, sqlite3.Error) and getattr(original, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
-    )
+    if isinstance(error, IntegrityError):
+        return True
+    if not isinstance(original, sqlite3.Error):
+        return False
+    # Where somebody deleted the file, SQLite makes an empty one for the next connection.
+    return getattr(original, "sqlite_errorcode", 0) & 0xFF in _DAMAGE or "no such table" in str(original)
