@@ -13,6 +13,7 @@ from benchmarks import (
     finished_run,
     fits,
     hot_path,
+    mlflow_server,
     opened_bucket,
     peers,
     postgres,
@@ -57,4 +58,8 @@ BENCHMARKS: dict[str, Benchmark] = {
 if find_spec("pytorch_lightning") is not None:
     BENCHMARKS["steps"] = steps.lightning
 
-PEERS: dict[str, Benchmark] = {"mlflow": peers.mlflow, "mlflow autolog": peers.mlflow_autolog}
+PEERS: dict[str, Benchmark] = {
+    "mlflow": peers.mlflow,
+    "mlflow autolog": peers.mlflow_autolog,
+    "mlflow server": mlflow_server.mlflow_on_postgres,
+}

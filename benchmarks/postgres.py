@@ -112,11 +112,11 @@ def apply_batches(url: str, number: int, batches: int, rows: int, barrier: Barri
 
     writer = StreamWriter()
     run_id = writer.create_run(name=f"run {number}").entity_id
-    for steps, times, values in _columns(number, batches, rows):
+    for steps, times, values in columns(number, batches, rows):
         writer.append_groups(run_id, PointGroup(content.SERIES_KEYS, steps, times, values))
     with PostgresStore(url) as store:
         store.apply(writer.changes[:1])
-        queue.put(_timed([lambda change=change: store.apply([change]) for change in writer.changes[1:]], barrier))  # type: ignore[misc]
+        queue.put(timed([lambda change=change: store.apply([change]) for change in writer.changes[1:]], barrier))  # type: ignore[misc]
 
 
 def copy_rows(url: str, number: int, batches: int, rows: int, barrier: Barrier, queue: Queue[Sent]) -> None:
@@ -134,8 +134,8 @@ def copy_rows(url: str, number: int, batches: int, rows: int, barrier: Barrier, 
         with connection, connection.cursor() as cursor:
             cursor.copy_expert("COPY points FROM STDIN", io.StringIO("\n".join(lines)))
 
-    parts = list(_columns(number, batches, rows))
-    queue.put(_timed([lambda part=part: send(*part) for part in parts], barrier))  # type: ignore[misc]
+    parts = list(columns(number, batches, rows))
+    queue.put(timed([lambda part=part: send(*part) for part in parts], barrier))  # type: ignore[misc]
     connection.close()
 
 
@@ -165,7 +165,8 @@ def _prepare(url: str, sender: Sender) -> None:
     connection.close()
 
 
-def _timed(calls: Sequence[Callable[[], object]], barrier: Barrier) -> Sent:
+def timed(calls: Sequence[Callable[[], object]], barrier: Barrier) -> Sent:
+    """Call one after the other, once all processes are ready."""
     taken = []
     barrier.wait()
     start = time.monotonic()
@@ -176,7 +177,7 @@ def _timed(calls: Sequence[Callable[[], object]], barrier: Barrier) -> Sent:
     return Sent(start, time.monotonic(), taken)
 
 
-def _columns(seed: int, batches: int, rows: int) -> Iterator[tuple[Any, Any, Any]]:
+def columns(seed: int, batches: int, rows: int) -> Iterator[tuple[Any, Any, Any]]:
     """Iterate over steps, times and values of batches."""
     import numpy as np
 
