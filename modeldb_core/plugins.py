@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import import_module
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 import pluggy
@@ -328,7 +329,8 @@ def _options(backend: Backend, target: Callable[..., object], settings: Settings
     """
     own, takes_any = _parameters(target)
     options: dict[str, object] = {}
-    for name, value in _table_of(backend, settings).items():
+    tables = (settings.stores.get(table, {}) for table in (backend.table, backend.scheme))
+    for name, value in dict(chain.from_iterable(table.items() for table in tables)).items():
         if takes_any or name in own:
             options[name] = value
         elif name not in (known := own | _other_parameters(backend, settings)):
@@ -343,16 +345,6 @@ def _options(backend: Backend, target: Callable[..., object], settings: Settings
     if "cache_dir" in own:
         options.setdefault("cache_dir", settings.cache_dir)
     return options
-
-
-def _table_of(backend: Backend, settings: Settings) -> dict[str, object]:
-    """Return the table of a store in the settings; one that has several schemes may have it under any of them."""
-    schemes = [
-        each.scheme
-        for each, _ in plugin_manager(settings).backends().values()
-        if (each.kind, each.target) == (backend.kind, backend.target) and each.scheme in settings.stores
-    ]
-    return dict(settings.stores[backend.scheme if backend.scheme in schemes else schemes[0]]) if schemes else {}
 
 
 def _other_parameters(backend: Backend, settings: Settings) -> frozenset[str]:

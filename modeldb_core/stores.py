@@ -267,6 +267,7 @@ class Backend:
         target: ``"package.module:Class"``; called as ``Class(url, **options)``.
         extra: the extra of ``modeldb-core``, or the package, that brings what the target imports.
         description: a few words for ``modeldb plugins``.
+        table: the scheme whose table of options in the settings is this one's too, where two mean the same.
     """
 
     scheme: str
@@ -274,3 +275,4 @@ class Backend:
     target: str
     extra: str = ""
     description: str = ""
+    table: str = ""

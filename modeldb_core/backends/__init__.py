@@ -33,6 +33,7 @@ def modeldb_register_backends() -> list[Backend]:
                 "modeldb_core.backends.postgres:PostgresStore",
                 extra="postgres",
                 description="a PostgreSQL database, such as postgresql://user@host/modeldb",
+                table="postgresql",
             )
             for scheme in ("postgresql", "postgres")
         ),

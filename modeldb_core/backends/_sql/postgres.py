@@ -170,7 +170,7 @@ class PostgresDatabase(Database):
 
     def _retried(self, work: Callable[[], Result], *, is_reading: bool) -> Result:
         """Call ``work`` until nothing that passes by itself stands in its way, or time is up."""
-        started = time.monotonic()
+        started, lost_at = time.monotonic(), 0.0
         pause_s, translate = 0.01, self._translator.translate
         while True:
             if self._closed:
@@ -190,8 +190,9 @@ class PostgresDatabase(Database):
                 assert original is not None
                 is_connecting = isinstance(error, DBAPIError) and error.statement is None
                 hope = self._hope_of(error, original, was_connected=was_connected)
-                patience_s = {"none": 0.0, "lock": self._timeout_s, "connection": self._connect_timeout_s}[hope]
-                if time.monotonic() - started >= patience_s:
+                lost_at = lost_at or time.monotonic()
+                deadlines = {"lock": started + self._timeout_s, "connection": lost_at + self._connect_timeout_s}
+                if time.monotonic() >= deadlines.get(hope, 0.0):
                     raise translate(original, is_connecting=is_connecting, is_reading=is_reading) from original
             time.sleep(pause_s * (0.5 + random.random()))
             pause_s = min(2 * pause_s, _MAX_PAUSE_S)

@@ -66,10 +66,9 @@ class DriverConnection(extensions.connection):  # type: ignore[misc]
         try:
             while (state := self.poll()) != extensions.POLL_OK:
                 _wait_for_socket(self, state == extensions.POLL_READ, deadline)
-        except psycopg2.Error:
-            raise
-        except BaseException:
-            self.close()  # what the server answers later would be taken for the answer to something else
+        except BaseException as error:
+            if isinstance(error, SilentError) or not isinstance(error, psycopg2.Error):
+                self.close()  # what the server answers later would be taken for the answer to something else
             raise
         self.trips += 1
 
