@@ -19,6 +19,7 @@ from modeldb_core.audit import verify
 from modeldb_core.backends.objects import ObjectMetadataStore, compaction
 from modeldb_core.backends.objects.bucket import Bucket
 from modeldb_core.backends.objects.layout import Part, object_of, pack_of, parts_of
+from modeldb_core.config import load_settings
 from modeldb_core.errors import (
     ConfigurationError,
     ConflictError,
@@ -694,6 +695,21 @@ def test_runs_and_artifacts_share_a_bucket(s3_url, tmp_path):
         store.compact()
         assert names(store) == ["other", "run"]
         assert [blob.digest for blob in artifacts.list()] == [info.digest]
+
+
+def test_one_table_of_the_configuration_serves_both_stores_of_a_bucket(s3, bucket, tmp_path):
+    table = {**s3.options, "max_staleness_s": 5, "part_mib": 8}
+    settings = load_settings(url=f"s3://{bucket}/{tmp_path.name}", stores={"s3": table}, cache_dir=tmp_path)
+    artifacts = open_artifacts(settings.artifact_url, settings)
+    with closing(artifacts), open_store(settings.url, settings) as store:
+        ship(store, ended_run("run"))
+        assert names(store) == ["run"]
+        assert list(artifacts.list()) == []
+    assert (tmp_path / "replicas").is_dir()
+    settings = load_settings(url=settings.url, stores={"s3": {"max_stalenes_s": 5}})
+    for use, url in ((open_store, settings.url), (open_artifacts, settings.artifact_url)):
+        with pytest.raises(ConfigurationError, match="did you mean 'max_staleness_s'"):
+            use(url, settings)
 
 
 def test_a_folder_holds_runs_and_artifacts_too(tmp_path, monkeypatch):
