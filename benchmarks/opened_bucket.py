@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import content
+from benchmarks.bench import timed
 from benchmarks.results import Result
 
 if TYPE_CHECKING:
@@ -66,11 +67,8 @@ def _measured(bench: Bench, url: str, options: dict[str, Any], cache: Path, wher
         with opened("warm", max_staleness_s=0) as store:
             store.heads()
             requests.clear()
-            started = time.perf_counter()
-            done = store.compact()
-            seconds = time.perf_counter() - started
-        note = "; ".join(filter(None, [f"{done.deleted:,} objects became {done.packs}", _words(requests)]))
-        yield _line(f"compact {count:,} runs on {where}", "s", [seconds], note)
+            taken = timed(lambda: store.compact())
+        yield _line(f"compact {count:,} runs on {where}", "s", [taken.wall / 1e3], _words(requests), taken.processor)
         yield _timed(bench, f"open {where} with {count:,} runs, empty cache, compacted", opened, requests)
         yield _timed(bench, f"open {where} with {count:,} runs, warm", lambda: opened("warm"), requests)
 
@@ -84,21 +82,22 @@ def _timed(
 ) -> Result:
     from modeldb_core.queries import Query
 
-    samples, total = [], None
-    for _ in range(repeats or bench.sizes.repeats):
+    def ask() -> None:
         requests.clear()
-        started = time.perf_counter()
         with opened() as store:
             total = store.find(Query(limit=10, order_by="metrics.auc desc", count=True)).total
-        samples.append(time.perf_counter() - started)
-    if total != bench.sizes.stored_runs:
-        msg = f"{total} runs were found of {bench.sizes.stored_runs}"
-        raise RuntimeError(msg)
-    return _line(work, "s", samples, _words(requests))
+        if total != bench.sizes.stored_runs:
+            msg = f"{total} runs were found of {bench.sizes.stored_runs}"
+            raise RuntimeError(msg)
+
+    taken = [timed(ask) for _ in range(repeats or bench.sizes.repeats)]
+    return _line(work, "s", [each.wall / 1e3 for each in taken], _words(requests), taken[-1].processor)
 
 
-def _line(work: str, unit: str, samples: list[float], note: str) -> Result:
-    return Result(benchmark="objects", work=work, unit=unit, ours=samples, note=f"{note}; no budget".lstrip("; "))
+def _line(work: str, unit: str, samples: list[float], requests: str, processor_ms: float = 0) -> Result:
+    spent = f"{processor_ms / 1e3:.2g} s of processor time" if processor_ms else ""
+    note = "; ".join(filter(None, [requests, spent, "no budget"]))
+    return Result(benchmark="objects", work=work, unit=unit, ours=samples, note=note)
 
 
 def _write(store: ObjectMetadataStore, run: content.RunContent) -> None:
