@@ -21,6 +21,7 @@ from benchmarks import (
     serving,
     starting,
     steps,
+    writing,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "history": questions.history,
     "plot": serving.plot,
     "server": serving.cold_start,
+    "writes": writing.batches,
     "import": starting.importing,
     "autolog": fits.autolog,
     "search": fits.search,

@@ -40,7 +40,7 @@ server.run()
 
 
 @dataclass(frozen=True, slots=True)
-class _Started:
+class Started:
     """A server that runs: its address, how long it took to answer, and its process."""
 
     host: str
@@ -78,7 +78,7 @@ def cold_start(bench: Bench) -> Iterator[Result]:
     counts: list[int] = []
 
     def ours() -> float:
-        with _server(_modeldb(folder)) as server:
+        with started_server(modeldb_server(folder)) as server:
             server.get("/api/v2/runs?limit=100&count=1")
             memory.append(server.memory_mb())
             counts.append(len(server.processes()))
@@ -87,7 +87,7 @@ def cold_start(bench: Bench) -> Iterator[Result]:
     smallest: list[float] = []
 
     def limit() -> float:
-        with _server([sys.executable, "-c", _SMALLEST_SERVER]) as server:
+        with started_server([sys.executable, "-c", _SMALLEST_SERVER]) as server:
             smallest.append(server.memory_mb())
             return server.seconds
 
@@ -141,7 +141,7 @@ def plot(bench: Bench) -> Iterator[Result]:
         limit_is=least,
         budget=Budget(100),
     )
-    with _server(_modeldb(folder)) as server:
+    with started_server(modeldb_server(folder)) as server:
         connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
         path = f"/api/v2/runs/{run_id}/series?key=loss&max_points={wanted}"
         for headers, label in (({"Accept-Encoding": "gzip"}, "compressed"), ({}, "plain")):
@@ -195,14 +195,15 @@ class _PackedPoints:
         return orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _modeldb(folder: Path) -> list[str]:
+def modeldb_server(folder: Path) -> list[str]:
+    """Return the command that serves the store and the files in a folder."""
     url, artifact_url = f"sqlite:///{folder / STORE}", f"file://{folder / 'artifacts'}"
     command = [sys.executable, "-m", "modeldb_core.cli", "server", "--port", "0"]
     return [*command, "--url", url, "--artifact-url", artifact_url]
 
 
 @contextmanager
-def _server(command: Sequence[str]) -> Iterator[_Started]:
+def started_server(command: Sequence[str]) -> Iterator[Started]:
     """Start a server, wait until it answers, and end it."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -212,7 +213,7 @@ def _server(command: Sequence[str]) -> Iterator[_Started]:
         connection.request("GET", "/health")
         _body(connection, "/health")
         connection.close()
-        yield _Started(host, port, time.perf_counter() - start, process.pid)
+        yield Started(host, port, time.perf_counter() - start, process.pid)
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGINT if "modeldb_core.cli" in command else signal.SIGKILL)

@@ -59,15 +59,23 @@ def url(tmp_path):
 
 class TestRemoteOnSQLite(MetadataStoreTests):
     @pytest.fixture
-    def make_store(self, url):
-        return lambda: RemoteMetadataStore(url)
+    def process_url(self, url):
+        return url
+
+    @pytest.fixture
+    def make_store(self, process_url):
+        return lambda: RemoteMetadataStore(process_url)
 
 
 class TestRemoteOnPostgres(MetadataStoreTests):
     @pytest.fixture
-    def make_store(self, postgres_url, tmp_path):
+    def process_url(self, postgres_url, tmp_path):
         with open_store(postgres_url) as store, serving(store, FsspecArtifactStore(f"file://{tmp_path}/b")) as url:
-            yield lambda: RemoteMetadataStore(url)
+            yield url
+
+    @pytest.fixture
+    def make_store(self, process_url):
+        return lambda: RemoteMetadataStore(process_url)
 
 
 class TestRemoteArtifactStore(ArtifactStoreTests):
