@@ -20,7 +20,8 @@ KEYS = ("loss", "accuracy", "precision", "recall", "rate")
 
 def main(server: str, url: str, batches: int, points: int) -> None:
     """Send ``batches`` of ``points`` each to a server of ModelDB ("ours") or to the smallest one ("limit")."""
-    works = list((_ours if server == "ours" else _limit)(url, batches, points))
+    first, *works = (_ours if server == "ours" else _limit)(url, batches + 1, points)
+    first()  # a server that has just been started imports what it needs
     print("ready", flush=True)
     sys.stdin.readline()
     taken = []

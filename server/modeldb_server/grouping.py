@@ -8,6 +8,7 @@ it: where the whole is refused, every part is applied by itself, and gets its ow
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 MAX_CHANGES = 5000
 """A group is not begun to be filled further once it has so many: readers and other servers get their turns."""
 
+LONGEST_WAIT_S = 0.002
+
 
 class GroupedWrites:
     """Applies changes to a store, those of several threads at once."""
@@ -30,6 +33,7 @@ class GroupedWrites:
         self._turn = threading.Lock()
         self._waiting: list[_Part] = []
         self._waiting_lock = threading.Lock()
+        self._last_count = 1
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Record ``changes`` as :meth:`~modeldb_core.stores.MetadataStore.apply` does, and raise what it raises."""
@@ -38,9 +42,16 @@ class GroupedWrites:
             self._waiting.append(part)
         with self._turn:
             while not part.is_done:  # the one before may have taken it along
+                self._await_others()
                 self._apply(self._take())
         if part.error is not None:
             raise part.error
+
+    def _await_others(self) -> None:
+        """Wait a moment for as many as came together the last time: they have their answers, and send again soon."""
+        until = time.monotonic() + LONGEST_WAIT_S
+        while len(self._waiting) < self._last_count and time.monotonic() < until:
+            time.sleep(LONGEST_WAIT_S / 4)
 
     def _take(self) -> list[_Part]:
         count = length = 0
@@ -49,6 +60,7 @@ class GroupedWrites:
                 length += len(self._waiting[count].changes)
                 count += 1
             taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._last_count = count
         return taken
 
     def _apply(self, parts: list[_Part]) -> None:

@@ -1,0 +1,131 @@
+"""Writes that wait together are made together, and each gets its own answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from modeldb_core.changes import Change
+from modeldb_core.errors import ConflictError, IntegrityError, StoreUnavailableError, StreamGapError
+from modeldb_core.plugins import open_store
+from modeldb_core.stores import MetadataStore
+from modeldb_core.testing import StreamWriter
+from modeldb_server.grouping import GroupedWrites
+
+
+class Gated:
+    """A store that holds up its first write until it is told, and says how many changes each write had."""
+
+    def __init__(self, store: MetadataStore) -> None:
+        self._store = store
+        self.may_go_on = threading.Event()
+        self.begun = threading.Event()
+        self.sizes: list[int] = []
+        self.failure: Exception | None = None
+
+    def apply(self, changes: list[Change]) -> None:
+        self.sizes.append(len(changes))
+        self.begun.set()
+        assert self.may_go_on.wait(30)
+        if self.failure is not None:
+            raise self.failure
+        self._store.apply(changes)
+
+
+def a_run(name: str) -> tuple[StreamWriter, str]:
+    writer = StreamWriter()
+    return writer, writer.create_run(name=name).entity_id
+
+
+def write_together(gated: Gated, writes: GroupedWrites, batches: list[list[Change]]) -> list[Future[None]]:
+    """Write the first batch, and the others while it is being written."""
+    with ThreadPoolExecutor(len(batches)) as pool:
+        futures = [pool.submit(writes.apply, batches[0])]
+        assert gated.begun.wait(30)
+        futures += [pool.submit(writes.apply, batch) for batch in batches[1:]]
+        while len(writes._waiting) < len(batches) - 1:
+            pass
+        gated.may_go_on.set()
+    return futures
+
+
+@pytest.fixture
+def gated(store: MetadataStore) -> Gated:
+    return Gated(store)
+
+
+@pytest.fixture
+def writes(gated: Any) -> GroupedWrites:
+    return GroupedWrites(gated)
+
+
+def test_what_arrives_during_a_write_is_one_more(gated: Gated, writes: GroupedWrites, store: MetadataStore) -> None:
+    runs = [a_run(f"run {number}") for number in range(6)]
+    futures = write_together(gated, writes, [writer.changes for writer, _ in runs])
+    assert [future.result() for future in futures] == [None] * 6
+    assert gated.sizes == [1, 5]
+    assert {store.get("run", run_id).name for _, run_id in runs} == {f"run {number}" for number in range(6)}
+
+
+def test_a_part_that_is_refused_harms_no_other(gated: Gated, writes: GroupedWrites, store: MetadataStore) -> None:
+    first, _ = a_run("first")
+    good, good_id = a_run("good")
+    rival = StreamWriter(first.stream_id)
+    rival.create_run(name="rival")
+    late, _ = a_run("late")
+    late.beat()
+    altered, _ = a_run("altered")
+    forged = [change.erased() for change in altered.changes]
+    object.__setattr__(forged[0], "hash", bytes(32))
+    batches = [first.changes, rival.changes, late.changes[1:], good.changes, forged]
+    futures = write_together(gated, writes, batches)
+    errors = [type(future.exception()) for future in futures]
+    assert errors == [type(None), ConflictError, StreamGapError, type(None), IntegrityError]
+    assert store.get("run", good_id).name == "good"
+    assert set(store.heads()) == {first.stream_id, good.stream_id}
+
+
+def test_the_same_batch_sent_twice_at_once_is_recorded_once(gated: Gated, writes: GroupedWrites, store: Any) -> None:
+    first, _ = a_run("first")
+    writer, run_id = a_run("twice")
+    writer.append(run_id, {"loss": [1.0, 2.0]})
+    futures = write_together(gated, writes, [first.changes, writer.changes, writer.changes, writer.changes[:1]])
+    assert [future.result() for future in futures] == [None] * 4
+    assert store.read_series(run_id, "loss").total == 2
+
+
+def test_an_outage_is_told_to_everybody_at_once(gated: Gated, writes: GroupedWrites) -> None:
+    gated.failure = StoreUnavailableError("away")
+    futures = write_together(gated, writes, [a_run(str(number))[0].changes for number in range(5)])
+    assert all(isinstance(future.exception(), StoreUnavailableError) for future in futures)
+    assert len(gated.sizes) == 2, "nobody asks the store for each of them again"
+
+
+def test_long_batches_are_not_put_together_without_end(
+    gated: Gated, writes: GroupedWrites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modeldb_server.grouping.MAX_CHANGES", 3)
+    futures = write_together(gated, writes, [a_run(str(number))[0].changes for number in range(8)])
+    assert [future.result() for future in futures] == [None] * 8
+    assert max(gated.sizes) == 3
+    assert sum(gated.sizes) == 8
+
+
+def test_many_threads_get_what_they_would_get_alone(tmp_path: Any) -> None:
+    with open_store(f"sqlite:///{tmp_path}/many.db") as store:
+        writes = GroupedWrites(store)
+
+        def work(number: int) -> Callable[[], bool]:
+            writer, run_id = a_run(str(number))
+            for step in range(20):
+                writer.append(run_id, {"loss": [float(step)]}, steps=[step])
+                writes.apply(writer.changes[-3:] if step else writer.changes)
+            return lambda: store.read_series(run_id, "loss").steps.tolist() == list(range(20))
+
+        with ThreadPoolExecutor(8) as pool:
+            checks = list(pool.map(work, range(8)))
+        assert all(check() for check in checks)
