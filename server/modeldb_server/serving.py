@@ -68,6 +68,8 @@ class Server:
         self._sockets: dict[int, Any] = {}
         self._stopping = threading.Event()
         self._stopped = threading.Event()
+        self._lock = threading.RLock()  # a signal handler may come while its thread has it
+        self._is_open = True
         self._server = self._listen()
         self.port = int(self._server.effective_port)
 
@@ -100,7 +102,9 @@ class Server:
     def stop(self) -> None:
         """Let :meth:`run` come to its end. May be called from any thread, and from a signal handler."""
         self._stopping.set()
-        self._server.pull_trigger()
+        with self._lock:
+            if self._is_open:  # the loop may have seen it, and be at its end already
+                self._server.pull_trigger()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the server is closed; returns whether it is."""
@@ -108,11 +112,14 @@ class Server:
 
     def close(self) -> None:
         """Close everything but the stores. Calling it twice is no error."""
-        if not self._stopped.is_set():
-            self.context.close()
-            self._server.task_dispatcher.shutdown(timeout=1)
-            wasyncore.close_all(self._sockets)
-            self._stopped.set()
+        with self._lock:
+            if not self._is_open:
+                return
+            self._is_open = False
+        self.context.close()
+        self._server.task_dispatcher.shutdown(timeout=1)
+        wasyncore.close_all(self._sockets)
+        self._stopped.set()
 
     def _turn(self, timeout_s: float) -> None:
         wasyncore.loop(timeout=timeout_s, use_poll=hasattr(_select(), "poll"), map=self._sockets, count=1)
