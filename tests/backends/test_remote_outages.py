@@ -108,7 +108,7 @@ def test_what_could_not_be_shipped_waits_in_the_journal_for_the_next_process(ser
             pass
         client.flush(60)
         deadline = time.monotonic() + 60
-        while not client.search_runs("metrics.loss exists"):
+        while not (client.search_runs("metrics.loss exists") and list(client.artifacts.list())):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         found = client.get_run(run.run_id)
