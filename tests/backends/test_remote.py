@@ -258,7 +258,11 @@ def closed_url(tmp_path):
 def test_a_token_lets_one_in(closed_url, store_class):
     host = closed_url.removeprefix("http://")
     ask = {RemoteMetadataStore: lambda store: store.heads(), RemoteArtifactStore: lambda store: list(store.list())}
-    for url, options in ((closed_url, {"token": TOKEN}), (f"http://:{TOKEN}@{host}", {})):
+    for url, options in (
+        (closed_url, {"token": TOKEN}),
+        (f"http://:{TOKEN}@{host}", {}),
+        (f"http://{TOKEN}@{host}", {}),
+    ):
         store = store_class(url, **options)
         assert not ask[store_class](store)
         assert store.url == closed_url

@@ -1,7 +1,7 @@
 """The abstract tests T01 to T30 that follow from what happened to other trackers, as far as they apply to this server.
 
-Not here, because the server has nothing of the kind yet: accounts, passwords and tokens (T07, T24, T29), roles (T10,
-but for the read-only server), webhooks and proxies (T13 is held by watching for any outbound connection), imports of
+Tokens (T07, T24, T29, and T10 for those that only read) are in ``test_tokens.py``. Not here, because the server has
+nothing of the kind: accounts and passwords, roles, webhooks and proxies (T13 is held by watching for any outbound connection), imports of
 archives (T18).
 """
 

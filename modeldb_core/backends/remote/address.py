@@ -99,7 +99,7 @@ def read_address(url: str, *, token: str, **options: Any) -> Address:  # noqa: A
         host=host,
         port=port,
         path=path,
-        token=_checked_token(unquote(parts.password or "") or token, shown),
+        token=_checked_token(unquote(parts.password or parts.username or "") or token, shown),
         **chosen,
     )
     _warn(address)
