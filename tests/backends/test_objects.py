@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import collections
 import errno
+import fcntl
 import io
 import multiprocessing
 import os
 import threading
+import time
 import warnings
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +18,7 @@ from urllib.parse import urlencode
 import pytest
 
 from modeldb_core.audit import verify
-from modeldb_core.backends.objects import ObjectMetadataStore, compaction
+from modeldb_core.backends.objects import ObjectMetadataStore, compaction, lock
 from modeldb_core.backends.objects.bucket import Bucket
 from modeldb_core.backends.objects.layout import Part, object_of, pack_of, parts_of
 from modeldb_core.config import load_settings
@@ -224,6 +226,18 @@ def test_a_cursor_of_an_older_replica_shows_everything_again(place):
     assert [change.seq for change in other.read_changes(after=1).changes] == list(range(2, len(page.changes) + 1))
 
 
+def test_a_cursor_of_a_newer_replica_shows_everything_again(place):
+    store = place.open()
+    ship(store, ended_run("run"))
+    changes = store.read_changes().changes
+    cursor = place.open("two").read_changes().cursor
+    ship(store, ended_run("another"))
+    page = store.read_changes(after=cursor)
+    assert page.changes[: len(changes)] == changes
+    assert len(page.changes) == 2 * len(changes)
+    assert store.read_changes(after=page.cursor).changes == ()
+
+
 def test_a_later_change_of_another_writer_wins_on_every_machine(place):
     one, two = place.open("one"), place.open("two")
     first = ended_run("run")
@@ -373,6 +387,53 @@ def test_a_replica_that_is_missing_or_damaged_is_made_anew(place, harm, is_open)
     ship(store, ended_run("second"))
     assert names(store) == ["run", "second"]
     assert verify(store).findings == []
+
+
+@pytest.fixture
+def held(place, monkeypatch):
+    """A store whose replica another process of the machine has locked, and the file that it holds."""
+    monkeypatch.setattr(lock, "TIMEOUT_S", 0.3)
+    store = place.open()
+    ship(store, ended_run("run"))
+    names(store)
+    (path,) = (place.folder / "one" / "replicas").glob("*.lock")
+    with path.open("r+") as file:  # a lock is the open file's, so this one is as good as another process's
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield store, file
+
+
+def test_a_replica_that_is_held_by_who_does_nothing_is_not_waited_for_without_an_end(held):
+    store, file = held
+    failures: list[BaseException] = []
+
+    def ask():
+        try:
+            names(store)
+        except StoreUnavailableError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [str(error).count(file.name) for error in failures] == [1, 1, 1]
+    fcntl.flock(file, fcntl.LOCK_UN)
+    assert names(store) == ["run"]
+
+
+def test_who_fills_a_replica_is_waited_for(held):
+    store, file = held
+    answers: list[list[str]] = []
+    thread = threading.Thread(target=lambda: answers.append(names(store)))
+    thread.start()
+    until = time.monotonic() + 4 * lock.TIMEOUT_S
+    while time.monotonic() < until:
+        os.utime(file.name)
+        time.sleep(0.01)
+    fcntl.flock(file, fcntl.LOCK_UN)
+    thread.join()
+    assert answers == [["run"]]
 
 
 def test_a_cache_that_cannot_be_written_is_said(place):

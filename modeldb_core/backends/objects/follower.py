@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
-import os
 import threading
 import time
 from collections import OrderedDict
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,9 +15,9 @@ from modeldb_core.backends._sql import forks
 from modeldb_core.backends.objects.compaction import Compaction, Compactor
 from modeldb_core.backends.objects.inbox import Arrived, Inbox, RebuildNeededError
 from modeldb_core.backends.objects.layout import PACKS, STREAMS, is_known, is_marker, parts_of
+from modeldb_core.backends.objects.lock import ReplicaLock
 from modeldb_core.backends.objects.replica import UNLISTED, VERSION, Replica, is_damage
 from modeldb_core.errors import (
-    ConfigurationError,
     IntegrityError,
     ModelDBError,
     NotFoundError,
@@ -30,7 +28,7 @@ from modeldb_core.errors import (
 from modeldb_core.notices import warn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from modeldb_core.backends.objects.bucket import Bucket
 
@@ -78,18 +76,15 @@ class Follower:
         self._folder = _replica_folder(cache_dir)
         self._stem = f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}-v{VERSION}"
         self._own: OrderedDict[str, bytes] = OrderedDict()  # objects written here that no listing has shown yet
-        self._evicted = self._evicted_listed = (
-            0  # how many of those were not kept, and how many of them a listing showed
-        )
+        self._evicted = self._evicted_listed = 0  # how many of those were not kept; how many of them a listing showed
         self._notes: list[str] = []  # what is to be said once the replica is in order
         self._replica: Replica | None = None
         self._old: list[Replica] = []
-        self._begin()
-        forks.register(self)
-
-    def _begin(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = ReplicaLock(
+            self._folder / f"{self._stem}.lock", bucket.url, lambda: self._folder.glob(f"{self._stem}.*")
+        )
         self._own_lock = threading.Lock()
+        forks.register(self)
 
     def remember(self, name: str, content: bytes) -> None:
         """Take note of an object that was written just now: answers show it at once."""
@@ -110,7 +105,7 @@ class Follower:
         except ModelDBError as error:
             if not is_damage(error):
                 raise
-        with self._lock, self._locked():
+        with self._lock.held():
             if self._replica is None or self._replica.path == self._path():  # else somebody else was faster
                 self._renew()
         return question(self.fresh())
@@ -131,7 +126,7 @@ class Follower:
             and self._is_fresh(replica, asked_at, limit_s)
         ):
             return replica
-        with self._lock, self._locked():
+        with self._lock.held():
             try:
                 return self._brought_up(asked_at, limit_s)
             except ModelDBError as error:
@@ -149,7 +144,11 @@ class Follower:
                 if not self._allow_stale or replica.state("listed_at") is None:
                     raise
                 warn(f"{self._bucket.url} cannot be reached; answers come from what this machine knew of it")
-        self._take_own(replica)
+        try:
+            self._take_own(replica)
+        except RebuildNeededError:
+            self._renew()
+            return self._catch_up()
         return replica
 
     def _is_fresh(self, replica: Replica, asked_at: float, limit_s: float) -> bool:
@@ -167,7 +166,7 @@ class Follower:
         for _ in range(_ROUNDS):
             # Each round sees by a new listing what the one before has written.
             self.fresh(max_staleness_s=0)
-            with self._lock, self._locked():
+            with self._lock.held():
                 more = Compactor(self._bucket, self._open()).run(full=True)
             if not any((more.packs, more.deleted)):
                 break
@@ -193,7 +192,7 @@ class Follower:
         """Let go of the replica."""
         self.is_closed = True
         forks.forget(self)
-        with self._lock:
+        with self._lock.threads:
             for replica in (self._replica, *self._old):
                 if replica is not None:
                     replica.close()
@@ -207,29 +206,10 @@ class Follower:
     def after_fork(self, *, in_child: bool) -> None:
         """Give a child locks of its own: a thread of the parent may have held them."""
         if in_child:
-            self._begin()
+            self._lock.begin()
+            self._own_lock = threading.Lock()
 
     # The replica
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep other processes from bringing the replica up to date meanwhile."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(self._folder / f"{self._stem}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            msg = (
-                f"the local replica of {self._bucket.url} cannot be kept in {self._folder}: {error.strerror}; set "
-                f"cache_dir to a folder that this process may write"
-            )
-            raise ConfigurationError(msg) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_UN)  # not by closing alone: a forked child may have inherited it
-            os.close(descriptor)
 
     def _open(self) -> Replica:
         path = self._path()
@@ -273,17 +253,16 @@ class Follower:
         """Take in what is new; return whether that could be done, or else must be tried again with a new listing."""
         started_at = time.time()
         evicted = self._evicted
-        is_new = replica.state("listed_at") is None
         # Streams first: what compaction moves in between is then seen twice and not missed.
         listed = self._bucket.listing(STREAMS)
         listed.update(self._bucket.listing(PACKS))
         self._check_identity(replica, min(filter(is_marker, listed), default=None))
         known = replica.objects()
         is_whole = self._receive(replica, _unknown(listed, known))
-        self._take_own(replica, drain=False)
-        self._notes += Inbox(replica).drain(is_new=is_new)
         if not is_whole:
-            return False
+            return False  # what came waits, so that it is taken in its order
+        self._take_own(replica, drain=False)
+        self._notes += Inbox(replica).drain()
         self._put_in_order(replica, listed, known)
         self.newest_stamp = max(self.newest_stamp, replica.newest_stamp())
         replica.set_state(listed_at=started_at)

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import DBAPIError
 
 from modeldb_core.backends.objects.layout import Part
+from modeldb_core.backends.objects.order import Key, lateness_shows
 from modeldb_core.backends.objects.replica import APPLIED, DAMAGED, UNLISTED, many
 from modeldb_core.batches import decode_changes, encode_changes
 from modeldb_core.changes import GENESIS
 from modeldb_core.errors import (
     ConflictError,
+    InvalidArgumentError,
     ModelDBError,
     StoreReadOnlyError,
     StoreUnavailableError,
@@ -62,12 +64,23 @@ class Waiting:
         """The object that brought it."""
         return self.place[2]
 
+    @property
+    def key(self) -> Key:
+        """Its place among all parts."""
+        return self.place[:2]
+
+    @property
+    def stream_ids(self) -> set[str]:
+        """The streams that it goes on with."""
+        return {change.stream_id for change in self.part.changes}
+
 
 class Inbox:
     """The parts that are on their way into a replica."""
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
+        self._newest: Key | None = None  # of the parts that were taken before; None: everything comes in its order
 
     def receive(self, objects: Sequence[Arrived]) -> None:
         """Put what objects hold into the inbox, and remember those that are damaged."""
@@ -84,41 +97,44 @@ class Inbox:
 
         self._replica.write(work)
 
-    def drain(self, *, is_new: bool = False) -> list[str]:
+    def drain(self) -> list[str]:
         """Take in what waits, as far as that goes; return what is to be said of parts that were refused.
 
-        Args:
-            is_new: the replica is being filled for the first time, so that everything comes in its order.
-
         Raises:
-            RebuildNeededError: a part comes before another one that contradicts it and was taken in.
+            RebuildNeededError: a part comes before others that were taken in, and that shows.
         """
         said: list[str] = []
-        while self._pass(said, is_new=is_new):
+        self._newest = self._replica.newest_key()
+        while self._pass(said):
             pass
         return said
 
-    def _pass(self, said: list[str], *, is_new: bool) -> bool:
-        """Go through the inbox once; return whether that may have made room for parts that still wait."""
+    def _pass(self, said: list[str]) -> bool:
+        """Go through the inbox; return whether to begin again, because one may be taken now that had to wait."""
         after: tuple[int, str, str] = (-1, "", "")
-        has_waiting, has_taken = False, False
+        awaited: set[str] = set()
         while batch := self._next(after):
             after = batch[-1].place
-            try:
-                self._take(batch)
-                has_taken = True
-            except ModelDBError as error:
-                _pass_on(error)
-                for waiting in batch:
-                    try:
-                        self._take([waiting])
-                        has_taken = True
-                    except StreamGapError:
-                        has_waiting = True
-                    except ModelDBError as refusal:
-                        _pass_on(refusal)
-                        said.append(self._refuse(waiting, refusal, is_new=is_new))
-        return has_waiting and has_taken
+            # What waits is taken right after what it waits for, whoever follows the bucket.
+            if not any(awaited & waiting.stream_ids for waiting in batch):
+                try:
+                    self._take(batch)
+                except ModelDBError as error:
+                    _pass_on(error)
+                else:
+                    continue
+            for waiting in batch:
+                try:
+                    self._take([waiting])
+                except StreamGapError:
+                    awaited |= waiting.stream_ids
+                except ModelDBError as refusal:
+                    _pass_on(refusal)
+                    said.append(self._refuse(waiting, refusal))
+                else:
+                    if awaited & waiting.stream_ids:
+                        return True
+        return False
 
     def _next(self, after: tuple[int, str, str]) -> list[Waiting]:
         """Return the parts of the inbox that come next, about as many as fit into one transaction."""
@@ -139,16 +155,48 @@ class Inbox:
     def _take(self, batch: Sequence[Waiting]) -> None:
         changes = [change for waiting in batch for change in waiting.part.changes]
         rows = [row for waiting in batch for row in part_rows(waiting.name, waiting.part)]
+        late = self._late(batch)
 
         def also(write: Transaction) -> None:
             many(write, _PUT_PART, rows)
             _leave(write, batch)
+            if late and lateness_shows(write, late):
+                raise RebuildNeededError  # and with it, what was just taken goes back
 
         self._replica.apply_and(changes, also)
+        if self._newest is not None:
+            self._newest = max(self._newest, batch[-1].key)
 
-    def _refuse(self, waiting: Waiting, error: ModelDBError, *, is_new: bool) -> str:
+    def _late(self, batch: Sequence[Waiting]) -> list[Part]:
+        """Return the parts that come before others that were taken, but for those that another object brought."""
+        if self._newest is None:
+            return []
+        late = [waiting for waiting in batch if waiting.key < self._newest]
+        if not late:
+            return []
+        places = [
+            [number, stream_id, first, last, *waiting.key]
+            for number, waiting in enumerate(late)
+            for stream_id, (first, last) in waiting.part.ranges().items()
+        ]
+        unknown = self._replica.query(
+            "WITH late AS (SELECT json_extract(value, '$[0]') AS number, json_extract(value, '$[1]') AS stream_id, "
+            "json_extract(value, '$[2]') AS first, json_extract(value, '$[3]') AS last, "
+            "json_extract(value, '$[4]') AS stamp, json_extract(value, '$[5]') AS tie FROM json_each(?)) "
+            "SELECT DISTINCT number FROM late WHERE NOT EXISTS (SELECT 1 FROM bucket_parts AS known "
+            "WHERE known.stream_id = late.stream_id AND known.first = late.first AND known.stamp = late.stamp "
+            "AND known.tie = late.tie AND known.last = late.last)",
+            (json.dumps(places),),
+        )
+        return [late[number].part for (number,) in unknown]
+
+    def _refuse(self, waiting: Waiting, error: ModelDBError) -> str:
         """Put a part aside that contradicts what is there, and return the sentence on it."""
-        if isinstance(error, ConflictError) and not is_new and self._is_first(waiting):
+        is_late = self._newest is not None and waiting.key < self._newest
+        # In its place it may mean something, or be the one that counts.
+        if is_late and (
+            isinstance(error, InvalidArgumentError) or (isinstance(error, ConflictError) and self._is_first(waiting))
+        ):
             raise RebuildNeededError
         note = f"{waiting.name} in {self._replica.url} holds changes that are left out: {error}"
 

@@ -54,6 +54,7 @@ _TABLES = (
     "stream_id TEXT, first INTEGER, name TEXT, last INTEGER, stamp INTEGER, tie TEXT, gone TEXT,"
     "PRIMARY KEY (stream_id, first, stamp, tie, name)) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS bucket_parts_by_name ON bucket_parts (name)",
+    "CREATE INDEX IF NOT EXISTS bucket_parts_by_stamp ON bucket_parts (stamp, tie)",
     "CREATE TABLE IF NOT EXISTS bucket_inbox ("
     "stamp INTEGER, tie TEXT, name TEXT, size INTEGER, content BLOB, PRIMARY KEY (stamp, tie, name))",
     "CREATE TABLE IF NOT EXISTS bucket_state (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
@@ -201,10 +202,20 @@ class Replica(SQLMetadataStore):
 
         return self._database.read(work)
 
+    def newest_key(self) -> tuple[int, str] | None:
+        """Return stamp and tie of the last of all parts that were taken in, ``None`` where there are none."""
+        rows = self.query("SELECT stamp, tie FROM bucket_parts ORDER BY stamp DESC, tie DESC LIMIT 1")
+        return (rows[0][0], rows[0][1]) if rows else None
+
     def newest_stamp(self) -> int:
         """Return the highest stamp that was taken in."""
-        ((stamp,),) = self.query("SELECT max(stamp) FROM bucket_parts")
-        return int(stamp or 0)
+        newest = self.newest_key()
+        return 0 if newest is None else newest[0]
+
+    def last_position(self) -> int:
+        """Return the last position of the log, 0 where it is empty."""
+        ((position,),) = self.query("SELECT max(position) FROM changes")
+        return int(position or 0)
 
 
 def _prepare(database: SQLiteDatabase, url: str) -> None:

@@ -189,13 +189,11 @@ class ObjectMetadataStore(MetadataStore):
         self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None
     ) -> ChangePage:
         def work(replica: Replica) -> ChangePage:
-            start = after
-            if after >= replica.base:
-                start = after - replica.base
-            elif after >= _CURSOR_EPOCH:
-                start = 0  # it is of a replica that is gone: rather all once more than some of it never
+            start = after - replica.base if after >= replica.base else after
+            if (start == after >= _CURSOR_EPOCH) or (start != after and start > replica.last_position()):
+                start = 0  # it is of another replica: rather all once more than some of it never
             page = replica.read_changes(after=start, limit=limit, entity_id=entity_id, stream_id=stream_id)
-            return ChangePage(page.changes, max(replica.base + page.cursor, after))
+            return ChangePage(page.changes, replica.base + page.cursor)
 
         return self._ask(work)
 

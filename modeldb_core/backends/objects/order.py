@@ -1,0 +1,206 @@
+"""Whether it shows that a replica took parts in late.
+
+Parts arrive when a listing shows them, and count by their stamps. One that arrives after others that it comes before is
+late. Mostly that alters nothing: the others were about other entities, or said the same. Where it does, the replica must
+be made anew, so that every replica comes to the same answers, and its log to the same order.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from modeldb_core.backends._sql.documents import dump_document, load_document
+from modeldb_core.backends._sql.log import rebuild_payloads
+from modeldb_core.changes import APPEND, CREATE, ERASE, Change
+from modeldb_core.errors import ModelDBError
+from modeldb_core.replay import Record, alters_entity, replay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from modeldb_core.backends._sql.database import Transaction
+    from modeldb_core.backends.objects.layout import Part
+
+Key: TypeAlias = tuple[int, str]
+"""Stamp and tie of a part."""
+
+
+class Touch(NamedTuple):
+    """A change of an entity, as the log has it."""
+
+    position: int
+    stream_id: str
+    seq: int
+    action: str
+    actor: str
+    recorded_at: int
+    payload: bytes | None
+    is_erased: int
+
+
+def lateness_shows(write: Transaction, parts: Iterable[Part]) -> bool:
+    """Return whether an entity that late parts touch would be another one, had every part come in its order.
+
+    Called when the parts were applied, in the same transaction.
+    """
+    names = {(change.kind, change.entity_id) for part in parts for change in part.changes if alters_entity(change)}
+    return any(_shows_in(write, kind, entity_id) for kind, entity_id in names)
+
+
+def _shows_in(write: Transaction, kind: str, entity_id: str) -> bool:
+    row = write.connection.exec_driver_sql(
+        "SELECT entity_pk, document FROM entities JOIN documents USING (entity_pk) WHERE entity_id = ? AND kind = ?",
+        (entity_id, kind),
+    ).one_or_none()
+    if row is None or not _is_shared(write, row.entity_pk):
+        return False
+    taken = _touches(write, row.entity_pk)
+    keys = _keys(write, row.entity_pk)
+    ordered = sorted(taken, key=lambda touch: _key_of(keys[touch.stream_id], touch.seq))
+    at = _parting(taken, ordered)
+    if at is None:
+        return False
+    if at > 0 and all(touch.action == CREATE and touch.payload == taken[at].payload for touch in taken[at:]):
+        return False  # a container that several writers say is there: the first of them counts, and has its place
+    try:
+        # Without the points: series are looked at by themselves.
+        made = replay(
+            kind,
+            entity_id,
+            (_change(kind, entity_id, touch, None if touch.action == APPEND else touch.payload) for touch in ordered),
+        )
+    except ModelDBError:
+        return True  # in its place one of them means nothing: let it be refused there
+    return not _are_alike(made.document, load_document(row.document)) or _shows_in_series(
+        write, row.entity_pk, kind, entity_id, taken, ordered
+    )
+
+
+def _is_shared(write: Transaction, entity_pk: int) -> bool:
+    """Return whether changes of several streams made an entity; a run is, as a rule, its own writer's alone."""
+    query = (
+        "SELECT EXISTS (SELECT 1 FROM changes WHERE entity_pk = ? AND stream_pk <> "
+        "(SELECT stream_pk FROM changes WHERE entity_pk = ? LIMIT 1))"
+    )
+    return bool(write.connection.exec_driver_sql(query, (entity_pk, entity_pk)).scalar_one())
+
+
+def _touches(write: Transaction, entity_pk: int) -> list[Touch]:
+    rows = write.connection.exec_driver_sql(
+        "SELECT position, stream_id, changes.seq, action, actor, changes.recorded_at, payload, salt IS NULL "
+        "FROM changes JOIN streams USING (stream_pk) JOIN actors USING (actor_pk) "
+        "WHERE entity_pk = ? AND action <> ? ORDER BY position",
+        (entity_pk, ERASE),
+    )
+    return [Touch(*row) for row in rows]
+
+
+def _change(kind: str, entity_id: str, touch: Touch, payload: bytes | None) -> Change:
+    return Change(
+        stream_id=touch.stream_id,
+        seq=touch.seq,
+        recorded_at=touch.recorded_at,
+        actor=touch.actor,
+        action=touch.action,
+        kind=kind,
+        entity_id=entity_id,
+        payload=payload,
+        salt=b"",
+        payload_digest=b"",
+        previous_hash=b"",
+        hash=b"",
+    )
+
+
+# The order that stamps give
+
+
+def _keys(write: Transaction, entity_pk: int) -> Mapping[str, list[tuple[int, Key]]]:
+    """Return, for each stream that touches an entity, up to which number its changes have which key."""
+    rows = write.connection.exec_driver_sql(
+        "SELECT parts.stream_id, first, last, stamp, tie "
+        "FROM (SELECT stream_pk, max(seq) AS seq FROM changes WHERE entity_pk = ? GROUP BY stream_pk) AS touched "
+        "JOIN streams USING (stream_pk) "
+        "JOIN bucket_parts AS parts ON parts.stream_id = streams.stream_id AND parts.first <= touched.seq "
+        "ORDER BY parts.stream_id, stamp, tie",
+        (entity_pk,),
+    )
+    found: Mapping[str, list[tuple[int, Key]]] = defaultdict(list)
+    for stream_id, of_stream in groupby(rows, key=lambda row: row[0]):
+        found[stream_id].extend(_ends([tuple(row[1:]) for row in of_stream]))
+    return found
+
+
+def _ends(parts: Iterable[tuple[Any, ...]]) -> list[tuple[int, Key]]:
+    """Return up to which number a stream comes with which part, where each waits for those before it in the stream."""
+    ends: list[tuple[int, Key]] = []
+    head, key, waiting = 0, (0, ""), list[tuple[Any, ...]]()
+    for part in parts:
+        waiting.append(part)
+        while fitting := next((item for item in waiting if item[0] <= head + 1), None):
+            waiting.remove(fitting)
+            _, last, stamp, tie = fitting
+            key = max(key, (stamp, tie))
+            if last > head:
+                head = last
+                ends.append((head, key))
+    return ends
+
+
+def _key_of(ends: Sequence[tuple[int, Key]], seq: int) -> Key:
+    at = bisect_left(ends, seq, key=lambda end: end[0])
+    return ends[at][1] if at < len(ends) else (ends[-1][1] if ends else (0, ""))
+
+
+def _parting(one: Sequence[Touch], other: Sequence[Touch]) -> int | None:
+    """Return where two orders part, ``None`` where they do not."""
+    return next((at for at, pair in enumerate(zip(one, other, strict=True)) if pair[0] is not pair[1]), None)
+
+
+# What shows
+
+
+def _are_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two documents say the same; the order of keys says nothing."""
+    return dump_document(_by_key(one)) == dump_document(_by_key(other))
+
+
+def _by_key(value: Any) -> Any:  # noqa: ANN401 - whatever a document holds
+    if isinstance(value, dict):
+        return {name: _by_key(value[name]) for name in sorted(value)}
+    return [_by_key(item) for item in value] if isinstance(value, list) else value
+
+
+def _shows_in_series(
+    write: Transaction, entity_pk: int, kind: str, entity_id: str, taken: Sequence[Touch], ordered: Sequence[Touch]
+) -> bool:
+    """Return whether series differ: points of several streams are sorted by time, and order decides where that ties."""
+    one, other = (
+        [touch for touch in touches if touch.action == APPEND and not touch.is_erased] for touches in (taken, ordered)
+    )
+    at = _parting(one, other)
+    if at is None:
+        return False
+    # What comes before is the same in both, and so counts only where what comes after ties.
+    for start in dict.fromkeys((at, 0)):
+        payloads = {touch.position: touch.payload for touch in one[start:]}
+        missing = [position for position, payload in payloads.items() if payload is None]
+        payloads.update(rebuild_payloads(write, entity_pk, missing) if missing else {})
+        left, right = (
+            replay(kind, entity_id, [_change(kind, entity_id, touch, payloads[touch.position]) for touch in touches])
+            for touches in (one[start:], other[start:])
+        )
+        if all(_series(left, key) == _series(right, key) for key in left.series):
+            return False
+    return True
+
+
+def _series(record: Record, key: str) -> tuple[bytes | str, ...]:
+    # The mean is a sum, whose last bits depend on the order in every store.
+    points = record.points(key)
+    summary = repr(replace(record.summary(key), mean=0.0))
+    return points.steps.tobytes(), points.times.tobytes(), points.values.tobytes(), summary
