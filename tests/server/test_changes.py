@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from modeldb_core.batches import decode_changes
 from modeldb_core.changes import GENESIS
+from modeldb_core.protocol import CURSOR_HEADER, MORE_HEADER
 from modeldb_server.handlers import audit
+from modeldb_server.handlers import store as handlers_store
 
 
 def test_changes_come_in_order_with_their_chain(client: Any, filled: Any) -> None:
@@ -78,3 +81,34 @@ def test_the_content_of_users_and_tokens_is_hidden(client: Any, filled: Any) -> 
     for path in ("/api/v2/tokens", "/api/v2/users", "/api/v2/tokens/t1", "/api/v2/users/u1"):
         assert client.request("GET", path).status_code == 404
     assert client.request("GET", "/api/v2/keys?kind=token").status_code == 400
+
+
+def test_no_more_changes_are_read_than_an_answer_holds(
+    client: Any, filled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers_store, "MAX_ANSWER_BYTES", 20_000)
+    monkeypatch.setattr(handlers_store, "FIRST_CHANGES", 2)
+    for index in range(40):
+        filled.writer.update("run", filled.run_id, set={"attributes": {"text": "x" * 2000, "index": index}})
+    filled.apply()
+    read: list[int] = []
+    original = filled.store.read_changes
+
+    def counted(**options: Any) -> Any:
+        page = original(**options)
+        read.append(len(page.changes))
+        return page
+
+    monkeypatch.setattr(filled.store, "read_changes", counted)
+    seen: list[Any] = []
+    cursor, answers, more = 0, 0, "1"
+    while more == "1":
+        answer = client.request("GET", f"/api/v2/store/changes?after={cursor}&limit=1000")
+        found = decode_changes(answer.data)
+        assert sum(len(change.payload or b"") for change in found) <= 40_000
+        seen += found
+        cursor, more = int(answer.headers[CURSOR_HEADER]), answer.headers[MORE_HEADER]
+        answers += 1
+    assert seen == filled.writer.changes
+    assert answers >= 4
+    assert sum(read) == len(seen), "each change was read once"

@@ -16,11 +16,13 @@ from modeldb_server.handlers.store_blobs import JoinedParts
 from modeldb_server.responses import json_response
 
 if TYPE_CHECKING:
-    from modeldb_core.stores import ChangePage
+    from modeldb_core.changes import Change
     from modeldb_server.context import ServerContext
 
 MAX_ANSWER_BYTES = 8 << 20
-"""A page of changes ends before its payloads are longer than this, unless it is a single change."""
+"""A page of changes ends once its payloads are longer than this."""
+FIRST_CHANGES, MOST_CHANGES = 16, 64
+"""So many changes are read at a time, at first and later: whatever comes next may be long."""
 
 
 def describe_store(context: ServerContext) -> Response:
@@ -63,25 +65,24 @@ def _apply(context: ServerContext, data: bytes) -> Response:
 def read_stored_changes(
     context: ServerContext, *, after: int, limit: int, entity_id: str | None, stream_id: str | None
 ) -> Response:
-    """Return changes with their payloads."""
-    page = context.store.read_changes(after=after, limit=limit, entity_id=entity_id, stream_id=stream_id)
-    fitting = _fitting(page)
-    has_more = fitting < len(page.changes)
-    if has_more:
-        page = context.store.read_changes(after=after, limit=fitting, entity_id=entity_id, stream_id=stream_id)
-    response = Response(encode_changes(page.changes), content_type=MEDIA_TYPE)
-    response.headers[protocol.CURSOR_HEADER] = str(page.cursor)
-    response.headers[protocol.MORE_HEADER] = "1" if has_more else "0"
+    """Return changes with their payloads.
+
+    How long they are is not known beforehand, so the store is asked for few at first, and for more as long as those were
+    short: a page of long changes is never in memory as a whole.
+    """
+    changes: list[Change] = []
+    size, cursor, wanted, has_more = 0, after, min(FIRST_CHANGES, limit), limit > 0
+    while has_more and len(changes) < limit and size < MAX_ANSWER_BYTES:
+        page = context.store.read_changes(after=cursor, limit=wanted, entity_id=entity_id, stream_id=stream_id)
+        changes += page.changes
+        size += sum(len(change.payload or b"") for change in page.changes)
+        cursor, has_more = page.cursor, len(page.changes) == wanted
+        fitting = (MAX_ANSWER_BYTES - size) * len(changes) // max(size, 1)
+        wanted = max(1, min(2 * wanted, MOST_CHANGES, fitting, limit - len(changes)))
+    response = Response(encode_changes(changes), content_type=MEDIA_TYPE)
+    response.headers[protocol.CURSOR_HEADER] = str(cursor)
+    response.headers[protocol.MORE_HEADER] = "1" if has_more and len(changes) < limit else "0"
     return response
-
-
-def _fitting(page: ChangePage) -> int:
-    size = 0
-    for index, change in enumerate(page.changes):
-        size += len(change.payload or b"")
-        if size > MAX_ANSWER_BYTES:
-            return max(1, index)
-    return len(page.changes)
 
 
 def read_heads(context: ServerContext) -> Response:
