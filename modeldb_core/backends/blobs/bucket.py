@@ -11,13 +11,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.backends._fsspec import s3_arguments, translate
+from modeldb_core.backends._fsspec import s3_arguments
+from modeldb_core.backends._fsspec_errors import translate
 from modeldb_core.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from modeldb_core.backends._fsspec import Doing
+    from modeldb_core.backends._fsspec_errors import Doing
 
 _ATTEMPTS = 4
 _FIRST_PAUSE_S = 0.2

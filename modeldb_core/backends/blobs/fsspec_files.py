@@ -8,13 +8,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from modeldb_core.backends._fsspec import Remote, split_url, translate
+from modeldb_core.backends._fsspec import Remote, split_url
+from modeldb_core.backends._fsspec_errors import translate
 from modeldb_core.stores import REFRESH_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from modeldb_core.backends._fsspec import Doing
+    from modeldb_core.backends._fsspec_errors import Doing
     from modeldb_core.errors import ModelDBError
 
 _INCOMING = ".incoming"

@@ -16,7 +16,7 @@ from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from modeldb_core.backends._fsspec import Doing
+    from modeldb_core.backends._fsspec_errors import Doing
     from modeldb_core.errors import ModelDBError
 
 _READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})

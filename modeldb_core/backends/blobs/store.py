@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from modeldb_core.backends._fsspec import Doing
+    from modeldb_core.backends._fsspec_errors import Doing
 
 _LOCAL = ("file", "memory")
 
