@@ -70,7 +70,8 @@ def _tracking_server(url: str, folder: Path) -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", url, "--host", "127.0.0.1"]
+    driven = url.replace("postgresql:", "postgresql+psycopg2:", 1)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", driven, "--host", "127.0.0.1"]
     command += ["--port", address.rpartition(":")[2], "--artifacts-destination", str(folder / "files")]
     quiet = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     with (folder / "log").open("wb") as log:
