@@ -166,7 +166,7 @@ def server_world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
     closing.callback(service.stop)
     proxy = Proxy(service.port)
     closing.callback(proxy.close)
-    url = f"http://127.0.0.1:{proxy.port}?timeout_s=3"
+    url = f"http://127.0.0.1:{proxy.port}?timeout_s=3&retry_s=0.2"
     return World(service, proxy, {"MODELDB_URL": url, "MODELDB_TOKEN": TOKEN}, closing)
 
 
