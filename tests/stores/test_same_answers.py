@@ -39,6 +39,7 @@ class Configuration:
             capture_enabled=False,
             flush_interval_s=0.05,
             user="ann",
+            lease_s=3600.0,  # it is renewed when a third is over: not while a slow machine compares
             **self.more,
         )
 
