@@ -90,7 +90,14 @@ class Postgres:
 
     def dump(self, url: str) -> str:
         """Return a database as SQL that :meth:`load` runs."""
-        command = [self._bin / "pg_dump", "--inserts", "--no-owner", "--no-privileges", "--no-comments", url]
+        command: list[str | Path] = [
+            self._bin / "pg_dump",
+            "--inserts",
+            "--no-owner",
+            "--no-privileges",
+            "--no-comments",
+            url,
+        ]
         done = subprocess.run(command, check=True, user=self.user, cwd=self.folder, capture_output=True, text=True)
         return re.sub(r"^\\(?:un)?restrict .*\n", "", done.stdout, flags=re.MULTILINE)  # psql alone knows that
 
@@ -137,10 +144,20 @@ class Postgres:
         secret = self.folder / "password"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
-        command = [self._bin / "initdb", "-D", self._data, "-U", "postgres", "--pwfile", secret, "-E", "UTF8"]
+        command: list[str | Path] = [
+            self._bin / "initdb",
+            "-D",
+            self._data,
+            "-U",
+            "postgres",
+            "--pwfile",
+            secret,
+            "-E",
+            "UTF8",
+        ]
         command += ["--auth=scram-sha-256", "--locale=C.UTF-8", "--no-sync", "--no-instructions"]
         subprocess.run(command, check=True, user=self.user, cwd=self.folder, stdout=subprocess.DEVNULL)
 
     def _is_ready(self) -> bool:
-        command = [self._bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        command: list[str | Path] = [self._bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(command, check=False, cwd=self.folder).returncode == 0
