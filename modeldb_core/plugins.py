@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pluggy
 
-from modeldb_core import hookspecs
+from modeldb_core import forks, hookspecs
 from modeldb_core.errors import (
     ConfigurationError,
     InvalidArgumentError,
@@ -311,8 +311,7 @@ def _replace_lock() -> None:
         manager._backends_lock = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_replace_lock)
+forks.after_in_child(_replace_lock)
 
 
 def _open(url: str, kind: Literal["metadata", "artifacts"], settings: Settings | None) -> object:

@@ -10,16 +10,16 @@ import logging
 import os
 import random
 import struct
-import sys
 import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core import __version__
+from modeldb_core import __version__, forks
 from modeldb_core.changes import BEAT, CLOSE, GENESIS, OPEN, SALT_BYTES, STREAM, payload_of
 from modeldb_core.entities import new_id, now_us
 from modeldb_core.errors import ModelDBError, StoreUnavailableError
+from modeldb_core.exits import at_exit, is_worker
 from modeldb_core.journal import Journal, RowPlan
 from modeldb_core.losses import Losses
 from modeldb_core.records import CHECK_BYTES, ROW_HEAD, Chain, Draft, Plan, Seal
@@ -201,6 +201,8 @@ class Writer:
         if self._thread is not None and done:
             self._thread.join(timeout_s)
         is_sent = self.uploads.finish(deadline)
+        if done:
+            self._recovery.start(self.open_store(), again=True)  # of workers of this process that were killed
         self._recovery.stop(deadline - time.monotonic())
         if done and is_sent:
             journal.close(remove=True)
@@ -242,9 +244,8 @@ class Writer:
         self._soon = True
         self._thread = threading.Thread(target=self._run, name="modeldb-writer", daemon=True)
         self._thread.start()
-        util = sys.modules.get("multiprocessing.util")
-        if util is not None and sys.modules["multiprocessing.process"].parent_process() is not None:
-            util.Finalize(None, self.close, exitpriority=10)  # such a child ends without atexit
+        if is_worker():  # in a program the client closes it
+            at_exit(self.close, priority=10)
         for callback in self.on_stream:
             callback()
 
@@ -410,5 +411,4 @@ def _after_fork_in_child() -> None:
         writer.abandon()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+forks.after_in_child(_after_fork_in_child)

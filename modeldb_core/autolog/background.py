@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
-import sys
 import threading
 import weakref
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from modeldb_core import forks
 from modeldb_core.autolog.isolation import entered, quiet
+from modeldb_core.exits import at_exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -73,7 +72,7 @@ class Background:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
                 self._thread.start()
-                self._finish_at_exit()
+                at_exit(self._at_exit, priority=20)
             self._changed.notify_all()
         return True
 
@@ -110,14 +109,6 @@ class Background:
     def _is_own_thread(self) -> bool:
         return threading.current_thread() is self._thread
 
-    def _finish_at_exit(self) -> None:
-        """Let the program, or the worker process, end when the jobs are done."""
-        util = sys.modules.get("multiprocessing.util")
-        if util is not None and sys.modules["multiprocessing.process"].parent_process() is not None:
-            util.Finalize(None, self._at_exit, exitpriority=20)  # such a child ends without atexit
-        else:
-            atexit.register(self._at_exit)
-
     def _at_exit(self) -> None:
         if not self.wait(timeout_s=self._exit_timeout_s):
             logger.warning("The program ended before %s was done: %d jobs are left.", self._name, len(self))
@@ -131,5 +122,4 @@ def _after_fork_in_child() -> None:
         background._reset()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+forks.after_in_child(_after_fork_in_child)

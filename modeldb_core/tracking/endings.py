@@ -6,6 +6,7 @@ the next process recovers its journal.
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import signal
@@ -15,7 +16,9 @@ import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core import forks
 from modeldb_core.entities import FAILED, FINISHED, KILLED
+from modeldb_core.exits import is_worker
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 CURRENT: ContextVar[RunHandle | None] = ContextVar("modeldb_current_run", default=None)
 
 TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
+
+GRACE_S = 10.0
+"""How long a program may take to leave its blocks after SIGTERM, before it is ended all the same."""
 
 _open: dict[str, RunHandle] = {}
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
@@ -92,7 +98,14 @@ def _install() -> None:
 
 
 def _install_sigterm() -> None:
-    """Turn SIGTERM into an orderly exit, where nobody else handles it."""
+    """Turn SIGTERM into an orderly exit, where nobody else handles it.
+
+    Not in workers: pools end them by SIGTERM, and wait for that. A handler of Python is not sure to end a process, since
+    it is never called while the main thread waits for a lock, as that of a pool. What a worker leaves in its journal is
+    shipped by the process that started it.
+    """
+    if is_worker():
+        return
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _on_sigterm)
 
@@ -113,14 +126,33 @@ def _on_sigterm(number: int, frame: FrameType | None) -> Any:  # noqa: ANN401
     """End through SystemExit: locks that the interrupted code holds are let go on the way."""
     del number, frame
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+    _forget_parent()
     _ending.append(KILLED)
+    is_leaving = threading.Event()
+    atexit.register(is_leaving.set)
+    _thread.start_new_thread(_insist, (is_leaving,))
     sys.exit(TERMINATED_EXIT_CODE)
+
+
+def _insist(is_leaving: threading.Event) -> None:
+    """End the process where SystemExit does not: it is lost in destructors, and in ``except BaseException``."""
+    if is_leaving.wait(GRACE_S):
+        return
+    closing = threading.Thread(target=_at_exit, name="modeldb-ending", daemon=True)
+    closing.start()
+    closing.join(2 * GRACE_S)  # the interrupted code may hold what closing waits for
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _at_exit() -> None:
     _forget_parent()
     for client in list(_clients):
         client.close()
+
+
+def _after_fork_in_child() -> None:
+    leave_sigterm()
+    _forget_parent()
 
 
 def _forget_parent() -> None:
@@ -130,3 +162,6 @@ def _forget_parent() -> None:
         _process_id = os.getpid()
         _open.clear()
         _ending.clear()
+
+
+forks.after_in_child(_after_fork_in_child)

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from modeldb_core import forks
 from modeldb_core.tracking import endings
 
 if TYPE_CHECKING:
@@ -255,5 +256,4 @@ def _after_fork_in_child() -> None:
     _own_path, _read = None, (("", 0, 0), {})
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+forks.after_in_child(_after_fork_in_child)

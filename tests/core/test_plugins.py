@@ -10,6 +10,7 @@ import types
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -165,7 +166,7 @@ def test_a_broken_plugin_is_named_in_a_warning_and_left_out(installer: Installer
     (message,) = messages
     assert "'acme_broken' (acme-broken 1.2) is left out" in message
     assert "MODELDB_DISABLE_PLUGINS=acme_broken" in message
-    assert manager.call("modeldb_run_finished", run=None, status="finished") == []
+    assert manager.call("modeldb_run_finished", run=SimpleNamespace(run_id="any"), status="finished") == []
 
 
 def test_a_strangers_plugin_cannot_take_the_name_of_an_own_one(installer: Installer) -> None:

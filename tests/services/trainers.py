@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 PATIENCE_S = 120.0
 _SCRIPT = textwrap.dedent(
     """
-    import mmap, os, struct, sys, time
+    import mmap, os, sys, time
     import modeldb_core as modeldb
     folder, number = sys.argv[1:]
-    steps = mmap.mmap(os.open(f"{folder}/steps-{number}", os.O_RDWR), 8)
+    steps = memoryview(mmap.mmap(os.open(f"{folder}/steps-{number}", os.O_RDWR), 8)).cast("q")
     with modeldb.start_run(project="outage", name=f"trainer {number}", capture=False) as run:
         step = 0
         while not os.path.exists(f"{folder}/stop"):
             run.log_metrics({"loss": step * 0.5, "step": -step}, step=step)
             step += 1
-            struct.pack_into("<q", steps, 0, step)
+            steps[0] = step
             time.sleep(0.005)
     client = modeldb.connect()
     print(run.run_id, step)

@@ -53,15 +53,15 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> str:
 
 
 LOG_AS_FAST_AS_POSSIBLE = """
-    import mmap, os, struct, modeldb_core as modeldb
-    shared = mmap.mmap(os.open(os.environ["COUNTER"], os.O_RDWR), 8)
+    import mmap, os, modeldb_core as modeldb
+    shared = memoryview(mmap.mmap(os.open(os.environ["COUNTER"], os.O_RDWR), 8)).cast("Q")  # which is never half written
     run = modeldb.start_run(project="kill", name=os.environ["NAME"], capture=False)
     print(run.run_id, flush=True)
     step = 0
     while True:
         run.log_metrics({"a": step, "b": step + 0.5, "c": -step, "d": 1.0, "e": step * 2}, step=step)
         step += 1
-        struct.pack_into("<q", shared, 0, step)
+        shared[0] = step
 """
 
 
@@ -382,6 +382,7 @@ def test_a_pool_of_processes_logs_into_the_run_it_was_given(
         stderr=subprocess.PIPE,
         text=True,
     )
+    _started.append(process)
     output = finish(process)
     with modeldb.connect() as client:
         recover(client.settings.journal_dir, client.store.url, client.store, lambda: client.artifacts)
@@ -471,6 +472,67 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
         assert run.status == status
         assert len(run.history("m")) == 1
         assert not list(orphans(client.settings.journal_dir))
+
+
+def test_sigterm_ends_a_program_in_whose_destructor_the_exit_was_lost(environment: dict[str, str]) -> None:
+    script = """
+        import os, signal, time, modeldb_core as modeldb
+        from modeldb_core.tracking import endings
+        endings.GRACE_S = 0.2
+        class Collected:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+        run = modeldb.start_run(capture=False)
+        run.log_metric("m", 1.0, step=0)
+        print(run.run_id, flush=True)
+        Collected()
+        time.sleep(60)
+    """
+    process = start(script, environment)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM, errors
+    with modeldb.connect() as client:
+        run = client.get_run(output.strip())
+        assert run.status == "killed"
+        assert len(run.history("m")) == 1
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_pool_ends_its_workers_and_what_they_had_not_shipped_is_shipped_with_the_program(
+    environment: dict[str, str], tmp_path: Path, method: str
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(f"""
+            import multiprocessing, signal, modeldb_core as modeldb
+            def work(number):
+                with modeldb.current_run().start_child(f"worker {{number}}") as run:
+                    for step in range(50):
+                        run.log_metric("m", step, step=step)
+                    return run.run_id, signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+            if __name__ == "__main__":
+                with modeldb.connect() as client, client.start_run(capture=False):
+                    with multiprocessing.get_context("{method}").Pool(2) as pool:
+                        done = pool.map(work, range(4))
+                    assert all(is_default for _, is_default in done)
+                    print(*(run_id for run_id, _ in done))
+        """)
+    )
+    process = subprocess.Popen(
+        [sys.executable, program],
+        env={**os.environ, **environment, "MODELDB_FLUSH_INTERVAL_S": "3600"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    _started.append(process)
+    run_ids = finish(process).split()
+    with modeldb.connect() as client:
+        assert not list(orphans(client.settings.journal_dir))
+        for run_id in run_ids:
+            run = client.get_run(run_id)
+            assert run.status == "finished"
+            assert list(run.history("m").values) == list(range(50))
 
 
 def test_a_damaged_journal_is_kept_aside_and_what_precedes_the_damage_is_shipped(

@@ -28,7 +28,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.pool import QueuePool
 
-from modeldb_core.backends._sql import forks
+from modeldb_core import forks
 from modeldb_core.backends._sql.database import MANY, Build, Database, Result, Row, Transaction
 from modeldb_core.backends._sql.postgres_connections import Address, Connector, quoted
 from modeldb_core.backends._sql.postgres_driver import DIALECT_NAME, Dialect, DriverConnection

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from modeldb_core.backends._sql import forks
+from modeldb_core import forks
 from modeldb_core.backends._sql.database import MANY, Build, Database, Result, Row, Transaction
 from modeldb_core.errors import (
     ConfigurationError,

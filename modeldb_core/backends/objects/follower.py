@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from modeldb_core.backends._sql import forks
+from modeldb_core import forks
 from modeldb_core.backends.objects.compaction import Compaction, Compactor
 from modeldb_core.backends.objects.inbox import Arrived, Inbox, RebuildNeededError
 from modeldb_core.backends.objects.layout import PACKS, STREAMS, is_known, is_marker, parts_of

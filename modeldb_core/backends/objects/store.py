@@ -6,8 +6,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from modeldb_core import forks
 from modeldb_core.backends._fsspec import METADATA_OPTIONS, Remote, split_url
-from modeldb_core.backends._sql import forks
 from modeldb_core.backends.objects.admission import check_meaning, follow
 from modeldb_core.backends.objects.bucket import Bucket
 from modeldb_core.backends.objects.follower import Follower

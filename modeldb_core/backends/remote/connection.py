@@ -21,7 +21,7 @@ import urllib3
 from urllib3 import exceptions
 from urllib3.util import make_headers
 
-from modeldb_core import __version__, protocol
+from modeldb_core import __version__, forks, protocol
 from modeldb_core.backends.remote.answers import (
     TRY_AGAIN,
     check_protocol,
@@ -390,5 +390,4 @@ def _after_fork_in_child() -> None:
         connection.leave_behind()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+forks.after_in_child(_after_fork_in_child)

@@ -3,12 +3,14 @@
 A child must not touch its parent's connections. SQLite goes further: even opening the same file anew is wrong while the
 child has inherited an open connection, since SQLite then believes in locks that the child does not hold. So a process
 that forks waits for the operations under way, closes all connections, forks, and opens new ones on both sides when
-they are needed. Starting a program (``subprocess``) is no fork in this sense.
+they are needed. A fork also waits while a thread of ModelDB imports something: the child, where that thread is not,
+would have half a module for ever. Starting a program (``subprocess``) is no fork in this sense.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import weakref
@@ -16,10 +18,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
 PATIENCE_S = 10.0
-"""How long a fork waits for operations of other threads."""
+"""How long a fork waits for other threads, in all."""
+
+_deadline = 0.0  # of the fork under way
 
 
 class Forkable(Protocol):
@@ -60,14 +65,13 @@ class Gate:
                     del self._inside[me]
                 self._condition.notify_all()
 
-    def shut(self, patience_s: float = PATIENCE_S) -> bool:
-        """Let nobody in, and wait for the other threads inside; return whether nobody is left."""
-        me, deadline = threading.get_ident(), time.monotonic() + patience_s
+    def shut(self) -> None:
+        """Let nobody in, and wait for the other threads inside, as long as the fork under way has patience."""
+        me = threading.get_ident()
         with self._condition:
             self._is_shut = True
-            while self._inside.keys() - {me} and (left := deadline - time.monotonic()) > 0:
+            while self._inside.keys() - {me} and (left := _deadline - time.monotonic()) > 0:
                 self._condition.wait(left)
-            return not self._inside
 
     def open(self) -> None:
         """Let operations in again."""
@@ -78,6 +82,12 @@ class Gate:
 
 _known: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _forking: list[Forkable] = []
+
+
+def after_in_child(function: Callable[[], object]) -> None:
+    """Call ``function`` in each child, before what it is forked for."""
+    if hasattr(os, "register_at_fork"):  # Windows has no forks
+        os.register_at_fork(after_in_child=function)
 
 
 def register(item: Forkable) -> None:
@@ -91,9 +101,28 @@ def forget(item: Forkable) -> None:
 
 
 def _before() -> None:
+    global _deadline
+    _deadline = time.monotonic() + PATIENCE_S
     _forking[:] = list(_known)
+    while _is_importing() and time.monotonic() < _deadline:
+        time.sleep(0.001)
     for item in _forking:
         item.before_fork()
+
+
+def _is_importing() -> bool:
+    """Return whether a thread of ModelDB is in the middle of an import."""
+    ours = {thread.ident for thread in threading.enumerate() if thread.name.startswith("modeldb-")}
+    ours.discard(threading.get_ident())
+    return any(ident in ours and _imports(frame) for ident, frame in sys._current_frames().items())
+
+
+def _imports(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _after_in_parent() -> None:
