@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import math
 import re
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, unquote
 
 from modeldb_core.backends._sql.postgres import PostgresDatabase
 from modeldb_core.backends._sql.postgres_connections import Address
-from modeldb_core.backends._sql.store import SQLMetadataStore
+from modeldb_core.backends._sql.store import MigratedStore
 from modeldb_core.backends._urls import split_options
 from modeldb_core.errors import ConfigurationError
 from modeldb_core.redaction import redact_url
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from modeldb_core.backends._sql.schema import SchemaState, Upgrade
 
 CONNECT_TIMEOUT_S = 10.0
 TIMEOUT_S = 60.0
@@ -40,7 +34,7 @@ _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^:\[\],]*)(?::(?P<port>\d{0,5
 _MAX_SCHEMA_BYTES = 63  # of a name in PostgreSQL; longer ones are cut
 
 
-class PostgresStore(SQLMetadataStore):
+class PostgresStore(MigratedStore):
     """A store in a PostgreSQL database.
 
     Args:
@@ -83,79 +77,37 @@ class PostgresStore(SQLMetadataStore):
         sslkey: str = "",
         target_session_attrs: str = "",
     ) -> None:
-        from modeldb_core.backends._sql.schema import prepare
-
-        database = _database(
-            url,
-            schema=schema,
-            read_only=read_only,
-            timeout_s=timeout_s,
-            connect_timeout_s=connect_timeout_s,
-            pool_size=pool_size,
-            sslmode=sslmode,
-            sslrootcert=sslrootcert,
-            sslcert=sslcert,
-            sslkey=sslkey,
-            target_session_attrs=target_session_attrs,
+        super().__init__(
+            self.database_at(
+                url,
+                schema=schema,
+                read_only=read_only,
+                timeout_s=timeout_s,
+                connect_timeout_s=connect_timeout_s,
+                pool_size=pool_size,
+                sslmode=sslmode,
+                sslrootcert=sslrootcert,
+                sslcert=sslcert,
+                sslkey=sslkey,
+                target_session_attrs=target_session_attrs,
+            )
         )
-        try:
-            prepare(database)
-        except BaseException:
-            database.close()
-            raise
-        super().__init__(database)
 
     @classmethod
-    def schema_state(cls, url: str, **options: Any) -> SchemaState:  # noqa: ANN401 - those of the class
-        """Return the version of the tables of a database, and what an upgrade would do; nothing is altered.
-
-        Raises:
-            StoreVersionError: the tables are those of a newer version of ModelDB.
-            ConfigurationError: the database is not one of ModelDB.
-        """
-        from modeldb_core.backends._sql.schema import state_of
-
-        with _opened(url, {**options, "read_only": True}) as database:
-            return state_of(database)
-
-    @classmethod
-    def upgrade_schema(cls, url: str, **options: Any) -> Upgrade:  # noqa: ANN401 - those of the class
-        """Bring the tables of a database up to date, after a backup, as opening the store would; return what was done.
-
-        Raises:
-            StoreVersionError: the tables are those of a newer version of ModelDB.
-            ConfigurationError: the database is not one of ModelDB.
-            StoreReadOnlyError: the user may not alter them.
-        """
-        from modeldb_core.backends._sql.schema import upgrade
-
-        with _opened(url, options) as database:
-            return upgrade(database)
-
-
-@contextmanager
-def _opened(url: str, options: dict[str, Any]) -> Iterator[PostgresDatabase]:
-    database = _database(url, **options)
-    try:
-        yield database
-    finally:
-        database.close()
-
-
-def _database(url: str, **options: Any) -> PostgresDatabase:  # noqa: ANN401 - of their types
-    """Return the database that a URL names; the options in it win over ``options``."""
-    _refuse_raw_secret(url)
-    bare, found = split_options(url, {**_OWN, **_OF_LIBPQ})
-    options = {"schema": SCHEMA, "timeout_s": TIMEOUT_S, "connect_timeout_s": CONNECT_TIMEOUT_S, **options, **found}
-    _check(options, url)
-    address = address_of(bare, options["schema"], {name: options[name] for name in _OF_LIBPQ if options.get(name)})
-    return PostgresDatabase(
-        address,
-        connect_timeout_s=options["connect_timeout_s"],
-        timeout_s=options["timeout_s"],
-        pool_size=options.get("pool_size", POOL_SIZE),
-        read_only=options.get("read_only", False),
-    )
+    def database_at(cls, url: str, **options: Any) -> PostgresDatabase:  # noqa: ANN401 - those of the class
+        """Return the database that a URL names; the options in it win over ``options``."""
+        _refuse_raw_secret(url)
+        bare, found = split_options(url, {**_OWN, **_OF_LIBPQ})
+        options = {"schema": SCHEMA, "timeout_s": TIMEOUT_S, "connect_timeout_s": CONNECT_TIMEOUT_S, **options, **found}
+        _check(options, url)
+        address = address_of(bare, options["schema"], {name: options[name] for name in _OF_LIBPQ if options.get(name)})
+        return PostgresDatabase(
+            address,
+            connect_timeout_s=options["connect_timeout_s"],
+            timeout_s=options["timeout_s"],
+            pool_size=options.get("pool_size", POOL_SIZE),
+            read_only=options.get("read_only", False),
+        )
 
 
 def _refuse_raw_secret(url: str) -> None:

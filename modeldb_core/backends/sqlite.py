@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from modeldb_core.backends._sql.sqlite import BUSY_TIMEOUT_S, PREFIX, SQLiteDatabase
-from modeldb_core.backends._sql.store import SQLMetadataStore
+from modeldb_core.backends._sql.store import MigratedStore
 from modeldb_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from modeldb_core.backends._sql.schema import SchemaState, Upgrade
     from modeldb_core.backends._sql.sqlite import Durability
 
 
-class SQLiteStore(SQLMetadataStore):
+class SQLiteStore(MigratedStore):
     """A store in one SQLite file.
 
     Args:
@@ -46,51 +45,14 @@ class SQLiteStore(SQLMetadataStore):
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         read_only: bool = False,
     ) -> None:
-        from modeldb_core.backends._sql.schema import prepare
-
-        database = SQLiteDatabase(
-            path_of(url), durability=durability, busy_timeout_s=busy_timeout_s, read_only=read_only
+        super().__init__(
+            self.database_at(url, durability=durability, busy_timeout_s=busy_timeout_s, read_only=read_only)
         )
-        try:
-            prepare(database)
-        except BaseException:
-            database.close()
-            raise
-        super().__init__(database)
 
     @classmethod
-    def schema_state(cls, url: str, **options: Any) -> SchemaState:  # noqa: ANN401 - those of the class
-        """Return the version of the tables of a database, and what an upgrade would do; nothing is altered.
-
-        Raises:
-            StoreReadOnlyError: there is no file.
-            StoreVersionError: the file was written by a newer version of ModelDB.
-            ConfigurationError: the file is not a database of ModelDB.
-        """
-        from modeldb_core.backends._sql.schema import state_of
-
-        database = SQLiteDatabase(path_of(url), **{**options, "read_only": True})
-        try:
-            return state_of(database)
-        finally:
-            database.close()
-
-    @classmethod
-    def upgrade_schema(cls, url: str, **options: Any) -> Upgrade:  # noqa: ANN401 - those of the class
-        """Bring the tables of a database up to date, after a backup, as opening the store would; return what was done.
-
-        Raises:
-            StoreVersionError: the file was written by a newer version of ModelDB.
-            ConfigurationError: the file is not a database of ModelDB.
-            StoreReadOnlyError: the file may not be written.
-        """
-        from modeldb_core.backends._sql.schema import upgrade
-
-        database = SQLiteDatabase(path_of(url), **options)
-        try:
-            return upgrade(database)
-        finally:
-            database.close()
+    def database_at(cls, url: str, **options: Any) -> SQLiteDatabase:  # noqa: ANN401 - those of the class
+        """Return the database in the file that a URL names."""
+        return SQLiteDatabase(path_of(url), **options)
 
 
 def path_of(url: str) -> Path:

@@ -123,7 +123,7 @@ def export(
     `modeldb import FILE` takes it into another store, `modeldb audit verify FILE` verifies it by itself. With --project
     and --run only those streams of changes go into it that touch what is named; each of them goes whole.
     """
-    from modeldb_core.movement.bundles import BundleWriter
+    from modeldb_core.movement.bundle_writer import BundleWriter
     from modeldb_core.movement.copying import copy as copy_streams
 
     store = session.store

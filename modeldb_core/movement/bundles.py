@@ -1,133 +1,45 @@
 """Bundles: streams and blobs of a store in one file that can be verified by itself.
 
-``docs/format.md`` gives the bytes. A :class:`Bundle` reads one, a :class:`BundleWriter` writes one; both speak as stores
-do, so that an export is a copy into a file, and an import a copy from one.
+A :class:`Bundle` speaks as stores do, so that an import is a copy from one. See
+:mod:`~modeldb_core.movement.bundle_writer` for how one is written.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import io
-import json
 import os
-import re
 import threading
 from bisect import bisect_right
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
-from modeldb_core.batches import decode_changes, encode_changes
-from modeldb_core.changes import EMPTY_HEAD, Change, Head, advance
+from modeldb_core.batches import decode_changes
 from modeldb_core.errors import (
-    AlreadyExistsError,
     IntegrityError,
     InvalidArgumentError,
-    ModelDBError,
     NotFoundError,
-    StoreReadOnlyError,
-    StoreUnavailableError,
     StoreVersionError,
 )
-from modeldb_core.movement.archive import BLOCK, Member, end_of_archive, header, padding, read_members
+from modeldb_core.movement.archive import BLOCK, Member, read_members
+from modeldb_core.movement.manifest import (
+    BATCH_NAME,
+    BLOB_NAME,
+    FORMAT,
+    FORMAT_NAME,
+    MANIFEST_NAME,
+    MAX_MANIFEST_BYTES,
+    Manifest,
+)
 from modeldb_core.stores import BlobInfo, ChangePage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-FORMAT = "modeldb-bundle-1"
-MAX_MANIFEST_BYTES = 1 << 30
-FORMAT_NAME, MANIFEST_NAME, BLOBS, CHANGES = "format", "manifest.json", "blobs/", "changes/"
+    from modeldb_core.changes import Change, Head
 
-_BLOB_NAME = re.compile(r"blobs/([0-9a-f]{64})")
-_BATCH_NAME = re.compile(r"changes/([0-9]{12})\.chg")
 _CHUNK = 1 << 20
 _BLOB_RECORD = [("digest", "S32"), ("offset", "<u8"), ("size", "<u8")]
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a bundle says that it holds.
-
-    Attributes:
-        heads: how far each stream goes.
-        changes, changes_sha256: how many there are; SHA-256 of all batches, one after the other.
-        blobs, blob_bytes, blobs_sha256: likewise; SHA-256 of their digests, one after the other, as 32 bytes each.
-        has_artifacts: whether blobs were to be in it at all.
-        absent_blobs: those that changes in it need and that are not in it.
-        selection: the identifiers of the projects and runs whose streams it holds; empty for a whole store.
-    """
-
-    heads: Mapping[str, Head]
-    changes: int
-    changes_sha256: str
-    blobs: int
-    blob_bytes: int
-    blobs_sha256: str
-    has_artifacts: bool = True
-    absent_blobs: tuple[str, ...] = ()
-    selection: tuple[str, ...] = ()
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what it says: it covers all of the bundle, and is short enough to be printed or signed."""
-        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
-
-    def encode(self) -> bytes:
-        """Return it as it stands in a bundle."""
-        return (json.dumps({**self._content(), "digest": self.digest}, indent=1, sort_keys=True) + "\n").encode()
-
-    def _content(self) -> dict[str, Any]:
-        heads = {
-            name: [head.seq, head.hash.hex(), head.recorded_at, head.lease_s, head.closed]
-            for name, head in self.heads.items()
-        }
-        return {
-            "format": FORMAT,
-            "heads": heads,
-            "changes": self.changes,
-            "changes_sha256": self.changes_sha256,
-            "blobs": self.blobs,
-            "blob_bytes": self.blob_bytes,
-            "blobs_sha256": self.blobs_sha256,
-            "has_artifacts": self.has_artifacts,
-            "absent_blobs": sorted(self.absent_blobs),
-            "selection": sorted(self.selection),
-        }
-
-    @classmethod
-    def decode(cls, text: bytes) -> Manifest:
-        """Return what stands in a bundle; raises ValueError, KeyError, TypeError or AttributeError for anything else."""
-        data: dict[str, Any] = json.loads(text)
-        heads = {
-            str(name): Head(_count(seq), bytes.fromhex(value), _count(recorded_at), float(lease_s), bool(closed))
-            for name, (seq, value, recorded_at, lease_s, closed) in data["heads"].items()
-        }
-        found = cls(
-            heads,
-            _count(data["changes"]),
-            str(data["changes_sha256"]),
-            _count(data["blobs"]),
-            _count(data["blob_bytes"]),
-            str(data["blobs_sha256"]),
-            bool(data["has_artifacts"]),
-            tuple(map(str, data["absent_blobs"])),
-            tuple(map(str, data["selection"])),
-        )
-        if found.encode() != text:
-            msg = "it does not match its digest: it was altered"
-            raise ValueError(msg)
-        return found
-
-
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        msg = f"{value!r} is no number of anything"
-        raise ValueError(msg)
-    return value
 
 
 class Bundle:
@@ -244,7 +156,7 @@ class Bundle:
         blobs, digests, size = bytearray(), hashlib.sha256(), 0
         manifest: Manifest | None = None
         for number, member in enumerate(read_members(self._descriptor, str(self.path))):
-            blob, batch = _BLOB_NAME.fullmatch(member.name), _BATCH_NAME.fullmatch(member.name)
+            blob, batch = BLOB_NAME.fullmatch(member.name), BATCH_NAME.fullmatch(member.name)
             if number == 0:
                 self._check_format(member)
             elif manifest is not None or not (blob or batch or member.name == MANIFEST_NAME):
@@ -373,172 +285,3 @@ class _BlobReader(io.RawIOBase):
                     raise IntegrityError(msg)
                 self._is_verified = True
             return len(data)
-
-
-class BundleWriter:
-    """Writes a bundle: a target for :func:`~modeldb_core.movement.copying.copy`.
-
-    The file appears under its name when :meth:`finish` has written it to the disk; until then it is beside it, with
-    ``.part`` at the end. Leaving the ``with`` block without it leaves nothing behind.
-
-    Args:
-        path: of the bundle.
-        replace: whether a file that is there may be replaced.
-
-    Raises:
-        AlreadyExistsError: there is such a file, or another process is writing it.
-        StoreReadOnlyError: the folder is not there, or may not be written.
-    """
-
-    def __init__(self, path: str | Path, *, replace: bool = False) -> None:
-        self.path = Path(path).absolute()
-        self.url = f"bundle://{self.path}"
-        self._part = self.path.with_name(self.path.name + ".part")
-        self._replace = replace
-        self._refuse_existing()
-        self._lock = threading.RLock()
-        self._heads: dict[str, Head] = {}
-        self._changes, self._changes_sha = 0, hashlib.sha256()
-        self._blobs: set[bytes] = set()
-        self._blob_bytes, self._blobs_sha = 0, hashlib.sha256()
-        self._file = self._create()
-        self._write(header(FORMAT_NAME, len(FORMAT) + 1) + f"{FORMAT}\n".encode() + padding(len(FORMAT) + 1))
-
-    # As a target
-
-    def heads(self) -> Mapping[str, Head]:
-        """Return nothing: a bundle begins empty."""
-        return {}
-
-    def read_changes(
-        self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None
-    ) -> ChangePage:
-        """Return nothing, likewise."""
-        del limit, entity_id, stream_id
-        return ChangePage((), after)
-
-    def apply(self, changes: Sequence[Change]) -> None:
-        """Add a batch."""
-        if not changes:
-            return
-        data = encode_changes(changes)
-        with self._lock:
-            name = f"{CHANGES}{self._changes:012d}.chg"
-            self._write(header(name, len(data)) + data + padding(len(data)))
-            self._changes_sha.update(data)
-            self._changes += len(changes)
-            for change in changes:
-                self._heads[change.stream_id] = advance(self._heads.get(change.stream_id, EMPTY_HEAD), change)
-
-    def stat(self, digest: str) -> BlobInfo:
-        """Return that a blob is there, or raise NotFoundError."""
-        if bytes.fromhex(digest) not in self._blobs:
-            msg = f"there is no blob {digest} in {self.url}"
-            raise NotFoundError(msg)
-        return BlobInfo(digest, 0)
-
-    def put(self, stream: BinaryIO, *, digest: str | None = None) -> BlobInfo:
-        """Add a blob under its digest, which must be given; a damaged one leaves no trace."""
-        assert digest is not None
-        with self._lock:
-            start, sha, size = self._file.tell(), hashlib.sha256(), 0
-            try:
-                self._write(bytes(BLOCK))  # how long it is, its end will tell
-                while chunk := stream.read(_CHUNK):
-                    sha.update(chunk)
-                    size += len(chunk)
-                    self._write(chunk)
-                if sha.hexdigest() != digest:
-                    msg = f"the content hashes to {sha.hexdigest()}, not to {digest} as was said; nothing is stored"
-                    raise IntegrityError(msg)
-            except ModelDBError:
-                self._file.seek(start)
-                self._file.truncate()
-                raise
-            self._write(padding(size))
-            self._file.seek(start)
-            self._write(header(BLOBS + digest, size))
-            self._file.seek(0, os.SEEK_END)
-            self._blobs.add(bytes.fromhex(digest))
-            self._blobs_sha.update(bytes.fromhex(digest))
-            self._blob_bytes += size
-            return BlobInfo(digest, size)
-
-    # The end
-
-    def finish(
-        self, *, has_artifacts: bool = True, absent_blobs: Sequence[str] = (), selection: Sequence[str] = ()
-    ) -> Manifest:
-        """Write the manifest, give the file its name, and return the manifest.
-
-        Raises:
-            AlreadyExistsError: meanwhile there is a file of the name.
-        """
-        manifest = Manifest(
-            self._heads,
-            self._changes,
-            self._changes_sha.hexdigest(),
-            len(self._blobs),
-            self._blob_bytes,
-            self._blobs_sha.hexdigest(),
-            has_artifacts,
-            tuple(absent_blobs),
-            tuple(selection),
-        )
-        data = manifest.encode()
-        self._write(header(MANIFEST_NAME, len(data)) + data + padding(len(data)) + end_of_archive())
-        self._refuse_existing()
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            os.replace(self._part, self.path)
-        except OSError as error:
-            raise self._failure(error) from error
-        self._file.close()
-        return manifest
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if not self._file.closed:
-            with suppress(OSError):
-                self._part.unlink()
-            with suppress(OSError):
-                self._file.close()
-
-    # Inside
-
-    def _refuse_existing(self) -> None:
-        if not self._replace and self.path.exists():
-            msg = f"{self.path} exists; choose another name, or --force to replace it"
-            raise AlreadyExistsError(msg)
-
-    def _create(self) -> BinaryIO:
-        """Open the file beside the bundle; what a killed process left there is written over."""
-        try:
-            descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-        except OSError as error:
-            raise self._failure(error) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Between the two the file may have become somebody's finished bundle.
-            if os.fstat(descriptor).st_ino != os.stat(self._part).st_ino:
-                raise FileNotFoundError
-            os.ftruncate(descriptor, 0)
-        except OSError as error:
-            os.close(descriptor)
-            msg = f"another process is writing {self.path}; let it end, or choose another name"
-            raise AlreadyExistsError(msg) from error
-        return os.fdopen(descriptor, "r+b")
-
-    def _write(self, data: bytes) -> None:
-        try:
-            self._file.write(data)
-        except OSError as error:
-            raise self._failure(error) from error
-
-    def _failure(self, error: OSError) -> ModelDBError:
-        if isinstance(error, (PermissionError, FileNotFoundError, NotADirectoryError)) or error.errno == errno.EROFS:
-            return StoreReadOnlyError(f"{self.path} cannot be written: {error.strerror}; choose another folder")
-        return StoreUnavailableError(f"{self.path} cannot be written now: {error.strerror or error}")

@@ -28,8 +28,10 @@ from modeldb_core.errors import (
 )
 from modeldb_core.movement.archive import end_of_archive, header, padding, read_members
 from modeldb_core.movement.bundle_audit import verify_bundle
-from modeldb_core.movement.bundles import FORMAT, Bundle, BundleWriter, Manifest
+from modeldb_core.movement.bundle_writer import BundleWriter
+from modeldb_core.movement.bundles import Bundle
 from modeldb_core.movement.copying import copy
+from modeldb_core.movement.manifest import FORMAT, Manifest
 from modeldb_core.movement.selection import select
 from modeldb_core.queries import Query
 from modeldb_core.testing.scene import Scene

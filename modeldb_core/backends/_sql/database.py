@@ -91,11 +91,24 @@ class Database(ABC):
         connection.execute(self.statement(build), rows)
 
     @abstractmethod
+    def insert(self, table: Table) -> Any:  # noqa: ANN401 - each has a type of its own for what is not in the standard
+        """Return an insert that knows ``ON CONFLICT``."""
+
     def upsert(self, table: Table, *, update: Sequence[str]) -> Insert:
         """Return an insert that, where the primary key is there, sets the columns ``update`` instead.
 
         The rows that it is run with must differ in their primary keys.
         """
+        statement = self.insert(table)
+        primary = list(table.primary_key.columns)
+        insert: Insert = (
+            statement.on_conflict_do_update(
+                index_elements=primary, set_={name: statement.excluded[name] for name in update}
+            )
+            if update
+            else statement.on_conflict_do_nothing(index_elements=primary)
+        )
+        return insert
 
     @abstractmethod
     def among(self, column: ColumnElement[Any], values: Iterable[int] | None = None) -> ColumnElement[bool]:

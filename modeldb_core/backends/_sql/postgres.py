@@ -232,14 +232,8 @@ class PostgresDatabase(Database):
         except KeyError:
             return self._compiled.setdefault(build, _Compiled(self.statement(build)))
 
-    def upsert(self, table: Table, *, update: Sequence[str]) -> Insert:
-        statement = insert(table)
-        primary = list(table.primary_key.columns)
-        if not update:
-            return statement.on_conflict_do_nothing(index_elements=primary)
-        return statement.on_conflict_do_update(
-            index_elements=primary, set_={name: statement.excluded[name] for name in update}
-        )
+    def insert(self, table: Table) -> Insert:
+        return insert(table)
 
     def among(self, column: ColumnElement[Any], values: Iterable[int] | None = None) -> ColumnElement[bool]:
         kind = ARRAY(Text() if isinstance(column.type, String) else BigInteger())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import abstractmethod
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 from modeldb_core.backends._sql.chain import check_content, read_heads
 from modeldb_core.backends._sql.log import read_changes
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from modeldb_core.backends._sql.database import Database, Transaction
+    from modeldb_core.backends._sql.schema import SchemaState, Upgrade
     from modeldb_core.changes import Change, Head
     from modeldb_core.entities import Document, Entity, SeriesSummary
     from modeldb_core.points import Series
@@ -131,3 +134,50 @@ class SQLMetadataStore(MetadataStore):
 
     def close(self) -> None:
         self._database.close()
+
+
+class MigratedStore(SQLMetadataStore):
+    """A store with a database of its own, whose tables are brought up to date when it is opened."""
+
+    def __init__(self, database: Database) -> None:
+        from modeldb_core.backends._sql.schema import prepare
+
+        try:
+            prepare(database)
+        except BaseException:
+            database.close()
+            raise
+        super().__init__(database)
+
+    @classmethod
+    @abstractmethod
+    def database_at(cls, url: str, **options: Any) -> Database:  # noqa: ANN401 - those of the class
+        """Return the database that a URL names, as it is."""
+
+    @classmethod
+    def schema_state(cls, url: str, **options: Any) -> SchemaState:  # noqa: ANN401 - those of the class
+        """Return the version of the tables of a database, and what an upgrade would do; nothing is altered.
+
+        Raises:
+            StoreReadOnlyError: there is no database.
+            StoreVersionError: the tables are those of a newer version of ModelDB.
+            ConfigurationError: the database is not one of ModelDB.
+        """
+        from modeldb_core.backends._sql.schema import state_of
+
+        with closing(cls.database_at(url, **{**options, "read_only": True})) as database:
+            return state_of(database)
+
+    @classmethod
+    def upgrade_schema(cls, url: str, **options: Any) -> Upgrade:  # noqa: ANN401 - those of the class
+        """Bring the tables of a database up to date, after a backup, as opening the store would; return what was done.
+
+        Raises:
+            StoreVersionError: the tables are those of a newer version of ModelDB.
+            ConfigurationError: the database is not one of ModelDB.
+            StoreReadOnlyError: it may not be altered.
+        """
+        from modeldb_core.backends._sql.schema import upgrade
+
+        with closing(cls.database_at(url, **options)) as database:
+            return upgrade(database)

@@ -9,9 +9,8 @@ import re
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from modeldb_core import protocol
-from modeldb_core.backends.remote.address import read_address
-from modeldb_core.backends.remote.connection import Connection
 from modeldb_core.backends.remote.download import BlobReader
+from modeldb_core.backends.remote.on_server import OnServer
 from modeldb_core.backends.remote.parts import has_blob, new_upload, put_part, read_fully, remove_parts, split
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError, StoreUnavailableError
 from modeldb_core.stores import ArtifactStore, BlobInfo
@@ -29,41 +28,14 @@ _BYTES_A_SECOND = 20_000_000
 _TURNS = 3
 
 
-class RemoteArtifactStore(ArtifactStore):
+class RemoteArtifactStore(OnServer, ArtifactStore):
     """Blobs on a server of ModelDB, which keeps them in the artifact store that it was started with.
 
     Long ones go in parts, each of which is tried again by itself. An upload of a file that broke off goes on where it
     was, also in another process.
 
-    Args:
-        url: as of :class:`~modeldb_core.backends.remote.metadata.RemoteMetadataStore`, and so are the options.
-
-    Raises:
-        ConfigurationError: the URL names no server, or an option is unknown or has a value that cannot be used.
+    Arguments and errors are those of :class:`OnServer`.
     """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: str = "",
-        connect_timeout_s: float = 5.0,
-        timeout_s: float = 30.0,
-        retry_s: float = 5.0,
-        ca_bundle: str = "",
-        verify: bool = True,
-    ) -> None:
-        address = read_address(
-            url,
-            token=token,
-            connect_timeout_s=connect_timeout_s,
-            timeout_s=timeout_s,
-            retry_s=retry_s,
-            ca_bundle=ca_bundle,
-            verify=verify,
-        )
-        self.url = address.url
-        self._connection = Connection(address)
 
     def put(self, stream: BinaryIO, *, digest: str | None = None) -> BlobInfo:
         if digest is not None:
@@ -164,9 +136,6 @@ class RemoteArtifactStore(ArtifactStore):
 
     def url_for(self, digest: str, *, expires_s: int = 3600) -> str | None:
         return self._connection.blob_url(_checked(digest), expires_s)
-
-    def close(self) -> None:
-        self._connection.close()
 
 
 class _Joined(io.RawIOBase):

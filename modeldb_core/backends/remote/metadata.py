@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modeldb_core import protocol
-from modeldb_core.backends.remote.address import read_address
-from modeldb_core.backends.remote.connection import Connection
+from modeldb_core.backends.remote.on_server import OnServer
 from modeldb_core.backends.remote.parts import stage
 from modeldb_core.batches import MAX_BATCH_BYTES, MEDIA_TYPE, decode_changes, encode_changes
 from modeldb_core.changes import Change, verify_change
@@ -30,45 +29,8 @@ _BYTES_A_SECOND = 5_000_000
 """What a server takes in at least: a long batch may take longer than the usual timeout."""
 
 
-class RemoteMetadataStore(MetadataStore):
-    """A store on a server of ModelDB. Nothing is sent before the first question, so it opens while the server is away.
-
-    Args:
-        url: ``https://host``, ``http://host:port``, or with a path where a reverse proxy has the server under one. The
-            options below may stand behind a question mark, and win there.
-        token: what is shown to be let in.
-        connect_timeout_s: how long to wait for a connection.
-        timeout_s: how long to wait for an answer.
-        retry_s: how long a request that failed is tried again.
-        ca_bundle: a file of the certificates to trust, in place of the system's.
-        verify: whether the server's certificate is checked.
-
-    Raises:
-        ConfigurationError: the URL names no server, or an option is unknown or has a value that cannot be used.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: str = "",
-        connect_timeout_s: float = 5.0,
-        timeout_s: float = 30.0,
-        retry_s: float = 5.0,
-        ca_bundle: str = "",
-        verify: bool = True,
-    ) -> None:
-        address = read_address(
-            url,
-            token=token,
-            connect_timeout_s=connect_timeout_s,
-            timeout_s=timeout_s,
-            retry_s=retry_s,
-            ca_bundle=ca_bundle,
-            verify=verify,
-        )
-        self.url = address.url
-        self._connection = Connection(address)
+class RemoteMetadataStore(OnServer, MetadataStore):
+    """A metadata store on a server; arguments and errors are those of :class:`OnServer`."""
 
     def apply(self, changes: Sequence[Change]) -> None:
         if not changes:
@@ -129,9 +91,6 @@ class RemoteMetadataStore(MetadataStore):
 
     def heads(self) -> Mapping[str, Head]:
         return protocol.load_heads(self._connection.get_json("/heads"))
-
-    def close(self) -> None:
-        self._connection.close()
 
 
 def _length(changes: Sequence[Change]) -> int:

@@ -1,0 +1,200 @@
+"""Writes bundles. The writer speaks as stores do, so that an export is a copy into a file."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Self
+
+from modeldb_core.batches import encode_changes
+from modeldb_core.changes import EMPTY_HEAD, Change, Head, advance
+from modeldb_core.errors import (
+    AlreadyExistsError,
+    IntegrityError,
+    ModelDBError,
+    NotFoundError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
+from modeldb_core.movement.archive import BLOCK, end_of_archive, header, padding
+from modeldb_core.movement.manifest import BLOBS, CHANGES, FORMAT, FORMAT_NAME, MANIFEST_NAME, Manifest
+from modeldb_core.stores import BlobInfo, ChangePage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_CHUNK = 1 << 20
+
+
+class BundleWriter:
+    """Writes a bundle: a target for :func:`~modeldb_core.movement.copying.copy`.
+
+    The file appears under its name when :meth:`finish` has written it to the disk; until then it is beside it, with
+    ``.part`` at the end. Leaving the ``with`` block without it leaves nothing behind.
+
+    Args:
+        path: of the bundle.
+        replace: whether a file that is there may be replaced.
+
+    Raises:
+        AlreadyExistsError: there is such a file, or another process is writing it.
+        StoreReadOnlyError: the folder is not there, or may not be written.
+    """
+
+    def __init__(self, path: str | Path, *, replace: bool = False) -> None:
+        self.path = Path(path).absolute()
+        self.url = f"bundle://{self.path}"
+        self._part = self.path.with_name(self.path.name + ".part")
+        self._replace = replace
+        self._refuse_existing()
+        self._lock = threading.RLock()
+        self._heads: dict[str, Head] = {}
+        self._changes, self._changes_sha = 0, hashlib.sha256()
+        self._blobs: set[bytes] = set()
+        self._blob_bytes, self._blobs_sha = 0, hashlib.sha256()
+        self._file = self._create()
+        self._write(header(FORMAT_NAME, len(FORMAT) + 1) + f"{FORMAT}\n".encode() + padding(len(FORMAT) + 1))
+
+    # As a target
+
+    def heads(self) -> Mapping[str, Head]:
+        """Return nothing: a bundle begins empty."""
+        return {}
+
+    def read_changes(
+        self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None
+    ) -> ChangePage:
+        """Return nothing, likewise."""
+        del limit, entity_id, stream_id
+        return ChangePage((), after)
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Add a batch."""
+        if not changes:
+            return
+        data = encode_changes(changes)
+        with self._lock:
+            name = f"{CHANGES}{self._changes:012d}.chg"
+            self._write(header(name, len(data)) + data + padding(len(data)))
+            self._changes_sha.update(data)
+            self._changes += len(changes)
+            for change in changes:
+                self._heads[change.stream_id] = advance(self._heads.get(change.stream_id, EMPTY_HEAD), change)
+
+    def stat(self, digest: str) -> BlobInfo:
+        """Return that a blob is there, or raise NotFoundError."""
+        if bytes.fromhex(digest) not in self._blobs:
+            msg = f"there is no blob {digest} in {self.url}"
+            raise NotFoundError(msg)
+        return BlobInfo(digest, 0)
+
+    def put(self, stream: BinaryIO, *, digest: str | None = None) -> BlobInfo:
+        """Add a blob under its digest, which must be given; a damaged one leaves no trace."""
+        assert digest is not None
+        with self._lock:
+            start, sha, size = self._file.tell(), hashlib.sha256(), 0
+            try:
+                self._write(bytes(BLOCK))  # how long it is, its end will tell
+                while chunk := stream.read(_CHUNK):
+                    sha.update(chunk)
+                    size += len(chunk)
+                    self._write(chunk)
+                if sha.hexdigest() != digest:
+                    msg = f"the content hashes to {sha.hexdigest()}, not to {digest} as was said; nothing is stored"
+                    raise IntegrityError(msg)
+            except ModelDBError:
+                self._file.seek(start)
+                self._file.truncate()
+                raise
+            self._write(padding(size))
+            self._file.seek(start)
+            self._write(header(BLOBS + digest, size))
+            self._file.seek(0, os.SEEK_END)
+            self._blobs.add(bytes.fromhex(digest))
+            self._blobs_sha.update(bytes.fromhex(digest))
+            self._blob_bytes += size
+            return BlobInfo(digest, size)
+
+    # The end
+
+    def finish(
+        self, *, has_artifacts: bool = True, absent_blobs: Sequence[str] = (), selection: Sequence[str] = ()
+    ) -> Manifest:
+        """Write the manifest, give the file its name, and return the manifest.
+
+        Raises:
+            AlreadyExistsError: meanwhile there is a file of the name.
+        """
+        manifest = Manifest(
+            self._heads,
+            self._changes,
+            self._changes_sha.hexdigest(),
+            len(self._blobs),
+            self._blob_bytes,
+            self._blobs_sha.hexdigest(),
+            has_artifacts,
+            tuple(absent_blobs),
+            tuple(selection),
+        )
+        data = manifest.encode()
+        self._write(header(MANIFEST_NAME, len(data)) + data + padding(len(data)) + end_of_archive())
+        self._refuse_existing()
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            os.replace(self._part, self.path)
+        except OSError as error:
+            raise self._failure(error) from error
+        self._file.close()
+        return manifest
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._file.closed:
+            with suppress(OSError):
+                self._part.unlink()
+            with suppress(OSError):
+                self._file.close()
+
+    # Inside
+
+    def _refuse_existing(self) -> None:
+        if not self._replace and self.path.exists():
+            msg = f"{self.path} exists; choose another name, or --force to replace it"
+            raise AlreadyExistsError(msg)
+
+    def _create(self) -> BinaryIO:
+        """Open the file beside the bundle; what a killed process left there is written over."""
+        try:
+            descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        except OSError as error:
+            raise self._failure(error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Between the two the file may have become somebody's finished bundle.
+            if os.fstat(descriptor).st_ino != os.stat(self._part).st_ino:
+                raise FileNotFoundError
+            os.ftruncate(descriptor, 0)
+        except OSError as error:
+            os.close(descriptor)
+            msg = f"another process is writing {self.path}; let it end, or choose another name"
+            raise AlreadyExistsError(msg) from error
+        return os.fdopen(descriptor, "r+b")
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> ModelDBError:
+        if isinstance(error, (PermissionError, FileNotFoundError, NotADirectoryError)) or error.errno == errno.EROFS:
+            return StoreReadOnlyError(f"{self.path} cannot be written: {error.strerror}; choose another folder")
+        return StoreUnavailableError(f"{self.path} cannot be written now: {error.strerror or error}")

@@ -1,0 +1,103 @@
+"""What is where in a bundle, and what it says of itself. ``docs/format.md`` gives the bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.changes import Head
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT = "modeldb-bundle-1"
+MAX_MANIFEST_BYTES = 1 << 30
+FORMAT_NAME, MANIFEST_NAME, BLOBS, CHANGES = "format", "manifest.json", "blobs/", "changes/"
+
+BLOB_NAME = re.compile(r"blobs/([0-9a-f]{64})")
+BATCH_NAME = re.compile(r"changes/([0-9]{12})\.chg")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a bundle says that it holds.
+
+    Attributes:
+        heads: how far each stream goes.
+        changes, changes_sha256: how many there are; SHA-256 of all batches, one after the other.
+        blobs, blob_bytes, blobs_sha256: likewise; SHA-256 of their digests, one after the other, as 32 bytes each.
+        has_artifacts: whether blobs were to be in it at all.
+        absent_blobs: those that changes in it need and that are not in it.
+        selection: the identifiers of the projects and runs whose streams it holds; empty for a whole store.
+    """
+
+    heads: Mapping[str, Head]
+    changes: int
+    changes_sha256: str
+    blobs: int
+    blob_bytes: int
+    blobs_sha256: str
+    has_artifacts: bool = True
+    absent_blobs: tuple[str, ...] = ()
+    selection: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what it says: it covers all of the bundle, and is short enough to be printed or signed."""
+        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
+
+    def encode(self) -> bytes:
+        """Return it as it stands in a bundle."""
+        return (json.dumps({**self._content(), "digest": self.digest}, indent=1, sort_keys=True) + "\n").encode()
+
+    def _content(self) -> dict[str, Any]:
+        heads = {
+            name: [head.seq, head.hash.hex(), head.recorded_at, head.lease_s, head.closed]
+            for name, head in self.heads.items()
+        }
+        return {
+            "format": FORMAT,
+            "heads": heads,
+            "changes": self.changes,
+            "changes_sha256": self.changes_sha256,
+            "blobs": self.blobs,
+            "blob_bytes": self.blob_bytes,
+            "blobs_sha256": self.blobs_sha256,
+            "has_artifacts": self.has_artifacts,
+            "absent_blobs": sorted(self.absent_blobs),
+            "selection": sorted(self.selection),
+        }
+
+    @classmethod
+    def decode(cls, text: bytes) -> Manifest:
+        """Return what stands in a bundle; raises ValueError, KeyError, TypeError or AttributeError for anything else."""
+        data: dict[str, Any] = json.loads(text)
+        heads = {
+            str(name): Head(_count(seq), bytes.fromhex(value), _count(recorded_at), float(lease_s), bool(closed))
+            for name, (seq, value, recorded_at, lease_s, closed) in data["heads"].items()
+        }
+        found = cls(
+            heads,
+            _count(data["changes"]),
+            str(data["changes_sha256"]),
+            _count(data["blobs"]),
+            _count(data["blob_bytes"]),
+            str(data["blobs_sha256"]),
+            bool(data["has_artifacts"]),
+            tuple(map(str, data["absent_blobs"])),
+            tuple(map(str, data["selection"])),
+        )
+        if found.encode() != text:
+            msg = "it does not match its digest: it was altered"
+            raise ValueError(msg)
+        return found
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        msg = f"{value!r} is no number of anything"
+        raise ValueError(msg)
+    return value
