@@ -30,16 +30,19 @@ class BackgroundRecovery:
 
     def __init__(self, journal_dir: Path, store_url: str, open_artifacts: Callable[[], ArtifactStore]) -> None:
         self._journal_dir, self._store_url, self._open_artifacts = journal_dir, store_url, open_artifacts
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._ended_at: float | None = None
         self._stopped = threading.Event()
 
     def start(self, store: MetadataStore, *, again: bool = False) -> None:
         """Begin, unless it is at it or, but for ``again``, was a short while ago."""
-        is_due = again or self._ended_at is None or time.monotonic() - self._ended_at > INTERVAL_S
-        if is_due and (self._thread is None or not self._thread.is_alive()):
-            self._thread = threading.Thread(target=self._run, args=(store,), name="modeldb-recovery", daemon=True)
-            self._thread.start()
+        with self._lock:
+            is_due = again or self._ended_at is None or time.monotonic() - self._ended_at > INTERVAL_S
+            if is_due and (self._thread is None or not self._thread.is_alive()):
+                thread = threading.Thread(target=self._run, args=(store,), name="modeldb-recovery", daemon=True)
+                thread.start()
+                self._thread = thread  # which others may wait for from now on
 
     def wait(self, timeout_s: float) -> None:
         """Let it come to its end, at most for ``timeout_s`` seconds."""

@@ -79,6 +79,7 @@ class Writer:
         self.stream_id = ""
         self.on_stream: list[Callable[[], None]] = []
         """Called when a stream of this process was opened: also in a forked child, whose stream is its own."""
+        self._retired: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         _writers.add(self)
         self._reset()
 
@@ -216,6 +217,8 @@ class Writer:
                 journal.directory,
             )
             journal.close(remove=False)
+        if self._thread is not None:
+            self._retired.add(self._thread)  # it may still be waiting for a store
         self._reset()
         return done and is_sent
 
@@ -232,6 +235,9 @@ class Writer:
             return self.journal
 
     def _open(self) -> None:
+        if threading.current_thread() in self._retired:
+            msg = "its stream was closed meanwhile"
+            raise StoreUnavailableError(msg)
         self.stream_id = new_id()
         header = {"store_url": self.store_url, "actor": self.actor, "pid": os.getpid(), "version": __version__}
         journal = Journal(self.journal_dir, self.stream_id, header, fsync=self.fsync)
@@ -288,6 +294,8 @@ class Writer:
         try:
             self._cycle()
         except Exception as error:
+            if not self._is_current():
+                return
             self.failure = error
             self._failures += 1
             pause = min(MAX_BACKOFF_S, self.flush_interval_s * 2 ** min(self._failures, 10))
@@ -295,6 +303,8 @@ class Writer:
             self._soon = True
             self._tell(error)
         else:
+            if not self._is_current():
+                return
             if self._failures:
                 logger.warning("ModelDB reached %s again; what was journalled meanwhile is shipped.", self.store_url)
             self.failure = None
@@ -327,9 +337,13 @@ class Writer:
                 self._tasks[0]()
             except Exception as error:
                 logger.warning("Something could not be recorded: %s: %s", type(error).__name__, error)
+            if not self._is_current():
+                return  # the stream was closed meanwhile: nobody waited for the end of the task
             with self._condition:
                 self._tasks.pop(0)
         store = self.open_store()
+        if not self._is_current():
+            return
         self._ship(store)
         if self.losses.say(journal, self.open_runs):  # there was no room to say it before
             self._ship(store)

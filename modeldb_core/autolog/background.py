@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("modeldb")
 
+IDLE_S = 10.0  # without a job the thread ends, and a later job has a new one
 MAX_WAITING = 64  # jobs hold on to models and data: with more of them the caller waits for the oldest
 
 
@@ -49,6 +50,7 @@ class Background:
         self._changed = threading.Condition()
         self._jobs: deque[_Job] = deque()  # the first one is under way
         self._thread: threading.Thread | None = None
+        self._is_known_at_exit = False
 
     def __len__(self) -> int:
         """Return how many jobs are not done."""
@@ -72,6 +74,8 @@ class Background:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
                 self._thread.start()
+            if not self._is_known_at_exit:
+                self._is_known_at_exit = True
                 at_exit(self._at_exit, priority=20)
             self._changed.notify_all()
         return True
@@ -91,10 +95,11 @@ class Background:
             return self._changed.wait_for(lambda: jobs.isdisjoint(self._jobs), timeout_s)
 
     def _work(self) -> None:
-        thread = threading.current_thread()
-        while self._thread is thread:
+        while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._jobs)
+                if not self._changed.wait_for(lambda: self._jobs, IDLE_S):
+                    self._thread = None
+                    return
                 job = self._jobs[0]
             try:
                 with entered(), quiet():

@@ -28,6 +28,7 @@ from modeldb_core.autolog import (
     quiet,
     rolled_back,
 )
+from modeldb_core.autolog import background as background_module
 from modeldb_core.errors import ModelDBWarning
 
 
@@ -343,6 +344,18 @@ def test_a_failing_job_does_not_stop_the_ones_after_it():
     background.submit(lambda: done.append(1))
     assert background.wait()
     assert done == [1]
+
+
+def test_the_thread_ends_when_there_was_no_job_for_a_while_and_comes_back_with_the_next(monkeypatch):
+    monkeypatch.setattr(background_module, "IDLE_S", 0.0)
+    background, done = Background("test-idle"), []
+    for number in range(20):
+        background.submit(lambda number=number: done.append(number))
+        assert background.wait()
+        for thread in [thread for thread in threading.enumerate() if thread.name == "test-idle"]:
+            thread.join(10)
+            assert not thread.is_alive()
+    assert done == list(range(20))
 
 
 def test_a_job_may_wait_without_waiting_for_itself():

@@ -101,6 +101,7 @@ def hanging() -> Iterator[list[Gated]]:
         forks.forget(item)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of a fork beside threads, which is what is tested
 def test_the_patience_of_a_fork_is_for_all_that_it_waits_for_together(
     hanging: list[Gated], monkeypatch: pytest.MonkeyPatch
 ) -> None:

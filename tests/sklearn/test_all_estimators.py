@@ -26,7 +26,7 @@ import modeldb_core as modeldb
 from modeldb_core import hookimpl, plugins
 from modeldb_core.errors import ModelDBWarning, StoreUnavailableError
 from modeldb_sklearn import autolog, pictures
-from modeldb_sklearn.options import BACKGROUND
+from modeldb_sklearn.options import BACKGROUND, wait_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::FutureWarning")]  # of classes that are going away
 
@@ -120,6 +120,7 @@ def close(client: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelDBWarning)  # of the plugin
         BACKGROUND.wait(timeout_s=60)  # which no store can hold up
+        wait_in(client).wait(timeout_s=60)  # what it recorded later would begin a stream that nobody ends
         client.close()
 
 

@@ -214,6 +214,49 @@ def test_training_goes_on_while_the_store_is_away_and_nothing_is_lost(
     assert len([text for text in messages if "reached" in text]) == 1
 
 
+@pytest.mark.parametrize("where", ["task", "store"])
+def test_a_client_that_is_closed_while_its_thread_is_held_up_begins_nothing_anew(
+    environment: dict[str, str], caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    inside, gate = threading.Event(), threading.Event()
+    client = modeldb.connect(exit_timeout_s=0.0)
+    run = client.start_run(capture=False)
+    assert client.flush(10)
+    (thread,) = [each for each in threading.enumerate() if each.name == "modeldb-writer"]
+    opened: list[str] = []
+    client.writer.on_stream.append(lambda: opened.append(client.writer.stream_id))
+
+    def hold_up() -> None:
+        inside.set()
+        gate.wait(60)
+
+    def task() -> None:
+        hold_up()
+        client.log_change("update", "run", run.run_id, {"put": {"attributes": {"late": 1}}})
+
+    real = client.store
+
+    def open_store() -> Any:
+        hold_up()
+        return real
+
+    if where == "task":
+        client.writer.submit(task)
+    else:
+        client.writer.open_store = open_store
+        run.log_metric("early", 1.0)
+    inside.wait(60)
+    client.close()
+    gate.set()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert opened == []
+    assert client.writer.failure is None
+    assert not [each for each in caplog.messages if "cannot write" in each]
+    said = [each for each in caplog.messages if "could not be recorded" in each and "closed meanwhile" in each]
+    assert len(said) == (where == "task")
+
+
 def test_a_store_that_hangs_delays_neither_logging_nor_the_exit_beyond_its_bound(environment: dict[str, str]) -> None:
     script = """
         import time, threading, modeldb_core as modeldb
