@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,6 +42,21 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     for variable in list(os.environ):
         if variable.startswith("MODELDB_") and not variable.startswith("MODELDB_TEST_"):
             monkeypatch.delenv(variable)
+
+
+def _writers() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "modeldb-writer"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_writer_is_left() -> Iterator[None]:
+    """Let no client be left open, nor begin anew after it was closed: its thread would slow down all later tests."""
+    before = _writers()
+    yield
+    deadline = time.monotonic() + 30
+    while (left := _writers() - before) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not left, f"{len(left)} clients were not closed"
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.backends._fsspec_errors import translate
+from modeldb_core.backends._fsspec_loop import prepare
 from modeldb_core.backends._urls import split_options
 from modeldb_core.errors import (
     ConfigurationError,
@@ -21,7 +22,6 @@ from modeldb_core.errors import (
 from modeldb_core.redaction import redact_url, strip_userinfo
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Iterator, Mapping
 
     from modeldb_core.backends._fsspec_errors import Doing
@@ -182,7 +182,9 @@ class Remote:
             raise MissingDependencyError(msg) from error
         except Exception as error:
             raise translate(error, self.url, "read") from error
-        _expect_lost_connections(fs)
+        loop = getattr(fs, "_loop", None)
+        if loop is not None:
+            prepare(loop)
         if self.scheme in ("s3", "s3a"):
             fs.retries = 1  # the client of AWS below it tries again; both together would multiply the time
         self._fs, self._pid = fs, os.getpid()
@@ -226,28 +228,6 @@ _inherited: list[Any] = []
 def _send_at_once(params: dict[str, Any], **_: object) -> None:
     """Send a body without asking for leave, which costs a round trip."""
     params["headers"].pop("Expect", None)
-
-
-def _expect_lost_connections(fs: Any) -> None:  # noqa: ANN401 - of fsspec
-    """Let the loop of an asynchronous file system say nothing of connections that broke under a request.
-
-    The request fails and is translated; but the task that was sending its body fails as well, nobody waits for that one,
-    and asyncio would print its traceback into the user's terminal.
-    """
-    loop = getattr(fs, "_loop", None)
-    if loop is None or getattr(loop.get_exception_handler(), "__module__", "") == __name__:
-        return
-    before = loop.get_exception_handler()
-
-    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if isinstance(context.get("exception"), OSError) and "future" in context:
-            return
-        if before is None:
-            loop.default_exception_handler(context)
-        else:
-            before(loop, context)
-
-    loop.set_exception_handler(handle)
 
 
 def _arguments(scheme: str, options: Mapping[str, Any], url: str) -> dict[str, Any]:
