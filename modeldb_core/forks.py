@@ -9,6 +9,7 @@ would have half a module for ever. Starting a program (``subprocess``) is no for
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -114,7 +115,19 @@ def _is_importing() -> bool:
     """Return whether a thread of ModelDB is in the middle of an import."""
     ours = {thread.ident for thread in threading.enumerate() if thread.name.startswith("modeldb-")}
     ours.discard(threading.get_ident())
-    return any(ident in ours and _imports(frame) for ident, frame in sys._current_frames().items())
+    return any(ident in ours and _imports(frame) for ident, frame in _frames().items())
+
+
+def _frames() -> dict[int, FrameType]:
+    """Return the frame that each thread is in."""
+    # Until Python 3.12 a collection in the midst of this may deadlock with a thread that begins or ends.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames()
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _imports(frame: FrameType | None) -> bool:

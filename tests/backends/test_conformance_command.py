@@ -13,7 +13,13 @@ SQLITE = "sqlite:///{tmp_path}/x.db"
 
 def run(folder, *command):
     result = subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", *command],
+        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     return result.returncode, result.stdout + result.stderr
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.backends.objects.layout import newer_format
@@ -17,6 +17,7 @@ from modeldb_core.errors import (
     StoreUnavailableError,
     StoreVersionError,
 )
+from modeldb_core.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,6 +44,7 @@ class Bucket:
         self._fsync = fsync
         self._is_s3 = remote.scheme in ("s3", "s3a")
         self._is_folder = remote.scheme == "file"
+        self._readers = Workers(_READERS, "modeldb-objects")
 
     def listing(self, folder: str) -> dict[str, tuple[str, int]]:
         """Return the objects below a folder (which ends with a slash): from name to a mark and the size.
@@ -96,8 +98,8 @@ class Bucket:
             if len(names) == 1:
                 yield [(names[0], self._read_or_error(names[0]))]
                 continue
-            with ThreadPoolExecutor(min(_READERS, len(names))) as pool:
-                yield list(zip(names, pool.map(self._read_or_error, names), strict=True))
+            reading = [self._readers.submit(partial(self._read_or_error, name)) for name in names]
+            yield [(name, found.result()) for name, found in zip(names, reading, strict=True)]
 
     def _read_or_error(self, name: str) -> bytes | ModelDBError:
         try:
