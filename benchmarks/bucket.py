@@ -33,13 +33,13 @@ def bucket(bench: Bench) -> Iterator[Result]:
             sizes.small_file_bytes,
         ),
     }
-    server = SeaweedFS()
-    try:
-        for label, (count, size) in sets.items():
+    for label, (count, size) in sets.items():
+        server = SeaweedFS()  # one for each set: its volumes are full after some gigabytes
+        try:
             with bench.folder("files") as folder, _environment(server.environment):
                 yield from _measured(bench, _Place(server), folder / "source", label, count, size)
-    finally:
-        server.stop()
+        finally:
+            server.stop()
 
 
 class _Place:

@@ -22,10 +22,11 @@ CLIENTS = 8
 _LIMIT_IS = "a 25-line Flask application on waitress, executemany into SQLite, one row a point"
 _PEERS = "MLflow 5,300 points/s, p99 627 ms"
 _SMALLEST_APPLICATION = """
-import sqlite3, sys, threading
+import logging, sqlite3, sys, threading
 import flask
 from waitress.server import create_server
 
+logging.getLogger("waitress.queue").disabled = True
 app = flask.Flask("smallest")
 own, turn = threading.local(), threading.Lock()
 

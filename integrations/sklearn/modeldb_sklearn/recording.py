@@ -170,9 +170,6 @@ class FitRecorder:
         if self.options.log_evaluations:
             with GUARD.step("remember the model", self.note):
                 self._remember(result.description)
-        if self.options.log_pictures and pictures.is_possible():
-            with GUARD.step("prepare pictures", self.note):
-                result.drawings.extend(pictures.of_importances(fitted_part(self.estimator)))
         scores = self._scores_job(result.description, fit_s)
         BACKGROUND.submit(lambda: self._record(result, scores), self._keys())
 
@@ -187,6 +184,11 @@ class FitRecorder:
         assert self.placement is not None
         run = self.placement.run
         metrics: dict[str, Any] = dict(result.outcome.metrics)
+        if self.options.log_pictures and pictures.is_possible():
+            with GUARD.step(
+                "prepare pictures", self.note
+            ):  # a forest works its importances out when they are asked for
+                result.drawings.extend(pictures.of_importances(fitted_part(self.estimator)))
         with GUARD.step("work out metrics on the training data", self.note):
             found, judged = scores()
             metrics.update({f"training_{name}": value for name, value in found.items()})
