@@ -170,6 +170,13 @@ class SeaweedFS(S3Server):
             f"-s3.config={accounts}",
         ]
 
+    def stop(self) -> None:
+        super().stop()
+        for port in (self.port, *getattr(self, "_inner", ())):
+            for number in (port, port + 10_000):  # a server that was killed leaves its sockets
+                for left in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):
+                    left.unlink(missing_ok=True)
+
     def _free_port(self) -> int:
         """Return a port for one of its parts, which listens on that port + 10,000 as well."""
         while True:
