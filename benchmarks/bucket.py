@@ -175,7 +175,7 @@ def _plain_client() -> tuple[Any, str]:
     except ImportError:
         import s3fs
 
-        return _S3fs(s3fs.S3FileSystem()), "s3fs put_file"
+        return _S3fs(s3fs.S3FileSystem(skip_instance_cache=True)), "s3fs put_file"
     return boto3.client("s3"), "boto3 upload_file"
 
 

@@ -35,11 +35,14 @@ STATUSES = (RUNNING, FINISHED, FAILED, KILLED)  # what is stored; LOST is read f
 
 
 def new_id() -> str:
-    """Return a new random identifier that sorts by the time of its making (UUIDv7, RFC 9562)."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return str(uuid.UUID(int=value))
+    """Return a new random identifier that sorts by the time of its making (UUIDv7, RFC 9562).
+
+    To a quarter of a microsecond, by method 3 of section 6.2: two runs of a loop are listed in the order they began in.
+    """
+    millisecond, rest_ns = divmod(time.time_ns(), 1_000_000)
+    fraction = (rest_ns << 12) // 1_000_000
+    random = int.from_bytes(os.urandom(8)) >> 2
+    return str(uuid.UUID(int=millisecond << 80 | 0x7 << 76 | fraction << 64 | 0x2 << 62 | random))
 
 
 def derived_id(kind: str, parent_id: str, name: str) -> str:

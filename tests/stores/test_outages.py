@@ -208,7 +208,7 @@ def test_nothing_is_lost_or_doubled_and_training_goes_on(world: World, training:
         outage(world, training)
         training.wait_for(100)
     said = training.finish()
-    assert any("cannot write to" in text for text in said)  # or there was no outage
+    assert world.proxy.cuts >= 2 * PROCESSES  # that it was tried again until it worked may have escaped everybody
     for text in said:
         assert "Traceback" not in text, text
         assert "This is a fault" not in text, text
