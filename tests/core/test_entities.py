@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import time
 import unicodedata
 import uuid
@@ -144,12 +145,13 @@ def test_other_actions_alter_no_document(action):
         evolve({}, action, {}, actor="me", recorded_at=1)
 
 
-def test_new_identifiers_are_unique_and_sort_by_time():
-    first = new_id()
-    time.sleep(0.002)  # the clock of UUIDv7 counts milliseconds
-    many = [new_id() for _ in range(1000)]
-    assert len(set(many)) == 1000
-    assert all(first < later for later in many)
+def test_new_identifiers_are_unique_and_sort_by_time(monkeypatch):
+    clock = itertools.count(1_790_000_000_000_000_000, 250)
+    monkeypatch.setattr(time, "time_ns", lambda: next(clock))
+    many = [new_id() for _ in range(10_000)]  # for two milliseconds and a half
+    assert len(set(many)) == 10_000
+    assert many == sorted(many)
+    assert {uuid.UUID(value).int >> 80 for value in many} == {1_790_000_000_000 + more for more in range(3)}
     assert all(uuid.UUID(value).version == 7 and uuid.UUID(value).variant == uuid.RFC_4122 for value in many)
 
 
