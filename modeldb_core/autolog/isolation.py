@@ -11,6 +11,7 @@ import warnings
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core import forks
 from modeldb_core.notices import warn
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class _Silenced(Warning, metaclass=_OnlyHere):
 
 
 _FILTER: Any = ("ignore", None, _Silenced, None, 0)
+_filtering = threading.RLock()
+_quiet_threads = 0  # and, nested, blocks
 
 
 @contextlib.contextmanager
@@ -69,16 +72,26 @@ def quiet() -> Iterator[None]:
     ``warnings.catch_warnings`` would silence other threads too, and would make Python forget which warnings it has
     shown already, so that the program's own ones came again. Here, one filter that matches in this thread only stands
     first for a while; what it drops is not remembered as shown either.
+
+    It is taken out by the main thread only, when no thread is in such a block any more. A thread that is looking through
+    the filters for a warning of its own would miss one of them when the list moved up under it.
     """
-    _silence.depth = getattr(_silence, "depth", 0) + 1
+    global _quiet_threads
     filters: list[Any] = warnings.filters  # type: ignore[assignment]
-    filters.insert(0, _FILTER)
+    with _filtering:
+        _quiet_threads += 1
+        _silence.depth = getattr(_silence, "depth", 0) + 1
+        if not filters or filters[0] is not _FILTER:
+            filters.insert(0, _FILTER)
     try:
         yield
     finally:
-        _silence.depth -= 1
-        with contextlib.suppress(ValueError):
-            filters.remove(_FILTER)
+        with _filtering:
+            _quiet_threads -= 1
+            _silence.depth -= 1
+            if not _quiet_threads and threading.current_thread() is threading.main_thread():
+                while _FILTER in filters:
+                    filters.remove(_FILTER)
 
 
 @contextlib.contextmanager
@@ -189,3 +202,12 @@ def describe_error(error: BaseException) -> str:
     """Return the type of an error and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _after_fork_in_child() -> None:
+    """Only the thread that forked is here."""
+    global _filtering, _quiet_threads
+    _filtering, _quiet_threads = threading.RLock(), getattr(_silence, "depth", 0)
+
+
+forks.after_in_child(_after_fork_in_child)

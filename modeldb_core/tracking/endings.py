@@ -37,7 +37,6 @@ _open: dict[str, RunHandle] = {}
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 _ending: list[str] = []
 _installed = False
-_process_id = os.getpid()
 
 
 def watch(client: Client, run: RunHandle) -> None:
@@ -49,7 +48,6 @@ def watch(client: Client, run: RunHandle) -> None:
 
 def close_at_exit(client: Client) -> None:
     """See to it that what ``client`` logs is shipped when the program ends, also where it started no run itself."""
-    _forget_parent()
     _clients.add(client)
     _install()
 
@@ -66,7 +64,6 @@ def forget(client: Client) -> None:
 
 def finish_runs(client: Client, status: str | None = None) -> None:
     """End the runs of ``client`` that are open, children first: with ``status``, else by how the program ends."""
-    _forget_parent()
     for run in reversed(list(_open.values())):
         if run.client is client:
             run.finish(status or (_ending[-1] if _ending else FINISHED))
@@ -126,7 +123,6 @@ def _on_sigterm(number: int, frame: FrameType | None) -> Any:  # noqa: ANN401
     """End through SystemExit: locks that the interrupted code holds are let go on the way."""
     del number, frame
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
-    _forget_parent()
     _ending.append(KILLED)
     is_leaving = threading.Event()
     atexit.register(is_leaving.set)
@@ -145,23 +141,15 @@ def _insist(is_leaving: threading.Event) -> None:
 
 
 def _at_exit() -> None:
-    _forget_parent()
     for client in list(_clients):
         client.close()
 
 
 def _after_fork_in_child() -> None:
+    """Leave the runs of the process that forked this one to it, and SIGTERM to the system."""
     leave_sigterm()
-    _forget_parent()
-
-
-def _forget_parent() -> None:
-    """Leave the runs of the process that forked this one to it."""
-    global _process_id
-    if _process_id != os.getpid():
-        _process_id = os.getpid()
-        _open.clear()
-        _ending.clear()
+    _open.clear()
+    _ending.clear()
 
 
 forks.after_in_child(_after_fork_in_child)

@@ -246,6 +246,36 @@ def test_quiet_leaves_filters_and_memory_of_shown_warnings_alone():
     assert [str(warning.message) for warning in caught] == ["again", "only inside"]
 
 
+def test_no_warning_is_lost_when_another_thread_leaves_its_quiet_block_meanwhile():
+    inside, leave, left = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        with quiet():
+            inside.set()
+            leave.wait(60)
+        left.set()
+
+    class WhenLookedAt(type):
+        def __subclasscheck__(cls, subclass: type) -> bool:
+            leave.set()
+            left.wait(60)
+            return False
+
+    class Category(Warning, metaclass=WhenLookedAt):
+        pass
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        warnings.filters.insert(0, ("ignore", None, Category, None, 0))  # type: ignore[attr-defined]
+        other = threading.Thread(target=work)
+        other.start()
+        inside.wait(60)
+        say("the program's own")
+        other.join()
+    assert [str(warning.message) for warning in caught] == ["the program's own"]
+
+
 def test_quiet_works_where_warnings_are_errors():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

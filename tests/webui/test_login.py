@@ -60,9 +60,7 @@ def test_with_it_pages_live_updates_and_edits_work(closed: Server, chromium: Any
         run_path = page.locator(".grid-row a.name").first.get_attribute("href")
         path = f"/api/v2/runs/{run_path.rstrip('/').rpartition('/')[2]}"
         before = site.store.get("run", path.rpartition("/")[2]).name
-        while not closed.context.events.streams:  # and then until the poller knows where it begins
-            page.wait_for_timeout(20)
-        page.wait_for_timeout(1000)
+        page.wait_for_selector(".live-dot.on")
         assert page.evaluate(RENAME, [path, "renamed with the token"]) == 200
         page.wait_for_selector("a.name:text-is('renamed with the token')")  # by the event stream
         assert page.evaluate(RENAME, [path, before]) == 200
