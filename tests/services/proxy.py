@@ -16,13 +16,16 @@ class Proxy:
 
     ``mode`` may be set at any time: "pass"; "hang": what arrives is kept and never answered; "cut": a connection is
     reset once ``cut_after`` more bytes have passed, counted over both directions; "refuse": closed at once.
+
+    ``cuts`` counts the connections that were cut, ``held`` those on which something arrived and was not passed on,
+    ``unreached`` those for which the target was not there.
     """
 
     def __init__(self, target: int, *, cut_after: int = 10_000) -> None:
         self.mode: Mode = "pass"
         self.cut_after = cut_after
         self.connections = 0
-        self.cuts = 0
+        self.cuts = self.held = self.unreached = 0
         self._target = target
         self._is_closed = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -53,16 +56,24 @@ class Proxy:
         with client, contextlib.suppress(OSError):
             if self.mode == "refuse":
                 return
-            with socket.create_connection(("127.0.0.1", self._target), timeout=10) as server:
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target), timeout=10)
+            except OSError:
+                self.unreached += 1
+                return
+            with server:
                 self._pass_on(client, server)
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        passed = 0
+        passed, is_held = 0, False
         with selectors.DefaultSelector() as selector:
             selector.register(client, selectors.EVENT_READ, server)
             selector.register(server, selectors.EVENT_READ, client)
             while not self._is_closed.is_set():
                 if self.mode == "hang":
+                    if not is_held and any(key.fileobj is client for key, _ in selector.select(0)):
+                        is_held = True
+                        self.held += 1
                     self._is_closed.wait(0.05)
                     continue
                 for key, _ in selector.select(0.1):

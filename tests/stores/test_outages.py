@@ -180,6 +180,7 @@ WORLDS: dict[str, Callable[[pytest.FixtureRequest, Path], World]] = {
 def kill(world: World, training: Training) -> None:
     world.service.kill()
     training.wait_for(200)
+    wait_until(lambda: world.proxy.unreached > 0, lambda: f"nobody asked for it, {training.state()}")
     world.service.start()
 
 
@@ -187,6 +188,7 @@ def hang(world: World, training: Training) -> None:
     world.proxy.mode = "hang"
     training.wait_for(200)
     time.sleep(OUTAGE_S)
+    wait_until(lambda: world.proxy.held > 0, lambda: f"nothing was sent, {training.state()}")
     training.wait_for(50)
     world.proxy.mode = "pass"
 
@@ -208,7 +210,6 @@ def test_nothing_is_lost_or_doubled_and_training_goes_on(world: World, training:
         outage(world, training)
         training.wait_for(100)
     said = training.finish()
-    assert world.proxy.cuts >= 2 * PROCESSES  # that it was tried again until it worked may have escaped everybody
     for text in said:
         assert "Traceback" not in text, text
         assert "This is a fault" not in text, text
