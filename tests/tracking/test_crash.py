@@ -34,9 +34,11 @@ def leave_no_process() -> Any:
     _started.clear()
 
 
-def start(script: str, environment: dict[str, str], **variables: str) -> subprocess.Popen[str]:
+def start(script: str | Path, environment: dict[str, str], **variables: str) -> subprocess.Popen[str]:
+    """Start a script, given as its text or, as workers that are spawned need it, as a file."""
+    arguments = [str(script)] if isinstance(script, Path) else ["-c", textwrap.dedent(script)]
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)],
+        [sys.executable, *arguments],
         env={**os.environ, **environment, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -418,15 +420,7 @@ def test_a_pool_of_processes_logs_into_the_run_it_was_given(
                     print(run.run_id)
         """)
     )
-    process = subprocess.Popen(
-        [sys.executable, program],
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    _started.append(process)
-    output = finish(process)
+    output = finish(start(program, environment))
     with modeldb.connect() as client:
         recover(client.settings.journal_dir, client.store.url, client.store, lambda: client.artifacts)
         run = client.get_run(output.strip())
@@ -561,15 +555,7 @@ def test_a_pool_ends_its_workers_and_what_they_had_not_shipped_is_shipped_with_t
                     print(*(run_id for run_id, _ in done))
         """)
     )
-    process = subprocess.Popen(
-        [sys.executable, program],
-        env={**os.environ, **environment, "MODELDB_FLUSH_INTERVAL_S": "3600"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    _started.append(process)
-    run_ids = finish(process).split()
+    run_ids = finish(start(program, environment, MODELDB_FLUSH_INTERVAL_S="3600")).split()
     with modeldb.connect() as client:
         assert not list(orphans(client.settings.journal_dir))
         for run_id in run_ids:
