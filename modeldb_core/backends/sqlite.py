@@ -13,10 +13,13 @@ from urllib.parse import unquote
 
 from modeldb_core.backends._sql.sqlite import BUSY_TIMEOUT_S, PREFIX, SQLiteDatabase
 from modeldb_core.backends._sql.store import MigratedStore
+from modeldb_core.backends._urls import split_options
 from modeldb_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from modeldb_core.backends._sql.sqlite import Durability
+
+_OPTIONS = {"durability": str, "busy_timeout_s": float, "read_only": bool}
 
 
 class SQLiteStore(MigratedStore):
@@ -24,14 +27,15 @@ class SQLiteStore(MigratedStore):
 
     Args:
         url: ``sqlite:///relative/path.db`` or ``sqlite:////absolute/path.db``. A relative path is taken from the
-            current directory at once. The file and its folder are created when needed.
+            current directory at once. The file and its folder are created when needed. The options below may follow a
+            question mark; one in the path is written %3F.
         durability: "normal" survives the death of any process; "fsync" waits for the disk at every ``apply``, and so
             survives the loss of power too.
         busy_timeout_s: how long to wait for other processes that write.
         read_only: refuse to write, even where it would be possible.
 
     Raises:
-        ConfigurationError: the URL is not of that form, or the file is not a database of ModelDB.
+        ConfigurationError: the URL is not of that form, an option is unknown or has a value that cannot be used, or the file is not a database of ModelDB.
         StoreReadOnlyError: there is no file, and it may not be created.
         StoreVersionError: the file was written by a newer version of ModelDB.
         StoreUnavailableError: the file cannot be opened now.
@@ -51,8 +55,9 @@ class SQLiteStore(MigratedStore):
 
     @classmethod
     def database_at(cls, url: str, **options: Any) -> SQLiteDatabase:  # noqa: ANN401 - those of the class
-        """Return the database in the file that a URL names."""
-        return SQLiteDatabase(path_of(url), **options)
+        """Return the database in the file that a URL names; the options in it win over ``options``."""
+        bare, found = split_options(url, _OPTIONS)
+        return SQLiteDatabase(path_of(bare), **{**options, **found})
 
 
 def path_of(url: str) -> Path:

@@ -253,6 +253,43 @@ sys.stdin.readline()
             other.communicate("go on\n", timeout=30)
 
 
+# Options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("colour=red", "'colour'.*is unknown; known: durability, busy_timeout_s, read_only"),
+        ("read_onl=1", "did you mean 'read_only'"),
+        ("read_only=perhaps", "expected true or false"),
+        ("busy_timeout_s=soon", "expected a number"),
+        ("durability=hope", "expected 'normal' or 'fsync'"),
+        ("read_only=1&read_only=0", "stands twice"),
+    ],
+)
+def test_what_is_wrong_with_an_option_in_the_url_is_said_and_makes_no_file(url, options, message, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigurationError, match=message):
+        SQLiteStore(f"{url}?{options}")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_options_in_the_url_win_over_those_that_are_given(url):
+    with SQLiteStore(f"{url}?durability=fsync", durability="normal") as store:
+        store.apply(a_run("with options")[0].changes)
+        assert store._database._durability == "fsync"
+        assert store.url == url
+    with SQLiteStore(f"{url}?read_only=true", read_only=False) as store:
+        assert store.read_only
+        assert store.find(Query(count=True)).total == 1
+
+
+def test_a_question_mark_in_a_path_is_escaped(tmp_path):
+    with SQLiteStore(f"sqlite:///{tmp_path}/really%3F.db") as store:
+        store.heads()
+    assert (tmp_path / "really?.db").is_file()
+
+
 # Processes
 
 
