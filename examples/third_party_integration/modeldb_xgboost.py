@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core import current_run, hookimpl, start_run
-from modeldb_core.autolog import Guard, Integration, Patches, entered, intercept
+from modeldb_core.autologging import Guard, Integration, Patches, entered, intercept
 from modeldb_core.values import scalar_of
 
 if TYPE_CHECKING:

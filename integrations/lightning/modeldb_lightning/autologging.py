@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.autolog import Integration, Patches, Switch, intercept
+from modeldb_core.autologging import Integration, Patches, Switch, intercept
 from modeldb_lightning.frameworks import PACKAGES
 from modeldb_lightning.options import GUARD, Options, checked_options
 

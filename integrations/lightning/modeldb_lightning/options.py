@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.autolog import Background, Guard
+from modeldb_core.autologging import Background, Guard
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.autolog import Integration, Patches, Switch, entered, intercept
+from modeldb_core.autologging import Integration, Patches, Switch, entered, intercept
 from modeldb_sklearn.calls import is_part_of_another
 from modeldb_sklearn.evaluation import Evaluations
 from modeldb_sklearn.formats import prepare

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
-_OURS = ("modeldb_core.autolog", "modeldb_sklearn")
+_OURS = ("modeldb_core.autologging", "modeldb_sklearn")
 _CHECKS = "sklearn.utils._param_validation"  # its decorator stands between a caller and every public function
 
 _WRAPPERS = ("sklearn.base", "sklearn.callback._callback_support")  # their decorators stand around methods

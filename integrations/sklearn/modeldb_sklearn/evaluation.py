@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.autolog import entered
+from modeldb_core.autologging import entered
 from modeldb_core.datasets import Described, describe
 from modeldb_core.values import scalar_of
 from modeldb_sklearn.calls import caller, is_by_sklearn, is_part_of_another

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.autolog import Background, Guard
+from modeldb_core.autologging import Background, Guard
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.autolog import is_inside, outside
+from modeldb_core.autologging import is_inside, outside
 from modeldb_core.tracking.endings import CURRENT
 from modeldb_core.tracking.inheritance import attach, describe
 from modeldb_sklearn.calls import caller, is_by_sklearn

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from modeldb_core.autolog import entered, rolled_back
+from modeldb_core.autologging import entered, rolled_back
 from modeldb_core.datasets import Described, describe
 from modeldb_sklearn import pictures
 from modeldb_sklearn.callbacks import TaskTimes, timed_tasks

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.autolog import entered
+from modeldb_core.autologging import entered
 from modeldb_core.datasets import Described
 from modeldb_sklearn import pictures
 from modeldb_sklearn.calls import caller, is_by_sklearn

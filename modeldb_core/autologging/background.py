@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modeldb_core import forks
-from modeldb_core.autolog.isolation import entered, quiet
+from modeldb_core.autologging.isolation import entered, quiet
 from modeldb_core.exits import at_exit
 
 if TYPE_CHECKING:

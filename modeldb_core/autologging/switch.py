@@ -7,7 +7,7 @@ import inspect
 import threading
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 
-from modeldb_core.autolog.patching import Patches
+from modeldb_core.autologging.patching import Patches
 
 if TYPE_CHECKING:
     from collections.abc import Callable

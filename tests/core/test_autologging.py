@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modeldb_core.autolog import (
+from modeldb_core.autologging import (
     Background,
     Guard,
     Integration,
@@ -28,7 +28,7 @@ from modeldb_core.autolog import (
     quiet,
     rolled_back,
 )
-from modeldb_core.autolog import background as background_module
+from modeldb_core.autologging import background as background_module
 from modeldb_core.errors import ModelDBWarning
 
 
@@ -416,7 +416,7 @@ def test_where_jobs_pile_up_behind_one_that_hangs_more_are_refused():
 
 def test_a_job_that_hangs_does_not_keep_the_program_from_ending():
     program = (
-        "import threading; from modeldb_core.autolog import Background\n"
+        "import threading; from modeldb_core.autologging import Background\n"
         "Background('uploading', exit_timeout_s=0.1).submit(threading.Event().wait)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from modeldb_core.autolog.isolation import is_inside
+from modeldb_core.autologging.isolation import is_inside
 
 if TYPE_CHECKING:
     import types
