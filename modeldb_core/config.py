@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote
 from modeldb_core.errors import ConfigurationError
 from modeldb_core.notices import warn
 from modeldb_core.redaction import redact_value
+from modeldb_core.values import MAX_NAME_LENGTH
 
 FILE_NAME = "modeldb.toml"
 ENVIRONMENT_PREFIX = "MODELDB_"
@@ -43,9 +44,9 @@ class Settings:
 
     url: str = _setting("url", DEFAULT_URL, "where runs are kept")
     artifact_url: str = _setting("url", "", "where files and models are kept; default: beside the store")
-    workspace: str = _setting("text", "default", "the workspace that projects belong to")
-    project: str = _setting("text", "default", "the project of a run that names none")
-    experiment: str = _setting("text", "default", "the experiment of a run that names none")
+    workspace: str = _setting("name", "default", "the workspace that projects belong to")
+    project: str = _setting("name", "default", "the project of a run that names none")
+    experiment: str = _setting("name", "default", "the experiment of a run that names none")
     user: str = _setting("text", "", "who is recorded as the author of changes; default: the login name")
     journal_dir: Path = _setting(  # noqa: RUF009
         "path", Path(), "folder of the crash-safe journals; default: in the user's state folder"
@@ -332,6 +333,8 @@ def _check(spec: Field[Any], value: object, where: str, base: Path) -> object:
         return MappingProxyType(dict(value))
     if kind == "path" and isinstance(value, (str, os.PathLike)) and str(value):
         return (base / os.path.expanduser(value)).absolute()
+    if kind == "name" and isinstance(value, str) and 0 < len(value) <= MAX_NAME_LENGTH and "\0" not in value:
+        return value
     if isinstance(value, os.PathLike) and kind == "url":
         value = os.fspath(value)
     if isinstance(value, str) and kind in ("text", "url", "choice"):
@@ -342,6 +345,7 @@ def _check(spec: Field[Any], value: object, where: str, base: Path) -> object:
     expected = {
         "bool": "true or false",
         "list": "a list of strings",
+        "name": f"a string of 1 to {MAX_NAME_LENGTH} characters",
         "table": "a table of tables",
         "path": "a path",
         "url": "a URL",

@@ -22,6 +22,7 @@ from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
 Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value] | BlobReference"
 
 MAX_KEY_LENGTH = 1024
+MAX_NAME_LENGTH = 256  # of containers and runs: a title, not a text
 MAX_DEPTH = 100  # far below the recursion limit of any JSON reader
 SAFE_INTEGER = 2**53 - 1  # the largest integer that a JSON reader with 64-bit floats keeps exactly
 

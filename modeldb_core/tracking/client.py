@@ -7,27 +7,26 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from modeldb_core import plugins
 from modeldb_core.changes import CREATE, UPDATE, payload_of
 from modeldb_core.entities import Entity, derived_id, new_id, now_us
-from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, StoreUnavailableError
+from modeldb_core.errors import StoreUnavailableError
 from modeldb_core.queries.query import MAX_LIMIT, Query
 from modeldb_core.records import Draft
 from modeldb_core.redaction import redact_url
 from modeldb_core.tracking import endings
 from modeldb_core.tracking.blobs import BlobDoor
 from modeldb_core.tracking.deletion import Trash
-from modeldb_core.tracking.names import readable_name
+from modeldb_core.tracking.names import check_name, check_tags, readable_name
 from modeldb_core.tracking.run import RunHandle
 from modeldb_core.tracking.runs import Runs
 from modeldb_core.values import Value, check_key, check_text
 from modeldb_core.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from modeldb_core.config import Settings
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("modeldb")
 
-MAX_NAME_LENGTH = 256
 _CONTEXT_LIFE_S = 5.0  # runs that start within this time share one look at git and the host
 
 
@@ -391,27 +389,6 @@ class Client:
         }
         if put:
             self.log_change(UPDATE, "run", run_id, {"put": put})
-
-
-def check_name(name: object, what: str) -> str:
-    """Return ``name`` if it may name a container or a run: text of 1 to 256 characters."""
-    text = check_key(name, f"{what} name")
-    if len(text) > MAX_NAME_LENGTH:
-        msg = f"{what} name {text[:40]!r}… has {len(text):,} characters; at most {MAX_NAME_LENGTH} are allowed"
-        raise InvalidArgumentError(msg)
-    return text
-
-
-def check_tags(tags: Iterable[str]) -> list[str]:
-    """Return tags as a list without repeats."""
-    if isinstance(tags, str):
-        msg = f"tags is the text {tags!r}; expected a list of texts: [{tags!r}]"
-        raise InvalidTypeError(msg)
-    given: object = tags
-    if not isinstance(given, Iterable):
-        msg = f"tags is of type {type(given).__name__}; expected a list of texts"
-        raise InvalidTypeError(msg)
-    return list(dict.fromkeys(check_key(tag, "tag") for tag in given))
 
 
 def login_name() -> str:

@@ -1,6 +1,11 @@
-"""Names for runs that nobody named."""
+"""Which names and tags are accepted, and names for runs that nobody named."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+
+from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
+from modeldb_core.values import MAX_NAME_LENGTH, check_key
 
 _ADJECTIVES = (
     "amber brave brisk calm clear clever coral crisp daring deep eager early fair fleet fond free gentle glad golden "
@@ -21,3 +26,30 @@ def readable_name(run_id: str) -> str:
     number = int(run_id.replace("-", "")[-12:], 16)
     adjectives, nouns = _ADJECTIVES.split(), _NOUNS.split()
     return f"{adjectives[number % len(adjectives)]}-{nouns[number // 97 % len(nouns)]}-{number % 9973:04d}"
+
+
+def check_name(name: object, what: str) -> str:
+    """Return ``name`` if it may name a container or a run: text of 1 to 256 characters."""
+    text = check_key(name, f"{what} name")
+    if len(text) > MAX_NAME_LENGTH:
+        msg = f"{what} name {text[:40]!r}… has {len(text):,} characters; at most {MAX_NAME_LENGTH} are allowed"
+        raise InvalidArgumentError(msg)
+    return text
+
+
+def check_tags(tags: Iterable[str]) -> list[str]:
+    """Return tags as a list without repeats."""
+    if isinstance(tags, str):
+        msg = f"tags is the text {tags!r}; expected a list of texts: [{tags!r}]"
+        raise InvalidTypeError(msg)
+    given: object = tags
+    if not isinstance(given, Iterable):
+        msg = f"tags is of type {type(given).__name__}; expected a list of texts"
+        raise InvalidTypeError(msg)
+    return list(dict.fromkeys(check_key(tag, "tag") for tag in given))
+
+
+def fitting_name(name: str) -> str:
+    """Return a name that a program generated as one that may name a run: it is shortened rather than refused."""
+    text = name.replace("\0", "␀").encode("utf-8", "replace").decode()
+    return text if len(text) <= MAX_NAME_LENGTH else f"{text[: MAX_NAME_LENGTH - 1]}…"

@@ -99,9 +99,9 @@ def test_what_refuses_to_be_read_is_described_and_cycles_end():
 
 
 def test_namespaces_are_maps_and_anything_else_stands_under_one_name():
-    assert typed_map(argparse.Namespace(lr=1)) == {"lr": 1}
-    assert typed_map([1, 2]) == {"hyperparameters": [1, 2]}
-    assert typed_map(None) == {"hyperparameters": None}
+    assert typed_map(argparse.Namespace(lr=1)) == ({"lr": 1}, [])
+    assert typed_map([1, 2]) == ({"hyperparameters": [1, 2]}, [])
+    assert typed_map(None) == ({"hyperparameters": None}, [])
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text() | st.binary() | st.complex_numbers() | st.dates(), lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers() | st.none(), inner) | st.tuples(inner)))  # fmt: skip

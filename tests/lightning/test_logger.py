@@ -14,7 +14,7 @@ import torch
 
 import modeldb_core as modeldb
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
-from modeldb_lightning import ModelDBLogger
+from modeldb_lightning import ModelDBCallback, ModelDBLogger, autolog
 from modeldb_lightning.logger import LateRun
 from tests.lightning.small import loader, make_model, make_trainer, model_class
 
@@ -143,6 +143,23 @@ def test_names_that_no_store_takes_are_mended_and_not_lost(client, only):
     series = only().series
     assert {"(no name)", "a␀b", "7"} <= series.keys()
     assert sorted(summary.last for summary in series.values()) == [1, 2, 3, 4, 5]
+    (note,) = only().notes
+    assert note.startswith("Names of metrics that cannot be stored were changed")
+
+
+def test_a_generated_name_that_is_too_long_is_shortened_with_a_note(client, only, pl, model, trainer):
+    class Long(type(model())):
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD([{"params": list(self.parameters()), "name": "w" * 2000}], lr=0.1)
+
+    trainer(logger=ModelDBLogger(client)).fit(Long(**{"k" * 1500: 1}), loader())
+    run = only()
+    assert (run.status, run.series["loss"].count) == ("finished", 6)
+    (rates,) = (key for key in run.series if "lr-SGD/www" in key)
+    assert run.series[rates].count == 6
+    assert len([key for key in run.hyperparameters if key.startswith("kkk")]) == 1
+    about = sorted(note.partition(" that cannot")[0] for note in run.notes)
+    assert about == ["Names of hyperparameters", "Names of metrics"]
 
 
 def test_values_that_are_no_numbers_are_recorded_as_what_they_are(client, only):
@@ -241,8 +258,35 @@ def test_wrong_arguments_raise_at_the_call_and_name_themselves(client):
     for wrong in ({"project": 3}, {"tags": "a"}, {"name": None}, {"log_checkpoints": "all"}, {"client": 5}):
         with pytest.raises(InvalidTypeError, match=next(iter(wrong))):
             ModelDBLogger(**wrong)
-    with pytest.raises(InvalidArgumentError, match="run_id"):
-        ModelDBLogger(run_id="")
+    with pytest.raises(InvalidTypeError, match="save_dir"):
+        ModelDBLogger(save_dir=3)
+
+
+@pytest.mark.parametrize("kind", [ModelDBLogger, ModelDBCallback, autolog])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"name": "n" * 257}, "run name 'nnn.*257 characters"),
+        ({"tags": ["good", ""]}, "tag is empty"),
+        ({"tags": ["t" * 1025]}, "tag 'ttt"),
+        ({"tags": ["a\0b"]}, "NUL"),
+        ({"experiment": ""}, "experiment name is empty"),
+        ({"experiment": "e" * 300}, "experiment name 'eee"),
+        ({"project": "p" * 257}, "project name 'ppp"),
+        ({"project": "\ud800"}, "project name"),
+    ],
+)
+def test_a_training_is_not_lost_to_a_name_that_cannot_be_used_since_it_raises_at_construction(
+    kind, wrong, said, client
+):
+    with pytest.raises(InvalidArgumentError, match=said):
+        kind(client, **wrong)
+
+
+@pytest.mark.parametrize(("wrong", "said"), [({"run_id": ""}, "run_id is empty"), ({"prefix": "\0"}, "prefix")])
+def test_a_run_or_a_prefix_that_cannot_be_used_raises_at_construction(wrong, said, client):
+    with pytest.raises(InvalidArgumentError, match=said):
+        ModelDBLogger(client, **wrong)
 
 
 def test_a_logger_can_be_pickled_and_goes_on_with_its_run(client, only):

@@ -46,7 +46,7 @@ from sklearn.svm import SVC
 
 import modeldb_core as modeldb
 from modeldb_core.datasets import Labelled, describe
-from modeldb_core.errors import InvalidTypeError, ModelDBWarning
+from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, ModelDBWarning
 from modeldb_sklearn import autolog
 from modeldb_sklearn.data import BESIDE_BYTES
 from modeldb_sklearn.options import BACKGROUND
@@ -556,6 +556,20 @@ def test_a_wrong_argument_raises_at_the_call(arguments: Any, message: str):
     with pytest.raises(InvalidTypeError) as caught:
         autolog(**arguments)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [{"project": "p" * 257}, {"experiment": ""}, {"tags": [""]}, {"tags": ["a\0"]}])
+def test_a_name_or_tag_that_no_run_can_have_raises_at_the_call(wrong: Any):
+    with pytest.raises(InvalidArgumentError, match=next(iter(wrong)).rstrip("s")):
+        autolog(**wrong)
+
+
+def test_a_class_with_a_very_long_name_is_recorded_under_a_shortened_one(client: Any, runs: Any):
+    autolog(client, log_models=False)
+    type("Long" * 100, (LogisticRegression,), {})().fit(X, Y)
+    (run,) = runs()
+    assert len(run.name) == 256
+    assert any("LongLong" in note for note in run.notes)
 
 
 def test_a_store_that_fails_costs_one_warning_and_nothing_else(client: Any, monkeypatch: pytest.MonkeyPatch):

@@ -48,6 +48,7 @@ def test_classes_have_options_of_their_own_by_class_or_name(client: Any, runs: A
     [
         ({"SVC": {"log_model": False}}, InvalidArgumentError, "log_model"),
         ({"SVC": {"log_models": "no"}}, InvalidTypeError, "log_models = 'no'"),
+        ({"SVC": {"tags": ["good", ""]}}, InvalidArgumentError, "tag is empty"),
         ({"SVC": 1}, InvalidTypeError, "expected True, False or options"),
         ({1: False}, InvalidTypeError, "expected classes, or their names"),
         ([LogisticRegression], InvalidTypeError, "a map from classes to options"),

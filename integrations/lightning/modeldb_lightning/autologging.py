@@ -62,7 +62,9 @@ def autolog(
         log_system_metrics: record processor time and memory of each process every few seconds.
 
     Raises:
-        InvalidTypeError: an argument is of a wrong type. After that autologging never raises.
+        InvalidTypeError: an argument is of a wrong type.
+        InvalidArgumentError: a name or a tag is empty, too long or holds what no store keeps. After that autologging never
+            raises.
     """
     from modeldb_core.tracking import Client
 

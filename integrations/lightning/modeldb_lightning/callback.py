@@ -58,7 +58,9 @@ class ModelDBCallback(_Hooks):
         log_system_metrics: record processor time and memory of each process every few seconds.
 
     Raises:
-        InvalidTypeError: an argument is of a wrong type. After that nothing raises: what cannot be recorded is noted.
+        InvalidTypeError: an argument is of a wrong type.
+        InvalidArgumentError: a name, a tag or ``run_id`` is empty, too long or holds what no store keeps. After that
+            nothing raises: what cannot be recorded is noted.
     """
 
     def __new__(cls, *args: object, **kwargs: object) -> ModelDBCallback:

@@ -26,12 +26,16 @@ _MAX_REPR = 10_000
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
-def typed_map(parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - a map, a Namespace, a configuration
-    """Return hyperparameters by name; what is no map at all stands under ``"hyperparameters"``."""
+def typed_map(parameters: Any) -> tuple[dict[str, Any], list[str]]:  # noqa: ANN401 - a map, a Namespace, a configuration
+    """Return hyperparameters by name, and those names that had to be changed, as they were given.
+
+    What is no map at all stands under ``"hyperparameters"``.
+    """
     value = typed(parameters)
     if not isinstance(value, dict) or "type" in value:
-        return {"hyperparameters": value}
-    return {fitting_key(key): item for key, item in value.items()}
+        return {"hyperparameters": value}, []
+    names = {key: fitting_key(key) for key in value}
+    return {names[key]: item for key, item in value.items()}, [key for key, name in names.items() if key != name]
 
 
 def fitting_key(key: object) -> str:

@@ -12,8 +12,9 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.values import check_key
 from modeldb_lightning.frameworks import loaded_packages
-from modeldb_lightning.options import checked_options
+from modeldb_lightning.options import checked_options, refuse
 from modeldb_lightning.recording import Recording
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ class ModelDBLogger:
         log_system_metrics: record processor time and memory of each process every few seconds.
 
     Raises:
-        InvalidTypeError: an argument is of a wrong type. After that nothing raises: what cannot be recorded is noted.
+        InvalidTypeError: an argument is of a wrong type.
+        InvalidArgumentError: a name, a tag or ``run_id`` is empty, too long or holds what no store keeps. After that
+            nothing raises: what cannot be recorded is noted.
     """
 
     def __init__(
@@ -79,9 +82,11 @@ class ModelDBLogger:
             log_gradient_norms=log_gradient_norms,
             log_system_metrics=log_system_metrics,
         )
+        self._prefix = f"{check_key(prefix, 'prefix')}/" if prefix != "" else ""
+        if not isinstance(save_dir, (str, os.PathLike, type(None))):
+            refuse("save_dir", save_dir, "a path")
+        self._save_dir = None if save_dir is None else os.fspath(save_dir)
         self._follow(Recording(options))
-        self._prefix = f"{prefix}/" if prefix else ""
-        self._save_dir = None if save_dir is None else str(save_dir)
         self.default_root_dir: str | None = None
         """The trainer's, once it is known: used where no ``save_dir`` was given."""
         self.adopt()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from modeldb_core.autologging import Background, Guard
-from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
+from modeldb_core.errors import InvalidTypeError
+from modeldb_core.values import check_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,31 +103,30 @@ def checked_options(**given: Any) -> Options:  # noqa: ANN401 - what the user ga
 
     Raises:
         InvalidTypeError: an argument is of a wrong type; the message names it.
-        InvalidArgumentError: ``run_id`` is empty.
+        InvalidArgumentError: a name, a tag or ``run_id`` is empty, too long or holds what no store keeps.
     """
     from modeldb_core.tracking import Client
+    from modeldb_core.tracking.names import check_name, check_tags
 
     client = given.get("client")
     if client is not None and not isinstance(client, Client) and not callable(client):
-        _refuse("client", client, "a Client, as modeldb.connect() returns")
-    for name in ("project", "experiment", "run_id"):
-        if not isinstance(given.get(name), (str, type(None))):
-            _refuse(name, given[name], "a text")
-    if given.get("run_id") == "":
-        msg = "run_id is empty; expected the identifier of a run, or None for a new one"
-        raise InvalidArgumentError(msg)
-    if not isinstance(given.get("name", ""), str):
-        _refuse("name", given["name"], "a text")
-    tags: object = given.get("tags", ())
-    if not isinstance(tags, (list, tuple, set, frozenset)) or not all(isinstance(tag, str) for tag in tags):
-        _refuse("tags", tags, "a list of texts")
+        refuse("client", client, "a Client, as modeldb.connect() returns")
+    for what in ("project", "experiment"):
+        if given.get(what) is not None:
+            check_name(given[what], what)
+    if given.get("run_id") is not None:
+        check_key(given["run_id"], "run_id")
+    if given.get("name", "") != "":
+        check_name(given["name"], "run")
+    tags = check_tags(given.get("tags", ()))
     for item in fields(Options):
         if isinstance(item.default, bool) and not isinstance(given.get(item.name, True), bool):
-            _refuse(item.name, given[item.name], "True or False")
-    return Options(**{**given, "tags": tuple(given.get("tags", ()))})
+            refuse(item.name, given[item.name], "True or False")
+    return Options(**{**given, "tags": tuple(tags)})
 
 
-def _refuse(name: str, value: object, expected: str) -> None:
+def refuse(name: str, value: object, expected: str) -> NoReturn:
+    """Raise InvalidTypeError: the argument ``name`` is not what was ``expected``."""
     msg = f"{name} = {value!r:.100} is of type {type(value).__name__}; expected {expected}"
     raise InvalidTypeError(msg)
 

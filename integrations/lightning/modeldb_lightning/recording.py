@@ -12,21 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.entities import FAILED, FINISHED, KILLED, new_id
 from modeldb_core.tracking import current_run, endings, inheritance
-from modeldb_core.values import scalar_of
 from modeldb_lightning import frameworks
 from modeldb_lightning.checkpoints import Checkpoints
 from modeldb_lightning.facts import model_facts
 from modeldb_lightning.hyperparameters import fitting_key, typed, typed_map
+from modeldb_lightning.metrics import sorted_metrics
 from modeldb_lightning.options import BACKGROUND, GUARD, Options, submit
 from modeldb_lightning.resuming import RETRAINED, Past, Position, past_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from modeldb_core.tracking import Client, RunHandle
-
-MAX_ELEMENTS = 64
-"""A tensor with more elements than this is not taken apart into series."""
 
 _lock = threading.Lock()
 _taken: set[str] = set()
@@ -60,6 +57,7 @@ class Recording:
         self._error: BaseException | None = None
         self._is_broken = False
         self._seen: dict[str, int] = {}
+        self._told: set[str] = set()
 
     # -- which run ----------------------------------------------------------------------------------------------------
 
@@ -220,22 +218,31 @@ class Recording:
         if run is None:
             return
         with GUARD.step("log metrics", run.note):
-            numbers: dict[str, float] = {}
-            others: dict[str, Any] = {}
-            for key, value in metrics.items():
-                _sort(fitting_key(key), value, numbers, others)
-            if others:
-                run.set_attributes(others)
-            if numbers:
-                run.log_metrics(numbers, None if step is None else int(step))
+            found = sorted_metrics(metrics)
+            self._tell_of_names("metrics", found.misfits)
+            if found.others:
+                run.set_attributes(found.others)
+            if found.numbers:
+                run.log_metrics(found.numbers, None if step is None else int(step))
 
     def log_hyperparameters(self, parameters: Any) -> None:  # noqa: ANN401 - a map, a Namespace, a configuration
         """Record hyperparameters of any type."""
         values: dict[str, Any] = {}
+        misfits: list[str] = []
         with GUARD.step("read the hyperparameters"):
-            values = typed_map(parameters)
+            values, misfits = typed_map(parameters)
         if values:
+            self._tell_of_names("hyperparameters", misfits)
             self.do("record the hyperparameters", lambda run: run.log_hyperparameters(values))
+
+    def _tell_of_names(self, what: str, misfits: Sequence[str]) -> None:
+        """Leave word, once, that names were changed which no store takes."""
+        if misfits and what not in self._told:
+            self._told.add(what)
+            first = misfits[0]
+            given = f"{first[:40]!r}… ({len(first):,} characters)" if len(first) > 40 else repr(first)
+            text = f"Names of {what} that cannot be stored were changed: {given} is {fitting_key(first)[-60:]!r}"
+            self.do("note that names were changed", lambda run: run.note(text))
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Record facts."""
@@ -323,36 +330,6 @@ def status_for(error: BaseException | None) -> str:
     if isinstance(error, (KeyboardInterrupt, SystemExit)) or type(error).__name__ == "SIGTERMException":
         return KILLED
     return FAILED
-
-
-def _sort(key: str, value: Any, numbers: dict[str, float], others: dict[str, Any]) -> None:  # noqa: ANN401
-    """Put one logged value where it belongs: numbers are points, small tensors several of them, the rest is a fact."""
-    if isinstance(value, dict):
-        for inner, item in value.items():
-            _sort(f"{key}/{fitting_key(inner)}", item, numbers, others)
-        return
-    scalar = scalar_of(value)
-    if scalar is None and hasattr(value, "numel") and hasattr(value, "detach"):
-        elements = value.detach().flatten().tolist() if value.numel() <= MAX_ELEMENTS else None
-        if elements is not None and len(elements) == 1:
-            scalar = elements[0]
-        elif elements is not None:
-            for index, element in enumerate(elements):
-                _sort(f"{key}/{index}", element, numbers, others)
-            return
-    if scalar is not None:
-        value = scalar
-    if isinstance(value, (bool, int, float)) and _is_float(value):
-        numbers[key] = value
-    elif value is not None:
-        others[key] = typed(value)
-
-
-def _is_float(value: float) -> bool:
-    try:
-        return not isinstance(value, int) or float(value) == value
-    except OverflowError:
-        return False
 
 
 def _take(run_id: str) -> bool:

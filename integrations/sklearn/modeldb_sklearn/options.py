@@ -101,9 +101,10 @@ def checked_options(**given: Any) -> Options:  # noqa: ANN401 - that is what is 
 
     Raises:
         InvalidTypeError: an argument is of a wrong type; the message names it.
-        InvalidArgumentError: there is no such option for a class of estimators.
+        InvalidArgumentError: a name or a tag is empty or too long, or there is no such option for a class of estimators.
     """
     from modeldb_core.tracking import Client
+    from modeldb_core.tracking.names import check_name, check_tags
 
     checks: dict[str, tuple[Callable[[Any], bool], str]] = {
         "client": (lambda value: value is None or isinstance(value, Client), "a Client, as modeldb.connect() returns"),
@@ -120,8 +121,11 @@ def checked_options(**given: Any) -> Options:  # noqa: ANN401 - that is what is 
             raise InvalidTypeError(msg)
     for key, chosen in given.get("estimators", {}).items():
         _check_class(key, chosen)
+    for name in ("project", "experiment"):
+        if given.get(name) is not None:
+            check_name(given[name], name)
     if "tags" in given:
-        given["tags"] = tuple(given["tags"])
+        given["tags"] = tuple(check_tags(given["tags"]))
     return Options(**given)
 
 

@@ -12,6 +12,7 @@ from modeldb_core.errors import StoreUnavailableError
 from modeldb_core.tracking import RunHandle, current_run
 from modeldb_core.tracking.blobs import SPILL_BYTES
 from modeldb_core.tracking.inheritance import attach
+from modeldb_core.tracking.names import fitting_name
 from modeldb_sklearn.options import PATIENCE_S, upload, wait_in
 from modeldb_sklearn.parallel import INNER
 
@@ -45,10 +46,13 @@ def place(options: Options, name: str, *, is_preparation: bool, **fields: Any) -
         is_preparation: whether the estimator is a transformer.
         fields: ``hyperparameters``, ``attributes`` and ``tags`` to begin with.
     """
-    fields["tags"] = [tag for tag in dict.fromkeys(fields["tags"]) if tag]
+    fields["tags"] = [fitting_name(tag) for tag in dict.fromkeys(fields["tags"]) if tag]
     hyperparameters = fields.pop("hyperparameters", None) or {}
     small = {key: value for key, value in hyperparameters.items() if not _is_large(value)}
-    placement = _place(options, name, is_preparation=is_preparation, hyperparameters=small, **fields)
+    fitting = fitting_name(name)
+    placement = _place(options, fitting, is_preparation=is_preparation, hyperparameters=small, **fields)
+    if fitting != name:
+        placement.run.note(f"The name was shortened; in full it is {name}")
     large = {key: value for key, value in hyperparameters.items() if key not in small}
     if large:  # they go through the artifact store
         run = late(placement.run)
