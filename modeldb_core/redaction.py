@@ -1,7 +1,8 @@
 """Takes secrets out of texts before they are shown or recorded.
 
-Recognized are passwords in URLs, values whose name says that they are secret, and tokens of well-known shapes. It is a
-safety net and no proof: what is nowhere called a secret and looks like none passes.
+Recognized are values whose name says that they are secret (assignments, options, parameters, headers), passwords in URLs,
+private keys, and tokens of well-known shapes. It is a safety net and no proof: what is nowhere called a secret and looks
+like none passes.
 """
 
 from __future__ import annotations
@@ -12,36 +13,109 @@ from collections.abc import Mapping, Sequence
 HIDDEN = "***"
 
 _SECRET_NAME = re.compile(
-    r"(?:password|passwd|passphrase|secret|token|credentials?)$"
-    r"|(?:^|[_\-.])(?:pass|pwd|auth|signature|sig|sas|(?:api|access|private|secret|account|shared|ssh)[_\-]?key)$"
+    r"(?:password|passwd|passphrase|passcode|secret|token|credentials?|authorization|cookie)$"
+    r"|(?:^|[_\-.])(?:pass|pw|pwd|auth|signature|sig|sas|bearer|otp"
+    r"|(?:api|access|private|secret|account|shared|ssh|encryption|signing|master|client|license|consumer|storage"
+    r"|subscription|service)[_\-.]?key)$"
     r"|(?:server|read|access|auth|api)[_\-.]tokens$"  # but not max_tokens
     r"|^(?:key|apikey)$",
     re.IGNORECASE,
 )
+_TEXT_TOKEN = re.compile(r"(?:^|[_\-.])(?:pad|bos|eos|sep|cls|unk|mask|start|end|stop|image|audio|special)[_\-]token$")
+"""Names of tokens that a language model knows, not a server."""
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*://)(?P<user>[^\s/?#@:'\"]*):(?P<password>[^\s/?#'\"]*)@")
-_LONE_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*://)(?P<token>[^\s/?#@:'\"]{16,})@")
-_PARAMETER = re.compile(r"(?P<before>[?&;])(?P<name>[^\s=&;#?]+)=(?P<value>[^\s&;#'\"]*)")
-_ASSIGNMENT = re.compile(r"^(?P<name>-{0,2}[A-Za-z][\w.\-]*)(?P<mark>[=:])(?P<value>.+)$", re.DOTALL)
-_TOKENS = re.compile(
-    r"\b(?:gh[opusr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w\-]{16,}|hf_[A-Za-z0-9]{20,}|sk-[\w\-]{20,}"
-    r"|xox[abprs]-[\w\-]{10,}|AKIA[0-9A-Z]{16}|eyJ[\w\-]{10,}\.[\w\-]{10,}\.[\w\-]*)"
+_PLACEHOLDER = re.compile(r"(?:(?:Bearer|Basic|Token)\s+)?(?:\$|<.*>$|\{.*\}$|%.*%$)")
+"""A value that only says where the secret comes from: ``$TOKEN``, ``<token>``, ``{token}``."""
+
+_USERINFO = re.compile(
+    r"(?P<scheme>(?<![A-Za-z0-9+.\-])[A-Za-z][A-Za-z0-9+.\-]*://)(?P<user>[^\s/?#@:'\"]*):(?P<password>[^\s/?#'\"]*)@"
 )
+_LONE_USERINFO = re.compile(
+    r"(?P<scheme>(?<![A-Za-z0-9+.\-])[A-Za-z][A-Za-z0-9+.\-]*://)(?P<token>[^\s/?#@:'\"]{16,})@"
+)
+_ARGUMENT = re.compile(r"^(?P<name>[+~\-]{0,2}[A-Za-z_][\w.\-/]*)(?P<mark>[=:])(?P<value>.+)$", re.DOTALL)
+_GLUED = re.compile(r"-p(?![\d./~]|rofile\b|ort\b)\S+")
+"""``-pPASSWORD``, as database clients take it, but neither a port nor a path."""
+_SHAPES = re.compile(
+    r"\b(?:gh[opusr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|gl[a-z]{2,5}-[\w\-]{16,}|hf_[A-Za-z0-9]{20,}|sk-[\w\-]{20,}"
+    r"|(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{16,}|xox[abeoprs]-[\w\-]{10,}|xapp-\d-[\w\-]{10,}"
+    r"|(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}|AIza[\w\-]{30,}|ya29\.[\w\-]{20,}|GOCSPX-[\w\-]{20,}|npm_[A-Za-z0-9]{30,}"
+    r"|pypi-[\w\-]{16,}|SG\.[\w\-]{16,}\.[\w\-]{16,}|dop_v1_[0-9a-f]{32,}|dapi[0-9a-f]{32}|dckr_pat_[\w\-]{20,}"
+    r"|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}|lin_api_\w{30,}|sq0(?:csp|atp)-[\w\-]{20,}|\d{8,10}:AA[\w\-]{32,}"
+    r"|AGE-SECRET-KEY-1[0-9A-Z]{20,}|eyJ[\w\-]{10,}\.[\w\-]{10,}\.[\w\-]*)"
+    r"|(?<=hooks\.slack\.com/services/)[\w/]{20,}"
+)
+_SCHEME = re.compile(r"\b(?P<scheme>Bearer|Basic)(?P<mark>\s+)(?P<value>(?=[^\s'\"]*\d)[A-Za-z0-9+/=._~\-]{8,})")
+_PEM = re.compile(
+    r"(?P<begin>-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----)(?P<body>.*?)"
+    r"(?P<end>-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z|(?=\n[^\n]*[^\sA-Za-z0-9+/=:,.\\\-\"'][^\n]*(?:\n|\Z)))",
+    re.DOTALL,
+)
+_PEM_LINE = re.compile(
+    r"^(?P<lead>[+\- ]?\s*[\"']?)(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[A-Za-z0-9+/]{60,76}={0,2}(?=\W|$)", re.M
+)
+
+_QUOTE = r"\\{0,3}(?:\"\"\"|'''|[\"'])"
+_QUOTED = rf"[rbfuRBFU]{{0,2}}(?P<quote>{_QUOTE})(?P<value>(?:(?!(?P=quote))[^\r\n])+)(?=(?P=quote))"
+_NAME = r"(?<![\w.\-])(?P<name>[A-Za-z_][\w.\-]*)"  # from the beginning of a word: a long one is looked at once
+_BY_NAME = tuple(
+    re.compile(pattern, re.MULTILINE)
+    for pattern in (
+        # password = "x", "password": "x", config["password"] = "x", password: str = "x", {"password" => "x"}
+        rf"{_NAME}(?:{_QUOTE})?\]?[ \t]*(?::[ \t]*[\w.\[\] |]+[ \t]*(?==))?(?:=>|:=|[=:])[ \t]*{_QUOTED}",
+        rf"\([ \t]*{_QUOTE}{_NAME}{_QUOTE}[ \t]*,[ \t]*{_QUOTED}",  # setdefault("TOKEN", "x")
+        rf"{_QUOTE}--?(?P<name>[A-Za-z_][\w.\-]*){_QUOTE}[^\r\n]{{0,200}}?\bdefault[ \t]*="
+        rf"[ \t]*{_QUOTED}",  # add_argument("--token", default="x")
+        rf"{_QUOTE}{_NAME}{_QUOTE}[ \t]*:[ \t]*(?P<value>\d[\w.]*)",  # {"password": 1234}
+        rf"(?:[?&;]|{_QUOTE}){_NAME}=(?P<value>[^\s&;#'\"\\]+)",  # ?token=x, "AccountKey=x;…"
+        rf"(?<=[\"']){_NAME}:[ \t]*(?P<value>[^\s\"'\\][^\"'\\\r\n]*)",  # -H "X-Api-Key: x"
+        r"(?<![\w\-\"'])--?(?P<name>[A-Za-z_][\w.\-]*)(?:=|[ \t]+)(?P<value>[^\s\"'=\-]\S*)",  # --token x
+        rf"(?<![\w\-])--?(?P<name>[A-Za-z_][\w.\-]*)(?:=|[ \t]+){_QUOTED}",  # --token "x"
+    )
+)
+_BY_NAME_UNQUOTED = tuple(
+    re.compile(pattern, re.MULTILINE)
+    for pattern in (
+        # password: x, export TOKEN=x, //registry.example.org/:_authToken=x
+        r"^[+\- ]?[ \t]*(?:(?:export|set|ENV|ARG|-)[ \t]+)?(?:[^\s=]*[:/])?(?P<name>[A-Za-z_][\w.\-]*)"
+        r"[ \t]*[=:][ \t]*(?P<value>[^\s\"'=:][^\r\n]*)",
+        r"^[+\- ]?[ \t]*(?:ENV|ARG)[ \t]+(?P<name>\w+)[ \t]+(?P<value>\S+)",  # of a Dockerfile
+        r"^[+\- ]?.*\b(?P<name>password)[ \t]+(?P<value>\S+)",  # of .netrc
+    )
+)
+_CODE = re.compile(
+    r"c|cc|cpp|cs|cu|cxx|go|h|hpp|ipynb|java|jl|js|jsx|kt|lua|m|mjs|php|pl|py|pyi|pyx|r|rb|rs|scala|sql|swift|ts|tsx|vue"
+)
+"""In these files what stands unquoted behind a name is an expression, not a value."""
 
 
 def is_secret_name(name: str) -> bool:
     """Whether what goes by ``name`` (an option, a setting, a parameter, a variable) is to be hidden."""
-    return _SECRET_NAME.search(_CAMEL.sub("_", name.strip().lstrip("-"))) is not None
+    plain = _CAMEL.sub("_", name.strip().lstrip("+~-"))
+    return _SECRET_NAME.search(plain) is not None and _TEXT_TOKEN.search(plain.lower()) is None
 
 
 def redact_text(text: str) -> str:
-    """Return ``text`` with passwords and secret parameters of URLs, and well-known tokens, hidden."""
+    """Return ``text`` with what is recognized as a secret in it replaced by ``***``."""
+    if "-----BEGIN" in text:
+        text = _PEM.sub(rf"\g<begin>{HIDDEN}\g<end>", text)
     if "://" in text:
         text = _USERINFO.sub(rf"\g<scheme>\g<user>:{HIDDEN}@", text)
         text = _LONE_USERINFO.sub(rf"\g<scheme>{HIDDEN}@", text)
-    if "=" in text:
-        text = _PARAMETER.sub(_redact_parameter, text)
-    return _TOKENS.sub(HIDDEN, text)
+    for pattern in _BY_NAME:
+        text = pattern.sub(_hide_value, text)
+    text = _SCHEME.sub(rf"\g<scheme>\g<mark>{HIDDEN}", text)
+    return _SHAPES.sub(HIDDEN, text)
+
+
+def redact_diff(text: str) -> tuple[str, int]:
+    """Return the text of a ``git diff`` without secrets, and how many were hidden.
+
+    In files that are not code, such as ``.env``, what stands unquoted behind a secret name is hidden as well.
+    """
+    parts = re.split(r"^(?=diff --)", text, flags=re.MULTILINE)
+    shown = "".join(_redact_file(part) for part in parts)
+    return shown, count_hidden([text], [shown])
 
 
 def redact_url(url: str) -> str:
@@ -59,20 +133,29 @@ def strip_userinfo(url: str) -> str:
 
 
 def redact_arguments(arguments: Sequence[str]) -> list[str]:
-    """Return a command line with the values of secret options hidden: ``--password=x``, ``--token x``, ``KEY=x``."""
+    """Return a command line with the values of secret options hidden.
+
+    Recognized are ``--password=x``, ``--token x``, ``KEY=x``, ``+db.password=x``, ``-u name:x``, ``-px``, headers, and
+    secrets within a value, such as those of JSON.
+    """
     shown: list[str] = []
-    hide_next = False
+    before = ""
     for argument in arguments:
-        if hide_next and not argument.startswith("-"):
+        is_option = argument.startswith("--") or argument == "-"
+        if before and is_secret_name(before) and not is_option:
             shown.append(HIDDEN)
-            hide_next = False
+            before = ""
             continue
-        match = _ASSIGNMENT.match(argument)
-        if match and "://" not in match["name"] + match["mark"] + match["value"][:2] and is_secret_name(match["name"]):
+        match = _ARGUMENT.match(argument)
+        if match and "://" not in argument[: match.end("mark") + 2] and is_secret_name(match["name"]):
             shown.append(f"{match['name']}{match['mark']}{HIDDEN}")
+        elif _GLUED.fullmatch(argument):
+            shown.append(f"-p{HIDDEN}")
+        elif before in ("-u", "--user", "--userpwd", "--proxy-user", "--auth") and ":" in argument:
+            shown.append(f"{argument.partition(':')[0]}:{HIDDEN}")
         else:
             shown.append(redact_text(argument))
-        hide_next = argument.startswith("-") and match is None and is_secret_name(argument)
+        before = argument if argument.startswith("-") and match is None else ""
     return shown
 
 
@@ -89,6 +172,25 @@ def redact_value(value: object, name: str = "") -> object:
     return value
 
 
-def _redact_parameter(match: re.Match[str]) -> str:
-    hidden = HIDDEN if is_secret_name(match["name"]) else match["value"]
-    return f"{match['before']}{match['name']}={hidden}"
+def count_hidden(before: Sequence[str], after: Sequence[str]) -> int:
+    """Return in how many places of ``after`` something of ``before`` is hidden."""
+    places = sum(new.count(HIDDEN) - old.count(HIDDEN) for old, new in zip(before, after, strict=True))
+    return max(places, int(list(before) != list(after)))
+
+
+def _redact_file(text: str) -> str:
+    first_line = text.partition("\n")[0]
+    text = _PEM_LINE.sub(rf"\g<lead>{HIDDEN}", text)
+    if not _CODE.fullmatch(first_line.strip().strip('"').rpartition(".")[2].lower()):
+        for pattern in _BY_NAME_UNQUOTED:
+            text = pattern.sub(_hide_value, text)
+    return redact_text(text)
+
+
+def _hide_value(match: re.Match[str]) -> str:
+    whole, value = match[0], match["value"]
+    name = match["name"]
+    if name == "key" or not is_secret_name(name) or _PLACEHOLDER.match(value) or value == HIDDEN:
+        return whole
+    start, end = match.start("value") - match.start(), match.end("value") - match.start()
+    return f"{whole[:start]}{HIDDEN}{whole[end:]}"

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.context import MAIN_FILE
-from modeldb_core.context.deadline import Deadline, run_program
-from modeldb_core.redaction import redact_arguments, redact_text, strip_userinfo
+from modeldb_core.context.git import Repository, UnsafeRepositoryError, open_repository
+from modeldb_core.redaction import count_hidden, redact_arguments, redact_diff, redact_text, strip_userinfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from modeldb_core.config import Settings
+    from modeldb_core.context.deadline import Deadline
 
 MAX_UNTRACKED = 1000
 """So many untracked files are listed by name; of more the number is recorded."""
@@ -24,7 +23,11 @@ def describe_command(settings: Settings, deadline: Deadline) -> dict[str, Any]:
     """Return the command line, without secrets, and the working folder."""
     del settings, deadline
     arguments = list(getattr(sys, "orig_argv", None) or sys.argv)
-    return {"command": redact_arguments(arguments), "working_directory": str(Path.cwd()), "process_id": os.getpid()}
+    shown = redact_arguments(arguments)
+    result = {"command": shown, "working_directory": str(Path.cwd()), "process_id": os.getpid()}
+    if hidden := count_hidden(arguments, shown):
+        result["command_redacted"] = hidden
+    return result
 
 
 def describe_script(settings: Settings, deadline: Deadline) -> dict[str, Any]:
@@ -40,24 +43,33 @@ def describe_git(settings: Settings, deadline: Deadline) -> dict[str, Any]:
     """Return commit, branch, remote and uncommitted changes of the repository that holds the script.
 
     For an interactive session and for a program that is installed, that of the working folder is taken. Nothing is
-    returned outside a repository.
+    returned outside a repository. No program that the repository's configuration names is run (``git.py``).
     """
-    directory = _code_directory()
-    if _repository_root(directory) is None:
+    root = _repository_root(_code_directory())
+    if root is None:
         return {}
-    status = _git(["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal"], directory, deadline)
-    if status is None:
-        return {"git_error": "git did not answer in time, or is not installed"}
+    try:
+        repository = open_repository(root, deadline)
+        status = repository.ask(
+            ["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--ignore-submodules=dirty"],
+            deadline,
+        )
+    except OSError:
+        return {"git_error": "git is not installed, or cannot be started"}
+    except UnsafeRepositoryError as error:
+        return {"git_error": redact_text(str(error))}
     if status.exit_code != 0 and status.is_complete:
         return {"git_error": redact_text(status.errors.partition("\n")[0])}
     result = _parse_status(status.text.decode("utf-8", "replace"))
     if not status.is_complete:
         result["git_error"] = "git status did not end in time: the list of changes is not complete"
         return result
-    if remote := _remote(directory, deadline):
+    if repository.filters:
+        result["filters_not_run"] = list(repository.filters)
+    if remote := _remote(repository):
         result["remote"] = remote
     if result["dirty"] and settings.capture_diff and settings.capture_diff_limit_bytes and "commit" in result:
-        result.update(_diff(directory, settings.capture_diff_limit_bytes, deadline))
+        result.update(_diff(repository, settings.capture_diff_limit_bytes, deadline))
     return result
 
 
@@ -86,18 +98,6 @@ def _repository_root(directory: Path) -> Path | None:
     return next((folder for folder in (directory, *directory.parents) if (folder / ".git").exists()), None)
 
 
-def _git(arguments: list[str], directory: Path, deadline: Deadline, limit_bytes: int = 4_000_000) -> Any:  # noqa: ANN401
-    # Settings of the repository must not start programs of their own, nor ask for anything.
-    options = ["--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false"]
-    environ: Mapping[str, str] = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    try:
-        return run_program(
-            ["git", *options, *arguments], deadline, directory=directory, environ=environ, limit_bytes=limit_bytes
-        )
-    except OSError:
-        return None
-
-
 def _parse_status(text: str) -> dict[str, Any]:
     """Return what ``git status --porcelain=v2 --branch -z`` says."""
     result: dict[str, Any] = {"dirty": False}
@@ -119,29 +119,24 @@ def _parse_status(text: str) -> dict[str, Any]:
     return result
 
 
-def _remote(directory: Path, deadline: Deadline) -> str | None:
+def _remote(repository: Repository) -> str | None:
     """Return the URL of ``origin``, or else of the first remote, without credentials."""
-    output = _git(["config", "--get-regexp", r"^remote\..*\.url$"], directory, deadline)
-    if output is None or output.exit_code != 0:
-        return None
-    pairs = [line.partition(" ")[::2] for line in output.text.decode("utf-8", "replace").splitlines()]
-    urls = {key.removeprefix("remote.").removesuffix(".url"): url for key, url in pairs}
-    url = urls.get("origin") or next(iter(urls.values()), None)
+    url = repository.remotes.get("origin") or next(iter(repository.remotes.values()), None)
     return strip_userinfo(url) if url else None
 
 
-def _diff(directory: Path, limit_bytes: int, deadline: Deadline) -> dict[str, Any]:
+def _diff(repository: Repository, limit_bytes: int, deadline: Deadline) -> dict[str, Any]:
     """Return the uncommitted changes as text: at most ``limit_bytes``, whole lines, and how much there is in all."""
-    arguments = ["diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short"]
-    output = _git(arguments, directory, deadline, limit_bytes)
-    if output is None or (output.is_complete and output.exit_code != 0):
-        return {"diff_error": redact_text(output.errors.partition("\n")[0]) if output else "git cannot be started"}
+    options = ["--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short", "--ignore-submodules=dirty"]
+    output = repository.ask(["diff", "HEAD", *options], deadline, limit_bytes)
+    if output.is_complete and output.exit_code != 0:
+        return {"diff_error": redact_text(output.errors.partition("\n")[0])}
     is_cut = output.size_bytes > len(output.text) or not output.is_complete
     data = output.text[: output.text.rfind(b"\n") + 1] if is_cut else output.text
-    text = data.decode("utf-8", "replace")
-    result: dict[str, Any] = {"diff": redact_text(text), "diff_bytes": output.size_bytes}
+    text, hidden = redact_diff(data.decode("utf-8", "replace"))
+    result: dict[str, Any] = {"diff": text, "diff_bytes": output.size_bytes}
     if is_cut:
         result["diff_truncated"] = True
-    if result["diff"] != text:
-        result["diff_redacted"] = True
+    if hidden:
+        result["diff_redacted"] = hidden
     return result

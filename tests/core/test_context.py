@@ -117,7 +117,7 @@ def test_secrets_in_remote_and_diff_are_hidden(repository: Path) -> None:
     found = described()
     assert found["remote"] == "https://git.example.org/team/project.git?token=***"
     assert "hush" not in json.dumps(found)
-    assert found["diff_redacted"] is True
+    assert found["diff_redacted"] == 1
 
 
 def test_a_detached_head_has_no_branch_and_a_fresh_repository_no_commit(repository: Path, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_git_that_hangs_is_given_up(repository: Path, tmp_path: Path, monkeypa
     (bin_folder / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
     sections = modeldb_run_context(load_settings(capture_timeout_s=0.5))
-    assert "did not end in time" in sections["code"]["git_error"]
+    assert "did not answer in time" in sections["code"]["git_error"]
     assert sections["environment"]["packages"]
     with contextlib.suppress(ProcessLookupError):  # what it had started is gone as well, or about to go
         assert select.select([os.pidfd_open(int(child.read_text()))], [], [], 20)[0]
@@ -165,11 +165,115 @@ def test_settings_of_a_repository_start_no_program(repository: Path, tmp_path: P
     script = tmp_path / "evil.sh"
     script.write_text(f"#!/bin/sh\ntouch {mark}\n")
     script.chmod(0o755)
-    for key in ("core.fsmonitor", "diff.external"):
+    for key in ("core.fsmonitor", "diff.external", "core.pager", "pager.status", "pager.diff", "core.sshCommand"):
         git(repository, "config", key, str(script))
+    for key in ("filter.evil.clean", "filter.evil.smudge", "filter.evil.process", "diff.evil.textconv"):
+        git(repository, "config", key, f"{script} %f")
+    git(repository, "config", "diff.evil.command", str(script))
+    git(repository, "config", "filter.evil.required", "true")
+    (repository / ".git" / "info").mkdir(exist_ok=True)
+    (repository / ".git" / "info" / "attributes").write_text("* filter=evil diff=evil\n")
+    for hook in ("post-index-change", "reference-transaction", "fsmonitor-watchman"):
+        (repository / ".git" / "hooks" / hook).write_text(f"#!/bin/sh\ntouch {mark}\n")
+        (repository / ".git" / "hooks" / hook).chmod(0o755)
     (repository / "train.py").write_text("lr = 5\n")
-    assert described()["dirty"] is True
+    mark.unlink(missing_ok=True)
+    found = described()
+    assert found["dirty"] is True
+    assert "+lr = 5" in found["diff"]
+    assert found["filters_not_run"] == ["evil"]
     assert not mark.exists()
+
+
+def test_filters_that_a_file_beside_the_configuration_defines_are_not_run_either(
+    repository: Path, tmp_path: Path
+) -> None:
+    mark = tmp_path / "executed"
+    (tmp_path / "more").write_text(f'[filter "a b.c"]\n\tclean = "touch {mark}; cat"\n')
+    git(repository, "config", "include.path", str(tmp_path / "more"))
+    (repository / ".gitattributes").write_text("*.py filter=x\n")
+    git(repository, "config", "filter.x.process", f"touch {mark}")
+    (repository / "train.py").write_text("lr = 5\n")
+    assert described()["filters_not_run"] == ["a b.c", "x"]
+    assert not mark.exists()
+
+
+def test_a_filter_that_cannot_be_switched_off_stops_git_from_being_asked(repository: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "executed"
+    git(repository, "config", "filter.x=y.clean", f"touch {mark}; cat")
+    (repository / ".gitattributes").write_text("*.py filter=x=y\n")
+    (repository / "train.py").write_text("lr = 5\n")
+    assert "'x=y'" in described()["git_error"]
+    assert not mark.exists()
+
+
+def test_a_filter_of_the_users_own_is_used(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gitconfig").write_text('[filter "own"]\n\tclean = sed s/5/clean/\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    (repository / ".gitattributes").write_text("*.py filter=own\n")
+    (repository / "train.py").write_text("lr = 5\n")
+    found = described()
+    assert "+lr = clean" in found["diff"]
+    assert "filters_not_run" not in found
+
+
+def test_filters_of_a_submodule_are_not_run(repository: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "executed"
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init")
+    (other / "a.py").write_text("1\n")
+    git(other, "add", ".")
+    git(other, "commit", "-m", "first")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "add", str(other), "sub")
+    git(repository, "commit", "-m", "submodule")
+    git(repository / "sub", "config", "filter.evil.clean", f"touch {mark}; cat")
+    (repository / ".git" / "modules" / "sub" / "info" / "attributes").write_text("* filter=evil\n")
+    (repository / "sub" / "a.py").write_text("2\n")
+    mark.unlink(missing_ok=True)
+    (repository / "train.py").write_text("lr = 5\n")
+    assert "+lr = 5" in described()["diff"]
+    assert not mark.exists()
+
+
+def test_a_working_tree_elsewhere_is_not_looked_into(repository: Path, tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir()
+    (private / "diary.txt").write_text("dear diary\n")
+    git(repository, "config", "core.worktree", str(private))
+    assert "untracked" not in described()
+
+
+def test_missing_objects_are_not_fetched_by_a_command_of_the_repository(repository: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "executed"
+    blob = subprocess.check_output(["git", "rev-parse", "HEAD:train.py"], cwd=repository, text=True).strip()
+    (repository / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    for key, value in (
+        ("core.repositoryFormatVersion", "1"),
+        ("extensions.partialClone", "origin"),
+        ("remote.origin.url", f"ext::touch {mark}"),
+        ("remote.origin.promisor", "true"),
+        ("protocol.ext.allow", "always"),
+    ):
+        git(repository, "config", key, value)
+    (repository / "train.py").write_text("lr = 5\n")
+    described()
+    assert not mark.exists()
+
+
+def test_the_repository_of_a_hook_that_starts_training_is_not_taken_for_the_scripts(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    assert described()["branch"] == "main"
+
+
+def test_secrets_in_the_diff_are_hidden_and_the_run_says_how_many(repository: Path) -> None:
+    (repository / "train.py").write_text('password = "hush"\nAPI_KEY = "hush"\n')
+    found = described()
+    assert "hush" not in found["diff"]
+    assert found["diff_redacted"] == 2
+    assert "diff" not in described(capture_diff=False)
 
 
 def test_a_part_that_fails_is_noted_and_the_others_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,6 +317,7 @@ def test_script_and_command_line_are_recorded_without_secrets(tmp_path: Path) ->
     command = found["context"]["command"]
     assert command[2:4] == ["--lr", "0.1"]
     assert command[4:] == ["--password=***", "--api-key", "***", "postgresql://me:***@host/db", "TOKEN=***"]
+    assert found["context"]["command_redacted"] == 4
 
 
 def test_a_script_that_has_come_to_its_end_is_still_known(tmp_path: Path) -> None:

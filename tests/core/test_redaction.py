@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from modeldb_core.redaction import is_secret_name, redact_arguments, redact_text, redact_value, strip_userinfo
+from modeldb_core.redaction import (
+    is_secret_name,
+    redact_arguments,
+    redact_diff,
+    redact_text,
+    redact_value,
+    strip_userinfo,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,13 +35,29 @@ def test_texts(text: str, shown: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["password", "PGPASSWORD", "--db-password", "api_key", "apiKey", "X-Auth-Token", "client_secret", "aws.secret_key"],
+    [
+        "password",
+        "PGPASSWORD",
+        "--db-password",
+        "api_key",
+        "apiKey",
+        "X-Auth-Token",
+        "client_secret",
+        "aws.secret_key",
+        "secret.key",
+        "_authToken",
+        "AccountKey",
+        "Authorization",
+        "signing_key",
+    ],
 )
 def test_names_that_say_secret(name: str) -> None:
     assert is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", ["key_name", "max_tokens", "tokenizer", "sort_key", "monkey", "author", "passes"])
+@pytest.mark.parametrize(
+    "name", ["key_name", "max_tokens", "tokenizer", "sort_key", "monkey", "author", "passes", "pad_token", "eos_token"]
+)
 def test_names_that_do_not(name: str) -> None:
     assert not is_secret_name(name)
 
@@ -57,3 +80,105 @@ def test_values_in_maps_are_hidden_by_their_names() -> None:
 def test_a_remote_is_stripped_of_its_user() -> None:
     assert strip_userinfo("https://me:hush@host/x.git") == "https://host/x.git"
     assert strip_userinfo("git@host:team/x.git") == "git@host:team/x.git"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'password = "hush"',
+        "conf['password'] = 'hush'",
+        'password: str = "hush"',
+        '{"aws_secret_access_key": "hush", "x": 1}',
+        '{"password": 4711}',
+        '"{\\"password\\": \\"hush\\"}"',
+        "url = 'AccountName=a;AccountKey=hush==;EndpointSuffix=x'",
+        'dsn = "Password=hush;Server=x"',
+        "curl -H 'X-Api-Key: hush'",
+        'curl --header "Authorization: Bearer hush"',
+        "{'Authorization': 'Bearer hush'}",
+        "mysql --password hush",
+        'os.environ.setdefault("API_TOKEN", "hush")',
+        'parser.add_argument("--token", type=str, default="hush")',
+        "-----BEGIN RSA PRIVATE KEY-----\nhush\n-----END RSA PRIVATE KEY-----",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nhush and the rest was cut",
+    ],
+)
+def test_what_a_name_calls_secret_is_hidden_in_any_text(text: str) -> None:
+    shown = redact_text(text)
+    assert "***" in shown
+    assert "hush" not in shown
+    assert "4711" not in shown
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "sk_live_4eC39HqLyjWDarjtT1zdp7dc",
+        "AIza" + "SyA1234567890abcdefghijklmnopqrstu",
+        "xoxb-1234567890-abcdefghij",
+        "glpat-abcdefghij0123456789",
+        "npm_" + "a1" * 18,
+        "pypi-AgEIcHlwaS5vcmcCJGFiY2RlZg",
+        "ASIA" + "ABCDEFGHIJKLMNOP",
+        "dapi" + "0123456789abcdef" * 2,
+        "1234567890:AA" + "x" * 33,
+        "SG." + "a" * 22 + "." + "b" * 43,
+    ],
+)
+def test_tokens_of_well_known_shapes_are_hidden_wherever_they_stand(token: str) -> None:
+    assert redact_text(f"call({token!r})") == "call('***')"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password = get_password()",
+        "token = tokenizer.next(text)",
+        'tokenizer.pad_token = "[PAD]"',
+        'eos_token: "EOS"',
+        'headers = {"Authorization": f"Bearer {token}"}',
+        "def connect(password: str = None) -> None:",
+        'sorted(runs, key="loss")',
+        'password = "$DB_PASSWORD"',
+        '{"max_tokens": 5, "key": "value"}',
+    ],
+)
+def test_code_that_holds_no_secret_is_left_as_it_is(text: str) -> None:
+    assert redact_diff(f"diff --git a/x.py b/x.py\n+{text}\n") == (f"diff --git a/x.py b/x.py\n+{text}\n", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (".env", "DB_PASSWORD=hush"),
+        ("deploy.sh", "export API_KEY=hush"),
+        ("values.yaml", "  password: hush"),
+        (".npmrc", "//registry.example.org/:_authToken=hush"),
+        (".netrc", "machine example.org login me password hush"),
+        ("Dockerfile", "ENV DB_PASSWORD hush"),
+        ("settings.ini", "secret = hush"),
+        ("id_rsa", "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gt"),
+    ],
+)
+def test_in_files_that_are_no_code_unquoted_values_are_hidden_and_counted(path: str, line: str) -> None:
+    shown, hidden = redact_diff(f"diff --git a/{path} b/{path}\n+USER=me\n+{line}\n-{line}\n")
+    assert hidden == 2
+    assert "hush" not in shown
+    assert "AAAA" not in shown
+    assert "+USER=me" in shown
+
+
+def test_secrets_on_a_command_line_are_hidden() -> None:
+    given = ["train.py", "-phush", "-p", "8080", "--header", "Authorization: Bearer hush", "-u", "me:hush"]
+    given += ["--config", '{"password":"hush"}', "--secret.key", "hush", "+db.password=hush", "--token", "-hush"]
+    shown = redact_arguments(given)
+    assert "hush" not in " ".join(shown)
+    assert shown[:4] == ["train.py", "-p***", "-p", "8080"]
+    assert shown[6:9] == ["-u", "me:***", "--config"]
+
+
+@pytest.mark.parametrize("piece", ["a", "a.b-", "a:", '"a="', "'-a'", '("a",', "http://a", 'x="""', "eyJ", " ", ";a"])
+def test_long_texts_take_no_more_than_their_length(piece: str) -> None:
+    """A pattern that looks at each word again and again would take hours for a diff of one line."""
+    text = piece * (400_000 // len(piece))
+    redact_diff(f"diff --git a/x b/x\n+{text}\n")
