@@ -46,8 +46,12 @@ _SERIES = (
         name="read_many_series",
         handler=series.read_many_series,
         policy=Policy.READ,
-        summary="Read the points of many series at once",
-        description="A series that cannot be read has an error in its place; the others come all the same.",
+        summary="Read many series for drawing",
+        description=(
+            "The points themselves where all of the range fit (two for each column), else for each pixel column mean,"
+            " minimum, maximum, last, count, and how many were NaN or infinite. Counts are of all points of the range. A"
+            " series that cannot be read has an error in its place; the others come all the same."
+        ),
         body=(
             Parameter(
                 name="series",
@@ -58,17 +62,39 @@ _SERIES = (
                 items=(
                     Parameter(name="run_id", type="text", required=True, max_length=256, description="of the run"),
                     Parameter(name="key", type="text", required=True, description="of the metric"),
+                    Parameter(name="first", type="integer", description="only points from this x on"),
+                    Parameter(name="last", type="integer", description="only points up to this x"),
+                    Parameter(
+                        name="origin",
+                        type="integer",
+                        default=0,
+                        minimum=-(2**61),
+                        maximum=2**61,
+                        description="what times are counted from, in microseconds since 1970-01-01 UTC",
+                    ),
                 ),
             ),
-            _FIRST,
-            _LAST,
             Parameter(
-                name="max_points",
+                name="axis",
+                type="text",
+                default="step",
+                choices=("step", "time"),
+                description="what x is: the step, or the time in microseconds since the origin",
+            ),
+            Parameter(
+                name="scale",
+                type="text",
+                default="linear",
+                choices=("linear", "log"),
+                description="how x is laid out; log leaves out, and counts, what is at 0 or less",
+            ),
+            Parameter(
+                name="columns",
                 type="integer",
-                default=series.DEFAULT_PLOT_POINTS,
+                default=series.DEFAULT_COLUMNS,
                 minimum=1,
-                maximum=series.MAX_POINTS,
-                description="at most so many points of each",
+                maximum=20_000,
+                description="pixel columns that each series is drawn in",
             ),
         ),
         answer="ManySeries",

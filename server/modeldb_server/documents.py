@@ -24,15 +24,16 @@ def series_document(series: Series) -> dict[str, Any]:
     return {
         "run_id": series.run_id,
         "key": series.key,
-        "steps": _integers(series.steps),
-        "times": _integers(series.times),
-        "values": _floats(series.values),
+        "steps": integers(series.steps),
+        "times": integers(series.times),
+        "values": floats(series.values),
         "total": int(series.total),
         "shown": len(series),
     }
 
 
-def _integers(array: Any) -> Any:  # noqa: ANN401 - an array
+def integers(array: Any) -> Any:  # noqa: ANN401 - an array
+    """Return whole numbers as JSON takes them: those beyond 2**53 tagged, else the array itself."""
     import numpy as np
 
     column = np.ascontiguousarray(array, dtype=np.int64)
@@ -41,7 +42,8 @@ def _integers(array: Any) -> Any:  # noqa: ANN401 - an array
     return column
 
 
-def _floats(array: Any) -> Any:  # noqa: ANN401 - an array
+def floats(array: Any) -> Any:  # noqa: ANN401 - an array
+    """Return numbers as JSON takes them: NaN and infinities tagged, else the array itself."""
     import numpy as np
 
     column = np.ascontiguousarray(array, dtype=np.float64)

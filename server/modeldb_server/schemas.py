@@ -98,14 +98,35 @@ _STORED_ENTITY = record(
     optional=("status", "metrics", "series"),
 )
 
+_DRAWING = {
+    "run_id": TEXT,
+    "key": TEXT,
+    "total": {**COUNT, "description": "points in the asked range"},
+    "nan_count": COUNT,
+    "infinite_count": COUNT,
+    "nonpositive_count": {**COUNT, "description": "values that a logarithmic axis cannot show"},
+    "hidden_count": {**COUNT, "description": "points at an x of 0 or less, left out on a logarithmic axis"},
+    "points": record({"x": list_of(INTEGER), "steps": list_of(INTEGER), "values": list_of(FLOAT)}),
+    "columns": record(
+        {
+            "x": {**list_of(NUMBER), "description": "mean of the x of the column's points"},
+            **dict.fromkeys(("first_x", "last_x", "first_step", "last_step"), list_of(INTEGER)),
+            **dict.fromkeys(("count", "nan_count", "infinite_count"), list_of(COUNT)),
+            **{key: {**list_of(FLOAT), "description": "of finite values"} for key in ("mean", "minimum", "maximum")},
+            "last": list_of(FLOAT),
+        }
+    ),
+}
+
 _ANSWERS: dict[str, Schema] = {
     "Series": record(_SERIES),
+    "Drawing": record(_DRAWING, optional=("points", "columns")),
     "ManySeries": record(
         {
             "series": list_of(
                 {
                     "oneOf": [
-                        reference("Series"),
+                        reference("Drawing"),
                         record({"run_id": TEXT, "key": TEXT, "error": record({"code": TEXT, "message": TEXT})}),
                     ]
                 }

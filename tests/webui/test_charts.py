@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,7 +35,7 @@ def test_a_spike_of_one_point_in_twenty_thousand_is_drawn(site, visitor) -> None
             const columns = new Set();
             for (let at = 0; at < data.length; at += 4) {
                 const [r, g, b, a] = data.slice(at, at + 4);
-                if (a > 150 && Math.max(r, g, b) - Math.min(r, g, b) > 60) columns.add((at / 4) % width);
+                if (a > 100 && Math.max(r, g, b) - Math.min(r, g, b) > 60) columns.add((at / 4) % width);
             }
             return [...columns].map((column) => column / width);
         }""",
@@ -49,7 +50,7 @@ def test_zooming_in_fetches_every_point_of_the_range(site, visitor) -> None:
     visit = visitor()
     page = visit.go(f"/runs/{site.demo.vision_runs[0]}?tab=charts", f"{PANEL} canvas")
     page.wait_for_function(
-        "(panel) => document.querySelector(panel + ' .said').textContent.includes('of 20,000')", arg=PANEL
+        "(panel) => document.querySelector(panel + ' .said').textContent.includes('20,000 points as means')", arg=PANEL
     )
     box = page.locator(f"{PANEL} .u-over").bounding_box()
     middle = box["y"] + box["height"] / 2
@@ -63,20 +64,35 @@ def test_zooming_in_fetches_every_point_of_the_range(site, visitor) -> None:
     page.wait_for_function("() => location.search.includes('zoom=')")
     page.click("text=Reset zoom")
     page.wait_for_function(
-        "(panel) => document.querySelector(panel + ' .said').textContent.includes('of 20,000')", arg=PANEL
+        "(panel) => document.querySelector(panel + ' .said').textContent.includes('20,000 points as means')", arg=PANEL
     )
 
 
-def test_the_tip_names_the_value_under_the_cursor(site, visitor) -> None:
-    page = visitor().go(f"/runs/{site.demo.vision_runs[0]}?tab=charts", f"{PANEL} canvas")
+def test_the_tip_says_what_a_pixel_column_is_and_the_exact_value_once_zoomed(site, visitor) -> None:
+    visit = visitor()
+    path = f"/runs/{site.demo.vision_runs[0]}?tab=charts"
+    page = visit.go(path, f"{PANEL} canvas")
+    page.wait_for_function(f"() => document.querySelector('{PANEL} .said').textContent.includes('as means')")
     box = page.locator(f"{PANEL} .u-over").bounding_box()
     x = box["x"] + box["width"] * site.data.SPIKE_STEP / 20_000
+    tips = []
     for shift in range(-3, 4):
         page.mouse.move(x + shift, box["y"] + 20)
-        if "41.500" in (page.text_content(f"{PANEL} .tip") or ""):
-            break
-    assert "41.500" in page.text_content(f"{PANEL} .tip")
-    assert "step 1,713" in page.text_content(f"{PANEL} .tip")
+        tips.append(page.text_content(f"{PANEL} .tip") or "")
+    (tip,) = {tip for tip in tips if "41.500" in tip}
+    said_of_it = re.search(r"steps ([\d,]+) to ([\d,]+).*?lr0.1([\d.]+), mean of (\d+) points, [\d.]+ to 41.500", tip)
+    assert said_of_it, tip
+    first, last = (int(text.replace(",", "")) for text in said_of_it.groups()[:2])
+    assert first <= site.data.SPIKE_STEP <= last
+    assert int(said_of_it[4]) == last - first + 1
+    assert float(said_of_it[3]) < 10, "the mean of a column is not its extreme"
+    page = visit.go(f"{path}&zoom={site.data.SPIKE_STEP - 100}:{site.data.SPIKE_STEP + 100}", f"{PANEL} canvas")
+    page.wait_for_function(f"() => document.querySelector('{PANEL} .said').textContent === '201 points'")
+    box = page.locator(f"{PANEL} .u-over").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20)
+    page.wait_for_selector(f"{PANEL} .tip:has-text('step 1,713')")
+    assert re.search(r"step 1,713\D.*41\.500$", page.text_content(f"{PANEL} .tip"))
+    assert "mean" not in page.text_content(f"{PANEL} .tip")
 
 
 def test_a_chart_is_saved_as_picture_drawing_and_every_point(site, visitor) -> None:
@@ -116,7 +132,7 @@ def test_while_a_run_trains_only_new_points_travel(site, visitor) -> None:
     run_id = site.demo.live_run
     page = visit.go(f"/runs/{run_id}?tab=charts", f"{PANEL} canvas")
     page.wait_for_function(
-        "(panel) => document.querySelector(panel + ' .said').textContent.includes('of 20,000')", arg=PANEL
+        "(panel) => document.querySelector(panel + ' .said').textContent.includes('20,000 points as means')", arg=PANEL
     )
     page.wait_for_selector(".live-dot.on")
     visit.requests.clear()
@@ -124,9 +140,9 @@ def test_while_a_run_trains_only_new_points_travel(site, visitor) -> None:
     writer.append(run_id, {"train/loss": [0.5, 0.4, 0.3]}, steps=[20_000, 20_001, 20_002])
     site.demo.ship(site.store)
     page.wait_for_function(
-        "(panel) => document.querySelector(panel + ' .said').textContent.includes('of 20,003')", arg=PANEL
+        "(panel) => document.querySelector(panel + ' .said').textContent.includes('20,003 points as means')", arg=PANEL
     )
     bodies = [json.loads(text[text.index("{") :]) for method, text in visit.requests if method == "POST"]
     asked = [body for body in bodies if body["series"][0]["key"] == "train/loss"]
     assert asked
-    assert all(body["first_step"] == 20_000 for body in asked)
+    assert all(item["first"] == 20_000 for body in asked for item in body["series"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,21 +11,23 @@ import pytest
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 
-@pytest.fixture
-def run(visitor, site) -> Any:
-    """Return a function that evaluates an expression with the exports of a module as ``m``."""
+@pytest.fixture(scope="module")
+def run(chromium, site) -> Iterator[Any]:
+    """A function that evaluates an expression with the exports of a module as ``m``, all in one page."""
     from modeldb_webui.assets import Assets
 
-    page = visitor().go("/", "td.main a")
-    version = Assets().version
+    with chromium.new_context() as context:
+        page = context.new_page()
+        page.goto(site.url)
+        version = Assets().version
 
-    def evaluate(module: str, expression: str, argument: Any = None) -> Any:
-        return page.evaluate(
-            f"async (a) => {{ const m = await import('/assets/{version}/js/{module}'); return ({expression}); }}",
-            argument,
-        )
+        def evaluate(module: str, expression: str, argument: Any = None) -> Any:
+            return page.evaluate(
+                f"async (a) => {{ const m = await import('/assets/{version}/js/{module}'); return ({expression}); }}",
+                argument,
+            )
 
-    return evaluate
+        yield evaluate
 
 
 def test_measured_numbers_line_up(run) -> None:
@@ -174,16 +178,102 @@ def test_smoothing_keeps_a_constant_and_gaps_and_does_not_lag(run) -> None:
     assert line[50] == pytest.approx(50)
 
 
-def test_finer_points_replace_those_of_a_range(run) -> None:
+CURVE = """const data = (xs, f) => ({ total: xs.length, nan_count: 0, infinite_count: 0, nonpositive_count: 0, hidden_count: 0, points: { x: xs, steps: xs, values: xs.map(f) } });
+    const options = { smoothing: 0, logX: false, zoom: null };"""
+
+
+def test_finer_columns_replace_those_of_a_range_and_bring_its_counts(run) -> None:
+    steps, total = run(
+        "series.js",
+        f"""(() => {{ {CURVE}
+            const whole = new m.Curve(data([0, 10, 20, 30, 40], (x) => x * 10));
+            const both = whole.refined(new m.Curve(data([10, 11, 12, 19], (x) => x)), 10, 20);
+            return [[...both.xs], both.total];
+        }})()""",
+    )
+    assert (steps, total) == ([0, 10, 11, 12, 19, 30, 40], 4)
+
+
+def test_a_line_of_means_is_smoothed_by_how_many_points_each_stands_for(run) -> None:
+    smooth = run("series.js", "[...m.smoothed(Float64Array.of(0, 0), Float64Array.of(1, 5), 1, Float64Array.of(3, 1))]")
+    assert smooth == [2, 2]
+
+
+def test_points_at_one_step_are_told_together(run) -> None:
     found = run(
         "series.js",
-        """(() => {
-            const data = (steps) => ({ steps, times: steps.map((s) => s * 1e6), values: steps.map((s) => s * 10), total: 100, shown: steps.length });
-            const whole = new m.Points(data([0, 10, 20, 30, 40]));
-            return [...whole.refined(new m.Points(data([10, 11, 12, 19])), 10, 20).steps];
-        })()""",
+        f"""(() => {{ {CURVE}
+            const line = m.makeLine({{ id: "a", name: "a", slot: 0, origin: 0, series: {{}} }}, new m.Curve(data([1, 2, 2, 2, 3], (x) => x)), options);
+            line.ys.set([0, 1, 5, 3, 0]);
+            const {{ count, mean, low, high }} = m.summaryAt(line, 2);
+            return [count, mean, low, high];
+        }})()""",
     )
-    assert found == [0, 10, 11, 12, 19, 30, 40]
+    assert found == [3, 3, 1, 5]
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        (3.0001e-4, 3.0004e-4),
+        (-1_234_567, -1_234_560),
+        (-1_234_567, 4),
+        (1_000_000_000, 1_000_000_010),
+        (0, 1e300),
+        (-1.7e308, 1.7e308),
+        (1e300, 1.0000001e300),
+        (5e-324, 5e-323),
+        (1e-300, 3e-300),
+        (0.1, 0.3),
+        (0.999999, 1.000001),
+        (2**60, 2**60 + 4096),
+        (1e5, 1e5 + 0.01),
+        (7.0, 7.0),
+        (-0.0, 0.0),
+        (9_999, 10_001),
+        (0, 128_000),
+    ],
+)
+@pytest.mark.parametrize("most", [2, 5, 9])
+def test_labels_of_an_axis_are_the_numbers_they_stand_at_and_none_comes_twice(
+    run, low: float, high: float, most: int
+) -> None:
+    ticks, texts = run(
+        "axes.js",
+        "((range) => { const ticks = m.linearTicks(range, a[2]); return [ticks, m.tickTexts(ticks)]; })(m.padded(a[0], a[1]))",
+        [low, high, most],
+    )
+    assert len(ticks) >= 1
+    assert len(set(texts)) == len(texts), texts
+    longest = 14 if abs(high) < 2**53 or high > 2**64 else 26
+    gap = min((after - before for before, after in itertools.pairwise(ticks)), default=max(abs(ticks[0]), 1))
+    for tick, text in zip(ticks, texts, strict=True):
+        number = text.replace(",", "").replace("−", "-")
+        unit = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}.get(number[-1], 1)
+        assert abs(float(number.rstrip("kMGT")) * unit - tick) <= gap * 0.01, (tick, text)
+        assert len(text) <= longest, "a label of a sane length"
+
+
+def test_labels_are_as_short_as_their_distance_allows(run) -> None:
+    ask = "m.tickTexts(a)"
+    assert run("axes.js", ask, [0, 5000, 10_000, 15_000]) == ["0", "5k", "10k", "15k"]
+    assert run("axes.js", ask, [3.0001e-4, 3.0002e-4, 3.0003e-4]) == ["3.0001e-4", "3.0002e-4", "3.0003e-4"]
+    assert run("axes.js", ask, [-1_234_568, -1_234_567]) == ["−1,234,568", "−1,234,567"]
+    assert run("axes.js", ask, [0, 5e299, 1e300]) == ["0", "5e299", "1e300"]
+    assert run("axes.js", ask, [0, 0.2, 0.4]) == ["0", "0.2", "0.4"]
+    assert run("axes.js", "m.durationTexts(a)", [0, 60, 120, 180]) == ["0", "1m", "2m", "3m"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-12, 1e12), (1, 9), (2.5, 2.6), (5e-324, 1), (1e300, 1e307), (1, 1e5)])
+def test_a_logarithmic_axis_has_labels_of_its_own(run, low: float, high: float) -> None:
+    ticks, texts = run(
+        "axes.js",
+        "((range) => { const ticks = m.logTicks(range, 7); return [ticks, m.logTexts(ticks)]; })(m.logRange(a[0], a[1]))",
+        [low, high],
+    )
+    assert 1 <= len(ticks) <= 22
+    assert len(set(texts)) == len(texts), texts
+    assert all(tick > 0 for tick in ticks)
 
 
 def test_runs_drawn_together_have_different_colours_and_keep_them(run) -> None:
@@ -238,14 +328,16 @@ def test_the_filter_of_a_group_is_understood_by_the_store(run, site, value: Any)
     site.store.find(Query(filter=text, limit=1))
 
 
-def test_the_range_of_a_group_keeps_every_spike(run) -> None:
-    low, high, middle = run(
+def test_the_range_of_a_group_keeps_every_spike_and_its_mean_is_that_of_the_points(run) -> None:
+    low, high, middle, name = run(
         "series.js",
-        """(() => {
-            const line = (f) => ({ id: "x", name: "x", slot: 0, xs: Float64Array.from({ length: 1000 }, (_, i) => i), ys: Float64Array.from({ length: 1000 }, (_, i) => f(i)), steps: new Float64Array(1000), smooth: null, total: 1000, shown: 1000, nans: 0 });
-            const group = { key: "g", name: "g", slot: 1 };
-            const [mean] = m.meanLines([line((i) => (i === 333 ? 99 : 1)), line((i) => (i === 777 ? -99 : 3))], [{ group }, { group }], null);
-            return [Math.min(...mean.low), Math.max(...mean.high), mean.ys[100]];
-        })()""",
+        f"""(() => {{ {CURVE}
+            const xs = Array.from({{ length: 1000 }}, (_, i) => i);
+            const group = {{ key: "g", name: "g", slot: 1, size: 7 }};
+            const line = (f) => m.makeLine({{ id: "x", name: "x", slot: 0, origin: 0, series: {{}} }}, new m.Curve(data(xs, f)), options);
+            const [mean] = m.meanLines([line((i) => (i === 333 ? 99 : 1)), line((i) => (i === 777 ? -99 : 3))], [{{ group }}, {{ group }}], null, true);
+            return [Math.min(...mean.low), Math.max(...mean.high), mean.ys[100], mean.name];
+        }})()""",
     )
     assert (low, high, middle) == (-99, 99, 2)
+    assert name == "g (2 of 7)", "runs that are left out are said"

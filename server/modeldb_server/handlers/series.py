@@ -1,4 +1,4 @@
-"""Points of series, thinned out for drawing."""
+"""Points of series, and series for drawing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from modeldb_core.errors import InvalidArgumentError, ModelDBError
 from modeldb_server.documents import series_document
 from modeldb_server.errors import error_body
 from modeldb_server.handlers.entities import check_id
+from modeldb_server.pixels import MAX_X, MIN_X, Axis, Canvas, draw
 from modeldb_server.responses import json_response
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 1_000_000
 """The most points in one answer. More are thinned out, and ``shown`` is less than ``total``."""
-DEFAULT_PLOT_POINTS = 2000
-MIN_STEP, MAX_STEP = -(2**63), 2**63 - 1
+DEFAULT_COLUMNS = 500
+MAX_COLUMNS = 250_000
+"""The most pixel columns in one answer."""
 
 
 def read_series(
@@ -38,30 +40,28 @@ def read_series(
 
 
 def read_many_series(
-    context: ServerContext,
-    *,
-    series: list[dict[str, str]],
-    first_step: int | None,
-    last_step: int | None,
-    max_points: int,
+    context: ServerContext, *, series: list[dict[str, Any]], columns: int, axis: Axis, scale: str
 ) -> Response:
-    """Return the points of several series; one that cannot be read has an error in its place."""
-    if len(series) * max_points > MAX_POINTS:
+    """Return several series for drawing; one that cannot be read has an error in its place."""
+    if len(series) * columns > MAX_COLUMNS:
         msg = (
-            f"{len(series)} series of {max_points:,} points are more than an answer holds ({MAX_POINTS:,} points);"
-            f" ask for max_points of at most {MAX_POINTS // len(series):,}"
+            f"{len(series)} series in {columns:,} columns are more than an answer holds ({MAX_COLUMNS:,} columns);"
+            f" ask for at most {MAX_COLUMNS // len(series):,} columns"
         )
         raise InvalidArgumentError(msg)
-    steps = _steps(first_step, last_step)
-    results = [_read_or_error(context, item["run_id"], item["key"], steps, max_points) for item in series]
+    results = []
+    for item in series:
+        first, last = _range("first", item["first"], "last", item["last"])
+        canvas = Canvas(
+            columns=columns, axis=axis, origin=item["origin"], first=first, last=last, is_log=scale == "log"
+        )
+        results.append(_draw_or_error(context, item["run_id"], item["key"], canvas))
     return json_response({"series": results})
 
 
-def _read_or_error(
-    context: ServerContext, run_id: str, key: str, steps: tuple[int, int] | None, max_points: int
-) -> dict[str, Any]:
+def _draw_or_error(context: ServerContext, run_id: str, key: str, canvas: Canvas) -> dict[str, Any]:
     try:
-        return series_document(_read(context, run_id, key, steps, max_points))
+        return draw(context.store.read_series(run_id, key), canvas)
     except ModelDBError as error:
         return {"run_id": run_id, "key": key, "error": error_body(error)}
 
@@ -81,10 +81,12 @@ def _read(
 
 
 def _steps(first: int | None, last: int | None) -> tuple[int, int] | None:
-    if first is None and last is None:
-        return None
-    steps = MIN_STEP if first is None else first, MAX_STEP if last is None else last
+    return None if first is None and last is None else _range("first_step", first, "last_step", last)
+
+
+def _range(first_name: str, first: int | None, last_name: str, last: int | None) -> tuple[int, int]:
+    steps = MIN_X if first is None else first, MAX_X if last is None else last
     if steps[0] > steps[1]:
-        msg = f"first_step is {first} and last_step is {last}; the first must not be the greater"
+        msg = f"{first_name} is {first} and {last_name} is {last}; the first must not be the greater"
         raise InvalidArgumentError(msg)
     return steps

@@ -9,7 +9,7 @@
 
 const ROOT = "/api/v2";
 const SERIES_PER_REQUEST = 100;
-const POINTS_PER_REQUEST = 1_000_000;
+const COLUMNS_PER_REQUEST = 250_000;
 
 /** What the server refused, or why it could not be reached. `column` is 1-based, in the filter that was sent. */
 export class ApiError extends Error {
@@ -80,17 +80,17 @@ export const get = (kinds, id, signal) => request(`/${kinds}/${encodeURIComponen
 export const findKeys = async (params, signal) => (await request("/keys", { params, signal })).keys;
 
 /**
- * The points of many series, thinned out by the server so that every extreme stays.
- * @param {{run_id: string, key: string}[]} series
- * @param {{first_step?: number, last_step?: number, max_points?: number}} range
+ * Many series for drawing: their points, or a summary of each pixel column.
+ * @param {{run_id: string, key: string, first?: number, last?: number, origin?: number}[]} series
+ * @param {{columns: number, axis: string, scale: string}} canvas
  * @param {AbortSignal} [signal]
  * @returns {Promise<SeriesData[]>}
  */
-export async function readSeries(series, range, signal) {
-  const size = Math.max(1, Math.min(SERIES_PER_REQUEST, Math.floor(POINTS_PER_REQUEST / (range.max_points ?? 2000))));
+export async function readSeries(series, canvas, signal) {
+  const size = Math.max(1, Math.min(SERIES_PER_REQUEST, Math.floor(COLUMNS_PER_REQUEST / canvas.columns)));
   const parts = [];
   for (let at = 0; at < series.length; at += size) {
-    parts.push(request("/series", { body: { series: series.slice(at, at + size), ...range }, signal }));
+    parts.push(request("/series", { body: { series: series.slice(at, at + size), ...canvas }, signal }));
   }
   return (await Promise.all(parts)).flatMap((part) => part.series);
 }

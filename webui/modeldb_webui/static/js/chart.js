@@ -1,8 +1,10 @@
 // One chart: axes, zoom and cursor by uPlot, lines drawn here, so that every run keeps the x of its own points.
 
-import { dashOf, themeColors, COLORS } from "./colors.js";
-import { formatDuration, formatMetric, formatCount } from "./format.js";
-import { extent, nearest } from "./series.js";
+import { durationTexts, linearTicks, logRange, logTexts, logTicks, padded, placing, roomFor, tickTexts, valueAtPlace } from "./axes.js";
+import { paint } from "./chart_paint.js";
+import { themeColors, COLORS } from "./colors.js";
+import { formatDuration, formatLabel, formatMetric, formatTime, plural } from "./format.js";
+import { extent, nearest, summaryAt } from "./series.js";
 
 /** @typedef {import("./types").Line} Line */
 /**
@@ -21,9 +23,10 @@ import { extent, nearest } from "./series.js";
  */
 
 const FONT = "11px system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif";
-const RELATIVE_STEPS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800, 1209600, 2592000];
 const NEAR_PX = 24;
 const TIP_ROWS = 12;
+/** @type {Map<string, Set<Chart>>} whose cursors move together */
+const groups = new Map();
 
 export class Chart {
   /** @param {HTMLElement} parent @param {number} height @param {string} group whose cursors move together @param {ChartEvents} events */
@@ -38,6 +41,11 @@ export class Chart {
     /** @type {uPlot | null} */
     this.plot = null;
     this.made = "";
+    /** @type {[number, number]} */
+    this.xRange = [0, 1];
+    /** @type {[number, number]} */
+    this.yRange = [0, 1];
+    groups.set(group, (groups.get(group) ?? new Set()).add(this));
     this.tip = document.createElement("div");
     this.tip.className = "tip";
     this.tip.hidden = true;
@@ -53,6 +61,7 @@ export class Chart {
 
   destroy() {
     removeEventListener("themechange", this.recolor);
+    groups.get(this.group)?.delete(this);
     this.plot?.destroy();
     this.plot = null;
   }
@@ -74,20 +83,69 @@ export class Chart {
 
   refresh() {
     this.measure();
-    this.plot?.setData([this.xRange, [0, 0]]);
+    this.plot?.setData([this.scaleX(), [0, 1]]);
+  }
+
+  get isLogX() {
+    return this.state.logX && this.state.mode !== "wall";
   }
 
   measure() {
-    const { lines, zoom, logY, logX } = this.state;
-    const { x0, x1, y0, y1 } = extent(lines, zoom, logY);
+    const { lines, zoom, logY } = this.state;
+    const { x0, x1, y0, y1 } = extent(lines, zoom, logY, this.isLogX);
     let low = zoom ? zoom[0] : x0;
     let high = zoom ? zoom[1] : x1;
-    if (!(low <= high)) [low, high] = [0, 1];
-    if (low === high) [low, high] = [low - 0.5, high + 0.5];
-    if (logX) [low, high] = [Math.max(low, 0.5), Math.max(high, 1)];
+    if (!(low <= high)) [low, high] = this.isLogX ? [1, 10] : [0, 1];
+    if (this.isLogX) low = low > 0 ? low : Math.min(x0 > 0 ? x0 : 1, high / 10);
+    if (low === high) [low, high] = this.isLogX ? [low / 2, high * 2] : [low - (Math.abs(low) * 1e-9 || 0.5), high + (Math.abs(high) * 1e-9 || 0.5)];
     this.xRange = [low, high];
     this.yRange = !(y0 <= y1) ? (logY ? [0.1, 1] : [0, 1]) : logY ? logRange(y0, y1) : padded(y0, y1);
   }
+
+  /** uPlot places dates itself; all else it is told as a part of the range, for its own axes end at 1e32. @returns {[number, number]} */
+  scaleX() {
+    return this.state.mode === "wall" ? this.xRange : [0, 1];
+  }
+
+  /** @param {number} x pixels from the left */
+  leftOf(x) {
+    return placing(this.xRange, this.isLogX)(x) * /** @type {uPlot} */ (this.plot).over.clientWidth;
+  }
+
+  /** @param {number} left */
+  xAt(left) {
+    return valueAtPlace(this.xRange, this.isLogX, left / /** @type {uPlot} */ (this.plot).over.clientWidth);
+  }
+
+  /** @param {number} y pixels from the top */
+  topOf(y) {
+    return (1 - placing(this.yRange, this.state.logY)(y)) * /** @type {uPlot} */ (this.plot).over.clientHeight;
+  }
+
+  /** The ticks of an axis: their places for uPlot, and what they say. @param {boolean} isX @param {number} size pixels */
+  ticks(isX, size) {
+    const log = isX ? this.isLogX : this.state.logY;
+    const range = isX ? this.xRange : this.yRange;
+    const { mode } = this.state;
+    const kind = !isX ? "" : mode === "step" ? "whole" : "seconds";
+    /** @param {number} most */
+    const at = (most) => {
+      const ticks = (log ? logTicks(range, most) : linearTicks(range, most, kind)).filter((tick) => tick >= range[0] && tick <= range[1]);
+      const texts = isX && mode === "relative" ? durationTexts(ticks) : log ? logTexts(ticks) : tickTexts(ticks);
+      return { ticks, texts };
+    };
+    let most = Math.max(2, Math.floor(size / (isX ? 70 : 28)));
+    let found = at(most);
+    // Labels beside one another must not touch.
+    while (isX && most > 1 && found.texts.length > 1 && roomFor(found.texts, this.widthOf) * found.texts.length > size) found = at((most -= 1));
+    return { places: found.ticks.map(placing(range, log)), texts: found.texts };
+  }
+
+  widthOf = (/** @type {string} */ text) => {
+    const context = (Chart.ruler ??= /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d")));
+    context.font = FONT;
+    return context.measureText(text).width;
+  };
 
   make() {
     this.plot?.destroy();
@@ -97,25 +155,36 @@ export class Chart {
     const width = Math.max(120, this.parent.clientWidth);
     const { text2, grid } = this.colors;
     const axis = { stroke: text2, font: FONT, grid: { stroke: grid, width: 1 }, ticks: { show: false }, gap: 4 };
+    /** @type {Record<string, string[]>} */
+    const said = { x: [], y: [] };
+    /** @param {"x" | "y"} name */
+    const own = (name) => ({
+      // uPlot wants to find a distance of ticks; which one does not matter.
+      incrs: [1],
+      space: 1,
+      splits: (/** @type {uPlot} */ plot) => {
+        const { places, texts } = this.ticks(name === "x", (name === "x" ? plot.bbox.width : plot.bbox.height) / (devicePixelRatio || 1));
+        said[name] = texts;
+        return places;
+      },
+      values: () => said[name],
+    });
     this.plot = new uPlot(
       {
         width,
         height: this.height,
         legend: { show: false },
-        padding: [6, 10, 0, 0],
-        scales: {
-          x: { time: mode === "wall", range: () => this.xRange, distr: logX && mode !== "wall" ? 3 : 1 },
-          y: { range: () => this.yRange, distr: logY ? 3 : 1 },
-        },
+        padding: [8, 12, 0, 0],
+        scales: { x: { time: mode === "wall", range: () => this.scaleX() }, y: { range: () => [0, 1] } },
         series: [{}, { paths: () => null, points: { show: false } }],
         axes: [
-          { ...axis, size: 24, space: 60, ...(mode === "relative" && !logX ? { incrs: RELATIVE_STEPS } : {}), ...(mode === "wall" ? {} : { values: (/** @type {unknown} */ _, /** @type {(number | null)[]} */ ticks) => ticks.map((tick) => (tick === null ? "" : mode === "relative" ? shortDuration(tick) : shortCount(tick))) }) },
-          { ...axis, size: 52, space: 28, values: (/** @type {unknown} */ _, /** @type {(number | null)[]} */ ticks) => (logY ? ticks.map(logTick) : tickTexts(ticks)) },
+          { ...axis, size: 24, ...(mode === "wall" ? { space: 60 } : own("x")) },
+          { ...axis, ...own("y"), size: (/** @type {uPlot} */ _, /** @type {string[] | null} */ texts) => roomFor(texts ?? [], this.widthOf) },
         ],
-        cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false }, sync: { key: this.group, scales: ["x", null], setSeries: false }, bind: { dblclick: () => () => this.events.onZoom(null) } },
+        cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false }, bind: { dblclick: () => () => this.events.onZoom(null) } },
         hooks: { draw: [() => this.draw()], setSelect: [() => this.selected()], setCursor: [() => this.pointed()] },
       },
-      [this.xRange, [0, 0]],
+      [this.scaleX(), [0, 1]],
       this.parent,
     );
     this.plot.over.append(this.tip, this.dot);
@@ -126,10 +195,9 @@ export class Chart {
     const plot = /** @type {uPlot} */ (this.plot);
     const { left, width } = plot.select;
     if (width < 4) return;
-    const zoom = /** @type {[number, number]} */ ([plot.posToVal(left, "x"), plot.posToVal(left + width, "x")]);
+    const zoom = /** @type {[number, number]} */ ([this.xAt(left), this.xAt(left + width)]);
     plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-    // uPlot tells all charts of the group; the one under the pointer speaks for them.
-    if (plot.over.matches(":hover")) this.events.onZoom(zoom);
+    this.events.onZoom(zoom);
   }
 
   /** Draws all lines into uPlot's canvas. */
@@ -142,7 +210,18 @@ export class Chart {
   left() {
     this.tip.hidden = true;
     this.dot.hidden = true;
+    this.lead(NaN);
     this.events.onHot("");
+  }
+
+  /** Moves the cursors of the other charts to the same x. @param {number} x NaN for none */
+  lead(x) {
+    for (const chart of groups.get(this.group) ?? []) {
+      if (chart === this || !chart.plot) continue;
+      const left = chart.leftOf(x);
+      const inside = left >= 0 && left <= chart.plot.over.clientWidth;
+      if (inside || chart.plot.cursor.left >= 0) chart.plot.setCursor({ left: inside ? left : -10, top: -10 }, false);
+    }
   }
 
   pointed() {
@@ -154,13 +233,15 @@ export class Chart {
       this.dot.hidden = true;
       return;
     }
-    const x = plot.posToVal(left, "x");
+    const x = this.xAt(left);
+    this.lead(x);
     const found = [];
     for (const line of this.state.lines) {
       const at = nearest(line.xs, x);
-      if (at < 0 || Math.abs(plot.valToPos(line.xs[at], "x") - left) > Math.max(NEAR_PX, plot.over.clientWidth / Math.max(4, line.xs.length))) continue;
+      if (at < 0 || !(Math.abs(this.leftOf(line.xs[at]) - left) <= Math.max(NEAR_PX, plot.over.clientWidth / Math.max(4, line.xs.length)))) continue;
       const value = line.smooth ? line.smooth[at] : line.ys[at];
-      found.push({ line, at, value, distance: Number.isFinite(value) ? Math.abs(plot.valToPos(value, "y") - top) : Infinity });
+      const distance = Math.abs(this.topOf(value) - top);
+      found.push({ line, at, value, distance: Number.isFinite(distance) ? distance : Infinity });
     }
     if (!found.length) {
       this.left();
@@ -175,10 +256,9 @@ export class Chart {
   /** @param {{line: Line, at: number, value: number}[]} found @param {{line: Line, at: number, value: number}} near @param {number} left */
   showTip(found, near, left) {
     const plot = /** @type {uPlot} */ (this.plot);
-    const { mode } = this.state;
     const start = Math.max(0, Math.min(found.indexOf(/** @type {any} */ (near)) - TIP_ROWS / 2, found.length - TIP_ROWS));
     const table = document.createElement("table");
-    for (const { line, at, value } of found.slice(start, start + TIP_ROWS)) {
+    for (const { line, at } of found.slice(start, start + TIP_ROWS)) {
       const row = table.insertRow();
       if (line === near.line) row.className = "near";
       const swatch = document.createElement("span");
@@ -189,13 +269,11 @@ export class Chart {
       name.textContent = line.name;
       const cell = row.insertCell();
       cell.className = "num";
-      cell.textContent = line.smooth && Number.isFinite(line.ys[at]) ? `${formatMetric(value)} (${formatMetric(line.ys[at])})` : formatMetric(line.ys[at]);
+      cell.textContent = tipValue(line, at);
     }
     const head = document.createElement("div");
     head.className = "at";
-    const step = near.line.steps[near.at];
-    const where = near.line.xs[near.at];
-    head.textContent = mode === "step" ? `step ${formatCount(step)}` : mode === "relative" ? `${formatDuration(where)}, step ${formatCount(step)}` : `${new Date(where * 1000).toLocaleString()}, step ${formatCount(step)}`;
+    head.textContent = this.tipHead(near.line, near.at);
     const rest = found.length - Math.min(found.length, TIP_ROWS);
     this.tip.replaceChildren(head, table, ...(rest > 0 ? [`and ${rest} more`] : []));
     this.tip.hidden = false;
@@ -206,169 +284,37 @@ export class Chart {
     const fits = edge + left + 14 + width < room.right - 14;
     this.tip.style.left = `${fits ? left + 14 : Math.max(room.left - edge + 4, left - width - 14)}px`;
     this.tip.style.top = "4px";
-    const dotted = Number.isFinite(near.value);
+    const dotted = Number.isFinite(this.topOf(near.value));
     this.dot.hidden = !dotted;
     if (dotted) {
-      this.dot.style.left = `${plot.valToPos(near.line.xs[near.at], "x")}px`;
-      this.dot.style.top = `${plot.valToPos(near.value, "y")}px`;
+      this.dot.style.left = `${this.leftOf(near.line.xs[near.at])}px`;
+      this.dot.style.top = `${this.topOf(near.value)}px`;
       this.dot.style.background = this.colors.runs[near.line.slot % COLORS];
     }
   }
-}
 
-/**
- * @param {CanvasRenderingContext2D} context @param {{left: number, top: number, width: number, height: number}} box in pixels of the canvas
- * @param {ChartState} state @param {[number, number]} xRange @param {[number, number]} yRange
- * @param {ReturnType<typeof themeColors>} colors @param {number} ratio pixels of the canvas in one of CSS
- */
-export function paint(context, box, state, xRange, yRange, colors, ratio) {
-  const px = placing(box.left, box.width, xRange, state.logX && state.mode !== "wall");
-  const py = placing(box.top + box.height, -box.height, yRange, state.logY);
-  context.save();
-  context.beginPath();
-  context.rect(box.left, box.top, box.width, box.height);
-  context.clip();
-  context.lineJoin = "round";
-  const isHot = state.lines.some((line) => line.id === state.hot) && state.lines.length > 1;
-  const ordered = isHot ? [...state.lines].sort((a, b) => Number(a.id === state.hot) - Number(b.id === state.hot)) : state.lines;
-  for (const line of ordered) {
-    const hot = isHot && line.id === state.hot;
-    const dim = isHot && !hot;
-    context.strokeStyle = context.fillStyle = colors.runs[line.slot % COLORS];
-    context.setLineDash(dashOf(line.slot).map((length) => length * ratio));
-    if (line.low && line.high) {
-      context.globalAlpha = dim ? 0.04 : 0.14;
-      fillBand(context, line, px, py);
-    }
-    if (line.smooth) {
-      context.globalAlpha = dim ? 0.08 : 0.24;
-      context.lineWidth = ratio;
-      stroke(context, line.xs, line.ys, px, py, ratio);
-    }
-    context.globalAlpha = dim ? 0.3 : 1;
-    context.lineWidth = (hot ? 2.5 : 1.5) * ratio;
-    stroke(context, line.xs, line.smooth ?? line.ys, px, py, ratio);
-    if (line.nans) markGaps(context, line, px, box.top + box.height, ratio);
-  }
-  context.restore();
-}
-
-/** @param {number} start @param {number} length @param {[number, number]} range @param {boolean} log @returns {(value: number) => number} */
-function placing(start, length, [low, high], log) {
-  if (!log) {
-    const scale = length / (high - low);
-    return (value) => start + (value - low) * scale;
-  }
-  const from = Math.log10(low);
-  const scale = length / (Math.log10(high) - from);
-  return (value) => (value > 0 ? start + (Math.log10(value) - from) * scale : NaN);
-}
-
-/**
- * @param {CanvasRenderingContext2D} context @param {Float64Array} xs @param {Float64Array} ys
- * @param {(value: number) => number} px @param {(value: number) => number} py @param {number} ratio
- */
-function stroke(context, xs, ys, px, py, ratio) {
-  context.beginPath();
-  let open = false;
-  /** @type {[number, number][]} points with a gap on both sides */
-  const lone = [];
-  const count = xs.length;
-  for (let at = 0; at < count; at += 1) {
-    const y = py(ys[at]);
-    const x = px(xs[at]);
-    if (!Number.isFinite(y) || !Number.isFinite(x)) {
-      open = false;
-      continue;
-    }
-    if (open) context.lineTo(x, y);
-    else {
-      context.moveTo(x, y);
-      open = true;
-      if (at === count - 1 || !Number.isFinite(ys[at + 1])) lone.push([x, y]);
-    }
-  }
-  context.stroke();
-  for (const [x, y] of lone) {
-    context.beginPath();
-    context.arc(x, y, 2.5 * ratio, 0, 2 * Math.PI);
-    context.fill();
+  /** Where the nearest place of the nearest line lies. @param {Line} line @param {number} at */
+  tipHead(line, at) {
+    const { mode } = this.state;
+    const { firstStep, lastStep } = summaryAt(line, at);
+    const [first, last] = [formatLabel(firstStep), formatLabel(lastStep)];
+    const step = first === last ? `step ${first}` : `steps ${first} to ${last}`;
+    if (mode === "step") return step;
+    const [from, to] = mode === "relative" ? [line.from[at], line.to[at]].map(formatDuration) : [line.from[at], line.to[at]].map((time) => formatTime(new Date(time * 1000).toISOString()));
+    const time = from === to ? from : `${from} to ${to}`;
+    return line.runs ? time : `${time}, ${step}`;
   }
 }
 
-/** What lies between the least and the greatest around a mean. @param {CanvasRenderingContext2D} context @param {Line} line @param {(value: number) => number} px @param {(value: number) => number} py */
-function fillBand(context, { xs, low, high }, px, py) {
-  if (!low || !high) return;
-  const known = Array.from(xs.keys()).filter((at) => low[at] <= high[at] && Number.isFinite(py(low[at])) && Number.isFinite(px(xs[at])));
-  context.beginPath();
-  known.forEach((at, index) => (index ? context.lineTo(px(xs[at]), py(high[at])) : context.moveTo(px(xs[at]), py(high[at]))));
-  for (const at of known.reverse()) context.lineTo(px(xs[at]), py(low[at]));
-  context.fill();
-}
+/** @type {CanvasRenderingContext2D | null} */
+Chart.ruler = null;
 
-/** Ticks on the ground where a value is no finite number. @param {CanvasRenderingContext2D} context @param {Line} line @param {(x: number) => number} px @param {number} ground @param {number} ratio */
-function markGaps(context, line, px, ground, ratio) {
-  context.globalAlpha = 0.9;
-  for (let at = 0; at < line.xs.length; at += 1) if (!Number.isFinite(line.ys[at])) context.fillRect(px(line.xs[at]) - ratio, ground - 5 * ratio, 2 * ratio, 5 * ratio);
-}
-
-/** @param {number} low @param {number} high @returns {[number, number]} */
-function padded(low, high) {
-  if (low === high) {
-    const pad = Math.abs(low) * 0.1 || 1;
-    return [low - pad, high + pad];
-  }
-  const pad = (high - low) * 0.06;
-  // A scale that nearly reaches zero begins there.
-  return [low >= 0 && low - pad < (high - low) * 0.04 ? Math.min(0, low) : low - pad, high <= 0 && high + pad > 0 ? 0 : high + pad];
-}
-
-/** @param {number} low @param {number} high @returns {[number, number]} */
-function logRange(low, high) {
-  if (high / low < 10) return [low / 1.2, high * 1.2];
-  return [10 ** Math.floor(Math.log10(low) + 0.02), 10 ** Math.ceil(Math.log10(high) - 0.02)];
-}
-
-/** @param {number | null} tick */
-function logTick(tick) {
-  if (tick === null) return "";
-  return tick >= 1e-3 && tick < 1e5 ? String(Number(tick.toPrecision(3))) : tick.toExponential().replace("e+", "e");
-}
-
-/** Ticks with as many digits as their distance needs. @param {(number | null)[]} ticks */
-function tickTexts(ticks) {
-  const real = ticks.filter((tick) => tick !== null);
-  const gap = real.length > 1 ? Math.abs(real[1] - real[0]) : 1;
-  const most = Math.max(...real.map(Math.abs));
-  let places = 0;
-  while (places < 6 && real.some((tick) => Math.abs(tick * 10 ** places - Math.round(tick * 10 ** places)) > 1e-6)) places += 1;
-  return ticks.map((tick) => {
-    if (tick === null) return "";
-    if (tick === 0) return "0";
-    if (most >= 1e5 || most < 1e-3) {
-      if (most >= 1e5 && most < 1e15) return shortCount(tick);
-      return tick.toExponential(Math.max(0, Math.floor(Math.log10(Math.abs(tick))) - Math.floor(Math.log10(gap)))).replace("e+", "e").replace(/\.0+e/, "e");
-    }
-    return tick.toFixed(places);
-  });
-}
-
-/** @param {number} value */
-function shortCount(value) {
-  const size = Math.abs(value);
-  for (const [unit, name] of /** @type {[number, string][]} */ ([[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]])) {
-    if (size >= unit && size >= 10_000) return `${Number((value / unit).toPrecision(6))}${name}`;
-  }
-  return String(Number(value.toPrecision(8)));
-}
-
-/** @param {number} value seconds */
-function shortDuration(value) {
-  const size = Math.abs(value);
-  /** @param {number} unit @param {string} name */
-  const part = (unit, name) => `${Number((value / unit).toPrecision(4))}${name}`;
-  if (size >= 172_800) return part(86_400, "d");
-  if (size >= 7200) return part(3600, "h");
-  if (size >= 120) return part(60, "m");
-  return size === 0 ? "0" : size < 1 ? part(0.001, "ms") : part(1, "s");
+/** What a line has at a place: the value that was logged, or how many points the mean is of, and their range. @param {Line} line @param {number} at */
+function tipValue(line, at) {
+  const { count, gaps, mean, low, high } = summaryAt(line, at);
+  const smooth = line.smooth && Number.isFinite(line.smooth[at]) ? `${formatMetric(line.smooth[at])} smoothed, ` : "";
+  const missing = gaps && (count || gaps > 1) ? `, ${formatMetric(gaps)} NaN or ∞` : "";
+  if (line.runs) return count ? `${formatMetric(mean)}, ${formatMetric(low)} to ${formatMetric(high)}${missing}` : Number.isFinite(mean) ? `${formatMetric(mean)}, between points` : "no points";
+  if (count > 1) return `${smooth}${formatMetric(mean)}, mean of ${plural(count, "point")}, ${formatMetric(low)} to ${formatMetric(high)}${missing}`;
+  return `${smooth}${formatMetric(count || !gaps ? mean : line.ys[at])}${missing}`;
 }

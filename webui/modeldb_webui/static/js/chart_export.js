@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { COLORS } from "./colors.js";
 import { plain, toNumber } from "./format.js";
 import { toast } from "./overlays.js";
-import { paint } from "./chart.js";
+import { paint } from "./chart_paint.js";
 
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {import("./types").Drawn} Drawn */
@@ -112,7 +112,7 @@ export function downloadSvg(chart, name) {
   const marks = [];
   plot.axes.forEach((axis, side) => (axis._splits ?? []).forEach((value, index) => {
     const text = axis._values?.[index];
-    const at = plot.valToPos(value, side ? "y" : "x");
+    const at = plot.valToPos(/** @type {number} */ (value), side ? "y" : "x");
     if (!text || !Number.isFinite(at)) return;
     marks.push(side
       ? `<path d="M${box.left} ${box.top + at}h${box.width}" stroke="${colors.grid}"/><text x="${box.left - 6}" y="${box.top + at + 4}" text-anchor="end">${escaped(text)}</text>`

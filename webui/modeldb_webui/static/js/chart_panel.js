@@ -42,6 +42,8 @@ export class Panel extends Component {
     /** @type {import("./types").Line[]} */
     this.lines = [];
     this.drawn = "";
+    /** Whether what is drawn is what the zoom asks for. */
+    this.exact = true;
     this.wasBig = props.big;
   }
 
@@ -79,15 +81,7 @@ export class Panel extends Component {
   }
 
   get having() {
-    return this.props.runs.filter((run) => this.props.name in run.series);
-  }
-
-  /** The steps in view, `null` for all. @returns {import("./chart_data.js").Steps | null} */
-  steps() {
-    const { settings, data, name } = this.props;
-    if (!settings.zoom) return null;
-    if (settings.mode === "step") return { first: Math.floor(settings.zoom[0]), last: Math.ceil(settings.zoom[1]) };
-    return data.stepsWithin(this.having, name, settings.mode, settings.zoom);
+    return this.props.runs.filter((run) => Object.hasOwn(run.series, this.props.name));
   }
 
   componentDidUpdate() {
@@ -95,20 +89,16 @@ export class Panel extends Component {
     if (!this.state.seen || !this.box || !this.visible) return;
     const having = this.having;
     this.width = this.box.clientWidth;
-    const steps = this.steps();
-    data.need(having, name, this.width, steps);
+    const { zoom, mode } = settings;
+    data.need(having, name, this.width, zoom);
     const logY = this.state.logY ?? settings.logY;
-    const key = `${revision} ${settings.mode} ${settings.smoothing} ${settings.logX} ${settings.zoom} ${runs.map((run) => `${run.id}${run.slot}${run.name}${run.group?.key ?? ""}`).join()}`;
+    const key = `${revision} ${mode} ${settings.smoothing} ${settings.logX} ${zoom} ${runs.map((run) => `${run.id}${run.slot}${run.name}${run.group?.key ?? ""}`).join()}`;
     if (key !== this.drawn) {
       this.drawn = key;
-      this.lines = having.flatMap((run) => {
-        const points = data.get(run, name, steps);
-        return points ? [makeLine(run, points, settings)] : [];
-      });
-      if (runs.some(({ group }) => group)) {
-        const drawn = having.filter((run) => data.get(run, name, steps));
-        this.lines = meanLines(this.lines, drawn, settings.zoom);
-      }
+      const drawn = having.filter((run) => data.get(run, name, zoom));
+      this.exact = drawn.every((run) => data.isExact(run, name, zoom));
+      this.lines = drawn.map((run) => makeLine(run, /** @type {import("./series.js").Curve} */ (data.get(run, name, zoom)), { ...settings, logX: settings.logX && mode !== "wall" }));
+      if (runs.some(({ group }) => group)) this.lines = meanLines(this.lines, drawn, zoom, mode === "step");
     }
     if (!this.lines.length && !this.chart) return;
     this.chart ??= new Chart(this.box, this.height, this.props.group, { onZoom: (zoom) => this.props.onZoom(zoom), onHot: (id) => this.props.onHot(id) });
@@ -117,21 +107,29 @@ export class Panel extends Component {
     this.chart.update({ lines: this.lines, mode: settings.mode, zoom: settings.zoom, logX: settings.logX, logY, hot });
     const said = this.said();
     const place = this.base.querySelector?.(".said");
-    if (place) place.textContent = said;
+    if (place) {
+      place.textContent = said;
+      place.setAttribute("title", said);
+    }
   }
 
-  /** How much of what there is can be seen. */
+  /** How many points there are, how they are shown, and which cannot be: as the store counts them. */
   said() {
     const { lines } = this;
+    const { data, name } = this.props;
+    const failed = this.having.filter((run) => data.errors.has(`${run.id}\n${name}`)).length;
+    const missing = failed && lines.length ? `, ${plural(failed, "run")} not read` : "";
     if (!lines.length) return "";
-    let shown = 0, total = 0, nans = 0;
-    for (const line of lines) {
-      shown += line.shown;
-      total += line.total;
-      nans += line.nans;
-    }
-    const points = shown < total ? `${formatCount(shown)} of ${formatCount(total)} points` : plural(total, "point");
-    return nans ? `${points}, ${formatCount(nans)} NaN or ∞` : points;
+    if (!this.exact) return `…${missing}`;
+    const logY = this.state.logY ?? this.props.settings.logY;
+    /** @param {"total" | "nans" | "infinities" | "nonpositive" | "hidden"} what */
+    const sum = (what) => lines.reduce((all, line) => all + line[what], 0);
+    const parts = [`${plural(sum("total"), "point")}${lines.every(({ isWhole }) => isWhole) ? "" : " as means"}`];
+    if (sum("nans")) parts.push(`${formatCount(sum("nans"))} NaN`);
+    if (sum("infinities")) parts.push(`${formatCount(sum("infinities"))} ∞`);
+    if (logY && sum("nonpositive")) parts.push(`${formatCount(sum("nonpositive"))} not above 0: not on a log axis`);
+    if (sum("hidden")) parts.push(`${formatCount(sum("hidden"))} at x ≤ 0: not on a log axis`);
+    return parts.join(", ") + missing;
   }
 
   /** @param {HTMLElement} anchor */
@@ -154,7 +152,7 @@ export class Panel extends Component {
     const error = having.map((run) => data.errors.get(`${run.id}\n${name}`)).find(Boolean);
     const waiting = seen && !this.lines.length && having.some((run) => data.isLoading(run, name));
     return html`<section class=${`panel ${big ? "big" : ""}`} aria-label=${`Chart of ${name}`}>
-      <div class="panel-head"><h3 title=${name}>${title || name}</h3><span class="said">${this.said()}</span>
+      <div class="panel-head"><h3 title=${name}>${title || name}</h3><span class="said" title=${this.said()}>${this.said()}</span>
         <span class="tools"><button class="button quiet icon" aria-label=${`Show ${name} ${big ? "small" : "large"}`} title=${big ? "Smaller" : "Larger"} onClick=${onBig}>${icon("expand")}</button>
         <button class="button quiet icon" aria-haspopup="menu" aria-label=${`Menu of chart ${name}`} onClick=${(/** @type {any} */ event) => this.menu(event.currentTarget)}>${icon("more")}</button></span></div>
       <div class="plot" style=${{ height: `${this.height}px` }}>

@@ -41,13 +41,14 @@ export class Charts extends Component {
       more: new Set(),
       big: parameter("panel"),
       settings: /** @type {ChartSettings} */ ({
-        mode: mode in MODES ? mode : "step",
-        smoothing: Number(parameter("smooth") || kept.smoothing || 0),
+        mode: Object.hasOwn(MODES, mode) ? mode : "step",
+        smoothing: Math.max(0, Math.min(1, Number(parameter("smooth") || kept.smoothing || 0) || 0)),
         logX: parameter("logx") === "1",
         logY: (parameter("logy") || kept.logY) === "1",
-        zoom: zoom.length === 2 && zoom[0] < zoom[1] ? zoom : null,
+        zoom: zoom.length === 2 && zoom.every(Number.isFinite) && zoom[0] < zoom[1] ? zoom : null,
       }),
     };
+    this.data.setAxis(this.state.settings.mode, this.state.settings.logX);
     this.write = debounce(() => this.keep(), 250);
   }
 
@@ -58,13 +59,15 @@ export class Charts extends Component {
   keep() {
     const { settings, folded, search, big } = this.state;
     const { mode, smoothing, logX, logY, zoom } = settings;
-    setParameters({ x: mode === "step" ? "" : mode, smooth: smoothing ? String(smoothing) : "", logx: logX ? "1" : "", logy: logY ? "1" : "", zoom: zoom ? zoom.map((/** @type {number} */ edge) => Number(edge.toPrecision(9))).join(":") : "", keys: search, panel: big });
+    setParameters({ x: mode === "step" ? "" : mode, smooth: smoothing ? String(smoothing) : "", logx: logX ? "1" : "", logy: logY ? "1" : "", zoom: zoom ? zoom.map((/** @type {number} */ edge) => Number(edge.toPrecision(17))).join(":") : "", keys: search, panel: big });
     remember(`charts.${this.props.storage}`, { mode, smoothing, logY: logY ? "1" : "", folded: [...folded] });
   }
 
   /** @param {Partial<ChartSettings>} change */
   set(change) {
-    this.setState((/** @type {any} */ state) => ({ settings: { ...state.settings, ...change } }), this.write);
+    const settings = { ...this.state.settings, ...change };
+    this.data.setAxis(settings.mode, settings.logX);
+    this.setState((/** @type {any} */ state) => ({ settings, revision: state.revision + 1 }), this.write);
   }
 
   /** @param {object} change */
@@ -110,7 +113,7 @@ export class Charts extends Component {
     return html`<div class="charts">
       <div class="charts-bar">${lead}<span class="grow"></span>
         <input class="input small" type="search" aria-label="Find charts" placeholder="Find" value=${search} onInput=${(/** @type {any} */ event) => this.put({ search: event.target.value })} />
-        <label class="range" title="Mean of the points around each; the points stay visible behind it">Smooth<input type="range" min="0" max="1" step="0.02" value=${settings.smoothing} onInput=${(/** @type {any} */ event) => this.set({ smoothing: Number(event.target.value) })} /></label>
+        <label class="range" title="Mean of the points around each; what was logged stays visible behind it">Smooth<input type="range" min="0" max="1" step="0.02" value=${settings.smoothing} onInput=${(/** @type {any} */ event) => this.set({ smoothing: Number(event.target.value) })} /></label>
         <span class="segments small" role="group" aria-label="What x is">${Object.entries(MODES).map(([mode, label]) => html`<button key=${mode} class="button" aria-pressed=${settings.mode === mode} onClick=${() => this.set({ mode: /** @type {any} */ (mode), zoom: null })}>${label}</button>`)}</span>
         <span class="segments small" role="group" aria-label="Logarithmic axes"><button class="button" aria-pressed=${settings.logX} disabled=${settings.mode === "wall"} title="Logarithmic x" onClick=${() => this.set({ logX: !settings.logX, zoom: null })}>log x</button>
           <button class="button" aria-pressed=${settings.logY} title="Logarithmic y" onClick=${() => this.set({ logY: !settings.logY })}>log y</button></span>
@@ -130,11 +133,14 @@ export class Charts extends Component {
   }
 }
 
+/** When the first point of any series was logged. @param {Record<string, import("./types").SeriesSummary>} [series] */
+const firstTime = (series = {}) => Object.values(series).map(({ first_at: time }) => time).filter(Boolean).sort((a, b) => Date.parse(String(a)) - Date.parse(String(b)))[0];
+
 /** @param {import("./types").Run} run @param {number} slot @returns {Drawn} */
 export const drawn = (run, slot) => ({
   id: run.entity_id,
   name: run.name || run.entity_id.slice(0, 8),
   slot,
   series: run.series ?? {},
-  origin: (Date.parse(run.started_at || Object.values(run.series ?? {})[0]?.first_at || run.created_at || "") || 0) / 1000,
+  origin: (Date.parse(run.started_at || firstTime(run.series) || run.created_at || "") || 0) / 1000,
 });

@@ -42,11 +42,14 @@ export function formatExact(value) {
   return size >= 1e7 || size < 1e-4 ? exponent(value, 3) : sign(String(Number(value.toPrecision(5))));
 }
 
-/** @param {number} value @param {number} digits */
-function exponent(value, digits) {
+/** @param {number} value @param {number} digits behind the point @param {boolean} [all] whether zeros at the end stay */
+export function exponent(value, digits, all = false) {
   const [mantissa, power] = value.toExponential(digits).split("e");
-  return sign(`${mantissa.replace(/\.?0+$/, "")}e${Number(power)}`);
+  return sign(`${all || !mantissa.includes(".") ? mantissa : mantissa.replace(/\.?0+$/, "")}e${Number(power)}`);
 }
+
+/** With so many digits behind the point, thousands apart. @param {number} value @param {number} places */
+export const decimal = (value, places) => sign(value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places }));
 
 /** @param {string} text */
 const sign = (text) => (text.startsWith("-") ? `−${text.slice(1)}` : text);
@@ -157,6 +160,12 @@ export function runDuration(run, now = Date.now() / 1000) {
 
 /** @param {number} count @param {string} one @param {string} [many] */
 export const plural = (count, one, many = `${one}s`) => `${GROUPED.format(count)} ${count === 1 ? one : many}`;
+
+/** A whole number that names something, such as a step: every digit of it. @param {unknown} value */
+export function formatLabel(value) {
+  const tagged = value !== null && typeof value === "object" ? /** @type {{$int?: string}} */ (value).$int : undefined;
+  return tagged === undefined ? GROUPED.format(toNumber(value)) : sign(GROUPED.format(BigInt(tagged)));
+}
 
 /** @param {number} count */
 export const formatCount = (count) => GROUPED.format(count);

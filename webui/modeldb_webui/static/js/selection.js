@@ -46,7 +46,7 @@ export class Selection {
     const slots = assignSlots(shown.map(({ key }) => `${by}=${key}`));
     return {
       slots: new Map(shown.map(({ key }) => [key, slots.get(`${by}=${key}`) ?? 0])),
-      groupOf: new Map(shown.flatMap(({ key, value, ids }) => ids.slice(0, each).map((id) => [id, { key, name: value === undefined ? "not set" : formatValue(value), slot: slots.get(`${by}=${key}`) ?? 0 }]))),
+      groupOf: new Map(shown.flatMap(({ key, value, ids }) => ids.slice(0, each).map((id) => [id, { key, name: value === undefined ? "not set" : formatValue(value), slot: slots.get(`${by}=${key}`) ?? 0, size: ids.length }]))),
     };
   }
 

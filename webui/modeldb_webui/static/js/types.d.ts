@@ -18,7 +18,10 @@ export interface Run extends Entity {
 export interface Page { items: Entity[]; cursor: string | null; total: number | null }
 export interface KeyInfo { section: string; key: string; count: number; value_types: string[] }
 export interface SeriesData {
-  run_id: string; key: string; steps: Value[]; times: number[]; values: Value[]; total: number; shown: number;
+  run_id: string; key: string; total: number; nan_count: number; infinite_count: number; nonpositive_count: number; hidden_count: number;
+  points?: { x: Value[]; steps: Value[]; values: Value[] };
+  columns?: { x: Value[]; first_x: Value[]; last_x: Value[]; first_step: Value[]; last_step: Value[]; count: number[]; nan_count: number[];
+    infinite_count: number[]; mean: Value[]; minimum: Value[]; maximum: Value[]; last: Value[] };
   error?: { code: string; message: string };
 }
 export interface ChangeNotice { kind: string; entity_id: string; action: string }
@@ -31,11 +34,23 @@ export interface Drawn { id: string; name: string; slot: number; series: Record<
   /** seconds: what relative time counts from */
   origin: number;
   /** where runs are drawn together: whose mean this run is part of */
-  group?: { key: string; name: string; slot: number } }
-/** The points of one run in one panel, ordered by x. */
+  group?: { key: string; name: string; slot: number; size: number } }
+/** One run in one panel, ordered by x: a place for every point, or for every pixel column. */
 export interface Line {
-  id: string; name: string; slot: number; xs: Float64Array; ys: Float64Array; steps: Float64Array; smooth: Float64Array | null;
-  total: number; shown: number; nans: number;
-  /** the least and greatest around a mean */
-  low?: Float64Array; high?: Float64Array;
+  id: string; name: string; slot: number; xs: Float64Array;
+  /** the x of the first and last point of each place */
+  from: Float64Array; to: Float64Array;
+  /** values, or the means of columns */
+  ys: Float64Array;
+  /** the least and greatest of each place */
+  low: Float64Array; high: Float64Array;
+  /** finite points of each place, and the others */
+  counts: Float64Array; gaps: Float64Array;
+  firstSteps: Value[]; lastSteps: Value[]; smooth: Float64Array | null;
+  /** what the store counted in the range */
+  total: number; nans: number; infinities: number; nonpositive: number; hidden: number;
+  /** whether every point is here as it was logged */
+  isWhole: boolean;
+  /** of a mean of runs: how many */
+  runs?: number;
 }
