@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from modeldb_core import errors as errors
+    from modeldb_core.failures import register_ending as register_ending
     from modeldb_core.hookspecs import hookimpl as hookimpl
     from modeldb_core.tracking import Client as Client
     from modeldb_core.tracking import RunHandle as RunHandle
@@ -34,6 +35,7 @@ _MODULES = {
     "current_run": "modeldb_core.tracking",
     "flush": "modeldb_core.tracking",
     "get_run": "modeldb_core.tracking",
+    "register_ending": "modeldb_core.failures",
     "search_runs": "modeldb_core.tracking",
     "start_run": "modeldb_core.tracking",
 }
@@ -49,6 +51,7 @@ __all__ = [
     "flush",
     "get_run",
     "hookimpl",
+    "register_ending",
     "search_runs",
     "start_run",
 ]

@@ -30,8 +30,10 @@ DEFAULT_WORKSPACE = "default"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMESPACE = uuid.UUID("6d6f6465-6c64-5b00-8000-000000000001")
 
-RUNNING, FINISHED, FAILED, KILLED, LOST = "running", "finished", "failed", "killed", "lost"
-STATUSES = (RUNNING, FINISHED, FAILED, KILLED)  # what is stored; LOST is read from an expired lease
+RUNNING, LOST = "running", "lost"
+FINISHED, FAILED, KILLED, PRUNED = "finished", "failed", "killed", "pruned"
+ENDS = (FINISHED, FAILED, KILLED, PRUNED)
+STATUSES = (RUNNING, *ENDS)  # what is stored; LOST is read from an expired lease
 
 
 def new_id() -> str:
@@ -149,8 +151,9 @@ class Run(Entity):
     """One execution of training code (the v1 API's ExperimentRun).
 
     ``metrics`` maps a name to the value that was logged once under it, else to the last value of its series.
-    ``status`` is running, finished, failed, killed, or lost: running by the record, but its writer has not renewed its
-    lease. ``artifacts`` maps a path to ``{"digest", "size_bytes", "media_type", "type"}``; ``notes`` are what ModelDB
+    ``status`` is running, finished, failed, killed, pruned (given up on purpose, as not promising), or lost: running by
+    the record, but its writer has not renewed its lease. ``failure`` has ``type``, ``message`` and ``traceback`` of the
+    exception that made a run fail. ``artifacts`` maps a path to ``{"digest", "size_bytes", "media_type", "type"}``; ``notes`` are what ModelDB
     wants the reader to know, for example what could not be recorded.
     """
 
@@ -171,6 +174,7 @@ class Run(Entity):
     code: Mapping[str, Any] = field(default_factory=_empty)
     environment: Mapping[str, Any] = field(default_factory=_empty)
     context: Mapping[str, Any] = field(default_factory=_empty)
+    failure: Mapping[str, Any] = field(default_factory=_empty)
     notes: tuple[str, ...] = ()
 
     @property

@@ -109,7 +109,7 @@ def modeldb_run_finished(run: RunHandle, status: str) -> None:
     Called in the thread that finishes it, before the end is recorded. Not called for a process that was killed.
 
     :param run: The run; it may still be logged to.
-    :param status: ``"finished"``, ``"failed"`` or ``"killed"``.
+    :param status: ``"finished"``, ``"failed"``, ``"killed"`` or ``"pruned"``.
     """
 
 

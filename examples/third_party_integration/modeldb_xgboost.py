@@ -55,8 +55,7 @@ def _on_train(original: Callable[..., Any], _: None, args: tuple[Any, ...], kwar
     except BaseException as error:
         if run is not None:
             with GUARD.step("end the run"):
-                run.note(f"xgboost.train raised {type(error).__name__}: {error}"[:1000])
-                run.finish("killed" if isinstance(error, KeyboardInterrupt) else "failed")
+                run.finish(error=error)
         raise
     if run is not None and options is not None:
         with GUARD.step("record the result", run.note):

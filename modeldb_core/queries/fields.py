@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ColumnType: TypeAlias = Literal["text", "time", "number"]
 
 AGGREGATES: tuple[Aggregate, ...] = tuple(name for name in get_args(Aggregate) if name)
-SECTIONS: tuple[str, ...] = ("metrics", "hyperparameters", "attributes", "code", "datasets", "artifacts")
+SECTIONS: tuple[str, ...] = ("metrics", "hyperparameters", "attributes", "code", "datasets", "artifacts", "failure")
 """The maps whose keys can be searched, where a kind has them."""
 
 _COMMON: dict[str, ColumnType] = {

@@ -229,6 +229,8 @@ class FindTests(LettersCase):
             "code.git.dirty = false": "a",
             'artifacts."plots/roc.png" exists': "d",
             "artifacts.plots/roc.png.size_bytes = 5": "d",
+            'failure.type = "ValueError" and failure.message contains "such"': "b",
+            "failure.type exists": "b",
         }
         assert letters.mismatches(cases) == {}
 

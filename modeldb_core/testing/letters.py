@@ -28,6 +28,7 @@ LETTERS: dict[str, dict[str, Any]] = {
     "b": {
         "description": "hello",
         "status": "failed",
+        "failure": {"type": "ValueError", "message": "no such file", "traceback": "Traceback"},
         "tags": ["v2"],
         "started_at": _AT - _DAY,
         "parent_id": "parent",

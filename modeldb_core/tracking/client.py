@@ -118,7 +118,7 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        endings.finish_runs(self, endings.status_for(error))
+        endings.finish_runs(self, endings.ending_for(error))
         self.close()
 
     def __repr__(self) -> str:
@@ -360,7 +360,12 @@ class Client:
             self.log_change(CREATE, kind, entity_id, fields)
 
     def _resume(self, run_id: str) -> RunHandle:
-        fields = {"status": "running", "stream_id": self.writer.stream_id, "finished_at": None}
+        fields: dict[str, Any] = {
+            "status": "running",
+            "stream_id": self.writer.stream_id,
+            "finished_at": None,
+            "failure": {},
+        }
         self.log_change(UPDATE, "run", check_key(run_id, "run_id"), {"set": fields})
         run = RunHandle(self, run_id, fields)
         self._begin(run, capture=False)

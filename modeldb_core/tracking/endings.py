@@ -17,8 +17,9 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core import forks
-from modeldb_core.entities import FAILED, FINISHED, KILLED
+from modeldb_core.entities import KILLED
 from modeldb_core.exits import is_worker
+from modeldb_core.failures import Ending, ending_of
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -35,7 +36,7 @@ GRACE_S = 10.0
 
 _open: dict[str, RunHandle] = {}
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
-_ending: list[str] = []
+_ending: list[Ending] = []
 _installed = False
 
 
@@ -62,20 +63,18 @@ def forget(client: Client) -> None:
     _clients.discard(client)
 
 
-def finish_runs(client: Client, status: str | None = None) -> None:
-    """End the runs of ``client`` that are open, children first: with ``status``, else by how the program ends."""
+def finish_runs(client: Client, ending: Ending | None = None) -> None:
+    """End the runs of ``client`` that are open, children first: with ``ending``, else by how the program ends."""
     for run in reversed(list(_open.values())):
         if run.client is client:
-            run.finish(status or (_ending[-1] if _ending else FINISHED))
+            run.finish(ending or (_ending[-1] if _ending else Ending()))
 
 
-def status_for(error: BaseException | None) -> str:
-    """Return the status of a run whose block ended with ``error``."""
-    if _ending and _ending[-1] == KILLED:
-        return KILLED
-    if error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
-        return FINISHED
-    return KILLED if isinstance(error, KeyboardInterrupt) else FAILED
+def ending_for(error: BaseException | None) -> Ending:
+    """Return how a run ends whose block ended with ``error``: killed on the way out after SIGTERM, whatever is raised."""
+    if _ending and _ending[-1].status == KILLED:
+        return Ending(KILLED)
+    return ending_of(error)
 
 
 def _install() -> None:
@@ -88,7 +87,7 @@ def _install() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         if not hasattr(sys, "ps1"):  # at a prompt the program goes on
-            _ending.append(status_for(error))
+            _ending.append(ending_for(error))
         previous(kind, error, traceback)
 
     sys.excepthook = hook
@@ -123,7 +122,7 @@ def _on_sigterm(number: int, frame: FrameType | None) -> Any:  # noqa: ANN401
     """End through SystemExit: locks that the interrupted code holds are let go on the way."""
     del number, frame
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
-    _ending.append(KILLED)
+    _ending.append(Ending(KILLED))
     is_leaving = threading.Event()
     atexit.register(is_leaving.set)
     _thread.start_new_thread(_insist, (is_leaving,))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from modeldb_core import display, entities
-from modeldb_core.entities import STATUSES
+from modeldb_core.entities import ENDS
 from modeldb_core.errors import NotFoundError
 from modeldb_core.tracking import artifacts as artifact_kinds
 
@@ -38,7 +38,7 @@ class RunReader:
         self._fields = dict(fields or {})
         self._entity = entity
         self._is_snapshot = entity is not None
-        self._ended = isinstance(entity, entities.Run) and entity.status in STATUSES[1:]
+        self._ended = isinstance(entity, entities.Run) and entity.status in ENDS
 
     @property
     def entity(self) -> entities.Run:
@@ -66,7 +66,7 @@ class RunReader:
 
     @property
     def status(self) -> str:
-        """How it is: running, finished, failed, killed or lost."""
+        """How it is: running, finished, failed, killed, pruned or lost."""
         return str(self._fields.get("status") if self._ended and self._fields else self.entity.status)
 
     @property
@@ -103,6 +103,11 @@ class RunReader:
     def notes(self) -> tuple[str, ...]:
         """What ModelDB has to say about the run."""
         return self.entity.notes
+
+    @property
+    def failure(self) -> dict[str, str]:
+        """Of a failed run, ``type``, ``message`` and ``traceback`` of the exception that ended it; else empty."""
+        return dict(self.entity.failure)
 
     def history(self, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None) -> Series:
         """Return the points of a metric: steps, times (microseconds since 1970-01-01 UTC) and values.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,12 +14,13 @@ from zlib import adler32
 
 from modeldb_core import plugins
 from modeldb_core.changes import CREATE, UPDATE
-from modeldb_core.entities import FINISHED, STATUSES, derived_id, new_id, now_us
+from modeldb_core.entities import EMPTY, FAILED, derived_id, new_id, now_us
 from modeldb_core.errors import (
     InvalidArgumentError,
     InvalidTypeError,
     RunFinishedError,
 )
+from modeldb_core.failures import Ending, check_end, describe_failure, ending_of
 from modeldb_core.records import CHECK_BYTES, ROW, ROW_AT
 from modeldb_core.tracking import artifacts as artifact_kinds
 from modeldb_core.tracking import deletion, endings, inheritance
@@ -46,8 +48,8 @@ class RunHandle(RunReader):
     """A run, for logging to it and for reading it.
 
     Everything that is logged is in the journal when the call returns, so a crash loses nothing; the store has it about
-    a second later. As a context manager the run ends with the block: finished, failed by an exception, or killed by
-    Ctrl-C or SIGTERM. Usable from any thread, from a forked child, and, pickled, from another process.
+    a second later. As a context manager the run ends with the block: finished, failed by an exception (which is
+    kept in :attr:`failure`), or killed by Ctrl-C or SIGTERM. Usable from any thread, from a forked child, and, pickled, from another process.
     """
 
     def __init__(
@@ -273,21 +275,31 @@ class RunHandle(RunReader):
         options.setdefault("capture", False)
         return self.client.start_child_of(self, name, **options)
 
-    def finish(self, status: str = FINISHED) -> None:
-        """End the run: finished, failed or killed. Ending it again changes nothing."""
-        if status not in STATUSES[1:]:
-            msg = f"status {status!r} is not an end; expected one of {', '.join(STATUSES[1:])}"
-            raise InvalidArgumentError(msg)
+    def finish(self, status: str | Ending | None = None, *, error: BaseException | None = None) -> None:
+        """End the run. Ending it again changes nothing.
+
+        Args:
+            status: finished, failed, killed or pruned; default: as ``error`` says, else finished.
+            error: the exception that ended it; of a failed run its type, message and traceback are kept. Default of a
+                failed run: the exception that is being handled.
+
+        Raises:
+            InvalidArgumentError: ``status`` is not an end.
+        """
+        ending = status if isinstance(status, Ending) else ending_of(error)
+        if isinstance(status, str) and check_end(status) != ending.status:
+            reason = (error or sys.exception()) if status == FAILED else None
+            ending = Ending(status, EMPTY if reason is None else describe_failure(reason))
         if self._ended:
             return
-        plugins.plugin_manager(self.client.settings).call("modeldb_run_finished", run=self, status=status)
-        now = now_us()
-        self.client.log_change(
-            UPDATE, "run", self.run_id, {"set": {"status": status, "finished_at": now}}, ends_run=True
-        )
+        plugins.plugin_manager(self.client.settings).call("modeldb_run_finished", run=self, status=ending.status)
+        fields: dict[str, Any] = {"status": ending.status, "finished_at": now_us()}
+        if ending.failure:
+            fields["failure"] = dict(ending.failure)
+        self.client.log_change(UPDATE, "run", self.run_id, {"set": fields}, ends_run=True)
         self._ended = True
         self._entity = None
-        self._fields["status"] = status
+        self._fields["status"] = ending.status
         self._plans = {}
         self._writer.open_runs.discard(self.run_id)
         endings.unwatch(self)
@@ -308,7 +320,7 @@ class RunHandle(RunReader):
             inheritance.leave(self._block)
             self._block = None
         if self._process_id == os.getpid():  # a forked child leaves the end to its parent
-            self.finish(endings.status_for(error))
+            self.finish(endings.ending_for(error))
 
     def bind(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return ``function`` such that it runs as in this run's block, wherever it is called.

@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.entities import FAILED, FINISHED, KILLED, new_id
+from modeldb_core.entities import new_id
+from modeldb_core.failures import Ending, ending_of
 from modeldb_core.tracking import current_run, endings, inheritance
 from modeldb_lightning import frameworks
 from modeldb_lightning.checkpoints import Checkpoints
@@ -304,14 +305,14 @@ class Recording:
         self.checkpoints.settle()
         if not self._is_ours:
             return
-        status, generation = status_for(error), self._generation
-        submit(lambda: self._finish(generation, status), run.run_id)
+        ending, generation = ending_of(error), self._generation
+        submit(lambda: self._finish(generation, ending), run.run_id)
 
-    def _finish(self, generation: int, status: str) -> None:
+    def _finish(self, generation: int, ending: Ending) -> None:
         with self._lock:
             if generation == self._generation and self.run is not None:  # it was not taken up again meanwhile
                 with GUARD.step("end the run"):
-                    self.run.finish(status)
+                    self.run.finish(ending)
 
     def __getstate__(self) -> dict[str, Any]:
         """In another process, as Lightning starts for ``ddp_spawn``, a run that is open goes on."""
@@ -321,15 +322,6 @@ class Recording:
         self.__init__(state["options"])  # type: ignore[misc]
         if state["run_id"] is not None:
             self._run_id, self._is_begun = state["run_id"], True
-
-
-def status_for(error: BaseException | None) -> str:
-    """Return the status of a run whose training ended with ``error``."""
-    if error is None:
-        return FINISHED
-    if isinstance(error, (KeyboardInterrupt, SystemExit)) or type(error).__name__ == "SIGTERMException":
-        return KILLED
-    return FAILED
 
 
 def _take(run_id: str) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modeldb_core.autologging import entered, rolled_back
 from modeldb_core.datasets import Described, describe
+from modeldb_core.failures import ending_of
 from modeldb_sklearn import pictures
 from modeldb_sklearn.callbacks import TaskTimes, timed_tasks
 from modeldb_sklearn.data import DATASET, MAX_COPY_BYTES, DataDigest, labelled, private_copy, sample_of, size_of
@@ -142,12 +143,12 @@ class FitRecorder:
             return
         with GUARD.step("record a failed fit"):
             name = type(self.estimator).__name__
-            status = "killed" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "failed"
+            ending = ending_of(error)
             self.placement.run.note(f"The fit of {name} raised {type(error).__name__}: {str(error)[:500]}")
             if self._watch is not None:
-                self._watch.abort(status)
+                self._watch.abort(ending.status)
             if self.placement.is_ours:
-                self.placement.run.finish(status)
+                self.placement.run.finish(ending)
 
     def succeed(self) -> None:
         """The fit is done: take what may change from now on, and leave the rest to the background."""

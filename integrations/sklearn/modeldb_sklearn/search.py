@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modeldb_core.changes import CREATE, UPDATE
-from modeldb_core.entities import FAILED, FINISHED, KILLED, RUNNING, new_id, now_us
+from modeldb_core.entities import ENDS, FAILED, FINISHED, RUNNING, new_id, now_us
 from modeldb_sklearn.hyperparameters import nested, typed
 from modeldb_sklearn.parallel import Watch, followed
 
@@ -200,7 +200,7 @@ class SearchWatch(Watch):
         news = {name: value for name, value in candidate.metrics.items() if not _same(candidate.told.get(name), value)}
         candidate.told.update(news)
         self._shown_at = monotonic()
-        ends = {"status": status, "finished_at": now} if status in (FINISHED, FAILED, KILLED) else {}
+        ends = {"status": status, "finished_at": now} if status in ENDS else {}
         notes = [f"The fit of a split raised {error}"[:1024] for error in dict.fromkeys(candidate.errors)]
         if candidate.run_id:
             change: dict[str, Any] = {"put": {"metrics": news}} if news else {}

@@ -148,7 +148,7 @@ class Validation(Watch):
         """Scikit-learn raised ``error``."""
         with GUARD.step("record a failed cross-validation"):
             self.run.note(f"The cross-validation raised {type(error).__name__}: {str(error)[:500]}")
-            self.run.finish("killed" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "failed")
+            self.run.finish(error=error)
 
     def _record(self, metrics: dict[str, float], description: dict[str, Any] | None, drawings: list[Any]) -> None:
         with GUARD.step("record a cross-validation", self.run.note):

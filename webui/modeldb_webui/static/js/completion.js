@@ -7,7 +7,7 @@ import { BUILT_IN, fieldName } from "./columns.js";
 
 const TOKEN = /"(?:[^"]|"")*"?|'(?:[^']|'')*'?|[\p{L}_][\p{L}\p{N}_]*(?:\.(?:[\p{L}\p{N}_/-]+|"(?:[^"]|"")*"?|`(?:[^`]|``)*`?)?)*|[-+]?[\d.]+(?:e[-+]?\d+)?|[<>=!]+|[(),]|\S/giu;
 const WORDS = new Set(["and", "or", "not", "in", "contains", "startswith", "endswith", "like", "exists", "is", "null", "true", "false"]);
-const STATUSES = ["running", "finished", "failed", "killed", "lost"];
+const STATUSES = ["running", "finished", "failed", "killed", "pruned", "lost"];
 const COLUMNS = [...Object.keys(BUILT_IN), "run_id", "finished_at", "project", "experiment"].filter((name, at, all) => all.indexOf(name) === at);
 const TIMES = new Set(["created_at", "updated_at", "started_at", "finished_at"]);
 const MOST = 60;
@@ -118,7 +118,7 @@ export function filterOf(text) {
   if (!plain || /[=<>!()"'`]/.test(plain)) return plain;
   const words = plain.split(/\s+/);
   if (words.length > 1 && words.some((word) => WORDS.has(word.toLowerCase()))) return plain;
-  if (words.some((word) => /^(metrics|hyperparameters|attributes|code|datasets|artifacts)\./.test(word))) return plain;
+  if (words.some((word) => /^(metrics|hyperparameters|attributes|code|datasets|artifacts|failure)\./.test(word))) return plain;
   return words.map((word) => `name contains ${quoted(word)}`).join(" and ");
 }
 

@@ -27,6 +27,7 @@ const PATHS = {
   finished: "M3 7.4 5.8 10 11 4.3",
   failed: "M3.8 3.8l6.4 6.4M10.2 3.8l-6.4 6.4",
   killed: "M4 4h6v6H4z",
+  pruned: "M3 7h8",
   lost: "M5 5.2a2 2 0 1 1 2.9 1.8c-.6.3-.9.7-.9 1.4M7 10.6v.1",
 };
 
@@ -44,5 +45,6 @@ const MEANINGS = {
   finished: "Ended by itself",
   failed: "Ended by an error",
   killed: "Ended from outside",
+  pruned: "Given up on purpose: it did not promise enough",
   lost: "The writer vanished: it has not renewed its lease. Its journal is recovered when ModelDB next runs on that machine, or by `modeldb sync`",
 };
