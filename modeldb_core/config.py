@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 
 from modeldb_core.errors import ConfigurationError
 from modeldb_core.notices import warn
+from modeldb_core.owners import folder_beside
 from modeldb_core.redaction import redact_value
 from modeldb_core.values import MAX_NAME_LENGTH
 
@@ -24,7 +25,6 @@ FILE_NAME = "modeldb.toml"
 ENVIRONMENT_PREFIX = "MODELDB_"
 CONFIG_VARIABLE = "MODELDB_CONFIG"
 DEFAULT_URL = "sqlite:///modeldb.db"
-ARTIFACT_FOLDER = "modeldb-artifacts"
 
 
 def _setting(kind: str, default: object, help_text: str, **more: object) -> Any:  # noqa: ANN401
@@ -395,4 +395,4 @@ def artifacts_beside(url: str, base: Path) -> str:
     path = unquote(rest.removeprefix("/").partition("?")[0])
     if not path or path.startswith(":"):
         return "memory://"
-    return f"file://{(base / path).absolute().parent / ARTIFACT_FOLDER}"
+    return f"file://{folder_beside(str((base / path).absolute()))}"

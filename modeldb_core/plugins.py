@@ -26,6 +26,7 @@ from modeldb_core.errors import (
     UnknownSchemeError,
 )
 from modeldb_core.notices import warn
+from modeldb_core.owners import owner_name
 from modeldb_core.redaction import redact_url
 from modeldb_core.stores import ArtifactStore, Backend, MetadataStore
 
@@ -263,6 +264,8 @@ def open_artifacts(url: str, settings: Settings | None = None) -> ArtifactStore:
     if not isinstance(store, ArtifactStore):
         msg = f"the backend for {redact_url(url)!r} is a {type(store).__name__}; expected an ArtifactStore"
         raise ConfigurationError(msg)
+    if settings is not None:
+        store.owner = owner_name(settings.url, url, settings.stores.get(settings.url.partition("://")[0]))
     return store
 
 

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
-from modeldb_core.errors import NotFoundError
+from modeldb_core.errors import NotFoundError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -178,6 +178,21 @@ class BlobInfo:
     modified_at: datetime | None = field(default=None, compare=False)
 
 
+def check_stored(stored: BlobInfo, sent: BlobInfo, url: str) -> BlobInfo:
+    """Return what a store says that it holds, where that is what was sent; anything else is no acknowledgement.
+
+    Raises:
+        StoreUnavailableError: something answered, but for another blob, or for less of it.
+    """
+    if (stored.digest, stored.size_bytes) != (sent.digest, sent.size_bytes):
+        msg = (
+            f"{url} did not confirm blob {sent.digest} of {sent.size_bytes:,} bytes: it answered with "
+            f"{stored.digest!r:.80} of {stored.size_bytes!r:.20} bytes; the same call may succeed later"
+        )
+        raise StoreUnavailableError(msg)
+    return stored
+
+
 REFRESH_S = 24 * 3600.0
 """A blob that is put again may look so much older than it is; a grace period before deletion must be longer."""
 
@@ -194,10 +209,34 @@ class ArtifactStore(ABC):
     is_local: bool = False
     """Whether a put costs a copy on this machine and no network: callers then need not put it off."""
 
+    owner: str = ""
+    """The store of runs that names what is put here, in words that tell it from others; "": nobody has said."""
+
+    def owners(self) -> frozenset[str]:
+        """Return the stores of runs that have put something here, as their ``owner`` names them.
+
+        What one of them does not name may be another's, so garbage is collected only where there is no other. A store
+        that keeps no such names returns none.
+        """
+        return frozenset()
+
+    def add_owner(self, owner: str) -> None:
+        """Have a store of runs among the :meth:`owners` from now on."""
+        del owner
+
+    def _claim(self) -> None:
+        """Have the ``owner`` noted, once; a put begins with it."""
+        if self.owner and self._claimed != self.owner:
+            self.add_owner(self.owner)
+            self._claimed = self.owner
+
+    _claimed = ""
+
     @abstractmethod
     def put(self, stream: BinaryIO, *, digest: str | None = None) -> BlobInfo:
         """Store what ``stream`` holds from its position to its end; a blob that is there is not written again.
 
+        Where the store keeps :meth:`owners`, its ``owner`` is among them before anything is there.
         What was put, also again, is young: where the store tells ``modified_at`` at all, that lies at most
         :data:`REFRESH_S` seconds before the put.
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from modeldb_core.errors import ModelDBError, StoreUnavailableError
 from modeldb_core.redaction import redact_text
-from modeldb_core.stores import BlobInfo
+from modeldb_core.stores import BlobInfo, check_stored
 from modeldb_core.workers import Workers
 
 if TYPE_CHECKING:
@@ -213,7 +213,9 @@ def send(path: Path, artifacts: ArtifactStore, advance: Callable[[int], None], s
     It is put even where the store has it: so the blob is young, and is not collected before it is named.
     """
     with path.open("rb") as file:
-        artifacts.put(cast("BinaryIO", _Reading(file, advance, stopped)), digest=path.name)
+        reading = cast("BinaryIO", _Reading(file, advance, stopped))
+        info = artifacts.put(reading, digest=path.name)
+        check_stored(info, BlobInfo(path.name, os.fstat(file.fileno()).st_size), artifacts.url)
     path.unlink(missing_ok=True)
 
 

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
 from modeldb_core.errors import IntegrityError, NotFoundError
+from modeldb_core.stores import BlobInfo, check_stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from modeldb_core.stores import ArtifactStore, BlobInfo
+    from modeldb_core.stores import ArtifactStore
 
 WORKERS = 4
 _REMEMBERED = 200_000  # digests that need not be asked for again, some 100 bytes each
@@ -82,6 +83,7 @@ class BlobCopier:
                 return None if there else self._source.stat(digest).size_bytes
             with self._source.open(digest) as stream:
                 info = self._target.put(stream, digest=digest)
+                check_stored(info, BlobInfo(digest, info.size_bytes), "the target of the copy")
         except NotFoundError:
             if there is None:
                 self.missing.add(digest)

@@ -119,11 +119,19 @@ def remove_blobs(
 
     Args:
         window: entities that were deleted longer ago count as erased: for a ``dry_run``, which erases none.
-        force: go on where the store mentions none of the blobs.
+        force: go on where another store keeps files there too, or the store mentions none of the blobs.
 
     Raises:
-        InvalidArgumentError: the store mentions none of the blobs that are there: they may be another store's.
+        InvalidArgumentError: blobs may be another store's: it has left its name there, or none of them is mentioned.
     """
+    others = sorted(artifacts.owners() - {artifacts.owner})
+    if others and not force:
+        msg = (
+            f"{artifacts.url} also holds files of {', '.join(others)}, which {store.url} does not know; nothing is removed. "
+            "Give each store an artifact_url of its own; if those are the same store under another name, or gone, use "
+            "force=True, or --force"
+        )
+        raise InvalidArgumentError(msg)
     tell = progress or (lambda *_: None)
     doomed = datetime.now(UTC) - window if window is not None else None
     mentioned = _Mentioned()

@@ -150,6 +150,22 @@ class ArtifactStoreTests:
             artifacts.put(io.BufferedReader(_Dribble(_unique(size), fails_at=size // 2)))
         assert set(artifacts.list()) == before
 
+    def test_owners_are_known_before_anything_is_there(
+        self, artifacts: ArtifactStore, make_artifacts: MakeArtifacts
+    ) -> None:
+        first, second = (f"sqlite:../{_digest(_unique())[:8]}-ä\u2028.db" for _ in range(2))
+        artifacts.add_owner(first)
+        if first not in artifacts.owners():
+            pytest.skip("the store keeps no names of owners")
+        content = _unique()
+        artifacts.put(io.BytesIO(content))
+        other = make_artifacts()
+        other.owner = second
+        info = other.put(io.BytesIO(content))
+        other.close()
+        assert {first, second} <= artifacts.owners()
+        assert [found for found in artifacts.list() if found == info] == [info], "a name is no blob"
+
     def test_unknown_blobs_are_not_found(self, artifacts: ArtifactStore) -> None:
         digest = _digest(_unique())
         for action in (artifacts.open, artifacts.stat):

@@ -66,7 +66,7 @@ def test_relative_paths_of_a_file_are_relative_to_the_file(tmp_path: Path) -> No
     settings = load_settings(directory=below, environ={})
     assert settings.url == f"sqlite:///{tmp_path}/runs.db"
     assert settings.journal_dir == tmp_path / "journals"
-    assert settings.artifact_url == f"file://{tmp_path}/modeldb-artifacts"
+    assert settings.artifact_url == f"file://{tmp_path}/runs-artifacts"
 
 
 def test_a_later_change_of_folder_does_not_move_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

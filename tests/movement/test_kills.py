@@ -112,14 +112,14 @@ def test_a_copy_that_is_killed_goes_on_where_it_was(origin: Path, tmp_path: Path
         if killed:
             with SQLiteStore(target) as half:
                 assert log(half) == expected[:done], "the beginning of the source, in its order"
-                report = verify(half, FsspecArtifactStore(f"file://{tmp_path}/modeldb-artifacts"))
+                report = verify(half, FsspecArtifactStore(f"file://{tmp_path}/copy-artifacts"))
                 assert report.ok, report
         text = end(command(*arguments), tmp_path)
         assert text.startswith(f"{len(expected) - done:,} changes")
         assert f"{done:,} were there" in text or not done
         with SQLiteStore(target) as whole:
             assert log(whole) == expected
-            report = verify(whole, FsspecArtifactStore(f"file://{tmp_path}/modeldb-artifacts"))
+            report = verify(whole, FsspecArtifactStore(f"file://{tmp_path}/copy-artifacts"))
             assert report.ok, report
             assert report.blobs == RUNS
         assert end(command(*arguments), tmp_path).startswith("0 changes")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.backends._fsspec import s3_arguments
 from modeldb_core.backends._fsspec_errors import translate
-from modeldb_core.errors import MissingDependencyError
+from modeldb_core.errors import MissingDependencyError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 4
 _FIRST_PAUSE_S = 0.2
+
+_SAID: Mapping[str, str] = {
+    **dict.fromkeys(("head_object", "upload_part", "complete_multipart_upload"), "ETag"),
+    "create_multipart_upload": "UploadId",
+    "upload_part_copy": "CopyPartResult",
+    "get_object": "Body",
+}
+"""What the answer to an operation always says, where it comes from a server of S3."""
 
 GONE = frozenset({"NoSuchKey", "404", "NotFound"})
 """The codes for an object that is not there."""
@@ -67,6 +75,9 @@ class Bucket:
             answer: dict[str, Any] = getattr(self.client, operation)(Bucket=self.name, **arguments)
         except Exception as error:
             raise translate(error, self.url, doing) from error
+        if _SAID.get(operation, "ResponseMetadata") not in answer:
+            msg = f"what answers for {self.url} is not an S3 server (a sign-in page, a proxy?); try again later"
+            raise StoreUnavailableError(msg)
         return answer
 
     def read(self, key: str, start: int, stop: int) -> tuple[bytes, int]:

@@ -31,6 +31,15 @@ def blob_path(digest: str) -> str:
     return f"{digest[:2]}/{digest[2:4]}/{digest}"
 
 
+OWNERS = ".owners"
+"""The folder below a store's root in which each store of runs that uses it has a file with its name."""
+
+
+def owner_path(owner: str) -> str:
+    """Return where the mark of an owner lies below its store's root."""
+    return f"{OWNERS}/{hashlib.sha256(owner.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+
+
 def is_digest(name: str) -> bool:
     """Whether a file of this name is a blob."""
     return _DIGEST.fullmatch(name) is not None
@@ -69,12 +78,19 @@ def read_fully(stream: BinaryIO, size: int) -> bytes:
 
 
 def size_of_rest(stream: BinaryIO) -> int | None:
-    """Return how much of a stream is left, and leave it where it is; ``None`` where it cannot seek."""
+    """Return how much of a stream is left, and leave it where it is; ``None`` where its end cannot be reached.
+
+    What can go back need not know its end: a stream that is unpacked while it is read refuses to go there.
+    """
     if not stream.seekable():
         return None
     start = stream.tell()
-    end = stream.seek(0, io.SEEK_END)
-    stream.seek(start)
+    try:
+        end = stream.seek(0, io.SEEK_END)
+    except (OSError, ValueError):  # io.UnsupportedOperation is both; gzip, among others, raises a plain ValueError
+        return None
+    finally:
+        stream.seek(start)
     return max(end - start, 0)
 
 

@@ -76,6 +76,14 @@ class FsspecFiles:
         """Open a file for reading; raises FileNotFoundError."""
         return cast("BinaryIO", self._remote.fs.open(self._path(path), "rb"))
 
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files in a folder; none where it is not there."""
+        try:
+            paths = self._remote.fs.find(self._path(folder))
+        except FileNotFoundError:
+            return []
+        return sorted(path.rpartition("/")[2] for path in paths)
+
     def walk(self) -> Iterator[tuple[str, int, float | None]]:
         """Iterate over all files but temporary ones: name, size, and when it was written."""
         for path, info in self._remote.fs.find(self._remote.root, detail=True).items():

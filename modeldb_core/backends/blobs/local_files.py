@@ -84,6 +84,13 @@ class LocalFiles:
         """Open a file for reading; raises FileNotFoundError."""
         return cast("BinaryIO", io.FileIO(f"{self.root}/{path}", "rb"))
 
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files in a folder; none where it is not there."""
+        try:
+            return sorted(os.listdir(f"{self.root}/{folder}"))
+        except FileNotFoundError:
+            return []
+
     def walk(self) -> Iterator[tuple[str, int, float | None]]:
         """Iterate over all files two folders down: name, size, and when it was written or touched."""
         for path in Path(self.root).glob("[!.]*/*/*"):

@@ -230,7 +230,12 @@ def _is_part(found: dict[str, Any], content: bytes, checksum: str) -> bool:
         return False
     if found.get("ChecksumSHA256"):
         return bool(found["ChecksumSHA256"] == checksum)
-    return bool(found.get("ETag", "").strip('"') == hashlib.md5(content, usedforsecurity=False).hexdigest())
+    return is_md5_of(content, found.get("ETag"))
+
+
+def is_md5_of(content: bytes, etag: object) -> bool:
+    """Whether an ETag is the MD5 of some bytes, as most servers make it."""
+    return isinstance(etag, str) and etag.strip('"') == hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _uploads(bucket: Bucket, prefix: str) -> Iterator[dict[str, Any]]:

@@ -17,8 +17,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from modeldb_core.backends._fsspec import ARTIFACT_OPTIONS, split_url
 from modeldb_core.backends.blobs import multipart
 from modeldb_core.backends.blobs.bucket import GONE, Bucket, code_of
-from modeldb_core.backends.blobs.content import blob_path, check_digest, hash_rest, is_digest, read_fully, size_of_rest
-from modeldb_core.backends.blobs.multipart import MIB, Lanes, MemoryBudget, checksum_of
+from modeldb_core.backends.blobs.content import (
+    OWNERS,
+    blob_path,
+    check_digest,
+    hash_rest,
+    is_digest,
+    owner_path,
+    read_fully,
+    size_of_rest,
+)
+from modeldb_core.backends.blobs.multipart import MIB, Lanes, MemoryBudget, checksum_of, is_md5_of
 from modeldb_core.backends.blobs.ranges import FIRST_BYTES, RangeReader
 from modeldb_core.backends.blobs.verified import verified
 from modeldb_core.errors import (
@@ -29,7 +38,7 @@ from modeldb_core.errors import (
     StoreUnavailableError,
 )
 from modeldb_core.redaction import redact_url
-from modeldb_core.stores import REFRESH_S, ArtifactStore, BlobInfo
+from modeldb_core.stores import REFRESH_S, ArtifactStore, BlobInfo, check_stored
 from modeldb_core.workers import Workers
 
 if TYPE_CHECKING:
@@ -45,6 +54,7 @@ MEMORY_MIB = 128
 MAX_EXPIRES_S = 7 * 24 * 3600  # what signature version 4 allows
 _COPY_BYTES = 1 << 30  # a copy in one request may have 5 GiB; smaller ones end before a connection times out
 _MAX_COPY_BYTES = 5 << 30
+_MAX_OWNER_BYTES = 1 << 16
 
 
 class S3ArtifactStore(ArtifactStore):
@@ -81,7 +91,19 @@ class S3ArtifactStore(ArtifactStore):
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
+    def owners(self) -> frozenset[str]:
+        prefix = f"{self._bucket.prefix}{OWNERS}/"
+        keys = [item["Key"] for item in self._bucket.pages("list_objects_v2", "Contents", Prefix=prefix)]
+        contents = (self._bucket.read(key, 0, _MAX_OWNER_BYTES)[0] for key in keys)
+        return frozenset(content.decode("utf-8", "replace") for content in contents)
+
+    def add_owner(self, owner: str) -> None:
+        content = owner.encode("utf-8", "surrogatepass")
+        key = self._bucket.prefix + owner_path(owner)
+        self._bucket.call("put_object", "write", key, Body=content, ChecksumSHA256=checksum_of(content))
+
     def put(self, stream: BinaryIO, *, digest: str | None = None) -> BlobInfo:
+        self._claim()
         if digest is not None:
             blob_path(digest)
         size = size_of_rest(stream)
@@ -100,10 +122,20 @@ class S3ArtifactStore(ArtifactStore):
         info = BlobInfo(hashlib.sha256(content).hexdigest(), len(content))
         check_digest(info, digest)
         if not self._is_kept(info):
-            self._bucket.call(
-                "put_object", "write", self._key(info.digest), Body=content, ChecksumSHA256=checksum_of(content)
+            checksum = checksum_of(content)
+            answer = self._bucket.call(
+                "put_object", "write", self._key(info.digest), Body=content, ChecksumSHA256=checksum
             )
+            # An answer of 200 may come from anybody. Who knows the checksum has read the content; a server that gives
+            # neither (encrypted objects have another ETag) is asked what it has.
+            if answer.get("ChecksumSHA256") != checksum and not is_md5_of(content, answer.get("ETag")):
+                self._confirm(info)
         return info
+
+    def _confirm(self, info: BlobInfo) -> None:
+        """See that a blob is there as it was sent."""
+        found = self._head(info.digest)
+        check_stored(found or BlobInfo("nothing", 0), info, self.url)
 
     def _put_large(self, stream: BinaryIO, size: int, digest: str | None) -> BlobInfo:
         start = stream.tell()
@@ -116,6 +148,7 @@ class S3ArtifactStore(ArtifactStore):
             info = hashed
             stream.seek(start)
         multipart.upload(self._bucket, self._key(info.digest), stream, info, self._lanes)
+        self._confirm(info)
         self._sweep()
         return info
 

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from modeldb_core.backends._fsspec import split_url
 from modeldb_core.backends.blobs.content import (
     CHUNK_BYTES,
+    OWNERS,
     blob_path,
     check_digest,
     hash_rest,
     is_digest,
+    owner_path,
     time_of,
 )
 from modeldb_core.backends.blobs.local_files import LocalFiles
@@ -53,6 +55,7 @@ class _Files(Protocol):
     def stat(self, path: str) -> tuple[int, float | None]: ...
     def touch(self, path: str) -> bool: ...
     def open(self, path: str) -> BinaryIO: ...
+    def names(self, folder: str) -> list[str]: ...
     def walk(self) -> Iterator[tuple[str, int, float | None]]: ...
     def remove(self, path: str) -> None: ...
     def url_for(self, path: str, expires_s: int) -> str | None: ...
@@ -88,7 +91,25 @@ class FsspecArtifactStore(ArtifactStore):
         self.url = redact_url(bare)
         self._files = LocalFiles(bare.removeprefix("file://"))
 
+    def owners(self) -> frozenset[str]:
+        with self._errors():
+            texts = [self._read(f"{OWNERS}/{name}") for name in self._files.names(OWNERS)]
+        return frozenset(texts)
+
+    def _read(self, path: str) -> str:
+        with self._files.open(path) as file:
+            return file.read().decode("utf-8", "replace")
+
+    def add_owner(self, owner: str) -> None:
+        path = owner_path(owner)
+        with self._errors("write"):
+            try:
+                self._files.stat(path)
+            except FileNotFoundError:
+                self._write_whole(owner.encode("utf-8", "surrogatepass"), path)
+
     def put(self, stream: BinaryIO, *, digest: str | None = None) -> BlobInfo:
+        self._claim()
         if digest is not None and self._is_there(digest):
             return self._put_again(stream, digest)
         first = stream.read(CHUNK_BYTES)
@@ -98,7 +119,7 @@ class FsspecArtifactStore(ArtifactStore):
         hashed = BlobInfo(hashlib.sha256(first).hexdigest(), len(first))
         check_digest(hashed, digest)
         if not self._is_kept(hashed):
-            self._write_whole(first, hashed.digest)
+            self._write_whole(first, blob_path(hashed.digest))
         return hashed
 
     def _put_again(self, stream: BinaryIO, digest: str) -> BlobInfo:
@@ -114,13 +135,13 @@ class FsspecArtifactStore(ArtifactStore):
         stream.seek(start)
         return self._write(b"", stream, digest)
 
-    def _write_whole(self, content: bytes, digest: str) -> None:
+    def _write_whole(self, content: bytes, path: str) -> None:
         with self._errors("write"):
             name, file = self._files.create()
             try:
                 _write_all(file, content)
                 file.close()
-                self._files.publish(name, blob_path(digest))
+                self._files.publish(name, path)
             except BaseException:
                 with suppress(Exception):
                     file.close()

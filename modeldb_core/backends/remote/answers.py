@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from modeldb_core.backends.remote.address import Address
+    from modeldb_core.stores import BlobInfo
 
 TRY_AGAIN = frozenset({429, 502, 503, 504})
 """Statuses after which the same request may succeed."""
@@ -67,6 +69,25 @@ def check_protocol(data: object, address: Address) -> None:
         f" one has {__version__} and speaks {protocol.VERSION}; update {older}"
     )
     raise StoreVersionError(msg)
+
+
+def load_blob(body: bytes | str, address: Address) -> BlobInfo:
+    """Return the description of a blob that a server answered with.
+
+    Raises:
+        StoreUnavailableError: the answer is none, so that something else must have given it, such as a sign-in page.
+    """
+    try:
+        info = protocol.load_blob(json.loads(body))
+        if re.fullmatch(r"[0-9a-f]{64}", info.digest) and type(info.size_bytes) is int and info.size_bytes >= 0:
+            return info
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        pass
+    msg = (
+        f"what answers at {address.url} did not answer as a server of ModelDB does (a sign-in page, a proxy?); "
+        f"the same call may succeed later"
+    )
+    raise StoreUnavailableError(msg)
 
 
 def error_of_failure(error: Exception, address: Address) -> StoreUnavailableError | ConfigurationError:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import re
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from modeldb_core import protocol
+from modeldb_core.backends.remote.answers import damaged_answer, load_blob
 from modeldb_core.backends.remote.download import BlobReader
 from modeldb_core.backends.remote.on_server import OnServer
-from modeldb_core.backends.remote.parts import has_blob, new_upload, put_part, read_fully, remove_parts, split
+from modeldb_core.backends.remote.parts import (
+    has_blob,
+    new_upload,
+    put_blob,
+    put_part,
+    read_fully,
+    remove_parts,
+    split,
+    stat_blob,
+)
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError, StoreUnavailableError
-from modeldb_core.stores import ArtifactStore, BlobInfo
+from modeldb_core.stores import ArtifactStore, BlobInfo, check_stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +46,18 @@ class RemoteArtifactStore(OnServer, ArtifactStore):
     Arguments and errors are those of :class:`OnServer`.
     """
 
+    def owners(self) -> frozenset[str]:
+        answer = self._connection.get_json("/blob-owners")
+        names = answer.get("owners") if isinstance(answer, dict) else None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise damaged_answer(self._connection.address, "it does not say to whom the files belong")
+        return frozenset(names)
+
+    def add_owner(self, owner: str) -> None:
+        self._connection.post_json("/blob-owners", {"owner": owner})
+
     def put(self, stream: BinaryIO, *, digest: str | None = None) -> BlobInfo:
+        self._claim()
         if digest is not None:
             _checked(digest)
         if stream.seekable():
@@ -66,8 +86,7 @@ class RemoteArtifactStore(OnServer, ArtifactStore):
         raise StoreUnavailableError(msg)
 
     def _put_whole(self, digest: str, content: bytes) -> BlobInfo:
-        answer = self._connection.request("PUT", f"/blobs/{digest}", content, media_type=protocol.BYTES_TYPE)
-        return protocol.load_blob(json.loads(answer.body))
+        return put_blob(self._connection, BlobInfo(digest, len(content)), content)
 
     def _put_parts(self, stream: BinaryIO, digest: str, size: int) -> BlobInfo | None:
         """Send the parts that the server lacks, and have them joined; ``None`` where another upload took them away."""
@@ -105,12 +124,13 @@ class RemoteArtifactStore(OnServer, ArtifactStore):
 
     def _join(self, digest: str, size: int, parts: list[str]) -> BlobInfo | None:
         """Have a blob made of parts, or put again where it is there; ``None`` where it is not, and parts are missing."""
-        data = {"size_bytes": size, "parts": parts}
+        data = protocol.dump_json({"size_bytes": size, "parts": parts})
         try:
-            answer = self._connection.post_json(f"/blobs/{digest}", data, extra_s=size / _BYTES_A_SECOND)
+            answer = self._connection.request("POST", f"/blobs/{digest}", data, extra_s=size / _BYTES_A_SECOND)
         except NotFoundError:
             return None
-        return protocol.load_blob(answer)
+        address = self._connection.address
+        return check_stored(load_blob(answer.body, address), BlobInfo(digest, size), address.url)
 
     def open(self, digest: str) -> BinaryIO:
         reader = BlobReader(self._connection, self.stat(digest))
@@ -118,10 +138,11 @@ class RemoteArtifactStore(OnServer, ArtifactStore):
 
     def stat(self, digest: str) -> BlobInfo:
         try:
-            return protocol.load_blob(self._connection.get_json(f"/blobs/{_checked(digest)}/info"))
+            found = stat_blob(self._connection, _checked(digest))
         except NotFoundError:
             msg = f"there is no blob {digest} in {self.url}"
             raise NotFoundError(msg) from None
+        return found
 
     def list(self) -> Iterator[BlobInfo]:
         lines = self._connection.request("GET", "/blobs").body.split(b"\n")
@@ -129,7 +150,7 @@ class RemoteArtifactStore(OnServer, ArtifactStore):
             msg = f"the list of blobs of {self.url} came without its end; the same call may succeed later"
             raise StoreUnavailableError(msg)
         for line in lines[:-2]:
-            yield protocol.load_blob(json.loads(line))
+            yield load_blob(line, self._connection.address)
 
     def delete(self, digest: str) -> None:
         self._connection.request("DELETE", f"/blobs/{_checked(digest)}")

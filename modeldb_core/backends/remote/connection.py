@@ -138,9 +138,11 @@ class Connection:
         """Return where a blob can be fetched without the server; ``None`` where its artifact store has no such URLs."""
         if not self._gives_urls:
             return None
-        url = self.get_json(f"/blobs/{digest}/url", {"expires_s": expires_s})["url"]
-        self._gives_urls = isinstance(url, str)
-        return url if isinstance(url, str) else None
+        answer = self.get_json(f"/blobs/{digest}/url", {"expires_s": expires_s})
+        url = answer.get("url") if isinstance(answer, dict) else None
+        # urlopen would open other schemes as well, such as a file of this machine.
+        self._gives_urls = isinstance(url, str) and url.startswith(("https://", "http://"))
+        return url if self._gives_urls else None
 
     def close(self) -> None:
         """Close the connections. Calling it twice is no error."""

@@ -9,7 +9,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from modeldb_core import protocol
+from modeldb_core.backends.remote.answers import load_blob
 from modeldb_core.errors import InvalidArgumentError, ModelDBError, NotFoundError
+from modeldb_core.stores import BlobInfo, check_stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,17 +68,27 @@ def read_fully(stream: BinaryIO, count: int) -> bytes:
     return b"".join(pieces)
 
 
+def put_blob(connection: Connection, info: BlobInfo, content: bytes) -> BlobInfo:
+    """Put what fits into one request, and see that the server confirms it."""
+    answer = connection.request("PUT", f"/blobs/{info.digest}", content, media_type=protocol.BYTES_TYPE)
+    return check_stored(load_blob(answer.body, connection.address), info, connection.address.url)
+
+
 def put_part(connection: Connection, part: bytes) -> str:
     """Put a part and return its digest."""
-    digest = hashlib.sha256(part).hexdigest()
-    connection.request("PUT", f"/blobs/{digest}", part, media_type=protocol.BYTES_TYPE)
-    return digest
+    return put_blob(connection, BlobInfo(hashlib.sha256(part).hexdigest(), len(part)), part).digest
+
+
+def stat_blob(connection: Connection, digest: str) -> BlobInfo:
+    """Return what the server says of a blob; raises NotFoundError, and for an answer about another blob as a put does."""
+    found = load_blob(connection.request("GET", f"/blobs/{digest}/info").body, connection.address)
+    return check_stored(found, BlobInfo(digest, found.size_bytes), connection.address.url)
 
 
 def has_blob(connection: Connection, digest: str) -> bool:
     """Say whether a blob is there."""
     try:
-        connection.get_json(f"/blobs/{digest}/info")
+        stat_blob(connection, digest)
     except NotFoundError:
         return False
     return True

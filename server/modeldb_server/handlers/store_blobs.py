@@ -9,8 +9,10 @@ that nothing refers to, which ``modeldb gc`` removes.
 from __future__ import annotations
 
 import io
+from bisect import bisect_right
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from flask import Response, request
@@ -32,13 +34,17 @@ _LINES = 500
 
 
 class JoinedParts(io.RawIOBase):
-    """Reads the content of parts one after the other, without their heads; it can go back to the beginning."""
+    """Reads the content of parts one after the other, without their heads, as one file.
+
+    How long it is, is asked of the store only when somebody wants to know its end, or jumps.
+    """
 
     def __init__(self, artifacts: ArtifactStore, digests: tuple[str, ...]) -> None:
         self._artifacts = artifacts
         self._digests = [_checked(digest) for digest in digests]
         self._next = self._at = 0
         self._part: BinaryIO | None = None
+        self._ends: list[int] | None = None
 
     def readable(self) -> bool:
         """Say that it can be read."""
@@ -55,26 +61,42 @@ class JoinedParts(io.RawIOBase):
                 buffer[: len(piece)] = piece
                 self._at += len(piece)
                 return len(piece)
-            self._let_go()
+            self._close_part()
         return 0
 
     def seekable(self) -> bool:
-        """Say that it can go back."""
+        """Say that it can go anywhere."""
         return True
 
     def tell(self) -> int:
-        """Return how much was read."""
+        """Return the position."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to the beginning, or stay."""
-        if (offset, whence) == (0, io.SEEK_SET):
-            self._let_go()
-            self._next = self._at = 0
-        elif (offset, whence) not in ((0, io.SEEK_CUR), (self._at, io.SEEK_SET)):
-            msg = "parts are read from their beginning only"
-            raise io.UnsupportedOperation(msg)
+        """Go to a position; one behind the end is the end."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at}.get(whence)
+        target = max(0, offset + (self._part_ends()[-1] if base is None else base))
+        if target == self._at:
+            return target
+        self._close_part()
+        self._next = self._at = 0
+        if target:
+            ends = self._part_ends()
+            self._at = min(target, ends[-1])
+            self._next = bisect_right(ends, self._at) - 1
+            inside = self._at - ends[self._next]
+            if inside:
+                self._part = self._opened(self._digests[self._next])
+                self._part.seek(protocol.PART_HEAD_BYTES + inside)
+                self._next += 1
         return self._at
+
+    def _part_ends(self) -> list[int]:
+        """Return 0 and the positions at which the parts end."""
+        if self._ends is None:
+            sizes = (self._artifacts.stat(digest).size_bytes for digest in self._digests)
+            self._ends = list(accumulate((max(size - protocol.PART_HEAD_BYTES, 0) for size in sizes), initial=0))
+        return self._ends
 
     def _opened(self, digest: str) -> BinaryIO:
         part = self._artifacts.open(digest)
@@ -86,10 +108,10 @@ class JoinedParts(io.RawIOBase):
 
     def close(self) -> None:
         """Close the part that is open."""
-        self._let_go()
+        self._close_part()
         super().close()
 
-    def _let_go(self) -> None:
+    def _close_part(self) -> None:
         if self._part is not None:
             self._part.close()
             self._part = None
@@ -108,6 +130,17 @@ def list_blobs(context: ServerContext) -> Response:
         yield b"".join(line + b"\n" for line in held) + b"\n"  # the empty line says that this is all
 
     return Response(lines(), content_type="application/x-ndjson")
+
+
+def list_owners(context: ServerContext) -> Response:
+    """Return the other stores of runs that keep files in the artifact store of this server."""
+    return json_response({"owners": sorted(context.artifacts.owners() - {context.artifacts.owner})})
+
+
+def add_owner(context: ServerContext, *, owner: str) -> Response:
+    """Note that another store of runs keeps files here."""
+    context.artifacts.add_owner(owner)
+    return json_response({"done": True})
 
 
 def read_blob(context: ServerContext, *, digest: str) -> Response:
