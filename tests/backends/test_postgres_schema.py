@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from alembic import command
@@ -16,37 +14,8 @@ from modeldb_core.backends.postgres import PostgresStore
 from modeldb_core.cli.program import run
 from modeldb_core.errors import ConfigurationError, StoreReadOnlyError, StoreVersionError
 from modeldb_core.queries import Query
+from tests.backends.versions import NEXT, NOW
 from tests.backends.writers import assert_all_there, in_children, write_runs
-
-NEXT = '''
-"""Remember a colour."""
-
-import sqlalchemy as sa
-from alembic import op
-
-revision = "9999"
-down_revision = "{before}"
-
-
-def upgrade():
-    op.add_column("entities", sa.Column("colour", sa.Text()))
-    {more}
-'''
-
-
-@pytest.fixture
-def next_version(tmp_path, monkeypatch):
-    """Returns a function that makes this ModelDB one whose tables have a further version."""
-
-    def use(more=""):
-        folder = tmp_path / "migrations"
-        shutil.copytree(Path(schema.__file__).parent / "migrations", folder)
-        (folder / "versions" / "v9999_colour.py").write_text(NEXT.format(before=schema.LATEST, more=more))
-        monkeypatch.setattr(schema, "MIGRATIONS", str(folder))
-        monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, "9999"))
-        monkeypatch.setattr(schema, "LATEST", "9999")
-
-    return use
 
 
 @pytest.fixture
@@ -122,37 +91,70 @@ def test_an_old_store_is_upgraded_with_a_backup_that_is_a_store(postgres_url, ne
         as_it_was = tables_of(execute)
         next_version()
         state = PostgresStore.schema_state(postgres_url)
-        assert (state.version, state.latest, state.pending) == (before, "9999", ("9999",))
+        assert (state.version, state.latest, state.pending) == (before, NEXT, (NEXT,))
         assert run(["db", "upgrade", "--dry-run", "--url", postgres_url]) == 0
-        assert "to be done: 9999" in capsys.readouterr().out
+        assert "to be done: 0099" in capsys.readouterr().out
         done = PostgresStore.upgrade_schema(postgres_url)
-        assert (done.before, done.after) == (before, "9999")
+        assert (done.before, done.after) == (before, NEXT)
         assert f"?schema=modeldb_backup_{before}_" in done.backup
-        assert PostgresStore.upgrade_schema(postgres_url) == schema.Upgrade("9999", "9999", None)
+        assert PostgresStore.upgrade_schema(postgres_url) == schema.Upgrade(NEXT, NEXT, None)
         assert_all_there(store, 3)
     assert execute("SELECT count(*) FROM information_schema.columns WHERE column_name = 'colour'") == [(1,)]
     name = done.backup.partition("=")[2]
     columns, indexes, _ = tables_of(execute, name)
     assert [column[:4] for column in columns] == [column[:4] for column in as_it_was[0]]
     assert len(indexes) == len(as_it_was[1])
-    with PostgresStore(postgres_url, schema=name) as backup:  # upgraded itself, which takes another backup
+    with PostgresStore(postgres_url, schema=name) as backup:
         assert_all_there(backup, 3)
         write_runs(backup, 1)
         assert verify(backup).findings == []
 
 
-def test_many_that_open_an_old_store_upgrade_it_once(postgres_url, next_version, execute):
+def test_many_that_upgrade_a_store_at_once_do_it_once(postgres_url, next_version, execute):
     with PostgresStore(postgres_url) as store:
         write_runs(store, 1)
     next_version()
-
-    def open_it(_number):
-        with PostgresStore(postgres_url) as store:
-            return store.find(Query(count=True)).total
-
     with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(open_it, range(6))) == [1] * 6
+        done = list(pool.map(lambda _: PostgresStore.upgrade_schema(postgres_url), range(6)))
+    assert sorted(each.before for each in done) == [NOW, *[NEXT] * 5]
     assert execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'modeldb_backup%'") == [(1,)]
+
+
+def test_a_store_of_a_team_is_upgraded_by_nobody_who_reads_or_writes_it(postgres_url, next_version, execute):
+    with PostgresStore(postgres_url) as store:
+        write_runs(store, 1)
+        next_version()
+        with PostgresStore(postgres_url) as newer:
+            assert newer.find(Query(count=True)).total == 1
+            assert verify(newer).findings == []
+            write_runs(newer, 1)
+        write_runs(store, 1)
+    with PostgresStore(postgres_url, read_only=True) as reader:
+        assert_all_there(reader, 3)
+    assert execute("SELECT version_num FROM modeldb_version") == [(NOW,)]
+    assert execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'modeldb_backup%'") == [(0,)]
+
+
+def test_a_writer_that_is_open_meets_an_upgrade_in_a_sentence_or_not_at_all(postgres_url, next_version, monkeypatch):
+    with PostgresStore(postgres_url) as older:
+        write_runs(older, 1)
+        next_version()
+        PostgresStore.upgrade_schema(postgres_url)
+        monkeypatch.undo()
+        write_runs(older, 1)  # an upgrade with which older code can go on
+    with PostgresStore(postgres_url) as again:
+        assert_all_there(again, 2)
+        again._database.write(
+            lambda write: write.connection.exec_driver_sql("UPDATE modeldb_compatibility SET writable_since = '0098'")
+        )
+        again._database.write(
+            lambda write: write.connection.exec_driver_sql(
+                "UPDATE modeldb_version SET version_num = '0098'; UPDATE modeldb_compatibility SET version = '0098'"
+            )
+        )
+        with pytest.raises(StoreVersionError, match="version 0098.*may read but not write; install the newer ModelDB"):
+            write_runs(again, 1)
+        assert_all_there(again, 2)
 
 
 def test_an_upgrade_that_fails_leaves_everything_as_it_was(postgres_url, next_version, execute):
@@ -165,13 +167,6 @@ def test_an_upgrade_that_fails_leaves_everything_as_it_was(postgres_url, next_ve
         assert tables_of(execute) == before
         assert execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'modeldb_backup%'") == [(0,)]
         assert_all_there(store, 1)
-
-
-def test_an_old_store_that_may_only_be_read_is_refused(postgres_url, next_version):
-    PostgresStore(postgres_url).close()
-    next_version()
-    with pytest.raises(StoreVersionError, match="modeldb db upgrade"):
-        PostgresStore(postgres_url, read_only=True)
 
 
 def test_a_newer_store_is_refused_and_stays_as_it_is(postgres_url, execute):
@@ -200,6 +195,6 @@ def test_the_command_upgrades_the_schema_that_the_configuration_names(
     monkeypatch.setenv("MODELDB_CONFIG", str(settings))
     assert run(["db", "upgrade"]) == 0
     assert "schema=configured" in capsys.readouterr().out
-    assert execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'configured'") == [(14,)]
+    assert execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'configured'") == [(15,)]
     with pytest.raises(StoreReadOnlyError):
         PostgresStore(postgres_url, read_only=True)

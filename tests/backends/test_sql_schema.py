@@ -16,26 +16,14 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
+from modeldb_core.audit import verify
 from modeldb_core.backends._sql import schema
-from modeldb_core.backends.sqlite import SQLiteStore
-from modeldb_core.errors import ConfigurationError, StoreReadOnlyError, StoreVersionError
+from modeldb_core.backends._sql.sqlite import SQLiteDatabase
+from modeldb_core.backends.sqlite import SQLiteStore, path_of
+from modeldb_core.errors import ConfigurationError, NotFoundError, StoreReadOnlyError, StoreVersionError
+from modeldb_core.queries import Query
 from modeldb_core.testing import StreamWriter
-
-NOW, NEXT = schema.LATEST, "0099"
-MIGRATION = f'''
-"""Remember a colour."""
-
-import sqlalchemy as sa
-from alembic import op
-
-revision = "{NEXT}"
-down_revision = "{NOW}"
-
-
-def upgrade():
-    op.add_column("entities", sa.Column("colour", sa.Text()))
-    {{more}}
-'''
+from tests.backends.versions import NEXT, NOW
 
 
 @pytest.fixture
@@ -51,21 +39,6 @@ def run_id(url):
         run_id = writer.create_run(name="old").entity_id
         store.apply(writer.changes)
     return run_id
-
-
-@pytest.fixture
-def next_version(tmp_path, monkeypatch):
-    """Returns a function that makes this ModelDB one whose tables have a further version."""
-
-    def use(more=""):
-        folder = tmp_path / "migrations"
-        shutil.copytree(Path(schema.__file__).parent / "migrations", folder)
-        (folder / "versions" / "v0099_colour.py").write_text(MIGRATION.format(more=more))
-        monkeypatch.setattr(schema, "MIGRATIONS", str(folder))
-        monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, NEXT))
-        monkeypatch.setattr(schema, "LATEST", NEXT)
-
-    return use
 
 
 def tables_of(path):
@@ -104,7 +77,7 @@ def test_versions_are_those_of_the_migrations():
     config = Config()
     config.set_main_option("script_location", schema.MIGRATIONS)
     found = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
-    assert tuple(reversed(found)) == schema.REVISIONS
+    assert tuple(reversed(found)) == tuple(each.version for each in schema.REVISIONS)
 
 
 def test_opening_a_store_that_is_up_to_date_does_not_import_alembic(url, run_id):
@@ -119,8 +92,7 @@ assert "alembic" not in sys.modules
 
 def test_an_old_store_is_upgraded_after_a_backup(url, run_id, next_version, tmp_path):
     next_version()
-    with SQLiteStore(url) as store:
-        assert store.get("run", run_id).name == "old"
+    SQLiteStore.upgrade_schema(url)
     assert version_in(tmp_path / "modeldb.db") == [(NEXT,)]
     assert "colour" in tables_of(tmp_path / "modeldb.db")["entities"]
     (backup,) = tmp_path.glob(f"modeldb.db.backup-{NOW}-*")
@@ -132,7 +104,7 @@ def test_an_old_store_is_upgraded_after_a_backup(url, run_id, next_version, tmp_
 
 def test_the_backup_is_a_store(url, run_id, next_version, tmp_path, monkeypatch):
     next_version()
-    SQLiteStore(url).close()
+    SQLiteStore.upgrade_schema(url)
     monkeypatch.undo()
     (backup,) = tmp_path.glob("modeldb.db.backup-*")
     with SQLiteStore(f"sqlite:///{backup}") as store:
@@ -143,26 +115,29 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(url, run_id, next_ver
     before = tables_of(tmp_path / "modeldb.db")
     next_version("op.execute('INSERT INTO nowhere VALUES (1)')")
     with pytest.raises(Exception, match="nowhere"):
-        SQLiteStore(url)
+        SQLiteStore.upgrade_schema(url)
     assert tables_of(tmp_path / "modeldb.db") == before
     assert version_in(tmp_path / "modeldb.db") == [(NOW,)]
 
 
-def test_a_store_that_is_opened_by_many_at_once_is_upgraded_once(url, run_id, next_version, tmp_path):
+def test_a_store_that_many_write_at_once_is_upgraded_once(url, run_id, next_version, tmp_path):
     next_version()
     names, barrier = [], threading.Barrier(6)
 
-    def open_it():
+    def write():
+        writer = StreamWriter()
+        own = writer.create_run(name="new").entity_id
         barrier.wait()
         with SQLiteStore(url) as store:
-            names.append(store.get("run", run_id).name)
+            store.apply(writer.changes)
+            names.append(store.get("run", own).name)
 
-    threads = [threading.Thread(target=open_it) for _ in range(6)]
+    threads = [threading.Thread(target=write) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert names == ["old"] * 6
+    assert names == ["new"] * 6
     assert len(list(tmp_path.glob("modeldb.db.backup-*"))) == 1
 
 
@@ -192,11 +167,118 @@ def test_an_upgrade_says_what_it_did(url, run_id, next_version, tmp_path):
     assert SQLiteStore.upgrade_schema(url) == schema.Upgrade(NEXT, NEXT, None)
 
 
-def test_an_old_store_that_may_only_be_read_is_refused(url, run_id, next_version, tmp_path):
+# What another version may do
+
+
+def write_run(store, name="further"):
+    writer = StreamWriter()
+    run_id = writer.create_run(name=name).entity_id
+    store.apply(writer.changes)
+    return run_id
+
+
+def everything_of(store, run_id):
+    """Ask all that can be asked."""
+    with pytest.raises(NotFoundError):
+        store.read_series(run_id, "loss")
+    page = store.find(Query(order_by="name", count=True))
+    return store.get("run", run_id).name, page.total, store.find_keys(Query()), store.read_changes(), store.heads()
+
+
+@pytest.mark.parametrize("options", [{}, {"read_only": True}])
+def test_reading_an_old_store_alters_nothing(url, run_id, next_version, tmp_path, options):
+    path = tmp_path / "modeldb.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    before, names = path.read_bytes(), sorted(each.name for each in tmp_path.iterdir())
     next_version()
-    with pytest.raises(StoreVersionError, match="modeldb db upgrade"):
-        SQLiteStore(url, read_only=True)
+    shutil.rmtree(tmp_path / "migrations")
+    with SQLiteStore(url, **options) as store:
+        assert everything_of(store, run_id)[:2] == ("old", 1)
+        assert verify(store).findings == []
+    assert path.read_bytes() == before
+    assert sorted(each.name for each in tmp_path.iterdir()) == names
+
+
+def test_a_write_upgrades_a_file_of_ones_own_and_older_code_goes_on(url, run_id, next_version, tmp_path, monkeypatch):
+    with SQLiteStore(url) as older:
+        write_run(older)
+        with monkeypatch.context() as newer:
+            for name, value in next_version().values.items():
+                newer.setattr(schema, name, value)
+            with SQLiteStore(url) as store:
+                assert version_in(tmp_path / "modeldb.db") == [(NOW,)]
+                write_run(store)
+            assert version_in(tmp_path / "modeldb.db") == [(NEXT,)]
+            assert len(list(tmp_path.glob("modeldb.db.backup-*"))) == 1
+        monkeypatch.undo()
+        write_run(older)
+        assert everything_of(older, run_id)[:2] == ("old", 4)
+    with SQLiteStore(url) as again:
+        write_run(again)
+        assert everything_of(again, run_id)[:2] == ("old", 5)
+
+
+def test_a_file_of_somebody_else_is_written_as_it_is(url, run_id, next_version, tmp_path, monkeypatch):
+    monkeypatch.setattr(SQLiteDatabase, "is_own", False)
+    next_version()
+    with SQLiteStore(url) as store:
+        write_run(store)
     assert version_in(tmp_path / "modeldb.db") == [(NOW,)]
+
+
+def test_a_write_that_needs_an_upgrade_with_which_older_code_cannot_go_on_is_refused(
+    url, run_id, next_version, tmp_path
+):
+    next_version(writable_since=NEXT, oldest_writable=NEXT)
+    with SQLiteStore(url) as store:
+        assert everything_of(store, run_id)[:2] == ("old", 1)
+        with pytest.raises(StoreVersionError, match=f"version {NOW}.*may read but not write; run: modeldb db upgrade"):
+            write_run(store)
+        assert version_in(tmp_path / "modeldb.db") == [(NOW,)]
+        SQLiteStore.upgrade_schema(url)
+        write_run(store)
+        assert everything_of(store, run_id)[:2] == ("old", 2)
+
+
+def test_an_old_store_that_cannot_be_read_as_it_is_says_what_to_run(url, run_id, next_version, tmp_path):
+    next_version(oldest_readable=NEXT)
+    for options in ({}, {"read_only": True}):
+        with pytest.raises(StoreVersionError, match=f"version {NOW}.*reads those of {NEXT}.*run: modeldb db upgrade"):
+            SQLiteStore(url, **options)
+    assert version_in(tmp_path / "modeldb.db") == [(NOW,)]
+
+
+def test_older_code_reads_and_writes_what_the_upgrade_lets_it(url, run_id, next_version, monkeypatch):
+    for writable_since, readable_since in ((NOW, NOW), (NEXT, NOW), (NEXT, NEXT)):
+        with SQLiteStore(url) as older:
+            write_run(older)
+            next_version(writable_since=writable_since, readable_since=readable_since)
+            SQLiteStore.upgrade_schema(url)
+            monkeypatch.undo()
+            with closing(sqlite3.connect(path_of(url))) as connection:
+                rows = connection.execute("SELECT * FROM modeldb_compatibility").fetchall()
+            assert rows == [(NEXT, readable_since, writable_since)]
+            if readable_since == NEXT:
+                for use in (lambda: SQLiteStore(url), lambda older=older: write_run(older)):
+                    with pytest.raises(StoreVersionError, match=rf"{NEXT}.*newer"):
+                        use()
+            elif writable_since == NEXT:
+                with SQLiteStore(url) as reader:
+                    for store in (older, reader):
+                        assert everything_of(store, run_id)[0] == "old"
+                        with pytest.raises(
+                            StoreVersionError, match="may read but not write; install the newer ModelDB"
+                        ):
+                            write_run(store)
+            else:
+                write_run(older)
+        for file in path_of(url).parent.glob("modeldb.db*"):
+            file.unlink()
+        writer = StreamWriter()
+        run_id = writer.create_run(name="old").entity_id
+        with SQLiteStore(url) as store:
+            store.apply(writer.changes)
 
 
 def test_a_database_of_something_else_is_refused_and_stays_as_it_is(url, tmp_path):
@@ -219,5 +301,5 @@ def test_an_empty_file_becomes_a_store(url, tmp_path):
 
 
 def test_migrations_are_installed_with_the_package():
-    spec = importlib.util.find_spec("modeldb_core.backends._sql.migrations.versions.v0001_first_tables")
+    spec = importlib.util.find_spec("modeldb_core.backends._sql.migrations.versions.v0001_baseline")
     assert spec is not None

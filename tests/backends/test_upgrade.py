@@ -1,4 +1,4 @@
-"""Stores of earlier releases: they open, answer as they did, go on, and an upgrade that fails leaves what there was."""
+"""Upgrading a store by hand, to a version of the tables that is there for the tests alone; and what never upgrades one."""
 
 from __future__ import annotations
 
@@ -9,45 +9,74 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tarfile
 import time
 from contextlib import closing
-from pathlib import Path
 
+import numpy as np
 import pytest
 
-import modeldb_core as modeldb
 from modeldb_core.audit import verify
-from modeldb_core.backends._sql import schema
 from modeldb_core.backends.sqlite import SQLiteStore
-from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError, StoreVersionError
-from modeldb_core.plugins import open_artifacts
+from modeldb_core.errors import StoreReadOnlyError
+from modeldb_core.queries import Query
 from modeldb_core.records import CHECK_BYTES, HEADER, RECORD, make_record
 from modeldb_core.recovery import recover
-from tests.assets.answers import answers
-from tests.assets.make_store import SPILLED
+from modeldb_core.testing import StreamWriter
 from tests.backends.test_sqlite import as_nobody, public_folder  # noqa: F401 - a fixture
+from tests.backends.versions import NEXT, NOW
 from tests.tracking.test_crash import mounted_tmpfs
-
-ASSETS = Path(__file__).parents[1] / "assets"
-ARCHIVES = sorted(ASSETS.glob("sqlite-*.tar.gz"))
-VERSIONS = [path.name.removeprefix("sqlite-").removesuffix(".tar.gz") for path in ARCHIVES]
-OLDEST = VERSIONS[0]
-
-
-def unpack(version, folder, *, database_only=False):
-    """Unpack the store of a release; returns its answers from then."""
-    with tarfile.open(ASSETS / f"sqlite-{version}.tar.gz") as archive:
-        members = [member for member in archive if not database_only or member.name == "modeldb.db"]
-        archive.extractall(folder, members, filter="data")
-        return json.load(archive.extractfile("answers.json"))
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with the oldest store there is, and nothing else."""
-    unpack(OLDEST, tmp_path, database_only=True)
-    return tmp_path
+    """A folder with a store in which there is something of everything, and nothing else."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    fill(folder)
+    return folder
+
+
+@pytest.fixture
+def newer(make_next_version):
+    """The program that makes another process one of a newer ModelDB."""
+    return make_next_version().program
+
+
+def fill(folder):
+    writer, other = StreamWriter(actor="größter"), StreamWriter(actor="other")
+    ids = writer.create_containers("project", "e", "another workspace")
+    runs = [
+        writer.create_run(name=f"run {number}", **ids, metrics={"auc": number / 9}).entity_id for number in range(9)
+    ]
+    secret = writer.update("run", runs[0], put={"attributes": {"secret": "s3cr3t", "text": "日本 🚀", "big": 2**70}})
+    for number in range(3):
+        writer.append(runs[1], {"loss": [float(number)], "acc": [number / 2]}, steps=[number])
+        other.append(runs[1], {"loss": [number + 0.5]}, steps=[number], times=[writer.at - 1])
+    writer.append(runs[2], {"loss": np.random.default_rng(0).normal(size=50_000)})
+    writer.delete("run", runs[3])
+    other.erase(secret)
+    with SQLiteStore(url_in(folder)) as store:
+        store.apply(writer.changes)
+        store.apply(other.changes)
+        store._database.read(lambda read: read.connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all())
+
+
+def answers(store):
+    """Return what a store says of everything, and the state of its log."""
+    page = store.find(Query(order_by="name", include_deleted=True, limit=100))
+    series = {
+        (run.name, key): store.read_series(run.entity_id, key).values.tobytes()
+        for run in page.entities
+        for key in run.series
+    }
+    changes = store.read_changes(limit=1000).changes
+    return (
+        [dict(run.document) for run in page.entities],
+        series,
+        store.find_keys(Query()),
+        [each.hash for each in changes],
+        store.heads(),
+    )
 
 
 def url_in(folder):
@@ -65,12 +94,16 @@ def content_of(folder):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def upgrade(folder, *arguments, before=""):
+def upgrade(folder, *arguments, before):
     """Start ``modeldb db upgrade`` in a process of its own; ``before`` is run in it first."""
-    command = ["db", "upgrade", "--url", url_in(folder), *arguments]
+    return command(folder, "db", "upgrade", *arguments, before=before)
+
+
+def command(folder, *arguments, before):
+    command = [*arguments, "--url", url_in(folder)]
     program = f"import sys\n{before}\nfrom modeldb_core.cli.program import run\nsys.exit(run({command!r}))"
     return subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder.parent
     )
 
 
@@ -79,109 +112,43 @@ def finish(process):
     return process.returncode, out, err
 
 
-# What is old
-
-
-def test_every_version_of_the_tables_has_a_committed_store():
-    assert tuple(VERSIONS) == schema.REVISIONS
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_store_of_a_release_answers_as_it_did_and_goes_on(version, tmp_path):
-    expected = unpack(version, tmp_path)
-    assert version_in(tmp_path / "modeldb.db") == version
-    artifacts = open_artifacts(f"file://{tmp_path}/modeldb-artifacts")
-    with SQLiteStore(url_in(tmp_path)) as store:
-        found = answers(store)
-        for part, answer in expected.items():
-            assert found[part] == answer, part
-        assert verify(store, artifacts).findings == []
-        put_journals_right(tmp_path / "journals", store.url)
-        done = recover(tmp_path / "journals", store.url, store, lambda: artifacts)
-        assert (len(done.streams), len(done.runs), done.damaged) == (1, 1, [])
-        (killed,) = (run for run in found["entities"]["run"] if found["entities"]["run"][run]["name"] == "killed")
-        assert store.read_series(killed, "loss").values.tolist() == [9.0 + step for step in range(10)]
-        assert store.get("run", killed).status == "killed"
-
-    settings = {"journal_dir": str(tmp_path / "journals"), "capture_enabled": False}
-    settings["artifact_url"] = f"file://{tmp_path}/modeldb-artifacts"
-    with modeldb.connect(url_in(tmp_path), **settings) as client:
-        (first,) = client.search_runs('name = "first"')
-        assert client.resolve(first.entity.attributes["spilled"]) == SPILLED
-        with client.start_run(run_id=first.run_id) as run:
-            run.log_metric("loss", -1.0, step=1)
-        with client.start_run(project="Überprüfung 日本", name="of today") as run:
-            run.log_metrics({"loss": 0.5, "auc": 0.95}, step=0)
-            run.log_metric("auc", 0.96)
-        assert [run.name for run in client.search_runs("metrics.auc > 0.95", project="Überprüfung 日本")] == [
-            "of today"
-        ]
-        count = found["series"][first.run_id]["loss"][0]
-        assert len(client.get_run(first.run_id).history("loss")) == count + 1
-        assert verify(client.store, client.artifacts).findings == []
-
-
-def put_journals_right(folder, store_url):
-    """Write where the store is now into the journals: of the same length, since positions follow."""
-    for path in folder.glob("*/*.journal"):
-        data = bytearray(path.read_bytes())
-        size, _ = RECORD.unpack_from(data)
-        header = json.loads(data[RECORD.size : size - CHECK_BYTES])
-        room = size - RECORD.size - CHECK_BYTES
-        data[:size] = make_record(HEADER, json.dumps({**header, "store_url": store_url}).encode().ljust(room))
-        path.write_bytes(data)
-
-
-@pytest.mark.parametrize("version", VERSIONS[:-1])
-def test_an_upgrade_makes_the_tables_of_a_new_store(version, tmp_path):
-    unpack(version, tmp_path, database_only=True)
-    SQLiteStore(url_in(tmp_path)).close()
-    SQLiteStore(f"sqlite:///{tmp_path}/new.db").close()
-    made = []
-    for name in ("modeldb.db", "new.db"):
-        with closing(sqlite3.connect(tmp_path / name)) as connection:
-            rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-            made.append({name: " ".join(sql.split()) for name, sql in rows})
-    assert made[0] == made[1]
-
-
 # Upgrading by hand
 
 
-def test_an_upgrade_keeps_a_backup_that_opens(folder):
-    code, out, err = finish(upgrade(folder))
+def test_an_upgrade_keeps_a_backup_that_opens(folder, newer):
+    code, out, err = finish(upgrade(folder, before=newer))
     assert (code, err) == (0, "")
-    assert f"was upgraded from version {OLDEST} to {schema.LATEST}" in out
+    assert f"was upgraded from version {NOW} to {NEXT}" in out
     (backup,) = folder.glob("*.backup-*")
     assert f"Backup: {backup}" in out
-    assert version_in(folder / "modeldb.db") == schema.LATEST
-    assert version_in(backup) == OLDEST
+    assert version_in(folder / "modeldb.db") == NEXT
+    assert version_in(backup) == NOW
     with SQLiteStore(url_in(folder)) as store, SQLiteStore(f"sqlite:///{backup}") as other:
         assert answers(store) == answers(other)
-    code, out, _ = finish(upgrade(folder))
+    code, out, _ = finish(upgrade(folder, before=newer))
     assert (code, "nothing to do" in out) == (0, True)
 
 
-def test_a_dry_run_says_what_would_be_done_and_alters_no_byte(folder):
+def test_a_dry_run_says_what_would_be_done_and_alters_no_byte(folder, newer):
     before = content_of(folder)
-    code, out, err = finish(upgrade(folder, "--dry-run"))
+    code, out, err = finish(upgrade(folder, "--dry-run", before=newer))
     assert (code, err) == (0, "")
-    assert f"has version {OLDEST}; to be done: {', '.join(schema.REVISIONS[1:])}. Nothing was altered." in out
+    assert f"has version {NOW}; to be done: {NEXT}. Nothing was altered." in out
     assert content_of(folder) == before
 
 
-def test_options_of_the_settings_reach_an_upgrade(folder):
-    (folder / "modeldb.toml").write_text("[stores.sqlite]\nread_only = true\n")
-    code, _, err = finish(upgrade(folder))
+def test_options_of_the_settings_reach_an_upgrade(folder, newer):
+    (folder.parent / "modeldb.toml").write_text("[stores.sqlite]\nread_only = true\n")
+    code, _, err = finish(upgrade(folder, before=newer))
     assert code == 3
     assert "may only be read" in err
-    assert version_in(folder / "modeldb.db") == OLDEST
+    assert version_in(folder / "modeldb.db") == NOW
 
 
-def test_processes_that_upgrade_at_once_do_it_once(folder):
-    done = [finish(process) for process in [upgrade(folder) for _ in range(4)]]
+def test_processes_that_upgrade_at_once_do_it_once(folder, newer):
+    done = [finish(process) for process in [upgrade(folder, before=newer) for _ in range(4)]]
     assert [(code, err) for code, _, err in done] == [(0, "")] * 4
-    assert version_in(folder / "modeldb.db") == schema.LATEST
+    assert version_in(folder / "modeldb.db") == NEXT
     assert len(list(folder.glob("*.backup-*"))) == 1
 
 
@@ -191,12 +158,12 @@ HANG_IN_MIGRATION = """
 import time
 from pathlib import Path
 from modeldb_core.backends._sql import schema
-migrate = schema._migrate
-def hang(transaction):
-    migrate(transaction)
+migrate = schema.migrate
+def hang(*arguments):
+    migrate(*arguments)
     Path("half").touch()
     time.sleep(600)
-schema._migrate = hang
+schema.migrate = hang
 """
 HANG_IN_BACKUP = """
 import sqlite3, time
@@ -213,60 +180,104 @@ sqlite3.connect = lambda *a, **k: connect(*a, factory=Slow, **k)
 
 
 @pytest.mark.parametrize("hang", [HANG_IN_MIGRATION, HANG_IN_BACKUP], ids=["migrating", "backing-up"])
-def test_an_upgrade_that_is_killed_leaves_the_old_store(folder, hang):
-    process = upgrade(folder, before=hang)
+def test_an_upgrade_that_is_killed_leaves_the_old_store(folder, hang, newer):
+    process = upgrade(folder, before=newer + hang)
     deadline = time.monotonic() + 60
-    while not (folder / "half").exists():
+    while not (folder.parent / "half").exists():
         assert process.poll() is None, finish(process)
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     finish(process)
-    assert version_in(folder / "modeldb.db") == OLDEST
+    assert version_in(folder / "modeldb.db") == NOW
     for backup in folder.glob("*.backup-*"):
         if ".part" not in backup.name:
-            assert version_in(backup) == OLDEST
-    code, _, err = finish(upgrade(folder))
+            assert version_in(backup) == NOW
+    code, _, err = finish(upgrade(folder, before=newer))
     assert (code, err) == (0, "")
     with SQLiteStore(url_in(folder)) as store:
         assert verify(store).findings == []
     assert list(folder.glob("*.part*")) == []
 
 
-def test_a_disk_without_room_for_the_backup_leaves_the_old_store(tmp_path):
+def test_a_disk_without_room_for_the_backup_leaves_the_old_store(tmp_path, newer):
     small = tmp_path / "small"
-    if not mounted_tmpfs(small, "300k"):
+    if not mounted_tmpfs(small, "5m"):
         pytest.fail("mounting a tmpfs needs root: run this test as root, or in `unshare -rm`")
     try:
-        unpack(OLDEST, small, database_only=True)
-        with pytest.raises(StoreUnavailableError, match=r"disk that holds .* is full"):
-            SQLiteStore(url_in(small))
-        code, _, err = finish(upgrade(small))
+        fill(small)
+        size = (small / "modeldb.db").stat().st_size
+        (small / "ballast").write_bytes(bytes(5 * 2**20 - size * 3 // 2))
+        code, _, err = finish(upgrade(small, before=newer))
         assert code == 3
         assert "is full" in err
-        assert version_in(small / "modeldb.db") == OLDEST
+        assert version_in(small / "modeldb.db") == NOW
         assert [path.name for path in small.iterdir() if "backup" in path.name] == []
-        subprocess.run(["mount", "-o", "remount,size=5m", small], check=True)
-        SQLiteStore(url_in(small)).close()
-        assert version_in(small / "modeldb.db") == schema.LATEST
+        (small / "ballast").unlink()
+        assert finish(upgrade(small, before=newer))[0] == 0
+        assert version_in(small / "modeldb.db") == NEXT
     finally:
         subprocess.run(["umount", "-l", small], check=True)
 
 
-def test_a_store_that_may_only_be_read_is_not_upgraded(public_folder):  # noqa: F811
-    unpack(OLDEST, public_folder, database_only=True)
+def test_a_store_that_may_only_be_read_is_not_upgraded(public_folder, next_version):  # noqa: F811
+    fill(public_folder)
     (public_folder / "modeldb.db").chmod(0o444)
     before = content_of(public_folder)
+    next_version()
 
     def work():
-        with pytest.raises(StoreVersionError, match="may only be read; run: modeldb db upgrade"):
-            SQLiteStore(url_in(public_folder))
+        with SQLiteStore(url_in(public_folder)) as store:
+            assert store.read_only
+            assert store.find(Query(count=True)).total == 8
         with pytest.raises(StoreReadOnlyError):
             SQLiteStore.upgrade_schema(url_in(public_folder))
-        assert SQLiteStore.schema_state(url_in(public_folder)).version == OLDEST
+        assert SQLiteStore.schema_state(url_in(public_folder)).version == NOW
 
     as_nobody(work)
     assert content_of(public_folder) == before
+
+
+READING = (
+    *("runs", "show RUN", "history RUN loss", "audit verify", "audit log", "doctor", "artifacts list RUN"),
+    *("export ../bundle.tar", "copy URL sqlite:///../copy.db", "gc --dry-run", "db upgrade --dry-run"),
+)
+
+
+def test_commands_that_read_alter_no_byte_of_an_old_store(folder, newer):
+    with SQLiteStore(url_in(folder)) as store:
+        run_id = store.find(Query(filter="name = 'run 1'")).entities[0].entity_id
+    before = content_of(folder)
+    commands = [command.replace("RUN", run_id).replace("URL", url_in(folder)).split() for command in READING]
+    program = f"""
+import os, sys
+{newer}
+from modeldb_core.cli.program import run
+os.environ["MODELDB_JOURNAL_DIR"] = "journals"
+for command in {commands!r}:
+    try:
+        code = run(command)
+    except SystemExit as ended:
+        code = ended.code
+    print("\\nended", code, *command, flush=True)
+"""
+    environment = {**os.environ, "MODELDB_URL": url_in(folder)}
+    home = folder.parent / "home"
+    home.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=environment,
+    )
+    ended = [line.split() for line in done.stdout.splitlines() if line.startswith("ended")]
+    assert [(" ".join(line[2:]), line[1]) for line in ended] == [(" ".join(each), "0") for each in commands], (
+        done.stderr
+    )
+    assert content_of(folder) == before
 
 
 @pytest.mark.parametrize("command", [["db", "upgrade"], ["db", "upgrade", "--dry-run"], ["runs"], ["audit", "verify"]])
@@ -290,32 +301,42 @@ def test_a_store_of_a_newer_version_is_refused_in_a_sentence(folder, command):
     assert content_of(folder) == before
 
 
-def test_a_journal_of_a_newer_version_is_left_alone(tmp_path, caplog):
-    unpack(VERSIONS[-1], tmp_path)
-    with SQLiteStore(url_in(tmp_path)) as store:
-        put_journals_right(tmp_path / "journals", store.url)
-        (path,) = (tmp_path / "journals").glob("*/*.journal")
+def test_a_journal_of_a_newer_version_is_left_alone(folder, tmp_path, caplog):
+    journals = tmp_path / "journals"
+    program = f"""
+import os
+import modeldb_core as modeldb
+client = modeldb.connect({url_in(folder)!r}, journal_dir={str(journals)!r}, capture_enabled=False)
+client.start_run(project="p", name="killed").log_metric("loss", 1.0, step=1)
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", program], check=False, timeout=60)
+    with SQLiteStore(url_in(folder)) as store:
+        (path,) = journals.glob("*/*.journal")
         data = bytearray(path.read_bytes())
         size, _ = RECORD.unpack_from(data)
+        room = size - RECORD.size - CHECK_BYTES
         header = json.loads(data[RECORD.size : size - CHECK_BYTES])
-        body = json.dumps({**header, "format": 2}).encode().ljust(size - RECORD.size - CHECK_BYTES)
+        short = {name: value for name, value in header.items() if name != "format"}
+        body = json.dumps({**short, "format": 2}, separators=(",", ":")).encode().ljust(room)
+        assert len(body) == room
         data[:size] = make_record(HEADER, body)
         path.write_bytes(data)
         heads = store.heads()
         for _ in range(2):
-            done = recover(tmp_path / "journals", store.url, store, pytest.fail)
+            done = recover(journals, store.url, store, pytest.fail)
             assert (done.newer, done.damaged, done.streams) == ([path.parent], [], [])
         assert store.heads() == heads
     assert path.read_bytes() == data
     (record,) = caplog.records
     assert "written by a newer one" in record.getMessage()
     done = subprocess.run(
-        [sys.executable, "-m", "modeldb_core.cli", "sync", "--url", url_in(tmp_path)],
+        [sys.executable, "-m", "modeldb_core.cli", "sync", "--url", url_in(folder)],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
-        env={**os.environ, "MODELDB_JOURNAL_DIR": str(tmp_path / "journals")},
+        env={**os.environ, "MODELDB_JOURNAL_DIR": str(journals)},
     )
     assert done.returncode == 3
     assert f"Left for the newer ModelDB that wrote it: {path.parent}" in done.stderr

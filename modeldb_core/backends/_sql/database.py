@@ -20,6 +20,10 @@ MANY = "many"
 """The name of the parameter of :meth:`Database.among`."""
 
 
+class VersionChangedError(Exception):
+    """The tables are of another version than they were: somebody has upgraded them."""
+
+
 class Transaction:
     """One transaction, and two ways to run statements in it.
 
@@ -56,6 +60,8 @@ class Database(ABC):
     url: str
     read_only: bool
     """Whether this process may only read."""
+    is_own = False
+    """Whether the database belongs to this user alone, so that a write may upgrade its tables unasked."""
     alternative = "path that does not exist yet"
     """What else to name, where a database turns out to be one of something else."""
     generation = 0
@@ -130,8 +136,16 @@ class Database(ABC):
         yield from ()
 
     @abstractmethod
+    def expect_version(self, transaction: Transaction, version: str) -> None:
+        """See to it that the transaction does not commit anything if the tables are not of ``version``.
+
+        Raises:
+            VersionChangedError: they are not; it may also be raised by a later statement of the transaction.
+        """
+
+    @abstractmethod
     def initialize(self) -> None:
-        """Set what lasts in a database and cannot be set in a transaction; called when it is opened for writing."""
+        """Set what lasts in a database and cannot be set in a transaction; called before it is first written."""
 
     @abstractmethod
     def backup(self, transaction: Transaction, version: str) -> str:

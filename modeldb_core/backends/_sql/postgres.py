@@ -29,8 +29,8 @@ from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.pool import QueuePool
 
 from modeldb_core import forks
-from modeldb_core.backends._sql.database import MANY, Build, Database, Result, Row, Transaction
-from modeldb_core.backends._sql.postgres_connections import Address, Connector, quoted
+from modeldb_core.backends._sql.database import MANY, Build, Database, Result, Row, Transaction, VersionChangedError
+from modeldb_core.backends._sql.postgres_connections import Address, Connector, literal, quoted
 from modeldb_core.backends._sql.postgres_driver import DIALECT_NAME, Dialect, DriverConnection
 from modeldb_core.backends._sql.postgres_errors import Translator, hope_of
 from modeldb_core.backends._sql.tables import hashed_index, partial_indexes
@@ -48,10 +48,15 @@ _DIALECT = Dialect()  # type: ignore[no-untyped-call]
 _BEGIN_READING = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _BEGIN_WRITING = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _COMMIT = b"SET LOCAL synchronous_commit = off; COMMIT"
-# A message in the log of the server costs some bytes, needs no right, and its commit waits for all before it.
-_FLUSH = b"SELECT pg_logical_emit_message(true, 'modeldb', '')"
+# A message in the log of the server costs some bytes, needs no right, and its commit waits for all before it. A server
+# may wait for more than its own disk, and that is left to it; but not for less.
+_FLUSH = (
+    b"SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off';"
+    b"SELECT pg_logical_emit_message(true, 'modeldb', '')"
+)
 _IS_FLUSHED = b"SELECT pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()"
 _SERIAL = (("columns", "column_pk"),)  # what the database numbers by itself
+_VERSION_CHANGED = "the tables of ModelDB are now of version "
 _MAX_PAUSE_S = 1.0
 _ROWS_AT_ONCE = 1000
 _VALUES = re.compile(r"^(?P<head>INSERT INTO .*? VALUES )(?P<row>\((?:[^()]|\([^()]*\))*\))(?P<tail>.*)$", re.DOTALL)
@@ -141,7 +146,8 @@ class PostgresDatabase(Database):
             driver = _driver(connection)
             driver.is_reading = is_reading
             driver.forget_deferred()
-            for statement in begin:
+            first, *others = begin
+            for statement in (first, driver.settings, *others):
                 driver.defer(statement)
             try:
                 yield Transaction(self, connection)
@@ -190,6 +196,8 @@ class PostgresDatabase(Database):
                 assert original is not None
                 is_connecting = isinstance(error, DBAPIError) and error.statement is None
                 hope = self._hope_of(error, original, was_connected=was_connected)
+                if _VERSION_CHANGED in str(original):
+                    raise VersionChangedError from original
                 lost_at = lost_at or time.monotonic()
                 deadlines = {"lock": started + self._timeout_s, "connection": lost_at + self._connect_timeout_s}
                 if time.monotonic() >= deadlines.get(hope, 0.0):
@@ -252,6 +260,14 @@ class PostgresDatabase(Database):
         )
         found = connection.execute(query, {"name": quoted(self._address.schema), "kinds": ["r", "p", "f", "v", "m"]})
         return set(found.scalars())
+
+    def expect_version(self, transaction: Transaction, version: str) -> None:
+        # Travels with the next statement. It evaluates nothing where the version is the expected one, and is an error
+        # where it is another: a text with letters is no number.
+        _driver(transaction.connection).defer(
+            f"SELECT ({literal(_VERSION_CHANGED)} || version_num)::integer FROM modeldb_version "
+            f"WHERE version_num <> {literal(version)}".encode()
+        )
 
     def initialize(self) -> None:
         if not self._has_schema:

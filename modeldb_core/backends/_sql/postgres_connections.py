@@ -1,4 +1,4 @@
-"""Opening connections to PostgreSQL: where the database is, what is set for a session, and what may be done there."""
+"""Opening connections to PostgreSQL: where the database is, what is set for a transaction, and what may be done there."""
 
 from __future__ import annotations
 
@@ -16,10 +16,6 @@ OLDEST_VERSION = 120_000
 
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 _UTF8 = "UTF8"
-# A server may wait for more than its own disk, and that is left to it; but not for less.
-_COMMIT_DURABLY = b"""
-SELECT set_config(name, 'on', false) FROM (VALUES ('synchronous_commit')) AS t (name) WHERE current_setting(name) = 'off'
-"""
 _FACTS = """
 SELECT current_setting('server_encoding'), pg_is_in_recovery(),
        current_setting('default_transaction_read_only') = 'on',
@@ -90,32 +86,39 @@ class Connector:
         }
         connection = connect(parameters, connect_timeout_s=self.connect_timeout_s, timeout_s=self.timeout_s)
         try:
-            return connection, self._configure(connection)
+            facts = self._look_at(connection)
         except BaseException:
             connection.close()
             raise
+        connection.settings = self._settings(connection.server_version)
+        return connection, facts
 
     @property
     def _limit_ms(self) -> int:
         return max(int(self.timeout_s * 1000), 1)
 
-    def _configure(self, connection: DriverConnection) -> Facts:
-        """Set what holds for a session, and look at what may be done with it, in one trip."""
-        schema, version = quoted(self.address.schema), connection.server_version
+    def _settings(self, server_version: int) -> bytes:
+        """Return the statement that sets, for one transaction, how the server is to run it.
+
+        Nothing is set for a session: behind PgBouncer it is not ours, and the next transaction runs in another one.
+        """
         settings: dict[str, object] = {
-            "search_path": schema,
+            "search_path": f"{quoted(self.address.schema)}, pg_temp",  # temporary tables of others come last
             "lock_timeout": self._limit_ms,
             "statement_timeout": self._limit_ms + 500,  # later: a lock explains itself better
             "idle_in_transaction_session_timeout": self._limit_ms,  # a writer that hangs must not keep the lock
             "jit": "off",  # it takes longer to compile than any question here takes
             "join_collapse_limit": 1,  # joins are written in the order in which they are best made
         }
-        if version >= 140_000:
+        if server_version >= 140_000:
             settings["client_connection_check_interval"] = 10_000
+        calls = [f"set_config({literal(name)}, {literal(str(value))}, true)" for name, value in settings.items()]
+        return f"SELECT {', '.join(calls)}".encode()
+
+    def _look_at(self, connection: DriverConnection) -> Facts:
+        """Look at what may be done with the database, in one trip."""
+        schema, version = quoted(self.address.schema), connection.server_version
         with connection.cursor() as cursor:
-            for name, value in settings.items():
-                connection.defer(f"SET {name} = {value}".encode())
-            connection.defer(_COMMIT_DURABLY)
             cursor.execute(_FACTS, {"schema": schema})
             encoding, is_standby, is_reading, has_schema, may_write = cursor.fetchone()
         url = self.address.url
@@ -126,6 +129,12 @@ class Connector:
             msg = f"{url} is encoded as {encoding}; make a database with UTF8: createdb -E UTF8 -T template0 NAME"
             raise ConfigurationError(msg)
         return Facts(is_standby, is_standby or is_reading or may_write is False, has_schema)
+
+
+def literal(text: str) -> str:
+    """Return a text as SQL writes it, whatever ``standard_conforming_strings`` is."""
+    escaped = text.replace("\\", "\\\\").replace("'", "''")
+    return f"E'{escaped}'"
 
 
 def quoted(name: str) -> str:

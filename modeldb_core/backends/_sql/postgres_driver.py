@@ -49,9 +49,11 @@ class DriverConnection(extensions.connection):  # type: ignore[misc]
         timeout_s: how long the server may take to answer.
         is_reading: whether a text that PostgreSQL cannot hold is taken for one that equals none; else it is an error.
         trips: how many messages were sent and answered.
+        settings: the statement with which each transaction begins.
     """
 
     timeout_s: float
+    settings = b""
     is_reading = False
     trips = 0
 

@@ -1,8 +1,9 @@
-"""The version of the tables: making them, checking them, and bringing old ones up to date.
+"""The version of the tables: making them, deciding what may be done with those of another version, and upgrading them.
 
-A store does that by itself when it is opened: a new database gets the tables of :data:`LATEST` at once, an old one is
-backed up and upgraded under the write lock, one of a newer ModelDB is refused. The command ``modeldb db upgrade`` asks
-the classes of stores, which pass on to :func:`state_of` (looks, and alters nothing) and :func:`upgrade`.
+Opening a store alters nothing but an empty database, which gets the tables of :data:`LATEST`. Whether tables of another
+version may be read or written is decided by compatibility: an older version by what :data:`OLDEST_READABLE` and
+:data:`OLDEST_WRITABLE` say, a newer one by what its upgrade wrote into the database (:class:`Revision`). ``modeldb db
+upgrade`` upgrades; a file of this user's own is also upgraded by the first write, where older code can go on with it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, insert, select
+from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, delete, insert, select
 
-from modeldb_core.backends._sql.tables import metadata
+from modeldb_core.backends._sql.tables import compatibility, metadata
 from modeldb_core.errors import ConfigurationError, StoreReadOnlyError, StoreVersionError
 
 if TYPE_CHECKING:
@@ -21,13 +22,34 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.database import Database, Transaction
 
 VERSION_TABLE = "modeldb_version"
-REVISIONS: tuple[str, ...] = ("0001", "0002")
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A version of the tables, and what older code may do with it.
+
+    Attributes:
+        version: its name; later ones compare greater.
+        readable_since: the oldest version whose code reads these tables rightly.
+        writable_since: the oldest version whose code may write them.
+    """
+
+    version: str
+    readable_since: str
+    writable_since: str
+
+
+REVISIONS: tuple[Revision, ...] = (Revision("0001", readable_since="0001", writable_since="0001"),)
 """All versions of the tables, the oldest first. Each has a migration of that name."""
-LATEST = REVISIONS[-1]
+LATEST = REVISIONS[-1].version
+OLDEST_READABLE = "0001"
+"""The oldest version of the tables that this code reads as they are."""
+OLDEST_WRITABLE = "0001"
+"""The oldest version of the tables that this code writes as they are."""
 MIGRATIONS = "modeldb_core.backends._sql:migrations"
 """Where Alembic finds the migrations."""
 
-_version = Table(
+version_table = Table(
     VERSION_TABLE,
     MetaData(),
     Column("version_num", String(32), nullable=False),
@@ -67,34 +89,67 @@ class Upgrade:
     backup: str | None
 
 
-def prepare(database: Database) -> None:
-    """Make sure that the tables are those of :data:`LATEST`.
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What this code may do with the tables of a database.
+
+    Attributes:
+        version: of the tables.
+        may_write: whether it may write them as they are.
+        may_upgrade: whether it may upgrade them unasked: all code that could write them could go on.
+    """
+
+    version: str
+    may_write: bool
+    may_upgrade: bool
+
+
+def prepare(database: Database) -> Access:
+    """Return what may be done with the tables; an empty database gets those of :data:`LATEST`, no other is altered.
 
     Raises:
-        StoreVersionError: they are those of a newer ModelDB; or of an older one, and the database may only be read.
+        StoreVersionError: the tables are of a version that this code cannot read.
         ConfigurationError: the database holds tables of something else.
         StoreReadOnlyError: there are none, and the database may only be read.
     """
-    version = database.read(read_version)
-    if not database.read_only and (version is None or version in REVISIONS):
-        database.initialize()
-    if version == LATEST:
-        return
-    if version is not None:
-        pending = _pending(database, version)
+    access = database.read(_access)
+    if access is None:
         if database.read_only:
-            msg = (
-                f"{database.url} has tables of version {version}, this ModelDB works with {LATEST}, and the database "
-                f"may only be read; run: modeldb db upgrade, as a user who may write it"
-            )
-            raise StoreVersionError(msg)
-        assert pending
-        upgrade(database)
-    elif database.read_only:
-        msg = f"{database.url} is empty, and may only be read; open it once as a user who may write it"
-        raise StoreReadOnlyError(msg)
-    else:
+            msg = f"{database.url} is empty, and may only be read; open it once as a user who may write it"
+            raise StoreReadOnlyError(msg)
+        database.initialize()
         database.write(_create)
+        access = database.read(_access)
+        assert access is not None
+    return access
+
+
+def make_writable(database: Database, access: Access) -> Access:
+    """Return what may be done with the tables, of which one is to write them: a file of one's own is upgraded.
+
+    Raises:
+        StoreVersionError: they may not be written by this code, and not be upgraded unasked.
+        StoreUnavailableError: they cannot be upgraded now.
+    """
+    if access.may_upgrade and database.is_own:
+        upgrade(database)
+        found = database.read(_access)
+        assert found is not None
+        access = found
+    if not access.may_write:
+        is_older = access.version < LATEST
+        advice = (
+            "run: modeldb db upgrade, once nobody writes it with an older ModelDB any more"
+            if is_older
+            else "install the newer ModelDB: pip install --upgrade modeldb-core"
+        )
+        msg = (
+            f"{database.url} has tables of version {access.version}, which this ModelDB (of version {LATEST}) may read "
+            f"but not write; {advice}"
+        )
+        raise StoreVersionError(msg)
+    database.initialize()
+    return access
 
 
 def state_of(database: Database) -> SchemaState:
@@ -105,7 +160,7 @@ def state_of(database: Database) -> SchemaState:
         ConfigurationError: it holds tables of something else.
     """
     version = database.read(read_version)
-    pending = REVISIONS if version is None else _pending(database, version)
+    pending = tuple(each.version for each in REVISIONS) if version is None else _pending(database, version)
     return SchemaState(database.url, version, LATEST, pending)
 
 
@@ -128,10 +183,13 @@ def upgrade(database: Database) -> Upgrade:
         if not _pending(database, version):
             return Upgrade(version, version, None)
         backup = database.backup(transaction, version)
-        _migrate(transaction)
+        migrate(transaction, LATEST)
+        _write_compatibility(transaction)
         return Upgrade(version, LATEST, backup)
 
-    database.read(read_version)  # raises where it is not a database of ModelDB: initializing would alter it
+    version = database.read(read_version)  # raises where it is not a database of ModelDB: initializing would alter it
+    if version is not None:
+        _pending(database, version)
     if not database.read_only:
         database.initialize()
     return database.write(work)
@@ -158,14 +216,65 @@ def read_version(transaction: Transaction) -> str | None:
     return None
 
 
+def migrate(transaction: Transaction, version: str) -> None:
+    """Run the migrations up to a version."""
+    # Alembic takes ten times as long to import as everything else together.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", MIGRATIONS)
+    config.attributes["connection"] = transaction.connection
+    command.upgrade(config, version)
+
+
+def _access(transaction: Transaction) -> Access | None:
+    version, database = read_version(transaction), transaction.database
+    if version is None:
+        return None
+    known = {each.version: each for each in REVISIONS}
+    if version in known:
+        if version < OLDEST_READABLE:
+            msg = (
+                f"{database.url} has tables of version {version}, and this ModelDB reads those of {OLDEST_READABLE} to "
+                f"{LATEST}; run: modeldb db upgrade, once nobody uses it with an older ModelDB any more"
+            )
+            raise StoreVersionError(msg)
+        is_old = version != LATEST
+        return Access(version, version >= OLDEST_WRITABLE, is_old and known[LATEST].writable_since <= version)
+    found = _read_compatibility(transaction)
+    if found is None or found.readable_since > LATEST or found.version != version:
+        raise _unknown(database, version)
+    return Access(version, found.writable_since <= LATEST, may_upgrade=False)
+
+
+def _read_compatibility(transaction: Transaction) -> Revision | None:
+    if compatibility.name not in transaction.database.table_names(transaction.connection):
+        return None
+    rows = transaction.rows(_select_compatibility)
+    return Revision(*map(str, rows[0])) if len(rows) == 1 else None
+
+
+def _write_compatibility(transaction: Transaction) -> None:
+    latest = REVISIONS[-1]
+    row = {each: getattr(latest, each) for each in ("version", "readable_since", "writable_since")}
+    transaction.connection.execute(delete(compatibility))
+    transaction.connection.execute(insert(compatibility), row)
+
+
 def _pending(database: Database, version: str) -> tuple[str, ...]:
-    if version not in REVISIONS:
-        msg = (
-            f"{database.url} has tables of version {version}, which this ModelDB does not know (it knows {REVISIONS[0]} "
-            f"to {LATEST}): it was written by a newer one; install that: pip install --upgrade modeldb-core"
-        )
-        raise StoreVersionError(msg)
-    return REVISIONS[REVISIONS.index(version) + 1 :]
+    known = [each.version for each in REVISIONS]
+    if version not in known:
+        raise _unknown(database, version)
+    return tuple(known[known.index(version) + 1 :])
+
+
+def _unknown(database: Database, version: str) -> StoreVersionError:
+    return StoreVersionError(
+        f"{database.url} has tables of version {version}, which this ModelDB does not know (it knows "
+        f"{REVISIONS[0].version} to {LATEST}): it was written by a newer one; install that: "
+        f"pip install --upgrade modeldb-core"
+    )
 
 
 def _create(transaction: Transaction) -> None:
@@ -174,23 +283,17 @@ def _create(transaction: Transaction) -> None:
         return
     connection = transaction.connection
     metadata.create_all(connection, checkfirst=False)
-    _version.create(connection)
-    connection.execute(insert(_version), {"version_num": LATEST})
-
-
-def _migrate(transaction: Transaction) -> None:
-    # Alembic takes ten times as long to import as everything else together.
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", MIGRATIONS)
-    config.attributes["connection"] = transaction.connection
-    command.upgrade(config, LATEST)
+    version_table.create(connection)
+    connection.execute(insert(version_table), {"version_num": LATEST})
+    _write_compatibility(transaction)
 
 
 def _select_version(_database: Database) -> Select[Any]:
-    return select(_version.c.version_num)
+    return select(version_table.c.version_num)
+
+
+def _select_compatibility(_database: Database) -> Select[Any]:
+    return select(compatibility.c.version, compatibility.c.readable_since, compatibility.c.writable_since)
 
 
 def _list(names: set[str]) -> str:

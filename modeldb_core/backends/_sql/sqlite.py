@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from modeldb_core import forks
-from modeldb_core.backends._sql.database import MANY, Build, Database, Result, Row, Transaction
+from modeldb_core.backends._sql.database import MANY, Build, Database, Result, Row, Transaction, VersionChangedError
 from modeldb_core.errors import (
     ConfigurationError,
     IntegrityError,
@@ -77,7 +77,7 @@ class SQLiteDatabase(Database):
         self._busy_timeout_s = busy_timeout_s
         self._may_write_folder = _prepare_folder(path, create=not read_only)
         self.read_only = read_only or not self._may_write_folder or not _may_write(path)
-        self._closed = False
+        self._closed = self._is_initialized = False
         self._compiled: dict[Build, _Compiled] = {}
         self._gate = forks.Gate()
         self._write_lock = threading.Lock()
@@ -167,7 +167,20 @@ class SQLiteDatabase(Database):
             if line != "ok":
                 yield f"SQLite says: {line}"
 
+    @property
+    def is_own(self) -> bool:  # type: ignore[override]
+        """Whether this user owns the file."""
+        return not hasattr(os, "geteuid") or self.path.stat().st_uid == os.geteuid()
+
+    def expect_version(self, transaction: Transaction, version: str) -> None:
+        (found,) = transaction.connection.exec_driver_sql("SELECT version_num FROM modeldb_version").one()
+        if found != version:
+            raise VersionChangedError
+
     def initialize(self) -> None:
+        if self._is_initialized:
+            return
+
         def work() -> str:
             with closing(self._connect()) as connection:
                 (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
@@ -176,6 +189,7 @@ class SQLiteDatabase(Database):
                 return str(mode)
 
         mode = self._retried(work)
+        self._is_initialized = True
         if mode != "wal":
             warnings.warn(
                 f"SQLite cannot keep a write-ahead log beside {self.path} (it uses {mode!r}), so readers and writers "

@@ -7,10 +7,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.backends._sql.chain import check_content, read_heads
+from modeldb_core.backends._sql.database import VersionChangedError
 from modeldb_core.backends._sql.log import read_changes
 from modeldb_core.backends._sql.numbers import Remembered
 from modeldb_core.entities import check_kind, now_us
-from modeldb_core.errors import NotFoundError
+from modeldb_core.errors import NotFoundError, StoreUnavailableError
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from modeldb_core.entities import Document, Entity, SeriesSummary
     from modeldb_core.points import Series
     from modeldb_core.queries import Query
+
+_MAX_UPGRADES = 5  # by others, between looking at the version and writing
 
 
 class SQLMetadataStore(MetadataStore):
@@ -48,11 +51,15 @@ class SQLMetadataStore(MetadataStore):
         def work(transaction: Transaction) -> Batch:
             if self._generation != self._database.generation:
                 self._generation, self._remembered = self._database.generation, Remembered()
+            self._enter(transaction)
             batch = Batch(transaction, self._remembered)
             batch.apply(changes, wrong)
             return batch
 
         self._database.write(work).learn()
+
+    def _enter(self, transaction: Transaction) -> None:
+        """Called at the beginning of each transaction that applies changes."""
 
     def get(self, kind: str, entity_id: str) -> Entity:
         from modeldb_core.backends._sql.reading import find_entity, read_entities
@@ -137,17 +144,40 @@ class SQLMetadataStore(MetadataStore):
 
 
 class MigratedStore(SQLMetadataStore):
-    """A store with a database of its own, whose tables are brought up to date when it is opened."""
+    """A store with a database of its own. Reading alters nothing in it; the first write makes sure that it may."""
 
     def __init__(self, database: Database) -> None:
         from modeldb_core.backends._sql.schema import prepare
 
         try:
-            prepare(database)
+            self._access = prepare(database)
         except BaseException:
             database.close()
             raise
+        self._is_admitted = False
         super().__init__(database)
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        if not changes or self._database.read_only:
+            super().apply(changes)
+            return
+        for _ in range(_MAX_UPGRADES):
+            if not self._is_admitted:
+                from modeldb_core.backends._sql.schema import make_writable, prepare
+
+                self._access = make_writable(self._database, prepare(self._database))
+                self._is_admitted = True
+            try:
+                super().apply(changes)
+            except VersionChangedError:  # somebody has upgraded the tables meanwhile
+                self._is_admitted = False
+            else:
+                return
+        msg = f"the tables of {self.url} are being upgraded; try again"
+        raise StoreUnavailableError(msg)
+
+    def _enter(self, transaction: Transaction) -> None:
+        self._database.expect_version(transaction, self._access.version)
 
     @classmethod
     @abstractmethod
@@ -170,7 +200,7 @@ class MigratedStore(SQLMetadataStore):
 
     @classmethod
     def upgrade_schema(cls, url: str, **options: Any) -> Upgrade:  # noqa: ANN401 - those of the class
-        """Bring the tables of a database up to date, after a backup, as opening the store would; return what was done.
+        """Bring the tables of a database up to date, after a backup, all or nothing; return what was done.
 
         Raises:
             StoreVersionError: the tables are those of a newer version of ModelDB.

@@ -18,6 +18,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     SmallInteger,
+    String,
     Table,
     Text,
     UniqueConstraint,
@@ -42,6 +43,14 @@ _Text = Text().with_variant(Text(collation="C"), "postgresql")
 def _partial(name: str, *columns: Any, where: ColumnElement[bool]) -> None:  # noqa: ANN401 - what an index takes
     partial_indexes[Index(name, *columns, sqlite_where=where)] = where
 
+
+compatibility = Table(  # one row: which code may use the tables; schema.Revision
+    "modeldb_compatibility",
+    metadata,
+    Column("version", String(32), primary_key=True),
+    Column("readable_since", String(32), nullable=False),
+    Column("writable_since", String(32), nullable=False),
+)
 
 streams = Table(
     "streams",

@@ -1,4 +1,4 @@
-"""The first version of the tables.
+"""The baseline: the tables with which the versions begin.
 
 Revision ID: 0001
 """
@@ -21,6 +21,13 @@ _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 def upgrade() -> None:
     """Make all tables."""
+    op.create_table(
+        "modeldb_compatibility",
+        sa.Column("version", sa.String(32), nullable=False),
+        sa.Column("readable_since", sa.String(32), nullable=False),
+        sa.Column("writable_since", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("version", name=op.f("modeldb_compatibility_pkey")),
+    )
     _create_log()
     _create_entities()
     _create_metrics()
@@ -100,6 +107,9 @@ def _create_entities() -> None:
         "entities_by_container", "entities", ["container_id", "kind", "created_at", "entity_id"], unique=False
     )
     op.create_index("entities_by_kind", "entities", ["kind", "created_at", "entity_id"], unique=False)
+    op.create_index(
+        "entities_deleted", "entities", ["kind", "entity_pk"], unique=False, **_where("deleted_at IS NOT NULL")
+    )
     op.create_index("entities_by_parent", "entities", ["parent_id"], unique=False, **_where("parent_id IS NOT NULL"))
     op.create_index(
         "entities_by_project",
