@@ -8,6 +8,9 @@ import fcntl
 import io
 import multiprocessing
 import os
+import shutil
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -17,6 +20,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+import modeldb_core
 from modeldb_core.audit import verify
 from modeldb_core.backends.objects import ObjectMetadataStore, compaction, lock
 from modeldb_core.backends.objects.bucket import Bucket
@@ -911,3 +915,43 @@ def test_a_full_disk_is_an_outage_that_passes(place, monkeypatch):
     store.apply(run.changes[5:])
     assert list(store.read_changes().changes) == run.changes
     assert len([path for path in place.root.rglob("*") if path.is_file()]) == 3
+
+
+# Replicas of other code
+
+
+def test_a_replica_that_older_code_made_leaves_nothing_out_after_an_upgrade(place, tmp_path):
+    writer = StreamWriter()
+    run_id = writer.create_run(name="tagged", tags=["best"]).entity_id
+    place.open().apply(writer.changes)
+    older = tmp_path / "older"
+    shutil.copytree(Path(modeldb_core.__file__).parent, older / "modeldb_core")
+    leaves = older / "modeldb_core" / "queries" / "leaves.py"
+    code = leaves.read_text()
+    assert "for tag in document.get(TAGS, ()):" in code
+    leaves.write_text(code.replace("for tag in document.get(TAGS, ()):", "for tag in ():"))  # it knows no tags
+    program = f"""
+import modeldb_core
+from modeldb_core.backends.objects import ObjectMetadataStore
+from modeldb_core.queries import Query
+assert modeldb_core.__file__.startswith({str(older)!r}), modeldb_core.__file__
+with ObjectMetadataStore("file://{place.root}", cache_dir={str(place.folder / "one")!r}, max_staleness_s=0) as store:
+    assert store.get("run", {run_id!r}).tags == ("best",)
+    assert store.find(Query(filter="tags contains 'best'")).entities == ()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(older)}
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120, env=environment, cwd=tmp_path)
+    (replica,) = (place.folder / "one" / "replicas").glob("*.db")
+    store = place.open()
+    assert [run.entity_id for run in store.find(Query(filter="tags contains 'best'")).entities] == [run_id]
+    assert verify(store).findings == []
+    assert replica.exists()  # the older code may be in use still
+    for path in replica.parent.glob(f"{replica.name.partition('.')[0]}.*"):
+        os.utime(path, (1, 1))
+    stranger = replica.with_name("notes.db")
+    stranger.touch()
+    os.utime(stranger, (1, 1))
+    again = place.open()
+    assert again.get("run", run_id).name == "tagged"
+    assert not replica.exists()
+    assert stranger.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from modeldb_core import forks
+from modeldb_core.backends._sql.fingerprint import fingerprint
 from modeldb_core.backends.objects.compaction import Compaction, Compactor
 from modeldb_core.backends.objects.inbox import Arrived, Inbox, RebuildNeededError
 from modeldb_core.backends.objects.layout import PACKS, STREAMS, is_known, is_marker, parts_of
 from modeldb_core.backends.objects.lock import ReplicaLock
-from modeldb_core.backends.objects.replica import UNLISTED, VERSION, Replica, is_damage
+from modeldb_core.backends.objects.replica import UNLISTED, Replica, is_damage
 from modeldb_core.errors import (
     IntegrityError,
     ModelDBError,
@@ -38,6 +40,8 @@ logger = logging.getLogger("modeldb")
 _ATTEMPTS = 6  # objects may be compacted away between listing and reading
 _ROUNDS = 100  # of a compaction that goes on until nothing is left to do
 _COMPACT_EVERY_S = 60.0
+_KEPT_S = 30 * 86_400.0  # a replica that other code made: it may be in use, or be used again
+_FILE_OF_REPLICA = re.compile(r"(?P<stem>[0-9a-f]{24}-[0-9a-f]{24})\.(?:lock|\d+\.db(?:-wal|-shm)?)")
 _OWN_BYTES = 8 << 20  # of objects just written that are kept in memory, so that they need not be read back
 
 
@@ -74,7 +78,9 @@ class Follower:
         self._compact = compact
         self._compact_at = 0.0
         self._folder = _replica_folder(cache_dir)
-        self._stem = f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}-v{VERSION}"
+        # A replica made by other code lacks for good what that code did not know, so each code has one of its own.
+        self._store = hashlib.sha256(identity.encode()).hexdigest()[:24]
+        self._stem = f"{self._store}-{fingerprint()}"
         self._own: OrderedDict[str, bytes] = OrderedDict()  # objects written here that no listing has shown yet
         self._evicted = self._evicted_listed = 0  # how many of those were not kept; how many of them a listing showed
         self._notes: list[str] = []  # what is to be said once the replica is in order
@@ -218,6 +224,7 @@ class Follower:
                 self._old.append(self._replica)  # other threads may be reading it
             self._replica = None
             self._replica = Replica(path, self._bucket.url)
+            self._forget_outdated()
         return self._replica
 
     def _path(self) -> Path:
@@ -235,6 +242,19 @@ class Follower:
             (self._folder / f"{self._stem}.{generation - 1}.db{suffix}").unlink(missing_ok=True)
             (self._folder / f"{self._stem}.{generation + 1}.db{suffix}").unlink(missing_ok=True)
         (self._folder / f"{self._stem}.lock").write_text(str(generation + 1))
+
+    def _forget_outdated(self) -> None:
+        """Delete the replicas of this store that other code made and that nobody has brought up to date for long."""
+        outdated: dict[str, list[Path]] = {}
+        for path in self._folder.glob(f"{self._store}-*.*"):
+            name = _FILE_OF_REPLICA.fullmatch(path.name)
+            if name is not None and name["stem"] != self._stem:
+                outdated.setdefault(name["stem"], []).append(path)
+        for paths in outdated.values():
+            with suppress(OSError):
+                if max(path.stat().st_mtime for path in paths) < time.time() - _KEPT_S:
+                    for path in paths:
+                        path.unlink(missing_ok=True)
 
     def _catch_up(self) -> Replica:
         """List the bucket, and take in what is new."""

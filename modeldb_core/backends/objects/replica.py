@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.database import Transaction
     from modeldb_core.changes import Change, Head
 
-VERSION = 1
-"""Of the tables of this module; a replica of another version has another file."""
-
 APPLIED, DAMAGED = "applied", "damaged"
 UNLISTED = ""
 """The mark of an object that was written here and has not been listed yet."""
@@ -224,6 +221,7 @@ def _prepare(database: SQLiteDatabase, url: str) -> None:
         raise ConfigurationError(msg)
     try:
         prepare(database)
+        database.initialize()
     except (ConfigurationError, StoreVersionError) as error:
         msg = f"the replica of {url} is no database of this version: {error}"
         raise IntegrityError(msg) from error
