@@ -142,7 +142,7 @@ def load_settings(
     Raises:
         ConfigurationError: a key is unknown, or a value has the wrong type or is out of its range.
     """
-    base = Path(directory) if directory is not None else Path.cwd()
+    base = Path(directory) if directory is not None else working_folder()
     environ = os.environ if environ is None else environ
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
@@ -160,6 +160,14 @@ def load_settings(
     if "cache_dir" not in values:
         values["cache_dir"] = default_cache_dir()
     return Settings(**values, origins=MappingProxyType(origins))  # type: ignore[arg-type]
+
+
+def working_folder() -> Path:
+    """Return the current folder; where it was deleted meanwhile, the path that it had."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/", os.environ.get("PWD", ""))
 
 
 def default_journal_dir() -> Path:
@@ -226,8 +234,6 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-# -- the sources ------------------------------------------------------------------------------------------------------
-
 _Source = dict[str, tuple[object, str]]
 
 
@@ -293,8 +299,6 @@ def _did_you_mean(name: str, known: Mapping[str, object]) -> str:
     close = get_close_matches(name, known, 1, 0.6)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
 
-
-# -- values -----------------------------------------------------------------------------------------------------------
 
 _BOOLS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 

@@ -26,7 +26,7 @@ def runs_html(runs: Sequence[Run], total: int | None) -> str:
         [
             run.name,
             run.status,
-            run.started_at.strftime("%Y-%m-%d %H:%M") if run.started_at else "",
+            run.started_at.astimezone().isoformat(" ", "minutes") if run.started_at else "",
             *(getattr(run, section).get(key, "") for section, key in keys),
         ]
         for run in shown

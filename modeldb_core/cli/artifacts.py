@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
+from modeldb_core.cli.output import echo
 from modeldb_core.cli.progress import progress_bar
 from modeldb_core.cli.session import Session, examples, with_session
-from modeldb_core.cli.tables import clean, print_json, print_table, size
-from modeldb_core.errors import NotFoundError
+from modeldb_core.cli.tables import print_json, print_table, size
+from modeldb_core.cli.text import clean, clean_lines
+from modeldb_core.errors import InvalidArgumentError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from modeldb_core.entities import Run
+
+_SHOWN = 5
 
 
 @click.group()
@@ -40,7 +47,7 @@ def list_(session: Session, *, reference: str, as_json: bool) -> None:
         ]
         print_table(["path", "size", "type", "digest"], rows, right=["size"])
     else:
-        click.echo("The run has no artifacts.", err=True)
+        echo("The run has no artifacts.", err=True)
 
 
 @artifacts.command(
@@ -62,35 +69,51 @@ def get(session: Session, *, reference: str, path: str, output: str | None, forc
     from modeldb_core.tracking.artifacts import download
 
     run = session.run(reference)
+    wanted, name = _wanted(run, path)
     if output == "-":
-        _print_file(session, run.artifacts, path)
+        _print_file(session, wanted, name)
         return
-    wanted = {key: entry for key, entry in run.artifacts.items() if key == path or key.startswith(f"{path}/")}
-    if not wanted:
-        msg = f"run {run.entity_id} has no artifact {path!r}; `modeldb artifacts list` shows what it has"
-        raise NotFoundError(msg)
-    target = Path(output) if output else Path(path.rstrip("/").rpartition("/")[2])
-    existing = target / path.rpartition("/")[2] if path in wanted and target.is_dir() else target
+    target = Path(output) if output else Path(name.rpartition("/")[2])
+    existing = target / name.rpartition("/")[2] if name in wanted and target.is_dir() else target
     if existing.exists() and not force:
         msg = f"{existing} exists; choose another place with --output, or --force to replace it"
         raise click.UsageError(msg)
     total = sum(entry.get("size_bytes", 0) for entry in wanted.values())
     with progress_bar("Fetching", total) as advance:
-        written = download(wanted, path, target, _counting(session.artifacts.open, advance))
-    click.echo(
-        f"{clean(str(written))}: {len(wanted):,} {'file' if len(wanted) == 1 else 'files'}, {size(total)}", err=True
-    )
+        written = download(wanted, name, target, _counting(session.artifacts.open, advance))
+    echo(f"{clean(str(written))}: {len(wanted):,} {'file' if len(wanted) == 1 else 'files'}, {size(total)}", err=True)
 
 
-def _print_file(session: Session, entries: Mapping[str, dict[str, str]], path: str) -> None:
-    if path not in entries:
-        msg = f"the run has no artifact {path!r}; `modeldb artifacts list` shows what it has"
+def _wanted(run: Run, path: str) -> tuple[dict[str, Any], str]:
+    """Return the artifacts that a path means, and the name that they are under: a file's, or else a folder's.
+
+    Where there are both, a slash at the end means the folder.
+    """
+    name = path.rstrip("/")
+    below = {key: entry for key, entry in run.artifacts.items() if name and key.startswith(f"{name}/")}
+    if name == path and path in run.artifacts:
+        if below:
+            echo(clean(f"{path} is a folder too: {path}/ fetches the {len(below):,} files in it"), err=True)
+        return {path: run.artifacts[path]}, path
+    if not below:
+        msg = f"run {run.entity_id} has no artifact {path!r}; `modeldb artifacts list` shows what it has"
         raise NotFoundError(msg)
-    out = sys.stdout.buffer
-    with session.artifacts.open(entries[path]["digest"]) as stream:
+    return below, name
+
+
+def _print_file(session: Session, wanted: Mapping[str, dict[str, str]], name: str) -> None:
+    if name not in wanted:
+        msg = f"{name} is a folder; name one of its files: {', '.join(sorted(wanted)[:_SHOWN])}"
+        raise InvalidArgumentError(msg)
+    with session.artifacts.open(wanted[name]["digest"]) as stream:
+        if sys.stdout.isatty():  # a terminal would obey what is in it
+            for line in io.TextIOWrapper(stream, "utf-8", "replace", newline=""):
+                echo(clean_lines(line), nl=False)
+            return
+        out = sys.stdout.buffer
         while chunk := stream.read(1 << 20):
             out.write(chunk)
-    out.flush()
+        out.flush()
 
 
 def _counting(open_blob: Callable[[str], BinaryIO], advance: Callable[[int], None]) -> Callable[[str], BinaryIO]:

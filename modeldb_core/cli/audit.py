@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from modeldb_core.cli.output import echo
 from modeldb_core.cli.program import FOUND, OK
 from modeldb_core.cli.progress import stages_bar
 from modeldb_core.cli.session import Session, examples, with_session
-from modeldb_core.cli.tables import clean, print_json, print_table, short, short_id
+from modeldb_core.cli.tables import print_json, print_table, short, short_id
+from modeldb_core.cli.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,11 +59,12 @@ def log(
     With RUN, only the changes of that run. With --after, the changes from there on.
     """
     from modeldb_core.documents import change_document
+    from modeldb_core.queries.references import find_entity_id
 
     if reference is not None and entity is not None:
         msg = "name a run or an entity, not both"
         raise click.UsageError(msg)
-    entity_id = session.run(reference).entity_id if reference else entity
+    entity_id = session.run(reference).entity_id if reference else entity and find_entity_id(session.store, entity)
     cursor = None
     if after is None:
         changes = list(deque(_all_changes(session, entity_id, stream), limit))
@@ -78,9 +81,9 @@ def log(
     if rows:
         print_table(["time", "actor", "action", "kind", "entity", "what"], rows)
     else:
-        click.echo("No changes.", err=True)
+        echo("No changes.", err=True)
     if cursor is not None and len(changes) == limit:
-        click.echo(f"Go on with --after {cursor}", err=True)
+        echo(f"Go on with --after {cursor}", err=True)
 
 
 @audit.command(
@@ -122,7 +125,7 @@ def verify(
         print_json({"ok": report.ok, **asdict(report)})
     else:
         for line in str(report).splitlines():
-            click.echo(clean(line))
+            echo(clean(line))
     return OK if report.ok else FOUND
 
 
@@ -139,7 +142,7 @@ def write_checkpoint(session: Session, *, path: str) -> None:
 
     checkpoint = Checkpoint.of(session.store)
     checkpoint.write(path)
-    click.echo(f"{clean(path)}: {len(checkpoint.streams):,} streams, SHA-256 {checkpoint.digest}")
+    echo(f"{clean(path)}: {len(checkpoint.streams):,} streams, SHA-256 {checkpoint.digest}")
 
 
 def _all_changes(session: Session, entity_id: str | None, stream_id: str | None) -> Iterator[Change]:

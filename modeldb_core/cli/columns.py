@@ -98,4 +98,4 @@ def look_up(values: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401 - any v
 
 
 def _field(name: str) -> Field:
-    return Field(TAGS) if name == TAGS else parse_field(name, "run")
+    return parse_field(name, "run")

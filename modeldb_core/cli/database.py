@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples, missing_store, with_session
-from modeldb_core.cli.tables import clean
+from modeldb_core.cli.text import clean
 from modeldb_core.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -30,16 +31,14 @@ def upgrade(session: Session, *, dry_run: bool) -> None:
         raise problem
     state = store_class.schema_state(settings.url, **options)
     if not state.pending:
-        click.echo(f"{state.url} has version {state.version}: nothing to do.")
+        echo(f"{state.url} has version {state.version}: nothing to do.")
     elif dry_run:
-        click.echo(
-            f"{state.url} has version {state.version}; to be done: {', '.join(state.pending)}. Nothing was altered."
-        )
+        echo(f"{state.url} has version {state.version}; to be done: {', '.join(state.pending)}. Nothing was altered.")
     else:
         done = store_class.upgrade_schema(settings.url, **options)
-        click.echo(f"{state.url} was upgraded from version {done.before} to {done.after}.")
+        echo(f"{state.url} was upgraded from version {done.before} to {done.after}.")
         if done.backup:
-            click.echo(f"Backup: {clean(done.backup)}")
+            echo(f"Backup: {clean(done.backup)}")
 
 
 @db.command(epilog=examples("modeldb db compact", "modeldb db compact --url s3://bucket/prefix"))
@@ -57,9 +56,9 @@ def compact(session: Session) -> None:
         raise InvalidArgumentError(msg)
     done = work()
     if not (done.packs or done.deleted):
-        click.echo(f"{store.url}: nothing to do.")
+        echo(f"{store.url}: nothing to do.")
     else:
-        click.echo(
+        echo(
             f"{store.url}: {done.packed:,} objects were put together into {done.packs:,}, and {done.deleted:,} deleted "
             f"that are no longer needed."
         )

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modeldb_core.changes import DELETE, RESTORE
+from modeldb_core.cli.output import echo
 from modeldb_core.cli.progress import stages_bar
 from modeldb_core.cli.session import Session, examples, recorder_for, with_session
-from modeldb_core.cli.tables import clean, print_json, print_table, short_id, size
+from modeldb_core.cli.tables import print_json, print_table, short, short_id, size
+from modeldb_core.cli.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,7 +62,7 @@ def delete(
         names.update(dict.fromkeys(to_delete(session.store, kind, entity_id, recursive=recursive)))
     if not dry_run:
         _record(session, DELETE, names)
-    click.echo(f"{_counts(names)} {'would be deleted. Nothing was altered' if dry_run else 'deleted'}.")
+    echo(f"{_counts(names)} {'would be deleted. Nothing was altered' if dry_run else 'deleted'}.")
 
 
 @click.command(epilog=examples("modeldb restore 3f9a1c2e", "modeldb restore --project churn"))
@@ -74,7 +76,7 @@ def restore(session: Session, *, references: Sequence[str], project: str | None,
     for kind, entity_id in _named(session, references, project, experiment):
         names.update(dict.fromkeys(to_restore(session.store, kind, entity_id)))
     _record(session, RESTORE, names)
-    click.echo(f"{_counts(names)} restored.")
+    echo(f"{_counts(names)} restored.")
 
 
 @click.command(epilog=examples("modeldb trash", "modeldb trash --json"))
@@ -101,7 +103,7 @@ def trash(session: Session, *, as_json: bool) -> None:
         ]
         print_table(["kind", "id", "name", "deleted", "safe until"], rows)
     else:
-        click.echo("Nothing is deleted.", err=True)
+        echo("Nothing is deleted.", err=True)
 
 
 @click.command(epilog=examples("modeldb gc --dry-run", "modeldb gc", "modeldb gc --window-days 0"))
@@ -152,21 +154,19 @@ def gc(
 def _report(done: Collected, *, dry_run: bool, with_artifacts: bool) -> None:
     would = "would be " if dry_run else ""
     for entity in done.erased:
-        click.echo(
-            f"{entity.kind} {clean(entity.name)} ({entity.entity_id}), deleted {entity.deleted_at:%Y-%m-%d %H:%M}"
-        )
+        echo(f"{entity.kind} {clean(entity.name)} ({entity.entity_id}), deleted {short(entity.deleted_at)}")
     if done.entities > len(done.erased):
-        click.echo(f"... and {done.entities - len(done.erased):,} more")
-    click.echo(
+        echo(f"... and {done.entities - len(done.erased):,} more")
+    echo(
         f"{done.entities:,} deleted entities {would}erased: what {done.changes:,} changes said, {size(done.change_bytes)}"
     )
     for line in done.held:
-        click.echo(f"Not erased: {clean(line)}", err=True)
+        echo(f"Not erased: {clean(line)}", err=True)
     if with_artifacts:
         spared = [f"{done.young:,} too young to go"] if done.young else []
         spared += [f"{done.ageless:,} of unknown age stay"] if done.ageless else []
         more = f" ({', '.join(spared)})" if spared else ""
-        click.echo(f"{done.blobs:,} files {would}removed: {size(done.blob_bytes)}{more}; {done.kept:,} are in use")
+        echo(f"{done.blobs:,} files {would}removed: {size(done.blob_bytes)}{more}; {done.kept:,} are in use")
 
 
 def _named(session: Session, references: Sequence[str], project: str | None, experiment: str | None) -> list[Name]:

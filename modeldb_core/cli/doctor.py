@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from modeldb_core.cli.output import echo
 from modeldb_core.cli.program import FOUND, OK
 from modeldb_core.cli.session import Session, examples, sqlite_path
-from modeldb_core.cli.tables import clean, print_json, size
+from modeldb_core.cli.tables import print_json, size
+from modeldb_core.cli.text import clean
 from modeldb_core.errors import ModelDBError
 
 if TYPE_CHECKING:
@@ -60,9 +62,10 @@ def doctor(*, url: str | None, artifact_url: str | None, as_json: bool) -> int:
     else:
         for item in findings:
             mark, color = _MARKS[item.state]
-            click.echo(f"{click.style(f'{mark:>5}', fg=color)}  {item.subject}: {clean(item.text)}")
+            click.secho(f"{mark:>5}", file=sys.stdout, fg=color, nl=False)
+            echo(f"  {item.subject}: {clean(item.text)}")
             if item.advice:
-                click.echo(f"       -> {clean(item.advice)}")
+                echo(f"       -> {clean(item.advice)}")
     return FOUND if any(item.state == "wrong" for item in findings) else OK
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modeldb_core.cli.output import can_show, echo
 from modeldb_core.cli.session import Session, examples, with_session
-from modeldb_core.cli.tables import clean, print_csv, print_json, print_table
+from modeldb_core.cli.tables import print_csv, print_json, print_table
+from modeldb_core.cli.text import clean
 
 if TYPE_CHECKING:
     from modeldb_core.points import Series
@@ -58,7 +60,8 @@ def history(
     elif as_table:
         print_table(columns, _rows(series), right=["step", "value"])
     else:
-        click.echo("\n".join(plot(series, width, _ROWS)))
+        lines = plot(series, width, _ROWS)
+        echo("\n".join(lines if can_show(chr(_BRAILLE)) else map(_without_braille, lines)))
 
 
 def plot(series: Series, width: int, rows: int) -> list[str]:
@@ -81,6 +84,11 @@ def plot(series: Series, width: int, rows: int) -> list[str]:
     lines = [f"{labels.get(index, ''):>11} {line}" for index, line in enumerate(grid)]
     axis = f"{first:,}".ljust(max(1, width - len(f"{last:,}"))) + f"{last:,}"
     return [summary, *lines, f"{'step':>11} {axis}"]
+
+
+def _without_braille(line: str) -> str:
+    """Return a line of a plot for an output that has no Braille: a star for a cell with dots."""
+    return "".join("*" if _BRAILLE <= ord(character) < _BRAILLE + 256 else character for character in line)
 
 
 def _draw(

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modeldb_core.cli.output import echo
 from modeldb_core.cli.program import FOUND, OK
 from modeldb_core.cli.progress import stages_bar
 from modeldb_core.cli.session import Session, examples, missing_store, separate_names, settings_for, with_session
-from modeldb_core.cli.tables import clean, size
+from modeldb_core.cli.tables import size
+from modeldb_core.cli.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -140,7 +142,7 @@ def export(
         chosen = [] if selection is None else selection.asked
         manifest = writer.finish(has_artifacts=artifacts, absent_blobs=sorted(done.absent), selection=chosen)
     _report(done, path, "written", with_artifacts=artifacts)
-    click.echo(f"SHA-256 of what its manifest says, which covers all of it: {manifest.digest}")
+    echo(f"SHA-256 of what its manifest says, which covers all of it: {manifest.digest}")
     return OK if done.ok else FOUND
 
 
@@ -195,7 +197,7 @@ def _select(store: MetadataStore, settings: Settings, projects: Sequence[str], r
     selection = select(store, projects=project_ids, runs=[session.run(run).entity_id for run in runs])
     if selection.other_runs:
         others = ", ".join(sorted(map(clean, selection.other_projects)))
-        click.echo(
+        echo(
             f"{selection.runs:,} runs, and {selection.other_runs:,} more that were logged in the same streams"
             + (f" (of {others})." if others else "."),
             err=True,
@@ -206,15 +208,13 @@ def _select(store: MetadataStore, settings: Settings, projects: Sequence[str], r
 def _report(done: Copied, where: str, verb: str, *, with_artifacts: bool) -> None:
     files = f", {done.blobs:,} files ({size(done.blob_bytes)})" if with_artifacts else ""
     there = f"; {done.present:,} were there" if done.present else ""
-    click.echo(f"{done.changes:,} changes in {done.streams:,} streams{files} {verb}: {clean(where)}{there}")
+    echo(f"{done.changes:,} changes in {done.streams:,} streams{files} {verb}: {clean(where)}{there}")
     complaints = [f"stream {name}: {reason}" for name, reason in sorted(done.refused.items())]
     complaints += [f"file {digest} of {owner} is not there to be copied" for digest, owner in done.missing.items()]
     complaints += list(done.damaged.values())
     for line in complaints[:_SHOWN]:
-        click.echo(f"Not copied: {clean(line)}", err=True)
+        echo(f"Not copied: {clean(line)}", err=True)
     if len(complaints) > _SHOWN:
-        click.echo(f"... and {len(complaints) - _SHOWN:,} more", err=True)
+        echo(f"... and {len(complaints) - _SHOWN:,} more", err=True)
     if done.missing:
-        click.echo(
-            "Files may still be with a writer that could not ship them; --no-artifacts leaves all out.", err=True
-        )
+        echo("Files may still be with a writer that could not ship them; --no-artifacts leaves all out.", err=True)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from modeldb_core import __version__, errors
+from modeldb_core.cli import output
+from modeldb_core.cli.output import echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,9 +22,9 @@ OK, FOUND, USAGE, STORE, MISSING, CONFIGURATION, INTERNAL, INTERRUPTED = 0, 1, 2
 
 EXIT_CODES = {
     OK: "done",
-    FOUND: "a check found a fault (audit verify, doctor, conformance), or something could not be done (sync, copy, export, import)",
+    FOUND: "a check found a fault (audit verify, doctor, conformance), or something could not be done (sync, copy, export, import), or the output could not be written",
     USAGE: "the command line or a query is wrong",
-    STORE: "the store is not there, cannot be reached, cannot be written, or has another version",
+    STORE: "the store is not there, cannot be reached, cannot be written, does not let you in, or has another version",
     MISSING: "there is no such run, metric or artifact",
     CONFIGURATION: "a setting is wrong, or something is not installed",
     INTERNAL: "a fault in ModelDB",
@@ -30,6 +32,10 @@ EXIT_CODES = {
 }
 
 DEBUG_VARIABLE = "MODELDB_DEBUG"
+PROGRAM, COMPLETION_VARIABLE = "modeldb", "_MODELDB_COMPLETE"
+_OF_THE_STORE = (
+    *(errors.StoreUnavailableError, errors.StoreReadOnlyError, errors.StoreVersionError, errors.PermissionDeniedError),
+)
 
 _COMMANDS = {
     "projects": ("modeldb_core.cli.runs:projects", "List projects and their experiments."),
@@ -136,28 +142,40 @@ def cli() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line with ``arguments`` and return the exit code; errors go to stderr as one sentence."""
     warnings.showwarning = _show_warning
+    output.prepare()
     try:
-        result = cli.main(list(arguments), prog_name="modeldb", standalone_mode=False)
+        result = _invoke(arguments)
+        sys.stdout.flush()
     except click.exceptions.Exit as end:
         return end.exit_code
-    except click.Abort:
-        click.echo("Interrupted.", err=True)
-        return INTERRUPTED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except (click.Abort, EOFError, KeyboardInterrupt):
+        return _fail("Interrupted.", INTERRUPTED)
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except BrokenPipeError:  # the reader, such as head, has had enough
         with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+            error.show(sys.stderr)
+        return error.exit_code
     except errors.ModelDBError as error:
-        return _fail(str(error), exit_code_of(error), error)
+        return _fail(f"Error: {error}", exit_code_of(error), error)
+    except OSError as error:
+        output.discard()
+        return OK if output.has_no_reader(error) else _fail(f"Error: {output.sentence(error)}", FOUND, error)
     except Exception as error:
         text = f"{type(error).__name__}: {error}. This is a fault in ModelDB; {DEBUG_VARIABLE}=1 shows the traceback"
-        return _fail(text, INTERNAL, error)
+        return _fail(f"Error: {text}", INTERNAL, error)
     return result if isinstance(result, int) else OK
+
+
+def _invoke(arguments: Sequence[str]) -> object:
+    """Run a command, or answer the shell that asks how a word may go on.
+
+    ``cli.main`` would end the process by itself, with the code of a failure, where nobody reads the output any more.
+    """
+    if instruction := os.environ.get(COMPLETION_VARIABLE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, PROGRAM, COMPLETION_VARIABLE, instruction)
+    with cli.make_context(PROGRAM, list(arguments)) as context:
+        return cli.invoke(context)
 
 
 def exit_code_of(error: errors.ModelDBError) -> int:
@@ -168,23 +186,27 @@ def exit_code_of(error: errors.ModelDBError) -> int:
         return USAGE
     if isinstance(error, errors.NotFoundError):
         return MISSING
-    if isinstance(error, (errors.StoreUnavailableError, errors.StoreReadOnlyError, errors.StoreVersionError)):
+    if isinstance(error, _OF_THE_STORE):
         return STORE
     return FOUND
 
 
-def _fail(message: str, code: int, error: BaseException) -> int:
-    if os.environ.get(DEBUG_VARIABLE):
-        import traceback
+def _fail(message: str, code: int, error: BaseException | None = None) -> int:
+    with contextlib.suppress(OSError):
+        if error is not None and is_debugging():
+            import traceback
 
-        traceback.print_exception(error)
-    click.echo(f"Error: {message}", err=True)
-    if isinstance(error, errors.QuerySyntaxError) and error.text and error.column and "\n" not in error.text:
-        click.echo(f"  {error.text}\n  {' ' * (error.column - 1)}^", err=True)
+            echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        echo(message, err=True)
     return code
+
+
+def is_debugging() -> bool:
+    """Return whether tracebacks are wanted: ``MODELDB_DEBUG`` is set, and not to a word that means no."""
+    return os.environ.get(DEBUG_VARIABLE, "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     """Print warnings as one line: where in the code they arose means nothing to who typed a command."""
     if issubclass(category, errors.ModelDBWarning):
-        click.echo(f"Warning: {message}", err=True)
+        echo(f"Warning: {message}", err=True)

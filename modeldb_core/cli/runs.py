@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import duration, print_csv, print_json, print_table
 
@@ -44,7 +45,7 @@ def projects(session: Session, *, as_json: bool) -> None:
     elif rows:
         print_table(["project", "experiment", "runs", "since"], rows, right=["runs"])
     else:
-        click.echo(f"There are no projects in {session.store.url} yet.", err=True)
+        echo(f"There are no projects in {session.store.url} yet.", err=True)
 
 
 @click.command(
@@ -133,6 +134,6 @@ def _telling_columns(found: list[Run], *, with_project: bool) -> list[str]:
 
 def _say_where_it_ends(shown: int, total: int | None, cursor: str | None) -> None:
     if not shown:
-        click.echo("No run matches.", err=True)
+        echo("No run matches.", err=True)
     elif cursor is not None:
-        click.echo(f"{shown:,} of {total or 0:,} runs. The next page: --cursor {cursor}", err=True)
+        echo(f"{shown:,} of {total or 0:,} runs. The next page: --cursor {cursor}", err=True)

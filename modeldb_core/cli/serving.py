@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples
 from modeldb_core.errors import MissingDependencyError
 
@@ -89,7 +90,7 @@ def _serve(session: Session, *, open_browser: bool) -> None:
         raise MissingDependencyError(msg) from error
 
     def ready(listening: Any) -> None:  # noqa: ANN401 - modeldb_server is not imported by core
-        click.echo("\n".join(listening.greeting()))
+        echo("\n".join(listening.greeting()))
         if open_browser:
             _open_browser(listening.url)
 
@@ -111,7 +112,7 @@ def _open_browser(url: str) -> None:
     import webbrowser
 
     if not _has_display():  # there, Python would start a browser for the terminal, in this one
-        click.echo("There is no display to open a browser on: open the address yourself.", err=True)
+        echo("There is no display to open a browser on: open the address yourself.", err=True)
         return
     threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 

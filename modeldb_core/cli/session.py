@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import click
 
-from modeldb_core.config import Settings, artifacts_beside, load_settings
-from modeldb_core.errors import ErasedError, InvalidArgumentError, ModelDBError, NotFoundError, StoreUnavailableError
+from modeldb_core.cli.output import echo
+from modeldb_core.config import Settings, artifacts_beside, load_settings, working_folder
+from modeldb_core.errors import ModelDBError, NotFoundError, StoreUnavailableError
 from modeldb_core.values import BlobReference, decode
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 MAX_RESOLVED_BYTES = 16 << 20
 """Larger values that were moved to the artifact store are named, not fetched."""
-_HEXADECIMAL = re.compile(r"[0-9a-fA-F-]+")
 
 
 class Session:
@@ -120,43 +119,17 @@ class Session:
         return entity_id
 
     def run(self, reference: str) -> Run:
-        """Return the run with this identifier, beginning or end of one, or name that only one run has.
+        """Return the run that is meant; see :func:`~modeldb_core.queries.references.find_run`."""
+        from modeldb_core.queries.references import find_run
 
-        Raises:
-            NotFoundError: there is none.
-            InvalidArgumentError: several runs match.
-        """
-        from modeldb_core.queries import Query, quote
-
-        try:
-            return cast("Run", self.store.get("run", reference))
-        except ErasedError:
-            raise
-        except NotFoundError:
-            pass
-        text = quote(reference)
-        filters = [f"name = {text}"]
-        if _HEXADECIMAL.fullmatch(reference) and len(reference) >= 4:
-            shape = quote(reference.lower())
-            filters.insert(0, f"entity_id startswith {shape} or entity_id endswith {shape}")
-        for condition in filters:
-            found = self.store.find(Query(kind="run", filter=condition, limit=6, include_deleted=True)).entities
-            if len(found) == 1:
-                return cast("Run", self.store.get("run", found[0].entity_id))
-            if found:
-                listed = ", ".join(f"{run.entity_id} ({run.name})" for run in found[:5])
-                more = ", …" if len(found) > 5 else ""
-                msg = f"{reference!r} fits several runs: {listed}{more}; give more of the identifier"
-                raise InvalidArgumentError(msg)
-        msg = f"there is no run {reference!r} in {self.store.url}; `modeldb runs` lists what there is"
-        raise NotFoundError(msg)
+        return find_run(self.store, reference)
 
 
 def settings_for(url: str | None, artifact_url: str | None, **overrides: Any) -> Settings:  # noqa: ANN401
     """Return the settings with another store; where the configured one has its files is nothing to that."""
     settings = load_settings(url=url, artifact_url=artifact_url, **overrides)
     if url is not None and artifact_url is None and settings.url != load_settings().url:
-        settings = replace(settings, artifact_url=artifacts_beside(settings.url, Path.cwd()))
+        settings = replace(settings, artifact_url=artifacts_beside(settings.url, working_folder()))
     return settings
 
 
@@ -170,13 +143,13 @@ def recorder_for(store: MetadataStore, settings: Settings) -> Recorder:
 
 def separate_names(store: MetadataStore, settings: Settings) -> None:
     """Rename containers that came together under one name, and say so."""
-    from modeldb_core.cli.tables import clean
+    from modeldb_core.cli.text import clean
     from modeldb_core.movement.names import separate_names as separate
 
     with recorder_for(store, settings) as recorder:
         for entity, name in separate(recorder):
             text = f"{entity.KIND} {entity.name} ({entity.entity_id}) is called {name!r} now: another one has its name"
-            click.echo(clean(text), err=True)
+            echo(clean(text), err=True)
 
 
 def examples(*lines: str) -> str:

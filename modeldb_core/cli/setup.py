@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import examples
 from modeldb_core.cli.tables import print_json, print_table
 
@@ -44,7 +45,7 @@ def plugins(*, as_json: bool) -> None:
     print_table(["plugin", "from", "state", "provides"], rows, folded="provides")
     for info in found:
         if info.error:
-            click.echo(f"{info.name}: {info.error}", err=True)
+            echo(f"{info.name}: {info.error}", err=True)
 
 
 def _provides(info: PluginInfo) -> str:

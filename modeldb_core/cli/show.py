@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples, with_session
-from modeldb_core.cli.tables import clean, console, duration, print_json, print_pairs, print_table, short_id, size
+from modeldb_core.cli.tables import console, duration, print_json, print_pairs, print_table, short_id, size
+from modeldb_core.cli.text import clean, clean_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,7 +36,7 @@ def show(session: Session, *, reference: str, only_diff: bool, as_json: bool) ->
     if as_json:
         print_json(entity_document(run))
     elif only_diff:
-        click.echo(_diff_text(session.resolve(run.code.get("diff", ""))), nl=False)
+        echo(_diff_text(session.resolve(run.code.get("diff", ""))), nl=False)
     else:
         _print_run(session, run)
 
@@ -77,7 +79,7 @@ def compare(session: Session, *, references: tuple[str, ...], show_all: bool, as
     if cells:
         print_table(head, cells)
     else:
-        click.echo("The runs do not differ in anything that was logged.", err=True)
+        echo("The runs do not differ in anything that was logged.", err=True)
 
 
 def _print_run(session: Session, run: Run) -> None:
@@ -140,8 +142,7 @@ def _artifact_text(entry: Mapping[str, Any]) -> str:
 
 def _diff_text(value: object) -> str:
     """Return a patch as it may be printed: with its lines, but without other control characters."""
-    lines = str(value).split("\n") if isinstance(value, str) else []
-    return "\n".join("\t".join(clean(part) for part in line.split("\t")) for line in lines)
+    return clean_lines(value) if isinstance(value, str) else ""
 
 
 def _compared(session: Session, runs: list[Run]) -> Iterator[tuple[str, str, list[Any], bool]]:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from modeldb_core.cli.journals import orphaned_journals
+from modeldb_core.cli.output import echo
 from modeldb_core.cli.program import FOUND, OK, STORE
 from modeldb_core.cli.progress import progress_bar
 from modeldb_core.cli.session import Session, examples, missing_store, separate_names, with_session
-from modeldb_core.cli.tables import clean, print_table, size
+from modeldb_core.cli.tables import print_table, size
+from modeldb_core.cli.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +59,7 @@ def sync(session: Session, *, folders: Sequence[Path], dry_run: bool) -> int:
         _list(waiting)
         return OK
     if not waiting and missing_store(settings.url) is not None:
-        click.echo("Nothing waits.")
+        echo("Nothing waits.")
         return OK
     with open_store(settings.url, settings) as store:
         ours = [orphan for orphan in waiting if orphan.store_url in (store.url, "")]
@@ -65,20 +67,20 @@ def sync(session: Session, *, folders: Sequence[Path], dry_run: bool) -> int:
         if any(result.changes for result in results):
             separate_names(store, settings)
         runs = [run_id for result in results for run_id in result.runs]
-        click.echo(
+        echo(
             f"{_count(sum(len(result.streams) for result in results), 'journal')} shipped to {store.url}: "
             f"{_count(sum(result.changes for result in results), 'change')}, {_count(len(runs), 'run')} put right."
         )
     for run_id in runs:
-        click.echo(f"  {run_id}")
+        echo(f"  {clean(run_id)}")
     for url, number in Counter(orphan.store_url for orphan in waiting if orphan not in ours).items():
-        click.echo(f"{_count(number, 'journal')} for another store: modeldb sync --url {clean(url)}", err=True)
+        echo(f"{_count(number, 'journal')} for another store: modeldb sync --url {clean(url)}", err=True)
     damaged = [path for result in results for path in result.damaged]
     newer = [path for result in results for path in result.newer]
     for path in damaged:
-        click.echo(f"Damaged, kept aside: {path}", err=True)
+        echo(f"Damaged, kept aside: {clean(str(path))}", err=True)
     for path in newer:
-        click.echo(f"Left for the newer ModelDB that wrote it: {path}", err=True)
+        echo(f"Left for the newer ModelDB that wrote it: {clean(str(path))}", err=True)
     return FOUND if damaged else STORE if newer else OK
 
 
@@ -104,7 +106,7 @@ def _list(waiting: Sequence[Orphan]) -> None:
     ]
     if rows:
         print_table(["journal", "size", "files", "last written", "store"], rows, right=["size", "files"])
-    click.echo(f"{_count(len(rows), 'journal')} of processes that died; nothing was shipped.")
+    echo(f"{_count(len(rows), 'journal')} of processes that died; nothing was shipped.")
 
 
 def _count(number: int, noun: str) -> str:

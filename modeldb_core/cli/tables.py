@@ -1,28 +1,22 @@
-"""How the commands print: tables that fit the terminal, values in short, JSON and CSV in full.
-
-Names and values come from whoever logged them, so control characters are replaced: none of them may reach a terminal.
-"""
+"""How the commands print: tables that fit the terminal, values in short, JSON and CSV in full."""
 
 from __future__ import annotations
 
 import csv
 import json
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import click
-
+from modeldb_core.cli.output import as_shown, can_show, echo
+from modeldb_core.cli.text import clean, csv_text, json_escaped
 from modeldb_core.values import BlobReference
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 ID_LENGTH = 8
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_C1 = re.compile(r"[\x7f-\x9f]")
 LEAST_CELL, LEAST_HEADING, GAP = 16, 24, 2
 """Characters: a column is not squeezed below these; between two columns."""
 
@@ -31,20 +25,19 @@ def console(*, stderr: bool = False) -> Console:
     """Return a console; where the output is no terminal, nothing is cut to a width."""
     from rich.console import Console
 
-    found = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    class Output(Console):
+        def on_broken_pipe(self) -> NoReturn:
+            raise  # noqa: PLE0704 - the error at hand; rich itself would end the process
+
+    found = Output(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
     if not found.is_terminal:
-        found = Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=100_000)
+        found = Output(stderr=stderr, highlight=False, markup=False, emoji=False, width=100_000)
     return found
 
 
 def short_id(entity_id: str) -> str:
     """Return the part of an identifier that tells entities apart: its end, since all begin with the time."""
     return entity_id[-ID_LENGTH:]
-
-
-def clean(text: str) -> str:
-    """Return ``text`` on one line and without control characters, which could do anything to a terminal."""
-    return _CONTROL.sub(lambda match: " " if match[0] in "\n\t\r" else "\N{REPLACEMENT CHARACTER}", text)
 
 
 def short(value: object) -> str:
@@ -56,7 +49,7 @@ def short(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return shown_time(value)
     if isinstance(value, BlobReference):
         return f"({size(value.size_bytes)}, stored apart)"
     if isinstance(value, Mapping):
@@ -64,6 +57,11 @@ def short(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(short(item) for item in value)
     return clean(str(value))
+
+
+def shown_time(time: datetime) -> str:
+    """Return a time in the zone of the terminal and with its offset, as a filter takes it."""
+    return time.astimezone().isoformat(" ", "seconds")
 
 
 def size(number: float) -> str:
@@ -102,26 +100,30 @@ def print_table(
         right: columns that stand to the right: numbers.
         folded: a column whose cells may take several lines; those of others are cut to one.
     """
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
     out = console()
-    cells = [[short(cell) for cell in row] for row in rows]
-    widths = [(len(name), max((len(row[index]) for row in cells), default=0)) for index, name in enumerate(columns)]
+    cells = [[as_shown(short(cell)) for cell in row] for row in rows]
+    headings = [as_shown(clean(name)) for name in columns]
+    widths = [
+        (cell_len(name), max((cell_len(row[index]) for row in cells), default=0)) for index, name in enumerate(headings)
+    ]
     fitting = [max(pair) for pair in widths] if not out.is_terminal else fit_widths(widths, out.width)
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     to_the_right = set(right)
-    for name, width in zip(columns, fitting, strict=False):
+    for name, title, width in zip(columns, headings, fitting, strict=False):
         justify: Any = "right" if name in to_the_right else "left"
         no_wrap, overflow = name != folded, "ellipsis" if name != folded else "fold"
-        heading = Text(clean(name), no_wrap=True, overflow="ellipsis")
+        heading = Text(title, no_wrap=True, overflow="ellipsis")
         table.add_column(heading, justify=justify, no_wrap=no_wrap, overflow=overflow, width=max(width, 1))  # type: ignore[arg-type]
     for row in cells:
         table.add_row(*(Text(cell) for cell in row[: len(fitting)]))
     out.print(table)
     left_out = [clean(name) for name in columns[len(fitting) :]]
     if left_out:
-        click.echo(f"No room for {len(left_out)} more columns: {', '.join(left_out)}. Choose with --columns.", err=True)
+        echo(f"No room for {len(left_out)} more columns: {', '.join(left_out)}. Choose with --columns.", err=True)
 
 
 def fit_widths(widths: Sequence[tuple[int, int]], room: int) -> list[int]:
@@ -155,7 +157,7 @@ def print_pairs(title: str, pairs: Iterable[tuple[str, object]]) -> None:
     table.add_column(overflow="fold")
     count = 0
     for name, value in pairs:
-        table.add_row(Text(f"  {clean(name)}"), Text(short(value)))
+        table.add_row(Text(as_shown(f"  {clean(name)}")), Text(as_shown(short(value))))
         count += 1
     if count:
         out = console()
@@ -164,17 +166,17 @@ def print_pairs(title: str, pairs: Iterable[tuple[str, object]]) -> None:
 
 
 def print_json(data: object) -> None:
-    """Print data as JSON, in UTF-8 and indented, with control characters escaped."""
+    """Print data as JSON, indented; control characters and what the encoding of the output lacks are escaped."""
     text = json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False)
-    click.echo(_C1.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+    echo(json_escaped(text) if can_show(text) else json.dumps(data, indent=2, allow_nan=False))
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as CSV: numbers in full, times in ISO 8601 UTC, maps and lists as JSON."""
+    """Print rows as CSV: numbers in full, times in ISO 8601 UTC, maps and lists as JSON, texts as :func:`csv_text`."""
     from modeldb_core.documents import json_value, time_text
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([csv_text(name) for name in columns])
     for row in rows:
         cells: list[object] = []
         for value in row:
@@ -182,8 +184,10 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
                 cells.append(time_text(value))
             elif isinstance(value, float):
                 cells.append(repr(value))
-            elif value is None or isinstance(value, (str, int)):
+            elif isinstance(value, str):
+                cells.append(csv_text(value))
+            elif value is None or isinstance(value, int):
                 cells.append("" if value is None else value)
             else:
-                cells.append(json.dumps(json_value(value), ensure_ascii=False))
+                cells.append(json_escaped(json.dumps(json_value(value), ensure_ascii=False)))
         writer.writerow(cells)

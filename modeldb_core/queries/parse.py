@@ -86,13 +86,11 @@ def parse_field(text: str, kind: str = "run") -> Field:
     """Return the field that a name such as ``metrics.auc`` means.
 
     Raises:
-        QuerySyntaxError: it is no such name, or the column does not exist.
+        QuerySyntaxError: it is not such a name, or the column does not exist.
     """
-    orders = parse_order(text, kind)
-    if len(orders) != 1 or orders[0].descending:
-        msg = f"{text!r} is not the name of a field"
-        raise QuerySyntaxError(msg, text, 1)
-    return orders[0].field
+    check_kind(kind)
+    _check_is_text(text, "name of a field")
+    return resolve_field(kind, split_name(text))
 
 
 def split_name(name: str) -> tuple[tuple[str, bool], ...]:

@@ -129,10 +129,14 @@ def download(artifacts: Mapping[str, Any], name: str, path: Path, open_blob: Cal
         msg = f"there is no artifact {name!r}; there are {sorted(artifacts) or 'none'}"
         raise NotFoundError(msg)
     root = path.resolve()
+    targets: dict[Path, str] = {}
     for key, entry in below.items():
         target = (root / key[len(name) + 1 :]).resolve()
         if root not in target.parents:
             msg = f"artifact {key!r} would be written outside of {str(path)!r}; read it with read_artifact"
+            raise InvalidArgumentError(msg)
+        if (other := targets.setdefault(target, key)) != key:
+            msg = f"artifacts {other!r} and {key!r} would both be written to {str(target)!r}; fetch one after the other"
             raise InvalidArgumentError(msg)
         _write(entry["digest"], target, open_blob)
     return path

@@ -14,6 +14,7 @@ from modeldb_core.changes import CREATE, UPDATE, payload_of
 from modeldb_core.entities import Entity, derived_id, new_id, now_us
 from modeldb_core.errors import StoreUnavailableError
 from modeldb_core.queries.query import MAX_LIMIT, Query
+from modeldb_core.queries.references import find_run
 from modeldb_core.records import Draft
 from modeldb_core.redaction import redact_url
 from modeldb_core.tracking import endings
@@ -232,14 +233,15 @@ class Client:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def get_run(self, run_id: str) -> RunHandle:
-        """Return a run by its identifier.
+        """Return a run by its identifier, by a beginning or end of it, as tables show it, or by its name.
 
         Raises:
             NotFoundError: there is none.
+            InvalidArgumentError: several runs are meant; the message lists them.
         """
         self.settle()
-        entity = self.store.get("run", check_key(run_id, "run_id"))
-        return RunHandle(self, run_id, entity=entity)
+        entity = find_run(self.store, check_key(run_id, "run_id"))
+        return RunHandle(self, entity.entity_id, entity=entity)
 
     def search_runs(
         self,

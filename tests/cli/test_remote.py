@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from modeldb_core.cli import program
 from modeldb_server import ServerSettings
 from tests.cli.conftest import Command, Scene
 from tests.services.processes import free_port
@@ -61,7 +62,7 @@ def test_without_the_right_token_a_sentence_says_so(
 ) -> None:
     monkeypatch.setenv("MODELDB_TOKEN", token)
     result = command("runs", "--url", url)
-    assert result.code != 0
+    assert result.code == program.STORE
     assert said in result.err
     assert said in command("doctor", "--url", url).out
 
