@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from modeldb_core.entities import Run
     from modeldb_core.points import Series
     from modeldb_core.tracking.reader import RunReader
 
+OWN_PREFIX = "modeldb/"
+"""What the names of ModelDB's own measures begin with, such as ``modeldb/epoch_seconds``."""
 _MAX_ROWS, _MAX_COLUMNS, _MAX_PICTURES = 50, 12, 6
 _WIDTH, _HEIGHT = 320, 80
 
@@ -27,7 +30,7 @@ def runs_html(runs: Sequence[Run], total: int | None) -> str:
             run.name,
             run.status,
             run.started_at.astimezone().isoformat(" ", "minutes") if run.started_at else "",
-            *(getattr(run, section).get(key, "") for section, key in keys),
+            *(_cell(look_up(getattr(run, section), key)) for section, key in keys),
         ]
         for run in shown
     ]
@@ -76,15 +79,52 @@ def series_html(series: Series) -> str:
 
 
 def telling_keys(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Return the keys whose values differ among the runs, then others, as far as a table has room."""
+    """Return the keys whose values differ among the runs, then others, as far as a table has room.
+
+    Keys of nested maps are joined by dots. What ModelDB measured by itself comes after what users logged.
+    """
     values: dict[tuple[str, str], list[Any]] = {}
     for run in runs:
         for section in ("metrics", "hyperparameters"):
-            for key, value in getattr(run, section).items():
+            for key, value in flat(getattr(run, section)):
                 values.setdefault((section, key), []).append(value)
-    differing = [key for key, seen in values.items() if any(value != seen[0] for value in seen[1:])]
-    rest = [key for key in values if key not in set(differing)]
-    return (differing + rest)[:_MAX_COLUMNS]
+
+    def place(name: tuple[str, str]) -> tuple[bool, bool]:
+        first, *others = values[name]
+        return is_own(name[1]), all(value == first for value in others)
+
+    return sorted(values, key=place)[:_MAX_COLUMNS]
+
+
+def is_own(key: str) -> bool:
+    """Return whether ModelDB measured by itself what has this name: it stands after what users logged."""
+    return key.startswith(OWN_PREFIX)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Iterate over the values of a map and of those within it; names of nested maps are joined by dots."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def look_up(values: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401 - any value
+    """Return the value of a key, whose dots may also lead into nested maps; ``None`` where there is none."""
+    if key in values:
+        return values[key]
+    at = key.find(".")
+    while at >= 0:
+        inner = values.get(key[:at])
+        if isinstance(inner, Mapping) and (found := look_up(inner, key[at + 1 :])) is not None:
+            return found
+        at = key.find(".", at + 1)
+    return None
+
+
+def _cell(value: object) -> object:
+    return "" if value is None else value
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

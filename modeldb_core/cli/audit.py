@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modeldb_core.cli.output import echo
+from modeldb_core.cli.output import echo, is_terminal
 from modeldb_core.cli.program import FOUND, OK
 from modeldb_core.cli.progress import stages_bar
 from modeldb_core.cli.session import Session, examples, with_session
-from modeldb_core.cli.tables import print_json, print_table, short, short_id
+from modeldb_core.cli.tables import print_json, print_json_list, print_table, short, short_id
 from modeldb_core.cli.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from modeldb_core.changes import Change
 
-_PAGE = 1000
+_PAGE, _SCREENFUL = 1000, 50
 _SUMMARY_LENGTH = 200
 
 
@@ -40,7 +40,10 @@ def audit() -> None:
 @click.option("--stream", metavar="ID", help="Only changes of this stream.")
 @click.option("--after", metavar="CURSOR", type=click.IntRange(0), help="Go forward from here; 0: from the beginning.")
 @click.option(
-    "-n", "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="At most so many."
+    "-n",
+    "--limit",
+    type=click.IntRange(0, 1_000_000),
+    help="At most so many, 0: all. Default: 50 on a terminal, else all.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
@@ -51,7 +54,7 @@ def log(
     entity: str | None,
     stream: str | None,
     after: int | None,
-    limit: int,
+    limit: int | None,
     as_json: bool,
 ) -> None:
     """Show who changed what, and when: the latest changes, the oldest of them first.
@@ -65,15 +68,30 @@ def log(
         msg = "name a run or an entity, not both"
         raise click.UsageError(msg)
     entity_id = session.run(reference).entity_id if reference else entity and find_entity_id(session.store, entity)
-    cursor = None
-    if after is None:
-        changes = list(deque(_all_changes(session, entity_id, stream), limit))
-    else:
+    if limit is None:
+        limit = _SCREENFUL if is_terminal() else 0
+    found: Iterable[Change]
+    cursor, left_out = None, 0
+    if not limit:
+        found = _all_changes(session, entity_id, stream, after or 0)
+    elif after is not None:
         page = session.store.read_changes(after=after, limit=limit, entity_id=entity_id, stream_id=stream)
-        changes, cursor = list(page.changes), page.cursor
+        found, cursor = page.changes, page.cursor
+    else:
+        latest = deque(enumerate(_all_changes(session, entity_id, stream)), limit)
+        found, left_out = [change for _, change in latest], latest[0][0] if latest else 0
     if as_json:
-        print_json({"changes": [change_document(change) for change in changes], "cursor": cursor})
-        return
+        print_json_list("changes", map(change_document, found), lambda: {"cursor": cursor})
+    else:
+        _print_changes(list(found))
+        if cursor is not None:
+            echo(f"Go on with --after {cursor}", err=True)
+    if left_out:
+        total = f"{left_out + limit:,}"
+        echo(f"These are the latest {limit:,} of {total} changes; --limit 0 shows all.", err=True)
+
+
+def _print_changes(changes: list[Change]) -> None:
     rows = [
         [change.time, change.actor, change.action, change.kind, short_id(change.entity_id), _summary(change)]
         for change in changes
@@ -82,8 +100,6 @@ def log(
         print_table(["time", "actor", "action", "kind", "entity", "what"], rows)
     else:
         echo("No changes.", err=True)
-    if cursor is not None and len(changes) == limit:
-        echo(f"Go on with --after {cursor}", err=True)
 
 
 @audit.command(
@@ -145,8 +161,7 @@ def write_checkpoint(session: Session, *, path: str) -> None:
     echo(f"{clean(path)}: {len(checkpoint.streams):,} streams, SHA-256 {checkpoint.digest}")
 
 
-def _all_changes(session: Session, entity_id: str | None, stream_id: str | None) -> Iterator[Change]:
-    after = 0
+def _all_changes(session: Session, entity_id: str | None, stream_id: str | None, after: int = 0) -> Iterator[Change]:
     while True:
         page = session.store.read_changes(after=after, limit=_PAGE, entity_id=entity_id, stream_id=stream_id)
         yield from page.changes

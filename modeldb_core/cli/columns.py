@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.cli.tables import short_id
+from modeldb_core.display import look_up
 from modeldb_core.entities import Entity, Run
 from modeldb_core.errors import NotFoundError
 from modeldb_core.queries import COLUMN, CONTAINER_NAMES, TAGS, Field, parse_field
@@ -82,19 +82,6 @@ def container_name(store: MetadataStore, kind: str, entity_id: str) -> str:
     except NotFoundError:
         return entity_id
     return found.name
-
-
-def look_up(values: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401 - any value
-    """Return the value of a key, whose dots may also lead into nested maps; ``None`` where there is none."""
-    if key in values:
-        return values[key]
-    at = key.find(".")
-    while at >= 0:
-        inner = values.get(key[:at])
-        if isinstance(inner, Mapping) and (found := look_up(inner, key[at + 1 :])) is not None:
-            return found
-        at = key.find(".", at + 1)
-    return None
 
 
 def _field(name: str) -> Field:

@@ -38,6 +38,11 @@ def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
     click.echo(clean_lines(text), file=sys.stderr if err else sys.stdout, nl=nl)
 
 
+def is_terminal() -> bool:
+    """Return whether people look at the output, a screen at a time, and not a file or another program."""
+    return sys.stdout.isatty()
+
+
 def can_show(text: str) -> bool:
     """Return whether the encoding of standard output has all characters of ``text``."""
     try:

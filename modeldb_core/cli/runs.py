@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from modeldb_core.cli.output import echo
+from modeldb_core.cli.output import echo, is_terminal
 from modeldb_core.cli.session import Session, examples, with_session
-from modeldb_core.cli.tables import duration, print_csv, print_json, print_table
+from modeldb_core.cli.tables import duration, print_csv, print_json, print_json_list, print_table
 
 if TYPE_CHECKING:
-    from modeldb_core.entities import Run
+    from collections.abc import Iterator
 
-_LEADING = ("run", "name", "status", "started_at", "duration")
+    from modeldb_core.cli.columns import RunColumns
+    from modeldb_core.entities import Run
+    from modeldb_core.queries import Query
+    from modeldb_core.stores import MetadataStore
+
+_SECTIONS = ("metrics", "hyperparameters", "attributes")
+_SCREENFUL, _PAGE = 20, 500
 
 
 @click.command(epilog=examples("modeldb projects", "modeldb projects --json"))
@@ -60,7 +67,9 @@ def projects(session: Session, *, as_json: bool) -> None:
 @click.option("-e", "--experiment", metavar="NAME", help="Only runs of this experiment.")
 @click.option("-c", "--columns", metavar="NAMES", help="Columns, by comma: name, status, tags, metrics.auc, ...")
 @click.option("-o", "--order-by", metavar="ORDER", default="", help="Such as 'metrics.auc desc, name'.")
-@click.option("-n", "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(0), help="At most so many, 0: all. Default: 20 on a terminal, else all."
+)
 @click.option("--cursor", metavar="TEXT", help="Go on where a page ended; it says with what.")
 @click.option("--deleted", is_flag=True, help="Deleted runs too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -74,7 +83,7 @@ def runs(
     experiment: str | None,
     columns: str | None,
     order_by: str,
-    limit: int,
+    limit: int | None,
     cursor: str | None,
     deleted: bool,
     as_json: bool,
@@ -85,55 +94,116 @@ def runs(
     FILTER is a condition on what was logged, such as "metrics.auc > 0.9"; docs/queries.md describes the language.
     """
     from modeldb_core.cli.columns import RunColumns
-    from modeldb_core.documents import entity_document
     from modeldb_core.queries import Query
 
     if as_json and as_csv:
         msg = "--json and --csv cannot be used together"
         raise click.UsageError(msg)
+    if limit is None:
+        limit = _SCREENFUL if is_terminal() else 0
     chosen = RunColumns(session.store, [name.strip() for name in columns.split(",")]) if columns else None
     query = Query(
         filter=filter_text,
         order_by=order_by,
         fields=None if chosen is None else chosen.query_fields(),
-        limit=limit,
         cursor=cursor,
         count=True,
         within=session.container_id(project, experiment),
         include_deleted=deleted,
     )
-    page = session.store.find(query)
-    found = [cast("Run", entity) for entity in page.entities]
+    found = _Listing(session.store, query, limit)
     if as_json:
-        items = [entity_document(run) for run in found]
-        print_json({"items": items, "cursor": page.cursor, "total": page.total})
-        return
-    if chosen is None:
-        chosen = RunColumns(session.store, _telling_columns(found, with_project=project is None))
-    rows = [chosen.row(run) for run in found]
-    if as_csv:
-        print_csv(chosen.names, rows)
-    elif rows:
-        right = chosen.numeric(rows)
-        shown = [
-            [duration(cell) if name == "duration" else cell for name, cell in zip(chosen.names, row, strict=True)]
-            for row in rows
-        ]
-        print_table(chosen.names, shown, right=right)
-    _say_where_it_ends(len(found), page.total, page.cursor)
+        print_json_list(
+            "items", (_document(run) for run in found), lambda: {"cursor": found.cursor, "total": found.total}
+        )
+    elif as_csv:
+        chosen = chosen or RunColumns(session.store, _all_columns(session.store, query, with_project=project is None))
+        print_csv(chosen.names, (chosen.row(run) for run in found))
+    else:
+        listed = list(found)
+        _print(listed, chosen or RunColumns(session.store, _telling_columns(listed, with_project=project is None)))
+    found.say_where_it_ended(is_first=cursor is None)
+
+
+class _Listing:
+    """The runs that a query finds, page by page.
+
+    Attributes:
+        shown: how many there were so far.
+        total: how many match in all.
+        cursor: where to go on after the end; ``None`` where nothing is left.
+    """
+
+    def __init__(self, store: MetadataStore, query: Query, limit: int) -> None:
+        self._store, self._query, self._limit = store, query, limit
+        self.shown = 0
+        self.total: int | None = None
+        self.cursor: str | None = query.cursor
+
+    def __iter__(self) -> Iterator[Run]:
+        query = self._query
+        while True:
+            left = self._limit - self.shown if self._limit else _PAGE
+            page = self._store.find(replace(query, limit=min(left, _PAGE)))
+            self.total = page.total if self.total is None else self.total
+            self.shown += len(page.entities)
+            self.cursor = page.cursor
+            yield from (cast("Run", entity) for entity in page.entities)
+            if page.cursor is None or self.shown == self._limit:
+                return
+            query = replace(query, cursor=page.cursor, count=False)
+
+    def say_where_it_ended(self, *, is_first: bool) -> None:
+        if not self.shown:
+            echo("No run matches.", err=True)
+        elif self.cursor is not None:
+            word = "the first " if is_first else ""
+            echo(f"These are {word}{self.shown:,} of {self.total or 0:,} runs; --limit 0 shows all.", err=True)
+            echo(f"The next page: --cursor {self.cursor}", err=True)
+
+
+def _document(run: Run) -> dict[str, Any]:
+    from modeldb_core.documents import entity_document
+
+    return entity_document(run)
+
+
+def _print(found: list[Run], columns: RunColumns) -> None:
+    rows = [columns.row(run) for run in found]
+    shown = [
+        [duration(cell) if name == "duration" else cell for name, cell in zip(columns.names, row, strict=True)]
+        for row in rows
+    ]
+    if rows:
+        print_table(columns.names, shown, right=columns.numeric(rows))
 
 
 def _telling_columns(found: list[Run], *, with_project: bool) -> list[str]:
     """Return the columns that tell these runs apart: what differs first."""
     from modeldb_core.display import telling_keys
+
+    return _ordered(telling_keys(found), with_project=with_project)
+
+
+def _all_columns(store: MetadataStore, query: Query, *, with_project: bool) -> list[str]:
+    """Return a column for every key that any of the matching runs has, without looking at the runs."""
+    from modeldb_core.queries import MAX_LIMIT
+
+    found = store.find_keys(replace(query, cursor=None, count=False, limit=MAX_LIMIT))
+    keys = {(info.section, info.key): info for info in found if info.section in _SECTIONS}
+    inner = {(section, key[:at]) for section, key in keys for at in range(len(key)) if key[at] == "."}
+    maps = {name for name in inner & keys.keys() if set(keys[name].value_types) <= {"json"}}
+    names = sorted(keys.keys() - maps, key=lambda name: (_SECTIONS.index(name[0]), -keys[name].count, name[1]))
+    columns = _ordered(names, with_project=with_project)
+    columns.insert(columns.index("status") + 1, "tags")
+    return columns
+
+
+def _ordered(keys: list[tuple[str, str]], *, with_project: bool) -> list[str]:
+    """Return columns: which run it is, what users logged, when it was, and last what ModelDB measured by itself."""
+    from modeldb_core.display import is_own
     from modeldb_core.queries import field_name
 
-    names = [*_LEADING[:2], "project", *_LEADING[2:]] if with_project else list(_LEADING)
-    return names + [field_name(section, key) for section, key in telling_keys(found)]
-
-
-def _say_where_it_ends(shown: int, total: int | None, cursor: str | None) -> None:
-    if not shown:
-        echo("No run matches.", err=True)
-    elif cursor is not None:
-        echo(f"{shown:,} of {total or 0:,} runs. The next page: --cursor {cursor}", err=True)
+    leading = ["run", "name", "project", "status"] if with_project else ["run", "name", "status"]
+    logged, own = ([field_name(*name) for name in keys if is_own(name[1]) == which] for which in (False, True))
+    return [*leading, *logged, "started_at", "duration", *own]

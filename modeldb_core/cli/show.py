@@ -10,6 +10,7 @@ from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import console, duration, print_json, print_pairs, print_table, short_id, size
 from modeldb_core.cli.text import clean, clean_lines
+from modeldb_core.display import flat, is_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,15 +18,18 @@ if TYPE_CHECKING:
     from modeldb_core.entities import Run
 
 _ABSENT = object()
+_UNTRACKED = 10
+"""Files outside of version control: so many are named."""
 _COMPARED = ("hyperparameters", "metrics", "attributes", "datasets", "code", "environment")
 
 
 @click.command(epilog=examples("modeldb show 3f9a1c2e", "modeldb show 3f9a1c2e --json", "modeldb show 3f9a1c2e --diff"))
 @click.argument("reference", metavar="RUN")
+@click.option("--all", "show_all", is_flag=True, help="Also what ModelDB measured by itself (modeldb/...).")
 @click.option("--diff", "only_diff", is_flag=True, help="Print only the uncommitted changes of the code, as a patch.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
-def show(session: Session, *, reference: str, only_diff: bool, as_json: bool) -> None:
+def show(session: Session, *, reference: str, show_all: bool, only_diff: bool, as_json: bool) -> None:
     """Show everything that was logged to a run.
 
     RUN is its identifier, or the beginning or end of it, or its name where only one run has it.
@@ -38,7 +42,7 @@ def show(session: Session, *, reference: str, only_diff: bool, as_json: bool) ->
     elif only_diff:
         echo(_diff_text(session.resolve(run.code.get("diff", ""))), nl=False)
     else:
-        _print_run(session, run)
+        _print_run(session, run, show_all=show_all)
 
 
 @click.command(epilog=examples("modeldb compare 3f9a1c2e 77b0d4aa", "modeldb compare first second --all"))
@@ -82,7 +86,7 @@ def compare(session: Session, *, references: tuple[str, ...], show_all: bool, as
         echo("The runs do not differ in anything that was logged.", err=True)
 
 
-def _print_run(session: Session, run: Run) -> None:
+def _print_run(session: Session, run: Run, *, show_all: bool) -> None:
     from rich.text import Text
 
     from modeldb_core.cli.columns import container_name
@@ -104,16 +108,27 @@ def _print_run(session: Session, run: Run) -> None:
     }
     print_pairs("Run", ((name, value) for name, value in facts.items() if value))
     print_pairs("Notes", (("-", note) for note in run.notes))
+    if run.failure:
+        failure = {key: session.resolve(value) for key, value in run.failure.items()}
+        traceback = clean_lines(str(failure.pop("traceback", ""))).rstrip()
+        print_pairs("Failure", failure.items())
+        if traceback:
+            out.print(Text(f"\n{traceback}"))
     print_pairs("Hyperparameters", run.hyperparameters.items())
-    print_pairs("Metrics", ((key, value) for key, value in run.metrics.items() if key not in run.series))
-    if run.series:
+    own = [key for key in dict.fromkeys((*run.metrics, *run.series)) if is_own(key)]
+    hidden = set() if show_all else set(own)
+    print_pairs("Metrics", (item for item in _own_last(run.metrics) if item[0] not in run.series.keys() | hidden))
+    rows = [
+        [key, item.last, item.minimum, item.maximum, item.mean, item.count, item.last_step]
+        for key, item in _own_last(run.series)
+        if key not in hidden
+    ]
+    if rows:
         out.print()
-        rows = [
-            [key, item.last, item.minimum, item.maximum, item.mean, item.count, item.last_step]
-            for key, item in run.series.items()
-        ]
         columns = ["series", "last", "min", "max", "mean", "points", "last step"]
         print_table(columns, rows, right=columns[1:])
+    if hidden:
+        out.print(Text(f"\n{len(own):,} of ModelDB's own measures; --all shows them", style="dim"))
     print_pairs("Attributes", run.attributes.items())
     print_pairs("Datasets", run.datasets.items())
     print_pairs("Artifacts", ((path, _artifact_text(entry)) for path, entry in run.artifacts.items()))
@@ -126,12 +141,18 @@ def _print_run(session: Session, run: Run) -> None:
     print_pairs("Context", run.context.items())
 
 
+def _own_last(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return sorted(values.items(), key=lambda item: is_own(item[0]))
+
+
 def _code_pairs(session: Session, code: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     for key, value in code.items():
         if key == "diff":
             yield key, f"{len(_diff_text(session.resolve(value)).splitlines()):,} lines; --diff prints it"
         elif key == "untracked":
-            yield key, value[:10] if isinstance(value, (list, tuple)) else value
+            names = list(value) if isinstance(value, (list, tuple)) else [value]
+            more = [f"and {len(names) - _UNTRACKED:,} more; --json lists all"] if len(names) > _UNTRACKED else []
+            yield key, names[:_UNTRACKED] + more
         else:
             yield key, value
 
@@ -153,23 +174,15 @@ def _compared(session: Session, runs: list[Run]) -> Iterator[tuple[str, str, lis
             yield "", name, values, _differ(values)
     for section in _COMPARED:
         maps = [
-            dict(_flat({key: session.resolve(value) for key, value in getattr(run, section).items()})) for run in runs
+            dict(flat({key: session.resolve(value) for key, value in getattr(run, section).items()})) for run in runs
         ]
-        for key in dict.fromkeys(key for values in maps for key in values):
+        for key in sorted(dict.fromkeys(key for values in maps for key in values), key=is_own):
             values = [found.get(key, _ABSENT) for found in maps]
             yield section, key, values, _differ(values)
     digests = [{path: entry.get("digest", "") for path, entry in run.artifacts.items()} for run in runs]
     for path in dict.fromkeys(path for found in digests for path in found):
         values = [found.get(path, _ABSENT) for found in digests]
         yield "artifacts", path, [value if value is _ABSENT else value[:12] for value in values], _differ(values)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if hasattr(value, "items") and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _differ(values: list[Any]) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from modeldb_core.cli.output import as_shown, can_show, echo
@@ -167,8 +168,28 @@ def print_pairs(title: str, pairs: Iterable[tuple[str, object]]) -> None:
 
 def print_json(data: object) -> None:
     """Print data as JSON, indented; control characters and what the encoding of the output lacks are escaped."""
+    echo(json_text(data))
+
+
+def print_json_list(name: str, items: Iterable[object], rest: Callable[[], Mapping[str, object]]) -> None:
+    """Print an object with a list of any length, item by item; ``rest``, asked last, gives its other members."""
+    echo(f'{{\n  "{name}": [', nl=False)
+    separator = "\n"
+    for item in items:
+        echo(separator + indent(json_text(item), "    "), nl=False)
+        separator = ",\n"
+    end = "]" if separator == "\n" else "\n  ]"
+    echo(
+        end
+        + "".join(f",\n  {json_text(key)}: {indent(json_text(value), '  ').lstrip()}" for key, value in rest().items())
+    )
+    echo("}")
+
+
+def json_text(data: object) -> str:
+    """Return data as JSON that the output can show."""
     text = json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False)
-    echo(json_escaped(text) if can_show(text) else json.dumps(data, indent=2, allow_nan=False))
+    return json_escaped(text) if can_show(text) else json.dumps(data, indent=2, allow_nan=False)
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -92,6 +92,9 @@ def test_audit_log_goes_forward_page_by_page(command: Command, scene: Scene) -> 
     assert [change["hash"] for change in seen] == [change["hash"] for change in everything]
     latest = json.loads(command("audit", "log", "--json", "--limit", "3").out)["changes"]
     assert latest == everything[-3:]
+    assert json.loads(command("audit", "log", "--json").out)["changes"] == everything
+    said = command("audit", "log", "--limit", "3").err
+    assert said == f"These are the latest 3 of {len(everything)} changes; --limit 0 shows all.\n"
 
 
 def test_audit_verify_passes_on_an_untouched_store(command: Command, scene: Scene) -> None:

@@ -42,7 +42,7 @@ def test_runs_are_filtered_ordered_and_limited(command: Command, scene: Scene) -
     assert lines(command("runs", *arguments).out) == [["name", "metrics.auc"], ["first", "0.91"], ["second", "0.95"]]
     result = command("runs", *arguments, "--limit", "1")
     assert lines(result.out)[1:] == [["first", "0.91"]]
-    assert result.err.startswith("1 of 2 runs.")
+    assert result.err.startswith("These are the first 1 of 2 runs; --limit 0 shows all.")
     cursor = result.err.split("--cursor ")[1].strip()
     assert lines(command("runs", *arguments, "--cursor", cursor).out)[1:] == [["second", "0.95"]]
 
@@ -69,6 +69,90 @@ def test_an_unknown_project_is_an_error(command: Command, scene: Scene) -> None:
     result = command("runs", "--project", "gone")
     assert result.code == program.MISSING
     assert "there is no project 'gone'" in result.err
+
+
+@pytest.fixture
+def many(command: Command, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The scene with more runs than a page and a screen have; returns how many there are."""
+    import modeldb_core as modeldb
+    from modeldb_core.cli import runs
+
+    monkeypatch.setattr(runs, "_PAGE", 7)
+    with modeldb.connect(capture_enabled=False) as client:
+        for number in range(27):
+            client.start_run("churn", "forest", f"n{number}").finish()
+    return 30
+
+
+def test_into_a_file_all_runs_are_written(command: Command, many: int) -> None:
+    rows = list(csv.DictReader(io.StringIO(command("runs", "--csv").out)))
+    assert len(rows) == many
+    assert "metrics.rmse" in rows[0]  # which only the oldest has
+    result = command("runs", "--json")
+    data = json.loads(result.out)
+    assert (len(data["items"]), data["total"], data["cursor"]) == (many, many, None)
+    assert result.err == ""
+    assert len(command("runs").out.splitlines()) == many + 1
+    assert len(command("runs", "--csv", "--limit", "10").out.splitlines()) == 11
+    data = json.loads(command("runs", "--json", "--limit", "10").out)
+    rest = json.loads(command("runs", "--json", "--cursor", data["cursor"]).out)
+    names = [run["name"] for page in (data, rest) for run in page["items"]]
+    assert len(names) == len(set(names)) == many
+    assert json.loads(command("runs", "--json", "name = 'gone'").out) == {"items": [], "cursor": None, "total": 0}
+
+
+def test_on_a_terminal_a_table_says_how_many_runs_it_leaves_out(
+    command: Command, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from modeldb_core.cli import runs
+
+    monkeypatch.setattr(runs, "is_terminal", lambda: True)
+    result = command("runs")
+    assert len(result.out.splitlines()) == 21
+    assert result.err.startswith(f"These are the first 20 of {many} runs; --limit 0 shows all.")
+    result = command("runs", "--limit", "0")
+    assert len(result.out.splitlines()) == many + 1
+    assert result.err == ""
+
+
+def test_what_was_logged_comes_first_and_maps_are_taken_apart(command: Command, scene: Scene) -> None:
+    import modeldb_core as modeldb
+
+    with modeldb.connect(capture_enabled=False) as client:
+        for number in range(2):
+            with client.start_run("own", "x", f"n{number}") as run:
+                run.log_metrics({"modeldb/epoch_seconds": number, "zeta": number})
+                run.log_hyperparameters({"optimizer": {"name": "adam", "lr": number}})
+    wanted = ["metrics.zeta", "hyperparameters.optimizer.lr", "hyperparameters.optimizer.name"]
+    for option in ((), ("--csv",)):
+        head = command("runs", "--project", "own", *option).out.splitlines()[0].replace(",", " ").split()
+        assert [name for name in head if "optimizer" in name or "zeta" in name] == wanted
+        assert "hyperparameters.optimizer" not in head
+        assert head[-1] == "metrics.modeldb/epoch_seconds"
+    assert "epoch_seconds" not in command("show", "n1").out
+    assert "1 of ModelDB's own measures" in command("show", "n1").out
+    assert "epoch_seconds" in command("show", "n1", "--all").out
+    assert command("compare", "n0", "n1").out.splitlines()[-1].split()[0] == "metrics.modeldb/epoch_seconds"
+
+
+def test_show_says_why_a_run_failed(command: Command, scene: Scene) -> None:
+    import modeldb_core as modeldb
+
+    def fails() -> None:
+        msg = "learning rate \x1b[31mtoo high"
+        raise ValueError(msg)
+
+    with (
+        modeldb.connect(capture_enabled=False) as client,
+        pytest.raises(ValueError, match="too high"),
+        client.start_run(name="broken"),
+    ):
+        fails()
+    out = command("show", "broken").out
+    assert "ValueError" in out
+    assert "too high" in out
+    assert "in fails" in out
+    assert "\x1b" not in out
 
 
 def test_no_match_is_said_and_is_no_failure(command: Command, scene: Scene) -> None:
