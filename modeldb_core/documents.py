@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.changes import APPEND
 from modeldb_core.entities import KINDS, Entity, Run, SeriesSummary, to_datetime
-from modeldb_core.values import BlobReference, to_json
+from modeldb_core.values import BlobReference, to_json, write_key
 
 if TYPE_CHECKING:
     from modeldb_core.changes import Change
@@ -38,7 +38,7 @@ def json_value(value: Any) -> Any:  # noqa: ANN401 - any value
     if isinstance(value, SeriesSummary):
         return {field.name: json_value(getattr(value, field.name)) for field in fields(SeriesSummary)}
     if isinstance(value, Mapping):
-        return {("$" + key if key.startswith("$") else key): json_value(item) for key, item in value.items()}
+        return {write_key(key): json_value(item) for key, item in value.items()}
     return [json_value(item) for item in value]
 
 

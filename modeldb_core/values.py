@@ -1,25 +1,28 @@
 """Typed values: what can be logged, and how it is written as JSON without losing anything.
 
 A value is ``None``, a bool, an int of any size, a float (NaN, infinities and -0.0 included), a string, a list of
-values, or a map from strings to values. NumPy scalars and 0-dimensional tensors are taken as the Python number they
-hold, tuples as lists. Nothing else is accepted: a value is never turned into a string and never cut.
+values, or a map to values, whose keys are strings, numbers, bools or ``None``. NumPy scalars and 0-dimensional tensors
+are taken as the Python number they hold, tuples as lists. Nothing else is accepted: a value is never turned into a
+string and never cut.
 
 Written form: strict JSON, so that any language reads it. What JSON numbers cannot carry everywhere is tagged:
 ``{"$float": "NaN" | "Infinity" | "-Infinity"}``, ``{"$int": "9007199254740993"}`` for integers beyond ±(2^53 - 1), and
 ``{"$blob": "<sha256>", "size": n}`` for a value that was moved to the artifact store. A map key that begins with ``$``
-is written with one more ``$``.
+is written with one more ``$``; one that is no string as ``$`` and its JSON: ``$1``, ``$0.5``, ``$true``, ``$null``.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import numbers
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
 
-Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value] | BlobReference"
+Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[Any, Value] | BlobReference"
+Key: TypeAlias = "None | bool | int | float | str"
 
 MAX_KEY_LENGTH = 1024
 MAX_NAME_LENGTH = 256  # of containers and runs: a title, not a text
@@ -77,7 +80,7 @@ def normalize(value: object, where: str) -> Value:
     """Return ``value`` as plain Python data, equal in every bit; ``where`` names it in errors.
 
     Raises:
-        InvalidTypeError: something in it is of a type that cannot be stored, or a map key is not a string.
+        InvalidTypeError: something in it is of a type that cannot be stored, or a map key is.
         InvalidArgumentError: it is nested deeper than 100 levels or holds text that is not valid Unicode.
     """
     return _normalize(value, where, 0)
@@ -91,14 +94,13 @@ def _normalize(value: object, where: str, depth: int) -> Value:
     if isinstance(value, int):
         return int.__int__(value)
     if isinstance(value, float):
-        return float.__float__(value)
+        return float.__float__(value)  # of a subclass too
     if depth >= MAX_DEPTH:
         msg = f"{where} is nested deeper than {MAX_DEPTH} levels; log it as an artifact instead"
         raise InvalidArgumentError(msg)
     if isinstance(value, Mapping):
-        return {
-            check_key_in_map(key, where): _normalize(item, f"{where}.{key}", depth + 1) for key, item in value.items()
-        }
+        items = ((check_key_in_map(key, where), item) for key, item in value.items())
+        return {key: _normalize(item, f"{where}.{key_text(key)}", depth + 1) for key, item in items}
     if isinstance(value, (list, tuple)):
         return [_normalize(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)]
     number = scalar_of(value)
@@ -109,12 +111,61 @@ def _normalize(value: object, where: str, depth: int) -> Value:
 
 
 def scalar_of(value: object) -> bool | int | float | str | None:
-    """Return the Python scalar inside a NumPy scalar or a 0-dimensional array or tensor, else ``None``."""
+    """Return the Python scalar inside a NumPy scalar or a 0-dimensional array or tensor, else ``None``.
+
+    ``None`` too for times, which are no numbers, and for a long double that no 64-bit float equals.
+    """
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        if getattr(getattr(value, "dtype", None), "kind", "") in _KINDS_OF_TIMES:
+            return None  # its item may be a bare integer
         item = value.item()
         if isinstance(item, (bool, int, float, str)):
             return item
+        if _is_long_double(item) and (float(item) == item or item != item):
+            return float(item)
     return None
+
+
+_KINDS_OF_TIMES = ("m", "M")
+
+
+def _is_long_double(value: object) -> bool:
+    return type(value).__name__ in ("longdouble", "float128", "float96") and type(value).__module__ == "numpy"
+
+
+def to_number(value: object, where: str) -> int | float:
+    """Return ``value`` as the number that a metric is: a bool, an int of any size, or a float.
+
+    A Decimal or a Fraction counts as the nearest float.
+
+    Raises:
+        InvalidTypeError: it is not a number.
+        InvalidArgumentError: it is a long double that no 64-bit float equals.
+    """
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    number = scalar_of(value)
+    if isinstance(number, (int, float)):
+        return number
+    item = value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
+    if _is_long_double(item):
+        msg = f"{where} = {item} is not exactly representable as a 64-bit float; round it: float(...)"
+        raise InvalidArgumentError(msg)
+    if isinstance(value, numbers.Number) and hasattr(type(value), "__float__") and not hasattr(value, "shape"):
+        try:
+            return float(value)  # type: ignore[arg-type] # a Decimal or a Fraction
+        except OverflowError:
+            msg = f"{where} is beyond the range of 64-bit floats"
+            raise InvalidArgumentError(msg) from None
+        except (TypeError, ValueError):  # a complex number, a signaling NaN
+            pass
+    hint = "; a metric is one number: pass .item()" if getattr(value, "shape", ()) != () else ""
+    msg = f"{where} is of type {_type_name(value)}; expected a number{hint}"
+    raise InvalidTypeError(msg)
 
 
 def to_float(value: object, where: str) -> float:
@@ -124,25 +175,20 @@ def to_float(value: object, where: str) -> float:
         InvalidTypeError: it is not a number.
         InvalidArgumentError: it is an integer that no 64-bit float equals.
     """
-    number = value if isinstance(value, (int, float)) else scalar_of(value)
-    if number is None and hasattr(type(value), "__float__") and not hasattr(value, "shape"):
-        number = float(value)  # type: ignore[arg-type] # such as a Decimal or a Fraction
+    number = to_number(value, where)
     if isinstance(number, float):
         return number
-    if isinstance(number, int):
-        try:
-            result = float(number)
-        except OverflowError:
-            result = math.inf
-        if result == number:
-            return result
-        msg = (
-            f"{where} = {number} is not exactly representable as a 64-bit float, which a point of a series is; "
-            f"log it without a step, or as an attribute"
-        )
-        raise InvalidArgumentError(msg)
-    msg = f"{where} is of type {_type_name(value)}; expected a number"
-    raise InvalidTypeError(msg)
+    try:
+        result = float(number)
+    except OverflowError:
+        result = math.inf
+    if result == number:
+        return result
+    msg = (
+        f"{where} = {int_text(number)} is not exactly representable as a 64-bit float, which a point of a series is; "
+        f"log it without a step, or as an attribute"
+    )
+    raise InvalidArgumentError(msg)
 
 
 def check_text(text: object, what: str) -> str:
@@ -158,12 +204,50 @@ def check_text(text: object, what: str) -> str:
     return _check_text(text, what)
 
 
-def check_key_in_map(key: object, where: str) -> str:
-    """Return ``key`` if it may be a key inside a map value: a string, possibly empty."""
-    if not isinstance(key, str):
-        msg = f"{where} has the key {key!r} of type {type(key).__name__}; map keys must be strings: use {str(key)!r}"
-        raise InvalidTypeError(msg)
-    return _check_text(str.__str__(key), where)
+def check_key_in_map(key: object, where: str) -> Key:
+    """Return ``key`` if it may be a key inside a map value: a string, possibly empty, a number, a bool or ``None``."""
+    if isinstance(key, str):
+        return _check_text(str.__str__(key), where)
+    if key is None or isinstance(key, bool):
+        return key
+    if isinstance(key, int):
+        return int.__int__(key)
+    if isinstance(key, float):
+        return float.__float__(key)
+    if (scalar := scalar_of(key)) is not None:
+        return scalar
+    msg = (
+        f"{where} has the key {key!r} of type {_type_name(key)}; "
+        f"map keys are strings, numbers, booleans or None: use {str(key)!r}"
+    )
+    raise InvalidTypeError(msg)
+
+
+def key_text(key: Key) -> str:
+    """Return the key of a map value as text, as queries name it: a string as it is, else its JSON."""
+    if isinstance(key, str):
+        return key
+    if isinstance(key, float):
+        return repr(key) if math.isfinite(key) else _FLOAT_NAMES.get(key, "NaN")
+    return _WORDS[key] if key is None or isinstance(key, bool) else int_text(key)
+
+
+def write_key(key: Key) -> str:
+    """Return the key of a map value as it is written in JSON."""
+    return key if isinstance(key, str) and not key.startswith("$") else "$" + key_text(key)
+
+
+def read_key(text: str) -> Key:
+    """Return the key that :func:`write_key` wrote."""
+    if not text.startswith("$") or text.startswith("$$"):
+        return text[1:] if text.startswith("$") else text
+    rest = text[1:]
+    if rest in _KEYS:
+        return _KEYS[rest]
+    try:
+        return big_int(rest) if "x" in rest or not set(rest) & set(".e") else float(rest)
+    except ValueError:  # not one of ours
+        return rest
 
 
 def encode(value: Value) -> bytes:
@@ -187,7 +271,7 @@ def to_json(value: Value) -> Any:  # noqa: ANN401 - JSON data
     if isinstance(value, BlobReference):
         return {"$blob": value.digest, "size": value.size_bytes}
     if isinstance(value, dict):
-        return {("$" + key if key.startswith("$") else key): to_json(item) for key, item in value.items()}
+        return {write_key(key): to_json(item) for key, item in value.items()}
     return [to_json(item) for item in value]
 
 
@@ -200,26 +284,50 @@ def from_json(data: Any) -> Value:  # noqa: ANN401 - JSON data
             return big_int(data["$int"])
         if "$blob" in data:
             return BlobReference(data["$blob"], data["size"])
-        return {(key[1:] if key.startswith("$") else key): from_json(item) for key, item in data.items()}
+        return {read_key(key): from_json(item) for key, item in data.items()}
     if isinstance(data, list):
         return [from_json(item) for item in data]
     return data  # type: ignore[no-any-return]
 
 
 _FLOAT_NAMES = {math.inf: "Infinity", -math.inf: "-Infinity"}
+_WORDS: dict[None | bool, str] = {None: "null", True: "true", False: "false"}
+_KEYS: Mapping[str, Key] = {
+    **{word: key for key, word in _WORDS.items()},
+    "NaN": math.nan,
+    "Infinity": math.inf,
+    "-Infinity": -math.inf,
+}
+
+
+class LongInteger(int):
+    """An integer of so many digits that Python refuses to write it in decimal: it shows itself in hexadecimal.
+
+    So one such value does not break whatever prints it: a listing, a table, a message.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return hex(self)
+
+    __str__ = __repr__
+
+    def __format__(self, form: str) -> str:
+        return format(hex(self), form if form.rstrip("0123456789") in ("", "<", ">", "^") else "")
 
 
 def int_text(value: int) -> str:
     """Return ``value`` in decimal; in hexadecimal where Python refuses to write that many decimal digits."""
     try:
-        return str(value)
+        return int.__repr__(value)
     except ValueError:
         return hex(value)
 
 
 def big_int(text: str) -> int:
     """Return the integer that :func:`int_text` wrote."""
-    return int(text, 16) if "x" in text else int(text)
+    return LongInteger(text, 16) if "x" in text else int(text)
 
 
 def _check_text(text: str, where: str) -> str:
@@ -244,4 +352,4 @@ def _hint(value: object) -> str:
         return "pass a sorted list"
     if isinstance(value, (bytes, bytearray)):
         return "log it as an artifact"
-    return "pass numbers, strings, lists and maps with string keys"
+    return "pass numbers, strings, lists and maps"

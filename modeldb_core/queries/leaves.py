@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from modeldb_core.queries.ast import TAGS
 from modeldb_core.queries.fields import sections_of
-from modeldb_core.values import SAFE_INTEGER, int_text
+from modeldb_core.values import SAFE_INTEGER, int_text, key_text
 
 ValueType: TypeAlias = Literal["number", "text", "bool", "null", "json"]
 
@@ -68,7 +68,7 @@ def _flatten(key: str, value: object) -> Iterator[tuple[str, object]]:
         name, item = waiting.pop()
         if isinstance(item, Mapping):
             # Reversed, because the last one is taken first.
-            waiting.extend((f"{name}.{child}", item[child]) for child in reversed(item))
+            waiting.extend((f"{name}.{key_text(child)}", item[child]) for child in reversed(item))
         yield name, item
 
 

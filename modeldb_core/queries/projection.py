@@ -10,6 +10,7 @@ from modeldb_core.entities import KINDS, Document
 from modeldb_core.errors import QuerySyntaxError
 from modeldb_core.queries.fields import AGGREGATES
 from modeldb_core.queries.parse import split_name
+from modeldb_core.values import key_text
 
 ALWAYS = frozenset({"name", "created_at", "updated_at", "deleted_at", "status", "stream_id"})
 """Fields that come without being asked for, where a kind has them: without them an entity would mislead."""
@@ -80,17 +81,26 @@ def parse_fields(names: tuple[str, ...], kind: str) -> Projection:
     return Projection(frozenset(whole), {name: tuple(found) for name, found in keys.items() if name not in whole})
 
 
-def _pick(values: Mapping[str, Any], key: str, into: dict[str, Any]) -> bool:
+def _pick(values: Mapping[Any, Any], text: str, into: dict[Any, Any]) -> bool:
+    key = _key_of(values, text)
     if key in values:
         into[key] = values[key]
         return True
-    at = key.find(".")
+    at = text.find(".")
     while at >= 0:
-        inner = values.get(key[:at])
+        key = _key_of(values, text[:at])
+        inner = values.get(key)
         if isinstance(inner, Mapping):
-            part = dict(into.get(key[:at], {}))
-            if _pick(inner, key[at + 1 :], part):
-                into[key[:at]] = part
+            part = dict(into.get(key, {}))
+            if _pick(inner, text[at + 1 :], part):
+                into[key] = part
                 return True
-        at = key.find(".", at + 1)
+        at = text.find(".", at + 1)
     return False
+
+
+def _key_of(values: Mapping[Any, Any], text: str) -> Any:  # noqa: ANN401 - a string, a number, a bool or None
+    """Return the key of a map that queries call ``text``."""
+    if text in values:
+        return text
+    return next((key for key in values if not isinstance(key, str) and key_text(key) == text), text)

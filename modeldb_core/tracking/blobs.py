@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from modeldb_core.errors import IntegrityError, InvalidTypeError, ModelDBError, StoreUnavailableError
+from modeldb_core.plain import Plain, map_of
 from modeldb_core.uploads import spool
 from modeldb_core.values import BlobReference, Value, check_key, decode, encode, normalize
 
@@ -63,20 +64,39 @@ class BlobDoor:
                 return (self._writer.spool / digest).open("rb")
         return self._open_artifacts().open(digest)
 
-    def checked_map(self, values: Mapping[str, object], section: str, limit: int = SPILL_BYTES) -> dict[str, Value]:
+    def checked_map(
+        self, values: object, section: str, limit: int = SPILL_BYTES, *, notes: list[str] | None = None
+    ) -> dict[str, Value]:
         """Return ``values`` as they are recorded: checked, and the large ones replaced by references to blobs.
+
+        Args:
+            values: a map; with ``notes`` also a namespace, a dataclass or a configuration.
+            section: what they are, for messages.
+            limit: bytes from which on a value is large.
+            notes: takes what is to be said of objects that were turned into values; without it they are refused.
 
         Raises:
             InvalidTypeError: it is no map, a key is no string, or a value cannot be stored; the message names it.
             InvalidArgumentError: a key is empty or too long.
         """
-        given: object = values
+        given = map_of(values) if notes is not None else values
         if not isinstance(given, Mapping):
-            msg = f"{section} is of type {type(given).__name__}; expected a map from names to values"
+            msg = f"{section} is of type {type(values).__name__}; expected a map from names to values"
             raise InvalidTypeError(msg)
         checked = {check_key(key, f"a key of {section}"): value for key, value in given.items()}
-        plain = {key: normalize(value, f"{section}.{key}") for key, value in checked.items()}
-        return {key: self._spilled(value, limit) for key, value in plain.items()}
+        plain = Plain()
+        kept = {}
+        for key, value in checked.items():
+            where = f"{section}.{key}"
+            try:
+                kept[key] = normalize(value, where)
+            except InvalidTypeError:
+                if notes is None:
+                    raise
+                kept[key] = normalize(plain.value(value, where), where)
+        if notes is not None and (note := plain.note()):
+            notes.append(note)
+        return {key: self._spilled(value, limit) for key, value in kept.items()}
 
     def resolve(self, value: Value) -> Value:
         """Return ``value`` with references to blobs replaced by what was stored there."""

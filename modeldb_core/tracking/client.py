@@ -136,8 +136,8 @@ class Client:
         tags: Iterable[str] = (),
         description: str = "",
         parent: RunHandle | str | None = None,
-        hyperparameters: Mapping[str, object] | None = None,
-        attributes: Mapping[str, object] | None = None,
+        hyperparameters: object = None,
+        attributes: object = None,
         capture: bool = True,
         run_id: str | None = None,
         reserved_id: str | None = None,
@@ -178,8 +178,8 @@ class Client:
         *,
         tags: Iterable[str] = (),
         description: str = "",
-        hyperparameters: Mapping[str, object] | None = None,
-        attributes: Mapping[str, object] | None = None,
+        hyperparameters: object = None,
+        attributes: object = None,
         capture: bool = False,
         reserved_id: str | None = None,
     ) -> RunHandle:
@@ -196,7 +196,7 @@ class Client:
         name: str,
         tags: Iterable[str],
         description: str,
-        sections: Mapping[str, Mapping[str, object] | None],
+        sections: Mapping[str, object],
         *,
         capture: bool,
         reserved_id: str | None,
@@ -208,9 +208,12 @@ class Client:
             fields["tags"] = check_tags(tags)
         if description:
             fields["description"] = check_text(description, "description")
+        notes: list[str] = []
         for section, values in sections.items():
-            if values:
-                fields[section] = self.blobs.checked_map(values, section)
+            if values is not None and (checked := self.blobs.checked_map(values, section, notes=notes)):
+                fields[section] = checked
+        if notes:
+            fields["notes"] = notes
         self.log_change(CREATE, "run", run_id, fields, recorded_at=now)
         run = RunHandle(self, run_id, fields)
         self._begin(run, capture=capture and self.settings.capture_enabled)

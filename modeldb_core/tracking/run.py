@@ -25,7 +25,7 @@ from modeldb_core.records import CHECK_BYTES, ROW, ROW_AT
 from modeldb_core.tracking import artifacts as artifact_kinds
 from modeldb_core.tracking import deletion, endings, inheritance
 from modeldb_core.tracking.reader import RunReader
-from modeldb_core.values import check_key, check_text, normalize, to_float
+from modeldb_core.values import check_key, check_text, normalize, to_float, to_number
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -41,6 +41,8 @@ R = TypeVar("R")
 _MAX_STEP = 2**63 - 1
 _UNFIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, struct.error)
 """What packing a row raises for what must be looked at; not what a signal handler raises, such as TimeoutError."""
+_FLOATS = frozenset({float, bool})
+"""Types whose every value is a point as it is; packing would take others too, and round integers, times and long doubles."""
 _time_ns = time.time_ns
 
 
@@ -75,19 +77,24 @@ class RunHandle(RunReader):
         """Log several metrics at once.
 
         Args:
-            metrics: numbers by name. With a step each is a point of the name's series, a 64-bit float.
+            metrics: numbers by name, of Python, NumPy or a 0-dimensional tensor. With a step each is a point of the
+                name's series, a 64-bit float; a Decimal or a Fraction counts as the nearest one.
             step: a label of the points; steps may come late, and repeat. Without one, each number is the metric's one
                 value, kept as it is.
             timestamp: when it was measured, a datetime or seconds since 1970-01-01 UTC; default: now.
 
         Raises:
-            InvalidTypeError: something is not a number, or a name is not a string.
-            InvalidArgumentError: a name is empty or longer than 1,024 characters.
+            InvalidTypeError: something is not a number (times are none), or a name is not a string.
+            InvalidArgumentError: a name is empty or longer than 1,024 characters, or a point is an integer or a long
+                double that no 64-bit float equals.
             RunFinishedError: the run has ended.
         """
         try:
             pack, number, size, memory, _ = self._plans[tuple(metrics)]
-            record = pack(size, ROW, number, step, _time_ns(), *metrics.values())
+            values: Any = metrics.values()
+            if not _FLOATS.issuperset(map(type, values)):
+                values = [to_float(value, "a metric") for value in values]
+            record = pack(size, ROW, number, step, _time_ns(), *values)
             record += adler32(record).to_bytes(4, "little")
             journal: Any = self._writer.journal
             lock = journal.lock
@@ -110,19 +117,24 @@ class RunHandle(RunReader):
         """Log one metric; see :meth:`log_metrics`."""
         self.log_metrics({key: value}, step, timestamp=timestamp)
 
-    def log_hyperparameters(self, hyperparameters: Mapping[str, object]) -> None:
+    def log_hyperparameters(self, hyperparameters: object) -> None:
         """Record settings of the training: numbers, texts, lists and maps of any size, kept exactly.
 
         Logging a name again replaces its value; the record of changes keeps both.
 
+        Args:
+            hyperparameters: a map, or what has values by name: ``argparse.Namespace``, a dataclass, a model of pydantic
+                or attrs, a configuration of OmegaConf. Paths, devices, dtypes, enumerations, dates, sets, functions,
+                arrays and the like within it are kept as values; where their type is lost, a note says so.
+
         Raises:
-            InvalidTypeError: a value cannot be stored, or a key is not a string; the message names it.
+            InvalidTypeError: a value cannot be stored, or a name is not a string; the message names it.
             InvalidArgumentError: a key is empty or longer than 1,024 characters.
             RunFinishedError: the run has ended.
         """
         self._put("hyperparameters", hyperparameters)
 
-    def set_attributes(self, attributes: Mapping[str, object]) -> None:
+    def set_attributes(self, attributes: object) -> None:
         """Record facts about the run that are no settings; otherwise like :meth:`log_hyperparameters`.
 
         A finished run takes attributes too: what is learned of a model later belongs to its record.
@@ -354,11 +366,7 @@ class RunHandle(RunReader):
             if timestamp is not None:
                 msg = "timestamp is given without a step; only a point of a series has a time: pass step=... too"
                 raise InvalidArgumentError(msg)
-            values = {key: normalize(value, f"metric {key!r}") for key, value in metrics.items()}
-            for key, value in values.items():
-                if not isinstance(value, (bool, int, float)):
-                    msg = f"metric {key!r} is of type {type(metrics[key]).__name__}; expected a number"
-                    raise InvalidTypeError(msg)
+            values = {key: to_number(value, f"metric {key!r}") for key, value in metrics.items()}
             if values:
                 self._update({"put": {"metrics": values}})
             return
@@ -373,10 +381,12 @@ class RunHandle(RunReader):
         record = plan.pack(plan.size, record_type, plan.number, label, time_ns, *numbers)
         self._writer.journal_record(record + adler32(record).to_bytes(CHECK_BYTES, "little"), plan)
 
-    def _put(self, section: str, values: Mapping[str, object], *, ended_too: bool = False) -> None:
-        checked = self.client.blobs.checked_map(values, section)
+    def _put(self, section: str, values: object, *, ended_too: bool = False) -> None:
+        notes: list[str] = []
+        checked = self.client.blobs.checked_map(values, section, notes=notes)
         if checked:
-            self._update({"put": {section: checked}}, ended_too=ended_too)
+            said = {"add": {"notes": notes}} if notes else {}
+            self._update({"put": {section: checked}, **said}, ended_too=ended_too)
 
     def _update(self, data: dict[str, Any], *, ended_too: bool = False) -> None:
         if not ended_too:

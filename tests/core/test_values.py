@@ -98,6 +98,7 @@ def test_integers_of_any_size_come_back():
         (np.str_("text"), "text"),
         (np.array(2.5), 2.5),
         (np.array(7), 7),
+        (np.longdouble(0.5), 0.5),
         ((1, (2, 3)), [1, [2, 3]]),
         ({"a": (np.int8(1),)}, {"a": [1]}),
     ],
@@ -129,8 +130,10 @@ def test_subclasses_are_taken_as_what_they_are():
         (Fraction(1, 3), "Fraction"),
         (print, "builtin_function_or_method"),
         ([1, {"a": b"x"}], r"here\[1\]\.a"),
-        ({1: "a"}, "'1'"),
-        ({None: "a"}, "NoneType"),
+        ({(1, 2): "a"}, r"'\(1, 2\)'"),
+        (np.datetime64("2026-01-01", "ns"), "datetime64"),
+        (np.timedelta64(5, "ns"), "timedelta64"),
+        (np.longdouble("0.1"), "longdouble"),
     ],
 )
 def test_what_cannot_be_stored_raises_and_says_where_and_what(value, words):
@@ -208,3 +211,53 @@ def test_integers_that_no_float_equals_are_no_points(value):
 def test_what_is_no_number_is_no_point(value):
     with pytest.raises(InvalidTypeError, match="loss"):
         to_float(value, "loss")
+
+
+KEYS = {
+    0: "zero",
+    -3: "negative",
+    2**70: "big",
+    -(10**5000): "long",
+    0.5: "half",
+    -0.25: 1,
+    1e300: 2,
+    math.inf: 3,
+    True: "yes",
+    None: "nothing",
+    "1": "text",
+    "true": "word",
+    "$1": "dollar",
+    "$": "$",
+    "": "empty",
+}
+
+
+@pytest.mark.parametrize(
+    "key", KEYS, ids=lambda key: str(key)[:20] if isinstance(key, (str, float)) else type(key).__name__
+)
+def test_keys_that_are_numbers_booleans_or_none_come_back_as_they_were(key):
+    value = {"deep": [{key: {key: KEYS[key]}}]}
+    back = decode(encode(normalize(value, "here")))
+    (found,) = back["deep"][0]
+    assert (found, type(found) if abs(key if isinstance(key, int) else 0) < 10**100 else int) == (key, type(key))
+    assert back == value
+
+
+def test_keys_that_differ_in_type_only_stay_apart():
+    value = {1: "a", "1": "b", None: "c", "null": "d", "None": "e", 0: "f", "false": "g", "$0": "h", "$$0": "i"}
+    assert decode(encode(normalize(value, "here"))) == value
+    assert decode('{"$what": 1}') == {"what": 1}, "of another program"
+
+
+def test_nan_is_a_key():
+    (key,) = decode(encode(normalize({np.float32(math.nan): 1}, "here")))
+    assert math.isnan(key)
+
+
+def test_integers_that_python_does_not_write_show_themselves_all_the_same():
+    for value in (10**5000, -(10**5000)):
+        back = decode(encode(value))
+        assert back == value
+        assert [str(back), repr(back), f"{back}", f"{back:,}"] == [hex(value)] * 4
+        assert f"{back:>6000}".strip() == hex(value)
+        assert encode(back) == encode(value)

@@ -127,3 +127,29 @@ def test_a_module_with_odd_hyperparameters_trains_and_is_recorded(client, only, 
     assert found["color"]["name"] == "RED"
     assert found["config"] == {"depth": 3}
     assert only().notes == ()
+
+
+def test_a_run_takes_what_torch_programs_have_without_a_warning(client):
+    loss = torch.tensor(1.5, requires_grad=True) * 2
+    with client.start_run(capture=False) as run:
+        for step in range(3):
+            run.log_metrics({"loss": loss}, step=step)
+        run.log_metric("last", loss)
+        run.log_hyperparameters(
+            {
+                "device": torch.device("cpu"),
+                "dtype": torch.float16,
+                "weights": torch.tensor([1.0, 2.0], requires_grad=True),
+                "config": OmegaConf.create({"depth": 3, "data": "${depth}"}),
+            }
+        )
+    assert list(run.history("loss").values) == [3.0] * 3
+    assert run.metrics["last"] == 3.0
+    assert run.hyperparameters == {
+        "device": "cpu",
+        "dtype": "torch.float16",
+        "weights": {"type": "torch.Tensor", "dtype": "torch.float32", "shape": [2], "values": [1.0, 2.0]},
+        "config": {"depth": 3, "data": 3},
+    }
+    (note,) = run.notes
+    assert "hyperparameters.device (torch.device as text)" in note

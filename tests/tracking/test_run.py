@@ -101,13 +101,9 @@ def test_scalars_of_numpy_are_the_numbers_they_hold(client: Client, value: objec
     ("value", "named"),
     [
         (object(), "hyperparameters.bad is of type object"),
-        ({"deep": [1, {2, 3}]}, r"hyperparameters.bad.deep\[1\] is of type set"),
-        ({1: "x"}, "key 1 of type int"),
-        (b"bytes", "type bytes"),
-        (np.zeros(3), "numpy.ndarray.*tolist"),
+        ({"deep": [1, object()]}, r"hyperparameters.bad.deep\[1\] is of type object"),
+        ([io.StringIO()], r"hyperparameters.bad\[0\] is of type _io.StringIO"),
         ("\ud800", "lone surrogate"),
-        (datetime.now(UTC), "datetime"),
-        (lambda: None, "function"),
     ],
 )
 def test_what_cannot_be_stored_raises_at_the_call_naming_key_and_type(

@@ -79,7 +79,7 @@ export function valueAt(run, column) {
 export function lookUp(map, key) {
   if (map === null || typeof map !== "object") return undefined;
   if (key in map && !key.startsWith("$")) return map[key];
-  if (key.startsWith("$") && `$${key}` in map) return map[`$${key}`];
+  if (`$${key}` in map) return map[`$${key}`]; // "$$x" is the key "$x", and "$1" the number 1
   for (let at = key.indexOf("."); at >= 0; at = key.indexOf(".", at + 1)) {
     const found = lookUp(map[key.slice(0, at)], key.slice(at + 1));
     if (found !== undefined) return found;
