@@ -1,6 +1,6 @@
 """An image classifier on the digits data set, recorded with ModelDB, interrupted half way, and resumed.
 
-    pip install 'modeldb-core[lightning,sklearn]'
+    pip install '.[lightning,sklearn,server]'        (in the checkout)
     python examples/lightning_digits.py
     modeldb ui
 
@@ -22,6 +22,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
 import modeldb_core as modeldb
+from modeldb_core.notices import command_line
 from modeldb_lightning import ModelDBCallback, ModelDBLogger, download_checkpoint
 
 EPOCHS = 8
@@ -132,7 +133,7 @@ def main() -> None:
     print(f"{run.name}: {run.series['train/loss'].count} steps in one curve")
     print(f"accuracy on the test images: {run.metrics['test/accuracy']:.3f}")
     print(f"the best checkpoint holds {sum(each.numel() for each in restored.parameters()):,} numbers")
-    print("look at it with: modeldb ui")
+    print(f"look at it with: {command_line('ui', '--url', run.client.store.url)}")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from sklearn.svm import SVC
 
 import modeldb_core as modeldb
 import modeldb_sklearn
+from modeldb_core.notices import command_line
 
 SEED = 7
 
@@ -168,13 +169,12 @@ def main() -> None:
     for run in best:
         print(f"\nBest on the breast cancer data: {run.name}, accuracy {run.metrics['accuracy']:.3f} ({run.run_id})")
     count = modeldb.search_runs(count=True, limit=1).total
-    url = client.settings.url
+    url = client.store.url
     client.close()
     print(f"{count} runs are in {url} after {time.perf_counter() - start:.0f} s.")
-    print("Now look at them:\n")
-    print("    modeldb ui                                 # in the browser")
-    print("    modeldb runs --project digits              # in the terminal")
-    print("    modeldb audit verify                       # and prove that nobody altered them")
+    print("Look at them in the browser, in the terminal, and prove that nobody altered them:\n")
+    for command in (["ui"], ["runs", "--project", "digits"], ["audit", "verify"]):
+        print(f"    {command_line(*command, '--url', url)}")
 
 
 if __name__ == "__main__":

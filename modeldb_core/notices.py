@@ -1,9 +1,13 @@
-"""Warnings that point at the line of the user's program that led to them."""
+"""What ModelDB says to people: warnings at the line of their program that led to them, and commands to type."""
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modeldb_core.errors import ModelDBWarning
@@ -22,3 +26,12 @@ def warn(message: str) -> None:
         level += 1
         frame = frame.f_back
     warnings.warn(message, ModelDBWarning, stacklevel=level)
+
+
+def command_line(*arguments: str) -> str:
+    """Return how to call ``modeldb`` with arguments in a shell: as it is, or by its path where that would not find it."""
+    found = shutil.which("modeldb")
+    beside = Path(sys.executable).parent
+    if found is not None and os.path.samefile(Path(found).parent, beside):
+        return shlex.join(["modeldb", *arguments])
+    return shlex.join([sys.executable, "-m", "modeldb_core", *arguments])

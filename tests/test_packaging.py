@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import configparser
+import email
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -121,6 +124,82 @@ def test_the_wheel_carries_the_licence(wheel: zipfile.ZipFile) -> None:
     assert "License-Expression: Apache-2.0" in wheel.read(metadata).decode()
 
 
+def test_the_description_in_the_wheel_has_no_link_that_leads_nowhere(wheel: zipfile.ZipFile) -> None:
+    (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    described = email.message_from_bytes(wheel.read(name))
+    assert described["Description-Content-Type"] == "text/markdown"
+    text = str(described.get_payload())
+    assert "# ModelDB" in text
+    assert "Logging and reading runs" in text
+    links = re.findall(r"\]\(([^)]*)\)", text)
+    assert [link for link in links if not link.startswith("https://")] == []
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: zipfile.ZipFile, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new environment with the wheel in it; what it depends on comes from this one. Returns its folder of programs."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=240)
+    (site,) = folder.glob("lib/python*/site-packages")
+    here = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "dependencies.pth").write_text("\n".join(here))
+    assert wheel.filename is not None
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel.filename]
+    subprocess.run(pip, check=True, timeout=240, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
+    return folder / "bin"
+
+
+def _say(command: str, folder: Path, **variables: str) -> str:
+    """Return what a shell command prints, in an environment without anything of this one."""
+    kept = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "TMPDIR")}
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=folder,
+        env={**kept, "PATH": "/usr/bin:/bin", "MODELDB_JOURNAL_DIR": str(folder / "journals"), **variables},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_the_readme_says_works_after_installing_the_wheel(installed: Path, tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (program,) = (text for text in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "start_run" in text)
+    (tmp_path / "train.py").write_text(program + "print(len(best.history('loss')))\n")
+    (tmp_path / "confusion.png").write_bytes(b"picture")
+    path = f"{installed}:/usr/bin:/bin"
+    assert _say("python -W error train.py", tmp_path, PATH=path) == "1000\n"
+    for command in ("modeldb runs", "modeldb audit verify"):
+        assert f"`{command}`" in readme
+        assert _say(command, tmp_path, PATH=path)
+    # Where the environment is not activated.
+    assert "first" in _say(f"{installed}/python -m modeldb_core runs", tmp_path)
+
+
+def test_the_extras_of_the_readme_are_those_there_are() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (sentence,) = re.findall(r"The extras are (.*?);", readme, re.DOTALL)
+    extras = {name for name in CONFIG["options.extras_require"] if not name.startswith("test")}
+    assert set(re.findall(r"`(\w+)`", sentence)) == extras
+    for listed in re.findall(r"install '\.\[(.*?)\]'", readme):
+        assert set(listed.split(",")) <= extras
+
+
+def test_a_command_that_is_shown_can_be_typed_as_it_is(installed: Path, tmp_path: Path) -> None:
+    show = (
+        "import sys; from modeldb_core.notices import command_line as c; print(c('runs', '--url', 'sqlite:///a b.db'))"
+    )
+    log = "import modeldb_core as m; m.connect('sqlite:///a b.db').start_run(name='typed').finish()"
+    _say(f'{installed}/python -c "{log}"', tmp_path)
+    for path in ("/usr/bin:/bin", f"{installed}:/usr/bin:/bin"):
+        shown = _say(f'{installed}/python -c "{show}"', tmp_path, PATH=path)
+        assert shown.startswith("modeldb ") == (str(installed) in path)
+        assert "typed" in _say(shown, tmp_path, PATH=path)
+
+
 def test_entry_point_names_are_import_names() -> None:
     for point in entry_points(group="modeldb"):
         if point.dist is not None and point.dist.name == "modeldb-core":
@@ -129,7 +208,6 @@ def test_entry_point_names_are_import_names() -> None:
 
 def test_the_core_needs_few_distributions() -> None:
     """The budget is 20 distributions for the core; markers of other platforms and extras do not count."""
-    import re
     from importlib.metadata import PackageNotFoundError, version
 
     seen: set[str] = set()
