@@ -21,8 +21,10 @@ from modeldb_core.tracking import endings
 from modeldb_core.tracking.blobs import BlobDoor
 from modeldb_core.tracking.deletion import Trash
 from modeldb_core.tracking.names import check_name, check_tags, readable_name
+from modeldb_core.tracking.ranks import is_first
 from modeldb_core.tracking.run import RunHandle
 from modeldb_core.tracking.runs import Runs
+from modeldb_core.tracking.silent import silent_run
 from modeldb_core.values import Value, check_key, check_text
 from modeldb_core.writer import Writer
 
@@ -141,6 +143,7 @@ class Client:
         capture: bool = True,
         run_id: str | None = None,
         reserved_id: str | None = None,
+        every_rank: bool = False,
     ) -> RunHandle:
         """Start a run and return its handle, also to be used with ``with``.
 
@@ -157,10 +160,14 @@ class Client:
             capture: whether to record code version, environment and host.
             run_id: a run that is to be continued; project, experiment and name then stay as they are.
             reserved_id: the identifier of the new run where it was needed before the run: one of ``entities.new_id()``.
+            every_rank: whether each process of a distributed training (``torchrun``, DDP) records a run of its own;
+                default: the first one records, and in the others the handle takes everything and does nothing.
 
         Raises:
             InvalidArgumentError: a name is too long or empty, or a value cannot be stored.
         """
+        if not (every_rank or is_first()):
+            return silent_run(self, name, hyperparameters=hyperparameters, attributes=attributes)
         self.writer.ensure_stream()
         if run_id is not None:
             return self._resume(run_id)
@@ -182,8 +189,11 @@ class Client:
         attributes: object = None,
         capture: bool = False,
         reserved_id: str | None = None,
+        every_rank: bool = False,
     ) -> RunHandle:
         """Start a run that is part of ``parent``, in its experiment; arguments as of :meth:`start_run`."""
+        if not (every_rank or is_first()):
+            return silent_run(self, name, hyperparameters=hyperparameters, attributes=attributes)
         self.writer.ensure_stream()
         project_id, experiment_id = parent.container_ids
         fields = {"project_id": project_id, "experiment_id": experiment_id, "parent_id": parent.run_id}

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from modeldb_core import forks
 from modeldb_core.tracking import endings
+from modeldb_core.tracking.ranks import is_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -77,10 +78,16 @@ def inherited() -> RunHandle | None:
     if told is None:
         return None
     try:
-        return attach(told)
+        return attach(told if is_first() else {**told, "is_silent": True})
     except Exception as error:  # as where the store of the other process cannot be reached from here
         logger.debug("the run of the process that started this one is out of reach: %s", error)
         return None
+
+
+def inherited_id() -> str | None:
+    """Return the identifier of that run."""
+    told = _told().get("run")
+    return None if told is None else str(told["run_id"])
 
 
 def enter(run: RunHandle) -> Block:
@@ -200,7 +207,8 @@ def _remove(path: Path, pid: int) -> None:
 def describe(run: RunHandle) -> dict[str, Any]:
     """Return what another process needs to log to ``run``; it may hold secrets, so keep it private."""
     fields = {name: run._fields[name] for name in ("project_id", "experiment_id", "name") if name in run._fields}
-    return {"run_id": run.run_id, "fields": fields, "settings": describe_client(run.client)}
+    told = {"run_id": run.run_id, "fields": fields, "settings": describe_client(run.client)}
+    return {**told, "is_silent": True} if run.is_silent else told
 
 
 def describe_client(client: Client) -> dict[str, Any]:
@@ -215,8 +223,11 @@ def attach(told: dict[str, Any]) -> RunHandle:
     """Return a handle that logs to a run of another process, through a journal of this one's own."""
     from modeldb_core.tracking.connections import client_for
     from modeldb_core.tracking.run import RunHandle
+    from modeldb_core.tracking.silent import SilentRun
 
     client = client_for(**told["settings"])
+    if told.get("is_silent"):
+        return SilentRun(client, told["run_id"], told["fields"])
     endings.close_at_exit(client)
     handle = RunHandle(client, told["run_id"], {**told["fields"], "status": "running"})
     handle._process_id = -1  # the process that started the run ends it

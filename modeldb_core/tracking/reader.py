@@ -25,6 +25,9 @@ class RunReader:
     logged before has arrived there; of one that came from a search, as it was then, until :meth:`refresh`.
     """
 
+    is_silent = False
+    """Whether it records nothing: in processes that train together with others, all but the first."""
+
     def __init__(
         self,
         client: Client,

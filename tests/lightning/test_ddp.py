@@ -62,11 +62,60 @@ if __name__ == "__main__":
 """
 
 
+SCRIPT_WITH_A_RUN = """
+import sys
+from datetime import timedelta
+import modeldb_core as modeldb
+import pytorch_lightning as pl
+from pytorch_lightning.strategies import DDPStrategy
+from modeldb_lightning import ModelDBCallback, ModelDBLogger, autolog
+from tests.lightning.small import loader, make_model, make_trainer
+
+Small = type(make_model(pl))
+
+class Mine(Small):
+    def on_train_end(self):
+        modeldb.current_run().log_metric("rank", self.trainer.global_rank)
+
+def main(kind, folder, strategy):
+    arguments = {}
+    if kind == "logger":
+        arguments["logger"] = ModelDBLogger()
+    elif kind == "callback":
+        arguments["callbacks"] = [ModelDBCallback()]
+    else:
+        autolog()
+    with modeldb.start_run(project="p", name="mine", tags=["a"]) as run:
+        run.log_hyperparameters({"batch": 4})
+        with run.start_child("preparation") as child:
+            child.log_metric("rows", 32)
+        strategy = DDPStrategy(process_group_backend="gloo", start_method=strategy, timeout=timedelta(seconds=60))
+        trainer = make_trainer(pl, folder, devices=2, strategy=strategy, **arguments)
+        trainer.fit(Mine(), loader(4))
+        run.log_metric("final", 0.5)
+        run.log_artifact({"a": 1}, "report.json")
+        run.add_tags("done")
+        assert run.metrics["final"] == 0.5
+    assert run.status == "finished"
+    print(f"rank {trainer.global_rank} is done")
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])
+"""
+
+
 def train(
-    tmp_path: Path, kind: str, url: str, *, start: str = "popen", **variables: str
+    tmp_path: Path,
+    kind: str,
+    url: str,
+    *,
+    start: str = "popen",
+    program: str = PROGRAM,
+    launcher: tuple[str, ...] = (),
+    **variables: str,
 ) -> subprocess.CompletedProcess[str]:
     script = tmp_path / "train.py"
-    script.write_text(PROGRAM)
+    script.write_text(program)
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
@@ -77,7 +126,7 @@ def train(
         "MASTER_ADDR": "127.0.0.1",
         **variables,
     }
-    command = [sys.executable, "-W", "ignore", str(script), kind, str(tmp_path / "root"), start]
+    command = [sys.executable, "-W", "ignore", *launcher, str(script), kind, str(tmp_path / "root"), start]
     return subprocess.run(
         command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False
     )
@@ -107,6 +156,28 @@ def test_processes_that_lightning_spawns_log_one_run(tmp_path):
     with modeldb.connect(url, journal_dir=str(tmp_path / "journals")) as client:
         (run,) = (each.entity for each in client.search_runs(limit=10))
     assert run.series["loss"].count == 8
+
+
+@pytest.mark.parametrize(
+    ("kind", "start", "launcher"),
+    [
+        ("logger", "popen", ()),
+        ("callback", "spawn", ()),
+        ("autolog", "popen", ("-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29411")),
+    ],
+)
+def test_a_run_that_the_script_starts_is_one_run_however_many_processes_train(kind, start, launcher, tmp_path):
+    url = f"sqlite:///{tmp_path}/modeldb.db"
+    done = train(tmp_path, kind, url, start=start, program=SCRIPT_WITH_A_RUN, launcher=launcher)
+    assert done.returncode == 0, done.stderr
+    assert "rank 0 is done" in done.stdout
+    with modeldb.connect(url, journal_dir=str(tmp_path / "journals")) as client:
+        child, run = (each.entity for each in client.search_runs(limit=10))
+    assert (run.name, child.name, child.parent_id) == ("mine", "preparation", run.run_id)
+    assert (run.status, sorted(run.tags)) == ("finished", ["a", "done"])
+    assert run.hyperparameters["batch"] == 4
+    assert (run.metrics["final"], run.metrics["rank"]) == (0.5, 0)
+    assert run.series["loss"].count == 4
 
 
 def test_nobody_waits_for_a_store_that_is_down(tmp_path):

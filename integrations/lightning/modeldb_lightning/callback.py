@@ -14,10 +14,11 @@ from modeldb_core.tracking import endings
 from modeldb_lightning import facts
 from modeldb_lightning.datasets import loaders_of
 from modeldb_lightning.frameworks import loaded_packages
-from modeldb_lightning.logger import logger_of
+from modeldb_lightning.logger import logger_of, loggers_of
 from modeldb_lightning.measuring import Pace, SystemMetrics, gradient_norm, memory_metrics
 from modeldb_lightning.options import GUARD, Options, checked_options
 from modeldb_lightning.recording import Recording
+from modeldb_lightning.recordings import Recordings
 from modeldb_lightning.trainers import (
     batches_stepped,
     has_rate_monitor,
@@ -109,8 +110,10 @@ class ModelDBCallback(_Hooks):
     def _prepare(self, own: Options | None, options: Callable[[], Options | None]) -> None:
         self._own_options = own
         self._options = options
-        self._own_recording: Recording | None = None
+        self._own_recordings: Recordings | None = None
         self._recording: Recording | None = None
+        self._recordings: list[Recording] = []
+        """That one, and those of further loggers of the trainer."""
         self._undo: Callable[[], None] | None = None
         self._pace = Pace()
         self._norm: Any = None
@@ -132,44 +135,46 @@ class ModelDBCallback(_Hooks):
     @property
     def run(self) -> Any:  # noqa: ANN401 - a RunHandle
         """The run; ``None`` before it has begun, and in other processes than the first."""
-        recording = self._recording or self._own_recording
+        own = None if self._own_recordings is None else self._own_recordings.current
+        recording = self._recording or own
         return None if recording is None else recording.run
 
     # -- the course of a training -------------------------------------------------------------------------------------
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:  # noqa: ANN401
         """Lightning begins a ``fit``, ``validate``, ``test`` or ``predict``, in every process."""
-        del pl_module
         with GUARD.step("follow the trainer"):
             self._let_go()
-            self._recording = self._find_recording(trainer)
-            recording = self._recording
+            found = self._find_recordings(trainer)
+            self._recordings = [each.turn_to(trainer, pl_module, stage) for each in found]
+            self._recording = recording = next(iter(self._recordings), None)
             if recording is None:
                 return
-            recording.is_first_process = bool(trainer.is_global_zero)
-            recording.is_training = stage == "fit"
-            recording.hold()
+            for each in self._recordings:
+                each.is_first_process = bool(trainer.is_global_zero)
+                each.hold()
             endings.leave_sigterm()
             if recording.logs and logger_of(trainer) is None:
                 self._undo = lend_logger(trainer, self, recording)
 
-    def _find_recording(self, trainer: Any) -> Recording | None:  # noqa: ANN401
-        """Return what to record to: ``None`` where another callback of ours does, or nobody asked for it."""
+    def _find_recordings(self, trainer: Any) -> list[Recordings]:  # noqa: ANN401
+        """Return what to record to, the first one everything: none where another callback of ours does, or nobody asked."""
         if trainer.fast_dev_run:  # a rehearsal: Lightning silences its loggers too
-            return None
+            return []
         first = next((each for each in trainer.callbacks if isinstance(each, ModelDBCallback)), self)
         if first is not self:
-            return None
-        logger = logger_of(trainer)
-        if logger is not None:
+            return []
+        loggers = loggers_of(trainer)
+        for logger in loggers:
             logger.default_root_dir = str(trainer.default_root_dir)
-            return logger.recording
+        if loggers:
+            return [logger.recordings for logger in loggers]
         options = self._options()
         if options is None:
-            return None
-        if self._own_recording is None or self._own_recording.options is not options:
-            self._own_recording = Recording(options)
-        return self._own_recording
+            return []
+        if self._own_recordings is None or self._own_recordings.options is not options:
+            self._own_recordings = Recordings(Recording(options))
+        return [self._own_recordings]
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """The model is where it will be trained; a checkpoint, if any, is mostly loaded."""
@@ -361,8 +366,8 @@ class ModelDBCallback(_Hooks):
         recording.describe_model(module)
 
     def _begin(self) -> None:
-        if self._recording is not None:
-            self._recording.begin()
+        for recording in self._recordings:
+            recording.begin()
 
     def _end(self, trainer: Any, error: BaseException | None) -> None:  # noqa: ANN401
         recording = self._recording
@@ -422,9 +427,12 @@ class ModelDBCallback(_Hooks):
     def __getstate__(self) -> dict[str, Any]:
         """For the processes that Lightning starts with ``ddp_spawn``, and for copies of a trainer."""
         options = self._own_options or self._options()
-        return {"options": options, "is_own": self._own_options is not None, "recording": self._own_recording}
+        recording = None if self._own_recordings is None else self._own_recordings.current
+        return {"options": options, "is_own": self._own_options is not None, "recording": recording}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         options = state["options"]
         self._prepare(options if state["is_own"] else None, lambda: options)
-        self._own_recording = state["recording"]
+        if state["recording"] is not None:
+            self._own_recordings = Recordings(state["recording"])
+            self._own_recordings.options = options

@@ -16,6 +16,7 @@ from modeldb_core.values import check_key
 from modeldb_lightning.frameworks import loaded_packages
 from modeldb_lightning.options import checked_options, refuse
 from modeldb_lightning.recording import Recording
+from modeldb_lightning.recordings import Recordings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,12 +96,18 @@ class ModelDBLogger:
     def of(cls, recording: Recording) -> ModelDBLogger:
         """Return a logger that logs to a recording: what a callback gives the trainer when there is no logger."""
         logger = cls.__new__(cls)
-        logger.recording, logger._prefix, logger._save_dir, logger.default_root_dir = recording, "", None, None
+        logger._prefix, logger._save_dir, logger.default_root_dir = "", None, None
+        logger.recordings = Recordings(recording)
         return logger
 
     def _follow(self, recording: Recording) -> None:
-        self.recording = recording
+        self.recordings = Recordings(recording)
         _loggers.add(self)
+
+    @property
+    def recording(self) -> Recording:
+        """Where this logger logs to at the moment: each training that it serves has a recording of its own."""
+        return self.recordings.current
 
     @classmethod
     def adopt(cls) -> None:
@@ -238,6 +245,11 @@ def is_any_alive() -> bool:
     return bool(_loggers)
 
 
+def loggers_of(trainer: Any) -> list[ModelDBLogger]:  # noqa: ANN401
+    """Return the loggers of this kind that a trainer has."""
+    return [logger for logger in trainer.loggers if isinstance(logger, ModelDBLogger)]
+
+
 def logger_of(trainer: Any) -> ModelDBLogger | None:  # noqa: ANN401
-    """Return the first logger of this kind that a trainer has."""
-    return next((logger for logger in trainer.loggers if isinstance(logger, ModelDBLogger)), None)
+    """Return the first of them."""
+    return next(iter(loggers_of(trainer)), None)

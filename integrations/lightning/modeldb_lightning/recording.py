@@ -35,20 +35,24 @@ class Recording:
 
     Args:
         options: where the run goes, and what is recorded.
+        previous: the training before, of the same logger or callback.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, *, previous: Recording | None = None) -> None:
         self.options = options
         self.run: RunHandle | None = None
         self.is_first_process: bool | None = None
         """As the trainer says; ``None`` before there is one."""
         self.is_training = True
         """Whether the trainer fits: the epoch of a test, and steps that were logged before, mean nothing."""
+        self.has_worked = self.has_trained = False
+        """Whether a trainer has worked with it, and whether it has fitted a model."""
         self.checkpoints = Checkpoints(self)
         self._lock = threading.RLock()
         self._run_id = options.run_id
         self._is_begun = options.run_id is not None
         """Whether there is a run of that identifier already."""
+        self._previous_id = None if previous is None or not previous._is_begun else previous._run_id
         self._parent: RunHandle | None = None
         self._is_ours = True
         self._waiting: list[Callable[[RunHandle], None]] | None = None
@@ -81,6 +85,8 @@ class Recording:
         if self._run_id is not None:
             return
         around = current_run()
+        if around is not None and around.is_silent:  # it is the trainer that knows which process records
+            around = None
         if around is not None and _take(around.run_id):
             self.run, self._is_ours, self._is_begun = around, False, True
             self._run_id = around.run_id
@@ -131,17 +137,29 @@ class Recording:
         options = self.options
         client = self._client()
         if self._is_begun:
-            self.run = client.start_run(run_id=self._run_id)
+            self.run = client.start_run(run_id=self._run_id, every_rank=True)
             self._is_ours = True
         elif self._parent is not None:
             self.run = client.start_child_of(
-                self._parent, options.name, tags=options.tags, capture=False, reserved_id=self._run_id
+                self._parent,
+                options.name,
+                tags=options.tags,
+                capture=False,
+                reserved_id=self._run_id,
+                every_rank=True,
             )
         else:
             self.run = client.start_run(
-                options.project, options.experiment, options.name, tags=options.tags, reserved_id=self._run_id
+                options.project,
+                options.experiment,
+                options.name,
+                tags=options.tags,
+                reserved_id=self._run_id,
+                every_rank=True,
             )
             _take(self.run.run_id)
+        if self._previous_id is not None and not self._is_begun:
+            self.run.set_attributes({"previous_training": {"run_id": self._previous_id}})
         self._is_begun = True
         self._opened(self.run)
 
@@ -171,6 +189,8 @@ class Recording:
 
     def begin(self) -> None:
         """The trainer begins its work: record what was kept back."""
+        self.has_worked = True
+        self.has_trained = self.has_trained or self.is_training
         waiting, self._waiting = self._waiting, None
         for job in waiting or ():
             self.do("record what was known before the training", job)
