@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import traceback
+from urllib.parse import quote, urlencode
 
 import pytest
 
 from modeldb_core.backends.postgres import PostgresStore, address_of
 from modeldb_core.errors import ConfigurationError, PermissionDeniedError, StoreReadOnlyError, StoreUnavailableError
 from modeldb_core.plugins import open_store
+from modeldb_core.testing import StreamWriter
 from tests.backends.writers import assert_all_there, write_runs
 from tests.services.postgres import PASSWORD
 
@@ -61,6 +63,38 @@ def refusal(url, kind, **options):
             "/run/postgresql:5432",
             "postgresql://%2Frun%2Fpostgresql/runs",
         ),
+        (
+            "postgresql://ann@/runs?host=/run/postgresql&port=5433&user=bob",
+            {"user": "bob", "host": "/run/postgresql", "port": "5433", "dbname": "runs"},
+            "/run/postgresql:5433",
+            "postgresql://bob@%2Frun%2Fpostgresql:5433/runs",
+        ),
+        ("postgresql://", {}, "localhost:5432", "postgresql:///"),
+        ("postgresql://ann@host", {"user": "ann", "host": "host"}, "host:5432", "postgresql://ann@host/"),
+        (
+            "postgresql:///?service=team&passfile=/run/pass&dbname=a/b",
+            {"service": "team", "passfile": "/run/pass", "dbname": "a/b"},
+            "localhost:5432",
+            "postgresql:///a%2Fb?service=team",
+        ),
+        (
+            "postgresql:///runs?hostaddr=127.0.0.1,::1&port=1&ssl=true",
+            {"hostaddr": "127.0.0.1,::1", "port": "1", "dbname": "runs", "sslmode": "require"},
+            "127.0.0.1:1,[::1]:1",
+            "postgresql://127.0.0.1:1,[::1]:1/runs",
+        ),
+        (
+            "postgresql:///runs?password=hunter2@x&application_name=train&keepalives_idle=5&options=-c%20geqo%3Doff",
+            {
+                "dbname": "runs",
+                "password": "hunter2@x",
+                "application_name": "train",
+                "keepalives_idle": "5",
+                "options": "-c geqo=off",
+            },
+            "localhost:5432",
+            "postgresql:///runs",
+        ),
     ],
 )
 def test_a_url_says_where_the_database_is(url, parameters, server, shown):
@@ -68,19 +102,18 @@ def test_a_url_says_where_the_database_is(url, parameters, server, shown):
     assert (address.parameters, address.server, address.url) == (parameters, server, shown)
 
 
-@pytest.mark.parametrize(
-    "rest", ["", "/", "host", "host/", "host/a/b", "host:x/a", "@host/a", "u:p@[::1/a", "host/a#b", "a b\n/c"]
-)
-def test_a_url_that_names_no_database_is_refused(rest):
+@pytest.mark.parametrize("rest", ["u:p@[::1/a", "a b\n/c", "h/a%00b", "h/a?host", "h/a?host=%zz", "h/a?x=1=2", "u%/a"])
+def test_a_url_that_psql_does_not_take_is_refused(rest):
     message = refusal(f"postgresql://{rest}", ConfigurationError)
     assert "write postgresql://user@host:5432/database" in message
 
 
 def test_a_port_that_there_cannot_be_is_refused():
-    assert "1 to 65535" in refusal("postgresql://host:65536/runs", ConfigurationError)
+    for rest in ("host:65536/runs", "host:x/runs", "/runs?port=0", "a:1,b:99999/runs"):
+        assert "1 to 65535" in refusal(f"postgresql://{rest}", ConfigurationError)
 
 
-@pytest.mark.parametrize("secret", ["hunter2/co", "hunter2?co", "hunter2#co"])
+@pytest.mark.parametrize("secret", ["hunter2/co", "hunter2?co", "12/hunter2?co"])
 def test_a_password_that_ends_too_early_is_refused_and_not_shown(secret):
     message = refusal(f"postgresql://ann:{secret}@host/runs", ConfigurationError)
     assert "hunter2" not in message
@@ -91,7 +124,12 @@ def test_a_password_that_ends_too_early_is_refused_and_not_shown(secret):
     ("option", "expected"),
     [
         ("shema=x", "did you mean 'schema'"),
-        ("password=hunter2%26co", "'password' in .* is unknown; known: schema, read_only"),
+        ("aplication_name=x", "did you mean 'application_name'"),
+        ("colour=red", "'colour' of .* is unknown; known: schema, read_only"),
+        ("password=hunter2%26co&sslmode=never", "expected one of disable"),
+        ("connect_timeout=soon", "connect_timeout of .* is 'soon'; expected a whole number"),
+        ("replication=database", "ModelDB needs an ordinary connection"),
+        ("idle_timeout_s=0", "expected a number above 0"),
         ("pool_size=0", "expected a number above 0"),
         ("pool_size=1.5", "expected a whole number"),
         ("timeout_s=nan", "expected a number above 0"),
@@ -259,6 +297,36 @@ def test_no_right_to_connect(postgres, postgres_url, users_url, user):
 def test_too_many_connections(postgres, users_url, user):
     postgres.execute(f"ALTER ROLE {user} CONNECTION LIMIT 0")
     assert "has too many connections" in refusal(users_url, StoreUnavailableError, connect_timeout_s=3)
+
+
+@pytest.mark.parametrize("option", ["channel_binding=perhaps", "keepalives=x", "service=nowhere", "gssencmode=x"])
+def test_a_parameter_that_libpq_refuses_is_named(postgres_url, option):
+    assert option.partition("=")[0] in refusal(f"{postgres_url}?{option}", ConfigurationError)
+
+
+def test_a_url_with_every_parameter_that_psql_takes_opens_the_store(postgres_url, postgres, tmp_path):
+    passfile = tmp_path / "pass"
+    passfile.write_text(f"*:*:*:*:{PASSWORD}\n")
+    passfile.chmod(0o600)
+    service = tmp_path / "services"
+    database = postgres_url.rpartition("/")[2]
+    service.write_text(f"[team]\nhost=127.0.0.1\nport={postgres.port}\nuser=postgres\ndbname={database}\n")
+    options = {"application_name": "train", "keepalives": "1", "channel_binding": "prefer", "sslmode": "prefer"}
+    options |= {"options": "-c search_path=pg_catalog -c statement_timeout=1", "client_encoding": "LATIN1"}
+    options["passfile"] = str(passfile)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGSERVICEFILE", str(service))
+        url = f"postgresql:///?service=team&{urlencode(options, quote_via=quote)}"
+        with PostgresStore(url) as store, PostgresStore(postgres_url) as other:
+            writer = StreamWriter()
+            writer.create_run(name="größte 日本")
+            store.apply(writer.changes)
+            assert store.heads() == other.heads() != {}
+            found = (
+                "SELECT DISTINCT application_name FROM pg_stat_activity WHERE application_name IN ('train', 'modeldb')"
+            )
+            assert sorted(postgres.execute(found)) == [("modeldb",), ("train",)]
+        assert store.url == "postgresql:///?service=team"
 
 
 def test_the_address_shows_no_password_in_a_traceback_with_variables():

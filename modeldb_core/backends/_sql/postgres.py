@@ -33,6 +33,7 @@ from modeldb_core.backends._sql.database import MANY, Build, Database, Result, R
 from modeldb_core.backends._sql.postgres_connections import Address, Connector, literal, quoted
 from modeldb_core.backends._sql.postgres_driver import DIALECT_NAME, Dialect, DriverConnection
 from modeldb_core.backends._sql.postgres_errors import Translator, hope_of
+from modeldb_core.backends._sql.postgres_idle import IdleConnections
 from modeldb_core.backends._sql.tables import hashed_index, partial_indexes
 from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
 
@@ -72,7 +73,14 @@ class PostgresDatabase(Database):
     alternative = "schema of its own, such as ?schema=modeldb"
 
     def __init__(
-        self, address: Address, *, connect_timeout_s: float, timeout_s: float, pool_size: int, read_only: bool
+        self,
+        address: Address,
+        *,
+        connect_timeout_s: float,
+        timeout_s: float,
+        idle_timeout_s: float,
+        pool_size: int,
+        read_only: bool,
     ) -> None:
         super().__init__()
         self.url = address.url
@@ -82,6 +90,7 @@ class PostgresDatabase(Database):
         self._connect_timeout_s = connect_timeout_s
         self._timeout_s = timeout_s
         self._pool_size = pool_size
+        self._idle = IdleConnections(idle_timeout_s)
         self._must_not_write = read_only
         self._has_schema = True
         self._is_standby = False
@@ -93,7 +102,7 @@ class PostgresDatabase(Database):
         self._translator = Translator(
             url=address.url,
             server=address.server,
-            database=str(address.parameters["dbname"]),
+            database=str(address.parameters.get("dbname", "")),
             user=str(address.parameters.get("user", "")),
             schema=address.schema,
             timeout_s=timeout_s,
@@ -209,8 +218,8 @@ class PostgresDatabase(Database):
         is_lost = isinstance(error, DBAPIError) and (error.statement is None or error.connection_invalidated)
         is_lost = is_lost or isinstance(original, (psycopg2.OperationalError, psycopg2.InterfaceError))
         hope = hope_of(original, is_closed=is_lost and was_connected)
-        if hope == "connection":
-            self._engine.dispose()  # the other idle connections are as dead as this one
+        if hope == "connection" and getattr(error, "statement", "") is not None:
+            self._engine.dispose()  # one was lost: the other idle connections are as dead as this one
         return hope
 
     # What PostgreSQL says otherwise
@@ -303,19 +312,21 @@ class PostgresDatabase(Database):
     # Connections
 
     def _make_engine(self) -> Engine:
-        return create_engine(
+        engine = create_engine(
             f"{DIALECT_NAME}://",
             creator=self._connect,
             poolclass=QueuePool,
             pool_size=self._pool_size,
             max_overflow=0,
             pool_timeout=self._timeout_s,
-            pool_use_lifo=True,  # the others rest, and may be closed by the server
+            pool_use_lifo=True,  # the others rest, and go back to the server after a while
             pool_reset_on_return=None,
             use_native_hstore=False,
             hide_parameters=True,
             enable_from_linting=False,
         )
+        self._idle.watch(engine)
+        return engine
 
     def _connect(self) -> DriverConnection:
         connection, facts = self._connector.open()
@@ -338,6 +349,7 @@ class PostgresDatabase(Database):
             # What could not be closed must never be: that would end the parent's connections.
             _inherited.append(self._engine)
             self._gate, self._write_lock = forks.Gate(), threading.Lock()
+            self._idle = IdleConnections(self._idle.timeout_s)
             self._engine = self._make_engine()
         else:
             self._gate.open()

@@ -81,8 +81,8 @@ class Connector:
             **_KEEPALIVE,
             "tcp_user_timeout": self._limit_ms,
             "fallback_application_name": "modeldb",
-            "client_encoding": _UTF8,
             **self.address.parameters,
+            "client_encoding": _UTF8,
         }
         connection = connect(parameters, connect_timeout_s=self.connect_timeout_s, timeout_s=self.timeout_s)
         try:

@@ -41,8 +41,8 @@ def hope_of(error: BaseException, *, is_closed: bool) -> Hope:
         is_closed: whether the connection is lost.
     """
     code = getattr(error, "pgcode", None) or ""
-    if code == SILENT:
-        return "none"  # it was waited for long enough
+    if code == SILENT or "statement pooling mode" in str(error):
+        return "none"  # it was waited for long enough, or will stay so
     if code in _CONFLICTS:
         return "lock"
     if code in _PASSING or code.startswith("08") or (is_closed and not code):
@@ -185,6 +185,13 @@ def _wrong_password(at: Translator, found: re.Match[str]) -> ModelDBError:
 
 
 _BY_TEXT: tuple[tuple[re.Pattern[str], Callable[[Translator, re.Match[str]], ModelDBError]], ...] = (
+    (
+        re.compile(r"statement pooling mode"),
+        lambda at, _: ConfigurationError(
+            f"{at.url} is reached through PgBouncer in statement mode, which allows no transactions; set "
+            f"pool_mode = transaction or session there"
+        ),
+    ),
     (re.compile(r'(?:password|SCRAM|PAM|LDAP) authentication failed for user "(?P<user>[^"]*)"'), _wrong_password),
     (
         re.compile(r"no password supplied"),
@@ -264,6 +271,14 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], Callable[[Translator, re.Match[str]], Mod
         re.compile(r"No route to host|Network is unreachable|timed out|timeout expired"),
         lambda at, _: StoreUnavailableError(
             f"the host {at.server} cannot be reached; check the network, a firewall between, and the URL"
+        ),
+    ),
+    (
+        re.compile(
+            r"(?P<what>invalid \S+ value.*|invalid integer value.*|definition of service .*|unsupported startup .*|unrecognized configuration .*)"
+        ),
+        lambda at, found: ConfigurationError(
+            f"a parameter of {at.url} cannot be used: {_first_line(found['what'])}; correct it in the URL"
         ),
     ),
     (
