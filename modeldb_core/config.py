@@ -9,26 +9,37 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
+from modeldb_core import trust
 from modeldb_core.errors import ConfigurationError
 from modeldb_core.notices import warn
 from modeldb_core.owners import folder_beside
-from modeldb_core.redaction import redact_value
-from modeldb_core.values import MAX_NAME_LENGTH
+from modeldb_core.sources import (
+    ARGUMENT,
+    CONFIG_VARIABLE,
+    ENVIRONMENT_PREFIX,
+    Source,
+    absolute_url,
+    from_arguments,
+    from_environment,
+    from_file,
+    key_of,
+    shown,
+)
 
-FILE_NAME = "modeldb.toml"
-ENVIRONMENT_PREFIX = "MODELDB_"
-CONFIG_VARIABLE = "MODELDB_CONFIG"
 DEFAULT_URL = "sqlite:///modeldb.db"
 
 
 def _setting(kind: str, default: object, help_text: str, **more: object) -> Any:  # noqa: ANN401
-    """Return a dataclass field that knows how its text is read; ``table`` is its table in ``modeldb.toml``."""
+    """Return a dataclass field that knows how its text is read.
+
+    Args:
+        more: ``table``: its table in ``modeldb.toml``; ``trust``: what a project's file may do to it (``trust.py``).
+    """
     metadata = {"kind": kind, "help": help_text, **more}
     if isinstance(default, Mapping):
         return field(default_factory=lambda: default, metadata=metadata)
@@ -47,14 +58,16 @@ class Settings:
     workspace: str = _setting("name", "default", "the workspace that projects belong to")
     project: str = _setting("name", "default", "the project of a run that names none")
     experiment: str = _setting("name", "default", "the experiment of a run that names none")
-    user: str = _setting("text", "", "who is recorded as the author of changes; default: the login name")
+    user: str = _setting(
+        "text", "", "who is recorded as the author of changes; default: the login name", trust=trust.USER
+    )
     journal_dir: Path = _setting(  # noqa: RUF009
-        "path", Path(), "folder of the crash-safe journals; default: in the user's state folder"
+        "path", Path(), "folder of the crash-safe journals; default: in the user's state folder", trust=trust.INSIDE
     )
     cache_dir: Path = _setting(  # noqa: RUF009
-        "path", Path(), "folder of what can be fetched again; default: in the user's cache folder"
+        "path", Path(), "folder of what can be fetched again; default: in the user's cache folder", trust=trust.INSIDE
     )
-    token: str = _setting("text", "", "what this process shows a server to be let in")
+    token: str = _setting("text", "", "what this process shows a server to be let in", trust=trust.USER)
     durability: str = _setting(
         "choice",
         "process",
@@ -65,64 +78,118 @@ class Settings:
     flush_interval_s: float = _setting("float", 1.0, "how often what was logged is shipped", minimum=0.01)
     exit_timeout_s: float = _setting("float", 30.0, "how long a process waits at exit for a slow store", minimum=0.0)
     restore_window_days: float = _setting(
-        "float", 30.0, "for how many days what was deleted can be restored, whatever `modeldb gc` does", minimum=0.0
+        "float",
+        30.0,
+        "for how many days what was deleted can be restored, whatever `modeldb gc` does",
+        minimum=0.0,
+        trust=trust.USER,
     )
     gc_grace_days: float = _setting(
-        "float", 30.0, "`modeldb gc` spares files that were stored within so many days, and one more", minimum=0.0
+        "float",
+        30.0,
+        "`modeldb gc` spares files that were stored within so many days, and one more",
+        minimum=0.0,
+        trust=trust.USER,
     )
     disable_plugins: tuple[str, ...] = _setting(
         "list", (), "plugins to leave out, by name, or * for all third-party ones"
     )
-    capture_enabled: bool = _setting("bool", True, "record the circumstances of a run at all", table="capture")
-    capture_git: bool = _setting("bool", True, "commit, branch, remote and state of the working tree", table="capture")
-    capture_diff: bool = _setting("bool", True, "the uncommitted changes themselves, as a diff", table="capture")
+    capture_enabled: bool = _setting(
+        "bool", True, "record the circumstances of a run at all", table="capture", trust=trust.LESS
+    )
+    capture_git: bool = _setting(
+        "bool", True, "commit, branch, remote and state of the working tree", table="capture", trust=trust.LESS
+    )
+    capture_diff: bool = _setting(
+        "bool", True, "the uncommitted changes themselves, as a diff", table="capture", trust=trust.LESS
+    )
     capture_diff_limit_bytes: int = _setting(
         "int", 1_000_000, "of a longer diff only so much is recorded", table="capture", minimum=0
     )
-    capture_command: bool = _setting("bool", True, "script, arguments and working folder", table="capture")
-    capture_packages: bool = _setting("bool", True, "versions of the installed packages", table="capture")
-    capture_host: bool = _setting("bool", True, "machine, operating system, processor, memory, GPU", table="capture")
-    capture_timeout_s: float = _setting("float", 2.0, "what takes longer is left out", table="capture", minimum=0.05)
-    server_host: str = _setting("text", "127.0.0.1", "address the server listens on", table="server")
-    server_port: int = _setting(
-        "int", 5000, "port the server listens on; 0: any", table="server", minimum=0, maximum=65535
+    capture_command: bool = _setting(
+        "bool", True, "script, arguments and working folder", table="capture", trust=trust.LESS
     )
-    server_threads: int = _setting("int", 8, "threads that answer requests", table="server", minimum=1)
+    capture_packages: bool = _setting(
+        "bool", True, "versions of the installed packages", table="capture", trust=trust.LESS
+    )
+    capture_host: bool = _setting(
+        "bool", True, "machine, operating system, processor, memory, GPU", table="capture", trust=trust.LESS
+    )
+    capture_timeout_s: float = _setting("float", 2.0, "what takes longer is left out", table="capture", minimum=0.05)
+    server_host: str = _setting("text", "127.0.0.1", "address the server listens on", table="server", trust=trust.USER)
+    server_port: int = _setting(
+        "int", 5000, "port the server listens on; 0: any", table="server", trust=trust.USER, minimum=0, maximum=65535
+    )
+    server_threads: int = _setting(
+        "int", 8, "threads that answer requests", table="server", trust=trust.USER, minimum=1
+    )
     server_tokens: tuple[str, ...] = _setting(
         "list",
         (),
         "who shows the server one of these may read and write; needed to listen beyond loopback",
         table="server",
+        trust=trust.USER,
     )
     server_read_tokens: tuple[str, ...] = _setting(
-        "list", (), "who shows the server one of these may read", table="server"
+        "list", (), "who shows the server one of these may read", table="server", trust=trust.USER
     )
     server_allowed_hosts: tuple[str, ...] = _setting(
-        "list", (), "host names, beside those of this machine, under which the server may be asked", table="server"
+        "list",
+        (),
+        "host names, beside those of this machine, under which the server may be asked",
+        table="server",
+        trust=trust.USER,
     )
     stores: Mapping[str, Any] = _setting(
         "table", MappingProxyType({}), "options of stores, a table for each scheme, such as [stores.s3]"
     )
     plugins: Mapping[str, Any] = _setting("table", MappingProxyType({}), "settings of plugins, a table for each")
+    trusted_folders: tuple[str, ...] = _setting(
+        "list", (), "folders whose modeldb.toml is obeyed like your own", trust=trust.USER
+    )
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    token_address: str = field(default="", compare=False)
+    """The server that ``token`` was given for (``trust.address_of``); empty: whichever the user names."""
+    project_urls: frozenset[str] = field(default=frozenset(), compare=False)
+    """What only a project's file names: no secret goes there that was not given for that address."""
+    project_stores: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    """Options of stores in a project's file, of which a backend takes those that it declares to be harmless."""
+    project_file: str = field(default="", compare=False)
+    """The project's file that was read; empty where there is none."""
+    refusals: tuple[trust.Refusal, ...] = field(default=(), compare=False)
+    """What files say and what is not obeyed."""
 
     def origin(self, name: str) -> str:
         """Return where the value of ``name`` came from: "argument", "MODELDB_URL", the path of a file, or "default"."""
         return self.origins.get(name, "default")
+
+    def token_for(self, url: str) -> str:
+        """Return the token to show to the server at ``url``: the setting where it was given for it, else a stored one.
+
+        ``modeldb login`` stores tokens. Empty where there is none.
+        """
+        from modeldb_core.credentials import stored_token
+
+        address = trust.address_of(url)
+        theirs = {trust.address_of(one) or one for one in self.project_urls}
+        is_given_for_it = bool(address) and self.token_address == address
+        if self.token and (is_given_for_it or not (self.token_address or (address or url) in theirs)):
+            return self.token
+        return stored_token(address) if address else ""
 
     def describe(self) -> Iterator[tuple[str, object, str, str]]:
         """Iterate over (key, value, origin, help) of every setting, with secrets hidden."""
         for spec in _specs():
             yield (
                 key_of(spec),
-                _shown(getattr(self, spec.name), spec.name),
+                shown(getattr(self, spec.name), spec.name),
                 self.origin(spec.name),
                 spec.metadata["help"],
             )
 
     def __repr__(self) -> str:
         changed = (spec.name for spec in _specs() if spec.name in self.origins)
-        return f"Settings({', '.join(f'{name}={_shown(getattr(self, name), name)!r}' for name in changed)})"
+        return f"Settings({', '.join(f'{name}={shown(getattr(self, name), name)!r}' for name in changed)})"
 
 
 def load_settings(
@@ -144,22 +211,40 @@ def load_settings(
     """
     base = Path(directory) if directory is not None else working_folder()
     environ = os.environ if environ is None else environ
+    inherited = frozenset(str(overrides.pop("project_urls", "")).split())
+    arguments = from_arguments(overrides, base, _specs())
+    environment = from_environment(environ, base, _specs())
+    files = _read_files(base, environ, environment | arguments)
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
-    sources = [*(_from_file(path) for path in reversed(config_files(base, environ)))]
-    sources.append(_from_environment(environ, base))
-    sources.append(_from_arguments(overrides, base))
-    for source in sources:
+    for source in (files.own, files.project, environment, arguments):
         for name, (value, origin) in source.items():
             values[name], origins[name] = value, origin
-    values["url"] = _absolute_url(str(values.get("url", DEFAULT_URL)), base)
+    values["url"] = absolute_url(str(values.get("url", DEFAULT_URL)), base)
     if not values.get("artifact_url"):
         values["artifact_url"] = artifacts_beside(str(values["url"]), base)
     if "journal_dir" not in values:
         values["journal_dir"] = default_journal_dir()
     if "cache_dir" not in values:
         values["cache_dir"] = default_cache_dir()
-    return Settings(**values, origins=MappingProxyType(origins))  # type: ignore[arg-type]
+    for file in dict.fromkeys(refusal.file for refusal in files.refusals):
+        _warn_once(file, [refusal for refusal in files.refusals if refusal.file == file])
+    named = {str(files.project[name][0]) for name in ("url", "artifact_url") if name in files.project}
+    trusted = {
+        str(source[name][0])
+        for source in (files.own, environment, arguments)
+        for name in ("url", "artifact_url")
+        if name in source
+    }
+    return Settings(
+        **values,  # type: ignore[arg-type]
+        origins=MappingProxyType(origins),
+        token_address=_token_address(origins.get("token", ""), files.own, environment, arguments),
+        project_urls=(frozenset(named) - trusted) | inherited,
+        project_stores=files.project_stores,
+        project_file=files.project_file,
+        refusals=tuple(files.refusals),
+    )
 
 
 def working_folder() -> Path:
@@ -184,17 +269,18 @@ def default_cache_dir() -> Path:
     return user_cache_path("modeldb", appauthor=False)
 
 
-def user_config_file() -> Path:
-    """Return the path of the user's own ``modeldb.toml``, which need not exist."""
-    from platformdirs import user_config_path
+def system_config_file() -> Path:
+    """Return the path of the ``modeldb.toml`` for all users of this machine, which need not exist."""
+    from platformdirs import site_config_path
 
-    return user_config_path("modeldb", appauthor=False) / FILE_NAME
+    return site_config_path("modeldb", appauthor=False) / trust.FILE_NAME
 
 
-def config_files(directory: Path, environ: Mapping[str, str]) -> list[Path]:
-    """Return the files that apply, the first one first: the nearest one upwards, then the user's own.
+def config_files(directory: Path, environ: Mapping[str, str]) -> list[tuple[Path, bool]]:
+    """Return the files that may apply, the first one first, and whether each is a project's.
 
-    ``MODELDB_CONFIG`` names a file to use in place of both.
+    These are the nearest one from ``directory`` upwards, the user's own and the system's. ``MODELDB_CONFIG`` names a file
+    to use in place of all of them.
 
     Raises:
         ConfigurationError: it names a file that does not exist.
@@ -206,25 +292,87 @@ def config_files(directory: Path, environ: Mapping[str, str]) -> list[Path]:
                 f"{CONFIG_VARIABLE} names the file {str(path)!r}, which does not exist; create it or unset the variable"
             )
             raise ConfigurationError(msg)
-        return [path]
+        return [(path, False)]
     resolved = directory.absolute()
-    nearest = next((path for folder in (resolved, *resolved.parents) if _is_file(path := folder / FILE_NAME)), None)
-    own = user_config_file()
-    return [path for path in dict.fromkeys((nearest, own)) if path is not None and _is_file(path)]
+    found = {path: False for path in (trust.user_config_file(), system_config_file()) if _is_file(path)}
+    for folder in (resolved, *resolved.parents):
+        if _is_file(path := folder / trust.FILE_NAME):
+            return [*({path: True} | found).items()] if path not in found else [*found.items()]
+    return [*found.items()]
 
 
-def key_of(spec: Field[Any]) -> str:
-    """Return the key of a setting in ``modeldb.toml``, such as ``server.port``."""
-    table = spec.metadata.get("table")
-    return f"{table}.{spec.name.removeprefix(table + '_')}" if table else spec.name
+@dataclass(slots=True)
+class _Files:
+    """What the files say: the user's own and the system's, and the project's as far as it is obeyed."""
+
+    own: Source = field(default_factory=dict)
+    project: Source = field(default_factory=dict)
+    project_stores: Mapping[str, Any] = field(default_factory=dict)
+    project_file: str = ""
+    refusals: list[trust.Refusal] = field(default_factory=list)
+
+
+def _read_files(directory: Path, environ: Mapping[str, str], given: Source) -> _Files:
+    """Read the files that apply, and leave out what a project's file may not say (``trust.py``)."""
+    result = _Files()
+    projects: list[Path] = []
+    for path, is_project in reversed(config_files(directory, environ)):
+        if is_project:
+            projects.append(path)
+        else:
+            result.own |= from_file(path, _specs())
+    folders, _ = given.get("trusted_folders") or result.own.get("trusted_folders") or ((), "")
+    assert isinstance(folders, tuple)
+    for path in projects:
+        if trust.is_trusted_folder(path.parent, folders):
+            result.own |= from_file(path, _specs())
+        elif doubt := trust.doubt_about(path):
+            result.refusals.append(trust.Refusal(str(path), "", doubt))
+        else:
+            _obey_project(result, from_file(path, _specs()), path)
+    return result
+
+
+def _obey_project(result: _Files, source: Source, path: Path) -> None:
+    result.project_file = str(path)
+    for spec in _specs():
+        if spec.name not in source:
+            continue
+        value, _ = source[spec.name]
+        before, _ = result.own.get(spec.name, (None, ""))
+        if spec.name == "stores":
+            assert isinstance(value, Mapping)
+            result.project_stores = value
+        elif reason := trust.refuse_setting(spec.metadata.get("trust", ""), value, before, path.parent):
+            result.refusals.append(trust.Refusal(str(path), key_of(spec), reason))
+        else:
+            result.project[spec.name] = source[spec.name]
+
+
+def _token_address(origin: str, own: Source, environment: Source, arguments: Source) -> str:
+    """Return the server that the token was given for: the one named beside it; empty where none is."""
+    beside = {ARGUMENT: (arguments,), f"{ENVIRONMENT_PREFIX}TOKEN": (environment, own)}.get(origin, (own,))
+    for source in beside:
+        for name in ("url", "artifact_url"):
+            if address := trust.address_of(str(source.get(name, ("",))[0])):
+                return address
+    return ""
+
+
+_warned: set[tuple[str, tuple[str, ...]]] = set()
+
+
+def _warn_once(file: str, refusals: list[trust.Refusal]) -> None:
+    mark = (file, tuple(refusal.key for refusal in refusals))
+    if mark not in _warned:
+        _warned.add(mark)
+        first = str(refusals[0])
+        more = ", ".join(refusal.key for refusal in refusals[1:])
+        warn(f"{first}{f'; neither are {more}' if more else ''}; `modeldb config` shows everything that is not obeyed")
 
 
 def _specs() -> list[Field[Any]]:
     return [spec for spec in fields(Settings) if spec.metadata]
-
-
-def _shown(value: object, name: str) -> object:
-    return redact_value(str(value) if isinstance(value, Path) else value, name)
 
 
 def _is_file(path: Path) -> bool:
@@ -232,160 +380,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # a folder that may not be looked into
         return False
-
-
-_Source = dict[str, tuple[object, str]]
-
-
-def _from_file(path: Path) -> _Source:
-    import tomllib
-
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        msg = f"{path} is not valid TOML: {error}"
-        raise ConfigurationError(msg) from error
-    except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror}"
-        raise ConfigurationError(msg) from error
-    specs = {key_of(spec): spec for spec in _specs()}
-    tables = {key.partition(".")[0] for key in specs if "." in key}
-    result: _Source = {}
-    for key, value in _flatten(data, tables):
-        if key not in specs:
-            msg = f"{path}: the key {key!r} is unknown{_did_you_mean(key, specs)}"
-            raise ConfigurationError(msg)
-        spec = specs[key]
-        result[spec.name] = (_check(spec, value, f"{path}: {key}", path.parent), str(path))
-    return result
-
-
-def _flatten(data: Mapping[str, object], tables: set[str]) -> Iterator[tuple[str, object]]:
-    for key, value in data.items():
-        if key in tables and isinstance(value, Mapping):
-            yield from ((f"{key}.{inner}", item) for inner, item in value.items())
-        else:
-            yield key, value
-
-
-def _from_environment(environ: Mapping[str, str], base: Path) -> _Source:
-    specs = {ENVIRONMENT_PREFIX + spec.name.upper(): spec for spec in _specs() if spec.metadata["kind"] != "table"}
-    result: _Source = {}
-    for variable, text in environ.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == CONFIG_VARIABLE:
-            continue
-        if variable in specs:
-            if text:
-                spec = specs[variable]
-                result[spec.name] = (_check(spec, _parse(spec, text, variable), variable, base), variable)
-        elif get_close_matches(variable, specs, 1, 0.85):
-            warn(f"the environment variable {variable} is not used{_did_you_mean(variable, specs)}")
-    return result
-
-
-def _from_arguments(overrides: Mapping[str, object], base: Path) -> _Source:
-    specs = {spec.name: spec for spec in _specs()}
-    result: _Source = {}
-    for name, value in overrides.items():
-        if name not in specs:
-            msg = f"the setting {name!r} is unknown{_did_you_mean(name, specs)}"
-            raise ConfigurationError(msg)
-        if value is not None:
-            result[name] = (_check(specs[name], value, name, base), "argument")
-    return result
-
-
-def _did_you_mean(name: str, known: Mapping[str, object]) -> str:
-    close = get_close_matches(name, known, 1, 0.6)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
-
-
-_BOOLS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-
-
-def _parse(spec: Field[Any], text: str, where: str) -> object:
-    """Return what the text of an environment variable means."""
-    kind = spec.metadata["kind"]
-    if kind == "list":
-        return [item.strip() for item in text.split(",") if item.strip()]
-    if kind == "bool":
-        if text.strip().lower() not in _BOOLS:
-            raise _wrong(spec, text, where, "1, true, yes, on, 0, false, no or off")
-        return _BOOLS[text.strip().lower()]
-    if kind in ("int", "float"):
-        try:
-            return int(text) if kind == "int" else float(text)
-        except ValueError:
-            raise _wrong(spec, text, where, "a whole number" if kind == "int" else "a number") from None
-    return text
-
-
-def _check(spec: Field[Any], value: object, where: str, base: Path) -> object:
-    """Return ``value`` in the type of the setting; relative paths are made absolute against ``base``.
-
-    Raises:
-        ConfigurationError: it has another type or lies outside the range.
-    """
-    kind = spec.metadata["kind"]
-    if kind in ("int", "float"):
-        return _check_number(spec, value, where)
-    if kind == "bool" and isinstance(value, bool):
-        return value
-    if kind == "list" and isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    if kind == "table" and isinstance(value, Mapping) and all(isinstance(item, Mapping) for item in value.values()):
-        return MappingProxyType(dict(value))
-    if kind == "path" and isinstance(value, (str, os.PathLike)) and str(value):
-        return (base / os.path.expanduser(value)).absolute()
-    if kind == "name" and isinstance(value, str) and 0 < len(value) <= MAX_NAME_LENGTH and "\0" not in value:
-        return value
-    if isinstance(value, os.PathLike) and kind == "url":
-        value = os.fspath(value)
-    if isinstance(value, str) and kind in ("text", "url", "choice"):
-        choices = spec.metadata.get("choices")
-        if choices and value not in choices:
-            raise _wrong(spec, value, where, " or ".join(map(repr, choices)))
-        return _absolute_url(value, base, bare_path=spec.name == "artifact_url") if kind == "url" else value
-    expected = {
-        "bool": "true or false",
-        "list": "a list of strings",
-        "name": f"a string of 1 to {MAX_NAME_LENGTH} characters",
-        "table": "a table of tables",
-        "path": "a path",
-        "url": "a URL",
-    }
-    raise _wrong(spec, value, where, expected.get(kind, "a string"))
-
-
-def _check_number(spec: Field[Any], value: object, where: str) -> int | float:
-    whole = spec.metadata["kind"] == "int"
-    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-        raise _wrong(spec, value, where, "a whole number" if whole else "a number")
-    low, high = spec.metadata.get("minimum"), spec.metadata.get("maximum")
-    if not ((low is None or value >= low) and (high is None or value <= high) and abs(value) != float("inf")):
-        limits = f"from {low} to {high}" if high is not None else f"of at least {low}"
-        raise _wrong(spec, value, where, f"a finite number {limits}")
-    return value if whole else float(value)
-
-
-def _wrong(spec: Field[Any], value: object, where: str, expected: str) -> ConfigurationError:
-    shown = _shown(value, spec.name)
-    return ConfigurationError(f"{where} has the value {shown!r} of type {type(value).__name__}; expected {expected}")
-
-
-def _absolute_url(url: str, base: Path, *, bare_path: bool = False) -> str:
-    """Return ``url`` with a relative path of a local file made absolute."""
-    scheme, mark, rest = url.partition("://")
-    if not mark:
-        return f"file://{(base / Path(url).expanduser()).absolute()}" if bare_path and url else url
-    if scheme == "sqlite" and rest.startswith("/"):
-        path, question, options = rest[1:].partition("?")
-        if path and not path.startswith((":", "/")) and not Path(path).drive:
-            whole = (base / Path(unquote(path)).expanduser()).absolute()
-            return f"sqlite:///{quote(str(whole))}{question}{options}"
-    if scheme == "file" and rest and not rest.startswith("/"):
-        return f"file://{(base / rest).absolute()}"
-    return url
 
 
 def artifacts_beside(url: str, base: Path) -> str:

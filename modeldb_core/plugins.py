@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pluggy
 
-from modeldb_core import forks, hookspecs
+from modeldb_core import forks, hookspecs, trust
 from modeldb_core.errors import (
     ConfigurationError,
     InvalidArgumentError,
@@ -274,7 +274,21 @@ def store_options(
 ) -> dict[str, object]:
     """Return the options, secret ones too, with which the store at ``url`` is opened; raises as opening it does."""
     backend = find_backend(url, kind, settings)
-    return {} if settings is None else _options(backend, load_target(backend, settings), settings)
+    return {} if settings is None else _options(url, backend, load_target(backend, settings), settings)
+
+
+def project_options(settings: Settings) -> tuple[dict[str, dict[str, object]], list[trust.Refusal]]:
+    """Return the options of stores that a project's file sets and may set, by scheme, and those that it may not set."""
+    kept: dict[str, dict[str, object]] = {}
+    refused: list[trust.Refusal] = []
+    backends = [backend for backend, _ in plugin_manager(settings).backends().values()]
+    for scheme, options in settings.project_stores.items():
+        harmless = frozenset().union(*(one.harmless for one in backends if scheme in (one.scheme, one.table)))
+        kept[scheme] = {name: value for name, value in options.items() if name in harmless}
+        reason = "a project's file does not decide how a store is reached or trusted; set it in your own modeldb.toml"
+        file = settings.project_file
+        refused += [trust.Refusal(file, f"stores.{scheme}.{name}", reason) for name in options if name not in harmless]
+    return kept, refused
 
 
 def load_target(backend: Backend, settings: Settings | None = None) -> Callable[..., object]:
@@ -320,18 +334,21 @@ forks.after_in_child(_replace_lock)
 def _open(url: str, kind: Literal["metadata", "artifacts"], settings: Settings | None) -> object:
     backend = find_backend(url, kind, settings)
     target = load_target(backend, settings)
-    return target(url, **({} if settings is None else _options(backend, target, settings)))
+    return target(url, **({} if settings is None else _options(url, backend, target, settings)))
 
 
-def _options(backend: Backend, target: Callable[..., object], settings: Settings) -> dict[str, object]:
+def _options(url: str, backend: Backend, target: Callable[..., object], settings: Settings) -> dict[str, object]:
     """Return the options of a store: its table in ``settings.stores``, and the settings that it asks for by name.
 
     Raises:
-        ConfigurationError: the table holds an option that neither kind of store for the scheme takes.
+        ConfigurationError: the table holds an option that neither kind of store for the scheme takes, or only a
+            project's file asks for the store and for an option that it may not set.
     """
     own, takes_any = _parameters(target)
     options: dict[str, object] = {}
-    tables = (settings.stores.get(table, {}) for table in (backend.table, backend.scheme))
+    names = (backend.table, backend.scheme)
+    tables = [settings.stores.get(table, {}) for table in names]
+    tables.append(_of_project(url, backend, names, settings))
     for name, value in dict(chain.from_iterable(table.items() for table in tables)).items():
         if takes_any or name in own:
             options[name] = value
@@ -342,10 +359,31 @@ def _options(backend: Backend, target: Callable[..., object], settings: Settings
             raise ConfigurationError(msg)
     if settings.durability == "fsync" and "durability" in own:
         options["durability"] = settings.durability  # a journal is let go once the store has it: so it must not lose it
-    if settings.token and "token" in own:
-        options.setdefault("token", settings.token)
+    if "token" in own:
+        options["token"] = settings.token_for(url)
     if "cache_dir" in own:
         options.setdefault("cache_dir", settings.cache_dir)
+    return options
+
+
+def _of_project(url: str, backend: Backend, tables: tuple[str, ...], settings: Settings) -> dict[str, object]:
+    """Return what a project's file says of a store, as far as it may.
+
+    A store that only the project's file names is not opened in another way than the file asks for: what was logged would
+    go somewhere else. For a store of the user's own the rest is left out.
+    """
+    said = {name: value for table in tables for name, value in settings.project_stores.get(table, {}).items()}
+    options = {name: value for name, value in said.items() if name in backend.harmless}
+    if url in settings.project_urls:
+        refused = [name for name in (*said, *trust.options_in(url)) if name not in backend.harmless]
+        known = {name: settings.stores.get(table, {}).get(name) for table in tables for name in refused}
+        if wrong := next((name for name in refused if known[name] is None), None):
+            msg = (
+                f"the modeldb.toml of this project asks to open {redact_url(url)} with the option {wrong!r}, which a"
+                f" project's file does not decide; set it under [stores.{backend.scheme}] in {trust.user_config_file()}, or set"
+                " MODELDB_URL yourself, or name the project's folder in MODELDB_TRUSTED_FOLDERS"
+            )
+            raise ConfigurationError(msg)
     return options
 
 

@@ -307,6 +307,8 @@ class Backend:
         extra: the extra of ``modeldb-core``, or the package, that brings what the target imports.
         description: a few words for ``modeldb plugins``.
         table: the scheme whose table of options in the settings is this one's too, where two mean the same.
+        harmless: the options that a project's file may set too: those that say nothing about whom to trust, where to
+            connect to, or which credentials to use.
     """
 
     scheme: str
@@ -315,3 +317,4 @@ class Backend:
     extra: str = ""
     description: str = ""
     table: str = ""
+    harmless: frozenset[str] = frozenset({"durability", "read_only"})

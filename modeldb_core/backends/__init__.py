@@ -15,6 +15,11 @@ _OBJECT_STORES = (
     ),
 )
 
+_WAITING = frozenset({"timeout_s", "connect_timeout_s", "read_timeout_s", "retry_s", "busy_timeout_s", "max_attempts"})
+_OF_SQL = _WAITING | {"durability", "read_only", "schema", "pool_size", "target_session_attrs"}
+_OF_OBJECTS = _WAITING | {"max_staleness_s", "allow_stale", "compact", "durability", "region", "addressing_style"}
+_OF_BLOBS = _OF_OBJECTS | {"part_mib", "parallel", "memory_mib"}
+
 
 @hookimpl
 def modeldb_register_backends() -> list[Backend]:
@@ -25,6 +30,7 @@ def modeldb_register_backends() -> list[Backend]:
             "metadata",
             "modeldb_core.backends.sqlite:SQLiteStore",
             description="one SQLite file, such as sqlite:///modeldb.db (the default)",
+            harmless=_OF_SQL,
         ),
         *(
             Backend(
@@ -34,6 +40,7 @@ def modeldb_register_backends() -> list[Backend]:
                 extra="postgres",
                 description="a PostgreSQL database, such as postgresql://user@host/modeldb",
                 table="postgresql",
+                harmless=_OF_SQL,
             )
             for scheme in ("postgresql", "postgres")
         ),
@@ -44,7 +51,14 @@ def modeldb_register_backends() -> list[Backend]:
             description="in this process only, gone with it: for tests",
         ),
         *(
-            Backend(scheme, "metadata", "modeldb_core.backends.objects:ObjectMetadataStore", extra, description)
+            Backend(
+                scheme,
+                "metadata",
+                "modeldb_core.backends.objects:ObjectMetadataStore",
+                extra,
+                description,
+                harmless=_OF_BLOBS,
+            )
             for scheme, extra, description in _OBJECT_STORES
         ),
         Backend(
@@ -64,6 +78,7 @@ def modeldb_register_backends() -> list[Backend]:
             "artifacts",
             "modeldb_core.backends.blobs:FsspecArtifactStore",
             description="a folder, such as file:///data/modeldb-artifacts (the default)",
+            harmless=_OF_BLOBS,
         ),
         Backend(
             "memory",
@@ -78,6 +93,7 @@ def modeldb_register_backends() -> list[Backend]:
                 "modeldb_core.backends.blobs.s3:S3ArtifactStore",
                 extra="s3",
                 description=f"a bucket of S3, such as {scheme}://bucket/prefix",
+                harmless=_OF_BLOBS,
             )
             for scheme in ("s3", "s3a")
         ),
@@ -87,6 +103,7 @@ def modeldb_register_backends() -> list[Backend]:
                 "artifacts",
                 "modeldb_core.backends.blobs:FsspecArtifactStore",
                 description=f"{name}, such as {scheme}://bucket/prefix",
+                harmless=_OF_BLOBS,
             )
             for scheme, name in (
                 ("gs", "Google Cloud Storage (install gcsfs)"),
@@ -105,12 +122,14 @@ def modeldb_register_backends() -> list[Backend]:
                     "metadata",
                     "modeldb_core.backends.remote.metadata:RemoteMetadataStore",
                     description=f"a server of ModelDB, such as {scheme}://{example}",
+                    harmless=_WAITING,
                 ),
                 Backend(
                     scheme,
                     "artifacts",
                     "modeldb_core.backends.remote.artifacts:RemoteArtifactStore",
                     description=f"a server of ModelDB, such as {scheme}://{example}",
+                    harmless=_WAITING,
                 ),
             )
         ),

@@ -55,6 +55,8 @@ _COMMANDS = {
     "trash": ("modeldb_core.cli.deleting:trash", "List what is deleted and can be restored."),
     "gc": ("modeldb_core.cli.deleting:gc", "Erase what was deleted long ago, and files nothing names."),
     "audit": ("modeldb_core.cli.audit:audit", "Read and verify the record of all changes."),
+    "login": ("modeldb_core.cli.login:login", "Store the token for a server."),
+    "logout": ("modeldb_core.cli.login:logout", "Remove the stored token of a server."),
     "plugins": ("modeldb_core.cli.setup:plugins", "List plugins and what they provide."),
     "config": ("modeldb_core.cli.setup:config", "Show the settings and where each comes from."),
     "doctor": ("modeldb_core.cli.doctor:doctor", "Check this installation and its store."),

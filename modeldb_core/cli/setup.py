@@ -57,11 +57,34 @@ def _provides(info: PluginInfo) -> str:
 @click.command(epilog=examples("modeldb config", "MODELDB_SERVER_PORT=8080 modeldb config --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def config(*, as_json: bool) -> None:
-    """Show the settings and where each comes from: a variable, a file or the default. Secrets are hidden."""
-    from modeldb_core.config import load_settings
+    """Show the settings and where each comes from: a variable, a file or the default. Secrets are hidden.
 
-    rows = [(key, value, origin, text) for key, value, origin, text in load_settings().describe()]
+    Files may say things that are not obeyed, such as a project's file that opens the server to the network: these are
+    listed too, with the reason.
+    """
+    import warnings
+    from dataclasses import replace
+
+    from modeldb_core.config import load_settings
+    from modeldb_core.errors import ModelDBWarning
+    from modeldb_core.plugins import project_options
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelDBWarning)  # what it would say is listed below
+        settings = load_settings()
+    kept, refused = project_options(settings)
+    refusals = [*settings.refusals, *refused]
+    stores = {
+        scheme: {**settings.stores.get(scheme, {}), **kept.get(scheme, {})} for scheme in (*settings.stores, *kept)
+    }
+    rows = list(replace(settings, stores=stores).describe())
     if as_json:
-        print_json([{"key": key, "value": value, "origin": origin, "help": text} for key, value, origin, text in rows])
-    else:
-        print_table(["setting", "value", "from", "what it is"], rows, folded="what it is")
+        not_obeyed = [{"file": one.file, "key": one.key, "reason": one.reason} for one in refusals]
+        listed = [{"key": key, "value": value, "origin": origin, "help": text} for key, value, origin, text in rows]
+        print_json({"settings": listed, "not_obeyed": not_obeyed})
+        return
+    print_table(["setting", "value", "from", "what it is"], rows, folded="what it is")
+    if refusals:
+        click.echo()
+        listed_refusals = [(one.key or "(the whole file)", one.file, one.reason) for one in refusals]
+        print_table(["not obeyed", "in", "why"], listed_refusals, folded="why")

@@ -216,6 +216,8 @@ def describe_client(client: Client) -> dict[str, Any]:
     settings = client.settings
     given = {name: getattr(settings, name) for name, origin in settings.origins.items() if origin == "argument"}
     where = {"url": settings.url, "artifact_url": settings.artifact_url, "journal_dir": str(settings.journal_dir)}
+    if settings.project_urls:
+        where["project_urls"] = " ".join(sorted(settings.project_urls))
     return {name: value for name, value in given.items() if isinstance(value, (str, int, float, bool))} | where
 
 

@@ -216,6 +216,17 @@ def test_config_tells_values_and_origins_without_secrets(
     assert "hush" not in result.out + command("config", "--json").out
 
 
+def test_config_says_what_a_file_of_the_project_may_not_decide(command: Command, scene: Scene) -> None:
+    path = scene.folder / "modeldb.toml"
+    path.write_text('user = "the-cfo"\n[server]\nhost = "0.0.0.0"\n[stores.https]\nverify = false\ntimeout_s = 9\n')
+    data = json.loads(command("config", "--json").out)
+    assert {(one["file"], one["key"]) for one in data["not_obeyed"]} == {
+        (str(path), key) for key in ("user", "server.host", "stores.https.verify")
+    }
+    assert {one["key"]: one["value"] for one in data["settings"]}["stores"] == {"https": {"timeout_s": 9}}
+    assert re.search(r"server.host +\S+modeldb.toml +a project's file does not decide", command("config").out)
+
+
 def test_db_upgrade_has_nothing_to_do_on_a_current_store(command: Command, scene: Scene) -> None:
     for options in ([], ["--dry-run"]):
         result = command("db", "upgrade", *options)

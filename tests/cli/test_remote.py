@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ def test_config_and_doctor_know_it_and_hide_the_token(
     monkeypatch.setenv("MODELDB_URL", url)
     monkeypatch.setenv("MODELDB_SERVER_TOKENS", f"{TOKEN},another-of-the-tokens")
     result = command("config", "--json")
-    shown = {item["key"]: item["value"] for item in json.loads(result.out)}
+    shown = {item["key"]: item["value"] for item in json.loads(result.out)["settings"]}
     assert (shown["url"], shown["artifact_url"]) == (url, url)
     assert (shown["token"], shown["server.tokens"], shown["server.read_tokens"]) == ("***", "***", [])
     assert TOKEN not in result.out + command("config").out
@@ -55,7 +56,7 @@ def test_config_and_doctor_know_it_and_hide_the_token(
 
 
 @pytest.mark.parametrize(
-    ("token", "said"), [("", "asks for a token; set MODELDB_TOKEN"), ("not-the-right-token", "does not know the token")]
+    ("token", "said"), [("", "asks for a token: `modeldb login"), ("not-the-right-token", "does not know the token")]
 )
 def test_without_the_right_token_a_sentence_says_so(
     command: Command, scene: Scene, url: str, monkeypatch: pytest.MonkeyPatch, token: str, said: str
@@ -78,3 +79,22 @@ def test_a_server_that_is_away_is_said_in_a_sentence(
     result = command("runs", "--url", f"http://:{TOKEN}@127.0.0.1:{port}?retries=0")
     assert "did you mean 'retry_s'" in result.err
     assert TOKEN not in result.out + result.err + caplog.text
+
+
+def test_a_token_is_stored_for_a_server_and_used_for_it(
+    command: Command, scene: Scene, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MODELDB_TOKEN")
+    monkeypatch.setattr("sys.stdin", io.StringIO("not-the-right-token\n"))
+    result = command("login", url)
+    assert result.code != 0
+    assert "the token is not stored" in result.err
+    assert command("runs", "--url", url).code != 0
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{TOKEN}\n"))
+    result = command("login", url)
+    assert (result.code, TOKEN in result.out + result.err) == (0, False)
+    assert command("runs", "--url", url).code == 0
+    assert command("logout", url).code == 0
+    assert command("runs", "--url", url).code != 0
+    assert "no token is stored" in command("logout", url).err
+    assert "is not the URL of a server" in command("login", "sqlite:///modeldb.db").err

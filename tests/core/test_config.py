@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from modeldb_core.config import ENVIRONMENT_PREFIX, Settings, config_files, key_of, load_settings, user_config_file
+from modeldb_core.config import Settings, config_files, load_settings
 from modeldb_core.errors import ConfigurationError, ModelDBWarning
+from modeldb_core.sources import ENVIRONMENT_PREFIX, key_of
+from modeldb_core.trust import user_config_file
 
 DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -45,7 +47,7 @@ def test_the_nearest_file_upwards_is_found_and_the_users_own_fills_the_rest(tmp_
     own = write(user_config_file().parent, 'project = "own"\nexperiment = "own"\n')
     deep = tmp_path / "a" / "b" / "c"
     deep.mkdir(parents=True)
-    assert config_files(deep, {}) == [nearest, own]
+    assert config_files(deep, {}) == [(nearest, True), (own, False)]
     settings = load_settings(directory=deep, environ={})
     assert (settings.project, settings.experiment) == ("inner", "own")
 
@@ -96,11 +98,11 @@ def test_other_stores_keep_artifacts_with_them_unless_told_otherwise(url: str, a
 
 
 def test_nested_tables_and_plugin_tables_are_read(tmp_path: Path) -> None:
-    write(
+    path = write(
         tmp_path,
         'disable_plugins = ["a", "b"]\n[capture]\ngit = false\n[server]\nport = 8080\n[plugins.mine]\nlevel = 3\n',
     )
-    settings = load_settings(directory=tmp_path, environ={})
+    settings = load_settings(directory=tmp_path, environ={"MODELDB_CONFIG": str(path)})
     assert settings.disable_plugins == ("a", "b")
     assert settings.capture_git is False
     assert settings.server_port == 8080

@@ -177,7 +177,10 @@ def _foreign_error(status: int, headers: Mapping[str, str], address: Address) ->
 def _unauthorized(address: Address) -> PermissionDeniedError:
     if address.token:
         return PermissionDeniedError(f"{address.url} does not know the token that was shown; ask for the current one")
-    return PermissionDeniedError(f"{address.url} asks for a token; set MODELDB_TOKEN to one of the server's")
+    return PermissionDeniedError(
+        f"{address.url} asks for a token: `modeldb login {address.url}` stores one for this address, or set MODELDB_TOKEN"
+        " together with MODELDB_URL"
+    )
 
 
 def _no_modeldb(address: Address, why: str) -> ConfigurationError:

@@ -1,0 +1,82 @@
+"""``modeldb login`` and ``modeldb logout``: a token for the address of one server."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from modeldb_core.cli.session import examples
+from modeldb_core.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError, StoreUnavailableError
+
+_URL = click.argument("url", metavar="URL")
+
+
+@click.command(
+    epilog=examples("modeldb login https://models.example.org", "modeldb login https://models.example.org < token")
+)
+@_URL
+def login(url: str) -> None:
+    """Store the token for a server, for this user.
+
+    It is asked for without showing it, or read from standard input, and tried. It is kept in the system's keyring where
+    the package keyring is installed, else in a file that only you can read, and is shown to this server and to no other.
+    """
+    from modeldb_core.credentials import store_token
+
+    address = _address(url)
+    token = (click.prompt("Token", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline()).strip()
+    if not token:
+        msg = "no token was given; nothing is stored"
+        raise InvalidArgumentError(msg)
+    try:
+        _try_token(url, token)
+    except StoreUnavailableError as error:
+        click.echo(f"The token could not be tried: {error}", err=True)
+    place = store_token(address, token)
+    click.echo(f"The token for {address} is in {place}.")
+
+
+@click.command(epilog=examples("modeldb logout https://models.example.org"))
+@_URL
+def logout(url: str) -> None:
+    """Remove the stored token of a server."""
+    from modeldb_core.credentials import forget_token
+
+    address = _address(url)
+    if not forget_token(address):
+        msg = f"no token is stored for {address}"
+        raise NotFoundError(msg)
+    click.echo(f"The token for {address} is removed.")
+
+
+def _address(url: str) -> str:
+    from modeldb_core.redaction import strip_userinfo
+    from modeldb_core.trust import address_of
+
+    address = address_of(url)
+    if not address:
+        msg = f"{strip_userinfo(url)!r} is not the URL of a server; expected one such as 'https://models.example.org'"
+        raise InvalidArgumentError(msg)
+    return address
+
+
+def _try_token(url: str, token: str) -> None:
+    """Ask the server something.
+
+    Raises:
+        PermissionDeniedError: it does not know the token.
+        StoreUnavailableError: it cannot be reached.
+    """
+    from modeldb_core.config import load_settings
+    from modeldb_core.plugins import open_store
+    from modeldb_core.queries import Query
+
+    store = open_store(url, load_settings(url=url, token=token))
+    try:
+        store.find(Query(kind="project", limit=1))
+    except PermissionDeniedError as error:
+        msg = f"the token is not stored: {error}"
+        raise PermissionDeniedError(msg) from error
+    finally:
+        store.close()
