@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from modeldb_core.changes import DELETE, RESTORE
+from modeldb_core.cli.choosing import Choice, Name, choosing
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.progress import stages_bar
 from modeldb_core.cli.session import Session, examples, recorder_for, with_session
@@ -15,41 +16,23 @@ from modeldb_core.cli.tables import print_json, print_table, short, short_id, si
 from modeldb_core.cli.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    from modeldb_core.entities import Entity
     from modeldb_core.movement.collection import Collected
-
-Name = tuple[str, str]
-
-
-def _naming(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what names entities: runs as arguments, containers as options."""
-    decorators = (
-        click.argument("references", metavar="[RUN]...", nargs=-1),
-        click.option("-p", "--project", metavar="NAME", help="The project of this name, instead of runs."),
-        click.option("-e", "--experiment", metavar="NAME", help="The experiment of this name in the project."),
-    )
-    for decorator in reversed(decorators):
-        function = decorator(function)
-    return function
 
 
 @click.command(
-    epilog=examples("modeldb delete 3f9a1c2e", "modeldb delete --project churn --recursive", "modeldb trash")
+    epilog=examples(
+        "modeldb delete 3f9a1c2e",
+        "modeldb delete --filter 'status = \"failed\"' --project churn --dry-run",
+        "modeldb delete --project churn --recursive",
+    )
 )
-@_naming
+@choosing
 @click.option("-r", "--recursive", is_flag=True, help="With all that it contains: runs of a project, child runs, ...")
-@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 @with_session
-def delete(
-    session: Session,
-    *,
-    references: Sequence[str],
-    project: str | None,
-    experiment: str | None,
-    recursive: bool,
-    dry_run: bool,
-) -> None:
+def delete(session: Session, *, choice: Choice, recursive: bool) -> None:
     """Delete runs, an experiment or a project.
 
     They go out of sight and can be brought back with `modeldb restore`, until `modeldb gc` erases what was deleted
@@ -57,26 +40,43 @@ def delete(
     """
     from modeldb_core.movement.deletion import to_delete
 
+    chosen = choice.entities(session)
     names: dict[Name, None] = {}
-    for kind, entity_id in _named(session, references, project, experiment):
-        names.update(dict.fromkeys(to_delete(session.store, kind, entity_id, recursive=recursive)))
-    if not dry_run:
-        _record(session, DELETE, names)
-    echo(f"{_counts(names)} {'would be deleted. Nothing was altered' if dry_run else 'deleted'}.")
+    among = {(entity.KIND, entity.entity_id) for entity in chosen}
+    for entity in chosen:
+        found = to_delete(session.store, entity.KIND, entity.entity_id, recursive=recursive, among=among)
+        names.update(dict.fromkeys(found))
+    _do(session, choice, DELETE, "deleted", chosen, names)
 
 
-@click.command(epilog=examples("modeldb restore 3f9a1c2e", "modeldb restore --project churn"))
-@_naming
+@click.command(
+    epilog=examples(
+        "modeldb restore 3f9a1c2e",
+        "modeldb restore --filter 'deleted_at > now - 1h' --yes",
+        "modeldb restore --project churn",
+    )
+)
+@choosing
 @with_session
-def restore(session: Session, *, references: Sequence[str], project: str | None, experiment: str | None) -> None:
+def restore(session: Session, *, choice: Choice) -> None:
     """Bring back what was deleted: with it what was deleted with it, and the containers that it lies in."""
     from modeldb_core.movement.deletion import to_restore
 
+    chosen = choice.entities(session, deleted=True)
     names: dict[Name, None] = {}
-    for kind, entity_id in _named(session, references, project, experiment):
-        names.update(dict.fromkeys(to_restore(session.store, kind, entity_id)))
-    _record(session, RESTORE, names)
-    echo(f"{_counts(names)} restored.")
+    for entity in chosen:
+        names.update(dict.fromkeys(to_restore(session.store, entity.KIND, entity.entity_id)))
+    _do(session, choice, RESTORE, "restored", chosen, names)
+
+
+def _do(
+    session: Session, choice: Choice, action: str, deed: str, chosen: Sequence[Entity], names: dict[Name, None]
+) -> None:
+    if choice.confirm(chosen, deed):
+        if not choice.dry_run:
+            with recorder_for(session.store, session.settings) as recorder:
+                recorder.record([(action, kind, entity_id, {}) for kind, entity_id in names])
+        choice.report(action, deed, list(names))
 
 
 @click.command(epilog=examples("modeldb trash", "modeldb trash --json"))
@@ -167,25 +167,3 @@ def _report(done: Collected, *, dry_run: bool, with_artifacts: bool) -> None:
         spared += [f"{done.ageless:,} of unknown age stay"] if done.ageless else []
         more = f" ({', '.join(spared)})" if spared else ""
         echo(f"{done.blobs:,} files {would}removed: {size(done.blob_bytes)}{more}; {done.kept:,} are in use")
-
-
-def _named(session: Session, references: Sequence[str], project: str | None, experiment: str | None) -> list[Name]:
-    if bool(references) == (project is not None or experiment is not None):
-        msg = "name runs, or a project (with --experiment one of its experiments)"
-        raise click.UsageError(msg)
-    if references:
-        return [("run", session.run(reference).entity_id) for reference in references]
-    kind = "project" if experiment is None else "experiment"
-    return [(kind, session.container_id(project, experiment) or "")]
-
-
-def _record(session: Session, action: str, names: dict[Name, None]) -> None:
-    with recorder_for(session.store, session.settings) as recorder:
-        recorder.record([(action, kind, entity_id, {}) for kind, entity_id in names])
-
-
-def _counts(names: dict[Name, None]) -> str:
-    kinds = [kind for kind, _ in names]
-    counted = [f"{kinds.count(kind):,} {kind.replace('_', ' ')}" for kind in dict.fromkeys(kinds)]
-    plural = [text if text.startswith("1 ") else f"{text}s" for text in counted]
-    return ", ".join(plural) or "Nothing"

@@ -13,7 +13,7 @@ from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.queries import Query, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
     from datetime import datetime
 
     from modeldb_core.entities import Entity
@@ -24,11 +24,14 @@ Name = tuple[str, str]
 """Kind and identifier of an entity."""
 
 
-def to_delete(store: MetadataStore, kind: str, entity_id: str, *, recursive: bool = False) -> list[Name]:
+def to_delete(
+    store: MetadataStore, kind: str, entity_id: str, *, recursive: bool = False, among: Container[Name] = ()
+) -> list[Name]:
     """Return what is to be deleted with an entity, innermost first; nothing where it is deleted already.
 
     Comments go with what they are about. Everything else that an entity contains goes only if that is asked for:
-    experiments and runs of a project, child runs of a run, versions of a data set.
+    experiments and runs of a project, child runs of a run, versions of a data set. That is asked for by ``recursive``, or
+    by naming it as well: what is ``among`` those.
 
     Raises:
         NotFoundError: there is no such entity.
@@ -38,7 +41,7 @@ def to_delete(store: MetadataStore, kind: str, entity_id: str, *, recursive: boo
     if entity.deleted_at is not None:
         return []
     found = dict.fromkeys((part.KIND, part.entity_id) for part in _parts(store, kind, entity_id))
-    contained = [name for name in found if name[0] != "comment"]
+    contained = [name for name in found if name[0] != "comment" and name not in among]
     if contained and not recursive:
         counts = {of: sum(one == of for one, _ in contained) for of in dict.fromkeys(one for one, _ in contained)}
         listed = ", ".join(
