@@ -18,13 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Losses:
-    """Counts log calls that found no room, and remembers which runs have not been told.
+    """Remembers which runs have not been told of log calls that found no room."""
 
-    Attributes:
-        calls: how many log calls of this process were lost.
-    """
-
-    calls: int = 0
     _calls_said: int = 0
     _volatile_said: bool = False
     _runs: set[str] = field(default_factory=set)
@@ -37,7 +32,7 @@ class Losses:
                 f"The journal's disk ({journal.directory.parent}) took nothing more at {_clock()}: from then on values "
                 "were kept in memory only until they were shipped."
             )
-        calls = self.calls
+        calls = journal.lost
         if calls > self._calls_said:
             notes.append(
                 f"{calls - self._calls_said:,} log calls of this process were lost before {_clock()}: the journal's "
@@ -48,7 +43,7 @@ class Losses:
         self._runs.update(open_runs)
         payload = payload_of({"add": {"notes": notes}})
         drafts = [Draft(UPDATE, "run", run_id, now_us(), payload) for run_id in sorted(self._runs)]
-        said = [journal.append(draft.record()) for draft in drafts]
+        said = [journal.offer(draft.record()) for draft in drafts]
         if not all(said):
             return False  # not even for this is there room: it is said when there is
         self._volatile_said = journal.is_volatile

@@ -6,7 +6,6 @@ find it at once do not get in each other's way, and one that dies half way leave
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import threading
@@ -21,7 +20,7 @@ from modeldb_core.errors import CorruptJournalError, IntegrityError, StoreVersio
 from modeldb_core.queries import Query
 from modeldb_core.records import Chain, Seal
 from modeldb_core.sealing import build, read_plans, read_seals
-from modeldb_core.segments import Segment, SegmentReader, lock_directory, remove_directory
+from modeldb_core.segments import Segment, SegmentReader, is_locked, lock_directory, remove_directory
 from modeldb_core.uploads import StoppedError, ship, waiting_files
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def orphans(journal_dir: Path, store_url: str | None = None) -> Iterator[Path]:
     if not journal_dir.is_dir():
         return
     for directory in sorted(journal_dir.iterdir()):
-        if directory.name.startswith(".") or directory.suffix or not directory.is_dir() or _is_locked(directory):
+        if directory.name.startswith(".") or directory.suffix or not directory.is_dir() or is_locked(directory):
             continue
         header = _first_header(directory)
         if store_url is None or header is None or header.get("store_url") == store_url:
@@ -251,23 +250,6 @@ def _put_right(header: dict[str, str], store: MetadataStore) -> list[str]:
         changes.append(change)
     store.apply(changes)
     return [run.entity_id for run in runs]
-
-
-def _is_locked(directory: Path) -> bool:
-    try:
-        fd = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True  # its owner is just making it
-    except OSError:
-        return True  # not ours
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(fd)
 
 
 def _first_header(directory: Path) -> dict[str, str] | None:

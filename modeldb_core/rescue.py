@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
+from modeldb_core import exits
 from modeldb_core.errors import ModelDBError
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class BackgroundRecovery:
 
     def __init__(self, journal_dir: Path, store_url: str, open_artifacts: Callable[[], ArtifactStore]) -> None:
         self._journal_dir, self._store_url, self._open_artifacts = journal_dir, store_url, open_artifacts
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._ended_at: float | None = None
         self._stopped = threading.Event()
@@ -40,9 +42,10 @@ class BackgroundRecovery:
         with self._lock:
             is_due = again or self._ended_at is None or time.monotonic() - self._ended_at > INTERVAL_S
             if is_due and (self._thread is None or not self._thread.is_alive()):
-                thread = threading.Thread(target=self._run, args=(store,), name="modeldb-recovery", daemon=True)
-                thread.start()
-                self._thread = thread  # which others may wait for from now on
+                # Others may wait for the thread from now on. Where there can be none, the work is done here.
+                self._thread = exits.start_thread(partial(self._run, store), "modeldb-recovery")
+                if self._thread is None:
+                    self._run(store)
 
     def wait(self, timeout_s: float) -> None:
         """Let it come to its end, at most for ``timeout_s`` seconds."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import mmap
 import os
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from zlib import adler32
 
+from modeldb_core import disk
 from modeldb_core.errors import CorruptJournalError, StoreVersionError
 from modeldb_core.records import CHECK_BYTES, HEADER, RECORD
 
@@ -43,16 +43,29 @@ class Segment:
 
 def lock_directory(directory: Path) -> int | None:
     """Return the descriptor that holds the lock of a stream's directory, or ``None`` where a living process has it."""
-    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = disk.open_private(directory / "lock")
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
+        if disk.try_lock(fd):
+            return fd
     except OSError:
         os.close(fd)
         raise
-    return fd
+    os.close(fd)
+    return None
+
+
+def is_locked(directory: Path) -> bool:
+    """Return whether a living process has the lock of a stream's directory, or it cannot be told."""
+    try:
+        fd = os.open(directory / "lock", os.O_RDWR | disk.PRIVATE)
+    except OSError:  # its owner is just making it, or it is not ours
+        return True
+    try:
+        return not disk.try_lock(fd)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
 
 
 def claim_directory(directory: Path) -> int:
@@ -66,21 +79,36 @@ def claim_directory(directory: Path) -> int:
         unborn = directory.with_name(f".{directory.name}")
         unborn.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = lock_directory(unborn)
-        unborn.rename(directory)
+        try:
+            unborn.rename(directory)
+        except PermissionError:  # Windows renames no folder in which a file is open
+            if fd is not None:
+                os.close(fd)
+            unborn.rename(directory)
+            fd = lock_directory(directory)
     if fd is None:
         msg = "somebody is just looking whether its process is alive"
         raise BlockingIOError(errno.EAGAIN, msg)
     return fd
 
 
-def remove_directory(directory: Path) -> None:
-    """Remove a stream's directory, the lock last, so that nobody recovers half of it."""
+def remove_directory(directory: Path, lock: int | None = None) -> None:
+    """Remove a stream's directory, the lock last, so that nobody recovers half of it.
+
+    Args:
+        lock: the descriptor that holds the lock, which is closed.
+    """
+    if lock is not None and os.name == "nt":  # where what is open cannot be removed
+        os.close(lock)
+        lock = None
     for path in sorted(directory.rglob("*"), key=lambda p: (p.name == "lock", -len(p.parts))):
         if path.is_dir():
             path.rmdir()
         else:
             path.unlink(missing_ok=True)
     directory.rmdir()
+    if lock is not None:
+        os.close(lock)
 
 
 @dataclass(slots=True)
@@ -168,24 +196,21 @@ def map_new(path: Path, size: int) -> mmap.mmap:
     Raises:
         OSError: there is no room; no file is left behind.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fd = disk.open_private(path, new=True)
     try:
-        if hasattr(os, "posix_fallocate"):
-            # Reserved for real: a write into a hole of a full disk would kill the process with SIGBUS.
-            os.posix_fallocate(fd, 0, size)
-        else:
-            os.write(fd, bytes(size))
-        return mmap.mmap(fd, size)
+        disk.allocate(fd, size)
+        memory = mmap.mmap(fd, size)
     except OSError:
+        os.close(fd)
         path.unlink(missing_ok=True)
         raise
-    finally:
-        os.close(fd)
+    os.close(fd)
+    return memory
 
 
 def discard(segment: Segment) -> None:
     """Remove a segment's file and let go of its memory."""
-    if segment.path is not None:
-        segment.path.unlink(missing_ok=True)
     with suppress(BufferError):  # a view of it is still being read; the mapping goes with the last one
         segment.memory.close()
+    if segment.path is not None:
+        segment.path.unlink(missing_ok=True)

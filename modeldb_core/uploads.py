@@ -11,7 +11,6 @@ import hashlib
 import io
 import logging
 import os
-import random
 import sys
 import tempfile
 import threading
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from modeldb_core.errors import ModelDBError, StoreUnavailableError
 from modeldb_core.redaction import redact_text
+from modeldb_core.retries import Retries
 from modeldb_core.stores import BlobInfo, check_stored
 from modeldb_core.workers import Workers
 
@@ -34,13 +34,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("modeldb")
 
 WIDTH = 4
-MAX_BACKOFF_S = 30.0
 SAY_EVERY_S = 10.0
 EXIT_PATIENCE_S = 3.0  # before something is said of it
 
 _CHUNK = 1 << 20
 _FICLONE = 0x40049409  # of linux/fs.h
-_spread = random.Random()  # a generator of our own: the training script's must not notice us
 
 
 class StoppedError(Exception):
@@ -63,23 +61,28 @@ class Uploads:
         self._sizes: dict[Path, int] = {}
         self._sent_bytes = 0
         self._said_at = time.monotonic()
-        self._failures = 0
-        self._retry_at = 0.0
-        self._told: set[str] = set()
+        self._retries = Retries(0.5)
         self._is_stopped = threading.Event()
         self.failure: Exception | None = None
         """Why the last attempt failed; ``None`` once one succeeded."""
 
-    def add(self, path: Path) -> None:
-        """Have a file of the spool sent, whose name is its digest; it is removed once the store has it."""
+    def add(self, path: Path) -> bool:
+        """Have a file of the spool sent, whose name is its digest; it is removed once the store has it.
+
+        Returns:
+            ``False`` where nothing is sent any more.
+        """
         with self._condition:
-            if path in self._sizes or self._is_stopped.is_set():
-                return
+            if self._is_stopped.is_set():
+                return False
+            if path in self._sizes:
+                return True
             try:
                 self._sizes[path] = path.stat().st_size
             except FileNotFoundError:  # the same content was logged a moment before, and has just been delivered
-                return
+                return True
         self._workers.submit(partial(self._deliver, path))
+        return True
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -97,7 +100,9 @@ class Uploads:
             wanted = set(self._sizes)
             while wanted & self._sizes.keys():
                 left = 1.0 if deadline is None else min(1.0, deadline - time.monotonic())
-                if left <= 0 or self._is_stopped.is_set() or (deadline is None and self.failure is not None):
+                self._retries.ask_again()
+                gives_up = self.failure is not None and (deadline is None or self._retries.is_refused)
+                if left <= 0 or self._is_stopped.is_set() or gives_up:
                     return False
                 self._condition.wait(left)
         return True
@@ -126,8 +131,8 @@ class Uploads:
     def _deliver(self, path: Path) -> None:
         while not self._is_stopped.is_set():
             with self._condition:
-                while (pause := self._retry_at - time.monotonic()) > 0 and not self._is_stopped.is_set():
-                    self._condition.wait(pause)
+                while not self._retries.is_due() and not self._is_stopped.is_set():
+                    self._condition.wait(self._retries.pause_s())
             try:
                 if not self._is_stopped.is_set():
                     send(path, self._open_artifacts(), self._advance, self._is_stopped)
@@ -140,25 +145,22 @@ class Uploads:
                 self._note_failure(path, error)
         with self._condition:
             if not self._is_stopped.is_set():
-                self.failure, self._failures = None, 0
-                self._told.clear()
+                self.failure = None
+                self._retries.note_success()
             self._sizes.pop(path, None)
             self._condition.notify_all()
 
     def _note_failure(self, path: Path, error: Exception) -> None:
         with self._condition:
             self.failure = error
-            self._failures += 1
-            pause = min(MAX_BACKOFF_S, 2.0 ** min(self._failures, 10) / 2)
-            self._retry_at = time.monotonic() + pause * _spread.uniform(0.5, 1.0)
-            kind = type(error).__name__
-            if kind in self._told or self._is_stopped.is_set():
+            is_told = not self._retries.note_failure(error)
+            self._condition.notify_all()
+            if is_told or self._is_stopped.is_set():
                 return
-            self._told.add(kind)
         hope = "" if isinstance(error, StoreUnavailableError) else ", but this needs somebody to look"
         logger.warning(
             "A file cannot be sent to the artifact store: %s: %s. It is kept in %s and tried again%s.",
-            *(kind, redact_text(str(error)), path.parent, hope),
+            *(type(error).__name__, redact_text(str(error)), path.parent, hope),
         )
 
     def _advance(self, amount: int) -> None:

@@ -8,6 +8,8 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from modeldb_core import exits
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -46,8 +48,17 @@ class Workers:
                 return future
             if self._threads < self._width:
                 self._threads += 1
-                threading.Thread(target=self._run, name=self._name, daemon=True).start()
+                if exits.start_thread(self._run, self._name) is None:
+                    self._threads -= 1
+            is_alone = self._threads == 0
+        if is_alone:  # there can be no thread, as in some versions of Python while a program ends
+            self._do_waiting()
         return future
+
+    def _do_waiting(self) -> None:
+        while self._waiting:
+            future, work = self._waiting.popleft()
+            _do(future, work)
 
     def _run(self) -> None:
         while True:
@@ -60,11 +71,15 @@ class Workers:
                         self._threads -= 1
                         return
                 future, work = self._waiting.popleft()
-            if future.set_running_or_notify_cancel():
-                try:
-                    result = work()
-                except BaseException as error:
-                    future.set_exception(error)
-                else:
-                    future.set_result(result)
+            _do(future, work)
             del future, work  # what they hold on to is not kept until the next work comes
+
+
+def _do(future: Future[Any], work: Callable[[], Any]) -> None:
+    if future.set_running_or_notify_cancel():
+        try:
+            result = work()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)

@@ -46,7 +46,13 @@ class BlobDoor:
 
     def _put_later(self, stream: BinaryIO, start: int) -> BlobInfo:
         try:
-            info = spool(stream, self._writer.spool)
+            while True:
+                open_stream = self._writer.ensure_stream()
+                folder = open_stream.journal.directory / "spool"
+                info = spool(stream, folder)
+                if open_stream.uploads.add(folder / info.digest) or not open_stream.journal.is_closed:
+                    return info
+                stream.seek(start)  # the stream was closed meanwhile, and the file may have gone with it
         except StoreUnavailableError as error:  # there is no room: then it is sent here and now
             stream.seek(start)
             try:
@@ -54,12 +60,10 @@ class BlobDoor:
             except ModelDBError as further:
                 msg = f"a file could not be kept: {error}; and not be sent: {further}"
                 raise StoreUnavailableError(msg) from further
-        self._writer.uploads.add(self._writer.spool / info.digest)
-        return info
 
     def open(self, digest: str) -> BinaryIO:
         """Return a blob's content, also one that still waits beside the journal."""
-        if self._writer.journal is not None:
+        if self._writer.stream is not None:
             with suppress(FileNotFoundError):  # also where it is delivered at this moment
                 return (self._writer.spool / digest).open("rb")
         return self._open_artifacts().open(digest)

@@ -7,16 +7,18 @@ import logging
 import os
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from modeldb_core import plugins
-from modeldb_core.changes import CREATE, UPDATE, payload_of
+from modeldb_core import exits, plugins
+from modeldb_core.changes import CREATE, DELETE, RESTORE, UPDATE, payload_of
 from modeldb_core.entities import Entity, derived_id, new_id, now_us
 from modeldb_core.errors import StoreUnavailableError
 from modeldb_core.queries.query import MAX_LIMIT, Query
 from modeldb_core.queries.references import find_run
 from modeldb_core.records import Draft
 from modeldb_core.redaction import redact_url
+from modeldb_core.shipping import Target
 from modeldb_core.tracking import endings
 from modeldb_core.tracking.blobs import BlobDoor
 from modeldb_core.tracking.deletion import Trash
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("modeldb")
 
+_DECLARED_LIFE_S = 10.0
 _CONTEXT_LIFE_S = 5.0  # runs that start within this time share one look at git and the host
 
 
@@ -53,13 +56,13 @@ class Client:
         self._lock = threading.RLock()
         self._store: MetadataStore | None = None
         self._artifacts: ArtifactStore | None = None
-        self._declared: set[str] = set()
+        self._deleted: set[str] = set()
         self._context: tuple[float, dict[str, Any]] | None = None
         self.on_close: list[Callable[[], object]] = []
         self.on_flush: list[Callable[[float | None], object]] = []
         """Called with the timeout before what was logged is shipped, ``False``: the time did not do. Autologging waits."""
         plugins.plugin_manager(settings).call("modeldb_configure", settings=settings)
-        self.writer = Writer(
+        target = Target(
             open_store=self._open_store,
             open_artifacts=self._open_artifacts,
             store_url=self._find_store_url(),
@@ -69,7 +72,8 @@ class Client:
             lease_s=settings.lease_s,
             fsync=settings.durability == "fsync",
         )
-        self.writer.on_stream.append(self._declared.clear)
+        self.writer = Writer(target, exit_timeout_s=settings.exit_timeout_s)
+        self.writer.on_stream.append(partial(endings.close_at_exit, self))
         self.blobs = BlobDoor(self._open_artifacts, self.writer)
         self.trash = Trash(self)
 
@@ -87,25 +91,35 @@ class Client:
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until the stores have everything that was logged; False where not within ``timeout_s`` seconds."""
-        return self._flush(timeout_s, files=True)
+        return self._flush(timeout_s, files=True, patient=True)
 
-    def _flush(self, timeout_s: float | None, *, files: bool) -> bool:
+    def _flush(self, timeout_s: float | None, *, files: bool, patient: bool) -> bool:
         waited = [wait(timeout_s) for wait in self.on_flush]
-        return self.writer.flush(timeout_s, files=files) and False not in waited
+        return self.writer.flush(timeout_s, files=files, patient=patient) and False not in waited
 
     def settle(self) -> None:
         """Wait, before reading, until the store has what this process logged; say so where it has not in time."""
-        if not self._flush(self.settings.exit_timeout_s, files=False):
+        if not self._flush(exits.time_left(self.settings.exit_timeout_s), files=False, patient=False):
             logger.warning(
                 "%s has not yet all that this process logged: what is read may lack it.", self.writer.store_url
             )
 
     def close(self) -> None:
-        """Finish the runs that are still open, ship what is left, and let go of the store."""
-        for wait in self.on_flush:
-            wait(self.settings.exit_timeout_s)
-        endings.finish_runs(self)
-        self.writer.close(self.settings.exit_timeout_s)
+        """Finish the runs that are still open, ship what is left, and let go of the store.
+
+        It waits at most ``exit_timeout_s`` seconds; at the end of a program all clients share that time.
+        """
+        deadline = time.monotonic() + exits.time_left(self.settings.exit_timeout_s)
+        try:
+            for wait in self.on_flush:
+                wait(max(0.0, deadline - time.monotonic()))
+            endings.finish_runs(self)
+        finally:
+            self.writer.close(max(0.0, deadline - time.monotonic()))
+            if self.writer.stream is None:  # else this interrupted a log call, and all is closed at the end
+                self._let_go()
+
+    def _let_go(self) -> None:
         with self._lock:
             stores = [store for store in (self._store, self._artifacts) if store is not None]
             self._store = self._artifacts = None
@@ -196,6 +210,7 @@ class Client:
             return silent_run(self, name, hyperparameters=hyperparameters, attributes=attributes)
         self.writer.ensure_stream()
         project_id, experiment_id = parent.container_ids
+        self._revive(project=project_id, experiment=experiment_id)
         fields = {"project_id": project_id, "experiment_id": experiment_id, "parent_id": parent.run_id}
         sections = {"hyperparameters": hyperparameters, "attributes": attributes}
         return self._create_run(fields, name, tags, description, sections, capture=capture, reserved_id=reserved_id)
@@ -241,6 +256,11 @@ class Client:
     ) -> None:
         """Journal a change of an entity; the store has it about a second later."""
         payload = payload_of(data, f"{kind} {entity_id}")
+        if action == DELETE:
+            self._deleted.add(entity_id)
+            self.writer.ensure_stream().declared.pop(entity_id, None)
+        elif action in (CREATE, RESTORE):
+            self._deleted.discard(entity_id)
         self.writer.append(Draft(action, kind, entity_id, recorded_at or now_us(), payload, ends_run))
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -327,9 +347,13 @@ class Client:
         if (store := self._store) is not None:  # without the lock, which a forked child could find held for ever
             return store
         with self._lock:
-            if self._store is None:
-                self._store = plugins.open_store(self.settings.url, self.settings)
-            return self._store
+            store = self._store
+            if store is None:
+                opened = plugins.open_store(self.settings.url, self.settings)
+                store = self._store = self._store or opened
+                if store is not opened:
+                    opened.close()  # a signal handler has opened one meanwhile
+            return store
 
     def _open_artifacts(self) -> ArtifactStore:
         if (artifacts := self._artifacts) is not None:
@@ -369,10 +393,21 @@ class Client:
         return project_id, experiment_id
 
     def declare(self, kind: str, entity_id: str, fields: dict[str, Any]) -> None:
-        """Create a container with a derived identifier unless this stream did already."""
-        if entity_id not in self._declared:
-            self._declared.add(entity_id)
+        """Create a container with a derived identifier unless this stream did a moment ago.
+
+        Creating it again brings it back where somebody has deleted it meanwhile.
+        """
+        declared = self.writer.ensure_stream().declared
+        now = time.monotonic()
+        if now - declared.get(entity_id, -_DECLARED_LIFE_S) >= _DECLARED_LIFE_S:
             self.log_change(CREATE, kind, entity_id, fields)
+            declared[entity_id] = now  # only now: what interrupts this must not believe that it is in the journal
+
+    def _revive(self, **containers: str) -> None:
+        """Bring back what this client deleted and logs to again."""
+        for kind, entity_id in containers.items():
+            if entity_id in self._deleted:
+                self.log_change(RESTORE, kind, entity_id, {})
 
     def _resume(self, run_id: str) -> RunHandle:
         fields: dict[str, Any] = {
@@ -381,13 +416,14 @@ class Client:
             "finished_at": None,
             "failure": {},
         }
+        self._revive(run=run_id)
         self.log_change(UPDATE, "run", check_key(run_id, "run_id"), {"set": fields})
         run = RunHandle(self, run_id, fields)
         self._begin(run, capture=False)
         return run
 
     def _begin(self, run: RunHandle, *, capture: bool) -> None:
-        self.writer.open_runs.add(run.run_id)
+        self.writer.ensure_stream().open_runs.add(run.run_id)
         endings.watch(self, run)
         if capture:
             self.writer.submit(lambda: self._capture(run.run_id))

@@ -12,13 +12,12 @@ import os
 import signal
 import sys
 import threading
-import weakref
+import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core import forks
+from modeldb_core import exits, forks
 from modeldb_core.entities import KILLED
-from modeldb_core.exits import is_worker
 from modeldb_core.failures import Ending, ending_of
 
 if TYPE_CHECKING:
@@ -35,9 +34,10 @@ GRACE_S = 10.0
 """How long a program may take to leave its blocks after SIGTERM, before it is ended all the same."""
 
 _open: dict[str, RunHandle] = {}
-_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+_clients: set[Client] = set()
 _ending: list[Ending] = []
 _installed = False
+_is_terminated = False
 
 
 def watch(client: Client, run: RunHandle) -> None:
@@ -49,6 +49,8 @@ def watch(client: Client, run: RunHandle) -> None:
 
 def close_at_exit(client: Client) -> None:
     """See to it that what ``client`` logs is shipped when the program ends, also where it started no run itself."""
+    if not _clients:
+        exits.at_exit(_close_clients, priority=10)
     _clients.add(client)
     _install()
 
@@ -82,7 +84,6 @@ def _install() -> None:
     if _installed:
         return
     _installed = True
-    atexit.register(_at_exit)
     previous = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -100,7 +101,7 @@ def _install_sigterm() -> None:
     it is never called while the main thread waits for a lock, as that of a pool. What a worker leaves in its journal is
     shipped by the process that started it.
     """
-    if is_worker():
+    if exits.is_worker() or _is_terminated:
         return
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _on_sigterm)
@@ -120,7 +121,9 @@ def take_sigterm() -> None:
 
 def _on_sigterm(number: int, frame: FrameType | None) -> Any:  # noqa: ANN401
     """End through SystemExit: locks that the interrupted code holds are let go on the way."""
+    global _is_terminated
     del number, frame
+    _is_terminated = True  # for good: a program that goes on, and starts further runs, is not to handle the next one
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
     _ending.append(Ending(KILLED))
     is_leaving = threading.Event()
@@ -133,20 +136,25 @@ def _insist(is_leaving: threading.Event) -> None:
     """End the process where SystemExit does not: it is lost in destructors, and in ``except BaseException``."""
     if is_leaving.wait(GRACE_S):
         return
-    closing = threading.Thread(target=_at_exit, name="modeldb-ending", daemon=True)
-    closing.start()
-    closing.join(2 * GRACE_S)  # the interrupted code may hold what closing waits for
+    closing = exits.start_thread(exits.run_all, "modeldb-ending")
+    if closing is not None:
+        closing.join(2 * GRACE_S)  # the interrupted code may hold what closing waits for
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_S)
+    os._exit(TERMINATED_EXIT_CODE)  # somebody handles the signal otherwise by now, and lives on
 
 
-def _at_exit() -> None:
+def _close_clients() -> None:
     for client in list(_clients):
-        client.close()
+        exits.guarded(client.close)
 
 
 def _after_fork_in_child() -> None:
     """Leave the runs of the process that forked this one to it, and SIGTERM to the system."""
+    global _is_terminated
     leave_sigterm()
+    _is_terminated = False
+    _clients.clear()
     _open.clear()
     _ending.clear()
 

@@ -39,6 +39,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _MAX_STEP = 2**63 - 1
+_MAX_PLANS = 10_000  # of a handle: where each call has other keys, plans are not worth keeping
 _UNFIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, struct.error)
 """What packing a row raises for what must be looked at; not what a signal handler raises, such as TimeoutError."""
 _FLOATS = frozenset({float, bool})
@@ -67,7 +68,7 @@ class RunHandle(RunReader):
         self._process_id = os.getpid()
         self._token: Token[RunHandle | None] | None = None
         self._block: inheritance.Block | None = None
-        self._plans: dict[tuple[str, ...], RowPlan] = {} if self._ended else self._writer.row_plans(run_id)
+        self._plans: dict[tuple[str, ...], RowPlan] = {}
 
     # -- logging ------------------------------------------------------------------------------------------------------
 
@@ -96,17 +97,25 @@ class RunHandle(RunReader):
                 values = [to_float(value, "a metric") for value in values]
             record = pack(size, ROW, number, step, _time_ns(), *values)
             record += adler32(record).to_bytes(4, "little")
-            journal: Any = self._writer.journal
-            lock = journal.lock
+            stream: Any = self._writer.stream
+            journal = stream.journal
+            start = journal.position
+            end = start + size
+            place = slice(start, end)
         except _UNFIT:
             self._log_rows(metrics, step, timestamp)
             return
-        with lock:
-            start = journal.position
-            end = start + size
-            if memory is journal.memory and end <= journal.fast_limit and timestamp is None and not journal.busy:
-                # Nothing is called from the first line of this block to the last, so no signal handler comes between.
-                memory[start:end] = record
+        with journal.lock:
+            # Nothing is called, and nothing made that the garbage collector looks after, from the first line of this
+            # block to the last: so neither a signal handler comes between, nor a destructor.
+            if (
+                journal.position == start
+                and memory is journal.memory
+                and end <= journal.fast_limit
+                and timestamp is None
+                and not journal.busy
+            ):
+                memory[place] = record
                 journal.position = end
                 return
         self._log_rows(metrics, step, timestamp)
@@ -313,7 +322,7 @@ class RunHandle(RunReader):
         self._entity = None
         self._fields["status"] = ending.status
         self._plans = {}
-        self._writer.open_runs.discard(self.run_id)
+        self._writer.end_run(self.run_id)
         endings.unwatch(self)
 
     def __enter__(self) -> Self:
@@ -375,11 +384,20 @@ class RunHandle(RunReader):
         if not numbers:
             return
         keys = tuple(metrics)
-        plan = self._plans.get(keys) or self._writer.plan_rows(self.run_id, keys)
-        self._plans = self._writer.row_plans(self.run_id)
+        plan = self._plan(keys)
         record_type, time_ns = (ROW, _time_ns()) if timestamp is None else (ROW_AT, _checked_time_ns(timestamp))
         record = plan.pack(plan.size, record_type, plan.number, label, time_ns, *numbers)
         self._writer.journal_record(record + adler32(record).to_bytes(CHECK_BYTES, "little"), plan)
+
+    def _plan(self, keys: tuple[str, ...]) -> RowPlan:
+        """Return the plan of these keys, defined in the current segment of the journal if there is room."""
+        plan, stream = self._plans.get(keys), self._writer.stream
+        if plan is None or stream is None or plan.memory is not stream.journal.memory:
+            plan = self._writer.plan_rows(self.run_id, keys, plan)
+            if len(self._plans) >= _MAX_PLANS:
+                self._plans = {}
+            self._plans[keys] = plan
+        return plan
 
     def _put(self, section: str, values: object, *, ended_too: bool = False) -> None:
         notes: list[str] = []

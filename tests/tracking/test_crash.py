@@ -226,7 +226,7 @@ def test_a_client_that_is_closed_while_its_thread_is_held_up_begins_nothing_anew
     assert client.flush(10)
     (thread,) = [each for each in threading.enumerate() if each.name == "modeldb-writer"]
     opened: list[str] = []
-    client.writer.on_stream.append(lambda: opened.append(client.writer.stream_id))
+    client.writer.on_stream.append(lambda: opened.append(str(client.writer.stream)))
 
     def hold_up() -> None:
         inside.set()
@@ -245,7 +245,7 @@ def test_a_client_that_is_closed_while_its_thread_is_held_up_begins_nothing_anew
     if where == "task":
         client.writer.submit(task)
     else:
-        client.writer.open_store = open_store
+        client.writer.target.open_store = open_store
         run.log_metric("early", 1.0)
     inside.wait(60)
     client.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import signal
 import threading
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import modeldb_core as modeldb
+from modeldb_core import disk
 from modeldb_core import journal as journal_module
 from modeldb_core.errors import CorruptJournalError, StoreVersionError
 from modeldb_core.journal import Journal
@@ -114,6 +114,7 @@ def test_a_full_disk_moves_the_journal_into_memory_and_back(
     monkeypatch.setattr(os, "posix_fallocate", full)
     texts = [bytes([i]) * 50_000 for i in range(20)]
     assert all(journal.append(draft(text)) for text in texts)
+    assert journal.lost == 0
     assert journal.is_volatile
     assert len([record for record in caplog.records if "cannot be written" in record.message]) == 1
     monkeypatch.setattr(os, "posix_fallocate", real)
@@ -122,9 +123,7 @@ def test_a_full_disk_moves_the_journal_into_memory_and_back(
     assert bodies(journal)[:20] == texts
 
 
-def test_what_neither_disk_nor_memory_takes_is_said_to_the_caller(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_neither_disk_nor_memory_takes_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(tmp_path, "s", {})
     monkeypatch.setattr(journal_module, "MAX_VOLATILE_BYTES", 1 << 20)
 
@@ -132,9 +131,13 @@ def test_what_neither_disk_nor_memory_takes_is_said_to_the_caller(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    taken = [journal.append(draft(bytes(100_000))) for _ in range(40)]
-    assert 7 <= sum(taken) < 40
-    assert len(bodies(journal)) == sum(taken)
+    for _ in range(40):
+        journal.append(draft(bytes(100_000)))
+    assert 0 < journal.lost <= 33
+    assert len(bodies(journal)) == 40 - journal.lost
+    lost = journal.lost
+    assert not journal.offer(draft(bytes(100_000)))
+    assert journal.lost == lost
 
 
 def test_threads_do_not_tear_each_others_records(tmp_path: Path) -> None:
@@ -209,13 +212,13 @@ def test_a_signal_handler_that_raises_does_not_keep_the_lock(environment: dict[s
 
 def test_a_folder_is_never_seen_without_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Path] = []
-    flock = fcntl.flock
+    try_lock = disk.try_lock
 
-    def look_then_lock(fd: int, operation: int) -> None:
+    def look_then_lock(fd: int) -> bool:
         seen.extend(path for path in tmp_path.iterdir() if not path.name.startswith("."))
-        flock(fd, operation)
+        return try_lock(fd)
 
-    monkeypatch.setattr(fcntl, "flock", look_then_lock)
+    monkeypatch.setattr(disk, "try_lock", look_then_lock)
     journal = Journal(tmp_path, "s", {})
     assert (seen, os.listdir(tmp_path)) == ([], ["s"])
     assert lock_directory(journal.directory) is None

@@ -22,7 +22,7 @@ def test_points_renew_the_lease_without_a_beat_beside_them(settings: dict[str, s
         run = client.start_run(capture=False)
         for step in range(5):
             client.flush()
-            client.writer._sent_at -= 4000  # as if so many seconds had gone by
+            client.writer.ensure_stream()._sent_at -= 4000  # as if so many seconds had gone by
             run.log_metrics({"loss": 0.5}, step)
         client.flush()
         assert _beats(client) == 0
@@ -32,7 +32,7 @@ def test_a_quiet_run_renews_the_lease_by_a_beat(settings: dict[str, str]) -> Non
     with _quiet_client(settings) as client:
         client.start_run(capture=False)
         client.flush()
-        client.writer._sent_at -= 4000
+        client.writer.ensure_stream()._sent_at -= 4000
         client.writer.submit(lambda: None)  # wakes the writer
         client.flush()
         assert _beats(client) == 1

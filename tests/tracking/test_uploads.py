@@ -191,7 +191,7 @@ def test_a_store_that_is_away_is_said_once_and_tried_until_it_is_back(
     with client.start_run(capture=False) as run:
         for number in range(6):
             run.log_artifact(os.urandom(100), f"{number}.bin")
-        wait_for(lambda: client.writer.uploads._failures > 2)
+        wait_for(lambda: client.writer.uploads._retries._failures > 2)
         assert client.flush() is False, "without a time it does not wait for a store that fails"
         away.failure = None
         assert client.flush(60)
