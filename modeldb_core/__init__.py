@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from modeldb_core import exits as exits  # at once: what is done at the end of a program is to be among the last
+
 if TYPE_CHECKING:
     from modeldb_core import errors as errors
     from modeldb_core.failures import register_ending as register_ending

@@ -209,12 +209,16 @@ class Journal:
             with suppress(OSError):  # a folder that has become read-only
                 discard(segment)
 
-    def end_with(self, record: bytes | None) -> None:
-        """Take nothing more, after one last record: what others log from now on is refused."""
+    def end_with(self, last: Callable[[], bytes | None]) -> None:
+        """Take nothing more, after one last record if there is one: what others log from now on is refused.
+
+        Args:
+            last: returns it; called when nobody else can append any more.
+        """
         with self.lock:
             was_closed, self.is_closed, self.fast_limit, self.busy = self.is_closed, True, -1, True
             try:
-                if record is not None and not was_closed:
+                if not was_closed and (record := last()) is not None:
                     self._write(record, None)
             finally:
                 self._leave()
@@ -224,7 +228,7 @@ class Journal:
 
         Nothing is raised: what cannot be removed is found, and found to be shipped, by the next process.
         """
-        self.end_with(None)
+        self.end_with(lambda: None)
         try:
             for segment in self.snapshot():
                 if remove:

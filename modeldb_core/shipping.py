@@ -168,7 +168,8 @@ class OpenStream:
             waiting = exits.Waiting(self.target.store_url, timeout_s, is_kept=not self.journal.is_volatile)
             done = self.flush(deadline, waiting=waiting)
             closing = Draft(CLOSE, STREAM, self.stream_id, now_us(), b"{}").record()
-            self.journal.end_with(closing if done and not self.open_runs else None)
+            is_shipped = done
+            self.journal.end_with(lambda: closing if is_shipped and not self.open_runs else None)
             done = self.flush(deadline, waiting=waiting) and done
             is_sent = self.uploads.finish(deadline)
             if done:

@@ -91,9 +91,11 @@ class Writer:
 
     # -- logging ------------------------------------------------------------------------------------------------------
 
-    def append(self, draft: Draft) -> None:
-        """Journal a change; the store has it about a second later."""
-        self.journal_record(draft.record()).wake_soon()
+    def append(self, draft: Draft) -> OpenStream:
+        """Journal a change; the store has it about a second later. Returns the stream that took it."""
+        stream = self.journal_record(draft.record())
+        stream.wake_soon()
+        return stream
 
     def journal_record(self, record: bytes, plan: RowPlan | None = None) -> OpenStream:
         """Append a record to the journal of the stream that is open, and return that."""

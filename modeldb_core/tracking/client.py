@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from modeldb_core.config import Settings
+    from modeldb_core.shipping import OpenStream
     from modeldb_core.stores import ArtifactStore, BlobInfo, MetadataStore
 
 logger = logging.getLogger("modeldb")
@@ -228,7 +229,7 @@ class Client:
     ) -> RunHandle:
         run_id, now = new_id() if reserved_id is None else check_key(reserved_id, "reserved_id"), now_us()
         fields["name"] = check_name(name, "run") if name else readable_name(run_id)
-        fields |= {"status": "running", "started_at": now, "stream_id": self.writer.stream_id}
+        fields |= {"status": "running", "started_at": now}
         if tags:
             fields["tags"] = check_tags(tags)
         if description:
@@ -239,7 +240,13 @@ class Client:
                 fields[section] = checked
         if notes:
             fields["notes"] = notes
-        self.log_change(CREATE, "run", run_id, fields, recorded_at=now)
+        stream = self.writer.ensure_stream()
+        stream.open_runs.add(run_id)  # before the run is there: another thread may be closing the stream
+        fields["stream_id"] = stream.stream_id
+        taken_by = self.log_change(CREATE, "run", run_id, fields, recorded_at=now)
+        if taken_by is not stream:
+            fields["stream_id"] = taken_by.stream_id
+            self.log_change(UPDATE, "run", run_id, {"set": {"stream_id": taken_by.stream_id}})
         run = RunHandle(self, run_id, fields)
         self._begin(run, capture=capture and self.settings.capture_enabled)
         return run
@@ -253,15 +260,15 @@ class Client:
         *,
         recorded_at: int | None = None,
         ends_run: bool = False,
-    ) -> None:
-        """Journal a change of an entity; the store has it about a second later."""
+    ) -> OpenStream:
+        """Journal a change of an entity; the store has it about a second later. Returns the stream that took it."""
         payload = payload_of(data, f"{kind} {entity_id}")
         if action == DELETE:
             self._deleted.add(entity_id)
             self.writer.ensure_stream().declared.pop(entity_id, None)
         elif action in (CREATE, RESTORE):
             self._deleted.discard(entity_id)
-        self.writer.append(Draft(action, kind, entity_id, recorded_at or now_us(), payload, ends_run))
+        return self.writer.append(Draft(action, kind, entity_id, recorded_at or now_us(), payload, ends_run))
 
     # -- reading ------------------------------------------------------------------------------------------------------
 

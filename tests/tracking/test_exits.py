@@ -1,0 +1,329 @@
+"""How programs end: what is shipped by then, how long that takes, and what ends them."""
+
+from __future__ import annotations
+
+import http.server
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import modeldb_core as modeldb
+from modeldb_core.recovery import orphans
+from modeldb_core.tracking import Client
+from tests.services.processes import free_port
+from tests.tracking.programs import PATIENCE_S, ended, running
+
+# -- what is shipped ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("act", "check"),
+    [
+        ('modeldb.search_runs("tags contains \'old\'")[0].add_tags("production")', "production"),
+        ('modeldb.get_run(RUN).comment("looks good")', "comment"),
+        ('modeldb.search_runs()[0].set_description("the best one")', "the best one"),
+        ("modeldb.get_run(RUN).delete()", "deleted"),
+        ('atexit.register(lambda: modeldb.get_run(RUN).add_tags("late"))', "late"),
+        ('run = modeldb.get_run(RUN); atexit.register(lambda: run.add_tags("later")); run.note("n")', "later"),
+    ],
+)
+def test_what_a_program_logs_without_starting_a_run_is_shipped_when_it_ends(
+    environment: dict[str, str], act: str, check: str
+) -> None:
+    with modeldb.connect() as client, client.start_run(tags=["old"], capture=False) as run:
+        pass
+    script = f"import atexit, modeldb_core as modeldb\nRUN = {run.run_id!r}\n{act}\n"
+    _, errors = ended(script, environment, MODELDB_FLUSH_INTERVAL_S="3600")
+    assert errors == ""
+    with modeldb.connect() as client:
+        assert not list(orphans(client.settings.journal_dir))
+        found = client.store.get("run", run.run_id)
+        said = [*found.tags, found.description, "deleted" if found.deleted_at else ""]
+        if check == "comment":
+            assert [each.document["message"] for each in comments(client)] == ["looks good"]
+        else:
+            assert check in said
+
+
+def comments(client: Client) -> tuple[modeldb.entities.Entity, ...]:
+    from modeldb_core.queries import Query
+
+    return client.store.find(Query(kind="comment")).entities
+
+
+FOUR_CLIENTS = """
+    import os, modeldb_core as modeldb
+    for number in range(4):
+        client = modeldb.connect(f"sqlite:///{os.environ['FOLDER']}/{number}.db")
+        run = client.start_run(name="one of four", capture=False)
+        run.log_metric("m", number, step=0)
+        run.log_artifact(b"content", "file.bin")
+        if number == 1 and "BROKEN" in os.environ:
+            client.on_close.append(lambda: 1 / 0)
+            def close(): raise OSError("the store does not close")
+            client.store.close = close
+"""
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["", "one does not close"])
+@pytest.mark.parametrize("home", ["a file", "read-only", "none"])
+def test_programs_that_can_keep_no_journal_ship_what_they_log(
+    environment: dict[str, str], tmp_path: Path, home: str, broken: bool
+) -> None:
+    place = tmp_path / "home"
+    if home == "a file":
+        place.write_text("in the way")
+    elif home == "none":
+        place = Path("/proc/nowhere")
+    else:
+        place = Path("/sys/kernel")
+    variables = {"FOLDER": str(tmp_path), "HOME": str(place), "XDG_STATE_HOME": f"{place}/state"}
+    environment = {name: value for name, value in environment.items() if name != "MODELDB_JOURNAL_DIR"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MODELDB_JOURNAL_DIR", raising=False)
+        patch.delenv("MODELDB_ARTIFACT_URL", raising=False)
+        environment.pop("MODELDB_ARTIFACT_URL")
+        _, errors = ended(FOUR_CLIENTS, environment, **variables, **({"BROKEN": "1"} if broken else {}))
+        assert errors.count("The journal cannot be written") == 4
+        assert ("does not close" in errors) == broken
+        for number in range(4):
+            with modeldb.connect(f"sqlite:///{tmp_path}/{number}.db", journal_dir=str(tmp_path / "j")) as client:
+                (run,) = client.search_runs()
+                assert (run.status, run.history("m").values.tolist()) == ("finished", [number])
+                assert run.read_artifact("file.bin") == b"content"
+
+
+def test_a_block_of_a_client_without_a_journal_ends_like_any_other(
+    environment: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with modeldb.connect(journal_dir=str(tmp_path / "file" / "journals")) as client, client.start_run() as run:
+        run.log_metric("m", 1.0, step=0)
+    with modeldb.connect() as client:
+        assert client.get_run(run.run_id).status == "finished"
+    assert len([text for text in caplog.messages if "cannot be written" in text]) == 1
+
+
+# -- stores that refuse, and stores that are away ----------------------------------------------------------------------
+
+
+class Refusing(http.server.ThreadingHTTPServer):
+    """Answers every request with 401, and counts them."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        super().__init__(("127.0.0.1", 0), _Refusal)
+
+
+class _Refusal(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Refusing)
+        self.server.requests += 1
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b'{"code": "unauthorized", "message": "not this token"}'
+        self.send_response(401)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_PUT = do_HEAD = do_GET
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def refusing() -> Iterator[Refusing]:
+    server = Refusing()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_refused_token_costs_a_request_and_not_a_loop(
+    environment: dict[str, str], refusing: Refusing, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"http://127.0.0.1:{refusing.server_port}"
+    client = modeldb.connect(url, artifact_url=url, token="rotated", exit_timeout_s=60.0)
+    with client.start_run(capture=False) as run:
+        run.log_metric("m", 1.0, step=0)
+        run.log_artifact(b"content", "file.bin")
+        assert client.flush(60) is False
+        before = refusing.requests
+        for _ in range(50):
+            assert client.flush(60) is False
+            assert client.flush() is False
+            client.settle()
+        assert refusing.requests - before <= 4, "some are on their way already"
+    client.close()
+    assert refusing.requests - before <= 8
+    assert len([text for text in caplog.messages if "cannot write to" in text]) == 1
+    assert len(list(orphans(client.settings.journal_dir))) == 1
+
+
+def test_a_store_that_fails_at_once_keeps_its_pauses_while_the_program_waits(
+    environment: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = []
+
+    def apply(changes: object) -> None:
+        calls.append(time.monotonic())
+        raise modeldb.errors.StoreUnavailableError("away")
+
+    with modeldb.connect(flush_interval_s=0.5, exit_timeout_s=0.1) as client:
+        client.store.apply = apply  # type: ignore[method-assign]
+        run = client.start_run(capture=False)
+        run.log_metric("m", 1.0, step=0)
+        started = time.monotonic()
+        assert client.flush(4) is False
+        took = time.monotonic() - started
+        assert len(calls) <= 2 + took / 0.5
+        count = len(calls)
+        for _ in range(20):
+            client.settle()
+        assert len(calls) - count <= 2
+    assert any("it is in the journal" in text for text in caplog.messages)
+
+
+UNREACHABLE = """
+    import os, modeldb_core as modeldb
+    for client in [modeldb.connect(os.environ["URL"]) for _ in range(3)]:
+        run = client.start_run(capture=False)
+        run.log_metric("m", 1.0, step=0)
+    print("logged", flush=True)
+"""
+
+
+def test_ctrl_c_ends_a_program_that_waits_for_its_stores_at_once(environment: dict[str, str]) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    variables = {"URL": url, "MODELDB_ARTIFACT_URL": url, "MODELDB_EXIT_TIMEOUT_S": "100000"}
+    with running(UNREACHABLE, environment, **variables) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "logged\n"
+        said = ""
+        while "Ctrl-C leaves at once" not in said:
+            said += process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=PATIENCE_S)
+    assert "Traceback" not in rest
+    assert rest.count("Nothing is lost") == 3
+    assert len(list(orphans(Path(environment["MODELDB_JOURNAL_DIR"])))) == 3
+
+
+def test_all_clients_of_a_program_share_the_time_at_its_end(environment: dict[str, str]) -> None:
+    """Nothing is timed: what is waited for is told to whoever waits, and it is what is left of one time."""
+    script = """
+        import modeldb_core as modeldb
+        from modeldb_core import exits
+        now = [0.0]
+        exits.time.monotonic, real = (lambda: now[0]), exits.time.monotonic
+        class Waits:
+            def __init__(self, cost): self.cost = cost
+            def __call__(self): print(exits.time_left(30.0)); now[0] += self.cost
+        for cost in (12.0, 25.0, 3.0):
+            exits.at_exit(Waits(cost))
+    """
+    output, _ = ended(script, environment)
+    assert output.split() == ["30.0", "27.0", "2.0"]
+
+
+# -- SIGTERM -----------------------------------------------------------------------------------------------------------
+
+
+def test_sigterm_ends_a_program_that_catches_everything_and_starts_further_runs(environment: dict[str, str]) -> None:
+    script = """
+        import time, modeldb_core as modeldb
+        from modeldb_core.tracking import endings
+        endings.GRACE_S = 0.5
+        while True:
+            try:
+                with modeldb.start_run(capture=False) as run:
+                    print(run.run_id, flush=True)
+                    while True:
+                        run.log_metric("m", 1.0, step=0)
+                        time.sleep(0.01)
+            except BaseException:
+                pass
+    """
+    with running(script, environment) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline().strip()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE_S)
+        assert process.returncode in (-signal.SIGTERM, 143)
+    with modeldb.connect() as client:
+        client.writer.recover(PATIENCE_S)
+        assert client.get_run(first).status == "killed"
+
+
+def test_sigterm_ends_a_program_that_has_set_a_handler_of_its_own_meanwhile(environment: dict[str, str]) -> None:
+    script = """
+        import signal, time, modeldb_core as modeldb
+        from modeldb_core.tracking import endings
+        endings.GRACE_S = 0.5
+        run = modeldb.start_run(capture=False)
+        print(run.run_id, flush=True)
+        while True:
+            try:
+                time.sleep(0.01)
+            except BaseException:
+                signal.signal(signal.SIGTERM, lambda *_: None)
+    """
+    with running(script, environment) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 143
+
+
+# -- deleted projects --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("child", [False, True], ids=["run", "child run"])
+def test_a_deleted_project_comes_back_with_a_run_that_is_started_in_it(client: Client, child: bool) -> None:
+    with client.start_run("churn", "trees", capture=False) as old:
+        pass
+    client.trash.delete_project("churn", recursive=True)
+    assert [project.name for project in client.projects()] == []
+    with old.start_child() if child else client.start_run("churn", "trees", capture=False) as new:
+        pass
+    assert [project.name for project in client.projects()] == ["churn"]
+    assert [experiment.name for experiment in client.experiments("churn")] == ["trees"]
+    assert [run.run_id for run in client.search_runs(project="churn")] == [new.run_id]
+
+
+def test_a_project_that_somebody_else_deleted_comes_back_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    from modeldb_core.tracking import client as module
+
+    with client.start_run("churn", capture=False):
+        pass
+    client.flush()
+    with modeldb.connect() as other:
+        other.trash.delete_project("churn", recursive=True)
+    monkeypatch.setattr(module, "_DECLARED_LIFE_S", 0.0)  # as if the time had passed
+    with client.start_run("churn", capture=False) as new:
+        pass
+    assert [project.name for project in client.projects()] == ["churn"]
+    assert [run.run_id for run in client.search_runs(project="churn")] == [new.run_id]
+
+
+def test_a_deleted_data_set_comes_back_with_a_run_that_uses_it(client: Client) -> None:
+    with client.start_run(capture=False) as run:
+        run.log_dataset([1, 2, 3], "train")
+        client.flush()
+        dataset_id = run.entity.datasets["train"]["dataset_id"]
+        modeldb.tracking.deletion.delete(client, "dataset", dataset_id, recursive=True)
+        assert client.flush()
+        run.log_dataset([1, 2, 3], "train")
+    client.flush()
+    assert client.store.get("dataset", dataset_id).deleted_at is None
