@@ -1,7 +1,7 @@
 """Describes data sets: what a run was trained on, recognizable by its digest, without keeping the data.
 
 :func:`describe` takes NumPy arrays, SciPy sparse matrices, pandas and polars tables and columns, tensors in the main
-memory, lists, texts that are URLs, and paths of files and folders. Nothing is converted, made dense or copied whole: the
+memory, images, lists, maps, texts that are URLs, and paths of files and folders. Nothing is converted, made dense or copied whole: the
 content is hashed where it lies, in pieces of a few megabytes (``digests`` defines the bytes). What it does not know, a
 plugin may describe (``modeldb_describe_object``).
 """
@@ -10,20 +10,41 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.digests import CHUNK_ITEMS, FORMAT, ContentHash, file_digest, folder_digest, is_plain
+from modeldb_core.contents import (
+    as_array,
+    digested,
+    hash_column,
+    hash_image,
+    hash_table,
+    is_array_like,
+    is_column,
+    is_from,
+    is_image,
+    is_lazy,
+    is_sparse,
+    is_table,
+    nested,
+    type_name,
+)
+from modeldb_core.digests import CHUNK_ITEMS, FORMAT, ContentHash, file_digest, folder_digest
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, NotFoundError
+from modeldb_core.folders import name_left_out
+from modeldb_core.items import encode_item
 from modeldb_core.redaction import redact_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable
 
 Description = dict[str, Any]
+_MAX_DIMENSIONS = 32  # of lists in lists: one may hold itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +75,9 @@ def describe(
     Returns:
         A map of values that can be stored:
 
-        - ``name``, ``digest`` (64 hexadecimal digits; empty for a URL, whose content is not read), ``digest_format``;
-        - ``kind``: array, sparse, table, column, lazy, items, labelled, file, folder or url;
+        - ``name``, ``digest`` (64 hexadecimal digits; empty for a URL, whose content is not read, and where something in
+          the data cannot be read, which ``note`` then names), ``digest_format``;
+        - ``kind``: array, sparse, table, column, lazy, image, items, map, labelled, file, folder or url;
         - ``type``: the class of the object, such as ``pandas.DataFrame``;
         - ``shape``: a list of lengths, ``None`` for files; ``size_bytes``: of the content in memory or on disk;
         - ``schema``: for tables ``{"columns": [{"name", "dtype"}, …]}``, for arrays ``{"dtype"}``;
@@ -79,13 +101,14 @@ def describe(
         found = describe_object(data) if describe_object is not None else None
         if found is None:
             msg = (
-                f"data set {name!r} is of type {_type_name(data)}; expected an array, a sparse matrix, a table, a list, "
+                f"data set {name!r} is of type {type_name(data)}; expected an array, a sparse matrix, a table, a list, "
                 f"a path or a URL: convert it, or log a file"
             )
             raise InvalidTypeError(msg)
         description = {"kind": "object", "digest": "", "shape": None, "size_bytes": None, "schema": {}, **found}
         description.setdefault("origin", {"type": "memory"})
-    description.setdefault("type", _type_name(data))
+    description.setdefault("type", type_name(data))
+    description = {"digest": "", **description}
     return {"name": name, "digest_format": FORMAT, **description}
 
 
@@ -94,15 +117,20 @@ def _describe_labelled(
 ) -> Description:
     features = describe(data.features, name, describe_object=describe_object)
     target = describe(data.target, "", describe_object=describe_object)
-    content = ContentHash()
-    content.text("labelled")
-    content.raw(bytes.fromhex(features["digest"]))
-    content.raw(bytes.fromhex(target["digest"]))
+
+    def write(content: ContentHash) -> None:
+        content.text("labelled")
+        for part in (features, target):
+            content.raw(bytes.fromhex(part["digest"]))
+
+    notes = [part.pop("note") for part in (features, target) if "note" in part]
     del target["name"], target["digest_format"]
+    whole = digested(write) if features["digest"] and target["digest"] else {"digest": ""}
     return {
         **features,
         "kind": "labelled",
-        "digest": content.hexdigest(),
+        **whole,
+        **({"note": "; ".join(notes)} if notes else {}),
         "size_bytes": (features["size_bytes"] or 0) + (target["size_bytes"] or 0),
         "features_kind": features["kind"],
         "features_digest": features["digest"],
@@ -114,17 +142,9 @@ def _describe_labelled(
 
 
 def _describe_array(array: Any) -> Description:  # noqa: ANN401
-    content = ContentHash()
-    if isinstance(array, np.ma.MaskedArray):
-        content.text("missing")
-        content.array(np.ma.getmaskarray(array))
-        nothing: Any = np.zeros((), array.dtype)[()]
-        content.array(array.filled(nothing))
-    else:
-        content.array(array)
     return {
         "kind": "array",
-        "digest": content.hexdigest(),
+        **digested(lambda content: content.array(array)),
         "shape": [int(length) for length in array.shape],
         "size_bytes": int(array.nbytes),
         "schema": {"dtype": str(array.dtype)},
@@ -133,23 +153,25 @@ def _describe_array(array: Any) -> Description:  # noqa: ANN401
 
 
 def _describe_array_like(data: Any) -> Description:  # noqa: ANN401
-    if hasattr(data, "detach"):  # a PyTorch tensor that takes part in a gradient refuses to become an array
-        data = data.detach()
-    try:
-        array = np.asarray(data)
-    except (TypeError, RuntimeError, ValueError) as error:
-        msg = f"data of type {_type_name(data)} cannot be read as an array ({error}); move it to main memory first"
-        raise InvalidTypeError(msg) from error
-    return {**_describe_array(array), "type": _type_name(data)}
+    return {**_describe_array(as_array(data)), "type": type_name(data)}
+
+
+def _describe_image(image: Any) -> Description:  # noqa: ANN401
+    return {
+        "kind": "image",
+        **digested(lambda content: hash_image(content, image)),
+        "shape": [image.height, image.width, len(image.getbands())],
+        "size_bytes": image.height * image.width * len(image.getbands()),
+        "schema": {"mode": image.mode},
+        "origin": {"type": "memory"},
+    }
 
 
 def _describe_sparse(matrix: Any) -> Description:  # noqa: ANN401
-    content = ContentHash()
-    content.sparse(matrix)
     parts = (getattr(matrix, part, None) for part in ("data", "indices", "indptr", "row", "col", "offsets"))
     return {
         "kind": "sparse",
-        "digest": content.hexdigest(),
+        **digested(lambda content: content.sparse(matrix)),
         "shape": [int(length) for length in matrix.shape],
         "size_bytes": sum(int(part.nbytes) for part in parts if isinstance(part, np.ndarray)),
         "schema": {"dtype": str(matrix.dtype), "format": matrix.format, "stored": int(matrix.nnz)},
@@ -158,20 +180,33 @@ def _describe_sparse(matrix: Any) -> Description:  # noqa: ANN401
 
 
 def _describe_items(items: Any) -> Description:  # noqa: ANN401
-    content = ContentHash()
-    content.sequence(items)
     shape = [len(items)]
     inner = items[0] if items else None
-    while isinstance(inner, (list, tuple, np.ndarray)):
+    while (
+        isinstance(inner, (list, tuple, np.ndarray))
+        and getattr(inner, "ndim", True)  # an array without dimensions is a single item
+        and len(shape) < _MAX_DIMENSIONS
+    ):
         shape.append(len(inner))
         inner = inner[0] if len(inner) else None
     types = sorted({type(item).__name__ for item in items[:CHUNK_ITEMS]})
     return {
         "kind": "items",
-        "digest": content.hexdigest(),
+        **digested(lambda content: content.sequence(items)),
         "shape": shape,
         "size_bytes": sys.getsizeof(items),
         "schema": {"types": types},
+        "origin": {"type": "memory"},
+    }
+
+
+def _describe_map(items: Any) -> Description:  # noqa: ANN401
+    return {
+        "kind": "map",
+        **digested(lambda content: content.raw(encode_item(items, nested))),
+        "shape": [len(items)],
+        "size_bytes": sys.getsizeof(items),
+        "schema": {"keys": [key if isinstance(key, str) else str(key) for key in islice(items, CHUNK_ITEMS)]},
         "origin": {"type": "memory"},
     }
 
@@ -180,21 +215,12 @@ def _describe_items(items: Any) -> Description:  # noqa: ANN401
 
 
 def _describe_table(table: Any) -> Description:  # noqa: ANN401
-    names = [name if isinstance(name, str) else str(name) for name in table.columns]
     rows, width = (int(length) for length in table.shape)
-    content = ContentHash()
-    content.text("table")
-    content.number(rows)
-    content.number(width)
-    columns = []
-    for index, name in enumerate(names):
-        column = table.iloc[:, index] if _is_from("pandas", table) else table[:, index]
-        content.text(name)
-        _hash_column(content, column)
-        columns.append({"name": name, "dtype": str(column.dtype)})
+    dtypes = zip(table.columns, table.dtypes, strict=True)
+    columns = [{"name": name if isinstance(name, str) else str(name), "dtype": str(dtype)} for name, dtype in dtypes]
     return {
         "kind": "table",
-        "digest": content.hexdigest(),
+        **digested(lambda content: hash_table(content, table)),
         "shape": [rows, width],
         "size_bytes": _size_of(table),
         "schema": {"columns": columns},
@@ -203,15 +229,13 @@ def _describe_table(table: Any) -> Description:  # noqa: ANN401
 
 
 def _describe_column(column: Any) -> Description:  # noqa: ANN401
-    content = ContentHash()
-    _hash_column(content, column)
     schema = {"dtype": str(column.dtype)}
     name = getattr(column, "name", None)
     if name is not None and name != "":
         schema["name"] = str(name)
     return {
         "kind": "column",
-        "digest": content.hexdigest(),
+        **digested(lambda content: hash_column(content, column)),
         "shape": [len(column)],
         "size_bytes": _size_of(column),
         "schema": schema,
@@ -220,69 +244,12 @@ def _describe_column(column: Any) -> Description:  # noqa: ANN401
 
 
 def _size_of(table: Any) -> int:  # noqa: ANN401
-    if _is_from("polars", table):
+    if is_from("polars", table):
         return int(table.estimated_size())
     if hasattr(table, "memory_usage"):
         usage = table.memory_usage(index=False)
         return int(usage if isinstance(usage, (int, np.integer)) else usage.sum())
     return int(table.nbytes)
-
-
-def _hash_column(content: ContentHash, column: Any) -> None:  # noqa: ANN401
-    if _is_from("polars", column):
-        _hash_polars_column(content, column)
-    else:
-        _hash_pandas_column(content, column)
-
-
-def _hash_pandas_column(content: ContentHash, column: Any) -> None:  # noqa: ANN401
-    dtype = column.dtype
-    if isinstance(dtype, np.dtype):
-        content.array(column.to_numpy())
-    elif type(dtype).__name__ == "DatetimeTZDtype":
-        content.text(str(dtype))
-        content.array(column.to_numpy(dtype=f"M8[{dtype.unit}]"))
-    elif getattr(dtype, "numpy_dtype", None) is not None and is_plain(dtype.numpy_dtype):  # nullable numbers
-        missing = column.isna().to_numpy()
-        plain = dtype.numpy_dtype
-        _hash_nullable(content, missing, column.to_numpy(dtype=plain, na_value=np.zeros((), plain)[()]))
-    else:
-        chunks = (column.iloc[i : i + CHUNK_ITEMS].astype(object) for i in _starts(len(column)))
-        _hash_texts(content, len(column), (chunk.where(chunk.notna(), None).tolist() for chunk in chunks))
-
-
-def _hash_polars_column(content: ContentHash, column: Any) -> None:  # noqa: ANN401
-    dtype = column.dtype
-    name = type(dtype).__name__
-    if name in ("Datetime", "Duration", "Date"):  # what is missing becomes NaT
-        if getattr(dtype, "time_zone", None):
-            content.text(f"datetime64[{dtype.time_unit}, {dtype.time_zone}]")
-        content.array(column.to_numpy())
-    elif (dtype.is_numeric() and name != "Decimal") or name == "Boolean":
-        if column.null_count():
-            filled = column.fill_null(False if name == "Boolean" else 0)
-            _hash_nullable(content, column.is_null().to_numpy(), filled.to_numpy())
-        else:
-            content.array(column.to_numpy())
-    else:
-        _hash_texts(content, len(column), (column.slice(i, CHUNK_ITEMS).to_list() for i in _starts(len(column))))
-
-
-def _starts(length: int) -> range:
-    return range(0, length, CHUNK_ITEMS)
-
-
-def _hash_nullable(content: ContentHash, missing: Any, values: Any) -> None:  # noqa: ANN401
-    if missing.any():
-        content.text("missing")
-        content.array(missing)
-    content.array(values)
-
-
-def _hash_texts(content: ContentHash, length: int, chunks: Iterator[list[Any]]) -> None:
-    content.text("items")
-    content.shape((length,))
-    content.encoded_items(chunks)
 
 
 # -- data that is computed when it is asked for ------------------------------------------------------------------------
@@ -335,9 +302,12 @@ def _describe_path(data: Any) -> Description:  # noqa: ANN401
             "origin": {"type": "url", "url": redact_url(text)},
         }
     path = Path(text)
+    note: Description = {}
     if path.is_dir():
-        digest, size, count = folder_digest(path)
+        digest, size, count, left_out = folder_digest(path)
         schema: Description = {"files": count}
+        if left_out:
+            note = {"note": f"left out: {name_left_out(left_out)}"}
         kind = "folder"
     elif path.is_file():
         digest, size = file_digest(path)
@@ -359,56 +329,19 @@ def _describe_path(data: Any) -> Description:  # noqa: ANN401
         "size_bytes": size,
         "schema": schema,
         "origin": {"type": kind, "path": str(path.resolve())},
+        **note,
     }
-
-
-# -- which is which ------------------------------------------------------------------------------------------------
-
-
-def _is_from(package: str, data: object) -> bool:
-    return any(cls.__module__.partition(".")[0] == package for cls in type(data).__mro__)
-
-
-def _is_table(data: object) -> bool:
-    return (
-        (_is_from("pandas", data) or _is_from("polars", data)) and hasattr(data, "columns") and hasattr(data, "shape")
-    )
-
-
-def _is_column(data: object) -> bool:
-    return (_is_from("pandas", data) and hasattr(data, "iloc")) or (_is_from("polars", data) and hasattr(data, "slice"))
-
-
-def _is_sparse(data: object) -> bool:
-    return _is_from("scipy", data) and hasattr(data, "nnz") and hasattr(data, "tocsr")
-
-
-def _is_lazy(data: object) -> bool:
-    return hasattr(data, "__dask_graph__") and hasattr(data, "dtype" if not hasattr(data, "dtypes") else "dtypes")
-
-
-def _is_array_like(data: object) -> bool:
-    return hasattr(data, "__array__") and hasattr(data, "dtype") and hasattr(data, "shape")
 
 
 _DESCRIBERS: Iterable[tuple[Callable[[object], bool], Callable[[Any], Description]]] = (
     (lambda data: isinstance(data, np.ndarray), _describe_array),
-    (_is_lazy, _describe_lazy),
-    (_is_table, _describe_table),
-    (_is_sparse, _describe_sparse),
-    (_is_column, _describe_column),
+    (is_lazy, _describe_lazy),
+    (is_table, _describe_table),
+    (is_sparse, _describe_sparse),
+    (is_column, _describe_column),
+    (is_image, _describe_image),
     (lambda data: isinstance(data, (list, tuple)), _describe_items),
+    (lambda data: isinstance(data, Mapping), _describe_map),
     (lambda data: isinstance(data, (str, os.PathLike)), _describe_path),
-    (_is_array_like, _describe_array_like),
+    (is_array_like, _describe_array_like),
 )
-
-
-def _type_name(value: object) -> str:
-    """Return the public name of a value's class, such as ``pandas.DataFrame``."""
-    cls = type(value)
-    package = cls.__module__.partition(".")[0]
-    if package == "builtins":
-        return cls.__qualname__
-    if getattr(sys.modules.get(package), cls.__name__, None) is cls:
-        return f"{package}.{cls.__qualname__}"
-    return f"{cls.__module__}.{cls.__qualname__}"

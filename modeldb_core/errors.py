@@ -137,6 +137,12 @@ class PermissionDeniedError(ModelDBError, PermissionError):
     code = "permission_denied"
 
 
+class FolderChangedError(ModelDBError, OSError):
+    """A folder changed while it was read, so that nothing true can be said of it."""
+
+    code = "folder_changed"
+
+
 class UntrustedModelError(ModelDBError):
     """Loading a model would run code or build types that the caller did not allow."""
 

@@ -225,6 +225,8 @@ class RunHandle(RunReader):
         check_key(name, "dataset name")
         manager = plugins.plugin_manager(self.client.settings)
         described = describe(data, name, describe_object=lambda obj: manager.call("modeldb_describe_object", obj=obj))
+        if note := described.get("note"):
+            self.note(f"Data set {name!r}: {note}")
         workspace_id = derived_id("workspace", "", self.client.settings.workspace)
         dataset_id = derived_id("dataset", workspace_id, name)
         info = self.client.blobs.checked_map(described, "dataset")

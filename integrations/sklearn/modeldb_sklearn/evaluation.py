@@ -324,7 +324,8 @@ def _identity(X: Any) -> tuple[str, dict[str, Any] | None]:  # noqa: ANN401
     if size_of(X) > BESIDE_BYTES:
         return f"{type(X).__name__} {getattr(X, 'shape', None)} {getattr(X, 'dtype', None)}", None
     description = describe(X)
-    return description["digest"], description
+    # Data without a digest is like no other data.
+    return description["digest"] or f"{type(X).__name__} {id(X)}", description
 
 
 def _with_bases(value: Any) -> Iterator[Any]:  # noqa: ANN401
