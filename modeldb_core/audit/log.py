@@ -52,6 +52,9 @@ class LogAudit:
         self._erased: set[tuple[str, int]] = set()
         self._missing: set[tuple[str, int]] = set()  # payloads that are gone
         self._broken: set[str] = set()  # streams whose chain was found broken; said once
+        self._is_withheld: Callable[[Change], bool] = getattr(store, "is_withheld", lambda _: False)  # of a bundle
+        self._withheld: set[Name] = set()  # entities of which something was
+        self._bare: set[Name] = set()  # those of which nothing else is here than that there are some
         self._passed: set[str] = set()  # streams that came to where the checkpoint saw them
 
     def run(self, progress: Callable[[str, int, int | None], None]) -> None:
@@ -63,6 +66,8 @@ class LogAudit:
             self._report.changes += 1
             if self._report.changes % PAGE == 0:
                 progress("changes", self._report.changes, max(total, self._report.changes))
+        for name in self._bare & self._withheld:
+            del self.names[name]
         after = self._store.heads()
         self._check_heads(before, after)
         self._check_erasures()
@@ -91,14 +96,18 @@ class LogAudit:
             self._report.add("change", where, f"its payload cannot be read: {error}")
             self.ends[change.stream_id] = Head(change.seq, change.hash, change.recorded_at)
         if alters_entity(change):
-            if change.kind in KINDS:
-                self.names.setdefault((change.kind, change.entity_id))
+            if self._is_withheld(change):
+                self._withheld.add((change.kind, change.entity_id))
+            elif change.kind in KINDS:
+                self._name(change)
         elif change.action == ERASE:
             try:
                 self._erased |= erased_by([change])
             except (InvalidArgumentError, ValueError) as error:
                 self._report.add("change", where, error)
-        if change.payload is None:
+        if change.payload is None and self._is_withheld(change):
+            self._report.withheld += 1
+        elif change.payload is None:
             self._missing.add((change.stream_id, change.seq))
             self._report.erased += 1
         if self._checkpoint is not None:
@@ -107,6 +116,14 @@ class LogAudit:
                 self._passed.add(change.stream_id)
                 if seen[1] != change.hash:
                     self._report.add("checkpoint", where, f"the checkpoint of {self._checkpoint.time} saw another one")
+
+    def _name(self, change: Change) -> None:
+        name = (change.kind, change.entity_id)
+        if name not in self.names and change.payload is None:
+            self._bare.add(name)
+        elif change.payload is not None:
+            self._bare.discard(name)
+        self.names.setdefault(name)
 
     def _check_heads(self, before: Mapping[str, Head], after: Mapping[str, Head]) -> None:
         for stream_id in sorted({*before, *after, *self.ends}):

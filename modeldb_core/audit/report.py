@@ -40,6 +40,7 @@ class Report:
     Attributes:
         changes, streams, entities, series, points, blobs: how many of each were verified.
         erased: changes whose payload was erased, each by a change that says so.
+        withheld: changes whose payload was left out of a bundle, which says so. They are not erased.
         sealed_streams: streams that ended with a closing change.
         open_streams: streams that have not. Of these a lost tail shows only against a checkpoint made after it.
         findings: what is wrong; at most 1,000 are kept.
@@ -56,6 +57,7 @@ class Report:
     points: int = 0
     blobs: int = 0
     erased: int = 0
+    withheld: int = 0
     sealed_streams: int = 0
     open_streams: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -84,6 +86,8 @@ class Report:
         ]
         if self.erased:
             lines.append(f"{self.erased:,} payloads were erased, each by a change that says so")
+        if self.withheld:
+            lines.append(f"{self.withheld:,} payloads were withheld by whoever made this bundle; their digests verify")
         if self.open_streams and not self.checkpoint_made_at:
             lines.append(
                 f"{len(self.open_streams):,} streams are open: whether the end of one was dropped shows only against a "

@@ -11,7 +11,8 @@ import threading
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 from urllib.parse import unquote
 
-from modeldb_core.errors import InvalidArgumentError, StoreReadOnlyError
+from modeldb_core.changes import DELETE, ERASE
+from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError, StoreReadOnlyError
 from modeldb_core.movement.bundles import Bundle
 from modeldb_core.stores import ArtifactStore, BlobInfo, ChangePage, KeyInfo, MetadataStore, Page
 
@@ -45,12 +46,27 @@ class BundleStore(MetadataStore):
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._filled: MetadataStore | None = None
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether the payloads of some changes were withheld: what is left can be read and verified, but not copied."""
+        return bool(self.bundle.manifest.withheld)
+
+    def is_withheld(self, change: Change) -> bool:
+        """Return whether the payload of a change is not here because it was withheld, and not erased."""
+        return self.bundle.is_withheld(change)
+
     def apply(self, changes: Sequence[Change]) -> None:
         del changes
         _refuse(self.url)
 
     def get(self, kind: str, entity_id: str) -> Entity:
-        return self._replica().get(kind, entity_id)
+        try:
+            return self._replica().get(kind, entity_id)
+        except ErasedError as error:
+            if not self.is_partial:
+                raise
+            msg = f"what is known of the {kind.replace('_', ' ')} {entity_id} was withheld from {self.url}, or erased"
+            raise NotFoundError(msg) from error
 
     def find(self, query: Query) -> Page:
         return self._replica().find(query)
@@ -90,11 +106,30 @@ class BundleStore(MetadataStore):
                 replica = SQLiteStore(f"sqlite:///{self._folder.name}/replica.db")
                 try:
                     copy(self.bundle, replica)
+                    self._hide_withheld(replica)
                 except BaseException:
                     replica.close()
                     raise
                 self._filled = replica
             return self._filled
+
+    def _hide_withheld(self, replica: MetadataStore) -> None:
+        """Take entities of which nothing is known but that there are some out of the answers."""
+        from modeldb_core.movement.copying import changes_of
+        from modeldb_core.movement.recorder import Recorder
+
+        if not self.is_partial:
+            return
+        withheld: dict[tuple[str, str], None] = {}
+        known: set[tuple[str, str]] = set()
+        for change in changes_of(self.bundle):
+            name = (change.kind, change.entity_id)
+            if self.is_withheld(change):
+                withheld[name] = None
+            elif change.payload is not None and change.action != ERASE:
+                known.add(name)
+        with Recorder(replica, "") as recorder:
+            recorder.record((DELETE, *name, {}) for name in withheld if name not in known)
 
 
 class BundleArtifactStore(ArtifactStore):

@@ -16,7 +16,7 @@ from modeldb_core.cli.tables import print_json, print_json_list, print_table, sh
 from modeldb_core.cli.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from modeldb_core.changes import Change
 
@@ -83,7 +83,7 @@ def log(
     if as_json:
         print_json_list("changes", map(change_document, found), lambda: {"cursor": cursor})
     else:
-        _print_changes(list(found))
+        _print_changes(list(found), getattr(session.store, "is_withheld", lambda _: False))
         if cursor is not None:
             echo(f"Go on with --after {cursor}", err=True)
     if left_out:
@@ -91,11 +91,11 @@ def log(
         echo(f"These are the latest {limit:,} of {total} changes; --limit 0 shows all.", err=True)
 
 
-def _print_changes(changes: list[Change]) -> None:
-    rows = [
-        [change.time, change.actor, change.action, change.kind, short_id(change.entity_id), _summary(change)]
-        for change in changes
-    ]
+def _print_changes(changes: list[Change], is_withheld: Callable[[Change], bool]) -> None:
+    rows = []
+    for change in changes:
+        what = "(withheld)" if is_withheld(change) else _summary(change)
+        rows.append([change.time, change.actor, change.action, change.kind, short_id(change.entity_id), what])
     if rows:
         print_table(["time", "actor", "action", "kind", "entity", "what"], rows)
     else:

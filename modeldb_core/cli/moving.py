@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modeldb_core.config import Settings
     from modeldb_core.movement.copying import Copied
     from modeldb_core.movement.selection import Selection
+    from modeldb_core.movement.withholding import Withholding
     from modeldb_core.stores import MetadataStore
 
 _SHOWN = 20  # of a list of things that went wrong
@@ -109,6 +110,8 @@ def copy(
 @click.argument("path", metavar="FILE")
 @_selecting
 @click.option("--artifacts/--no-artifacts", default=True, help="With files and models; the default.")
+@click.option("--withhold-others", is_flag=True, help="Without what the same streams say of anything else.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be written.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @with_session
 def export(
@@ -118,31 +121,69 @@ def export(
     projects: Sequence[str],
     runs: Sequence[str],
     artifacts: bool,
+    withhold_others: bool,
+    dry_run: bool,
     force: bool,
 ) -> int:
     """Write the records and files of the store into one file, a bundle.
 
     `modeldb import FILE` takes it into another store, `modeldb audit verify FILE` verifies it by itself. With --project
-    and --run only those streams of changes go into it that touch what is named; each of them goes whole.
+    and --run only those streams of changes go into it that touch what is named. Each of them goes whole, with the other
+    runs of the same process, and the command says which. --withhold-others leaves out what they say of those: the chains
+    still verify, and the bundle names what it does not hold. Such a bundle is read where it is, no store takes it in.
     """
     from modeldb_core.movement.bundle_writer import BundleWriter
     from modeldb_core.movement.copying import copy as copy_streams
+    from modeldb_core.movement.withholding import Withholding, needed_with
 
     store = session.store
-    selection = _select(store, session.settings, projects, runs)
+    selection = _select(store, session.settings, projects, runs, withheld=withhold_others)
+    if withhold_others and selection is None:
+        msg = "--withhold-others is for --project and --run: a whole store has no others"
+        raise click.UsageError(msg)
+    view = None
+    if withhold_others and selection is not None:
+        view = Withholding(needed_with(store, selection.wanted))
+    if dry_run:
+        return _dry_export(session, path, selection, view, artifacts=artifacts)
     with BundleWriter(path, replace=force) as writer, stages_bar() as show:
         done = copy_streams(
             store,
             writer,
             artifacts=(session.artifacts, writer) if artifacts else None,
             streams=None if selection is None else selection.streams,
+            view=view,
             workers=1,  # in one order, so that the same records make the same file
             progress=show,
         )
         chosen = [] if selection is None else selection.asked
-        manifest = writer.finish(has_artifacts=artifacts, absent_blobs=sorted(done.absent), selection=chosen)
+        manifest = writer.finish(
+            has_artifacts=artifacts,
+            absent_blobs=sorted(done.absent),
+            selection=chosen,
+            withheld=None if view is None else view.withheld,
+        )
     _report(done, path, "written", with_artifacts=artifacts)
     echo(f"SHA-256 of what its manifest says, which covers all of it: {manifest.digest}")
+    return OK if done.ok else FOUND
+
+
+def _dry_export(
+    session: Session, path: str, selection: Selection | None, view: Withholding | None, *, artifacts: bool
+) -> int:
+    from modeldb_core.movement.copying import copy as copy_streams
+    from modeldb_core.plugins import open_artifacts, open_store
+
+    with open_store("memory://") as nothing, closing(open_artifacts("memory://")) as nowhere:
+        done = copy_streams(
+            session.store,
+            nothing,
+            artifacts=(session.artifacts, nowhere) if artifacts else None,
+            streams=None if selection is None else selection.streams,
+            view=view,
+            dry_run=True,
+        )
+    _report(done, path, "to be written", with_artifacts=artifacts)
     return OK if done.ok else FOUND
 
 
@@ -187,7 +228,15 @@ def _open(settings: Settings, *, dry_run: bool = False, create: bool = False) ->
     return open_store("memory://" if problem is not None and dry_run else settings.url, settings)
 
 
-def _select(store: MetadataStore, settings: Settings, projects: Sequence[str], runs: Sequence[str]) -> Selection | None:
+def _select(
+    store: MetadataStore,
+    settings: Settings,
+    projects: Sequence[str],
+    runs: Sequence[str],
+    *,
+    withheld: bool = False,
+) -> Selection | None:
+    """Return the streams of what was named, after saying what else is in them."""
     from modeldb_core.movement.selection import select
 
     if not projects and not runs:
@@ -197,11 +246,13 @@ def _select(store: MetadataStore, settings: Settings, projects: Sequence[str], r
     selection = select(store, projects=project_ids, runs=[session.run(run).entity_id for run in runs])
     if selection.other_runs:
         others = ", ".join(sorted(map(clean, selection.other_projects)))
-        echo(
-            f"{selection.runs:,} runs, and {selection.other_runs:,} more that were logged in the same streams"
-            + (f" (of {others})." if others else "."),
-            err=True,
-        )
+        deed = "are in the same streams and are withheld" if withheld else "come along, from the same streams"
+        counts = f"{selection.runs:,} runs were asked for; {selection.other_runs:,} more {deed}"
+        echo(f"{counts} (of {others}):" if others else f"{counts}:", err=True)
+        for name in selection.other_names:
+            echo(f"  {clean(name)}", err=True)
+        if selection.other_runs > len(selection.other_names):
+            echo(f"  ... and {selection.other_runs - len(selection.other_names):,} more", err=True)
     return selection
 
 

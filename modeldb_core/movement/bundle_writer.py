@@ -28,6 +28,8 @@ from modeldb_core.stores import BlobInfo, ChangePage
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from modeldb_core.movement.withholding import Ranges
+
 _CHUNK = 1 << 20
 
 
@@ -123,7 +125,12 @@ class BundleWriter:
     # The end
 
     def finish(
-        self, *, has_artifacts: bool = True, absent_blobs: Sequence[str] = (), selection: Sequence[str] = ()
+        self,
+        *,
+        has_artifacts: bool = True,
+        absent_blobs: Sequence[str] = (),
+        selection: Sequence[str] = (),
+        withheld: Mapping[str, Ranges] | None = None,
     ) -> Manifest:
         """Write the manifest, give the file its name, and return the manifest.
 
@@ -140,6 +147,7 @@ class BundleWriter:
             has_artifacts,
             tuple(absent_blobs),
             tuple(selection),
+            withheld or {},
         )
         data = manifest.encode()
         self._write(header(MANIFEST_NAME, len(data)) + data + padding(len(data)) + end_of_archive())

@@ -115,6 +115,10 @@ class Bundle:
                     found.append(change)
         return ChangePage(tuple(found), position)
 
+    def is_withheld(self, change: Change) -> bool:
+        """Return whether the payload of a change is not here because it was withheld, and not erased."""
+        return change.payload is None and self.manifest.is_withheld(change.stream_id, change.seq)
+
     def batches(self) -> Iterator[bytes]:
         """Iterate over the batches as they stand in the file."""
         for member in self._batches:

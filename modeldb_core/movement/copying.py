@@ -94,6 +94,7 @@ def copy(
     *,
     artifacts: tuple[ArtifactStore, BlobTarget] | None = None,
     streams: Container[str] | None = None,
+    view: Callable[[Change], Change] | None = None,
     every_blob: bool = False,
     dry_run: bool = False,
     workers: int = WORKERS,
@@ -107,6 +108,7 @@ def copy(
     Args:
         artifacts: from where to where blobs are copied; without it none are.
         streams: only these, whole; by default all.
+        view: what the target gets to see of a change; its hashes must stay. By default all of it.
         every_blob: look after the blobs of those changes too that the target has already.
         dry_run: alter nothing, and count what would be.
         workers: how many blobs are copied at once.
@@ -114,8 +116,14 @@ def copy(
     Raises:
         StoreUnavailableError, StoreReadOnlyError: a store cannot be read or written. What was copied is there, and the
             same call goes on from there.
+        InvalidArgumentError: the source is a bundle without the payloads of some changes: the target would take these as
+            they are, and never get the payloads.
     """
+    if getattr(source, "is_partial", False):
+        msg = f"{source.url} was exported without what it says of other runs, so no store takes it in; read it where it is"
+        raise InvalidArgumentError(msg)
     work = _Copy(source, target, streams, every_blob=every_blob, dry_run=dry_run, tell=progress or (lambda *_: None))
+    work.view = view or work.view
     if artifacts is None:
         work.run(None)
     else:
@@ -161,6 +169,7 @@ class _Copy:
         self._batch: list[Change] = []
         self._batch_bytes = 0
         self._needed: dict[str, tuple[str, str]] = {}  # absent blobs, and the entity that needs them
+        self.view: Callable[[Change], Change] = lambda change: change
         self._plan(chosen)
         self._open = len(self._lacking)  # streams that have not come to their goal
         self._total = sum(stream.goal - stream.seq for stream in self._lacking.values())
@@ -279,7 +288,7 @@ class _Copy:
         self._gather(change)
 
     def _gather(self, change: Change) -> None:
-        self._batch.append(change)
+        self._batch.append(self.view(change))
         self._batch_bytes += len(change.payload or b"") + _OVERHEAD
         if len(self._batch) >= BATCH_CHANGES or self._batch_bytes >= BATCH_BYTES:
             self._ship()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.changes import Head
+from modeldb_core.movement.withholding import is_within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from modeldb_core.movement.withholding import Ranges
 
 FORMAT = "modeldb-bundle-1"
 MAX_MANIFEST_BYTES = 1 << 30
@@ -32,6 +35,7 @@ class Manifest:
         has_artifacts: whether blobs were to be in it at all.
         absent_blobs: those that changes in it need and that are not in it.
         selection: the identifiers of the projects and runs whose streams it holds; empty for a whole store.
+        withheld: by stream, stretches of changes whose payloads were left out (the first and the last of each).
     """
 
     heads: Mapping[str, Head]
@@ -43,6 +47,11 @@ class Manifest:
     has_artifacts: bool = True
     absent_blobs: tuple[str, ...] = ()
     selection: tuple[str, ...] = ()
+    withheld: Mapping[str, Ranges] = field(default_factory=dict)
+
+    def is_withheld(self, stream_id: str, seq: int) -> bool:
+        """Return whether the payload of a change was left out."""
+        return is_within(self.withheld.get(stream_id, ()), seq)
 
     @property
     def digest(self) -> str:
@@ -69,6 +78,7 @@ class Manifest:
             "has_artifacts": self.has_artifacts,
             "absent_blobs": sorted(self.absent_blobs),
             "selection": sorted(self.selection),
+            "withheld": {name: [list(pair) for pair in ranges] for name, ranges in self.withheld.items()},
         }
 
     @classmethod
@@ -89,6 +99,10 @@ class Manifest:
             bool(data["has_artifacts"]),
             tuple(map(str, data["absent_blobs"])),
             tuple(map(str, data["selection"])),
+            {
+                str(name): tuple((_count(first), _count(last)) for first, last in ranges)
+                for name, ranges in data["withheld"].items()
+            },
         )
         if found.encode() != text:
             msg = "it does not match its digest: it was altered"

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from modeldb_core.stores import MetadataStore
 
 _PAGE = 1000
+_NAMED = 20
+"""Of the runs that come along: so many are named."""
 _CONTAINERS = frozenset({"workspace", "project", "experiment", "dataset"})
 
 
@@ -32,15 +34,19 @@ class Selection:
     Attributes:
         asked: the identifiers of the projects and runs that were asked for.
         streams: the identifiers of the streams.
+        wanted: kind and identifier of what was asked for, of what it contains, and of the comments on that.
         runs: how many of the runs in them were asked for.
         other_runs: how many come along because they are in the same streams.
+        other_names: their names, some of them.
         other_projects: the names of the projects of those.
     """
 
     asked: list[str] = field(default_factory=list)
     streams: set[str] = field(default_factory=set)
+    wanted: set[tuple[str, str]] = field(default_factory=set)
     runs: int = 0
     other_runs: int = 0
+    other_names: list[str] = field(default_factory=list)
     other_projects: set[str] = field(default_factory=set)
 
 
@@ -60,6 +66,7 @@ def select(store: MetadataStore, *, projects: Sequence[str] = (), runs: Sequence
     for kind, entity_id in sorted(wanted):
         changes = changes_of(store, entity_id=entity_id)
         selection.streams.update(change.stream_id for change in changes if change.kind == kind)
+    selection.wanted = wanted
     _look_around(store, selection, wanted)
     return selection
 
@@ -85,9 +92,12 @@ def _look_around(store: MetadataStore, selection: Selection, wanted: set[tuple[s
     asked = {entity_id for kind, entity_id in wanted if kind == "run"}
     selection.runs = len(run_ids & asked)
     selection.other_runs = len(run_ids - asked)
-    for run_id in run_ids - asked:
+    for run_id in sorted(run_ids - asked):
         try:
-            project_id = str(store.get("run", run_id).document.get("project_id", ""))
+            run = store.get("run", run_id)
+            if len(selection.other_names) < _NAMED:
+                selection.other_names.append(f"{run.name} ({run_id})")
+            project_id = str(run.document.get("project_id", ""))
             selection.other_projects.add(store.get("project", project_id).name or project_id)
         except NotFoundError:
             continue

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from modeldb_core.audit import Checkpoint
+from modeldb_core.audit import Checkpoint, verify
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.bundle import BundleArtifactStore, BundleStore
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.errors import (
     AlreadyExistsError,
+    ErasedError,
     IntegrityError,
     InvalidArgumentError,
     ModelDBError,
@@ -33,6 +34,7 @@ from modeldb_core.movement.bundles import Bundle
 from modeldb_core.movement.copying import copy
 from modeldb_core.movement.manifest import FORMAT, Manifest
 from modeldb_core.movement.selection import select
+from modeldb_core.movement.withholding import Withholding, needed_with
 from modeldb_core.queries import Query
 from modeldb_core.testing.scene import Scene
 
@@ -426,3 +428,75 @@ def test_erased_payloads_come_with_the_changes_that_erased_them(tmp_path: Path) 
 def test_tar_itself_finds_nothing_wrong(path: Path) -> None:
     done = subprocess.run(["tar", "-tvf", str(path)], capture_output=True, text=True, check=True, timeout=60)
     assert done.stderr == ""
+
+
+# -- what is left out -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def partial(tmp_path: Path, artifacts: FsspecArtifactStore) -> tuple[Path, MemoryStore, Scene]:
+    """A bundle of one run of a stream with several, without what the stream says of the others."""
+    store = MemoryStore()
+    scene = fill(store, artifacts)
+    selection = select(store, runs=[scene.runs["run 1"]])
+    view = Withholding(needed_with(store, selection.wanted))
+    with BundleWriter(tmp_path / "partial.bundle") as writer:
+        copy(store, writer, artifacts=(artifacts, writer), streams=selection.streams, view=view, workers=1)
+        writer.finish(selection=selection.asked, withheld=view.withheld)
+    return tmp_path / "partial.bundle", store, scene
+
+
+def test_what_is_withheld_is_nowhere_in_the_bundle_and_every_chain_verifies(
+    partial: tuple[Path, MemoryStore, Scene],
+) -> None:
+    path, store, _ = partial
+    with Bundle(path) as bundle:
+        report = verify_bundle(bundle, checkpoint=Checkpoint.of(store))
+        held = b"".join(change.payload or b"" for change in bundle.read_changes(limit=10_000).changes)
+        assert [info.size_bytes for info in bundle.list()] == [len("content 1")]
+    assert report.ok
+    assert report.withheld > 10
+    assert report.erased == 1  # what was erased before is still told apart from what is withheld
+    assert "withheld" in str(report)
+    assert b"run 1" in held
+    assert b"run 2" not in held
+
+
+def test_the_run_that_was_asked_for_reads_as_before_and_the_others_not_as_erased(
+    partial: tuple[Path, MemoryStore, Scene],
+) -> None:
+    path, store, scene = partial
+    with BundleStore(f"bundle://{path}") as bundled:
+        wanted = scene.runs["run 1"]
+        assert bundled.get("run", wanted) == store.get("run", wanted)
+        assert bundled.get("project", scene.project_id).name == scene.project
+        assert bundled.read_series(wanted, "loss").values.tolist() == [1.0, 0.5, 1.0]
+        assert [run.entity_id for run in bundled.find(Query()).entities] == [wanted]
+        with pytest.raises(NotFoundError, match="withheld") as caught:
+            bundled.get("run", scene.runs["run 2"])
+        assert not isinstance(caught.value, ErasedError)
+        assert verify(bundled).ok
+
+
+def test_no_store_takes_in_what_it_could_never_complete(partial: tuple[Path, MemoryStore, Scene]) -> None:
+    path, _, _ = partial
+    target = MemoryStore()
+    with (
+        BundleStore(f"bundle://{path}") as source,
+        pytest.raises(InvalidArgumentError, match="without what it says of other runs"),
+    ):
+        copy(source, target)
+    assert not target.heads()
+
+
+def test_a_payload_that_is_taken_out_without_a_word_is_found(tmp_path: Path, artifacts: FsspecArtifactStore) -> None:
+    store = MemoryStore()
+    scene = fill(store, artifacts)
+    view = Withholding({("run", scene.runs["run 1"])})
+    with BundleWriter(tmp_path / "x") as writer:
+        copy(store, writer, view=view)
+        writer.finish(has_artifacts=False)
+    with Bundle(tmp_path / "x") as bundle:
+        report = verify_bundle(bundle)
+    assert not report.ok
+    assert "its payload is gone, though no change erased it" in str(report)
