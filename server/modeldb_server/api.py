@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from modeldb_server.edit_routes import EDIT_ROUTES
 from modeldb_server.entity_routes import MAX_LIMIT, PREFIX, SERVED_KINDS, entity_routes, limit_of
-from modeldb_server.handlers import artifacts, audit, edits, live, series, status
+from modeldb_server.handlers import artifacts, audit, live, series, status
 from modeldb_server.metrics import CONTENT_TYPE
-from modeldb_server.routes import MAX_MESSAGE, Parameter, Policy, Route
+from modeldb_server.routes import Parameter, Policy, Route
 from modeldb_server.store_routes import STORE_ROUTES
 
 _FIRST = Parameter(name="first_step", type="integer", description="only points from this step on")
@@ -216,64 +217,6 @@ _CHANGES = (
     ),
 )
 
-_EDITS = (
-    Route(
-        method="POST",
-        path=f"{PREFIX}/comments",
-        name="create_comment",
-        handler=edits.create_comment,
-        policy=Policy.WRITE,
-        summary="Comment on an entity",
-        body=(
-            Parameter(
-                name="parent_kind",
-                type="text",
-                default="run",
-                choices=tuple(kind for kind in SERVED_KINDS.values() if kind != "comment"),
-                description="kind of the entity",
-            ),
-            Parameter(name="parent_id", type="text", required=True, max_length=256, description="of the entity"),
-            Parameter(
-                name="message", type="text", required=True, max_length=MAX_MESSAGE, description="what is to be said"
-            ),
-        ),
-        answer="Comment",
-        status=201,
-        errors=(400, 403, 404, 409, 413, 415),
-        tag="edits",
-    ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/runs/<run_id>/tags",
-        name="change_tags",
-        handler=edits.change_tags,
-        policy=Policy.WRITE,
-        summary="Add and remove tags of a run",
-        body=(
-            Parameter(name="add", type="texts", default=(), max_items=100, description="tags to add"),
-            Parameter(name="remove", type="texts", default=(), max_items=100, description="tags to remove"),
-        ),
-        answer="Run",
-        errors=(400, 403, 404, 409, 413, 415),
-        tag="edits",
-    ),
-    Route(
-        method="PATCH",
-        path=f"{PREFIX}/runs/<run_id>",
-        name="rename_run",
-        handler=edits.rename_run,
-        policy=Policy.WRITE,
-        summary="Give a run another name or description",
-        body=(
-            Parameter(name="name", type="text", description="the new name"),
-            Parameter(name="description", type="text", max_length=MAX_MESSAGE, description="the new description"),
-        ),
-        answer="Run",
-        errors=(400, 403, 404, 409, 413, 415),
-        tag="edits",
-    ),
-)
-
 _STATUS = (
     Route(
         method="GET",
@@ -322,5 +265,5 @@ _STATUS = (
     ),
 )
 
-ROUTES: tuple[Route, ...] = (*entity_routes(), *_SERIES, *_ARTIFACTS, *_CHANGES, *_EDITS, *_STATUS, *STORE_ROUTES)
+ROUTES: tuple[Route, ...] = (*entity_routes(), *_SERIES, *_ARTIFACTS, *_CHANGES, *EDIT_ROUTES, *_STATUS, *STORE_ROUTES)
 """Every route of the server but those of the pages."""

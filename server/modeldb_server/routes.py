@@ -88,7 +88,13 @@ def object_schema(fields: tuple[Parameter, ...]) -> Schema:
     """Return the JSON Schema of an object with ``fields`` and no others."""
     schema: Schema = {
         "type": "object",
-        "properties": {field.name: {**field.schema(), "description": field.description} for field in fields},
+        "properties": {
+            field.name: {
+                **({"type": "boolean"} if field.type == "flag" else field.schema()),
+                "description": field.description,
+            }
+            for field in fields
+        },
         "additionalProperties": False,
     }
     if required := [field.name for field in fields if field.required]:

@@ -185,6 +185,8 @@ _ANSWERS: dict[str, Schema] = {
     "Store": record(
         {"name": TEXT, "version": TEXT, "protocols": list_of({"type": "integer"}), "read_only": FLAG},
     ),
+    "Changed": record({"changed": {**COUNT, "description": "entities"}}),
+    "EditedRuns": record({"run_ids": list_of(TEXT), "changed": {**COUNT, "description": "entities"}}),
     "Done": record({"done": {"const": True}}),
     "Heads": {
         "description": "by stream: number, hash, time of the last change, lease in seconds, whether it was closed",

@@ -6,7 +6,7 @@ import getpass
 import os
 import secrets
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modeldb_core import __version__
 from modeldb_core.changes import CLOSE, GENESIS, OPEN, SALT_BYTES, STREAM, Change, payload_of, seal
@@ -14,9 +14,14 @@ from modeldb_core.entities import new_id, now_us
 from modeldb_core.errors import StoreReadOnlyError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from modeldb_core.stores import MetadataStore
 
 FALLBACK_ACTOR = "web"
+
+Draft: TypeAlias = tuple[str, str, str, "dict[str, Any]"]
+"""A change that is to be made: action, kind, identifier, and what its payload holds."""
 
 
 def login_name() -> str:
@@ -49,7 +54,11 @@ class ChangeWriter:
         self._hash = GENESIS
 
     def write(self, action: str, kind: str, entity_id: str, data: dict[str, Any]) -> None:
-        """Record one change of an entity, durably before it returns.
+        """Record one change of an entity, durably before it returns; see :meth:`write_all`."""
+        self.write_all([(action, kind, entity_id, data)])
+
+    def write_all(self, drafts: Sequence[Draft]) -> None:
+        """Record changes, all or none of them, with one time, durably before it returns.
 
         Raises:
             StoreReadOnlyError: the server was told to change nothing, or the store may not be written.
@@ -58,14 +67,13 @@ class ChangeWriter:
         if self.read_only:
             msg = "this server changes nothing: it was started read-only"
             raise StoreReadOnlyError(msg)
-        payload = payload_of(data)
+        written = [(action, kind, entity_id, payload_of(data)) for action, kind, entity_id, data in drafts]
         with self._lock:
-            drafts = [(action, kind, entity_id, payload)]
             if self._process_id != os.getpid():
                 self._begin()
                 opening = payload_of({"pid": self._process_id, "version": __version__, "server": True})
-                drafts.insert(0, (OPEN, STREAM, self._stream_id, opening))
-            self._apply(drafts)
+                written.insert(0, (OPEN, STREAM, self._stream_id, opening))
+            self._apply(written)
 
     def close(self) -> None:
         """Seal the stream with its closing change, so that a lost tail shows. The writer can still be used."""
@@ -79,8 +87,9 @@ class ChangeWriter:
 
     def _apply(self, drafts: list[tuple[str, str, str, bytes]]) -> None:
         changes = []
+        now = now_us()  # one for all: what is deleted together is restored together
         for draft in drafts:
-            changes.append(self._seal(*draft))
+            changes.append(self._seal(now, *draft))
             self._seq, self._hash = changes[-1].seq, changes[-1].hash
         try:
             self.store.apply(changes)
@@ -88,12 +97,12 @@ class ChangeWriter:
             self._process_id = 0  # a new stream for the next change
             raise
 
-    def _seal(self, action: str, kind: str, entity_id: str, payload: bytes) -> Change:
+    def _seal(self, recorded_at: int, action: str, kind: str, entity_id: str, payload: bytes) -> Change:
         return seal(
             self._stream_id,
             self._seq + 1,
             self._hash,
-            recorded_at=now_us(),
+            recorded_at=recorded_at,
             actor=self.actor,
             action=action,
             kind=kind,

@@ -153,3 +153,98 @@ def test_a_read_only_server_changes_nothing(filled: Any) -> None:
 def test_the_author_is_the_login_name_by_default(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "lovelace")
     assert ChangeWriter(filled.store).actor == "lovelace"
+
+
+JSON = {"X-ModelDB": "1", "Content-Type": "application/json"}
+
+
+def call(client: Any, method: str, path: str, status: int = 200) -> Any:
+    response = client.request(method, f"/api/v2{path}", headers=JSON)
+    assert response.status_code == status, response.text
+    return response.json
+
+
+def test_a_run_is_deleted_with_its_comments_and_comes_back_with_them(client: Any, filled: Any) -> None:
+    client.send("POST", "/api/v2/comments", {"parent_id": filled.run_id, "message": "mine"}, 201)
+    assert call(client, "DELETE", f"/runs/{filled.run_id}") == {"changed": 2}
+    assert filled.run_id not in [item["entity_id"] for item in client.get("/api/v2/runs")["items"]]
+    assert client.get(f"/api/v2/runs/{filled.run_id}")["deleted_at"]
+    assert call(client, "DELETE", f"/runs/{filled.run_id}") == {"changed": 0}
+    assert call(client, "POST", f"/runs/{filled.run_id}/restore") == {"changed": 2}
+    assert client.get("/api/v2/comments", within=filled.run_id)["items"][0]["message"] == "mine"
+    assert call(client, "DELETE", "/runs/none", 404)["error"]["code"] == "not_found"
+
+
+def test_what_contains_something_is_deleted_only_with_it(client: Any, filled: Any) -> None:
+    error = call(client, "DELETE", f"/projects/{filled.project_id}", 400)["error"]
+    assert "contains 3 experiments and runs" in error["message"]
+    assert call(client, "DELETE", f"/projects/{filled.project_id}?recursive=1")["changed"] >= 4
+    assert client.get("/api/v2/runs")["items"] == client.get("/api/v2/projects")["items"] == []
+    call(client, "POST", f"/projects/{filled.project_id}/restore")
+    assert len(client.get("/api/v2/runs")["items"]) == 2
+
+
+def test_projects_and_experiments_are_renamed_described_and_tagged(client: Any, filled: Any) -> None:
+    for path in (f"/api/v2/projects/{filled.project_id}", f"/api/v2/experiments/{filled.experiment_id}"):
+        assert client.send("PATCH", path, {"name": " new name ", "description": "d"})["name"] == "new name"
+        assert client.send("POST", f"{path}/tags", {"add": ["t"]})["tags"] == ["t"]
+    other = filled.writer.create_containers("taken", "else")
+    filled.apply()
+    error = client.send("PATCH", f"/api/v2/projects/{filled.project_id}", {"name": "taken"}, 409)["error"]
+    assert "another project named 'taken'" in error["message"]
+    assert client.send("PATCH", f"/api/v2/projects/{other['project_id']}", {"name": "taken"})["name"] == "taken"
+    for name in ("", "  ", "x" * 257):
+        assert client.send("PATCH", f"/api/v2/runs/{filled.run_id}", {"name": name}, 400)["error"]["message"]
+
+
+def test_many_runs_are_changed_together_or_not_at_all(client: Any, filled: Any) -> None:
+    path, both = "/api/v2/runs/edit", [filled.run_id, filled.other_run_id]
+    answer = client.send("POST", path, {"action": "tag", "tags": ["seen"], "run_ids": both})
+    assert answer == {"run_ids": both, "changed": 2}
+    assert all("seen" in item["tags"] for item in client.get("/api/v2/runs")["items"])
+    client.send("POST", path, {"action": "untag", "tags": ["seen"], "run_ids": both})
+    client.send("POST", path, {"action": "describe", "description": "same", "run_ids": both})
+    items = client.get("/api/v2/runs")["items"]
+    assert [(item["description"], "seen" in item.get("tags", [])) for item in items] == [("same", False)] * 2
+    client.send("POST", path, {"action": "delete", "run_ids": [filled.run_id, "none"]}, 404)
+    assert len(client.get("/api/v2/runs")["items"]) == 2, "nothing was deleted"
+    client.send("POST", path, {"action": "delete", "run_ids": both})
+    assert client.get("/api/v2/runs")["items"] == []
+    client.send("POST", path, {"action": "restore", "run_ids": both})
+    assert len(client.get("/api/v2/runs")["items"]) == 2
+
+
+def test_all_that_match_a_filter_are_changed_if_they_are_as_many_as_expected(client: Any, filled: Any) -> None:
+    path, all_of_it = "/api/v2/runs/edit", {"filter": "", "within": filled.project_id}
+    error = client.send("POST", path, {"action": "delete", **all_of_it, "expect": 3}, 409)["error"]
+    assert "2 runs match now, not 3" in error["message"]
+    (one,) = client.send(
+        "POST", path, {"action": "tag", "tags": ["a"], **all_of_it, "filter": f'run_id = "{filled.run_id}"'}
+    )["run_ids"]
+    assert one == filled.run_id
+    assert client.send("POST", path, {"action": "delete", **all_of_it, "expect": 2})["changed"] == 2
+    for wrong in (
+        {"action": "delete"},
+        {"action": "delete", "filter": ""},
+        {"action": "delete", "filter": "", "within": "x", "run_ids": ["y"]},
+        {"action": "explode", "run_ids": ["x"]},
+        {"action": "tag", "run_ids": []},
+        {"action": "describe", "run_ids": []},
+        {"action": "tag", "tags": ["a"], "filter": "metrics. >", "within": filled.project_id},
+    ):
+        assert client.send("POST", path, wrong, 400)["error"]["message"]
+
+
+def test_a_parent_is_deleted_with_its_children_where_both_are_named(client: Any, filled: Any) -> None:
+    child = filled.writer.create_run(
+        project_id=filled.project_id, experiment_id=filled.experiment_id, parent_id=filled.run_id, name="fold"
+    ).entity_id
+    filled.apply()
+    path = "/api/v2/runs/edit"
+    error = client.send("POST", path, {"action": "delete", "run_ids": [filled.run_id]}, 400)["error"]
+    assert "contains 1 runs" in error["message"]
+    assert client.send("POST", path, {"action": "delete", "run_ids": [filled.run_id, child]})["changed"] == 2
+    client.send("POST", path, {"action": "restore", "run_ids": [filled.run_id]})
+    assert not client.get(f"/api/v2/runs/{child}").get("deleted_at"), "what went together comes back together"
+    recursive = {"action": "delete", "run_ids": [filled.run_id], "recursive": True}
+    assert client.send("POST", path, recursive)["changed"] == 2

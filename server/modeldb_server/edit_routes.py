@@ -1,0 +1,137 @@
+"""The routes by which people change what is stored: comments, names, descriptions, tags, deleting and restoring."""
+
+from __future__ import annotations
+
+from modeldb_core.entities import KINDS
+from modeldb_server.entity_routes import PREFIX, SERVED_KINDS
+from modeldb_server.handlers import edits
+from modeldb_server.routes import MAX_EXPRESSION, MAX_MESSAGE, Parameter, Policy, Route
+
+_ERRORS = (400, 403, 404, 409, 413, 415)
+_EDITED = {"runs": "run", "experiments": "experiment", "projects": "project"}
+_RECURSIVE = Parameter(
+    name="recursive", type="flag", default=False, description="whether all that it contains goes with it"
+)
+
+
+def _edits_of(plural: str, kind: str) -> tuple[Route, ...]:
+    schema, path, fixed = KINDS[kind].__name__, f"{PREFIX}/{plural}/<entity_id>", {"kind": kind}
+    a_kind = f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    return (
+        Route(
+            method="PATCH",
+            path=path,
+            name=f"edit_{kind}",
+            handler=edits.edit_entity,
+            policy=Policy.WRITE,
+            summary=f"Rename or describe {a_kind}",
+            body=(
+                Parameter(name="name", type="text", description="the new name"),
+                Parameter(name="description", type="text", max_length=MAX_MESSAGE, description="the new description"),
+            ),
+            answer=schema,
+            errors=_ERRORS,
+            fixed=fixed,
+            tag="edits",
+        ),
+        Route(
+            method="POST",
+            path=f"{path}/tags",
+            name=f"change_{kind}_tags",
+            handler=edits.change_tags,
+            policy=Policy.WRITE,
+            summary=f"Add and remove tags of {a_kind}",
+            body=(
+                Parameter(name="add", type="texts", default=(), max_items=100, description="tags to add"),
+                Parameter(name="remove", type="texts", default=(), max_items=100, description="tags to remove"),
+            ),
+            answer=schema,
+            errors=_ERRORS,
+            fixed=fixed,
+            tag="edits",
+        ),
+        Route(
+            method="DELETE",
+            path=path,
+            name=f"delete_{kind}",
+            handler=edits.delete_entity,
+            policy=Policy.WRITE,
+            summary=f"Delete {a_kind}, so that it can be restored",
+            parameters=(_RECURSIVE,),
+            answer="Changed",
+            errors=_ERRORS,
+            fixed=fixed,
+            tag="edits",
+        ),
+        Route(
+            method="POST",
+            path=f"{path}/restore",
+            name=f"restore_{kind}",
+            handler=edits.restore_entity,
+            policy=Policy.WRITE,
+            summary=f"Restore a deleted {kind}, with what was deleted with it",
+            answer="Changed",
+            errors=_ERRORS,
+            fixed=fixed,
+            tag="edits",
+        ),
+    )
+
+
+_COMMENT = Route(
+    method="POST",
+    path=f"{PREFIX}/comments",
+    name="create_comment",
+    handler=edits.create_comment,
+    policy=Policy.WRITE,
+    summary="Comment on an entity",
+    body=(
+        Parameter(
+            name="parent_kind",
+            type="text",
+            default="run",
+            choices=tuple(kind for kind in SERVED_KINDS.values() if kind != "comment"),
+            description="kind of the entity",
+        ),
+        Parameter(name="parent_id", type="text", required=True, max_length=256, description="of the entity"),
+        Parameter(name="message", type="text", required=True, max_length=MAX_MESSAGE, description="what is to be said"),
+    ),
+    answer="Comment",
+    status=201,
+    errors=_ERRORS,
+    tag="edits",
+)
+
+_MANY = Route(
+    method="POST",
+    path=f"{PREFIX}/runs/edit",
+    name="edit_runs",
+    handler=edits.edit_runs,
+    policy=Policy.WRITE,
+    summary="Change many runs: all together, or none",
+    description=(
+        f"Those of run_ids, or all of a project or experiment that match a filter, up to {edits.MAX_EDITED:,}. The answer"
+        " names the runs, so that what was done can be undone."
+    ),
+    body=(
+        Parameter(name="action", type="text", required=True, choices=edits.ACTIONS, description="what to do"),
+        Parameter(name="run_ids", type="texts", max_items=edits.MAX_EDITED, max_length=256, description="of which"),
+        Parameter(name="filter", type="text", max_length=MAX_EXPRESSION, description="or those that match this"),
+        Parameter(name="within", type="text", max_length=256, description="the project or experiment of the filter"),
+        Parameter(
+            name="expect", type="integer", minimum=0, description="refuse if the filter matches another number of runs"
+        ),
+        Parameter(name="description", type="text", max_length=MAX_MESSAGE, description="the new one, to describe"),
+        Parameter(name="tags", type="texts", default=(), max_items=100, description="to tag or untag with"),
+        Parameter(name="recursive", type="flag", default=False, description="to delete: child runs go along"),
+    ),
+    answer="EditedRuns",
+    errors=_ERRORS,
+    tag="edits",
+)
+
+EDIT_ROUTES: tuple[Route, ...] = (
+    _COMMENT,
+    _MANY,
+    *(route for plural, kind in _EDITED.items() for route in _edits_of(plural, kind)),
+)
