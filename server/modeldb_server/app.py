@@ -90,10 +90,15 @@ def create_app(
     register_guards(app, policies, {f"{API}.{route.name}": route for route in ROUTES})
     register_compression(app)
     register_error_handlers(app)
+    app.context_processor(lambda: {"modeldb_cursor": lambda: _text_of(hub.cursor())})
     app.register_blueprint(create_api(policies))
     _plugin_manager(plugins, settings).call("modeldb_register_blueprints", app=app)
     complete_policies(app, policies)
     return app
+
+
+def _text_of(cursor: int | None) -> str:
+    return "" if cursor is None else str(cursor)
 
 
 def create_api(policies: dict[str, Policy]) -> Blueprint:

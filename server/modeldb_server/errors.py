@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import secrets
+from http.client import responses
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
+from markupsafe import escape
 from werkzeug.exceptions import HTTPException
 
 from modeldb_core.errors import ModelDBError
@@ -97,7 +99,7 @@ class BusyError(Exception):
 
 
 def register_error_handlers(app: Flask) -> None:
-    """Let ``app`` answer every error: in JSON below ``/api/``, in a line of text elsewhere."""
+    """Let ``app`` answer every error: in JSON below ``/api/``, elsewhere in a page to browsers and a line of text to others."""
     app.register_error_handler(ModelDBError, answer_modeldb_error)
     app.register_error_handler(BusyError, _answer_busy)
     app.register_error_handler(HTTPException, _answer_http_error)
@@ -173,4 +175,22 @@ def _neutral(sentence: str, error: BaseException) -> str:
 def _answer(status: int, body: dict[str, Any]) -> Response:
     if request.path.startswith(API_PREFIX):
         return json_response({"error": body}, status)
+    accepted = request.accept_mimetypes
+    if accepted["text/html"] > accepted["text/plain"]:
+        return Response(_page(status, str(body["message"])), status, mimetype="text/html")
     return text_response(f"{status}: {body['message']}\n", status)
+
+
+def _page(status: int, message: str) -> str:
+    """Return an error as a page that says what happened and leads on."""
+    home = "../" * (request.path.count("/") - 1) or "./"
+    title = f"{status} {responses.get(status, '')}".strip()
+    advice = (
+        "Give your token as the password when the browser asks for it: load this page again." if status == 401 else ""
+    )
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title} · ModelDB</title>'
+        '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"></head>'
+        f"<body><main><h1>{title}</h1><p>{escape(message)} {advice}</p>"
+        f'<p><a href="{home}">To the projects</a></p></main></body></html>\n'
+    )

@@ -128,6 +128,19 @@ class EventHub:
         """How many streams are open."""
         return self._streams
 
+    def cursor(self) -> int | None:
+        """Return a position of the store that lies before whatever is read from now on; ``None`` where it cannot be told.
+
+        A page that begins with it and reads afterwards misses nothing when it follows the changes later.
+        """
+        with self._changed:
+            if self._poller is not None and self._poller.is_alive():
+                return self._cursor
+        try:
+            return latest_cursor(self.store)
+        except ModelDBError:
+            return None
+
     def open(self, after: int | None = None, is_gone: Callable[[], bool] = lambda: False) -> EventStream:
         """Return a stream of the changes after ``after``, or from now on. Close it.
 

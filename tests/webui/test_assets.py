@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import posixpath
 import re
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def loaded(client: FlaskClient, path: str) -> dict[str, bytes]:
     """Return the compressed bytes of a page and of everything that it names."""
     page = client.get(path).get_data()
     found = {path: gzip.compress(page, 9)}
-    for address in re.findall(r'(?:src|href)="(/assets/[^"]+)"', page.decode()):
+    for address in re.findall(r'(?:src|href)="((?:\.\./)*assets/[^"]+)"', page.decode()):
+        address = posixpath.normpath(posixpath.join(path, "..", address))
         response = client.get(address, headers={"Accept-Encoding": "gzip"})
         assert response.status_code == 200, address
         assert response.headers["Content-Encoding"] == "gzip"

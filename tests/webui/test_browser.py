@@ -176,7 +176,7 @@ def test_groups_show_count_mean_and_spread_and_lead_to_their_runs(site, visitor)
     width = len(cells) // 2
     assert [text.strip() for text in (*cells[:2], *cells[width : width + 2])] == ["entropy", "12", "gini", "12"]
     assert all("±" in text for text in (cells[2], cells[width + 2]))
-    page.wait_for_function("() => document.querySelector('.said')?.textContent === '7,200 points'")
+    page.wait_for_function("() => document.querySelector('.said')?.textContent === '7,200 points as means'")
     visit.picture("groups")
     page.click(".groups button:text-is('gini')")
     wait_for_rows(page, 12)

@@ -24,6 +24,9 @@ PLACES = {
 """Every place: its path, and its title until the script knows a better one."""
 
 _CHARTS = frozenset({"project", "run", "compare"})
+_WORKERS = frozenset({"js/events_worker.js"})
+WORKER_POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'"
+"""The Content-Security-Policy of workers, which have that of their own script and not that of the page."""
 _YEAR_S = 31_536_000
 
 
@@ -32,18 +35,21 @@ def create_blueprint(assets: Assets | None = None) -> Blueprint:
     assets = assets or Assets()
     blueprint = Blueprint("modeldb_webui", __name__, template_folder="templates")
     for place, (path, title) in PLACES.items():
-        blueprint.add_url_rule(path, place, _page(place, title, assets))
+        blueprint.add_url_rule(path, place, _page(place, title, "../" * (path.count("/") - 1), assets))
     blueprint.add_url_rule("/assets/<version>/<path:name>", "asset", _asset(assets))
     return blueprint
 
 
-def _page(place: str, title: str, assets: Assets) -> Callable[..., Response]:
+def _page(place: str, title: str, up: str, assets: Assets) -> Callable[..., Response]:
+    """Return the view of a place. Its addresses are relative: a proxy may serve it below a path that it tells nobody."""
+
     def show(entity_id: str = "") -> Response:
         text = render_template(
             "modeldb_webui/page.html",
             place=place,
             title=title,
             entity_id=entity_id,
+            up=up,
             version=assets.version,
             entry=f"js/pages/{place}.js",
             modules=assets.imports(f"js/pages/{place}.js"),
@@ -66,6 +72,8 @@ def _asset(assets: Assets) -> Callable[..., Response]:
         if compressed:
             response.headers["Content-Encoding"] = "gzip"
         response.headers["Vary"] = "Accept-Encoding"
+        if name in _WORKERS:
+            response.headers["Content-Security-Policy"] = WORKER_POLICY
         # A page that was open during an upgrade asks for the old version: it gets the new bytes, but may not keep them.
         keep = version == assets.version
         response.headers["Cache-Control"] = f"public, max-age={_YEAR_S}, immutable" if keep else "no-store"

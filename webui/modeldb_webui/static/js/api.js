@@ -4,10 +4,11 @@
 /** @typedef {import("./types").Page} Page */
 /** @typedef {import("./types").KeyInfo} KeyInfo */
 /** @typedef {import("./types").SeriesData} SeriesData */
-/** @typedef {import("./types").ChangeNotice} ChangeNotice */
 /** @typedef {Record<string, string | number | boolean | null | undefined>} Params */
 
-const ROOT = "/api/v2";
+/** The path that everything lies below: a proxy may have put it there, and nobody need tell. */
+export const BASE = new URL("../../../", import.meta.url).pathname;
+const ROOT = `${BASE}api/v2`;
 const SERIES_PER_REQUEST = 100;
 const COLUMNS_PER_REQUEST = 250_000;
 
@@ -34,16 +35,16 @@ export function address(path, params = {}) {
 
 /**
  * @param {string} path
- * @param {{params?: Params, signal?: AbortSignal, body?: unknown}} [options] a body makes it a POST
+ * @param {{params?: Params, signal?: AbortSignal, body?: unknown, method?: string}} [options] a body makes it a POST
  * @returns {Promise<any>}
  */
-export async function request(path, { params, signal, body } = {}) {
+export async function request(path, { params, signal, body, method = body === undefined ? "GET" : "POST" } = {}) {
   let response;
   try {
     response = await fetch(address(path, params), {
-      method: body === undefined ? "GET" : "POST",
+      method,
       // A page of another origin cannot send X-ModelDB: the server takes changes only with it.
-      headers: { Accept: "application/json", ...(body === undefined ? {} : { "Content-Type": "application/json", "X-ModelDB": "1" }) },
+      headers: { Accept: "application/json", ...(method === "GET" ? {} : { "Content-Type": "application/json", "X-ModelDB": "1" }) },
       body: body === undefined ? undefined : JSON.stringify(body),
       signal,
     });
@@ -60,6 +61,7 @@ export async function request(path, { params, signal, body } = {}) {
   }
   if (!response.ok) {
     const said = data?.error ?? {};
+    if (response.status === 401) throw new ApiError("The server asks who you are: load this page again and give it your token.", "unauthorized", 401);
     throw new ApiError(said.message ?? `The server answered ${response.status} ${response.statusText}.`, said.code ?? "error", response.status, said.column);
   }
   return data;
@@ -111,84 +113,25 @@ export const previewArtifact = (runId, path, bytes) => request(`/runs/${encodeUR
 /** @param {string} kind @param {string} id @param {string} message */
 export const addComment = (kind, id, message) => request("/comments", { body: { parent_kind: kind, parent_id: id, message } });
 
-/** @param {string} runId @param {{add?: string[], remove?: string[]}} change */
-export const changeTags = (runId, change) => request(`/runs/${encodeURIComponent(runId)}/tags`, { body: change });
+/** @typedef {"runs" | "experiments" | "projects"} Edited */
+
+/** @param {Edited} kinds @param {string} id */
+const pathOf = (kinds, id) => `/${kinds}/${encodeURIComponent(id)}`;
+
+/** @param {Edited} kinds @param {string} id @param {{name?: string, description?: string}} change @returns {Promise<Entity>} */
+export const edit = (kinds, id, change) => request(pathOf(kinds, id), { method: "PATCH", body: change });
+
+/** @param {Edited} kinds @param {string} id @param {{add?: string[], remove?: string[]}} change @returns {Promise<Entity>} */
+export const changeTags = (kinds, id, change) => request(`${pathOf(kinds, id)}/tags`, { body: change });
+
+/** @param {Edited} kinds @param {string} id @param {boolean} recursive @returns {Promise<{changed: number}>} */
+export const remove = (kinds, id, recursive) => request(pathOf(kinds, id), { method: "DELETE", params: { recursive: recursive ? 1 : undefined } });
+
+/** @param {Edited} kinds @param {string} id @returns {Promise<{changed: number}>} */
+export const restore = (kinds, id) => request(`${pathOf(kinds, id)}/restore`, { method: "POST" });
+
+/** Changes many runs, all or none. @param {Record<string, unknown>} change @returns {Promise<{run_ids: string[], changed: number}>} */
+export const editRuns = (change) => request("/runs/edit", { body: change });
 
 /** The values behind an id: a condition that matches exactly these. @param {string[]} ids */
 export const idFilter = (ids) => `run_id in (${ids.map((id) => JSON.stringify(id)).join(", ")})`;
-
-/**
- * Follows the changes of the store. A browser opens few connections to one server, so a page that nobody looks at lets
- * go of its own, and takes up where it left off.
- */
-class Events {
-  constructor() {
-    /** @type {Set<(changed: ChangeNotice[], all: boolean) => void>} */
-    this.listeners = new Set();
-    /** @type {Set<(on: boolean) => void>} */
-    this.watchers = new Set();
-    /** @type {EventSource | null} */
-    this.source = null;
-    /** @type {number | null} */
-    this.cursor = null;
-    this.wait = 1000;
-    document.addEventListener("visibilitychange", () => (document.hidden ? this.close() : this.open()));
-    window.addEventListener("pagehide", () => this.close());
-  }
-
-  open() {
-    if (this.source || document.hidden || !this.listeners.size) return;
-    const source = new EventSource(address("/events", { after: this.cursor }));
-    this.source = source;
-    source.addEventListener("open", () => {
-      this.wait = 1000;
-      this.say(true);
-    });
-    source.addEventListener("changes", (event) => {
-      const data = JSON.parse(/** @type {MessageEvent} */ (event).data);
-      this.cursor = data.cursor;
-      for (const listener of this.listeners) listener(data.entities ?? [], data.truncated === true);
-    });
-    source.addEventListener("ready", (event) => {
-      this.cursor ??= JSON.parse(/** @type {MessageEvent} */ (event).data).cursor;
-    });
-    source.addEventListener("error", () => {
-      this.close();
-      setTimeout(() => this.open(), this.wait);
-      this.wait = Math.min(this.wait * 2, 30_000);
-    });
-  }
-
-  close() {
-    this.source?.close();
-    this.source = null;
-    this.say(false);
-  }
-
-  /** @param {boolean} on */
-  say(on) {
-    for (const watcher of this.watchers) watcher(on);
-  }
-}
-
-const events = new Events();
-
-/**
- * Calls `listener` about once a second with what has changed; `all` says that there was too much to list.
- * @param {(changed: ChangeNotice[], all: boolean) => void} listener @returns {() => void} the end of it
- */
-export function follow(listener) {
-  events.listeners.add(listener);
-  // After the page's own requests: live news must not delay what is there already.
-  setTimeout(() => events.open(), 300);
-  return () => {
-    events.listeners.delete(listener);
-    if (!events.listeners.size) events.close();
-  };
-}
-
-/** @param {(on: boolean) => void} watcher told whether the page is live */
-export function watchConnection(watcher) {
-  events.watchers.add(watcher);
-  return () => events.watchers.delete(watcher);
-}

@@ -3,7 +3,7 @@
 import { Component, html } from "../vendor/preact-htm.js";
 import { ChartData } from "./chart_data.js";
 import { Panel } from "./chart_panel.js";
-import { plural } from "./format.js";
+import { byKey, OWN_PREFIX, plural } from "./format.js";
 import { icon } from "./icons.js";
 import { debounce, parameter, recall, remember, setParameters } from "./storage.js";
 
@@ -21,6 +21,7 @@ import { debounce, parameter, recall, remember, setParameters } from "./storage.
 
 const PANELS_AT_FIRST = 36;
 const MOST_SECTIONS = 12;
+const OWN_SECTION = OWN_PREFIX.slice(0, -1);
 const MODES = /** @type {const} */ ({ step: "Step", relative: "Time", wall: "Date" });
 let groups = 0;
 
@@ -37,7 +38,7 @@ export class Charts extends Component {
     this.state = {
       revision: 0,
       search: parameter("keys"),
-      folded: new Set(kept.folded ?? ["system"]),
+      folded: new Set(kept.folded ?? [OWN_SECTION]),
       more: new Set(),
       big: parameter("panel"),
       settings: /** @type {ChartSettings} */ ({
@@ -81,7 +82,7 @@ export class Charts extends Component {
     /** @type {Map<string, string[]>} */
     const sections = new Map();
     const keys = new Set(this.props.runs.flatMap((run) => Object.keys(run.series)));
-    for (const key of [...keys].sort((a, b) => a.localeCompare(b, "en", { numeric: true }))) {
+    for (const key of [...keys].sort(byKey)) {
       if (wanted && !key.toLowerCase().includes(wanted)) continue;
       const at = key.indexOf("/");
       const section = at > 0 ? key.slice(0, at) : "";
@@ -89,11 +90,11 @@ export class Charts extends Component {
     }
     if (sections.size > MOST_SECTIONS) {
       // Keys such as layer17/grad would each be alone in a section.
-      const alone = [...sections].filter(([, found]) => found.length === 1);
+      const alone = [...sections].filter(([name, found]) => found.length === 1 && name !== OWN_SECTION);
       for (const [section] of alone) sections.delete(section);
       if (alone.length) sections.set("", [...(sections.get("") ?? []), ...alone.flatMap(([, found]) => found)]);
     }
-    const order = [...sections].sort(([a], [b]) => Number(a === "system") - Number(b === "system") || a.localeCompare(b));
+    const order = [...sections].sort(([a], [b]) => Number(a === OWN_SECTION) - Number(b === OWN_SECTION) || a.localeCompare(b));
     return order;
   }
 
@@ -124,7 +125,7 @@ export class Charts extends Component {
           const open = !folded.has(section) || search !== "";
           const shown = more.has(section) ? keys : keys.slice(0, PANELS_AT_FIRST);
           const alone = sections.length === 1 && section === "";
-          return html`<div key=${section}>${alone ? html`<div class="section-head"></div>` : html`<button class="section-head" aria-expanded=${open} onClick=${() => this.fold(section)}>${icon(open ? "down" : "right")}${section || "metrics"}<span class="count">${keys.length}</span></button>`}
+          return html`<div key=${section}>${alone ? html`<div class="section-head"></div>` : html`<button class="section-head" aria-expanded=${open} onClick=${() => this.fold(section)}>${icon(open ? "down" : "right")}${section === OWN_SECTION ? "Measured by ModelDB" : section || "metrics"}<span class="count">${keys.length}</span></button>`}
             ${open ? html`<div class="panels">${shown.map((key) => panel(key, section))}</div>` : null}
             ${open && shown.length < keys.length ? html`<p><button class="button small" onClick=${() => this.setState({ more: new Set([...more, section]) })}>Show ${plural(keys.length - shown.length, "more chart")}</button></p>` : null}</div>`;
         })}

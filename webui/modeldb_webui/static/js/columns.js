@@ -1,6 +1,6 @@
 // The columns of the table of runs: which there are, which are shown, what a cell holds, and how a query names them.
 
-import { untagged } from "./format.js";
+import { isOwnMeasure, untagged } from "./format.js";
 import { recall, remember } from "./storage.js";
 
 /** @typedef {import("./types").Column} Column */
@@ -71,17 +71,22 @@ export function orderName(column) {
 /** The value in a cell, `undefined` for none. @param {Run} run @param {Column} column @returns {any} */
 export function valueAt(run, column) {
   if (!column.section) return run[column.key];
-  if (column.agg && column.agg !== "last") return run.series?.[column.key]?.[/** @type {keyof import("./types").SeriesSummary} */ (SUMMARY_FIELDS[column.agg])];
-  return lookUp(run[column.section], column.key);
+  if (column.agg && column.agg !== "last") return seriesOf(run, column.key)?.[/** @type {keyof import("./types").SeriesSummary} */ (SUMMARY_FIELDS[column.agg])];
+  const value = lookUp(run[column.section], column.key);
+  return value === undefined && column.section === "metrics" ? seriesOf(run, column.key)?.last : value;
 }
+
+/** What is known of a series of a run. @param {Run} run @param {string} key @returns {import("./types").SeriesSummary | undefined} */
+export const seriesOf = (run, key) => (run.series && Object.hasOwn(run.series, key) ? run.series[key] : undefined);
 
 /** A key of a map; where it has none of that name, dots lead into inner maps. @param {any} map @param {string} key @returns {any} */
 export function lookUp(map, key) {
   if (map === null || typeof map !== "object") return undefined;
-  if (key in map && !key.startsWith("$")) return map[key];
-  if (`$${key}` in map) return map[`$${key}`]; // "$$x" is the key "$x", and "$1" the number 1
+  if (Object.hasOwn(map, key) && !key.startsWith("$")) return map[key];
+  if (Object.hasOwn(map, `$${key}`)) return map[`$${key}`]; // "$$x" is the key "$x", and "$1" the number 1
   for (let at = key.indexOf("."); at >= 0; at = key.indexOf(".", at + 1)) {
-    const found = lookUp(map[key.slice(0, at)], key.slice(at + 1));
+    const outer = key.slice(0, at);
+    const found = Object.hasOwn(map, outer) ? lookUp(map[outer], key.slice(at + 1)) : undefined;
     if (found !== undefined) return found;
   }
   return undefined;
@@ -99,17 +104,21 @@ export function guessColumns(runs) {
     for (const run of runs) {
       for (const [sent, value] of Object.entries(run[section] ?? {})) {
         const key = untagged(sent);
+        if (isMap(value) || isOwnMeasure(key)) continue;
         const entry = seen.get(key) ?? { count: 0, numeric: true };
         entry.count += 1;
         entry.numeric &&= section === "metrics" || isNumber(value);
         seen.set(key, entry);
       }
     }
-    const keys = [...seen].filter(([key]) => !key.startsWith("system/")).sort((a, b) => b[1].count - a[1].count).slice(0, KEYS_AT_FIRST);
+    const keys = [...seen].sort((a, b) => b[1].count - a[1].count).slice(0, KEYS_AT_FIRST);
     columns.push(...keys.map(([key, { numeric }]) => keyColumn(section, key, numeric)));
   }
   return [...columns, ...SHOWN_LAST.map(builtIn)];
 }
+
+/** @param {any} value a map or list that was logged, not a tagged number */
+const isMap = (value) => value !== null && typeof value === "object" && !isNumber(value);
 
 /** @param {any} value */
 const isNumber = (value) => typeof value === "number" || (value !== null && typeof value === "object" && ("$int" in value || "$float" in value));
@@ -118,11 +127,13 @@ const isNumber = (value) => typeof value === "number" || (value !== null && type
 export function allColumns(keys) {
   const found = Object.keys(BUILT_IN).map(builtIn);
   for (const { section, key, count, value_types: types } of keys) {
-    if (!(section in GROUPS)) continue;
+    if (!Object.hasOwn(GROUPS, section)) continue;
+    // A map is not a column: its inner keys are.
+    if (types.length && types.every((type) => type === "json") && section === "hyperparameters" && keys.some((other) => other.section === section && other.key.startsWith(`${key}.`))) continue;
     const numeric = section === "metrics" || types.every((type) => type === "number" || type === "series");
     found.push(Object.assign(keyColumn(section, key, numeric), { count }));
   }
-  return found;
+  return found.sort((a, b) => Number(isOwnMeasure(a.key)) - Number(isOwnMeasure(b.key)));
 }
 
 /** The reader's choice for a project, or `null`. @param {string} projectId @returns {Column[] | null} */
@@ -141,6 +152,15 @@ export const rememberColumns = (projectId, columns) => remember(`columns.${proje
 export const writeColumns = (columns) =>
   columns.map(({ id, pinned, agg, numeric, section }) => `${pinned ? "*" : ""}${encodeURIComponent(id).replace(/[!*]/g, (sign) => (sign === "!" ? "%21" : "%2A"))}${section && !numeric ? "!" : ""}${agg ? `@${agg}` : ""}`).join(",");
 
+/** @param {string} text */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /** @param {string} text @returns {Column[]} */
 export function readColumns(text) {
   /** @type {Column[]} */
@@ -148,9 +168,11 @@ export function readColumns(text) {
   for (const part of text.split(",").filter(Boolean)) {
     const match = /^(\*?)([^@!]+)(!?)(?:@(\w+))?$/.exec(part);
     if (!match) continue;
-    const id = decodeURIComponent(match[2]);
+    const id = decoded(match[2]);
     const dot = id.indexOf(".");
-    if (dot < 0 && !(id in BUILT_IN)) continue;
+    const section = id.slice(0, Math.max(0, dot));
+    if (dot < 0 ? !Object.hasOwn(BUILT_IN, id) : !Object.hasOwn(GROUPS, section) || !section) continue;
+    if (match[4] && !AGGREGATES.includes(match[4])) continue;
     const column = dot < 0 ? builtIn(id) : keyColumn(id.slice(0, dot), id.slice(dot + 1), !match[3], match[4]);
     columns.push({ ...column, pinned: match[1] === "*" });
   }

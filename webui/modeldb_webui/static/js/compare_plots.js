@@ -3,7 +3,7 @@
 import { html, useMemo, useState } from "../vendor/preact-htm.js";
 import { colorClass } from "./colors.js";
 import { compareSection, goalOf } from "./compare_table.js";
-import { formatExact, formatMetric, formatValue, isNumeric, toNumber } from "./format.js";
+import { formatExact, formatMetric, formatValue, isNumeric, isOwnMeasure, toNumber } from "./format.js";
 import { runName } from "./run_cells.js";
 
 /** @typedef {import("./types").Run} Run */
@@ -18,7 +18,7 @@ const AXES_AT_FIRST = 8;
 function axesOf(runs) {
   const axes = ["hyperparameters", "metrics"].flatMap((section) => compareSection(runs, section).filter(({ differs }) => differs).map(({ key, values }) => axisOf(section, key, values)));
   // Metrics of which it is known what is good come first.
-  axes.sort((a, b) => Number(a.measured) - Number(b.measured) || (a.measured ? Math.abs(goalOf(b.label)) - Math.abs(goalOf(a.label)) : 0));
+  axes.sort((a, b) => Number(isOwnMeasure(a.label)) - Number(isOwnMeasure(b.label)) || Number(a.measured) - Number(b.measured) || (a.measured ? Math.abs(goalOf(b.label)) - Math.abs(goalOf(a.label)) : 0));
   const labels = axes.map(({ label }) => label);
   return axes.map((axis) => (labels.indexOf(axis.label) === labels.lastIndexOf(axis.label) ? axis : { ...axis, label: axis.id }));
 }

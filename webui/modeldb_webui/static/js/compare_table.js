@@ -1,9 +1,10 @@
 // What differs between runs, first; then the rest.
 
 import { html, useState } from "../vendor/preact-htm.js";
+import * as api from "./api.js";
 import { flatten, same } from "./diff.js";
 import { colorClass } from "./colors.js";
-import { formatDuration, isNumeric, plural, runDuration, toNumber } from "./format.js";
+import { byKey, formatDuration, isNumeric, plural, runDuration, toNumber } from "./format.js";
 import { Status } from "./icons.js";
 import { runName } from "./run_cells.js";
 import { Ago, Short } from "./values.js";
@@ -29,7 +30,7 @@ function sectionOf(run, section) {
 /** @param {Run[]} runs @param {string} section @returns {Line[]} */
 export function compareSection(runs, section) {
   const maps = runs.map((run) => sectionOf(run, section));
-  const keys = [...new Set(maps.flatMap((map) => [...map.keys()]))].sort((a, b) => Number(a.startsWith("system/")) - Number(b.startsWith("system/")) || a.localeCompare(b, "en", { numeric: true }));
+  const keys = [...new Set(maps.flatMap((map) => [...map.keys()]))].sort(byKey);
   return keys.map((key) => {
     const values = maps.map((map) => map.get(key));
     return { key, values, differs: values.some((value) => !same(value, values[0])) };
@@ -46,7 +47,7 @@ export function CompareTable({ runs, slots, onHot }) {
   const alike = sections.map((entry) => ({ ...entry, lines: entry.lines.filter(({ differs }) => !differs) })).filter(({ lines }) => lines.length);
   const count = alike.reduce((sum, { lines }) => sum + lines.length, 0);
   return html`<table class="diff-table"><thead><tr><th scope="col"><span class="visually-hidden">Key</span></th>${runs.map((run) => html`<th key=${run.entity_id} scope="col" onMouseEnter=${() => onHot(run.entity_id)} onMouseLeave=${() => onHot("")}>
-      <a href=${`/runs/${run.entity_id}`} title=${runName(run)}><span class=${`swatch drawn ${colorClass(slots.get(run.entity_id) ?? 0)}`}></span><span>${runName(run)}</span></a></th>`)}</tr></thead>
+      <a href=${`${api.BASE}runs/${run.entity_id}`} title=${runName(run)}><span class=${`swatch drawn ${colorClass(slots.get(run.entity_id) ?? 0)}`}></span><span>${runName(run)}</span></a></th>`)}</tr></thead>
     <tbody>
       <tr><th scope="row">Status</th>${runs.map((run) => html`<td key=${run.entity_id}><${Status} status=${run.status} /></td>`)}</tr>
       <tr><th scope="row">Started</th>${runs.map((run) => html`<td key=${run.entity_id}><${Ago} time=${run.started_at} /></td>`)}</tr>

@@ -80,6 +80,15 @@ export function fullValue(value, indent = 0) {
 /** A key as it was logged: one that begins with $ travels with another. @param {string} key */
 export const untagged = (key) => (key.startsWith("$") ? key.slice(1) : key);
 
+/** What ModelDB measures itself comes after what users logged. */
+export const OWN_PREFIX = "modeldb/";
+
+/** @param {string} key */
+export const isOwnMeasure = (key) => key.startsWith(OWN_PREFIX);
+
+/** The order of keys in lists: those of users first, numbers by their size. @param {string} a @param {string} b */
+export const byKey = (a, b) => Number(isOwnMeasure(a)) - Number(isOwnMeasure(b)) || a.localeCompare(b, "en", { numeric: true });
+
 /** A value without its tags, for reading; the tags of keys that begin with $ are taken off. @param {unknown} value @returns {unknown} */
 export function plain(value) {
   if (Array.isArray(value)) return value.map(plain);
@@ -98,20 +107,24 @@ export function formatSize(bytes) {
   if (!Number.isFinite(bytes)) return "";
   let unit = 0;
   let size = bytes;
-  while (size >= 1000 && unit < UNITS.length - 1) {
+  // Rounded before it is compared: 999,950 bytes are 1.0 MB and not 1000.0 KB.
+  while (Number(size.toPrecision(3)) >= 1000 && unit < UNITS.length - 1) {
     size /= 1000;
     unit += 1;
   }
-  return `${unit && size < 100 ? size.toFixed(1) : Math.round(size)} ${UNITS[unit]}`;
+  return `${unit && Number(size.toFixed(1)) < 100 ? size.toFixed(1) : Math.round(size)} ${UNITS[unit]}`;
 }
 
 /** @param {number} seconds @returns {string} */
 export function formatDuration(seconds) {
   if (!Number.isFinite(seconds)) return "";
   if (seconds < 0) return `−${formatDuration(-seconds)}`;
-  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+  if (seconds === 0) return "0 s";
+  if (seconds < 0.000_999_5) return `${Number((seconds * 1e6).toPrecision(3))} µs`;
+  if (seconds < 0.9995) return `${Number((seconds * 1000).toPrecision(3))} ms`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
   const days = Math.floor(whole / 86400);
   const hours = Math.floor((whole % 86400) / 3600);
   const minutes = Math.floor((whole % 3600) / 60);
@@ -137,14 +150,16 @@ export function formatAgo(text, now = Date.now() / 1000) {
   return formatTime(text).slice(0, 10);
 }
 
-/** In the reader's own time zone, to the second. @param {string | null | undefined} text */
+/** In the reader's own time zone, which is said, to the second. @param {string | null | undefined} text */
 export function formatTime(text) {
   if (!text) return "";
   const date = new Date(text);
   if (Number.isNaN(date.getTime())) return String(text);
   /** @param {number} n */
-  const two = (n) => String(n).padStart(2, "0");
-  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+  const two = (n) => String(Math.floor(n)).padStart(2, "0");
+  const east = -date.getTimezoneOffset();
+  const zone = `${east < 0 ? "−" : "+"}${two(Math.abs(east) / 60)}:${two(Math.abs(east) % 60)}`;
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())} ${zone}`;
 }
 
 /** The exact time for a hover: as stored, with the reader's zone beside it. @param {string | null | undefined} text */

@@ -2,6 +2,7 @@
 
 import { html, render, useEffect, useState } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
+import { watchConnection } from "./events.js";
 import { icon } from "./icons.js";
 import { bind, boundKeys } from "./keyboard.js";
 import { openDialog } from "./overlays.js";
@@ -27,19 +28,19 @@ function Rail({ current }) {
   useEffect(() => {
     recentProjects().then(setItems, () => setItems([]));
   }, []);
-  return html`<a class="brand" href="/"><svg width="20" height="20" viewBox="0 0 16 16" aria-hidden="true"><rect width="16" height="16" rx="3.5" fill="#3b5bdb" />
+  return html`<a class="brand" href=${api.BASE}><svg width="20" height="20" viewBox="0 0 16 16" aria-hidden="true"><rect width="16" height="16" rx="3.5" fill="#3b5bdb" />
     <path d="M3 11.5 6 6.5l2.6 3.2L13 4.2" fill="none" stroke="#fff" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round" /><circle cx="13" cy="4.2" r="1.4" fill="#ffd43b" /></svg>ModelDB</a>
     <div class="rail-head">Projects</div>
-    <ul>${items.map((project) => html`<li key=${project.entity_id}><a href=${`/projects/${project.entity_id}`} aria-current=${project.entity_id === current ? "page" : undefined} title=${project.name}>
+    <ul>${items.map((project) => html`<li key=${project.entity_id}><a href=${`${api.BASE}projects/${project.entity_id}`} aria-current=${project.entity_id === current ? "page" : undefined} title=${project.name}>
       <span class="cut">${project.name}</span></a></li>`)}
-      ${items.length === RAIL_PROJECTS ? html`<li><a href="/">All projects</a></li>` : null}</ul>`;
+      ${items.length === RAIL_PROJECTS ? html`<li><a href=${api.BASE}>All projects</a></li>` : null}</ul>`;
 }
 
 /** @param {{crumbs: Crumb[], children?: unknown}} props */
 function Topbar({ crumbs, children }) {
   const [live, setLive] = useState(false);
   useEffect(() => {
-    const end = api.watchConnection(setLive);
+    const end = watchConnection(setLive);
     return () => void end();
   }, []);
   return html`<button class="button quiet icon menu-button" aria-label="Projects" onClick=${toggleRail}>${icon("menu")}</button>

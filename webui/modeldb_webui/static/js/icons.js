@@ -21,6 +21,8 @@ const PATHS = {
   download: "M7 2v6.5M4.2 6 7 8.7 9.8 6M2.5 11.5h9",
   expand: "M8.5 2.5h3v3M11.5 2.5 8 6M5.5 11.5h-3v-3M2.5 11.5 6 8",
   copy: "M5 5h6.5v6.5H5zM3 9V2.5h6",
+  edit: "M2.5 11.5v-2l6.5-6.5 2 2-6.5 6.5zM7.8 4.2l2 2",
+  remove: "M2.5 4h9M5.5 4V2.5h3V4M3.8 4l.6 7.5h5.2l.6-7.5",
   pin: "M5 2.5h4M6 2.5v4L4 8.5h6l-2-2v-4M7 8.5V12",
   warning: "M7 2 12.5 11.5h-11zM7 5.8v2.6M7 10v.1",
   running: "M7 2.5a4.5 4.5 0 1 1-4.5 4.5M7 4.5V7l1.8 1.2",
@@ -33,11 +35,11 @@ const PATHS = {
 
 /** @param {string} name */
 export const icon = (name) => html`<svg width="14" height="14" viewBox="0 0 14 14" fill="none" stroke="currentColor" stroke-width="1.5"
-  stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><path d=${PATHS[name] ?? ""} /></svg>`;
+  stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><path d=${Object.hasOwn(PATHS, name) ? PATHS[name] : ""} /></svg>`;
 
 /** @param {{status?: string}} props */
 export const Status = ({ status }) =>
-  status ? html`<span class=${`badge ${PATHS[status] ? status : ""}`} title=${MEANINGS[status] ?? status}>${icon(status)}${status}</span>` : null;
+  status ? html`<span class=${`badge ${Object.hasOwn(MEANINGS, status) ? status : ""}`} title=${Object.hasOwn(MEANINGS, status) ? MEANINGS[status] : status}>${icon(status)}${status}</span>` : null;
 
 /** @type {Record<string, string>} */
 const MEANINGS = {

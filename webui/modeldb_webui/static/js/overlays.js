@@ -88,8 +88,8 @@ function Dialog({ title, kind, children }) {
     </div></div>`;
 }
 
-/** A message that goes away by itself. @param {string} message @param {boolean} [bad] */
-export function toast(message, bad = false) {
+/** A message that goes away by itself, with something to do about it. @param {string} message @param {boolean} [bad] @param {{label: string, action: () => void}} [offer] */
+export function toast(message, bad = false, offer = undefined) {
   let list = document.querySelector(".toasts");
   if (!list) {
     list = document.createElement("div");
@@ -100,6 +100,16 @@ export function toast(message, bad = false) {
   const item = document.createElement("div");
   item.className = bad ? "notice bad" : "notice";
   item.textContent = message;
+  if (offer) {
+    const button = document.createElement("button");
+    button.className = "button small";
+    button.textContent = offer.label;
+    button.addEventListener("click", () => {
+      item.remove();
+      offer.action();
+    });
+    item.append(button);
+  }
   list.append(item);
-  setTimeout(() => item.remove(), bad ? 10_000 : 3000);
+  setTimeout(() => item.remove(), offer ? 30_000 : bad ? 10_000 : 3000);
 }

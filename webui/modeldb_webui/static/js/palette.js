@@ -21,10 +21,10 @@ async function search(text) {
     api.find("runs", { filter: like, fields: "name", limit: MOST }),
   ]);
   const found = [
-    ...projects.items.map((item) => ({ label: item.name, kind: "project", href: `/projects/${item.entity_id}` })),
-    ...runs.items.map((item) => ({ label: item.name || item.entity_id, kind: "run", href: `/runs/${item.entity_id}` })),
+    ...projects.items.map((item) => ({ label: item.name, kind: "project", href: `${api.BASE}projects/${item.entity_id}` })),
+    ...runs.items.map((item) => ({ label: item.name || item.entity_id, kind: "run", href: `${api.BASE}runs/${item.entity_id}` })),
   ];
-  if (/^[0-9a-f]{8}-[0-9a-f-]{27}$/i.test(text)) found.unshift({ label: text, kind: "run by its id", href: `/runs/${text}` });
+  if (/^[0-9a-f]{8}-[0-9a-f-]{27}$/i.test(text)) found.unshift({ label: text, kind: "run by its id", href: `${api.BASE}runs/${text}` });
   return found;
 }
 

@@ -2,6 +2,7 @@
 
 import { Component, html } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
+import { Figure, FIGURE_TYPE, readFigure } from "./figures.js";
 import { formatCount, formatSize, fullValue, plural } from "./format.js";
 import { icon } from "./icons.js";
 import { parameter, setParameters } from "./storage.js";
@@ -10,6 +11,8 @@ import { Copy, Problem } from "./values.js";
 /** @typedef {import("./types").Run} Run */
 
 const PREVIEW_BYTES = 256 * 1024;
+const FIGURE_BYTES = 1024 * 1024;
+const FIGURES_AT_FIRST = 6;
 const SHOWN = 500;
 
 /** @extends {Component<{run: Run}, any>} */
@@ -33,7 +36,7 @@ export class Artifacts extends Component {
     if (!entries.length) return html`<div class="tab muted">This run has no artifacts: run.log_artifact("confusion.png") adds a file.</div>`;
     const found = entries.filter(([path]) => path.toLowerCase().includes(search.toLowerCase()));
     const size = entries.reduce((sum, [, entry]) => sum + (Number(entry?.size_bytes) || 0), 0);
-    return html`<div class="tab"><div class="row"><span class="muted grow">${plural(entries.length, "file")}, ${formatSize(size)}</span>
+    return html`<div class="tab"><${Figures} run=${run} /><div class="row"><span class="muted grow">${plural(entries.length, "file")}, ${formatSize(size)}</span>
         ${entries.length > 8 ? html`<input class="input small" type="search" placeholder="Find a file" aria-label="Find a file" value=${search} onInput=${(/** @type {any} */ event) => this.setState({ search: event.target.value })} />` : null}</div>
       <table class="plain"><thead><tr><th>Path</th><th>Type</th><th class="num">Size</th><th>Digest</th><th></th></tr></thead><tbody>
         ${found.slice(0, SHOWN).map(([path, entry]) => html`<tr key=${path}><td><button class="button quiet small" aria-expanded=${open === path} onClick=${() => this.toggle(path)}>${icon(open === path ? "down" : "right")}<span>${path}</span></button></td>
@@ -56,7 +59,7 @@ class Preview extends Component {
   async componentDidMount() {
     const { run, path } = this.props;
     try {
-      this.setState({ data: await api.previewArtifact(run.entity_id, path, PREVIEW_BYTES) });
+      this.setState({ data: await api.previewArtifact(run.entity_id, path, this.props.entry?.media_type === FIGURE_TYPE ? FIGURE_BYTES : PREVIEW_BYTES) });
     } catch (error) {
       this.setState({ error });
     }
@@ -72,8 +75,70 @@ class Preview extends Component {
       return html`<div class="preview"><div class="scroll" tabindex="0" role="region" aria-label=${`Table ${path}`}><table class="plain"><thead><tr>${data.columns.map((/** @type {string} */ name, /** @type {number} */ at) => html`<th key=${at}>${name}</th>`)}</tr></thead>
         <tbody>${data.rows.map((/** @type {string[]} */ row, /** @type {number} */ at) => html`<tr key=${at}>${row.map((cell, column) => html`<td key=${column} class=${/^-?[\d.]+(e[-+]?\d+)?$/i.test(cell) ? "num" : ""}>${cell}</td>`)}</tr>`)}</tbody></table></div>${cut}</div>`;
     }
+    const figure = entry?.media_type === FIGURE_TYPE && !data.truncated && data.view === "text" ? figureOf(data.text) : null;
+    if (figure) return html`<div class="preview"><${Figure} figure=${figure} /></div>`;
     if (data.view === "text") return html`<div class="preview"><div class="code" tabindex="0" role="region" aria-label=${`Text of ${path}`}><span>${data.truncated ? data.text : laidOut(data)}</span></div>${cut}</div>`;
     return html`<div class="preview muted">${entry?.media_type || "This type of file"} is not shown here; download it to look into it.</div>`;
+  }
+}
+
+/** The figure that a text holds. @param {string} text */
+function figureOf(text) {
+  try {
+    return readFigure(JSON.parse(text));
+  } catch {
+    return null;
+  }
+}
+
+/** The paths of a run's figures. @param {Run} run */
+export const figurePaths = (run) => Object.entries(run.artifacts ?? {}).filter(([, entry]) => entry?.media_type === FIGURE_TYPE).map(([path]) => path).sort();
+
+/**
+ * What was logged as a figure, drawn.
+ * @extends {Component<{run: Run}, {drawn: Map<string, any>, most: number}>}
+ */
+export class Figures extends Component {
+  /** @param {any} props */
+  constructor(props) {
+    super(props);
+    this.state = { drawn: new Map(), most: FIGURES_AT_FIRST };
+  }
+
+  componentDidMount() {
+    void this.load();
+  }
+
+  componentDidUpdate() {
+    void this.load();
+  }
+
+  async load() {
+    const { run } = this.props;
+    for (const path of figurePaths(run).slice(0, this.state.most)) {
+      const digest = run.artifacts?.[path]?.digest;
+      if (this.state.drawn.get(path)?.digest === digest) continue;
+      this.state.drawn.set(path, { digest });
+      try {
+        const data = await api.previewArtifact(run.entity_id, path, FIGURE_BYTES);
+        const figure = data.view === "text" && !data.truncated ? figureOf(data.text) : null;
+        this.state.drawn.set(path, { digest, figure, problem: figure ? "" : "This file is not a figure that can be drawn; it is among the artifacts." });
+      } catch (error) {
+        this.state.drawn.set(path, { digest, problem: /** @type {Error} */ (error).message });
+      }
+      this.setState({});
+    }
+  }
+
+  /** @param {{run: Run}} props @param {{drawn: Map<string, any>, most: number}} state */
+  render({ run }, { drawn, most }) {
+    const paths = figurePaths(run);
+    if (!paths.length) return null;
+    return html`<section class="block" aria-label="Figures"><h2>Figures <span class="count">${paths.length}</span></h2><div class="figures">
+      ${paths.slice(0, most).map((path) => {
+        const { figure, problem } = drawn.get(path) ?? {};
+        return html`<div key=${path}>${figure ? html`<${Figure} figure=${figure} />` : html`<p class="muted">${path}: ${problem || "loading"}</p>`}</div>`;
+      })}</div>${paths.length > most ? html`<button class="button small" onClick=${() => this.setState({ most: most + 12 })}>Show ${plural(paths.length - most, "more figure")}</button>` : null}</section>`;
   }
 }
 

@@ -1,6 +1,7 @@
 // What the cells of the table of runs show.
 
 import { html } from "../vendor/preact-htm.js";
+import * as api from "./api.js";
 import { valueAt } from "./columns.js";
 import { colorClass } from "./colors.js";
 import { formatDuration, formatValue, runDuration } from "./format.js";
@@ -19,20 +20,20 @@ export const runName = (run) => run.name || run.entity_id.slice(0, 8);
 export function runCell(run, column, experimentName) {
   const value = valueAt(run, column);
   if (column.section) return value === undefined ? null : html`<${Short} value=${value} measured=${column.section === "metrics"} />`;
-  if (column.key === "name") return html`<a class="name" href=${`/runs/${run.entity_id}`} title=${runName(run)}>${runName(run)}</a>`;
+  if (column.key === "name") return html`<a class="name" href=${`${api.BASE}runs/${run.entity_id}`} title=${runName(run)}>${runName(run)}</a>`;
   if (column.key === "status") return html`<${Status} status=${run.status} />`;
   if (column.key === "tags") return html`<${Tags} tags=${run.tags} limit=${4} />`;
   if (column.key === "experiment") return experimentName(run.experiment_id ?? "");
   if (column.key === "duration") return formatDuration(runDuration(run));
   if (TIMES.has(column.key)) return html`<${Ago} time=${value} />`;
-  if (column.key === "parent_id") return value ? html`<a href=${`/runs/${value}`}>${String(value).slice(0, 8)}</a>` : null;
+  if (column.key === "parent_id") return value ? html`<a href=${`${api.BASE}runs/${value}`}>${String(value).slice(0, 8)}</a>` : null;
   return html`<span title=${value}>${value}</span>`;
 }
 
 /** One run as two lines, for narrow screens. @param {Run} run @param {Column[]} columns */
 export function runLines(run, columns) {
   const facts = columns.filter(({ section }) => section === "metrics").map((column) => ({ column, value: valueAt(run, column) })).filter(({ value }) => value !== undefined).slice(0, 3);
-  return html`<div class="two-lines"><div class="row"><a class="name cut grow" href=${`/runs/${run.entity_id}`}>${runName(run)}</a><${Status} status=${run.status} /></div>
+  return html`<div class="two-lines"><div class="row"><a class="name cut grow" href=${`${api.BASE}runs/${run.entity_id}`}>${runName(run)}</a><${Status} status=${run.status} /></div>
     <div class="row faint"><span class="cut grow">${facts.map(({ column, value }) => `${column.title} ${formatValue(value, true)}`).join("   ")}</span><${Ago} time=${run.started_at ?? run.created_at} /></div></div>`;
 }
 

@@ -14,6 +14,8 @@ import { Problem } from "./values.js";
 const PAGE = 1000;
 /** More runs than this are not fetched to be grouped; the page says so. */
 export const MOST_GROUPED = 10_000;
+/** More columns than this are not summed up. */
+const MOST_MEASURED = 60;
 
 /** @param {Run[]} runs @param {string} by a hyperparameter @returns {Group[]} the largest groups first, those without a value last */
 export function groupRuns(runs, by) {
@@ -52,7 +54,7 @@ export function groupFilter(by, value) {
   return value.$int ? `${name} = ${value.$int}` : "";
 }
 
-/** @typedef {{within: string, filter: string, by: string, columns: Column[], revision: unknown, slots: Map<string, number>, onGroups: (groups: Group[]) => void, onOpen: (filter: string) => void}} Props */
+/** @typedef {{within: string, filter: string, by: string, columns: Column[], revision: unknown, version: number, slots: Map<string, number>, onGroups: (groups: Group[]) => void, onOpen: (filter: string) => void}} Props */
 
 /** @extends {Component<Props, any>} */
 export class RunGroups extends Component {
@@ -77,13 +79,17 @@ export class RunGroups extends Component {
 
   /** The columns that a group can sum up. */
   measured() {
+    return this.measurable().slice(0, MOST_MEASURED);
+  }
+
+  measurable() {
     return this.props.columns.filter(({ section, numeric, key }) => (section === "metrics" || (section === "hyperparameters" && numeric)) && key !== this.props.by);
   }
 
   async load() {
-    const { within, filter, by } = this.props;
+    const { within, filter, by, version } = this.props;
     const fields = [...new Set([fieldName("hyperparameters", by), ...this.measured().flatMap(fieldsOf)])].join(",");
-    const asked = JSON.stringify([within, filter, by, fields]);
+    const asked = JSON.stringify([within, filter, by, fields, version]);
     if (asked === this.asked) return;
     this.asked = asked;
     try {
@@ -123,7 +129,8 @@ export class RunGroups extends Component {
     /** @param {string} id */
     const order = (id) => (sort === id ? (down ? "descending" : "ascending") : "none");
     const grouped = groups.reduce((/** @type {number} */ sum, /** @type {Group} */ group) => sum + group.ids.length, 0);
-    return html`<div class="groups" tabindex="0" role="region" aria-label="Groups">${grouped < total ? html`<p class="notice">The newest ${plural(grouped, "run")} of ${total.toLocaleString("en-US")} are grouped: narrow the filter for the rest.</p>` : null}
+    const left = this.measurable().length - columns.length;
+    return html`<div class="groups" tabindex="0" role="region" aria-label="Groups">${left > 0 ? html`<p class="notice">The first ${columns.length} columns are summed up; ${left} are left out.</p>` : null}${grouped < total ? html`<p class="notice">The newest ${plural(grouped, "run")} of ${total.toLocaleString("en-US")} are grouped: narrow the filter for the rest.</p>` : null}
       <table class="plain"><thead><tr><th>${by}</th><th class="num" aria-sort=${order("runs")}><button class="button quiet small" onClick=${() => this.sortBy("runs")}>Runs</button></th>
         ${columns.map((column) => html`<th key=${column.id} class="num" aria-sort=${order(column.id)}><button class="button quiet small" title=${orderName(column)} onClick=${() => this.sortBy(column.id)}>${column.title}${column.agg ? ` ${column.agg}` : ""}${sort === column.id ? (down ? " ↓" : " ↑") : ""}</button></th>`)}</tr></thead>
       <tbody>${rows.map((/** @type {any} */ { group, cells }) => {

@@ -143,9 +143,9 @@ export class Children extends Component {
     const metrics = common(items, "metrics", 6);
     const settings = common(items, "hyperparameters", 6).filter((key) => new Set(items.map((/** @type {Run} */ run) => fullValue(run.hyperparameters?.[key]))).size > 1);
     const ids = items.slice(0, 100).map((/** @type {Run} */ run) => run.entity_id);
-    return html`<div class="tab"><div class="row"><span class="muted grow">${plural(items.length, "child run")}${cursor ? " so far" : ""}${settings.length ? "; hyperparameters that differ are shown" : ""}</span>${ids.length > 1 ? html`<a class="button small" href=${`/compare?runs=${ids.join(",")}`}>Compare ${ids.length}</a>` : null}</div>
+    return html`<div class="tab"><div class="row"><span class="muted grow">${plural(items.length, "child run")}${cursor ? " so far" : ""}${settings.length ? "; hyperparameters that differ are shown" : ""}</span>${ids.length > 1 ? html`<a class="button small" href=${`${api.BASE}compare?runs=${ids.join(",")}`}>Compare ${ids.length}</a>` : null}</div>
       <table class="plain"><thead><tr><th>Name</th><th>Status</th><th class="num">Duration</th>${[...settings, ...metrics].map((key) => html`<th key=${key} class="num">${key}</th>`)}</tr></thead><tbody>
-      ${items.map((/** @type {Run} */ run) => html`<tr key=${run.entity_id}><td><a class="link" href=${`/runs/${run.entity_id}`}>${run.name || run.entity_id.slice(0, 8)}</a></td><td class="tight"><${Status} status=${run.status} /></td><td class="num">${formatDuration(runDuration(run))}</td>
+      ${items.map((/** @type {Run} */ run) => html`<tr key=${run.entity_id}><td><a class="link" href=${`${api.BASE}runs/${run.entity_id}`}>${run.name || run.entity_id.slice(0, 8)}</a></td><td class="tight"><${Status} status=${run.status} /></td><td class="num">${formatDuration(runDuration(run))}</td>
         ${settings.map((key) => html`<td key=${key} class="num"><${Short} value=${run.hyperparameters?.[key]} /></td>`)}${metrics.map((key) => html`<td key=${key} class="num"><${Short} value=${run.metrics?.[key]} measured=${true} /></td>`)}</tr>`)}</tbody></table>
       ${cursor ? html`<p><button class="button" onClick=${() => this.load(cursor)}>Show more</button></p>` : null}</div>`;
   }

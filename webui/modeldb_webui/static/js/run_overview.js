@@ -2,8 +2,10 @@
 
 import { Component, html, useState } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
-import { formatCount, formatMetric, fullValue, toNumber, untagged } from "./format.js";
-import { toast } from "./overlays.js";
+import { byKey, formatCount, formatLabel, formatMetric, fullValue, isOwnMeasure, toNumber, untagged } from "./format.js";
+import { Figures } from "./run_artifacts.js";
+import { seriesOf } from "./columns.js";
+import { icon } from "./icons.js";
 import { Ago, Long, Problem, Short } from "./values.js";
 
 /** @typedef {import("./types").Run} Run */
@@ -16,7 +18,7 @@ function entriesOf(map, search) {
   const wanted = search.toLowerCase();
   return Object.entries(map)
     .filter(([key, value]) => !wanted || key.toLowerCase().includes(wanted) || fullValue(value).toLowerCase().includes(wanted))
-    .sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }));
+    .sort(([a], [b]) => byKey(a, b));
 }
 
 /**
@@ -37,19 +39,34 @@ export function Facts({ title, map = {}, none = "None." }) {
 /** @param {{run: Run}} props */
 function Metrics({ run }) {
   const [search, setSearch] = useState("");
-  const series = run.series ?? {};
-  const all = { ...Object.fromEntries(Object.entries(series).map(([key, summary]) => [key, summary.last])), ...run.metrics };
+  const all = { ...Object.fromEntries(Object.entries(run.series ?? {}).map(([key, summary]) => [key, summary.last])), ...run.metrics };
   const count = Object.keys(all).length;
-  const entries = entriesOf(all, search).slice(0, 1000);
-  /** @param {unknown} value @param {number} step */
-  const point = (value, step) => html`<td class="num wide" title=${`${fullValue(value)} at step ${step}`}>${formatMetric(toNumber(value))}</td>`;
+  const entries = entriesOf(all, search);
+  const users = entries.filter(([key]) => !isOwnMeasure(key));
+  const own = entries.filter(([key]) => isOwnMeasure(key));
   return html`<section class="block" aria-label="Metrics"><h2>Metrics <span class="count">${count ? formatCount(count) : ""}</span>
       ${count > FILTER_FROM ? html`<input class="input small" type="search" placeholder="Find" aria-label="Find in Metrics" value=${search} onInput=${(/** @type {any} */ event) => setSearch(event.target.value)} />` : null}</h2>
-    ${entries.length ? html`<table class="plain"><thead><tr><th>Key</th><th class="num">Value</th><th class="num wide">Min</th><th class="num wide">Max</th><th class="num">Points</th></tr></thead><tbody>${entries.map(([key, value]) => {
-      const summary = series[key];
+    ${users.length ? html`<${MetricTable} run=${run} entries=${users} />` : html`<p class="none">${search ? "Nothing found." : "Nothing was measured."}</p>`}
+    ${own.length ? html`<details class="own" open=${search !== ""}><summary>Measured by ModelDB <span class="count">${own.length}</span></summary><${MetricTable} run=${run} entries=${own} /></details>` : null}</section>`;
+}
+
+/** @param {{run: Run, entries: [string, unknown][]}} props */
+function MetricTable({ run, entries }) {
+  const [most, setMost] = useState(SHOWN_AT_FIRST);
+  /** @param {unknown} value @param {import("./types").Value} step */
+  const point = (value, step) => html`<td class="num wide" title=${`${fullValue(value)} at step ${formatLabel(step)}`}>${formatMetric(toNumber(value))}</td>`;
+  return html`<table class="plain"><thead><tr><th>Key</th><th class="num">Value</th><th class="num wide">Min</th><th class="num wide">Max</th><th class="num">Points</th></tr></thead><tbody>${entries.slice(0, most).map(([key, value]) => {
+      const summary = seriesOf(run, key);
       return html`<tr key=${key}><td>${summary ? html`<a class="link" href=${`?tab=charts&panel=${encodeURIComponent(key)}`}>${key}</a>` : key}</td><td class="num"><${Short} value=${value} measured=${true} /></td>
-        ${summary ? html`${point(summary.minimum, summary.min_step)}${point(summary.maximum, summary.max_step)}<td class="num" title=${summary.nan_count ? `${summary.nan_count} of them NaN` : ""}>${formatCount(summary.count)}</td>` : html`<td class="wide"></td><td class="wide"></td><td class="num faint">once</td>`}</tr>`;
-    })}</tbody></table>` : html`<p class="none">${search ? "Nothing found." : "Nothing was measured."}</p>`}</section>`;
+        ${summary ? html`${point(summary.minimum, summary.min_step)}${point(summary.maximum, summary.max_step)}<td class="num" title=${summary.nan_count ? `${formatCount(summary.nan_count)} of them NaN` : ""}>${formatCount(summary.count)}</td>` : html`<td class="wide"></td><td class="wide"></td><td class="num faint">once</td>`}</tr>`;
+    })}</tbody></table>${entries.length > most ? html`<button class="button small" onClick=${() => setMost(most + 1000)}>Show ${formatCount(entries.length - most)} more</button>` : null}`;
+}
+
+/** Why a run failed: what was raised, and where. @param {{failure: any}} props */
+function Failure({ failure }) {
+  return html`<section class="block failure" aria-label="Failure"><h2>${icon("failed")}Failed with ${String(failure.type ?? "an error")}</h2>
+    ${failure.message ? html`<p class="said">${String(failure.message)}</p>` : null}
+    ${failure.traceback ? html`<div class="code" tabindex="0" role="region" aria-label="Traceback"><span>${String(failure.traceback)}</span></div>` : null}</section>`;
 }
 
 /** @extends {Component<{run: Run, revision: number}, any>} */
@@ -79,30 +96,30 @@ class Comments extends Component {
   }
 
   send = async () => {
-    this.setState({ sending: true });
+    this.setState({ sending: true, failed: null });
     try {
       await api.addComment("run", this.props.run.entity_id, this.state.text);
       this.setState({ text: "" });
       await this.load();
     } catch (error) {
-      toast(/** @type {Error} */ (error).message, true);
+      this.setState({ failed: error });
     } finally {
       this.setState({ sending: false });
     }
   };
 
   /** @param {any} _ @param {any} state */
-  render(_, { items, error, text, sending }) {
+  render(_, { items, error, text, sending, failed }) {
     return html`<section class="block" aria-label="Comments"><h2>Comments <span class="count">${items?.length || ""}</span></h2>
       ${error ? html`<${Problem} error=${error} />` : null}
       ${(items ?? []).map((/** @type {any} */ item) => html`<article class="comment" key=${item.entity_id}><header>${item.author || item.owner} <${Ago} time=${item.created_at} /></header><p>${item.message}</p></article>`)}
       <div class="comment-form"><textarea aria-label="Comment" placeholder="Say what you found" value=${text} onInput=${(/** @type {any} */ event) => this.setState({ text: event.target.value })}
         onKeyDown=${(/** @type {KeyboardEvent} */ event) => (event.ctrlKey || event.metaKey) && event.key === "Enter" && text.trim() && this.send()}></textarea>
-        <button class="button primary" disabled=${!text.trim() || sending} onClick=${this.send}>Comment</button></div></section>`;
+        <button class="button primary" disabled=${!text.trim() || sending} onClick=${this.send}>Comment</button></div>${failed ? html`<${Problem} error=${failed} />` : null}</section>`;
   }
 }
 
 /** @param {{run: Run, revision: number}} props */
-export const Overview = ({ run, revision }) => html`<div class="tab"><div class="columns">
-  <div><${Metrics} run=${run} /></div>
+export const Overview = ({ run, revision }) => html`<div class="tab">${run.failure && Object.keys(run.failure).length ? html`<${Failure} failure=${run.failure} />` : null}<div class="columns">
+  <div><${Metrics} run=${run} /><${Figures} run=${run} /></div>
   <div><${Facts} title="Hyperparameters" map=${run.hyperparameters} /><${Facts} title="Attributes" map=${run.attributes} /><${Comments} run=${run} revision=${revision} /></div></div></div>`;

@@ -1,19 +1,19 @@
 // The rows of the table of runs: pages fetched by cursor as they come into view, cells by groups of columns, and changes
-// of what has been fetched put in place.
+// of what has been fetched put in place. What was deleted, or matches no more, goes.
 
 import * as api from "./api.js";
 import { fieldsOf } from "./columns.js";
 
 /** @typedef {import("./types").Run} Run */
 /** @typedef {import("./types").Column} Column */
-/** @typedef {{cursor: string | null, ids: string[], has: Set<string>, asked: Set<string>}} RowPage */
 
 export const PAGE = 100;
 /** Pages that are only walked through, on the way to one far down, are fetched this many at a time. */
 const STRIDE = 10;
-const FIELDS_PER_REQUEST = 60;
+export const FIELDS_PER_REQUEST = 60;
 const IDS_PER_REQUEST = 100;
 const AGGREGATE = /^metrics\..*\.(min|max|first|mean|count)$/;
+const MAPS = ["hyperparameters", "metrics", "attributes", "series", "code", "datasets", "artifacts"];
 
 /** Whether fields that were asked for hold this one: its section may have come whole. @param {Set<string>} asked @param {string} field */
 const covers = (asked, field) => asked.has(field) || (!AGGREGATE.test(field) && asked.has(field.slice(0, Math.max(0, field.indexOf(".")))));
@@ -32,9 +32,11 @@ export class RunRows {
     this.abort = new AbortController();
     this.filter = "";
     this.order = "";
-    /** @type {RowPage[]} */
-    this.pages = [];
-    /** @type {string | null} the cursor behind the last page */
+    /** @type {string[]} those that were fetched, from the first on */
+    this.ids = [];
+    /** @type {Map<string, Set<string>>} the fields that were asked for, by run; runs that came together share a set */
+    this.asked = new Map();
+    /** @type {string | null} the cursor behind the last row */
     this.next = null;
     this.total = 0;
     this.done = false;
@@ -46,7 +48,8 @@ export class RunRows {
   }
 
   /**
-   * Fetches the first page. What was shown before stays until it is there.
+   * Fetches the first page. What was shown before stays until it is there. An error says in `part` what of the question is
+   * at fault: `filter`, or else `order`.
    * @param {{filter: string, order: string, fields: string[], experiment: string}} query
    */
   async start({ filter, order, fields, experiment }) {
@@ -58,12 +61,19 @@ export class RunRows {
     // Counting a hundred thousand runs takes longer than fetching the first hundred.
     const counting = api.find("runs", { within, filter, fields: "name", limit: 1, count: 1 }, signal);
     counting.catch(() => undefined);
-    const page = await api.find("runs", { within, filter, order_by: order, fields: fields.join(",") || "name", limit: PAGE }, signal);
-    Object.assign(this, { filter, order, within, pages: [], fresh: [], want: { first: 0, last: 0, fields } });
+    const first = fields.slice(0, FIELDS_PER_REQUEST);
+    let page;
+    try {
+      page = await api.find("runs", { within, filter, order_by: order, fields: first.join(",") || "name", limit: PAGE }, signal);
+    } catch (/** @type {any} */ error) {
+      error.part = await counting.then(() => "order", () => "filter");
+      throw error;
+    }
+    Object.assign(this, { filter, order, within, ids: [], asked: new Map(), fresh: [], want: { first: 0, last: 0, fields: first } });
     this.total = page.items.length;
     this.isCounted = page.cursor === null;
     void this.learnTotal(counting);
-    this.take(page.items, null, new Set(fields));
+    this.take(page.items, new Set(first));
     this.next = page.cursor;
     this.done = page.cursor === null;
     return /** @type {Run[]} */ (page.items);
@@ -82,10 +92,15 @@ export class RunRows {
     }
   }
 
-  /** @param {any[]} items @param {string | null} cursor of the page itself @param {Set<string>} fields */
-  take(items, cursor, fields) {
-    for (const item of items) this.merge(item);
-    this.pages.push({ cursor, ids: items.map((item) => item.entity_id), has: fields, asked: new Set(fields) });
+  /** @param {any[]} items @param {Set<string>} fields */
+  take(items, fields) {
+    for (const item of items) {
+      this.merge(item);
+      // A run that moved down meanwhile comes a second time.
+      if (this.asked.has(item.entity_id)) continue;
+      this.ids.push(item.entity_id);
+      this.asked.set(item.entity_id, fields);
+    }
   }
 
   /** Puts fetched fields beside those that a run already has. @param {Run} item */
@@ -96,9 +111,7 @@ export class RunRows {
       return;
     }
     const merged = { ...known, ...item };
-    for (const name of ["hyperparameters", "metrics", "attributes", "series", "code", "datasets", "artifacts"]) {
-      if (known[name] && item[name]) merged[name] = { ...known[name], ...item[name] };
-    }
+    for (const name of MAPS) if (known[name] && item[name]) merged[name] = { ...known[name], ...item[name] };
     this.runs.set(item.entity_id, merged);
   }
 
@@ -108,9 +121,7 @@ export class RunRows {
 
   /** @param {number} index @returns {Run | undefined} */
   at(index) {
-    if (index < this.fresh.length) return this.runs.get(this.fresh[index]);
-    const place = index - this.fresh.length;
-    const id = this.pages[Math.floor(place / PAGE)]?.ids[place % PAGE];
+    const id = index < this.fresh.length ? this.fresh[index] : this.ids[index - this.fresh.length];
     return id === undefined ? undefined : this.runs.get(id);
   }
 
@@ -133,9 +144,8 @@ export class RunRows {
 
   async fill() {
     if (this.walking || this.within === undefined) return;
-    const { last } = this.want;
     try {
-      if (!this.done && this.pages.length * PAGE <= last) {
+      if (!this.done && this.ids.length <= this.want.last) {
         this.walking = true;
         await this.walk();
         this.walking = false;
@@ -152,18 +162,17 @@ export class RunRows {
 
   /** The next page; on the way to one far down a long one, with names only. */
   async walk() {
-    const far = Math.floor(this.want.last / PAGE) - this.pages.length;
+    const far = Math.floor((this.want.last - this.ids.length) / PAGE);
     const skip = far > 2;
-    const fields = skip ? [] : this.want.fields;
+    const fields = skip ? [] : this.want.fields.slice(0, FIELDS_PER_REQUEST);
     const limit = skip ? PAGE * Math.min(STRIDE, far) : PAGE;
     const { signal } = this.abort;
-    const cursor = this.next;
-    const page = await api.find("runs", { ...this.question(fields), limit, cursor }, signal);
-    for (let at = 0; at < page.items.length; at += PAGE) this.take(page.items.slice(at, at + PAGE), at ? null : cursor, new Set(fields));
+    const page = await api.find("runs", { ...this.question(fields), limit, cursor: this.next }, signal);
+    this.take(page.items, new Set(fields));
     this.next = page.cursor;
     if (page.cursor === null) {
       this.done = true;
-      this.total = this.pages.reduce((sum, { ids }) => sum + ids.length, 0);
+      this.total = this.ids.length;
     }
   }
 
@@ -176,50 +185,86 @@ export class RunRows {
   async complete() {
     const { first, last, fields } = this.want;
     const { signal } = this.abort;
+    const from = Math.floor(first / PAGE) * PAGE;
+    const shown = [...this.fresh, ...this.ids.slice(from, Math.floor(last / PAGE + 1) * PAGE)];
+    /** @type {Map<Set<string>, string[]>} */
+    const alike = new Map();
+    for (const id of shown) {
+      const asked = this.asked.get(id) ?? new Set();
+      alike.set(asked, [...(alike.get(asked) ?? []), id]);
+    }
     const jobs = [];
-    for (let number = Math.floor(first / PAGE); number <= Math.floor(last / PAGE); number += 1) {
-      const page = this.pages[number];
-      const missing = page ? fields.filter((field) => !covers(page.asked, field)) : [];
-      for (let at = 0; at < missing.length; at += FIELDS_PER_REQUEST) {
-        const part = missing.slice(at, at + FIELDS_PER_REQUEST);
-        for (const field of part) page.asked.add(field);
-        jobs.push(this.fetchRuns(page.ids, part, signal).then(() => part.forEach((field) => page.has.add(field))));
-      }
+    for (const [asked, ids] of alike) {
+      const missing = fields.filter((field) => !covers(asked, field));
+      if (!missing.length) continue;
+      const more = new Set([...asked, ...missing]);
+      for (const id of ids) this.asked.set(id, more);
+      const back = () => ids.forEach((id) => this.asked.get(id) === more && this.asked.set(id, asked));
+      jobs.push(this.fetchRuns(ids, missing, signal).catch((error) => { back(); throw error; }));
     }
     if (!jobs.length) return;
     await Promise.all(jobs);
     this.changed();
   }
 
-  /** @param {string[]} ids @param {string[]} fields @param {AbortSignal} [signal] */
-  async fetchRuns(ids, fields, signal) {
+  /**
+   * @param {string[]} ids @param {string[]} fields @param {AbortSignal} [signal] @param {{within?: string, filter: string}} [among]
+   * @returns {Promise<Set<string>>} those of them that there are
+   */
+  async fetchRuns(ids, fields, signal, { within, filter } = { filter: "" }) {
+    /** @type {Set<string>} */
+    const found = new Set();
     for (let at = 0; at < ids.length; at += IDS_PER_REQUEST) {
       const part = ids.slice(at, at + IDS_PER_REQUEST);
-      const page = await api.find("runs", { filter: api.idFilter(part), fields: fields.join(",") || "name", limit: part.length }, signal);
-      for (const item of page.items) this.merge(item);
+      const condition = filter ? `(${filter}) and ${api.idFilter(part)}` : api.idFilter(part);
+      for (let from = 0; from < Math.max(1, fields.length); from += FIELDS_PER_REQUEST) {
+        const names = fields.slice(from, from + FIELDS_PER_REQUEST);
+        const page = await api.find("runs", { within, filter: condition, fields: names.join(",") || "name", limit: part.length }, signal);
+        for (const item of page.items) {
+          this.merge(item);
+          found.add(item.entity_id);
+        }
+      }
     }
+    return found;
   }
 
   /**
-   * Runs have changed: those that are there are fetched again, new ones that match come on top.
-   * @param {Set<string>} changed ids @param {boolean} any whether runs may have been created
+   * Runs have changed: those that are there are fetched again, or go where they are deleted or match no more; new ones that
+   * match come on top.
+   * @param {Set<string>} changed ids
    * @returns {Promise<string[]>} the ids of new runs, which `admit` puts on top
    */
-  async refresh(changed, any) {
-    const fields = [...new Set([...this.want.fields, ...(this.pages[0]?.asked ?? [])])];
-    const known = [...changed].filter((id) => this.runs.has(id));
-    if (known.length) await this.fetchRuns(known, fields);
-    const unknown = any && !this.order ? [...changed].filter((id) => !this.runs.has(id)) : [];
-    if (!unknown.length) return [];
-    const condition = this.filter ? `(${this.filter}) and ${api.idFilter(unknown)}` : api.idFilter(unknown);
-    const page = await api.find("runs", { within: this.within, filter: condition, fields: fields.join(","), limit: unknown.length });
-    for (const item of page.items) this.merge(item);
-    return page.items.map((item) => item.entity_id);
+  async refresh(changed) {
+    const { within, filter } = this;
+    const { signal } = this.abort;
+    const { fields } = this.want;
+    const found = await this.fetchRuns([...changed], fields, signal, { within, filter });
+    const kept = new Set(fields);
+    const isHere = (/** @type {string} */ id) => this.asked.has(id) || this.fresh.includes(id);
+    // What else was known of a changed run may be true no more.
+    for (const id of found) if (isHere(id)) this.asked.set(id, kept);
+    this.drop([...changed].filter((id) => isHere(id) && !found.has(id)));
+    return [...found].filter((id) => !isHere(id));
+  }
+
+  /** @param {string[]} ids */
+  drop(ids) {
+    if (!ids.length) return;
+    const gone = new Set(ids);
+    const before = this.ids.length;
+    this.fresh = this.fresh.filter((id) => !gone.has(id));
+    this.ids = this.ids.filter((id) => !gone.has(id));
+    this.total -= before - this.ids.length;
+    for (const id of ids) {
+      this.asked.delete(id);
+      this.runs.delete(id);
+    }
   }
 
   /** Puts new runs on top. @param {string[]} ids */
   admit(ids) {
-    const there = new Set([...this.fresh, ...this.pages.flatMap((page) => page.ids)]);
-    this.fresh = [...ids.filter((id) => !there.has(id)), ...this.fresh];
+    const there = new Set([...this.fresh, ...this.ids]);
+    this.fresh = [...ids.filter((id) => !there.has(id) && this.runs.has(id)), ...this.fresh];
   }
 }

@@ -2,6 +2,7 @@
 
 import { Component, html } from "../../vendor/preact-htm.js";
 import * as api from "../api.js";
+import { follow } from "../events.js";
 import { Charts, drawn } from "../charts.js";
 import { assignSlots, colorClass } from "../colors.js";
 import { ComparePlots } from "../compare_plots.js";
@@ -26,14 +27,14 @@ class Compare extends Component {
     const tab = parameter("tab");
     this.ids = [...new Set(parameter("runs").split(",").filter(Boolean))];
     this.slots = assignSlots(this.ids.slice(0, MOST_SELECTED));
-    this.state = { runs: null, error: null, hot: "", tab: tab in TABS ? tab : "table" };
+    this.state = { runs: null, error: null, hot: "", tab: Object.hasOwn(TABS, tab) ? tab : "table" };
     this.again = debounce(() => this.load(), 500);
   }
 
   componentDidMount() {
     if (this.ids.length) void this.load();
-    api.follow((changed, all) => (all || changed.some(({ entity_id: id }) => this.ids.includes(id))) && this.again());
-    addEventListener("popstate", () => this.setState({ tab: parameter("tab") || "table" }));
+    follow((changed, all) => (all || changed.some(({ entity_id: id }) => this.ids.includes(id))) && this.again());
+    addEventListener("popstate", () => this.setState({ tab: Object.hasOwn(TABS, parameter("tab")) ? parameter("tab") : "table" }));
     Object.keys(TABS).forEach((tab, at) => bind(String(at + 1), at ? "" : "First tab; 2 to 4 the others", () => this.show(tab)));
   }
 
@@ -56,13 +57,13 @@ class Compare extends Component {
     this.named = true;
     const projects = new Set(runs.map((run) => run.project_id));
     if (projects.size > 1) {
-      setPlace([{ label: "Projects", href: "/" }, { label: `Compare ${plural(runs.length, "run")}` }]);
+      setPlace([{ label: "Projects", href: api.BASE }, { label: `Compare ${plural(runs.length, "run")}` }]);
       return;
     }
     const id = String(runs[0].project_id);
     startFrame(id);
     const name = await api.get("projects", id).then((project) => project.name, () => "Project");
-    setPlace([{ label: "Projects", href: "/" }, { label: name, href: `/projects/${id}?runs=${this.ids.join(",")}` }, { label: `Compare ${plural(runs.length, "run")}` }]);
+    setPlace([{ label: "Projects", href: api.BASE }, { label: name, href: `${api.BASE}projects/${id}?runs=${this.ids.join(",")}` }, { label: `Compare ${plural(runs.length, "run")}` }]);
   }
 
   /** @param {string} tab */
@@ -75,7 +76,7 @@ class Compare extends Component {
 
   /** @param {{}} _ @param {any} state */
   render(_, { runs, error, hot, tab }) {
-    if (!this.ids.length) return html`<div class="empty"><h1>Nothing to compare</h1><p class="muted">Select runs in a project's table, with their marks or with <kbd>x</kbd>, and press <kbd>c</kbd>.</p><p><a class="link" href="/">To the projects</a></p></div>`;
+    if (!this.ids.length) return html`<div class="empty"><h1>Nothing to compare</h1><p class="muted">Select runs in a project's table, with their marks or with <kbd>x</kbd>, and press <kbd>c</kbd>.</p><p><a class="link" href=${api.BASE}>To the projects</a></p></div>`;
     if (error && !runs) return html`<div class="page"><${Problem} error=${error} retry=${() => this.load()} /></div>`;
     if (!runs) return html`<div class="page"></div>`;
     const missing = Math.min(this.ids.length, MOST_SELECTED) - runs.length;
@@ -91,7 +92,7 @@ class Compare extends Component {
 
   /** @param {Run[]} runs */
   legend(runs) {
-    return html`<span class="legend">${runs.slice(0, 12).map((run) => html`<a key=${run.entity_id} class="row" href=${`/runs/${run.entity_id}`} onMouseEnter=${() => this.setHot(run.entity_id)} onMouseLeave=${() => this.setHot("")}><span class=${`swatch drawn ${colorClass(this.slots.get(run.entity_id) ?? 0)}`}></span><span class="cut">${runName(run)}</span></a>`)}
+    return html`<span class="legend">${runs.slice(0, 12).map((run) => html`<a key=${run.entity_id} class="row" href=${`${api.BASE}runs/${run.entity_id}`} onMouseEnter=${() => this.setHot(run.entity_id)} onMouseLeave=${() => this.setHot("")}><span class=${`swatch drawn ${colorClass(this.slots.get(run.entity_id) ?? 0)}`}></span><span class="cut">${runName(run)}</span></a>`)}
       ${runs.length > 12 ? html`<span class="faint">and ${runs.length - 12} more</span>` : null}</span>`;
   }
 }
@@ -108,11 +109,11 @@ function CodeSide({ runs, slots }) {
     const { commit, branch, diff } = same[0].code ?? {};
     const size = patchSize(String(diff ?? ""));
     return html`<section class="block" key=${same[0].entity_id}><h2>${commit ? html`<code>${String(commit).slice(0, 10)}</code>` : "No commit recorded"} <span class="count">${branch ?? ""} ${diff ? `+${size.added} −${size.removed} not committed` : ""}</span></h2>
-      <p class="legend">${same.map((run) => html`<a key=${run.entity_id} class="row" href=${`/runs/${run.entity_id}?tab=code`}><span class=${`swatch drawn ${colorClass(slots.get(run.entity_id) ?? 0)}`}></span>${runName(run)}</a>`)}</p>
+      <p class="legend">${same.map((run) => html`<a key=${run.entity_id} class="row" href=${`${api.BASE}runs/${run.entity_id}?tab=code`}><span class=${`swatch drawn ${colorClass(slots.get(run.entity_id) ?? 0)}`}></span>${runName(run)}</a>`)}</p>
       ${diff ? html`<${Patch} text=${String(diff)} label="Changes that were not committed" />` : null}</section>`;
   })}</div>`;
 }
 
 startFrame();
-setPlace([{ label: "Projects", href: "/" }, { label: "Compare" }]);
+setPlace([{ label: "Projects", href: api.BASE }, { label: "Compare" }]);
 showPlace(html`<${Compare} />`);

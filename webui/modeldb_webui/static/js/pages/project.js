@@ -2,6 +2,7 @@
 
 import { Component, html } from "../../vendor/preact-htm.js";
 import * as api from "../api.js";
+import { follow } from "../events.js";
 import { Charts, drawn } from "../charts.js";
 import { openColumns } from "../column_dialog.js";
 import { GROUPS, guessColumns, keyColumn, orderName, readColumns, recallColumns, rememberColumns, writeColumns, fieldsOf } from "../columns.js";
@@ -12,11 +13,13 @@ import { plural } from "../format.js";
 import { pageId, setPlace, showPlace, startFrame } from "../frame.js";
 import { Grid } from "../grid.js";
 import { icon } from "../icons.js";
+import { toast } from "../overlays.js";
+import { openProjectEditor, openRunEditor } from "../edits.js";
 import { bind } from "../keyboard.js";
 import { Mark, runCell, runLines } from "../run_cells.js";
 import { RunGroups } from "../run_groups.js";
 import { RunRows } from "../run_rows.js";
-import { DRAWN_AT_FIRST, Selection } from "../selection.js";
+import { DRAWN_AT_FIRST, MOST_SELECTED, Selection } from "../selection.js";
 import { Splitter } from "../splitter.js";
 import { debounce, parameter, recall, remember, setParameters } from "../storage.js";
 import { Problem, Snippet } from "../values.js";
@@ -29,6 +32,8 @@ const SAMPLE = 8;
 const KEYS = 20_000;
 const LONGEST = 6000;
 const DRAWN_FIELDS = "name,status,started_at,series";
+const RETRY_MS = 3000;
+const REGROUP_MS = 5000;
 
 /** @extends {Component<{}, any>} */
 class Project extends Component {
@@ -45,6 +50,8 @@ class Project extends Component {
     this.experiments = new Map();
     /** @type {Set<string>} */
     this.dirty = new Set();
+    /** @type {Set<string>} ids of runs that are in the project no more, or never were */
+    this.gone = new Set();
     /** @type {Run[]} */
     this.lastRuns = [];
     /** @type {Promise<import("../types").KeyInfo[]> | undefined} */
@@ -52,49 +59,67 @@ class Project extends Component {
     const view = NARROW.matches ? "table" : parameter("view") || recall("view", "both");
     this.state = {
       project: /** @type {import("../types").Entity | null} */ (null), filter: parameter("filter"), order: parameter("order"), experiment: parameter("experiment"), group: parameter("group"), choices: /** @type {string[]} */ ([]), columns: /** @type {Column[] | null} */ (null),
-      view, left: recall("left", 54), current: -1, hot: "", revision: 0, error: null, filterError: null, pending: /** @type {string[]} */ ([]), ready: false,
+      view, left: recall("left", 54), current: -1, hot: "", revision: 0, error: null, filterError: null, missing: null, groupVersion: 0, stale: false, pending: /** @type {string[]} */ ([]), ready: false,
     };
     this.drawSoon = debounce(() => this.loadDrawn(), 30);
     this.writeSoon = debounce(() => this.write(), 200);
     this.refreshSoon = debounce(() => this.refresh(), 250);
+    this.retrySoon = debounce(() => this.refresh(), RETRY_MS);
+    this.regroupSoon = debounce(() => this.setState({ groupVersion: this.state.groupVersion + 1 }), REGROUP_MS);
   }
 
   componentDidMount() {
     this.keyboard();
     void this.load();
-    this.end = api.follow((changed, all) => this.changed(changed, all));
+    this.end = follow((changed, all) => this.changed(changed, all));
     NARROW.addEventListener("change", () => this.setState({ view: NARROW.matches ? "table" : "both" }));
     setInterval(() => document.hidden || this.touch(), 30_000);
     addEventListener("popstate", () => location.reload());
   }
 
   async load() {
+    void this.loadPlace();
+    await this.search();
+  }
+
+  /** The project itself, and its experiments. */
+  async loadPlace() {
     api.get("projects", pageId).then((project) => {
-      this.setState({ project });
-      setPlace([{ label: "Projects", href: "/" }, { label: project.name || "Project" }]);
-    }, (error) => this.setState({ error }));
+      this.setState({ project, missing: null });
+      setPlace([{ label: "Projects", href: api.BASE }, { label: project.name || "Project" }]);
+    }, (error) => this.setState(error.status === 404 ? { missing: error } : { error }));
     api.find("experiments", { within: pageId, limit: 500, fields: "name", order_by: "name" }).then((page) => {
       this.experiments = new Map(page.items.map((item) => [item.entity_id, item.name]));
       this.touch();
     }, () => undefined);
-    await this.search();
   }
 
-  /** Asks anew; what was there stays until the answer comes. @param {boolean} [firm] whether to complain about a filter */
-  async search(firm = true) {
-    const { filter, order, experiment } = this.state;
-    const question = { filter: filterOf(filter), order, experiment };
+  /**
+   * Asks again; what was there stays until the answer comes, and so do order, arrow and address.
+   * @param {boolean} [firm] whether to complain about a filter @param {{order?: string, experiment?: string}} [change] @param {boolean} [still] whether to stay where the reader is
+   */
+  async search(firm = true, change = {}, still = false) {
+    const { filter, order, experiment } = { ...this.state, ...change };
     try {
       const columns = this.state.columns ?? (await this.firstColumns());
-      await this.rows.start({ ...question, fields: [...new Set(columns.flatMap(fieldsOf))] });
-      this.setState({ columns, error: null, filterError: null, ready: true, pending: [], current: -1, revision: this.state.revision + 1 });
-      if (this.grid?.root) this.grid.root.scrollTop = 0;
+      if (!this.state.columns) this.setState({ columns });
+      await this.rows.start({ filter: filterOf(filter), order, experiment, fields: [...new Set(/** @type {string[]} */ (columns.flatMap(fieldsOf)))] });
+      this.setState({ ...change, error: null, filterError: null, ready: true, stale: false, pending: [], ...(still ? {} : { current: -1 }), revision: this.state.revision + 1 });
+      if (this.grid?.root && !still) this.grid.root.scrollTop = 0;
       this.draw();
-      this.write();
+      this.writeSoon();
     } catch (/** @type {any} */ error) {
       if (error.name === "AbortError") return;
-      if (error.code !== "query_syntax") this.setState({ error, ready: true });
-      else if (firm || this.state.filterError || !this.state.ready) this.setState({ filterError: error, ready: true, columns: this.state.columns ?? guessColumns([]) });
+      this.setState({ ready: true, columns: this.state.columns ?? guessColumns([]) });
+      const isFilter = error.code === "query_syntax" && error.part !== "order";
+      if (!isFilter) this.setState({ error });
+      else if (firm || this.state.filterError || !this.rows.within) this.setState({ filterError: error });
+      // An order of the address that cannot be is left out, or nobody would get to the rows.
+      if (!isFilter && !this.rows.within && order && error.status === 400) {
+        this.setState({ order: "" });
+        await this.search(firm);
+        this.setState({ error });
+      }
     }
   }
 
@@ -124,16 +149,33 @@ class Project extends Component {
     if (!ids.length) return;
     for (const id of ids) this.dirty.delete(id);
     try {
-      const page = await api.find("runs", { filter: api.idFilter(ids), fields: DRAWN_FIELDS, limit: ids.length });
-      for (const item of page.items) this.drawnRuns.set(item.entity_id, item);
+      const page = await api.find("runs", { within: pageId, filter: api.idFilter(ids), fields: DRAWN_FIELDS, limit: ids.length });
+      const found = new Map(page.items.map((item) => [item.entity_id, item]));
+      for (const id of ids) {
+        const item = found.get(id);
+        if (item) this.drawnRuns.set(id, item);
+        else this.forget(id);
+      }
       this.touch();
     } catch (error) {
+      for (const id of ids) this.dirty.add(id);
       this.setState({ error });
     }
   }
 
+  /** A run that was deleted is neither drawn nor selected. @param {string} id */
+  forget(id) {
+    this.gone.add(id);
+    this.drawnRuns.delete(id);
+    if (this.selection.has(id)) {
+      this.selection.toggle(id);
+      this.writeSoon();
+    }
+  }
+
   drawnIds() {
-    return this.grouping ? [...this.grouping.groupOf.keys()] : this.selection.drawn(this.rows.firstIds(DRAWN_AT_FIRST));
+    const ids = this.grouping ? [...this.grouping.groupOf.keys()] : this.selection.drawn(this.rows.firstIds(DRAWN_AT_FIRST));
+    return ids.filter((id) => !this.gone.has(id));
   }
 
   /** @param {import("../run_groups.js").Group[]} groups */
@@ -162,23 +204,41 @@ class Project extends Component {
 
   /** @param {import("../types").ChangeNotice[]} changed @param {boolean} all */
   changed(changed, all) {
-    if (all) void this.search();
+    if (all) this.lookAgain();
     for (const { kind, entity_id: id } of changed) if (kind === "run") (this.waiting ??= new Set()).add(id);
+    if (changed.some(({ kind, entity_id: id }) => kind === "experiment" || (kind === "project" && id === pageId))) void this.loadPlace();
     if (this.waiting?.size) this.refreshSoon();
   }
+
+  /** After changes that nobody listed: everything may be different. */
+  lookAgain = () => {
+    this.gone.clear();
+    for (const id of this.drawnRuns.keys()) this.dirty.add(id);
+    this.keysPromise = undefined;
+    void this.loadPlace();
+    void this.search(false, {}, true);
+    this.regroupSoon();
+  };
 
   async refresh() {
     const ids = this.waiting ?? new Set();
     this.waiting = new Set();
     try {
-      const fresh = await this.rows.refresh(ids, true);
+      for (const id of ids) this.gone.delete(id);
+      const fresh = await this.rows.refresh(ids);
       for (const id of ids) if (this.drawnRuns.has(id)) this.dirty.add(id);
       const top = (this.grid?.root?.scrollTop ?? 0) < 4;
-      if (top) this.rows.admit(fresh);
-      else if (fresh.length) this.setState({ pending: [...new Set([...fresh, ...this.state.pending])] });
+      this.regroupSoon();
+      if (this.state.order) {
+        // Rows that changed may belong elsewhere: they are put there at once, or when a reader who is far down says so.
+        if (top) await this.search(false, {}, true);
+        else this.setState({ stale: true });
+      } else if (top) this.rows.admit(fresh);
+      else this.setState({ pending: [...new Set([...fresh, ...this.state.pending])].filter((id) => this.rows.runs.has(id)) });
       this.touch();
     } catch {
-      // The next change asks again.
+      for (const id of ids) this.waiting.add(id);
+      this.retrySoon();
     }
   }
 
@@ -204,7 +264,8 @@ class Project extends Component {
   };
 
   resetColumns = async () => {
-    const page = await api.find("runs", { within: pageId, limit: SAMPLE, fields: "hyperparameters,metrics" });
+    const page = await api.find("runs", { within: pageId, limit: SAMPLE, fields: "hyperparameters,metrics" }).catch((error) => toast(error.message, true));
+    if (!page) return;
     this.chosen = false;
     rememberColumns(pageId, []);
     setParameters({ columns: "" });
@@ -212,7 +273,7 @@ class Project extends Component {
   };
 
   /** @param {string} order */
-  setOrder = (order) => this.setState({ order }, () => this.search());
+  setOrder = (order) => this.search(true, { order });
 
   keys = () => {
     this.keysPromise ??= api.findKeys({ kind: "run", within: pageId, limit: KEYS });
@@ -222,6 +283,7 @@ class Project extends Component {
 
   /** @param {string} id */
   toggle(id) {
+    if (!this.selection.has(id) && this.selection.ids.length >= MOST_SELECTED) toast(`${MOST_SELECTED} runs are selected, which is the most: the first one gave way.`);
     this.selection.toggle(id);
     this.touch();
     this.writeSoon();
@@ -236,9 +298,10 @@ class Project extends Component {
       const ids = [];
       for (let at = from; at <= to; at += 1) ids.push(this.rows.at(at)?.entity_id);
       this.selection.add(/** @type {string[]} */ (ids.filter(Boolean)));
+      if (to - from + 1 > MOST_SELECTED) toast(`${MOST_SELECTED} runs are selected, which is the most; to change more of them, edit all that match.`);
       getSelection()?.removeAllRanges();
     } else if (mark || event.ctrlKey || event.metaKey) {
-      this.selection.toggle(run.entity_id);
+      this.toggle(run.entity_id);
     }
     this.selection.anchor = index;
     this.setState({ current: index });
@@ -255,7 +318,7 @@ class Project extends Component {
 
   compare = () => {
     const ids = this.selection.drawn(this.rows.firstIds(DRAWN_AT_FIRST));
-    if (ids.length > 1) location.href = `/compare?runs=${ids.join(",")}`;
+    if (ids.length > 1) location.href = `${api.BASE}compare?runs=${ids.join(",")}`;
   };
 
   keyboard() {
@@ -266,19 +329,33 @@ class Project extends Component {
       this.grid?.reveal(current);
     };
     const here = () => this.rows.at(this.state.current);
-    const open = () => here() && (location.href = `/runs/${here()?.entity_id}`);
+    const open = () => here() && (location.href = `${api.BASE}runs/${here()?.entity_id}`);
     bind("/", "Filter", () => this.box?.focus());
     bind("j", "Next run", () => move(1));
     bind("k", "Previous run", () => move(-1));
     bind("ArrowDown", "", () => move(1));
     bind("ArrowUp", "", () => move(-1));
-    bind("x", "Select the run, or let it go", () => here() && this.toggle(/** @type {Run} */ (here()).entity_id));
-    bind("Escape", "Let all go", () => { this.selection.clear(); this.touch(); this.writeSoon(); });
+    bind("e", "Edit the selected runs", this.edit);
+    bind("x", "Select the run, or clear it", () => here() && this.toggle(/** @type {Run} */ (here()).entity_id));
+    bind("Escape", "Clear the selection", () => { this.selection.clear(); this.touch(); this.writeSoon(); });
     bind("o", "Open the run", open);
     bind("Enter", "", open);
     bind("c", "Compare what is drawn", this.compare);
     bind("v", "Table, both, charts", () => this.setView({ both: "charts-only", "charts-only": "table", table: "both" }[/** @type {string} */ (this.state.view)] ?? "both"));
   }
+
+  edit = () => {
+    const { filter, experiment } = this.state;
+    const total = this.rows.isCounted && !this.state.filterError ? this.rows.count : null;
+    openRunEditor({ ids: this.selection.ids, filter: filterOf(filter), within: experiment || pageId, total, done: this.lookAgain });
+  };
+
+  /** A project that is not there, or not any more. @param {any} error */
+  missing(error) {
+    return html`<div class="empty"><h1>There is no such project</h1><p class="muted">${error.message} It may have been deleted for good, or the address may be of another store.</p><p><a class="link" href=${api.BASE}>To the projects</a></p></div>`;
+  }
+
+  restore = () => api.restore("projects", pageId).then(this.lookAgain, (error) => toast(error.message, true));
 
   /** @param {string} view */
   setView(view) {
@@ -289,30 +366,32 @@ class Project extends Component {
   /** @param {{}} _ @param {any} state */
   render(_, state) {
     const { filter, filterError, error, view, columns, experiment, left, ready } = state;
-    if (error && !columns) return html`<div class="page"><${Problem} error=${error} retry=${() => location.reload()} /></div>`;
+    if (state.missing) return this.missing(state.missing);
     const ids = this.drawnIds();
     const views = NARROW.matches ? [["table", "Runs"], ["charts-only", "Charts"]] : [["table", "Table"], ["both", "Both"], ["charts-only", "Charts"]];
     return html`<div class="toolbar">
         <${FilterBox} ref=${(/** @type {any} */ box) => (this.box = box)} text=${filter} bad=${Boolean(filterError)} keys=${this.keys} names=${{ experiment: [...this.experiments.values()] }}
           onChange=${(/** @type {string} */ text, /** @type {boolean} */ firm) => this.setState({ filter: text }, () => this.search(firm))} />
-        ${this.experiments.size > 1 ? html`<select class="input facet" aria-label="Experiment" value=${experiment} onChange=${(/** @type {any} */ event) => this.setState({ experiment: event.target.value }, () => this.search())}>
+        ${this.experiments.size > 1 ? html`<select class="input facet" aria-label="Experiment" value=${experiment} onChange=${(/** @type {any} */ event) => this.search(true, { experiment: event.target.value })}>
           <option value="">All experiments</option>${[...this.experiments].map(([id, name]) => html`<option key=${id} value=${id}>${name}</option>`)}</select>` : null}
         <select class="input facet wide" aria-label="Group by" value=${state.group} onFocus=${this.loadChoices} onChange=${(/** @type {any} */ event) => this.setGroup(event.target.value)}>
           <option value="">Not grouped</option>${this.groupChoices().map((key) => html`<option key=${key} value=${key}>by ${key}</option>`)}</select>
         <button class="button wide" onClick=${() => openColumns(columns ?? [], this.keys, this.setColumns, this.resetColumns)}>${icon("columns")}Columns</button>
+        <button class="button wide" disabled=${!this.rows.count} onClick=${this.edit} title="Tag, describe or delete the selected runs, or all that match (e)">${icon("edit")}Edit${this.selection.ids.length ? ` ${this.selection.ids.length}` : ""}</button>
         <button class="button" disabled=${ids.length < 2} onClick=${this.compare} title="Compare what is drawn (c)">Compare ${ids.length > 1 ? ids.length : ""}</button>
         <span class="segments" role="group" aria-label="What to show">${views.map(([name, label]) => html`<button key=${name} class="button" aria-pressed=${view === name} onClick=${() => this.setView(name)}>${label}</button>`)}</span>
       </div>
+      ${state.project?.deleted_at ? html`<div class="notice">This project is deleted. <button class="button small" onClick=${this.restore}>Restore</button></div>` : null}
       ${filterError ? html`<${FilterError} error=${filterError} text=${filter} />` : null}
       ${error ? html`<${Problem} error=${error} retry=${() => this.search()} />` : null}
       <div class=${`split ${view}`} ref=${(/** @type {HTMLElement} */ element) => element?.style.setProperty("--left", `${left}%`)}>
-        <div class="left">${columns ? (state.group ? this.groups(state) : this.table(state)) : null}${state.pending.length ? html`<button class="pill" onClick=${this.admit}>${plural(state.pending.length, "new run")}</button>` : null}</div>
+        <div class="left">${columns ? (state.group ? this.groups(state) : this.table(state)) : null}${state.stale ? html`<button class="pill" onClick=${() => this.search(false)}>Runs have changed: sort again</button>` : state.pending.length ? html`<button class="pill" onClick=${this.admit}>${plural(state.pending.length, "new run")}</button>` : null}</div>
         <${Splitter} value=${left} onChange=${(/** @type {number} */ value) => { this.setState({ left: value }); remember("left", value); }} />
         <div class="right">${view !== "table" && ready ? html`<${Charts} runs=${this.drawnList()} storage=${pageId} hot=${state.hot} onHot=${this.setHot} lead=${this.lead(ids)} empty=${this.rows.count ? undefined : " "} />` : null}</div>
       </div>
       <div class="statusbar"><span aria-live="polite">${ready ? (this.rows.isCounted ? plural(this.rows.count, "run") : "Counting runs") : "Loading"}${filter && ready && this.rows.isCounted ? " match" : ""}</span>
-        ${this.selection.ids.length ? html`<span>${this.selection.ids.length} selected</span><button class="button quiet small" onClick=${this.pickAll}>Let go</button>` : null}
-        <span class="grow"></span><span class="faint wide"><kbd>j</kbd> <kbd>k</kbd> move  <kbd>x</kbd> select  <kbd>o</kbd> open  <kbd>c</kbd> compare  <kbd>?</kbd> keys</span></div>`;
+        ${this.selection.ids.length ? html`<span>${this.selection.ids.length} selected</span><button class="button quiet small" onClick=${this.pickAll}>Clear selection</button>` : null}
+        <span class="grow"></span>${state.project && !state.project.deleted_at ? html`<button class="button quiet small" onClick=${() => openProjectEditor(/** @type {import("../types").Entity} */ (state.project), this.lookAgain)}>Edit project</button>` : null}<span class="faint wide"><kbd>j</kbd> <kbd>k</kbd> move  <kbd>x</kbd> select  <kbd>o</kbd> open  <kbd>c</kbd> compare  <kbd>?</kbd> keys</span></div>`;
   }
 
   loadChoices = async () => {
@@ -330,7 +409,7 @@ class Project extends Component {
 
   /** @param {any} state */
   groups({ group, columns, filter, experiment, revision }) {
-    return html`<${RunGroups} within=${experiment || pageId} filter=${filterOf(filter)} by=${group} columns=${columns} revision=${revision} slots=${this.grouping?.slots ?? new Map()} onGroups=${this.setGroups}
+    return html`<${RunGroups} within=${experiment || pageId} filter=${filterOf(filter)} by=${group} columns=${columns} revision=${revision} version=${this.state.groupVersion} slots=${this.grouping?.slots ?? new Map()} onGroups=${this.setGroups}
       onOpen=${(/** @type {string} */ condition) => { this.setState({ filter: filter ? `(${filterOf(filter)}) and ${condition}` : condition }, () => this.search()); this.setGroup(""); }} />`;
   }
 
@@ -365,7 +444,7 @@ class Project extends Component {
       onPickAll: this.pickAll,
       pickAll: html`<span class=${`check ${this.selection.ids.length ? "" : "drawn c9"}`}></span>`,
     };
-    const empty = this.state.filterError ? html`<p>The filter above cannot be read.</p>` : filter ? html`<p>No run matches this filter.</p>` : html`<p>No runs in this project yet. Log one:</p><${Snippet} code=${`import modeldb_core as modeldb\n\nwith modeldb.start_run(project=${JSON.stringify(project?.name ?? "first")}) as run:\n    run.log_metrics({"loss": 0.25}, step=1)`} />`;
+    const empty = this.state.filterError ? html`<p>The filter above cannot be read.</p>` : this.state.error ? html`<p>The runs could not be read.</p>` : filter ? html`<p>No run matches this filter.</p>` : html`<p>No runs in this project yet. Log one:</p><${Snippet} code=${`import modeldb_core as modeldb\n\nwith modeldb.start_run(project=${JSON.stringify(project?.name ?? "first")}) as run:\n    run.log_metrics({"loss": 0.25}, step=1)`} />`;
     return html`<${Grid} ref=${(/** @type {any} */ grid) => (this.grid = grid)} label="Runs" columns=${shown} count=${this.state.ready ? this.rows.count : 0} rowHeight=${narrow ? 50 : 28} rowAt=${(/** @type {number} */ index) => this.rows.at(index)} cell=${cell}
       rowClass=${(/** @type {Run} */ run) => `${this.selection.has(run.entity_id) ? "selected" : ""} ${run.entity_id === hot ? "hot" : ""}`}
       pick=${(/** @type {Run} */ run) => html`<${Mark} selected=${this.selection.has(run.entity_id)} slot=${this.selection.slots.get(run.entity_id)} />`}
@@ -375,5 +454,5 @@ class Project extends Component {
 }
 
 startFrame(pageId);
-setPlace([{ label: "Projects", href: "/" }, { label: "…" }], "Runs");
+setPlace([{ label: "Projects", href: api.BASE }, { label: "…" }], "Runs");
 showPlace(html`<${Project} />`);

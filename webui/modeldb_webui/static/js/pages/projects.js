@@ -2,6 +2,7 @@
 
 import { Component, html } from "../../vendor/preact-htm.js";
 import * as api from "../api.js";
+import { follow } from "../events.js";
 import { formatCount } from "../format.js";
 import { setPlace, showPlace, startFrame } from "../frame.js";
 import { bind } from "../keyboard.js";
@@ -34,7 +35,7 @@ class Projects extends Component {
   componentDidMount() {
     void this.load(true);
     bind("/", "Filter", () => /** @type {HTMLElement | null} */ (document.querySelector("input[type=search]"))?.focus());
-    this.end = api.follow((changed, all) => {
+    this.end = follow((changed, all) => {
       if (all || changed.some(({ kind }) => kind === "project")) void this.load(true);
       else if (changed.some(({ kind }) => kind === "run")) this.ask((this.state.items ?? []).slice(0, 20));
     });
@@ -100,7 +101,7 @@ class Projects extends Component {
   /** @param {Entity} item */
   row(item) {
     const found = this.activity.get(item.entity_id);
-    return html`<tr key=${item.entity_id}><td class="main"><a class="link" href=${`/projects/${item.entity_id}`}>${item.name || item.entity_id}</a></td>
+    return html`<tr key=${item.entity_id}><td class="main"><a class="link" href=${`${api.BASE}projects/${item.entity_id}`}>${item.name || item.entity_id}</a></td>
       <td class="num tight">${found ? formatCount(found.count) : "…"}</td>
       <td class="tight"><${Status} status=${found?.last?.status} /></td>
       <td class="when tight"><${Ago} time=${found ? found.last?.created_at ?? item.created_at : null} /></td><td class="muted">${item.description}</td></tr>`;
