@@ -47,6 +47,61 @@ index 83db48f..bf2a7c1 100644
 +        schedule.step()
          if step % 100 == 0:
 """
+FAILURE = {
+    "type": "ValueError",
+    "message": "Input X contains NaN.",
+    "traceback": 'Traceback (most recent call last):\n  File "train.py", line 31, in <module>\n    model.fit(X, y)\n'
+    "ValueError: Input X contains NaN.\n",
+}
+FIGURE = "application/vnd.modeldb.figure+json"
+FIGURES: dict[str, dict[str, Any]] = {
+    "confusion_matrix.json": {
+        "figure": "confusion_matrix",
+        "kind": "matrix",
+        "title": "Confusion matrix",
+        "rows": ["fine", "scratch", "dent"],
+        "columns": ["fine", "scratch", "dent"],
+        "values": [[812, 14, 3], [22, 341, 17], [5, 9, 177]],
+        "x_label": "Predicted",
+        "y_label": "True",
+    },
+    "roc_curve.json": {
+        "figure": "roc_curve",
+        "kind": "lines",
+        "title": "ROC curve",
+        "x_label": "False positive rate",
+        "y_label": "True positive rate",
+        "diagonal": True,
+        "series": [
+            {
+                "label": f"{name} (AUC {1 - 0.5 / power:.2f})",
+                "x": [i / 50 for i in range(51)],
+                "y": [(i / 50) ** (0.5 / power) for i in range(51)],
+            }
+            for name, power in (("scratch", 4.0), ("dent", 2.0))
+        ],
+    },
+    "feature_importances.json": {
+        "figure": "feature_importances",
+        "kind": "bars",
+        "title": "Feature importances",
+        "x_label": "Mean decrease in impurity",
+        "labels": ["edge density", "brightness", "contrast", "hue", "saturation"],
+        "values": [0.41, 0.27, 0.16, 0.11, 0.05],
+        "errors": [0.05, 0.04, 0.03, 0.02, 0.01],
+    },
+    "hostile.json": {
+        "figure": NASTY,
+        "kind": "bars",
+        "title": SCRIPT,
+        "x_label": NASTY,
+        "labels": [NASTY, SCRIPT, "__proto__", "x" * 5000],
+        "values": [1e308, -1e308, {"$float": "NaN"}, {"$float": "Infinity"}],
+        "__proto__": {"polluted": True},
+        "constructor": {"prototype": {"polluted": True}},
+    },
+    "no figure.json": {"kind": "matrix", "rows": ["a"], "columns": ["b"], "values": [[1, 2], [3]]},
+}
 PACKAGES = {"numpy": "2.2.1", "pandas": "2.2.3", "scikit-learn": "1.6.0", "scipy": "1.14.1", "modeldb-core": "0.1.0"}
 
 
@@ -158,6 +213,8 @@ def _churn_run(writer: StreamWriter, ids: dict[str, str], number: int, rng: np.r
     writer.at = begun + 125_000_000
     status = "failed" if number % 9 == 4 else "killed" if number % 13 == 6 else "finished"
     writer.update("run", run_id, set={"status": status, "finished_at": writer.at})
+    if status == "failed":
+        writer.update("run", run_id, set={"failure": FAILURE})
     return run_id
 
 
@@ -174,15 +231,25 @@ def _nasty_runs(writer: StreamWriter, ids: dict[str, str]) -> None:
                 "a.b, c": 1,
                 "nan": math.nan,
                 "huge": 2**70,
+                "constructor": 3,
+                "__proto__": 4,
                 "deep": {"x": [1, None, NASTY]},
             },
-            metrics={"inf": math.inf, "minus": -math.inf, 'quoted "key"': 1.5, "auc.max": 0.5},
+            metrics={
+                "hasOwnProperty": 1.0,
+                "toString": 2.0,
+                "inf": math.inf,
+                "minus": -math.inf,
+                'quoted "key"': 1.5,
+                "auc.max": 0.5,
+            },
             attributes={"": "empty key", "$float": "NaN", "javascript:alert(1)": "data:text/html,<script>"},
             notes=[f"{NASTY} could not be recorded"],
             code={"commit": NASTY, "diff": f"+{SCRIPT}\n-{NASTY}\n"},
         ).entity_id
         writer.append(run_id, {f"val/{NASTY}": [1.0, math.nan, math.inf, 2.0, -1.0]})
         writer.append(run_id, {"one": [1.0]})
+        writer.append(run_id, {"constructor": [1.0, 2.0], "__proto__": [3.0, 4.0], "valueOf": [0.0, -1.0]})
         writer.create("comment", new_id(), parent_id=run_id, message=SCRIPT, author=NASTY)
 
 
@@ -244,8 +311,8 @@ def _vision_runs(demo: Demo, start: int, rng: np.random.Generator) -> None:
         writer.append(
             run_id,
             {
-                "system/gpu0 utilisation": list(90 + 6 * rng.standard_normal(80)),
-                "system/memory GB": list(30 + rng.random(80)),
+                "modeldb/system/rank0/gpu0": list(90 + 6 * rng.standard_normal(80)),
+                "modeldb/system/rank0/memory": list(30 + rng.random(80)),
             },
             steps=epochs,
             times=ends,
@@ -301,6 +368,7 @@ def _files(demo: Demo, store: MetadataStore, artifacts: ArtifactStore) -> None:
         f"report {SCRIPT[-9:-1]}.html": ("text/html", f"<h1>Report</h1>{SCRIPT}".encode()),
         "model/weights.bin": ("application/octet-stream", bytes(range(256)) * 300),
     }
+    files |= {path: (FIGURE, json.dumps(figure).encode()) for path, figure in FIGURES.items()}
     for path, (media_type, content) in files.items():
         info = artifacts.put(io.BytesIO(content))
         entry = {"digest": info.digest, "size_bytes": len(content), "media_type": media_type}

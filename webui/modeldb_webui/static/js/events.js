@@ -16,6 +16,7 @@ class Events {
     /** @type {number | null} where the page begins: the server wrote it into the frame before the page asked for anything */
     this.cursor = stated === "" ? null : Number(stated);
     this.isOpen = false;
+    this.isLive = false;
     /** @type {EventSourceFeed | null} */
     this.feed = null;
     /** @type {MessagePort | null} */
@@ -64,6 +65,7 @@ class Events {
 
   /** @param {boolean} on */
   say(on) {
+    this.isLive = on;
     for (const watcher of this.watchers) watcher(on);
   }
 }
@@ -87,5 +89,6 @@ export function follow(listener) {
 /** @param {(on: boolean) => void} watcher told whether the page is live */
 export function watchConnection(watcher) {
   events.watchers.add(watcher);
+  watcher(events.isLive);
   return () => events.watchers.delete(watcher);
 }
