@@ -86,7 +86,8 @@ export function lookUp(map, key) {
   if (Object.hasOwn(map, `$${key}`)) return map[`$${key}`]; // "$$x" is the key "$x", and "$1" the number 1
   for (let at = key.indexOf("."); at >= 0; at = key.indexOf(".", at + 1)) {
     const outer = key.slice(0, at);
-    const found = Object.hasOwn(map, outer) ? lookUp(map[outer], key.slice(at + 1)) : undefined;
+    const name = Object.hasOwn(map, outer) ? outer : `$${outer}`;
+    const found = Object.hasOwn(map, name) ? lookUp(map[name], key.slice(at + 1)) : undefined;
     if (found !== undefined) return found;
   }
   return undefined;
