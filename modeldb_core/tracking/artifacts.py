@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import mimetypes
 import os
@@ -11,13 +10,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import unquote
 
-from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, NotFoundError
+from modeldb_core.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
+from modeldb_core.folders import name_left_out, scan
 from modeldb_core.stores import BlobInfo
+from modeldb_core.tracking.formats import write
 from modeldb_core.uploads import SAY_EVERY_S, megabytes
-from modeldb_core.values import check_key, normalize, to_json
+from modeldb_core.values import check_key
+
+if TYPE_CHECKING:
+    from modeldb_core.config import Settings
 
 logger = logging.getLogger("modeldb")
 
@@ -27,47 +33,105 @@ Entries = dict[str, dict[str, Any]]
 _CHUNK = 1 << 20
 
 
-def store(artifact: object, name: str | None, kind: str | None, put: Put) -> Entries:
-    """Put an artifact's files as blobs; return the entries of the run's ``artifacts``, by path.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of an artifact.
+
+    Attributes:
+        entries: of the run's ``artifacts``, by path.
+        notes: what was left out or could not be kept, in words.
+    """
+
+    entries: Entries
+    notes: tuple[str, ...] = ()
+
+
+def store(
+    artifact: object, name: str | None, kind: str | None, put: Put, is_own: Callable[[Path], bool] | None = None
+) -> Stored:
+    """Put an artifact's files as blobs.
+
+    Args:
+        is_own: whether a file or folder is ModelDB's own, and no part of a folder that is logged.
 
     Raises:
-        NotFoundError, InvalidArgumentError, InvalidTypeError: see ``RunHandle.log_artifact``.
+        NotFoundError, InvalidArgumentError, InvalidTypeError, FolderChangedError: see ``RunHandle.log_artifact``.
     """
     if name is not None:
         check_key(name, "artifact name")
     if isinstance(artifact, (str, os.PathLike)):
-        if "\0" in os.fspath(artifact):
+        text = os.fsdecode(artifact)
+        if not text:
+            msg = "artifact is an empty text; expected the path of a file or folder ('.' is the current one)"
+            raise InvalidArgumentError(msg)
+        if "\0" in text:
             msg = f"artifact {artifact!r} is no path: it holds a NUL character; pass bytes to log content"
             raise InvalidArgumentError(msg)
-        return _store_path(Path(artifact), name, kind, put)
-    data, extension, told = _to_bytes(artifact)
-    if name is None:
-        if told == "bytes":
-            msg = "artifact of bytes has no name; pass name=..."
-            raise InvalidArgumentError(msg)
-        name = told + extension
-    elif extension and not Path(name).suffix:
-        name += extension
-    return {name: _entry(put(io.BytesIO(data)), name, kind or told)}
+        return _store_path(Path(text), name, kind, put, is_own)
+    written = write(artifact, name)
+    entry = {**_entry(put(io.BytesIO(written.content)), written.name, kind or written.kind), **written.details}
+    if name is not None and name != written.name:
+        entry["logged_as"] = name
+    return Stored({written.name: entry}, tuple(f"Artifact {written.name!r}: {note}" for note in written.notes))
 
 
-def _store_path(path: Path, name: str | None, kind: str | None, put: Put) -> Entries:
-    name = name or path.resolve().name
+def _store_path(
+    path: Path, name: str | None, kind: str | None, put: Put, is_own: Callable[[Path], bool] | None
+) -> Stored:
+    # Not resolved: a link is logged by its own name and not by that of what it leads to.
+    name = name or os.path.basename(os.path.abspath(path))
+    if not name:
+        msg = f"artifact {str(path)!r} has no name of its own; pass name=..."
+        raise InvalidArgumentError(msg)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        if not files:
-            msg = f"folder {str(path)!r} holds no files to log"
-            raise InvalidArgumentError(msg)
-        entries: Entries = {}
-        for file in files:
-            inside = check_key(f"{name}/{file.relative_to(path).as_posix()}", "artifact path")
-            entries[inside] = _put_file(file, inside, kind or "file", put)
-        return entries
+        return _store_folder(path, name, kind, put, is_own)
     if not path.is_file():
         what = "is no regular file" if path.exists() else f"does not exist in {Path.cwd()}"
-        msg = f"artifact {str(path)!r} {what}; expected the path of a file or folder"
+        if path.is_symlink() and not path.exists():
+            what = f"is a link to {os.readlink(path)!r}, where there is nothing"
+        msg = f"artifact {str(path)!r} {what}; expected the path of a file or folder, or log_text for a text"
         raise NotFoundError(msg)
-    return {name: _put_file(path, name, kind or _kind_of(name), put)}
+    try:
+        return Stored({name: _put_file(path, name, kind or _kind_of(name), put)})
+    except PermissionError as error:
+        msg = f"artifact {str(path)!r} cannot be read: {error.strerror}; check its permissions"
+        raise PermissionDeniedError(msg) from error
+    except FileNotFoundError as error:
+        msg = f"artifact {str(path)!r} went away while it was stored; nothing of it is recorded"
+        raise NotFoundError(msg) from error
+
+
+def _store_folder(path: Path, name: str, kind: str | None, put: Put, is_own: Callable[[Path], bool] | None) -> Stored:
+    found = scan(path, lambda item: "ModelDB's own" if is_own is not None and is_own(item) else None)
+    entries: Entries = {}
+    for inside, file in found.files.items():
+        try:
+            key = check_key(f"{name}/{inside}", "artifact path")
+        except InvalidArgumentError as error:
+            found.left_out[inside] = str(error)
+            continue
+        try:
+            with found.reading(inside):
+                entries[key] = _put_file(file, key, kind or "file", put)
+        except PermissionError as error:
+            found.left_out[inside] = f"cannot be read: {error.strerror}"
+    left_out = f"left out: {name_left_out(found.left_out)}" if found.left_out else ""
+    if not entries:
+        msg = f"folder {str(path)!r} holds no files to log{f'; {left_out}' if left_out else ''}"
+        raise InvalidArgumentError(msg)
+    return Stored(entries, (f"Artifact {name!r}: {left_out}",) if left_out else ())
+
+
+def own_places(settings: Settings) -> Callable[[Path], bool]:
+    """Return a test of whether a path is ModelDB's own: the store, its files, the journal and the cache."""
+    places = {os.path.realpath(settings.journal_dir), os.path.realpath(settings.cache_dir)}
+    if settings.artifact_url.startswith("file://"):
+        places.add(os.path.realpath(settings.artifact_url.removeprefix("file://").partition("?")[0]))
+    scheme, _, rest = settings.url.partition("://")
+    if scheme in ("sqlite", "file"):
+        store = os.path.realpath(unquote(rest.removeprefix("/" if scheme == "sqlite" else "").partition("?")[0]))
+        places |= {store, *(f"{store}{ending}" for ending in ("-wal", "-shm", "-journal"))}
+    return lambda path: os.path.realpath(path) in places
 
 
 def _put_file(path: Path, name: str, kind: str, put: Put) -> dict[str, Any]:
@@ -85,32 +149,19 @@ def _kind_of(name: str) -> str:
     return media_type if media_type in ("image", "audio", "video", "text") else "file"
 
 
-def _to_bytes(artifact: object) -> tuple[bytes, str, str]:
-    """Return (content, extension, kind) of an object in memory. Its class is looked at, nothing is imported for it."""
-    if isinstance(artifact, (bytes, bytearray, memoryview)):
-        return bytes(artifact), "", "bytes"
-    if hasattr(artifact, "savefig"):  # a Matplotlib figure
-        buffer = io.BytesIO()
-        artifact.savefig(buffer, format="png", bbox_inches="tight")
-        return buffer.getvalue(), ".png", "figure"
-    if hasattr(artifact, "write_csv"):  # a polars table
-        buffer = io.BytesIO()
-        artifact.write_csv(buffer)
-        return buffer.getvalue(), ".csv", "table"
-    if hasattr(artifact, "to_csv"):  # a pandas table or column
-        return artifact.to_csv().encode(), ".csv", "table"
-    if hasattr(artifact, "save") and hasattr(artifact, "mode"):  # an image of Pillow
-        buffer = io.BytesIO()
-        artifact.save(buffer, format="PNG")
-        return buffer.getvalue(), ".png", "image"
-    if isinstance(artifact, (Mapping, list, tuple)):
-        text = json.dumps(to_json(normalize(artifact, "artifact")), ensure_ascii=False, indent=2)
-        return text.encode(), ".json", "json"
-    msg = (
-        f"artifact is of type {type(artifact).__name__}; expected the path of a file or folder, a figure, a table, an "
-        "image, bytes, a map or a list"
-    )
-    raise InvalidTypeError(msg)
+def find_path(artifacts: Mapping[str, Any], name: str) -> str:
+    """Return the path of an artifact by that path, or by the name under which it was logged; else ``name``.
+
+    Raises:
+        InvalidArgumentError: several were logged under the name, with different extensions.
+    """
+    if name in artifacts:
+        return name
+    found = sorted(path for path, entry in artifacts.items() if entry.get("logged_as") == name)
+    if len(found) > 1:
+        msg = f"several artifacts were logged as {name!r}: {', '.join(map(repr, found))}; name one of them"
+        raise InvalidArgumentError(msg)
+    return found[0] if found else name
 
 
 def download(artifacts: Mapping[str, Any], name: str, path: Path, open_blob: Callable[[str], BinaryIO]) -> Path:
@@ -120,6 +171,7 @@ def download(artifacts: Mapping[str, Any], name: str, path: Path, open_blob: Cal
         NotFoundError: there is neither.
         InvalidArgumentError: a path within the artifacts would lead out of ``path``.
     """
+    name = find_path(artifacts, name)
     if name in artifacts:
         target = path / name.rpartition("/")[2] if path.is_dir() else path
         _write(artifacts[name]["digest"], target, open_blob)

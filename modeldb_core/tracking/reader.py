@@ -126,7 +126,7 @@ class RunReader:
         return self.client.store.read_series(self.run_id, key, steps=steps, max_points=max_points)
 
     def read_artifact(self, name: str) -> bytes:
-        """Return the content of an artifact, checked against its digest."""
+        """Return the content of an artifact, checked against its digest; it goes by its path or the name it was logged by."""
         with self.client.blobs.open(self._artifact(name)["digest"]) as stream:
             return stream.read()
 
@@ -165,6 +165,7 @@ class RunReader:
 
     def _artifact(self, name: str) -> Mapping[str, Any]:
         found = self.artifacts
+        name = artifact_kinds.find_path(found, name)
         if name not in found:
             msg = f"run {self.run_id} has no artifact {name!r}; it has {sorted(found) or 'none'}"
             raise NotFoundError(msg)

@@ -182,18 +182,25 @@ class RunHandle(RunReader):
 
         Args:
             artifact: the path of a file or folder, a Matplotlib figure, a pandas or polars table, an image of Pillow,
-                bytes, or a map or list (stored as JSON).
-            name: its path within the run, any text; default: the name of the file or folder.
+                bytes, or a map or list (stored as JSON). What of a folder cannot be stored, a note on the run names.
+            name: its path within the run, any text; default: the name of the file or folder. Its extension says how an
+                object is written; without one a figure or image becomes PNG, a table Parquet, a map or list JSON.
+                :meth:`read_artifact` takes it with and without the extension that is added.
             type: what it is, shown beside it; default: told from the object.
 
         Raises:
             NotFoundError: there is no file at the path.
-            InvalidArgumentError: there is no name for it.
+            InvalidArgumentError: there is no name for it, or it cannot be written as the extension says.
             InvalidTypeError: it is of a type that cannot be stored.
+            MissingDependencyError: the format needs a package that is not installed.
+            FolderChangedError: something in the folder went away meanwhile; nothing of it is recorded.
         """
         self._check_open()
-        entries = artifact_kinds.store(artifact, name, type, self.client.put_blob)
-        self._update({"put": {"artifacts": entries}})
+        is_own = artifact_kinds.own_places(self.client.settings)
+        stored = artifact_kinds.store(artifact, name, type, self.client.put_blob, is_own)
+        self._update({"put": {"artifacts": stored.entries}})
+        for note in stored.notes:
+            self.note(note)
 
     def link_artifacts(self, entries: Mapping[str, Mapping[str, object]]) -> None:
         """Name blobs that are stored already as artifacts of this run; a finished run takes them too.
@@ -264,7 +271,7 @@ class RunHandle(RunReader):
         self._check_open()
         with artifact_kinds.scratch_folder() as folder:
             description = dump_model(model, folder, settings=self.client.settings, **options)
-            entries = artifact_kinds.store(folder, check_key(name, "name"), "model", self.client.put_blob)
+            entries = artifact_kinds.store(folder, check_key(name, "name"), "model", self.client.put_blob).entries
         for entry in entries.values():
             entry["model"] = normalize(description, "model")
         self._update({"put": {"artifacts": entries}})
