@@ -99,6 +99,8 @@ def describe(
             break
     else:
         found = describe_object(data) if describe_object is not None else None
+        if found is None and isinstance(data, Mapping):  # a plugin may know more of one, such as what its target is
+            found = _describe_map(data)
         if found is None:
             msg = (
                 f"data set {name!r} is of type {type_name(data)}; expected an array, a sparse matrix, a table, a list, "
@@ -341,7 +343,6 @@ _DESCRIBERS: Iterable[tuple[Callable[[object], bool], Callable[[Any], Descriptio
     (is_column, _describe_column),
     (is_image, _describe_image),
     (lambda data: isinstance(data, (list, tuple)), _describe_items),
-    (lambda data: isinstance(data, Mapping), _describe_map),
     (lambda data: isinstance(data, (str, os.PathLike)), _describe_path),
     (is_array_like, _describe_array_like),
 )
