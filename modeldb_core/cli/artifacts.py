@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
+from modeldb_core.cli.completion import complete_run
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.progress import progress_bar
 from modeldb_core.cli.session import Session, examples, with_session
@@ -30,7 +31,7 @@ def artifacts() -> None:
 
 
 @artifacts.command("list", epilog=examples("modeldb artifacts list 3f9a1c2e"))
-@click.argument("reference", metavar="RUN")
+@click.argument("reference", metavar="RUN", shell_complete=complete_run)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
 def list_(session: Session, *, reference: str, as_json: bool) -> None:
@@ -57,20 +58,24 @@ def list_(session: Session, *, reference: str, as_json: bool) -> None:
         "modeldb artifacts get 3f9a1c2e notes.txt -o -",
     )
 )
-@click.argument("reference", metavar="RUN")
+@click.argument("reference", metavar="RUN", shell_complete=complete_run)
 @click.argument("path")
 @click.option(
     "-o", "--output", metavar="PATH", help="Where to write it, - for standard output; default: the name, here."
 )
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
-def get(session: Session, *, reference: str, path: str, output: str | None, force: bool) -> None:
+def get(session: Session, *, reference: str, path: str, output: str | None, force: bool, as_json: bool) -> None:
     """Fetch a file, or all files under a folder's name, and check them against their digests."""
     from modeldb_core.tracking.artifacts import download
 
     run = session.run(reference)
     wanted, name = _wanted(run, path)
     if output == "-":
+        if as_json:
+            msg = "--json and --output - both print to standard output; choose one"
+            raise click.UsageError(msg)
         _print_file(session, wanted, name)
         return
     target = Path(output) if output else Path(name.rpartition("/")[2])
@@ -81,6 +86,9 @@ def get(session: Session, *, reference: str, path: str, output: str | None, forc
     total = sum(entry.get("size_bytes", 0) for entry in wanted.values())
     with progress_bar("Fetching", total) as advance:
         written = download(wanted, name, target, _counting(session.artifacts.open, advance))
+    if as_json:
+        print_json({"path": str(written), "files": sorted(wanted), "size_bytes": total})
+        return
     echo(f"{clean(str(written))}: {len(wanted):,} {'file' if len(wanted) == 1 else 'files'}, {size(total)}", err=True)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from modeldb_core.cli.completion import complete_run
 from modeldb_core.cli.output import echo, is_terminal
 from modeldb_core.cli.program import FOUND, OK
 from modeldb_core.cli.progress import stages_bar
@@ -35,7 +36,7 @@ def audit() -> None:
         "modeldb audit log", "modeldb audit log 3f9a1c2e", "modeldb audit log --after 0 --limit 1000 --json"
     ),
 )
-@click.argument("reference", metavar="[RUN]", required=False)
+@click.argument("reference", metavar="[RUN]", required=False, shell_complete=complete_run)
 @click.option("--entity", metavar="ID", help="Only changes of this entity, of any kind.")
 @click.option("--stream", metavar="ID", help="Only changes of this stream.")
 @click.option("--after", metavar="CURSOR", type=click.IntRange(0), help="Go forward from here; 0: from the beginning.")
@@ -147,8 +148,9 @@ def verify(
 
 @audit.command("checkpoint", epilog=examples("modeldb audit checkpoint 2026-11-01.json"))
 @click.argument("path", metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
-def write_checkpoint(session: Session, *, path: str) -> None:
+def write_checkpoint(session: Session, *, path: str, as_json: bool) -> None:
     """Write down how far every stream of changes has come.
 
     Keep FILE where those who can alter the store cannot: `audit verify --checkpoint` then shows changes that were
@@ -158,6 +160,9 @@ def write_checkpoint(session: Session, *, path: str) -> None:
 
     checkpoint = Checkpoint.of(session.store)
     checkpoint.write(path)
+    if as_json:
+        print_json({"path": path, "streams": len(checkpoint.streams), "sha256": checkpoint.digest})
+        return
     echo(f"{clean(path)}: {len(checkpoint.streams):,} streams, SHA-256 {checkpoint.digest}")
 
 

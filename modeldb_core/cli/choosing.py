@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modeldb_core.cli.completion import complete_experiment, complete_project, complete_run
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.tables import print_json, print_table, short_id
 from modeldb_core.errors import InvalidArgumentError
@@ -103,11 +104,21 @@ def choosing(function: Callable[..., Any]) -> Callable[..., Any]:
     import functools
 
     decorators = (
-        click.argument("references", metavar="[RUN]...", nargs=-1),
+        click.argument("references", metavar="[RUN]...", nargs=-1, shell_complete=complete_run),
         click.option("-f", "--filter", "filter", metavar="FILTER", help="Runs that match; shown and asked for first."),
-        click.option("-p", "--project", metavar="NAME", help="The project of this name; with --filter, its runs."),
         click.option(
-            "-e", "--experiment", metavar="NAME", help="The experiment of this name in the project; likewise."
+            "-p",
+            "--project",
+            metavar="NAME",
+            shell_complete=complete_project,
+            help="The project of this name; with --filter, its runs.",
+        ),
+        click.option(
+            "-e",
+            "--experiment",
+            metavar="NAME",
+            shell_complete=complete_experiment,
+            help="The experiment of this name in the project; likewise.",
         ),
         click.option("-y", "--yes", is_flag=True, help="Do not ask."),
         click.option("--dry-run", is_flag=True, help="Only say what would be done."),

@@ -14,6 +14,7 @@ import click
 
 from modeldb_core.cli.program import FOUND, INTERNAL, INTERRUPTED, OK
 from modeldb_core.cli.session import examples
+from modeldb_core.cli.tables import print_json
 from modeldb_core.errors import InvalidArgumentError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -35,7 +36,16 @@ _FOLDER = "{tmp_path}"
 @click.option("--examples", "count", metavar="N", default=20, show_default=True, help="Random histories to try.")
 @click.option("-k", "expression", metavar="EXPRESSION", help="Only tests whose names match, as pytest takes it.")
 @click.option("--verbose", "-v", is_flag=True, help="Name every test.")
-def conformance(*, url: str | None, artifact_url: str | None, count: int, expression: str | None, verbose: bool) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; what pytest says goes to standard error.")
+def conformance(
+    *,
+    url: str | None,
+    artifact_url: str | None,
+    count: int,
+    expression: str | None,
+    verbose: bool,
+    as_json: bool,
+) -> int:
     """Prove that a store keeps its contract: the conformance suites and random histories, against any URL.
 
     URL is a metadata store; an artifact store is given by --artifacts. The folder {tmp_path} in either is another one for
@@ -58,7 +68,7 @@ def conformance(*, url: str | None, artifact_url: str | None, count: int, expres
         arguments.append(f"--modeldb-artifacts={artifact_url}")
     if expression is not None:
         arguments += ["-k", expression]
-    return _run_pytest([*arguments, *(["-v"] if verbose else [])])
+    return _run_pytest([*arguments, *(["-v"] if verbose else [])], as_json=as_json)
 
 
 def _try(url: str, kind: Literal["metadata", "artifacts"]) -> None:
@@ -76,14 +86,31 @@ def _try(url: str, kind: Literal["metadata", "artifacts"]) -> None:
         store.close()
 
 
-def _run_pytest(arguments: list[str]) -> int:
+def _run_pytest(arguments: list[str], *, as_json: bool) -> int:
     # Nothing of the folder that this happens to run in may alter what is tested, nor be left there.
     isolation = ["-c", os.devnull, f"--rootdir={Path(__file__).parents[1]}", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *isolation, "--import-mode=importlib", "-ra", "--tb=short"]
     with tempfile.TemporaryDirectory(prefix="modeldb-conformance-") as folder:
+        results = Path(folder, "results.xml")
         done = subprocess.run(
-            [*command, "--pyargs", _SUITES, *arguments],
+            [*command, "--pyargs", _SUITES, *arguments, *([f"--junitxml={results}"] if as_json else [])],
             env={**os.environ, "HYPOTHESIS_STORAGE_DIRECTORY": folder},
+            stdout=sys.stderr.fileno() if as_json else None,
             check=False,
         )
-    return {0: OK, 1: FOUND, 2: INTERRUPTED}.get(done.returncode, INTERNAL)
+        code = {0: OK, 1: FOUND, 2: INTERRUPTED}.get(done.returncode, INTERNAL)
+        if as_json:
+            print_json({"ok": code == OK, **_counts(results)})
+    return code
+
+
+def _counts(results: Path) -> dict[str, int]:
+    """Return how the tests ended, by what pytest wrote down."""
+    from xml.etree import ElementTree
+
+    if not results.exists():
+        return {}
+    suites = ElementTree.parse(results).getroot().iter("testsuite")
+    names = ("tests", "failures", "errors", "skipped")
+    found = [{name: int(suite.get(name, "0")) for name in names} for suite in suites]
+    return {name: sum(counts[name] for counts in found) for name in names}

@@ -8,6 +8,7 @@ import click
 
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples, missing_store, with_session
+from modeldb_core.cli.tables import print_json
 from modeldb_core.cli.text import clean
 from modeldb_core.errors import InvalidArgumentError
 
@@ -22,14 +23,27 @@ def db() -> None:
 
 @db.command(epilog=examples("modeldb db upgrade --dry-run", "modeldb db upgrade"))
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
-def upgrade(session: Session, *, dry_run: bool) -> None:
+def upgrade(session: Session, *, dry_run: bool, as_json: bool) -> None:
     """Bring the store's tables to the version that this ModelDB works with, after a backup."""
     settings = session.settings
     store_class, options = _class_of(settings)
     if (problem := missing_store(settings.url)) is not None:
         raise problem
     state = store_class.schema_state(settings.url, **options)
+    if as_json:
+        done = None if dry_run or not state.pending else store_class.upgrade_schema(settings.url, **options)
+        print_json(
+            {
+                "store": state.url,
+                "version": done.after if done else state.version,
+                "pending": list(state.pending) if done is None else [],
+                "upgraded_from": done.before if done else None,
+                "backup": str(done.backup) if done and done.backup else None,
+            }
+        )
+        return
     if not state.pending:
         echo(f"{state.url} has version {state.version}: nothing to do.")
     elif dry_run:
@@ -42,8 +56,9 @@ def upgrade(session: Session, *, dry_run: bool) -> None:
 
 
 @db.command(epilog=examples("modeldb db compact", "modeldb db compact --url s3://bucket/prefix"))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
-def compact(session: Session) -> None:
+def compact(session: Session, *, as_json: bool) -> None:
     """Put the small objects of a store in a bucket or folder together into few large ones.
 
     Stores do that by themselves now and then; this does all of it at once. It also takes payloads that were erased out
@@ -55,6 +70,9 @@ def compact(session: Session) -> None:
         msg = f"{store.url} has nothing to compact: only stores in a bucket or a folder do"
         raise InvalidArgumentError(msg)
     done = work()
+    if as_json:
+        print_json({"store": store.url, "packed": done.packed, "packs": done.packs, "deleted": done.deleted})
+        return
     if not (done.packs or done.deleted):
         echo(f"{store.url}: nothing to do.")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -112,6 +113,7 @@ def trash(session: Session, *, as_json: bool) -> None:
 @click.option("--grace-days", type=click.FloatRange(0), help="Instead of the setting gc_grace_days.")
 @click.option("--artifacts/--no-artifacts", default=True, help="Remove files that nothing names; the default.")
 @click.option("--force", is_flag=True, help="Remove files even if the store knows none of those that are there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
 def gc(
     session: Session,
@@ -121,6 +123,7 @@ def gc(
     grace_days: float | None,
     artifacts: bool,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Erase what was deleted long ago, and remove files that nothing names any more. This cannot be undone.
 
@@ -129,6 +132,7 @@ def gc(
     entity names it and nobody has stored it for gc_grace_days and a day. An artifact store must belong to one store
     only: files that another one names would go.
     """
+    from modeldb_core.documents import time_text
     from modeldb_core.movement.collection import Collected, erase_deleted, remove_blobs
 
     settings = session.settings
@@ -148,7 +152,11 @@ def gc(
                 force=force,
                 progress=show,
             )
-    _report(done, dry_run=dry_run, with_artifacts=artifacts)
+    if as_json:
+        erased = [{**asdict(entity), "deleted_at": time_text(entity.deleted_at)} for entity in done.erased]
+        print_json({"dry_run": dry_run, **asdict(done), "erased": erased})
+    else:
+        _report(done, dry_run=dry_run, with_artifacts=artifacts)
 
 
 def _report(done: Collected, *, dry_run: bool, with_artifacts: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modeldb_core.cli.completion import complete_run
 from modeldb_core.cli.output import can_show, echo
 from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import print_csv, print_json, print_table
@@ -23,7 +24,7 @@ _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 
 @click.command(epilog=examples("modeldb history 3f9a1c2e loss", "modeldb history 3f9a1c2e loss --steps 0:500 --csv"))
-@click.argument("reference", metavar="RUN")
+@click.argument("reference", metavar="RUN", shell_complete=complete_run)
 @click.argument("key")
 @click.option("--steps", metavar="FIRST:LAST", help="Only points with these steps.")
 @click.option("--max-points", type=click.IntRange(1), help="Thin out to so many, keeping every extreme.")

@@ -6,17 +6,21 @@ import sys
 
 import click
 
+from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import examples
+from modeldb_core.cli.tables import print_json
 from modeldb_core.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError, StoreUnavailableError
 
 _URL = click.argument("url", metavar="URL")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command(
     epilog=examples("modeldb login https://models.example.org", "modeldb login https://models.example.org < token")
 )
 @_URL
-def login(url: str) -> None:
+@_JSON
+def login(*, url: str, as_json: bool) -> None:
     """Store the token for a server, for this user.
 
     It is asked for without showing it, or read from standard input, and tried. It is kept in the system's keyring where
@@ -32,14 +36,18 @@ def login(url: str) -> None:
     try:
         _try_token(url, token)
     except StoreUnavailableError as error:
-        click.echo(f"The token could not be tried: {error}", err=True)
+        echo(f"The token could not be tried: {error}", err=True)
     place = store_token(address, token)
-    click.echo(f"The token for {address} is in {place}.")
+    if as_json:
+        print_json({"address": address, "place": str(place)})
+    else:
+        echo(f"The token for {address} is in {place}.")
 
 
 @click.command(epilog=examples("modeldb logout https://models.example.org"))
 @_URL
-def logout(url: str) -> None:
+@_JSON
+def logout(*, url: str, as_json: bool) -> None:
     """Remove the stored token of a server."""
     from modeldb_core.credentials import forget_token
 
@@ -47,7 +55,10 @@ def logout(url: str) -> None:
     if not forget_token(address):
         msg = f"no token is stored for {address}"
         raise NotFoundError(msg)
-    click.echo(f"The token for {address} is removed.")
+    if as_json:
+        print_json({"address": address, "removed": True})
+    else:
+        echo(f"The token for {address} is removed.")
 
 
 def _address(url: str) -> str:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modeldb_core.cli.completion import complete_project, complete_run
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.program import FOUND, OK
 from modeldb_core.cli.progress import stages_bar
 from modeldb_core.cli.session import Session, examples, missing_store, separate_names, settings_for, with_session
-from modeldb_core.cli.tables import size
+from modeldb_core.cli.tables import print_json, size
 from modeldb_core.cli.text import clean
 
 if TYPE_CHECKING:
@@ -30,8 +31,24 @@ _SHOWN = 20  # of a list of things that went wrong
 def _selecting(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--project`` and ``--run``."""
     options = (
-        click.option("-p", "--project", "projects", metavar="NAME", multiple=True, help="Only what touches a project."),
-        click.option("-r", "--run", "runs", metavar="RUN", multiple=True, help="Only what touches a run."),
+        click.option(
+            "-p",
+            "--project",
+            "projects",
+            metavar="NAME",
+            multiple=True,
+            shell_complete=complete_project,
+            help="Only what touches a project.",
+        ),
+        click.option(
+            "-r",
+            "--run",
+            "runs",
+            metavar="RUN",
+            multiple=True,
+            shell_complete=complete_run,
+            help="Only what touches a run.",
+        ),
     )
     for option in reversed(options):
         function = option(function)
@@ -53,6 +70,7 @@ def _selecting(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--all-artifacts", is_flag=True, help="Look after the files of records too that TO has already.")
 @_selecting
 @click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def copy(
     *,
     source_url: str,
@@ -64,6 +82,7 @@ def copy(
     projects: Sequence[str],
     runs: Sequence[str],
     dry_run: bool,
+    as_json: bool,
 ) -> int:
     """Give TO the records and files that FROM has and TO lacks.
 
@@ -100,7 +119,8 @@ def copy(
         if done.changes and not dry_run:
             separate_names(target, target_settings)
         target_name = target_settings.url if dry_run else target.url
-    _report(done, target_name, "to be copied" if dry_run else "copied", with_artifacts=artifacts)
+    verb = "to be copied" if dry_run else "copied"
+    _report(done, target_name, verb, with_artifacts=artifacts, as_json=as_json, dry_run=dry_run)
     return OK if done.ok else FOUND
 
 
@@ -113,6 +133,7 @@ def copy(
 @click.option("--withhold-others", is_flag=True, help="Without what the same streams say of anything else.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be written.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
 def export(
     session: Session,
@@ -124,6 +145,7 @@ def export(
     withhold_others: bool,
     dry_run: bool,
     force: bool,
+    as_json: bool,
 ) -> int:
     """Write the records and files of the store into one file, a bundle.
 
@@ -145,7 +167,7 @@ def export(
     if withhold_others and selection is not None:
         view = Withholding(needed_with(store, selection.wanted))
     if dry_run:
-        return _dry_export(session, path, selection, view, artifacts=artifacts)
+        return _dry_export(session, path, selection, view, artifacts=artifacts, as_json=as_json)
     with BundleWriter(path, replace=force) as writer, stages_bar() as show:
         done = copy_streams(
             store,
@@ -163,13 +185,20 @@ def export(
             selection=chosen,
             withheld=None if view is None else view.withheld,
         )
-    _report(done, path, "written", with_artifacts=artifacts)
-    echo(f"SHA-256 of what its manifest says, which covers all of it: {manifest.digest}")
+    _report(done, path, "written", with_artifacts=artifacts, as_json=as_json, sha256=manifest.digest)
+    if not as_json:
+        echo(f"SHA-256 of what its manifest says, which covers all of it: {manifest.digest}")
     return OK if done.ok else FOUND
 
 
 def _dry_export(
-    session: Session, path: str, selection: Selection | None, view: Withholding | None, *, artifacts: bool
+    session: Session,
+    path: str,
+    selection: Selection | None,
+    view: Withholding | None,
+    *,
+    artifacts: bool,
+    as_json: bool,
 ) -> int:
     from modeldb_core.movement.copying import copy as copy_streams
     from modeldb_core.plugins import open_artifacts, open_store
@@ -183,7 +212,7 @@ def _dry_export(
             view=view,
             dry_run=True,
         )
-    _report(done, path, "to be written", with_artifacts=artifacts)
+    _report(done, path, "to be written", with_artifacts=artifacts, as_json=as_json, dry_run=True)
     return OK if done.ok else FOUND
 
 
@@ -191,8 +220,9 @@ def _dry_export(
 @click.argument("path", metavar="FILE")
 @click.option("--artifacts/--no-artifacts", default=True, help="Files and models too; the default.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be taken in.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
-def import_(session: Session, *, path: str, artifacts: bool, dry_run: bool) -> int:
+def import_(session: Session, *, path: str, artifacts: bool, dry_run: bool, as_json: bool) -> int:
     """Take the records and files in a bundle into the store: what it lacks of them.
 
     Everything is verified on the way. An import that was broken off goes on where it was when it is started again.
@@ -214,7 +244,8 @@ def import_(session: Session, *, path: str, artifacts: bool, dry_run: bool) -> i
             if done.changes and not dry_run:
                 separate_names(target, session.settings)
             name = session.settings.url if dry_run else target.url
-    _report(done, name, "to be taken in" if dry_run else "taken in", with_artifacts=with_files)
+    verb = "to be taken in" if dry_run else "taken in"
+    _report(done, name, verb, with_artifacts=with_files, as_json=as_json, dry_run=dry_run)
     return OK if done.ok else FOUND
 
 
@@ -256,7 +287,23 @@ def _select(
     return selection
 
 
-def _report(done: Copied, where: str, verb: str, *, with_artifacts: bool) -> None:
+def _report(
+    done: Copied,
+    where: str,
+    verb: str,
+    *,
+    with_artifacts: bool,
+    as_json: bool,
+    dry_run: bool = False,
+    **more: object,
+) -> None:
+    if as_json:
+        counts = {"changes": done.changes, "streams": done.streams, "present": done.present, "files": done.blobs}
+        faults = {"refused": done.refused, "missing": done.missing, "damaged": done.damaged}
+        print_json(
+            {"ok": done.ok, "dry_run": dry_run, "to": where, **counts, "file_bytes": done.blob_bytes, **faults, **more}
+        )
+        return
     files = f", {done.blobs:,} files ({size(done.blob_bytes)})" if with_artifacts else ""
     there = f"; {done.present:,} were there" if done.present else ""
     echo(f"{done.changes:,} changes in {done.streams:,} streams{files} {verb}: {clean(where)}{there}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from modeldb_core.cli.completion import complete_experiment, complete_project
 from modeldb_core.cli.output import echo, is_terminal
 from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import duration, print_csv, print_json, print_json_list, print_table
@@ -63,8 +64,10 @@ def projects(session: Session, *, as_json: bool) -> None:
     )
 )
 @click.argument("filter_text", metavar="[FILTER]", default="")
-@click.option("-p", "--project", metavar="NAME", help="Only runs of this project.")
-@click.option("-e", "--experiment", metavar="NAME", help="Only runs of this experiment.")
+@click.option("-p", "--project", metavar="NAME", shell_complete=complete_project, help="Only runs of this project.")
+@click.option(
+    "-e", "--experiment", metavar="NAME", shell_complete=complete_experiment, help="Only runs of this experiment."
+)
 @click.option("-c", "--columns", metavar="NAMES", help="Columns, by comma: name, status, tags, metrics.auc, ...")
 @click.option("-o", "--order-by", metavar="ORDER", default="", help="Such as 'metrics.auc desc, name'.")
 @click.option(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modeldb_core.cli.completion import complete_run
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import console, duration, print_json, print_pairs, print_table, short_id, size
@@ -24,7 +25,7 @@ _COMPARED = ("hyperparameters", "metrics", "attributes", "datasets", "code", "en
 
 
 @click.command(epilog=examples("modeldb show 3f9a1c2e", "modeldb show 3f9a1c2e --json", "modeldb show 3f9a1c2e --diff"))
-@click.argument("reference", metavar="RUN")
+@click.argument("reference", metavar="RUN", shell_complete=complete_run)
 @click.option("--all", "show_all", is_flag=True, help="Also what ModelDB measured by itself (modeldb/...).")
 @click.option("--diff", "only_diff", is_flag=True, help="Print only the uncommitted changes of the code, as a patch.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -46,7 +47,7 @@ def show(session: Session, *, reference: str, show_all: bool, only_diff: bool, a
 
 
 @click.command(epilog=examples("modeldb compare 3f9a1c2e 77b0d4aa", "modeldb compare first second --all"))
-@click.argument("references", metavar="RUN RUN...", nargs=-1, required=True)
+@click.argument("references", metavar="RUN RUN...", nargs=-1, required=True, shell_complete=complete_run)
 @click.option("--all", "show_all", is_flag=True, help="Also what does not differ.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session

@@ -14,7 +14,7 @@ from modeldb_core.cli.output import echo
 from modeldb_core.cli.program import FOUND, OK, STORE
 from modeldb_core.cli.progress import progress_bar
 from modeldb_core.cli.session import Session, examples, missing_store, separate_names, with_session
-from modeldb_core.cli.tables import print_table, size
+from modeldb_core.cli.tables import print_json, print_table, size
 from modeldb_core.cli.text import clean
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     help="A folder of journals, such as one of another machine; may be given again. Default: the configured one.",
 )
 @click.option("--dry-run", is_flag=True, help="Only list what waits.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
-def sync(session: Session, *, folders: Sequence[Path], dry_run: bool) -> int:
+def sync(session: Session, *, folders: Sequence[Path], dry_run: bool, as_json: bool) -> int:
     """Ship what processes that died had logged, and put their runs right.
 
     Every process that logs to the store does the same in the background; this does it at once. It exits with 1 where
@@ -55,11 +56,17 @@ def sync(session: Session, *, folders: Sequence[Path], dry_run: bool) -> int:
     settings = session.settings
     folders = [folder.absolute() for folder in folders] or [settings.journal_dir]
     waiting = [orphan for folder in folders for orphan in orphaned_journals(folder)]
+    if as_json and dry_run:
+        print_json({"waiting": [_document(orphan) for orphan in waiting]})
+        return OK
     if dry_run:
         _list(waiting)
         return OK
     if not waiting and missing_store(settings.url) is not None:
-        echo("Nothing waits.")
+        if as_json:
+            print_json(_shipped([], []))
+        else:
+            echo("Nothing waits.")
         return OK
     with open_store(settings.url, settings) as store:
         ours = [orphan for orphan in waiting if orphan.store_url in (store.url, "")]
@@ -67,21 +74,48 @@ def sync(session: Session, *, folders: Sequence[Path], dry_run: bool) -> int:
         if any(result.changes for result in results):
             separate_names(store, settings)
         runs = [run_id for result in results for run_id in result.runs]
+        others = [orphan for orphan in waiting if orphan not in ours]
+        damaged = [path for result in results for path in result.damaged]
+        newer = [path for result in results for path in result.newer]
+        if as_json:
+            print_json(_shipped(results, others))
+            return FOUND if damaged else STORE if newer else OK
         echo(
             f"{_count(sum(len(result.streams) for result in results), 'journal')} shipped to {store.url}: "
             f"{_count(sum(result.changes for result in results), 'change')}, {_count(len(runs), 'run')} put right."
         )
     for run_id in runs:
         echo(f"  {clean(run_id)}")
-    for url, number in Counter(orphan.store_url for orphan in waiting if orphan not in ours).items():
+    for url, number in Counter(orphan.store_url for orphan in others).items():
         echo(f"{_count(number, 'journal')} for another store: modeldb sync --url {clean(url)}", err=True)
-    damaged = [path for result in results for path in result.damaged]
-    newer = [path for result in results for path in result.newer]
     for path in damaged:
         echo(f"Damaged, kept aside: {clean(str(path))}", err=True)
     for path in newer:
         echo(f"Left for the newer ModelDB that wrote it: {clean(str(path))}", err=True)
     return FOUND if damaged else STORE if newer else OK
+
+
+def _shipped(results: Sequence[Recovered], others: Sequence[Orphan]) -> dict[str, object]:
+    return {
+        "streams": [stream_id for result in results for stream_id in result.streams],
+        "changes": sum(result.changes for result in results),
+        "runs": [run_id for result in results for run_id in result.runs],
+        "damaged": [str(path) for result in results for path in result.damaged],
+        "newer": [str(path) for result in results for path in result.newer],
+        "for_other_stores": [_document(orphan) for orphan in others],
+    }
+
+
+def _document(orphan: Orphan) -> dict[str, object]:
+    from modeldb_core.documents import time_text
+
+    return {
+        "journal": str(orphan.path),
+        "store": orphan.store_url,
+        "size_bytes": orphan.size_bytes,
+        "files": orphan.files,
+        "written_at": time_text(orphan.written_at),
+    }
 
 
 def _recover(session: Session, store: MetadataStore, folders: Sequence[Path], total: int) -> list[Recovered]:

@@ -1,0 +1,88 @@
+"""What the shell offers for a word that is not finished: runs, projects and experiments of the configured store.
+
+Completion must never get in the way: whatever goes wrong, nothing is offered, and no store is made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from click.shell_completion import CompletionItem
+
+from modeldb_core.cli.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import click
+
+    from modeldb_core.cli.session import Session
+
+_OFFERED = 30
+
+
+def complete_run(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer runs, the newest first: by the short identifier that tables show, and by name once that was begun."""
+    return _offered(_runs, context, incomplete)
+
+
+def complete_project(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the names of projects."""
+    return _offered(_projects, context, incomplete)
+
+
+def complete_experiment(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the names of experiments: of the project that was named, or of all."""
+    return _offered(_experiments, context, incomplete)
+
+
+def _offered(
+    offer: Callable[[Session, click.Context, str], Iterable[CompletionItem]], context: click.Context, incomplete: str
+) -> list[CompletionItem]:
+    import warnings
+
+    from modeldb_core.cli.session import Session
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            session = Session(url=context.params.get("url") or context.params.get("source_url"))
+            try:
+                return [item for item in offer(session, context, incomplete) if clean(item.value) == item.value]
+            finally:
+                session.close()
+    except Exception:  # see above
+        return []
+
+
+def _runs(session: Session, context: click.Context, incomplete: str) -> Iterator[CompletionItem]:
+    from modeldb_core.cli.tables import short_id
+    from modeldb_core.queries import Query, quote
+
+    begun = f"name startswith {quote(incomplete)}" if incomplete else ""
+    gone = context.info_name == "restore"
+    for run in session.store.find(Query("run", begun, limit=_OFFERED, include_deleted=gone)).entities:
+        if not gone or run.deleted_at is not None:
+            yield CompletionItem(run.name if incomplete else short_id(run.entity_id), help=clean(run.name))
+    if incomplete:
+        for run in session.store.find(Query("run", limit=20 * _OFFERED, fields=(), include_deleted=gone)).entities:
+            if short_id(run.entity_id).startswith(incomplete):
+                yield CompletionItem(short_id(run.entity_id), help=clean(run.name))
+
+
+def _projects(session: Session, _: click.Context, incomplete: str) -> Iterator[CompletionItem]:
+    yield from _named(session, "project", incomplete, None)
+
+
+def _experiments(session: Session, context: click.Context, incomplete: str) -> Iterator[CompletionItem]:
+    project = context.params.get("project")
+    yield from _named(session, "experiment", incomplete, session.container_id(project, None) if project else None)
+
+
+def _named(session: Session, kind: str, incomplete: str, within: str | None) -> Iterator[CompletionItem]:
+    from modeldb_core.queries import Query, quote
+
+    begun = f"name startswith {quote(incomplete)}" if incomplete else ""
+    query = Query(kind, begun, "name", ("name",), 10 * _OFFERED, within=within)
+    for name in dict.fromkeys(entity.name for entity in session.store.find(query).entities):
+        yield CompletionItem(name)
