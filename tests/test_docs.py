@@ -126,7 +126,7 @@ def test_the_examples_of_a_command_are_command_lines_that_it_takes(
     name: str, command: click.Command, tmp_path: Path
 ) -> None:
     for line in (command.epilog or "").splitlines()[2:]:
-        words = list(itertools.takewhile(lambda word: word not in "<>|", shlex.split(line)))
+        words = list(itertools.takewhile(lambda word: word not in ("<", ">", "|"), shlex.split(line)))
         while re.fullmatch(r"[A-Z_]+=.*", words[0]):
             words = words[1:]
         assert words[0] == "modeldb", line
