@@ -12,7 +12,7 @@ import struct
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from modeldb_core.changes import Head
 from modeldb_core.entities import Entity, SeriesSummary, entity_from_document, to_datetime
@@ -23,7 +23,11 @@ from modeldb_core.stores import BlobInfo, KeyInfo, Page
 from modeldb_core.values import from_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from modeldb_core.changes import Change
+
+T = TypeVar("T")
 
 VERSION = 1
 """Of what is said. It rises when an older side would misunderstand; each says which ones it speaks."""
@@ -70,12 +74,12 @@ def load_entity(kind: str, data: Mapping[str, Any]) -> Entity:
     if kind == "run":
         summaries = {key: _load_summary(item) for key, item in data["series"].items()}
         computed = {
-            "status": data["status"],
+            "status": _typed(data["status"], str, "status"),
             "metrics": MappingProxyType(from_json(data["metrics"])),  # type: ignore[arg-type]
             "series": MappingProxyType(summaries),
         }
-    document = from_json(data["document"])
-    return entity_from_document(kind, data["entity_id"], document, **computed)  # type: ignore[arg-type]
+    document = from_json(_typed(data["document"], dict, "document"))
+    return entity_from_document(kind, _typed(data["entity_id"], str, "entity_id"), document, **computed)  # type: ignore[arg-type]
 
 
 def dump_page(page: Page) -> dict[str, Any]:
@@ -85,7 +89,13 @@ def dump_page(page: Page) -> dict[str, Any]:
 
 def load_page(kind: str, data: Mapping[str, Any]) -> Page:
     """Return the page that :func:`dump_page` wrote."""
-    return Page(tuple(load_entity(kind, item) for item in data["entities"]), data["cursor"], data["total"])
+    entities = tuple(load_entity(kind, item) for item in _typed(data["entities"], list, "entities"))
+    cursor, total = data["cursor"], data["total"]
+    return Page(
+        entities,
+        None if cursor is None else _typed(cursor, str, "cursor"),
+        None if total is None else _typed(total, int, "total"),
+    )
 
 
 def _dump_summary(summary: SeriesSummary) -> list[Any]:
@@ -129,9 +139,17 @@ def dump_keys(keys: tuple[KeyInfo, ...]) -> list[Any]:
     return [[info.section, info.key, info.count, list(info.value_types)] for info in keys]
 
 
-def load_keys(data: list[Any]) -> tuple[KeyInfo, ...]:
-    """Return the keys that :func:`dump_keys` wrote."""
-    return tuple(KeyInfo(section, key, count, tuple(types)) for section, key, count, types in data)
+def load_keys(data: Mapping[str, Any]) -> tuple[KeyInfo, ...]:
+    """Return the keys that :func:`dump_keys` wrote, under ``keys``."""
+    return tuple(
+        KeyInfo(
+            _typed(section, str, "section"),
+            _typed(key, str, "key"),
+            _typed(count, int, "count"),
+            tuple(_typed(item, str, "type") for item in _typed(types, list, "types")),
+        )
+        for section, key, count, types in _typed(data["keys"], list, "keys")
+    )
 
 
 def dump_heads(heads: Mapping[str, Head]) -> dict[str, Any]:
@@ -145,9 +163,40 @@ def dump_heads(heads: Mapping[str, Head]) -> dict[str, Any]:
 def load_heads(data: Mapping[str, Any]) -> dict[str, Head]:
     """Return the heads that :func:`dump_heads` wrote."""
     return {
-        stream_id: Head(seq, bytes.fromhex(digest), recorded_at, from_json(lease_s), closed)  # type: ignore[arg-type]
+        stream_id: Head(
+            _typed(seq, int, "seq"),
+            bytes.fromhex(digest),
+            _typed(recorded_at, int, "recorded_at"),
+            float(from_json(lease_s)),  # type: ignore[arg-type]
+            _typed(closed, bool, "closed"),
+        )
         for stream_id, (seq, digest, recorded_at, lease_s, closed) in data.items()
     }
+
+
+def acknowledgement(changes: Iterable[Change]) -> dict[str, Any]:
+    """Return what a server says when it has recorded changes: number and hash of the last one of each stream.
+
+    A sign-in page, or whatever else answers in place of a server, cannot know them.
+    """
+    return {"streams": {change.stream_id: [change.seq, change.hash.hex()] for change in changes}}
+
+
+def load_acknowledgement(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what :func:`acknowledgement` returned on the other side."""
+    return {"streams": _typed(data["streams"], dict, "streams")}
+
+
+def load_done(data: Mapping[str, Any]) -> None:
+    """See that an answer says that something was done."""
+    if data["done"] is not True:
+        msg = "it does not say that it was done"
+        raise ValueError(msg)
+
+
+def load_owners(data: Mapping[str, Any]) -> frozenset[str]:
+    """Return to whom the files of an artifact store belong."""
+    return frozenset(_typed(name, str, "owner") for name in _typed(data["owners"], list, "owners"))
 
 
 def dump_blob(info: BlobInfo) -> dict[str, Any]:
@@ -157,7 +206,11 @@ def dump_blob(info: BlobInfo) -> dict[str, Any]:
 
 def load_blob(data: Mapping[str, Any]) -> BlobInfo:
     """Return the description that :func:`dump_blob` wrote."""
-    return BlobInfo(data["digest"], data["size_bytes"], to_datetime(data["modified_at"]))
+    return BlobInfo(
+        _typed(data["digest"], str, "digest"),
+        _typed(data["size_bytes"], int, "size_bytes"),
+        to_datetime(data["modified_at"]),
+    )
 
 
 # -- points -----------------------------------------------------------------------------------------------------------
@@ -213,6 +266,18 @@ def load_error(data: Mapping[str, Any]) -> ModelDBError:
     elif isinstance(error, StreamGapError):
         error.expected = int(data.get("expected", 0))
     return error
+
+
+def _typed(value: Any, kind: type[T], what: str) -> T:  # noqa: ANN401 - JSON data
+    """Return ``value``, which an answer holds under ``what``.
+
+    Raises:
+        TypeError: it is of another type.
+    """
+    if type(value) is not kind:
+        msg = f"{what} is of type {type(value).__name__}; expected {kind.__name__}"
+        raise TypeError(msg)
+    return value
 
 
 def dump_json(data: object) -> bytes:

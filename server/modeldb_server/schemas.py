@@ -188,6 +188,15 @@ _ANSWERS: dict[str, Schema] = {
     "Changed": record({"changed": {**COUNT, "description": "entities"}}),
     "EditedRuns": record({"run_ids": list_of(TEXT), "changed": {**COUNT, "description": "entities"}}),
     "Done": record({"done": {"const": True}}),
+    "Acknowledgement": record(
+        {
+            "streams": {
+                "type": "object",
+                "description": "by stream: number and hash of the last change of it in the batch",
+                "additionalProperties": list_of(ANYTHING),
+            }
+        }
+    ),
     "Heads": {
         "description": "by stream: number, hash, time of the last change, lease in seconds, whether it was closed",
         **OBJECT,

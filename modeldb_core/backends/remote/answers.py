@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from typing import TYPE_CHECKING, Any
+import struct
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from urllib3 import exceptions
 
 from modeldb_core import __version__, protocol
 from modeldb_core.errors import (
     ConfigurationError,
-    IntegrityError,
     ModelDBError,
     PermissionDeniedError,
     StoreUnavailableError,
@@ -20,10 +20,16 @@ from modeldb_core.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from modeldb_core.backends.remote.address import Address
     from modeldb_core.stores import BlobInfo
+
+R = TypeVar("R")
+
+_MAX_MESSAGE = 1000
+_UNFIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, struct.error)
+"""What taking apart an answer raises where it has another form."""
 
 TRY_AGAIN = frozenset({429, 502, 503, 504})
 """Statuses after which the same request may succeed."""
@@ -34,7 +40,7 @@ def error_of_answer(status: int, headers: Mapping[str, str], body: bytes, addres
     data = _error_data(body)
     if data is None:
         return _foreign_error(status, headers, address)
-    code, message = data.get("code"), data.get("message")
+    code, message = data.get("code"), clean(data.get("message", ""))
     if status == 401:
         return _unauthorized(address)
     if code == "busy" or status in TRY_AGAIN:
@@ -46,7 +52,7 @@ def error_of_answer(status: int, headers: Mapping[str, str], body: bytes, addres
         )
     if status >= 500 and code == "error":
         return StoreUnavailableError(f"{address.url} failed: {message}")
-    return protocol.load_error(data)
+    return understood(address, lambda: protocol.load_error({**data, "message": message}))
 
 
 def check_protocol(data: object, address: Address) -> None:
@@ -63,9 +69,9 @@ def check_protocol(data: object, address: Address) -> None:
     if protocol.VERSION in spoken:
         return
     older = "the server" if all(isinstance(item, int) and item < protocol.VERSION for item in spoken) else "this one"
-    listed = ", ".join(map(str, spoken)) or "none"
+    listed = clean(", ".join(map(str, spoken))) or "none"
     msg = (
-        f"{address.url} has ModelDB {data.get('version')} and speaks version {listed} of the protocol of stores, this"
+        f"{address.url} has ModelDB {clean(data.get('version'))} and speaks version {listed} of the protocol of stores, this"
         f" one has {__version__} and speaks {protocol.VERSION}; update {older}"
     )
     raise StoreVersionError(msg)
@@ -77,17 +83,39 @@ def load_blob(body: bytes | str, address: Address) -> BlobInfo:
     Raises:
         StoreUnavailableError: the answer is none, so that something else must have given it, such as a sign-in page.
     """
+    info = understood(address, lambda: protocol.load_blob(json.loads(body)))
+    if not re.fullmatch(r"[0-9a-f]{64}", info.digest) or info.size_bytes < 0:
+        raise foreign_answer(address)
+    return info
+
+
+def understood(address: Address, load: Callable[[], R]) -> R:
+    """Return what ``load`` makes of an answer: the one place where answers of a server are taken apart.
+
+    Raises:
+        StoreUnavailableError: the answer has not the form that it must have, so that something else must have given it.
+        ModelDBError: ``load`` found that it arrived damaged.
+    """
     try:
-        info = protocol.load_blob(json.loads(body))
-        if re.fullmatch(r"[0-9a-f]{64}", info.digest) and type(info.size_bytes) is int and info.size_bytes >= 0:
-            return info
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        pass
-    msg = (
-        f"what answers at {address.url} did not answer as a server of ModelDB does (a sign-in page, a proxy?); "
-        f"the same call may succeed later"
+        return load()
+    except ModelDBError:
+        raise
+    except _UNFIT as error:
+        raise foreign_answer(address, f"{type(error).__name__}: {clean(str(error))}") from error
+
+
+def foreign_answer(address: Address, why: str = "a sign-in page, a proxy?") -> StoreUnavailableError:
+    """Return the error for an answer that no server of ModelDB gives."""
+    return StoreUnavailableError(
+        f"what answers at {address.url} did not answer as a server of ModelDB does ({why}); the same call may succeed"
+        " later"
     )
-    raise StoreUnavailableError(msg)
+
+
+def clean(text: object) -> str:
+    """Return what a server says as it may be shown: one line of visible characters, not endless."""
+    shown = "".join(char if char.isprintable() else " " for char in str(text)[:_MAX_MESSAGE])
+    return " ".join(shown.split())
 
 
 def error_of_failure(error: Exception, address: Address) -> StoreUnavailableError | ConfigurationError:
@@ -146,7 +174,7 @@ def _error_data(body: bytes) -> dict[str, Any] | None:
     """Return what a server of ModelDB says of an error; ``None`` where the body is not from one."""
     try:
         data = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     error = data.get("error") if isinstance(data, dict) else None
     return error if isinstance(error, dict) and "code" in error else None
@@ -169,7 +197,7 @@ def _foreign_error(status: int, headers: Mapping[str, str], address: Address) ->
             f" limit (nginx: client_max_body_size 8m)"
         )
     if 300 <= status < 400:
-        place = headers.get("Location", "").partition("?")[0]
+        place = clean(headers.get("Location", "").partition("?")[0])
         return ConfigurationError(f"{address.url} sends elsewhere{f', to {place}' if place else ''}; use that URL")
     return _no_modeldb(address, f"it answered with status {status}")
 
@@ -185,8 +213,3 @@ def _unauthorized(address: Address) -> PermissionDeniedError:
 
 def _no_modeldb(address: Address, why: str) -> ConfigurationError:
     return ConfigurationError(f"what answers at {address.url} is no server of ModelDB ({why}); check the URL")
-
-
-def damaged_answer(address: Address, what: str) -> IntegrityError:
-    """Return the error for an answer that has the right form of HTTP and the wrong content."""
-    return IntegrityError(f"{address.url} gave an answer that cannot be read: {what}")

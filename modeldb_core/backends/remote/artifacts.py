@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from modeldb_core import protocol
-from modeldb_core.backends.remote.answers import damaged_answer, load_blob
+from modeldb_core.backends.remote.answers import load_blob
 from modeldb_core.backends.remote.download import BlobReader
 from modeldb_core.backends.remote.on_server import OnServer
 from modeldb_core.backends.remote.parts import (
@@ -47,14 +47,10 @@ class RemoteArtifactStore(OnServer, ArtifactStore):
     """
 
     def owners(self) -> frozenset[str]:
-        answer = self._connection.get_json("/blob-owners")
-        names = answer.get("owners") if isinstance(answer, dict) else None
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise damaged_answer(self._connection.address, "it does not say to whom the files belong")
-        return frozenset(names)
+        return self._connection.get_json("/blob-owners", load=protocol.load_owners)
 
     def add_owner(self, owner: str) -> None:
-        self._connection.post_json("/blob-owners", {"owner": owner})
+        self._connection.post_json("/blob-owners", {"owner": owner}, load=protocol.load_done)
 
     def put(self, stream: BinaryIO, *, digest: str | None = None) -> BlobInfo:
         self._claim()
@@ -153,7 +149,7 @@ class RemoteArtifactStore(OnServer, ArtifactStore):
             yield load_blob(line, self._connection.address)
 
     def delete(self, digest: str) -> None:
-        self._connection.request("DELETE", f"/blobs/{_checked(digest)}")
+        self._connection.delete(f"/blobs/{_checked(digest)}")
 
     def url_for(self, digest: str, *, expires_s: int = 3600) -> str | None:
         return self._connection.blob_url(_checked(digest), expires_s)

@@ -7,28 +7,25 @@ digest. So whatever fails on the way is tried again, with growing random pauses,
 from __future__ import annotations
 
 import json
-import os
 import random
-import ssl
 import time
 import weakref
-from queue import Empty
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
-from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3 import exceptions
-from urllib3.util import make_headers
 
 from modeldb_core import __version__, forks, protocol
 from modeldb_core.backends.remote.answers import (
     TRY_AGAIN,
     check_protocol,
-    damaged_answer,
     error_of_answer,
     error_of_failure,
+    foreign_answer,
+    understood,
 )
+from modeldb_core.backends.remote.pool import KeptConnections, make_pool, netloc
 from modeldb_core.errors import (
     ConfigurationError,
     ModelDBError,
@@ -36,24 +33,30 @@ from modeldb_core.errors import (
     StoreUnavailableError,
     StoreVersionError,
 )
-from modeldb_core.redaction import redact_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from urllib3.response import BaseHTTPResponse
 
     from modeldb_core.backends.remote.address import Address
 
 JSON = "application/json"
-KEPT_CONNECTIONS = 16
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 CHUNK_BYTES = 1 << 20
+MAX_ANSWER_BYTES = 512 << 20
+"""No answer is longer, unpacked: a few bytes of a stranger must not fill the memory."""
 _MAX_ERROR_BYTES = 1 << 16
 
 _spread = random.Random()  # a generator of our own: the training script's must not notice us
 _open: weakref.WeakSet[Connection] = weakref.WeakSet()
 _inherited: list[object] = []
+
+R = TypeVar("R")
+
+
+def _as_it_is(data: Any) -> Any:  # noqa: ANN401 - JSON data
+    return data
 
 
 class Answer:
@@ -91,13 +94,19 @@ class Connection:
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
-    def get_json(self, path: str, query: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401 - JSON data
-        """Return the JSON that a GET is answered with."""
-        return self._json(self.request("GET", path, query=query))
+    def get_json(
+        self, path: str, query: Mapping[str, object] | None = None, *, load: Callable[[Any], R] = _as_it_is
+    ) -> R:
+        """Return what ``load`` makes of the JSON that a GET is answered with."""
+        return self._load(self.request("GET", path, query=query), load)
 
-    def post_json(self, path: str, data: object, *, extra_s: float = 0.0) -> Any:  # noqa: ANN401 - JSON data
-        """Return the JSON that a POST of JSON is answered with; it may take so much longer than usual."""
-        return self._json(self.request("POST", path, protocol.dump_json(data), extra_s=extra_s))
+    def post_json(self, path: str, data: object, *, extra_s: float = 0.0, load: Callable[[Any], R] = _as_it_is) -> R:
+        """Return what ``load`` makes of the JSON that a POST is answered with; it may take so much longer than usual."""
+        return self._load(self.request("POST", path, protocol.dump_json(data), extra_s=extra_s), load)
+
+    def delete(self, path: str) -> None:
+        """Send a DELETE, and see that the server confirms it."""
+        self._load(self.request("DELETE", path), protocol.load_done)
 
     def request(
         self,
@@ -108,6 +117,7 @@ class Connection:
         query: Mapping[str, object] | None = None,
         media_type: str = JSON,
         extra_s: float = 0.0,
+        limit_bytes: int | None = None,
     ) -> Answer:
         """Send a request, again where that may help, and return the answer.
 
@@ -115,6 +125,7 @@ class Connection:
             path: after the prefix of the routes of stores.
             query: what follows the question mark; what is ``None`` is left out.
             extra_s: how much longer than usual the server may take.
+            limit_bytes: how long the answer may be, unpacked; default: ``MAX_ANSWER_BYTES``.
 
         Raises:
             StoreUnavailableError: the server could not be reached or could not answer, until ``retry_s`` was over.
@@ -122,7 +133,7 @@ class Connection:
         """
         self._ensure_checked()
         target = self._target(path, query)
-        answer = self._attempt_all(method, target, body, media_type, extra_s)
+        answer = self._attempt_all(method, target, body, media_type, extra_s, limit_bytes=limit_bytes)
         assert isinstance(answer, Answer)
         return answer
 
@@ -138,10 +149,8 @@ class Connection:
         """Return where a blob can be fetched without the server; ``None`` where its artifact store has no such URLs."""
         if not self._gives_urls:
             return None
-        answer = self.get_json(f"/blobs/{digest}/url", {"expires_s": expires_s})
-        url = answer.get("url") if isinstance(answer, dict) else None
-        # urlopen would open other schemes as well, such as a file of this machine.
-        self._gives_urls = isinstance(url, str) and url.startswith(("https://", "http://"))
+        url = self.get_json(f"/blobs/{digest}/url", {"expires_s": expires_s}, load=lambda answer: answer.get("url"))
+        self._gives_urls = isinstance(url, str)
         return url if self._gives_urls else None
 
     def close(self) -> None:
@@ -164,6 +173,7 @@ class Connection:
         *,
         headers: Mapping[str, str] | None = None,
         is_stream: bool = False,
+        limit_bytes: int | None = None,
     ) -> Answer | BaseHTTPResponse:
         deadline = time.monotonic() + self.address.retry_s
         sent = {**self._headers, **(headers or {})}
@@ -175,7 +185,11 @@ class Connection:
             try:
                 response = self._send(method, target, body, sent, extra_s)
                 if response.status < 300:
-                    return response if is_stream else Answer(response.headers, self._body(response, extra_s))
+                    return (
+                        response
+                        if is_stream
+                        else Answer(response.headers, self._body(response, limit_bytes or MAX_ANSWER_BYTES))
+                    )
                 content = self._error_body(response)
                 error = error_of_answer(response.status, response.headers, content, self.address)
                 if response.status not in TRY_AGAIN:
@@ -202,7 +216,7 @@ class Connection:
         timeout = urllib3.Timeout(connect=self.address.connect_timeout_s, read=self.address.timeout_s + extra_s)
         pool = self._opened()
         if pool.proxy is not None and self.address.scheme == "http":
-            target = f"http://{_netloc(self.address)}{target}"
+            target = f"http://{netloc(self.address)}{target}"
             headers = {**headers, **pool.proxy_headers}
         return pool.urlopen(
             method,
@@ -216,39 +230,36 @@ class Connection:
             assert_same_host=False,
         )
 
-    def _body(self, response: BaseHTTPResponse, extra_s: float) -> bytes:
-        """Return the body of an answer; one that trickles in must come to its end in a bounded time too."""
-        pieces: list[bytes] = []
-        deadline = time.monotonic() + extra_s + 10 * self.address.timeout_s
+    def _body(self, response: BaseHTTPResponse, limit_bytes: int) -> bytes:
+        """Return the whole body of an answer; one that is longer than it may be is not read on."""
+        body = bytearray()
         try:
-            while time.monotonic() < deadline:
-                piece = response.read(CHUNK_BYTES, decode_content=True)
-                if not piece:
-                    response.release_conn()
-                    return b"".join(pieces)
-                pieces.append(piece)
+            while len(body) <= limit_bytes and (piece := response.read(CHUNK_BYTES, decode_content=True)):
+                body += piece
         except BaseException:
             response.close()
             raise
-        response.close()
-        msg = "the answer takes too long"
-        raise TimeoutError(msg)
+        if len(body) > limit_bytes:
+            response.close()
+            raise foreign_answer(self.address, f"its answer is longer than {limit_bytes:,} bytes")
+        response.release_conn()
+        return bytes(body)
 
     def _error_body(self, response: BaseHTTPResponse) -> bytes:
+        """Return the beginning of the body of an error."""
         try:
             content = response.read(_MAX_ERROR_BYTES, decode_content=True)
-            response.drain_conn()
         except BaseException:
             response.close()
             raise
-        response.release_conn()
+        if len(content) < _MAX_ERROR_BYTES:
+            response.release_conn()
+        else:
+            response.close()  # the rest may have no end
         return content
 
-    def _json(self, answer: Answer) -> Any:  # noqa: ANN401 - JSON data
-        try:
-            return json.loads(answer.body)
-        except ValueError as error:
-            raise damaged_answer(self.address, str(error)) from error
+    def _load(self, answer: Answer, load: Callable[[Any], R]) -> R:
+        return understood(self.address, lambda: load(json.loads(answer.body)))
 
     def _target(self, path: str, query: Mapping[str, object] | None) -> str:
         target = f"{self.address.path}{protocol.PREFIX}{path}"
@@ -270,7 +281,7 @@ class Connection:
         assert isinstance(answer, Answer)
         try:
             data = json.loads(answer.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             data = None
         check_protocol(data, self.address)
         self._is_checked = True
@@ -281,7 +292,7 @@ class Connection:
             raise StoreUnavailableError(msg)
         pool = self._pool
         if pool is None:
-            pool = self._pool = _make_pool(self.address)  # two threads may both make one: the second one stays
+            pool = self._pool = make_pool(self.address)  # two threads may both make one: the second one stays
         return pool
 
     def leave_behind(self) -> None:
@@ -290,95 +301,8 @@ class Connection:
         if pool is not None:
             _inherited.append(pool)  # it is never taken down: its connections are the parent's
             kept: object = pool.pool
-            if isinstance(kept, _KeptConnections):
+            if isinstance(kept, KeptConnections):
                 kept.forget()
-
-
-class _KeptConnections:
-    """The idle connections of a pool: what urllib3 wants of a queue, without its locks, which a fork could leave held."""
-
-    def __init__(self, maxsize: int = 0) -> None:
-        self._connections: list[Any] = []
-        self._maxsize = maxsize
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ANN401 - a connection
-        del block, timeout
-        try:
-            return self._connections.pop()
-        except IndexError:
-            raise Empty from None
-
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ANN401 - a connection
-        del block, timeout
-        if item is None:
-            return  # a place that is free
-        if len(self._connections) < self._maxsize:
-            self._connections.append(item)
-        else:
-            item.close()
-
-    def qsize(self) -> int:
-        return len(self._connections)
-
-    def forget(self) -> None:
-        """Close this process's copies of the sockets; the connections themselves go on."""
-        for connection in self._connections:
-            if connection.sock is not None:
-                os.close(connection.sock.detach())
-        self._connections.clear()
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    QueueCls = _KeptConnections  # type: ignore[assignment]
-
-
-class _SecurePool(urllib3.HTTPSConnectionPool):
-    QueueCls = _KeptConnections  # type: ignore[assignment]
-
-    def _validate_conn(self, conn: Any) -> None:  # noqa: ANN401 - a connection
-        """Connect; that a certificate is not checked was said once already, where the option was given."""
-        if conn.is_closed:
-            conn.connect()
-
-
-def _netloc(address: Address) -> str:
-    return f"{f'[{address.host}]' if ':' in address.host else address.host}:{address.port}"
-
-
-def _make_pool(address: Address) -> urllib3.HTTPConnectionPool:
-    proxy = None if address.is_loopback or proxy_bypass(address.host) else getproxies().get(address.scheme)
-    if proxy:
-        return _proxied(address, proxy)
-    if address.scheme == "http":
-        return _Pool(address.host, address.port, maxsize=KEPT_CONNECTIONS)
-    return _SecurePool(address.host, address.port, maxsize=KEPT_CONNECTIONS, ssl_context=trust(address))
-
-
-def _proxied(address: Address, proxy: str) -> urllib3.HTTPConnectionPool:
-    try:
-        parts = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
-        headers = make_headers(proxy_basic_auth=parts.auth) if parts.auth else None
-        context = trust(address) if address.scheme == "https" else None
-        manager = urllib3.ProxyManager(
-            parts._replace(auth=None).url, proxy_headers=headers, maxsize=KEPT_CONNECTIONS, ssl_context=context
-        )
-    except (exceptions.HTTPError, ValueError) as error:
-        msg = f"the proxy {redact_url(proxy)!r}, which the environment names for {address.url}, is not a URL of one"
-        raise ConfigurationError(msg) from error
-    return manager.connection_from_host(address.host, address.port, address.scheme)
-
-
-def trust(address: Address) -> ssl.SSLContext:
-    """Return what certificates to accept: the system's authorities unless something else is said."""
-    try:
-        context = ssl.create_default_context(cafile=address.ca_bundle or None)
-    except (OSError, ssl.SSLError) as error:
-        msg = f"ca_bundle {address.ca_bundle!r} is not a file of certificates: {getattr(error, 'strerror', None) or error}"
-        raise ConfigurationError(msg) from error
-    if not address.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

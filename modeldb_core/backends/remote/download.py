@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from typing import IO, TYPE_CHECKING, Any, Protocol
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 from urllib3 import exceptions
 
 from modeldb_core.backends.remote.answers import error_of_failure
-from modeldb_core.backends.remote.connection import trust
+from modeldb_core.backends.remote.direct import open_direct
 from modeldb_core.errors import IntegrityError, ModelDBError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -142,7 +140,7 @@ class BlobReader(io.RawIOBase):
 
     def _opened(self) -> _Body:
         if self._may_go_direct and (url := self._connection.blob_url(self._info.digest)) is not None:
-            return self._open_direct(url)
+            return open_direct(url, self._connection.address, self._at)
         self._may_go_direct = False
         try:
             response = self._connection.open(f"/blobs/{self._info.digest}", start=self._at)
@@ -152,21 +150,6 @@ class BlobReader(io.RawIOBase):
             response.close()
             msg = f"{self._connection.address.url} does not give parts of blobs; something before it takes Range away"
             raise StoreUnavailableError(msg)
-        return response
-
-    def _open_direct(self, url: str) -> _Body:
-        """Fetch from a URL that lets in whoever has it: without the token, and by a client that logs no URLs."""
-        headers = {"Range": f"bytes={self._at}-"} if self._at else {}
-        address = self._connection.address
-        context = trust(address) if url.startswith("https:") else None
-        try:
-            response: HTTPResponse = urlopen(Request(url, headers=headers), timeout=address.timeout_s, context=context)
-        except HTTPError as error:
-            error.close()
-            raise HTTPException from None  # it names the URL
-        if self._at and response.status != 206:
-            response.close()
-            raise HTTPException
         return response
 
     def _compare(self) -> None:

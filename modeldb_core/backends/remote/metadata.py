@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from modeldb_core import protocol
+from modeldb_core.backends.remote.answers import foreign_answer, understood
 from modeldb_core.backends.remote.on_server import OnServer
 from modeldb_core.backends.remote.parts import stage
 from modeldb_core.batches import MAX_BATCH_BYTES, MEDIA_TYPE, decode_changes, encode_changes
@@ -17,6 +20,7 @@ from modeldb_core.stores import ChangePage, MetadataStore, Page
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from modeldb_core.backends.remote.connection import Answer
     from modeldb_core.changes import Head
     from modeldb_core.entities import Entity
     from modeldb_core.points import Series
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 
 _COMPRESS_BYTES = 1 << 14
 """Less than that is a few packets either way, and would cost both sides more time than the network saves."""
+_MAX_SERIES_BYTES = 4 << 30
+"""What 10^8 points and more take, packed."""
 _BYTES_A_SECOND = 5_000_000
 """What a server takes in at least: a long batch may take longer than the usual timeout."""
 
@@ -37,15 +43,23 @@ class RemoteMetadataStore(OnServer, MetadataStore):
             return
         batch = encode_changes(changes, compress=_length(changes) > _COMPRESS_BYTES)
         if len(batch) <= protocol.PART_BYTES:
-            self._connection.request("POST", "/changes", batch, media_type=MEDIA_TYPE, extra_s=_extra_s(batch))
-            return
-        with stage(self._connection, batch) as parts:
-            self._connection.post_json("/changes/staged", {"parts": parts}, extra_s=_extra_s(batch))
+            answer = self._connection.request("POST", "/changes", batch, media_type=MEDIA_TYPE, extra_s=_extra_s(batch))
+            said = understood(self._connection.address, lambda: protocol.load_acknowledgement(json.loads(answer.body)))
+        else:
+            with stage(self._connection, batch) as parts:
+                said = self._connection.post_json(
+                    "/changes/staged",
+                    {"parts": parts},
+                    extra_s=_extra_s(batch),
+                    load=protocol.load_acknowledgement,
+                )
+        if said != protocol.acknowledgement(changes):
+            raise foreign_answer(self._connection.address, "it does not name what was sent")
 
     def get(self, kind: str, entity_id: str) -> Entity:
         check_kind(kind)
-        data = self._connection.get_json("/entity", {"kind": kind, "entity_id": entity_id})
-        return protocol.load_entity(kind, data)
+        query = {"kind": kind, "entity_id": entity_id}
+        return self._connection.get_json("/entity", query, load=partial(protocol.load_entity, kind))
 
     def find(self, query: Query) -> Page:
         entities: list[Entity] = []
@@ -54,7 +68,10 @@ class RemoteMetadataStore(OnServer, MetadataStore):
         while True:
             limit = min(query.limit - len(entities), protocol.MAX_PAGE)
             part = replace(query, limit=limit, cursor=cursor, count=query.count and total is None)
-            page = protocol.load_page(query.kind, self._connection.post_json("/find", protocol.dump_query(part)))
+            load = partial(protocol.load_page, query.kind)
+            page = self._connection.post_json("/find", protocol.dump_query(part), load=load)
+            if len(page.entities) > limit or (page.cursor is not None and limit and not page.entities):
+                raise foreign_answer(self._connection.address, "a page has more or less than was asked for")
             entities += page.entities
             total = page.total if total is None else total
             cursor = page.cursor
@@ -65,14 +82,15 @@ class RemoteMetadataStore(OnServer, MetadataStore):
         asked = protocol.dump_query(query)
         for name in ("order_by", "fields", "cursor", "count"):  # which are not looked at
             del asked[name]
-        return protocol.load_keys(self._connection.post_json("/keys", asked)["keys"])
+        return self._connection.post_json("/keys", asked, load=protocol.load_keys)
 
     def read_series(
         self, run_id: str, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None
     ) -> Series:
         first, last = steps if steps is not None else (None, None)
         query = {"run_id": run_id, "key": key, "first_step": first, "last_step": last, "max_points": max_points}
-        return protocol.load_series(run_id, key, self._connection.request("GET", "/series", query=query).body)
+        answer = self._connection.request("GET", "/series", query=query, limit_bytes=_MAX_SERIES_BYTES)
+        return understood(self._connection.address, lambda: protocol.load_series(run_id, key, answer.body))
 
     def read_changes(
         self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None
@@ -82,15 +100,22 @@ class RemoteMetadataStore(OnServer, MetadataStore):
             part = min(limit - len(changes), protocol.MAX_PAGE)
             query = {"after": after, "limit": part, "entity_id": entity_id, "stream_id": stream_id}
             answer = self._connection.request("GET", "/changes", query=query)
-            found = decode_changes(answer.body)
+            found, cursor, has_more = understood(self._connection.address, partial(_load_changes, answer))
+            if len(found) > part or cursor < after or (has_more and not (found and cursor > after)):
+                raise foreign_answer(self._connection.address, "a page of changes leads nowhere")
             changes += found
-            after = int(answer.headers[protocol.CURSOR_HEADER])
-            is_all = answer.headers[protocol.MORE_HEADER] != "1" and len(found) < part
-            if is_all or len(changes) >= limit:
+            after = cursor
+            if not (has_more or len(found) >= part) or len(changes) >= limit:
                 return ChangePage(tuple(changes), after)
 
     def heads(self) -> Mapping[str, Head]:
-        return protocol.load_heads(self._connection.get_json("/heads"))
+        return self._connection.get_json("/heads", load=protocol.load_heads)
+
+
+def _load_changes(answer: Answer) -> tuple[tuple[Change, ...], int, bool]:
+    """Return a page of changes, where to go on, and whether there is more."""
+    cursor = int(answer.headers[protocol.CURSOR_HEADER])
+    return decode_changes(answer.body), cursor, answer.headers[protocol.MORE_HEADER] == "1"
 
 
 def _length(changes: Sequence[Change]) -> int:

@@ -98,4 +98,4 @@ def remove_parts(connection: Connection, parts: list[str]) -> None:
     """Remove parts; where that fails they stay, as blobs that nothing refers to, until garbage is collected."""
     with suppress(ModelDBError):
         for digest in parts:
-            connection.request("DELETE", f"/blobs/{digest}")
+            connection.delete(f"/blobs/{digest}")

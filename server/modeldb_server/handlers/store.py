@@ -59,7 +59,7 @@ def _apply(context: ServerContext, data: bytes) -> Response:
     except IntegrityError as error:
         return refuse(error)
     context.metrics.writes.inc(len(changes))
-    return json_response({"done": True})
+    return json_response(protocol.acknowledgement(changes))
 
 
 def read_stored_changes(
