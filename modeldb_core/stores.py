@@ -81,7 +81,8 @@ class MetadataStore(ABC):
         """Record ``changes`` and let the answers show them: all or nothing, and durably before it returns.
 
         Changes may belong to several streams; those of one stream come in order. A change that the store has seen
-        (same stream, same number, same hash) is skipped, so a batch may be sent again after any failure.
+        (same stream, same number, same hash) is skipped, so a batch may be sent again after any failure. An empty batch
+        does nothing and asks nobody; a store may import then what writing needs.
 
         Raises:
             ConflictError: another change is stored under the same stream and number. Nothing of the batch is applied.

@@ -178,9 +178,9 @@ class Writer:
         else:
             stream.discard()  # what interrupted this thread has opened one
             return self.stream
-        stream.start()
         for callback in self.on_stream:
             callback()
+        stream.start()
         return stream
 
     def _forget(self, stream: OpenStream) -> None:

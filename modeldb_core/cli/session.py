@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.entities import Run
     from modeldb_core.movement.recorder import Recorder
+    from modeldb_core.rescue import BackgroundRecovery
     from modeldb_core.stores import ArtifactStore, MetadataStore
 
 MAX_RESOLVED_BYTES = 16 << 20
@@ -27,24 +28,32 @@ MAX_RESOLVED_BYTES = 16 << 20
 
 
 class Session:
-    """The settings of one command and the stores that it opens; closed when the command ends."""
+    """The settings of one command and the stores that it opens; closed when the command ends.
+
+    Args:
+        ships_orphans: whether opening the store ships what dead processes of this user have left for it.
+    """
 
     def __init__(
         self,
         *,
         url: str | None = None,
         artifact_url: str | None = None,
+        ships_orphans: bool = True,
         **overrides: Any,  # noqa: ANN401 - settings by name
     ) -> None:
         self.settings: Settings = settings_for(url, artifact_url, **overrides)
         self._store: MetadataStore | None = None
         self._artifacts: ArtifactStore | None = None
+        self._rescue: BackgroundRecovery | None = None
+        self._ships_orphans = ships_orphans
 
     @classmethod
     def of(cls, store: MetadataStore, settings: Settings) -> Session:
         """Return a session with a store that is open already, and that stays open."""
         session = cls.__new__(cls)
         session.settings, session._store, session._artifacts = settings, store, None
+        session._rescue, session._ships_orphans = None, False
         return session
 
     @property
@@ -60,7 +69,17 @@ class Session:
             if (problem := missing_store(self.settings.url)) is not None:
                 raise problem
             self._store = open_store(self.settings.url, self.settings)
+            self._ship_orphans(self._store)
         return self._store
+
+    def _ship_orphans(self, store: MetadataStore) -> None:
+        """Ship what dead processes of this user have left for the store that is about to be read."""
+        if not self._ships_orphans:
+            return
+        from modeldb_core.rescue import BackgroundRecovery
+
+        self._rescue = BackgroundRecovery(self.settings.journal_dir, store.url, lambda: self.artifacts)
+        self._rescue.before_reading(store)
 
     @property
     def artifacts(self) -> ArtifactStore:
@@ -73,6 +92,8 @@ class Session:
 
     def close(self) -> None:
         """Close what was opened."""
+        if self._rescue is not None:
+            self._rescue.stop(0.0)
         for store in (self._store, self._artifacts):
             if store is not None:
                 store.close()

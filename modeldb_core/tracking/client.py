@@ -7,17 +7,19 @@ import logging
 import os
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from modeldb_core import exits, plugins
 from modeldb_core.changes import CREATE, DELETE, RESTORE, UPDATE, payload_of
 from modeldb_core.entities import Entity, derived_id, new_id, now_us
-from modeldb_core.errors import StoreUnavailableError
+from modeldb_core.errors import ModelDBError, StoreUnavailableError
 from modeldb_core.queries.query import MAX_LIMIT, Query
 from modeldb_core.queries.references import find_run
 from modeldb_core.records import Draft
 from modeldb_core.redaction import redact_url
+from modeldb_core.rescue import BackgroundRecovery
 from modeldb_core.shipping import Target
 from modeldb_core.tracking import endings
 from modeldb_core.tracking.blobs import BlobDoor
@@ -74,7 +76,8 @@ class Client:
             fsync=settings.durability == "fsync",
         )
         self.writer = Writer(target, exit_timeout_s=settings.exit_timeout_s)
-        self.writer.on_stream.append(partial(endings.close_at_exit, self))
+        self._rescue = self._new_rescue()
+        self.writer.on_stream += [partial(endings.close_at_exit, self), self._prepare_store]
         self.blobs = BlobDoor(self._open_artifacts, self.writer)
         self.trash = Trash(self)
 
@@ -99,11 +102,15 @@ class Client:
         return self.writer.flush(timeout_s, files=files, patient=patient) and False not in waited
 
     def settle(self) -> None:
-        """Wait, before reading, until the store has what this process logged; say so where it has not in time."""
+        """Wait, before reading, until the store has what this process logged; say so where it has not in time.
+
+        What dead processes of this user logged to it is shipped, too.
+        """
         if not self._flush(exits.time_left(self.settings.exit_timeout_s), files=False, patient=False):
             logger.warning(
                 "%s has not yet all that this process logged: what is read may lack it.", self.writer.store_url
             )
+        self._rescue.before_reading(self.store)
 
     def close(self) -> None:
         """Finish the runs that are still open, ship what is left, and let go of the store.
@@ -121,6 +128,8 @@ class Client:
                 self._let_go()
 
     def _let_go(self) -> None:
+        self._rescue.stop(0.0)
+        self._rescue = self._new_rescue()
         with self._lock:
             stores = [store for store in (self._store, self._artifacts) if store is not None]
             self._store = self._artifacts = None
@@ -341,6 +350,16 @@ class Client:
         return self.blobs.put(stream)
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _prepare_store(self) -> None:
+        """Have imported here what writing needs: the thread would wait for its turn behind a busy loop."""
+        store = self._store
+        if store is not None:
+            with suppress(ModelDBError):
+                store.apply(())
+
+    def _new_rescue(self) -> BackgroundRecovery:
+        return BackgroundRecovery(self.settings.journal_dir, self.writer.store_url, self._open_artifacts)
 
     def _find_store_url(self) -> str:
         """Return the store's own word for where it is; where it cannot be reached yet, the configured one."""

@@ -21,17 +21,18 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import create_server
 
+from modeldb_core.config import Settings
 from modeldb_core.errors import ConfigurationError
+from modeldb_core.rescue import BackgroundRecovery
 from modeldb_server.app import create_app
 from modeldb_server.context import EXTENSION, ServerContext
-from modeldb_server.settings import MIB, is_loopback, listen_address
+from modeldb_server.settings import MIB, is_loopback, listen_address, server_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from flask import Flask
 
-    from modeldb_core.config import Settings
     from modeldb_core.stores import ArtifactStore, MetadataStore
     from modeldb_server.settings import ServerSettings
 
@@ -194,9 +195,25 @@ def serve(
         ConfigurationError: others could reach the address, and no token is asked for; or the port is taken.
     """
     server = Server(create_app(store, artifacts, settings))
-    with _signals(server.stop):
+    with _signals(server.stop), _recovering(store, artifacts, settings):
         (ready or _print_greeting)(server)
         server.run()
+
+
+@contextmanager
+def _recovering(
+    store: MetadataStore, artifacts: ArtifactStore, settings: Settings | ServerSettings | None
+) -> Iterator[None]:
+    """Ship meanwhile what processes of this user that died on this machine have left for the store."""
+    if not isinstance(settings, Settings) or server_settings(settings).read_only:
+        yield
+        return
+    recovery = BackgroundRecovery(settings.journal_dir, store.url, lambda: artifacts)
+    recovery.keep(store)
+    try:
+        yield
+    finally:
+        recovery.stop(0.0)
 
 
 def _print_greeting(server: Server) -> None:

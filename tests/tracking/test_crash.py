@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -11,6 +12,8 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,21 @@ def start(script: str | Path, environment: dict[str, str], **variables: str) -> 
     )
     _started.append(process)
     return process
+
+
+def start_command(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    variables = {**os.environ, **environment}
+    process = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _started.append(process)
+    return process
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait for what must happen, however busy the machine is."""
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> str:
@@ -96,7 +114,7 @@ def test_kill_9_at_a_random_moment_loses_no_call_that_had_returned(
     assert not list((tmp_path / "journals").iterdir()), "the journal of a recovered process is gone"
 
 
-def test_a_run_whose_process_was_killed_reads_as_lost_and_then_as_killed(
+def test_a_run_whose_process_was_killed_reads_as_lost_elsewhere_and_as_killed_on_its_machine(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     counter = tmp_path / "counter"
@@ -104,25 +122,115 @@ def test_a_run_whose_process_was_killed_reads_as_lost_and_then_as_killed(
     process = start(LOG_AS_FAST_AS_POSSIBLE, environment, COUNTER=str(counter), NAME="lost", MODELDB_LEASE_S="1")
     assert process.stdout is not None
     run_id = process.stdout.readline().strip()
-    with modeldb.connect() as client:
-        deadline = time.monotonic() + 30
-        while not client.search_runs("status = 'running' and metrics.a exists"):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    with modeldb.connect(journal_dir=str(tmp_path / "of another machine")) as client:
+        wait_for(lambda: client.search_runs("status = 'running' and metrics.a exists"))
         process.kill()
         process.communicate()
-        while client.get_run(run_id).status == "running":
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(lambda: client.get_run(run_id).status != "running")
         assert client.get_run(run_id).status == "lost"
         assert [run.run_id for run in client.search_runs("status = 'lost'")] == [run_id]
-        with client.start_run(capture=False):
-            pass  # any process that logs recovers what it finds
-        client.flush()
-        while client.get_run(run_id).status == "lost":
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        assert client.get_run(run_id).status == "killed"
+    with modeldb.connect() as client:  # which logs nothing
+        wait_for(lambda: client.get_run(run_id).status == "killed")
+
+
+@pytest.mark.parametrize("way", ["get_run", "search_runs", "command", "server"])
+def test_a_run_that_was_killed_in_its_first_seconds_is_seen_by_whoever_reads(
+    environment: dict[str, str], tmp_path: Path, way: str
+) -> None:
+    script = """
+        import os, modeldb_core as modeldb
+        run = modeldb.start_run(name="short of breath", capture=False)
+        run.log_metric("m", 0.5, step=3)
+        run.log_artifact(b"content", "file.bin")
+        print(run.run_id, flush=True)
+        os.kill(os.getpid(), 9)
+    """
+    with modeldb.connect() as client:  # the store is there
+        client.store.heads()
+    run_id = finish(start(script, environment, MODELDB_FLUSH_INTERVAL_S="3600"), -signal.SIGKILL).strip()
+    if way == "get_run":
+        with modeldb.connect() as client:
+            assert client.get_run(run_id).status == "killed"
+    elif way == "search_runs":
+        with modeldb.connect() as client:
+            assert [(run.run_id, run.status) for run in client.search_runs()] == [(run_id, "killed")]
+    elif way == "command":
+        command = [sys.executable, "-m", "modeldb_core.cli", "runs"]
+        output = finish(start_command(command, environment))
+        assert "short of breath" in output
+        assert "killed" in output
+    else:
+        from modeldb_core.config import load_settings
+        from modeldb_core.plugins import open_artifacts, open_store
+        from modeldb_server.serving import Server, serve
+
+        settings = load_settings(url=environment["MODELDB_URL"])
+        settings = replace(settings, plugins={**settings.plugins, "server": {"port": 0}})
+        with (
+            open_store(settings.url, settings) as store,
+            contextlib.closing(open_artifacts(settings.artifact_url, settings)) as artifacts,
+        ):
+            servers: list[Server] = []
+            arguments = (store, artifacts, settings)
+            thread = threading.Thread(target=serve, args=arguments, kwargs={"ready": servers.append})
+            thread.start()
+            try:
+                wait_for(lambda: servers and store.heads() and next(iter(store.heads().values())).closed)
+                assert store.get("run", run_id).status == "killed"  # type: ignore[attr-defined]
+            finally:
+                servers[0].stop()
+                thread.join(60)
+    with modeldb.connect() as client:
+        assert client.get_run(run_id).read_artifact("file.bin") == b"content"
+        assert not list(orphans(client.settings.journal_dir))
+
+
+def test_journals_that_cannot_be_shipped_before_reading_are_said_once(
+    environment: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    script = """
+        import os, modeldb_core as modeldb
+        modeldb.start_run(capture=False)
+        os.kill(os.getpid(), 9)
+    """
+    finish(start(script, environment, MODELDB_FLUSH_INTERVAL_S="3600"), -signal.SIGKILL)
+    with modeldb.connect() as client:
+
+        def apply(changes: object) -> None:
+            raise modeldb.errors.StoreReadOnlyError("it may only be read")
+
+        client.store.apply = apply  # type: ignore[method-assign]
+        for _ in range(3):
+            client._rescue._looked_at = -1e9
+            assert len(client.search_runs()) == 0
+    assert len([text for text in caplog.messages if "1 dead process are not in the store" in text]) == 1
+
+
+def test_the_first_rows_are_shipped_by_a_thread_that_imports_nothing_before(environment: dict[str, str]) -> None:
+    """A thread that imports waits for its turn at each step, for as long as the program computes."""
+    script = """
+        import importlib.abc, sys, threading
+        import modeldb_core as modeldb
+        imported, is_shipped = [], threading.Event()
+        class Watch(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, path=None, target=None):
+                if threading.current_thread().name == "modeldb-writer" and not is_shipped.is_set():
+                    imported.append(name)
+        sys.meta_path.insert(0, Watch())
+        client = modeldb.connect()
+        real = client.store.apply
+        def apply(changes):
+            real(changes)
+            is_shipped.set()
+        client.store.apply = apply
+        run = client.start_run()  # with all that is found out about the host
+        step = 0
+        while not is_shipped.is_set():
+            run.log_metrics({"m": step}, step=step)
+            step += 1
+        print(imported)
+    """
+    assert finish(start(script, environment)).strip() == "[]"
 
 
 def test_a_recovery_that_is_killed_half_way_repeats_nothing(environment: dict[str, str], tmp_path: Path) -> None:

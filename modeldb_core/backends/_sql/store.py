@@ -42,10 +42,12 @@ class SQLMetadataStore(MetadataStore):
         return self._database.read_only
 
     def apply(self, changes: Sequence[Change]) -> None:
-        if not changes:
-            return
         from modeldb_core.backends._sql.apply import Batch
 
+        if not changes:
+            from modeldb_core.backends._sql import points, summaries  # noqa: F401 - what writing will need
+
+            return
         wrong = check_content(changes)
 
         def work(transaction: Transaction) -> Batch:
