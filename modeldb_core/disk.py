@@ -20,6 +20,9 @@ PRIVATE = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0) | getattr(
 """Flags of ``os.open`` for files that started programs do not inherit, of bytes."""
 
 
+_NO_LOCKS = "files cannot be locked: Python has no fcntl here, and portalocker is not installed"
+
+
 def try_lock(descriptor: int) -> bool:
     """Lock an open file until the descriptor is closed; False where somebody else holds the lock.
 
@@ -38,6 +41,16 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
+def lock_problem() -> str | None:
+    """Return what keeps this Python from locking files; ``None`` where nothing does."""
+    if fcntl is None:
+        try:
+            import_module("portalocker")
+        except ImportError:
+            return _NO_LOCKS
+    return None
+
+
 def unlock(descriptor: int) -> None:
     """Take the lock of a file away, also from forked children that have a copy of the descriptor."""
     if fcntl is not None:
@@ -53,8 +66,7 @@ def _try_portable_lock(descriptor: int) -> bool:
     try:
         import portalocker
     except ImportError as error:
-        msg = "files cannot be locked: Python has no fcntl here, and portalocker is not installed"
-        raise OSError(errno.ENOLCK, msg) from error
+        raise OSError(errno.ENOLCK, _NO_LOCKS) from error
     try:
         portalocker.lock(descriptor, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
     except portalocker.AlreadyLocked:

@@ -16,6 +16,19 @@ find_python() {
     fail "Python 3.11, 3.12 or 3.13 is needed; install one, or name it: PYTHON=/path/to/python3 $0"
 }
 
+# find_version 3.12: print the path of that version of Python, also of one that pyenv installed.
+find_version() {
+    local candidate
+    for candidate in "$(command -v "python$1" || true)" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/"python$1"; do
+        if [ -x "$candidate" ] &&
+            "$candidate" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$1')" 2>/dev/null; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
 # Make .venv unless it is there and works.
 make_environment() {
     local python

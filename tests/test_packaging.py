@@ -99,6 +99,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
+@pytest.mark.interpreter
 def test_the_wheel_holds_every_module_and_data_file(wheel: zipfile.ZipFile) -> None:
     expected = {
         "/".join((package, *path.relative_to(folder).parts))
@@ -109,6 +110,7 @@ def test_the_wheel_holds_every_module_and_data_file(wheel: zipfile.ZipFile) -> N
     assert held == expected
 
 
+@pytest.mark.interpreter
 def test_the_wheel_installs_no_generic_top_level_name(wheel: zipfile.ZipFile) -> None:
     tops = {name.partition("/")[0] for name in wheel.namelist()}
     assert all(
@@ -242,6 +244,7 @@ def _after_import(statement: str) -> dict[str, object]:
     return result
 
 
+@pytest.mark.interpreter
 def test_importing_the_core_loads_no_framework_and_little_else() -> None:
     result = _after_import("import modeldb_core")
     modules = set(map(str, result["modules"]))  # type: ignore[call-overload]
@@ -252,6 +255,7 @@ def test_importing_the_core_loads_no_framework_and_little_else() -> None:
     assert int(str(result["peak_kib"])) <= BIGGEST_IMPORT_KIB
 
 
+@pytest.mark.interpreter
 def test_loading_all_plugins_imports_no_framework() -> None:
     result = _after_import("from modeldb_core.plugins import plugin_manager; plugin_manager()")
     modules = set(map(str, result["modules"]))  # type: ignore[call-overload]
@@ -259,6 +263,7 @@ def test_loading_all_plugins_imports_no_framework() -> None:
     assert not modules.intersection(FRAMEWORKS)
 
 
+@pytest.mark.interpreter
 def test_every_public_name_is_there() -> None:
     import modeldb_core
 

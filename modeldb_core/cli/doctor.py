@@ -24,6 +24,10 @@ from modeldb_core.errors import ModelDBError
 if TYPE_CHECKING:
     from modeldb_core.config import Settings
 
+WINDOWS = (
+    "ModelDB is not tested on Windows: logging, reading and the server are written to work there; a program that is ended "
+    "from outside cannot end its runs, and is recovered like a killed one"
+)
 LITTLE_SPACE_BYTES = 1 << 30
 HARDLY_ANY_SPACE_BYTES = 100 << 20
 CLOCK_TOLERANCE_S = 60.0
@@ -72,7 +76,7 @@ def doctor(*, url: str | None, artifact_url: str | None, as_json: bool) -> int:
 def examine(session: Session) -> Iterator[Finding]:
     """Iterate over what is found; a check that fails in an unforeseen way is a finding itself."""
     checks: tuple[Callable[[Session], Iterator[Finding]], ...] = (
-        *(_versions, _settings, _plugins, _store, _clock, _artifacts, _journals, _space),
+        *(_versions, _system, _settings, _plugins, _store, _clock, _artifacts, _journals, _space),
     )
     for check in checks:
         try:
@@ -99,6 +103,18 @@ def _versions(session: Session) -> Iterator[Finding]:
             yield Finding(
                 f"extra {extra}", "note", "not installed", f"if you need it: pip install 'modeldb-core[{extra}]'"
             )
+
+
+def _system(session: Session) -> Iterator[Finding]:
+    """Say what this operating system lacks."""
+    from modeldb_core.disk import lock_problem
+
+    del session
+    if (problem := lock_problem()) is not None:
+        advice = "pip install portalocker; until then what is logged is kept in memory, and lost with the process"
+        yield Finding("file locks", "wrong", problem, advice)
+    if sys.platform == "win32":
+        yield Finding("operating system", "note", WINDOWS, "report what does not work")
 
 
 def _settings(session: Session) -> Iterator[Finding]:

@@ -82,6 +82,8 @@ def run_program(
 def _read(process: subprocess.Popen[bytes], deadline: Deadline, limit_bytes: int) -> tuple[bytes, int, bytes, bool]:
     assert process.stdout is not None
     assert process.stderr is not None
+    if os.name == "nt":  # where pipes cannot be selected
+        return _communicate(process, deadline, limit_bytes)
     output, errors, size = bytearray(), bytearray(), 0
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ, output)
@@ -100,10 +102,23 @@ def _read(process: subprocess.Popen[bytes], deadline: Deadline, limit_bytes: int
     return bytes(output), size, bytes(errors), ended
 
 
+def _communicate(
+    process: subprocess.Popen[bytes], deadline: Deadline, limit_bytes: int
+) -> tuple[bytes, int, bytes, bool]:
+    try:
+        output, errors = process.communicate(timeout=max(deadline.remaining_s(), 0.05))
+    except subprocess.TimeoutExpired as error:
+        return (error.stdout or b"")[:limit_bytes], len(error.stdout or b""), b"", False
+    return output[:limit_bytes], len(output), errors[:2000], True
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         with contextlib.suppress(OSError):
-            os.killpg(process.pid, 9)
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, 9)
+            else:
+                process.kill()
         process.wait()
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import threading
@@ -11,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
+from modeldb_core import disk
 from modeldb_core.batches import encode_changes
 from modeldb_core.changes import EMPTY_HEAD, Change, Head, advance
 from modeldb_core.errors import (
@@ -154,7 +154,7 @@ class BundleWriter:
         self._refuse_existing()
         try:
             self._file.flush()
-            os.fsync(self._file.fileno())
+            disk.reach_disk(self._file.fileno())
             os.replace(self._part, self.path)
         except OSError as error:
             raise self._failure(error) from error
@@ -181,13 +181,12 @@ class BundleWriter:
     def _create(self) -> BinaryIO:
         """Open the file beside the bundle; what a killed process left there is written over."""
         try:
-            descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+            descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | disk.PRIVATE, 0o666)
         except OSError as error:
             raise self._failure(error) from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Between the two the file may have become somebody's finished bundle.
-            if os.fstat(descriptor).st_ino != os.stat(self._part).st_ino:
+            if not disk.try_lock(descriptor) or os.fstat(descriptor).st_ino != os.stat(self._part).st_ino:
                 raise FileNotFoundError
             os.ftruncate(descriptor, 0)
         except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -261,7 +260,7 @@ class LastingTests(StoreCase):
             acknowledged = 0
             while acknowledged < 15:
                 acknowledged = _told(victim)
-            victim.send_signal(signal.SIGKILL)
+            victim.kill()
             for child in (first, second):
                 while _told(child) < len(shared.changes):
                     pass

@@ -189,6 +189,8 @@ def _new_path(journal_dir: Path) -> Path:
 
 
 def _is_alive(pid: int) -> bool:
+    if os.name == "nt":  # where signal 0 interrupts programs
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -13,7 +13,10 @@ import pytest
 
 from modeldb_core import forks
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+pytestmark = [
+    pytest.mark.interpreter,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
+]
 
 SLOW_MODULE = """
 import os, time

@@ -58,7 +58,14 @@ def variables(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[s
         yield found
 
 
-@pytest.mark.parametrize("variables", ["sqlite", "postgres", "bucket", "files in a bucket", "server"], indirect=True)
+@pytest.mark.parametrize(
+    "variables",
+    [
+        *(pytest.param(name, marks=pytest.mark.interpreter) for name in ("sqlite", "server")),
+        *("postgres", "bucket", "files in a bucket"),
+    ],
+    indirect=True,
+)
 def test_everything_is_there_when_the_script_is_over(
     variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

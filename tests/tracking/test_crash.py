@@ -475,6 +475,7 @@ def test_values_that_nothing_could_take_are_said_on_the_run(environment: dict[st
         assert len(run.history("after")) == 1
 
 
+@pytest.mark.interpreter
 def test_a_forked_child_logs_through_a_stream_of_its_own(environment: dict[str, str]) -> None:
     script = """
         import os, modeldb_core as modeldb
@@ -506,6 +507,7 @@ def test_a_forked_child_logs_through_a_stream_of_its_own(environment: dict[str, 
         assert len(client.store.heads()) >= 5
 
 
+@pytest.mark.interpreter
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_pool_of_processes_logs_into_the_run_it_was_given(
     environment: dict[str, str], tmp_path: Path, method: str
@@ -537,6 +539,7 @@ def test_a_pool_of_processes_logs_into_the_run_it_was_given(
             assert list(run.history(f"worker {number}").values) == list(range(50))
 
 
+@pytest.mark.interpreter
 def test_a_signal_handler_may_log_in_the_middle_of_a_log_call(client: Client) -> None:
     taken, inside = 0, False
     with client.start_run(capture=False) as run:
@@ -581,6 +584,7 @@ def test_threads_log_to_one_run_without_losing_a_point(client: Client) -> None:
     assert len(run.history("shared")) == 16_000
 
 
+@pytest.mark.interpreter
 @pytest.mark.parametrize(
     ("ending", "status", "code"),
     [
@@ -619,6 +623,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
         assert not list(orphans(client.settings.journal_dir))
 
 
+@pytest.mark.interpreter
 def test_sigterm_ends_a_program_in_whose_destructor_the_exit_was_lost(environment: dict[str, str]) -> None:
     script = """
         import os, signal, time, modeldb_core as modeldb
@@ -642,6 +647,7 @@ def test_sigterm_ends_a_program_in_whose_destructor_the_exit_was_lost(environmen
         assert len(run.history("m")) == 1
 
 
+@pytest.mark.interpreter
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_pool_ends_its_workers_and_what_they_had_not_shipped_is_shipped_with_the_program(
     environment: dict[str, str], tmp_path: Path, method: str

@@ -17,6 +17,8 @@ from modeldb_core.tracking import Client
 from tests.services.processes import free_port
 from tests.tracking.programs import PATIENCE_S, ended, running
 
+pytestmark = pytest.mark.interpreter
+
 # -- what is shipped ---------------------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,8 @@ import pytest
 import modeldb_core as modeldb
 from modeldb_core.tracking import Client, inheritance
 
+pytestmark = pytest.mark.interpreter
+
 METHODS = ["fork", "spawn", "forkserver"]
 
 

@@ -21,6 +21,8 @@ from modeldb_core import journal as journal_module
 from modeldb_core.recovery import recover
 from modeldb_core.tracking import Client
 
+pytestmark = pytest.mark.interpreter
+
 LINES = Path(modeldb.__file__).parent
 
 

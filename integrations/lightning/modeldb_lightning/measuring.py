@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import threading
 from time import perf_counter
@@ -67,13 +66,22 @@ def gradient_norm(module: Any) -> Any:  # noqa: ANN401 - a LightningModule; a te
 
 def memory_metrics(device: Any) -> dict[str, float]:  # noqa: ANN401 - a torch device
     """Return the most memory that was in use so far: of the process, and of the GPU as torch's allocator counts it."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    found: dict[str, float] = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    found: dict[str, float] = {}
+    if (peak := _peak_memory_bytes()) is not None:
+        found["peak_memory_bytes"] = peak
     if device.type == "cuda":
         cuda: Any = sys.modules["torch"].cuda
         found["peak_gpu_memory_bytes"] = cuda.max_memory_allocated(device)
         found["reserved_gpu_memory_bytes"] = cuda.memory_reserved(device)
     return found
+
+
+def _peak_memory_bytes() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 class SystemMetrics:

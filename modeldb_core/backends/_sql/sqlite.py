@@ -268,6 +268,7 @@ class SQLiteDatabase(Database):
             connection.execute("PRAGMA query_only = ON")
             return
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._durability == 'fsync' else 'NORMAL'}")
+        connection.execute(f"PRAGMA fullfsync = {int(self._durability == 'fsync')}")  # of macOS: past the drive's cache
         connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT_BYTES}")
 
     # Forks

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core import disk
 from modeldb_core.backends.objects.layout import newer_format
 from modeldb_core.errors import (
     ConfigurationError,
@@ -189,7 +190,7 @@ class Bucket:
                     file.write(content)
                     if self._fsync:
                         file.flush()
-                        os.fsync(file.fileno())
+                        disk.reach_disk(file.fileno())
                 os.replace(temporary, path)
                 break
             except FileNotFoundError:
@@ -213,9 +214,11 @@ def _mark(info: Mapping[str, Any]) -> str:
 
 
 def _sync_folder(folder: str) -> None:
+    if os.name == "nt":  # where a folder cannot be opened
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        disk.reach_disk(descriptor)
     finally:
         os.close(descriptor)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from modeldb_core import disk
 from modeldb_core.errors import ConfigurationError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ReplicaLock:
                     yield
                 finally:
                     with suppress(OSError):
-                        fcntl.flock(descriptor, fcntl.LOCK_UN)  # not by closing alone: a forked child may have it too
+                        disk.unlock(descriptor)  # not by closing alone: a forked child may have it too
             finally:
                 os.close(descriptor)
         finally:
@@ -66,7 +66,7 @@ class ReplicaLock:
     def _opened(self) -> int:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            return disk.open_private(self._path)
         except OSError as error:
             msg = (
                 f"the local replica of {self._url} cannot be kept in {self._path.parent}: {error.strerror}; set "
@@ -103,9 +103,7 @@ class ReplicaLock:
 
 
 def _try(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        time.sleep(_PAUSE_S)
-        return False
-    return True
+    if disk.try_lock(descriptor):
+        return True
+    time.sleep(_PAUSE_S)
+    return False
