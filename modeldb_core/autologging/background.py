@@ -9,9 +9,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modeldb_core import forks
+from modeldb_core import exits, forks
 from modeldb_core.autologging.isolation import entered, quiet
-from modeldb_core.exits import at_exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,7 +49,6 @@ class Background:
         self._changed = threading.Condition()
         self._jobs: deque[_Job] = deque()  # the first one is under way
         self._thread: threading.Thread | None = None
-        self._is_known_at_exit = False
 
     def __len__(self) -> int:
         """Return how many jobs are not done."""
@@ -72,12 +70,12 @@ class Background:
         with self._changed:
             self._jobs.append(job)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                self._thread.start()
-            if not self._is_known_at_exit:
-                self._is_known_at_exit = True
-                at_exit(self._at_exit, priority=20)
+                self._thread = exits.start_thread(self._work, self._name)
+            is_alone = self._thread is None  # as in some versions of Python while a program ends
+            exits.at_exit(self._at_exit, priority=20)
             self._changed.notify_all()
+        while is_alone and self._jobs:
+            self._do_first()
         return True
 
     def wait(self, *keys: object, timeout_s: float | None = None) -> bool:
@@ -100,22 +98,24 @@ class Background:
                 if not self._changed.wait_for(lambda: self._jobs, IDLE_S):
                     self._thread = None
                     return
-                job = self._jobs[0]
-            try:
-                with entered(), quiet():
-                    job.work()
-            except Exception:
-                logger.debug("a job in the background failed", exc_info=True)
-            with self._changed:
-                self._jobs.popleft()
-                self._changed.notify_all()
-            del job  # it holds on to a model and data
+            self._do_first()
+
+    def _do_first(self) -> None:
+        try:
+            with entered(), quiet():
+                self._jobs[0].work()
+        except Exception:
+            logger.debug("a job in the background failed", exc_info=True)
+        with self._changed:
+            self._jobs.popleft()
+            self._changed.notify_all()
 
     def _is_own_thread(self) -> bool:
         return threading.current_thread() is self._thread
 
     def _at_exit(self) -> None:
-        if not self.wait(timeout_s=self._exit_timeout_s):
+        limit_s = self._exit_timeout_s
+        if not self.wait(timeout_s=None if limit_s is None else exits.time_left(limit_s)):
             logger.warning("The program ended before %s was done: %d jobs are left.", self._name, len(self))
 
 

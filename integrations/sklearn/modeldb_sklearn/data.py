@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
-import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from modeldb_core import exits
 from modeldb_core.datasets import Labelled, describe
+
+if TYPE_CHECKING:
+    import threading
 
 BESIDE_BYTES = 1 << 22  # the digest of more data than this is worked out while the fit runs
 MAX_COPY_BYTES = 1 << 27  # so much data is copied to show it to a predict that is not scikit-learn's
@@ -24,8 +27,9 @@ class DataDigest:
         if at_once or size_of(X) <= BESIDE_BYTES:
             self._work()
         else:
-            self._thread = threading.Thread(target=self._work, name="modeldb-digest", daemon=True)
-            self._thread.start()
+            self._thread = exits.start_thread(self._work, "modeldb-digest")
+            if self._thread is None:
+                self._work()
 
     def result(self) -> dict[str, Any]:
         """Return the description; raises what describing raised."""
