@@ -18,11 +18,25 @@ if TYPE_CHECKING:
     from modeldb_core.tracking import Client as Client
     from modeldb_core.tracking import RunHandle as RunHandle
     from modeldb_core.tracking import Runs as Runs
+    from modeldb_core.tracking import add_tags as add_tags
     from modeldb_core.tracking import connect as connect
     from modeldb_core.tracking import current_run as current_run
+    from modeldb_core.tracking import experiments as experiments
     from modeldb_core.tracking import flush as flush
     from modeldb_core.tracking import get_run as get_run
+    from modeldb_core.tracking import log_artifact as log_artifact
+    from modeldb_core.tracking import log_dataset as log_dataset
+    from modeldb_core.tracking import log_hyperparameters as log_hyperparameters
+    from modeldb_core.tracking import log_metric as log_metric
+    from modeldb_core.tracking import log_metrics as log_metrics
+    from modeldb_core.tracking import log_model as log_model
+    from modeldb_core.tracking import log_params as log_params
+    from modeldb_core.tracking import log_text as log_text
+    from modeldb_core.tracking import projects as projects
     from modeldb_core.tracking import search_runs as search_runs
+    from modeldb_core.tracking import set_attributes as set_attributes
+    from modeldb_core.tracking import set_description as set_description
+    from modeldb_core.tracking import set_tags as set_tags
     from modeldb_core.tracking import start_run as start_run
 
 __version__ = "0.1.0"
@@ -30,15 +44,29 @@ __version__ = "0.1.0"
 _MODULES = {
     "errors": "modeldb_core",
     "hookimpl": "modeldb_core.hookspecs",
+    "register_ending": "modeldb_core.failures",
     "Client": "modeldb_core.tracking",
     "RunHandle": "modeldb_core.tracking",
     "Runs": "modeldb_core.tracking",
+    "add_tags": "modeldb_core.tracking",
     "connect": "modeldb_core.tracking",
     "current_run": "modeldb_core.tracking",
+    "experiments": "modeldb_core.tracking",
     "flush": "modeldb_core.tracking",
     "get_run": "modeldb_core.tracking",
-    "register_ending": "modeldb_core.failures",
+    "log_artifact": "modeldb_core.tracking",
+    "log_dataset": "modeldb_core.tracking",
+    "log_hyperparameters": "modeldb_core.tracking",
+    "log_metric": "modeldb_core.tracking",
+    "log_metrics": "modeldb_core.tracking",
+    "log_model": "modeldb_core.tracking",
+    "log_params": "modeldb_core.tracking",
+    "log_text": "modeldb_core.tracking",
+    "projects": "modeldb_core.tracking",
     "search_runs": "modeldb_core.tracking",
+    "set_attributes": "modeldb_core.tracking",
+    "set_description": "modeldb_core.tracking",
+    "set_tags": "modeldb_core.tracking",
     "start_run": "modeldb_core.tracking",
 }
 
@@ -47,14 +75,28 @@ __all__ = [
     "RunHandle",
     "Runs",
     "__version__",
+    "add_tags",
     "connect",
     "current_run",
     "errors",
+    "experiments",
     "flush",
     "get_run",
     "hookimpl",
+    "log_artifact",
+    "log_dataset",
+    "log_hyperparameters",
+    "log_metric",
+    "log_metrics",
+    "log_model",
+    "log_params",
+    "log_text",
+    "projects",
     "register_ending",
     "search_runs",
+    "set_attributes",
+    "set_description",
+    "set_tags",
     "start_run",
 ]
 

@@ -91,6 +91,8 @@ class Settings:
         minimum=0.0,
         trust=trust.USER,
     )
+    announce: bool = _setting("bool", True, "say in a terminal or a notebook where the first run can be seen")
+    ui_url: str = _setting("text", "", "address of the web pages that show this store, for links to runs")
     disable_plugins: tuple[str, ...] = _setting(
         "list", (), "plugins to leave out, by name, or * for all third-party ones"
     )

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.values import key_named, key_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -34,7 +36,8 @@ def runs_html(runs: Sequence[Run], total: int | None) -> str:
         ]
         for run in shown
     ]
-    count = f"{len(shown):,} of {total or len(runs):,} runs"
+    number = len(runs) if total is None else total
+    count = f"first {len(shown):,} of {number:,} runs" if len(shown) < number else f"{number:,} runs"
     return f"{_table(head, rows)}<p>{count}</p>"
 
 
@@ -46,9 +49,16 @@ def run_html(run: RunReader) -> str:
     for title in ("hyperparameters", "metrics", "attributes"):
         values = getattr(entity, title)
         if values:
-            parts.append(_table([title, ""], list(values.items())[:_MAX_ROWS]))
-    pictures = [series_html(run.history(key, max_points=_WIDTH * 2)) for key in list(entity.series)[:_MAX_PICTURES]]
-    return "".join(parts) + "".join(pictures)
+            rows = sorted(values.items(), key=lambda item: is_own(item[0]))  # stable
+            left = len(rows) - _MAX_ROWS
+            parts.append(_table([title, ""], [*rows[:_MAX_ROWS], *([(f"and {left:,} more", "")] if left > 0 else [])]))
+    if entity.failure:
+        text = entity.failure.get("traceback") or entity.failure.get("message", "")
+        parts.append(f"<pre>{escape(str(text))}</pre>")
+    keys = sorted(entity.series, key=is_own)
+    pictures = [series_html(run.history(key, max_points=_WIDTH * 2)) for key in keys[:_MAX_PICTURES]]
+    more = f"<p>and {len(keys) - _MAX_PICTURES:,} more series</p>" if len(keys) > _MAX_PICTURES else ""
+    return "".join(parts) + "".join(pictures) + more
 
 
 def series_html(series: Series) -> str:
@@ -104,19 +114,20 @@ def is_own(key: str) -> bool:
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Iterate over the values of a map and of those within it; names of nested maps are joined by dots."""
     for key, value in values.items():
+        name = f"{prefix}{key_text(key)}"
         if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{name}.")
         else:
-            yield f"{prefix}{key}", value
+            yield name, value
 
 
 def look_up(values: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401 - any value
     """Return the value of a key, whose dots may also lead into nested maps; ``None`` where there is none."""
-    if key in values:
-        return values[key]
+    if (found := values.get(key_named(values, key))) is not None:
+        return found
     at = key.find(".")
     while at >= 0:
-        inner = values.get(key[:at])
+        inner = values.get(key_named(values, key[:at]))
         if isinstance(inner, Mapping) and (found := look_up(inner, key[at + 1 :])) is not None:
             return found
         at = key.find(".", at + 1)

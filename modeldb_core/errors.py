@@ -67,6 +67,12 @@ class RunFinishedError(ModelDBError, RuntimeError):
     code = "run_finished"
 
 
+class NoRunError(ModelDBError, RuntimeError):
+    """Something was to be logged to the current run, and there is none."""
+
+    code = "no_run"
+
+
 class ConflictError(ModelDBError):
     """A stream arrived with a change that differs from the one already stored under its number."""
 

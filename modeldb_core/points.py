@@ -130,8 +130,10 @@ class Series:
         """Return a DataFrame with the columns ``step``, ``time`` (UTC) and ``value``."""
         import pandas as pd
 
+        from modeldb_core.frames import Table
+
         times = pd.to_datetime(self.times, unit="us", utc=True)
-        return pd.DataFrame({"step": self.steps, "time": times, "value": self.values})
+        return Table({"step": self.steps, "time": times, "value": self.values})
 
     def _repr_html_(self) -> str:
         from modeldb_core.display import series_html

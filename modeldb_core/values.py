@@ -232,6 +232,13 @@ def key_text(key: Key) -> str:
     return _WORDS[key] if key is None or isinstance(key, bool) else int_text(key)
 
 
+def key_named(values: Mapping[Any, object], text: str) -> Any:  # noqa: ANN401 - a string, a number, a bool or None
+    """Return the key of a map that :func:`key_text` calls ``text``; ``text`` itself where there is none."""
+    if text in values:
+        return text
+    return next((key for key in values if not isinstance(key, str) and key_text(key) == text), text)
+
+
 def write_key(key: Key) -> str:
     """Return the key of a map value as it is written in JSON."""
     return key if isinstance(key, str) and not key.startswith("$") else "$" + key_text(key)

@@ -80,7 +80,8 @@ def _start(project: str | None, params: Mapping[str, Any], dtrain: Any, num_boos
     if parent is not None:
         run = parent.start_child("xgboost.train", hyperparameters=hyperparameters, attributes=attributes)
     else:
-        run = start_run(project, name="xgboost.train", hyperparameters=hyperparameters, attributes=attributes)
+        told = {"hyperparameters": hyperparameters, "attributes": attributes}
+        run = start_run(project, name="xgboost.train", make_current=False, **told)
     run.add_tags("xgboost")
     run.note("Not recorded: the digest of the training data, which a DMatrix does not give back.")
     return run

@@ -10,7 +10,7 @@ from modeldb_core.entities import KINDS, Document
 from modeldb_core.errors import QuerySyntaxError
 from modeldb_core.queries.fields import AGGREGATES
 from modeldb_core.queries.parse import split_name
-from modeldb_core.values import key_text
+from modeldb_core.values import key_named
 
 ALWAYS = frozenset({"name", "created_at", "updated_at", "deleted_at", "status", "stream_id"})
 """Fields that come without being asked for, where a kind has them: without them an entity would mislead."""
@@ -82,13 +82,13 @@ def parse_fields(names: tuple[str, ...], kind: str) -> Projection:
 
 
 def _pick(values: Mapping[Any, Any], text: str, into: dict[Any, Any]) -> bool:
-    key = _key_of(values, text)
+    key = key_named(values, text)
     if key in values:
         into[key] = values[key]
         return True
     at = text.find(".")
     while at >= 0:
-        key = _key_of(values, text[:at])
+        key = key_named(values, text[:at])
         inner = values.get(key)
         if isinstance(inner, Mapping):
             part = dict(into.get(key, {}))
@@ -97,10 +97,3 @@ def _pick(values: Mapping[Any, Any], text: str, into: dict[Any, Any]) -> bool:
                 return True
         at = text.find(".", at + 1)
     return False
-
-
-def _key_of(values: Mapping[Any, Any], text: str) -> Any:  # noqa: ANN401 - a string, a number, a bool or None
-    """Return the key of a map that queries call ``text``."""
-    if text in values:
-        return text
-    return next((key for key in values if not isinstance(key, str) and key_text(key) == text), text)

@@ -3,7 +3,30 @@
 from __future__ import annotations
 
 from modeldb_core.tracking.client import Client
-from modeldb_core.tracking.connections import connect, current_run, flush, get_run, search_runs, start_run
+from modeldb_core.tracking.connections import (
+    connect,
+    current_run,
+    experiments,
+    flush,
+    get_run,
+    projects,
+    search_runs,
+    start_run,
+)
+from modeldb_core.tracking.current import (
+    add_tags,
+    log_artifact,
+    log_dataset,
+    log_hyperparameters,
+    log_metric,
+    log_metrics,
+    log_model,
+    log_params,
+    log_text,
+    set_attributes,
+    set_description,
+    set_tags,
+)
 from modeldb_core.tracking.run import RunHandle
 from modeldb_core.tracking.runs import Runs
 
@@ -11,10 +34,24 @@ __all__ = [
     "Client",
     "RunHandle",
     "Runs",
+    "add_tags",
     "connect",
     "current_run",
+    "experiments",
     "flush",
     "get_run",
+    "log_artifact",
+    "log_dataset",
+    "log_hyperparameters",
+    "log_metric",
+    "log_metrics",
+    "log_model",
+    "log_params",
+    "log_text",
+    "projects",
     "search_runs",
+    "set_attributes",
+    "set_description",
+    "set_tags",
     "start_run",
 ]

@@ -13,21 +13,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from modeldb_core import exits, plugins
 from modeldb_core.changes import CREATE, DELETE, RESTORE, UPDATE, payload_of
-from modeldb_core.entities import Entity, derived_id, new_id, now_us
+from modeldb_core.entities import derived_id, new_id, now_us
 from modeldb_core.errors import ModelDBError, StoreUnavailableError
-from modeldb_core.queries.query import MAX_LIMIT, Query
-from modeldb_core.queries.references import find_run
 from modeldb_core.records import Draft
 from modeldb_core.redaction import redact_url
 from modeldb_core.rescue import BackgroundRecovery
 from modeldb_core.shipping import Target
-from modeldb_core.tracking import endings
+from modeldb_core.tracking import announcement, endings
 from modeldb_core.tracking.blobs import BlobDoor
 from modeldb_core.tracking.deletion import Trash
 from modeldb_core.tracking.names import check_name, check_tags, readable_name
 from modeldb_core.tracking.ranks import is_first
 from modeldb_core.tracking.run import RunHandle
-from modeldb_core.tracking.runs import Runs
+from modeldb_core.tracking.searching import ClientReader
 from modeldb_core.tracking.silent import silent_run
 from modeldb_core.values import Value, check_key, check_text
 from modeldb_core.writer import Writer
@@ -46,7 +44,7 @@ _DECLARED_LIFE_S = 10.0
 _CONTEXT_LIFE_S = 5.0  # runs that start within this time share one look at git and the host
 
 
-class Client:
+class Client(ClientReader):
     """Logs to one store and reads from it. Get one from :func:`connect`.
 
     Safe for any number of threads. A forked child may go on using it: what it logs goes into a stream of its own.
@@ -60,6 +58,7 @@ class Client:
         self._store: MetadataStore | None = None
         self._artifacts: ArtifactStore | None = None
         self._deleted: set[str] = set()
+        self._names: dict[str, str] = {}
         self._context: tuple[float, dict[str, Any]] | None = None
         self.on_close: list[Callable[[], object]] = []
         self.on_flush: list[Callable[[float | None], object]] = []
@@ -168,16 +167,19 @@ class Client:
         run_id: str | None = None,
         reserved_id: str | None = None,
         every_rank: bool = False,
+        make_current: bool = True,
     ) -> RunHandle:
         """Start a run and return its handle, also to be used with ``with``.
 
-        Nothing waits for the store: the run is in the journal when this returns.
+        Nothing waits for the store: the run is in the journal when this returns. Without ``with`` it is the current run
+        of this thread, and of what is started from now on, until it ends.
 
         Args:
             project: its project, made if there is none of that name; default: the setting ``project``.
             experiment: its experiment within the project; default: the setting ``experiment``.
             name: its name, which need not be unique; default: a readable random one.
             tags: labels.
+            description: what it is, in words.
             parent: the run that this one is part of.
             hyperparameters: logged at once, which is cheaper than in a call of its own.
             attributes: likewise.
@@ -186,21 +188,30 @@ class Client:
             reserved_id: the identifier of the new run where it was needed before the run: one of ``entities.new_id()``.
             every_rank: whether each process of a distributed training (``torchrun``, DDP) records a run of its own;
                 default: the first one records, and in the others the handle takes everything and does nothing.
+            make_current: whether it becomes the current run without a block; integrations say no.
 
         Raises:
             InvalidArgumentError: a name is too long or empty, or a value cannot be stored.
         """
         if not (every_rank or is_first()):
-            return silent_run(self, name, hyperparameters=hyperparameters, attributes=attributes)
+            silent = silent_run(self, name, hyperparameters=hyperparameters, attributes=attributes)
+            return self._started(silent, make_current=make_current)
         self.writer.ensure_stream()
         if run_id is not None:
-            return self._resume(run_id)
+            return self._started(self._resume(run_id), make_current=make_current)
         project_id, experiment_id = self._declare(project, experiment)
         fields: dict[str, Any] = {"project_id": project_id, "experiment_id": experiment_id}
         if parent is not None:
             fields["parent_id"] = parent.run_id if isinstance(parent, RunHandle) else check_key(parent, "parent")
         sections = {"hyperparameters": hyperparameters, "attributes": attributes}
-        return self._create_run(fields, name, tags, description, sections, capture=capture, reserved_id=reserved_id)
+        run = self._create_run(fields, name, tags, description, sections, capture=capture, reserved_id=reserved_id)
+        return self._started(run, make_current=make_current)
+
+    def _started(self, run: RunHandle, *, make_current: bool) -> RunHandle:
+        announcement.announce(run)
+        if make_current:
+            run.make_current()
+        return run
 
     def start_child_of(
         self,
@@ -279,68 +290,6 @@ class Client:
             self._deleted.discard(entity_id)
         return self.writer.append(Draft(action, kind, entity_id, recorded_at or now_us(), payload, ends_run))
 
-    # -- reading ------------------------------------------------------------------------------------------------------
-
-    def get_run(self, run_id: str) -> RunHandle:
-        """Return a run by its identifier, by a beginning or end of it, as tables show it, or by its name.
-
-        Raises:
-            NotFoundError: there is none.
-            InvalidArgumentError: several runs are meant; the message lists them.
-        """
-        self.settle()
-        entity = find_run(self.store, check_key(run_id, "run_id"))
-        return RunHandle(self, entity.entity_id, entity=entity)
-
-    def search_runs(
-        self,
-        filter: str = "",  # noqa: A002 - the word users know
-        *,
-        project: str | None = None,
-        experiment: str | None = None,
-        order_by: str = "",
-        limit: int = 100,
-        fields: Iterable[str] | None = None,
-        cursor: str | None = None,
-        count: bool = False,
-    ) -> Runs:
-        """Return the runs that match ``filter`` (``docs/queries.md``), at most ``limit`` of them, the newest first.
-
-        Args:
-            project: only runs of the project with this name.
-            experiment: only runs of the experiment with this name, within ``project``.
-            order_by: for example ``"metrics.auc desc, name"``.
-            fields: what is needed of the runs, for example ``["name", "metrics.auc"]``; default: everything.
-            cursor: of a page before, to get the next one; :meth:`Runs.next_page` does it.
-            count: whether to count all that match: :attr:`Runs.total`.
-
-        Raises:
-            QuerySyntaxError: filter or order do not parse; the message points at the place.
-        """
-        query = Query(
-            filter=filter,
-            order_by=order_by,
-            limit=limit,
-            fields=fields if fields is None or isinstance(fields, str) else tuple(fields),  # type: ignore[arg-type]
-            cursor=cursor,
-            count=count,
-            within=None if project is None and experiment is None else self.container_id(project, experiment),
-        )
-        self.settle()
-        return Runs(self, query, self.store.find(query))
-
-    def projects(self) -> tuple[Entity, ...]:
-        """Return the projects of the workspace by name."""
-        self.settle()
-        query = Query(kind="project", order_by="name", within=self._workspace_id(), limit=MAX_LIMIT)
-        return self.store.find(query).entities
-
-    def experiments(self, project: str) -> tuple[Entity, ...]:
-        """Return the experiments of a project by name."""
-        self.settle()
-        query = Query(kind="experiment", order_by="name", within=self.container_id(project), limit=MAX_LIMIT)
-        return self.store.find(query).entities
-
     def resolve(self, value: Value) -> Value:
         """Return ``value`` with what was moved to the artifact store read back."""
         return self.blobs.resolve(value)
@@ -389,19 +338,6 @@ class Client:
                 self._artifacts = plugins.open_artifacts(self.settings.artifact_url, self.settings)
             return self._artifacts
 
-    def _workspace_id(self) -> str:
-        return derived_id("workspace", "", self.settings.workspace)
-
-    def container_id(self, project: str | None, experiment: str | None = None) -> str:
-        """Return the identifier of a project or an experiment by its name, whether it exists or not."""
-        project = check_name(self.settings.project if project is None else project, "project")
-        project_id = derived_id("project", self._workspace_id(), project)
-        return (
-            project_id
-            if experiment is None
-            else derived_id("experiment", project_id, check_name(experiment, "experiment"))
-        )
-
     def _declare(self, project: str | None, experiment: str | None) -> tuple[str, str]:
         """Create the containers of a run, once in each stream; returns the project's and the experiment's identifier."""
         workspace_id = self._workspace_id()
@@ -409,6 +345,7 @@ class Client:
         experiment = check_name(self.settings.experiment if experiment is None else experiment, "experiment")
         project_id = derived_id("project", workspace_id, project)
         experiment_id = derived_id("experiment", project_id, experiment)
+        self._names |= {project_id: project, experiment_id: experiment}
         containers: list[tuple[str, str, dict[str, Any]]] = [
             ("workspace", workspace_id, {"name": self.settings.workspace}),
             ("project", project_id, {"name": project, "workspace_id": workspace_id}),

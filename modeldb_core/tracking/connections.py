@@ -10,6 +10,9 @@ from modeldb_core.tracking import inheritance
 from modeldb_core.tracking.client import Client
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from modeldb_core.entities import Experiment, Project
     from modeldb_core.tracking.run import RunHandle
     from modeldb_core.tracking.runs import Runs
 
@@ -62,25 +65,86 @@ def client_for(url: str, *, artifact_url: str, **settings: Any) -> Client:  # no
         return _listed(Client(load_settings(url=url, artifact_url=artifact_url, **settings)), last=False)
 
 
-def start_run(*args: Any, client: Client | None = None, **kwargs: Any) -> RunHandle:  # noqa: ANN401
-    """Start a run with the default client, or with ``client``; see :meth:`Client.start_run`."""
-    return (client or default_client()).start_run(*args, **kwargs)
+def start_run(
+    project: str | None = None,
+    experiment: str | None = None,
+    name: str = "",
+    *,
+    tags: Iterable[str] = (),
+    description: str = "",
+    parent: RunHandle | str | None = None,
+    hyperparameters: object = None,
+    attributes: object = None,
+    capture: bool = True,
+    run_id: str | None = None,
+    reserved_id: str | None = None,
+    every_rank: bool = False,
+    make_current: bool = True,
+    client: Client | None = None,
+) -> RunHandle:
+    """Start a run with the default client, or with ``client``; otherwise as :meth:`Client.start_run`."""
+    return (client or default_client()).start_run(
+        *(project, experiment, name),
+        tags=tags,
+        description=description,
+        parent=parent,
+        hyperparameters=hyperparameters,
+        attributes=attributes,
+        capture=capture,
+        run_id=run_id,
+        reserved_id=reserved_id,
+        every_rank=every_rank,
+        make_current=make_current,
+    )
 
 
-def search_runs(*args: Any, client: Client | None = None, **kwargs: Any) -> Runs:  # noqa: ANN401
-    """Find runs with the default client, or with ``client``; see :meth:`Client.search_runs`."""
-    return (client or default_client()).search_runs(*args, **kwargs)
+def search_runs(
+    filter: str = "",  # noqa: A002 - the word users know
+    *,
+    project: str | None = None,
+    experiment: str | None = None,
+    order_by: str = "",
+    limit: int | None = None,
+    fields: Iterable[str] | None = None,
+    cursor: str | None = None,
+    count: bool = False,
+    include_deleted: bool = False,
+    client: Client | None = None,
+) -> Runs:
+    """Find runs with the default client, or with ``client``; otherwise as :meth:`Client.search_runs`."""
+    return (client or default_client()).search_runs(
+        filter,
+        project=project,
+        experiment=experiment,
+        order_by=order_by,
+        limit=limit,
+        fields=fields,
+        cursor=cursor,
+        count=count,
+        include_deleted=include_deleted,
+    )
 
 
 def get_run(run_id: str, *, client: Client | None = None) -> RunHandle:
-    """Return a run of the default client's store, or of ``client``'s, by its identifier."""
+    """Return a run of the default client's store, or of ``client``'s; otherwise as :meth:`Client.get_run`."""
     return (client or default_client()).get_run(run_id)
 
 
-def current_run() -> RunHandle | None:
-    """Return the run of the innermost ``with`` block around the caller, if there is one.
+def projects(*, client: Client | None = None) -> tuple[Project, ...]:
+    """Return the projects in the default client's store, or in ``client``'s, by name."""
+    return (client or default_client()).projects()
 
-    That is the block of this thread or task; in a thread or a process that was started inside of a block, that block.
+
+def experiments(project: str | None = None, *, client: Client | None = None) -> tuple[Experiment, ...]:
+    """Return the experiments of a project in the default client's store, or in ``client``'s, by name."""
+    return (client or default_client()).experiments(project)
+
+
+def current_run() -> RunHandle | None:
+    """Return the run that the caller belongs to, if there is one.
+
+    That is the run of the innermost ``with`` block of this thread or task, or the run that was started here without a
+    block and has not ended; in a thread or a process that was started inside of a block, that of the block.
     """
     return inheritance.current()
 
@@ -88,3 +152,7 @@ def current_run() -> RunHandle | None:
 def flush(timeout_s: float | None = None) -> bool:
     """Wait until the default client's store has everything that was logged."""
     return default_client().flush(timeout_s)
+
+
+for _function, _method in ((start_run, Client.start_run), (search_runs, Client.search_runs), (get_run, Client.get_run)):
+    _function.__doc__ = _method.__doc__  # for help() and notebooks; an argument ``client`` names another client

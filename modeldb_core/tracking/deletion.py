@@ -34,6 +34,25 @@ def restore(client: Client, kind: str, entity_id: str) -> int:
     return _log(client, RESTORE, to_restore(client.store, kind, entity_id))
 
 
+def change_all(client: Client, action: str, run_ids: list[str], *, recursive: bool = False) -> int:
+    """Delete or restore runs with what goes with them, all or none; return how many entities that were.
+
+    Raises: see :meth:`~modeldb_core.tracking.run.RunHandle.delete` and ``restore``.
+    """
+    from modeldb_core.movement.deletion import to_delete, to_restore
+
+    client.settle()
+    names: dict[tuple[str, str], None] = {}
+    for run_id in run_ids:
+        found = (
+            to_delete(client.store, "run", run_id, recursive=recursive)
+            if action == DELETE
+            else to_restore(client.store, "run", run_id)
+        )
+        names.update(dict.fromkeys(found))
+    return _log(client, action, list(names))
+
+
 def _log(client: Client, action: str, names: list[tuple[str, str]]) -> int:
     now = now_us()  # one time for all: what went together comes back together
     for kind, entity_id in names:

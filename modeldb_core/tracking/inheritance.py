@@ -62,8 +62,10 @@ _own_path: Path | None = None
 def current() -> RunHandle | None:
     """Return the run that the caller belongs to, if there is one."""
     run = endings.CURRENT.get()
-    if run is not None and not run.has_ended and not _is_over(run):
-        return run
+    while run is not None:
+        if not run.has_ended and not _is_over(run):
+            return run
+        run = run._outer  # of a run without a block nobody resets the variable
     if _blocks:
         thread = threading.current_thread()
         run = _common(block for block in list(_blocks) if thread not in block.older_threads)
@@ -90,13 +92,14 @@ def inherited_id() -> str | None:
     return None if told is None else str(told["run_id"])
 
 
-def enter(run: RunHandle) -> Block:
-    """The block of ``run`` begins in this thread."""
+def enter(run: RunHandle, *, of_thread: bool = True) -> Block:
+    """The block of ``run`` begins in this thread; not ``of_thread``: the whole thread is inside, whatever the context."""
     with _lock:
         outer = next((block for block in reversed(_blocks) if block.run is current()), None)
         block = Block(run, outer)
         for thread in threading.enumerate():
-            block.older_threads.add(thread)
+            if of_thread or thread is not threading.current_thread():
+                block.older_threads.add(thread)
         _blocks.append(block)
         _publish()
     return block

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from modeldb_core import display, entities
 from modeldb_core.entities import ENDS
-from modeldb_core.errors import NotFoundError
+from modeldb_core.errors import InvalidTypeError, NotFoundError
+from modeldb_core.tracking import announcement
 from modeldb_core.tracking import artifacts as artifact_kinds
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from modeldb_core.points import Series
     from modeldb_core.tracking.client import Client
+    from modeldb_core.tracking.run import RunHandle
+    from modeldb_core.tracking.runs import Runs
 
 
 class RunReader:
@@ -66,6 +71,64 @@ class RunReader:
     def name(self) -> str:
         """Its name."""
         return str(self._fields.get("name") or self.entity.name)
+
+    @property
+    def url(self) -> str:
+        """The address of its page: on the server that keeps it, else where `modeldb ui` shows it when it is started."""
+        return announcement.url_of(self.client, self.run_id)
+
+    @property
+    def project(self) -> str:
+        """The name of its project."""
+        return self.client.container_name("project", self.container_ids[0])
+
+    @property
+    def experiment(self) -> str:
+        """The name of its experiment."""
+        return self.client.container_name("experiment", self.container_ids[1])
+
+    @property
+    def container_ids(self) -> tuple[str, str]:
+        """The identifiers of its project and experiment."""
+        if "project_id" in self._fields:
+            return self._fields["project_id"], self._fields["experiment_id"]
+        return self.entity.project_id, self.entity.experiment_id
+
+    @property
+    def parent(self) -> RunHandle | None:
+        """The run that this one is part of, if there is one."""
+        parent_id = self._fields.get("parent_id") or self.entity.parent_id
+        return None if parent_id is None else self.client.get_run(parent_id)
+
+    def children(self, filter: str = "", *, order_by: str = "created_at") -> Runs:  # noqa: A002 - as of search_runs
+        """Return the runs that are part of this one, the oldest first."""
+        condition = f'parent_id = "{self.run_id}"'
+        return self.client.search_runs(f"{condition} and ({filter})" if filter else condition, order_by=order_by)
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it began, in UTC."""
+        if "started_at" in self._fields:
+            return entities.to_datetime(self._fields["started_at"])
+        return self.entity.started_at
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When it ended, in UTC; ``None`` as long as it has no end."""
+        return None if self._fields and not self._ended else self.entity.finished_at
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from its start to its end; of a run that is running, until now."""
+        start, end = self.started_at, self.finished_at
+        if end is None and (self._fields.get("status") or self.entity.status) == entities.RUNNING:
+            end = datetime.now(UTC)
+        return None if start is None or end is None else (end - start).total_seconds()
+
+    @property
+    def description(self) -> str:
+        """What it is, in words."""
+        return self.entity.description
 
     @property
     def status(self) -> str:
@@ -146,6 +209,13 @@ class RunReader:
         """
         from modeldb_core.models import load_model
 
+        given: object = trusted
+        if isinstance(given, (str, bool)) or not isinstance(given, Iterable):
+            msg = (
+                f"trusted is {trusted!r}; expected a list with the names of the types that may be built, as the error of "
+                "a call without it lists them"
+            )
+            raise InvalidTypeError(msg)
         entries = {path: entry for path, entry in self.artifacts.items() if path.partition("/")[0] == name}
         described = next((entry["model"] for entry in entries.values() if "model" in entry), None)
         if described is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,18 +14,17 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 from zlib import adler32
 
 from modeldb_core import plugins
-from modeldb_core.changes import CREATE, UPDATE
+from modeldb_core.changes import UPDATE
 from modeldb_core.entities import EMPTY, FAILED, derived_id, new_id, now_us
 from modeldb_core.errors import (
     InvalidArgumentError,
     InvalidTypeError,
-    RunFinishedError,
 )
 from modeldb_core.failures import Ending, check_end, describe_failure, ending_of
 from modeldb_core.records import CHECK_BYTES, ROW, ROW_AT
 from modeldb_core.tracking import artifacts as artifact_kinds
-from modeldb_core.tracking import deletion, endings, inheritance
-from modeldb_core.tracking.reader import RunReader
+from modeldb_core.tracking import endings, inheritance
+from modeldb_core.tracking.editing import RunEditor
 from modeldb_core.values import check_key, check_text, normalize, to_float, to_number
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _FLOATS = frozenset({float, bool})
 _time_ns = time.time_ns
 
 
-class RunHandle(RunReader):
+class RunHandle(RunEditor):
     """A run, for logging to it and for reading it.
 
     Everything that is logged is in the journal when the call returns, so a crash loses nothing; the store has it about
@@ -68,6 +68,7 @@ class RunHandle(RunReader):
         self._process_id = os.getpid()
         self._token: Token[RunHandle | None] | None = None
         self._block: inheritance.Block | None = None
+        self._outer: RunHandle | None = None
         self._plans: dict[tuple[str, ...], RowPlan] = {}
 
     # -- logging ------------------------------------------------------------------------------------------------------
@@ -143,39 +144,7 @@ class RunHandle(RunReader):
         """
         self._put("hyperparameters", hyperparameters)
 
-    def set_attributes(self, attributes: object) -> None:
-        """Record facts about the run that are no settings; otherwise like :meth:`log_hyperparameters`.
-
-        A finished run takes attributes too: what is learned of a model later belongs to its record.
-        """
-        self._put("attributes", attributes, ended_too=True)
-
-    def add_tags(self, *tags: str) -> None:
-        """Add labels; those it has already are left alone. A finished run takes tags too."""
-        self._update({"add": {"tags": [check_key(tag, "tag") for tag in tags]}}, ended_too=True)
-
-    def remove_tags(self, *tags: str) -> None:
-        """Take labels away."""
-        self._update({"remove": {"tags": [check_key(tag, "tag") for tag in tags]}}, ended_too=True)
-
-    def set_description(self, description: str) -> None:
-        """Describe the run in words."""
-        self._update({"set": {"description": check_text(description, "description")}}, ended_too=True)
-
-    def comment(self, message: str) -> str:
-        """Say something about the run; returns the comment's identifier."""
-        text: object = message
-        if not isinstance(text, str) or not text.strip():
-            msg = f"comment {message!r} is not a text with something in it"
-            raise InvalidArgumentError(msg)
-        comment_id = new_id()
-        fields = {"parent_id": self.run_id, "message": message, "author": self.client.actor}
-        self.client.log_change(CREATE, "comment", comment_id, fields)
-        return comment_id
-
-    def note(self, text: str) -> None:
-        """Leave word for whoever reads the run, for example on what could not be recorded."""
-        self._update({"add": {"notes": [check_key(check_text(text, "note")[:1024], "note")]}}, ended_too=True)
+    log_params = log_hyperparameters
 
     def log_artifact(self, artifact: object, name: str | None = None, *, type: str | None = None) -> None:  # noqa: A002
         """Store a file with the run.
@@ -202,19 +171,17 @@ class RunHandle(RunReader):
         for note in stored.notes:
             self.note(note)
 
-    def link_artifacts(self, entries: Mapping[str, Mapping[str, object]]) -> None:
-        """Name blobs that are stored already as artifacts of this run; a finished run takes them too.
+    def log_text(self, text: str, name: str) -> None:
+        """Store a text with the run, as a file in UTF-8.
 
         Args:
-            entries: by path: ``digest`` and ``size_bytes`` as :meth:`Client.put_blob` returned them, ``type``,
-                ``media_type``, and anything else that is to be shown beside it.
-        """
-        checked = {check_key(name, "artifact name"): normalize(entry, name) for name, entry in entries.items()}
-        self._update({"put": {"artifacts": checked}}, ended_too=True)
+            text: any text, for example a report or a prompt.
+            name: its path within the run, such as ``"report.md"``.
 
-    def unlink_artifacts(self, *names: str) -> None:
-        """Take artifacts away from this run. What no other run names either, garbage collection removes later."""
-        self._update({"remove": {"artifacts": [check_key(name, "artifact name") for name in names]}}, ended_too=True)
+        Raises:
+            InvalidTypeError: it is no text.
+        """
+        self.log_artifact(check_text(text, "text").encode(), name, type="text")
 
     def log_dataset(self, data: object, name: str = "train") -> str:
         """Record what the run was trained or tested on: digest, shape, schema, size and origin, not the content.
@@ -276,30 +243,6 @@ class RunHandle(RunReader):
             entry["model"] = normalize(description, "model")
         self._update({"put": {"artifacts": entries}})
 
-    def delete(self, *, recursive: bool = False) -> None:
-        """Put the run out of sight, with its comments; :meth:`restore` brings it back, as long as it is not erased.
-
-        `modeldb gc` erases for good what was deleted longer ago than the setting ``restore_window_days``.
-
-        Args:
-            recursive: with its child runs; without it, a run that has any is not deleted.
-
-        Raises:
-            InvalidArgumentError: it has child runs.
-            StoreUnavailableError: the store cannot be asked for them now.
-        """
-        deletion.delete(self.client, "run", self.run_id, recursive=recursive)
-        self._entity = None
-
-    def restore(self) -> None:
-        """Bring the run back after :meth:`delete`, with what was deleted with it, and the experiment that it lies in.
-
-        Raises:
-            ErasedError: it is too late, nothing of it is kept.
-        """
-        deletion.restore(self.client, "run", self.run_id)
-        self._entity = None
-
     def start_child(self, name: str = "", **options: Any) -> RunHandle:  # noqa: ANN401
         """Start a run that is part of this one, in the same experiment; takes what :meth:`Client.start_run` takes."""
         options.setdefault("capture", False)
@@ -331,11 +274,23 @@ class RunHandle(RunReader):
         self._entity = None
         self._fields["status"] = ending.status
         self._plans = {}
+        self._leave_block()
         self._writer.end_run(self.run_id)
         endings.unwatch(self)
 
+    def make_current(self) -> None:
+        """Make this the current run of this thread, and of threads and processes started from now on, until it ends."""
+        if self._block is None and not self._ended:
+            self._outer = inheritance.current()
+            self._block = inheritance.enter(self, of_thread=False)
+            endings.CURRENT.set(self)
+
     def __enter__(self) -> Self:
-        self._block = inheritance.enter(self)
+        if self._block is None:
+            self._outer = inheritance.current()
+            self._block = inheritance.enter(self)
+        else:  # it is the current run already
+            self._block.older_threads.add(threading.current_thread())
         self._token = endings.CURRENT.set(self)
         return self
 
@@ -346,11 +301,14 @@ class RunHandle(RunReader):
             with suppress(ValueError):  # left in another context than entered, as generators may do
                 endings.CURRENT.reset(self._token)
             self._token = None
+        self._leave_block()
+        if self._process_id == os.getpid():  # a forked child leaves the end to its parent
+            self.finish(endings.ending_for(error))
+
+    def _leave_block(self) -> None:
         if self._block is not None:
             inheritance.leave(self._block)
             self._block = None
-        if self._process_id == os.getpid():  # a forked child leaves the end to its parent
-            self.finish(endings.ending_for(error))
 
     def bind(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return ``function`` such that it runs as in this run's block, wherever it is called.
@@ -359,13 +317,6 @@ class RunHandle(RunReader):
         where the function can.
         """
         return inheritance.Bound(function, self)
-
-    @property
-    def container_ids(self) -> tuple[str, str]:
-        """The identifiers of its project and experiment."""
-        if "project_id" in self._fields:
-            return self._fields["project_id"], self._fields["experiment_id"]
-        return self.entity.project_id, self.entity.experiment_id
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return inheritance.attach, (inheritance.describe(self),)
@@ -407,26 +358,6 @@ class RunHandle(RunReader):
                 self._plans = {}
             self._plans[keys] = plan
         return plan
-
-    def _put(self, section: str, values: object, *, ended_too: bool = False) -> None:
-        notes: list[str] = []
-        checked = self.client.blobs.checked_map(values, section, notes=notes)
-        if checked:
-            said = {"add": {"notes": notes}} if notes else {}
-            self._update({"put": {section: checked}, **said}, ended_too=ended_too)
-
-    def _update(self, data: dict[str, Any], *, ended_too: bool = False) -> None:
-        if not ended_too:
-            self._check_open()
-        self.client.log_change(UPDATE, "run", self.run_id, data)
-
-    def _check_open(self) -> None:
-        if self._ended:
-            msg = (
-                f"run {self.name!r} ({self.run_id}) has ended; "
-                f"continue it with start_run(run_id=...), or start another one"
-            )
-            raise RunFinishedError(msg)
 
 
 def _checked_step(step: object) -> int:

@@ -2,37 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 from modeldb_core import display
+from modeldb_core.changes import DELETE, RESTORE
 from modeldb_core.entities import Run
+from modeldb_core.queries.query import MAX_LIMIT
+from modeldb_core.tracking import deletion
 from modeldb_core.tracking.run import RunHandle
 
 if TYPE_CHECKING:
     from modeldb_core.queries.query import Query
-    from modeldb_core.stores import Page
     from modeldb_core.tracking.client import Client
+
+FIRST_PAGE = 100
+_PAGE = 1_000  # of the rest: whole runs, of which a server does not send more at once either
 
 
 class Runs(Sequence[RunHandle]):
-    """Some of the runs that a search found, in the order asked for.
+    """The runs that a search found, in the order asked for: all of them, or the first ``limit``.
 
-    Attributes:
-        total: how many match in all, where the search asked for ``count``.
-        cursor: where the next page begins; ``None`` where this is the last.
+    The first page is read at once, the rest when it is needed: for iterating, ``len``, an index, a table.
     """
 
-    def __init__(self, client: Client, query: Query, page: Page) -> None:
+    def __init__(self, client: Client, query: Query, limit: int | None) -> None:
         self._client = client
         self._query = query
-        self.entities = tuple(entity for entity in page.entities if isinstance(entity, Run))
-        self.total = page.total
-        self.cursor = page.cursor
+        self._limit = limit
+        self._found: list[Run] = []
+        self._cursor: str | None = query.cursor
+        self._is_complete = False
+        self._total: int | None = None
+        self._read(FIRST_PAGE if limit is None else limit)
+
+    @property
+    def entities(self) -> tuple[Run, ...]:
+        """The runs as the store has them."""
+        return tuple(self._all())
+
+    @property
+    def total(self) -> int:
+        """How many runs match in all, whatever the limit."""
+        if self._total is None:
+            if self._is_complete and self._cursor is None and self._query.cursor is None:
+                self._total = len(self._found)
+            else:
+                page = self._client.store.find(replace(self._query, limit=0, cursor=None, count=True))
+                self._total = page.total or 0
+        return self._total
+
+    @property
+    def cursor(self) -> str | None:
+        """Where the runs after the limit begin; ``None`` where there are none."""
+        self._all()
+        return self._cursor
+
+    def next_page(self) -> Runs | None:
+        """Return the runs after the first ``limit``, as many again; ``None`` where there are none."""
+        if self.cursor is None:
+            return None
+        return Runs(self._client, replace(self._query, cursor=self.cursor, count=False), self._limit)
 
     def __len__(self) -> int:
-        return len(self.entities)
+        return len(self._all())
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
 
     @overload
     def __getitem__(self, index: int) -> RunHandle: ...
@@ -41,52 +78,125 @@ class Runs(Sequence[RunHandle]):
     def __getitem__(self, index: int | slice) -> RunHandle | list[RunHandle]:
         """Return one run, or a list of some."""
         if isinstance(index, slice):
-            return [self._handle(entity) for entity in self.entities[index]]
-        return self._handle(self.entities[index])
+            return [self._handle(entity) for entity in self._all()[index]]
+        while 0 <= index >= len(self._found) and not self._is_complete:
+            self._read(_PAGE)
+        return self._handle((self._found if index >= 0 else self._all())[index])
 
     def __iter__(self) -> Iterator[RunHandle]:
-        return (self._handle(entity) for entity in self.entities)
-
-    def next_page(self) -> Runs | None:
-        """Return the runs that come after these; ``None`` where there are none."""
-        if self.cursor is None:
-            return None
-        query = replace(self._query, cursor=self.cursor, count=False)
-        return Runs(self._client, query, self._client.store.find(query))
+        at = 0
+        while at < len(self._found) or not self._is_complete:
+            if at == len(self._found):
+                self._read(_PAGE)
+                continue
+            yield self._handle(self._found[at])
+            at += 1
 
     def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is optional
         """Return a DataFrame with a row for each run.
 
-        Columns: run_id, name, status, project_id, experiment_id, parent_id, started_at, finished_at, duration_s, owner,
-        tags, then ``hyperparameters.<key>``, ``metrics.<key>`` and ``attributes.<key>``, for every key that any of the
-        runs has. Maps and lists stay as they are.
+        Columns: run_id, name, project, experiment (their names), status, started_at, finished_at (UTC), duration_s,
+        parent_id, owner, tags; then ``metrics.<key>``, ``hyperparameters.<key>`` and ``attributes.<key>``, for every key
+        that any of the runs has, those that ModelDB measured itself (``modeldb/…``) last. Maps are spread over columns,
+        named as in queries (``hyperparameters.optimizer.lr``); lists stay as they are.
         """
-        import pandas as pd
+        from modeldb_core.frames import Table
 
-        records = [_record(run) for run in self.entities]
-        return pd.DataFrame.from_records(records, columns=list(dict.fromkeys(key for row in records for key in row)))
+        names = self._client.container_names(self._all())
+        records = [_record(run, names) for run in self._all()]
+        columns = dict.fromkeys(key for row in records for key in row)
+        listed = sorted(
+            columns, key=lambda column: display.is_own(column.partition(".")[2])
+        )  # stable: as they come, ModelDB's own last
+        return Table.from_records(records, columns=listed)
+
+    # -- changing all of them ------------------------------------------------------------------------------------------
+
+    def rename(self, name: str | Callable[[RunHandle], str]) -> int:
+        """Rename the runs: all to ``name``, or each to what a function of its handle returns; return how many."""
+        return self._each(lambda run: run.rename(name(run) if callable(name) else name))
+
+    def describe(self, description: str) -> int:
+        """Describe the runs in words; return how many."""
+        return self._each(lambda run: run.set_description(description))
+
+    def tag(self, *tags: str) -> int:
+        """Add labels to the runs; return how many runs there are."""
+        return self._each(lambda run: run.add_tags(*tags))
+
+    def untag(self, *tags: str) -> int:
+        """Take labels away from the runs; return how many runs there are."""
+        return self._each(lambda run: run.remove_tags(*tags))
+
+    add_tags, remove_tags, set_description = tag, untag, describe
+
+    def set_attributes(self, attributes: object) -> int:
+        """Record facts about the runs; return how many."""
+        return self._each(lambda run: run.set_attributes(attributes))
+
+    def delete(self, *, recursive: bool = False) -> int:
+        """Put the runs out of sight, all or none; return how many entities went, comments included.
+
+        Raises: see :meth:`RunHandle.delete`.
+        """
+        return deletion.change_all(self._client, DELETE, [run.entity_id for run in self._all()], recursive=recursive)
+
+    def restore(self) -> int:
+        """Bring the runs back after :meth:`delete`; return how many entities came.
+
+        Raises: see :meth:`RunHandle.restore`.
+        """
+        return deletion.change_all(self._client, RESTORE, [run.entity_id for run in self._all()])
+
+    def _each(self, change: Callable[[RunHandle], object]) -> int:
+        runs = list(self)  # before any is changed: what is changed may match no longer
+        for run in runs:
+            change(run)
+        return len(runs)
 
     def __repr__(self) -> str:
-        of_all = "" if self.total is None else f" of {self.total:,}"
-        return f"<{len(self):,} runs{of_all}>"
+        read, total = len(self._found), self.total
+        if read == total or self._query.cursor is not None:
+            return f"<{read:,} run{'' if read == 1 else 's'}>"
+        rest = "the others are read when they are needed" if self._limit is None else "as limit says"
+        return f"<first {read:,} of {total:,} runs; {rest}>"
 
     def _repr_html_(self) -> str:
-        return display.runs_html(self.entities, self.total)
+        return display.runs_html(self._found, self.total)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _all(self) -> list[Run]:
+        while not self._is_complete:
+            self._read(_PAGE)
+        return self._found
+
+    def _read(self, count: int) -> None:
+        left = count if self._limit is None else min(count, self._limit - len(self._found))
+        is_first = not self._found
+        query = replace(self._query, cursor=self._cursor, limit=min(left, MAX_LIMIT))
+        page = self._client.store.find(query if is_first else replace(query, count=False))
+        self._found.extend(entity for entity in page.entities if isinstance(entity, Run))
+        self._cursor = page.cursor
+        if is_first and page.total is not None:
+            self._total = page.total
+        self._is_complete = page.cursor is None or (self._limit is not None and len(self._found) >= self._limit)
 
     def _handle(self, entity: Run) -> RunHandle:
         return RunHandle(self._client, entity.entity_id, entity=entity)
 
 
-_COLUMNS = ("name", "status", "project_id", "experiment_id", "parent_id", "started_at", "finished_at", "duration_s")
-
-
-def _record(run: Run) -> dict[str, Any]:
-    record: dict[str, Any] = {"run_id": run.entity_id}
-    for name in _COLUMNS:
+def _record(run: Run, names: Mapping[str, str]) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "run_id": run.entity_id,
+        "name": run.name,
+        "project": names.get(run.project_id),
+        "experiment": names.get(run.experiment_id),
+    }
+    for name in ("status", "started_at", "finished_at", "duration_s", "parent_id", "owner"):
         record[name] = getattr(run, name)
-    record["owner"], record["tags"] = run.owner, list(run.tags)
-    for section in ("hyperparameters", "metrics", "attributes"):
-        prefix = f"{section}."
-        for key, value in getattr(run, section).items():
-            record[prefix + key] = value
+    record["tags"] = list(run.tags)
+    for section in ("metrics", "hyperparameters", "attributes"):
+        for key, value in display.flat(getattr(run, section)):
+            record.setdefault(f"{section}.{key}", value)
     return record

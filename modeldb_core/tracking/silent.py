@@ -72,6 +72,7 @@ class SilentRun(RunHandle):
         ending = status if isinstance(status, Ending) else ending_of(error)
         self._fields["status"] = check_end(status) if isinstance(status, str) else ending.status
         self._ended = True
+        self._leave_block()
 
     def _log_rows(self, metrics: object, step: object, timestamp: object) -> None:
         del step, timestamp

@@ -127,7 +127,7 @@ def test_a_bound_function_reaches_workers_that_were_there_before(client: Client,
 
 
 def test_a_bound_function_looks_like_the_function(client: Client) -> None:
-    run = client.start_run(capture=False)
+    run = client.start_run(capture=False, make_current=False)
     bound = run.bind(log)
     assert bound.__name__ == "log"
     assert bound(3.0) == run.run_id

@@ -137,7 +137,7 @@ class Recording:
         options = self.options
         client = self._client()
         if self._is_begun:
-            self.run = client.start_run(run_id=self._run_id, every_rank=True)
+            self.run = client.start_run(run_id=self._run_id, every_rank=True, make_current=False)
             self._is_ours = True
         elif self._parent is not None:
             self.run = client.start_child_of(
@@ -156,6 +156,7 @@ class Recording:
                 tags=options.tags,
                 reserved_id=self._run_id,
                 every_rank=True,
+                make_current=False,
             )
             _take(self.run.run_id)
         if self._previous_id is not None and not self._is_begun:

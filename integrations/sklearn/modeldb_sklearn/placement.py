@@ -76,7 +76,7 @@ def _place(options: Options, name: str, *, is_preparation: bool, **fields: Any) 
         _learn_containers(run)
         return Placement(run.start_child(name, **fields), is_ours=True)
     client = options.resolved_client()
-    started = client.start_run(options.project, options.experiment, name, **fields)
+    started = client.start_run(options.project, options.experiment, name, make_current=False, **fields)
     _take(started.run_id)
     return Placement(started, is_ours=True)
 

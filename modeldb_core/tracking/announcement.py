@@ -1,0 +1,53 @@
+"""Where runs can be seen: their address, and one line about it when a program starts its first run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from modeldb_core.exits import is_worker
+
+if TYPE_CHECKING:
+    from modeldb_core.tracking.client import Client
+    from modeldb_core.tracking.run import RunHandle
+
+_said_in: int | None = None
+"""The process that said it."""
+
+
+def url_of(client: Client, run_id: str) -> str:
+    """Return the address of a run's page: of the server that is the store, else where ``modeldb ui`` shows it."""
+    settings = client.settings
+    if settings.ui_url:
+        base = settings.ui_url
+    elif settings.url.startswith(("http://", "https://")):
+        base = client.writer.store_url
+    else:
+        host = settings.server_host if settings.server_host not in ("0.0.0.0", "::", "") else "127.0.0.1"
+        base = f"http://{f'[{host}]' if ':' in host else host}:{settings.server_port}"
+    return f"{base.rstrip('/')}/runs/{run_id}"
+
+
+def announce(run: RunHandle) -> None:
+    """Say where the first run of this process can be seen, on stderr, where a person reads it.
+
+    That is a terminal or a notebook: what a program writes into files and pipes may be parsed. The setting ``announce``
+    switches it off. Never raises.
+    """
+    global _said_in
+    if _said_in == os.getpid():
+        return
+    _said_in = os.getpid()
+    with suppress(Exception):  # a stream of a stranger
+        if not run.client.settings.announce or run.is_silent or is_worker() or not _is_read(sys.stderr):
+            return
+        settings = run.client.settings
+        is_served = bool(settings.ui_url) or settings.url.startswith(("http://", "https://"))
+        start = "" if is_served else f" (start the pages with: modeldb ui --url {run.client.writer.store_url})"
+        sys.stderr.write(f"modeldb: run {run.name} at {run.url}{start}\n")
+
+
+def _is_read(stream: object) -> bool:
+    return bool(getattr(stream, "isatty", lambda: False)()) or type(stream).__module__.startswith("ipykernel")

@@ -1,0 +1,232 @@
+"""Answers are whole, or say where they stop; runs are changed by filter."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import modeldb_core as modeldb
+from modeldb_core.entities import derived_id, new_id
+from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
+from modeldb_core.tracking import Client, RunHandle, Runs, connections
+from modeldb_core.tracking import runs as results
+
+COUNT = 300
+MANY = 1_005  # more than a page
+
+
+@pytest.fixture
+def many(client: Client) -> Client:
+    """Return a client with 300 runs, the first of which is the best."""
+    ids = client.container_id("many"), client.container_id("many", "default")
+    client.start_run("many", name="first", capture=False, make_current=False).finish()
+    for number in range(COUNT - 1):
+        fields = {"name": f"run {number}", "project_id": ids[0], "experiment_id": ids[1], "status": "finished"}
+        fields["metrics"] = {"auc": number / COUNT}
+        client.log_change("create", "run", new_id(), fields)
+    best = client.search_runs("name = 'first'")[0]
+    client.log_change("update", "run", best.run_id, {"put": {"metrics": {"auc": 1.0}}})
+    return client
+
+
+def test_iterating_tables_and_lengths_come_to_the_end(many: Client) -> None:
+    assert many.search_runs(project="many").to_pandas()["metrics.auc"].max() == 1.0
+    assert len({run.run_id for run in many.search_runs(project="many")}) == COUNT
+    assert len(many.search_runs(project="many")) == COUNT
+    assert len(many.search_runs(project="many").entities) == COUNT
+    assert many.search_runs(project="many")[-1].name == "first"
+    assert many.search_runs(project="many")[COUNT - 1].name == "first"
+    assert len(many.search_runs(project="many")[50:250]) == 200
+    assert len(many.search_runs(project="many", limit=None)) == COUNT
+    assert many.search_runs(project="many").total == COUNT
+    found = many.search_runs(project="many")
+    assert [run.run_id for run in reversed(found)] == [run.run_id for run in found][::-1]
+    with pytest.raises(IndexError):
+        found[COUNT]
+
+
+def test_what_is_shown_says_how_many_there_are(many: Client) -> None:
+    assert repr(many.search_runs(project="many")).startswith("<first 100 of 300 runs;")
+    assert repr(many.search_runs(project="many", limit=100)) == "<first 100 of 300 runs; as limit says>"
+    assert repr(many.search_runs("metrics.auc = 1", project="many")) == "<1 run>"
+    whole = many.search_runs(project="many")
+    assert len(whole) == COUNT
+    assert repr(whole) == "<300 runs>"
+    assert "first 50 of 300 runs" in many.search_runs(project="many")._repr_html_()
+    assert "first 10 of 300 runs" in many.search_runs(project="many", limit=10)._repr_html_()
+
+
+def test_a_limit_is_kept_and_goes_on_with_the_next_page(many: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "_PAGE", 7)
+    top = many.search_runs(project="many", order_by="metrics.auc desc", limit=10)
+    assert (len(top), len(list(top)), len(top.to_pandas())) == (10, 10, 10)
+    seen, page = [], top
+    while page is not None:
+        seen += [run.run_id for run in page]
+        page = page.next_page()
+    assert len(seen) == len(set(seen)) == COUNT
+    assert len(list(many.search_runs(project="many"))) == COUNT
+
+
+@pytest.mark.parametrize("limit", [-1, 1.5, "10", True])
+def test_a_limit_that_is_none_is_refused(client: Client, limit: int) -> None:
+    with pytest.raises(InvalidArgumentError, match="limit"):
+        client.search_runs(limit=limit)
+
+
+def test_a_limit_of_nothing_still_counts(many: Client) -> None:
+    none = many.search_runs(limit=0, count=True)
+    assert (len(none), none.total, bool(none)) == (0, COUNT, False)
+
+
+def test_projects_and_experiments_are_all_there(client: Client) -> None:
+    workspace = derived_id("workspace", "", client.settings.workspace)
+    for number in range(MANY):
+        project_id = client.container_id(f"p{number:04}")
+        client.declare("project", project_id, {"name": f"p{number:04}", "workspace_id": workspace})
+        experiment = {"name": f"e{number:04}", "project_id": client.container_id("p0000")}
+        client.declare("experiment", client.container_id("p0000", f"e{number:04}"), experiment)
+    assert [project.name for project in modeldb.projects()] == [f"p{number:04}" for number in range(MANY)]
+    assert [found.name for found in modeldb.experiments("p0000")] == [f"e{number:04}" for number in range(MANY)]
+    assert modeldb.experiments("p0001", client=client) == ()
+
+
+def test_tables_have_names_users_values_first_and_no_maps(client: Client, tmp_path: Path) -> None:
+    with client.start_run("churn", "forest", capture=False) as run:
+        run.log_metrics({"modeldb/fit_seconds": 1.0, "auc": 0.9})
+        run.log_hyperparameters({"optimizer": {"name": "adam", "betas": [0.9, 0.99]}, "labels": {0: "cat"}})
+        run.set_attributes({"empty": {}})
+    frame = client.search_runs().to_pandas()
+    assert list(frame.columns)[:4] == ["run_id", "name", "project", "experiment"]
+    assert (frame["project"][0], frame["experiment"][0]) == ("churn", "forest")
+    assert frame["hyperparameters.optimizer.name"][0] == "adam"
+    assert frame["hyperparameters.labels.0"][0] == "cat"
+    assert frame.columns[-1] == "metrics.modeldb/fit_seconds"
+    assert not any(isinstance(value, dict) and value for value in frame.iloc[0])
+    shown = client.search_runs()._repr_html_()
+    assert shown.index("metrics.auc") < shown.index("modeldb/fit_seconds")
+    assert "{" not in shown
+
+
+def test_times_of_tables_have_a_zone_and_go_to_excel(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    with client.start_run(capture=False) as run:
+        run.log_metric("loss", 1.0, step=0)
+    written: list[pd.DataFrame] = []
+    monkeypatch.setattr(pd.DataFrame, "to_excel", lambda frame, *_, **__: written.append(frame))
+    frame = client.search_runs().to_pandas()
+    assert str(frame["started_at"].dt.tz) == "UTC"
+    frame[frame["status"] == "finished"].sort_values("name").to_excel("runs.xlsx")
+    run.history("loss").to_pandas().to_excel("loss.xlsx")
+    assert [str(table[name].dt.tz) for table, name in zip(written, ("started_at", "time"), strict=True)] == ["None"] * 2
+    assert str(frame["started_at"].dt.tz) == "UTC", "as it was"
+
+
+def test_a_handle_knows_where_its_run_belongs(client: Client) -> None:
+    with client.start_run("churn", "forest", name="first", capture=False) as run:
+        child = run.start_child("fold")
+        assert (run.project, run.experiment, run.parent) == ("churn", "forest", None)
+        assert run.started_at is not None
+        assert (run.duration or 0) > 0
+        assert run.finished_at is None
+        child.finish()
+    for handle in (run, client.get_run(run.run_id), client.search_runs("name = 'first'")[0]):
+        assert (handle.name, handle.project, handle.experiment) == ("first", "churn", "forest")
+        assert handle.finished_at is not None
+        assert handle.started_at is not None
+        assert handle.duration == (handle.finished_at - handle.started_at).total_seconds()
+        assert [one.name for one in handle.children()] == ["fold"]
+    parent = client.get_run(child.run_id).parent
+    assert parent is not None
+    assert parent.run_id == run.run_id
+
+
+def test_runs_are_renamed_described_tagged_and_deleted_by_filter(client: Client) -> None:
+    for number in range(4):
+        client.start_run("churn", name=f"run {number}", capture=False, make_current=False).finish()
+    search: Callable[[], Runs] = lambda: client.search_runs("name startswith 'run'")  # noqa: E731
+    assert search().tag("old", "x") == 4
+    assert search().untag("x") == 4
+    assert search().describe("a trial") == 4
+    assert {(run.tags, run.description) for run in search()} == {(("old",), "a trial")}
+    assert search().rename(lambda run: f"{run.name} of old") == 4
+    assert sorted(run.name for run in search()) == [f"run {number} of old" for number in range(4)]
+    found = client.search_runs("tags contains 'old'", limit=3)
+    assert found.delete() == 3
+    assert len(search()) == 1
+    assert client.search_runs("deleted_at exists", include_deleted=True).restore() == 3
+    assert len(search()) == 4
+    assert client.search_runs("name = 'nobody'").tag("x") == 0
+
+
+def test_a_run_is_renamed_and_described(client: Client) -> None:
+    with client.start_run(capture=False) as run:
+        run.rename("better")
+        assert run.name == "better"
+    run.describe("after its end")
+    run.tag("a")
+    run.set_tags("b", "c")
+    found = client.get_run(run.run_id)
+    assert (found.name, found.description, found.tags) == ("better", "after its end", ("b", "c"))
+    found.set_tags(["d"])
+    assert client.get_run(run.run_id).tags == ("d",)
+    with pytest.raises(InvalidArgumentError, match="empty"):
+        run.rename("")
+    with pytest.raises(InvalidTypeError, match="set_attributes"):
+        run.set_tags({"a": 1})
+
+
+@pytest.mark.parametrize("name", ["start_run", "search_runs", "get_run", "projects", "experiments"])
+def test_functions_of_the_module_have_the_signature_of_the_method(name: str) -> None:
+    function = inspect.signature(getattr(modeldb, name))
+    method = inspect.signature(getattr(Client, name))
+    (client,) = [parameter for parameter in function.parameters.values() if parameter.name == "client"]
+    assert client.kind is inspect.Parameter.KEYWORD_ONLY
+    assert [one for one in function.parameters.values() if one.name != "client"] == list(method.parameters.values())[1:]
+    assert getattr(connections, name).__doc__
+
+
+@pytest.mark.parametrize("name", modeldb.__all__)
+def test_no_public_function_hides_its_arguments(name: str) -> None:
+    value = getattr(modeldb, name)
+    if inspect.isfunction(value):
+        kinds = {one.kind for one in inspect.signature(value).parameters.values()}
+        assert inspect.Parameter.VAR_POSITIONAL not in kinds or name in ("add_tags", "set_tags")
+        assert value.__doc__
+        if value.__module__.startswith("modeldb_core.tracking") and hasattr(RunHandle, name):
+            expected = list(inspect.signature(getattr(RunHandle, name)).parameters.values())[1:]
+            assert list(inspect.signature(value).parameters.values()) == expected
+
+
+def test_a_misspelt_argument_is_an_error_for_mypy(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import modeldb_core as modeldb\n"
+        'modeldb.start_run(projcet="x")\n'
+        'modeldb.search_runs(projcet="x")\n'
+        'modeldb.log_metric("loss", 1.0, stpe=1)\n'
+        "modeldb.log_params(1, 2, 3)\n"
+        'run: int = modeldb.start_run("x")\n'
+        'modeldb.start_run("x", tags=["a"]).log_metric("auc", 0.5)\n'
+    )
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--cache-dir", str(tmp_path / "cache")]
+    checked = subprocess.run(
+        [*command, str(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        cwd=Path(__file__).parents[2],
+    )
+    assert [line.split(":")[1] for line in checked.stdout.splitlines() if " error: " in line] == [
+        "2",
+        "3",
+        "4",
+        "5",
+        "6",
+    ]
