@@ -161,6 +161,8 @@ def _store(session: Session) -> Iterator[Finding]:
     yield Finding("store", "ok", f"{store.url} answers: {page.total or 0:,} runs")
     if path is None and getattr(store, "read_only", False):
         yield Finding("store", "note", "it can be read but not written by this user")
+    for text in getattr(store, "audit_schema", tuple)():
+        yield Finding("store", "wrong", text, "take it away or put it right, then run: modeldb audit verify")
     lost = store.find(Query(kind="run", filter='status = "lost"', limit=0, count=True)).total or 0
     if lost:
         advice = "modeldb sync, on the machine where they ran, recovers what they had logged"

@@ -55,6 +55,49 @@ def searchable(kind: str, document: Mapping[str, Any]) -> dict[tuple[str, str], 
     return found
 
 
+def changed(
+    kind: str, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return two documents without what is the same object in both, such that what differs can be found in them.
+
+    The :func:`searchable` values of the two that differ are those of the documents that differ, so an index is brought up
+    to date in time that grows with the change and not with the document. An unchanged value that could hide a changed
+    one, or be hidden by it (``{"a.b": 1, "a": {"b": 2}}``), is kept in both.
+    """
+    one, other = dict(before), dict(after)
+    for section in sections_of(kind):
+        old, new = before.get(section), after.get(section)
+        if old is new:
+            one.pop(section, None)
+            other.pop(section, None)
+        elif isinstance(old, Mapping) and isinstance(new, Mapping):
+            altered = {key for key, value in new.items() if key not in old or old[key] is not value}
+            altered.update(old.keys() - new.keys())
+            if not _may_hide(altered, old) and not _may_hide(altered, new):
+                one[section] = {key: value for key, value in old.items() if key in altered}
+                other[section] = {key: value for key, value in new.items() if key in altered}
+    old, new = before.get(TAGS, ()), after.get(TAGS, ())
+    if all(isinstance(tag, str) for tags in (old, new) for tag in tags):
+        common = {*old} & {*new}
+        one[TAGS] = [tag for tag in old if tag not in common]
+        other[TAGS] = [tag for tag in new if tag not in common]
+    return one, other
+
+
+def _may_hide(altered: set[str], values: Mapping[str, Any]) -> bool:
+    """Return whether a value under a key beyond ``altered`` may go by the name of one of those, or the other way."""
+    if any(prefix in values for key in altered for prefix in _prefixes(key)):
+        return True
+    return any(prefix in altered for key in values if "." in key for prefix in _prefixes(key))
+
+
+def _prefixes(key: str) -> Iterator[str]:
+    at = key.find(".")
+    while at >= 0:
+        yield key[:at]
+        at = key.find(".", at + 1)
+
+
 def leaves(kind: str, document: Mapping[str, Any]) -> list[Leaf]:
     """Return the rows of an index over a document: the leaf of each of its :func:`searchable` values."""
     return [leaf_of(section, key, value) for (section, key), value in searchable(kind, document).items()]

@@ -138,7 +138,7 @@ ROUNDED = {("metrics", "mean"), ("metrics", "total")}
 
 TABLES = [
     *("streams", "actors", "entities", "documents", "changes", "erased", "keys", "facts", "metrics", "key_lists"),
-    *("pending", "chunks", "columns"),
+    *("pending", "chunks", "columns", "modeldb_compatibility"),
 ]
 
 

@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import UniqueConstraint, and_, func, or_, select
 
+from modeldb_core.backends._sql import schema
 from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS, read_chunks
 from modeldb_core.backends._sql.documents import COLUMN_SECTION, Facts, dump_document, facts_of, load_document, row_of
 from modeldb_core.backends._sql.log import read_lists
@@ -28,6 +29,7 @@ from modeldb_core.backends._sql.tables import (
     facts,
     key_lists,
     keys,
+    metadata,
     metrics,
     pending,
     streams,
@@ -73,7 +75,9 @@ def check_entity(
 def check_tables(transaction: Transaction) -> Iterator[str]:
     """Iterate over sentences on rows that belong to nothing, or that contradict others."""
     connection = transaction.connection
+    yield from schema.check(transaction)
     yield from transaction.database.check(connection)
+    yield from _check_doubles(connection)
     yield from _check_streams(connection)
     yield from _check_positions(connection)
     yield from _check_erased(connection)
@@ -170,6 +174,22 @@ def _wrong_columns(row: Any, summary: SeriesSummary | None) -> Iterator[str]:  #
         time = getattr(summary, name)
         if time is not None and getattr(row, name) != (time - _EPOCH) // timedelta(microseconds=1):
             yield name
+
+
+def _check_doubles(connection: Connection) -> Iterator[str]:
+    """Look for rows of which there may be one only: what kept a second one away may be gone."""
+    for table in metadata.sorted_tables:
+        unique = [tuple(each.columns) for each in table.constraints if isinstance(each, UniqueConstraint)]
+        for found in {
+            tuple(table.primary_key.columns),
+            *unique,
+            *([(keys.c.section, keys.c.key)] if table is keys else []),
+        }:
+            double = select(*found).group_by(*found).having(func.count() > 1)
+            count = connection.execute(select(func.count()).select_from(double.subquery())).scalar_one()
+            if count:
+                names = ", ".join(column.name for column in found)
+                yield f"{table.name} hold several rows for one {names}, {count:,} times"
 
 
 def _check_streams(connection: Connection) -> Iterator[str]:

@@ -165,7 +165,7 @@ def write_chunks(transaction: Transaction, numbers: Numbers, written: Iterable[C
 def delete_chunks(transaction: Transaction, chunk_pks: Sequence[int]) -> None:
     """Delete chunks and their columns; after what replaces them was written, so that no number is used twice."""
     rows = [{"pk": chunk_pk} for chunk_pk in chunk_pks]
-    transaction.write(_delete_columns, rows)
+    transaction.write(_delete_columns, rows, each_writes=None)
     transaction.write(_delete_chunk, rows)
 
 

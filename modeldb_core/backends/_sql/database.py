@@ -5,11 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from modeldb_core.errors import StoreUnavailableError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Table
     from sqlalchemy.sql.dml import Insert
+
+    from modeldb_core.errors import ModelDBError
 
 Result = TypeVar("Result")
 Row: TypeAlias = Any
@@ -22,6 +26,10 @@ MANY = "many"
 
 class VersionChangedError(Exception):
     """The tables are of another version than they were: somebody has upgraded them."""
+
+
+class SwallowedError(Exception):
+    """The database has not written what it was told to: a trigger, a rule or row security stands in the way."""
 
 
 class Transaction:
@@ -39,10 +47,21 @@ class Transaction:
         """Return the rows that a question gives."""
         return self.database.run(self.connection, build, parameters or {})
 
-    def write(self, build: Build, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Run a statement that writes once for each of ``rows``, which give all its parameters; none is fine."""
+    def write(self, build: Build, rows: Sequence[Mapping[str, Any]], *, each_writes: int | None = 1) -> None:
+        """Run a statement that writes once for each of ``rows``, which give all its parameters; none is fine.
+
+        Args:
+            build: the statement.
+            rows: its parameters.
+            each_writes: how many rows of the table each of them must write; ``None``: nobody knows.
+
+        Raises:
+            SwallowedError: the database wrote fewer. It may also be raised by a later statement of the transaction.
+        """
         if rows:
-            self.database.run_many(self.connection, build, rows)
+            self.database.run_many(
+                self.connection, build, rows, None if each_writes is None else each_writes * len(rows)
+            )
 
     def scalar(self, build: Build, parameters: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - of any type
         """Return the only value of the only row that a question gives, ``None`` where there is no row."""
@@ -92,9 +111,22 @@ class Database(ABC):
         """Return the rows that the statement of ``build`` gives; faster than SQLAlchemy where a database knows how."""
         return connection.execute(self.statement(build), parameters).all()
 
-    def run_many(self, connection: Connection, build: Build, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Run the statement of ``build`` once for each of ``rows``, of which there is at least one."""
-        connection.execute(self.statement(build), rows)
+    @abstractmethod
+    def run_many(
+        self, connection: Connection, build: Build, rows: Sequence[Mapping[str, Any]], written: int | None
+    ) -> None:
+        """Run the statement of ``build`` once for each of ``rows``, of which there is at least one.
+
+        Raises:
+            SwallowedError: it wrote another number of rows than ``written``, if that is known.
+        """
+
+    def swallowed(self) -> ModelDBError:
+        """Return the error of a batch that was not written whole, and of which nothing is kept."""
+        return StoreUnavailableError(
+            f"{self.url} did not write all rows of a batch: a trigger, a rule or row security of the database swallows "
+            f"some; nothing of the batch was kept. Take it away (modeldb doctor names what is not ModelDB's), and send again"
+        )
 
     @abstractmethod
     def insert(self, table: Table) -> Any:  # noqa: ANN401 - each has a type of its own for what is not in the standard
@@ -130,10 +162,18 @@ class Database(ABC):
 
         return set(inspect(connection).get_table_names())
 
+    @abstractmethod
     def check(self, connection: Connection) -> Iterator[str]:
-        """Iterate over sentences on what the database itself finds damaged."""
-        del connection
-        yield from ()
+        """Iterate over sentences on what the database itself finds damaged, its indexes included."""
+
+    @abstractmethod
+    def check_schema(self, connection: Connection, version: str) -> Iterator[str]:
+        """Iterate over sentences on what differs from the tables that the migrations make up to a version.
+
+        Args:
+            connection: to the database.
+            version: of its tables; of one that this code does not know, only what no version has is told.
+        """
 
     @abstractmethod
     def expect_version(self, transaction: Transaction, version: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modeldb_core.backends._sql.tables import ERASED
 from modeldb_core.entities import KINDS, PARENT_FIELDS, Document, is_bare
-from modeldb_core.queries import COLUMNS, Leaf, is_searchable, leaf_of, leaves
+from modeldb_core.queries import COLUMNS, Leaf, changed, is_searchable, leaf_of, leaves
 from modeldb_core.values import decode, encode
 
 if TYPE_CHECKING:
@@ -58,9 +58,20 @@ def load_document(text: str) -> Document:
     return data
 
 
+def facts_between(kind: str, before: Document, after: Document) -> tuple[Facts, Facts]:
+    """Return the searchable values of two documents, without most of those that are in both."""
+    one, other = changed(kind, before, after)
+    return _facts(kind, before, one), _facts(kind, after, other)
+
+
 def facts_of(kind: str, document: Document) -> Facts:
     """Return the searchable values of a document that the table ``entities`` does not hold."""
-    facts: Facts = {(leaf.section, leaf.key): _fact(leaf) for leaf in leaves(kind, document)}
+    return _facts(kind, document, document)
+
+
+def _facts(kind: str, document: Document, part: Document) -> Facts:
+    """Return those of a document that are in ``part`` of it, and its columns."""
+    facts: Facts = {(leaf.section, leaf.key): _fact(leaf) for leaf in leaves(kind, part)}
     for name, column_type in COLUMNS.get(kind, {}).items():
         value = None if name in NARROW or is_parent(kind, name) else document.get(name)
         if isinstance(value, str if column_type == "text" else (int, float)):

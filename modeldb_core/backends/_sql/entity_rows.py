@@ -12,7 +12,7 @@ from modeldb_core.backends._sql.documents import (
     ROW_COLUMNS,
     Facts,
     dump_document,
-    facts_of,
+    facts_between,
     row_of,
 )
 from modeldb_core.backends._sql.metrics import MetricRows
@@ -69,7 +69,7 @@ class EntityRows:
         self._entities.append(row)
         self._documents.append({"entity_pk": entity_pk, "document": dump_document(after)})
         if before is None or not _differs_only_narrowly(before, after):
-            self._put_facts(entity_pk, {} if before is None else facts_of(kind, before), facts_of(kind, after))
+            self._put_facts(entity_pk, *facts_between(kind, before or {}, after))
 
     def _put_facts(self, entity_pk: int, before: Facts, after: Facts) -> None:
         altered = [pair for pair, value in after.items() if before.get(pair) != value]

@@ -74,7 +74,7 @@ class Erasures:
         batch.streams.load(stream_id for stream_id, _ in self.named)
         connection, table = batch.transaction.connection, changes.c
         rows = [{"stream_pk": batch.streams.pk(stream_id), "seq": seq} for stream_id, seq in sorted(self.named)]
-        batch.transaction.write(_upsert_erased, rows)
+        batch.transaction.write(_upsert_erased, rows, each_writes=None)
         wanted = [and_(table.stream_pk == row["stream_pk"], table.seq == row["seq"]) for row in rows]
         affected: dict[int, list[int]] = {}
         for at in range(0, len(wanted), 200):

@@ -90,7 +90,7 @@ class MetricRows:
             else:
                 rows.append(metric.row(entity_pk, key_pk))
         self._transaction.write(_upsert, rows)
-        self._transaction.write(_delete, gone)
+        self._transaction.write(_delete, gone, each_writes=None)
 
 
 def _select(database: Database) -> Select[Any]:

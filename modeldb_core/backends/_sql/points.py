@@ -98,7 +98,7 @@ class PointsWriter:
         if rows:
             items = [Append(at, pk, payload, tuple(decode_points(payload))) for at, pk, payload in rows]
             self._merge(self._write(items))
-            self._transaction.write(_delete_pending, [{"entity": self._entity_pk}])
+            self._transaction.write(_delete_pending, [{"entity": self._entity_pk}], each_writes=None)
         self._numbers.waiting[self._entity_pk] = (0, 0)
 
     def settle(self) -> None:

@@ -58,6 +58,7 @@ _FLUSH = (
 _IS_FLUSHED = b"SELECT pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()"
 _SERIAL = (("columns", "column_pk"),)  # what the database numbers by itself
 _VERSION_CHANGED = "the tables of ModelDB are now of version "
+_SWALLOWED = "rows that were written of those to write: "
 _MAX_PAUSE_S = 1.0
 _ROWS_AT_ONCE = 1000
 _VALUES = re.compile(r"^(?P<head>INSERT INTO .*? VALUES )(?P<row>\((?:[^()]|\([^()]*\))*\))(?P<tail>.*)$", re.DOTALL)
@@ -207,6 +208,8 @@ class PostgresDatabase(Database):
                 hope = self._hope_of(error, original, was_connected=was_connected)
                 if _VERSION_CHANGED in str(original):
                     raise VersionChangedError from original
+                if _SWALLOWED in str(original):
+                    raise self.swallowed() from original
                 lost_at = lost_at or time.monotonic()
                 deadlines = {"lock": started + self._timeout_s, "connection": lost_at + self._connect_timeout_s}
                 if time.monotonic() >= deadlines.get(hope, 0.0):
@@ -231,16 +234,21 @@ class PostgresDatabase(Database):
             rows: Sequence[Row] = cursor.fetchall()
         return rows
 
-    def run_many(self, connection: Connection, build: Build, rows: Sequence[Mapping[str, Any]]) -> None:
+    def run_many(
+        self, connection: Connection, build: Build, rows: Sequence[Mapping[str, Any]], written: int | None
+    ) -> None:
         compiled, driver = self.compiled(build), _driver(connection)
+        each = None if written is None else written // len(rows)
         with driver.cursor() as cursor:
             for at in range(0, len(rows), _ROWS_AT_ONCE):
                 some = [compiled.all(row) for row in rows[at : at + _ROWS_AT_ONCE]]
                 if compiled.values is None:
-                    driver.defer(b";".join([cursor.mogrify(compiled.text, row) for row in some]))
+                    statements = [_counted(cursor.mogrify(compiled.text, row), each) for row in some]
+                    driver.defer(b";".join(statements))
                 else:
                     head, row_text, tail = compiled.values
-                    driver.defer(head + b",".join([cursor.mogrify(row_text, row) for row in some]) + tail)
+                    statement = head + b",".join([cursor.mogrify(row_text, row) for row in some]) + tail
+                    driver.defer(_counted(statement, None if each is None else each * len(some)))
 
     def compiled(self, build: Build) -> _Compiled:
         """Return the statement of ``build`` as psycopg2 takes it."""
@@ -262,6 +270,16 @@ class PostgresDatabase(Database):
         return list(values)  # type: ignore[return-value]
 
     # The whole database
+
+    def check(self, connection: Connection) -> Iterator[str]:
+        from modeldb_core.backends._sql.postgres_schema import check_indexes
+
+        yield from check_indexes(connection, self._address.schema)
+
+    def check_schema(self, connection: Connection, version: str) -> Iterator[str]:
+        from modeldb_core.backends._sql.postgres_schema import check_schema
+
+        yield from check_schema(connection, self._address.schema, version)
 
     def table_names(self, connection: Connection) -> set[str]:
         query = text(
@@ -373,6 +391,18 @@ class _Compiled:
     def all(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the parameters and the constants."""
         return {**self._constants, **parameters} if self._constants else parameters
+
+
+def _counted(statement: bytes, expected: int | None) -> bytes:
+    """Return a statement that is an error where it writes another number of rows: nobody looks at what it gives."""
+    if expected is None:
+        return statement
+    # A text with letters is no number; where the count is as expected, there is no row that could be evaluated.
+    return b"WITH written AS (%s RETURNING 1) SELECT ('%s' || count(*))::integer FROM written HAVING count(*) <> %d" % (
+        statement,
+        _SWALLOWED.encode(),
+        expected,
+    )
 
 
 def _send(connection: Connection, *statements: bytes) -> Sequence[Row]:

@@ -17,7 +17,9 @@ from modeldb_core.backends._sql.tables import compatibility, metadata
 from modeldb_core.errors import ConfigurationError, StoreReadOnlyError, StoreVersionError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Select
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Select
 
     from modeldb_core.backends._sql.database import Database, Transaction
 
@@ -183,7 +185,7 @@ def upgrade(database: Database) -> Upgrade:
         if not _pending(database, version):
             return Upgrade(version, version, None)
         backup = database.backup(transaction, version)
-        migrate(transaction, LATEST)
+        migrate(transaction.connection, LATEST)
         _write_compatibility(transaction)
         return Upgrade(version, LATEST, backup)
 
@@ -216,7 +218,7 @@ def read_version(transaction: Transaction) -> str | None:
     return None
 
 
-def migrate(transaction: Transaction, version: str) -> None:
+def migrate(connection: Connection, version: str) -> None:
     """Run the migrations up to a version."""
     # Alembic takes ten times as long to import as everything else together.
     from alembic import command
@@ -224,7 +226,7 @@ def migrate(transaction: Transaction, version: str) -> None:
 
     config = Config()
     config.set_main_option("script_location", MIGRATIONS)
-    config.attributes["connection"] = transaction.connection
+    config.attributes["connection"] = connection
     command.upgrade(config, version)
 
 
@@ -246,6 +248,17 @@ def _access(transaction: Transaction) -> Access | None:
     if found is None or found.readable_since > LATEST or found.version != version:
         raise _unknown(database, version)
     return Access(version, found.writable_since <= LATEST, may_upgrade=False)
+
+
+def check(transaction: Transaction) -> Iterator[str]:
+    """Iterate over sentences on what differs from the schema that the migrations make."""
+    version = read_version(transaction)
+    assert version is not None
+    yield from transaction.database.check_schema(transaction.connection, version)
+    found = _read_compatibility(transaction)
+    known = {each.version: each for each in REVISIONS}
+    if found is None or found.version != version or found != known.get(version, found):
+        yield f"{compatibility.name} does not say which code may use tables of version {version}"
 
 
 def _read_compatibility(transaction: Transaction) -> Revision | None:

@@ -22,7 +22,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from modeldb_core import forks
-from modeldb_core.backends._sql.database import MANY, Build, Database, Result, Row, Transaction, VersionChangedError
+from modeldb_core.backends._sql.database import (
+    MANY,
+    Build,
+    Database,
+    Result,
+    Row,
+    SwallowedError,
+    Transaction,
+    VersionChangedError,
+)
 from modeldb_core.errors import (
     ConfigurationError,
     IntegrityError,
@@ -57,7 +66,13 @@ _EROFS = 30
 
 
 class SQLiteDatabase(Database):
-    """Connections to one SQLite file; see :class:`SQLiteStore` for the arguments."""
+    """Connections to one SQLite file; see :class:`SQLiteStore` for the arguments.
+
+    Attributes:
+        further_tables: names of tables that belong there beside those of the migrations.
+    """
+
+    further_tables: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -121,6 +136,8 @@ class SQLiteDatabase(Database):
         while True:
             try:
                 return work()
+            except SwallowedError as error:
+                raise self.swallowed() from error
             except (DBAPIError, sqlite3.Error) as error:
                 original = error.orig if isinstance(error, DBAPIError) else error
                 if not _is_busy(original) or time.monotonic() > deadline:
@@ -134,12 +151,16 @@ class SQLiteDatabase(Database):
         compiled = self.compiled(build)
         return _driver(connection).execute(compiled.text, compiled.row(parameters)).fetchall()
 
-    def run_many(self, connection: Connection, build: Build, rows: Sequence[Mapping[str, Any]]) -> None:
+    def run_many(
+        self, connection: Connection, build: Build, rows: Sequence[Mapping[str, Any]], written: int | None
+    ) -> None:
         compiled = self.compiled(build)
         if len(rows) == 1:
-            _driver(connection).execute(compiled.text, compiled.row(rows[0]))
+            cursor = _driver(connection).execute(compiled.text, compiled.row(rows[0]))
         else:
-            _driver(connection).executemany(compiled.text, [compiled.row(row) for row in rows])
+            cursor = _driver(connection).executemany(compiled.text, [compiled.row(row) for row in rows])
+        if written is not None and cursor.rowcount != written:
+            raise SwallowedError
 
     def compiled(self, build: Build) -> _Compiled:
         """Return the statement of ``build`` as SQLite takes it."""
@@ -166,6 +187,11 @@ class SQLiteDatabase(Database):
         for (line,) in connection.exec_driver_sql("PRAGMA integrity_check(20)"):
             if line != "ok":
                 yield f"SQLite says: {line}"
+
+    def check_schema(self, connection: Connection, version: str) -> Iterator[str]:
+        from modeldb_core.backends._sql.sqlite_schema import check_schema
+
+        yield from check_schema(connection, version, self.further_tables)
 
     @property
     def is_own(self) -> bool:  # type: ignore[override]
@@ -264,6 +290,9 @@ class SQLiteDatabase(Database):
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(
+            "PRAGMA trusted_schema = OFF"
+        )  # a view or trigger of somebody else calls no function of ours
         if self.read_only:
             connection.execute("PRAGMA query_only = ON")
             return

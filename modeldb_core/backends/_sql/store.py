@@ -141,6 +141,12 @@ class SQLMetadataStore(MetadataStore):
 
         return self._database.read(lambda read: list(check_tables(read)))
 
+    def audit_schema(self) -> Sequence[str]:
+        """Return a sentence on each part of the database's schema that is not as ModelDB makes it."""
+        from modeldb_core.backends._sql.schema import check
+
+        return self._database.read(lambda read: list(check(read)))
+
     def close(self) -> None:
         self._database.close()
 

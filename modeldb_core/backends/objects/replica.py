@@ -57,6 +57,8 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS bucket_state (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
 )
 
+_TABLE_NAMES = frozenset({"bucket_objects", "bucket_parts", "bucket_inbox", "bucket_state"})
+
 
 class Replica(SQLMetadataStore):
     """A SQLite store that is filled from a bucket.
@@ -73,6 +75,7 @@ class Replica(SQLMetadataStore):
 
     def __init__(self, path: Path, url: str) -> None:
         database = SQLiteDatabase(path)
+        database.further_tables = _TABLE_NAMES
         try:
             _prepare(database, url)
             super().__init__(database)

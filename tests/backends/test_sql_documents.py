@@ -1,0 +1,113 @@
+"""What an update writes grows with what it alters, and not with the entity."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modeldb_core.audit import verify
+from modeldb_core.backends._sql.documents import facts_between, facts_of
+from modeldb_core.backends.postgres import PostgresStore
+from modeldb_core.backends.sqlite import SQLiteStore
+from modeldb_core.entities import evolve
+from modeldb_core.queries import leaves
+from modeldb_core.testing import StreamWriter
+
+MANY = 3000
+ITEMS = {
+    "artifacts": lambda number: {"digest": f"{number:064x}", "size_bytes": number, "media_type": "text/plain"},
+    "datasets": lambda number: {"digest": f"{number:064x}", "rows": number},
+    "hyperparameters": lambda number: number / 7,
+    "attributes": str,
+    "metrics": float,
+}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request, tmp_path):
+    if request.param == "sqlite":
+        store = SQLiteStore(f"sqlite:///{tmp_path}/modeldb.db")
+    else:
+        store = PostgresStore(request.getfixturevalue("postgres_url"))
+    with store:
+        yield store
+
+
+@pytest.fixture
+def work(store, monkeypatch):
+    """Counts the leaves that are looked at, and the rows that each statement writes."""
+    counted = Counter()
+    leaf_of, run_many = leaves.__globals__["leaf_of"], store._database.run_many
+
+    def counting_leaf_of(*arguments):
+        counted["leaves"] += 1
+        return leaf_of(*arguments)
+
+    def counting_run_many(connection, build, rows, written):
+        counted[build.__name__] += len(rows)
+        return run_many(connection, build, rows, written)
+
+    monkeypatch.setitem(leaves.__globals__, "leaf_of", counting_leaf_of)
+    monkeypatch.setattr(store._database, "run_many", counting_run_many)
+    return counted
+
+
+def test_an_update_of_a_run_with_thousands_of_items_writes_what_it_alters(store, work):
+    writer = StreamWriter()
+    full = {
+        section: {f"part.{number}/file.x": item(number) for number in range(MANY)} for section, item in ITEMS.items()
+    }
+    tags = [f"tag {number}" for number in range(MANY)]
+    run_id = writer.create_run(name="full", tags=tags, **full).entity_id
+    store.apply(writer.changes)
+    for section, item in ITEMS.items():
+        leaves_of_one = 1 + (len(item(0)) if isinstance(item(0), dict) else 0)
+        for change, writes, deletes in (
+            ({"put": {section: {"further": item(1)}}}, leaves_of_one, 0),
+            ({"put": {section: {"part.7/file.x": item(8)}}}, leaves_of_one, 0),
+            ({"remove": {section: ["further"]}}, 0, leaves_of_one),
+        ):
+            work.clear()
+            store.apply([writer.update("run", run_id, **change)])
+            assert work["leaves"] <= 2 * leaves_of_one
+            facts = ("_upsert_fact", "_delete_fact") if section != "metrics" else ("_upsert", "_delete")
+            assert work[facts[0]] <= writes
+            assert work[facts[1]] <= deletes
+            assert work["_insert_key"] <= leaves_of_one
+    for change in ({"add": {"tags": ["further"]}}, {"remove": {"tags": ["further"]}}):
+        work.clear()
+        store.apply([writer.update("run", run_id, **change)])
+        assert (work["leaves"], work["_upsert_fact"] + work["_delete_fact"]) == (1, 1)
+    for change in ({"set": {"description": "new"}}, {"set": {"name": "new"}}):
+        work.clear()
+        store.apply([writer.update("run", run_id, **change)])
+        assert work["leaves"] <= 2
+        assert work["_upsert_fact"] <= 1
+    assert verify(store).findings == []
+
+
+KEYS = st.sampled_from(["a", "b", "a.b", "a.b.c", "b.a", "c"])
+VALUES = st.recursive(
+    st.sampled_from([1, 2.5, "x", None, True]), lambda inner: st.dictionaries(KEYS, inner, max_size=3), max_leaves=5
+)
+MAPS = st.dictionaries(KEYS, VALUES, max_size=4)
+TAGS = st.lists(st.sampled_from(["t", "u", "v"]), unique=True, max_size=3)
+
+
+@given(MAPS, TAGS, MAPS, st.lists(KEYS, max_size=2), TAGS, TAGS)
+def test_the_facts_that_differ_are_those_of_the_whole_documents(values, tags, put, remove, add, gone):
+    before = {"name": "x", "hyperparameters": values, "tags": tags, "attributes": {"k": 1}}
+    payload = {
+        "put": {"hyperparameters": put},
+        "add": {"tags": add},
+        "remove": {"hyperparameters": remove, "tags": gone},
+    }
+    after = evolve(before, "update", payload, actor="me", recorded_at=1)
+    one, other = facts_between("run", before, after)
+    whole, expected = facts_of("run", before), facts_of("run", after)
+    altered = {key: fact for key, fact in other.items() if one.get(key) != fact}
+    assert altered == {key: fact for key, fact in expected.items() if whole.get(key) != fact}
+    assert {key for key in one if key not in other} == {key for key in whole if key not in expected}
