@@ -69,7 +69,7 @@ def facts_of(kind: str, document: Document) -> Facts:
     return _facts(kind, document, document)
 
 
-def _facts(kind: str, document: Document, part: Document) -> Facts:
+def _facts(kind: str, document: Document, part: Mapping[str, Any]) -> Facts:
     """Return those of a document that are in ``part`` of it, and its columns."""
     facts: Facts = {(leaf.section, leaf.key): _fact(leaf) for leaf in leaves(kind, part)}
     for name, column_type in COLUMNS.get(kind, {}).items():
