@@ -341,3 +341,10 @@ def test_the_range_of_a_group_keeps_every_spike_and_its_mean_is_that_of_the_poin
     )
     assert (low, high, middle) == (-99, 99, 2)
     assert name == "g (2 of 7)", "runs that are left out are said"
+
+
+def test_no_text_in_csv_is_a_formula_or_turns_its_line_around(run) -> None:
+    texts = ["=1+1", "-2+3", "@x", "＝1", "-5", "a,b", "plain", "x\u202egnp\x1b[31m"]
+    assert run("chart_export.js", "a.map((x) => m.csvCell(x))", texts) == [
+        *("'=1+1", "'-2+3", "'@x", "'＝1", "-5", '"a,b"', "plain", "x\ufffdgnp\ufffd[31m"),
+    ]

@@ -124,15 +124,24 @@ export function downloadSvg(chart, name) {
   save(new Blob([text], { type: "image/svg+xml" }), `${name}.svg`);
 }
 
+/**
+ * A text as a cell of CSV. Quotes do not keep a spreadsheet from running a formula: an apostrophe before it does.
+ * @param {string} text
+ */
+export function csvCell(text) {
+  const shown = text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+  const isFormula = /^[=+@\-\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(text) && Number.isNaN(Number(text));
+  const safe = isFormula ? `'${shown}` : shown;
+  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
 /** Every point of a key. @param {Drawn[]} runs @param {string} key */
 export async function downloadCsv(runs, key) {
   const parts = ["run_id,run,key,step,time,value\n"];
-  /** @param {string} text */
-  const cell = (text) => (/[",\n\r]/.test(text) || /^[=+@-]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   try {
     for (const run of runs) {
       const data = await api.request(`/runs/${encodeURIComponent(run.id)}/series`, { params: { key } });
-      const head = `${run.id},${cell(run.name)},${cell(key)}`;
+      const head = `${run.id},${csvCell(run.name)},${csvCell(key)}`;
       for (let at = 0; at < data.steps.length; at += 1) {
         const value = data.values[at];
         parts.push(`${head},${plain(data.steps[at])},${new Date(data.times[at] / 1000).toISOString()},${Number.isFinite(toNumber(value)) ? value : plain(value)}\n`);
