@@ -46,7 +46,7 @@ def _offered(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            session = Session(url=context.params.get("url") or context.params.get("source_url"))
+            session = Session(url=context.params.get("url") or context.params.get("source_url"), ships_orphans=False)
             try:
                 return [item for item in offer(session, context, incomplete) if clean(item.value) == item.value]
             finally:
