@@ -149,6 +149,12 @@ class FolderChangedError(ModelDBError, OSError):
     code = "folder_changed"
 
 
+class ModelLoadError(ModelDBError):
+    """A stored model cannot be loaded here: something that it names does not exist, or is another version."""
+
+    code = "model_load"
+
+
 class UntrustedModelError(ModelDBError):
     """Loading a model would run code or build types that the caller did not allow."""
 

@@ -13,8 +13,17 @@ import platform
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, MissingDependencyError, UntrustedModelError
+from modeldb_core.errors import (
+    InvalidArgumentError,
+    InvalidTypeError,
+    MissingDependencyError,
+    ModelDBError,
+    ModelLoadError,
+    UntrustedModelError,
+)
+from modeldb_core.model_types import NotingPickler, names_in, packages_of, problems_of
 from modeldb_core.plugins import plugin_manager
+from modeldb_core.signatures import guard, unguarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -60,7 +69,8 @@ def dump_model(
 
     Returns:
         Its description: ``format``, ``file``, ``class``, ``python``, ``packages`` (versions by name) and, where known,
-        ``untrusted_types`` (what a reader has to allow) and ``signature``.
+        ``untrusted_types`` (what a reader has to allow), ``signature``, and ``problems``: in sentences, what a reader
+        will not find.
 
     Raises:
         InvalidTypeError: no plugin knows how to write such a model in this format.
@@ -70,12 +80,13 @@ def dump_model(
         for name, content in model.files.items():
             (folder / name).write_bytes(content)
         completed = model.complete() if model.complete is not None else {}
-        return {"python": platform.python_version(), **model.description, **completed}
-    if model_format == PICKLE:
-        description = _dump_pickle(model, folder)
-    else:
-        result = plugin_manager(settings).call("modeldb_dump_model", model=model, path=folder)
-        description = _checked(model, result, model_format)
+        return _with_needs(folder, {"python": platform.python_version(), **model.description, **completed})
+    with unguarded(model):
+        if model_format == PICKLE:
+            description = _dump_pickle(model, folder)
+        else:
+            result = plugin_manager(settings).call("modeldb_dump_model", model=model, path=folder)
+            description = _with_needs(folder, _checked(model, result, model_format))
     if signature is not None:
         description["signature"] = dict(signature)
     return description
@@ -92,8 +103,11 @@ def load_model(
         trusted: names of types that may be built beyond the harmless ones; ``"pickle"``: any code may be run.
         settings: whose plugins are asked; default: all.
 
+    A model that was fitted with named columns predicts on no others, and puts those of a table in order.
+
     Raises:
         UntrustedModelError: it holds types that ``trusted`` does not name, which the message lists.
+        ModelLoadError: something that it needs is not here; the message says what.
         MissingDependencyError: no installed plugin reads its format.
         InvalidTypeError: ``trusted`` is not a list of names.
     """
@@ -102,15 +116,50 @@ def load_model(
         msg = f"trusted = {trusted!r}; expected a list of names of types"
         raise InvalidTypeError(msg)
     model_format = str(description.get("format", ""))
-    if model_format == PICKLE:
-        return _load_pickle(folder, description, names)
-    model = plugin_manager(settings).call("modeldb_load_model", path=folder, model_format=model_format, trusted=names)
+    try:
+        if model_format == PICKLE:
+            model = _load_pickle(folder, description, names)
+        else:
+            call = plugin_manager(settings).call
+            model = call("modeldb_load_model", path=folder, model_format=model_format, trusted=names)
+    except ModelDBError:
+        raise
+    except Exception as error:  # whatever the classes of the model raise, or the lack of them
+        raise _not_loadable(description, error) from error
     if model is None:
         packages = description.get("packages") or {}
         advice = f"it was written with {', '.join(packages)}" if packages else "install the plugin that wrote it"
         msg = f"no installed plugin reads models of the format {model_format!r}; {advice}"
         raise MissingDependencyError(msg)
+    guard(model, description.get("signature") or {})
     return model
+
+
+def _not_loadable(description: Mapping[str, Any], error: Exception) -> ModelLoadError:
+    """Return the error that says why a model cannot be loaded: what was known when it was stored, and what differs."""
+    reasons = [str(problem) for problem in description.get("problems") or ()]
+    written = {str(name): str(found) for name, found in (description.get("packages") or {}).items()}
+    here = versions_of(*written)
+    for name, version in written.items():
+        if here.get(name) != version:
+            reasons.append(f"it was written with {name} {version}, here is {here.get(name, 'none')}")
+    if (python := str(description.get("python", ""))) and python != platform.python_version():
+        reasons.append(f"it was written by Python {python}, this is {platform.python_version()}")
+    known = "; ".join(reasons) or "nothing about it was noted when it was stored"
+    return ModelLoadError(
+        f"the model ({description.get('class', 'of unknown class')}) cannot be loaded here: {type(error).__name__}: {error}. "
+        f"What is known: {known}"
+    )
+
+
+def _with_needs(folder: Path, description: dict[str, Any], names: set[str] | None = None) -> dict[str, Any]:
+    """Return a description with the packages of all parts of the model, and with what a reader will not find."""
+    file = description.get("file")
+    if names is None:
+        names = names_in(folder / file) if isinstance(file, str) else set()
+    packages = {**versions_of(*packages_of(names)), **(description.get("packages") or {})}
+    problems = problems_of(names)
+    return {**description, "packages": packages, **({"problems": problems} if problems else {})}
 
 
 def class_name(value: object) -> str:
@@ -153,13 +202,14 @@ def _checked(model: object, result: object, model_format: str) -> dict[str, Any]
 
 def _dump_pickle(model: object, folder: Path) -> dict[str, Any]:
     with (folder / PICKLE_FILE).open("wb") as stream:
+        pickler = NotingPickler(stream)
         try:
-            pickle.dump(model, stream, protocol=5)
+            pickler.dump(model)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             msg = f"model of type {class_name(model)} cannot be pickled: {error}"
             raise InvalidTypeError(msg) from error
     package = type(model).__module__.partition(".")[0]
-    return {
+    description = {
         "format": PICKLE,
         "file": PICKLE_FILE,
         "class": class_name(model),
@@ -167,6 +217,7 @@ def _dump_pickle(model: object, folder: Path) -> dict[str, Any]:
         "packages": versions_of(package, "scikit-learn", "numpy") if package == "sklearn" else versions_of(package),
         "untrusted_types": [PICKLE],
     }
+    return _with_needs(folder, description, pickler.names)
 
 
 def _load_pickle(folder: Path, description: Mapping[str, Any], trusted: list[str]) -> object:

@@ -242,6 +242,8 @@ class RunHandle(RunEditor):
         for entry in entries.values():
             entry["model"] = normalize(description, "model")
         self._update({"put": {"artifacts": entries}})
+        for problem in description.get("problems", ()):
+            self.note(f"Model {name!r} cannot be loaded everywhere: {problem}")
 
     def start_child(self, name: str = "", **options: Any) -> RunHandle:  # noqa: ANN401
         """Start a run that is part of this one, in the same experiment; takes what :meth:`Client.start_run` takes."""
