@@ -94,6 +94,14 @@ def ending_of(error: BaseException | None) -> Ending:
     return Ending(status, describe_failure(error) if error is not None and status == FAILED else EMPTY)
 
 
+def interruption_of(error: BaseException) -> Ending:
+    """Return how a run ends whose work ``error`` interrupted, such as a fit: ``sys.exit()`` does not finish that."""
+    ending = ending_of(error)
+    if ending.status == FINISHED and isinstance(error, (SystemExit, GeneratorExit)):
+        return Ending(KILLED)
+    return ending
+
+
 def describe_failure(error: BaseException) -> dict[str, str]:
     """Return type, message and traceback of an exception as texts without secrets; never raises."""
     cls = type(error)

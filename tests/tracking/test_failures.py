@@ -269,3 +269,11 @@ def test_a_generator_that_is_not_read_to_its_end_finishes_its_run(client: Client
             break
     generator.close()  # type: ignore[attr-defined]
     assert client.get_run(runs[0].run_id).status == "finished"
+
+
+def test_an_exit_in_the_middle_of_a_fit_finishes_nothing(stops: type[Exception]) -> None:
+    assert failures.interruption_of(SystemExit()).status == "killed"
+    assert failures.interruption_of(SystemExit(1)).status == "failed"
+    assert failures.interruption_of(KeyboardInterrupt()).status == "killed"
+    modeldb.register_ending(stops)
+    assert failures.interruption_of(stops()).status == "finished"

@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.entities import new_id
-from modeldb_core.failures import Ending, ending_of
+from modeldb_core.failures import Ending, interruption_of
 from modeldb_core.tracking import current_run, endings, inheritance
 from modeldb_lightning import frameworks
 from modeldb_lightning.checkpoints import Checkpoints
@@ -326,7 +326,7 @@ class Recording:
         self.checkpoints.settle()
         if not self._is_ours:
             return
-        ending, generation = ending_of(error), self._generation
+        ending, generation = Ending() if error is None else interruption_of(error), self._generation
         submit(lambda: self._finish(generation, ending), run.run_id)
 
     def _finish(self, generation: int, ending: Ending) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modeldb_core.autologging import entered, rolled_back
 from modeldb_core.datasets import Described, describe
-from modeldb_core.failures import ending_of
+from modeldb_core.failures import interruption_of
 from modeldb_sklearn import pictures
 from modeldb_sklearn.callbacks import TaskTimes, timed_tasks
 from modeldb_sklearn.data import DATASET, MAX_COPY_BYTES, DataDigest, labelled, private_copy, sample_of, size_of
@@ -143,7 +143,7 @@ class FitRecorder:
             return
         with GUARD.step("record a failed fit"):
             name = type(self.estimator).__name__
-            ending = ending_of(error)
+            ending = interruption_of(error)
             self.placement.run.note(f"The fit of {name} raised {type(error).__name__}: {str(error)[:500]}")
             if self._watch is not None:
                 self._watch.abort(ending.status)

@@ -16,6 +16,7 @@ import numpy as np
 
 from modeldb_core.autologging import entered
 from modeldb_core.datasets import Described
+from modeldb_core.failures import interruption_of
 from modeldb_sklearn import pictures
 from modeldb_sklearn.calls import caller, is_by_sklearn
 from modeldb_sklearn.data import DATASET, DataDigest
@@ -148,7 +149,7 @@ class Validation(Watch):
         """Scikit-learn raised ``error``."""
         with GUARD.step("record a failed cross-validation"):
             self.run.note(f"The cross-validation raised {type(error).__name__}: {str(error)[:500]}")
-            self.run.finish(error=error)
+            self.run.finish(interruption_of(error))
 
     def _record(self, metrics: dict[str, float], description: dict[str, Any] | None, drawings: list[Any]) -> None:
         with GUARD.step("record a cross-validation", self.run.note):
