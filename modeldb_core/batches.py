@@ -21,8 +21,11 @@ MAGIC = b"CHG1"
 MEDIA_TYPE = "application/vnd.modeldb.changes"
 MAX_BATCH_BYTES = 256 << 20
 """How long a batch may be once unpacked: a few bytes of a stranger must not fill the memory."""
+MAX_BATCH_CHANGES = 1 << 17
+"""How many changes it may hold: a journal's segment has fewer, and each costs a store time, however short it is."""
 
 _PLAIN, _DEFLATED = 0, 1
+_HEAD = struct.Struct("<4sBIQ")  # magic, form, number of changes, length of the body
 _HAS_PAYLOAD, _FOLLOWS = 1, 2
 _FIXED = struct.Struct("<BQQ")
 _LENGTH = struct.Struct("<I")
@@ -37,34 +40,60 @@ def encode_changes(changes: Iterable[Change], *, compress: bool = True) -> bytes
     """
     parts: list[bytes] = []
     hashes: dict[str, bytes] = {}
+    count = 0
     for change in changes:
+        count += 1
         parts += _encode(change, hashes.get(change.stream_id, GENESIS))
         hashes[change.stream_id] = change.hash
     body = b"".join(parts)
     if compress and len(packed := zlib.compress(body, 1)) < len(body):
-        return MAGIC + bytes([_DEFLATED]) + packed
-    return MAGIC + bytes([_PLAIN]) + body
+        return _HEAD.pack(MAGIC, _DEFLATED, count, len(body)) + packed
+    return _HEAD.pack(MAGIC, _PLAIN, count, len(body)) + body
 
 
-def decode_changes(data: bytes, *, max_bytes: int = MAX_BATCH_BYTES) -> tuple[Change, ...]:
+def measure(data: bytes) -> tuple[int, int]:
+    """Return how many changes a batch says that it holds, and how long it says that they are, without unpacking it.
+
+    Raises:
+        IntegrityError: the bytes are no batch.
+    """
+    if data[: len(MAGIC)] != MAGIC or len(data) < _HEAD.size:
+        msg = f"this is not a batch of changes: it begins with {data[:8]!r}; expected {MAGIC!r}"
+        raise IntegrityError(msg)
+    _, _, count, length = _HEAD.unpack_from(data)
+    return count, length
+
+
+def decode_changes(
+    data: bytes, *, max_bytes: int = MAX_BATCH_BYTES, max_changes: int = MAX_BATCH_CHANGES
+) -> tuple[Change, ...]:
     """Return the changes of a batch. Whether they match their hashes is not looked at: a store does that.
 
     Args:
         data: what :func:`encode_changes` returned.
         max_bytes: refuse a batch that is longer than this when unpacked.
+        max_changes: refuse one that holds more changes.
 
     Raises:
-        IntegrityError: the bytes are no batch, end too early, or unpack to more than ``max_bytes``.
+        IntegrityError: the bytes are no batch, are not what they say, or are more than they may be.
     """
-    if data[: len(MAGIC)] != MAGIC or len(data) <= len(MAGIC):
-        msg = f"this is no batch of changes: it begins with {data[:8]!r}; expected {MAGIC!r}"
+    count, length = measure(data)
+    if length > max_bytes:
+        msg = f"a batch of changes is longer than {max_bytes:,} bytes; send it in parts"
         raise IntegrityError(msg)
-    body = _unpacked(data[len(MAGIC)], data[len(MAGIC) + 1 :], max_bytes)
+    if count > max_changes:
+        msg = f"a batch holds {count:,} changes; at most {max_changes:,} are read at once: send it in parts"
+        raise IntegrityError(msg)
+    body = _unpacked(data[len(MAGIC)], memoryview(data)[_HEAD.size :], length)
     try:
-        return tuple(_decode(body))
+        changes = tuple(_decode(body, count))
     except (struct.error, UnicodeDecodeError) as error:
         msg = f"a batch of changes is damaged: {error}"
         raise IntegrityError(msg) from error
+    if len(changes) != count:
+        msg = f"a batch of changes is damaged: it says that it holds {count:,} changes, and holds another number"
+        raise IntegrityError(msg)
+    return changes
 
 
 def _encode(change: Change, before: bytes) -> list[bytes]:
@@ -89,10 +118,10 @@ def _encode(change: Change, before: bytes) -> list[bytes]:
     return parts
 
 
-def _decode(body: bytes) -> Iterator[Change]:
+def _decode(body: bytes, count: int) -> Iterator[Change]:
     reader = _Reader(body)
     hashes: dict[str, bytes] = {}
-    while reader.at < len(body):
+    for _ in range(count):
         flags, seq, recorded_at = reader.unpack(_FIXED)
         stream_id, actor, action, kind, entity_id = (reader.counted().decode() for _ in range(5))
         payload = salt = None
@@ -106,26 +135,28 @@ def _decode(body: bytes) -> Iterator[Change]:
         yield Change(
             *(stream_id, seq, recorded_at, actor, action, kind, entity_id, payload, salt, digest, previous, value)
         )
+    if reader.at != len(body):
+        msg = f"there are {len(body) - reader.at:,} bytes after the last change"
+        raise struct.error(msg)
 
 
-def _unpacked(form: int, data: bytes, max_bytes: int) -> bytes:
+def _unpacked(form: int, data: memoryview, length: int) -> bytes:
     if form == _PLAIN:
-        body = data
+        body = bytes(data)
     elif form == _DEFLATED:
         unpacker = zlib.decompressobj()
         try:
-            body = unpacker.decompress(data, max_bytes + 1)
+            body = unpacker.decompress(data, length + 1)
         except zlib.error as error:
             msg = f"a batch of changes is damaged: {error}"
             raise IntegrityError(msg) from error
-        if len(body) <= max_bytes and (not unpacker.eof or unpacker.unused_data):
-            msg = "a batch of changes is damaged: it ends too early or too late"
-            raise IntegrityError(msg)
+        if not unpacker.eof or unpacker.unused_data:
+            body = b""  # it ends too early or too late
     else:
         msg = f"a batch of changes is packed in form {form}, which this version does not know; update ModelDB"
         raise IntegrityError(msg)
-    if len(body) > max_bytes:
-        msg = f"a batch of changes is longer than {max_bytes:,} bytes; send it in parts"
+    if len(body) != length:
+        msg = f"a batch of changes is damaged: its content is not the {length:,} bytes that it says"
         raise IntegrityError(msg)
     return body
 

@@ -72,6 +72,7 @@ HTTP_CODES: Mapping[int, str] = MappingProxyType(
         415: "unsupported_media_type",
         416: "range_not_satisfiable",
         431: "too_large",
+        429: "busy",
         503: "busy",
     }
 )
@@ -95,7 +96,15 @@ _PUBLIC_STATUS = frozenset({400, 403, 404, 409})
 
 
 class BusyError(Exception):
-    """The server has no room for one more of what was asked for."""
+    """The server has no room for one more of what was asked for.
+
+    Args:
+        status: 503, or 429 where the callers ask for too much at once.
+    """
+
+    def __init__(self, message: str, status: int = 503) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def register_error_handlers(app: Flask) -> None:
@@ -144,7 +153,7 @@ def answer_modeldb_error(error: ModelDBError) -> Response:
 
 
 def _answer_busy(error: BusyError) -> Response:
-    response = _answer(503, {"code": "busy", "message": str(error)})
+    response = _answer(error.status, {"code": "busy", "message": str(error)})
     response.headers["Retry-After"] = "10"
     return response
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from modeldb_core.batches import MAX_BATCH_BYTES, MAX_BATCH_CHANGES
 from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
+from modeldb_server.errors import BusyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from modeldb_core.changes import Change
     from modeldb_core.stores import MetadataStore
@@ -25,10 +28,37 @@ MAX_CHANGES = 5000
 LONGEST_WAIT_S = 0.002
 
 
+class Room:
+    """How much may be unpacked at once, over all requests: a few short bodies must not fill memory and processors."""
+
+    def __init__(self, changes: int = 2 * MAX_BATCH_CHANGES, size_bytes: int = 2 * MAX_BATCH_BYTES) -> None:
+        self._left = [changes, size_bytes]
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def taken(self, count: int, size_bytes: int) -> Iterator[None]:
+        """Take room for changes that are about to be unpacked, and give it back.
+
+        Raises:
+            BusyError: there is too little left now.
+        """
+        with self._lock:
+            if count > self._left[0] or size_bytes > self._left[1]:
+                msg = "the server is taking in as many changes as it can; try again"
+                raise BusyError(msg, status=429)
+            self._left = [self._left[0] - count, self._left[1] - size_bytes]
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._left = [self._left[0] + count, self._left[1] + size_bytes]
+
+
 class GroupedWrites:
     """Applies changes to a store, those of several threads at once."""
 
     def __init__(self, store: MetadataStore) -> None:
+        self.room = Room()
         self._store = store
         self._turn = threading.Lock()
         self._waiting: list[_Part] = []

@@ -26,6 +26,7 @@ ERROR_MEANINGS = {
     404: "there is nothing of that name",
     409: "the entity is in a state that does not allow it",
     413: "the body is too long",
+    429: "too much is asked for at once; try again after Retry-After seconds",
     415: "the body is of another type",
     416: "the range lies outside the artifact",
     422: "what arrived does not match its digest or its hash",

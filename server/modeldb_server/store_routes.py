@@ -53,7 +53,7 @@ _METADATA = (
         body_type=MEDIA_TYPE,
         max_body_bytes=PART_BODY_BYTES,
         answer="Acknowledgement",
-        errors=(*_REFUSED, 409, 422, 503),
+        errors=(*_REFUSED, 409, 422, 429, 503),
         tag="store",
     ),
     Route(
@@ -65,7 +65,7 @@ _METADATA = (
         summary="Record a batch of changes that was put in parts",
         body=(_PARTS,),
         answer="Acknowledgement",
-        errors=(400, *_REFUSED, 404, 409, 422, 503),
+        errors=(400, *_REFUSED, 404, 409, 422, 429, 503),
         tag="store",
     ),
     Route(

@@ -18,6 +18,7 @@ from modeldb_core.backends.remote.address import read_address
 from modeldb_core.backends.remote.artifacts import RemoteArtifactStore
 from modeldb_core.backends.remote.direct import open_direct
 from modeldb_core.backends.remote.metadata import RemoteMetadataStore
+from modeldb_core.batches import encode_changes
 from modeldb_core.errors import ModelDBError, StoreUnavailableError
 from modeldb_core.plugins import open_store
 from modeldb_core.queries import Query
@@ -141,7 +142,7 @@ def test_a_cursor_that_never_ends_is_not_followed_for_ever(gate: Gate) -> None:
     gate.behave = reply(b'{"entities": [], "cursor": "again", "total": null}')
     with pytest.raises(StoreUnavailableError):
         RemoteMetadataStore(gate.url, **FAST).find(Query(limit=10_000))
-    gate.behave = reply(b"CHG1\x00", ModelDB_Cursor="0", ModelDB_More="1")
+    gate.behave = reply(encode_changes([]), ModelDB_Cursor="0", ModelDB_More="1")
     with pytest.raises(ModelDBError):
         RemoteMetadataStore(gate.url, **FAST).read_changes(limit=10_000)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import struct
 import subprocess
 import tarfile
 import zlib
@@ -300,7 +301,12 @@ def test_a_newer_format_says_to_update(tmp_path: Path) -> None:
 
 def test_a_batch_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
     packer = zlib.compressobj(9)
-    bomb = b"CHG1\1" + b"".join(packer.compress(bytes(1 << 20)) for _ in range(300)) + packer.flush()
+    bomb = (
+        b"CHG1\1"
+        + struct.pack("<IQ", 1, 300 << 20)
+        + b"".join(packer.compress(bytes(1 << 20)) for _ in range(300))
+        + packer.flush()
+    )
     manifest = Manifest({}, 5, hashlib.sha256(bomb).hexdigest(), 0, 0, EMPTY.blobs_sha256)
     path = forged(tmp_path / "bomb", FIRST, ("changes/000000000000.chg", bomb), ("manifest.json", manifest.encode()))
     with Bundle(path) as bundle:

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import struct
 from typing import Any
 
 import pytest
 
-from modeldb_core.batches import decode_changes
+from modeldb_core.batches import MAX_BATCH_CHANGES, MEDIA_TYPE, decode_changes, encode_changes
 from modeldb_core.changes import GENESIS
 from modeldb_core.protocol import CURSOR_HEADER, MORE_HEADER
 from modeldb_server.handlers import audit
 from modeldb_server.handlers import store as handlers_store
+
+BATCH = {"Content-Type": MEDIA_TYPE, "X-ModelDB": "1"}
 
 
 def test_changes_come_in_order_with_their_chain(client: Any, filled: Any) -> None:
@@ -112,3 +115,20 @@ def test_no_more_changes_are_read_than_an_answer_holds(
     assert seen == filled.writer.changes
     assert answers >= 4
     assert sum(read) == len(seen), "each change was read once"
+
+
+def test_a_batch_of_too_many_changes_is_refused_before_it_is_unpacked(client: Any, filled: Any) -> None:
+    head = struct.pack("<4sBIQ", b"CHG1", 1, MAX_BATCH_CHANGES + 1, 1000)
+    answer = client.request("POST", "/api/v2/store/changes", data=head + b"never looked at", headers=BATCH)
+    assert answer.status_code == 413
+    assert answer.json["error"]["code"] == "too_large"
+
+
+def test_batches_that_together_are_too_much_wait_for_their_turn(client: Any, filled: Any) -> None:
+    writes = client.flask.application.extensions["modeldb_server"].writes
+    batch = encode_changes(filled.writer.changes)
+    with writes.room.taken(2 * MAX_BATCH_CHANGES, 0):
+        answer = client.request("POST", "/api/v2/store/changes", data=batch, headers=BATCH)
+    assert (answer.status_code, answer.json["error"]["code"]) == (429, "busy")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert client.request("POST", "/api/v2/store/changes", data=batch, headers=BATCH).status_code == 200

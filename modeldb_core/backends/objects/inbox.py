@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _SOME_PARTS = 500  # that are applied in one transaction
 _SOME_BYTES = 4 << 20
 _MAX_BYTES = 1 << 31
+_MAX_CHANGES = 1 << 24
 _PUT_PART = "INSERT OR REPLACE INTO bucket_parts VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PUT_OBJECT = "INSERT OR REPLACE INTO bucket_objects VALUES (?, ?, ?, ?, ?)"
 
@@ -149,7 +150,8 @@ class Inbox:
             count, size = count + 1, size + length
         found = []
         for stamp, tie, name, content in self._replica.query(query.format("content"), (*after, count)):
-            found.append(Waiting((stamp, tie, name), Part(stamp, decode_changes(content, max_bytes=_MAX_BYTES))))
+            changes = decode_changes(content, max_bytes=_MAX_BYTES, max_changes=_MAX_CHANGES)
+            found.append(Waiting((stamp, tie, name), Part(stamp, changes)))
         return found
 
     def _take(self, batch: Sequence[Waiting]) -> None:

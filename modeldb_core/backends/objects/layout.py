@@ -37,6 +37,7 @@ _NEWER = re.compile(r"packs/[0-9a-f]{16}\.[0-9a-f]{32}\.store-(\d+)")
 _MAGIC = b"PCK1"
 _LENGTH = struct.Struct("<I")
 _MAX_BYTES = 1 << 31  # of changes in one object, unpacked
+_MAX_CHANGES = 1 << 24
 _PLAIN = re.compile(r"[0-9A-Za-z_-]{1,120}")
 _STREAM_OBJECT = re.compile(r"streams/([^/]+)/(\d+)-(\d+)-([0-9a-f]{16})-([0-9a-f]{16})\.chg")
 _PACK = re.compile(r"packs/([0-9a-f]{16})\.([0-9a-f]{32})\.([^./]+)\.([^./]+)\.pck")
@@ -134,7 +135,7 @@ def parts_of(name: str, content: bytes) -> list[Part]:
     match = _STREAM_OBJECT.fullmatch(name)
     if match is None:
         return _unpack(content)
-    changes = decode_changes(content, max_bytes=_MAX_BYTES)
+    changes = decode_changes(content, max_bytes=_MAX_BYTES, max_changes=_MAX_CHANGES)
     if not changes or {folder_of(change.stream_id) for change in changes} != {match[1]}:
         msg = "it does not hold changes of the stream that its name says"
         raise IntegrityError(msg)
@@ -153,7 +154,7 @@ def _unpack(content: bytes) -> list[Part]:
     except (struct.error, zlib.error, ValueError, TypeError) as error:
         msg = f"its head is damaged: {error}"
         raise IntegrityError(msg) from error
-    changes = decode_changes(content[start + size :], max_bytes=_MAX_BYTES)
+    changes = decode_changes(content[start + size :], max_bytes=_MAX_BYTES, max_changes=_MAX_CHANGES)
     if sum(count for _, count in counted) != len(changes) or any(count < 1 for _, count in counted):
         msg = f"it holds {len(changes)} changes, which are not as many as its head says"
         raise IntegrityError(msg)

@@ -11,7 +11,7 @@ from modeldb_core import protocol
 from modeldb_core.backends.remote.answers import foreign_answer, understood
 from modeldb_core.backends.remote.on_server import OnServer
 from modeldb_core.backends.remote.parts import stage
-from modeldb_core.batches import MAX_BATCH_BYTES, MEDIA_TYPE, decode_changes, encode_changes
+from modeldb_core.batches import MAX_BATCH_BYTES, MAX_BATCH_CHANGES, MEDIA_TYPE, decode_changes, encode_changes
 from modeldb_core.changes import Change, verify_change
 from modeldb_core.entities import check_kind
 from modeldb_core.errors import InvalidArgumentError
@@ -130,8 +130,11 @@ def _length(changes: Sequence[Change]) -> int:
         if change.payload is not None:
             verify_change(change, change.previous_hash)
             length += len(change.payload)
-    if length > MAX_BATCH_BYTES - (len(changes) << 10):
-        msg = f"a batch of {len(changes):,} changes has {length:,} bytes; apply it as several of less than 200 MiB"
+    if length > MAX_BATCH_BYTES - (len(changes) << 10) or len(changes) > MAX_BATCH_CHANGES:
+        msg = (
+            f"a batch of {len(changes):,} changes has {length:,} bytes; apply it as several of less than 200 MiB and"
+            f" of at most {MAX_BATCH_CHANGES:,} changes"
+        )
         raise InvalidArgumentError(msg)
     return length
 

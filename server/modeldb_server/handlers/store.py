@@ -5,10 +5,17 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, BinaryIO
 
-from flask import Response
+from flask import Response, abort
 
 from modeldb_core import __version__, protocol
-from modeldb_core.batches import MAX_BATCH_BYTES, MEDIA_TYPE, decode_changes, encode_changes
+from modeldb_core.batches import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_CHANGES,
+    MEDIA_TYPE,
+    decode_changes,
+    encode_changes,
+    measure,
+)
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
 from modeldb_core.queries import Query
 from modeldb_server.errors import refuse
@@ -54,8 +61,12 @@ def apply_staged_changes(context: ServerContext, *, parts: tuple[str, ...]) -> R
 
 def _apply(context: ServerContext, data: bytes) -> Response:
     try:
-        changes = decode_changes(data)
-        context.writes.apply(changes)
+        count, size_bytes = measure(data)
+        if count > MAX_BATCH_CHANGES or size_bytes > MAX_BATCH_BYTES:
+            abort(413, f"a batch holds at most {MAX_BATCH_CHANGES:,} changes and {MAX_BATCH_BYTES >> 20} MiB")
+        with context.writes.room.taken(count, size_bytes):
+            changes = decode_changes(data)
+            context.writes.apply(changes)
     except IntegrityError as error:
         return refuse(error)
     context.metrics.writes.inc(len(changes))
