@@ -20,6 +20,7 @@ from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.movement.copying import changes_of
 from modeldb_core.movement.deletion import pages
 from modeldb_core.movement.references import mentioned_in
+from modeldb_core.owners import owner_name
 from modeldb_core.queries import Query
 from modeldb_core.replay import alters_entity
 from modeldb_core.stores import REFRESH_S
@@ -124,7 +125,7 @@ def remove_blobs(
     Raises:
         InvalidArgumentError: blobs may be another store's: it has left its name there, or none of them is mentioned.
     """
-    others = sorted(artifacts.owners() - {artifacts.owner})
+    others = sorted(artifacts.owners() - {artifacts.owner, owner_name(store.url, artifacts.url)})
     if others and not force:
         msg = (
             f"{artifacts.url} also holds files of {', '.join(others)}, which {store.url} does not know; nothing is removed. "

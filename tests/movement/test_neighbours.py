@@ -13,7 +13,7 @@ from modeldb_core.cli.program import run as main
 from modeldb_core.config import load_settings
 from modeldb_core.owners import owner_name
 from modeldb_core.plugins import open_artifacts
-from tests.services.server import TOKEN, ModelDBServer
+from tests.services.server import ModelDBServer
 
 YEAR_S = 365 * 86400
 COMMON = b"a file that both stores have"
@@ -100,13 +100,13 @@ def test_a_bucket_and_a_server_know_their_owners(s3, tmp_path, monkeypatch):
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
     bucket = f"s3://{s3.new_bucket()}/files"
-    server = ModelDBServer(artifact_url=bucket, environment=s3.environment)
+    server = ModelDBServer(artifact_url=bucket, with_token=False, environment=s3.environment)
     try:
-        log_and_delete(server.url, b"of the server", stores={"http": {"token": TOKEN}})
+        log_and_delete(server.url, b"of the server")
         other = f"sqlite:///{tmp_path}/other.db"
-        settings = load_settings(url=other, artifact_url=server.url, stores={"http": {"token": TOKEN}})
+        settings = load_settings(url=other, artifact_url=server.url)
         behind = open_artifacts(server.url, settings)
-        log_and_delete(other, b"of another store", artifact_url=server.url, stores={"http": {"token": TOKEN}})
+        log_and_delete(other, b"of another store", artifact_url=server.url)
         assert behind.owners() == {owner_name(other, server.url)}, "its own store is not another one"
         direct = open_artifacts(bucket, load_settings(url=server.store_url, artifact_url=bucket))
         assert direct.owners() == {direct.owner, owner_name(other, server.url)}
