@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 from modeldb_core import display
 from modeldb_core.changes import DELETE, RESTORE
 from modeldb_core.entities import Run
+from modeldb_core.errors import ModelDBError
 from modeldb_core.queries.query import MAX_LIMIT
 from modeldb_core.tracking import deletion
 from modeldb_core.tracking.run import RunHandle
@@ -155,7 +156,11 @@ class Runs(Sequence[RunHandle]):
         return len(runs)
 
     def __repr__(self) -> str:
-        read, total = len(self._found), self.total
+        read = len(self._found)
+        try:
+            total = self.total
+        except ModelDBError:  # the store is away: a debugger or a notebook shows what is here
+            return f"<first {read:,} runs; the store does not say how many there are>"
         if read == total or self._query.cursor is not None:
             return f"<{read:,} run{'' if read == 1 else 's'}>"
         rest = "the others are read when they are needed" if self._limit is None else "as limit says"

@@ -13,7 +13,7 @@ import pytest
 
 import modeldb_core as modeldb
 from modeldb_core.entities import derived_id, new_id
-from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
+from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, StoreUnavailableError
 from modeldb_core.tracking import Client, RunHandle, Runs, connections
 from modeldb_core.tracking import runs as results
 
@@ -60,6 +60,16 @@ def test_what_is_shown_says_how_many_there_are(many: Client) -> None:
     assert repr(whole) == "<300 runs>"
     assert "first 50 of 300 runs" in many.search_runs(project="many")._repr_html_()
     assert "first 10 of 300 runs" in many.search_runs(project="many", limit=10)._repr_html_()
+
+
+def test_a_result_shows_itself_also_while_the_store_is_away(many: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = many.search_runs(project="many")
+
+    def away(_: object) -> None:
+        raise StoreUnavailableError
+
+    monkeypatch.setattr(many.store, "find", away)
+    assert repr(found) == "<first 100 runs; the store does not say how many there are>"
 
 
 def test_a_limit_is_kept_and_goes_on_with_the_next_page(many: Client, monkeypatch: pytest.MonkeyPatch) -> None:
