@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import event
 
+from modeldb_core.backends._sql.find import COUNTED, Finder
 from modeldb_core.backends.sqlite import SQLiteStore
+from modeldb_core.entities import now_us
 from modeldb_core.errors import QuerySyntaxError
 from modeldb_core.queries import Query
 from modeldb_core.testing.scene import Scene
@@ -160,3 +162,27 @@ def test_a_tag_alone_is_counted_among_entities_of_its_kind(store):
     scene.ship()
     assert store.find(Query(filter='tags contains "best"', limit=0, count=True)).total == 1
     assert store.find(Query(kind="project", filter='tags contains "best"', limit=0, count=True)).total == 1
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_search_starts_where_the_fewest_rows_are(store, is_first):
+    scene, other = Scene(store), Scene(store)
+    for number in range(30):
+        rare = {"rare": number} if number < 2 else {}
+        (scene if number < 10 else other).run(f"run {number}", hyperparameters={"common": number, **rare})
+    scene.ship()
+    other.ship()
+    predicates = ["hyperparameters.rare >= 0", "hyperparameters.common >= 0"]
+    joined = " and ".join(predicates if is_first else reversed(predicates))
+
+    def start(filter_text, within=None):
+        query = Query(filter=filter_text, within=within)
+        place, count = store._database.read(lambda read: Finder(read, query, now_us())._fewest())
+        return None if place is None else place.key, count
+
+    assert start(joined) == ("rare", 2)
+    assert start(joined, scene.project_id) == ("rare", 2)
+    assert start("hyperparameters.common >= 0", scene.project_id) == (None, 10)
+    assert start("hyperparameters.common >= 0") == ("common", 30)
+    assert start("name exists") == (None, COUNTED)
+    assert len(store.find(Query(filter=joined)).entities) == 2

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from modeldb_core.errors import ConflictError, IntegrityError, StoreUnavailableE
 from modeldb_core.plugins import open_store
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing import StreamWriter
+from modeldb_server import grouping
 from modeldb_server.grouping import GroupedWrites
 
 
@@ -129,3 +132,42 @@ def test_many_threads_get_what_they_would_get_alone(tmp_path: Any) -> None:
         with ThreadPoolExecutor(8) as pool:
             checks = list(pool.map(work, range(8)))
         assert all(check() for check in checks)
+
+
+def test_who_came_with_others_the_last_time_waits_for_them(
+    gated: Gated, writes: GroupedWrites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [a_run(f"run {number}")[0].changes for number in range(5)]
+    write_together(gated, writes, runs[:3])
+    assert gated.sizes == [1, 2]
+    with ThreadPoolExecutor(1) as pool:
+        futures: list[Future[None]] = []
+
+        def wait(_seconds: float) -> None:
+            """The other comes while this one waits."""
+            if not futures:
+                futures.append(pool.submit(writes.apply, runs[4]))
+            while len(writes._waiting) < 2:
+                pass
+
+        monkeypatch.setattr(grouping, "LONGEST_WAIT_S", 600.0)
+        monkeypatch.setattr(grouping, "time", SimpleNamespace(monotonic=time.monotonic, sleep=wait))
+        writes.apply(runs[3])
+        assert [future.result(30) for future in futures] == [None]
+    assert gated.sizes == [1, 2, 2]
+
+
+def test_who_waits_for_others_that_do_not_come_waits_no_longer_than_a_moment(
+    gated: Gated, writes: GroupedWrites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [a_run(f"run {number}")[0].changes for number in range(4)]
+    write_together(gated, writes, runs[:3])
+    clock = [0.0]
+
+    def wait(seconds: float) -> None:
+        clock[0] += seconds
+
+    monkeypatch.setattr(grouping, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=wait))
+    writes.apply(runs[3])
+    assert gated.sizes == [1, 2, 1]
+    assert 0 < clock[0] <= grouping.LONGEST_WAIT_S
