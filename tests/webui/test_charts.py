@@ -119,8 +119,9 @@ def test_a_chart_is_saved_as_picture_drawing_and_every_point(site, visitor) -> N
 
     nasty = site.store.find(Query(within=run, filter="metrics.one = 1", limit=1)).entities[0]
     visit.go(f"/runs/{nasty.entity_id}?tab=charts", ".panel canvas")
-    page.hover(".panel >> nth=1")
-    page.click(".panel >> nth=1 >> [aria-haspopup=menu]")
+    panel = page.locator(".panel:has-text('onerror')")
+    panel.hover()
+    panel.locator("[aria-haspopup=menu]").click()
     with page.expect_download() as download:
         page.click("[role=menu] >> text=SVG")
     drawing = ElementTree.fromstring(download.value.path().read_bytes())

@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from xml.etree import ElementTree
@@ -291,6 +292,7 @@ def test_the_pages_work_below_a_path_of_a_proxy(site: Any, visitor: Any) -> None
         visit = visitor()
         page = visit.page
         home = f"http://127.0.0.1:{proxy.server_port}/ml/"
+        visit.site = replace(site, url=home.rstrip("/"))
         page.goto(home)
         page.click("td.main a:text-is('churn')")
         page.wait_for_selector(ROW)
@@ -305,9 +307,6 @@ def test_the_pages_work_below_a_path_of_a_proxy(site: Any, visitor: Any) -> None
         page.click(".crumbs a:text-is('Projects')")
         page.wait_for_selector("td.main a")
         assert page.url == home
-        assert [line for line in visit.complaints if "another origin" not in line] == []
-        visit.complaints.clear()
-        page.goto("about:blank")
     finally:
         proxy.shutdown()
         proxy.server_close()

@@ -269,7 +269,7 @@ export class Chart {
       name.textContent = line.name;
       const cell = row.insertCell();
       cell.className = "num";
-      cell.textContent = tipValue(line, at);
+      cell.textContent = tipValue(line, at, line === near.line);
     }
     const head = document.createElement("div");
     head.className = "at";
@@ -309,12 +309,12 @@ export class Chart {
 /** @type {CanvasRenderingContext2D | null} */
 Chart.ruler = null;
 
-/** What a line has at a place: the value that was logged, or how many points the mean is of, and their range. @param {Line} line @param {number} at */
-function tipValue(line, at) {
+/** What a line has at a place: the value that was logged, or the mean of how many points, and their range. @param {Line} line @param {number} at @param {boolean} near whether to say it in full */
+function tipValue(line, at, near) {
   const { count, gaps, mean, low, high } = summaryAt(line, at);
-  const smooth = line.smooth && Number.isFinite(line.smooth[at]) ? `${formatMetric(line.smooth[at])} smoothed, ` : "";
+  const smooth = near && line.smooth && Number.isFinite(line.smooth[at]) ? `${formatMetric(line.smooth[at])} smoothed, ` : "";
   const missing = gaps && (count || gaps > 1) ? `, ${formatMetric(gaps)} NaN or ∞` : "";
   if (line.runs) return count ? `${formatMetric(mean)}, ${formatMetric(low)} to ${formatMetric(high)}${missing}` : Number.isFinite(mean) ? `${formatMetric(mean)}, between points` : "no points";
-  if (count > 1) return `${smooth}${formatMetric(mean)}, mean of ${plural(count, "point")}, ${formatMetric(low)} to ${formatMetric(high)}${missing}`;
+  if (count > 1) return `${smooth}${formatMetric(mean)}, ${near ? `mean of ${plural(count, "point")}, ` : ""}${formatMetric(low)} to ${formatMetric(high)}${missing}`;
   return `${smooth}${formatMetric(count || !gaps ? mean : line.ys[at])}${missing}`;
 }

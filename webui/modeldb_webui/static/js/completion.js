@@ -84,7 +84,7 @@ function values(field, keys, names) {
   if (field === "status") return STATUSES.map((text) => ({ text: quoted(text), note: "" }));
   if (field === "tags") return keys.filter(({ section }) => section === "tags").map(({ key, count }) => ({ text: quoted(key), note: `${count} runs` }));
   if (TIMES.has(field)) return ["now - 1h", "now - 1d", "now - 7d", "now - 30d"].map((text) => ({ text, note: "" }));
-  return (names[field] ?? []).map((text) => ({ text: quoted(text), note: "" }));
+  return (Object.hasOwn(names, field) ? names[field] : []).map((text) => ({ text: quoted(text), note: "" }));
 }
 
 /**

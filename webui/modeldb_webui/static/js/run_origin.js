@@ -4,7 +4,7 @@ import { Component, html, useState } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
 import { lookUp } from "./columns.js";
 import { Patch, patchSize } from "./diff.js";
-import { formatCount, formatDuration, formatSize, formatTime, fullValue, plural, runDuration } from "./format.js";
+import { formatCount, formatDuration, formatSize, formatTime, fullValue, isOwnMeasure, plural, runDuration } from "./format.js";
 import { Status } from "./icons.js";
 import { Facts } from "./run_overview.js";
 import { Ago, Copy, Long, Problem, Short } from "./values.js";
@@ -25,7 +25,7 @@ class WithLargeValues extends Component {
   /** @param {any} props */
   constructor(props) {
     super(props);
-    this.state = { read: /** @type {Record<string, any>} */ ({}), error: null };
+    this.state = { read: new Map(), error: null };
     this.asked = new Set();
   }
 
@@ -45,7 +45,7 @@ class WithLargeValues extends Component {
       this.asked.add(name);
       try {
         const whole = await api.readValue(run.entity_id, section, key);
-        this.setState((/** @type {any} */ state) => ({ read: { ...state.read, [name]: whole } }));
+        this.setState((/** @type {any} */ state) => ({ read: new Map(state.read).set(name, whole) }));
       } catch (error) {
         this.setState({ error });
       }
@@ -55,7 +55,7 @@ class WithLargeValues extends Component {
   /** @param {any} props @param {any} state */
   render({ run, section, draw }, { read, error }) {
     if (error) return html`<div class="tab"><${Problem} error=${error} /></div>`;
-    const entries = Object.entries(run[section] ?? {}).map(([key, value]) => [key, read[blobOf(value)] ?? value]);
+    const entries = Object.entries(run[section] ?? {}).map(([key, value]) => [key, read.get(blobOf(value)) ?? value]);
     return draw(Object.fromEntries(entries), run);
   }
 }
@@ -141,21 +141,24 @@ export class Children extends Component {
     if (!items) return html`<div class="tab"></div>`;
     if (!items.length) return html`<div class="tab muted">This run has no children.</div>`;
     const metrics = common(items, "metrics", 6);
-    const settings = common(items, "hyperparameters", 6).filter((key) => new Set(items.map((/** @type {Run} */ run) => fullValue(run.hyperparameters?.[key]))).size > 1);
+    const settings = common(items, "hyperparameters", 6).filter((key) => new Set(items.map((/** @type {Run} */ run) => fullValue(own(run.hyperparameters, key)))).size > 1);
     const ids = items.slice(0, 100).map((/** @type {Run} */ run) => run.entity_id);
     return html`<div class="tab"><div class="row"><span class="muted grow">${plural(items.length, "child run")}${cursor ? " so far" : ""}${settings.length ? "; hyperparameters that differ are shown" : ""}</span>${ids.length > 1 ? html`<a class="button small" href=${`${api.BASE}compare?runs=${ids.join(",")}`}>Compare ${ids.length}</a>` : null}</div>
       <table class="plain"><thead><tr><th>Name</th><th>Status</th><th class="num">Duration</th>${[...settings, ...metrics].map((key) => html`<th key=${key} class="num">${key}</th>`)}</tr></thead><tbody>
       ${items.map((/** @type {Run} */ run) => html`<tr key=${run.entity_id}><td><a class="link" href=${`${api.BASE}runs/${run.entity_id}`}>${run.name || run.entity_id.slice(0, 8)}</a></td><td class="tight"><${Status} status=${run.status} /></td><td class="num">${formatDuration(runDuration(run))}</td>
-        ${settings.map((key) => html`<td key=${key} class="num"><${Short} value=${run.hyperparameters?.[key]} /></td>`)}${metrics.map((key) => html`<td key=${key} class="num"><${Short} value=${run.metrics?.[key]} measured=${true} /></td>`)}</tr>`)}</tbody></table>
+        ${settings.map((key) => html`<td key=${key} class="num"><${Short} value=${own(run.hyperparameters, key)} /></td>`)}${metrics.map((key) => html`<td key=${key} class="num"><${Short} value=${own(run.metrics, key)} measured=${true} /></td>`)}</tr>`)}</tbody></table>
       ${cursor ? html`<p><button class="button" onClick=${() => this.load(cursor)}>Show more</button></p>` : null}</div>`;
   }
 }
+
+/** @param {Record<string, any> | undefined} map @param {string} key @returns {any} */
+const own = (map, key) => (map && Object.hasOwn(map, key) ? map[key] : undefined);
 
 /** The keys that most of the runs have. @param {Run[]} runs @param {string} section @param {number} most */
 function common(runs, section, most) {
   /** @type {Map<string, number>} */
   const counts = new Map();
-  for (const run of runs) for (const key of Object.keys(run[section] ?? {})) counts.set(key, (counts.get(key) ?? 0) + 1);
+  for (const run of runs) for (const key of Object.keys(run[section] ?? {})) if (!isOwnMeasure(key)) counts.set(key, (counts.get(key) ?? 0) + 1);
   return [...counts].sort((a, b) => b[1] - a[1]).slice(0, most).map(([key]) => key);
 }
 

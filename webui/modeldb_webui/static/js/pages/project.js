@@ -3,11 +3,12 @@
 import { Component, html } from "../../vendor/preact-htm.js";
 import * as api from "../api.js";
 import { follow } from "../events.js";
-import { Charts, drawn } from "../charts.js";
+import { Charts } from "../charts.js";
 import { openColumns } from "../column_dialog.js";
 import { GROUPS, guessColumns, keyColumn, orderName, readColumns, recallColumns, rememberColumns, writeColumns, fieldsOf } from "../columns.js";
 import { columnMenu, sortedBy } from "../column_menu.js";
 import { filterOf } from "../completion.js";
+import { DrawnRuns } from "../drawn_runs.js";
 import { FilterBox, FilterError } from "../filter_box.js";
 import { plural } from "../format.js";
 import { pageId, setPlace, showPlace, startFrame } from "../frame.js";
@@ -31,7 +32,6 @@ const NARROW = matchMedia("(max-width: 760px)");
 const SAMPLE = 8;
 const KEYS = 20_000;
 const LONGEST = 6000;
-const DRAWN_FIELDS = "name,status,started_at,series";
 const RETRY_MS = 3000;
 const REGROUP_MS = 5000;
 
@@ -44,16 +44,9 @@ class Project extends Component {
     this.selection = new Selection(parameter("runs").split(",").filter(Boolean));
     /** @type {ReturnType<Selection["ofGroups"]> | null} */
     this.grouping = null;
-    /** @type {Map<string, Run>} */
-    this.drawnRuns = new Map();
+    this.drawn = new DrawnRuns(pageId);
     /** @type {Map<string, string>} */
     this.experiments = new Map();
-    /** @type {Set<string>} */
-    this.dirty = new Set();
-    /** @type {Set<string>} ids of runs that are in the project no more, or never were */
-    this.gone = new Set();
-    /** @type {Run[]} */
-    this.lastRuns = [];
     /** @type {Promise<import("../types").KeyInfo[]> | undefined} */
     this.keysPromise = undefined;
     const view = NARROW.matches ? "table" : parameter("view") || recall("view", "both");
@@ -140,42 +133,25 @@ class Project extends Component {
   /** Makes sure that the charts have what the selection asks for. */
   draw() {
     const ids = this.drawnIds();
-    if (ids.some((id) => !this.drawnRuns.has(id) || this.dirty.has(id))) this.drawSoon();
+    if (this.drawn.missing(ids).length) this.drawSoon();
   }
 
   async loadDrawn() {
     if (this.state.view === "table") return;
-    const ids = this.drawnIds().filter((id) => !this.drawnRuns.has(id) || this.dirty.has(id));
+    const ids = this.drawn.missing(this.drawnIds());
     if (!ids.length) return;
-    for (const id of ids) this.dirty.delete(id);
     try {
-      const page = await api.find("runs", { within: pageId, filter: api.idFilter(ids), fields: DRAWN_FIELDS, limit: ids.length });
-      const found = new Map(page.items.map((item) => [item.entity_id, item]));
-      for (const id of ids) {
-        const item = found.get(id);
-        if (item) this.drawnRuns.set(id, item);
-        else this.forget(id);
-      }
+      // A run that was deleted is neither drawn nor selected.
+      for (const id of await this.drawn.load(ids)) if (this.selection.has(id)) this.toggle(id);
       this.touch();
     } catch (error) {
-      for (const id of ids) this.dirty.add(id);
       this.setState({ error });
-    }
-  }
-
-  /** A run that was deleted is neither drawn nor selected. @param {string} id */
-  forget(id) {
-    this.gone.add(id);
-    this.drawnRuns.delete(id);
-    if (this.selection.has(id)) {
-      this.selection.toggle(id);
-      this.writeSoon();
     }
   }
 
   drawnIds() {
     const ids = this.grouping ? [...this.grouping.groupOf.keys()] : this.selection.drawn(this.rows.firstIds(DRAWN_AT_FIRST));
-    return ids.filter((id) => !this.gone.has(id));
+    return ids.filter((id) => !this.drawn.gone.has(id));
   }
 
   /** @param {import("../run_groups.js").Group[]} groups */
@@ -190,18 +166,6 @@ class Project extends Component {
     this.setState({ group }, () => { this.touch(); this.write(); });
   }
 
-  /** @returns {import("../types").Drawn[]} the same list while nothing in it changed */
-  drawnList() {
-    const runs = this.drawnIds().flatMap((id) => this.drawnRuns.get(id) ?? []);
-    const same = this.lastRuns.length === runs.length && runs.every((run, at) => run === this.lastRuns[at]) && this.lastSlots === (this.grouping ?? this.selection.slots);
-    if (!same) {
-      this.lastRuns = runs;
-      this.lastSlots = this.grouping ?? this.selection.slots;
-      this.lastDrawn = runs.map((run) => ({ ...drawn(run, this.selection.slots.get(run.entity_id) ?? 0), group: this.grouping?.groupOf.get(run.entity_id) }));
-    }
-    return this.lastDrawn ?? [];
-  }
-
   /** @param {import("../types").ChangeNotice[]} changed @param {boolean} all */
   changed(changed, all) {
     if (all) this.lookAgain();
@@ -212,8 +176,7 @@ class Project extends Component {
 
   /** After changes that nobody listed: everything may be different. */
   lookAgain = () => {
-    this.gone.clear();
-    for (const id of this.drawnRuns.keys()) this.dirty.add(id);
+    this.drawn.allChanged();
     this.keysPromise = undefined;
     void this.loadPlace();
     void this.search(false, {}, true);
@@ -224,9 +187,8 @@ class Project extends Component {
     const ids = this.waiting ?? new Set();
     this.waiting = new Set();
     try {
-      for (const id of ids) this.gone.delete(id);
       const fresh = await this.rows.refresh(ids);
-      for (const id of ids) if (this.drawnRuns.has(id)) this.dirty.add(id);
+      this.drawn.changed(ids);
       const top = (this.grid?.root?.scrollTop ?? 0) < 4;
       this.regroupSoon();
       if (this.state.order) {
@@ -387,7 +349,7 @@ class Project extends Component {
       <div class=${`split ${view}`} ref=${(/** @type {HTMLElement} */ element) => element?.style.setProperty("--left", `${left}%`)}>
         <div class="left">${columns ? (state.group ? this.groups(state) : this.table(state)) : null}${state.stale ? html`<button class="pill" onClick=${() => this.search(false)}>Runs have changed: sort again</button>` : state.pending.length ? html`<button class="pill" onClick=${this.admit}>${plural(state.pending.length, "new run")}</button>` : null}</div>
         <${Splitter} value=${left} onChange=${(/** @type {number} */ value) => { this.setState({ left: value }); remember("left", value); }} />
-        <div class="right">${view !== "table" && ready ? html`<${Charts} runs=${this.drawnList()} storage=${pageId} hot=${state.hot} onHot=${this.setHot} lead=${this.lead(ids)} empty=${this.rows.count ? undefined : " "} />` : null}</div>
+        <div class="right">${view !== "table" && ready ? html`<${Charts} runs=${this.drawn.list(ids, this.selection.slots, this.grouping)} storage=${pageId} hot=${state.hot} onHot=${this.setHot} lead=${this.lead(ids)} empty=${this.rows.count ? undefined : " "} />` : null}</div>
       </div>
       <div class="statusbar"><span aria-live="polite">${ready ? (this.rows.isCounted ? plural(this.rows.count, "run") : "Counting runs") : "Loading"}${filter && ready && this.rows.isCounted ? " match" : ""}</span>
         ${this.selection.ids.length ? html`<span>${this.selection.ids.length} selected</span><button class="button quiet small" onClick=${this.pickAll}>Clear selection</button>` : null}
