@@ -111,3 +111,15 @@ def test_the_answer_is_strict_json(live: Any, filled: Any) -> None:
 
     _, body = live.get(f"/api/v2/runs/{filled.run_id}")
     assert json.loads(body, parse_constant=refuse)["metrics"]["broken"] == {"$float": "NaN"}
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/deep/er/<script>alert(1)</script>"])
+def test_a_browser_that_goes_astray_gets_a_page_that_helps(client: Any, path: str) -> None:
+    accept = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    response = client.request("GET", path, headers=accept)
+    assert (response.status_code, response.mimetype) == (404, "text/html")
+    assert "There is nothing at this path." in response.text
+    assert f'href="{"../" * (path.count("/") - 1) or "./"}"' in response.text
+    assert "<script" not in response.text
+    assert client.request("GET", path).mimetype == "text/plain"
+    assert client.request("GET", "/api/v2/nothing", headers=accept).mimetype == "application/json"

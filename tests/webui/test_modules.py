@@ -60,20 +60,33 @@ def test_values_that_json_cannot_carry_are_shown_for_what_they_are(run) -> None:
     ]
 
 
-def test_durations_and_sizes(run) -> None:
-    assert run("format.js", "a.map(m.formatDuration)", [0.25, 3.2, 42, 3599.6, 7322, 90061]) == [
-        "250 ms",
-        "3.2 s",
-        "42 s",
-        "1 h 0 min",
-        "2 h 2 min",
-        "1 d 1 h",
+def test_durations_and_sizes_are_rounded_before_their_unit_is_chosen(run) -> None:
+    durations = [0, 4e-7, 0.0004, 0.25, 0.9996, 3.2, 9.96, 42, 59.7, 3599.6, 7322, 90061, -5, 1e-3]
+    assert run("format.js", "a.map(m.formatDuration)", durations) == [
+        *("0 s", "0.4 µs", "400 µs", "250 ms", "1.0 s", "3.2 s", "10 s", "42 s", "1 min 0 s", "1 h 0 min", "2 h 2 min"),
+        *("1 d 1 h", "−5.0 s", "1 ms"),
     ]
-    assert run("format.js", "a.map(m.formatSize)", [0, 999, 14_336_000, 2.5e12]) == [
-        "0 B",
-        "999 B",
-        "14.3 MB",
-        "2.5 TB",
+    assert run("format.js", "a.map(m.formatSize)", [0, 999, 1000, 99_960, 999_950, 14_336_000, 2.5e12]) == [
+        *("0 B", "999 B", "1.0 KB", "100 KB", "1.0 MB", "14.3 MB", "2.5 TB"),
+    ]
+
+
+def test_a_time_says_in_which_zone_it_is(chromium, site) -> None:
+    from modeldb_webui.assets import Assets
+
+    with chromium.new_context(timezone_id="America/St_Johns") as context:
+        page = context.new_page()
+        page.goto(site.url)
+        shown = page.evaluate(
+            f"async () => (await import('/assets/{Assets().version}/js/format.js')).formatTime('2026-01-05T12:00:00Z')"
+        )
+    assert shown == "2026-01-05 08:30:00 −03:30"
+
+
+def test_steps_are_shown_with_every_digit(run) -> None:
+    labels = [5, 1713, {"$int": "9007199254740993"}, {"$int": "-4611686018427387904"}]
+    assert run("format.js", "a.map(m.formatLabel)", labels) == [
+        *("5", "1,713", "9,007,199,254,740,993", "−4,611,686,018,427,387,904"),
     ]
 
 

@@ -1,9 +1,10 @@
 // Runs as lines across their hyperparameters and metrics, and as points of any two of them.
 
 import { html, useMemo, useState } from "../vendor/preact-htm.js";
+import { tickTexts } from "./axes.js";
 import { colorClass } from "./colors.js";
 import { compareSection, goalOf } from "./compare_table.js";
-import { formatExact, formatMetric, formatValue, isNumeric, isOwnMeasure, toNumber } from "./format.js";
+import { formatExact, formatMetric, formatValue, isNumeric, isOwnMeasure, plural, toNumber } from "./format.js";
 import { runName } from "./run_cells.js";
 
 /** @typedef {import("./types").Run} Run */
@@ -39,7 +40,10 @@ function axisOf(section, key, values) {
     const text = measured ? formatMetric : formatExact;
     const middle = log ? Math.sqrt(low * high) : (low + high) / 2;
     const marks = finite.length ? (high === low ? [low] : [low, middle, high]) : [];
-    return { id, label: key, measured, at: numbers.map((value) => (Number.isFinite(value) ? place(value) : null)), ticks: marks.map((value) => ({ at: place(value), text: text(value) })) };
+    // What lies close together needs more digits to be told apart.
+    const usual = marks.map(text);
+    const said = new Set(usual).size === usual.length ? usual : tickTexts(marks);
+    return { id, label: key, measured, at: numbers.map((value) => (Number.isFinite(value) ? place(value) : null)), ticks: marks.map((value, at) => ({ at: place(value), text: said[at] })) };
   }
   const texts = values.map((value) => (value === undefined ? null : formatValue(value)));
   const distinct = [...new Set(texts.filter((value) => value !== null))].sort();
@@ -99,6 +103,7 @@ function Scatter({ axes, runs, slots, hot, onHot }) {
   const x = (place) => left + 12 + place * (width - left - 40);
   /** @param {number} place */
   const y = (place) => 12 + (1 - place) * (HEIGHT - bottom - 20);
+  const left = runs.filter((_, at) => across.at[at] === null || up.at[at] === null).length;
   /** @param {string} label @param {string} value @param {(id: string) => void} set */
   const choice = (label, value, set) => html`<label class="row">${label} <select class="input small" value=${value} onChange=${(/** @type {any} */ event) => set(event.target.value)}>${axes.map(({ id, label: name }) => html`<option key=${id} value=${id}>${name}</option>`)}</select></label>`;
   return html`<section class="block"><h2>Scatter</h2><div class="row toolbar-row">${choice("x", across.id, setX)}${choice("y", up.id, setY)}</div>
@@ -108,5 +113,5 @@ function Scatter({ axes, runs, slots, hot, onHot }) {
       ${up.ticks.map((tick) => html`<text x=${left - 6} y=${y(tick.at) + 4} text-anchor="end">${tick.text}</text>`)}
       ${runs.map((run, at) => (across.at[at] === null || up.at[at] === null ? null : html`<circle key=${run.entity_id} class=${`${colorClass(slots.get(run.entity_id) ?? 0)} ${run.entity_id === hot ? "hot" : ""}`} cx=${x(/** @type {number} */ (across.at[at]))} cy=${y(/** @type {number} */ (up.at[at]))} r="5"
         onMouseEnter=${() => onHot(run.entity_id)} onMouseLeave=${() => onHot("")}><title>${runName(run)}</title></circle>`))}
-    </svg></div></section>`;
+    </svg></div>${left ? html`<p class="muted">${plural(left, "run")} without both values ${left === 1 ? "is" : "are"} not drawn.</p>` : null}</section>`;
 }
