@@ -103,7 +103,7 @@ function Scatter({ axes, runs, slots, hot, onHot }) {
   const x = (place) => left + 12 + place * (width - left - 40);
   /** @param {number} place */
   const y = (place) => 12 + (1 - place) * (HEIGHT - bottom - 20);
-  const left = runs.filter((_, at) => across.at[at] === null || up.at[at] === null).length;
+  const missing = runs.filter((_, at) => across.at[at] === null || up.at[at] === null).length;
   /** @param {string} label @param {string} value @param {(id: string) => void} set */
   const choice = (label, value, set) => html`<label class="row">${label} <select class="input small" value=${value} onChange=${(/** @type {any} */ event) => set(event.target.value)}>${axes.map(({ id, label: name }) => html`<option key=${id} value=${id}>${name}</option>`)}</select></label>`;
   return html`<section class="block"><h2>Scatter</h2><div class="row toolbar-row">${choice("x", across.id, setX)}${choice("y", up.id, setY)}</div>
@@ -113,5 +113,5 @@ function Scatter({ axes, runs, slots, hot, onHot }) {
       ${up.ticks.map((tick) => html`<text x=${left - 6} y=${y(tick.at) + 4} text-anchor="end">${tick.text}</text>`)}
       ${runs.map((run, at) => (across.at[at] === null || up.at[at] === null ? null : html`<circle key=${run.entity_id} class=${`${colorClass(slots.get(run.entity_id) ?? 0)} ${run.entity_id === hot ? "hot" : ""}`} cx=${x(/** @type {number} */ (across.at[at]))} cy=${y(/** @type {number} */ (up.at[at]))} r="5"
         onMouseEnter=${() => onHot(run.entity_id)} onMouseLeave=${() => onHot("")}><title>${runName(run)}</title></circle>`))}
-    </svg></div>${left ? html`<p class="muted">${plural(left, "run")} without both values ${left === 1 ? "is" : "are"} not drawn.</p>` : null}</section>`;
+    </svg></div>${missing ? html`<p class="muted">${plural(missing, "run")} without both values ${missing === 1 ? "is" : "are"} not drawn.</p>` : null}</section>`;
 }
