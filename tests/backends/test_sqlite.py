@@ -35,6 +35,20 @@ class TestSQLiteStore(MetadataStoreTests):
 # Paths
 
 
+def test_nobody_else_may_read_a_new_database_or_its_backup(tmp_path, url):
+    before = os.umask(0o022)
+    try:
+        with SQLiteStore(url) as store:
+            write_runs(store, 1)
+            assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+            (tmp_path / "modeldb.db").chmod(0o660)
+        with SQLiteStore(url) as store:
+            write_runs(store, 1)
+            assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o660}
+    finally:
+        os.umask(before)
+
+
 @pytest.fixture
 def url(tmp_path):
     return f"sqlite:///{tmp_path}/modeldb.db"

@@ -6,10 +6,11 @@ import json
 import os
 import random
 import sqlite3
+import stat
 import threading
 import time
 import warnings
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -232,8 +233,10 @@ class SQLiteDatabase(Database):
         try:
             for left in (unfinished, Path(f"{unfinished}-journal")):  # by an upgrade that was killed
                 left.unlink(missing_ok=True)
+            make_private(unfinished)
             with closing(self._connect()) as source, closing(sqlite3.connect(unfinished)) as target:
                 source.backup(target)
+            unfinished.chmod(stat.S_IMODE(self.path.stat().st_mode))
             unfinished.rename(path)
         except BaseException as error:
             unfinished.unlink(missing_ok=True)
@@ -364,6 +367,15 @@ class _Compiled:
         return tuple([parameters[name] for name in self._names])
 
 
+def make_private(path: Path) -> None:
+    """Make an empty file that nobody else may read, which SQLite then fills; one that is there stays as it is.
+
+    The files that SQLite puts beside a database have the mode of the database, so ``chmod`` opens it to others for good.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
 def _prepare_folder(path: Path, *, create: bool) -> bool:
     """Make the folder of a database where it is missing; return whether files may be made in it.
 
@@ -379,6 +391,9 @@ def _prepare_folder(path: Path, *, create: bool) -> bool:
             path.parent.mkdir(parents=True, exist_ok=True)
         may_write = os.access(path.parent, os.W_OK | os.X_OK)
         exists = path.exists()
+        if create and may_write and not exists:
+            make_private(path)
+            exists = True
     except PermissionError as error:
         msg = f"{path} cannot be opened: {error.strerror}: {error.filename}; choose a path that this user may use"
         raise StoreReadOnlyError(msg) from error
