@@ -249,9 +249,11 @@ def test_importing_the_core_loads_no_framework_and_little_else() -> None:
     result = _after_import("import modeldb_core")
     modules = set(map(str, result["modules"]))  # type: ignore[call-overload]
     assert not modules.intersection(FRAMEWORKS)
-    assert [name for name in modules if name.startswith("modeldb_")] == ["modeldb_core"]
+    own = {name for name in modules if name.startswith("modeldb_")}
+    assert own == {"modeldb_core", "modeldb_core.exits", "modeldb_core.forks"}  # what is done at the end of a program
     baseline = set(map(str, _after_import("pass")["modules"]))  # type: ignore[call-overload]
-    assert len(modules - baseline) <= 10, sorted(modules - baseline)
+    # logging, threading and what these bring: a training program has them anyway.
+    assert len(modules - baseline) <= 25, sorted(modules - baseline)
     assert int(str(result["peak_kib"])) <= BIGGEST_IMPORT_KIB
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from modeldb_core.exits import is_worker
+from modeldb_core.notices import command_line
 
 if TYPE_CHECKING:
     from modeldb_core.tracking.client import Client
@@ -45,7 +46,8 @@ def announce(run: RunHandle) -> None:
             return
         settings = run.client.settings
         is_served = bool(settings.ui_url) or settings.url.startswith(("http://", "https://"))
-        start = "" if is_served else f" (start the pages with: modeldb ui --url {run.client.writer.store_url})"
+        command = command_line("ui", "--url", run.client.writer.store_url)
+        start = "" if is_served else f" (start the pages with: {command})"
         sys.stderr.write(f"modeldb: run {run.name} at {run.url}{start}\n")
 
 

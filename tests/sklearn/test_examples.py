@@ -28,7 +28,7 @@ def run_example(name: str, tmp_path: Path) -> str:
 
 
 def test_the_quickstart_leaves_curves_pictures_models_and_a_search(tmp_path: Path):
-    assert "modeldb ui" in run_example("sklearn_quickstart.py", tmp_path)
+    assert " ui --url sqlite:///" in run_example("sklearn_quickstart.py", tmp_path)
     with modeldb.connect(f"sqlite:///{tmp_path}/modeldb.db", journal_dir=str(tmp_path / "journals")) as client:
         runs = [run.entity for run in client.search_runs(limit=100)]
     named = {run.name: run for run in runs}

@@ -188,7 +188,7 @@ def test_the_first_run_of_a_program_says_once_where_it_can_be_seen(
     (line,) = terminal.getvalue().splitlines()
     assert "first" in line
     assert run.url in line
-    assert f"modeldb ui --url {client.settings.url}" in line
+    assert f" ui --url {client.settings.url}" in line
     assert capsys.readouterr().out == ""
 
 
