@@ -13,6 +13,7 @@ from modeldb_core import exits as exits  # at once: what is done at the end of a
 
 if TYPE_CHECKING:
     from modeldb_core import errors as errors
+    from modeldb_core.autologging.frameworks import autolog as autolog
     from modeldb_core.failures import register_ending as register_ending
     from modeldb_core.hookspecs import hookimpl as hookimpl
     from modeldb_core.tracking import Client as Client
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "autolog": "modeldb_core.autologging.frameworks",
     "errors": "modeldb_core",
     "hookimpl": "modeldb_core.hookspecs",
     "register_ending": "modeldb_core.failures",
@@ -76,6 +78,7 @@ __all__ = [
     "Runs",
     "__version__",
     "add_tags",
+    "autolog",
     "connect",
     "current_run",
     "errors",

@@ -59,8 +59,9 @@ def modeldb_register_backends() -> list[Backend]:  # type: ignore[empty-body]
 def modeldb_register_autologgers() -> Mapping[str, Callable[..., object]]:  # type: ignore[empty-body]
     """Return the functions that switch on automatic logging for the frameworks this plugin integrates.
 
-    Called when something asks which frameworks can log by themselves. The functions must import the framework when
-    they are called and not before.
+    Called by ``modeldb_core.autolog()``, which then calls the functions of those frameworks that the program has imported,
+    and of the others when it imports them, with those of ``client``, ``project``, ``experiment``, ``tags`` and ``disable``
+    that they take. The functions must import the framework when they are called and not before.
 
     :return: From the import name of the framework, such as ``"sklearn"``, to its ``autolog`` function.
     """
