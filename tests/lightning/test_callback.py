@@ -43,7 +43,7 @@ def test_a_single_callback_need_not_be_in_a_list(either, client, only, tmp_path)
 def test_with_the_logger_everything_is_logged_once(client, only, steps, model, trainer):
     trainer(callbacks=[ModelDBCallback(client)], logger=ModelDBLogger(client)).fit(model(), loader(), loader())
     run = only()
-    for key in ("loss", "val_loss", "lr-SGD", "epoch", "epoch_seconds"):
+    for key in ("loss", "val_loss", "modeldb/lr-SGD", "epoch", "modeldb/epoch_seconds"):
         assert len(steps(run.run_id, key)) == len(set(steps(run.run_id, key)))
     assert len([name for name in run.artifacts if name.startswith("checkpoints/")]) == 1
 
@@ -88,7 +88,7 @@ def test_results_random_states_and_warnings_are_the_same_with_and_without(client
 
     without = train()
     assert train(callbacks=[ModelDBCallback(client, log_gradient_norms=True)]) == without
-    assert only().series["gradient_norm"].count == 6
+    assert only().series["modeldb/gradient_norm"].count == 6
     assert train(logger=ModelDBLogger(client))[:2] == without[:2]
 
 
@@ -119,14 +119,14 @@ def test_facts_about_trainer_optimizers_seeds_and_devices_are_recorded(client, o
         [0.1, 0.5],
     )
     assert (scheduler["interval"], scheduler["state"]["gamma"]) == ("step", 0.5)
-    rates = client.get_run(run.run_id).history("lr-AdamW/w").values
-    assert [float(rate) for rate in rates[:4]] == pytest.approx([0.1, 0.05, 0.05, 0.025])
+    rates = client.get_run(run.run_id).history("modeldb/lr-AdamW/w").values
+    assert [float(rate) for rate in rates[:4]] == pytest.approx([0.1, 0.1, 0.05, 0.05])
     assert {
-        "lr-AdamW/pg2",
-        "batches_per_second",
-        "samples_per_second",
-        "epoch_seconds",
-        "peak_memory_bytes",
+        "modeldb/lr-AdamW/pg2",
+        "modeldb/batches_per_second",
+        "modeldb/samples_per_second",
+        "modeldb/epoch_seconds",
+        "modeldb/peak_memory_bytes",
     } <= run.series.keys()
 
 
@@ -281,8 +281,8 @@ def importlib_tuner(pl: Any) -> Any:
 def test_system_metrics_are_recorded_where_they_were_asked_for(client, only, model, trainer):
     trainer(callbacks=[ModelDBCallback(client, log_system_metrics=True)]).fit(model(), loader())
     series = only().series
-    assert series["system/rank0/memory_bytes"].last > 10_000_000
-    assert series["system/rank0/cpu_percent"].last >= 0
+    assert series["modeldb/system/rank0/memory_bytes"].last > 10_000_000
+    assert series["modeldb/system/rank0/cpu_percent"].last >= 0
 
 
 def test_a_trainer_with_it_can_be_copied_and_pickled(client, only, model, trainer):

@@ -144,7 +144,7 @@ def test_it_is_one_run_with_the_metrics_of_each_process(kind, tmp_path):
         assert [int(step) for step in client.get_run(run.run_id).history("loss").steps] == list(range(8))
     assert run.status == "finished"
     assert run.series["test_loss"].count == 1
-    assert {"system/rank0/memory_bytes", "system/rank1/memory_bytes"} <= run.series.keys()
+    assert {"modeldb/system/rank0/memory_bytes", "modeldb/system/rank1/memory_bytes"} <= run.series.keys()
     assert run.attributes["trainer"]["world_size"] == 2
     assert len([name for name in run.artifacts if name.endswith(".ckpt")]) == 1
 

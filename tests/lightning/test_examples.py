@@ -29,7 +29,7 @@ def test_the_digits_are_learned_in_one_run_that_is_resumed_half_way(tmp_path):
     with modeldb.connect(url, journal_dir=str(tmp_path / "journals")) as client:
         (handle,) = client.search_runs(project="examples", limit=10)
         run = handle.entity
-        for key in ("train/loss", "lr-AdamW", "gradient_norm", "samples_per_second"):
+        for key in ("train/loss", "modeldb/lr-AdamW", "modeldb/gradient_norm", "modeldb/samples_per_second"):
             assert [int(step) for step in handle.history(key).steps] == list(range(168)), key
         assert [int(step) for step in handle.history("validation/accuracy").steps] == list(range(20, 168, 21))
         checkpoints = {name: entry for name, entry in run.artifacts.items() if entry["type"] == "checkpoint"}

@@ -114,7 +114,7 @@ def test_fit_then_test_then_predict_are_one_run(client, only, model, trainer):
     one.predict(fitted, loader())
     run = only()
     assert run.status == "finished"
-    assert {"loss", "val_loss", "test_loss", "predict_seconds"} <= run.series.keys()
+    assert {"loss", "val_loss", "test_loss", "modeldb/predict_seconds"} <= run.series.keys()
     assert run.datasets.keys() == {"train", "validation", "test", "predict"}
 
 
@@ -208,6 +208,47 @@ def test_a_prefix_goes_before_every_metric(client, only):
     assert only().series.keys() == {"student/loss"}
 
 
+def test_a_prefix_leaves_each_step_its_epoch_once(client, only, steps, model, trainer):
+    trainer(logger=ModelDBLogger(client, prefix="student")).fit(model(), loader(), loader())
+    assert steps(only().run_id, "epoch") == [0, 1, 2, 3, 4, 5]
+
+
+def test_hyperparameters_may_be_left_out(client, runs):
+    logger = ModelDBLogger(client)
+    logger.log_hyperparams()
+    assert runs() == []
+    logger.log_hyperparams(metrics={"hp_metric": -1})
+    assert [(dict(run.hyperparameters), dict(run.metrics)) for run in runs()] == [({}, {"hp_metric": -1})]
+
+
+def test_looking_at_the_run_before_and_after_a_training_neither_begins_nor_reopens_it(
+    client, only, runs, model, trainer
+):
+    class Breaks(type(model())):
+        def on_train_epoch_end(self) -> None:
+            raise ValueError("broken")
+
+    logger = ModelDBLogger(client)
+    run_id = logger.experiment.run_id
+    assert runs() == []
+    with pytest.raises(ValueError, match="broken"):
+        trainer(logger=logger).fit(Breaks(), loader())
+    assert only().status == "failed"
+    assert (logger.experiment.run_id, logger.version, logger.run.run_id) == (run_id, run_id, run_id)
+    assert logger.experiment.hyperparameters["lr"] == 0.01
+    assert logger.experiment.series["loss"].count == 3
+    logger.experiment.add_tags("looked at")
+    assert (only().status, only().tags) == ("failed", ("looked at",))
+
+
+@pytest.mark.parametrize(("status", "expected"), [("success", "finished"), ("failed", "failed"), ("aborted", "killed")])
+def test_each_status_that_the_contract_names_is_an_end(status, expected, client, only):
+    logger = ModelDBLogger(client)
+    logger.log_metrics({"x": 1.0}, 0)
+    logger.finalize(status)
+    assert only().status == expected
+
+
 def test_metrics_given_with_hyperparameters_are_recorded(client, only):
     ModelDBLogger(client).log_hyperparams({"lr": 1}, {"hp_metric": -1})
     run = only()
@@ -241,7 +282,7 @@ def test_in_the_block_of_a_run_the_first_training_logs_to_it_and_the_next_to_a_c
     first, second = runs()
     assert first.run_id == mine.run_id
     assert (second.name, second.parent_id) == ("b", mine.run_id)
-    assert {"loss", "lr-SGD"} <= first.series.keys() & second.series.keys()
+    assert {"loss", "modeldb/lr-SGD"} <= first.series.keys() & second.series.keys()
     assert "checkpoints/epoch=1-step=6.ckpt" in first.artifacts
     assert (first.status, second.status) == ("finished", "finished")
 

@@ -44,7 +44,7 @@ def test_the_run_goes_on_in_the_same_series(kind, validates, client, only, steps
     assert run.notes == ()
     assert steps(run.run_id, "loss") == list(range(12))
     assert steps(run.run_id, "epoch") == list(range(12))
-    assert steps(run.run_id, "epoch_seconds") == [2, 5, 8, 11]
+    assert steps(run.run_id, "modeldb/epoch_seconds") == [2, 5, 8, 11]
     assert run.attributes["trainer"]["max_epochs"] == 4
     # Checkpoints go on in the folder of the run, and the one that Lightning has removed is gone from it.
     assert Path(second.checkpoint_callback.best_model_path).parent == Path(path).parent

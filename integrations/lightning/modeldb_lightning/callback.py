@@ -7,21 +7,21 @@ checkpoints and what the program's own code finds, stays what it is.
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.tracking import endings
 from modeldb_lightning import facts
-from modeldb_lightning.datasets import loaders_of
+from modeldb_lightning.describing import describe, describe_changes, describe_datasets
 from modeldb_lightning.frameworks import loaded_packages
 from modeldb_lightning.logger import logger_of, loggers_of
-from modeldb_lightning.measuring import Pace, SystemMetrics, gradient_norm, memory_metrics
+from modeldb_lightning.measures import Measures
+from modeldb_lightning.measuring import SystemMetrics, watch_system
 from modeldb_lightning.options import GUARD, Options, checked_options
 from modeldb_lightning.recording import Recording
 from modeldb_lightning.recordings import Recordings
 from modeldb_lightning.trainers import (
-    batches_stepped,
-    has_rate_monitor,
+    CHECKPOINT_KEY,
+    count_evaluations,
     keep_folder,
     lend_logger,
     position_of,
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modeldb_core.tracking import Client
-
-CHECKPOINT_KEY = "modeldb_run"
-"""Under this key a checkpoint says which run wrote it."""
 
 
 class _Hooks:
@@ -114,13 +111,10 @@ class ModelDBCallback(_Hooks):
         self._recording: Recording | None = None
         self._recordings: list[Recording] = []
         """That one, and those of further loggers of the trainer."""
-        self._undo: Callable[[], None] | None = None
-        self._pace = Pace()
-        self._norm: Any = None
-        self._rates: list[tuple[str, Any]] = []
+        self._undo: list[Callable[[], None]] = []
+        self._measures = Measures()
         self._system: SystemMetrics | None = None
-        self._started: dict[str, float] = {}
-        self._has_saved = False
+        self._has_saved = self._is_alone = False
 
     @classmethod
     def adopt(cls) -> None:
@@ -135,9 +129,8 @@ class ModelDBCallback(_Hooks):
     @property
     def run(self) -> Any:  # noqa: ANN401 - a RunHandle
         """The run; ``None`` before it has begun, and in other processes than the first."""
-        own = None if self._own_recordings is None else self._own_recordings.current
-        recording = self._recording or own
-        return None if recording is None else recording.run
+        recording = self._recording or (self._own_recordings and self._own_recordings.current)
+        return recording.run if recording else None
 
     # -- the course of a training -------------------------------------------------------------------------------------
 
@@ -154,8 +147,11 @@ class ModelDBCallback(_Hooks):
                 each.is_first_process = bool(trainer.is_global_zero)
                 each.hold()
             endings.leave_sigterm()
-            if recording.logs and logger_of(trainer) is None:
-                self._undo = lend_logger(trainer, self, recording)
+            if recording.logs:
+                self._is_alone = logger_of(trainer) is None
+                if self._is_alone:
+                    self._undo.append(lend_logger(trainer, self, recording))
+                self._undo.append(count_evaluations(trainer, self, self._recordings))
 
     def _find_recordings(self, trainer: Any) -> list[Recordings]:  # noqa: ANN401
         """Return what to record to, the first one everything: none where another callback of ours does, or nobody asked."""
@@ -178,7 +174,7 @@ class ModelDBCallback(_Hooks):
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """The model is where it will be trained; a checkpoint, if any, is mostly loaded."""
-        self._describe(trainer, pl_module)
+        describe(self._recording, trainer, pl_module)
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ANN401
         """A checkpoint was loaded: go on with the run that wrote it."""
@@ -212,27 +208,25 @@ class ModelDBCallback(_Hooks):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """The training begins."""
-        del pl_module
         self._begin()
         recording = self._recording
         if recording is None:
             return
-        self._start_system_metrics(trainer, recording)
+        if self._is_asked_for("log_system_metrics"):
+            self._system = watch_system(trainer, recording)
         if not recording.logs:
             return
         with GUARD.step("record the settings of the training"):
             recording.set_attributes({**facts.trainer_facts(trainer), **facts.optimizer_facts(trainer)})
-        with GUARD.step("find the learning rates"):
-            self._rates = [] if has_rate_monitor(trainer) else facts.learning_rate_names(trainer)
-        with GUARD.step("measure the pace"):
-            self._pace.start(trainer, batches_stepped(trainer))
+        describe_changes(recording, trainer, pl_module)
+        self._measures.start(trainer)
         self._log_datasets("train", trainer.train_dataloader)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """An epoch begins."""
         del pl_module
-        self._started["epoch"] = perf_counter()
-        self._pace.go_on()
+        self._measures.begin("epoch")
+        self._measures.pace.go_on()
         if self._has_saved:
             self._see_checkpoints(trainer)
 
@@ -241,100 +235,89 @@ class ModelDBCallback(_Hooks):
         del pl_module, batch, batch_idx
         if self._has_saved:
             self._see_checkpoints(trainer)
+        if self._recording is not None and self._recording.logs:
+            self._measures.look_at_rates(trainer)
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:  # noqa: ANN401
         """The gradients are complete."""
-        del optimizer
         recording = self._recording
-        if recording is not None and self._is_asked_for("log_gradient_norms") and self._is_logged(trainer):
-            with GUARD.step("measure the gradients"):
-                self._norm = gradient_norm(pl_module)
+        if recording is None or not recording.logs:
+            return
+        self._measures.look_at_rates(trainer, optimizer)
+        if self._is_asked_for("log_gradient_norms"):
+            self._measures.look_at_gradients(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
         """A batch is done."""
-        del pl_module, outputs, batch, batch_idx
+        del outputs, batch, batch_idx
         recording = self._recording
-        if recording is None or recording.run is None or not self._is_logged(trainer):
-            return
-        try:
-            step = batches_stepped(trainer)
-            metrics = {name: float(group["lr"]) for name, group in self._rates}
-            self._pace.add(metrics, step)
-            if self._norm is not None:
-                metrics["gradient_norm"] = float(self._norm)
-                self._norm = None
-        except Exception:
-            with GUARD.step("measure a step"):
-                raise
-        else:
-            if metrics:
-                recording.log_metrics(metrics, step)
-
-    def _is_logged(self, trainer: Any) -> bool:  # noqa: ANN401
-        every = trainer.log_every_n_steps
-        return bool(every) and (batches_stepped(trainer) + 1) % every == 0
+        if recording is not None and recording.run is not None:
+            self._measures.end_batch(recording, trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """An epoch is done."""
         del pl_module
         recording = self._recording
-        if recording is None or not recording.logs:
-            return
-        self._pace.pause()
-        with GUARD.step("measure an epoch"):
-            metrics = memory_metrics(trainer.strategy.root_device)
-            if "epoch" in self._started:
-                metrics["epoch_seconds"] = perf_counter() - self._started.pop("epoch")
-            recording.log_metrics(metrics, batches_stepped(trainer) - 1)  # as Lightning does at the end of an epoch
+        if recording is not None and recording.logs:
+            self._measures.end_epoch(recording, trainer)
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """A validation begins, of its own or within a training."""
         if trainer.sanity_checking:
             return
-        if self._recording is not None and not self._recording.is_training:
-            self._describe(trainer, pl_module)
+        if not self._is_training():
+            describe(self._recording, trainer, pl_module)
         self._begin()
-        self._pace.pause()
-        self._started["validation"] = perf_counter()
-        self._log_datasets("validation", trainer.val_dataloaders)
+        self._measures.pace.pause()
+        self._measures.begin("validation")
+
+    def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
+        """The first batch is next: what a batch-size finder changes is changed."""
+        if not trainer.sanity_checking:
+            self._describe_evaluation(trainer, pl_module, "validation", trainer.val_dataloaders)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """A validation is done."""
         del pl_module
         if not trainer.sanity_checking:
-            self._log_seconds(trainer, "validation")
-            self._pace.go_on()
+            self._measures.end(self._recording, trainer, "validation")
+            self._measures.pace.go_on()
 
     def on_test_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """A test begins."""
-        self._describe(trainer, pl_module)
+        describe(self._recording, trainer, pl_module)
         self._begin()
-        self._started["test"] = perf_counter()
-        self._log_datasets("test", trainer.test_dataloaders)
+        self._measures.begin("test")
+
+    def on_test_epoch_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
+        """The first batch is next."""
+        self._describe_evaluation(trainer, pl_module, "test", trainer.test_dataloaders)
 
     def on_test_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """A test is done."""
         del pl_module
-        self._log_seconds(trainer, "test")
+        self._measures.end(self._recording, trainer, "test")
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """A prediction begins."""
-        self._describe(trainer, pl_module)
+        describe(self._recording, trainer, pl_module)
         self._begin()
-        self._started["predict"] = perf_counter()
-        self._log_datasets("predict", trainer.predict_dataloaders)
+        self._measures.begin("predict")
+
+    def on_predict_epoch_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
+        """The first batch is next."""
+        self._describe_evaluation(trainer, pl_module, "predict", trainer.predict_dataloaders)
 
     def on_predict_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """A prediction is done."""
         del pl_module
-        self._log_seconds(trainer, "predict")
+        self._measures.end(self._recording, trainer, "predict")
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:  # noqa: ANN401
         """Something was raised, also KeyboardInterrupt."""
         del pl_module
-        is_alone = self._undo is not None
         self._end(trainer, exception)
-        if is_alone:
+        if self._is_alone:
             with GUARD.step("look for a last checkpoint"):
                 watch_to_the_end(trainer, self._recording)
 
@@ -353,17 +336,13 @@ class ModelDBCallback(_Hooks):
     def _is_asked_for(self, option: str) -> bool:
         return any(getattr(options, option) for options in self._all_options())
 
-    def _describe(self, trainer: Any, module: Any) -> None:  # noqa: ANN401
-        """Record the model and its hyperparameters, which Lightning gives to loggers only."""
-        recording = self._recording
-        if recording is None or not recording.logs or logger_of(trainer) is not None:
-            return
-        with GUARD.step("record the hyperparameters"):
-            for holder in (module, trainer.datamodule):
-                if getattr(holder, "_log_hyperparams", False):
-                    given = {key: item for key, item in holder.hparams_initial.items() if key != "_class_path"}
-                    recording.log_hyperparameters(given)
-        recording.describe_model(module)
+    def _is_training(self) -> bool:
+        return self._recording is not None and self._recording.is_training
+
+    def _describe_evaluation(self, trainer: Any, module: Any, name: str, loaders: Any) -> None:  # noqa: ANN401
+        if not self._is_training():
+            describe_changes(self._recording, trainer, module)
+        self._log_datasets(name, loaders)
 
     def _begin(self) -> None:
         for recording in self._recordings:
@@ -382,9 +361,8 @@ class ModelDBCallback(_Hooks):
 
     def _let_go(self) -> None:
         """Give back what was taken at the setup."""
-        undo, self._undo = self._undo, None
-        if undo is not None:
-            undo()
+        while self._undo:
+            self._undo.pop()()
         system, self._system = self._system, None
         if system is not None:
             system.stop()
@@ -398,36 +376,13 @@ class ModelDBCallback(_Hooks):
                 recording.checkpoints.saved(callback)
 
     def _log_datasets(self, name: str, loaders: Any) -> None:  # noqa: ANN401
-        recording = self._recording
-        if recording is None or not all(options.log_datasets for options in self._all_options()):
-            return
-        with GUARD.step("find the data sets"):
-            found = loaders_of(loaders)
-            for number, loader in enumerate(found):
-                recording.describe_dataset(f"{name}/{number}" if len(found) > 1 else name, loader)
-
-    def _log_seconds(self, trainer: Any, what: str) -> None:  # noqa: ANN401
-        recording, started = self._recording, self._started.pop(what, None)
-        if recording is not None and recording.run is not None and started is not None:
-            recording.log_metrics({f"{what}_seconds": perf_counter() - started}, batches_stepped(trainer))
-
-    def _start_system_metrics(self, trainer: Any, recording: Recording) -> None:  # noqa: ANN401
-        """Let every process record its own; all of them come here, so that none waits for another for nothing."""
-        if not self._is_asked_for("log_system_metrics"):
-            return
-        handle = None
-        with GUARD.step("tell the other processes which run it is"):
-            handle = recording.describe_run()
-        if trainer.world_size > 1:
-            handle = trainer.strategy.broadcast(handle)
-        with GUARD.step("watch the system"):
-            run = recording.run if recording.logs else None
-            self._system = SystemMetrics(run, handle, int(trainer.global_rank), trainer.strategy.root_device)
+        if self._recording is not None and all(options.log_datasets for options in self._all_options()):
+            describe_datasets(self._recording, name, loaders)
 
     def __getstate__(self) -> dict[str, Any]:
         """For the processes that Lightning starts with ``ddp_spawn``, and for copies of a trainer."""
         options = self._own_options or self._options()
-        recording = None if self._own_recordings is None else self._own_recordings.current
+        recording = self._own_recordings and self._own_recordings.current
         return {"options": options, "is_own": self._own_options is not None, "recording": recording}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

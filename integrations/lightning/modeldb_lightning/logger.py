@@ -12,6 +12,7 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.tracking import RunHandle
 from modeldb_core.values import check_key
 from modeldb_lightning.frameworks import loaded_packages
 from modeldb_lightning.options import checked_options, refuse
@@ -19,9 +20,9 @@ from modeldb_lightning.recording import Recording
 from modeldb_lightning.recordings import Recordings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from modeldb_core.tracking import Client, RunHandle
+    from modeldb_core.tracking import Client
 
 _NO_PATH = re.compile(r"[^\w.=,+@ -]+")
 _loggers: weakref.WeakSet[ModelDBLogger] = weakref.WeakSet()
@@ -159,18 +160,22 @@ class ModelDBLogger:
 
     @property
     def run(self) -> RunHandle | None:
-        """The run, which is started if it is not; ``None`` in other processes than the first."""
-        return self.recording.start()
+        """The run, which is started if it has not begun; ``None`` in other processes than the first.
+
+        After a training it is a handle of a run that has ended, to read it; :attr:`experiment` opens it again to log.
+        """
+        return self.recording.run or self.recording.start()
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log metrics at a step."""
-        if self._prefix:
-            metrics = {f"{self._prefix}{key}": value for key, value in metrics.items()}
+        if self._prefix:  # not of the epoch, which Lightning adds
+            metrics = {key if key == "epoch" else f"{self._prefix}{key}": value for key, value in metrics.items()}
         self.recording.log_metrics(metrics, step)
 
-    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def log_hyperparams(self, params: Any = None, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Record hyperparameters of any type; ``metrics=...`` as other loggers take it is recorded too."""
-        self.recording.log_hyperparameters(params)
+        if params is not None:
+            self.recording.log_hyperparameters(params)
         metrics = args[0] if args else kwargs.get("metrics")
         if isinstance(metrics, dict) and metrics:
             self.log_metrics(metrics, kwargs.get("step"))
@@ -184,12 +189,14 @@ class ModelDBLogger:
         """Do nothing: Lightning calls it after every step, and what was logged is in the journal already."""
 
     def finalize(self, status: str) -> None:
-        """Lightning is done, for now: ``success``, ``failed``, or ``finished`` before SLURM starts the job anew."""
+        """Lightning is done, for now: ``success``, ``failed``, or ``finished`` before SLURM starts the job again."""
         if status == "finished":  # from a signal handler, and the checkpoint is still to be written
             return
-        error = sys.exc_info()[1] if status == "failed" else None
-        if status == "failed" and error is None:
+        error = None if status == "success" else sys.exc_info()[1]
+        if error is None and status == "failed":
             error = RuntimeError("an error that Lightning did not name")
+        elif error is None and status != "success":  # Lightning's contract names "aborted" as another one
+            error = KeyboardInterrupt(status)
         self.recording.finish(error)
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:  # noqa: ANN401
@@ -205,30 +212,42 @@ class ModelDBLogger:
 
 
 class LateRun:
-    """Stands for a run that has not begun: it begins when something is asked of it, and Lightning only looks at it.
+    """Stands for a run that has not begun, or has ended: it begins when something is logged to it, not when it is looked at.
 
     In other processes than the first, and where no run can be started, whatever is asked of it does nothing, however deep:
-    ``logger.experiment.config.update(...)`` is no error.
+    ``logger.experiment.config.update(...)`` is no error. What a run has answers ``None`` there when it is called, as that of
+    Lightning's own stand-in does.
     """
 
-    def __init__(self, recording: Recording | None = None) -> None:
+    def __init__(self, recording: Recording | None = None, name: str = "") -> None:
         self._recording = recording
+        self._name = name
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
-        run = self._recording.start() if self._recording is not None else None
-        return LateRun() if run is None else getattr(run, name)
+        recording = self._recording
+        if recording is None or not recording.logs:
+            return LateRun(name=name)
+        run = recording.run
+        if run is None and name == "run_id":
+            return recording.reserved_id()
+        if run is None or (run.has_ended and name in _OF_OPEN_RUNS):
+            run = recording.start()
+        return LateRun(name=name) if run is None else getattr(run, name)
 
-    def __call__(self, *args: object, **kwargs: object) -> LateRun:
+    def __call__(self, *args: object, **kwargs: object) -> LateRun | None:
         """Do nothing."""
-        return self
+        return None if self._name in _ANSWERED_BY_NONE else self
 
     def __getitem__(self, key: object) -> LateRun:
         return self
 
     def __setitem__(self, key: object, value: object) -> None:
         """Do nothing."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
 
     def __enter__(self) -> LateRun:
         return self
@@ -237,7 +256,11 @@ class LateRun:
         """Do nothing."""
 
     def __repr__(self) -> str:
-        return "<a run that has not begun>" if self._recording is not None else "<nothing: another process logs>"
+        return "<a run that is not open>" if self._recording is not None else "<nothing: another process logs>"
+
+
+_OF_OPEN_RUNS = frozenset(name for name in dir(RunHandle) if name.startswith(("log_", "start_")))
+_ANSWERED_BY_NONE = frozenset(name for name in dir(RunHandle) if not name.startswith(("_", "start_", "bind")))
 
 
 def is_any_alive() -> bool:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from time import perf_counter
+from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.display import OWN_PREFIX
 from modeldb_core.tracking import inheritance
+from modeldb_lightning.facts import learning_rate_names
 from modeldb_lightning.options import GUARD
+from modeldb_lightning.trainers import has_rate_monitor
 
 if TYPE_CHECKING:
     from modeldb_core.tracking import RunHandle
+    from modeldb_lightning.recording import Recording
 
 SYSTEM_INTERVAL_S = 5.0
+_last_steps: dict[tuple[str, str], int] = {}
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
@@ -47,9 +52,37 @@ class Pace:
         elapsed, count = self._spent + now - self._at, step - self._step
         self._at, self._spent, self._step = now, 0.0, step
         if elapsed > 0 and count > 0:
-            metrics["batches_per_second"] = count / elapsed
+            metrics[f"{OWN_PREFIX}batches_per_second"] = count / elapsed
             if self._samples:
-                metrics["samples_per_second"] = count * self._samples / elapsed
+                metrics[f"{OWN_PREFIX}samples_per_second"] = count * self._samples / elapsed
+
+
+class Rates:
+    """The learning rates with which steps are taken, and not those to which schedulers move them afterwards."""
+
+    def __init__(self) -> None:
+        self._groups: list[tuple[str, Any]] = []
+        self._count = 0
+        self._used: dict[str, float] = {}
+
+    def look(self, trainer: Any, optimizer: Any = None) -> None:  # noqa: ANN401
+        """A step is about to be taken: by ``optimizer``, or it is not known yet by which."""
+        if optimizer is None:
+            count = sum(len(each.param_groups) for each in trainer.optimizers)
+            if count != self._count:  # the first time, or when layers were unfrozen meanwhile
+                self._count = count
+                self._groups = [] if has_rate_monitor(trainer) else learning_rate_names(trainer)
+                self._used.clear()
+            groups = self._groups
+        else:
+            own = {id(group) for group in optimizer.param_groups}
+            groups = [(name, group) for name, group in self._groups if id(group) in own]
+        for name, group in groups:
+            self._used[OWN_PREFIX + name] = float(group["lr"])
+
+    def add(self, metrics: dict[str, float]) -> None:
+        """Add the rates of the step that was taken."""
+        metrics.update(self._used)
 
 
 def gradient_norm(module: Any) -> Any:  # noqa: ANN401 - a LightningModule; a tensor
@@ -68,11 +101,11 @@ def memory_metrics(device: Any) -> dict[str, float]:  # noqa: ANN401 - a torch d
     """Return the most memory that was in use so far: of the process, and of the GPU as torch's allocator counts it."""
     found: dict[str, float] = {}
     if (peak := _peak_memory_bytes()) is not None:
-        found["peak_memory_bytes"] = peak
+        found[f"{OWN_PREFIX}peak_memory_bytes"] = peak
     if device.type == "cuda":
         cuda: Any = sys.modules["torch"].cuda
-        found["peak_gpu_memory_bytes"] = cuda.max_memory_allocated(device)
-        found["reserved_gpu_memory_bytes"] = cuda.memory_reserved(device)
+        found[f"{OWN_PREFIX}peak_gpu_memory_bytes"] = cuda.max_memory_allocated(device)
+        found[f"{OWN_PREFIX}reserved_gpu_memory_bytes"] = cuda.memory_reserved(device)
     return found
 
 
@@ -97,10 +130,9 @@ class SystemMetrics:
     def __init__(self, run: RunHandle | None, told: dict[str, Any] | None, rank: int, device: Any) -> None:  # noqa: ANN401
         self._run = run
         self._told = told
-        self._prefix = f"system/rank{rank}"
+        self._prefix = f"{OWN_PREFIX}system/rank{rank}"
         self._device = device
         self._stop = threading.Event()
-        self._count = 0
         self._before = (perf_counter(), _cpu_s())
         self._thread = threading.Thread(target=self._work, name="modeldb-system", daemon=True)
         self._thread.start()
@@ -130,8 +162,31 @@ class SystemMetrics:
         if self._device.type == "cuda":
             cuda: Any = sys.modules["torch"].cuda
             metrics[f"{self._prefix}/gpu_memory_bytes"] = cuda.memory_allocated(self._device)
-        run.log_metrics(metrics, self._count)
-        self._count += 1
+        run.log_metrics(metrics, self._step(run.run_id))
+
+    def _step(self, run_id: str) -> int:
+        """Return the seconds since the run was begun, in whatever process: so nothing repeats when it is continued.
+
+        The identifier says when that was (RFC 9562, UUID version 7).
+        """
+        digits = run_id.replace("-", "")
+        begun_s = int(digits[:12], 16) / 1000 if len(digits) == 32 and digits[12] == "7" else 0.0
+        step = max(int(time() - begun_s), _last_steps.get((run_id, self._prefix), -1) + 1)
+        _last_steps[run_id, self._prefix] = step
+        return step
+
+
+def watch_system(trainer: Any, recording: Recording) -> SystemMetrics | None:  # noqa: ANN401
+    """Let every process record its own; all of them come here, so that none waits for another for nothing."""
+    handle = None
+    with GUARD.step("tell the other processes which run it is"):
+        handle = recording.describe_run()
+    if trainer.world_size > 1:
+        handle = trainer.strategy.broadcast(handle)
+    with GUARD.step("watch the system"):
+        run = recording.run if recording.logs else None
+        return SystemMetrics(run, handle, int(trainer.global_rank), trainer.strategy.root_device)
+    return None
 
 
 def _cpu_s() -> float:

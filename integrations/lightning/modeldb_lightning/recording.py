@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.entities import new_id
+from modeldb_core.entities import FAILED, FINISHED, KILLED, LOST, RUNNING, new_id
 from modeldb_core.failures import Ending, interruption_of
 from modeldb_core.tracking import current_run, endings, inheritance
 from modeldb_lightning import frameworks
@@ -19,7 +19,7 @@ from modeldb_lightning.facts import model_facts
 from modeldb_lightning.hyperparameters import fitting_key, typed, typed_map
 from modeldb_lightning.metrics import sorted_metrics
 from modeldb_lightning.options import BACKGROUND, GUARD, Options, submit
-from modeldb_lightning.resuming import RETRAINED, Past, Position, past_of
+from modeldb_lightning.resuming import Past, Position, past_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -58,6 +58,10 @@ class Recording:
         self._waiting: list[Callable[[RunHandle], None]] | None = None
         self._generation = 0
         self._past: Past | None = None
+        self._evaluated: dict[str, int] = {}
+        self._evaluates: str | None = None
+        self._ending = Ending()
+        """How the training itself has ended: a test afterwards does not make it better."""
         self._epoch_step: int | None = None
         self._error: BaseException | None = None
         self._is_broken = False
@@ -100,19 +104,28 @@ class Recording:
         Not where the user said which run to use, or has begun to log to another one already, and not with a run of
         another store: then this is a new run that names it.
         """
-        if not self.logs or run_id == self._run_id:
+        if not self.logs:
             return
         with self._lock, GUARD.step("continue the run of the checkpoint"):
+            if self._run_id is None and current_run() is not None:
+                self._place()
+            is_known = run_id == self._run_id
+            if is_known and not (self._is_begun and self.is_training):
+                return
             past = Past(is_elsewhere=True)
-            if self.options.resume and not self._is_begun:
+            if is_known or (self.options.resume and not self._is_begun):
                 past = past_of(self.options.resolved_client(), run_id, store_url)
-            if past.is_elsewhere:
+            if past.is_elsewhere and not is_known:
                 self.set_attributes({"resumed_from": {"run_id": run_id, "global_step": checkpoint.global_step}})
                 return
-            _take(run_id)
-            self._parent = None
-            self._run_id, self._is_begun = run_id, True
-            self._past = past.before(checkpoint)
+            self._past = past.before(checkpoint) if self.is_training else past
+            self._evaluated = dict(checkpoint.evaluated)
+            if not is_known:
+                _take(run_id)
+                self._parent = None
+                self._run_id, self._is_begun = run_id, True
+            elif self.run is not None and not self.run.has_ended:  # nobody will open it
+                self._opened(self.run)
 
     def start(self) -> RunHandle | None:
         """Return the open run; it is started, or opened again, where it is not."""
@@ -136,9 +149,8 @@ class Recording:
             return
         options = self.options
         client = self._client()
-        if self._is_begun:
-            self.run = client.start_run(run_id=self._run_id, every_rank=True, make_current=False)
-            self._is_ours = True
+        if self._is_begun and self._run_id is not None:
+            self.run = self._continue(client, self._run_id)
         elif self._parent is not None:
             self.run = client.start_child_of(
                 self._parent,
@@ -163,6 +175,18 @@ class Recording:
             self.run.set_attributes({"previous_training": {"run_id": self._previous_id}})
         self._is_begun = True
         self._opened(self.run)
+
+    def _continue(self, client: Client, run_id: str) -> RunHandle:
+        """Open a run again that has begun before; what only evaluates takes no part in how it ends."""
+        if not self.is_training and self._past is None and self.run is None:
+            self._past = past_of(client, run_id, client.writer.store_url)
+        past = Past() if self._past is None or self.is_training else self._past
+        self._is_ours = past.status != RUNNING
+        if not self._is_ours:  # another process trains
+            return client.get_run(run_id)
+        if past.status not in ("", FINISHED):
+            self._ending = Ending(KILLED if past.status == LOST else past.status, past.failure)
+        return client.start_run(run_id=run_id, every_rank=True, make_current=False)
 
     def _opened(self, run: RunHandle) -> None:
         if self.is_first_process:  # a trainer is at work, and ends its batch when SIGTERM comes
@@ -208,8 +232,16 @@ class Recording:
             with GUARD.step(what, run.note):
                 job(run)
 
+    def evaluates(self, what: str | None) -> None:
+        """What is logged now belongs to a batch that is evaluated: ``what`` names stage and loader; ``None``: not any more."""
+        if what is not None:
+            self._evaluated[what] = self._evaluated.get(what, 0) + 1
+        self._evaluates = what
+
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log numbers at a step; anything else that is no number is recorded as what it is, or noted."""
+        if self._evaluates is not None:
+            step = self._evaluated[self._evaluates] - 1
         try:
             metrics = self._adjusted(metrics, step)
             self.run.log_metrics(metrics, step)  # type: ignore[union-attr] # as there is no run, or it has ended
@@ -224,13 +256,7 @@ class Recording:
                 metrics = {key: value for key, value in metrics.items() if key != "epoch"}
             self._epoch_step = step
         past = self._past
-        if past is None or step is None or not self.is_training:
-            return metrics
-        if step > past.last_step:
-            self._past = None
-            return metrics
-        names = past.last_steps
-        return {key if step > names.get(key, -1) else RETRAINED + key: value for key, value in metrics.items()}
+        return metrics if past is None or step is None or not self.is_training else past.renamed(metrics, step)
 
     def _log_anything(self, metrics: Mapping[str, Any], step: Any) -> None:  # noqa: ANN401
         """Log what the quick way did not take: before the run has begun, and what is no number."""
@@ -296,12 +322,13 @@ class Recording:
         self._seen[what] = id(item)
         return is_new
 
-    def mark(self) -> dict[str, str] | None:
-        """Return what a checkpoint says about the run: plain texts, which torch loads without trusting anybody."""
+    def mark(self) -> dict[str, Any] | None:
+        """Return what a checkpoint says about the run: plain values, which torch loads without trusting anybody."""
         run_id = self.reserved_id()
         if run_id is None:
             return None
-        return {"run_id": run_id, "store_url": self.run.client.writer.store_url if self.run is not None else ""}
+        mark = {"run_id": run_id, "store_url": self.run.client.writer.store_url if self.run is not None else ""}
+        return {**mark, "evaluated": dict(self._evaluated)} if self._evaluated else mark
 
     def describe_run(self) -> dict[str, Any] | None:
         """Return what another process needs to log to the run."""
@@ -315,10 +342,14 @@ class Recording:
         if error is not None and self._error is error:  # heard of by the callback, and again by the logger
             return
         self._error = error
+        ending = Ending() if error is None else interruption_of(error)
         if error is not None and self.logs:
             self.begin()  # so that a training that broke before it began leaves word
-            text = f"{type(error).__name__}: {error}"[:500]
-            self.do("record how it failed", lambda run: run.note(f"The training was ended by {text}"))
+            if ending.status in (FAILED, KILLED):
+                text = f"{type(error).__name__}: {error}"[:500]
+                self.do("record how it failed", lambda run: run.note(f"The training was ended by {text}"))
+        if self.is_training:
+            self._ending = ending
         self._waiting = None
         run = self.run
         if run is None or run.has_ended:
@@ -326,8 +357,8 @@ class Recording:
         self.checkpoints.settle()
         if not self._is_ours:
             return
-        ending, generation = Ending() if error is None else interruption_of(error), self._generation
-        submit(lambda: self._finish(generation, ending), run.run_id)
+        generation, last = self._generation, self._ending if ending.status == FINISHED else ending
+        submit(lambda: self._finish(generation, last), run.run_id)
 
     def _finish(self, generation: int, ending: Ending) -> None:
         with self._lock:

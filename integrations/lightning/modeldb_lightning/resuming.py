@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.display import OWN_PREFIX
 from modeldb_core.entities import Run
 from modeldb_core.errors import NotFoundError
 
@@ -26,7 +28,10 @@ _UNKNOWN = (
     "that were stored before stay when Lightning removes them."
 )
 RETRAINED = "retrained/"
-"""Before the names of metrics at steps that the run has already: those of a training that went back."""
+"""Before the names of metrics at steps that the run has already: those of a training that went back. What is trained again
+another time stands under ``retrained-2/``, and so on."""
+
+_RETRAINED = re.compile(r"(?:modeldb/)?(retrained(?:-\d+)?/)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +41,13 @@ class Position:
     Attributes:
         global_step: how many steps of the optimizer the checkpoint has seen.
         next_step: under which step, at most, Lightning goes on to log.
+        evaluated: how many batches were evaluated until then, by stage and loader: the steps of what is logged in
+            ``validation_step``.
     """
 
     global_step: int
     next_step: int
+    evaluated: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +56,43 @@ class Past:
 
     Attributes:
         is_elsewhere: the store does not have it: the checkpoint comes from another store.
-        last_steps: by series, the last step that was logged.
+        status: as the store has it.
+        failure: of a failed run, what went wrong.
+        last_steps: by series, the last step that was logged. Each has a past of its own: steps of training, of evaluation
+            and of what the program counts itself have nothing to do with each other.
+        prefix: for the names of what is trained again.
         artifacts: of the run, by path.
         note: what a reader of the run should know.
     """
 
     is_elsewhere: bool = False
+    status: str = ""
+    failure: Mapping[str, str] = field(default_factory=dict)
     last_steps: Mapping[str, int] = field(default_factory=dict)
+    prefix: str = RETRAINED
     artifacts: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
-    @property
-    def last_step(self) -> int:
-        """The last step of all series."""
-        return max(self.last_steps.values(), default=-1)
-
     def before(self, position: Position) -> Past:
         """Return this with a note where the training goes back behind what was logged."""
-        if self.last_step <= position.next_step:
+        last_step = self.last_steps.get("epoch", -1)  # Lightning logs it with every step of training, and with no other
+        if last_step <= position.next_step:
             return self
         note = (
-            f"The training went back to step {position.next_step}. What was logged up to step {self.last_step} stays; what "
-            f"is trained again stands under {RETRAINED}…"
+            f"The training went back to step {position.next_step}. What was logged up to step {last_step} stays; what is "
+            f"trained again stands under {self.prefix}…"
         )
         return replace(self, note=note)
+
+    def renamed(self, metrics: Mapping[str, Any], step: int) -> Mapping[str, Any]:
+        """Return metrics, those under another name that have this step or a later one already."""
+        last = self.last_steps
+        return {self._retrained(key) if step <= last.get(key, -1) else key: value for key, value in metrics.items()}
+
+    def _retrained(self, key: str) -> str:
+        if key.startswith(OWN_PREFIX):
+            return f"{OWN_PREFIX}{self.prefix}{key.removeprefix(OWN_PREFIX)}"
+        return self.prefix + key
 
 
 def past_of(client: Client, run_id: str, store_url: str) -> Past:
@@ -84,7 +105,7 @@ def past_of(client: Client, run_id: str, store_url: str) -> Past:
 
     def ask() -> None:
         try:
-            client.flush(WAIT_S)
+            client.writer.flush(WAIT_S, files=False)  # checkpoints on their way are not waited for
             client.writer.recover(WAIT_S)
             answers.append(_past(client.store.get("run", run_id)))
         except NotFoundError:
@@ -103,7 +124,7 @@ def past_of(client: Client, run_id: str, store_url: str) -> Past:
 
 def _past(run: Any) -> Past:  # noqa: ANN401 - an Entity
     assert isinstance(run, Run)
-    steps = {
-        key: summary.last_step for key, summary in run.series.items() if not key.startswith(("system/", RETRAINED))
-    }
-    return Past(last_steps=steps, artifacts=dict(run.artifacts))
+    before = {found[1] for key in run.series if (found := _RETRAINED.match(key))}
+    steps = {key: summary.last_step for key, summary in run.series.items() if not _RETRAINED.match(key)}
+    prefix = f"retrained-{len(before) + 1}/" if before else RETRAINED
+    return Past(status=run.status, failure=run.failure, last_steps=steps, prefix=prefix, artifacts=dict(run.artifacts))

@@ -9,9 +9,13 @@ from modeldb_lightning.logger import ModelDBLogger, logger_of
 from modeldb_lightning.resuming import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from modeldb_lightning.recording import Recording
+
+
+CHECKPOINT_KEY = "modeldb_run"
+"""Under this key a checkpoint says which run wrote it."""
 
 
 def lend_logger(trainer: Any, callback: object, recording: Recording) -> Callable[[], None]:  # noqa: ANN401
@@ -44,6 +48,37 @@ def lend_logger(trainer: Any, callback: object, recording: Recording) -> Callabl
     return undo
 
 
+def count_evaluations(trainer: Any, callback: object, recordings: Sequence[Recording]) -> Callable[[], None]:  # noqa: ANN401
+    """Let what is logged in each step of an evaluation have steps that go on; returns what undoes it.
+
+    Lightning counts the batches of an evaluation from 0 whenever it has loaded the data, so after a resume, with
+    ``reload_dataloaders_every_n_epochs``, and in each ``validate``.
+    """
+    connector = trainer._logger_connector
+    original = connector.update_eval_step_metrics
+
+    def update_eval_step_metrics(step: int) -> None:
+        if not any(each is callback for each in trainer.callbacks):  # Lightning's Tuner is at work
+            original(step)
+            return
+        loader = getattr(trainer._results, "dataloader_idx", None) or 0
+        for recording in recordings:
+            recording.evaluates(f"{trainer.state.stage.value}/{loader}")
+        try:
+            original(step)
+        finally:
+            for recording in recordings:
+                recording.evaluates(None)
+
+    connector.update_eval_step_metrics = update_eval_step_metrics
+
+    def undo() -> None:
+        if vars(connector).get("update_eval_step_metrics") is update_eval_step_metrics:
+            del connector.update_eval_step_metrics
+
+    return undo
+
+
 class _LastLogger(ModelDBLogger):
     """Hears of the checkpoint that a ``ModelCheckpoint`` may save because of an exception, and goes."""
 
@@ -71,12 +106,22 @@ def batches_stepped(trainer: Any) -> int:  # noqa: ANN401
         return int(trainer.global_step)
 
 
+def has_stepped(trainer: Any, module: Any) -> bool:  # noqa: ANN401
+    """Return whether the batch that has just ended was a step, and not only one of several whose gradients are summed up."""
+    try:
+        return not (trainer.fit_loop._should_accumulate() and module.automatic_optimization)
+    except AttributeError:  # a private name; see above
+        return True
+
+
 def position_of(checkpoint: dict[str, Any]) -> Position:
     """Return where a training goes on that begins with a checkpoint."""
     global_step = int(checkpoint.get("global_step", 0))
     loops = checkpoint.get("loops") or {}
     state = (loops.get("fit_loop") or {}).get("epoch_loop.state_dict") or {}
-    return Position(global_step, int(state.get("_batches_that_stepped", global_step)) + 1)
+    mark = checkpoint.get(CHECKPOINT_KEY)
+    evaluated = mark.get("evaluated", {}) if isinstance(mark, dict) else {}
+    return Position(global_step, int(state.get("_batches_that_stepped", global_step)) + 1, evaluated)
 
 
 def keep_folder(trainer: Any, checkpoint: dict[str, Any], run_id: str) -> None:  # noqa: ANN401
