@@ -33,6 +33,9 @@ TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
 GRACE_S = 10.0
 """How long a program may take to leave its blocks after SIGTERM, before it is ended all the same."""
 
+CLOSING_S = 20.0
+"""How long it may take then to end its runs and ship."""
+
 _open: dict[str, RunHandle] = {}
 _clients: set[Client] = set()
 _ending: list[Ending] = []
@@ -138,7 +141,7 @@ def _insist(is_leaving: threading.Event) -> None:
         return
     closing = exits.start_thread(exits.run_all, "modeldb-ending")
     if closing is not None:
-        closing.join(2 * GRACE_S)  # the interrupted code may hold what closing waits for
+        closing.join(CLOSING_S)  # the interrupted code may hold what closing waits for
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)
     os._exit(TERMINATED_EXIT_CODE)  # somebody handles the signal otherwise by now, and lives on

@@ -18,7 +18,7 @@ def run(folder, *command):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     return result.returncode, result.stdout + result.stderr

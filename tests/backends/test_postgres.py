@@ -145,19 +145,19 @@ def test_a_lock_that_is_held_too_long_is_an_outage(store, postgres_url):
 
     def hold(_transaction):
         entered.set()
-        leave.wait(30)
+        leave.wait(240)
 
-    with PostgresStore(f"{postgres_url}?timeout_s=2") as impatient:
+    with PostgresStore(f"{postgres_url}?timeout_s=4") as impatient:
         thread = threading.Thread(target=store._database.write, args=(lambda t: (t.scalar(_one), hold(t)),))
         thread.start()
-        entered.wait(30)
+        entered.wait(240)
         try:
             with pytest.raises(StoreUnavailableError, match="locked by another writer"):
                 write_runs(impatient, 1)
             assert impatient.find(Query(count=True)).total == 1  # readers do not wait
         finally:
             leave.set()
-            thread.join(30)
+            thread.join(240)
         write_runs(impatient, 1)
 
 
@@ -173,17 +173,17 @@ def test_a_writer_that_hangs_loses_its_lock_and_begins_again(postgres_url, store
     def hang(transaction):
         calls.append(transaction.scalar(_one))
         entered.set()
-        leave.wait(60)
+        leave.wait(240)
         transaction.scalar(_one)
 
-    with PostgresStore(f"{postgres_url}?timeout_s=2") as hanging:
+    with PostgresStore(f"{postgres_url}?timeout_s=4") as hanging:
         thread = threading.Thread(target=hanging._database.write, args=(hang,))
         thread.start()
-        entered.wait(60)
+        entered.wait(240)
         write_runs(store, 1)  # it waits for the lock until the server takes it away
         assert len(calls) == 1
         leave.set()
-        thread.join(60)
+        thread.join(240)
     assert len(calls) == 2
 
 
@@ -193,7 +193,7 @@ def test_threads_share_few_connections(postgres_url):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(240)
         ((count,),) = sql(store, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
         assert count - len([1 for _ in sql(store, PARALLEL)]) <= 2
         assert_all_there(store, 60)
@@ -260,7 +260,7 @@ def test_a_fork_waits_for_the_threads_that_write(postgres_url):
             in_children(2, lambda: write_runs(store, 1))
         stop.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(240)
         assert errors == []
         assert_all_there(store, len(written) + 10)
 
@@ -290,9 +290,9 @@ def test_a_follower_misses_no_change_while_many_write(postgres_url):
         for writer in writers:
             writer.start()
         for writer in writers:
-            writer.join(60)
+            writer.join(240)
         stop.set()
-        thread.join(60)
+        thread.join(240)
         assert len(seen) == 80
         assert seen == list(follower.read_changes(limit=1000).changes)
 
@@ -393,7 +393,7 @@ def test_8_processes_that_write_while_the_server_dies_lose_nothing(postgres):
                 os._exit(status)
         pids.append(pid)
     killer.start()
-    killer.join(60)
+    killer.join(240)
     assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0] * 8
     os.close(said_write)
     os.close(said_read)

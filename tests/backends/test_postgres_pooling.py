@@ -90,7 +90,7 @@ def test_stores_behind_one_pgbouncer_stay_apart(bouncer, postgres_url, request):
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join(120)
+                thread.join(240)
             for store in (one, two):
                 assert_all_there(store, 6)
                 assert store.find(Query(count=True, order_by="name")).total == 6
@@ -113,11 +113,11 @@ def test_pgbouncer_in_statement_mode_is_refused_by_name(bouncer, postgres_url, e
 def test_idle_connections_go_back_to_the_server(postgres_url, connections):
     with PostgresStore(postgres_url, idle_timeout_s=0.3) as store:
         barrier = threading.Barrier(4)
-        threads = [threading.Thread(target=lambda: store._database.read(lambda _: barrier.wait(60))) for _ in range(4)]
+        threads = [threading.Thread(target=lambda: store._database.read(lambda _: barrier.wait(240))) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(240)
         wait_until(lambda: connections() == 0)
         for count in range(1, 4):  # and others come when they are needed
             write_runs(store, 1)
@@ -166,7 +166,7 @@ def test_a_store_that_is_idle_starves_no_other(postgres, postgres_url):
             for thread in (*threads, *readers):
                 thread.start()
             for thread in (*threads, *readers):
-                thread.join(120)
+                thread.join(240)
             assert_all_there(keeper, 7)
     finally:
         postgres.execute("DROP OWNED BY starved CASCADE", database=name)

@@ -106,8 +106,8 @@ def test_what_could_not_be_shipped_waits_in_the_journal_for_the_next_process(ser
     with modeldb.connect(server.url) as client:
         with client.start_run(project="outage", capture=False):
             pass
-        client.flush(60)
-        deadline = time.monotonic() + 60
+        client.flush(240)
+        deadline = time.monotonic() + 240
         while not (client.search_runs("metrics.loss exists") and list(client.artifacts.list())):
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -126,7 +126,7 @@ def test_a_server_that_is_asked_to_end_finishes_what_is_being_applied(tmp_path):
 
         def apply_slowly(changes):
             begun.set()
-            assert may_end.wait(30)
+            assert may_end.wait(240)
             apply(changes)
 
         store.apply = apply_slowly
@@ -137,13 +137,13 @@ def test_a_server_that_is_asked_to_end_finishes_what_is_being_applied(tmp_path):
         running.start()
         with RemoteMetadataStore(server.url, retry_s=0) as remote, ThreadPoolExecutor(1) as pool:
             done = pool.submit(remote.apply, writer.changes)
-            assert begun.wait(30)
+            assert begun.wait(240)
             server.stop()  # what SIGTERM does
             assert not server.wait(0.1)
             may_end.set()
             done.result(30)
-        assert server.wait(30)
-        running.join(30)
+        assert server.wait(240)
+        running.join(240)
         assert store.get("run", run_id).name == "in time"
 
 

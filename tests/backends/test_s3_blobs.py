@@ -460,7 +460,7 @@ def _put(store, content):
     return True
 
 
-def _wait_for(condition, seconds=60):
+def _wait_for(condition, seconds=240):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -682,4 +682,4 @@ assert os.waitpid(child, 0)[1] == 0
 store.open(info.digest).read()
 """
     environment = {**os.environ, **s3.environment}
-    subprocess.run([sys.executable, "-W", "ignore", "-c", script], env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], env=environment, check=True, timeout=240)

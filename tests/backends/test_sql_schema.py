@@ -87,7 +87,7 @@ from modeldb_core.backends.sqlite import SQLiteStore
 SQLiteStore({url!r}).get("run", {run_id!r})
 assert "alembic" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=240)
 
 
 def test_an_old_store_is_upgraded_after_a_backup(url, run_id, next_version, tmp_path):
@@ -136,7 +136,7 @@ def test_a_store_that_many_write_at_once_is_upgraded_once(url, run_id, next_vers
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(240)
     assert names == ["new"] * 6
     assert len(list(tmp_path.glob("modeldb.db.backup-*"))) == 1
 

@@ -164,18 +164,18 @@ def test_a_lock_that_is_held_too_long_is_an_outage(url):
 
         def hold(_transaction):
             entered.set()
-            leave.wait(30)
+            leave.wait(240)
 
         thread = threading.Thread(target=other._database.write, args=(hold,))
         thread.start()
-        entered.wait(30)
+        entered.wait(240)
         try:
             with pytest.raises(StoreUnavailableError, match="locked"):
                 store.apply(a_run()[0].changes)
             assert store.get("run", run_id).name == "run"  # readers do not wait
         finally:
             leave.set()
-            thread.join(30)
+            thread.join(240)
         store.apply(a_run()[0].changes)
 
 
@@ -264,7 +264,7 @@ sys.stdin.readline()
         try:
             as_nobody(lambda: assert_can_only_be_read(url, "in the log"))
         finally:
-            other.communicate("go on\n", timeout=30)
+            other.communicate("go on\n", timeout=240)
 
 
 # Options
@@ -360,7 +360,7 @@ def test_a_fork_waits_for_the_threads_that_write(url):
             in_children(2, lambda: write_runs(store, 1))
         stop.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(240)
         assert errors == []
     assert_all_there_in(url, sum(written) + 10)
 

@@ -108,7 +108,7 @@ def command(folder, *arguments, before):
 
 
 def finish(process):
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     return process.returncode, out, err
 
 
@@ -182,7 +182,7 @@ sqlite3.connect = lambda *a, **k: connect(*a, factory=Slow, **k)
 @pytest.mark.parametrize("hang", [HANG_IN_MIGRATION, HANG_IN_BACKUP], ids=["migrating", "backing-up"])
 def test_an_upgrade_that_is_killed_leaves_the_old_store(folder, hang, newer):
     process = upgrade(folder, before=newer + hang)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not (folder.parent / "half").exists():
         assert process.poll() is None, finish(process)
         assert time.monotonic() < deadline
@@ -270,7 +270,7 @@ for command in {commands!r}:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
         env=environment,
     )
     ended = [line.split() for line in done.stdout.splitlines() if line.startswith("ended")]
@@ -292,7 +292,7 @@ def test_a_store_of_a_newer_version_is_refused_in_a_sentence(folder, command):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
         env={**os.environ, "MODELDB_JOURNAL_DIR": str(folder / "journals")},
     )
     assert done.returncode == 3
@@ -310,7 +310,7 @@ client = modeldb.connect({url_in(folder)!r}, journal_dir={str(journals)!r}, capt
 client.start_run(project="p", name="killed").log_metric("loss", 1.0, step=1)
 os.kill(os.getpid(), 9)
 """
-    subprocess.run([sys.executable, "-c", program], check=False, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=False, timeout=240)
     with SQLiteStore(url_in(folder)) as store:
         (path,) = journals.glob("*/*.journal")
         data = bytearray(path.read_bytes())
@@ -335,7 +335,7 @@ os.kill(os.getpid(), 9)
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
         env={**os.environ, "MODELDB_JOURNAL_DIR": str(journals)},
     )
     assert done.returncode == 3

@@ -49,6 +49,7 @@ def variables(tmp_path: Path) -> dict[str, str]:
         "MODELDB_URL": f"sqlite:///{tmp_path}/modeldb.db",
         "MODELDB_ARTIFACT_URL": f"file://{tmp_path}/artifacts",
         "MODELDB_JOURNAL_DIR": str(tmp_path / "journals"),
+        "MODELDB_EXIT_TIMEOUT_S": "240",
         "HOME": str(tmp_path),
         "USER": "somebody",
     }

@@ -25,7 +25,6 @@ from modeldb_core.recovery import recover
 from tests.services.proxy import Proxy
 
 PROCESSES = 8
-OUTAGE_S = 2.0
 SCRIPT = Path(__file__).with_name("logging_process.py")
 
 
@@ -83,7 +82,7 @@ class Training:
         self._stop.touch()
         said = []
         for process in self._processes:
-            _, errors = process.communicate(timeout=180)
+            _, errors = process.communicate(timeout=500)
             assert process.returncode == 0, errors
             said.append(errors)
         return said
@@ -98,7 +97,7 @@ class Training:
         return f"counts {self.counts()}, ended {[process.poll() for process in self._processes]}"
 
 
-def wait_until(condition: Callable[[], bool], state: Callable[[], object], timeout_s: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], state: Callable[[], object], timeout_s: float = 400) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, state()
@@ -113,7 +112,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
             "MODELDB_JOURNAL_DIR": str(tmp_path / "journals"),
             "MODELDB_CACHE_DIR": str(tmp_path / "cache"),
             "MODELDB_FLUSH_INTERVAL_S": "0.2",
-            "MODELDB_EXIT_TIMEOUT_S": "120",
+            "MODELDB_EXIT_TIMEOUT_S": "400",
             "MODELDB_LEASE_S": "300",
         }
         yield made
@@ -187,7 +186,6 @@ def kill(world: World, training: Training) -> None:
 def hang(world: World, training: Training) -> None:
     world.proxy.mode = "hang"
     training.wait_for(200)
-    time.sleep(OUTAGE_S)
     wait_until(lambda: world.proxy.held > 0, lambda: f"nothing was sent, {training.state()}")
     training.wait_for(50)
     world.proxy.mode = "pass"
@@ -202,7 +200,7 @@ def cut(world: World, training: Training) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("world", WORLDS, indirect=True)
 def test_nothing_is_lost_or_doubled_and_training_goes_on(world: World, training: Training, tmp_path: Path) -> None:
     training.wait_for(100)

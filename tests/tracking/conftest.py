@@ -27,6 +27,7 @@ def environment(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_p
     """Put the settings into the environment, for programs started by a test; returns it."""
     (tmp_path / "store").mkdir(exist_ok=True)
     variables = {f"MODELDB_{name.upper()}": value for name, value in settings.items()}
+    variables["MODELDB_EXIT_TIMEOUT_S"] = "240"  # the machine may be busy: no test is about the usual time
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return variables

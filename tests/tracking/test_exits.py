@@ -158,10 +158,10 @@ def test_a_refused_token_costs_a_request_and_not_a_loop(
     with client.start_run(capture=False) as run:
         run.log_metric("m", 1.0, step=0)
         run.log_artifact(b"content", "file.bin")
-        assert client.flush(60) is False
+        assert client.flush(240) is False
         before = refusing.requests
         for _ in range(50):
-            assert client.flush(60) is False
+            assert client.flush(240) is False
             assert client.flush() is False
             client.settle()
         assert refusing.requests - before <= 4, "some are on their way already"
@@ -245,7 +245,7 @@ def test_sigterm_ends_a_program_that_catches_everything_and_starts_further_runs(
     script = """
         import time, modeldb_core as modeldb
         from modeldb_core.tracking import endings
-        endings.GRACE_S = 0.5
+        endings.GRACE_S, endings.CLOSING_S = 0.5, 240
         while True:
             try:
                 with modeldb.start_run(capture=False) as run:
@@ -271,7 +271,7 @@ def test_sigterm_ends_a_program_that_has_set_a_handler_of_its_own_meanwhile(envi
     script = """
         import signal, time, modeldb_core as modeldb
         from modeldb_core.tracking import endings
-        endings.GRACE_S = 0.5
+        endings.GRACE_S, endings.CLOSING_S = 0.5, 240
         run = modeldb.start_run(capture=False)
         print(run.run_id, flush=True)
         while True:

@@ -74,7 +74,7 @@ def test_a_run_that_is_ended_by_hand_takes_the_exception(client: Client) -> None
 
 def test_a_program_that_breaks_says_why_in_its_runs_without_a_block(environment: dict[str, str]) -> None:
     program = "import modeldb_core as modeldb\nmodeldb.start_run(capture=False)\nint('x')"
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=240)
     assert ended.returncode == 1
     with modeldb.connect() as client:
         (run,) = client.search_runs()

@@ -68,10 +68,10 @@ def test_threads_with_runs_of_their_own_keep_them_apart(client: Client) -> None:
 
     def train(name: str) -> tuple[str, str | None, str | None]:
         with client.start_run(name=name, capture=False) as run:
-            barrier.wait(30)
+            barrier.wait(240)
             with ThreadPoolExecutor(1) as inner:
                 found = inner.submit(current_id).result()
-            barrier.wait(30)
+            barrier.wait(240)
             return run.run_id, current_id(), found
 
     with client.start_run(capture=False) as around, ThreadPoolExecutor(2) as threads:
@@ -228,7 +228,7 @@ def test_a_file_that_says_nonsense_is_no_run(client: Client, tmp_path: Path, mon
 def test_a_program_that_was_started_inside_a_block_ships_what_it_logged_before_it_ends(client: Any):
     program = "import modeldb_core; modeldb_core.current_run().log_metric('x', 1.5, 0)"
     with client.start_run() as run:
-        subprocess.run([sys.executable, "-c", program], check=True, timeout=100)
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=240)
         journals = Path(client.settings.journal_dir).glob("*/*.journal")
         assert {path.parent.name for path in journals} == {client.writer.stream_id}
         assert client.get_run(run.run_id).history("x").values.tolist() == [1.5]

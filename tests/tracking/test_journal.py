@@ -201,7 +201,7 @@ def test_a_signal_handler_that_raises_does_not_keep_the_lock(environment: dict[s
                         run.log_metrics({"m": 1.0}, step=returned)
                         returned += 1
                 except Stop:
-                    assert client.flush(20), "the writer waits for a lock that nobody will let go of"
+                    assert client.flush(240), "the writer waits for a lock that nobody will let go of"
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, previous)
