@@ -121,6 +121,9 @@ class Client(ClientReader):
             for wait in self.on_flush:
                 wait(max(0.0, deadline - time.monotonic()))
             endings.finish_runs(self)
+        except KeyboardInterrupt:
+            deadline = 0.0  # whoever interrupts this does not want to wait for the rest either
+            raise
         finally:
             self.writer.close(max(0.0, deadline - time.monotonic()))
             if self.writer.stream is None:  # else this interrupted a log call, and all is closed at the end
