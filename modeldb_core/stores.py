@@ -81,14 +81,20 @@ class MetadataStore(ABC):
         """Record ``changes`` and let the answers show them: all or nothing, and durably before it returns.
 
         Changes may belong to several streams; those of one stream come in order. A change that the store has seen
-        (same stream, same number, same hash) is skipped, so a batch may be sent again after any failure. An empty batch
-        does nothing and asks nobody; a store may import then what writing needs.
+        (same stream, same number, same hash) is skipped, so a batch may be sent again after any failure.
 
         Raises:
             ConflictError: another change is stored under the same stream and number. Nothing of the batch is applied.
             StreamGapError: a number is missing before one of the changes. Nothing of the batch is applied.
             IntegrityError: a change does not match its hash, or not the one before it. Nothing is applied.
             StoreReadOnlyError: this process may not write the store.
+        """
+
+    def prepare_to_write(self) -> None:  # noqa: B027 - most stores have nothing to do
+        """Import what :meth:`apply` needs; nobody is asked, and nothing waits.
+
+        Called by the thread that logs first. A thread in the background would wait for its turn at each import, for as
+        long as the program computes.
         """
 
     @abstractmethod

@@ -7,14 +7,13 @@ import logging
 import os
 import threading
 import time
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from modeldb_core import exits, plugins
 from modeldb_core.changes import CREATE, DELETE, RESTORE, UPDATE, payload_of
 from modeldb_core.entities import derived_id, new_id, now_us
-from modeldb_core.errors import ModelDBError, StoreUnavailableError
+from modeldb_core.errors import StoreUnavailableError
 from modeldb_core.records import Draft
 from modeldb_core.redaction import redact_url
 from modeldb_core.rescue import BackgroundRecovery
@@ -304,11 +303,10 @@ class Client(ClientReader):
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _prepare_store(self) -> None:
-        """Have imported here what writing needs: the thread would wait for its turn behind a busy loop."""
+        """Import what writing needs, where a store is open."""
         store = self._store
         if store is not None:
-            with suppress(ModelDBError):
-                store.apply(())
+            store.prepare_to_write()
 
     def _new_rescue(self) -> BackgroundRecovery:
         return BackgroundRecovery(self.settings.journal_dir, self.writer.store_url, self._open_artifacts)

@@ -42,12 +42,10 @@ class SQLMetadataStore(MetadataStore):
         return self._database.read_only
 
     def apply(self, changes: Sequence[Change]) -> None:
+        if not changes:
+            return
         from modeldb_core.backends._sql.apply import Batch
 
-        if not changes:
-            from modeldb_core.backends._sql import points, summaries  # noqa: F401 - what writing will need
-
-            return
         wrong = check_content(changes)
 
         def work(transaction: Transaction) -> Batch:
@@ -59,6 +57,9 @@ class SQLMetadataStore(MetadataStore):
             return batch
 
         self._database.write(work).learn()
+
+    def prepare_to_write(self) -> None:
+        from modeldb_core.backends._sql import apply, points, summaries  # noqa: F401
 
     def _enter(self, transaction: Transaction) -> None:
         """Called at the beginning of each transaction that applies changes."""
