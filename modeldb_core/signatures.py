@@ -18,13 +18,15 @@ def guard(model: object, signature: Mapping[str, Any]) -> None:
 
     Its methods are covered by attributes of the object, which another ``fit``, and storing it, take away.
     """
-    columns = (signature.get("inputs") or {}).get("columns")
+    given = (signature.get("inputs") or {}).get("columns") or ()
+    # Autologging records the type of a column beside its name.
+    columns = [str(column["name"] if isinstance(column, dict) else column) for column in given]
     attributes = getattr(model, "__dict__", None)
     if not columns or attributes is None:
         return
     for name in (*_READING, "fit"):
         if callable(getattr(model, name, None)):
-            attributes[name] = GuardedMethod(model, name, list(columns))
+            attributes[name] = GuardedMethod(model, name, columns)
 
 
 @contextmanager

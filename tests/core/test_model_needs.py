@@ -114,7 +114,9 @@ MODELS = {
 def test_columns_in_another_order_are_put_right_and_others_refused(name: str, library: str, tmp_path: Path) -> None:
     model, options = MODELS[name]
     model.fit(TABLE, TARGET)
-    signature = {"inputs": {"shape": [None, 3], "columns": list(TABLE.columns)}}
+    names = list(TABLE.columns)
+    columns = names if library == "pandas" else [{"name": name, "dtype": "float64"} for name in names]
+    signature = {"inputs": {"shape": [None, 3], "columns": columns}}
     loaded, _ = stored(model, tmp_path / "model", signature=signature, **options)
     wanted = loaded.predict(TABLE)
     table = TABLE if library == "pandas" or name == "LightGBM" else pl.DataFrame(TABLE.to_dict("list"))
