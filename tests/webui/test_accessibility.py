@@ -30,6 +30,33 @@ def places(site) -> dict[str, tuple[str, str]]:
     }
 
 
+def serious(page) -> list[str]:
+    """Return what axe finds that keeps somebody out."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    return [
+        f"{item['id']}: {item['help']}: {[node['html'] for node in item['nodes'][:3]]}"
+        for item in Axe().run(page).response["violations"]
+        if item["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("look", ["light", "dark"])
+def test_axe_finds_nothing_serious_where_something_is_edited(site, visitor, look: str) -> None:
+    visit = visitor(color_scheme=look)
+    page = visit.go(site.project(site.demo.churn), ROW)
+    page.keyboard.press("e")
+    page.wait_for_selector("[role=dialog]")
+    page.click("[role=dialog] button:text-is('Delete')")
+    visit.picture(f"edit-{look}")
+    assert serious(page) == []
+    page = visit.go(f"/runs/{site.demo.churn_runs[4]}", "[aria-label=Failure]")
+    page.click("[aria-label='Rename the run']")
+    page.click("[aria-label='Describe the run']")
+    page.click("button:text-is('+ tag')")
+    assert serious(page) == []
+
+
 @pytest.mark.parametrize(
     "place",
     [
@@ -50,19 +77,11 @@ def places(site) -> dict[str, tuple[str, str]]:
 )
 @pytest.mark.parametrize(("look", "width"), [("light", 1440), ("dark", 1440), ("light", 360)])
 def test_axe_finds_nothing_serious(site, visitor, place: str, look: str, width: int) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     visit = visitor(width=width, height=860 if width > 400 else 740, color_scheme=look)
     path, ready = places(site)[place]
     if width < 400 and place in ("runs", "nasty"):
         ready = ".two-lines"
     page = visit.go(path, ready)
     visit.picture(f"{place}-{look}-{width}")
-    found = Axe().run(page).response["violations"]
-    serious = [
-        f"{item['id']}: {item['help']}: {[node['html'] for node in item['nodes'][:3]]}"
-        for item in found
-        if item["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    assert serious(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page is wider than the screen"
