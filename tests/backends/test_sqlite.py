@@ -267,6 +267,29 @@ sys.stdin.readline()
             other.communicate("go on\n", timeout=240)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_a_killed_process_left_in_the_log_is_read_from_a_folder_that_may_not_be_written(public_folder, shared):
+    url = f"sqlite:///{public_folder}/modeldb.db"
+    program = f"""
+import os
+from modeldb_core.backends.sqlite import SQLiteStore
+from modeldb_core.testing import StreamWriter
+writer = StreamWriter()
+writer.create_run(name="in the log")
+SQLiteStore({url!r}).apply(writer.changes)
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", program], check=False, timeout=60)
+    assert (public_folder / "modeldb.db-wal").stat().st_size > 0
+    if not shared:  # a copy, or a backup of the folder, need not have it
+        (public_folder / "modeldb.db-shm").unlink()
+    for path in public_folder.iterdir():
+        path.chmod(0o444)
+    before = {path.name: path.read_bytes() for path in public_folder.iterdir() if path.suffix != ".db-shm"}
+    as_nobody(lambda: assert_can_only_be_read(url, "in the log"))
+    assert {path.name: path.read_bytes() for path in public_folder.iterdir() if path.suffix != ".db-shm"} == before
+
+
 # Options
 
 

@@ -285,11 +285,23 @@ class SQLiteDatabase(Database):
         if not self.read_only:
             return f"{name}?mode=rwc"
         # A database in a folder that may not be written can only be read together with others if they have made the
-        # files that SQLite shares with them. Where there is no write-ahead log, nobody has it open, so it stands still.
-        stands_still = not self._may_write_folder and not Path(f"{self.path}-wal").exists()
-        return f"{name}?mode=ro&immutable=1" if stands_still else f"{name}?mode=ro"
+        # files that SQLite shares with them. Where one of those is missing, nobody has it open, so it stands still.
+        if self._may_write_folder or (self._has("-wal") and self._has("-shm")):
+            return f"{name}?mode=ro"
+        if self._has(
+            "-wal"
+        ):  # left by a process that was killed: what is in it counts, and is looked through in memory
+            return f"{name}?mode=ro&vfs=unix-none" if os.name == "posix" else f"{name}?mode=ro"
+        return f"{name}?mode=ro&immutable=1"
+
+    def _has(self, suffix: str) -> bool:
+        return Path(f"{self.path}{suffix}").exists()
 
     def _configure(self, connection: sqlite3.Connection) -> None:
+        if self.read_only and not self._may_write_folder and self._has("-wal") and not self._has("-shm"):
+            connection.execute(
+                "PRAGMA locking_mode = EXCLUSIVE"
+            )  # needs no file that is shared with others; comes first
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         connection.execute("PRAGMA temp_store = MEMORY")
