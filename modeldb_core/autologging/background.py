@@ -1,4 +1,9 @@
-"""Work that need not hold up training: it happens in a thread beside it, in order, and ``flush()`` waits for it."""
+"""Work that need not hold up training: it happens in a thread beside it, in order, and ``flush()`` waits for it.
+
+Only code of ours belongs here. What may touch the state of the process (filters of warnings, random states, threads of
+BLAS, the locale, the environment, the current folder) happens in the thread of the caller: scikit-learn's checks, for one,
+enter ``warnings.catch_warnings()``, which would end in the middle of a block of the program's.
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import struct
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -47,6 +48,13 @@ _FLOATS = frozenset({float, bool})
 _time_ns = time.time_ns
 
 
+class _MetricNames(set[str]):
+    """Names of metrics; those of one run are one object for all of its handles, as long as there is one."""
+
+
+_metric_names: weakref.WeakValueDictionary[str, _MetricNames] = weakref.WeakValueDictionary()
+
+
 class RunHandle(RunEditor):
     """A run, for logging to it and for reading it.
 
@@ -70,6 +78,7 @@ class RunHandle(RunEditor):
         self._block: inheritance.Block | None = None
         self._outer: RunHandle | None = None
         self._plans: dict[tuple[str, ...], RowPlan] = {}
+        self._names = _metric_names.setdefault(run_id, _MetricNames())
 
     # -- logging ------------------------------------------------------------------------------------------------------
 
@@ -126,6 +135,10 @@ class RunHandle(RunEditor):
     ) -> None:
         """Log one metric; see :meth:`log_metrics`."""
         self.log_metrics({key: value}, step, timestamp=timestamp)
+
+    def has_metric(self, key: str) -> bool:
+        """Return whether this process has logged a metric of that name to the run: what logs by itself replaces none."""
+        return key in self._names
 
     def log_hyperparameters(self, hyperparameters: object) -> None:
         """Record settings of the training: numbers, texts, lists and maps of any size, kept exactly.
@@ -339,6 +352,7 @@ class RunHandle(RunEditor):
                 raise InvalidArgumentError(msg)
             values = {key: to_number(value, f"metric {key!r}") for key, value in metrics.items()}
             if values:
+                self._names.update(values)
                 self._update({"put": {"metrics": values}})
             return
         label = _checked_step(step)
@@ -346,6 +360,7 @@ class RunHandle(RunEditor):
         if not numbers:
             return
         keys = tuple(metrics)
+        self._names.update(keys)
         plan = self._plan(keys)
         record_type, time_ns = (ROW, _time_ns()) if timestamp is None else (ROW_AT, _checked_time_ns(timestamp))
         record = plan.pack(plan.size, record_type, plan.number, label, time_ns, *numbers)
