@@ -119,7 +119,10 @@ def _compared(
 
 def _recorded(client: Client) -> int:
     """Return how many runs have finished with a metric."""
-    return client.search_runs("status = 'finished' and metrics.fit_seconds exists", limit=0, count=True).total or 0
+    return (
+        client.search_runs("status = 'finished' and metrics.\"modeldb/fit_seconds\" exists", limit=0, count=True).total
+        or 0
+    )
 
 
 @contextmanager

@@ -57,11 +57,6 @@ class Integration(Generic[OptionsT]):
         self._installed = False
         self._is_kept = False
 
-    @property
-    def is_installed(self) -> bool:
-        """Whether the patches are in place."""
-        return self._installed
-
     def options(self) -> OptionsT | None:
         """Return the options in force, ``None`` while the integration is off."""
         blocks = self._blocks

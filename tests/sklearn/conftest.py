@@ -10,13 +10,7 @@ import pytest
 
 import modeldb_core as modeldb
 from modeldb_core.entities import Run
-from modeldb_sklearn import autolog, pictures
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave pictures to the tests that are about them: each takes a tenth of a second."""
-    monkeypatch.setattr(pictures, "is_possible", lambda: False)
+from modeldb_sklearn import autolog
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.metrics import (  # imported before autologging is on
@@ -16,12 +18,15 @@ from sklearn.metrics import (  # imported before autologging is on
     classification_report,
     confusion_matrix,
     f1_score,
+    fbeta_score,
     get_scorer,
+    make_scorer,
     mean_squared_error,
     roc_auc_score,
     silhouette_score,
 )
 from sklearn.model_selection import GridSearchCV, cross_val_predict, train_test_split
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -91,21 +96,126 @@ def test_training_data_is_known_again_also_as_a_copy(runs: Any):
     accuracy_score(y_train, model.predict(X_train.copy()))
     f1 = f1_score(y_train, model.predict(X_train))
     (run,) = runs()
-    assert run.metrics["training_f1_binary"] == f1
-    assert run.metrics["training_f1"] != f1
+    assert run.metrics["training_f1"] == f1
+    assert run.metrics["training_f1_weighted"] != f1
     assert set(run.datasets) == {"train"}
 
 
-def test_nothing_is_overwritten(runs: Any):
+def test_what_was_recorded_is_never_replaced_and_names_say_every_argument(runs: Any):
+    model = fitted()
+    weights = np.linspace(0, 1, len(y_train))
+    predicted = model.predict(X_train)
+    before = dict(runs()[0].metrics)
+    weighted = model.score(X_train, y_train, sample_weight=weights)
+    count = accuracy_score(y_train, predicted, normalize=False)
+    partial = roc_auc_score(y_train, model.predict_proba(X_train)[:, 1], max_fpr=0.1)
+    beta = fbeta_score(y_train, predicted, beta=2, pos_label=0)
+    low = make_scorer(fbeta_score, beta=0.5)(model, X_train, y_train)
+    accuracy_score(y_train, predicted)
+    (run,) = runs()
+    added = {name: value for name, value in run.metrics.items() if name not in before}
+    assert {name: run.metrics[name] for name in before} == before
+    assert added == {
+        "training_score_sample_weight": weighted,
+        "training_accuracy_normalize_false": count,
+        "training_roc_auc_max_fpr_0.1": partial,
+        "training_fbeta_beta_2_pos_label_0": beta,
+        "training_fbeta_beta_0.5": low,
+    }
+
+
+def test_a_students_agreement_with_its_teacher_is_no_accuracy(runs: Any):
+    teacher, student = fitted(), make_pipeline(StandardScaler(), LogisticRegression(C=1e-4)).fit(X_train, y_train)
+    accuracy_score(teacher.predict(X_test), student.predict(X_test))
+    y_soft = teacher.predict_proba(X_test)[:, 1] > 0.5
+    accuracy_score(y_soft, student.predict(X_test))
+    real = accuracy_score(y_test, student.predict(X_test))
+    first, second = runs()
+    assert not [name for name in first.metrics if name.startswith("test")]
+    found = {name: value for name, value in second.metrics.items() if name.startswith("test")}
+    assert found["test_accuracy"] == real
+    assert set(found) == {"test_accuracy", "test_against_soft_accuracy"}
+
+
+def test_some_rows_of_a_prediction_are_not_the_data_set(runs: Any):
     model = fitted()
     predicted = model.predict(X_test)
-    first = accuracy_score(y_test, predicted)
-    second = accuracy_score(y_test, predicted, normalize=False)
-    again = accuracy_score(y_test, model.predict(X_test))
+    accuracy_score(y_test[:50], predicted[:50])
+    accuracy_score(y_test, predicted[::-1])
+    predicted[:] = 0
+    accuracy_score(y_test, predicted)
+    accuracy_score(y_test, model.predict_proba(X_test)[:, 1] > 0.2)
+    assert not [name for name in runs()[0].metrics if name.startswith("test")]
+
+
+def test_permuted_data_and_shuffled_labels_are_a_series_beside_the_score(client: Any, runs: Any):
+    model = fitted()
+    rng = np.random.default_rng(0)
+    X_test, y_test = globals()["X_test"].copy(), globals()["y_test"].copy()
+    real = model.score(X_test, y_test)
+    X_test[:, 0] = rng.permutation(X_test[:, 0])
+    permuted = model.score(X_test, y_test)
+    rng.shuffle(y_test)
+    shuffled = model.score(X_test, y_test)
+    model.score(X_train, rng.permutation(y_train))
     (run,) = runs()
-    assert (run.metrics["test_accuracy"], run.metrics["test_accuracy_2"]) == (first, second)
-    assert again == first
-    assert "test_accuracy_3" not in run.metrics
+    assert run.metrics["test_score"] == real
+    assert client.get_run(run.entity_id).history("test_score_repeated").values.tolist() == [permuted, shuffled]
+    assert "training_against_other_score" in run.metrics
+    assert run.metrics["training_score"] == model.score(X_train, y_train)
+
+
+def test_a_rolling_window_is_one_series(client: Any, runs: Any):
+    model = fitted()
+    scores = []
+    for start in range(0, 100, 10):
+        window, y_window = X_test[start : start + 40], y_test[start : start + 40]
+        scores.append(accuracy_score(y_window, model.predict(window)))
+    (run,) = runs()
+    assert {name for name in run.metrics if "window" in name} == {"window_accuracy", "window_accuracy_repeated"}
+    assert run.metrics["window_accuracy"] == scores[0]
+    assert client.get_run(run.entity_id).history("window_accuracy_repeated").values.tolist() == scores[1:]
+    assert set(run.datasets) == {"train", "window"}
+
+
+def test_columns_of_tables_are_the_truth_of_their_rows(runs: Any):
+    table = pd.DataFrame(X_test[:, :2], columns=["a", "b"]).assign(label=y_test)
+    columns = ["a", "b"]
+    X_test_ab = table[columns]
+    model = LogisticRegression().fit(table[columns] * 2, table["label"])
+    accuracy = accuracy_score(table["label"], model.predict(X_test_ab))
+    accuracy_score(np.random.default_rng(0).permutation(table["label"]), model.predict(X_test_ab))
+    (run,) = runs()
+    assert run.metrics["test_ab_accuracy"] == accuracy
+    assert "test_ab_against_other_accuracy" in run.metrics
+
+
+@pytest.mark.parametrize("kind", ["lightgbm", "xgboost", "network"])
+def test_the_test_auc_of_models_whose_probabilities_are_views_is_recorded(runs: Any, kind: str):
+    if kind == "lightgbm":
+        model: Any = pytest.importorskip("lightgbm").LGBMClassifier(n_estimators=3, verbose=-1)
+    elif kind == "xgboost":
+        model = pytest.importorskip("xgboost").XGBClassifier(n_estimators=3)
+    else:
+        model = make_pipeline(StandardScaler(), MLPClassifier(2, max_iter=5, solver="lbfgs", random_state=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X_train, y_train)
+    auc = roc_auc_score(y_test, model.predict_proba(X_test)[:, 1])
+    (run,) = runs()
+    assert run.metrics["test_roc_auc"] == auc
+    assert "training_accuracy" in run.metrics
+
+
+def test_what_the_program_logged_itself_is_left_alone(client: Any):
+    with modeldb.start_run(client=client) as run:
+        run.log_metrics({"training_accuracy": -1.0, "test_accuracy": -2.0})
+        run.log_metric("n_iter", -3.0, 0)
+        model = fitted()
+        accuracy_score(y_test, model.predict(X_test))
+    assert (run.metrics["training_accuracy"], run.metrics["test_accuracy"]) == (-1.0, -2.0)
+    assert "training_f1_weighted" in run.metrics
+    assert any("training_accuracy, since the program has logged that itself" in note for note in run.entity.notes)
 
 
 def test_matrices_and_reports_become_attributes(runs: Any):

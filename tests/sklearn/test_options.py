@@ -1,21 +1,24 @@
-"""Options for classes of estimators, callbacks of scikit-learn, pictures, samples, warm starts, other libraries."""
+"""Options for classes of estimators, callbacks of scikit-learn, figures, samples, warm starts, other libraries."""
 
 from __future__ import annotations
 
+import json
 import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.calibration import calibration_curve
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import confusion_matrix, roc_curve
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
-from modeldb_sklearn import autolog, pictures
+from modeldb_sklearn import autolog
 
 X, Y = load_breast_cancer(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -36,10 +39,11 @@ def test_classes_have_options_of_their_own_by_class_or_name(client: Any, runs: A
     LogisticRegression(max_iter=5000).fit(X, Y)
     Ridge().fit(X, Y)
     forest, logistic, ridge = runs()
-    assert (forest.tags[-1], forest.artifacts) == ("forest", {})
+    assert forest.tags[-1] == "forest"
+    assert "model/model.skops" not in forest.artifacts
     assert "training_accuracy" in forest.metrics  # its own class counts, not what it is derived from
     assert "training_accuracy" not in logistic.metrics
-    assert logistic.artifacts
+    assert "model/model.skops" in logistic.artifacts
     assert "training_r2" in ridge.metrics
 
 
@@ -97,9 +101,9 @@ def test_callbacks_tell_how_long_steps_and_iterations_took_and_leave_no_trace(cl
     pipeline = Pipeline(steps).fit(X, Y)
     logistic = LogisticRegression(max_iter=30).fit(X[:, :5], Y)
     in_pipeline, alone = runs()
-    assert 0 < in_pipeline.metrics["fit_seconds/scale"] < in_pipeline.metrics["fit_seconds"]
-    assert 0 < in_pipeline.metrics["fit_seconds/clf"] < in_pipeline.metrics["fit_seconds"]
-    assert alone.series["lbfgs_iter_seconds"].count in (logistic.n_iter_[0], logistic.n_iter_[0] + 1)
+    assert 0 < in_pipeline.metrics["modeldb/fit_seconds/scale"] < in_pipeline.metrics["modeldb/fit_seconds"]
+    assert 0 < in_pipeline.metrics["modeldb/fit_seconds/clf"] < in_pipeline.metrics["modeldb/fit_seconds"]
+    assert alone.series["modeldb/lbfgs_iter_seconds"].count in (logistic.n_iter_[0], logistic.n_iter_[0] + 1)
     assert not [name for name in {**vars(pipeline), **vars(logistic)} if "callback" in name]
 
 
@@ -127,66 +131,54 @@ def test_a_solver_without_callbacks_warns_of_nothing(client: Any):
         LogisticRegression(solver="newton-cholesky").fit(X, Y)
 
 
-# -- pictures ------------------------------------------------------------------------------------------------------
+# -- figures -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "is_possible", lambda: True)
-    monkeypatch.setattr(pictures, "_BUDGET", pictures._Budget())
-    monkeypatch.setattr(pictures, "FREE_S", 1e9)
+def figure(client: Any, run: Any, name: str) -> dict[str, Any]:
+    return json.loads(client.get_run(run.entity_id).read_artifact(f"figures/{name}.json"))
 
 
-@pytest.mark.usefixtures("drawn")
-def test_pictures_show_the_model_and_leave_pyplot_alone(client: Any, runs: Any):
-    import matplotlib.pyplot as plt
-
+def test_figures_are_stored_as_data_that_equals_scikit_learns(client: Any, runs: Any):
     autolog(client, log_models=False)
-    RandomForestClassifier(3, random_state=0).fit(X, Y)
+    model = RandomForestClassifier(3, random_state=0).fit(X, Y)
     data, target = load_diabetes(return_X_y=True)
     Ridge().fit(data, target)
     forest, ridge = runs()
     assert set(forest.artifacts) == {
-        f"pictures/{name}.png"
+        f"figures/{name}.json"
         for name in (
-            "feature_importance",
-            "training_calibration",
+            "feature_importances",
+            "training_calibration_curve",
             "training_confusion_matrix",
-            "training_precision_recall",
-            "training_roc",
+            "training_precision_recall_curve",
+            "training_roc_curve",
         )
     }
-    assert set(ridge.artifacts) == {"pictures/feature_importance.png", "pictures/training_residuals.png"}
-    picture = client.get_run(forest.entity_id).read_artifact("pictures/training_roc.png")
-    assert picture.startswith(b"\x89PNG")
-    assert plt.get_fignums() == []
+    assert set(ridge.artifacts) == {"figures/feature_importances.json", "figures/training_residuals.json"}
+    entry = forest.artifacts["figures/training_roc_curve.json"]
+    assert (entry["type"], entry["media_type"]) == ("figure", "application/vnd.modeldb.figure+json")
+    probabilities = model.predict_proba(X)[:, 1]
+    x, y, _ = roc_curve(Y, probabilities, drop_intermediate=False)
+    roc = figure(client, forest, "training_roc_curve")
+    assert (roc["kind"], roc["diagonal"]) == ("lines", True)
+    assert (roc["series"][0]["x"], roc["series"][0]["y"]) == (pytest.approx(x), pytest.approx(y))
+    matrix = figure(client, forest, "training_confusion_matrix")
+    assert matrix["values"] == confusion_matrix(Y, model.predict(X)).tolist()
+    assert (matrix["rows"], matrix["x_label"]) == (["0", "1"], "Predicted")
+    bars = figure(client, forest, "feature_importances")
+    assert dict(zip(bars["labels"], bars["values"], strict=True)) == pytest.approx(
+        {str(index): value for index, value in enumerate(model.feature_importances_)}
+    )
+    fraction, mean = calibration_curve(Y, probabilities, n_bins=10)
+    calibration = figure(client, forest, "training_calibration_curve")["series"][0]
+    assert (calibration["x"], calibration["y"]) == (pytest.approx(mean), pytest.approx(fraction))
     assert not forest.notes
 
 
-@pytest.mark.usefixtures("drawn")
-def test_pictures_of_many_models_are_left_out_with_a_note(client: Any, runs: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pictures, "FREE_S", 0.0)
-    autolog(client, log_models=False)
-    monkeypatch.setattr(pictures._BUDGET, "spent_s", 1e9)
+def test_figures_are_left_out_where_asked(client: Any, runs: Any):
+    autolog(client, log_models=False, log_pictures=False)
     Ridge().fit(X, Y)
-    (run,) = runs()
-    assert run.artifacts == {}
-    assert "a twentieth of the program's time" in run.notes[0]
-
-
-@pytest.mark.usefixtures("drawn")
-def test_a_picture_that_cannot_be_drawn_costs_only_itself(client: Any, runs: Any, monkeypatch: pytest.MonkeyPatch):
-    def refuse(*_: Any) -> None:
-        raise RuntimeError("no ink")
-
-    monkeypatch.setattr(pictures, "_residuals", refuse)
-    autolog(client, log_models=False)
-    with pytest.warns(UserWarning, match="no ink"):
-        Ridge().fit(X, Y)
-        client.flush()
-    (run,) = runs()
-    assert set(run.artifacts) == {"pictures/feature_importance.png"}
-    assert "no ink" in run.notes[0]
+    assert runs()[0].artifacts == {}
 
 
 # -- warm starts -----------------------------------------------------------------------------------------------------

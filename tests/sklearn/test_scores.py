@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from sklearn import metrics
 from sklearn.datasets import load_iris, make_multilabel_classification
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.semi_supervised import LabelPropagation
 
@@ -39,11 +42,11 @@ def test_classification_scores_equal_scikit_learns(count: int, kind: str):
     area = metrics.roc_auc_score(y, probabilities[:, 1] if count == 2 else probabilities, multi_class="ovr")
     expected = {
         "accuracy": metrics.accuracy_score(y, predicted),
-        "precision": precision,
-        "recall": recall,
-        "f1": f1,
+        "precision_weighted": precision,
+        "recall_weighted": recall,
+        "f1_weighted": f1,
         "log_loss": metrics.log_loss(y, probabilities, labels=names),
-        "roc_auc": area,
+        "roc_auc" if count == 2 else "roc_auc_multi_class_ovr": area,
     }
     assert found == pytest.approx(expected, abs=1e-12)
 
@@ -51,7 +54,7 @@ def test_classification_scores_equal_scikit_learns(count: int, kind: str):
 def test_a_class_that_is_never_predicted_and_certain_mistakes_do_no_harm():
     y, predicted = np.array([0, 0, 1, 2]), np.array([0, 0, 0, 0])
     found = classification_scores(y, predicted, np.arange(3))
-    assert found["precision"] == pytest.approx(
+    assert found["precision_weighted"] == pytest.approx(
         metrics.precision_score(y, predicted, average="weighted", zero_division=0)
     )
     wrong = probability_scores(np.array([0, 1]), np.array([[0.0, 1.0], [1.0, 0.0]]), np.arange(2))
@@ -85,11 +88,29 @@ def score(model: Any, X: Any, y: Any, task: str, fit_s: float = 10.0) -> tuple[d
     return training_scores(model, model, X, y, task=task, fit_s=fit_s, note=notes.append)[0], notes
 
 
-def test_several_labels_at_once_have_their_own_score_only():
+def test_several_labels_at_once_count_as_right_where_all_are():
     X, y = make_multilabel_classification(random_state=0)
     model = MultiOutputClassifier(LogisticRegression()).fit(X, y)
-    found, _ = score(model, X, y, "classifier")
-    assert found == {"score": model.score(X, y)}
+    assert score(model, X, y, "classifier")[0] == {"accuracy": model.score(X, y)}
+
+
+@pytest.mark.parametrize("target", ["sparse", "lists", "classes", "texts"])
+def test_targets_of_all_shapes_are_scored_without_a_word(target: str):
+    X, y = make_multilabel_classification(random_state=0, n_classes=3)
+    if target == "classes":
+        y = y + np.arange(3)
+    elif target == "texts":
+        y = y.astype(str)
+    given = sp.csr_matrix(y) if target == "sparse" else (y.tolist() if target == "lists" else y)
+    if target == "sparse":
+        model: Any = OneVsRestClassifier(LogisticRegression()).fit(X, given)
+    else:
+        model = RandomForestClassifier(3, random_state=0).fit(X, given)
+    found, notes = score(model, X, given, "classifier")
+    predicted = model.predict(X)
+    predicted = predicted.toarray() if target == "sparse" else predicted
+    assert found == {"accuracy": float((predicted == y).all(axis=1).mean())}
+    assert notes == []
 
 
 def test_rows_without_a_label_do_not_count():

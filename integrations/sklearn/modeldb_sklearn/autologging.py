@@ -16,9 +16,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.autologging import Integration, Patches, Switch, entered, intercept
+from modeldb_core.autologging.imports import forget, when_imported
 from modeldb_sklearn.calls import is_part_of_another
 from modeldb_sklearn.evaluation import Evaluations
-from modeldb_sklearn.formats import prepare
 from modeldb_sklearn.incremental import Streams
 from modeldb_sklearn.options import BACKGROUND, GUARD, PATIENCE_S, Options, checked_options
 from modeldb_sklearn.parallel import CARRIED, INNER, on_joblib_parallel, on_sklearn_parallel
@@ -71,10 +71,11 @@ def autolog(
         disable: switch off instead, and undo every patch.
         log_models: store the fitted model, with skops.
         log_datasets: record digest, shape and schema of the training data.
-        log_training_metrics: predict the training data and record the metrics that fit the task.
+        log_training_metrics: predict the training data and record the metrics that fit the task; not with estimators
+            that are no part of a library known to ModelDB, since no code of the program is called.
         log_evaluations: record scores that the program works out later with the run of their model.
         log_candidates: a child run for each candidate of a search.
-        log_pictures: draw the model, where matplotlib is installed.
+        log_pictures: store what pictures of the model show, as data that ModelDB's pages draw.
         log_sample: store so many rows of the training data.
         estimators: for a class, or its name, and those derived from it: ``False``, they are not recorded, or a map of
             the options above that differ for them, such as ``{KNeighborsClassifier: {"log_models": False}}``.
@@ -101,8 +102,6 @@ def autolog(
         tags=tags,
     )
     switch: Switch[Options] = _integration.switch(None if disable else options)
-    if not disable:
-        BACKGROUND.submit(_prepare)
     return switch
 
 
@@ -208,23 +207,18 @@ _PREFIX = "sklearn."
 
 
 def _install(patches: Patches) -> None:
-    import joblib
-    import sklearn.metrics
     from sklearn.base import BaseEstimator
-    from sklearn.metrics import _scorer
-    from sklearn.utils.parallel import Parallel
 
     GUARD.forget()
     for name, interceptor in _INTERCEPTORS.items():
         intercept(_PREFIX + name, interceptor)
-    patches.wrap_method(Parallel, "__call__", "sklearn.sklearn parallel", always=True)
-    patches.wrap_method(joblib.Parallel, "__call__", "sklearn.joblib parallel", always=True)
-    for cls in (_scorer._BaseScorer, _scorer._MultimetricScorer):
-        patches.wrap_method(cls, "__call__", "sklearn.scorer")
-    for name in sklearn.metrics.__all__:
-        patches.wrap_function(getattr(sklearn.metrics, name), "sklearn.metric")
-    for module, name in FUNCTIONS:
-        patches.wrap_function(getattr(sys.modules.get(module) or _imported(module), name), "sklearn.validation")
+    for name in _MODULES:
+        module = sys.modules.get(name)
+        if module is not None and not getattr(module.__spec__, "_initializing", False):
+            _patch(name)
+        else:
+            then = _pending[name] = functools.partial(_patch, name)
+            when_imported(name, then)
     for cls in _all_subclasses(BaseEstimator):
         _wrap(patches, cls)
     inherited: Any = BaseEstimator.__init_subclass__.__func__
@@ -237,28 +231,57 @@ def _install(patches: Patches) -> None:
     patches.replace(BaseEstimator, "__init_subclass__", classmethod(init_subclass))  # type: ignore[arg-type]
 
 
-def _prepare() -> None:
-    """Do what would make the first fit wait: skops and inspection take a while to import."""
-    import sklearn.inspection
+_pending: dict[str, Callable[[], None]] = {}
 
-    options = _integration.options()
-    if options is not None:
-        _integration.patches.wrap_function(sklearn.inspection.permutation_importance, "sklearn.importance")
-        if options.log_models:
-            prepare()
+
+def _patch(name: str) -> None:
+    """Wrap what a module has, which the program may have imported a while after it switched autologging on."""
+    with GUARD.step("follow a module"):
+        _MODULES[name](_integration.patches, sys.modules[name])
+
+
+def _wrap_parallel(patches: Patches, module: Any) -> None:  # noqa: ANN401
+    name = "sklearn" if module.__name__.startswith("sklearn") else "joblib"
+    patches.wrap_method(module.Parallel, "__call__", f"sklearn.{name} parallel", always=True)
+
+
+def _wrap_scorers(patches: Patches, module: Any) -> None:  # noqa: ANN401
+    for cls in (module._BaseScorer, module._MultimetricScorer):
+        patches.wrap_method(cls, "__call__", "sklearn.scorer")
+
+
+def _wrap_metrics(patches: Patches, module: Any) -> None:  # noqa: ANN401
+    for name in module.__all__:
+        patches.wrap_function(getattr(module, name), "sklearn.metric")
+
+
+def _wrap_validation(patches: Patches, module: Any) -> None:  # noqa: ANN401
+    for name in FUNCTIONS:
+        patches.wrap_function(getattr(module, name), "sklearn.validation")
+
+
+def _wrap_importance(patches: Patches, module: Any) -> None:  # noqa: ANN401
+    patches.wrap_function(module.permutation_importance, "sklearn.importance")
+
+
+_MODULES: dict[str, Callable[[Patches, Any], None]] = {
+    "joblib": _wrap_parallel,
+    "sklearn.utils.parallel": _wrap_parallel,
+    "sklearn.metrics": _wrap_metrics,
+    "sklearn.metrics._scorer": _wrap_scorers,
+    "sklearn.model_selection": _wrap_validation,
+    "sklearn.inspection": _wrap_importance,
+}
+"""What is wrapped besides methods of estimators, by the module that has it: none of them is imported for it."""
 
 
 def _uninstall() -> None:
     STREAMS.end_all()
     EVALUATIONS.clear()
+    while _pending:
+        forget(_pending.popitem()[1])
     for name in _INTERCEPTORS:
         intercept(_PREFIX + name, None)
-
-
-def _imported(module: str) -> Any:  # noqa: ANN401
-    import importlib
-
-    return importlib.import_module(module)
 
 
 def _wrap(patches: Patches, cls: type) -> None:

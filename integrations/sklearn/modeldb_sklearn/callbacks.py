@@ -66,13 +66,13 @@ class TaskTimes:
             if len(times) != 1 or not task.startswith(_PIPELINE):
                 continue
             name = steps[-1] if "final-" in task and steps else task.removeprefix("fit-transform-")
-            found[f"fit_seconds/{name}"] = times[0]
+            found[f"modeldb/fit_seconds/{name}"] = times[0]
         return found
 
     def curves(self) -> dict[str, list[float]]:
         """Return the times of iterations."""
         return {
-            f"{task.replace('-', '_')}_seconds": times
+            f"modeldb/{task.replace('-', '_')}_seconds": times
             for task, times in self.seconds.items()
             if not task.startswith(_PIPELINE) and len(times) > 1
         }
@@ -83,8 +83,8 @@ def timed_tasks(estimator: Any, times: TaskTimes) -> Iterator[None]:  # noqa: AN
     """Let ``times`` follow the fit of ``estimator`` in the block, beside the program's own callbacks."""
     is_set = False
     before = getattr(estimator, "__dict__", {}).get("_skl_callbacks")
-    if hasattr(estimator, "set_callbacks") and not is_search(estimator):
-        with GUARD.step("follow the tasks of a fit"), contextlib.suppress(NotImplementedError):  # of some solvers
+    with GUARD.step("follow the tasks of a fit"), contextlib.suppress(NotImplementedError):  # of some solvers
+        if hasattr(estimator, "set_callbacks") and not is_search(estimator):
             estimator.set_callbacks(*(before or ()), times)
             is_set = True
     try:

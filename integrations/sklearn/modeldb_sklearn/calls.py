@@ -12,6 +12,12 @@ _OURS = ("modeldb_core.autologging", "modeldb_sklearn")
 _CHECKS = "sklearn.utils._param_validation"  # its decorator stands between a caller and every public function
 
 _WRAPPERS = ("sklearn.base", "sklearn.callback._callback_support")  # their decorators stand around methods
+_TESTING = (".tests.", ".conftest", "sklearn.utils._mocking", "sklearn.utils._testing")
+
+
+def is_sklearn(module: str) -> bool:
+    """Return whether a module is scikit-learn's; its tests, and the estimators that they bring, are programs."""
+    return module.startswith("sklearn.") and not any(part in module for part in _TESTING)
 
 
 def caller() -> FrameType | None:
@@ -27,7 +33,7 @@ def caller() -> FrameType | None:
 
 def is_by_sklearn(frame: FrameType | None) -> bool:
     """Return whether the code in ``frame`` is scikit-learn's."""
-    return frame is not None and frame.f_globals.get("__name__", "").startswith("sklearn.")
+    return frame is not None and is_sklearn(frame.f_globals.get("__name__", ""))
 
 
 def is_part_of_another(estimator: object) -> bool:
@@ -40,7 +46,7 @@ def is_part_of_another(estimator: object) -> bool:
         module = frame.f_globals.get("__name__", "")
         if module.startswith(_OURS):
             pass
-        elif not module.startswith("sklearn."):
+        elif not is_sklearn(module):
             return False
         else:
             names = frame.f_locals

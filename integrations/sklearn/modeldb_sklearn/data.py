@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from modeldb_core import exits
 from modeldb_core.datasets import Labelled, describe
@@ -12,19 +13,23 @@ if TYPE_CHECKING:
     import threading
 
 BESIDE_BYTES = 1 << 22  # the digest of more data than this is worked out while the fit runs
-MAX_COPY_BYTES = 1 << 27  # so much data is copied to show it to a predict that is not scikit-learn's
+MAX_COPY_BYTES = 1 << 27  # of the search trees of larger data no copy is made to predict with
 DATASET = "train"
 
 
 class DataDigest:
-    """The description of the training data: worked out at once where it is small, else while the fit runs."""
+    """The description of the training data: worked out at once, or while the fit runs.
+
+    Another thread hashes the memory of large arrays, and nothing else: tables are read by code of their libraries, which
+    may touch the state of the process.
+    """
 
     def __init__(self, X: Any, y: Any, *, at_once: bool) -> None:  # noqa: ANN401
         self._data = labelled(X, y)
         self._description: dict[str, Any] | None = None
         self._error: Exception | None = None
         self._thread: threading.Thread | None = None
-        if at_once or size_of(X) <= BESIDE_BYTES:
+        if at_once or size_of(X) <= BESIDE_BYTES or not (_is_memory(X) and (y is None or _is_memory(y))):
             self._work()
         else:
             self._thread = exits.start_thread(self._work, "modeldb-digest")
@@ -48,8 +53,14 @@ class DataDigest:
 
 
 def labelled(X: Any, y: Any) -> Any:  # noqa: ANN401
-    """Return features and target as one data set."""
+    """Return features and target as one data set; those that learn from a target alone have no features."""
+    if X is None:
+        return y
     return X if y is None else Labelled(X, y)
+
+
+def _is_memory(data: Any) -> bool:  # noqa: ANN401
+    return type(data) is np.ndarray and not data.dtype.hasobject
 
 
 def size_of(data: Any) -> int:  # noqa: ANN401
@@ -66,13 +77,6 @@ def size_of(data: Any) -> int:  # noqa: ANN401
             cells *= int(length)
         return cells
     return len(data) * 64 if hasattr(data, "__len__") else 0
-
-
-def private_copy(data: Any) -> Any:  # noqa: ANN401
-    """Return a copy that may be changed; ``None`` where it would be too large, or there is no way to copy it."""
-    if size_of(data) > MAX_COPY_BYTES:
-        return None
-    return copy.deepcopy(data)
 
 
 def sample_of(X: Any, y: Any, rows: int) -> list[dict[str, Any]] | None:  # noqa: ANN401

@@ -1,18 +1,19 @@
 """Scores that the program works out after a fit find the run of the model that they judge.
 
-A prediction is remembered by the object that it is: when it, or a part of it, is handed to a function of
+A prediction is remembered by the object that it is: when it, whole and unchanged, is handed to a function of
 :mod:`sklearn.metrics`, what comes back belongs to the run of the model that predicted. So nothing has to be declared, and
 a score of something else never ends up on a run. Which data it is about is read from the names that the program uses:
 ``model.score(X_test, y_test)`` becomes ``test_score``.
+
+Nothing that was recorded is ever replaced. What is worked out again with another result, of other rows under the same
+name for example, becomes a series beside it: ``test_score_repeated``.
 """
 
 from __future__ import annotations
 
-import re
-import threading
+import math
 import weakref
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,42 +23,26 @@ from modeldb_core.autologging import entered
 from modeldb_core.datasets import Described, describe
 from modeldb_core.values import scalar_of
 from modeldb_sklearn.calls import caller, is_by_sklearn, is_part_of_another
-from modeldb_sklearn.data import BESIDE_BYTES, size_of
+from modeldb_sklearn.data import size_of
+from modeldb_sklearn.naming import label_of, name_of, signature_of_call, suffix_of
 from modeldb_sklearn.options import GUARD, Options
 from modeldb_sklearn.placement import late
+from modeldb_sklearn.predictions import Predictions, truth_key
 
 if TYPE_CHECKING:
+    import inspect
     from collections.abc import Callable
     from types import FrameType
 
     from modeldb_core.tracking import RunHandle
 
-MAX_REMEMBERED = 64
 MAX_UNUSED = 1000  # after so many predictions that nobody scored, no more of the model are remembered
 MAX_LISTED = 1000
-TRAINING, UNNAMED, CROSS_VALIDATED = "training", "evaluation", "cross_validated"
-_DATA = re.compile(
-    r"^(?:x|y|df|data|features|inputs|samples|labels|target|targets|true)_|_(?:x|y|df|data|features|set)$", re.I
-)
-_PLAIN = frozenset(
-    {"x", "y", "X", "Y", "df", "data", "features", "inputs", "samples", "labels", "target", "args", "array"}
-)
-_FRAMES = 8
-
-
-@dataclass(slots=True)
-class Fitted:
-    """A model, and the run that it belongs to."""
-
-    estimator: Callable[[], Any]  # a weak reference
-    run: RunHandle
-    options: Options
-    trained_on: weakref.ref[Any] | None = None
-    training_digest: str = ""
-    labels: dict[str, str] = field(default_factory=dict)  # by what identifies data, the name that it goes by
-    values: dict[str, Any] = field(default_factory=dict)  # by name of metric, what was recorded
-    unused: int = 0
-    chain: Chain | None = None
+MAX_REPEATS = 100_000
+MAX_READ_BYTES = 1 << 30  # scores of data that takes longer than half a second to recognize are not recorded
+TRAINING, CROSS_VALIDATED = "training", "cross_validated"
+_TRUTHS = ("y_true", "labels_true", "X")
+_SAME = 1e-9
 
 
 @dataclass(slots=True)
@@ -69,31 +54,56 @@ class Chain:
 
 
 @dataclass(slots=True)
+class Fitted:
+    """A model, and the run that it belongs to.
+
+    Attributes:
+        estimator: returns it, while there is one.
+        run: its run, which may have ended.
+        training: what identifies the features and the target that it was fitted with; "" where that is not known.
+        labels: by label, what identifies the features and the truth that go by it.
+        values: by name, what was recorded.
+        repeats: by name, how many more results there were.
+        step: returns the step of a model that goes on learning, whose scores are series.
+        unused: how many predictions nobody has scored.
+    """
+
+    estimator: Callable[[], Any]
+    run: RunHandle
+    options: Options
+    training: tuple[str, str] = ("", "")
+    labels: dict[str, tuple[str, str]] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    repeats: dict[str, int] = field(default_factory=dict)
+    step: Callable[[], int] | None = None
+    unused: int = 0
+    chain: Chain | None = None
+
+
+@dataclass(slots=True)
 class _Data:
     """Data that something was predicted of: what tells it from other data, how the program calls it, what it is."""
 
     key: str
     name: str
     description: dict[str, Any] | None = None
+    features: weakref.ref[Any] | None = None
 
 
 @dataclass(slots=True)
-class _Prediction:
-    result: Callable[[], Any]  # a weak reference where there can be one
-    fitted: Fitted
-    data: _Data
+class _Place:
+    """What a score is recorded under, and whether other data has that label already."""
 
-
-_TRAINING = _Data(TRAINING, TRAINING)
+    label: str
+    is_repeated: bool
 
 
 class Evaluations:
     """The models whose runs are known, and what they predicted lately. Safe for any number of threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._fitted: dict[int, Fitted] = {}
-        self._predictions: OrderedDict[int, _Prediction] = OrderedDict()
+        self._predictions: Predictions[tuple[Fitted, _Data]] = Predictions()
 
     # -- what is known of -----------------------------------------------------------------------------------------------
 
@@ -102,22 +112,40 @@ class Evaluations:
         estimators: list[Any],
         run: RunHandle,
         options: Options,
-        X: Any,  # noqa: ANN401
-        digest: str,
+        *,
+        training: Mapping[str, Any] | None = None,
+        truth: str = "",
+        values: Mapping[str, Any] | None = None,
         chain: Chain | None = None,
+        step: Callable[[], int] | None = None,
     ) -> None:
-        """Remember that ``estimators`` belong to ``run``, and what they were trained on."""
+        """Remember that ``estimators`` belong to ``run``, what they were trained on, and what of it is recorded.
+
+        Args:
+            estimators: the model, and what passes its calls on to it.
+            run: their run.
+            options: how they are recorded.
+            training: the description of the training data.
+            truth: what identifies the target.
+            values: metrics that are recorded already, by name.
+            chain: the fits that this one goes on from.
+            step: for a model that goes on learning, returns the step that its scores belong to.
+        """
+        features = "" if training is None else training.get("features_digest", training["digest"])
+        known, recorded = (features, truth), dict(values or {})
+        labels = {TRAINING: known} if features else {}
         for estimator in estimators:
             fitted = Fitted(
-                weakref.ref(estimator, self._gone(id(estimator))), late(run), options, _weak(X), digest, chain=chain
+                weakref.ref(estimator, self._gone(id(estimator))), late(run), options, known, labels, recorded
             )
+            fitted.chain, fitted.step = chain, step
             self._fitted[id(estimator)] = fitted
-            labels = vars(estimator).get("labels_")
-            if isinstance(labels, np.ndarray):
-                self._remember(labels, fitted, _TRAINING)
+            found = getattr(estimator, "__dict__", {}).get("labels_")
+            if isinstance(found, np.ndarray):
+                self._predictions.remember(found, (fitted, _Data(features, TRAINING)))
 
     def forget(self, estimator: object) -> Chain | None:
-        """The estimator is fitted anew; returns the fits that it was in, and would go on from with a warm start."""
+        """The estimator is fitted again; returns the fits that it was in, and would go on from with a warm start."""
         fitted = self._known(estimator)
         self._fitted.pop(id(estimator), None)
         if fitted is None:
@@ -153,7 +181,8 @@ class Evaluations:
         with GUARD.step("remember a prediction"):
             fitted.unused += 1
             X = args[0] if args else next(iter(kwargs.values()), None)
-            self._remember(result, fitted, self._data(fitted, X, caller()))
+            if size_of(X) <= MAX_READ_BYTES:
+                self._predictions.remember(result, (fitted, self._data(fitted, X, caller())))
         return result
 
     def on_score(self, original: Callable[..., Any], estimator: Any, args: Any, kwargs: Any) -> Any:  # noqa: ANN401
@@ -164,8 +193,13 @@ class Evaluations:
         with entered():
             result = original(estimator, *args, **kwargs)
         with GUARD.step("record a score", fitted.run.note):
-            X = args[0] if args else kwargs.get("X")
-            self._record(fitted, self._label(fitted, self._data(fitted, X, caller())), "score", result)
+            signature = signature_of_call(original)
+            arguments = signature.bind(estimator, *args, **kwargs).arguments
+            (_, X), *more = list(arguments.items())[1:] or [("", None)]
+            truth = arguments.get("y", more[0][1] if more and more[0][0] in ("Y", "y_true") else None)
+            data = frozenset(list(arguments)[:2]) | {"y", "Y", "y_true"}
+            place = self._place(fitted, self._data(fitted, X, caller()), X, truth)
+            self._record(fitted, place, "score" + suffix_of(signature, arguments, data), result)
         return result
 
     def on_scorer(self, original: Callable[..., Any], scorer: Any, args: Any, kwargs: Any) -> Any:  # noqa: ANN401
@@ -177,97 +211,161 @@ class Evaluations:
             result = original(scorer, *args, **kwargs)
         with GUARD.step("record a score", fitted.run.note):
             X = args[1] if len(args) > 1 else kwargs.get("X")
-            label = self._label(fitted, self._data(fitted, X, caller()))
+            truth = args[2] if len(args) > 2 else kwargs.get("y_true", kwargs.get("y"))
+            place = self._place(fitted, self._data(fitted, X, caller()), X, truth)
+            signature = signature_of_call(original)
+            given = {"sample_weight": args[3]} if len(args) > 3 else {}
+            given |= {key: value for key, value in kwargs.items() if value is not None}
+            suffix = suffix_of(signature, given, frozenset({"estimator", "X", "y", "y_true"}))
             scores = result if isinstance(result, Mapping) else {_scorer_name(scorer): result}
             for name, value in scores.items():
-                self._record(fitted, label, str(name), value)
+                self._record(fitted, place, f"{name}{suffix}", value)
         return result
 
     def on_metric(self, original: Callable[..., Any], _: None, args: Any, kwargs: Any) -> Any:  # noqa: ANN401
         """Call a function of :mod:`sklearn.metrics`, and record what it returns if it is about a known prediction."""
-        found = self._find((*args, *kwargs.values())) if self._predictions else None
-        if found is None or is_by_sklearn(caller()):
+        if not len(self._predictions) or is_by_sklearn(caller()):
             return original(*args, **kwargs)
         with entered():
             result = original(*args, **kwargs)
-        prediction, truth = found
-        fitted = prediction.fitted
+        found = None
+        with GUARD.step("find the prediction that a metric is about"):
+            found = self._find(signature_of_call(original), args, kwargs)
+        if found is None:
+            return result
+        (fitted, data), truth, suffix = found
         with GUARD.step("record a metric", fitted.run.note):
             fitted.unused = 0
-            label = self._label(fitted, prediction.data, "" if truth is None else name_of(truth, caller()))
-            name = original.__name__.removesuffix("_score")
-            self._record(fitted, label, name + _average(name, kwargs.get("average"), label), result)
+            X = data.features() if data.features is not None else None
+            place = self._place(fitted, data, X, truth)
+            self._record(fitted, place, original.__name__.removesuffix("_score") + suffix, result)
         return result
 
-    def remember_for_run(self, result: Any, run: RunHandle, options: Options) -> None:  # noqa: ANN401
+    def remember_for_run(self, result: Any, run: RunHandle, options: Options, y: Any) -> None:  # noqa: ANN401
         """Remember predictions that belong to a run, and to no model: those of ``cross_val_predict``."""
-        self._remember(result, Fitted(lambda: None, late(run), options), _Data(CROSS_VALIDATED, CROSS_VALIDATED))
+        known = (CROSS_VALIDATED, truth_key(y))
+        fitted = Fitted(lambda: None, late(run), options, known, {CROSS_VALIDATED: known})
+        self._predictions.remember(result, (fitted, _Data(CROSS_VALIDATED, CROSS_VALIDATED)))
 
     def record_importance(self, estimator: Any, X: Any, result: Any) -> None:  # noqa: ANN401
         """Record what ``permutation_importance`` found of a model."""
         fitted = self._known(estimator)
         if fitted is not None:
-            label = self._label(fitted, self._data(fitted, X, caller()))
+            place = self._place(fitted, self._data(fitted, X, caller()), X, None)
             names = getattr(X, "columns", None)
-            fitted.run.set_attributes({f"{label}_permutation_importance": _importances(names, result)})
+            self._record(fitted, place, "permutation_importance", _importances(names, result))
 
     # -- inside ---------------------------------------------------------------------------------------------------------
 
-    def _remember(self, result: Any, fitted: Fitted, data: _Data) -> None:  # noqa: ANN401
-        weak = _weak(result)
-        with self._lock:
-            self._predictions[id(result)] = _Prediction(weak or (lambda: result), fitted, data)
-            self._predictions.move_to_end(id(result))
-            while len(self._predictions) > MAX_REMEMBERED:
-                self._predictions.popitem(last=False)
+    def _find(
+        self,
+        signature: inspect.Signature,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> tuple[tuple[Fitted, _Data], Any, str] | None:
+        """Return the prediction that a metric is about, what it is compared with, and what its name says of the rest.
 
-    def _find(self, values: tuple[Any, ...]) -> tuple[_Prediction, Any] | None:
-        """Return the prediction that one of the arguments is or is part of, and the argument that it is compared with."""
-        for value in values:
-            for item in _with_bases(value):
-                prediction = self._predictions.get(id(item))
-                if prediction is not None and prediction.result() is item:
-                    others = (other for other in values if other is not value and hasattr(other, "__len__"))
-                    return prediction, next(others, None)
-        return None
+        ``None`` where it is about several predictions, such as those of a teacher and its student, or some rows of one.
+        """
+        arguments = signature.bind(*args, **kwargs).arguments
+        known = [(name, found) for name, value in arguments.items() if (found := self._predictions.find(value))]
+        if len(known) != 1:
+            return None
+        name, prediction = known[0]
+        if not prediction.is_all_of(arguments[name]):
+            return None
+        others = [other for other in arguments if other != name]
+        truth_name = next((other for other in others if other in _TRUTHS), others[0] if others else "")
+        suffix = suffix_of(signature, arguments, frozenset({name, truth_name}))
+        if name in _TRUTHS and name != "X" and truth_name:
+            suffix += "_swapped"  # the prediction was passed as the truth
+        return prediction.about, arguments.get(truth_name), suffix
 
     def _data(self, fitted: Fitted, X: Any, frame: FrameType | None) -> _Data:  # noqa: ANN401
-        if fitted.trained_on is not None and fitted.trained_on() is X:
-            return _TRAINING
-        key, description = _identity(X)
-        return _TRAINING if key == fitted.training_digest else _Data(key, name_of(X, frame), description)
+        description = describe(X)
+        key = description["digest"]  # "" of data whose content is not known: it is like no other
+        if key and key == fitted.training[0]:
+            return _Data(key, TRAINING)
+        try:
+            features = weakref.ref(X)
+        except TypeError:
+            features = None
+        return _Data(key, name_of(X, frame), description, features)
 
-    def _label(self, fitted: Fitted, data: _Data, truth_name: str = "") -> str:
-        """Return the name of data that is scored, with a number where the program calls different data the same."""
-        if data.key == TRAINING:
-            return TRAINING
-        label = fitted.labels.get(data.key)
-        if label is None:
-            label = given = data.name or truth_name or UNNAMED
-            taken, number = {TRAINING, *fitted.labels.values()}, 1
-            while label in taken:
-                number += 1
-                label = f"{given}_{number}"
-            fitted.labels[data.key] = label
-            if not fitted.options.log_datasets:
-                pass
-            elif data.description is not None:
+    def _place(self, fitted: Fitted, data: _Data, X: Any, truth: Any) -> _Place:  # noqa: ANN401
+        """Return the label of a score, and remember which data and truth go by it."""
+        key = truth_key(truth)
+        if data.name in (TRAINING, CROSS_VALIDATED) and data.key == fitted.training[0]:
+            label = data.name
+            is_features = bool(data.key) and truth is not None and _digest(truth) == data.key  # of a clustering
+            if fitted.training[1] and key and key != fitted.training[1] and not is_features:
+                label = f"{label}_against_{name_of(truth, caller()) or 'other'}"
+            if fitted.labels.get(label, ("", ""))[1] == "" or is_features:
+                key = ""
+        else:
+            label = label_of(data.name, X, truth, caller())
+        taken = fitted.labels.get(label)
+        if taken is None:
+            fitted.labels[label] = (data.key, key)
+            if fitted.options.log_datasets and data.description is not None:
                 fitted.run.log_dataset(Described(data.description), label)
-            elif data.key != CROSS_VALIDATED:
-                fitted.run.note(f"Not recorded: the digest of {label!r}, which is larger than {BESIDE_BYTES:,} bytes.")
-        return label
+            return _Place(label, is_repeated=False)
+        if taken[0] == data.key and not taken[1]:
+            fitted.labels[label] = taken = (data.key, key)
+        is_same = taken[0] == data.key and bool(data.key) and (not key or key == taken[1])
+        return _Place(label, is_repeated=not is_same)
 
-    def _record(self, fitted: Fitted, label: str, name: str, value: Any) -> None:  # noqa: ANN401
-        run, base = fitted.run, f"{label}_{name}"
+    def _record(self, fitted: Fitted, place: _Place, name: str, value: Any) -> None:  # noqa: ANN401
+        base = f"{place.label}_{name}"
         number = scalar_of(value) if not isinstance(value, (bool, int, float)) else value
         if isinstance(number, (int, float)):
-            key = _free(fitted.values, base, number)
-            fitted.values[key] = number
-            run.log_metrics({key: number})
-        elif isinstance(value, np.ndarray) and value.size <= MAX_LISTED and value.dtype.kind in "biuf":
-            run.set_attributes({base: value.tolist()})
-        elif isinstance(value, str) or (isinstance(value, dict) and name == "classification_report"):
-            run.set_attributes({base: value})
+            self._record_number(fitted, place, base, number)
+        elif isinstance(value, (str, dict)) or (
+            isinstance(value, np.ndarray) and value.size <= MAX_LISTED and value.dtype.kind in "biuf"
+        ):
+            content = value.tolist() if isinstance(value, np.ndarray) else value
+            if isinstance(content, dict) and not name.startswith(("classification_report", "permutation_importance")):
+                return
+            if base not in fitted.values and not place.is_repeated:
+                fitted.values[base] = content
+                fitted.run.set_attributes({base: content})
+            elif fitted.values.get(base) != content and not fitted.repeats.get(base):
+                fitted.repeats[base] = 1
+                fitted.run.note(f"Not recorded: further results under the name {base}.")
+
+    def _record_number(self, fitted: Fitted, place: _Place, base: str, value: float) -> None:
+        run = fitted.run
+        if fitted.step is not None:
+            if not run.has_metric(base) or base in fitted.values:
+                fitted.values[base] = value
+                run.log_metrics({base: float(value)}, fitted.step())
+            return
+        if not place.is_repeated and base not in fitted.values:
+            if run.has_metric(base):
+                run.note(f"Not recorded: {base}, since the program has logged that itself.")
+                return
+            fitted.values[base] = value
+            run.log_metrics({base: value})
+            return
+        if not place.is_repeated and _same(fitted.values[base], value):
+            return
+        count = fitted.repeats.get(base, 0)
+        series = f"{base}_repeated"
+        if count < MAX_REPEATS and (count or not run.has_metric(series)):
+            fitted.repeats[base] = count + 1
+            run.log_metrics({series: float(value)}, count + 1)
+
+
+def _same(first: float, second: float) -> bool:
+    """Return whether two results are one: what autologging works out itself may differ in the last digits."""
+    return math.isclose(first, second, rel_tol=_SAME, abs_tol=_SAME) or (math.isnan(first) and math.isnan(second))
+
+
+def _digest(data: Any) -> str:  # noqa: ANN401
+    try:
+        return str(describe(data)["digest"])
+    except Exception:  # nothing that can be described: no data
+        return ""
 
 
 def _importances(names: Any, result: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -280,71 +378,11 @@ def _importances(names: Any, result: Any) -> dict[str, Any]:  # noqa: ANN401
     return {name: {"mean": float(mean), "std": float(std)} for name, mean, std in pairs}
 
 
-def _average(name: str, average: object, label: str) -> str:
-    """Return what a name says of how classes are averaged; autologging's own scores of training data are weighted."""
-    if label == TRAINING and name in ("f1", "precision", "recall"):
-        return "" if average == "weighted" else f"_{average or 'binary'}"
-    return f"_{average}" if isinstance(average, str) and average != "binary" else ""
-
-
-def _free(values: Mapping[str, Any], key: str, value: float) -> str:
-    """Return ``key``, with a number where it has another value already: nothing is overwritten."""
-    name, number = key, 1
-    while name in values and values[name] != value:
-        number += 1
-        name = f"{key}_{number}"
-    return name
-
-
-def name_of(value: Any, frame: FrameType | None) -> str:  # noqa: ANN401
-    """Return what the program calls ``value``, without what says that it is data; "" where it has no name.
-
-    A function that was handed ``X`` is looked at from outside too: its caller may call it ``X_test``.
-    """
-    fallback = ""
-    seen: list[object] = []
-    for _ in range(_FRAMES):
-        if frame is None:
-            break
-        for names in (frame.f_locals, frame.f_globals):
-            if any(names is known for known in seen):
-                continue
-            seen.append(names)
-            for name, bound in list(names.items()):
-                if bound is value and not name.startswith("_"):
-                    if name not in _PLAIN:
-                        return _DATA.sub("", name) or name
-                    fallback = fallback or name
-        frame = frame.f_back
-    return fallback
-
-
-def _identity(X: Any) -> tuple[str, dict[str, Any] | None]:  # noqa: ANN401
-    """Return what tells data from other data, and its description where it is small enough to be read at once."""
-    if size_of(X) > BESIDE_BYTES:
-        return f"{type(X).__name__} {getattr(X, 'shape', None)} {getattr(X, 'dtype', None)}", None
-    description = describe(X)
-    # Data without a digest is like no other data.
-    return description["digest"] or f"{type(X).__name__} {id(X)}", description
-
-
-def _with_bases(value: Any) -> Iterator[Any]:  # noqa: ANN401
-    """Iterate over an argument and the arrays that it is a view of, such as the probabilities of one class."""
-    for _ in range(4):
-        if value is None or isinstance(value, (str, int, float, bool)):
-            return
-        yield value
-        value = getattr(value, "base", None) if isinstance(value, np.ndarray) else None
-
-
 def _scorer_name(scorer: Any) -> str:  # noqa: ANN401
+    """Return the name of the function that a scorer calls, with the arguments that it was made with."""
     function = getattr(scorer, "_score_func", None)
-    name = getattr(function, "__name__", "score").removesuffix("_score")
+    name = getattr(function, "__name__", "score").removesuffix("_score").replace("<lambda>", "lambda")
+    given = getattr(scorer, "_kwargs", None) or {}
+    if function is not None and given:
+        name += suffix_of(signature_of_call(function), given, frozenset())
     return f"neg_{name}" if getattr(scorer, "_sign", 1) < 0 else name
-
-
-def _weak(value: Any) -> weakref.ref[Any] | None:  # noqa: ANN401
-    try:
-        return weakref.ref(value)
-    except TypeError:
-        return None

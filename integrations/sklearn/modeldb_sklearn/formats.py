@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
 import zipfile
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import IntegrityError, InvalidTypeError, MissingDependencyError, UntrustedModelError
 from modeldb_core.models import DumpedModel, class_name, versions_of
+from modeldb_sklearn.skops_import import import_skops, only_loaded
+from modeldb_sklearn.skops_types import HARMLESS, support_pandas
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +32,7 @@ def dump(model: object, path: Path) -> dict[str, Any] | None:
         return None
     data = dump_bytes(model)
     (path / FILE).write_bytes(data)
-    return {**describe(model), "untrusted_types": untrusted_types(data), "signature": signature_of(model)}
+    return {**describe(model), "untrusted_types": _untrusted(data), "signature": signature_of(model)}
 
 
 def dump_now(model: object, signature: dict[str, Any]) -> DumpedModel:
@@ -40,13 +41,14 @@ def dump_now(model: object, signature: dict[str, Any]) -> DumpedModel:
     return DumpedModel(
         {FILE: data},
         {"class": class_name(model), **describe(model), "signature": signature},
-        lambda: {"untrusted_types": untrusted_types(data)},
+        lambda: {"untrusted_types": _untrusted(data)},
     )
 
 
 def dump_bytes(model: object) -> bytes:
     """Return an estimator in the skops format; raises as :func:`dump` does."""
     skops_io = _skops()
+    support_pandas()
     from skops.io.exceptions import UnsupportedTypeException
 
     try:
@@ -72,17 +74,16 @@ def _versions(package: str) -> dict[str, str]:
     return versions_of(*dict.fromkeys(("scikit-learn", "skops", "numpy", "scipy", package)))
 
 
-def prepare() -> None:
-    """Load what the first model would wait for: skops takes about a second to import."""
-    with contextlib.suppress(MissingDependencyError):  # said where a model is stored
-        _skops()
-    _versions("sklearn")
-
-
 def untrusted_types(data: bytes) -> list[str]:
     """Return the types in a skops file that are not known to be harmless, which a reader has to allow."""
     found: list[str] = _skops().get_untrusted_types(data=data)
-    return found
+    return [name for name in found if name not in HARMLESS]
+
+
+def _untrusted(data: bytes) -> list[str]:
+    """Return the same of a model that is in memory, without importing what it does not hold."""
+    with only_loaded():
+        return untrusted_types(data)
 
 
 def load(path: Path, trusted: Iterable[str]) -> object:
@@ -107,7 +108,8 @@ def load(path: Path, trusted: Iterable[str]) -> object:
             )
             raise UntrustedModelError(msg)
         # Only what is both in the file and allowed: a name that is in neither list would be refused by skops.
-        return skops_io.load(io.BytesIO(data), trusted=[name for name in untrusted_types(data) if name in allowed])
+        found = skops_io.get_untrusted_types(data=data)
+        return skops_io.load(io.BytesIO(data), trusted=[name for name in found if name in allowed | HARMLESS])
     except UntrustedTypesFoundException as error:
         raise UntrustedModelError(str(error)) from error
     except (zipfile.BadZipFile, KeyError) as error:
@@ -154,8 +156,7 @@ def describe_bunch(obj: object) -> dict[str, Any] | None:
 
 def _skops() -> Any:  # noqa: ANN401 - it has no types
     try:
-        import skops.io
+        return import_skops()
     except ImportError as error:
         msg = f"models of scikit-learn are stored with skops, which is not installed; {_INSTALL}"
         raise MissingDependencyError(msg) from error
-    return skops.io

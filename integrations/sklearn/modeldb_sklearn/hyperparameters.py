@@ -8,19 +8,29 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modeldb_core.values import scalar_of
+from modeldb_sklearn.calls import is_sklearn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_LISTED = 1000
 """Arrays with more elements are described by their digest; lists and maps are always kept whole."""
 
-_MAX_DEPTH = 40  # deeper nesting is described in words: it is most likely a cycle
+MAX_VALUES = 100_000
+"""What is found again and again, such as a part that all steps share, is repeated until there are so many values."""
+
+_MAX_DEPTH = 40  # deeper nesting is described in words
 _MAX_REPR = 10_000
+_MAX_STRUCTURE = 500  # a longer description of a part is given once
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _TRUSTED_CALLABLES = frozenset({"sklearn", "numpy", "scipy", "builtins", "operator", "math"})
+_TRUSTED_ESTIMATORS = frozenset({"sklearn", "lightgbm", "xgboost", "catboost"})
+"""Packages whose estimators change nothing when they predict; all others are code of the program."""
 _COPY_NAMES = frozenset({"copy", "copy_X", "copy_x", "copy_X_train"})
 
 
@@ -32,20 +42,42 @@ class Settings:
         values: the hyperparameters; an estimator within is a map with its ``class`` and its own hyperparameters. The
             steps of a pipeline, and named parts of other compositions, stand under their names.
         estimators: the estimator itself and all those within.
-        has_foreign_code: whether anything in it is neither scikit-learn's nor NumPy's nor SciPy's.
+        foreign_code: the names of what in it is neither scikit-learn's nor of a library that is known.
         changes_data: whether it was told to work in place, so that the training data may not be what it was.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     estimators: list[Any] = field(default_factory=list)
-    has_foreign_code: bool = False
+    foreign_code: list[str] = field(default_factory=list)
     changes_data: bool = False
+    seen: dict[int, tuple[Any, Any, int]] = field(default_factory=dict)
+    size: int = 0
+
+    def once(self, value: Any, build: Callable[[], Any]) -> Any:  # noqa: ANN401
+        """Return what ``build`` makes of ``value``, which is called once for each object, however often it is found.
+
+        An object that leads back to itself, and one whose values would be too many again, is described by its type.
+        """
+        known = self.seen.get(id(value))
+        if known is None:
+            self.seen[id(value)] = (value, None, 0)
+            before = self.size
+            self.size += 1 + (len(value) if isinstance(value, (list, tuple, Mapping)) else 0)
+            result = build()
+            self.seen[id(value)] = (value, result, self.size - before)
+            return result
+        _, result, size = known
+        if result is None or self.size + size > MAX_VALUES:
+            return {"class" if _is_estimator(value) else "type": public_name(type(value))}
+        self.size += size
+        return result
 
 
 def settings_of(estimator: Any) -> Settings:  # noqa: ANN401 - any estimator
     """Return what ``estimator`` was set to; nothing of it is called but ``get_params``."""
     settings = Settings()
-    settings.values = _parameters(estimator, settings, 0)
+    found = settings.once(estimator, lambda: _parameters(estimator, settings, 0))
+    settings.values = {name: value for name, value in found.items() if name != "class"}
     return settings
 
 
@@ -56,7 +88,8 @@ def public_name(cls: type) -> str:
     parts = cls.__module__.split(".")
     for length in range(1, len(parts) + 1):
         name = ".".join(parts[:length])
-        if getattr(sys.modules.get(name), cls.__qualname__, None) is cls:
+        module = sys.modules.get(name)
+        if getattr(module, "__dict__", {}).get(cls.__qualname__) is cls:  # a module's __getattr__ may import, or raise
             return f"{name}.{cls.__qualname__}"
     return f"{cls.__module__}.{cls.__qualname__}"
 
@@ -87,9 +120,11 @@ def nested(flat: Mapping[str, object]) -> dict[str, Any]:
 
 def _parameters(estimator: Any, settings: Settings, depth: int) -> dict[str, Any]:  # noqa: ANN401
     settings.estimators.append(estimator)
-    if type(estimator).__module__.partition(".")[0] != "sklearn":
-        settings.has_foreign_code = True
-    found: dict[str, Any] = {}
+    cls = type(estimator)
+    package = cls.__module__.partition(".")[0]
+    if package not in _TRUSTED_ESTIMATORS or (package == "sklearn" and not is_sklearn(cls.__module__)):
+        settings.foreign_code.append(public_name(cls))
+    found: dict[str, Any] = {"class": public_name(cls)}
     for name, value in estimator.get_params(deep=False).items():
         if name in _COPY_NAMES and value is False:
             settings.changes_data = True
@@ -129,14 +164,17 @@ def _typed(value: Any, settings: Settings, depth: int) -> Any:  # noqa: ANN401
         return value
     if isinstance(value, str):
         return str.__str__(value).encode("utf-8", "replace").decode()
+    if depth > _MAX_DEPTH and _is_estimator(value):
+        settings.foreign_code.append(f"what lies {_MAX_DEPTH} levels deep")  # nobody has looked at it
+        return {"class": public_name(type(value))}
     if depth > _MAX_DEPTH:
         return _described(value)
     if _is_estimator(value):
-        return {"class": public_name(type(value)), **_parameters(value, settings, depth)}
+        return settings.once(value, lambda: _parameters(value, settings, depth))
     if isinstance(value, Mapping):
-        return _typed_map(value, settings, depth)
+        return settings.once(value, lambda: _typed_map(value, settings, depth))
     if isinstance(value, (list, tuple)):
-        return [_typed(item, settings, depth + 1) for item in value]
+        return settings.once(value, lambda: [_typed(item, settings, depth + 1) for item in value])
     if isinstance(value, np.ndarray) and value.ndim:
         return _described_array(value)
     scalar = scalar_of(value)
@@ -146,11 +184,12 @@ def _typed(value: Any, settings: Settings, depth: int) -> Any:  # noqa: ANN401
         items = [_typed(item, settings, depth + 1) for item in sorted(value, key=repr)]
         return {"type": type(value).__name__, "items": items}
     if callable(value):
+        described = _described_callable(value)
         if _module_of(value).partition(".")[0] not in _TRUSTED_CALLABLES:
-            settings.has_foreign_code = True
-        return _described_callable(value)
+            settings.foreign_code.append(described.get("repr", described["type"]))
+        return described
     if hasattr(value, "predict") or hasattr(value, "transform"):
-        settings.has_foreign_code = True
+        settings.foreign_code.append(public_name(type(value)))
     return _described(value)
 
 
@@ -208,13 +247,22 @@ def _described(value: Any) -> dict[str, Any]:  # noqa: ANN401
 
 def structure_of(estimator: Any) -> str:  # noqa: ANN401
     """Return how estimators are put together, in one line: ``Pipeline(scale=StandardScaler, clf=SVC)``."""
-    parts = []
-    for name, value in estimator.get_params(deep=False).items():
-        named = value if isinstance(value, (list, tuple)) else [(name, value)]
-        for part in named:
-            if isinstance(part, tuple) and len(part) >= 2 and hasattr(part[1], "get_params"):
-                parts.append(f"{part[0]}={structure_of(part[1])}")
-            elif hasattr(part, "get_params") and not isinstance(part, type):
-                parts.append(structure_of(part))
+    return _structure_of(estimator, {})
+
+
+def _structure_of(estimator: Any, seen: dict[int, str]) -> str:  # noqa: ANN401
     name = type(estimator).__name__
-    return f"{name}({', '.join(parts)})" if parts else name
+    if id(estimator) in seen:
+        return seen[id(estimator)]
+    seen[id(estimator)] = name  # for what leads back to it
+    parts = []
+    for key, value in estimator.get_params(deep=False).items():
+        named = value if isinstance(value, (list, tuple)) else [(key, value)]
+        for part in named:
+            if isinstance(part, tuple) and len(part) >= 2 and _is_estimator(part[1]):
+                parts.append(f"{part[0]}={_structure_of(part[1], seen)}")
+            elif _is_estimator(part):
+                parts.append(_structure_of(part, seen))
+    text = f"{name}({', '.join(parts)})" if parts else name
+    seen[id(estimator)] = text if len(text) <= _MAX_STRUCTURE else name
+    return text[:_MAX_REPR]

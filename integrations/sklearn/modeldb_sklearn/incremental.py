@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.values import scalar_of
@@ -34,6 +34,7 @@ class Stream:
     options: Options
     calls: int = 0
     samples: int = 0
+    own: set[str] = field(default_factory=set)  # the series that are not the program's
 
 
 class Streams:
@@ -70,7 +71,7 @@ class Streams:
             with self._lock:
                 self._open[id(estimator)] = stream
             if options.log_evaluations:
-                self._evaluations.add([estimator], placement.run, options, None, "")
+                self._evaluations.add([estimator], placement.run, options, step=lambda: max(0, stream.calls - 1))
             return stream
         return None
 
@@ -86,7 +87,9 @@ class Streams:
                 number = value if isinstance(value, (int, float)) else scalar_of(value)
                 if isinstance(number, (int, float)):
                     values[name[:-1]] = float(number)
-            stream.placement.run.log_metrics(values, stream.calls)
+            run = stream.placement.run
+            stream.own.update(name for name in values if not run.has_metric(name))
+            run.log_metrics({name: value for name, value in values.items() if name in stream.own}, stream.calls)
             stream.calls += 1
 
     def end(self, estimator: Any) -> None:  # noqa: ANN401

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 GUARD = Guard("scikit-learn")
 BACKGROUND = Background("modeldb-sklearn")
-PICTURES = Background("modeldb-sklearn-pictures", exit_timeout_s=10.0)
 
 
 PATIENCE_S = 0.5  # training waits no longer, for whatever it is
@@ -180,4 +179,4 @@ def wait_in(client: Client) -> Background:
 
 
 def _wait(uploads: Background, timeout_s: float | None) -> bool:
-    return all(background.wait(timeout_s=timeout_s) for background in (BACKGROUND, uploads, PICTURES))
+    return all(background.wait(timeout_s=timeout_s) for background in (BACKGROUND, uploads))

@@ -5,8 +5,8 @@ Everything is read from attributes that are there already; nothing is computed, 
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,36 +69,30 @@ def outcome_of(estimator: Any) -> Outcome:  # noqa: ANN401 - any estimator
     return outcome
 
 
+def steps_of(estimator: Any) -> list[tuple[str, Any]]:  # noqa: ANN401
+    """Return the steps of a pipeline; of anything else, whatever its ``steps`` are, there are none."""
+    steps = getattr(estimator, "__dict__", {}).get("steps")
+    if not isinstance(steps, list) or not all(isinstance(step, tuple) and len(step) == 2 for step in steps):
+        return []
+    return steps
+
+
+def is_pipeline(estimator: object) -> bool:
+    """Return whether ``estimator`` is a pipeline of scikit-learn's, or derived from it."""
+    module = sys.modules.get("sklearn.pipeline")
+    return module is not None and isinstance(estimator, module.Pipeline)
+
+
 def fitted_part(estimator: Any) -> Any:  # noqa: ANN401
     """Return the part whose training counts: the best estimator of a search, the last step of a pipeline."""
     for _ in range(20):
-        inner = vars(estimator).get("best_estimator_")
-        if inner is None and isinstance(steps := vars(estimator).get("steps"), list) and steps:
+        inner = getattr(estimator, "__dict__", {}).get("best_estimator_")
+        if inner is None and (steps := steps_of(estimator)):
             inner = steps[-1][1]
-        if inner is None or not hasattr(inner, "get_params"):
+        if inner is None or not hasattr(inner, "get_params") or isinstance(inner, type):
             break
         estimator = inner
     return estimator
-
-
-def array_mark(estimators: list[Any], limit_bytes: int = 1 << 22) -> int:
-    """Return a checksum of the arrays that estimators hold, of at most so many bytes: whether they were changed."""
-    mark, left = 1, limit_bytes
-    for array in _arrays(estimators):
-        if left <= 0:
-            break
-        part = array.reshape(-1)[: max(1, left // max(1, array.itemsize))]
-        mark = zlib.adler32(part.view(np.uint8), mark)
-        left -= part.nbytes
-    return mark
-
-
-def _arrays(estimators: list[Any]) -> Iterator[Any]:
-    for estimator in estimators:
-        for value in vars(estimator).values():
-            for item in value if isinstance(value, list) else (value,):
-                if isinstance(item, np.ndarray) and item.flags.c_contiguous and item.size and not item.dtype.hasobject:
-                    yield item
 
 
 def _take(outcome: Outcome, name: str, value: Any, *, per_iteration: bool) -> None:  # noqa: ANN401

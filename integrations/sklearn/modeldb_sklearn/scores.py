@@ -6,24 +6,46 @@ millisecond each on small data, and a warning of ours would hide the same one of
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from modeldb_sklearn.pictures import Judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-MIN_LIMIT_S = 1.0
+PATIENCE_S, SHARE = 0.5, 0.5
+"""A prediction of the training data holds up the program for so many seconds, or for this share of what the fit took."""
 MAX_CELLS = 10_000_000  # elements of a matrix of probabilities; 80 MB
 _PROBE_ROWS = 256
+_MOST_PROBABLE = ("sklearn.ensemble._forest.RandomForestClassifier", "sklearn.ensemble._forest.ExtraTreesClassifier")
 _COSTLY_PROBABILITIES = ("sklearn.neighbors", "sklearn.svm", "sklearn.gaussian_process", "sklearn.semi_supervised")
 
 Scores = dict[str, float]
+
+
+@dataclass(slots=True)
+class Judged:
+    """Predictions of data whose truth is known.
+
+    Attributes:
+        task: classifier or regressor.
+        truth: shape (n,), or (n, outputs).
+        predicted: of the same shape.
+        probabilities: shape (n, classes), where they are known.
+        classes: sorted labels.
+    """
+
+    task: str
+    truth: Any
+    predicted: Any
+    probabilities: Any = None
+    classes: Any = None
+
+
 Outcome = tuple[Scores, Judged | None]
 
 
@@ -45,9 +67,9 @@ def classification_scores(y: NDArray[Any], predicted: NDArray[Any], classes: NDA
     weights = support / support.sum()
     return {
         "accuracy": float(hits.sum() / len(y)),
-        "precision": float(precision @ weights),
-        "recall": float(recall @ weights),
-        "f1": float(f1 @ weights),
+        "precision_weighted": float(precision @ weights),
+        "recall_weighted": float(recall @ weights),
+        "f1_weighted": float(f1 @ weights),
     }
 
 
@@ -67,7 +89,7 @@ def probability_scores(y: NDArray[Any], probabilities: NDArray[Any], classes: ND
         scores["roc_auc"] = roc_auc(truth == 1, probabilities[:, 1])
     elif len(classes) > 2:
         areas = [roc_auc(truth == index, probabilities[:, index]) for index in range(len(classes))]
-        scores["roc_auc"] = float(np.mean(areas))
+        scores["roc_auc_multi_class_ovr"] = float(np.mean(areas))
     return {key: value for key, value in scores.items() if not np.isnan(value)}
 
 
@@ -109,44 +131,53 @@ def training_scores(
 ) -> Outcome:
     """Return the metrics that fit the task, and the predictions that they were worked out from.
 
-    ``note`` is told what was left out. A prediction of the training data that looks likely to take longer than the fit
-    itself, or a second, is not begun: nearest neighbours, for example, fit in no time and predict for hours.
+    ``note`` is told what was left out. The program waits meanwhile, so a prediction of the training data that looks
+    likely to take longer than half the fit, or half a second, is not begun: nearest neighbours, for example, fit in no
+    time and predict for hours.
 
     Args:
-        task: "classifier", "regressor", or anything else, for which only a ``score`` of its own counts.
+        task: "classifier" or "regressor"; there are no metrics for anything else.
         fit_s: how long the fit took.
     """
-    if y is None or not hasattr(estimator, "predict"):
+    if X is None or y is None or task not in ("classifier", "regressor") or not hasattr(estimator, "predict"):
         return {}, None
-    truth = np.asarray(y)
+    truth = _dense(y)
+    if truth is None or not 1 <= truth.ndim <= 2 or not truth.size:
+        return {}, None
     if truth.ndim == 2 and truth.shape[1] == 1:
         truth = truth.ravel()
-    limit_s = max(MIN_LIMIT_S, fit_s)
+    limit_s = max(PATIENCE_S, SHARE * fit_s)
     estimate_s = _estimate_s(estimator.predict, X, len(truth))
     if estimate_s > limit_s:
         note(
-            f"metrics on the training data, because predicting it would take about {estimate_s:.0f} s and the fit took "
+            f"metrics on the training data, because predicting it would take about {estimate_s:.1f} s and the fit took "
             f"{fit_s:.1f} s"
         )
         return {}, None
     if task == "classifier" and truth.ndim == 1:
         return _classifier_scores(estimator, part, X, truth, limit_s / max(estimate_s, 1e-9), note)
-    if task == "regressor" and truth.dtype.kind in "biuf" and truth.ndim <= 2:
-        predicted = np.asarray(estimator.predict(X))
-        scores = regression_scores(truth, predicted)
-        return _with_score(scores, "r2", part), Judged(task, truth.copy(), predicted.reshape(truth.shape))
-    if has_own_score(part) or task == "classifier":
-        return {"score": float(estimator.score(X, y))}, None
-    return {}, None
+    predicted = _dense(estimator.predict(X))
+    if predicted is None or predicted.size != truth.size:
+        note("metrics on the training data, for which what is predicted has another shape than what was learned")
+        return {}, None
+    predicted = predicted.reshape(truth.shape)
+    if task == "classifier":  # a row with several labels counts as right where all of them are
+        return {"accuracy": float((predicted == truth).all(axis=1).mean())}, None
+    if truth.dtype.kind not in "biuf" or predicted.dtype.kind not in "biuf":
+        return {}, None
+    return _with_score(regression_scores(truth, predicted), "r2", part), Judged(task, truth.copy(), predicted)
 
 
-def has_own_score(part: Any) -> bool:  # noqa: ANN401
-    """Return whether an estimator that is not scikit-learn's brings a ``score`` of its own."""
-    from sklearn.base import ClassifierMixin, RegressorMixin
-
-    score = getattr(type(part), "score", None)
-    standard = (ClassifierMixin.score, RegressorMixin.score)
-    return callable(score) and score not in standard and not type(part).__module__.startswith("sklearn.")
+def _dense(values: Any) -> NDArray[Any] | None:  # noqa: ANN401
+    """Return labels as an array; ``None`` where they are none, such as lists of different lengths."""
+    if hasattr(values, "toarray"):
+        if values.shape[0] * values.shape[1] > MAX_CELLS:
+            return None
+        values = values.toarray()
+    try:
+        return np.asarray(values)
+    except ValueError:
+        return None
 
 
 def _classifier_scores(
@@ -174,10 +205,14 @@ def _classifier_scores(
     if not isinstance(classes, np.ndarray) or classes.ndim != 1:
         classes = np.unique(np.concatenate([truth, predicted]))
     known = classes[np.minimum(np.searchsorted(classes, truth), len(classes) - 1)] == truth
+    if not np.any(known) or len(predicted) != len(truth):
+        return {}, None
     if not known.all():  # unlabelled rows of semi-supervised training
         truth, predicted = truth[known], predicted[known]
         probabilities = None if probabilities is None else probabilities[known]
-    scores = _with_score(classification_scores(truth, predicted, classes), "accuracy", part)
+    scores = classification_scores(truth, predicted, classes)
+    if known.all():
+        scores = _with_score(scores, "accuracy", part)
     if probabilities is not None and probabilities.shape != (len(truth), len(classes)):
         probabilities = None
     if probabilities is not None:
@@ -189,16 +224,20 @@ def _with_score(scores: Scores, name: str, part: Any) -> Scores:  # noqa: ANN401
     """Add ``score`` where the estimator's own ``score`` is known to be the metric of that name."""
     from sklearn.base import ClassifierMixin, RegressorMixin
 
-    if name in scores and getattr(type(part), "score", None) in (ClassifierMixin.score, RegressorMixin.score):
+    if name in scores and _original(getattr(type(part), "score", None)) in map(
+        _original, (ClassifierMixin.score, RegressorMixin.score)
+    ):
         return {"score": scores[name], **scores}
     return scores
 
 
+def _original(function: Any) -> Any:  # noqa: ANN401
+    return getattr(function, "__wrapped__", function)
+
+
 def _predicts_most_probable(part: Any) -> bool:  # noqa: ANN401
     """Return whether ``predict`` is known to be the most probable class, bit for bit: then one pass serves both."""
-    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
-
-    return type(part) in (RandomForestClassifier, ExtraTreesClassifier)
+    return f"{type(part).__module__}.{type(part).__name__}" in _MOST_PROBABLE
 
 
 def _estimate_s(predict: Callable[[Any], Any], X: Any, rows: int) -> float:  # noqa: ANN401

@@ -1,8 +1,8 @@
 """Functions that judge models by fitting them again and again: one run each, recorded as what it is.
 
 ``cross_validate``, ``cross_val_score``, ``cross_val_predict``, ``learning_curve``, ``validation_curve`` and
-``permutation_test_score`` are runs; within the program's run always children, so that the run stays the fit's. What
-``permutation_importance`` finds belongs to the run of the model that it is told to look at.
+``permutation_test_score`` are runs, placed as fits are: the first in the program's run logs to it, each later one to a
+child. What ``permutation_importance`` finds belongs to the run of the model that it is told to look at.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from modeldb_core.autologging import entered
 from modeldb_core.datasets import Described
 from modeldb_core.failures import interruption_of
-from modeldb_sklearn import pictures
+from modeldb_sklearn import figures
 from modeldb_sklearn.calls import caller, is_by_sklearn
 from modeldb_sklearn.data import DATASET, DataDigest
 from modeldb_sklearn.hyperparameters import public_name, settings_of, typed
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
     from modeldb_sklearn.evaluation import Evaluations
 
+SECONDS = "modeldb/seconds"
 _MODULE = "sklearn.model_selection._validation"
-_SELECTION = "sklearn.model_selection"
 FUNCTIONS = (
-    (_SELECTION, "cross_validate"),
-    (_SELECTION, "cross_val_score"),
-    (_SELECTION, "cross_val_predict"),
-    (_SELECTION, "learning_curve"),
-    (_SELECTION, "validation_curve"),
-    (_SELECTION, "permutation_test_score"),
+    "cross_validate",
+    "cross_val_score",
+    "cross_val_predict",
+    "learning_curve",
+    "validation_curve",
+    "permutation_test_score",
 )
 
 
@@ -55,9 +55,10 @@ def on_validation(
     if options is None or is_by_sklearn(caller()):
         return original(*args, **kwargs)
     validation: Validation | None = None
+    arguments: Mapping[str, Any] = {}
     with GUARD.step("record a cross-validation"):
-        arguments = inspect.signature(original).bind(*args, **kwargs).arguments
-        chosen = options.of(arguments["estimator"])
+        arguments = _arguments(original, args, kwargs)
+        chosen = options.of(arguments["estimator"]) if "estimator" in arguments else None
         if chosen is not None:
             validation = Validation(original.__name__, arguments, chosen)
     token = WATCH.set(validation)
@@ -74,9 +75,17 @@ def on_validation(
     if validation is not None:
         with GUARD.step("record a cross-validation", validation.run.note):
             validation.succeed(result, perf_counter() - start)
+        with GUARD.step("remember predictions", validation.run.note):
             if validation.function == "cross_val_predict" and chosen is not None and chosen.log_evaluations:
-                evaluations.remember_for_run(result, validation.run, chosen)
+                evaluations.remember_for_run(result, validation.run, chosen, arguments.get("y"))
     return result
+
+
+def _arguments(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
+    try:
+        return inspect.signature(original).bind(*args, **kwargs).arguments
+    except TypeError:  # the call is wrong, which scikit-learn says better
+        return {}
 
 
 class Validation(Watch):
@@ -89,27 +98,29 @@ class Validation(Watch):
         self._options = options
         self._splits: list[dict[str, float]] = []
         self._has_search = False
+        self._start = perf_counter()
         settings = settings_of(estimator)
         self._has_search = any(is_search(part) for part in settings.estimators)
         attributes = {
             "estimator_class": public_name(type(estimator)),
-            "estimator_type": task_of(estimator) or "estimator",
+            "estimator_type": _task(estimator),
             "validation": function,
         }
         attributes |= {name: typed(arguments[name]) for name in ("cv", "scoring", "method") if name in arguments}
-        self.run = place(
+        self._placement = place(
             options,
             f"{function} {type(estimator).__name__}",
-            is_preparation=True,
+            is_preparation=False,
             hyperparameters=settings.values,
             attributes=attributes,
             tags=["sklearn", "cross-validation", *options.tags],
-        ).run
+        )
+        self.run = self._placement.run
         self._digest = None
-        if options.log_datasets:
+        X, y = arguments.get("X"), arguments.get("y")
+        if options.log_datasets and (X is not None or y is not None):
             with GUARD.step("describe the data", self.run.note):
-                y = arguments.get("y")
-                self._digest = DataDigest(arguments["X"], y, at_once=settings.has_foreign_code)
+                self._digest = DataDigest(X, y, at_once=bool(settings.foreign_code))
 
     # -- while it goes on ---------------------------------------------------------------------------------------------
 
@@ -131,44 +142,57 @@ class Validation(Watch):
             self._splits.append(numbers)
             self.run.log_metrics(numbers, number)
         elif self.function != "cross_val_predict":
-            self.run.log_metrics({"fits_done": number + 1.0}, number)
+            self.run.log_metrics({"modeldb/fits_done": number + 1.0}, number)
 
     # -- after it -----------------------------------------------------------------------------------------------------
 
     def succeed(self, result: Any, duration_s: float) -> None:  # noqa: ANN401
-        """Record what it returned beside the program."""
+        """Record what it returned; whatever goes wrong, the run ends."""
+        drawn: list[figures.Figure] = []
+        found = {SECONDS: duration_s}
         description = None
-        if self._digest is not None:
+        try:
             with GUARD.step("describe the data", self.run.note):
-                description = self._digest.result()
-        drawings: list[Any] = []
-        found = {"seconds": duration_s, **self._summary(result, drawings)}
-        BACKGROUND.submit(lambda: self._record(found, description, drawings), [self.run.run_id])
+                description = self._digest.result() if self._digest is not None else None
+            with GUARD.step("record the result of a cross-validation", self.run.note):
+                found.update(self._summary(result, drawn))
+        finally:
+            BACKGROUND.submit(lambda: self._record(found, description, drawn), [self.run.run_id])
 
     def fail(self, error: BaseException) -> None:
         """Scikit-learn raised ``error``."""
         with GUARD.step("record a failed cross-validation"):
             self.run.note(f"The cross-validation raised {type(error).__name__}: {str(error)[:500]}")
-            self.run.finish(interruption_of(error))
+            self.run.log_metrics({SECONDS: perf_counter() - self._start})
+        with GUARD.step("end the run"):
+            if self._placement.is_ours:
+                self.run.finish(interruption_of(error))
 
-    def _record(self, metrics: dict[str, float], description: dict[str, Any] | None, drawings: list[Any]) -> None:
+    def _record(
+        self, metrics: dict[str, float], description: dict[str, Any] | None, drawn: list[figures.Figure]
+    ) -> None:
         with GUARD.step("record a cross-validation", self.run.note):
-            self.run.log_metrics(metrics)
+            taken = [name for name in metrics if self.run.has_metric(name)]
+            if taken:
+                self.run.note(f"Not recorded: {', '.join(taken)}, since the program has logged that itself.")
+            self.run.log_metrics({name: value for name, value in metrics.items() if name not in taken})
+        with GUARD.step("record the data set", self.run.note):
             if description is not None:
                 self.run.log_dataset(Described(description), DATASET)
+        with GUARD.step("store files", self.run.note):
+            figures.store(late(self.run), drawn)
         with GUARD.step("end the run"):
-            self.run.finish()
-        with GUARD.step("draw pictures"):
-            pictures.offer(late(self.run), drawings)
+            if self._placement.is_ours:
+                self.run.finish()
 
-    def _summary(self, result: Any, drawings: list[Any]) -> dict[str, float]:  # noqa: ANN401
+    def _summary(self, result: Any, drawn: list[figures.Figure]) -> dict[str, float]:  # noqa: ANN401
         if self.function in ("cross_validate", "cross_val_score"):
             return self._split_summary(result)
         if self.function == "permutation_test_score":
             score, permuted, p_value = result
             return {"score": float(score), "p_value": float(p_value), "mean_permuted_score": float(np.mean(permuted))}
         if self.function in ("learning_curve", "validation_curve"):
-            return self._curve(result, drawings)
+            return self._curve(result, drawn)
         return {}
 
     def _split_summary(self, result: Any) -> dict[str, float]:  # noqa: ANN401
@@ -176,17 +200,18 @@ class Validation(Watch):
         if not splits:  # they did not come by, as with a joblib that hands them out at the end only
             scores = result if isinstance(result, Mapping) else {"test_score": result}
             names = [name for name in scores if getattr(scores[name], "dtype", np.dtype(object)).kind in "if"]
-            splits = [{name: float(scores[name][index]) for name in names} for index in range(len(scores[names[0]]))]
+            count = len(scores[names[0]]) if names else 0
+            splits = [{name: float(scores[name][index]) for name in names} for index in range(count)]
         self.run.set_attributes({"n_splits": len(splits)})
         metrics: dict[str, float] = {}
-        for name in splits[0]:
+        for name in splits[0] if splits else ():
             values = np.array([split.get(name, np.nan) for split in splits])
             metrics[f"mean_{name}"], metrics[f"std_{name}"] = float(values.mean()), float(values.std())
             if "score" in name and "time" not in name:
                 metrics.update({f"split{index}_{name}": float(value) for index, value in enumerate(values)})
         return metrics
 
-    def _curve(self, result: Any, drawings: list[Any]) -> dict[str, float]:  # noqa: ANN401
+    def _curve(self, result: Any, drawn: list[figures.Figure]) -> dict[str, float]:  # noqa: ANN401
         """Log the curve: by the size of the training data, or by the place in the range of the parameter."""
         name = str(self._arguments.get("param_name", ""))
         if self.function == "learning_curve":
@@ -204,8 +229,15 @@ class Validation(Watch):
                 numbers[f"std_{kind}_score"] = float(np.std(scores[index]))
             self.run.log_metrics(numbers, step)
         if self._options.log_pictures:
-            drawings.extend(pictures.of_learning_curve(name, x, train.copy(), test.copy()))
+            drawn.extend(figures.of_learning_curve(name, list(x), train, test))
         return {"best_mean_test_score": float(np.nanmax(np.mean(test, axis=1)))}
+
+
+def _task(estimator: Any) -> str:  # noqa: ANN401
+    try:
+        return task_of(estimator) or "estimator"
+    except Exception:  # an estimator that answers wrongly is for nothing in particular
+        return "estimator"
 
 
 def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
