@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modeldb_core.audit import verify
@@ -97,6 +97,7 @@ MAPS = st.dictionaries(KEYS, VALUES, max_size=4)
 TAGS = st.lists(st.sampled_from(["t", "u", "v"]), unique=True, max_size=3)
 
 
+@example({"a": 1, "c": 2}, [], {}, ["a"], [], [])
 @given(MAPS, TAGS, MAPS, st.lists(KEYS, max_size=2), TAGS, TAGS)
 def test_the_facts_that_differ_are_those_of_the_whole_documents(values, tags, put, remove, add, gone):
     before = {"name": "x", "hyperparameters": values, "tags": tags, "attributes": {"k": 1}}

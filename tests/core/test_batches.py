@@ -109,3 +109,14 @@ def test_many_short_changes_are_refused_before_they_are_unpacked():
 def test_a_hash_of_another_length_is_refused():
     with pytest.raises(InvalidArgumentError, match="length"):
         encode_changes([replace(CHANGES[0], hash=b"short")])
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_batch_that_goes_on_after_its_end_is_refused(compress: bool) -> None:
+    writer = StreamWriter()
+    writer.create_run(name="x" * 1000)
+    data = encode_changes(writer.changes, compress=compress)
+    assert decode_changes(data) == tuple(writer.changes)
+    for further in (b"x", bytes(100)):
+        with pytest.raises(IntegrityError):
+            decode_changes(data + further)
