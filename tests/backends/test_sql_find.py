@@ -186,3 +186,21 @@ def test_a_search_starts_where_the_fewest_rows_are(store, is_first):
     assert start("hyperparameters.common >= 0") == ("common", 30)
     assert start("name exists") == (None, COUNTED)
     assert len(store.find(Query(filter=joined)).entities) == 2
+
+
+@pytest.mark.parametrize("order", ["metrics.auc, name", "metrics.auc desc, name"])
+def test_pages_along_an_index_leave_no_tie_out(store, order, monkeypatch):
+    monkeypatch.setattr("modeldb_core.backends._sql.find.FEW", -1)
+    scene = Scene(store)
+    for number in range(9):
+        scene.run(f"run {number}", metrics={"auc": number // 3})
+    scene.ship()
+    names, cursor = [], None
+    while True:
+        page = store.find(Query(filter="metrics.auc >= 0", order_by=order, limit=2, cursor=cursor))
+        names += [run.name for run in page.entities]
+        cursor = page.cursor
+        if cursor is None:
+            break
+    groups = (2, 1, 0) if "desc" in order else (0, 1, 2)
+    assert names == [f"run {3 * group + number}" for group in groups for number in range(3)]
