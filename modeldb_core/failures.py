@@ -135,6 +135,8 @@ def _status_of(error: BaseException | None) -> str:
         if status is not None:
             return status
         if cls is SystemExit or name in _EXIT_NAMES:
+            if _comes_of_an_interrupt(error):
+                return KILLED
             return _status_of_exit(error.code if isinstance(error, SystemExit) else getattr(error, "exit_code", 1))
     return FAILED
 
@@ -145,6 +147,18 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
             yield from _leaves(error)
         else:
             yield error
+
+
+def _comes_of_an_interrupt(error: BaseException) -> bool:
+    """Whether an exit was asked for because of Ctrl-C, as Lightning does, whatever its code."""
+    seen: set[int] = set()
+    before: BaseException | None = error
+    while before is not None and id(before) not in seen:
+        seen.add(id(before))
+        before = before.__cause__ or before.__context__
+        if isinstance(before, KeyboardInterrupt):
+            return True
+    return False
 
 
 def _status_of_exit(code: object) -> str:

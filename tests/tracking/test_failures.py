@@ -194,6 +194,16 @@ def test_what_is_no_exception_or_no_end_is_not_registered() -> None:
         modeldb.register_ending(ValueError, "running")
 
 
+@pytest.mark.parametrize("code", [0, 1])
+def test_an_exit_that_comes_of_ctrl_c_kills_the_run(client: Client, code: int) -> None:
+    with pytest.raises(SystemExit), client.start_run(capture=False) as run:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(code)  # as Lightning's trainer does
+    assert client.get_run(run.run_id).status == "killed"
+
+
 def test_ctrl_c_in_asyncio_kills_the_run_of_the_task(client: Client) -> None:
     found = []
 
