@@ -74,15 +74,18 @@ def create_app(
         interval_s=chosen.poll_interval_s,
         heartbeat_s=chosen.heartbeat_s,
     )
+    metrics = ServerMetrics(lambda: hub.streams)
     context = ServerContext(
         store=store,
         artifacts=artifacts,
         settings=chosen,
-        gatekeeper=Gatekeeper(chosen.tokens, chosen.read_tokens),
+        gatekeeper=Gatekeeper(
+            chosen.tokens, chosen.read_tokens, lambda reason: metrics.token_refusals.labels(reason).inc()
+        ),
         events=hub,
         writes=GroupedWrites(store),
         writer=ChangeWriter(store, chosen.actor, read_only=chosen.read_only),
-        metrics=ServerMetrics(lambda: hub.streams),
+        metrics=metrics,
     )
     app.extensions[EXTENSION] = context
     context.metrics.register(app)

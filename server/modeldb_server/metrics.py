@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 access_logger = logging.getLogger("modeldb_server.access")
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+TOKEN_REFUSALS = ("missing", "wrong", "too_many")
+"""Why a request was refused: it showed no token, a wrong one, or any after too many wrong ones from its address."""
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 
@@ -46,6 +48,18 @@ class ServerMetrics:
             "modeldb_http_requests_in_progress", "Requests that are being answered.", registry=self.registry
         )
         self.writes = Counter("modeldb_changes_written", "Changes made through the API.", registry=self.registry)
+        self.token_refusals = Counter(
+            *("modeldb_token_refusals", "Requests without a token of this server."), ["reason"], registry=self.registry
+        )
+        for reason in TOKEN_REFUSALS:
+            self.token_refusals.labels(reason)
+        self.connections = Gauge("modeldb_connections", "Open connections.", registry=self.registry)
+        self.connections_dropped = Counter(
+            *("modeldb_connections_dropped", "Idle connections that were closed to make room."), registry=self.registry
+        )
+        self.bodies_refused = Counter(
+            *("modeldb_bodies_refused", "Requests refused because too much was being received."), registry=self.registry
+        )
         streams = Gauge("modeldb_event_streams", "Open event streams.", registry=self.registry)
         streams.set_function(count_streams)
         version = Gauge("modeldb_server_info", "The version of the server.", ["version"], registry=self.registry)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import abort, current_app, request
 from werkzeug.exceptions import UnsupportedMediaType
@@ -105,8 +105,27 @@ def methods_of(rule: Rule) -> set[str]:
     return set(rule.methods or ())
 
 
-def check_request() -> None:
-    """Refuse a request that is not addressed to this server, comes from elsewhere, or may not do what it wants."""
+def reads_body(app: Flask, environ: dict[str, Any]) -> bool:
+    """Say whether the body of a request will be read: not where the request is refused, or needs none.
+
+    Asked when the headers have arrived; what the request is answered is decided when it is its turn.
+    """
+    with app.request_context(environ):
+        if request.endpoint is None or request.method in SAFE_METHODS:
+            return False
+        try:
+            check_request(is_trial=True)
+        except Exception:
+            return False
+        return True
+
+
+def check_request(*, is_trial: bool = False) -> None:
+    """Refuse a request that is not addressed to this server, comes from elsewhere, or may not do what it wants.
+
+    Args:
+        is_trial: the request will be checked again, so wrong tokens are not counted.
+    """
     context = server_context()
     settings = context.settings
     hosts = (*settings.allowed_hosts, *own_names()) if settings.has_tokens else settings.allowed_hosts
@@ -120,7 +139,8 @@ def check_request() -> None:
         msg = "the request comes from a page of another origin; only the server's own pages may ask"
         raise PermissionDeniedError(msg)
     policy = None if request.endpoint is None else request_policy(request)
-    context.gatekeeper.check(request.headers.get("Authorization"), policy)
+    shown, address = request.headers.get("Authorization"), request.remote_addr or ""
+    context.gatekeeper.check(shown, policy, address, is_trial=is_trial)
     if policy is None:
         return  # no such route: Flask answers 404 or 405
     _check_body(settings.max_body_bytes)

@@ -1,7 +1,7 @@
 """The server as a process: waitress, an address, and a clean end.
 
-Slow clients. Requests are read by waitress's one loop, so a client that sends slowly holds no thread. An answer is
-handed to that loop in pieces; a client that takes nothing of it for ``send_timeout_s`` is cut off by the kernel
+Slow clients. Requests are read by waitress's one loop (:mod:`~modeldb_server.connections`), so a client that sends
+slowly holds no thread. An answer is handed to that loop in pieces; a client that takes nothing of it for ``send_timeout_s`` is cut off by the kernel
 (``TCP_USER_TIMEOUT``), which frees the thread that waits for it.
 """
 
@@ -15,17 +15,20 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
-from waitress.channel import HTTPChannel
-from waitress.server import create_server
+from waitress.adjustments import Adjustments
+from waitress.task import ThreadedTaskDispatcher
 
 from modeldb_core.config import Settings
 from modeldb_core.errors import ConfigurationError
 from modeldb_core.rescue import BackgroundRecovery
 from modeldb_server.app import create_app
+from modeldb_server.connections import CLEANUP_INTERVAL_S, BodyRoom, Front, Listener
 from modeldb_server.context import EXTENSION, ServerContext
+from modeldb_server.security import reads_body
 from modeldb_server.settings import MIB, is_loopback, listen_address, server_settings
 
 if TYPE_CHECKING:
@@ -37,8 +40,9 @@ if TYPE_CHECKING:
     from modeldb_server.settings import ServerSettings
 
 LOOP_INTERVAL_S = 0.5
-CONNECTIONS = 1000
 MAX_HEADER_BYTES = 64 * 1024
+BODIES = 16
+"""So many bodies of the greatest length may be in memory at once, those of requests that wait for a thread included."""
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})
 _LOGIN = (
     "It asks for a token: programs take theirs from MODELDB_TOKEN; a browser asks for a name, which may be anything, and"
@@ -72,7 +76,7 @@ class Server:
         self._lock = threading.RLock()  # a signal handler may come while its thread has it
         self._is_open = True
         self._server = self._listen()
-        self.port = int(self._server.effective_port)
+        self.port = int(self._server.effective_port)  # type: ignore[attr-defined]
 
     @property
     def url(self) -> str:
@@ -136,21 +140,21 @@ class Server:
     def _is_busy(self) -> bool:
         return any(channel.requests or channel.total_outbufs_len for channel in self._server.active_channels.values())
 
-    def _listen(self) -> Any:  # noqa: ANN401 - waitress types it as either of two
+    def _listen(self) -> Listener:
         settings = self.context.settings
         longest_body = max(8 * settings.max_body_bytes, 8 * MIB)  # app.py refuses what its route does not take
         listener = _bound_socket(self.host, settings.port, settings.send_timeout_s)
-        server = create_server(
-            self.app,
-            map=self._sockets,
+        dispatcher = ThreadedTaskDispatcher()
+        dispatcher.set_thread_count(settings.threads + settings.max_event_streams)
+        adjustments = Adjustments(
             sockets=[listener],
-            threads=settings.threads + settings.max_event_streams,
             ident="ModelDB",
             expose_tracebacks=False,
             log_socket_errors=False,
             clear_untrusted_proxy_headers=True,
-            connection_limit=CONNECTIONS,
+            connection_limit=_connection_limit(settings.max_connections),
             channel_timeout=60,
+            cleanup_interval=CLEANUP_INTERVAL_S,
             channel_request_lookahead=1,
             max_request_header_size=MAX_HEADER_BYTES,
             max_request_body_size=longest_body,
@@ -158,22 +162,34 @@ class Server:
             outbuf_overflow=32 * MIB,
             outbuf_high_watermark=MIB,
         )
-        server.channel_class = _Channel  # type: ignore[union-attr]
+        metrics = self.context.metrics
+        server = Listener(
+            self.app,
+            map=self._sockets,
+            _sock=listener,
+            dispatcher=dispatcher,
+            adj=adjustments,
+            bind_socket=False,
+            sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
+            front=Front(
+                reads_body=partial(reads_body, self.app),
+                room=BodyRoom(BODIES * longest_body),
+                on_dropped=metrics.connections_dropped.inc,
+                on_busy=metrics.bodies_refused.inc,
+            ),
+        )
+        metrics.connections.set_function(lambda: len(server.active_channels))
         return server
 
 
-class _Channel(HTTPChannel):
-    """A connection that leaves what a worker is sending just now to the worker.
-
-    The loop would otherwise be told again and again that the socket takes data, find it in use, and so keep the
-    interpreter busy until the worker is let in again. A worker that could not send everything wakes the loop.
-    """
-
-    def writable(self) -> bool:
-        if self.total_outbufs_len and self.outbuf_lock.acquire(blocking=False):
-            self.outbuf_lock.release()
-            return True
-        return bool(self.will_close or self.close_when_flushed)
+def _connection_limit(wanted: int) -> int:
+    """Return how many connections may be open: half of the open files of the process stay for the stores."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return wanted
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return wanted if limit == resource.RLIM_INFINITY else max(8, min(wanted, limit // 2))
 
 
 def serve(

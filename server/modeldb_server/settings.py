@@ -39,6 +39,8 @@ class ServerSettings:
         send_timeout_s: a client that takes nothing of an answer for so long is cut off.
         stop_timeout_s: how long a stopping server waits for requests that are being answered.
         max_body_bytes: the longest request body that is read.
+        max_connections: connections that may be open at once, at most half as many as the process may have files open.
+            Idle ones are closed to make room for others.
     """
 
     host: str = "127.0.0.1"
@@ -55,9 +57,10 @@ class ServerSettings:
     send_timeout_s: float = 60.0
     stop_timeout_s: float = 5.0
     max_body_bytes: int = MIB
+    max_connections: int = 1000
 
     def __post_init__(self) -> None:
-        for name in ("threads", "max_event_streams", "max_body_bytes"):
+        for name in ("threads", "max_event_streams", "max_body_bytes", "max_connections"):
             if getattr(self, name) < 1:
                 msg = f"{name} is {getattr(self, name)}; expected at least 1"
                 raise ConfigurationError(msg)

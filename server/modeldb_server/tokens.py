@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import logging
 import re
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,14 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from modeldb_core.errors import ConfigurationError, PermissionDeniedError
+from modeldb_server.errors import BusyError
+from modeldb_server.guesses import GUESS_INTERVAL_S, Guesses
 from modeldb_server.routes import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+logger = logging.getLogger("modeldb_server.tokens")
 
 MIN_TOKEN = 16
 """Characters: fewer could be guessed over the network."""
@@ -48,14 +53,24 @@ def check_token(token: str, setting: str) -> str:
 
 
 class Gatekeeper:
-    """Knows the tokens of a server by their digests.
+    """Knows the tokens of a server by their digests, and slows down those who guess.
 
     Args:
         tokens: with them one may read and write.
         read_tokens: with them one may read. Where there are tokens of neither kind, everybody may do everything.
+        on_refusal: called with the reason, one of ``metrics.TOKEN_REFUSALS``.
+        guesses: counts wrong tokens by address.
     """
 
-    def __init__(self, tokens: Iterable[str], read_tokens: Iterable[str]) -> None:
+    def __init__(
+        self,
+        tokens: Iterable[str],
+        read_tokens: Iterable[str],
+        on_refusal: Callable[[str], object] | None = None,
+        guesses: Guesses | None = None,
+    ) -> None:
+        self._on_refusal = on_refusal or _ignore
+        self._guesses = guesses or Guesses()
         self._known = [(_digest(token.encode()), Policy.WRITE) for token in tokens]
         self._known += [(_digest(token.encode()), Policy.READ) for token in read_tokens]
 
@@ -64,29 +79,54 @@ class Gatekeeper:
         """Whether everybody is let in."""
         return not self._known
 
-    def check(self, authorization: str | None, policy: Policy | None) -> None:
+    def check(
+        self, authorization: str | None, policy: Policy | None, address: str = "", *, is_trial: bool = False
+    ) -> None:
         """Let a request pass, or refuse it.
 
         Args:
             authorization: the header of that name.
             policy: that of the route; ``None`` where there is no such route, which is nobody's business either.
+            address: of the client.
+            is_trial: nothing is counted.
 
         Raises:
             Unauthorized: no token was shown, or an unknown one.
+            BusyError: too many unknown ones came from the address, so this one was not looked at.
             PermissionDeniedError: the token does not allow that.
         """
         if self.is_open or policy is Policy.PUBLIC:
             return
+        refuse = _ignore if is_trial else self._on_refusal
         shown = shown_token(authorization)
-        granted = None if shown is None else self._granted(shown)
+        if shown is None:
+            refuse("missing")
+            raise _refusal(is_known=False)
+        digest = _digest(shown)
+        if not self._guesses.may_try(address, digest):
+            refuse("too_many")
+            msg = f"too many wrong tokens came from this address; try again in {GUESS_INTERVAL_S:g} s"
+            raise BusyError(msg, status=429)
+        granted = self._granted(digest)
         if granted is None:
-            raise _refusal(is_known=shown is not None)
+            refuse("wrong")
+            if not is_trial:
+                self._note_wrong(address, digest)
+            raise _refusal(is_known=True)
+        if not is_trial:
+            self._guesses.accept(address, digest)
         if policy is Policy.WRITE and granted is not Policy.WRITE:
             msg = "this token allows reading only; use one of server.tokens"
             raise PermissionDeniedError(msg)
 
-    def _granted(self, token: bytes) -> Policy | None:
-        digest, granted = _digest(token), None
+    def _note_wrong(self, address: str, digest: bytes) -> None:
+        is_new, left = self._guesses.refuse(address, digest)
+        if is_new:
+            slowed = "" if left else f"; from there one token is tried every {GUESS_INTERVAL_S:g} s from now on"
+            logger.warning("a wrong token was shown from %s%s", address or "an unknown address", slowed)
+
+    def _granted(self, digest: bytes) -> Policy | None:
+        granted = None
         for known, policy in self._known:  # all of them, whichever it is: the time says nothing
             if hmac.compare_digest(known, digest) and granted is not Policy.WRITE:
                 granted = policy
@@ -107,6 +147,10 @@ def shown_token(authorization: str | None) -> bytes | None:
         except (binascii.Error, ValueError):
             return b""
     return None
+
+
+def _ignore(reason: str) -> None:
+    del reason
 
 
 def _digest(token: bytes) -> bytes:

@@ -15,6 +15,14 @@ from modeldb_core.errors import ConfigurationError
 from modeldb_core.plugins import PluginManager
 from modeldb_server import Server, ServerSettings, create_app
 from modeldb_server.api import ROUTES
+from modeldb_server.guesses import (
+    FREE_GUESSES,
+    GUESS_INTERVAL_S,
+    MAX_ADDRESSES,
+    MAX_REMEMBERED,
+    Guesses,
+    address_group,
+)
 from modeldb_server.routes import Policy
 from modeldb_server.settings import server_settings
 
@@ -154,6 +162,110 @@ def test_a_token_that_could_be_guessed_or_not_be_sent_is_refused_unseen(token: s
 def test_a_token_allows_one_of_both() -> None:
     with pytest.raises(ConfigurationError, match="in common"):
         ServerSettings(tokens=(TOKEN,), read_tokens=(TOKEN,))
+
+
+# -- who guesses ------------------------------------------------------------------------------------------------------
+
+
+def guess(number: int) -> dict[str, str]:
+    return bearer(f"a-guess-of-a-token-{number}")
+
+
+def ask_from(app: Flask, address: str, headers: dict[str, str]) -> Any:
+    return ask(app, "/api/v2/server", headers=headers, environ_base={"REMOTE_ADDR": address})
+
+
+def test_an_address_that_guesses_tokens_is_slowed_down_counted_and_logged(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = [ask_from(app, "203.0.113.9", guess(number)) for number in range(500)]
+    statuses = [answer.status_code for answer in answers]
+    held_back = statuses.count(429)
+    assert statuses[:FREE_GUESSES] == [401] * FREE_GUESSES
+    assert held_back >= 400  # some may be looked at meanwhile
+    assert answers[-1].json["error"]["code"] == "busy"
+    assert "Retry-After" in answers[-1].headers
+    text = ask_from(app, "127.0.0.1", bearer(READER)).text and ask(app, "/metrics", headers=bearer(READER)).text
+    assert f'modeldb_token_refusals_total{{reason="wrong"}} {500 - held_back}.0' in text
+    assert f'modeldb_token_refusals_total{{reason="too_many"}} {held_back}.0' in text
+    lines = [record.getMessage() for record in caplog.records if record.name == "modeldb_server.tokens"]
+    assert len(lines) == 500 - held_back
+    assert all(line.startswith("a wrong token was shown from 203.0.113.9") for line in lines)
+    assert "one token is tried every 5 s" in lines[FREE_GUESSES - 1]
+    assert "a-guess" not in caplog.text
+
+
+def test_the_right_token_is_no_better_than_a_guess_once_there_were_too_many(app: Flask) -> None:
+    for number in range(FREE_GUESSES):
+        ask_from(app, "203.0.113.9", guess(number))
+    assert ask_from(app, "203.0.113.9", bearer(TOKEN)).status_code == 429
+    assert ask_from(app, "203.0.113.10", bearer(TOKEN)).status_code == 200
+
+
+def test_who_was_let_in_before_is_let_in_while_others_behind_the_same_address_guess(app: Flask) -> None:
+    assert ask_from(app, "203.0.113.9", bearer(TOKEN)).status_code == 200
+    for number in range(200):
+        ask_from(app, "203.0.113.9", guess(number))
+    assert ask_from(app, "203.0.113.9", basic(TOKEN)).status_code == 200
+    assert ask_from(app, "203.0.113.9", bearer(OTHER)).status_code == 429
+
+
+def test_programs_with_an_old_token_slow_nobody_down(app: Flask) -> None:
+    for _ in range(200):
+        assert ask_from(app, "203.0.113.9", guess(1)).status_code == 401
+    assert ask_from(app, "203.0.113.9", bearer(TOKEN)).status_code == 200
+
+
+def test_requests_without_a_token_and_health_checks_are_no_guesses(app: Flask) -> None:
+    for _ in range(FREE_GUESSES + 1):
+        assert ask_from(app, "203.0.113.9", {}).status_code == 401
+    for number in range(FREE_GUESSES + 1):
+        response = ask(app, "/health", headers=guess(number), environ_base={"REMOTE_ADDR": "203.0.113.9"})
+        assert response.status_code == 200
+    assert ask_from(app, "203.0.113.9", bearer(TOKEN)).status_code == 200
+
+
+def test_time_gives_guesses_back_one_by_one() -> None:
+    now = [0.0]
+    guesses = Guesses(lambda: now[0])
+    for number in range(FREE_GUESSES):
+        assert guesses.may_try("203.0.113.9", b"%d" % number)
+        guesses.refuse("203.0.113.9", b"%d" % number)
+    assert not guesses.may_try("203.0.113.9", b"new")
+    tried = 0
+    for _ in range(100):
+        now[0] += GUESS_INTERVAL_S / 2
+        if guesses.may_try("203.0.113.9", b"new %d" % tried):
+            guesses.refuse("203.0.113.9", b"new %d" % tried)
+            tried += 1
+    assert tried == 50
+    now[0] += 1e9
+    assert guesses.refuse("203.0.113.9", b"after a long time") == (True, FREE_GUESSES - 1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:203.0.113.9", "203.0.113.9", True),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("203.0.113.9", "203.0.113.8", False),
+        ("", "203.0.113.8", False),
+    ],
+)
+def test_what_one_machine_may_call_itself_counts_as_one_address(one: str, other: str, is_same: bool) -> None:
+    assert (address_group(one) == address_group(other)) is is_same
+
+
+def test_guesses_from_many_addresses_do_not_fill_the_memory() -> None:
+    guesses = Guesses()
+    for number in range(MAX_ADDRESSES + 100):
+        guesses.refuse(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", b"wrong")
+    for number in range(200):
+        guesses.refuse("203.0.113.9", b"%d" % number)
+    assert len(guesses._addresses) == MAX_ADDRESSES
+    assert len(guesses._addresses["203.0.113.9"].known) <= MAX_REMEMBERED
 
 
 # -- where it listens -------------------------------------------------------------------------------------------------

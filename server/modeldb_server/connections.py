@@ -1,0 +1,326 @@
+"""Connections: what a client may cost before it has shown that it may ask for something.
+
+waitress reads the requests of all connections in one loop. Here that loop learns to
+
+- refuse what two readers could read differently (request smuggling), and take nothing more from that connection;
+- ask the application as soon as the headers of a request are there whether it would refuse it, and then not to read
+  the body; the answer says why, and what the client is still sending is dropped unread;
+- bound what bodies take of memory, those that are being received and those that wait for a thread;
+- make room for new connections by closing those that ask for nothing, of the address with the most of them first.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import re
+import socket
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.server import TcpWSGIServer
+from waitress.task import WSGITask
+from waitress.utilities import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from waitress.adjustments import Adjustments
+
+logger = logging.getLogger("modeldb_server")
+
+HEADER_TIMEOUT_S = 30.0
+"""The headers of a request must have arrived within this time."""
+BODY_TIMEOUT_S = 300.0
+LINGER_TIMEOUT_S = 10.0
+"""A client whose request was refused may go on sending for so long, and then reads the answer."""
+CLEANUP_INTERVAL_S = 5
+LOG_INTERVAL_S = 60.0
+
+_CODINGS = re.compile(rb"(?im)^transfer-encoding:[ \t]*([^\r\n]*)")
+_LENGTH = re.compile(rb"(?im)^content-length:")
+_FOLDED = re.compile(rb"\r\n[ \t]")
+_MAX_LENGTH_DIGITS = 18
+
+
+class BodyRoom:
+    """How many bytes of bodies may be in memory at once. Thread-safe."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._left = size_bytes
+        self._lock = threading.Lock()
+
+    def take(self, size_bytes: int) -> bool:
+        """Take room, where there is enough."""
+        with self._lock:
+            if size_bytes > self._left:
+                return False
+            self._left -= size_bytes
+            return True
+
+    def give_back(self, size_bytes: int) -> None:
+        """Give back what was taken."""
+        with self._lock:
+            self._left += size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What the loop asks others.
+
+    Attributes:
+        reads_body: says of the WSGI environment of a request whether its body will be read.
+        room: of all bodies.
+        on_dropped: called with the number of connections that were closed to make room.
+        on_busy: called when a body is refused for want of room.
+    """
+
+    reads_body: Callable[[dict[str, Any]], bool]
+    room: BodyRoom
+    on_dropped: Callable[[int], None]
+    on_busy: Callable[[], None]
+
+
+class _BusyError(Error):
+    """The answer to a body that there is no room for."""
+
+    code = 429
+    reason = "Too Many Requests"
+
+    def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], Any]:
+        body = json.dumps({"error": {"code": "busy", "message": self.body}}).encode()
+        headers = [("Content-Type", "application/json"), ("Retry-After", "2"), ("Connection", "close")]
+        return f"{self.code} {self.reason}", headers, body
+
+
+class Request(HTTPRequestParser):
+    """A request while it arrives."""
+
+    headers: dict[str, str]
+    path: str
+
+    def __init__(self, adj: Adjustments, channel: Channel) -> None:
+        super().__init__(adj)
+        self.started = time.time()
+        self.is_admitted = False
+        self._channel = channel
+        self._taken = 0
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the headers.
+
+        Raises:
+            ParsingError: where this request ends, another reader may see otherwise.
+        """
+        codings = _CODINGS.findall(header_plus)
+        if _FOLDED.search(header_plus):
+            msg = "a header goes on in the next line"
+            raise ParsingError(msg)
+        if codings and _LENGTH.search(header_plus):
+            msg = "a request has either Content-Length or Transfer-Encoding"
+            raise ParsingError(msg)
+        if codings and [coding.strip().lower() for coding in codings] != [b"chunked"]:
+            msg = "the only Transfer-Encoding is chunked"
+            raise ParsingError(msg)
+        with suppress(ValueError):  # a length of more digits than Python reads, a host that is no address
+            super().parse_header(header_plus)
+            if codings and self.version != "1.1":
+                msg = "Transfer-Encoding is for HTTP/1.1 only"
+                raise ParsingError(msg)
+            if len(self.headers.get("CONTENT_LENGTH", "")) <= _MAX_LENGTH_DIGITS:
+                return
+        msg = "Content-Length or the address is invalid"
+        raise ParsingError(msg)
+
+    def received(self, data: bytes) -> int:
+        """Take what has arrived; returns how much of it belongs to this request."""
+        in_header = not self.headers_finished
+        consumed = super().received(data)
+        if in_header and self.headers_finished and not self.completed:
+            self._admit()
+        if self.error is not None and not self._channel.is_deaf:
+            self._end_early()
+        return len(data) if self._channel.is_deaf else consumed
+
+    def _admit(self) -> None:
+        """Decide whether the body will be read."""
+        body, self.body_rcv = self.body_rcv, None
+        environ = WSGITask(self._channel, self).get_environment()  # type: ignore[arg-type]
+        front = self._channel.front
+        if not front.reads_body(environ):
+            self._end_early()
+            return
+        size_bytes = int(self.adj.max_request_body_size) if self.chunked else self.content_length
+        if not front.room.take(size_bytes):
+            front.on_busy()
+            self.error = _BusyError("the server is taking in as many bytes as it can; try again")
+            return
+        self._taken, self.is_admitted, self.body_rcv = size_bytes, True, body
+
+    def _end_early(self) -> None:
+        """Have the request answered as it is, and take nothing more from the connection."""
+        self.completed, self.expect_continue, self.connection_close = True, False, True
+        self.headers["CONNECTION"] = "close"
+        self._channel.is_deaf = True
+
+    def close(self) -> None:
+        """Free the body."""
+        taken, self._taken = self._taken, 0
+        self._channel.front.room.give_back(taken)
+        super().close()
+
+
+class Channel(HTTPChannel):
+    """A connection.
+
+    It leaves what a worker is sending just now to the worker: the loop would otherwise be told again and again that
+    the socket takes data, find it in use, and so keep the interpreter busy until the worker is let in again. A worker
+    that could not send everything wakes the loop.
+    """
+
+    request: Request | None
+    server: Listener
+
+    def __init__(self, server: Listener, sock: socket.socket, addr: Any, adj: Adjustments, **options: Any) -> None:  # noqa: ANN401
+        self.front = server.front
+        self.is_deaf = False  # whether what arrives is dropped
+        self.was_served = False
+        self.lingers_since: float | None = None
+        self.parser_class = partial(Request, channel=self)  # type: ignore[assignment]
+        super().__init__(server, sock, addr, adj, **options)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no answer is being made or sent."""
+        return not (self.requests or self.total_outbufs_len or self.will_close or self.close_when_flushed)
+
+    @property
+    def rank(self) -> tuple[bool, bool]:
+        """How much is lost when it is closed: the least with one that never asked for anything."""
+        return (self.request is not None and self.request.is_admitted, self.was_served)
+
+    @property
+    def waits_since(self) -> float:
+        """Since when the server waits for what this client sends."""
+        return self.last_activity if self.request is None else self.request.started
+
+    def is_overdue(self, now: float) -> bool:
+        """Say whether it has taken longer than a client may."""
+        if self.lingers_since is not None:
+            return now - self.lingers_since > LINGER_TIMEOUT_S
+        if not self.is_idle:
+            return False
+        if self.request is None:
+            return not self.was_served and now - self.creation_time > HEADER_TIMEOUT_S
+        limit_s = BODY_TIMEOUT_S if self.request.is_admitted else HEADER_TIMEOUT_S
+        return now - self.request.started > limit_s
+
+    def writable(self) -> bool:
+        """Say whether the loop has something to send, or to end."""
+        if self.total_outbufs_len and self.outbuf_lock.acquire(blocking=False):
+            self.outbuf_lock.release()
+            return True
+        return bool(self.will_close or self.close_when_flushed)
+
+    def handle_write(self) -> None:
+        """Send what there is. A client whose request was refused may be sending still: it would lose the answer."""
+        if self.will_close or not (self.is_deaf and self.close_when_flushed):
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some)  # type: ignore[attr-defined]
+        if not self.total_outbufs_len and self.socket is not None:
+            self.close_when_flushed, self.lingers_since = False, time.time()
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
+
+    def received(self, data: bytes) -> bool:
+        """Take what has arrived."""
+        return False if self.is_deaf else super().received(data)
+
+    def service(self) -> None:
+        """Answer a request, in a thread of the pool."""
+        self.was_served = True
+        super().service()
+
+    def handle_close(self) -> None:
+        """Close the connection."""
+        request, self.request = self.request, None
+        if request is not None:
+            request.close()
+        super().handle_close()
+
+
+class Listener(TcpWSGIServer):
+    """The listening socket, and the loop's view of all connections."""
+
+    active_channels: Mapping[int, Channel]  # type: ignore[assignment]
+
+    def __init__(self, *arguments: Any, front: Front, **options: Any) -> None:  # noqa: ANN401 - as waitress takes them
+        self.front = front
+        self._logged_at = float("-inf")
+        super().__init__(*arguments, **options)
+        self.channel_class = Channel
+
+    @property
+    def _reserve(self) -> int:
+        """How many places are kept free: so many connections are accepted in one turn of the loop."""
+        return max(1, int(self.adj.connection_limit) // 16)
+
+    def readable(self) -> bool:
+        """Say whether a connection may be accepted."""
+        self._drop(len(self._map) - (int(self.adj.connection_limit) - self._reserve))  # type: ignore[attr-defined]
+        return super().readable()
+
+    def handle_accept(self) -> None:
+        """Accept those who wait."""
+        for _ in range(self._reserve):
+            before = len(self._map)  # type: ignore[attr-defined]
+            if before >= self.adj.connection_limit:
+                return
+            super().handle_accept()
+            if len(self._map) == before:  # type: ignore[attr-defined]
+                return
+
+    def accept(self) -> Any:  # noqa: ANN401 - a socket and an address, or nothing
+        """Accept a connection; where the process has no descriptor left, close one that is idle."""
+        try:
+            return super().accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._drop(self._reserve)
+            raise
+
+    def maintenance(self, now: float) -> None:
+        """Close what waits for too long."""
+        super().maintenance(now)  # type: ignore[arg-type]
+        for channel in self.active_channels.values():
+            if channel.is_overdue(now):
+                channel.will_close = True
+
+    def _drop(self, surplus: int) -> None:
+        """Mark connections to be closed: those that ask for nothing, of the address with the most of them first."""
+        channels = list(self.active_channels.values())
+        surplus -= sum(channel.will_close for channel in channels) if surplus > 0 else 0
+        if surplus <= 0:
+            return
+        idle = [channel for channel in channels if channel.is_idle]
+        counts = Counter(channel.addr[0] for channel in idle)
+        idle.sort(key=lambda channel: (channel.rank, -counts[channel.addr[0]], channel.waits_since))
+        for channel in idle[:surplus]:
+            channel.will_close = True
+        self.front.on_dropped(len(idle[:surplus]))
+        if idle and time.monotonic() - self._logged_at > LOG_INTERVAL_S:
+            self._logged_at = time.monotonic()
+            address = counts.most_common(1)[0]
+            logger.warning(
+                "there are %d connections; idle ones are closed to make room (%s has %d of them)",
+                *(len(channels), *address),
+            )
