@@ -53,9 +53,10 @@ def open_direct(url: str, address: Address, start: int) -> HTTPResponse:
     except BaseException:
         connection.close()
         raise
+    if connection.sock is not None:
+        connection.sock.close()  # for good once the answer is closed, which reads from it
     if response.status != (206 if start else 200):
         response.close()
-        connection.close()
         raise HTTPException
     return response
 
