@@ -20,9 +20,10 @@ from modeldb_core.redaction import redact_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+MAX_SUMMARY = 500
 MAX_MESSAGE = 4_000
 MAX_TRACEBACK = 40_000
-"""Characters that are kept of a message and of a traceback; what is left out is in the middle, and said."""
+"""Characters that are kept of a message in a note, of a message, and of a traceback; what is left out is in the middle, and said."""
 
 _registered: dict[type[BaseException], str] = {
     KeyboardInterrupt: KILLED,
@@ -102,21 +103,23 @@ def interruption_of(error: BaseException) -> Ending:
     return ending
 
 
+def summary_of(error: BaseException) -> str:
+    """Return type and message of an exception in one short text without secrets, as notes quote it; never raises."""
+    message = _shown(_message_of(error), MAX_SUMMARY)
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
 def describe_failure(error: BaseException) -> dict[str, str]:
     """Return type, message and traceback of an exception as texts without secrets; never raises."""
     cls = type(error)
     name = cls.__qualname__ if cls.__module__ in ("builtins", "__main__") else f"{cls.__module__}.{cls.__qualname__}"
-    try:
-        message = str(error)
-    except Exception:  # whatever a stranger's __str__ does
-        message = "(its message cannot be read)"
     try:
         lines = "".join(traceback.format_exception(error))
     except Exception:
         lines = ""
     return {
         "type": name,
-        "message": _shown(message, MAX_MESSAGE),
+        "message": _shown(_message_of(error), MAX_MESSAGE),
         "traceback": _shown(lines, MAX_TRACEBACK),
     }
 
@@ -165,6 +168,13 @@ def _status_of_exit(code: object) -> str:
     if code is None or (isinstance(code, int) and code == 0):
         return FINISHED
     return KILLED if isinstance(code, int) and code in _KILLED_CODES else FAILED
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # whatever a stranger's __str__ does
+        return "(its message cannot be read)"
 
 
 def _shown(text: str, limit: int) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.changes import CREATE, UPDATE
 from modeldb_core.entities import new_id
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, RunFinishedError
+from modeldb_core.redaction import redact_text
 from modeldb_core.tracking import deletion
 from modeldb_core.tracking.names import check_name
 from modeldb_core.tracking.reader import RunReader
@@ -15,6 +16,10 @@ from modeldb_core.values import check_key, check_text, normalize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+MAX_NOTE = 1024
+"""Characters that are kept of a note."""
 
 
 class RunEditor(RunReader):
@@ -76,8 +81,12 @@ class RunEditor(RunReader):
         return comment_id
 
     def note(self, text: str) -> None:
-        """Leave word for whoever reads the run, for example on what could not be recorded."""
-        self._update({"add": {"notes": [check_key(check_text(text, "note")[:1024], "note")]}}, ended_too=True)
+        """Leave word for whoever reads the run, for example on what could not be recorded.
+
+        Notes often quote exceptions, and those what the program connected to: secrets are taken out, as everywhere.
+        """
+        shown = redact_text(check_text(text, "note"))[:MAX_NOTE]
+        self._update({"add": {"notes": [check_key(shown, "note")]}}, ended_too=True)
 
     def link_artifacts(self, entries: Mapping[str, Mapping[str, object]]) -> None:
         """Name blobs that are stored already as artifacts of this run; a finished run takes them too.

@@ -146,3 +146,39 @@ def test_trap_a_run_stays_running_when_its_fit_raises(client: Any, runs: Any):
     with pytest.raises(ValueError, match="Input X contains NaN"):
         LogisticRegression().fit(X * np.nan, Y)
     assert runs()[0].status == "failed"
+
+
+def test_trap_notes_of_failed_fits_repeat_the_passwords_of_the_exception(client: Any, runs: Any):
+    class Asking(ClassifierMixin, BaseEstimator):
+        def fit(self, X: Any, y: Any) -> Asking:
+            raise ConnectionError("no answer from postgresql://me:hunter2@db/features, password='hunter2'")
+
+    autolog(client)
+    with client.start_run(name="mine"):
+        with pytest.raises(ConnectionError):
+            Asking().fit(X, Y)
+        with pytest.raises(ConnectionError):
+            cross_val_score(Asking(), X, Y, cv=2, error_score="raise")
+    notes = [note for run in runs() for note in run.notes]
+    assert (
+        len([note for note in notes if "ConnectionError: no answer from postgresql://me:***@db/features" in note]) == 2
+    )
+    assert not [note for note in notes if "hunter2" in note]
+
+
+def test_trap_an_exception_that_cannot_be_shown_costs_the_record_of_its_fit(client: Any, runs: Any):
+    class Unspeakable(ValueError):
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    class Failing(ClassifierMixin, BaseEstimator):
+        def fit(self, X: Any, y: Any) -> Failing:
+            raise Unspeakable
+
+    autolog(client)
+    with pytest.raises(Unspeakable):
+        Failing().fit(X, Y)
+    (run,) = runs()
+    assert run.status == "failed"
+    assert "modeldb/fit_seconds" in run.metrics
+    assert [note for note in run.notes if "Failing raised Unspeakable" in note]

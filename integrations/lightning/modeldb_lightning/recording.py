@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.entities import FAILED, FINISHED, KILLED, LOST, RUNNING, new_id
-from modeldb_core.failures import Ending, interruption_of
+from modeldb_core.failures import Ending, interruption_of, summary_of
 from modeldb_core.tracking import current_run, endings, inheritance
 from modeldb_lightning import frameworks
 from modeldb_lightning.checkpoints import Checkpoints
@@ -346,7 +346,7 @@ class Recording:
         if error is not None and self.logs:
             self.begin()  # so that a training that broke before it began leaves word
             if ending.status in (FAILED, KILLED):
-                text = f"{type(error).__name__}: {error}"[:500]
+                text = summary_of(error)
                 self.do("record how it failed", lambda run: run.note(f"The training was ended by {text}"))
         if self.is_training:
             self._ending = ending

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.autologging import entered, rolled_back
 from modeldb_core.datasets import Described
-from modeldb_core.failures import interruption_of
+from modeldb_core.failures import interruption_of, summary_of
 from modeldb_sklearn import figures
 from modeldb_sklearn.callbacks import TaskTimes, timed_tasks
 from modeldb_sklearn.data import DATASET, MAX_COPY_BYTES, DataDigest, sample_of, size_of
@@ -151,7 +151,7 @@ class FitRecorder:
         ending = interruption_of(error)
         with GUARD.step("record a failed fit"):
             name = type(self.estimator).__name__
-            self.placement.run.note(f"The fit of {name} raised {type(error).__name__}: {str(error)[:500]}")
+            self.placement.run.note(f"The fit of {name} raised {summary_of(error)}")
             self.placement.run.log_metrics({FIT_SECONDS: perf_counter() - self._start})
         with GUARD.step("end the candidates of a search"):
             if self._watch is not None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from modeldb_core.autologging import entered
 from modeldb_core.datasets import Described
-from modeldb_core.failures import interruption_of
+from modeldb_core.failures import interruption_of, summary_of
 from modeldb_sklearn import figures
 from modeldb_sklearn.calls import caller, is_by_sklearn
 from modeldb_sklearn.data import DATASET, DataDigest
@@ -162,7 +162,7 @@ class Validation(Watch):
     def fail(self, error: BaseException) -> None:
         """Scikit-learn raised ``error``."""
         with GUARD.step("record a failed cross-validation"):
-            self.run.note(f"The cross-validation raised {type(error).__name__}: {str(error)[:500]}")
+            self.run.note(f"The cross-validation raised {summary_of(error)}")
             self.run.log_metrics({SECONDS: perf_counter() - self._start})
         with GUARD.step("end the run"):
             if self._placement.is_ours:
