@@ -103,7 +103,8 @@ def load_model(
         trusted: names of types that may be built beyond the harmless ones; ``"pickle"``: any code may be run.
         settings: whose plugins are asked; default: all.
 
-    A model that was fitted with named columns predicts on no others, and puts those of a table in order.
+    A model that was fitted with named columns takes those from a table, in order, and refuses one that lacks any of them,
+    except such as a ``ColumnTransformer`` at its beginning never looks at.
 
     Raises:
         UntrustedModelError: it holds types that ``trusted`` does not name, which the message lists.

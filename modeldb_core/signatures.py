@@ -1,4 +1,4 @@
-"""Models that were loaded predict only on the columns that they were fitted with, in that order."""
+"""Models that were loaded look only at the columns that they were fitted with, in that order."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ def guard(model: object, signature: Mapping[str, Any]) -> None:
     attributes = getattr(model, "__dict__", None)
     if not columns or attributes is None:
         return
+    needed = _needed(model, columns)
     for name in (*_READING, "fit"):
         if callable(getattr(model, name, None)):
-            attributes[name] = GuardedMethod(model, name, columns)
+            attributes[name] = GuardedMethod(model, name, columns, needed)
 
 
 @contextmanager
@@ -45,8 +46,8 @@ def unguarded(model: object) -> Iterator[None]:
 class GuardedMethod:
     """A method of a loaded model."""
 
-    def __init__(self, model: object, name: str, columns: list[str]) -> None:
-        self.model, self.name, self.columns = model, name, columns
+    def __init__(self, model: object, name: str, columns: list[str], needed: frozenset[str]) -> None:
+        self.model, self.name, self.columns, self.needed = model, name, columns, needed
 
     def __call__(self, X: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the method has them
         """Call the method: ``fit`` as it is, and from then on all others too."""
@@ -54,7 +55,7 @@ class GuardedMethod:
             for name in [name for name, value in vars(self.model).items() if isinstance(value, GuardedMethod)]:
                 delattr(self.model, name)
             return self._method()(X, *args, **kwargs)
-        return self._method()(aligned(X, self.columns), *args, **kwargs)
+        return self._method()(aligned(X, self.columns, self.needed), *args, **kwargs)
 
     def _method(self) -> Any:  # noqa: ANN401
         """Return the method of the class as it is now: it may have been replaced since."""
@@ -63,11 +64,14 @@ class GuardedMethod:
         return found.__get__(self.model, cls)
 
 
-def aligned(table: Any, columns: list[str]) -> Any:  # noqa: ANN401
-    """Return a table with its columns in the order of ``columns``; what has no named columns as it is.
+def aligned(table: Any, columns: list[str], needed: frozenset[str]) -> Any:  # noqa: ANN401
+    """Return those columns of a table that are among ``columns``, in that order; what has no named columns as it is.
+
+    Columns that the model does not know are left out: a table that is put together for a prediction often has some, such
+    as a key, a time or the target.
 
     Raises:
-        InvalidArgumentError: columns are missing, or there are others.
+        InvalidArgumentError: columns are missing that the model needs, or there are several of one name.
     """
     names = getattr(table, "columns", None)
     if names is None or not hasattr(table, "shape"):
@@ -75,13 +79,46 @@ def aligned(table: Any, columns: list[str]) -> Any:  # noqa: ANN401
     given = [str(name) for name in names]
     if given == columns:
         return table
-    if sorted(given) != sorted(columns):
-        missing = [name for name in columns if name not in given]
+    by_name = dict(zip(given, names, strict=True))
+    missing = [name for name in columns if name in needed and name not in by_name]
+    doubled = [name for name in dict.fromkeys(columns) if given.count(name) > 1 or columns.count(name) > 1]
+    if missing:
         more = [name for name in given if name not in columns]
         msg = (
             f"the model was fitted with the columns {columns!r:.500}; missing are {missing!r:.500}, and it does not know "
             f"{more!r:.500}"
         )
         raise InvalidArgumentError(msg)
-    by_name = dict(zip(given, names, strict=True))
-    return table[[by_name[name] for name in columns]]
+    if doubled:
+        msg = f"the model was fitted with the columns {columns!r:.500}; {doubled!r:.500} cannot be told apart by name"
+        raise InvalidArgumentError(msg)
+    return table[[by_name[name] for name in columns if name in by_name]]
+
+
+_PASSING_ON = ("best_estimator_", "regressor_", "estimator_")
+"""Attributes of scikit-learn's estimators that hold a fitted one, which is given the table as it came."""
+_MAX_DEPTH = 20
+
+
+def _needed(model: Any, columns: list[str], depth: int = 0) -> frozenset[str]:  # noqa: ANN401
+    """Return the columns without which a model cannot predict: all, unless it begins with a choice of columns by name."""
+    known = getattr(model, "__dict__", {})
+    inner = [known[name] for name in _PASSING_ON if name in known]
+    steps = known.get("steps")
+    if isinstance(steps, list) and steps and isinstance(steps[0], tuple) and len(steps[0]) == 2:
+        inner.append(steps[0][1])
+    if inner and depth < _MAX_DEPTH:
+        return frozenset().union(*(_needed(part, columns, depth + 1) for part in inner))
+    parts = known.get("transformers_")  # of a ColumnTransformer; the last one is what it does with the rest
+    if not isinstance(parts, list) or not all(isinstance(part, tuple) and len(part) == 3 for part in parts):
+        return frozenset(columns)
+    chosen: set[str] = set()
+    for _, transformer, selected in parts:
+        if isinstance(transformer, str) and transformer == "drop":
+            continue
+        names = [selected] if isinstance(selected, str) else list(selected) if hasattr(selected, "__iter__") else [None]
+        texts = [name for name in names if isinstance(name, str)]
+        if len(texts) != len(names):  # by position
+            return frozenset(columns)
+        chosen.update(texts)
+    return frozenset(chosen)

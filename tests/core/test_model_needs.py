@@ -14,7 +14,9 @@ import pandas as pd
 import polars as pl
 import pytest
 from lightgbm import LGBMClassifier
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -31,7 +33,9 @@ import sys
 import numpy as np
 import modeldb_core
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -122,10 +126,54 @@ def test_columns_in_another_order_are_put_right_and_others_refused(name: str, li
     table = TABLE if library == "pandas" or name == "LightGBM" else pl.DataFrame(TABLE.to_dict("list"))
     assert np.array_equal(loaded.predict(table[["c", "a", "b"]]), wanted)
     assert np.array_equal(loaded.predict(TABLE.to_numpy()) if name == "by position" else wanted, wanted)
+    more = TABLE.assign(key=range(60), target=TARGET) if table is TABLE else table.with_columns(key=pl.lit(1))
+    assert np.array_equal(loaded.predict(more[["key", "c", "a", "b"]]), wanted), "the model does not know the key"
     with pytest.raises(InvalidArgumentError, match="'b'"):
         loaded.predict(table[["c", "a"]])
     with pytest.raises(InvalidArgumentError, match="'d'"):
         loaded.predict(TABLE.rename(columns={"b": "d"}))
+
+
+def chosen(*, remainder: str = "drop", columns: Any = ("a", "b")) -> ColumnTransformer:
+    return ColumnTransformer([("num", StandardScaler(), list(columns)), ("out", "drop", ["c"])], remainder=remainder)
+
+
+CHOOSING = {
+    "transformer": lambda: chosen(),
+    "pipeline": lambda: make_pipeline(chosen(), LogisticRegression()),
+    "search": lambda: GridSearchCV(make_pipeline(chosen(), LogisticRegression()), {"logisticregression__C": [1]}, cv=2),
+    "target": lambda: TransformedTargetRegressor(make_pipeline(chosen(), LinearRegression())),
+}
+
+
+@pytest.mark.parametrize("name", CHOOSING)
+def test_a_loaded_model_takes_tables_without_the_columns_that_it_never_looks_at(name: str, tmp_path: Path) -> None:
+    model = CHOOSING[name]().fit(TABLE, TARGET)
+    loaded, _ = stored(model, tmp_path / "model", signature={"inputs": {"columns": list(TABLE.columns)}})
+    call = "transform" if name == "transformer" else "predict"
+    wanted = getattr(model, call)(TABLE)
+    for table in (TABLE, TABLE[["b", "a"]], TABLE[["b", "c", "a"]].assign(more=1), TABLE[["a", "b"]].assign(more=1)):
+        assert np.array_equal(getattr(model, call)(table), wanted)
+        assert np.array_equal(getattr(loaded, call)(table), wanted)
+    with pytest.raises(InvalidArgumentError, match=r"missing are \['b'\]"):
+        getattr(loaded, call)(TABLE[["c", "a"]])
+
+
+def test_columns_that_are_chosen_by_position_or_passed_through_are_all_needed(tmp_path: Path) -> None:
+    by_position = ColumnTransformer([("num", StandardScaler(), [0, 1])])
+    for i, model in enumerate((by_position, chosen(remainder="passthrough", columns=["a"]))):
+        signature = {"inputs": {"columns": list(TABLE.columns)}}
+        loaded, _ = stored(model.fit(TABLE), tmp_path / str(i), signature=signature)
+        assert np.array_equal(loaded.transform(TABLE[["c", "b", "a"]]), model.transform(TABLE))
+        with pytest.raises(InvalidArgumentError, match=r"missing are \['b'\]"):
+            loaded.transform(TABLE[["c", "a"]])
+
+
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    model = ByPosition().fit(TABLE, TARGET)
+    loaded, _ = stored(model, tmp_path / "model", signature={"inputs": {"columns": list(TABLE.columns)}})
+    with pytest.raises(InvalidArgumentError, match=r"\['a'\] cannot be told apart"):
+        loaded.predict(TABLE[["a", "a", "b", "c"]])
 
 
 def test_a_loaded_model_is_copied_pickled_stored_and_fitted_as_any_other(tmp_path: Path) -> None:
