@@ -26,6 +26,8 @@ MAX_BATCH_CHANGES = 1 << 17
 
 _PLAIN, _DEFLATED = 0, 1
 _HEAD = struct.Struct("<4sBIQ")  # magic, form, number of changes, length of the body
+HEAD_BYTES = _HEAD.size
+"""What :func:`measure` needs to see of a batch."""
 _HAS_PAYLOAD, _FOLLOWS = 1, 2
 _FIXED = struct.Struct("<BQQ")
 _LENGTH = struct.Struct("<I")
@@ -83,6 +85,9 @@ def decode_changes(
         raise IntegrityError(msg)
     if count > max_changes:
         msg = f"a batch holds {count:,} changes; at most {max_changes:,} are read at once: send it in parts"
+        raise IntegrityError(msg)
+    if count * _HASH_BYTES > len(data) - HEAD_BYTES:  # each has a hash of its own, which no packing makes shorter
+        msg = f"a batch of changes is damaged: {len(data):,} bytes cannot hold the {count:,} changes that it says"
         raise IntegrityError(msg)
     body = _unpacked(data[len(MAGIC)], memoryview(data)[_HEAD.size :], length)
     try:

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
-from modeldb_core.batches import decode_changes
+from modeldb_core.batches import MAX_BATCH_BYTES, decode_changes, measure
 from modeldb_core.errors import (
     IntegrityError,
     InvalidArgumentError,
@@ -122,7 +122,7 @@ class Bundle:
     def batches(self) -> Iterator[bytes]:
         """Iterate over the batches as they stand in the file."""
         for member in self._batches:
-            yield self._read(member)
+            yield self._read(member, MAX_BATCH_BYTES)
 
     # As an artifact store
 
@@ -193,7 +193,7 @@ class Bundle:
         return manifest
 
     def _check_format(self, member: Member) -> None:
-        text = self._read(member)[:100].decode("ascii", "replace").strip() if member.size < BLOCK else ""
+        text = self._read(member, BLOCK)[:100].decode("ascii", "replace").strip() if member.size < BLOCK else ""
         if member.name == FORMAT_NAME and text.startswith("modeldb-bundle-") and text != FORMAT:
             msg = (
                 f"{self.path} has the format {text}; this version reads {FORMAT}: it was written by a newer one; install "
@@ -205,11 +205,9 @@ class Bundle:
             raise IntegrityError(msg)
 
     def _read_manifest(self, member: Member) -> Manifest:
-        if member.size > MAX_MANIFEST_BYTES:
-            msg = f"the manifest of {self.path} has {member.size:,} bytes; at most {MAX_MANIFEST_BYTES:,} are read"
-            raise IntegrityError(msg)
+        text = self._read(member, MAX_MANIFEST_BYTES)
         try:
-            return Manifest.decode(self._read(member))
+            return Manifest.decode(text)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             msg = f"the manifest of {self.path} cannot be read: {error}"
             raise IntegrityError(msg) from error
@@ -226,18 +224,21 @@ class Bundle:
     def _decode(self, number: int) -> tuple[Change, ...] | IntegrityError:
         """Return the changes of a batch, or why there are none: asking again costs nothing then."""
         member = self._batches[number]
+        end = self._starts[number + 1] if number + 1 < len(self._starts) else self.manifest.changes
         try:
-            changes = decode_changes(self._read(member))
+            data = self._read(member, MAX_BATCH_BYTES)
+            count = measure(data)[0]
+            if count == end - self._starts[number]:
+                return decode_changes(data)
         except IntegrityError as error:
             return IntegrityError(f"{member.name} in {self.path}: {error}")
-        end = self._starts[number + 1] if number + 1 < len(self._starts) else self.manifest.changes
-        if len(changes) != end - self._starts[number]:
-            return IntegrityError(
-                f"{member.name} in {self.path} holds {len(changes):,} changes, not as many as it says"
-            )
-        return changes
+        return IntegrityError(f"{member.name} in {self.path} holds {count:,} changes, not as many as it says")
 
-    def _read(self, member: Member) -> bytes:
+    def _read(self, member: Member, max_bytes: int) -> bytes:
+        """Return the content of a member; one that is longer than it may be is not read: a file may have holes."""
+        if member.size > max_bytes:
+            msg = f"{member.name} of {self.path} has {member.size:,} bytes; at most {max_bytes:,} are read"
+            raise IntegrityError(msg)
         parts, at = [], member.offset
         while at < member.offset + member.size:
             part = os.pread(self._descriptor, min(_CHUNK, member.offset + member.size - at), at)

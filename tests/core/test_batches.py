@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeldb_core.batches import MAGIC, decode_changes, encode_changes, measure
+from modeldb_core.batches import HEAD_BYTES, MAGIC, MAX_BATCH_CHANGES, decode_changes, encode_changes, measure
 from modeldb_core.changes import GENESIS, verify_change
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
 from modeldb_core.testing import StreamWriter
@@ -120,3 +122,27 @@ def test_a_batch_that_goes_on_after_its_end_is_refused(compress: bool) -> None:
     for further in (b"x", bytes(100)):
         with pytest.raises(IntegrityError):
             decode_changes(data + further)
+
+
+def tiny_changes(count):
+    """Return a batch that says with few bytes that it holds many changes."""
+    change = some_changes()[0].erased()
+    body = encode_changes([change], compress=False)[HEAD_BYTES:] * count
+    return struct.pack("<4sBIQ", MAGIC, 1, count, len(body)) + zlib.compress(body, 9)
+
+
+@pytest.mark.parametrize("count", [1000, MAX_BATCH_CHANGES])
+def test_few_bytes_that_unpack_to_many_changes_are_refused_before_they_are_unpacked(count, monkeypatch):
+    bomb = tiny_changes(count)
+    assert len(bomb) < count * 5
+    monkeypatch.setattr("modeldb_core.batches._unpacked", lambda *_: pytest.fail("it was unpacked"))
+    with pytest.raises(IntegrityError, match=rf"cannot hold the {count:,} changes"):
+        decode_changes(bomb)
+
+
+def test_the_shortest_changes_there_can_be_are_not_too_many_for_their_bytes():
+    writer = StreamWriter()
+    for number in range(2000):
+        writer.create("run", str(number))
+    erased = [change.erased() for change in writer.changes]
+    assert list(decode_changes(encode_changes(erased))) == erased

@@ -307,12 +307,47 @@ def test_a_batch_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
         + b"".join(packer.compress(bytes(1 << 20)) for _ in range(300))
         + packer.flush()
     )
-    manifest = Manifest({}, 5, hashlib.sha256(bomb).hexdigest(), 0, 0, EMPTY.blobs_sha256)
+    manifest = Manifest({}, 1, hashlib.sha256(bomb).hexdigest(), 0, 0, EMPTY.blobs_sha256)
     path = forged(tmp_path / "bomb", FIRST, ("changes/000000000000.chg", bomb), ("manifest.json", manifest.encode()))
     with Bundle(path) as bundle:
         with pytest.raises(IntegrityError, match="longer than"):
             bundle.read_changes()
         assert not verify_bundle(bundle).ok
+
+
+def test_few_bytes_that_unpack_to_many_changes_are_refused_before_they_are_unpacked(
+    tmp_path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each, members, sha = 100_000, [], hashlib.sha256()
+    for number in range(20):
+        bomb = b"CHG1\1" + struct.pack("<IQ", each, 100 * each) + zlib.compress(bytes(100 * each), 9)
+        members.append((f"changes/{number * each:012}.chg", bomb))
+        sha.update(bomb)
+    manifest = Manifest({}, 20 * each, sha.hexdigest(), 0, 0, EMPTY.blobs_sha256)
+    path = forged(tmp_path / "bomb", FIRST, *members, ("manifest.json", manifest.encode()))
+    assert path.stat().st_size < 300 << 10
+    monkeypatch.setattr("modeldb_core.batches._unpacked", lambda *_: pytest.fail("it was unpacked"))
+    before = store.heads()
+    with Bundle(path) as bundle:
+        with pytest.raises(IntegrityError, match="cannot hold the 100,000 changes"):
+            bundle.read_changes()
+        assert not verify_bundle(bundle).ok
+    assert store.heads() == before
+
+
+def test_a_batch_with_holes_is_not_read(tmp_path: Path) -> None:
+    size = 64 << 30
+    path = forged(tmp_path / "sparse", FIRST, raw=header("changes/000000000000.chg", size), end=b"")
+    manifest = Manifest({}, 1, hashlib.sha256().hexdigest(), 0, 0, EMPTY.blobs_sha256)
+    rest = forged(tmp_path / "rest", ("manifest.json", manifest.encode())).read_bytes()
+    with path.open("r+b") as file:
+        file.seek(size, os.SEEK_END)
+        file.write(rest)
+    with Bundle(path) as bundle:
+        with pytest.raises(IntegrityError, match=r"has 68,719,476,736 bytes; at most"):
+            bundle.read_changes()
+        with pytest.raises(IntegrityError, match="at most"):
+            list(bundle.batches())
 
 
 def test_heads_that_the_changes_do_not_reach_are_told(tmp_path: Path, path: Path, store: MemoryStore) -> None:

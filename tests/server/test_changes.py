@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import struct
@@ -7,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from modeldb_core.batches import MAX_BATCH_CHANGES, MEDIA_TYPE, decode_changes, encode_changes
+from modeldb_core.batches import MAX_BATCH_BYTES, MAX_BATCH_CHANGES, MEDIA_TYPE, decode_changes, encode_changes
 from modeldb_core.changes import GENESIS
-from modeldb_core.protocol import CURSOR_HEADER, MORE_HEADER
+from modeldb_core.protocol import CURSOR_HEADER, MORE_HEADER, PART_MAGIC
 from modeldb_server.handlers import audit
 from modeldb_server.handlers import store as handlers_store
 
@@ -132,3 +133,43 @@ def test_batches_that_together_are_too_much_wait_for_their_turn(client: Any, fil
     assert (answer.status_code, answer.json["error"]["code"]) == (429, "busy")
     assert int(answer.headers["Retry-After"]) > 0
     assert client.request("POST", "/api/v2/store/changes", data=batch, headers=BATCH).status_code == 200
+
+
+def stage(filled: Any, content: bytes) -> str:
+    """Put a part of a batch; returns its digest."""
+    return filled.artifacts.put(io.BytesIO(PART_MAGIC + b"0" * 64 + b"\n" + content)).digest
+
+
+def send_staged(client: Any, *parts: str) -> Any:
+    return client.request("POST", "/api/v2/store/changes/staged", json={"parts": parts}, headers={"X-ModelDB": "1"})
+
+
+NOT_THERE = "f" * 64
+
+
+@pytest.mark.parametrize(("count", "size_bytes"), [(MAX_BATCH_CHANGES + 1, 1000), (1, MAX_BATCH_BYTES + 1)])
+def test_of_a_batch_in_parts_that_is_too_much_only_the_head_is_read(
+    client: Any, filled: Any, count: int, size_bytes: int
+) -> None:
+    part = stage(filled, struct.pack("<4sBIQ", b"CHG1", 0, count, size_bytes))
+    answer = send_staged(client, part, NOT_THERE)
+    assert (answer.status_code, answer.json["error"]["code"]) == (413, "too_large")
+
+
+def test_of_a_batch_in_parts_that_there_is_no_room_for_only_the_head_is_read(client: Any, filled: Any) -> None:
+    writes = client.flask.application.extensions["modeldb_server"].writes
+    batch = encode_changes(filled.writer.changes)
+    parts = stage(filled, batch[:100]), stage(filled, batch[100:])
+    with writes.room.taken(0, 2 * MAX_BATCH_BYTES):
+        answer = send_staged(client, parts[0], NOT_THERE)
+    assert (answer.status_code, answer.json["error"]["code"]) == (429, "busy")
+    assert send_staged(client, parts[0], NOT_THERE).status_code == 404
+    assert send_staged(client, *parts).status_code == 200
+
+
+def test_a_batch_in_parts_that_goes_on_after_its_end_is_refused_and_not_read_to_its_end(
+    client: Any, filled: Any
+) -> None:
+    batch = encode_changes(filled.writer.changes, compress=False)
+    answer = send_staged(client, stage(filled, batch), stage(filled, bytes(1000)), NOT_THERE)
+    assert (answer.status_code, answer.json["error"]["code"]) == (422, "integrity")

@@ -9,6 +9,7 @@ from flask import Response, abort
 
 from modeldb_core import __version__, protocol
 from modeldb_core.batches import (
+    HEAD_BYTES,
     MAX_BATCH_BYTES,
     MAX_BATCH_CHANGES,
     MEDIA_TYPE,
@@ -16,7 +17,7 @@ from modeldb_core.batches import (
     encode_changes,
     measure,
 )
-from modeldb_core.errors import IntegrityError, InvalidArgumentError
+from modeldb_core.errors import IntegrityError
 from modeldb_core.queries import Query
 from modeldb_server.errors import refuse
 from modeldb_server.handlers.store_blobs import JoinedParts
@@ -46,26 +47,24 @@ def describe_store(context: ServerContext) -> Response:
 
 def apply_changes(context: ServerContext, *, content: BinaryIO) -> Response:
     """Record a batch of changes."""
-    return _apply(context, content.read())
+    return _apply(context, io.BytesIO(content.read()))
 
 
 def apply_staged_changes(context: ServerContext, *, parts: tuple[str, ...]) -> Response:
     """Record a batch of changes that lies in parts in the artifact store."""
     with io.BufferedReader(JoinedParts(context.artifacts, parts)) as stream:
-        data = stream.read(MAX_BATCH_BYTES + 1)
-    if len(data) > MAX_BATCH_BYTES:
-        msg = f"a batch of changes is longer than {MAX_BATCH_BYTES:,} bytes; send it as several"
-        raise InvalidArgumentError(msg)
-    return _apply(context, data)
+        return _apply(context, stream)
 
 
-def _apply(context: ServerContext, data: bytes) -> Response:
+def _apply(context: ServerContext, stream: BinaryIO | io.BufferedReader) -> Response:
+    """Read, unpack and record a batch. Only its head is read before there is room for all that it says that it holds."""
     try:
-        count, size_bytes = measure(data)
+        head = stream.read(HEAD_BYTES)
+        count, size_bytes = measure(head)
         if count > MAX_BATCH_CHANGES or size_bytes > MAX_BATCH_BYTES:
             abort(413, f"a batch holds at most {MAX_BATCH_CHANGES:,} changes and {MAX_BATCH_BYTES >> 20} MiB")
         with context.writes.room.taken(count, size_bytes):
-            changes = decode_changes(data)
+            changes = decode_changes(head + stream.read(size_bytes + 1))  # what is packed is no longer than unpacked
             context.writes.apply(changes)
     except IntegrityError as error:
         return refuse(error)
