@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.audit import Checkpoint, Report
 from modeldb_core.audit.log import LogAudit
-from modeldb_core.errors import ModelDBError
+from modeldb_core.errors import IntegrityError, ModelDBError
 from modeldb_core.movement.copying import changes_of
 from modeldb_core.movement.references import needed_by
 
@@ -37,17 +37,25 @@ def verify_bundle(bundle: Bundle, progress: Progress | None = None, *, checkpoin
     log.run(tell)
     report.entities = len(log.names)
     manifest, name = bundle.manifest, str(bundle.path)
-    digest = hashlib.sha256()
-    for batch in bundle.batches():
-        digest.update(batch)
-    if digest.hexdigest() != manifest.changes_sha256:
-        report.add("bundle", name, "its changes do not match the digest in its manifest")
+    _check_batches(bundle, report)
     if report.changes != manifest.changes:
         report.add("bundle", name, f"it holds {report.changes:,} changes; its manifest says {manifest.changes:,}")
     _check_blobs(bundle, report, tell)
     if manifest.has_artifacts:
         _check_needs(bundle, report)
     return report
+
+
+def _check_batches(bundle: Bundle, report: Report) -> None:
+    digest = hashlib.sha256()
+    try:
+        for batch in bundle.batches():
+            digest.update(batch)
+    except IntegrityError as error:
+        report.add("bundle", str(bundle.path), error)
+        return
+    if digest.hexdigest() != bundle.manifest.changes_sha256:
+        report.add("bundle", str(bundle.path), "its changes do not match the digest in its manifest")
 
 
 def _check_blobs(bundle: Bundle, report: Report, tell: Progress) -> None:

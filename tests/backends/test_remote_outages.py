@@ -7,13 +7,16 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 
 import pytest
 
+from modeldb_core.audit import verify
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.remote.artifacts import RemoteArtifactStore
 from modeldb_core.backends.remote.metadata import RemoteMetadataStore
-from modeldb_core.plugins import PluginManager, open_store
+from modeldb_core.errors import StoreUnavailableError
+from modeldb_core.plugins import PluginManager, open_artifacts, open_store
 from modeldb_core.queries import Query
 from modeldb_core.testing import StreamWriter
 from modeldb_server import Server, ServerSettings, create_app
@@ -172,3 +175,49 @@ def test_an_upload_survives_a_server_that_is_killed_half_way(server):
     with artifacts.open(info.digest) as blob:
         assert blob.read() == stream.getvalue()
     assert [item.digest for item in artifacts.list()] == [info.digest]
+
+
+def test_what_a_killed_server_acknowledged_is_there_and_nothing_is_half_there(server):
+    writers, acknowledged, blobs = [StreamWriter() for _ in range(3)], [0] * 3, []
+
+    def write(number):
+        writer = writers[number]
+        run_id = writer.create_run(name=f"run {number}").entity_id
+        with RemoteMetadataStore(server.url, token=TOKEN, retry_s=0) as store, suppress(StoreUnavailableError):
+            while True:
+                for _ in range(50):
+                    writer.append(run_id, {"loss": [1.0]})
+                store.apply(writer.take(acknowledged[number]))
+                acknowledged[number] = writer.changes[-1].seq
+
+    def upload():
+        artifacts = RemoteArtifactStore(server.url, token=TOKEN, retry_s=0)
+        with suppress(StoreUnavailableError):
+            while True:
+                blobs.append(artifacts.put(io.BytesIO(os.urandom(9 << 20))).digest)  # in two parts
+
+    with ThreadPoolExecutor(4) as pool:
+        running = [*(pool.submit(write, number) for number in range(3)), pool.submit(upload)]
+        deadline = time.monotonic() + 240
+        while not (all(acknowledged) and blobs) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        server.kill()
+        for future in running:
+            future.result(240)
+    assert all(acknowledged)
+    assert blobs
+    with open_store(server.store_url) as store, closing(open_artifacts(server.artifact_url)) as artifacts:
+        heads = store.heads()
+        for writer, seq in zip(writers, acknowledged, strict=True):
+            assert heads[writer.stream_id].seq in {seq, writer.changes[-1].seq}  # all of a batch, or nothing of it
+        assert verify(store).ok
+        assert set(blobs) <= {info.digest for info in artifacts.list()}
+        for info in artifacts.list():  # checked while it is read
+            with artifacts.open(info.digest) as blob:
+                while blob.read(1 << 20):
+                    pass
+    server.start()
+    with RemoteMetadataStore(server.url, token=TOKEN) as store:
+        for writer in writers:
+            store.apply(writer.changes)
+            assert store.heads()[writer.stream_id].seq == writer.changes[-1].seq

@@ -346,8 +346,7 @@ def test_a_batch_with_holes_is_not_read(tmp_path: Path) -> None:
     with Bundle(path) as bundle:
         with pytest.raises(IntegrityError, match=r"has 68,719,476,736 bytes; at most"):
             bundle.read_changes()
-        with pytest.raises(IntegrityError, match="at most"):
-            list(bundle.batches())
+        assert not verify_bundle(bundle).ok
 
 
 def test_heads_that_the_changes_do_not_reach_are_told(tmp_path: Path, path: Path, store: MemoryStore) -> None:
