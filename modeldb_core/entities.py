@@ -7,6 +7,7 @@ An entity is stored as a *document*: a map from field names to values. A change 
 from __future__ import annotations
 
 import os
+import re
 import time
 import unicodedata
 import uuid
@@ -36,6 +37,9 @@ ENDS = (FINISHED, FAILED, KILLED, PRUNED)
 STATUSES = (RUNNING, *ENDS)  # what is stored; LOST is read from an expired lease
 
 
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
 def new_id() -> str:
     """Return a new random identifier that sorts by the time of its making (UUIDv7, RFC 9562).
 
@@ -45,6 +49,11 @@ def new_id() -> str:
     fraction = (rest_ns << 12) // 1_000_000
     random = int.from_bytes(os.urandom(8)) >> 2
     return str(uuid.UUID(int=millisecond << 80 | 0x7 << 76 | fraction << 64 | 0x2 << 62 | random))
+
+
+def is_id(text: object) -> bool:
+    """Return whether something has the form of an identifier that :func:`new_id` returns: a UUID in lower case."""
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
 def derived_id(kind: str, parent_id: str, name: str) -> str:

@@ -125,13 +125,13 @@ class Session:
     def _container(self, kind: str, parent_id: str, name: str) -> str:
         """Return the identifier of a container: by the name it was made with, or else by the one it has now."""
         from modeldb_core.entities import derived_id
-        from modeldb_core.queries import Query, quote
+        from modeldb_core.queries import Query, condition
 
         entity_id = derived_id(kind, parent_id, name)
         try:
             self.store.get(kind, entity_id)
         except NotFoundError:
-            query = Query(kind=kind, filter=f"name = {quote(name)}", within=parent_id, limit=1)
+            query = Query(kind=kind, filter=condition("name = ?", name), within=parent_id, limit=1)
             page = self.store.find(query)
             if not page.entities:
                 msg = f"there is no {kind} {name!r} in {self.store.url}; `modeldb projects` lists what there is"

@@ -21,7 +21,7 @@ from modeldb_core.movement.copying import changes_of
 from modeldb_core.movement.deletion import pages
 from modeldb_core.movement.references import mentioned_in
 from modeldb_core.owners import owner_name
-from modeldb_core.queries import Query
+from modeldb_core.queries import Query, condition
 from modeldb_core.replay import alters_entity
 from modeldb_core.stores import REFRESH_S
 from modeldb_core.values import encode
@@ -163,11 +163,7 @@ def remove_blobs(
 
 
 def _deleted_before(kind: str, time: datetime) -> Query:
-    return Query(kind, f"deleted_at < {_literal(time)}", "entity_id", (), include_deleted=True)
-
-
-def _literal(time: datetime) -> str:
-    return f"'{time.isoformat(timespec='microseconds')}'"
+    return Query(kind, condition("deleted_at < ?", time), "entity_id", (), include_deleted=True)
 
 
 def _still_holds(store: MetadataStore, entity: Entity, before: datetime) -> str | None:
@@ -175,8 +171,8 @@ def _still_holds(store: MetadataStore, entity: Entity, before: datetime) -> str 
     for kind in KINDS:
         if kind == "comment" or entity.KIND not in ("workspace", *_containers_of(kind)):
             continue
-        condition = f"deleted_at is null or deleted_at >= {_literal(before)}"
-        query = Query(kind, condition, limit=0, count=True, within=entity.entity_id, include_deleted=True)
+        stays = condition("deleted_at is null or deleted_at >= ?", before)
+        query = Query(kind, stays, limit=0, count=True, within=entity.entity_id, include_deleted=True)
         if count := store.find(query).total:
             return f"{count:,} of kind {kind} that are not deleted, or not for long enough"
     return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.entities import KINDS, PARENT_FIELDS
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
-from modeldb_core.queries import Query, quote
+from modeldb_core.queries import Query, condition
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -101,16 +101,16 @@ def pages(store: MetadataStore, query: Query, limit: int = _PAGE) -> Iterator[En
 
 def _parts(store: MetadataStore, kind: str, entity_id: str, deleted_at: datetime | None = None) -> Iterator[Entity]:
     """Iterate over what an entity contains, outermost first: what is alive, or what was deleted at a time."""
-    condition = f"deleted_at = '{deleted_at.isoformat(timespec='microseconds')}'" if deleted_at else ""
+    when = condition("deleted_at = ?", deleted_at) if deleted_at else ""
     options = {"fields": (), "include_deleted": deleted_at is not None}
     inside: list[Name] = []
     for of, field in PARENT_FIELDS.items():
         if of == "comment" or field == f"{kind}_id" or (of == "run" and kind == "project"):
-            for part in pages(store, Query(of, condition, "entity_id", within=entity_id, **options)):  # type: ignore[arg-type]
+            for part in pages(store, Query(of, when, "entity_id", within=entity_id, **options)):  # type: ignore[arg-type]
                 inside.append((of, part.entity_id))
                 yield part
     if kind == "run":
-        children = f"parent_id = {quote(entity_id)}" + (f" and {condition}" if condition else "")
+        children = condition("parent_id = ?", entity_id) + (f" and {when}" if when else "")
         for part in pages(store, Query("run", children, "entity_id", **options)):  # type: ignore[arg-type]
             inside.append(("run", part.entity_id))
             yield part

@@ -55,7 +55,8 @@ from modeldb_core.queries.leaves import (
     nearest_float,
     searchable,
 )
-from modeldb_core.queries.parse import field_name, parse_field, parse_filter, parse_order, parse_time, quote
+from modeldb_core.queries.literals import condition, quote
+from modeldb_core.queries.parse import field_name, parse_field, parse_filter, parse_order, parse_time
 from modeldb_core.queries.projection import Projection, parse_fields
 from modeldb_core.queries.query import MAX_LIMIT, Query
 
@@ -93,6 +94,7 @@ __all__ = [
     "changed",
     "column_type",
     "compare",
+    "condition",
     "decode_cursor",
     "effective_order",
     "encode_cursor",

@@ -27,6 +27,7 @@ from modeldb_core.queries.ast import (
 )
 from modeldb_core.queries.fields import COLUMNS, resolve_field
 from modeldb_core.queries.grammar import error_at, parse_tree
+from modeldb_core.queries.literals import quote
 
 if TYPE_CHECKING:
     from lark import Token, Tree
@@ -117,11 +118,6 @@ def split_name(name: str) -> tuple[tuple[str, bool], ...]:
             parts.append((back.replace("``", "`"), True))
         at = found.end()
     return tuple(parts)
-
-
-def quote(text: str) -> str:
-    """Return ``text`` as a literal of the language."""
-    return '"' + text.replace('"', '""') + '"'
 
 
 def field_name(section: str, key: str, aggregate: str = "") -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from modeldb_core.entities import KINDS, Entity
 from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError
-from modeldb_core.queries.parse import quote
+from modeldb_core.queries.literals import condition
 from modeldb_core.queries.query import Query
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ def find_entity_id(store: MetadataStore, reference: str) -> str:
 
 
 def _matching(store: MetadataStore, kind: str, reference: str, *, by_name: bool = True) -> list[Entity]:
-    conditions = [f"name = {quote(reference)}"] if by_name else []
+    conditions = [condition("name = ?", reference)] if by_name else []
     if _PART.fullmatch(reference):
-        part = quote(reference.lower())
-        conditions += [f"entity_id startswith {part}", f"entity_id endswith {part}"]
+        part = reference.lower()
+        conditions.append(condition("entity_id startswith ? or entity_id endswith ?", part, part))
     query = Query(kind=kind, filter=" or ".join(conditions), limit=_SHOWN + 1, include_deleted=True)
     return list(store.find(query).entities)
 

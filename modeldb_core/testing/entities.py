@@ -11,7 +11,7 @@ import pytest
 
 from modeldb_core.entities import KINDS, Comment, Experiment, Project, derived_id, new_id, now_us
 from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError
-from modeldb_core.queries import Query
+from modeldb_core.queries import Query, condition
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.scene import Scene, StoreCase
 from modeldb_core.testing.streams import StreamWriter
@@ -149,7 +149,7 @@ class EntityTests(StoreCase):
             ("tag",),
             {"a": 1},
         )
-        found = scene.store.find(Query(kind, filter=f'entity_id = "{entity_id}"')).entities
+        found = scene.store.find(Query(kind, filter=condition("entity_id = ?", entity_id))).entities
         assert found == (entity,)
 
     def test_kinds_do_not_share_identifiers(self, scene: Scene) -> None:
@@ -269,7 +269,7 @@ class EntityTests(StoreCase):
             scene.get(run_id)
         with pytest.raises(NotFoundError):
             scene.store.read_series(run_id, "loss")
-        page = scene.store.find(Query(filter=f'entity_id = "{run_id}"', include_deleted=True, count=True))
+        page = scene.store.find(Query(filter=condition("entity_id = ?", run_id), include_deleted=True, count=True))
         assert (page.entities, page.total) == ((), 0)
         assert {info.key for info in scene.store.find_keys(Query(within=scene.project_id))} == set()
         assert scene.get(other).name == "other"
@@ -341,7 +341,7 @@ class EntityTests(StoreCase):
         assert (comment.message, comment.author) == ("fine", "me")
         assert store.find(Query(within=new_id())).entities == ()
         workspace_id = derived_id("workspace", "", "default")
-        found = store.find(Query("project", filter=f'name = "{scene.project}"', within=workspace_id)).entities
+        found = store.find(Query("project", filter=condition("name = ?", scene.project), within=workspace_id)).entities
         assert [item.entity_id for item in found] == [scene.project_id]
 
     def test_a_run_whose_writer_went_silent_is_lost(self, scene: Scene) -> None:

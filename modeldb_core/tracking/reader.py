@@ -102,8 +102,12 @@ class RunReader:
 
     def children(self, filter: str = "", *, order_by: str = "created_at") -> Runs:  # noqa: A002 - as of search_runs
         """Return the runs that are part of this one, the oldest first."""
-        condition = f'parent_id = "{self.run_id}"'
-        return self.client.search_runs(f"{condition} and ({filter})" if filter else condition, order_by=order_by)
+        from modeldb_core.queries import condition, parse_filter
+
+        its = condition("parent_id = ?", self.run_id)
+        if parse_filter(filter) is None:  # which also refuses what would end the parenthesis below
+            return self.client.search_runs(its, order_by=order_by)
+        return self.client.search_runs(f"{its} and ({filter})", order_by=order_by)
 
     @property
     def started_at(self) -> datetime | None:

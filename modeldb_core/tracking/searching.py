@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from modeldb_core.entities import Experiment, Project, Run, derived_id
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.movement.deletion import pages
+from modeldb_core.queries.literals import condition
 from modeldb_core.queries.query import MAX_LIMIT, Query
 from modeldb_core.queries.references import find_run
 from modeldb_core.tracking.names import check_name
@@ -123,8 +124,8 @@ class ClientReader:
         for kind, all_ids in wanted.items():
             ids = sorted(all_ids - {""})
             for at in range(0, len(ids), _NAMES_AT_ONCE):
-                listed = ", ".join(f"'{one}'" for one in ids[at : at + _NAMES_AT_ONCE])
-                query = Query(kind=kind, filter=f"entity_id in ({listed})", fields=("name",), include_deleted=True)
+                these = condition("entity_id in ?", ids[at : at + _NAMES_AT_ONCE])
+                query = Query(kind=kind, filter=these, fields=("name",), include_deleted=True)
                 names.update((found.entity_id, found.name) for found in pages(self.store, query))
         return names
 
