@@ -8,20 +8,33 @@ from __future__ import annotations
 
 import logging
 import os
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from modeldb_core.changes import CLOSE, EMPTY_HEAD, SALT_BYTES, STREAM, UPDATE, Change, payload_of, seal
 from modeldb_core.entities import KILLED, now_us
-from modeldb_core.errors import CorruptJournalError, IntegrityError, StoreVersionError
-from modeldb_core.queries import Query
+from modeldb_core.errors import (
+    ConfigurationError,
+    CorruptJournalError,
+    IntegrityError,
+    ModelDBError,
+    PermissionDeniedError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+    StoreVersionError,
+)
+from modeldb_core.journal_folders import DAMAGED, LeftAlone, Orphan, examine_locked, look, open_segments
+from modeldb_core.owned import Folder
+from modeldb_core.queries import Query, condition
 from modeldb_core.records import Chain, Seal
 from modeldb_core.sealing import build, read_plans, read_seals
-from modeldb_core.segments import Segment, SegmentReader, is_locked, lock_directory, remove_directory
-from modeldb_core.uploads import StoppedError, ship, waiting_files
+from modeldb_core.segments import SPOOL, Segment, SegmentReader, lock_folder, remove_directory
+from modeldb_core.uploads import StoppedError, ship
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +46,8 @@ logger = logging.getLogger("modeldb")
 Progress = Callable[[str, int, int], None]
 
 _left_alone: set[Path] = set()  # of which it was said
+_OF_THE_STORE = (StoreUnavailableError, StoreReadOnlyError, PermissionDeniedError, ConfigurationError)
+"""What is raised because of the store and not of a journal: no other journal would be shipped either."""
 
 
 @dataclass(slots=True)
@@ -45,6 +60,7 @@ class Recovered:
         runs: runs whose process had died, now marked killed.
         damaged: folders that were kept aside, since they hold bytes that no crash leaves behind.
         newer: folders that were left alone, since a newer version of ModelDB wrote them.
+        left_alone: what was not shipped and why, ``newer`` included: it is not a journal of this user, or broken.
     """
 
     streams: list[str] = field(default_factory=list)
@@ -52,21 +68,17 @@ class Recovered:
     runs: list[str] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
     newer: list[Path] = field(default_factory=list)
+    left_alone: list[LeftAlone] = field(default_factory=list)
 
 
 def orphans(journal_dir: Path, store_url: str | None = None) -> Iterator[Path]:
     """Iterate over the folders of streams whose process is gone, of one store or of all.
 
-    A folder is an orphan if nobody holds its lock at this moment.
+    A folder is an orphan if it is a journal of this user and nobody holds its lock at this moment.
     """
-    if not journal_dir.is_dir():
-        return
-    for directory in sorted(journal_dir.iterdir()):
-        if directory.name.startswith(".") or directory.suffix or not directory.is_dir() or is_locked(directory):
-            continue
-        header = _first_header(directory)
-        if store_url is None or header is None or header.get("store_url") == store_url:
-            yield directory
+    for found in look(journal_dir):
+        if isinstance(found, Orphan) and (store_url is None or found.store_url in (store_url, "")):
+            yield found.path
 
 
 def recover(
@@ -79,6 +91,8 @@ def recover(
 ) -> Recovered:
     """Ship the journals of dead processes that logged to this store, and the files that wait beside them.
 
+    One that cannot be shipped keeps no other from being shipped: it is named in what is returned.
+
     Args:
         progress: called with (stream, bytes shipped, bytes in all) of each journal, from several threads.
         stopped: calls it off; what is not shipped then stays where it is.
@@ -87,48 +101,89 @@ def recover(
         StoreUnavailableError: the store cannot be reached. What is not shipped stays in the journals.
     """
     done = Recovered()
-    for directory in orphans(journal_dir, store_url):
-        if stopped is not None and stopped.is_set():
+    target = _Target(store_url, store, open_artifacts, progress, stopped or threading.Event())
+    for found in look(journal_dir):
+        if target.stopped.is_set():
             break
-        try:
-            lock = lock_directory(directory)
-        except OSError:
-            continue  # another process has just finished with it
-        if lock is None:
-            continue
-        try:
-            _recover_stream(directory, store_url, store, open_artifacts, done, progress, stopped or threading.Event())
-        except StoppedError:
-            break
-        except (CorruptJournalError, IntegrityError) as error:
-            kept = directory.with_suffix(".damaged")
-            directory.rename(kept)
-            done.damaged.append(kept)
-            logger.warning("A journal is damaged and was kept aside as %s: %s", kept, error)
-        except StoreVersionError as error:
-            done.newer.append(directory)
-            if directory not in _left_alone:
-                _left_alone.add(directory)
-                logger.warning("%s", error)
-        finally:
-            os.close(lock)
+        if isinstance(found, LeftAlone):
+            _leave_alone(found, done)
+        elif found.store_url in (store_url, ""):
+            try:
+                _recover(journal_dir, found.path.name, target, done)
+            except StoppedError:
+                break
     return done
 
 
-def _recover_stream(
-    directory: Path,
-    store_url: str,
-    store: MetadataStore,
-    open_artifacts: Callable[[], ArtifactStore],
-    done: Recovered,
-    progress: Progress | None,
-    stopped: threading.Event,
-) -> None:
-    readers = [reader for path in sorted(directory.glob("*.journal")) if (reader := SegmentReader.open(path))]
-    if readers and readers[0].header.get("store_url") != store_url:
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where journals go."""
+
+    store_url: str
+    store: MetadataStore
+    open_artifacts: Callable[[], ArtifactStore]
+    progress: Progress | None
+    stopped: threading.Event
+
+
+def _recover(journal_dir: Path, name: str, target: _Target, done: Recovered) -> None:
+    """Ship one journal and remove it, unless somebody else is doing so."""
+    path = journal_dir / name
+    try:
+        with Folder.open(journal_dir, is_given=True) as root, root.folder(name) as folder:
+            lock = lock_folder(folder)
+            if lock is None:
+                return
+            try:
+                _recover_stream(folder, target, done)
+            except (CorruptJournalError, IntegrityError) as error:
+                kept = path.with_name(_set_aside(root, name))
+                done.damaged.append(kept)
+                logger.warning("A journal is damaged and was kept aside as %s: %s", kept, error)
+            finally:
+                os.close(lock)
+    except FileNotFoundError:
+        return  # another process has just finished with it
+    except _OF_THE_STORE:
+        raise
+    except StoreVersionError as error:
+        _leave_alone(LeftAlone(path, str(error), is_pending=True, is_newer=True), done)
+    except ModelDBError as error:
+        reason = f"{target.store_url} refuses what it holds ({error}); look at it"
+        _leave_alone(LeftAlone(path, reason, is_pending=True), done)
+    except OSError as error:
+        _leave_alone(LeftAlone(path, f"it cannot be shipped ({error.strerror or error})", is_pending=True), done)
+
+
+def _set_aside(root: Folder, name: str) -> str:
+    """Rename a damaged journal, over nothing; return its new name."""
+    taken, kept, number = set(root.names()), f"{name}{DAMAGED}", 1
+    while kept in taken:
+        number += 1
+        kept = f"{name}{DAMAGED}-{number}"
+    root.rename(name, kept)
+    return kept
+
+
+def _leave_alone(found: LeftAlone, done: Recovered) -> None:
+    done.left_alone.append(found)
+    if found.is_newer:
+        done.newer.append(found.path)
+    if found.is_pending and found.path not in _left_alone:
+        _left_alone.add(found.path)
+        logger.warning("%s", found.reason if found.is_newer else found)
+
+
+def _recover_stream(folder: Folder, target: _Target, done: Recovered) -> None:
+    found = examine_locked(folder)
+    if isinstance(found, LeftAlone):
+        _leave_alone(found, done)
         return
-    files = waiting_files(directory / "spool")
-    total = sum(reader.used for reader in readers) + sum(path.stat().st_size for path in files)
+    readers = open_segments(folder, found.segments)
+    if readers and readers[0].header["store_url"] != target.store_url:
+        return
+    for strange in found.strange:
+        _leave_alone(strange, done)
     shipped = 0
     lock = threading.Lock()
 
@@ -136,38 +191,44 @@ def _recover_stream(
         nonlocal shipped
         with lock:
             shipped += size
-            if progress is not None:
-                progress(directory.name, shipped, total)
+            if target.progress is not None:
+                target.progress(folder.path.name, shipped, found.size_bytes)
 
     for reader in readers:
         if reader.used > 0:
-            done.changes += _ship_segment(reader, store)
+            done.changes += _ship_segment(reader, target.store)
             advance(reader.used)
     if readers:
-        done.runs += _put_right(readers[-1].header, store)
-    if files:
-        ship(files, open_artifacts(), advance, stopped)
+        done.runs += _put_right(readers[-1].header, target.store)
+    if found.files:
+        with folder.folder(SPOOL) as spool:
+            paths = [spool.path / name for name in found.files]
+            ship(paths, target.open_artifacts(), advance, target.stopped, folder=spool)
     if readers:
-        done.streams.append(directory.name)
+        done.streams.append(folder.path.name)
     damaged = [reader.path for reader in readers if reader.damaged]
     for reader in readers:
         reader.memory.close()
     if damaged:
         msg = f"{damaged[0].name} holds records after one that cannot be read; everything before it was shipped"
         raise CorruptJournalError(msg)
-    remove_directory(directory)
+    remove_directory(folder.path)
 
 
 def _ship_segment(reader: SegmentReader, store: MetadataStore) -> int:
     """Apply what the store has not seen of a segment, sealing what its process had not; return how many changes."""
     segment = reader.segment()
     stream_id = reader.header["stream_id"]
-    plans = read_plans(segment, segment.used)
+    with _reading(reader):
+        plans, seals = read_plans(segment, segment.used), read_seals(segment)
     head = store.heads().get(stream_id, EMPTY_HEAD)
     applied, at = 0, 0
-    for mark in [*read_seals(segment), None]:
+    for mark in [*seals, None]:
         start, end = (mark.start, mark.end) if mark else (at, segment.used)
         at = end
+        if not start <= end <= segment.used:
+            msg = f"{reader.path.name} has a seal of bytes {start} to {end}, and has {segment.used}"
+            raise CorruptJournalError(msg)
         if start >= end or (mark and mark.last_seq <= head.seq):
             continue
         if mark is None or mark.first.seq != head.seq or mark.first.hash != head.hash:
@@ -176,15 +237,16 @@ def _ship_segment(reader: SegmentReader, store: MetadataStore) -> int:
             mark = _new_seal(reader, segment, start, end, Chain(head.seq, head.hash))
             if mark is None:
                 continue
-        changes, _ = build(
-            *(segment, start, end),
-            stream_id=stream_id,
-            actor=reader.header["actor"],
-            first=mark.first,
-            sealed_at=mark.sealed_at,
-            salt=mark.salt,
-            plans=plans,
-        )
+        with _reading(reader):
+            changes, _ = build(
+                *(segment, start, end),
+                stream_id=stream_id,
+                actor=reader.header["actor"],
+                first=mark.first,
+                sealed_at=mark.sealed_at,
+                salt=mark.salt,
+                plans=plans,
+            )
         if not changes or changes[-1].hash != mark.last_hash:
             msg = f"what {reader.path.name} holds from {start} to {end} is not what was sealed there"
             raise CorruptJournalError(msg)
@@ -197,15 +259,16 @@ def _ship_segment(reader: SegmentReader, store: MetadataStore) -> int:
 def _new_seal(reader: SegmentReader, segment: Segment, start: int, end: int, first: Chain) -> Seal | None:
     """Seal records of a dead process, in its segment, before they are sent: so that a crash now repeats nothing."""
     sealed_at, salt = _last_write_us(reader), os.urandom(SALT_BYTES)
-    changes, chain = build(
-        *(segment, start, end),
-        stream_id=reader.header["stream_id"],
-        actor=reader.header["actor"],
-        first=first,
-        sealed_at=sealed_at,
-        salt=salt,
-        plans=read_plans(segment, start),
-    )
+    with _reading(reader):
+        changes, chain = build(
+            *(segment, start, end),
+            stream_id=reader.header["stream_id"],
+            actor=reader.header["actor"],
+            first=first,
+            sealed_at=sealed_at,
+            salt=salt,
+            plans=read_plans(segment, start),
+        )
     if not changes:
         return None
     mark = Seal(start, end, first, sealed_at, salt, chain.seq, chain.hash)
@@ -223,7 +286,8 @@ def _put_right(header: dict[str, str], store: MetadataStore) -> list[str]:
     head = store.heads().get(stream_id)
     if head is None or head.closed:
         return []
-    query = Query(kind="run", filter=f"stream_id = '{stream_id}' and status in ('running', 'lost')", limit=1000)
+    left = condition("stream_id = ? and status in ?", stream_id, ("running", "lost"))
+    query = Query(kind="run", filter=left, limit=1000)
     runs = store.find(query).entities
     now = now_us()
     note = f"The process that logged this run ended without a word; its journal was recovered at {_clock(now)}."
@@ -252,16 +316,16 @@ def _put_right(header: dict[str, str], store: MetadataStore) -> list[str]:
     return [run.entity_id for run in runs]
 
 
-def _first_header(directory: Path) -> dict[str, str] | None:
-    for path in sorted(directory.glob("*.journal")):
-        try:
-            reader = SegmentReader.open(path)
-        except (OSError, CorruptJournalError, StoreVersionError):
-            return None
-        if reader is not None:
-            reader.memory.close()
-            return reader.header
-    return None
+@contextmanager
+def _reading(reader: SegmentReader) -> Iterator[None]:
+    """Say of records that are whole and make no sense that the journal is damaged."""
+    try:
+        yield
+    except ModelDBError:
+        raise
+    except (ValueError, TypeError, LookupError, RecursionError, OverflowError, AttributeError, struct.error) as error:
+        msg = f"{reader.path.name} holds a record that means nothing ({type(error).__name__}: {error})"
+        raise CorruptJournalError(msg) from error
 
 
 def _last_write_us(reader: SegmentReader) -> int:

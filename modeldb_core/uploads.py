@@ -20,7 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from modeldb_core.errors import ModelDBError, StoreUnavailableError
+from modeldb_core.errors import IntegrityError, ModelDBError, StoreUnavailableError
+from modeldb_core.owned import Folder
 from modeldb_core.redaction import redact_text
 from modeldb_core.retries import Retries
 from modeldb_core.stores import BlobInfo, check_stored
@@ -184,11 +185,16 @@ def ship(
     artifacts: ArtifactStore,
     advance: Callable[[int], None] | None = None,
     stopped: threading.Event | None = None,
+    *,
+    folder: Folder | None = None,
 ) -> None:
     """Send files of a spool, several at a time, and wait for them; each is removed once the store has it.
 
+    One whose content is not that of its name keeps no other from being sent.
+
     Args:
         paths: their names are their digests.
+        folder: the open folder that they lie in, to be sure of that.
         artifacts: where they go.
         advance: told how many more bytes were taken.
         stopped: calls it off.
@@ -199,26 +205,49 @@ def ship(
     """
     workers = Workers(WIDTH, "modeldb-upload")
     stopped = stopped or threading.Event()
-    futures = [workers.submit(partial(send, path, artifacts, advance or _ignore, stopped)) for path in paths]
+    deliver = partial(send, artifacts=artifacts, advance=advance or _ignore, stopped=stopped, folder=folder)
+    futures = [workers.submit(partial(deliver, path)) for path in paths]
+    damaged: IntegrityError | None = None
     try:
         for future in futures:
-            future.result()
+            try:
+                future.result()
+            except IntegrityError as error:
+                damaged = damaged or error
     except BaseException:
         for future in futures:
             future.cancel()
         raise
+    if damaged is not None:
+        raise damaged
 
 
-def send(path: Path, artifacts: ArtifactStore, advance: Callable[[int], None], stopped: threading.Event) -> None:
+def send(
+    path: Path,
+    artifacts: ArtifactStore,
+    advance: Callable[[int], None],
+    stopped: threading.Event,
+    folder: Folder | None = None,
+) -> None:
     """Put a file whose name is its digest into a store, and remove it.
 
     It is put even where the store has it: so the blob is young, and is not collected before it is named.
+
+    Args:
+        folder: the open folder that it lies in; opened here where it is not given.
+
+    Raises:
+        NotOursError: it is a link, not a file or not this user's, or the folder is.
     """
-    with path.open("rb") as file:
+    if folder is None:
+        with Folder.open(path.parent) as opened:
+            send(path, artifacts, advance, stopped, opened)
+        return
+    with os.fdopen(folder.open_file(path.name), "rb") as file:
         reading = cast("BinaryIO", _Reading(file, advance, stopped))
         info = artifacts.put(reading, digest=path.name)
         check_stored(info, BlobInfo(path.name, os.fstat(file.fileno()).st_size), artifacts.url)
-    path.unlink(missing_ok=True)
+    folder.unlink(path.name)
 
 
 class _Reading(io.RawIOBase):
@@ -307,11 +336,6 @@ def _is_cloned(stream: BinaryIO, target: BinaryIO) -> bool:
 def _no_room(folder: Path, error: OSError) -> ModelDBError:
     msg = f"a file cannot be kept in {folder} ({error.strerror or error}); free space there, or set journal_dir"
     return StoreUnavailableError(msg)
-
-
-def waiting_files(folder: Path) -> list[Path]:
-    """Return the files of a spool that a store has not got."""
-    return [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
 
 
 def megabytes(size: int) -> str:

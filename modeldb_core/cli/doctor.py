@@ -31,6 +31,7 @@ WINDOWS = (
 LITTLE_SPACE_BYTES = 1 << 30
 HARDLY_ANY_SPACE_BYTES = 100 << 20
 CLOCK_TOLERANCE_S = 60.0
+MOST_LEFT_ALONE = 20
 _REMOTE_FILE_SYSTEMS = frozenset({"9p", "afs", "ceph", "cifs", "fuse.sshfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3"})
 _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "wrong": ("WRONG", "red")}
 
@@ -204,7 +205,7 @@ def _artifacts(session: Session) -> Iterator[Finding]:
 
 
 def _journals(session: Session) -> Iterator[Finding]:
-    from modeldb_core.cli.journals import damaged_journals, orphaned_journals
+    from modeldb_core.cli.journals import damaged_journals, left_alone, orphaned_journals
 
     folder = session.settings.journal_dir
     if not _is_writable(folder):
@@ -226,6 +227,12 @@ def _journals(session: Session) -> Iterator[Finding]:
     for path in damaged_journals(folder):
         advice = "what could be read is in the store; delete it when you need no more of it"
         yield Finding("journals", "note", f"{path} is damaged", advice)
+    alone = left_alone(folder)
+    for found in alone[:MOST_LEFT_ALONE]:
+        yield Finding("journals", "wrong" if found.is_pending and not found.is_newer else "note", str(found))
+    if len(alone) > MOST_LEFT_ALONE:
+        more = f"{len(alone) - MOST_LEFT_ALONE:,} more in {folder} are left alone"
+        yield Finding("journals", "note", more, "modeldb sync --dry-run lists them")
     yield Finding("journals", "ok", str(folder))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modeldb_core.cli.journals import orphaned_journals
+from modeldb_core.cli.journals import left_alone, orphaned_journals, written_at
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.program import FOUND, OK, STORE
 from modeldb_core.cli.progress import progress_bar
@@ -20,7 +20,7 @@ from modeldb_core.cli.text import clean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from modeldb_core.cli.journals import Orphan
+    from modeldb_core.journal_folders import LeftAlone, Orphan
     from modeldb_core.recovery import Recovered
     from modeldb_core.stores import MetadataStore
 
@@ -48,26 +48,29 @@ def sync(session: Session, *, folders: Sequence[Path], dry_run: bool, as_json: b
     """Ship what processes that died had logged, and put their runs right.
 
     Every process that logs to the store does the same in the background; this does it at once. It exits with 1 where
-    a journal is damaged: what could be read of it has been shipped, and it is kept. It exits with 3 where a newer version
-    of ModelDB wrote one, which is left alone.
+    a journal is damaged, or cannot be shipped: what could be read of it has been shipped, and it is kept. It exits with 3
+    where a newer version of ModelDB wrote one, which is left alone. What is not a journal of this user is named.
     """
     from modeldb_core.plugins import open_store
 
     settings = session.settings
     folders = [folder.absolute() for folder in folders] or [settings.journal_dir]
     waiting = [orphan for folder in folders for orphan in orphaned_journals(folder)]
+    unshipped = [found for folder in folders for found in left_alone(folder)]
     if as_json and dry_run:
-        print_json({"waiting": [_document(orphan) for orphan in waiting]})
+        print_json({"waiting": [_document(orphan) for orphan in waiting], "left_alone": _reasons(unshipped)})
         return OK
     if dry_run:
         _list(waiting)
+        _say(unshipped)
         return OK
     if not waiting and missing_store(settings.url) is not None:
         if as_json:
-            print_json(_shipped([], []))
+            print_json(_shipped([], [], unshipped))
         else:
             echo("Nothing waits.")
-        return OK
+            _say(unshipped)
+        return _code([], unshipped)
     with open_store(settings.url, settings) as store:
         ours = [orphan for orphan in waiting if orphan.store_url in (store.url, "")]
         results = _recover(session, store, folders, sum(orphan.size_bytes for orphan in ours))
@@ -76,10 +79,10 @@ def sync(session: Session, *, folders: Sequence[Path], dry_run: bool, as_json: b
         runs = [run_id for result in results for run_id in result.runs]
         others = [orphan for orphan in waiting if orphan not in ours]
         damaged = [path for result in results for path in result.damaged]
-        newer = [path for result in results for path in result.newer]
+        unshipped = [found for result in results for found in result.left_alone]
         if as_json:
-            print_json(_shipped(results, others))
-            return FOUND if damaged else STORE if newer else OK
+            print_json(_shipped(results, others, unshipped))
+            return _code(damaged, unshipped)
         echo(
             f"{_count(sum(len(result.streams) for result in results), 'journal')} shipped to {store.url}: "
             f"{_count(sum(result.changes for result in results), 'change')}, {_count(len(runs), 'run')} put right."
@@ -90,18 +93,38 @@ def sync(session: Session, *, folders: Sequence[Path], dry_run: bool, as_json: b
         echo(f"{_count(number, 'journal')} for another store: modeldb sync --url {clean(url)}", err=True)
     for path in damaged:
         echo(f"Damaged, kept aside: {clean(str(path))}", err=True)
-    for path in newer:
-        echo(f"Left for the newer ModelDB that wrote it: {clean(str(path))}", err=True)
-    return FOUND if damaged else STORE if newer else OK
+    _say(unshipped)
+    return _code(damaged, unshipped)
 
 
-def _shipped(results: Sequence[Recovered], others: Sequence[Orphan]) -> dict[str, object]:
+def _say(unshipped: Sequence[LeftAlone]) -> None:
+    for found in unshipped:
+        if found.is_newer:
+            echo(f"Left for the newer ModelDB that wrote it: {clean(str(found.path))}", err=True)
+        else:
+            echo(clean(str(found)), err=True)
+
+
+def _code(damaged: Sequence[Path], unshipped: Sequence[LeftAlone]) -> int:
+    if damaged or any(found.is_pending and not found.is_newer for found in unshipped):
+        return FOUND
+    return STORE if any(found.is_newer for found in unshipped) else OK
+
+
+def _reasons(unshipped: Sequence[LeftAlone]) -> list[dict[str, str]]:
+    return [{"path": str(found.path), "reason": found.reason} for found in unshipped]
+
+
+def _shipped(
+    results: Sequence[Recovered], others: Sequence[Orphan], unshipped: Sequence[LeftAlone]
+) -> dict[str, object]:
     return {
         "streams": [stream_id for result in results for stream_id in result.streams],
         "changes": sum(result.changes for result in results),
         "runs": [run_id for result in results for run_id in result.runs],
         "damaged": [str(path) for result in results for path in result.damaged],
-        "newer": [str(path) for result in results for path in result.newer],
+        "newer": [str(found.path) for found in unshipped if found.is_newer],
+        "left_alone": _reasons(unshipped),
         "for_other_stores": [_document(orphan) for orphan in others],
     }
 
@@ -113,8 +136,8 @@ def _document(orphan: Orphan) -> dict[str, object]:
         "journal": str(orphan.path),
         "store": orphan.store_url,
         "size_bytes": orphan.size_bytes,
-        "files": orphan.files,
-        "written_at": time_text(orphan.written_at),
+        "files": len(orphan.files),
+        "written_at": time_text(written_at(orphan)),
     }
 
 
@@ -135,7 +158,10 @@ def _recover(session: Session, store: MetadataStore, folders: Sequence[Path], to
 
 def _list(waiting: Sequence[Orphan]) -> None:
     rows = [
-        [orphan.path.name, size(orphan.size_bytes), orphan.files, orphan.written_at, orphan.store_url or "(unreadable)"]
+        [
+            *(orphan.path.name, size(orphan.size_bytes), len(orphan.files), written_at(orphan)),
+            orphan.store_url or "(nothing written)",
+        ]
         for orphan in waiting
     ]
     if rows:
