@@ -120,5 +120,5 @@ def open_private(path: Path, *, new: bool = False, write_over: bool = False) -> 
         new: it must not exist yet.
         write_over: it is emptied first.
     """
-    flags = os.O_RDWR | os.O_CREAT | PRIVATE
+    flags = os.O_RDWR | os.O_CREAT | PRIVATE | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     return os.open(path, flags | (os.O_EXCL if new else 0) | (os.O_TRUNC if write_over else 0), 0o600)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
+from modeldb_core import owned
 from modeldb_core.errors import IntegrityError, InvalidTypeError, ModelDBError, StoreUnavailableError
 from modeldb_core.plain import Plain, map_of
+from modeldb_core.segments import is_spooled
 from modeldb_core.uploads import spool
 from modeldb_core.values import BlobReference, Value, check_key, decode, encode, normalize
 
@@ -63,9 +66,9 @@ class BlobDoor:
 
     def open(self, digest: str) -> BinaryIO:
         """Return a blob's content, also one that still waits beside the journal."""
-        if self._writer.stream is not None:
+        if self._writer.stream is not None and is_spooled(digest):  # a record of somebody may hold any text
             with suppress(FileNotFoundError):  # also where it is delivered at this moment
-                return (self._writer.spool / digest).open("rb")
+                return os.fdopen(owned.open_file(self._writer.spool / digest), "rb")
         return self._open_artifacts().open(digest)
 
     def checked_map(

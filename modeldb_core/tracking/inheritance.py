@@ -16,6 +16,7 @@ import functools
 import json
 import logging
 import os
+import re
 import socket
 import threading
 import weakref
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from modeldb_core import forks
+from modeldb_core import forks, owned
 from modeldb_core.tracking import endings
 from modeldb_core.tracking.ranks import is_first
 
@@ -40,7 +41,8 @@ R = TypeVar("R")
 logger = logging.getLogger("modeldb")
 
 VARIABLE = "MODELDB_RUN"
-_FOLDER = ".processes"
+_FOLDER = ".processes"  # and the number of the user: others may share the folder of journals
+_MOST_BYTES = 1 << 20
 
 
 @dataclass(eq=False, slots=True)
@@ -51,6 +53,8 @@ class Block:
     outer: Block | None
     older_threads: weakref.WeakSet[threading.Thread] = field(default_factory=weakref.WeakSet)
 
+
+_PID = re.compile("[1-9][0-9]{0,9}")
 
 _lock = threading.RLock()
 _blocks: list[Block] = []
@@ -167,12 +171,8 @@ def _publish() -> None:
             "open": [block.run.run_id for block in _blocks],
             "run": None if run is None else describe(run),
         }
-        _own_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        unborn = _own_path.with_suffix(".unborn")
-        fd = os.open(unborn, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            json.dump(told, file)
-        unborn.replace(_own_path)
+        with owned.make_folder(_own_path.parent) as folder:
+            folder.replace_file(_own_path.name, json.dumps(told).encode())
         if os.environ.get(VARIABLE) != str(_own_path):
             os.environ[VARIABLE] = str(_own_path)
     except Exception:  # whatever it is: only processes that are started meanwhile lack it
@@ -181,12 +181,15 @@ def _publish() -> None:
 
 def _new_path(journal_dir: Path) -> Path:
     """Return the path of this process's file, after removing those of dead ones."""
-    folder, host = journal_dir / _FOLDER, socket.gethostname()
-    for path in folder.glob(f"{host}@*.json"):
-        pid = path.stem.rpartition("@")[2]
-        if pid.isdigit() and not _is_alive(int(pid)):
-            path.unlink(missing_ok=True)
-    path = folder / f"{host}@{os.getpid()}.json"
+    host = socket.gethostname()
+    with owned.make_folder(journal_dir / f"{_FOLDER}-{owned.user_suffix()}") as folder:
+        for name in folder.names():
+            of_host, _, rest = name.rpartition("@")
+            pid, _, kind = rest.partition(".")  # half-written ones begin with a dot, and end in something random
+            is_told = of_host.removeprefix(".") == host and kind.partition(".")[0] == "json"
+            if is_told and _PID.fullmatch(pid) and not _is_alive(int(pid)):
+                folder.unlink(name)
+        path = folder.path / f"{host}@{os.getpid()}.json"
     atexit.register(_remove, path, os.getpid())
     return path
 
@@ -206,7 +209,7 @@ def _is_alive(pid: int) -> bool:
 def _remove(path: Path, pid: int) -> None:
     if pid == os.getpid():
         with suppress(OSError):
-            path.unlink()
+            owned.unlink_file(path)
 
 
 def describe(run: RunHandle) -> dict[str, Any]:
@@ -250,11 +253,26 @@ def _told() -> dict[str, Any]:
         stat = os.stat(_inherited_path)
         mark = (_inherited_path, stat.st_mtime_ns, stat.st_ino)
         if _read[0] != mark:
-            told = json.loads(Path(_inherited_path).read_text(encoding="utf-8"))
-            _read = (mark, told if isinstance(told, dict) and told.get("pid") != os.getpid() else {})
-    except (OSError, ValueError):  # that process has ended, or closed its client
+            told = json.loads(owned.read_file(Path(_inherited_path), _MOST_BYTES))
+            _read = (mark, told if _is_sound(told) and told["pid"] != os.getpid() else {})
+    except (OSError, ValueError, RecursionError):  # that process has ended, or closed its client; or it is another's
         return {}
     return _read[1]
+
+
+def _is_sound(told: object) -> bool:
+    """Return whether a file says what :func:`_publish` writes."""
+    if not isinstance(told, dict) or not isinstance(told.get("pid"), int) or not isinstance(told.get("open"), list):
+        return False
+    run = told.get("run")
+    if run is None:
+        return True
+    return (
+        isinstance(run, dict)
+        and isinstance(run.get("run_id"), str)
+        and isinstance(run.get("fields"), dict)
+        and isinstance(run.get("settings"), dict)
+    )
 
 
 def _is_over(run: RunHandle) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import modeldb_core as modeldb
+from modeldb_core import owned
 from modeldb_core.tracking import Client, inheritance
 
 pytestmark = pytest.mark.interpreter
@@ -199,7 +200,7 @@ def test_the_files_of_processes_that_are_gone_are_removed(client: Client, monkey
         Path(subprocess.run([sys.executable, "-c", program.format(end)], capture_output=True, text=True).stdout.strip())
         for end in ("", "os.kill(os.getpid(), 9)")
     )
-    assert ended.parent == killed.parent == client.settings.journal_dir / ".processes"
+    assert ended.parent == killed.parent == client.settings.journal_dir / f".processes-{os.geteuid()}"
     assert not ended.exists()
     assert killed.exists()
     monkeypatch.setattr(inheritance, "_own_path", None)
@@ -211,7 +212,7 @@ def test_what_cannot_be_told_to_processes_harms_nobody(client: Client, monkeypat
     def refuse(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(owned.Folder, "replace_file", refuse)
     with client.start_run(capture=False) as run:
         assert current_id() == run.run_id
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
+import stat
 import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from modeldb_core import owned
 from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from modeldb_core.backends._fsspec_errors import Doing
-    from modeldb_core.errors import ModelDBError
+from modeldb_core.errors import ModelDBError
 
 _READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -36,17 +39,24 @@ class LocalFiles:
 
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(os.path.expanduser(root))
-        self._temporary = f"{self.root}/.incoming-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+        self._temporary = f"{self.root}/.incoming-{owned.user_suffix()}"
         self._is_swept = False
 
     def create(self) -> tuple[str, BinaryIO]:
-        """Return the name of a new temporary file, and the file."""
+        """Return the name of a new temporary file, and the file.
+
+        Raises:
+            NotOursError: another user, or a link, has the place of this user's temporary files.
+        """
         name = f"{self._temporary}/{uuid.uuid4().hex}"
+        if not self._is_swept:
+            with suppress(FileNotFoundError):
+                owned.Folder.open(Path(self._temporary)).close()
         try:
             descriptor = os.open(name, _CREATE, 0o666)
         except FileNotFoundError:
             os.makedirs(self.root, exist_ok=True)
-            os.makedirs(self._temporary, mode=0o700, exist_ok=True)
+            owned.make_folder(Path(self._temporary)).close()
             descriptor = os.open(name, _CREATE, 0o666)
         if not self._is_swept:
             self._is_swept = True
@@ -95,8 +105,9 @@ class LocalFiles:
         """Iterate over all files two folders down: name, size, and when it was written or touched."""
         for path in Path(self.root).glob("[!.]*/*/*"):
             with suppress(FileNotFoundError):
-                found = path.stat()
-                yield path.name, found.st_size, found.st_mtime
+                found = path.lstat()
+                if stat.S_ISREG(found.st_mode):
+                    yield path.name, found.st_size, found.st_mtime
 
     def remove(self, path: str) -> None:
         """Remove a file, if it is there."""
@@ -109,7 +120,7 @@ class LocalFiles:
         It is taken aside before it is looked at: who touches it before that is seen, who comes after it writes anew.
         """
         aside = f"{self._temporary}/{uuid.uuid4().hex}"
-        os.makedirs(self._temporary, mode=0o700, exist_ok=True)
+        owned.make_folder(Path(self._temporary)).close()
         try:
             os.rename(f"{self.root}/{path}", aside)
         except FileNotFoundError:
@@ -131,6 +142,9 @@ class LocalFiles:
         del doing
         where = f"file://{self.root}"
         number = getattr(error, "errno", None)
+        if isinstance(error, owned.NotOursError):
+            msg = f"temporary files for {where} have no safe place: {error}; remove what is there, or ask its owner to"
+            return StoreReadOnlyError(msg)
         if number in _READ_ONLY:
             msg = f"this process may not use {where} that way: {error}; check its permissions"
             return StoreReadOnlyError(msg)
@@ -139,12 +153,13 @@ class LocalFiles:
 
     def _sweep(self) -> None:
         oldest = time.time() - _ORPHAN_S
-        with suppress(OSError), os.scandir(self._temporary) as entries:
-            for entry in entries:
-                if entry.stat().st_mtime < oldest:
-                    os.unlink(entry.path)
+        with suppress(OSError), owned.Folder.open(Path(self._temporary)) as folder:
+            for name in folder.names():
+                if _TEMPORARY.fullmatch(name) and folder.stat(name).st_mtime < oldest:
+                    folder.unlink(name)
 
 
+_TEMPORARY = re.compile("[0-9a-f]{32}")
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 

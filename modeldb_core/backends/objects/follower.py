@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import threading
 import time
@@ -28,6 +29,7 @@ from modeldb_core.errors import (
     StoreUnavailableError,
 )
 from modeldb_core.notices import warn
+from modeldb_core.owned import Folder, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +43,7 @@ _ATTEMPTS = 6  # objects may be compacted away between listing and reading
 _ROUNDS = 100  # of a compaction that goes on until nothing is left to do
 _COMPACT_EVERY_S = 60.0
 _KEPT_S = 30 * 86_400.0  # a replica that other code made: it may be in use, or be used again
+_MOST_LOCK_BYTES = 20
 _FILE_OF_REPLICA = re.compile(r"(?P<stem>[0-9a-f]{24}-[0-9a-f]{24})\.(?:lock|\d+\.db(?:-wal|-shm)?)")
 _OWN_BYTES = 8 << 20  # of objects just written that are kept in memory, so that they need not be read back
 
@@ -232,29 +235,34 @@ class Follower:
 
     def _generation(self) -> int:
         with suppress(OSError, ValueError):
-            return int((self._folder / f"{self._stem}.lock").read_text() or 0)
+            return int(read_file(self._folder / f"{self._stem}.lock", _MOST_LOCK_BYTES) or 0)
         return 0
 
     def _renew(self) -> None:
         """Begin a new replica. The file of the one before stays for a while: others may have it open."""
         generation = self._generation()
-        for suffix in ("", "-wal", "-shm"):
-            (self._folder / f"{self._stem}.{generation - 1}.db{suffix}").unlink(missing_ok=True)
-            (self._folder / f"{self._stem}.{generation + 1}.db{suffix}").unlink(missing_ok=True)
-        (self._folder / f"{self._stem}.lock").write_text(str(generation + 1))
+        with Folder.open(self._folder, is_given=True) as folder:
+            for suffix in ("", "-wal", "-shm"):
+                folder.unlink(f"{self._stem}.{generation - 1}.db{suffix}")
+                folder.unlink(f"{self._stem}.{generation + 1}.db{suffix}")
+            # Written in place: the lock belongs to this very file.
+            with os.fdopen(folder.open_file(f"{self._stem}.lock", os.O_RDWR), "r+") as file:
+                file.truncate()
+                file.write(str(generation + 1))
 
     def _forget_outdated(self) -> None:
         """Delete the replicas of this store that other code made and that nobody has brought up to date for long."""
-        outdated: dict[str, list[Path]] = {}
-        for path in self._folder.glob(f"{self._store}-*.*"):
-            name = _FILE_OF_REPLICA.fullmatch(path.name)
-            if name is not None and name["stem"] != self._stem:
-                outdated.setdefault(name["stem"], []).append(path)
-        for paths in outdated.values():
-            with suppress(OSError):
-                if max(path.stat().st_mtime for path in paths) < time.time() - _KEPT_S:
-                    for path in paths:
-                        path.unlink(missing_ok=True)
+        outdated: dict[str, list[str]] = {}
+        with Folder.open(self._folder, is_given=True) as folder:
+            for name in folder.names():
+                found = _FILE_OF_REPLICA.fullmatch(name)
+                if found is not None and name.startswith(f"{self._store}-") and found["stem"] != self._stem:
+                    outdated.setdefault(found["stem"], []).append(name)
+            for names in outdated.values():
+                with suppress(OSError):
+                    if max(folder.stat(name).st_mtime for name in names) < time.time() - _KEPT_S:
+                        for name in names:
+                            folder.unlink(name)
 
     def _catch_up(self) -> Replica:
         """List the bucket, and take in what is new."""

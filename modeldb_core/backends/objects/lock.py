@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from modeldb_core import disk
+from modeldb_core import disk, owned
 from modeldb_core.errors import ConfigurationError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ class ReplicaLock:
     def _opened(self) -> int:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            return disk.open_private(self._path)
+            return owned.open_file(self._path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             msg = (
-                f"the local replica of {self._url} cannot be kept in {self._path.parent}: {error.strerror}; set "
+                f"the local replica of {self._url} cannot be kept in {self._path.parent}: {error.strerror or error}; set "
                 f"cache_dir to a folder that this process may write"
             )
             raise ConfigurationError(msg) from error

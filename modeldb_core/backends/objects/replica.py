@@ -27,6 +27,7 @@ from modeldb_core.errors import (
     IntegrityError,
     StoreVersionError,
 )
+from modeldb_core.owned import NotOursError, check_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -74,6 +75,11 @@ class Replica(SQLMetadataStore):
     """
 
     def __init__(self, path: Path, url: str) -> None:
+        try:
+            check_file(path)
+        except NotOursError as error:
+            msg = f"the replica of {url} cannot be kept there: {error}; move it away, or set another cache_dir"
+            raise ConfigurationError(msg) from error
         database = SQLiteDatabase(path)
         database.further_tables = _TABLE_NAMES
         try:
