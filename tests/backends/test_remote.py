@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import io
 import logging
 import os
@@ -292,6 +293,23 @@ def test_a_read_token_reads_and_no_more(closed_url):
             store.apply(a_run()[0].changes)
     with pytest.raises(PermissionDeniedError, match="reading only"):
         RemoteArtifactStore(closed_url, token=READ_TOKEN).put(io.BytesIO(b"x"))
+
+
+def test_who_sends_much_with_a_wrong_token_reads_that_it_is_wrong(closed_url):
+    host, port = closed_url.removeprefix("http://").split(":")
+    content = bytes(protocol.PART_BYTES)
+    for _ in range(5):  # the answer comes while the client is still sending
+        connection = http.client.HTTPConnection(host, int(port), timeout=60)
+        headers = {
+            "Authorization": "Bearer wrong-token-of-someone",
+            "Content-Type": protocol.BYTES_TYPE,
+            protocol.WRITE_HEADER: "1",
+        }
+        connection.request("PUT", f"{protocol.PREFIX}/blobs/{'0' * 64}", content, headers)
+        assert connection.getresponse().status == 401
+        connection.close()
+    with pytest.raises(PermissionDeniedError, match="does not know the token"):
+        RemoteArtifactStore(closed_url, token="wrong-token-of-someone").put(io.BytesIO(content))
 
 
 def test_a_read_only_server_refuses_changes(tmp_path):
