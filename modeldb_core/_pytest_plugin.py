@@ -31,6 +31,7 @@ pytest.register_assert_rewrite(
             "artifacts",
             "entities",
             "finding",
+            "hostile",
             "lasting",
             "letters",
             "machine",

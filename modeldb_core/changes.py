@@ -8,24 +8,31 @@ it.
 from __future__ import annotations
 
 import hashlib
-import json
 import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.entities import to_datetime
-from modeldb_core.errors import IntegrityError
-from modeldb_core.values import decode, encode, normalize
+from modeldb_core.entities import check_kind, evolve, to_datetime
+from modeldb_core.errors import IntegrityError, InvalidArgumentError, ModelDBError
+from modeldb_core.shapes import check_document
+from modeldb_core.values import check_text, decode, encode, normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+
+    from modeldb_core.entities import Document
 
 GENESIS = bytes(32)
 """What the first change of a stream carries as the hash of the one before."""
 
 SALT_BYTES = 16
 DEFAULT_LEASE_S = 30.0
+MAX_LEASE_S = 366 * 86_400.0
+"""A writer that is silent for longer than a year is gone."""
+MAX_TEXT = 1024  # characters, of an identifier, an actor, a kind or an action
+_MAX_SEQ = 2**63 - 1
+_MAX_TIME_US = 253_402_300_799_999_999  # the end of the year 9999, which no calendar of Python passes
 
 CREATE, UPDATE, DELETE, RESTORE, APPEND = "create", "update", "delete", "restore", "append"
 OPEN, BEAT, CLOSE = "open", "beat", "close"  # of a stream
@@ -78,11 +85,20 @@ class Change:
         return time
 
     def data(self) -> dict[str, Any]:
-        """Return the JSON payload as Python values; empty once erased, and for points."""
+        """Return the JSON payload as Python values; empty once erased, and for points.
+
+        Raises:
+            InvalidArgumentError: the payload is not a map of values; it names the change.
+        """
         if self.payload is None or self.action == APPEND:
             return {}
-        data = decode(self.payload)
-        return data if isinstance(data, dict) else {}
+        try:
+            data = decode(self.payload)
+        except InvalidArgumentError as error:
+            raise misfit(self, error) from error
+        if not isinstance(data, dict):
+            raise misfit(self, f"it is of type {type(data).__name__}; expected a map")
+        return data
 
     def erased(self) -> Change:
         """Return the change without its payload and salt: the chain still verifies."""
@@ -166,8 +182,10 @@ def verify_change(change: Change, previous_hash: bytes) -> None:
 
     Raises:
         IntegrityError: it names the change and what does not match.
+        InvalidArgumentError: it has a number, a time or a text that no change has, however well it is sealed.
     """
-    where = f"change {change.seq} of stream {change.stream_id} ({change.action} {change.kind} {change.entity_id})"
+    where = _name(change)
+    _check_head(change, where)
     if change.previous_hash != previous_hash:
         msg = f"{where} does not follow the change before it: one of the two was altered, dropped or moved"
         raise IntegrityError(msg)
@@ -185,12 +203,70 @@ def verify_change(change: Change, previous_hash: bytes) -> None:
         raise IntegrityError(msg)
 
 
+def _check_head(change: Change, where: str) -> None:
+    for what, number, limit in (("number", change.seq, _MAX_SEQ), ("time", change.recorded_at, _MAX_TIME_US)):
+        if type(number) is not int or not 0 <= number <= limit:
+            msg = f"{where} has the {what} {str(number)[:40]}; expected an integer from 0 to {limit}"
+            raise InvalidArgumentError(msg)
+    for name in ("stream_id", "actor", "action", "kind", "entity_id"):
+        text = check_text(getattr(change, name), f"the {name} of {where}")
+        if not is_name(text) and (text or name != "actor"):
+            msg = (
+                f"the {name} of {where} has {len(text):,} characters; expected 1 to {MAX_TEXT:,}, and none that is NUL"
+            )
+            raise InvalidArgumentError(msg)
+
+
+def is_name(text: object) -> bool:
+    """Return whether something may name a stream or an entity in every store."""
+    return isinstance(text, str) and 0 < len(text) <= MAX_TEXT and "\0" not in text
+
+
+def _name(change: Change) -> str:
+    """Return the words that name a change, whatever it holds."""
+    texts = (change.stream_id, change.action, change.kind, change.entity_id)
+    stream_id, action, kind, entity_id = (
+        text if len(text) <= MAX_TEXT else f"{text[:80]}…" for text in map(str, texts)
+    )
+    name = f"change {str(change.seq)[:40]} of stream {stream_id} ({action} {kind} {entity_id})"
+    return name.encode(errors="backslashreplace").decode()
+
+
+def misfit(change: Change, error: object) -> ModelDBError:
+    """Return the error of a change whose payload does not fit its action; what is damaged stays an IntegrityError."""
+    if isinstance(error, IntegrityError):
+        return IntegrityError(f"{_name(change)}: {error}")
+    return InvalidArgumentError(f"the payload of {_name(change)} does not fit its action: {error}")
+
+
+def document_after(document: Document | None, change: Change) -> Document:
+    """Return the document of an entity after a change of it, which is not about points.
+
+    Raises:
+        InvalidArgumentError: the payload does not fit the action, or the kind or action is unknown; it names the change.
+    """
+    data = change.data()
+    try:
+        check_kind(change.kind)
+        after = evolve(document, change.action, data, actor=change.actor, recorded_at=change.recorded_at)
+        check_document(change.kind, after)
+    except (ModelDBError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise misfit(change, error) from error
+    return after
+
+
 def advance(head: Head, change: Change) -> Head:
-    """Return the head of a stream after ``change``."""
+    """Return the head of a stream after ``change``.
+
+    Raises:
+        InvalidArgumentError: the change is about the stream, and its payload does not say how long its lease is.
+    """
     lease_s, closed = head.lease_s, change.action == CLOSE
-    if change.kind == STREAM and change.payload is not None:
-        lease_s = float(json.loads(change.payload).get("lease_s", lease_s))
-    return Head(change.seq, change.hash, change.recorded_at, lease_s, closed)
+    if change.kind == STREAM and change.action != APPEND:
+        lease_s = change.data().get("lease_s", lease_s)
+        if type(lease_s) not in (int, float) or not 0 <= lease_s <= MAX_LEASE_S:
+            raise misfit(change, f"lease_s is {repr(lease_s)[:40]}; expected seconds from 0 to {MAX_LEASE_S:.0f}")
+    return Head(change.seq, change.hash, change.recorded_at, float(lease_s), closed)
 
 
 def by_stream(changes: Iterable[Change]) -> dict[str, list[Change]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +112,29 @@ def memory_reaches_disk(path: Path) -> None:
             reach_disk(descriptor)
         finally:
             os.close(descriptor)
+
+
+def open_regular(path: str | Path, *, follow: bool = False) -> int:
+    """Open a file for reading, if it is one: a pipe or a device is not waited for.
+
+    Args:
+        follow: the path may be a link to a file.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    flags = os.O_RDONLY | PRIVATE | getattr(os, "O_NONBLOCK", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return descriptor
+
+
+def read_regular(path: str | Path) -> bytes:
+    """Return the content of a file; raises as :func:`open_regular` does."""
+    with os.fdopen(open_regular(path), "rb") as file:
+        return file.read()
 
 
 def open_private(path: Path, *, new: bool = False, write_over: bool = False) -> int:

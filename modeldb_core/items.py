@@ -32,7 +32,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from modeldb_core.errors import ModelDBError
-from modeldb_core.values import int_text
+from modeldb_core.integers import int_text
 
 Nested: TypeAlias = Callable[[object], bytes | None]
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
+from modeldb_core.values import check_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -87,8 +88,11 @@ def _groups(payload: bytes) -> Iterable[PointGroup]:
         keys = []
         for _ in range(key_count):
             (length,) = _U32.unpack_from(payload, at)
-            keys.append(payload[at + 4 : at + 4 + length].decode())
+            keys.append(check_key(payload[at + 4 : at + 4 + length].decode()))
             at += 4 + length
+        if len(set(keys)) < len(keys):
+            msg = "a group has two columns of one key"
+            raise ValueError(msg)
         (rows,) = _U32.unpack_from(payload, at)
         at += 4
         steps: Any = np.frombuffer(payload, "<i8", rows, at)

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from modeldb_core.changes import APPEND, ERASE, STREAM, UPDATE, Change, Head
+from modeldb_core.changes import APPEND, ERASE, STREAM, UPDATE, Change, Head, document_after, is_name, misfit
 from modeldb_core.entities import (
+    KINDS,
     LOST,
     RUNNING,
     Document,
     Entity,
     SeriesSummary,
-    check_kind,
     entity_from_document,
     evolve,
     is_bare,
     to_datetime,
 )
-from modeldb_core.errors import ErasedError, InvalidArgumentError, ModelDBError
+from modeldb_core.errors import ErasedError, IntegrityError
 from modeldb_core.points import PointGroup, concatenate, decode_points
 
 if TYPE_CHECKING:
@@ -54,20 +54,10 @@ class Record:
             InvalidArgumentError: the payload does not fit the action, or the kind or action is unknown.
             IntegrityError: the payload of an ``append`` change holds no points.
         """
-        check_kind(change.kind)
-        try:
-            return self._after_points(change) if change.action == APPEND else self._after_update(change)
-        except ModelDBError:
-            raise
-        except (TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
-            raise misfit(change, error) from error
+        return self._after_points(change) if change.action == APPEND else self._after_update(change)
 
     def _after_update(self, change: Change) -> Record:
-        document = evolve(
-            self.document, change.action, change.data(), actor=change.actor, recorded_at=change.recorded_at
-        )
-        entity_from_document(self.kind, self.entity_id, document)  # raises where it is no entity's document
-        return replace(self, document=document)
+        return replace(self, document=document_after(self.document, change))
 
     def _after_points(self, change: Change) -> Record:
         document = self.document or _unborn(change)
@@ -120,6 +110,23 @@ class Record:
         return entity_from_document(self.kind, self.entity_id, document, **computed)
 
 
+def groups_of(change: Change) -> list[PointGroup]:
+    """Return the points in a change; none once it is erased.
+
+    Raises:
+        InvalidArgumentError: it is about something that has no points.
+        IntegrityError: its payload holds no points.
+    """
+    if change.kind != "run" and (change.payload is not None or change.kind not in KINDS):
+        raise misfit(change, "only runs have points")
+    if change.payload is None:
+        return []
+    try:
+        return decode_points(change.payload)
+    except IntegrityError as error:
+        raise misfit(change, error) from error
+
+
 def replay(kind: str, entity_id: str, changes: Iterable[Change]) -> Record:
     """Return the record that the changes of an entity make, in the order of their arrival.
 
@@ -143,9 +150,7 @@ def _unborn(change: Change) -> Document:
 
 
 def _columns(change: Change) -> Iterator[tuple[str, PointGroup]]:
-    if change.kind != "run" and change.payload is not None:
-        raise misfit(change, "only runs have points")
-    for group in decode_points(change.payload) if change.payload is not None else ():
+    for group in groups_of(change):
         for row, key in enumerate(group.keys if len(group) else ()):
             yield key, PointGroup((key,), group.steps, group.times, group.values[row : row + 1])
 
@@ -193,7 +198,7 @@ def erased_by(changes: Sequence[Change]) -> set[tuple[str, int]]:
         if change.action == ERASE and change.payload is not None:
             data = change.data()
             stream_id, seq = data.get("stream_id"), data.get("seq")
-            if not isinstance(stream_id, str) or isinstance(seq, bool) or not isinstance(seq, int):
+            if not isinstance(stream_id, str) or not is_name(stream_id) or type(seq) is not int or not 0 < seq < 2**63:
                 raise misfit(change, "expected the stream_id and the seq of a change")
             erased.add((stream_id, seq))
     return erased
@@ -204,12 +209,4 @@ def erased_error(kind: str, entity_id: str, url: str) -> ErasedError:
     return ErasedError(
         f"the {kind} {entity_id!r} in {url} was deleted, and nothing of it is kept; "
         f"`modeldb audit log --entity {entity_id}` shows who deleted it, and when"
-    )
-
-
-def misfit(change: Change, error: object) -> InvalidArgumentError:
-    """Return the error of a change whose payload does not fit its action."""
-    return InvalidArgumentError(
-        f"the payload of change {change.seq} of stream {change.stream_id} ({change.action} {change.kind} "
-        f"{change.entity_id}) does not fit its action: {error}"
     )

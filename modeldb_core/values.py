@@ -16,10 +16,15 @@ from __future__ import annotations
 import json
 import math
 import numbers
+import re
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
+from modeldb_core.integers import big_int, check_integer, int_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[Any, Value] | BlobReference"
 Key: TypeAlias = "None | bool | int | float | str"
@@ -27,6 +32,7 @@ Key: TypeAlias = "None | bool | int | float | str"
 MAX_KEY_LENGTH = 1024
 MAX_NAME_LENGTH = 256  # of containers and runs: a title, not a text
 MAX_DEPTH = 100  # far below the recursion limit of any JSON reader
+MAX_WRITTEN_DEPTH = MAX_DEPTH + 2  # of what is read: a value's own levels, and those of a tag within
 SAFE_INTEGER = 2**53 - 1  # the largest integer that a JSON reader with 64-bit floats keeps exactly
 
 
@@ -81,7 +87,8 @@ def normalize(value: object, where: str) -> Value:
 
     Raises:
         InvalidTypeError: something in it is of a type that cannot be stored, or a map key is.
-        InvalidArgumentError: it is nested deeper than 100 levels or holds text that is not valid Unicode.
+        InvalidArgumentError: it is nested deeper than 100 levels, or holds text that is not valid Unicode or an integer
+            of more than 2^20 bits.
     """
     return _normalize(value, where, 0)
 
@@ -92,7 +99,7 @@ def _normalize(value: object, where: str, depth: int) -> Value:
     if isinstance(value, str):
         return _check_text(str.__str__(value), where)
     if isinstance(value, int):
-        return int.__int__(value)
+        return check_integer(int.__int__(value), where)
     if isinstance(value, float):
         return float.__float__(value)  # of a subclass too
     if depth >= MAX_DEPTH:
@@ -211,7 +218,7 @@ def check_key_in_map(key: object, where: str) -> Key:
     if key is None or isinstance(key, bool):
         return key
     if isinstance(key, int):
-        return int.__int__(key)
+        return check_integer(int.__int__(key), where)
     if isinstance(key, float):
         return float.__float__(key)
     if (scalar := scalar_of(key)) is not None:
@@ -263,8 +270,28 @@ def encode(value: Value) -> bytes:
 
 
 def decode(data: bytes | str) -> Value:
-    """Return the value that ``data`` holds; the reverse of :func:`encode`."""
-    return from_json(json.loads(data))
+    """Return the value that ``data`` holds; the reverse of :func:`encode`.
+
+    Raises:
+        InvalidArgumentError: it is not strict JSON in UTF-8, or something in it stands for no value.
+    """
+    try:
+        return from_json(_DECODER.decode(data if isinstance(data, str) else data.decode()))
+    except InvalidArgumentError:
+        raise
+    except RecursionError:
+        msg = _too_deep()
+    except ValueError as error:
+        msg = f"it is not JSON: {error}"
+    raise InvalidArgumentError(msg)
+
+
+def _no_constant(name: str) -> NoReturn:
+    msg = f"{name} is no JSON"
+    raise ValueError(msg)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)  # Python reads NaN and Infinity by default
 
 
 def to_json(value: Value) -> Any:  # noqa: ANN401 - JSON data
@@ -283,21 +310,74 @@ def to_json(value: Value) -> Any:  # noqa: ANN401 - JSON data
 
 
 def from_json(data: Any) -> Value:  # noqa: ANN401 - JSON data
-    """Return the value that JSON ``data`` stands for; the reverse of :func:`to_json`."""
+    """Return the value that JSON ``data`` stands for; the reverse of :func:`to_json`.
+
+    Raises:
+        InvalidArgumentError: something in it stands for no value: a tag that says nothing, text that is not valid
+            Unicode, an integer of more than 2^20 bits, or more levels than a value has.
+    """
+    return _from_json(data, MAX_WRITTEN_DEPTH)
+
+
+def _from_json(data: Any, levels: int) -> Value:  # noqa: ANN401 - JSON data
+    if isinstance(data, str):
+        return data if data.isascii() else _check_text(data, "a text")
     if isinstance(data, dict):
-        if "$float" in data:
-            return float(data["$float"].replace("Infinity", "inf"))
-        if "$int" in data:
-            return big_int(data["$int"])
-        if "$blob" in data:
-            return BlobReference(data["$blob"], data["size"])
-        return {read_key(key): from_json(item) for key, item in data.items()}
+        if not levels:
+            raise InvalidArgumentError(_too_deep())
+        for tag, read in _TAGS.items():
+            if tag in data:
+                return read(data)
+        return {
+            read_key(key if key.isascii() else _check_text(key, "a key")): _from_json(item, levels - 1)
+            for key, item in data.items()
+        }
     if isinstance(data, list):
-        return [from_json(item) for item in data]
+        if not levels:
+            raise InvalidArgumentError(_too_deep())
+        return [_from_json(item, levels - 1) for item in data]
     return data  # type: ignore[no-any-return]
 
 
+def _too_deep() -> str:
+    return f"it is nested deeper than {MAX_DEPTH} levels, which no value is"
+
+
+def _tagged_float(data: Mapping[str, Any]) -> float:
+    text = data["$float"]
+    if len(data) != 1 or text not in _FLOATS:
+        raise _meaningless("$float", text)
+    return float(text.replace("Infinity", "inf"))
+
+
+def _tagged_int(data: Mapping[str, Any]) -> int:
+    text = data["$int"]
+    if len(data) != 1 or not isinstance(text, str):
+        raise _meaningless("$int", text)
+    return big_int(text)
+
+
+def _tagged_blob(data: Mapping[str, Any]) -> BlobReference:
+    digest, size = data["$blob"], data.get("size")
+    if len(data) != 2 or not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise _meaningless("$blob", digest)
+    if type(size) is not int or not 0 <= size < 2**63:
+        raise _meaningless("size", size)
+    return BlobReference(digest, size)
+
+
+def _meaningless(tag: str, found: object) -> InvalidArgumentError:
+    return InvalidArgumentError(f"{tag} is {repr(found)[:80]}, which stands for no value")
+
+
+_TAGS: Mapping[str, Callable[[Mapping[str, Any]], Value]] = {
+    "$float": _tagged_float,
+    "$int": _tagged_int,
+    "$blob": _tagged_blob,
+}
+_DIGEST = re.compile("[0-9a-f]{64}")
 _FLOAT_NAMES = {math.inf: "Infinity", -math.inf: "-Infinity"}
+_FLOATS = ("NaN", *_FLOAT_NAMES.values())
 _WORDS: dict[None | bool, str] = {None: "null", True: "true", False: "false"}
 _KEYS: Mapping[str, Key] = {
     **{word: key for key, word in _WORDS.items()},
@@ -305,36 +385,6 @@ _KEYS: Mapping[str, Key] = {
     "Infinity": math.inf,
     "-Infinity": -math.inf,
 }
-
-
-class LongInteger(int):
-    """An integer of so many digits that Python refuses to write it in decimal: it shows itself in hexadecimal.
-
-    So one such value does not break whatever prints it: a listing, a table, a message.
-    """
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return hex(self)
-
-    __str__ = __repr__
-
-    def __format__(self, form: str) -> str:
-        return format(hex(self), form if form.rstrip("0123456789") in ("", "<", ">", "^") else "")
-
-
-def int_text(value: int) -> str:
-    """Return ``value`` in decimal; in hexadecimal where Python refuses to write that many decimal digits."""
-    try:
-        return int.__repr__(value)
-    except ValueError:
-        return hex(value)
-
-
-def big_int(text: str) -> int:
-    """Return the integer that :func:`int_text` wrote."""
-    return LongInteger(text, 16) if "x" in text else int(text)
 
 
 def _check_text(text: str, where: str) -> str:

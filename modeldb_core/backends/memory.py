@@ -39,7 +39,7 @@ from modeldb_core.queries import (
     parse_filter,
     searchable,
 )
-from modeldb_core.replay import Record, alters_entity, erased_by, erased_error, misfit
+from modeldb_core.replay import Record, alters_entity, erased_by, erased_error
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
 
 if TYPE_CHECKING:
@@ -99,10 +99,7 @@ class MemoryStore(MetadataStore):
                 msg = f"{where} arrived, but {head.seq + 1} is missing; send the stream from there"
                 raise StreamGapError(msg, expected=head.seq + 1)
             verify_change(change, head.hash)
-            try:
-                heads[change.stream_id] = advance(head, change)
-            except (TypeError, ValueError, AttributeError) as error:
-                raise misfit(change, error) from error
+            heads[change.stream_id] = advance(head, change)
             hashes[change.stream_id, change.seq] = change.hash
             fresh.append(change)
         return fresh, heads

@@ -14,6 +14,7 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
+from modeldb_core import disk
 from modeldb_core.batches import MAX_BATCH_BYTES, decode_changes, measure
 from modeldb_core.errors import (
     IntegrityError,
@@ -57,7 +58,7 @@ class Bundle:
         self.path = Path(path).absolute()
         self.url = f"bundle://{self.path}"
         try:
-            self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            self._descriptor = disk.open_regular(self.path, follow=True)
         except OSError as error:
             msg = f"there is no bundle that can be read at {self.path}: {error.strerror}"
             raise NotFoundError(msg) from error

@@ -344,12 +344,13 @@ class _Copy:
     def _copy_blobs(self, batch: Sequence[Change]) -> None:
         blobs = self._blobs
         assert blobs is not None
+        readable = [change for change in batch if _can_be_read(change)]
         blobs.copy(
-            (digest for change in batch for digest in mentioned_by(change)),
+            (digest for change in readable for digest in mentioned_by(change)),
             lambda *_: self._tell("blobs", blobs.copied, None),
         )
         if blobs.missing:
-            for change in batch:
+            for change in readable:
                 for digest in needed_by(change):
                     if digest in blobs.missing:
                         self._needed.setdefault(digest, (change.kind, change.entity_id))
@@ -362,6 +363,15 @@ class _Copy:
             return digest in needed_in(self._source.get(kind, entity_id).document)
         except NotFoundError:
             return False
+
+
+def _can_be_read(change: Change) -> bool:
+    """Return whether a change says something; the target refuses it otherwise, and its stream alone."""
+    try:
+        change.data()
+    except InvalidArgumentError:
+        return False
+    return True
 
 
 def changes_of(log: ChangeLog, *, entity_id: str | None = None, stream_id: str | None = None) -> Iterator[Change]:

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.changes import Head
+from modeldb_core.changes import MAX_LEASE_S, Head
 from modeldb_core.movement.withholding import is_within
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Manifest:
 
     def encode(self) -> bytes:
         """Return it as it stands in a bundle."""
-        return (json.dumps({**self._content(), "digest": self.digest}, indent=1, sort_keys=True) + "\n").encode()
+        return (json.dumps({**self._content(), "digest": self.digest}, sort_keys=True) + "\n").encode()
 
     def _content(self) -> dict[str, Any]:
         heads = {
@@ -85,8 +85,11 @@ class Manifest:
     def decode(cls, text: bytes) -> Manifest:
         """Return what stands in a bundle; raises ValueError, KeyError, TypeError or AttributeError for anything else."""
         data: dict[str, Any] = json.loads(text)
+        if len(data["heads"]) > _count(data["changes"]):  # before each is looked at
+            msg = f"it names {len(data['heads']):,} streams, and holds {data['changes']:,} changes"
+            raise ValueError(msg)
         heads = {
-            str(name): Head(_count(seq), bytes.fromhex(value), _count(recorded_at), float(lease_s), bool(closed))
+            str(name): Head(_count(seq), bytes.fromhex(value), _count(recorded_at), _lease(lease_s), bool(closed))
             for name, (seq, value, recorded_at, lease_s, closed) in data["heads"].items()
         }
         found = cls(
@@ -108,6 +111,13 @@ class Manifest:
             msg = "it does not match its digest: it was altered"
             raise ValueError(msg)
         return found
+
+
+def _lease(value: object) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= MAX_LEASE_S:  # type: ignore[operator]  # a number by then
+        msg = f"{value!r} is no lease: expected seconds from 0 to {MAX_LEASE_S:.0f}"
+        raise ValueError(msg)
+    return float(value)  # type: ignore[arg-type]
 
 
 def _count(value: object) -> int:

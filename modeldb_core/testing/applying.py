@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from modeldb_core.changes import Head, verify_change
+from modeldb_core.changes import STREAM, Head, seal, verify_change
 from modeldb_core.entities import new_id, now_us
 from modeldb_core.errors import (
     ConflictError,
@@ -21,6 +21,7 @@ from modeldb_core.errors import (
 )
 from modeldb_core.points import PointGroup, decode_points, encode_points
 from modeldb_core.stores import MetadataStore
+from modeldb_core.testing.hostile import HOSTILE
 from modeldb_core.testing.scene import Scene, StoreCase
 from modeldb_core.testing.streams import StreamWriter, end_of, read_stream
 
@@ -101,6 +102,32 @@ class ApplyTests(StoreCase):
             scene.store.get("run", run_id)
         assert good.stream_id not in scene.store.heads()
         assert scene.store.heads()[scene.writer.stream_id].hash == scene.writer.changes[-1].hash
+
+    def test_content_that_no_writer_makes_is_refused(self, scene: Scene) -> None:
+        scene.ship()
+        for what, (action, kind, payload) in HOSTILE.items():
+            hostile, good = StreamWriter(), StreamWriter()
+            hostile.open()
+            run_id = good.create_run(name="good").entity_id
+            hostile.write(action, kind, hostile.stream_id if kind == STREAM else new_id(), payload)
+            with pytest.raises((InvalidArgumentError, IntegrityError), match=f"change 2 of stream {hostile.stream_id}"):
+                scene.store.apply([*good.changes, *hostile.changes])  # holds what HOSTILE says
+            with pytest.raises(NotFoundError):
+                scene.store.get("run", run_id)
+            scene.store.apply(good.changes)
+            assert scene.store.get("run", run_id).name == "good", what
+        assert hostile.stream_id not in scene.store.heads()
+
+    @pytest.mark.parametrize(
+        "said", [{"recorded_at": 2**63}, {"entity_id": "a\0b"}, {"entity_id": "e" * 5000}, {"stream_id": "\0"}]
+    )
+    def test_a_change_whose_head_lies_is_refused(self, store: MetadataStore, said: dict[str, Any]) -> None:
+        fields: dict[str, Any] = {"stream_id": new_id(), "recorded_at": now_us(), "entity_id": new_id(), **said}
+        rest: dict[str, Any] = {"actor": "a", "action": "create", "kind": "run", "payload": b"{}", "salt": bytes(16)}
+        change = seal(seq=1, previous_hash=bytes(32), **fields, **rest)
+        with pytest.raises(InvalidArgumentError, match="change 1 of stream"):
+            store.apply([change])
+        assert not store.heads()
 
     def test_a_missing_number_is_a_gap_and_says_which_one(self, scene: Scene) -> None:
         scene.ship()

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, insert, select
 
-from modeldb_core.backends._sql.chain import Streams, misfit
+from modeldb_core.backends._sql.chain import Streams
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._sql.entity_rows import EntityRows
 from modeldb_core.backends._sql.numbers import Numbers, Remembered
 from modeldb_core.backends._sql.tables import ERASED, documents, entities, metrics
 from modeldb_core.backends._sql.tables import changes as changes_table
-from modeldb_core.changes import APPEND, ERASE, STREAM, UPDATE, Change
-from modeldb_core.entities import RUNNING, Document, check_kind, entity_from_document, evolve, is_bare
-from modeldb_core.errors import ModelDBError
+from modeldb_core.changes import APPEND, ERASE, STREAM, UPDATE, Change, document_after
+from modeldb_core.entities import RUNNING, Document, evolve, is_bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.database import Transaction
     from modeldb_core.backends._sql.erasure import Erasures
     from modeldb_core.backends._sql.points import Append
-    from modeldb_core.errors import IntegrityError
+    from modeldb_core.errors import ModelDBError
 
 
 @dataclass(slots=True)
@@ -69,7 +68,7 @@ class Batch:
         """Let the store remember numbers that this batch made."""
         self.numbers.learn()
 
-    def apply(self, changes: Sequence[Change], wrong: dict[int, IntegrityError]) -> None:
+    def apply(self, changes: Sequence[Change], wrong: dict[int, ModelDBError]) -> None:
         """Apply those of ``changes`` that are new; ``wrong`` says by place which do not match their hash."""
         new = self.streams.admit(changes, wrong)
         if not new:
@@ -199,33 +198,22 @@ def _evolve(records: dict[tuple[str, str], Record], change: Change, position: in
     """Let a change alter its record; return the payload that the log must keep."""
     if change.kind == STREAM or change.action == ERASE:
         return change.payload
-    check_kind(change.kind)
     record = records[change.kind, change.entity_id]
-    try:
-        if change.action != APPEND:
-            record.after = evolve(
-                record.after, change.action, change.data(), actor=change.actor, recorded_at=change.recorded_at
-            )
-            entity_from_document(record.kind, record.entity_id, record.after)  # raises where it is no entity's document
-            return change.payload
-        if record.after is None and not record.present:  # a stream may arrive before the one that creates its run
-            record.after = evolve(None, UPDATE, {}, actor=change.actor, recorded_at=change.recorded_at)
-        return _append(record, change, position, streams)
-    except ModelDBError:
-        raise
-    except (TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
-        raise misfit(change, error) from error
+    if change.action != APPEND:
+        record.after = document_after(record.after, change)
+        return change.payload
+    if record.after is None and not record.present:  # a stream may arrive before the one that creates its run
+        record.after = evolve(None, UPDATE, {}, actor=change.actor, recorded_at=change.recorded_at)
+    return _append(record, change, position, streams)
 
 
 def _append(record: Record, change: Change, position: int, streams: Streams) -> bytes | None:
     from modeldb_core.backends._sql.points import Append
-    from modeldb_core.points import decode_points
+    from modeldb_core.replay import groups_of
 
+    groups = tuple(groups_of(change))
     if change.payload is None:
         return None
-    if change.kind != "run":
-        raise misfit(change, ValueError("only runs have points"))
-    groups = tuple(decode_points(change.payload))
     item = Append(position, streams.pk(change.stream_id), change.payload, groups)
     record.appends.append(item)
     return None if item.is_regular else change.payload

@@ -11,7 +11,7 @@ from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.tables import changes as changes_table
 from modeldb_core.backends._sql.tables import erased, streams
 from modeldb_core.changes import EMPTY_HEAD, Change, Head, advance, verify_change
-from modeldb_core.errors import ConflictError, IntegrityError, InvalidArgumentError, StreamGapError
+from modeldb_core.errors import ConflictError, IntegrityError, InvalidArgumentError, ModelDBError, StreamGapError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,24 +33,16 @@ class Stream:
     has_erased: bool = False
 
 
-def misfit(change: Change, error: Exception) -> InvalidArgumentError:
-    """Return the error of a change whose payload means nothing."""
-    return InvalidArgumentError(
-        f"the payload of change {change.seq} of stream {change.stream_id} ({change.action} {change.kind} "
-        f"{change.entity_id}) does not fit its action: {error}"
-    )
-
-
-def check_content(changes: Iterable[Change]) -> dict[int, IntegrityError]:
+def check_content(changes: Iterable[Change]) -> dict[int, ModelDBError]:
     """Return, by place, what is wrong with changes by themselves: hashing is long, and needs no lock.
 
     It is raised only for those that turn out to be new.
     """
-    wrong = {}
+    wrong: dict[int, ModelDBError] = {}
     for place, change in enumerate(changes):
         try:
             verify_change(change, change.previous_hash)
-        except IntegrityError as error:
+        except (IntegrityError, InvalidArgumentError) as error:
             wrong[place] = error
     return wrong
 
@@ -100,14 +92,17 @@ class Streams:
         found = {stream_id: self._streams[stream_id] for stream_id in stream_ids}
         return {stream.stream_pk: stream_id for stream_id, stream in found.items() if stream.has_erased}
 
-    def admit(self, changes: Sequence[Change], wrong: dict[int, IntegrityError]) -> list[Change]:
+    def admit(self, changes: Sequence[Change], wrong: dict[int, ModelDBError]) -> list[Change]:
         """Return the changes that are new, each checked to follow the one before.
 
         Raises:
             ConflictError: another change is stored under the number of one of them.
             StreamGapError: a number is missing.
-            IntegrityError: one of them is in ``wrong``, or does not follow the one before.
+            IntegrityError, InvalidArgumentError: one of them is in ``wrong``, or does not follow the one before.
         """
+        for error in wrong.values():
+            if isinstance(error, InvalidArgumentError):  # of a head that no change has: no database need take its names
+                raise error
         self.load(change.stream_id for change in changes)
         seen = self._seen_hashes(changes)
         new = []
@@ -127,10 +122,7 @@ class Streams:
                 raise wrong[place]
             if change.previous_hash != stream.head.hash:
                 verify_change(change, stream.head.hash)  # raises, and says what is wrong
-            try:
-                stream.head = advance(stream.head, change)
-            except (TypeError, ValueError, AttributeError, OverflowError) as error:
-                raise misfit(change, error) from error
+            stream.head = advance(stream.head, change)
             seen[stream.stream_pk, change.seq] = change.hash
             self._advanced.add(change.stream_id)
             new.append(change)

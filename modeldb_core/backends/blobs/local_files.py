@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from modeldb_core import owned
+from modeldb_core import disk, owned
 from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class LocalFiles:
 
     def open(self, path: str) -> BinaryIO:
         """Open a file for reading; raises FileNotFoundError."""
-        return cast("BinaryIO", io.FileIO(f"{self.root}/{path}", "rb"))
+        return cast("BinaryIO", io.FileIO(disk.open_regular(f"{self.root}/{path}", follow=True), "rb"))
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the files in a folder; none where it is not there."""

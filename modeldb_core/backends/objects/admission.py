@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modeldb_core.changes import EMPTY_HEAD, Change, Head, advance, verify_change
-from modeldb_core.replay import Record, alters_entity, erased_by, misfit
+from modeldb_core.replay import Record, alters_entity, erased_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ def follow(changes: Sequence[Change], heads: Mapping[str, Head]) -> tuple[list[C
 
     Raises:
         IntegrityError: a change does not match its hash, or not the one before it.
+        InvalidArgumentError: it says what no change says.
     """
     after = dict(heads)
     hashes: dict[tuple[str, int], bytes] = {}
@@ -33,7 +34,7 @@ def follow(changes: Sequence[Change], heads: Mapping[str, Head]) -> tuple[list[C
         if change.seq != head.seq + 1:
             return None
         verify_change(change, head.hash)
-        after[change.stream_id] = _advance(head, change)
+        after[change.stream_id] = advance(head, change)
         hashes[change.stream_id, change.seq] = change.hash
         kept.append(change)
     return kept, after
@@ -50,10 +51,3 @@ def check_meaning(changes: Sequence[Change]) -> None:
     for change in changes:
         if alters_entity(change):
             Record(change.kind, change.entity_id).after(change)
-
-
-def _advance(head: Head, change: Change) -> Head:
-    try:
-        return advance(head, change)
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise misfit(change, error) from error

@@ -79,6 +79,8 @@ class Bucket:
         path = f"{self._remote.root}/{name}"
         try:
             with self._remote.errors():
+                if self._is_folder:
+                    return disk.read_regular(path)
                 # With a start, s3fs does not ask for the size first.
                 return bytes(self._remote.fs.cat_file(path, start=0))
         except NotFoundError:
@@ -172,10 +174,10 @@ class Bucket:
                 if entry.name.startswith("."):
                     continue
                 with suppress(FileNotFoundError):
-                    if entry.is_dir():
+                    if entry.is_dir(follow_symlinks=False):
                         waiting.append(name)
-                    else:
-                        info = entry.stat()
+                    elif entry.is_file(follow_symlinks=False):  # opening a pipe waits for ever, and a link leads away
+                        info = entry.stat(follow_symlinks=False)
                         found[name] = f"{info.st_mtime_ns}", info.st_size
         return found
 

@@ -1,0 +1,92 @@
+"""What a stranger put into a bundle or a folder is refused by name, and nothing else suffers or waits for it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+
+import pytest
+
+from modeldb_core.audit import verify
+from modeldb_core.backends.blobs import FsspecArtifactStore
+from modeldb_core.backends.memory import MemoryStore
+from modeldb_core.backends.objects import ObjectMetadataStore
+from modeldb_core.changes import Head
+from modeldb_core.errors import NotFoundError
+from modeldb_core.movement.bundle_writer import BundleWriter
+from modeldb_core.movement.bundles import Bundle
+from modeldb_core.movement.copying import copy
+from modeldb_core.movement.manifest import Manifest
+from modeldb_core.testing import StreamWriter
+from modeldb_core.testing.hostile import HOSTILE
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "lists, 100,000 deep",
+        "a lone surrogate",
+        "an integer of 4 MB",
+        "metrics that are a list",
+        "more rows than bytes",
+    ],
+)
+def test_the_other_streams_of_a_bundle_with_hostile_content_arrive(tmp_path, what):
+    action, kind, payload = HOSTILE[what]
+    hostile, good = StreamWriter(), StreamWriter()
+    hostile.open()
+    hostile.write(action, kind, hostile.stream_id if kind == "stream" else "e", payload)
+    run_id = good.create_run(name="good").entity_id
+    with BundleWriter(tmp_path / "a.bundle") as writer:
+        for change in (*hostile.changes[:1], *good.changes, *hostile.changes[1:]):
+            writer.apply([change])
+        writer.finish()
+    files = FsspecArtifactStore(f"file://{tmp_path}/files")
+    with Bundle(tmp_path / "a.bundle") as bundle, MemoryStore() as target:
+        done = copy(bundle, target, artifacts=(files, files))
+        assert set(done.refused) == {hostile.stream_id}
+        assert f"change 2 of stream {hostile.stream_id}" in done.refused[hostile.stream_id]
+        assert target.get("run", run_id).name == "good"
+        assert verify(target).ok
+
+
+def test_a_pipe_in_the_place_of_a_batch_stops_no_answer(tmp_path):
+    url = f"file://{tmp_path}/bucket"
+    writer = StreamWriter()
+    run_id = writer.create_run(name="good").entity_id
+    with ObjectMetadataStore(url, cache_dir=tmp_path / "one") as store:
+        store.apply(writer.changes)
+    (batch,) = (tmp_path / "bucket" / "streams").rglob("*.chg")
+    os.mkfifo(batch.with_name(f"{2:010d}-{2:010d}-{2:016x}-{2:016x}.chg"))
+    (tmp_path / "bucket" / "streams" / "loop").symlink_to(tmp_path / "bucket")
+    with ObjectMetadataStore(url, cache_dir=tmp_path / "two") as store:
+        assert store.get("run", run_id).name == "good"
+        assert verify(store).ok
+    batch.rename(tmp_path / "aside")
+    os.mkfifo(batch)
+    with ObjectMetadataStore(url, cache_dir=tmp_path / "two") as store:
+        assert any("in no object" in str(finding) for finding in verify(store).findings)
+
+
+def test_a_pipe_in_the_place_of_a_bundle_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.bundle")
+    with pytest.raises(NotFoundError, match="no regular file"):
+        Bundle(tmp_path / "a.bundle")
+
+
+def test_a_manifest_of_more_streams_than_changes_is_refused_before_they_are_looked_at():
+    manifest = Manifest({}, 1, "0" * 64, 0, 0, "0" * 64)
+    data = json.loads(manifest.encode())
+    data["heads"] = {"a": "what", "b": "ever"}
+    with pytest.raises(ValueError, match="names 2 streams, and holds 1 changes"):
+        Manifest.decode(json.dumps(data).encode())
+
+
+@pytest.mark.parametrize("lease_s", [1e308, -1, float("inf"), True, "30"])
+def test_a_manifest_with_a_lease_that_no_writer_has_is_refused(lease_s):
+    head = Head(1, bytes(32), 1)
+    manifest = Manifest({"a": head}, 1, "0" * 64, 0, 0, "0" * 64)
+    assert Manifest.decode(manifest.encode()) == manifest
+    with pytest.raises(ValueError, match="lease"):
+        Manifest.decode(replace(manifest, heads={"a": replace(head, lease_s=lease_s)}).encode())
