@@ -74,7 +74,9 @@ class Settings:
         'what a log call outlives once it returned: "process" (the process), "fsync" (a power failure too)',
         choices=("process", "fsync"),
     )
-    lease_s: float = _setting("float", 30.0, "a run whose writer was silent for so long reads as lost", minimum=1.0)
+    lease_s: float = _setting(
+        "float", 30.0, "a run whose writer was silent for so long reads as lost", minimum=1.0, maximum=3e7
+    )
     flush_interval_s: float = _setting("float", 1.0, "how often what was logged is shipped", minimum=0.01)
     exit_timeout_s: float = _setting("float", 30.0, "how long a process waits at exit for a slow store", minimum=0.0)
     restore_window_days: float = _setting(

@@ -22,16 +22,16 @@ from modeldb_core.changes import (
     seal,
     verify_change,
 )
-from modeldb_core.errors import IntegrityError, InvalidTypeError
+from modeldb_core.errors import IntegrityError, InvalidArgumentError, InvalidTypeError
 from modeldb_core.testing import StreamWriter
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8)
 SEALED = st.builds(
     seal,
     TEXT,
-    st.integers(1, 2**64 - 1),
+    st.integers(1, 2**63 - 1),
     st.binary(min_size=32, max_size=32),
-    recorded_at=st.integers(0, 2**63),
+    recorded_at=st.integers(0, 253_402_300_799_999_999),
     actor=TEXT,
     action=TEXT,
     kind=TEXT,
@@ -145,7 +145,9 @@ def test_data_is_the_payload_as_values():
     assert change.data() == {"attributes": {"n": float("inf"), "i": 2**70}}
     assert change.erased().data() == {}
     assert writer.append("run", {"loss": [1.0]}).data() == {}
-    assert writer.write("update", "run", "id", b"[1]").data() == {}
+    listed = writer.write("update", "run", "id", b"[1]")
+    with pytest.raises(InvalidArgumentError, match=r"change 3 of stream .* of type list; expected a map"):
+        listed.data()
 
 
 def test_a_payload_takes_only_what_can_be_stored():

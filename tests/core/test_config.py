@@ -136,7 +136,7 @@ def test_variables_are_read_in_their_types() -> None:
         (f"project = '{'p' * 257}'", "expected a string of 1 to 256 characters"),
         ("lease_s = true", "lease_s has the value True of type bool; expected a number"),
         ('lease_s = "30"', "lease_s has the value '30' of type str; expected a number"),
-        ("lease_s = 0", "expected a finite number of at least 1"),
+        ("lease_s = 0", "expected a finite number from 1"),
         ("lease_s = inf", "expected a finite number"),
         ("[server]\nport = 1.5", "expected a whole number"),
         ("[server]\nport = 70000", "expected a finite number from 0 to 65535"),
