@@ -93,8 +93,12 @@ class Settings:
         minimum=0.0,
         trust=trust.USER,
     )
-    announce: bool = _setting("bool", True, "say in a terminal or a notebook where the first run can be seen")
-    ui_url: str = _setting("text", "", "address of the web pages that show this store, for links to runs")
+    announce: bool = _setting(
+        "bool", True, "say in a terminal or a notebook where the first run can be seen", trust=trust.LESS
+    )
+    ui_url: str = _setting(
+        "text", "", "address of the web pages that show this store, for links to runs", trust=trust.USER
+    )
     disable_plugins: tuple[str, ...] = _setting(
         "list", (), "plugins to leave out, by name, or * for all third-party ones"
     )
