@@ -13,7 +13,7 @@ from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.backends.objects import ObjectMetadataStore
 from modeldb_core.changes import Head
-from modeldb_core.errors import NotFoundError
+from modeldb_core.errors import ModelDBWarning, NotFoundError
 from modeldb_core.movement.bundle_writer import BundleWriter
 from modeldb_core.movement.bundles import Bundle
 from modeldb_core.movement.copying import copy
@@ -90,3 +90,23 @@ def test_a_manifest_with_a_lease_that_no_writer_has_is_refused(lease_s):
     assert Manifest.decode(manifest.encode()) == manifest
     with pytest.raises(ValueError, match="lease"):
         Manifest.decode(replace(manifest, heads={"a": replace(head, lease_s=lease_s)}).encode())
+
+
+def test_renaming_an_object_of_a_bucket_changes_no_answer_unseen(tmp_path):
+    url = f"file://{tmp_path}/bucket"
+    first, second = StreamWriter(), StreamWriter()
+    run_id = first.create_run(name="model", attributes={"verdict": "approved"}).entity_id
+    second.update("run", run_id, put={"attributes": {"verdict": "rejected"}})
+    with ObjectMetadataStore(url, cache_dir=tmp_path / "one", max_staleness_s=0) as store:
+        store.apply(first.changes)
+        store.apply(second.changes)
+        assert store.get("run", run_id).attributes["verdict"] == "rejected"
+    (batch,) = (tmp_path / "bucket" / "streams" / first.stream_id).glob("*.chg")
+    start, last, stamp, digest = batch.stem.split("-")
+    later = batch.with_name(f"{start}-{last}-{int(stamp, 16) + 10**9:016x}-{digest}.chg")
+    batch.rename(later)
+    with ObjectMetadataStore(url, cache_dir=tmp_path / "two", max_staleness_s=0) as store:
+        with pytest.warns(ModelDBWarning, match="was renamed or altered"):
+            report = verify(store)
+        assert any(later.name in str(finding) for finding in report.findings)
+        assert store.get("run", run_id).attributes["verdict"] == "rejected"

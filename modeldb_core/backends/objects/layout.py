@@ -112,18 +112,27 @@ def object_of(part: Part) -> tuple[str, bytes]:
     if len(ranges) > 1:
         return pack_of([part], part.stamp)
     ((stream_id, (first, last)),) = ranges.items()
-    content = encode_changes(part.changes)
-    digest = hashlib.sha256(content).hexdigest()[:16]
-    return f"{STREAMS}{folder_of(stream_id)}/{first:010d}-{last:010d}-{part.stamp:016x}-{digest}.chg", content
+    content = _pack([part])
+    name = f"{STREAMS}{folder_of(stream_id)}/{first:010d}-{last:010d}-{part.stamp:016x}-{_digest(content)}.chg"
+    return name, content
 
 
 def pack_of(parts: Sequence[Part], time: int) -> tuple[str, bytes]:
     """Return name and content of a pack; the name is new each time, so that nobody can have planned to delete it."""
     folders = sorted({folder_of(stream_id) for part in parts for stream_id in part.ranges()})
+    content = _pack(parts)
+    name = f"{PACKS}{time:016x}.{uuid.uuid4().hex[:16]}{_digest(content)}.{folders[0]}.{folders[-1]}.pck"
+    return name, content
+
+
+def _pack(parts: Sequence[Part]) -> bytes:
     head = zlib.compress(json.dumps([[part.stamp, len(part.changes)] for part in parts]).encode())
     content = encode_changes(change for part in parts for change in part.changes)
-    name = f"{PACKS}{time:016x}.{uuid.uuid4().hex}.{folders[0]}.{folders[-1]}.pck"
-    return name, b"".join((_MAGIC, _LENGTH.pack(len(head)), head, content))
+    return b"".join((_MAGIC, _LENGTH.pack(len(head)), head, content))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def parts_of(name: str, content: bytes) -> list[Part]:
@@ -132,14 +141,31 @@ def parts_of(name: str, content: bytes) -> list[Part]:
     Raises:
         IntegrityError: the content is damaged, or not what the name says.
     """
-    match = _STREAM_OBJECT.fullmatch(name)
-    if match is None:
-        return _unpack(content)
-    changes = decode_changes(content, max_bytes=_MAX_BYTES, max_changes=_MAX_CHANGES)
-    if not changes or {folder_of(change.stream_id) for change in changes} != {match[1]}:
-        msg = "it does not hold changes of the stream that its name says"
+    parts = _unpack(content)
+    _check_name(name, content, parts)
+    return parts
+
+
+def _check_name(name: str, content: bytes, parts: Sequence[Part]) -> None:
+    """See that a name says what its object holds: renaming one would give it another place in the order of all.
+
+    Raises:
+        IntegrityError: it says something else.
+    """
+    ranges = [part.ranges() for part in parts]
+    folders = sorted({folder_of(stream_id) for of_part in ranges for stream_id in of_part})
+    if (match := _STREAM_OBJECT.fullmatch(name)) is not None:
+        said: object = match[1], int(match[2]), int(match[3]), int(match[4], 16), match[5]
+        ends = [end for of_part in ranges for end in of_part.values()]
+        held: object = (folders[0], *ends[0], parts[0].stamp, _digest(content)) if len(ends) == 1 else None
+    elif (match := _PACK.fullmatch(name)) is not None:
+        said = match[2][16:], match[3], match[4]
+        held = (_digest(content), folders[0], folders[-1]) if folders else None
+    else:
+        return
+    if said != held:
+        msg = f"its name says {said}, and it holds {held}: it was renamed or altered"
         raise IntegrityError(msg)
-    return [Part(int(match[4], 16), changes)]
 
 
 def _unpack(content: bytes) -> list[Part]:
