@@ -141,6 +141,13 @@ class Settings:
     server_read_tokens: tuple[str, ...] = _setting(
         "list", (), "who shows the server one of these may read", table="server", trust=trust.USER
     )
+    server_erase_tokens: tuple[str, ...] = _setting(
+        "list",
+        (),
+        "who shows the server one of these may read, write, and erase for good",
+        table="server",
+        trust=trust.USER,
+    )
     server_allowed_hosts: tuple[str, ...] = _setting(
         "list",
         (),

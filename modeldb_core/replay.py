@@ -188,7 +188,9 @@ def alters_entity(change: Change) -> bool:
 
 
 def erased_by(changes: Sequence[Change]) -> set[tuple[str, int]]:
-    """Return stream and number of the changes whose payloads ``changes`` erase.
+    """Return stream and number of the changes that ``changes`` name to be erased.
+
+    Whether that takes effect, :mod:`modeldb_core.erasures` says.
 
     Raises:
         InvalidArgumentError: an ``erase`` change does not say which one it erases.

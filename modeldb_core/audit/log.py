@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from modeldb_core.changes import EMPTY_HEAD, ERASE, GENESIS, Change, Head, advance, verify_change
+from modeldb_core.audit.report import MAX_FINDINGS
+from modeldb_core.changes import (
+    APPEND,
+    DELETE,
+    EMPTY_HEAD,
+    ERASE,
+    GENESIS,
+    UPDATE,
+    Change,
+    Head,
+    advance,
+    verify_change,
+)
 from modeldb_core.entities import KINDS
+from modeldb_core.erasures import EntityErasures, Name, Target
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
-from modeldb_core.replay import alters_entity, erased_by
+from modeldb_core.replay import alters_entity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -17,8 +30,6 @@ if TYPE_CHECKING:
     from modeldb_core.stores import ChangePage
 
 PAGE = 500
-Name = tuple[str, str]
-"""Kind and identifier of an entity."""
 
 
 class ChangeLog(Protocol):
@@ -49,8 +60,8 @@ class LogAudit:
         self.names: dict[Name, None] = {}
         self.erased: set[Name] = set()
         self.ends: dict[str, Head] = {}
-        self._erased: set[tuple[str, int]] = set()
-        self._missing: set[tuple[str, int]] = set()  # payloads that are gone
+        self._erasures: dict[Name, EntityErasures] = {}  # of what was deleted, or has lost something
+        self._missing: dict[Target, Name] = {}  # payloads that are gone
         self._broken: set[str] = set()  # streams whose chain was found broken; said once
         self._is_withheld: Callable[[Change], bool] = getattr(store, "is_withheld", lambda _: False)  # of a bundle
         self._withheld: set[Name] = set()  # entities of which something was
@@ -100,15 +111,11 @@ class LogAudit:
                 self._withheld.add((change.kind, change.entity_id))
             elif change.kind in KINDS:
                 self._name(change)
-        elif change.action == ERASE:
-            try:
-                self._erased |= erased_by([change])
-            except (InvalidArgumentError, ValueError) as error:
-                self._report.add("change", where, error)
+        self._follow_erasures(change, where)
         if change.payload is None and self._is_withheld(change):
             self._report.withheld += 1
         elif change.payload is None:
-            self._missing.add((change.stream_id, change.seq))
+            self._missing[Target.of(change)] = change.kind, change.entity_id
             self._report.erased += 1
         if self._checkpoint is not None:
             seen = self._checkpoint.streams.get(change.stream_id)
@@ -116,6 +123,17 @@ class LogAudit:
                 self._passed.add(change.stream_id)
                 if seen[1] != change.hash:
                     self._report.add("checkpoint", where, f"the checkpoint of {self._checkpoint.time} saw another one")
+
+    def _follow_erasures(self, change: Change, where: str) -> None:
+        name = (change.kind, change.entity_id)
+        if change.action in (DELETE, ERASE) or (change.payload is None and not self._is_withheld(change)):
+            self._erasures.setdefault(name, EntityErasures())
+        # Of what still has its payload nothing was erased; only whether the entity was made or restored counts.
+        if name in self._erasures and (change.payload is None or change.action not in (UPDATE, APPEND)):
+            try:
+                self._erasures[name].take(change)
+            except (InvalidArgumentError, ValueError) as error:
+                self._report.add("change", where, error)
 
     def _name(self, change: Change) -> None:
         name = (change.kind, change.entity_id)
@@ -140,9 +158,19 @@ class LogAudit:
                 self._report.add("stream", where, f"its head is {last}; its changes say {end}")
 
     def _check_erasures(self) -> None:
-        for stream_id, seq in sorted(self._missing - self._erased):
-            where = f"change {seq} of stream {stream_id}"
-            self._report.add("change", where, "its payload is gone, though no change erased it")
+        for target, name in sorted(self._missing.items()):
+            if not self._erasures[name].names(target):
+                where = f"change {target.seq} of stream {target.stream_id}"
+                self._report.add("change", where, "its payload is gone, though no change erased it")
+        for (kind, entity_id), history in self._erasures.items():
+            self._report.idle_erasures += history.idle
+            gone = [target for target in history.there if target in self._missing and history.names(target)]
+            taken = [target for target in gone if not history.was_deleted(target)]
+            if taken and len(self._report.undeleted) < MAX_FINDINGS:
+                actors = ", ".join(sorted({actor for target in taken for actor in history.actors(target)}))
+                self._report.undeleted.append(
+                    f"{kind} {entity_id}: {len(taken):,} payloads were erased by {actors} without having been deleted before"
+                )
 
     def _check_checkpoint(self) -> None:
         if self._checkpoint is None:

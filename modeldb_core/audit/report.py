@@ -40,6 +40,8 @@ class Report:
     Attributes:
         changes, streams, entities, series, points, blobs: how many of each were verified.
         erased: changes whose payload was erased, each by a change that says so.
+        undeleted: a sentence on each entity of which something was erased though it was not deleted; at most 1,000.
+        idle_erasures: ``erase`` changes that have had no effect.
         withheld: changes whose payload was left out of a bundle, which says so. They are not erased.
         sealed_streams: streams that ended with a closing change.
         open_streams: streams that have not. Of these a lost tail shows only against a checkpoint made after it.
@@ -57,6 +59,8 @@ class Report:
     points: int = 0
     blobs: int = 0
     erased: int = 0
+    undeleted: list[str] = field(default_factory=list)
+    idle_erasures: int = 0
     withheld: int = 0
     sealed_streams: int = 0
     open_streams: list[str] = field(default_factory=list)
@@ -86,6 +90,12 @@ class Report:
         ]
         if self.erased:
             lines.append(f"{self.erased:,} payloads were erased, each by a change that says so")
+        lines += [f"NOTE {sentence}" for sentence in self.undeleted]
+        if self.idle_erasures:
+            lines.append(
+                f"{self.idle_erasures:,} erase changes had no effect: what they name is not there, or it is neither deleted "
+                f"for long enough nor their own actor's"
+            )
         if self.withheld:
             lines.append(f"{self.withheld:,} payloads were withheld by whoever made this bundle; their digests verify")
         if self.open_streams and not self.checkpoint_made_at:

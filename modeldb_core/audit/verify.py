@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from modeldb_core.audit.differences import differences
-from modeldb_core.audit.log import PAGE, LogAudit, Name
+from modeldb_core.audit.log import PAGE, LogAudit
 from modeldb_core.audit.report import Report
 from modeldb_core.entities import KINDS, Document, now_us
 from modeldb_core.errors import ModelDBError, NotFoundError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modeldb_core.audit.checkpoints import Checkpoint
     from modeldb_core.changes import Change, Head
     from modeldb_core.entities import SeriesSummary
+    from modeldb_core.erasures import Name
     from modeldb_core.points import PointGroup
     from modeldb_core.stores import ArtifactStore, MetadataStore
 

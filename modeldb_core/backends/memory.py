@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.changes import EMPTY_HEAD, Change, Head, advance, verify_change
+from modeldb_core.changes import EMPTY_HEAD, ERASE, Change, Head, advance, verify_change
 from modeldb_core.entities import Entity, check_kind, now_us
+from modeldb_core.erasures import Name, Place, check_targets, erased_in
 from modeldb_core.errors import ConflictError, NotFoundError, StreamGapError
 from modeldb_core.points import Series, thin_out
 from modeldb_core.queries import (
@@ -39,7 +40,7 @@ from modeldb_core.queries import (
     parse_filter,
     searchable,
 )
-from modeldb_core.replay import Record, alters_entity, erased_by, erased_error
+from modeldb_core.replay import Record, alters_entity, erased_error
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class MemoryStore(MetadataStore):
         self._positions: dict[str, list[int]] = defaultdict(list)  # by stream; [seq - 1] is the index in the log
         self._heads: dict[str, Head] = {}
         self._records: dict[tuple[str, str], Record] = {}
-        self._erased: set[tuple[str, int]] = set()  # also of changes that have not arrived yet
+        self._erasing: set[Name] = set()  # entities that somebody has erased something of, or tried to
 
     # Writing
 
@@ -68,18 +69,22 @@ class MemoryStore(MetadataStore):
         with self._lock:
             # Everything that can fail comes first and works on copies; taking the results over cannot fail.
             fresh, heads = self._check(changes)
-            erased = self._erased | erased_by(fresh)
-            fresh = [_erase(change, erased) for change in fresh]
-            if erased == self._erased:
-                log = [*self._log, *fresh]
+            log = [*self._log, *fresh]
+            erasing = self._erasing | {name_of(change) for change in fresh if change.action == ERASE}
+            erased = self._find_erased(log, erasing & {name_of(change) for change in fresh})
+            if not erased:
                 records = self._replay(self._records, fresh)
             else:
                 # What an erased change said must leave its entity too: work all of them out again, without it.
-                log = [_erase(change, erased) for change in [*self._log, *fresh]]
+                log = [change.erased() if (change.stream_id, change.seq) in erased else change for change in log]
                 records = self._replay({}, log)
             for index, change in enumerate(fresh, len(self._log)):
                 self._positions[change.stream_id].append(index)
-            self._log, self._heads, self._erased, self._records = log, heads, erased, records
+            self._log, self._heads, self._erasing, self._records = log, heads, erasing, records
+
+    def _find_erased(self, log: Sequence[Change], names: set[Name]) -> set[Place]:
+        """Return what is erased of some entities."""
+        return erased_in(change for change in log if name_of(change) in names) if names else set()
 
     def _check(self, changes: Sequence[Change]) -> tuple[list[Change], dict[str, Head]]:
         """Return the changes that are new, verified, and the heads after them."""
@@ -102,6 +107,7 @@ class MemoryStore(MetadataStore):
             heads[change.stream_id] = advance(head, change)
             hashes[change.stream_id, change.seq] = change.hash
             fresh.append(change)
+        check_targets(fresh)
         return fresh, heads
 
     def _hash_at(self, stream_id: str, seq: int) -> bytes | None:
@@ -259,9 +265,9 @@ class MemoryStore(MetadataStore):
         return value if isinstance(value, str if is_text else (int, float)) else None
 
 
-def _erase(change: Change, erased: set[tuple[str, int]]) -> Change:
-    # What is said of streams and of erasures stays: without it heads and further copies could not be worked out.
-    return change.erased() if alters_entity(change) and (change.stream_id, change.seq) in erased else change
+def name_of(change: Change) -> Name:
+    """Return kind and identifier of the entity that a change is about."""
+    return change.kind, change.entity_id
 
 
 def _containers(record: Record) -> list[Any]:

@@ -84,7 +84,7 @@ def log(
     if as_json:
         print_json_list("changes", map(change_document, found), lambda: {"cursor": cursor})
     else:
-        _print_changes(list(found), getattr(session.store, "is_withheld", lambda _: False))
+        _print_changes(session, list(found))
         if cursor is not None:
             echo(f"Go on with --after {cursor}", err=True)
     if left_out:
@@ -92,10 +92,20 @@ def log(
         echo(f"These are the latest {limit:,} of {total} changes; --limit 0 shows all.", err=True)
 
 
-def _print_changes(changes: list[Change], is_withheld: Callable[[Change], bool]) -> None:
+def _print_changes(session: Session, changes: list[Change]) -> None:
+    from modeldb_core.erasures import follow, target_of
+
+    is_withheld: Callable[[Change], bool] = getattr(session.store, "is_withheld", lambda _: False)
+    erased = {  # of each entity of which somebody erased something
+        entity_id: follow(_all_changes(session, entity_id, None))
+        for entity_id in {change.entity_id for change in changes if target_of(change)}
+    }
     rows = []
     for change in changes:
         what = "(withheld)" if is_withheld(change) else _summary(change)
+        if target := target_of(change):
+            has_effect = target in erased[change.entity_id][change.kind, change.entity_id].erased
+            what = f"change {target.seq} of stream {target.stream_id}" + ("" if has_effect else " (had no effect)")
         rows.append([change.time, change.actor, change.action, change.kind, short_id(change.entity_id), what])
     if rows:
         print_table(["time", "actor", "action", "kind", "entity", "what"], rows)

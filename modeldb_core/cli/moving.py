@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modeldb_core.cli.completion import complete_project, complete_run
-from modeldb_core.cli.output import echo
+from modeldb_core.cli.output import echo, is_terminal
 from modeldb_core.cli.program import FOUND, OK
 from modeldb_core.cli.progress import stages_bar
 from modeldb_core.cli.session import Session, examples, missing_store, separate_names, settings_for, with_session
@@ -69,6 +70,7 @@ def _selecting(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--artifacts/--no-artifacts", default=True, help="Copy files and models too; the default.")
 @click.option("--all-artifacts", is_flag=True, help="Look after the files of records too that TO has already.")
 @_selecting
+@click.option("--allow-erasing", is_flag=True, help="Let FROM erase what TO has, without asking.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def copy(
@@ -81,6 +83,7 @@ def copy(
     all_artifacts: bool,
     projects: Sequence[str],
     runs: Sequence[str],
+    allow_erasing: bool,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -88,7 +91,7 @@ def copy(
 
     Identifiers and hashes stay as they are. What TO has is left alone, and both may be in use meanwhile. A copy that
     was broken off goes on where it was when it is started again. Streams that differ in the two are named, all others
-    are copied; the exit code is then 1.
+    are copied; the exit code is then 1. What FROM erases of records that TO has is counted, and it asks before.
     """
     from modeldb_core.movement.copying import copy as copy_streams
     from modeldb_core.plugins import open_artifacts
@@ -114,6 +117,7 @@ def copy(
                 streams=None if selection is None else selection.streams,
                 every_blob=all_artifacts,
                 dry_run=dry_run,
+                may_erase=None if allow_erasing else _ask_to_erase,
                 progress=show,
             )
         if done.changes and not dry_run:
@@ -219,13 +223,15 @@ def _dry_export(
 @click.command("import", epilog=examples("modeldb import runs.bundle", "modeldb import runs.bundle --dry-run"))
 @click.argument("path", metavar="FILE")
 @click.option("--artifacts/--no-artifacts", default=True, help="Files and models too; the default.")
+@click.option("--allow-erasing", is_flag=True, help="Let it erase what the store has, without asking.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be taken in.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
-def import_(session: Session, *, path: str, artifacts: bool, dry_run: bool, as_json: bool) -> int:
+def import_(session: Session, *, path: str, artifacts: bool, allow_erasing: bool, dry_run: bool, as_json: bool) -> int:
     """Take the records and files in a bundle into the store: what it lacks of them.
 
-    Everything is verified on the way. An import that was broken off goes on where it was when it is started again.
+    Everything is verified on the way. An import that was broken off goes on where it was when it is started again. What
+    the bundle erases of records that the store has is counted, and it asks before.
     """
     from modeldb_core.backends.bundle import BundleArtifactStore, BundleStore
     from modeldb_core.movement.copying import copy as copy_streams
@@ -239,6 +245,7 @@ def import_(session: Session, *, path: str, artifacts: bool, dry_run: bool, as_j
                 target,
                 artifacts=(files, session.artifacts) if with_files else None,
                 dry_run=dry_run,
+                may_erase=None if allow_erasing else _ask_to_erase,
                 progress=show,
             )
             if done.changes and not dry_run:
@@ -247,6 +254,16 @@ def import_(session: Session, *, path: str, artifacts: bool, dry_run: bool, as_j
     verb = "to be taken in" if dry_run else "taken in"
     _report(done, name, verb, with_artifacts=with_files, as_json=as_json, dry_run=dry_run)
     return OK if done.ok else FOUND
+
+
+def _ask_to_erase(count: int, names: Sequence[str]) -> bool:
+    """Ask whether what is there may be erased; where nobody can answer, say how to allow it."""
+    for name in names:
+        echo(f"Would lose what was logged: {clean(name)}", err=True)
+    if not (is_terminal() and sys.stdin.isatty()):
+        echo("Look at it with --dry-run; --allow-erasing allows it.", err=True)
+        return False
+    return click.confirm(f"Erase {count:,} or more payloads of what is there?", err=True)
 
 
 def _open(settings: Settings, *, dry_run: bool = False, create: bool = False) -> MetadataStore:
@@ -299,6 +316,7 @@ def _report(
 ) -> None:
     if as_json:
         counts = {"changes": done.changes, "streams": done.streams, "present": done.present, "files": done.blobs}
+        counts["erased"] = done.erased
         faults = {"refused": done.refused, "missing": done.missing, "damaged": done.damaged}
         print_json(
             {"ok": done.ok, "dry_run": dry_run, "to": where, **counts, "file_bytes": done.blob_bytes, **faults, **more}
@@ -307,6 +325,10 @@ def _report(
     files = f", {done.blobs:,} files ({size(done.blob_bytes)})" if with_artifacts else ""
     there = f"; {done.present:,} were there" if done.present else ""
     echo(f"{done.changes:,} changes in {done.streams:,} streams{files} {verb}: {clean(where)}{there}")
+    if done.erased:
+        would = "would be" if dry_run else "were"
+        names = ", ".join(map(clean, done.erased_names))
+        echo(f"{done.erased:,} payloads of what was there {would} erased: {names}", err=True)
     complaints = [f"stream {name}: {reason}" for name, reason in sorted(done.refused.items())]
     complaints += [f"file {digest} of {owner} is not there to be copied" for digest, owner in done.missing.items()]
     complaints += list(done.damaged.values())

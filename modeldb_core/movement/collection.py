@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.changes import DELETE, ERASE, RESTORE
+from modeldb_core.changes import DELETE, ERASE
 from modeldb_core.entities import KINDS
+from modeldb_core.erasures import Target, can_be_erased, window_of
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.movement.copying import changes_of
 from modeldb_core.movement.deletion import pages
 from modeldb_core.movement.references import mentioned_in
 from modeldb_core.owners import owner_name
 from modeldb_core.queries import Query, condition
-from modeldb_core.replay import alters_entity
 from modeldb_core.stores import REFRESH_S
 from modeldb_core.values import encode
 
@@ -39,6 +39,7 @@ _ERASURES = 10_000  # in a batch: the store works an entity out again for each
 _BLOBS = 10_000  # that are looked up together
 _WORKERS = 4
 _LISTED = 1000
+_LONGEST_S = 1e12  # that a timedelta holds
 
 
 @dataclass(slots=True)
@@ -88,7 +89,9 @@ def erase_deleted(
 ) -> None:
     """Erase all that was said of entities that were deleted longer ago than ``window``, points included.
 
-    What stays is that there was something, who made it, who deleted it and who erased it, and when.
+    What stays is that there was something, who made it, who deleted it and who erased it, and when. Where more time was
+    given for restoring it than ``window``, the deletion is repeated first, with that window and the time that it had:
+    stores let nothing be erased before, and so it is on record who has cut it short.
     """
     store, before = recorder.store, datetime.now(UTC) - window
     for kind in reversed(list(KINDS)):  # what is contained comes before what contains it
@@ -96,7 +99,7 @@ def erase_deleted(
             if (holds := _still_holds(store, entity, before)) is not None:
                 done.held.append(f"{kind} {entity.name!r} ({entity.entity_id}) holds {holds}")
                 continue
-            _erase(recorder, entity, done, before, dry_run=dry_run)
+            _erase(recorder, entity, done, before, window, dry_run=dry_run)
             if progress is not None:
                 progress("deleted entities", done.entities, None)
 
@@ -185,24 +188,29 @@ def _containers_of(kind: str) -> list[str]:
     return [*containers, "project"] if kind == "run" else containers
 
 
-def _erase(recorder: Recorder, entity: Entity, done: Collected, before: datetime, *, dry_run: bool) -> None:
+def _erase(
+    recorder: Recorder, entity: Entity, done: Collected, before: datetime, window: timedelta, *, dry_run: bool
+) -> None:
     assert entity.deleted_at is not None
     erased = Erased(entity.KIND, entity.entity_id, entity.name, entity.deleted_at)
-    entries: list[tuple[str, str, str, dict[str, Any]]] = []
+    targets, promised = [], timedelta(0)  # some 300 bytes for each change
     for change in changes_of(recorder.store, entity_id=entity.entity_id):
-        if change.kind != entity.KIND or not alters_entity(change) or change.payload is None:
+        if change.kind != entity.KIND:
             continue
-        if change.action in (DELETE, RESTORE):  # the tombstone
-            continue
-        erased.changes += 1
-        erased.size_bytes += len(change.payload)
-        entries.append((ERASE, change.kind, change.entity_id, {"stream_id": change.stream_id, "seq": change.seq}))
-        if len(entries) >= _ERASURES:
-            if not dry_run and not _record(recorder, entity, entries, before):
+        if change.action == DELETE:
+            promised = timedelta(seconds=min(window_of(change), _LONGEST_S))
+        elif can_be_erased(change) and change.payload is not None:
+            erased.changes += 1
+            erased.size_bytes += len(change.payload)
+            targets.append(Target.of(change))
+    if not dry_run:
+        if targets and promised > window and not _shorten(recorder, entity, before, window):
+            return
+        for at in range(0, len(targets), _ERASURES):
+            some = targets[at : at + _ERASURES]
+            entries = [(ERASE, entity.KIND, entity.entity_id, target.payload()) for target in some]
+            if not _record(recorder, entity, entries, before):
                 return
-            entries = []
-    if not dry_run and not _record(recorder, entity, entries, before):
-        return
     if len(done.erased) < _LISTED:
         done.erased.append(erased)
     done.entities += 1
@@ -210,15 +218,23 @@ def _erase(recorder: Recorder, entity: Entity, done: Collected, before: datetime
     done.change_bytes += erased.size_bytes
 
 
-def _record(recorder: Recorder, entity: Entity, entries: list[Any], before: datetime) -> bool:
-    """Erase payloads of an entity, unless it was restored a moment ago, or somebody else erased it."""
+def _shorten(recorder: Recorder, entity: Entity, before: datetime, window: timedelta) -> bool:
+    """Delete an entity again, with a shorter window; unless it was restored, or somebody else erased it."""
+    entry = (DELETE, entity.KIND, entity.entity_id, {"window_s": window.total_seconds()})
+    return _record(recorder, entity, [entry], before, recorded_at=entity.document["deleted_at"])
+
+
+def _record(
+    recorder: Recorder, entity: Entity, entries: list[Any], before: datetime, *, recorded_at: int | None = None
+) -> bool:
+    """Record changes of an entity, unless it was restored a moment ago, or somebody else erased it."""
     try:
         deleted_at = recorder.store.get(entity.KIND, entity.entity_id).deleted_at
     except NotFoundError:
         return False
     if deleted_at is None or deleted_at >= before:
         return False
-    recorder.record(entries)
+    recorder.record(entries, recorded_at=recorded_at)
     return True
 
 

@@ -19,9 +19,11 @@ from modeldb_core.errors import (
     IntegrityError,
     InvalidArgumentError,
     NotFoundError,
+    PermissionDeniedError,
     StreamGapError,
 )
 from modeldb_core.movement.blobs import WORKERS, BlobCopier
+from modeldb_core.movement.erasing import Losses
 from modeldb_core.movement.references import mentioned_by, needed_by, needed_in
 from modeldb_core.stores import MetadataStore
 
@@ -70,6 +72,9 @@ class Copied:
             place, or because they have not arrived there.
         missing: those of them that an entity still needs, with its kind and identifier.
         damaged: by digest, what is wrong with a blob at the source.
+        erased: payloads that the target had before and that changes from the source erase, in accord with the rule for
+            that (:mod:`modeldb_core.erasures`).
+        erased_names: the entities of which, some of them.
     """
 
     changes: int = 0
@@ -81,6 +86,8 @@ class Copied:
     absent: set[str] = field(default_factory=set)
     missing: dict[str, str] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
+    erased: int = 0
+    erased_names: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -97,6 +104,7 @@ def copy(
     view: Callable[[Change], Change] | None = None,
     every_blob: bool = False,
     dry_run: bool = False,
+    may_erase: Callable[[int, Sequence[str]], bool] | None = None,
     workers: int = WORKERS,
     progress: Progress | None = None,
 ) -> Copied:
@@ -111,11 +119,14 @@ def copy(
         view: what the target gets to see of a change; its hashes must stay. By default all of it.
         every_blob: look after the blobs of those changes too that the target has already.
         dry_run: alter nothing, and count what would be.
+        may_erase: asked before something is applied that erases what the target has, with how many payloads and some
+            names of what they are of; where it says no, nothing more is copied. By default all may be.
         workers: how many blobs are copied at once.
 
     Raises:
         StoreUnavailableError, StoreReadOnlyError: a store cannot be read or written. What was copied is there, and the
             same call goes on from there.
+        PermissionDeniedError: ``may_erase`` said no.
         InvalidArgumentError: the source is a bundle without the payloads of some changes: the target would take these as
             they are, and never get the payloads.
     """
@@ -124,6 +135,7 @@ def copy(
         raise InvalidArgumentError(msg)
     work = _Copy(source, target, streams, every_blob=every_blob, dry_run=dry_run, tell=progress or (lambda *_: None))
     work.view = view or work.view
+    work.may_erase = may_erase
     if artifacts is None:
         work.run(None)
     else:
@@ -170,6 +182,8 @@ class _Copy:
         self._batch_bytes = 0
         self._needed: dict[str, tuple[str, str]] = {}  # absent blobs, and the entity that needs them
         self.view: Callable[[Change], Change] = lambda change: change
+        self.may_erase: Callable[[int, Sequence[str]], bool] | None = None
+        self._losses = Losses(target, dry_run=dry_run)
         self._plan(chosen)
         self._open = len(self._lacking)  # streams that have not come to their goal
         self._total = sum(stream.goal - stream.seq for stream in self._lacking.values())
@@ -309,10 +323,27 @@ class _Copy:
         if self._blobs is not None:
             self._copy_blobs(batch)
         fresh = [change for change in batch if self._is_new(change)]
+        self._look_at_losses(fresh)
         if fresh and not self._dry_run:
             self._apply(fresh)
         done = sum(stream.seq - stream.start for stream in self._lacking.values())
         self._tell("changes", done, max(self._total, done))
+
+    def _look_at_losses(self, fresh: Sequence[Change]) -> None:
+        losses = self._losses
+        more = losses.look(fresh, self._was_there)
+        self.done.erased, self.done.erased_names = losses.count, losses.names
+        if not more or self._dry_run or self.may_erase is None or self.may_erase(losses.count, losses.names):
+            return
+        msg = (
+            f"{self._source.url} erases {losses.count:,} or more payloads of what {self._target.url} has "
+            f"({', '.join(losses.names)}); that was not allowed, so it was taken in only as far as that"
+        )
+        raise PermissionDeniedError(msg)
+
+    def _was_there(self, change: Change) -> bool:
+        stream = self._lacking.get(change.stream_id)
+        return stream is None or change.seq <= stream.start
 
     def _is_new(self, change: Change) -> bool:
         stream = self._lacking.get(change.stream_id)

@@ -1,7 +1,7 @@
 """Which streams to take out so that some projects or runs come whole.
 
 A stream cannot be cut: its chain would break. So whole streams are taken, all that say something of what was asked for,
-and with them comes whatever else they say. What is erased in them must come with the change that erased it.
+and with them comes whatever else they say. What is erased in them must come with the changes that erased it, and that deleted it before.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from modeldb_core.changes import ERASE, STREAM
+from modeldb_core.changes import DELETE, STREAM
+from modeldb_core.erasures import Target, target_of
 from modeldb_core.errors import NotFoundError
 from modeldb_core.movement.copying import changes_of
 from modeldb_core.queries import Query
-from modeldb_core.replay import erased_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,15 +76,16 @@ def _look_around(store: MetadataStore, selection: Selection, wanted: set[tuple[s
     found: set[tuple[str, str]] = set()
     waiting, seen = list(selection.streams), set(selection.streams)
     while waiting:
-        bare: dict[str, set[tuple[str, int]]] = {}  # payloads that are gone, by their entity
+        bare: dict[str, set[Target]] = {}  # payloads that are gone, by their entity
         for change in changes_of(store, stream_id=waiting.pop()):
             if change.kind != STREAM and change.kind not in _CONTAINERS:
                 found.add((change.kind, change.entity_id))
             if change.payload is None:
-                bare.setdefault(change.entity_id, set()).add((change.stream_id, change.seq))
-        for entity_id, places in bare.items():
+                bare.setdefault(change.entity_id, set()).add(Target.of(change))
+        for entity_id, targets in bare.items():
             for change in changes_of(store, entity_id=entity_id):
-                if change.action == ERASE and erased_by([change]) & places and change.stream_id not in seen:
+                is_needed = change.action == DELETE or target_of(change) in targets
+                if is_needed and change.stream_id not in seen:
                     seen.add(change.stream_id)
                     waiting.append(change.stream_id)
     selection.streams = seen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import permutations
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from modeldb_core.changes import STREAM, Head, seal, verify_change
 from modeldb_core.entities import new_id, now_us
 from modeldb_core.errors import (
     ConflictError,
+    ErasedError,
     IntegrityError,
     InvalidArgumentError,
     NotFoundError,
@@ -275,6 +277,64 @@ class ApplyTests(StoreCase):
         scene.store.apply(late.changes)
         assert scene.store.get("run", run_id).name == ""
         assert read_stream(scene.store, late.stream_id)[0].payload is None
+
+    def test_others_erase_nothing_of_what_is_not_deleted(self, scene: Scene) -> None:
+        run_id, other = scene.run("living", metrics={"auc": 0.5}), scene.run("other")
+        points = scene.writer.append(run_id, {"loss": [1.0]})
+        scene.ship()
+        stranger = StreamWriter(actor="stranger")
+        created = next(change for change in scene.writer.changes if change.entity_id == run_id)
+        stranger.erase(created)
+        stranger.erase(points)
+        elsewhere = {"stream_id": points.stream_id, "seq": points.seq, "hash": points.hash.hex()}
+        stranger.write("erase", "run", other, elsewhere)
+        scene.writer.delete("run", other)
+        later = scene.writer.append(run_id, {"loss": [2.0]})
+        stranger.write("erase", "run", run_id, {**elsewhere, "seq": later.seq, "hash": "0" * 64})
+        stranger.erase(later)
+        scene.store.apply(stranger.changes)
+        scene.ship()
+        assert (scene.get(run_id).name, scene.get(run_id).metrics["auc"]) == ("living", 0.5)
+        assert scene.store.read_series(run_id, "loss").values.tolist() == [1.0, 2.0]
+        assert read_stream(scene.store, stranger.stream_id) == stranger.changes
+        assert read_stream(scene.store, scene.writer.stream_id) == scene.writer.changes
+
+    def test_others_erase_only_what_cannot_be_restored_any_more(self, scene: Scene) -> None:
+        month_us = 30 * 24 * 3600 * 1_000_000
+        run_id, again = scene.run("gone"), scene.run("restored")
+        scene.ship()
+        created = {change.entity_id: change for change in scene.writer.changes}
+        deleter, eraser = StreamWriter(actor="deleter"), StreamWriter(actor="eraser")
+        for each in (run_id, again):
+            deleter.delete("run", each)
+        deleter.restore("run", again)
+        scene.store.apply(deleter.changes)
+        eraser.at = deleter.changes[0].recorded_at + month_us - 1
+        eraser.erase(created[run_id])
+        scene.store.apply(eraser.changes)
+        assert scene.get(run_id).name == "gone"
+        eraser.erase(created[run_id])
+        eraser.at += 1000
+        eraser.erase(created[again])
+        scene.store.apply(eraser.changes)
+        assert scene.get(again).name == "restored"
+        with pytest.raises(ErasedError):
+            scene.get(run_id)
+
+    @pytest.mark.parametrize("order", sorted(permutations(range(3))))
+    def test_an_erasure_waits_for_what_it_names_and_for_the_deletion(
+        self, scene: Scene, order: tuple[int, int, int]
+    ) -> None:
+        author, deleter, eraser = (StreamWriter(actor=name) for name in ("author", "deleter", "eraser"))
+        created = author.create("run", name="secret", **scene.ids)
+        deleter.delete("run", created.entity_id, window_s=0)
+        eraser.at = deleter.at
+        eraser.erase(created)
+        for number in order:
+            scene.store.apply((author, deleter, eraser)[number].changes)
+        (kept,) = read_stream(scene.store, author.stream_id)
+        # Whoever makes what was deleted brings it back: then there is nothing that may be erased.
+        assert (kept.payload is None) == (order.index(0) < order.index(1))
 
     def test_what_is_said_of_a_stream_cannot_be_erased(self, scene: Scene, store: MetadataStore) -> None:
         other = StreamWriter()

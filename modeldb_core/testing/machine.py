@@ -79,7 +79,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = self.make_store()
         self.reference = MemoryStore()
         base = 1_800_000_000_000_000
-        self.writers = [StreamWriter(at=now_us() + 3_600_000_000), StreamWriter(at=base), StreamWriter(at=base - 5)]
+        times = (now_us() + 3_600_000_000, base, base - 5)
+        self.writers = [StreamWriter(at=at, actor=actor) for at, actor in zip(times, ("a", "b", "a"), strict=True)]
         self.sent = [0, 0, 0]
         for writer, lease_s in zip(self.writers, (86_400, 3e9, 1e-3), strict=True):
             writer.open(lease_s=lease_s)
@@ -135,7 +136,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     def delete(self, data: st.DataObject, writer: int) -> None:
         """Delete a run."""
-        self.writers[writer].delete("run", data.draw(st.sampled_from(self.runs)))
+        window_s = data.draw(st.sampled_from([0, 1e-6, None]))
+        self.writers[writer].delete("run", data.draw(st.sampled_from(self.runs)), window_s=window_s)
 
     def restore(self, data: st.DataObject, writer: int) -> None:
         """Restore a run, deleted or not."""

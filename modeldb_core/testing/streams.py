@@ -26,6 +26,7 @@ from modeldb_core.changes import (
     seal,
 )
 from modeldb_core.entities import DEFAULT_WORKSPACE, derived_id, new_id, now_us
+from modeldb_core.erasures import Target
 from modeldb_core.points import PointGroup, encode_points
 
 if TYPE_CHECKING:
@@ -127,17 +128,17 @@ class StreamWriter:
         parts = {"set": set, "put": put, "add": add, "remove": remove}
         return self.write(UPDATE, kind, entity_id, {name: part for name, part in parts.items() if part is not None})
 
-    def delete(self, kind: str, entity_id: str) -> Change:
-        """Delete an entity."""
-        return self.write(DELETE, kind, entity_id, {})
+    def delete(self, kind: str, entity_id: str, *, window_s: float | None = None) -> Change:
+        """Delete an entity, which can be restored for ``window_s`` seconds, 30 days by default."""
+        return self.write(DELETE, kind, entity_id, {} if window_s is None else {"window_s": window_s})
 
     def restore(self, kind: str, entity_id: str) -> Change:
         """Bring a deleted entity back."""
         return self.write(RESTORE, kind, entity_id, {})
 
     def erase(self, change: Change) -> Change:
-        """Have the payload of a change of any stream dropped."""
-        return self.write(ERASE, change.kind, change.entity_id, {"stream_id": change.stream_id, "seq": change.seq})
+        """Have the payload of a change of any stream dropped; of another actor's only if its entity is deleted."""
+        return self.write(ERASE, change.kind, change.entity_id, Target.of(change).payload())
 
     # Points
 

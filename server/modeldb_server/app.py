@@ -80,7 +80,10 @@ def create_app(
         artifacts=artifacts,
         settings=chosen,
         gatekeeper=Gatekeeper(
-            chosen.tokens, chosen.read_tokens, lambda reason: metrics.token_refusals.labels(reason).inc()
+            chosen.tokens,
+            chosen.read_tokens,
+            lambda reason: metrics.token_refusals.labels(reason).inc(),
+            erase_tokens=chosen.erase_tokens,
         ),
         events=hub,
         writes=GroupedWrites(store),

@@ -34,6 +34,8 @@ class Policy(StrEnum):
     """Who may see what is stored."""
     WRITE = "write"
     """Who may change what is stored; needs the header ``X-ModelDB`` and is refused by a read-only server."""
+    ERASE = "erase"
+    """Who may apply ``erase`` changes as well; no route's, but that of a token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

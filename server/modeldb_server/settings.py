@@ -6,6 +6,7 @@ import ipaddress
 import re
 import socket
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from modeldb_core.errors import ConfigurationError
@@ -26,9 +27,10 @@ class ServerSettings:
         host: address to listen on; without tokens it must be one of this machine's loopback addresses.
         port: port to listen on; 0 takes a free one.
         threads: threads that answer requests, beside those that event streams wait in.
-        tokens: who shows one of them may read and write. Where there are tokens of either kind, every route but the
+        tokens: who shows one of them may read and write. Where there are tokens of any kind, every route but the
             health check asks for one, and the server may be reached from other machines.
         read_tokens: who shows one of these may read.
+        erase_tokens: who shows one of these may read, write, and erase for good what is stored, as `modeldb gc` does.
         allowed_hosts: host names, beside those of loopback, that a request may be addressed to. Needed behind a
             reverse proxy, which passes on the name that the browser asked for.
         actor: who is recorded as the author of what is changed through the server; default: the login name.
@@ -48,6 +50,7 @@ class ServerSettings:
     threads: int = 8
     tokens: tuple[str, ...] = field(default=(), repr=False)
     read_tokens: tuple[str, ...] = field(default=(), repr=False)
+    erase_tokens: tuple[str, ...] = field(default=(), repr=False)
     allowed_hosts: tuple[str, ...] = ()
     actor: str = ""
     read_only: bool = False
@@ -69,17 +72,19 @@ class ServerSettings:
             raise ConfigurationError(msg)
         for host in self.allowed_hosts:
             check_host_name(host)
-        for name in ("tokens", "read_tokens"):
+        kinds = ("tokens", "read_tokens", "erase_tokens")
+        for name in kinds:
             for token in getattr(self, name):
                 check_token(token, f"server.{name}")
-        if both := set(self.tokens) & set(self.read_tokens):
-            msg = f"server.tokens and server.read_tokens have {len(both)} in common; a token allows one of the two"
-            raise ConfigurationError(msg)
+        for one, other in combinations(kinds, 2):
+            if both := set(getattr(self, one)) & set(getattr(self, other)):
+                msg = f"server.{one} and server.{other} have {len(both)} in common; a token allows one of the two"
+                raise ConfigurationError(msg)
 
     @property
     def has_tokens(self) -> bool:
         """Whether one has to show a token."""
-        return bool(self.tokens or self.read_tokens)
+        return bool(self.tokens or self.read_tokens or self.erase_tokens)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ServerSettings:
@@ -90,6 +95,7 @@ class ServerSettings:
             threads=settings.server_threads,
             tokens=settings.server_tokens,
             read_tokens=settings.server_read_tokens,
+            erase_tokens=settings.server_erase_tokens,
             allowed_hosts=settings.server_allowed_hosts,
             actor=settings.user,
         )

@@ -57,9 +57,11 @@ class Gatekeeper:
 
     Args:
         tokens: with them one may read and write.
-        read_tokens: with them one may read. Where there are tokens of neither kind, everybody may do everything.
+        read_tokens: with them one may read.
         on_refusal: called with the reason, one of ``metrics.TOKEN_REFUSALS``.
         guesses: counts wrong tokens by address.
+        erase_tokens: with them one may read, write and erase. Where there are tokens of no kind, everybody may do
+            everything.
     """
 
     def __init__(
@@ -68,11 +70,13 @@ class Gatekeeper:
         read_tokens: Iterable[str],
         on_refusal: Callable[[str], object] | None = None,
         guesses: Guesses | None = None,
+        *,
+        erase_tokens: Iterable[str] = (),
     ) -> None:
         self._on_refusal = on_refusal or _ignore
         self._guesses = guesses or Guesses()
-        self._known = [(_digest(token.encode()), Policy.WRITE) for token in tokens]
-        self._known += [(_digest(token.encode()), Policy.READ) for token in read_tokens]
+        kinds = ((erase_tokens, Policy.ERASE), (tokens, Policy.WRITE), (read_tokens, Policy.READ))
+        self._known = [(_digest(token.encode()), policy) for some, policy in kinds for token in some]
 
     @property
     def is_open(self) -> bool:
@@ -115,8 +119,14 @@ class Gatekeeper:
             raise _refusal(is_known=True)
         if not is_trial:
             self._guesses.accept(address, digest)
-        if policy is Policy.WRITE and granted is not Policy.WRITE:
+        if policy is Policy.WRITE and granted not in (Policy.WRITE, Policy.ERASE):
             msg = "this token allows reading only; use one of server.tokens"
+            raise PermissionDeniedError(msg)
+        if policy is Policy.ERASE and granted is not Policy.ERASE:
+            msg = (
+                "some of these changes erase what others recorded, which this token does not allow; use one of "
+                "server.erase_tokens"
+            )
             raise PermissionDeniedError(msg)
 
     def _note_wrong(self, address: str, digest: bytes) -> None:
@@ -128,7 +138,7 @@ class Gatekeeper:
     def _granted(self, digest: bytes) -> Policy | None:
         granted = None
         for known, policy in self._known:  # all of them, whichever it is: the time says nothing
-            if hmac.compare_digest(known, digest) and granted is not Policy.WRITE:
+            if hmac.compare_digest(known, digest) and granted is None:  # the first ones grant most
                 granted = policy
         return granted
 

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import io
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.changes import EMPTY_HEAD
 from modeldb_core.entities import now_us
+from modeldb_core.erasures import target_of
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError, QuerySyntaxError
 from modeldb_core.points import Series
 from modeldb_core.queries import decode_cursor
@@ -163,8 +165,18 @@ class KeepsWhatAnErasedChangeSaid(MemoryStore):
 class ForgetsErasuresThatComeFirst(MemoryStore):
     def apply(self, changes):
         super().apply(changes)
-        there = {(change.stream_id, change.seq) for change in self._log}
-        self._erased &= there
+        self._erasing = set()
+
+
+class ErasesWhateverItIsTold(MemoryStore):
+    def _find_erased(self, log, names):
+        return {target.place for change in log if (target := target_of(change)) is not None}
+
+
+class ErasesWhatWasDeletedAMomentAgo(MemoryStore):
+    def _find_erased(self, log, names):
+        early = [replace(c, payload=b'{"window_s": 0}') if c.action == "delete" else c for c in log]
+        return super()._find_erased(early, names)
 
 
 class TakesARenewedLeaseOnlyFromBeats(MemoryStore):
@@ -415,6 +427,8 @@ BROKEN_STORES = {
     KeepsErasedPayloads: "test_erased_payload_is_gone_and_the_chain_verifies",
     KeepsWhatAnErasedChangeSaid: "test_erased_payload_is_gone_and_the_chain_verifies",
     ForgetsErasuresThatComeFirst: "test_what_was_erased_before_it_arrived_stays_out",
+    ErasesWhateverItIsTold: "test_others_erase_nothing_of_what_is_not_deleted",
+    ErasesWhatWasDeletedAMomentAgo: "test_others_erase_only_what_cannot_be_restored_any_more",
     TakesARenewedLeaseOnlyFromBeats: "test_any_change_renews_the_lease",
     NeverLosesARun: "test_a_run_whose_writer_went_silent_is_lost",
     FiltersByTheStoredStatus: "test_a_run_whose_writer_went_silent_is_lost",

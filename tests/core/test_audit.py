@@ -62,9 +62,9 @@ def fill(store):
     points = other.append(lost, {"loss": [9.0], "acc": [1.0]})
     other.create("comment", parent_id=lost, message="look at this", author="me")
     other.create("dataset_version", dataset_id="d", version=3, digest="abc", info={"rows": 5})
+    other.erase(secret)
+    other.erase(points)
     store.apply(other.changes)
-    writer.erase(secret)
-    writer.erase(points)
     writer.delete("run", scene.run("deleted"))
     writer.close()
     scene.ship()
@@ -208,7 +208,7 @@ def test_any_deleted_row_shows(original, copy, table):
     [
         ("insert into documents select entity_pk + 900, document from documents limit 1", "documents"),
         ("insert into facts select 9999, key_pk, value_type, number, text from facts limit 1", "facts"),
-        ("insert into erased select stream_pk, 1 from streams limit 1", "erased"),
+        ("insert into erased select stream_pk, 1, 1 from streams limit 1", "erased"),
         (
             "insert into metrics (key_pk, entity_pk, value_type, number, once) select k.key_pk, e.entity_pk, 1, 5.0, 1"
             " from keys k, entities e where k.section = 'metrics' and k.key = 'auc' and e.name = 'lost'",

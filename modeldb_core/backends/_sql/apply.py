@@ -17,7 +17,7 @@ from modeldb_core.backends._sql.entity_rows import EntityRows
 from modeldb_core.backends._sql.numbers import Numbers, Remembered
 from modeldb_core.backends._sql.tables import ERASED, documents, entities, metrics
 from modeldb_core.backends._sql.tables import changes as changes_table
-from modeldb_core.changes import APPEND, ERASE, STREAM, UPDATE, Change, document_after
+from modeldb_core.changes import APPEND, DELETE, ERASE, STREAM, UPDATE, Change, document_after
 from modeldb_core.entities import RUNNING, Document, evolve, is_bare
 
 if TYPE_CHECKING:
@@ -74,8 +74,6 @@ class Batch:
         if not new:
             return
         erasures = self._erasures(new)
-        if erasures is not None:
-            new = erasures.without_payloads(new)
         records = self._load(new)
         first = self.streams.next_position()
         kept = [_evolve(records, change, position, self.streams) for position, change in enumerate(new, first)]
@@ -83,14 +81,15 @@ class Batch:
         for record in records.values():
             self._save(record)
         self.rows.save()
+        self.streams.save()
         if erasures is not None:
             erasures.carry_out(self)
-        self.streams.save()
+            self.streams.save()
 
     def _erasures(self, new: Sequence[Change]) -> Erasures | None:
         """Return what the new changes have to do with erasing; ``None``, as a rule, for nothing."""
         affected = self.streams.erased_pks({change.stream_id for change in new})
-        if not affected and all(change.action != ERASE for change in new):
+        if not affected and all(change.action not in (ERASE, DELETE) for change in new):
             return None
         from modeldb_core.backends._sql.erasure import Erasures
 

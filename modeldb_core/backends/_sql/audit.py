@@ -16,6 +16,7 @@ from sqlalchemy import UniqueConstraint, and_, func, or_, select
 from modeldb_core.backends._sql import schema
 from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS, read_chunks
 from modeldb_core.backends._sql.documents import COLUMN_SECTION, Facts, dump_document, facts_of, load_document, row_of
+from modeldb_core.backends._sql.erasure import places_of
 from modeldb_core.backends._sql.log import read_lists
 from modeldb_core.backends._sql.numbers import find_keys
 from modeldb_core.backends._sql.tables import (
@@ -221,24 +222,27 @@ def _check_positions(connection: Connection) -> Iterator[str]:
 
 
 def _check_erased(connection: Connection) -> Iterator[str]:
-    named = set()
+    named, expected = set(), set[tuple[str, int]]()
     for (payload,) in connection.execute(select(changes.c.payload).where(changes.c.action == ERASE)):
         data = decode(payload) if payload else None
         if isinstance(data, dict):
             named.add((data.get("stream_id"), data.get("seq")))
-    query = select(streams.c.stream_id, erased.c.seq).join(streams, streams.c.stream_pk == erased.c.stream_pk)
-    found = {tuple(row) for row in connection.execute(query)}
+    pks = select(changes.c.entity_pk).where(changes.c.action == ERASE)
+    query = select(entities.c.entity_pk, entities.c.kind, entities.c.entity_id).where(entities.c.entity_pk.in_(pks))
+    for entity_pk, kind, entity_id in connection.execute(query).all():
+        expected.update(places_of(connection, entity_pk, kind, entity_id))
+    rows = select(streams.c.stream_id, erased.c.seq, erased.c.done)
+    found = connection.execute(rows.join(streams, streams.c.stream_pk == erased.c.stream_pk)).all()
     if connection.execute(select(func.count()).select_from(erased)).scalar_one() != len(found):
         yield "erased names streams that are not there"
-    for stream_id, seq in sorted(named ^ found, key=str):
+    for stream_id, seq in sorted(named ^ {(row.stream_id, row.seq) for row in found}, key=str):
+        yield f"erased and the changes disagree on whether somebody erased change {seq} of stream {stream_id}"
+    doubtful = {(row.stream_id, row.seq) for row in found if row.done != ((row.stream_id, row.seq) in expected)}
+    for stream_id, seq in sorted(doubtful):
         yield f"erased and the changes disagree on whether change {seq} of stream {stream_id} was erased"
-    both = and_(erased.c.stream_pk == changes.c.stream_pk, erased.c.seq == changes.c.seq)
-    kept = (
-        select(changes.c.position)
-        .join(erased, both)
-        .where(changes.c.salt.is_not(None), changes.c.entity_pk.is_not(None))
-    )
-    for (at,) in connection.execute(kept.where(changes.c.action != ERASE)):
+    both = and_(erased.c.stream_pk == changes.c.stream_pk, erased.c.seq == changes.c.seq, erased.c.done == 1)
+    kept = select(changes.c.position).join(erased, both).where(changes.c.salt.is_not(None))
+    for (at,) in connection.execute(kept):
         yield f"the change at position {at} was erased, but its payload is there"
 
 

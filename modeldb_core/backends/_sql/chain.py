@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Stream:
-    """A stream; ``stored`` is whether its row exists, ``has_erased`` whether payloads of it were erased."""
+    """A stream; ``stored`` is whether its row exists, ``has_erased`` whether payloads of it were to be erased."""
 
     stream_pk: int
     head: Head
@@ -88,7 +88,7 @@ class Streams:
         return self._streams[stream_id].head
 
     def erased_pks(self, stream_ids: Iterable[str]) -> dict[int, str]:
-        """Return the numbers of those streams of which payloads were erased, with their identifiers."""
+        """Return the numbers of those streams of which payloads were to be erased, with their identifiers."""
         found = {stream_id: self._streams[stream_id] for stream_id in stream_ids}
         return {stream.stream_pk: stream_id for stream_id, stream in found.items() if stream.has_erased}
 
@@ -165,6 +165,9 @@ class Streams:
                 )
         self._transaction.write(_insert_stream, rows[False])
         self._transaction.write(_update_stream, rows[True])
+        self._advanced.clear()
+        for stream in self._streams.values():
+            stream.stored = True
 
 
 def read_heads(transaction: Transaction) -> dict[str, Head]:

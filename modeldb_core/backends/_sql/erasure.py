@@ -9,21 +9,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, null, or_, select, update
+from sqlalchemy import bindparam, case, delete, exists, null, or_, select, tuple_, update
 
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._sql.entity_rows import EntityRows
-from modeldb_core.backends._sql.tables import actors, changes, chunks, documents, entities, erased, metrics, pending
-from modeldb_core.changes import APPEND, ERASE, STREAM, UPDATE, Change
+from modeldb_core.backends._sql.tables import (
+    actors,
+    changes,
+    chunks,
+    documents,
+    entities,
+    erased,
+    metrics,
+    pending,
+    streams,
+)
+from modeldb_core.changes import APPEND, DELETE, ERASE, UPDATE, Change
 from modeldb_core.entities import Document, evolve
-from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.erasures import MARKS, EntityErasures, Name, Place, target_of
 from modeldb_core.values import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Select
+    from sqlalchemy import Connection, Select
     from sqlalchemy.sql.dml import Insert
 
     from modeldb_core.backends._sql.apply import Batch
@@ -32,22 +42,21 @@ if TYPE_CHECKING:
 
 _SOME = 1000
 """Append changes whose points are looked at together."""
+_PLACES = 400  # two parameters each, of the 999 that old versions of SQLite allow
 
 
 @dataclass(frozen=True, slots=True)
 class Erasures:
-    """What one batch erases.
+    """What one batch may erase.
 
     Attributes:
         named: stream and number of the changes that its ``erase`` changes name.
-        early: stream and number of those of its own changes that had been erased before they arrived.
+        names: kind and identifier of the entities to look at: of those changes, of what had been named before it
+            arrived, and of what is deleted.
     """
 
-    named: frozenset[tuple[str, int]]
-    early: frozenset[tuple[str, int]]
-
-    def __bool__(self) -> bool:
-        return bool(self.named or self.early)
+    named: frozenset[Place]
+    names: frozenset[Name]
 
     @classmethod
     def of(cls, transaction: Transaction, new: Sequence[Change], affected: dict[int, str]) -> Erasures:
@@ -56,63 +65,88 @@ class Erasures:
         Raises:
             InvalidArgumentError: an ``erase`` change does not name one.
         """
-        named = frozenset(target_of(change) for change in new if change.action == ERASE and change.payload is not None)
+        targets = [target_of(change) for change in new]
         rows = transaction.rows(_erased, {MANY: transaction.database.many(affected)}) if affected else []
-        return cls(named, frozenset((affected[stream_pk], seq) for stream_pk, seq in rows))
-
-    def without_payloads(self, new: Iterable[Change]) -> list[Change]:
-        """Return new changes, those that are erased without their payload."""
-        gone = self.named | self.early
-        return [
-            change.erased() if (change.stream_id, change.seq) in gone and _can_go(change) else change for change in new
-        ]
+        early = {(affected[stream_pk], seq) for stream_pk, seq in rows}
+        names = frozenset(
+            (change.kind, change.entity_id)
+            for change in new
+            if change.action in (ERASE, DELETE) or (change.stream_id, change.seq) in early
+        )
+        return cls(frozenset(target.place for target in targets if target is not None), names)
 
     def carry_out(self, batch: Batch) -> None:
-        """Erase what the log has of the named changes, and work out their entities again."""
-        if not self.named:
-            return
+        """Note what was named, and erase what is to be erased now."""
+        transaction = batch.transaction
         batch.streams.load(stream_id for stream_id, _ in self.named)
-        connection, table = batch.transaction.connection, changes.c
-        rows = [{"stream_pk": batch.streams.pk(stream_id), "seq": seq} for stream_id, seq in sorted(self.named)]
-        batch.transaction.write(_upsert_erased, rows, each_writes=None)
-        wanted = [and_(table.stream_pk == row["stream_pk"], table.seq == row["seq"]) for row in rows]
-        affected: dict[int, list[int]] = {}
-        for at in range(0, len(wanted), 200):
-            query = select(table.position, table.entity_pk, table.action)
-            found = connection.execute(query.where(table.salt.is_not(None), or_(*wanted[at : at + 200]))).all()
-            found = [row for row in found if row.entity_pk is not None and row.action != ERASE]
-            positions = [{"at": row.position} for row in found]
-            if positions:
-                gone = update(changes).where(table.position == bindparam("at")).values(payload=null(), salt=null())
-                connection.execute(gone, positions)
-            for position, entity_pk, action in found:
-                affected.setdefault(entity_pk, []).extend([position] if action == APPEND else [])
-        for entity_pk, positions_of_points in affected.items():
-            if positions_of_points:
-                _drop_points(batch, entity_pk, set(positions_of_points))
-            rework(batch, entity_pk)
+        batch.streams.save()
+        rows = [
+            {"stream_pk": batch.streams.pk(stream_id), "seq": seq, "done": 0} for stream_id, seq in sorted(self.named)
+        ]
+        transaction.write(_insert_erased, rows, each_writes=None)
+        many = transaction.database.many({entity_id for _, entity_id in self.names})
+        found = transaction.rows(_named, {MANY: many}) if self.names else []
+        for entity_pk, kind, entity_id in found:
+            if (kind, entity_id) in self.names:
+                _erase_of(batch, entity_pk, kind, entity_id)
 
 
-def target_of(change: Change) -> tuple[str, int]:
-    """Return stream and number of the change that an ``erase`` change names.
+def places_of(connection: Connection, entity_pk: int, kind: str, entity_id: str) -> dict[Place, tuple[int, int]]:
+    """Return what the log says is erased of an entity, each with the numbers of its stream and in it."""
+    history = EntityErasures()
+    numbers: dict[str, int] = {}
+    for change, stream_pk in _history(connection, entity_pk, kind, entity_id):
+        history.take(change)
+        numbers[change.stream_id] = stream_pk
+    return {target.place: (numbers[target.stream_id], target.seq) for target in history.erased}
 
-    Raises:
-        InvalidArgumentError: it names none.
-    """
-    data = change.data()
-    stream_id, seq = data.get("stream_id"), data.get("seq")
-    if not isinstance(stream_id, str) or not isinstance(seq, int) or isinstance(seq, bool) or not 1 <= seq < 2**63:
-        msg = (
-            f"change {change.seq} of stream {change.stream_id} erases {data!r}; expected the stream_id (text) and the "
-            f"seq (a number from 1) of a change"
+
+def _erase_of(batch: Batch, entity_pk: int, kind: str, entity_id: str) -> None:
+    connection, table = batch.transaction.connection, changes.c
+    places = sorted(places_of(connection, entity_pk, kind, entity_id).values())
+    points: set[int] = set()
+    must_rework = False
+    for at in range(0, len(places), _PLACES):
+        some = tuple_(table.stream_pk, table.seq).in_(places[at : at + _PLACES])
+        query = select(table.position, table.action).where(some, table.salt.is_not(None))
+        rows = connection.execute(query).all()
+        if rows:
+            gone = update(changes).where(table.position == bindparam("at")).values(payload=null(), salt=null())
+            connection.execute(gone, [{"at": row.position} for row in rows])
+        points.update(row.position for row in rows if row.action == APPEND)
+        must_rework |= bool(rows)
+        noted = tuple_(erased.c.stream_pk, erased.c.seq).in_(places[at : at + _PLACES])
+        connection.execute(update(erased).where(noted, erased.c.done == 0).values(done=1))
+    if points:
+        _drop_points(batch, entity_pk, points)
+    if must_rework:
+        rework(batch, entity_pk)
+
+
+def _history(connection: Connection, entity_pk: int, kind: str, entity_id: str) -> Iterator[tuple[Change, int]]:
+    """Iterate over what decides on the erasures of an entity, in the order of the log, each with its stream's number."""
+    table = changes.c
+    said = case((table.action.in_((ERASE, DELETE)), table.payload))
+    is_named = exists().where(erased.c.stream_pk == table.stream_pk, erased.c.seq == table.seq)
+    query = (
+        select(
+            table.stream_pk,
+            streams.c.stream_id,
+            table.seq,
+            table.recorded_at,
+            actors.c.actor,
+            table.action,
+            table.hash,
+            said,
         )
-        raise InvalidArgumentError(msg)
-    return stream_id, seq
-
-
-def _can_go(change: Change) -> bool:
-    # What is said of streams and of erasures stays: without it heads and further copies could not be worked out.
-    return change.kind != STREAM and change.action != ERASE
+        .join(streams, streams.c.stream_pk == table.stream_pk)
+        .join(actors, actors.c.actor_pk == table.actor_pk)
+        .where(table.entity_pk == entity_pk, or_(table.action.in_(MARKS), is_named))
+        .order_by(table.position)
+    )
+    for stream_pk, stream_id, seq, recorded_at, actor, action, value, payload in connection.execute(query):
+        link = (payload, None, b"", b"", value)
+        yield Change(stream_id, seq, recorded_at, actor, action, kind, entity_id, *link), stream_pk
 
 
 def rework(batch: Batch, entity_pk: int) -> None:
@@ -218,5 +252,10 @@ def _erased(database: Database) -> Select[Any]:
     return select(erased.c.stream_pk, erased.c.seq).where(database.among(erased.c.stream_pk))
 
 
-def _upsert_erased(database: Database) -> Insert:
+def _insert_erased(database: Database) -> Insert:
     return database.upsert(erased, update=())
+
+
+def _named(database: Database) -> Select[Any]:
+    table = entities.c
+    return select(table.entity_pk, table.kind, table.entity_id).where(database.among(table.entity_id))

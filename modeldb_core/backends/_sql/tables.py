@@ -136,11 +136,12 @@ changes = Table(
 )
 Index("changes_by_entity", changes.c.entity_pk, changes.c.position)
 
-erased = Table(  # which payloads are erased, also of changes that have not arrived yet
+erased = Table(  # which payloads somebody erased, or tried to, also of changes that have not arrived yet
     "erased",
     metadata,
     Column("stream_pk", BigInteger, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("done", SmallInteger, nullable=False),  # 1: it took effect
     sqlite_with_rowid=False,
 )
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modeldb_core.changes import EMPTY_HEAD, Change, Head, advance, verify_change
-from modeldb_core.replay import Record, alters_entity, erased_by
+from modeldb_core.erasures import check_targets
+from modeldb_core.replay import Record, alters_entity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,7 +48,7 @@ def check_meaning(changes: Sequence[Change]) -> None:
         InvalidArgumentError: a payload does not fit its action, or the kind or action is unknown.
         IntegrityError: the payload of an ``append`` change holds no points.
     """
-    erased_by(changes)
+    check_targets(changes)
     for change in changes:
         if alters_entity(change):
             Record(change.kind, change.entity_id).after(change)

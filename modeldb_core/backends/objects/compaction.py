@@ -244,6 +244,13 @@ class Compactor:
             parts.append(Part(stamp, tuple(change for _, change in found_changes)))
         return parts
 
+    def _may_lack(self, stream_id: str, seq: int) -> bool:
+        """Return whether the payload of a change was erased, here or before it was copied into the bucket."""
+        if seq in self._erased[stream_id]:
+            return True
+        query = "SELECT gone FROM bucket_parts WHERE stream_id = ? AND first <= ? AND last >= ? AND gone IS NOT NULL"
+        return any(seq in json.loads(gone) for (gone,) in self._replica.query(query, (stream_id, seq, seq)))
+
     def _changes(self, rows: Iterable[_Row]) -> dict[tuple[str, int], tuple[int, Change]]:
         """Return the changes that parts are made of, by stream and number, each with its position; all verified."""
         ends: dict[str, tuple[int, int]] = {}
@@ -261,7 +268,7 @@ class Compactor:
             for change in stored:
                 verify_change(change, previous)
                 previous = change.hash
-                if change.payload is None and change.seq not in self._erased[stream_id]:
+                if change.payload is None and not self._may_lack(stream_id, change.seq):
                     msg = f"the replica lacks the payload of change {change.seq} of stream {stream_id}"
                     raise IntegrityError(msg)
                 found[stream_id, change.seq] = positions[change.seq], change
@@ -271,7 +278,9 @@ class Compactor:
 def _erased(replica: Replica) -> dict[str, set[int]]:
     """Return the numbers of the changes whose payloads were erased, by stream."""
     found: dict[str, set[int]] = defaultdict(set)
-    for stream_id, seq in replica.query("SELECT stream_id, erased.seq FROM erased JOIN streams USING (stream_pk)"):
+    for stream_id, seq in replica.query(
+        "SELECT stream_id, erased.seq FROM erased JOIN streams USING (stream_pk) WHERE done = 1"
+    ):
         found[stream_id].add(seq)
     return found
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from modeldb_core.backends._sql.documents import dump_document, load_document
 from modeldb_core.backends._sql.log import rebuild_payloads
-from modeldb_core.changes import APPEND, CREATE, ERASE, Change
+from modeldb_core.changes import APPEND, CREATE, ERASE, STREAM, Change
+from modeldb_core.erasures import Place, erased_in
 from modeldb_core.errors import ModelDBError
-from modeldb_core.replay import Record, alters_entity, replay
+from modeldb_core.replay import Record, replay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +41,7 @@ class Touch(NamedTuple):
     recorded_at: int
     payload: bytes | None
     is_erased: int
+    hash: bytes
 
 
 def lateness_shows(write: Transaction, parts: Iterable[Part]) -> bool:
@@ -47,7 +49,7 @@ def lateness_shows(write: Transaction, parts: Iterable[Part]) -> bool:
 
     Called when the parts were applied, in the same transaction.
     """
-    names = {(change.kind, change.entity_id) for part in parts for change in part.changes if alters_entity(change)}
+    names = {(change.kind, change.entity_id) for part in parts for change in part.changes if change.kind != STREAM}
     return any(_shows_in(write, kind, entity_id) for kind, entity_id in names)
 
 
@@ -58,9 +60,12 @@ def _shows_in(write: Transaction, kind: str, entity_id: str) -> bool:
     ).one_or_none()
     if row is None or not _is_shared(write, row.entity_pk):
         return False
-    taken = _touches(write, row.entity_pk)
+    touches = _touches(write, row.entity_pk)
     keys = _keys(write, row.entity_pk)
-    ordered = sorted(taken, key=lambda touch: _key_of(keys[touch.stream_id], touch.seq))
+    in_order = sorted(touches, key=lambda touch: _key_of(keys[touch.stream_id], touch.seq))
+    if _erased(kind, entity_id, touches) != _erased(kind, entity_id, in_order):
+        return True
+    taken, ordered = ([touch for touch in some if touch.action != ERASE] for some in (touches, in_order))
     at = _parting(taken, ordered)
     if at is None:
         return False
@@ -91,12 +96,18 @@ def _is_shared(write: Transaction, entity_pk: int) -> bool:
 
 def _touches(write: Transaction, entity_pk: int) -> list[Touch]:
     rows = write.connection.exec_driver_sql(
-        "SELECT position, stream_id, changes.seq, action, actor, changes.recorded_at, payload, salt IS NULL "
+        "SELECT position, stream_id, changes.seq, action, actor, changes.recorded_at, payload, salt IS NULL, changes.hash "
         "FROM changes JOIN streams USING (stream_pk) JOIN actors USING (actor_pk) "
-        "WHERE entity_pk = ? AND action <> ? ORDER BY position",
-        (entity_pk, ERASE),
+        "WHERE entity_pk = ? ORDER BY position",
+        (entity_pk,),
     )
     return [Touch(*row) for row in rows]
+
+
+def _erased(kind: str, entity_id: str, touches: Sequence[Touch]) -> set[Place]:
+    if all(touch.action != ERASE for touch in touches):
+        return set()
+    return erased_in(_change(kind, entity_id, touch, touch.payload) for touch in touches)
 
 
 def _change(kind: str, entity_id: str, touch: Touch, payload: bytes | None) -> Change:
@@ -112,7 +123,7 @@ def _change(kind: str, entity_id: str, touch: Touch, payload: bytes | None) -> C
         salt=b"",
         payload_digest=b"",
         previous_hash=b"",
-        hash=b"",
+        hash=touch.hash,
     )
 
 

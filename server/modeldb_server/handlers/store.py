@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, BinaryIO
 
-from flask import Response, abort
+from flask import Response, abort, request
 
 from modeldb_core import __version__, protocol
 from modeldb_core.batches import (
@@ -17,11 +17,13 @@ from modeldb_core.batches import (
     encode_changes,
     measure,
 )
+from modeldb_core.changes import ERASE
 from modeldb_core.errors import IntegrityError
 from modeldb_core.queries import Query
 from modeldb_server.errors import refuse
 from modeldb_server.handlers.store_blobs import JoinedParts
 from modeldb_server.responses import json_response
+from modeldb_server.routes import Policy
 
 if TYPE_CHECKING:
     from modeldb_core.changes import Change
@@ -65,6 +67,8 @@ def _apply(context: ServerContext, stream: BinaryIO | io.BufferedReader) -> Resp
             abort(413, f"a batch holds at most {MAX_BATCH_CHANGES:,} changes and {MAX_BATCH_BYTES >> 20} MiB")
         with context.writes.room.taken(count, size_bytes):
             changes = decode_changes(head + stream.read(size_bytes + 1))  # what is packed is no longer than unpacked
+            if any(change.action == ERASE for change in changes):
+                context.gatekeeper.check(request.headers.get("Authorization"), Policy.ERASE, is_trial=True)
             context.writes.apply(changes)
     except IntegrityError as error:
         return refuse(error)

@@ -76,6 +76,7 @@ def _create_log() -> None:
         "erased",
         sa.Column("stream_pk", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("done", sa.SmallInteger(), nullable=False),
         sa.PrimaryKeyConstraint("stream_pk", "seq", name=op.f("erased_pkey")),
         sqlite_with_rowid=False,
     )
