@@ -10,6 +10,7 @@ import pytest
 
 import modeldb_core as modeldb
 from modeldb_core.audit import verify
+from modeldb_core.erasures import Target
 from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError
 from modeldb_core.movement.deletion import deleted
 from modeldb_core.movement.recorder import Recorder
@@ -132,11 +133,9 @@ def test_restoring_what_was_erased_says_that_it_is_too_late(client: Client) -> N
     with Recorder(client.store, "bob") as recorder:
         said = client.store.read_changes(entity_id=run.run_id).changes
         entries = [
-            ("erase", "run", run.run_id, {"stream_id": change.stream_id, "seq": change.seq})
-            for change in said
-            if change.action != "delete"
+            ("erase", "run", run.run_id, Target.of(change).payload()) for change in said if change.action != "delete"
         ]
-        recorder.record(entries)
+        recorder.record([("delete", "run", run.run_id, {"window_s": 0}), *entries])
     with pytest.raises(ErasedError, match="nothing of it is kept"):
         run.restore()
     assert list(deleted(client.store)) == []

@@ -152,7 +152,7 @@ def test_tokens_are_shown_nowhere(
 @pytest.mark.parametrize(
     "token", ["short", "with a space in it ok", "with\nline-end-in-it", "käse" * 5, "x" * 2000, "a,b" * 9]
 )
-@pytest.mark.parametrize("kind", ["tokens", "read_tokens"])
+@pytest.mark.parametrize("kind", ["tokens", "read_tokens", "erase_tokens"])
 def test_a_token_that_could_be_guessed_or_not_be_sent_is_refused_unseen(token: str, kind: str) -> None:
     with pytest.raises(ConfigurationError, match=f"server.{kind}.*token_urlsafe") as caught:
         ServerSettings(**{kind: (token,)})  # type: ignore[arg-type]
@@ -318,3 +318,36 @@ def test_an_address_of_no_machine_is_refused(filled: Any) -> None:
     chosen = ServerSettings(host="", port=0, tokens=(TOKEN,))
     with pytest.raises(ConfigurationError, match="name an address"):
         Server(create_app(filled.store, filled.artifacts, chosen, plugins=PluginManager()))
+
+
+def test_only_tokens_for_erasing_erase(tmp_path: Any) -> None:
+    from modeldb_core.backends.blobs import FsspecArtifactStore
+    from modeldb_core.backends.memory import MemoryStore
+    from modeldb_core.batches import MEDIA_TYPE, encode_changes
+    from modeldb_core.protocol import PREFIX
+    from modeldb_core.testing import StreamWriter
+    from modeldb_server.app import create_app
+
+    eraser = "a-token-to-erase-with"
+    settings = ServerSettings(port=0, tokens=(TOKEN,), read_tokens=(READER,), erase_tokens=(eraser,))
+    writer = StreamWriter()
+    created = writer.create("run", name="kept")
+    writer.erase(created)
+    with MemoryStore() as store:
+        app = create_app(store, FsspecArtifactStore(f"file://{tmp_path}/files"), settings)
+
+        def send(token: str, changes: Any) -> int:
+            headers = {**bearer(token), "X-ModelDB": "1", "Content-Type": MEDIA_TYPE}
+            data = encode_changes(changes)
+            return int(ask(app, f"{PREFIX}/changes", "POST", headers=headers, data=data).status_code)
+
+        assert send(READER, writer.changes[:1]) == 403
+        assert send(TOKEN, writer.changes) == 403
+        assert dict(store.heads()) == {}
+        assert send(TOKEN, writer.changes[:1]) == 200
+        assert send(TOKEN, writer.changes[1:]) == 403
+        assert store.get("run", created.entity_id).name == "kept"
+        assert send(eraser, writer.changes) == 200
+        assert store.get("run", created.entity_id).name == ""
+    with pytest.raises(ConfigurationError, match="in common"):
+        ServerSettings(tokens=(TOKEN,), erase_tokens=(TOKEN,))

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.batches import decode_changes, encode_changes
-from modeldb_core.changes import ERASE
+from modeldb_core.changes import DELETE, ERASE
 from modeldb_core.errors import IntegrityError, StoreReadOnlyError, StoreUnavailableError, StoreVersionError
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
 from modeldb_ledger.folders import Durability, check_durability, flush_folder, folder_of, sentences
@@ -85,7 +85,7 @@ class LedgerStore(MetadataStore):
             fresh = self._replica.read_changes(after=seen, limit=max(1, len(changes))).changes
             try:
                 with sentences(self._path):
-                    if any(change.action == ERASE for change in fresh):
+                    if any(change.action in (ERASE, DELETE) for change in fresh):
                         self._write_anew()  # what was erased must not stay in an old frame
                     elif fresh:
                         self._append(_frame(fresh))
