@@ -128,9 +128,7 @@ class Settings:
     server_port: int = _setting(
         "int", 5000, "port the server listens on; 0: any", table="server", trust=trust.USER, minimum=0, maximum=65535
     )
-    server_threads: int = _setting(
-        "int", 8, "threads that answer requests", table="server", trust=trust.USER, minimum=1
-    )
+    server_threads: int = _setting("int", 8, "threads for requests", table="server", trust=trust.USER, minimum=1)
     server_tokens: tuple[str, ...] = _setting(
         "list",
         (),
@@ -142,11 +140,7 @@ class Settings:
         "list", (), "who shows the server one of these may read", table="server", trust=trust.USER
     )
     server_erase_tokens: tuple[str, ...] = _setting(
-        "list",
-        (),
-        "who shows the server one of these may read, write, and erase for good",
-        table="server",
-        trust=trust.USER,
+        "list", (), "who shows the server one of these may also erase for good", table="server", trust=trust.USER
     )
     server_allowed_hosts: tuple[str, ...] = _setting(
         "list",

@@ -19,11 +19,10 @@ from modeldb_core.errors import (
     IntegrityError,
     InvalidArgumentError,
     NotFoundError,
-    PermissionDeniedError,
     StreamGapError,
 )
 from modeldb_core.movement.blobs import WORKERS, BlobCopier
-from modeldb_core.movement.erasing import Losses
+from modeldb_core.movement.erasing import Losses, MayErase
 from modeldb_core.movement.references import mentioned_by, needed_by, needed_in
 from modeldb_core.stores import MetadataStore
 
@@ -104,7 +103,7 @@ def copy(
     view: Callable[[Change], Change] | None = None,
     every_blob: bool = False,
     dry_run: bool = False,
-    may_erase: Callable[[int, Sequence[str]], bool] | None = None,
+    may_erase: MayErase | None = None,
     workers: int = WORKERS,
     progress: Progress | None = None,
 ) -> Copied:
@@ -182,7 +181,7 @@ class _Copy:
         self._batch_bytes = 0
         self._needed: dict[str, tuple[str, str]] = {}  # absent blobs, and the entity that needs them
         self.view: Callable[[Change], Change] = lambda change: change
-        self.may_erase: Callable[[int, Sequence[str]], bool] | None = None
+        self.may_erase: MayErase | None = None
         self._losses = Losses(target, dry_run=dry_run)
         self._plan(chosen)
         self._open = len(self._lacking)  # streams that have not come to their goal
@@ -323,23 +322,14 @@ class _Copy:
         if self._blobs is not None:
             self._copy_blobs(batch)
         fresh = [change for change in batch if self._is_new(change)]
-        self._look_at_losses(fresh)
+        more = self._losses.look(fresh, self._was_there)
+        self.done.erased, self.done.erased_names = self._losses.count, self._losses.names
+        if more and not self._dry_run:
+            self._losses.ask(self.may_erase, self._source.url)
         if fresh and not self._dry_run:
             self._apply(fresh)
         done = sum(stream.seq - stream.start for stream in self._lacking.values())
         self._tell("changes", done, max(self._total, done))
-
-    def _look_at_losses(self, fresh: Sequence[Change]) -> None:
-        losses = self._losses
-        more = losses.look(fresh, self._was_there)
-        self.done.erased, self.done.erased_names = losses.count, losses.names
-        if not more or self._dry_run or self.may_erase is None or self.may_erase(losses.count, losses.names):
-            return
-        msg = (
-            f"{self._source.url} erases {losses.count:,} or more payloads of what {self._target.url} has "
-            f"({', '.join(losses.names)}); that was not allowed, so it was taken in only as far as that"
-        )
-        raise PermissionDeniedError(msg)
 
     def _was_there(self, change: Change) -> bool:
         stream = self._lacking.get(change.stream_id)

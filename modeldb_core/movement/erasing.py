@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from modeldb_core.changes import CREATE, DELETE, ERASE
 from modeldb_core.erasures import MARKS, EntityErasures, Target
-from modeldb_core.errors import ModelDBError
+from modeldb_core.errors import ModelDBError, PermissionDeniedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from modeldb_core.changes import Change
     from modeldb_core.erasures import Name
     from modeldb_core.movement.copying import ChangeTarget
+
+MayErase: TypeAlias = Callable[[int, Sequence[str]], bool]
+"""Asked whether so many payloads, of entities of which some are named, may be erased."""
 
 NAMED = 20
 """Of the entities that would lose something: so many are named."""
@@ -49,6 +51,20 @@ class Losses:
                 if change.action in MARKS and change.action != CREATE:
                     self._seen[change.kind, change.entity_id].append(change)
         return self.count - before
+
+    def ask(self, may_erase: MayErase | None, source_url: str) -> None:
+        """Ask whether that may be; by default it may.
+
+        Raises:
+            PermissionDeniedError: it may not.
+        """
+        if may_erase is None or may_erase(self.count, self.names):
+            return
+        msg = (
+            f"{source_url} erases {self.count:,} or more payloads of what {self._target.url} has "
+            f"({', '.join(self.names)}); that was not allowed, so it was taken in only as far as that"
+        )
+        raise PermissionDeniedError(msg)
 
     def _look_at(self, kind: str, entity_id: str, coming: Sequence[Change], is_old: Callable[[Change], bool]) -> None:
         from modeldb_core.movement.copying import changes_of
