@@ -9,6 +9,7 @@ import io
 import os
 import stat
 import time
+import uuid
 
 import pytest
 
@@ -119,13 +120,14 @@ def test_unfinished_writing_is_private_and_leaves_nothing(root, store):
 def test_files_of_writers_killed_days_ago_are_removed(root, store):
     store.put(io.BytesIO(b"makes the folders"))
     (incoming,) = root.glob(".incoming*")
-    old, young = incoming / "old", incoming / "young"
-    for path in (old, young):
-        path.write_bytes(b"torn")
+    old, young, strange = incoming / uuid.uuid4().hex, incoming / uuid.uuid4().hex, incoming / "thesis.txt"
     days_ago = time.time() - 3 * 86400
-    os.utime(old, (days_ago, days_ago))
+    for path in (old, young, strange):
+        path.write_bytes(b"torn")
+        if path is not young:
+            os.utime(path, (days_ago, days_ago))
     FsspecArtifactStore(store.url).put(io.BytesIO(b"another"))
-    assert (old.exists(), young.exists()) == (False, True)
+    assert (old.exists(), young.exists(), strange.exists()) == (False, True, True)
 
 
 def test_strange_files_in_the_folder_are_not_listed(root, store):
