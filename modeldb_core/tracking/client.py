@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
@@ -306,7 +307,8 @@ class Client(ClientReader):
         """Import what writing needs, where a store is open."""
         store = self._store
         if store is not None:
-            store.prepare_to_write()
+            with suppress(Exception):  # of a third party's store: writing tells
+                store.prepare_to_write()
 
     def _new_rescue(self) -> BackgroundRecovery:
         return BackgroundRecovery(self.settings.journal_dir, self.writer.store_url, self._open_artifacts)

@@ -44,7 +44,7 @@ ROWS = {
 
 
 class Store:
-    """A store that does the same in every method."""
+    """A store that does the same in every method that asks it something."""
 
     is_local = True
     url = "broken://"
@@ -54,6 +54,9 @@ class Store:
 
     def close(self) -> None:
         """End of the test."""
+
+    def prepare_to_write(self) -> None:
+        """Import nothing."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda *args, **kwargs: self.act()
