@@ -59,6 +59,7 @@ class SQLMetadataStore(MetadataStore):
         self._database.write(work).learn()
 
     def prepare_to_write(self) -> None:
+        from modeldb_core import replay  # noqa: F401
         from modeldb_core.backends._sql import apply, points, summaries  # noqa: F401
 
     def _enter(self, transaction: Transaction) -> None:
