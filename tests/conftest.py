@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,10 @@ from tests.services.s3 import Rclone, SeaweedFS
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("fuzz", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile("fuzz" if os.environ.get("MODELDB_TEST_FUZZ") else "repeatable")
+
+# A command that a shell started in the background ignores Ctrl-C, and so would every program that it starts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Torch is large: Lightning's tests have an environment of their own (tox -e lightning), which scripts/test runs as well.
 HAS_LIGHTNING = find_spec("pytorch_lightning") is not None or bool(os.environ.get("MODELDB_TEST_LIGHTNING"))
