@@ -92,9 +92,9 @@ def test_a_cycle_ends():
 
 
 def test_strangers_code_and_work_in_place_are_seen_wherever_they_hide():
-    assert not settings_of(make_pipeline(StandardScaler(), SelectKBest(f_classif))).has_foreign_code
-    assert settings_of(make_pipeline(FunctionTransformer(lambda x: x), LogisticRegression())).has_foreign_code
-    assert settings_of(make_pipeline(Taking())).has_foreign_code
+    assert not settings_of(make_pipeline(StandardScaler(), SelectKBest(f_classif))).foreign_code
+    assert settings_of(make_pipeline(FunctionTransformer(lambda x: x), LogisticRegression())).foreign_code
+    assert settings_of(make_pipeline(Taking())).foreign_code
     assert settings_of(make_pipeline(StandardScaler(copy=False))).changes_data
     assert not settings_of(make_pipeline(StandardScaler())).changes_data
 

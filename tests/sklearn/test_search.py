@@ -305,16 +305,19 @@ def test_cross_validation_is_one_run_with_every_splits_score(client: Any, runs: 
     assert second.metrics["mean_train_accuracy"] == results["train_accuracy"].mean()
 
 
-def test_cross_validation_in_a_users_run_is_a_child_of_it(client: Any, runs: Any):
+def test_cross_validation_is_the_subject_of_a_users_run_and_later_fits_are_its_children(client: Any, runs: Any):
     autolog(client, log_models=False)
     with modeldb.start_run(client=client) as run:
         cross_val_score(SVC(), X, Y, cv=2, n_jobs=2)
         SVC(C=3.0).fit(X, Y)
     entities = {entity.run_id: entity for entity in runs()}
     assert len(entities) == 2
-    assert entities.pop(run.run_id).hyperparameters["C"] == 3.0
+    validated = entities.pop(run.run_id)
+    assert validated.attributes["validation"] == "cross_val_score"
+    assert validated.hyperparameters["C"] == 1.0
     (child,) = entities.values()
     assert child.parent_id == run.run_id
+    assert child.hyperparameters["C"] == 3.0
 
 
 def test_a_failed_cross_validation_is_a_failed_run(client: Any, runs: Any):
