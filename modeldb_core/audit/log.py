@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from modeldb_core.stores import ChangePage
 
 PAGE = 500
+_UNREADABLE = 20
+"""Where so many changes in a row cannot be read, the rest is not asked for one by one."""
 
 
 class ChangeLog(Protocol):
@@ -186,9 +188,9 @@ class LogAudit:
 
 def read_log(store: ChangeLog, report: Report) -> Iterator[Change]:
     """Iterate over all changes; those that cannot be read are findings."""
-    after = 0
+    after = unread = 0
     limit = PAGE
-    while True:
+    while unread < _UNREADABLE:
         try:
             page = store.read_changes(after=after, limit=limit)
         except Exception as error:  # whatever damaged data makes of the code that reads it
@@ -197,7 +199,9 @@ def read_log(store: ChangeLog, report: Report) -> Iterator[Change]:
                 continue
             report.add("change", f"the change at position {after + 1}", f"it cannot be read: {error}")
             after += 1
+            unread += 1
             continue
+        unread = 0
         yield from page.changes
         if not page.changes:
             return

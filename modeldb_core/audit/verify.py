@@ -180,10 +180,18 @@ def _find_strangers(store: MetadataStore, report: Report, log: LogAudit) -> None
         for entity_id in _ids(store, report, kind):
             if entity_id in unseen:
                 unseen.discard(entity_id)
-            elif (kind, entity_id) not in log.names and not any(_ChangesOf(store, (kind, entity_id))):
+            elif (kind, entity_id) not in log.names and not _has_changes(store, (kind, entity_id), report):
                 report.add("entity", f"{kind} {entity_id}", "it is there, though no change made it")
         for entity_id in sorted(unseen):
             report.add("search", f"{kind} {entity_id}", "a search for everything does not find it")
+
+
+def _has_changes(store: MetadataStore, name: Name, report: Report) -> bool:
+    try:
+        return any(_ChangesOf(store, name))
+    except Exception as error:  # as in _guarded
+        report.add("entity", f"{name[0]} {name[1]}", f"its changes cannot be read: {type(error).__name__}: {error}")
+        return True
 
 
 def _ids(store: MetadataStore, report: Report, kind: str) -> Iterator[str]:

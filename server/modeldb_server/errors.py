@@ -42,10 +42,12 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "untrusted_model": 403,
         "not_found": 404,
         "erased": 404,
+        "no_run": 404,
         "already_exists": 409,
         "run_finished": 409,
         "conflict": 409,
         "stream_gap": 409,
+        "folder_changed": 409,
         "error": 500,
         "integrity": 500,
         "corrupt_journal": 500,
@@ -53,6 +55,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "unknown_scheme": 500,
         "missing_dependency": 500,
         "store_version": 500,
+        "model_load": 500,
         "store_unavailable": 503,
     }
 )

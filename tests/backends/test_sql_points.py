@@ -132,13 +132,11 @@ def test_payloads_of_odd_shapes_are_rebuilt(store):
         writer.append_groups(run_id, PointGroup((), np.arange(3), np.arange(3), np.empty((0, 3))))
         writer.append_groups(run_id, PointGroup(("a", "b"), none, none, np.empty((2, 0))))
         writer.append_groups(run_id, group(("a",), index, 2), group(("a",), index, 0), group(("a",), index, 1))
-        writer.append_groups(
-            run_id, PointGroup(("x", "x", "y"), np.arange(2), np.arange(2), np.arange(6.0).reshape(3, 2))
-        )
+        writer.append_groups(run_id, PointGroup(("x", "y"), np.arange(2), np.arange(2), np.arange(4.0).reshape(2, 2)))
     ship(store, writer, 13)
     assert_log_is(store, writer)
     assert len(store.read_series(run_id, "a")) == 150
-    assert store.read_series(run_id, "x").values.tolist() == [0.0, 1.0, 2.0, 3.0] * 50
+    assert store.read_series(run_id, "x").values.tolist() == [0.0, 1.0] * 50
 
 
 def test_values_keep_their_bits_in_chunks_and_summaries(store):

@@ -192,10 +192,12 @@ def test_reading_an_old_store_alters_nothing(url, run_id, next_version, tmp_path
         connection.execute("PRAGMA journal_mode = DELETE")
     before, names = path.read_bytes(), sorted(each.name for each in tmp_path.iterdir())
     next_version()
-    shutil.rmtree(tmp_path / "migrations")
+    elsewhere = (tmp_path / "migrations").rename(tmp_path.with_name("elsewhere"))
     with SQLiteStore(url, **options) as store:
-        assert everything_of(store, run_id)[:2] == ("old", 1)
-        assert verify(store).findings == []
+        assert everything_of(store, run_id)[:2] == ("old", 1)  # without any migration
+        elsewhere.rename(tmp_path / "migrations")
+        assert verify(store).findings == []  # which compares with the tables of that version
+    shutil.rmtree(tmp_path / "migrations")
     assert path.read_bytes() == before
     assert sorted(each.name for each in tmp_path.iterdir()) == names
 

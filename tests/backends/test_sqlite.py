@@ -239,6 +239,7 @@ def test_a_store_that_may_not_be_written_can_be_read(public_folder):
     with SQLiteStore(url) as store:
         store.apply(a_run("kept")[0].changes)
         assert len(store.find(Query()).entities) == 1
+    (public_folder / "modeldb.db").chmod(0o644)
     as_nobody(lambda: assert_can_only_be_read(url, "kept"))
     assert [path.name for path in public_folder.iterdir()] == ["modeldb.db"]
 
@@ -248,6 +249,7 @@ def test_a_store_that_others_write_can_be_read_without_the_right_to_write(public
     with SQLiteStore(url) as store:
         store.apply(a_run("in the log")[0].changes)
         assert len(store.find(Query()).entities) == 1
+    (public_folder / "modeldb.db").chmod(0o644)
     # Another process holds it open: a fork of this one would close what is open here.
     code = f"""
 import sys

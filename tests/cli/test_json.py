@@ -53,7 +53,7 @@ def test_what_commands_did_is_told_as_json(command: Command, scene: Scene) -> No
     assert told("restore", "first")["action"] == "restore"
     shipped = told("sync")
     assert (shipped["streams"], shipped["changes"], shipped["for_other_stores"]) == ([], 0, [])
-    assert told("sync", "--dry-run") == {"waiting": []}
+    assert told("sync", "--dry-run") == {"waiting": [], "left_alone": []}
     assert told("db", "upgrade")["pending"] == []
 
 

@@ -14,12 +14,12 @@ from modeldb_core.points import PointGroup, Series, concatenate, decode_points, 
 
 INTS = st.integers(-(2**63), 2**63 - 1)
 FLOATS = st.floats(width=64, allow_nan=True) | st.sampled_from([-0.0, float("inf"), float("nan"), 5e-324])
-KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8)
 
 
 @st.composite
 def groups(draw):
-    keys = draw(st.lists(KEYS, max_size=3))
+    keys = draw(st.lists(KEYS, max_size=3, unique=True))
     count = draw(st.integers(0, 6))
     column = st.lists(INTS, min_size=count, max_size=count)
     values = [draw(st.lists(FLOATS, min_size=count, max_size=count)) for _ in keys]

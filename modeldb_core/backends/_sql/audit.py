@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy import UniqueConstraint, and_, func, or_, select
+from sqlalchemy.exc import DBAPIError
 
 from modeldb_core.backends._sql import schema
 from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS, read_chunks
@@ -76,17 +77,20 @@ def check_entity(
 def check_tables(transaction: Transaction) -> Iterator[str]:
     """Iterate over sentences on rows that belong to nothing, or that contradict others."""
     connection = transaction.connection
-    yield from schema.check(transaction)
-    yield from transaction.database.check(connection)
-    yield from _check_doubles(connection)
-    yield from _check_streams(connection)
-    yield from _check_positions(connection)
-    yield from _check_erased(connection)
-    yield from _check_orphans(connection)
-    yield from _check_strays(connection)
-    yield from _check_lists(connection)
-    yield from _check_pending(connection)
-    yield from _check_chunks(transaction)
+    try:
+        yield from schema.check(transaction)
+        yield from transaction.database.check(connection)
+        yield from _check_doubles(connection)
+        yield from _check_streams(connection)
+        yield from _check_positions(connection)
+        yield from _check_erased(connection)
+        yield from _check_orphans(connection)
+        yield from _check_strays(connection)
+        yield from _check_lists(connection)
+        yield from _check_pending(connection)
+        yield from _check_chunks(transaction)
+    except DBAPIError as error:  # a table is missing, or not what it was; what was found before says so
+        yield f"the rest cannot be checked: {error.orig}"
 
 
 def _check_row(
