@@ -208,6 +208,7 @@ def test_nothing_is_said_into_pipes_and_files_or_where_it_is_switched_off(
 def test_a_run_has_an_address(client: Client, environment: dict[str, str]) -> None:
     with client.start_run(capture=False) as run:
         assert run.url == f"http://127.0.0.1:5000/runs/{run.run_id}"
+    client.flush()
     with modeldb.connect(ui_url="https://runs.example.org/team/") as other:
         assert other.get_run(run.run_id).url == f"https://runs.example.org/team/runs/{run.run_id}"
     assert announcement.url_of(client, "x").endswith("/runs/x")
