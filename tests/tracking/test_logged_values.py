@@ -66,7 +66,7 @@ def test_a_number_is_the_same_point_on_every_call(client: Client, value: Any, ex
         (np.longdouble("0.1"), InvalidArgumentError),
         (Fraction(10**400), InvalidArgumentError),
         (np.datetime64("2026-01-01", "ns"), InvalidTypeError),
-        (np.datetime64("NaT"), InvalidTypeError),
+        (np.datetime64("NaT", "ns"), InvalidTypeError),
         (np.timedelta64(5, "ns"), InvalidTypeError),
         (np.array(5, "m8[ns]"), InvalidTypeError),
         (np.complex64(1), InvalidTypeError),
