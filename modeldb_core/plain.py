@@ -38,7 +38,8 @@ _TO_DICT = ("transformers.", "ml_collections.")
 
 def type_name(cls: type) -> str:
     """Return the full name of a class; of a built-in one just its name."""
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    public = cls.__module__.partition("._")[0]  # pathlib keeps its classes in pathlib._local from Python 3.13 on
+    return cls.__qualname__ if public == "builtins" else f"{public}.{cls.__qualname__}"
 
 
 def described(value: object) -> dict[str, Any]:
