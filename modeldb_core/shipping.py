@@ -73,11 +73,13 @@ class OpenStream:
         self.uploads = Uploads(target.open_artifacts)
         self.losses = Losses()
         self._recovery = BackgroundRecovery(target.journal_dir, target.store_url, target.open_artifacts)
+        self._starting = threading.RLock()
         self._condition = threading.Condition()
         self._tasks: list[Callable[[], None]] = []
         self._is_left = self._is_over = False
         self._soon, self._now = True, False
         self._attempts = 0
+        self._turn = threading.Lock()  # whoever holds it ships: a stream has one writer
         self._stepping: threading.Thread | None = None
         self._gave_up_at: tuple[int, int] | None = None
         self._sealed = self._acknowledged = 0
@@ -96,13 +98,13 @@ class OpenStream:
 
     def start(self) -> bool:
         """Start the thread unless it is there; False where there can be none, and the caller has to do the work."""
-        thread = self.thread
-        if thread is None and not self._has_left():
-            # What sealing needs is imported here: the thread would wait for its turn behind a busy loop.
-            import modeldb_core.sealing  # noqa: F401
+        with self._starting:
+            if self.thread is None and not self._has_left():
+                # What sealing needs is imported here: the thread would wait for its turn behind a busy loop.
+                import modeldb_core.sealing  # noqa: F401
 
-            self.thread = thread = exits.start_thread(self._run, "modeldb-writer")
-        return thread is not None
+                self.thread = exits.start_thread(self._run, "modeldb-writer")
+            return self.thread is not None
 
     def wake_soon(self) -> None:
         """Have what is in the journal shipped at the next opportunity."""
@@ -149,10 +151,8 @@ class OpenStream:
                     return False
                 self._now = True
                 self._condition.notify_all()
-                if is_started or not self._retries.is_due():
+                if is_started or not self._retries.is_due() or not self._step():
                     self._condition.wait(left_s if waiting is None else min(left_s, waiting.pause()))
-                else:
-                    self._step()
         return True
 
     def recover(self, timeout_s: float) -> None:
@@ -237,18 +237,24 @@ class OpenStream:
     def _progress(self) -> tuple[int, int]:
         return self._attempts, self._acknowledged
 
-    def _step(self) -> None:
-        """Make an attempt if it is time for one."""
-        if self._has_left() or not self._retries.is_due():
-            return
-        if self._now or self._soon or time.monotonic() - self._sent_at >= self._interval_s():
-            asked, self._now, self._soon = self._now, False, False
-            self._stepping = threading.current_thread()
-            self._attempt(asked=asked)
-            self._stepping = None
-            with self._condition:
-                self._attempts += 1
-                self._condition.notify_all()
+    def _step(self) -> bool:
+        """Make an attempt if it is time for one; False where another thread is making one."""
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            if self._has_left() or not self._retries.is_due():
+                return True
+            if self._now or self._soon or time.monotonic() - self._sent_at >= self._interval_s():
+                asked, self._now, self._soon = self._now, False, False
+                self._stepping = threading.current_thread()
+                self._attempt(asked=asked)
+                self._stepping = None
+                with self._condition:
+                    self._attempts += 1
+                    self._condition.notify_all()
+        finally:
+            self._turn.release()
+        return True
 
     def _attempt(self, *, asked: bool) -> None:
         try:

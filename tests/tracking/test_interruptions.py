@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 import modeldb_core as modeldb
+from modeldb_core import exits
 from modeldb_core import journal as journal_module
 from modeldb_core.recovery import recover
 from modeldb_core.tracking import Client
@@ -203,6 +205,32 @@ def test_another_thread_may_log_between_any_two_steps_of_a_log_call(idle: Client
     assert idle.flush(240)
     for run in runs:
         assert logged(run) == {"a": [*OWN["a"], (100, 100.0)], "b": [*OWN["b"], (100, 200.0)], "c": [(1, 7.0)]}
+
+
+def test_a_stream_is_shipped_by_one_thread_however_many_ask_for_it_at_once(
+    settings: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    started = []
+    start_thread = exits.start_thread
+
+    def slowly(target: Callable[[], object], name: str) -> threading.Thread | None:
+        started.append(name)
+        time.sleep(0.05)  # the window of the fault: the others ask while the thread is being started
+        return start_thread(target, name)
+
+    monkeypatch.setattr(exits, "start_thread", slowly)
+    with connected(settings) as client:
+        client.writer.on_stream.append(lambda: [thread.start() for thread in threads])
+        threads = [threading.Thread(target=client.flush, args=(240,)) for _ in range(4)]
+        with client.start_run(capture=False) as run:
+            for step in range(200):
+                run.log_metric("m", step, step=step)
+        for thread in threads:
+            thread.join(240)
+        assert client.flush(240)
+        assert run.history("m").values.tolist() == list(range(200))
+    assert started.count("modeldb-writer") == 1
+    assert not caplog.records
 
 
 def test_destructors_and_collections_may_log_in_the_middle_of_a_log_call(idle: Client) -> None:
