@@ -142,12 +142,13 @@ def installed(wheel: zipfile.ZipFile, tmp_path_factory: pytest.TempPathFactory) 
     """A new environment with the wheel in it; what it depends on comes from this one. Returns its folder of programs."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=240)
-    (site,) = folder.glob("lib/python*/site-packages")
-    here = [path for path in sys.path if path.endswith("site-packages")]
-    (site / "dependencies.pth").write_text("\n".join(here))
     assert wheel.filename is not None
     pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel.filename]
     subprocess.run(pip, check=True, timeout=240, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
+    # After that, or pip would find ModelDB among them and install nothing.
+    (site,) = folder.glob("lib/python*/site-packages")
+    here = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "dependencies.pth").write_text("\n".join(here))
     return folder / "bin"
 
 
