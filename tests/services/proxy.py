@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import selectors
 import socket
 import threading
@@ -15,15 +16,18 @@ class Proxy:
     """Passes bytes on between clients and ``target``, a port of the loopback address.
 
     ``mode`` may be set at any time: "pass"; "hang": what arrives is kept and never answered; "cut": a connection is
-    reset once ``cut_after`` more bytes have passed, counted over both directions; "refuse": closed at once.
+    reset once ``cut_after`` more bytes have passed, counted over both directions; "refuse": closed at once. Once
+    ``hang_after`` bytes have passed on all connections together, the mode becomes "hang".
 
     ``cuts`` counts the connections that were cut, ``held`` those on which something arrived and was not passed on,
     ``unreached`` those for which the target was not there.
     """
 
-    def __init__(self, target: int, *, cut_after: int = 10_000) -> None:
+    def __init__(self, target: int, *, cut_after: int = 10_000, hang_after: float = math.inf) -> None:
         self.mode: Mode = "pass"
         self.cut_after = cut_after
+        self.hang_after = hang_after
+        self._passed = 0
         self.connections = 0
         self.cuts = self.held = self.unreached = 0
         self._target = target
@@ -83,6 +87,9 @@ class Proxy:
                     if self.mode == "hang":
                         break  # what was read is lost with the connection
                     key.data.sendall(data)
+                    self._passed += len(data)  # one lost in a race of two threads does not matter
+                    if self._passed > self.hang_after:
+                        self.mode = "hang"
                     passed = passed + len(data) if self.mode == "cut" else 0
                     if passed > self.cut_after:
                         self.cuts += 1

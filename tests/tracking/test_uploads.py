@@ -326,7 +326,9 @@ def test_a_script_killed_in_the_middle_of_an_upload_is_completed_by_sync(
     path.write_bytes(content := os.urandom(48 * MIB))
     environment |= {**s3.environment, "MODELDB_ARTIFACT_URL": f"s3://{bucket}?part_mib=5&parallel=2"}
     command = [sys.executable, "-c", textwrap.dedent(script), str(path)]
-    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
+    proxy = Proxy(s3.port, hang_after=28 * MIB)  # three parts and more, and never the whole
+    through = {**os.environ, **environment, "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{proxy.port}"}
+    process = subprocess.Popen(command, env=through, stdout=subprocess.PIPE, text=True)
     client = s3.client()
     try:
         assert process.stdout is not None
@@ -335,6 +337,7 @@ def test_a_script_killed_in_the_middle_of_an_upload_is_completed_by_sync(
     finally:
         process.kill()
         process.communicate()
+        proxy.close()
     arrived = len(parts_of(client, bucket))
     held = [item["Key"] for item in client.list_objects_v2(Bucket=bucket).get("Contents", [])]
     assert all(key.startswith(".owners/") for key in held), "the file is not whole"
