@@ -78,6 +78,7 @@ def test_a_filter_narrows_the_table_and_stays_in_the_address(site, visitor) -> N
     wait_for_rows(page, 3)
     assert names(page) == ["forest-022", "forest-011", "boost-000"]
     assert page.text_content(".statusbar span").strip() == "3 runs match"
+    page.wait_for_function("() => location.search.includes('max_depth')")  # the first half alone finds the same runs
     page.reload()
     wait_for_rows(page, 3)
     assert page.input_value("[aria-label='Filter runs']").startswith("tags contains")

@@ -100,7 +100,8 @@ class Project extends Component {
       this.setState({ ...change, error: null, filterError: null, ready: true, stale: false, pending: [], ...(still ? {} : { current: -1 }), revision: this.state.revision + 1 });
       if (this.grid?.root && !still) this.grid.root.scrollTop = 0;
       this.draw();
-      this.writeSoon();
+      if (firm) this.write();
+      else this.writeSoon();
     } catch (/** @type {any} */ error) {
       if (error.name === "AbortError") return;
       this.setState({ ready: true, columns: this.state.columns ?? guessColumns([]) });
