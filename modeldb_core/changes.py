@@ -18,7 +18,7 @@ from modeldb_core.shapes import check_document
 from modeldb_core.values import check_text, decode, encode, normalize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from modeldb_core.entities import Document
@@ -267,6 +267,27 @@ def advance(head: Head, change: Change) -> Head:
         if type(lease_s) not in (int, float) or not 0 <= lease_s <= MAX_LEASE_S:
             raise misfit(change, f"lease_s is {repr(lease_s)[:40]}; expected seconds from 0 to {MAX_LEASE_S:.0f}")
     return Head(change.seq, change.hash, change.recorded_at, float(lease_s), closed)
+
+
+class OrderDigest:
+    """Digests the order in which changes of different streams count, which is in no chain.
+
+    Args:
+        upto: by stream, up to which number its changes are looked at; what comes later alters nothing.
+    """
+
+    def __init__(self, upto: Mapping[str, int]) -> None:
+        self._upto = upto
+        self._digest = hashlib.sha256(b"modeldb-order-1\n")
+
+    def take(self, stream_id: str, seq: int, change_hash: bytes) -> None:
+        """Take the next change; its hash says which it is."""
+        if seq <= self._upto.get(stream_id, 0):
+            self._digest.update(change_hash)
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of what was taken."""
+        return self._digest.digest()
 
 
 def by_stream(changes: Iterable[Change]) -> dict[str, list[Change]]:

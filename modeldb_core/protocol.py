@@ -174,6 +174,16 @@ def load_heads(data: Mapping[str, Any]) -> dict[str, Head]:
     }
 
 
+def dump_order(digest: bytes) -> dict[str, str]:
+    """Return the digest of an order as JSON data."""
+    return {"sha256": digest.hex()}
+
+
+def load_order(data: Mapping[str, Any]) -> bytes:
+    """Return the digest that :func:`dump_order` wrote."""
+    return bytes.fromhex(_typed(data["sha256"], str, "sha256"))
+
+
 def acknowledgement(changes: Iterable[Change]) -> dict[str, Any]:
     """Return what a server says when it has recorded changes: number and hash of the last one of each stream.
 

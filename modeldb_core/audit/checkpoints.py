@@ -1,6 +1,7 @@
 """Checkpoints: how far every stream had come at a time, kept where whoever can alter the store cannot.
 
-A chain cannot show that its own end is missing, nor that a whole stream is. A checkpoint outside of the store can.
+A chain cannot show that its own end is missing, nor that a whole stream is, nor that changes of different streams were
+exchanged. A checkpoint outside of the store can.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.audit.order import digest_of_order
 from modeldb_core.entities import now_us, to_datetime
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
 
@@ -24,20 +26,30 @@ FORMAT = "modeldb-checkpoint-1"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The heads of all streams of a store.
+    """The heads of all streams of a store, and the order in which their changes count.
 
     Attributes:
         made_at: microseconds since 1970-01-01 UTC.
         streams: by stream, the number and the hash of its last change.
+        order: SHA-256 of the hashes of all these changes, in the order in which they count; empty where that is of no
+            interest.
     """
 
     made_at: int
     streams: Mapping[str, tuple[int, bytes]]
+    order: bytes = b""
 
     @classmethod
     def of(cls, store: MetadataStore) -> Checkpoint:
         """Return the checkpoint of what a store holds now."""
-        return cls(now_us(), {name: (head.seq, head.hash) for name, head in store.heads().items()})
+        heads = store.heads()
+        order = digest_of_order(store, {name: head.seq for name, head in heads.items()})
+        return cls(now_us(), {name: (head.seq, head.hash) for name, head in heads.items()}, order)
+
+    @property
+    def upto(self) -> dict[str, int]:
+        """By stream, the number of its last change."""
+        return {name: seq for name, (seq, _) in self.streams.items()}
 
     @property
     def time(self) -> str:
@@ -80,7 +92,7 @@ class Checkpoint:
                 msg = f"{path} has the format {data['format']!r}; this version reads {FORMAT}"
                 raise InvalidArgumentError(msg)
             streams = {name: (int(seq), bytes.fromhex(value)) for name, (seq, value) in data["streams"].items()}
-            found = cls(int(data["made_at"]), streams)
+            found = cls(int(data["made_at"]), streams, bytes.fromhex(data["order"]))
             digest = data["digest"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, InvalidArgumentError):
@@ -94,4 +106,4 @@ class Checkpoint:
 
     def _content(self) -> dict[str, Any]:
         streams = {name: [seq, value.hex()] for name, (seq, value) in self.streams.items()}
-        return {"format": FORMAT, "made_at": self.made_at, "streams": streams}
+        return {"format": FORMAT, "made_at": self.made_at, "order": self.order.hex(), "streams": streams}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from modeldb_core.audit.order import OrderedLog
 from modeldb_core.audit.report import MAX_FINDINGS
 from modeldb_core.changes import (
     APPEND,
@@ -11,9 +12,11 @@ from modeldb_core.changes import (
     EMPTY_HEAD,
     ERASE,
     GENESIS,
+    STREAM,
     UPDATE,
     Change,
     Head,
+    OrderDigest,
     advance,
     verify_change,
 )
@@ -69,6 +72,8 @@ class LogAudit:
         self._withheld: set[Name] = set()  # entities of which something was
         self._bare: set[Name] = set()  # those of which nothing else is here than that there are some
         self._passed: set[str] = set()  # streams that came to where the checkpoint saw them
+        self._writers: dict[Name, str] = {}  # the stream that wrote each entity first
+        self._order = _Order(store, report, checkpoint) if checkpoint is not None and checkpoint.order else None
 
     def run(self, progress: Callable[[str, int, int | None], None]) -> None:
         """Verify every change, every chain and every head, and hold them against the checkpoint."""
@@ -114,6 +119,7 @@ class LogAudit:
             elif change.kind in KINDS:
                 self._name(change)
         self._follow_erasures(change, where)
+        self._follow_order(change)
         if change.payload is None and self._is_withheld(change):
             self._report.withheld += 1
         elif change.payload is None:
@@ -125,6 +131,15 @@ class LogAudit:
                 self._passed.add(change.stream_id)
                 if seen[1] != change.hash:
                     self._report.add("checkpoint", where, f"the checkpoint of {self._checkpoint.time} saw another one")
+
+    def _follow_order(self, change: Change) -> None:
+        if change.kind != STREAM:
+            name = (change.kind, change.entity_id)
+            if self._writers.setdefault(name, change.stream_id) not in (change.stream_id, ""):
+                self._writers[name] = ""  # several
+                self._report.shared_entities += 1
+        if self._order is not None:
+            self._order.take(change)
 
     def _follow_erasures(self, change: Change, where: str) -> None:
         name = (change.kind, change.entity_id)
@@ -184,6 +199,52 @@ class LogAudit:
                 state = f"it ends at number {has}" if has else "it is not there"
                 message = f"{state}, but the checkpoint of {self._checkpoint.time} saw {seq} changes: they are gone"
                 self._report.add("checkpoint", f"stream {stream_id}", message)
+        if self._order is not None and not any(finding.aspect == "checkpoint" for finding in self._report.findings):
+            self._order.check()
+
+
+class _Order:
+    """Holds the order of the changes of different streams against a checkpoint."""
+
+    def __init__(self, store: ChangeLog, report: Report, checkpoint: Checkpoint) -> None:
+        self._store = store
+        self._report = report
+        self._checkpoint = checkpoint
+        self._upto = checkpoint.upto
+        self._digest = OrderDigest(self._upto)
+        self._ordered = store if isinstance(store, OrderedLog) else None
+        self._later: set[Name] = set()  # entities of which the log has changes that the checkpoint did not see
+        self._preceded: dict[Name, None] = {}  # those of which it has one that the checkpoint saw behind these
+
+    def take(self, change: Change) -> None:
+        """Take the next change of the log."""
+        self._digest.take(change.stream_id, change.seq, change.hash)
+        name = (change.kind, change.entity_id)
+        if change.seq > self._upto.get(change.stream_id, 0):
+            self._later.add(name)
+        elif name in self._later:
+            self._preceded[name] = None
+
+    def check(self) -> None:
+        """Add what is wrong to the report; called once all changes that the checkpoint saw were taken."""
+        self._report.has_order = True
+        digest = self._ordered.digest_of_order(self._upto) if self._ordered is not None else self._digest.digest()
+        if digest != self._checkpoint.order:
+            self._report.add(
+                "checkpoint",
+                "the order of the log",
+                f"the changes that the checkpoint of {self._checkpoint.time} saw count in another order now: where several "
+                f"streams wrote one entity, another change may be the last one",
+            )
+        if self._ordered is not None and not self._ordered.is_read_in_order:
+            return
+        for kind, entity_id in self._preceded:
+            self._report.add(
+                "checkpoint",
+                f"{kind} {entity_id}",
+                f"changes that the checkpoint of {self._checkpoint.time} did not see stand before others that it saw: "
+                f"they were put there, unless this store took in a copy of the one that the checkpoint is of",
+            )
 
 
 def read_log(store: ChangeLog, report: Report) -> Iterator[Change]:

@@ -45,6 +45,9 @@ class Report:
         withheld: changes whose payload was left out of a bundle, which says so. They are not erased.
         sealed_streams: streams that ended with a closing change.
         open_streams: streams that have not. Of these a lost tail shows only against a checkpoint made after it.
+        shared_entities: entities that several streams wrote. Without ``has_order`` no audit sees whether their changes
+            were exchanged.
+        has_order: whether the order of changes was held against a checkpoint.
         findings: what is wrong; at most 1,000 are kept.
         left_out: findings beyond those.
         unsettled: entities that were written to all the while, so that their answers could not be compared.
@@ -64,6 +67,8 @@ class Report:
     withheld: int = 0
     sealed_streams: int = 0
     open_streams: list[str] = field(default_factory=list)
+    shared_entities: int = 0
+    has_order: bool = False
     findings: list[Finding] = field(default_factory=list)
     left_out: int = 0
     unsettled: list[str] = field(default_factory=list)
@@ -102,6 +107,11 @@ class Report:
             lines.append(
                 f"{len(self.open_streams):,} streams are open: whether the end of one was dropped shows only against a "
                 f"checkpoint"
+            )
+        if self.shared_entities and not self.has_order:
+            lines.append(
+                f"{self.shared_entities:,} entities were written by several streams, whose order no chain holds: whether "
+                f"their changes were exchanged shows only against a checkpoint"
             )
         if self.unsettled:
             lines.append(f"not compared, because they were written to all the while: {', '.join(self.unsettled)}")

@@ -32,7 +32,7 @@ def verify_bundle(bundle: Bundle, progress: Progress | None = None, *, checkpoin
     if checkpoint is not None and bundle.manifest.selection:
         has = bundle.manifest.heads
         streams = {name: end for name, end in checkpoint.streams.items() if name in has}
-        checkpoint = Checkpoint(checkpoint.made_at, streams)
+        checkpoint = Checkpoint(checkpoint.made_at, streams)  # of whose order alone it holds no digest
     log = LogAudit(bundle, report, checkpoint)
     log.run(tell)
     report.entities = len(log.names)

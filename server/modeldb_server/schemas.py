@@ -202,6 +202,7 @@ _ANSWERS: dict[str, Schema] = {
         **OBJECT,
         "additionalProperties": list_of(ANYTHING),
     },
+    "Order": record({"sha256": TEXT}),
     "StoredEntity": _STORED_ENTITY,
     "StoredPage": record(
         {"entities": list_of(reference("StoredEntity")), "cursor": nullable(TEXT), "total": nullable(COUNT)}

@@ -9,6 +9,7 @@ from modeldb_server.handlers import store, store_blobs
 from modeldb_server.routes import MAX_MESSAGE, Parameter, Policy, Route
 
 PART_BODY_BYTES = PART_BYTES + PART_HEAD_BYTES
+MAX_STREAMS = 200_000
 _REFUSED = (403, 413, 415)
 
 _KIND = Parameter(name="kind", type="text", required=True, choices=tuple(KINDS), description="of the entities")
@@ -97,6 +98,31 @@ _METADATA = (
         summary="Read how much of every stream has arrived",
         answer="Heads",
         errors=(503,),
+        tag="store",
+    ),
+    Route(
+        method="POST",
+        path=f"{PREFIX}/order",
+        name="digest_order",
+        handler=store.digest_order,
+        policy=Policy.READ,
+        summary="Digest the order in which changes of different streams count, for an audit",
+        body=(
+            Parameter(
+                name="streams",
+                type="objects",
+                required=True,
+                max_items=MAX_STREAMS,
+                description="the streams to look at",
+                items=(
+                    _text("stream_id", "of the stream"),
+                    Parameter(name="seq", type="integer", required=True, minimum=0, description="up to which number"),
+                ),
+            ),
+        ),
+        max_body_bytes=PART_BODY_BYTES,
+        answer="Order",
+        errors=(400, *_REFUSED, 503),
         tag="store",
     ),
     Route(

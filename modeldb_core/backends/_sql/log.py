@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.chunks import Chunk
     from modeldb_core.points import PointGroup
 
+_SOME = 10_000
+
 
 def read_changes(
     transaction: Transaction,
@@ -54,6 +56,12 @@ def read_changes(
         end = connection.execute(select(func.coalesce(func.max(changes.c.position), 0))).scalar_one()
         return ChangePage(found, max(after, int(end)))
     return ChangePage(found, rows[-1].position)
+
+
+def read_order(transaction: Transaction, *, after: int) -> Sequence[tuple[int, str, int, bytes]]:
+    """Return position, stream, number and hash of the next changes in the log; none where it ends."""
+    rows = transaction.rows(_order, {"after": after, "limit": _SOME})
+    return [(position, stream_id, seq, bytes(value)) for position, stream_id, seq, value in rows]
 
 
 def _change(row: Any, payloads: dict[int, bytes], previous: dict[tuple[int, int], bytes]) -> Change:  # noqa: ANN401 - a row
@@ -222,6 +230,14 @@ def _log(_database: Database) -> Select[Any]:
     )
     wanted = select(changes, streams.c.stream_id, actors.c.actor, entities.c.kind, entities.c.entity_id)
     wanted = wanted.select_from(joined).where(changes.c.position > bindparam("after"))
+    return wanted.order_by(changes.c.position).limit(bindparam("limit"))
+
+
+def _order(_database: Database) -> Select[Any]:
+    wanted = select(changes.c.position, streams.c.stream_id, changes.c.seq, changes.c.hash)
+    wanted = wanted.join(streams, streams.c.stream_pk == changes.c.stream_pk).where(
+        changes.c.position > bindparam("after")
+    )
     return wanted.order_by(changes.c.position).limit(bindparam("limit"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.backends._sql.chain import check_content, read_heads
@@ -128,6 +129,20 @@ class SQLMetadataStore(MetadataStore):
 
     def heads(self) -> Mapping[str, Head]:
         return self._database.read(read_heads, settled=True)
+
+    is_read_in_order = True
+
+    def digest_of_order(self, upto: Mapping[str, int]) -> bytes:
+        """Return the digest of the order in which changes count, up to these numbers of streams."""
+        from modeldb_core.backends._sql.log import read_order
+        from modeldb_core.changes import OrderDigest
+
+        digest, after = OrderDigest(upto), 0
+        while rows := self._database.read(partial(read_order, after=after), settled=True):
+            for _, stream_id, seq, value in rows:
+                digest.take(stream_id, seq, value)
+            after = rows[-1][0]
+        return digest.digest()
 
     def audit_entity(
         self, kind: str, entity_id: str, document: Document, series: Mapping[str, SeriesSummary]

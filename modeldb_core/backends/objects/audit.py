@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.backends._sql.chain import check_content
 from modeldb_core.backends.objects.layout import PACKS, STREAMS, Part, gaps, is_known, parts_of
+from modeldb_core.backends.objects.order import misplaced
 from modeldb_core.errors import IntegrityError, ModelDBError, NotFoundError
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ def check_bucket(bucket: Bucket, replica: Replica) -> Iterator[str]:
     yield from (note for name, note in replica.problems() if name in listed)
     for (name,) in replica.query("SELECT DISTINCT name FROM bucket_inbox ORDER BY name"):
         yield f"the object {name} goes on with a stream whose changes before are missing: they are in no object"
+    for kind, entity_id in replica.ask(lambda read: list(misplaced(read))):
+        yield (
+            f"{kind} {entity_id} reads otherwise on a machine that sees {bucket.url} for the first time: an object was "
+            f"written again with another stamp, so that its changes count in another order"
+        )
     for stream_id, head in heads.items():
         for first, last in gaps(seen[stream_id], 1, head.seq):
             yield f"changes {first} to {last} of stream {stream_id} are in no object of {bucket.url} any more"

@@ -7,6 +7,7 @@ be made anew, so that every replica comes to the same answers, and its log to th
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import replace
@@ -15,13 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from modeldb_core.backends._sql.documents import dump_document, load_document
 from modeldb_core.backends._sql.log import rebuild_payloads
-from modeldb_core.changes import APPEND, CREATE, ERASE, STREAM, Change
+from modeldb_core.changes import APPEND, CREATE, ERASE, STREAM, Change, OrderDigest
 from modeldb_core.erasures import Place, erased_in
 from modeldb_core.errors import ModelDBError
 from modeldb_core.replay import Record, replay
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from modeldb_core.backends._sql.database import Transaction
     from modeldb_core.backends.objects.layout import Part
@@ -51,6 +52,15 @@ def lateness_shows(write: Transaction, parts: Iterable[Part]) -> bool:
     """
     names = {(change.kind, change.entity_id) for part in parts for change in part.changes if change.kind != STREAM}
     return any(_shows_in(write, kind, entity_id) for kind, entity_id in names)
+
+
+def misplaced(read: Transaction) -> Iterator[tuple[str, str]]:
+    """Iterate over the entities that would be other ones, were they made again in the order of the stamps."""
+    rows = read.connection.exec_driver_sql(
+        "SELECT kind, entity_id FROM entities WHERE entity_pk IN (SELECT entity_pk FROM changes "
+        "WHERE entity_pk IS NOT NULL GROUP BY entity_pk HAVING min(stream_pk) <> max(stream_pk)) ORDER BY entity_pk"
+    ).all()
+    return ((kind, entity_id) for kind, entity_id in rows if _shows_in(read, kind, entity_id))
 
 
 def _shows_in(write: Transaction, kind: str, entity_id: str) -> bool:
@@ -144,6 +154,34 @@ def _keys(write: Transaction, entity_pk: int) -> Mapping[str, list[tuple[int, Ke
     for stream_id, of_stream in groupby(rows, key=lambda row: row[0]):
         found[stream_id].extend(_ends([tuple(row[1:]) for row in of_stream]))
     return found
+
+
+def digest_of_order(read: Transaction, upto: Mapping[str, int]) -> bytes:
+    """Return the digest of the order that stamps give to the changes up to these numbers of streams."""
+    parts = read.connection.exec_driver_sql(
+        "SELECT stream_id, first, last, stamp, tie FROM bucket_parts ORDER BY stream_id, stamp, tie"
+    )
+    stretches: list[tuple[Any, ...]] = []
+    for stream_id, of_stream in groupby(parts, key=lambda row: row[0]):
+        first = 1
+        for last, key in _ends(tuple(row[1:]) for row in of_stream):
+            stretches.append((stream_id, first, last, *key))
+            first = last + 1
+    digest = OrderDigest(upto)
+    rows = read.connection.execution_options(stream_results=True).exec_driver_sql(_IN_ORDER, (json.dumps(stretches),))
+    for stream_id, seq, value in rows:
+        digest.take(stream_id, seq, value)
+    return digest.digest()
+
+
+_IN_ORDER = (
+    "WITH stretches AS (SELECT json_extract(value, '$[0]') AS stream_id, json_extract(value, '$[1]') AS first, "
+    "json_extract(value, '$[2]') AS last, json_extract(value, '$[3]') AS stamp, json_extract(value, '$[4]') AS tie "
+    "FROM json_each(?)) "
+    "SELECT stretches.stream_id, changes.seq, changes.hash FROM stretches JOIN streams USING (stream_id) "
+    "JOIN changes ON changes.stream_pk = streams.stream_pk AND changes.seq BETWEEN first AND last "
+    "ORDER BY stamp, tie, position"
+)
 
 
 def _ends(parts: Iterable[tuple[Any, ...]]) -> list[tuple[int, Key]]:

@@ -12,7 +12,7 @@ It can be thrown away at any time: all that it holds comes from the bucket. Its 
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.apply import Batch
     from modeldb_core.backends._sql.database import Transaction
     from modeldb_core.changes import Change, Head
+
+Result = TypeVar("Result")
 
 APPLIED, DAMAGED = "applied", "damaged"
 UNLISTED = ""
@@ -107,6 +109,10 @@ class Replica(SQLMetadataStore):
     def query(self, text: str, parameters: tuple[Any, ...] = ()) -> Sequence[Any]:
         """Return the rows that a statement gives."""
         return self._database.read(lambda read: read.connection.exec_driver_sql(text, parameters).all())
+
+    def ask(self, work: Callable[[Transaction], Result]) -> Result:
+        """Return what ``work`` returns, called inside a transaction."""
+        return self._database.read(work)
 
     def execute_many(self, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run a statement that writes once for each row, in one transaction."""

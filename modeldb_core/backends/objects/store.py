@@ -216,6 +216,14 @@ class ObjectMetadataStore(MetadataStore):
         self._check_open()
         return self._follower.compact()
 
+    is_read_in_order = False  # a replica has what came late further back, as long as that does not show
+
+    def digest_of_order(self, upto: Mapping[str, int]) -> bytes:
+        """Return the digest of the order in which changes count, up to these numbers of streams: that of the stamps."""
+        from modeldb_core.backends.objects.order import digest_of_order
+
+        return self._ask(lambda replica: replica.ask(lambda read: digest_of_order(read, upto)))
+
     def audit_entity(
         self, kind: str, entity_id: str, document: Document, series: Mapping[str, SeriesSummary]
     ) -> Sequence[str]:

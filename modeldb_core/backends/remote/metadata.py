@@ -111,6 +111,13 @@ class RemoteMetadataStore(OnServer, MetadataStore):
     def heads(self) -> Mapping[str, Head]:
         return self._connection.get_json("/heads", load=protocol.load_heads)
 
+    is_read_in_order = False  # the server may stand on a bucket
+
+    def digest_of_order(self, upto: Mapping[str, int]) -> bytes:
+        """Return the digest of the order in which changes count, up to these numbers of streams, as the server sees it."""
+        streams = [{"stream_id": stream_id, "seq": seq} for stream_id, seq in upto.items()]
+        return self._connection.post_json("/order", {"streams": streams}, load=protocol.load_order)
+
 
 def _load_changes(answer: Answer) -> tuple[tuple[Change, ...], int, bool]:
     """Return a page of changes, where to go on, and whether there is more."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from flask import Response, abort, request
 
 from modeldb_core import __version__, protocol
+from modeldb_core.audit import digest_of_order
 from modeldb_core.batches import (
     HEAD_BYTES,
     MAX_BATCH_BYTES,
@@ -102,6 +103,12 @@ def read_stored_changes(
 def read_heads(context: ServerContext) -> Response:
     """Return the heads of all streams."""
     return json_response(protocol.dump_heads(context.store.heads()))
+
+
+def digest_order(context: ServerContext, *, streams: list[dict[str, Any]]) -> Response:
+    """Return the digest of the order in which changes count."""
+    upto = {item["stream_id"]: item["seq"] for item in streams}
+    return json_response(protocol.dump_order(digest_of_order(context.store, upto)))
 
 
 def get_stored_entity(context: ServerContext, *, kind: str, entity_id: str) -> Response:
