@@ -168,7 +168,7 @@ def test_an_object_that_was_written_again_with_a_later_stamp_shows(folder, scene
     assert verify(new).ok
     assert "only against a checkpoint" in str(verify(new))
     for store in (old, new):
-        findings = [finding for finding in verify(store, checkpoint=checkpoint).findings]
+        findings = verify(store, checkpoint=checkpoint).findings
         assert [finding.aspect for finding in findings if finding.aspect == "checkpoint"] == ["checkpoint"]
     (finding,) = verify(old).findings  # it knows what it has seen
     assert f"run {run_id} reads otherwise on a machine that sees" in finding.message
