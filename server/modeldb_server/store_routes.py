@@ -9,7 +9,7 @@ from modeldb_server.handlers import store, store_blobs
 from modeldb_server.routes import MAX_MESSAGE, Parameter, Policy, Route
 
 PART_BODY_BYTES = PART_BYTES + PART_HEAD_BYTES
-MAX_STREAMS = 200_000
+MAX_STREAMS = 100_000
 _REFUSED = (403, 413, 415)
 
 _KIND = Parameter(name="kind", type="text", required=True, choices=tuple(KINDS), description="of the entities")
