@@ -12,8 +12,9 @@ import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.entities import check_kind, evolve, to_datetime
+from modeldb_core.entities import evolve, to_datetime
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, ModelDBError
+from modeldb_core.model.schema import KINDS
 from modeldb_core.shapes import check_document
 from modeldb_core.values import check_text, decode, encode, normalize
 
@@ -239,15 +240,39 @@ def misfit(change: Change, error: object) -> ModelDBError:
     return InvalidArgumentError(f"the payload of {_name(change)} does not fit its action: {error}")
 
 
+ALTERING = frozenset({CREATE, UPDATE, DELETE, RESTORE})
+"""Actions that alter the document of an entity."""
+
+
+def alters_entity(change: Change) -> bool:
+    """Return whether a change is about what an entity is: not about its stream, and not about an erasure.
+
+    Nor is it where the action is one that this code does not know, or where points come for a kind that has none or is
+    not known: such a change is kept, shipped and proved like any other, and says nothing here.
+    """
+    return alters(change.kind, change.action)
+
+
+def alters(kind: str, action: str) -> bool:
+    """Return whether an action on an entity of a kind alters it; see :func:`alters_entity`."""
+    if kind == STREAM:
+        return False
+    if action != APPEND:
+        return action in ALTERING
+    declaration = KINDS.get(kind)
+    return declaration is not None and (declaration.has_points or declaration.is_own)
+
+
 def document_after(document: Document | None, change: Change) -> Document:
-    """Return the document of an entity after a change of it, which is not about points.
+    """Return the document of an entity after a change that alters it and is not about points.
+
+    Of a kind that this code does not know the document is kept as well; what its fields may hold, nobody can say.
 
     Raises:
-        InvalidArgumentError: the payload does not fit the action, or the kind or action is unknown; it names the change.
+        InvalidArgumentError: the payload does not fit the action; it names the change.
     """
     data = change.data()
     try:
-        check_kind(change.kind)
         after = evolve(document, change.action, data, actor=change.actor, recorded_at=change.recorded_at)
         check_document(change.kind, after)
     except (ModelDBError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
@@ -262,7 +287,7 @@ def advance(head: Head, change: Change) -> Head:
         InvalidArgumentError: the change is about the stream, and its payload does not say how long its lease is.
     """
     lease_s, closed = head.lease_s, change.action == CLOSE
-    if change.kind == STREAM and change.action != APPEND:
+    if change.kind == STREAM and change.action in (OPEN, BEAT, CLOSE):
         lease_s = change.data().get("lease_s", lease_s)
         if type(lease_s) not in (int, float) or not 0 <= lease_s <= MAX_LEASE_S:
             raise misfit(change, f"lease_s is {repr(lease_s)[:40]}; expected seconds from 0 to {MAX_LEASE_S:.0f}")

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.changes import APPEND
-from modeldb_core.entities import KINDS, Entity, Run, SeriesSummary, to_datetime
+from modeldb_core.changes import ALTERING, APPEND, alters_entity
+from modeldb_core.entities import Entity, Run, SeriesSummary, to_datetime
+from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.model.schema import KINDS
 from modeldb_core.values import BlobReference, to_json, write_key
 
 if TYPE_CHECKING:
@@ -42,10 +43,9 @@ def json_value(value: Any) -> Any:  # noqa: ANN401 - any value
     return [json_value(item) for item in value]
 
 
-@cache
 def field_names(kind: str) -> tuple[str, ...]:
     """Return the fields of a kind that are shown."""
-    return tuple(field.name for field in fields(KINDS[kind]) if field.name != "document")
+    return ("entity_id", *KINDS[kind].fields)
 
 
 def entity_document(entity: Entity) -> dict[str, Any]:
@@ -85,7 +85,15 @@ def _change_data(change: Change) -> dict[str, Any] | None:
     if change.payload is None:
         return None
     if change.action != APPEND:
-        return {key: json_value(value) for key, value in change.data().items()}
+        try:
+            data = change.data()
+        except InvalidArgumentError:
+            if change.action in ALTERING:
+                raise
+            return None  # what a newer client means by it, nobody here knows
+        return {key: json_value(value) for key, value in data.items()}
+    if not alters_entity(change):
+        return None
     from modeldb_core.points import decode_points
 
     groups = decode_points(change.payload)

@@ -12,12 +12,27 @@ import time
 import unicodedata
 import uuid
 from collections.abc import Mapping  # noqa: TC003 - whoever describes the entities reads these types at run time
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias
 
 from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.model.schema import (
+    ANY,
+    KINDS,
+    WHOLE_STORE,
+    KindDeclaration,
+    declare,
+    integer,
+    mapping,
+    moment,
+    reference,
+    references,
+    series,
+    text,
+    texts,
+)
 
 Document: TypeAlias = dict[str, Any]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -87,14 +102,14 @@ class Entity:
     KIND: ClassVar[str] = "entity"
 
     entity_id: str
-    name: str = ""
-    description: str = ""
-    owner: str = ""
-    tags: tuple[str, ...] = ()
-    attributes: Mapping[str, Any] = field(default_factory=_empty)
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-    deleted_at: datetime | None = None
+    name: str = text("what people call it", searchable=True)
+    description: str = text("what people say of it", searchable=True)
+    owner: str = text("the actor who created it", searchable=True)
+    tags: tuple[str, ...] = texts("labels")
+    attributes: Mapping[str, Any] = mapping("further facts", searchable=True)
+    created_at: datetime | None = moment("when it was created", searchable=True)
+    updated_at: datetime | None = moment("when it was last changed", searchable=True)
+    deleted_at: datetime | None = moment("when it was deleted", searchable=True)
     document: Mapping[str, Any] = field(default_factory=_empty, repr=False, compare=False)
     """The whole document as stored, with fields that this version has no name for."""
 
@@ -105,6 +120,8 @@ class Workspace(Entity):
 
     KIND: ClassVar[str] = "workspace"
 
+    name: str = text("what people call it", searchable=True, unique_within=WHOLE_STORE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project(Entity):
@@ -112,11 +129,12 @@ class Project(Entity):
 
     KIND: ClassVar[str] = "project"
 
-    workspace_id: str = ""
-    readme: str = ""
-    visibility: str = ""
-    artifacts: Mapping[str, Any] = field(default_factory=_empty)
-    code: Mapping[str, Any] = field(default_factory=_empty)
+    name: str = text("what people call it", searchable=True, unique_within="workspace_id")
+    workspace_id: str = reference("workspace", container=True)
+    readme: str = text("a longer text for readers")
+    visibility: str = text("who may see it", searchable=True)
+    artifacts: Mapping[str, Any] = mapping("files by path", searchable=True, offered=False, names_blobs=True)
+    code: Mapping[str, Any] = mapping("the code that belongs to it", searchable=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +143,10 @@ class Experiment(Entity):
 
     KIND: ClassVar[str] = "experiment"
 
-    project_id: str = ""
-    artifacts: Mapping[str, Any] = field(default_factory=_empty)
-    code: Mapping[str, Any] = field(default_factory=_empty)
+    name: str = text("what people call it", searchable=True, unique_within="project_id")
+    project_id: str = reference("project", container=True)
+    artifacts: Mapping[str, Any] = mapping("files by path", searchable=True, offered=False, names_blobs=True)
+    code: Mapping[str, Any] = mapping("the code that belongs to it", searchable=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,23 +187,27 @@ class Run(Entity):
 
     KIND: ClassVar[str] = "run"
 
-    project_id: str = ""
-    experiment_id: str = ""
-    parent_id: str | None = None
-    status: str = RUNNING
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    stream_id: str = ""
-    hyperparameters: Mapping[str, Any] = field(default_factory=_empty)
-    metrics: Mapping[str, Any] = field(default_factory=_empty)
-    series: Mapping[str, SeriesSummary] = field(default_factory=_empty)
-    artifacts: Mapping[str, Any] = field(default_factory=_empty)
-    datasets: Mapping[str, Any] = field(default_factory=_empty)
-    code: Mapping[str, Any] = field(default_factory=_empty)
-    environment: Mapping[str, Any] = field(default_factory=_empty)
-    context: Mapping[str, Any] = field(default_factory=_empty)
-    failure: Mapping[str, Any] = field(default_factory=_empty)
-    notes: tuple[str, ...] = ()
+    project_id: str = reference("project", container=True)
+    experiment_id: str = reference("experiment", container=True)
+    parent_id: str | None = reference("run", "the run that it is a part of", default=None, container=True)
+    status: str = text("running, finished, failed, killed, pruned or lost", default=RUNNING, searchable=True)
+    started_at: datetime | None = moment("when it began", searchable=True)
+    finished_at: datetime | None = moment("when it ended", searchable=True)
+    stream_id: str = text("the stream of its writer", searchable=True)
+    metrics: Mapping[str, Any] = mapping("values logged once, else the last ones of series", searchable=True)
+    hyperparameters: Mapping[str, Any] = mapping("settings of the training", searchable=True)
+    series: Mapping[str, SeriesSummary] = series("what is known of each series without its points")
+    artifacts: Mapping[str, Any] = mapping("files by path", searchable=True, offered=False, names_blobs=True)
+    datasets: Mapping[str, Any] = mapping(
+        "the data it used, by role",
+        searchable=True,
+        entries={"dataset_id": "dataset", "dataset_version_id": "dataset_version"},
+    )
+    code: Mapping[str, Any] = mapping("commit, branch and changes of the code", searchable=True)
+    environment: Mapping[str, Any] = mapping("interpreter and packages")
+    context: Mapping[str, Any] = mapping("machine and process")
+    failure: Mapping[str, Any] = mapping("the exception that made it fail", searchable=True, offered=False)
+    notes: tuple[str, ...] = texts("what the reader should know")
 
     @property
     def run_id(self) -> str:
@@ -205,9 +228,10 @@ class Dataset(Entity):
 
     KIND: ClassVar[str] = "dataset"
 
-    workspace_id: str = ""
-    dataset_type: str = ""
-    visibility: str = ""
+    name: str = text("what people call it", searchable=True, unique_within="workspace_id")
+    workspace_id: str = reference("workspace", container=True)
+    dataset_type: str = text("raw, path or query", searchable=True)
+    visibility: str = text("who may see it", searchable=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,12 +240,12 @@ class DatasetVersion(Entity):
 
     KIND: ClassVar[str] = "dataset_version"
 
-    dataset_id: str = ""
-    parent_id: str | None = None
-    version: int = 0
-    dataset_type: str = ""
-    digest: str = ""
-    info: Mapping[str, Any] = field(default_factory=_empty)
+    dataset_id: str = reference("dataset", container=True)
+    parent_id: str | None = reference("dataset_version", "the version before", default=None)
+    version: int = integer("its number", default=0, searchable=True)
+    dataset_type: str = text("raw, path or query", searchable=True)
+    digest: str = text("of its content", searchable=True)
+    info: Mapping[str, Any] = mapping("origin, shape and schema")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,9 +254,10 @@ class Repository(Entity):
 
     KIND: ClassVar[str] = "repository"
 
-    workspace_id: str = ""
-    branches: Mapping[str, Any] = field(default_factory=_empty)
-    commit_tags: Mapping[str, Any] = field(default_factory=_empty)
+    name: str = text("what people call it", searchable=True, unique_within="workspace_id")
+    workspace_id: str = reference("workspace", container=True)
+    branches: Mapping[str, Any] = mapping("commits by the name of a branch", entries={"": "commit"})
+    commit_tags: Mapping[str, Any] = mapping("commits by tag", entries={"": "commit"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,11 +266,11 @@ class Commit(Entity):
 
     KIND: ClassVar[str] = "commit"
 
-    repository_id: str = ""
-    parent_ids: tuple[str, ...] = ()
-    message: str = ""
-    author: str = ""
-    blobs: Mapping[str, Any] = field(default_factory=_empty)
+    repository_id: str = reference("repository", container=True)
+    parent_ids: tuple[str, ...] = references("commit", "the commits before")
+    message: str = text("what was changed", searchable=True)
+    author: str = text("who made it", searchable=True)
+    blobs: Mapping[str, Any] = mapping("contents by location", names_blobs=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,8 +279,9 @@ class RegisteredModel(Entity):
 
     KIND: ClassVar[str] = "registered_model"
 
-    workspace_id: str = ""
-    aliases: Mapping[str, Any] = field(default_factory=_empty)
+    name: str = text("what people call it", searchable=True, unique_within="workspace_id")
+    workspace_id: str = reference("workspace", container=True)
+    aliases: Mapping[str, Any] = mapping("versions by alias", entries={"": "model_version"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,11 +290,11 @@ class ModelVersion(Entity):
 
     KIND: ClassVar[str] = "model_version"
 
-    registered_model_id: str = ""
-    version: int = 0
-    run_id: str = ""
-    artifact: Mapping[str, Any] = field(default_factory=_empty)
-    stage: str = ""
+    registered_model_id: str = reference("registered_model", container=True)
+    version: int = integer("its number", default=0, searchable=True, unique_within="registered_model_id")
+    run_id: str = reference("run", "the run that made it")
+    artifact: Mapping[str, Any] = mapping("its file", names_blobs=True)
+    stage: str = text("how far it has come", searchable=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,9 +303,9 @@ class Comment(Entity):
 
     KIND: ClassVar[str] = "comment"
 
-    parent_id: str = ""
-    message: str = ""
-    author: str = ""
+    parent_id: str = reference(ANY, "the entity it is about", container=True)
+    message: str = text("what was said", searchable=True)
+    author: str = text("who said it", searchable=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,7 +314,7 @@ class User(Entity):
 
     KIND: ClassVar[str] = "user"
 
-    email: str = ""
+    email: str = text(searchable=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,55 +323,21 @@ class Token(Entity):
 
     KIND: ClassVar[str] = "token"
 
-    user_id: str = ""
-    digest: str = ""
-    expires_at: datetime | None = None
+    user_id: str = reference("user", container=True)
+    digest: str = text("of the token")
+    expires_at: datetime | None = moment("when it ends", searchable=True)
 
 
-KINDS: Mapping[str, type[Entity]] = MappingProxyType(
-    {
-        cls.KIND: cls
-        for cls in (
-            *(Workspace, Project, Experiment, Run, Dataset, DatasetVersion, Repository, Commit),
-            *(RegisteredModel, ModelVersion, Comment, User, Token),
-        )
-    }
-)
+for _declaration in (
+    *map(KindDeclaration, (Workspace, Project, Experiment, Run, Dataset, DatasetVersion, Repository, Commit)),
+    *map(KindDeclaration, (RegisteredModel, ModelVersion)),
+    KindDeclaration(Comment, remark=True),
+    KindDeclaration(User, secret=True),
+    KindDeclaration(Token, secret=True),
+):
+    declare(replace(_declaration, is_own=True))
 
-PARENT_FIELDS: Mapping[str, str] = MappingProxyType(
-    {
-        "project": "workspace_id",
-        "experiment": "project_id",
-        "run": "experiment_id",
-        "dataset": "workspace_id",
-        "dataset_version": "dataset_id",
-        "repository": "workspace_id",
-        "commit": "repository_id",
-        "registered_model": "workspace_id",
-        "model_version": "registered_model_id",
-        "comment": "parent_id",
-        "token": "user_id",
-    }
-)
-"""The field that names the container of an entity, by kind. (A run's ``parent_id`` is another run.)"""
-
-_TIMES = frozenset({"created_at", "updated_at", "deleted_at", "started_at", "finished_at", "expires_at"})
-_LISTS = frozenset({"tags", "notes", "parent_ids"})
 _OF_CHANGES = frozenset({"created_at", "owner", "updated_at", "deleted_at"})  # in a document without any payload
-_EntityT = TypeVar("_EntityT", bound=Entity)
-_FIELDS = {kind: tuple(f.name for f in fields(cls)) for kind, cls in KINDS.items()}
-
-
-def check_kind(kind: str) -> str:
-    """Return ``kind`` if it is one of :data:`KINDS`.
-
-    Raises:
-        InvalidArgumentError: it is not.
-    """
-    if kind not in KINDS:
-        msg = f"kind {kind!r} is unknown; expected one of {', '.join(KINDS)}"
-        raise InvalidArgumentError(msg)
-    return kind
 
 
 def entity_from_document(kind: str, entity_id: str, document: Document, **computed: Any) -> Entity:  # noqa: ANN401
@@ -353,19 +345,24 @@ def entity_from_document(kind: str, entity_id: str, document: Document, **comput
 
     Maps are shared with ``document`` behind a read-only view: a store passes a document that it no longer changes.
     """
+    declaration = KINDS[kind]
+    times, lists = declaration.times, declaration.lists
     values: dict[str, Any] = {"entity_id": entity_id, "document": MappingProxyType(document)}
-    for name in _FIELDS[kind]:
+    for name, field_of in declaration.fields.items():
         if name in document:
             value = document[name]
-            if name in _TIMES:
+            if not (declaration.is_own or field_of.fits(value)):
+                continue  # no store refuses that of a kind that it may not know
+            if name in times:
                 value = to_datetime(value)
-            elif name in _LISTS:
+            elif name in lists:
                 value = tuple(value)
             elif isinstance(value, dict):
                 value = MappingProxyType(value)
             values[name] = value
     values.update(computed)
-    return KINDS[kind](**values)
+    entity: Entity = declaration.entity(**values)
+    return entity
 
 
 def is_bare(document: Document) -> bool:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from modeldb_core.changes import Head
 from modeldb_core.entities import Entity, SeriesSummary, entity_from_document, to_datetime
 from modeldb_core.errors import IntegrityError, ModelDBError, QuerySyntaxError, StreamGapError, error_from_code
+from modeldb_core.model.schema import KINDS
 from modeldb_core.points import Series
 from modeldb_core.queries import Query
 from modeldb_core.stores import BlobInfo, KeyInfo, Page
@@ -60,7 +61,7 @@ _SERIES = struct.Struct("<QIII")
 def dump_entity(entity: Entity) -> dict[str, Any]:
     """Return an entity as JSON data: its document, and for a run what a store works out beside it."""
     data = {"entity_id": entity.entity_id, "document": to_json(dict(entity.document))}
-    if entity.KIND == "run":
+    if KINDS[entity.KIND].has_points:
         series: Mapping[str, SeriesSummary] = entity.series  # type: ignore[attr-defined]
         data["status"] = entity.status  # type: ignore[attr-defined]
         data["metrics"] = to_json(dict(entity.metrics))  # type: ignore[attr-defined]
@@ -71,7 +72,7 @@ def dump_entity(entity: Entity) -> dict[str, Any]:
 def load_entity(kind: str, data: Mapping[str, Any]) -> Entity:
     """Return the entity that :func:`dump_entity` wrote."""
     computed: dict[str, Any] = {}
-    if kind == "run":
+    if KINDS[kind].has_points:
         summaries = {key: _load_summary(item) for key, item in data["series"].items()}
         computed = {
             "status": _typed(data["status"], str, "status"),

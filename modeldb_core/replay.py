@@ -13,9 +13,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from modeldb_core.changes import APPEND, ERASE, STREAM, UPDATE, Change, Head, document_after, is_name, misfit
+from modeldb_core.changes import (
+    APPEND,
+    ERASE,
+    UPDATE,
+    Change,
+    Head,
+    alters_entity,
+    document_after,
+    is_name,
+    misfit,
+)
 from modeldb_core.entities import (
-    KINDS,
     LOST,
     RUNNING,
     Document,
@@ -27,6 +36,7 @@ from modeldb_core.entities import (
     to_datetime,
 )
 from modeldb_core.errors import ErasedError, IntegrityError
+from modeldb_core.model.schema import KINDS
 from modeldb_core.points import PointGroup, concatenate, decode_points
 
 if TYPE_CHECKING:
@@ -48,10 +58,10 @@ class Record:
     series: Mapping[str, tuple[Written, ...]] = field(default_factory=dict)
 
     def after(self, change: Change) -> Record:
-        """Return the record after a change; an erased one alters nothing but the times.
+        """Return the record after a change that alters it; an erased one alters nothing but the times.
 
         Raises:
-            InvalidArgumentError: the payload does not fit the action, or the kind or action is unknown.
+            InvalidArgumentError: the payload does not fit the action.
             IntegrityError: the payload of an ``append`` change holds no points.
         """
         return self._after_points(change) if change.action == APPEND else self._after_update(change)
@@ -95,7 +105,7 @@ class Record:
         """Return the entity as it reads at a time, or the wanted part of it."""
         document = self.document
         maps: dict[str, Mapping[str, Any]] = {}
-        if self.kind == "run":
+        if KINDS[self.kind].has_points:
             summaries = {key: self.summary(key) for key in self.series}
             lasts = {key: summary.last for key, summary in summaries.items()}
             maps = {"series": summaries, "metrics": {**lasts, **document.get("metrics", {})}}
@@ -105,7 +115,7 @@ class Record:
         # A deep copy: what is returned must not be a door into the record.
         document, maps = copy.deepcopy((document, maps))
         computed: dict[str, Any] = {name: MappingProxyType(values) for name, values in maps.items()}
-        if self.kind == "run":
+        if KINDS[self.kind].has_points:
             computed["status"] = self.status(heads, at_us)
         return entity_from_document(self.kind, self.entity_id, document, **computed)
 
@@ -117,10 +127,11 @@ def groups_of(change: Change) -> list[PointGroup]:
         InvalidArgumentError: it is about something that has no points.
         IntegrityError: its payload holds no points.
     """
-    if change.kind != "run" and (change.payload is not None or change.kind not in KINDS):
-        raise misfit(change, "only runs have points")
+    declaration = KINDS[change.kind]
     if change.payload is None:
         return []
+    if not declaration.has_points:
+        raise misfit(change, f"a {declaration.words} has no points")
     try:
         return decode_points(change.payload)
     except IntegrityError as error:
@@ -135,6 +146,8 @@ def replay(kind: str, entity_id: str, changes: Iterable[Change]) -> Record:
     record = Record(kind, entity_id)
     series: dict[str, list[Written]] = {}
     for change in changes:
+        if not alters_entity(change):
+            continue
         if change.action != APPEND:
             record = record.after(change)
             continue
@@ -180,11 +193,6 @@ def summarize(points: PointGroup) -> SeriesSummary:
         first_at=to_datetime(int(times[first])),
         last_at=to_datetime(int(times[last])),
     )
-
-
-def alters_entity(change: Change) -> bool:
-    """Return whether a change is about what an entity is: not about its stream, and not about an erasure."""
-    return change.kind != STREAM and change.action != ERASE
 
 
 def erased_by(changes: Sequence[Change]) -> set[tuple[str, int]]:

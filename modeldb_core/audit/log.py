@@ -18,12 +18,12 @@ from modeldb_core.changes import (
     Head,
     OrderDigest,
     advance,
+    alters_entity,
     verify_change,
 )
-from modeldb_core.entities import KINDS
 from modeldb_core.erasures import EntityErasures, Name, Target
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
-from modeldb_core.replay import alters_entity
+from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

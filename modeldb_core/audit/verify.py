@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from modeldb_core.audit.differences import differences
 from modeldb_core.audit.log import PAGE, LogAudit
 from modeldb_core.audit.report import Report
-from modeldb_core.entities import KINDS, Document, now_us
+from modeldb_core.changes import alters_entity
+from modeldb_core.entities import Document, now_us
 from modeldb_core.errors import ModelDBError, NotFoundError
+from modeldb_core.model.links import blobs_of
+from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import Query
-from modeldb_core.replay import Record, alters_entity, replay
-from modeldb_core.values import BlobReference
+from modeldb_core.replay import Record, replay
 
 if TYPE_CHECKING:
     from modeldb_core.audit.checkpoints import Checkpoint
@@ -104,7 +106,7 @@ def _verify_entity(store: MetadataStore, report: Report, name: Name, log: LogAud
     report.points += sum(len(points) for written in record.series.values() for _, points in written)
     if record.is_erased:
         log.erased.add(name)
-    for digest in _digests(record.document):
+    for digest in blobs_of(kind, record.document):
         digests.setdefault(digest, f"{kind} {entity_id}")
 
 
@@ -227,23 +229,6 @@ def _verify_blobs(artifacts: ArtifactStore, report: Report, digests: Mapping[str
             report.add("artifact", where, error)
         report.blobs += 1
         tell("blobs", number, len(digests))
-
-
-def _digests(document: Document) -> Iterator[str]:
-    """Iterate over the digests of the blobs that a document names: its artifacts, and values that were moved out."""
-    artifacts = document.get("artifacts")
-    for item in artifacts.values() if isinstance(artifacts, Mapping) else ():
-        if isinstance(item, Mapping) and isinstance(item.get("digest"), str):
-            yield item["digest"]
-    waiting: list[Any] = [document]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, BlobReference):
-            yield value.digest
-        elif isinstance(value, Mapping):
-            waiting.extend(value.values())
-        elif isinstance(value, (list, tuple)):
-            waiting.extend(value)
 
 
 def _guarded(report: Report, subject: str, work: Callable[[], object]) -> None:

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.changes import EMPTY_HEAD, ERASE, Change, Head, advance, verify_change
-from modeldb_core.entities import Entity, check_kind, now_us
+from modeldb_core.changes import EMPTY_HEAD, ERASE, Change, Head, advance, alters_entity, verify_change
+from modeldb_core.entities import Entity, now_us
 from modeldb_core.erasures import Name, Place, check_targets, erased_in
 from modeldb_core.errors import ConflictError, NotFoundError, StreamGapError
+from modeldb_core.model.schema import KINDS, check_kind
 from modeldb_core.points import Series, thin_out
 from modeldb_core.queries import (
     COLUMN,
-    COLUMNS,
-    CONTAINER_NAMES,
     MISSING,
     TAGS,
     WITHIN_FIELDS,
@@ -40,7 +39,7 @@ from modeldb_core.queries import (
     parse_filter,
     searchable,
 )
-from modeldb_core.replay import Record, alters_entity, erased_error
+from modeldb_core.replay import Record, erased_error
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
 
 _AGGREGATES = {"min": "minimum", "max": "maximum"}  # other aggregates are called as in a summary
 _EMPTY_WHERE_UNSET = frozenset({"name", "description", "owner"})
-_LISTED = frozenset({"metrics", "hyperparameters", "attributes", "tags", "datasets", "code"})
 
 
 class MemoryStore(MetadataStore):
@@ -120,7 +118,7 @@ class MemoryStore(MetadataStore):
         after = dict(records)
         for change in changes:
             if alters_entity(change):
-                name = (change.kind, change.entity_id)
+                name = name_of(change)
                 after[name] = (after.get(name) or Record(*name)).after(change)
         return after
 
@@ -177,7 +175,7 @@ class MemoryStore(MetadataStore):
         infos = []
         for section, key in ordered:
             taken[section] += 1
-            if section in _LISTED and taken[section] <= query.limit:
+            if section in KINDS[query.kind].offered and taken[section] <= query.limit:
                 value_types = () if section == TAGS else tuple(sorted(types[section, key] - {"null"}))
                 infos.append(KeyInfo(section, key, counts[section, key], value_types))
         return tuple(infos)
@@ -249,20 +247,21 @@ class MemoryStore(MetadataStore):
         return MISSING
 
     def _column(self, record: Record, column: str) -> Any:  # noqa: ANN401 - of any type
-        document = record.document
+        document, declaration = record.document, KINDS[record.kind]
         if column == "entity_id":
             return record.entity_id
-        if column == "status":
+        if column == "status" and declaration.has_points:
             return record.status(self._heads, now_us())
-        if column == "duration":
+        if column == "duration" and declaration.has_points:
             started, finished = document.get("started_at"), document.get("finished_at")
             return (finished - started) / 1_000_000 if started is not None and finished is not None else None
-        if column in CONTAINER_NAMES:
-            container = self._records.get((column, document.get(CONTAINER_NAMES[column], "")))
+        if column in declaration.container_names:
+            named = declaration.container_names[column]
+            container = self._records.get((named.refers_to, document.get(named.name, "")))
             return self._column(container, "name") if container and not container.is_erased else None
         value = document.get(column, "" if column in _EMPTY_WHERE_UNSET else None)
-        is_text = COLUMNS[record.kind][column] == "text"
-        return value if isinstance(value, str if is_text else (int, float)) else None
+        expected = str if declaration.columns[column] == "text" else (int, float)
+        return value if isinstance(value, expected) and not isinstance(value, bool) else None
 
 
 def name_of(change: Change) -> Name:

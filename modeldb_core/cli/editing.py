@@ -108,10 +108,10 @@ def _unless(condition: bool, payload: dict[str, Any]) -> dict[str, Any] | None:
 
 def _check_is_free(session: Session, entity: Entity, name: str) -> None:
     """Raise AlreadyExistsError where another container beside ``entity`` has the name: people find it by that."""
-    from modeldb_core.entities import PARENT_FIELDS
+    from modeldb_core.model.schema import KINDS
     from modeldb_core.queries import Query, quote
 
-    within = entity.document.get(PARENT_FIELDS[entity.KIND])
+    within = entity.document.get(KINDS[entity.KIND].home)
     query = Query(entity.KIND, f"name = {quote(name)}", within=str(within) if within else None, limit=2)
     if any(other.entity_id != entity.entity_id for other in session.store.find(query).entities):
         msg = f"there is another {entity.KIND} named {name!r}; choose another name"

@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.changes import DELETE, ERASE
-from modeldb_core.entities import KINDS
 from modeldb_core.erasures import Target, can_be_erased, window_of
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
+from modeldb_core.model.schema import KINDS, parts_of
 from modeldb_core.movement.copying import changes_of
 from modeldb_core.movement.deletion import pages
 from modeldb_core.movement.references import mentioned_in
@@ -171,21 +171,12 @@ def _deleted_before(kind: str, time: datetime) -> Query:
 
 def _still_holds(store: MetadataStore, entity: Entity, before: datetime) -> str | None:
     """Return in words what keeps a container: something in it that is not deleted, or not for long enough."""
-    for kind in KINDS:
-        if kind == "comment" or entity.KIND not in ("workspace", *_containers_of(kind)):
-            continue
+    for kind in dict.fromkeys(kind for kind, _ in parts_of(entity.KIND) if not KINDS[kind].remark):
         stays = condition("deleted_at is null or deleted_at >= ?", before)
         query = Query(kind, stays, limit=0, count=True, within=entity.entity_id, include_deleted=True)
         if count := store.find(query).total:
             return f"{count:,} of kind {kind} that are not deleted, or not for long enough"
     return None
-
-
-def _containers_of(kind: str) -> list[str]:
-    from modeldb_core.entities import PARENT_FIELDS
-
-    containers = [PARENT_FIELDS.get(kind, "").removesuffix("_id")]
-    return [*containers, "project"] if kind == "run" else containers
 
 
 def _erase(

@@ -21,9 +21,11 @@ from modeldb_core.errors import (
     NotFoundError,
     StreamGapError,
 )
+from modeldb_core.model.links import blobs_of
+from modeldb_core.model.schema import KINDS
 from modeldb_core.movement.blobs import WORKERS, BlobCopier
 from modeldb_core.movement.erasing import Losses, MayErase
-from modeldb_core.movement.references import mentioned_by, needed_by, needed_in
+from modeldb_core.movement.references import mentioned_by, needed_by
 from modeldb_core.stores import MetadataStore
 
 if TYPE_CHECKING:
@@ -380,8 +382,10 @@ class _Copy:
         """Return whether an entity of the source needs a blob as it is now, and not only in the past."""
         if not isinstance(self._source, MetadataStore):
             return True
+        if kind not in KINDS:
+            return False
         try:
-            return digest in needed_in(self._source.get(kind, entity_id).document)
+            return digest in blobs_of(kind, self._source.get(kind, entity_id).document)
         except NotFoundError:
             return False
 

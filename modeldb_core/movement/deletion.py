@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modeldb_core.entities import KINDS, PARENT_FIELDS
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
+from modeldb_core.model.schema import KINDS, parts_of
 from modeldb_core.queries import Query, condition
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def to_delete(
 ) -> list[Name]:
     """Return what is to be deleted with an entity, innermost first; nothing where it is deleted already.
 
-    Comments go with what they are about. Everything else that an entity contains goes only if that is asked for:
+    Remarks such as comments go with what they are about. Everything else that an entity contains goes only if that is asked for:
     experiments and runs of a project, child runs of a run, versions of a data set. That is asked for by ``recursive``, or
     by naming it as well: what is ``among`` those.
 
@@ -40,13 +40,11 @@ def to_delete(
     entity = store.get(kind, entity_id)
     if entity.deleted_at is not None:
         return []
-    found = dict.fromkeys((part.KIND, part.entity_id) for part in _parts(store, kind, entity_id))
-    contained = [name for name in found if name[0] != "comment" and name not in among]
+    found = dict.fromkeys((part.KIND, part.entity_id) for part in parts(store, kind, entity_id))
+    contained = [name for name in found if not KINDS[name[0]].remark and name not in among]
     if contained and not recursive:
         counts = {of: sum(one == of for one, _ in contained) for of in dict.fromkeys(one for one, _ in contained)}
-        listed = ", ".join(
-            f"{count:,} {of.replace('_', ' ')}{'s' if count > 1 else ''}" for of, count in counts.items()
-        )
+        listed = ", ".join(f"{count:,} {KINDS[of].words}{'s' if count > 1 else ''}" for of, count in counts.items())
         msg = f"{kind} {entity.name!r} contains {listed}; delete them with it by recursive=True, or --recursive"
         raise InvalidArgumentError(msg)
     return [*reversed(found), (kind, entity_id)]
@@ -70,7 +68,7 @@ def to_restore(store: MetadataStore, kind: str, entity_id: str) -> list[Name]:
         container = above
         if container.deleted_at is not None:
             names.insert(0, (container.KIND, container.entity_id))
-    for part in _parts(store, kind, entity_id, deleted_at=entity.deleted_at):
+    for part in parts(store, kind, entity_id, deleted_at=entity.deleted_at):
         names.append((part.KIND, part.entity_id))
     return list(dict.fromkeys(names))
 
@@ -78,7 +76,7 @@ def to_restore(store: MetadataStore, kind: str, entity_id: str) -> list[Name]:
 def deleted(store: MetadataStore) -> Iterator[Entity]:
     """Iterate over the entities that are deleted and can be restored, but for comments and what went with its container."""
     for kind in KINDS:
-        if kind == "comment":
+        if KINDS[kind].remark:
             continue
         for entity in pages(store, Query(kind, "deleted_at > '1970-01-01'", "entity_id", include_deleted=True)):
             container = _container(store, entity)
@@ -99,34 +97,41 @@ def pages(store: MetadataStore, query: Query, limit: int = _PAGE) -> Iterator[En
         query = replace(query, cursor=page.cursor)
 
 
-def _parts(store: MetadataStore, kind: str, entity_id: str, deleted_at: datetime | None = None) -> Iterator[Entity]:
-    """Iterate over what an entity contains, outermost first: what is alive, or what was deleted at a time."""
+def parts(
+    store: MetadataStore, kind: str, entity_id: str, *, deleted_at: datetime | None = None, all_of_them: bool = False
+) -> Iterator[Entity]:
+    """Iterate over what an entity contains, at any depth, what contains before what is contained.
+
+    Args:
+        store: where.
+        kind: of the entity.
+        entity_id: its identifier.
+        deleted_at: what was deleted at this time, instead of what is not deleted.
+        all_of_them: deleted or not.
+    """
     when = condition("deleted_at = ?", deleted_at) if deleted_at else ""
-    options = {"fields": (), "include_deleted": deleted_at is not None}
-    inside: list[Name] = []
-    for of, field in PARENT_FIELDS.items():
-        if of == "comment" or field == f"{kind}_id" or (of == "run" and kind == "project"):
-            for part in pages(store, Query(of, when, "entity_id", within=entity_id, **options)):  # type: ignore[arg-type]
-                inside.append((of, part.entity_id))
-                yield part
-    if kind == "run":
-        children = condition("parent_id = ?", entity_id) + (f" and {when}" if when else "")
-        for part in pages(store, Query("run", children, "entity_id", **options)):  # type: ignore[arg-type]
-            inside.append(("run", part.entity_id))
-            yield part
-    for of, part_id in inside:
-        if of != "comment":
-            yield from _parts(store, of, part_id, deleted_at)
+    is_deleted = all_of_them or deleted_at is not None
+    waiting, seen = [(kind, entity_id)], {(kind, entity_id)}
+    while waiting:
+        above, above_id = waiting.pop(0)
+        for of in dict.fromkeys(of for of, _ in parts_of(above)):
+            query = Query(of, when, "entity_id", (), within=above_id, include_deleted=is_deleted)
+            for part in pages(store, query):
+                name = (of, part.entity_id)
+                if name not in seen:
+                    seen.add(name)
+                    waiting += [] if KINDS[of].remark else [name]
+                    yield part
 
 
 def _container(store: MetadataStore, entity: Entity) -> Entity | None:
     """Return the nearest thing that contains an entity: for a child run the parent, for other runs the experiment."""
-    field = PARENT_FIELDS.get(entity.KIND, "")
-    parent = entity.document.get("parent_id") if entity.KIND == "run" else None
-    kind, entity_id = ("run", parent) if parent else (field.removesuffix("_id"), entity.document.get(field))
-    if kind not in KINDS or not isinstance(entity_id, str):
-        return None
-    try:
-        return store.get(kind, entity_id)
-    except NotFoundError:
-        return None
+    for field in reversed(KINDS[entity.KIND].containers):
+        entity_id = entity.document.get(field.name)
+        if not isinstance(entity_id, str) or not entity_id or field.refers_to not in KINDS:
+            continue
+        try:
+            return store.get(field.refers_to, entity_id)
+        except NotFoundError:
+            return None
+    return None

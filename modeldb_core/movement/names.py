@@ -9,16 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modeldb_core.changes import UPDATE
-from modeldb_core.entities import PARENT_FIELDS
+from modeldb_core.model.schema import KINDS
 from modeldb_core.movement.deletion import pages
 from modeldb_core.queries import Query
 
 if TYPE_CHECKING:
     from modeldb_core.entities import Entity
     from modeldb_core.movement.recorder import Recorder
-
-NAMED = ("workspace", "project", "experiment", "dataset", "repository", "registered_model")
-"""Kinds whose names people use to find them, and that must not share one within a container."""
 
 
 def separate_names(recorder: Recorder) -> list[tuple[Entity, str]]:
@@ -31,13 +28,15 @@ def separate_names(recorder: Recorder) -> list[tuple[Entity, str]]:
         What was renamed, as it was, with the new name.
     """
     renamed: list[tuple[Entity, str]] = []
-    for kind in NAMED:
+    for kind, declaration in KINDS.items():
+        scope = next((each.unique_within for each in declaration.unique if each.name == "name"), None)
+        if scope is None:
+            continue
         places: dict[tuple[object, str], list[Entity]] = {}
-        field = PARENT_FIELDS.get(kind, "")
         for entity in pages(
-            recorder.store, Query(kind, order_by="created_at, entity_id", fields=(field,) if field else ())
+            recorder.store, Query(kind, order_by="created_at, entity_id", fields=(scope,) if scope else ())
         ):
-            places.setdefault((entity.document.get(field), entity.name), []).append(entity)
+            places.setdefault((entity.document.get(scope), entity.name), []).append(entity)
         for (parent, name), (_, *later) in list(places.items()):
             for entity in later if name else ():
                 number = 2

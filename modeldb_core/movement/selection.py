@@ -9,22 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from modeldb_core.changes import DELETE, STREAM
+from modeldb_core.changes import DELETE
+from modeldb_core.entities import Project, Run
 from modeldb_core.erasures import Target, target_of
 from modeldb_core.errors import NotFoundError
+from modeldb_core.model.schema import KINDS, parts_of
 from modeldb_core.movement.copying import changes_of
+from modeldb_core.movement.deletion import pages, parts
 from modeldb_core.queries import Query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from modeldb_core.entities import Entity
     from modeldb_core.stores import MetadataStore
 
-_PAGE = 1000
 _NAMED = 20
 """Of the runs that come along: so many are named."""
-_CONTAINERS = frozenset({"workspace", "project", "experiment", "dataset"})
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Selection:
     Attributes:
         asked: the identifiers of the projects and runs that were asked for.
         streams: the identifiers of the streams.
-        wanted: kind and identifier of what was asked for, of what it contains, and of the comments on that.
+        wanted: kind and identifier of what was asked for, of what it contains, and of the remarks on that.
         runs: how many of the runs in them were asked for.
         other_runs: how many come along because they are in the same streams.
         other_names: their names, some of them.
@@ -56,13 +56,16 @@ def select(store: MetadataStore, *, projects: Sequence[str] = (), runs: Sequence
     Memory holds the identifiers of what they contain.
     """
     selection = Selection([*projects, *runs])
-    wanted: set[tuple[str, str]] = {("run", run_id) for run_id in runs}
+    wanted: set[tuple[str, str]] = set()
     for project_id in projects:
-        wanted.add(("project", project_id))
-        for kind in ("experiment", "run"):
-            wanted.update((kind, entity.entity_id) for entity in _within(store, kind, project_id))
-    for _, entity_id in list(wanted):
-        wanted.update(("comment", comment.entity_id) for comment in _within(store, "comment", entity_id))
+        wanted.add((Project.KIND, project_id))
+        found = parts(store, Project.KIND, project_id, all_of_them=True)
+        wanted.update((entity.KIND, entity.entity_id) for entity in found)
+    for run_id in runs:
+        wanted.add((Run.KIND, run_id))
+        for kind in (kind for kind, _ in parts_of(Run.KIND) if KINDS[kind].remark):
+            query = Query(kind, "", "entity_id", (), within=run_id, include_deleted=True)
+            wanted.update((kind, entity.entity_id) for entity in pages(store, query))
     for kind, entity_id in sorted(wanted):
         changes = changes_of(store, entity_id=entity_id)
         selection.streams.update(change.stream_id for change in changes if change.kind == kind)
@@ -73,13 +76,13 @@ def select(store: MetadataStore, *, projects: Sequence[str] = (), runs: Sequence
 
 def _look_around(store: MetadataStore, selection: Selection, wanted: set[tuple[str, str]]) -> None:
     """Find what else is in the streams, and follow erasures until every erased payload has the change that erased it."""
-    found: set[tuple[str, str]] = set()
+    run_ids: set[str] = set()
     waiting, seen = list(selection.streams), set(selection.streams)
     while waiting:
         bare: dict[str, set[Target]] = {}  # payloads that are gone, by their entity
         for change in changes_of(store, stream_id=waiting.pop()):
-            if change.kind != STREAM and change.kind not in _CONTAINERS:
-                found.add((change.kind, change.entity_id))
+            if change.kind == Run.KIND:
+                run_ids.add(change.entity_id)
             if change.payload is None:
                 bare.setdefault(change.entity_id, set()).add(Target.of(change))
         for entity_id, targets in bare.items():
@@ -89,27 +92,15 @@ def _look_around(store: MetadataStore, selection: Selection, wanted: set[tuple[s
                     seen.add(change.stream_id)
                     waiting.append(change.stream_id)
     selection.streams = seen
-    run_ids = {entity_id for kind, entity_id in found if kind == "run"}
-    asked = {entity_id for kind, entity_id in wanted if kind == "run"}
+    asked = {entity_id for kind, entity_id in wanted if kind == Run.KIND}
     selection.runs = len(run_ids & asked)
     selection.other_runs = len(run_ids - asked)
     for run_id in sorted(run_ids - asked):
         try:
-            run = store.get("run", run_id)
+            run = store.get(Run.KIND, run_id)
             if len(selection.other_names) < _NAMED:
                 selection.other_names.append(f"{run.name} ({run_id})")
             project_id = str(run.document.get("project_id", ""))
-            selection.other_projects.add(store.get("project", project_id).name or project_id)
+            selection.other_projects.add(store.get(Project.KIND, project_id).name or project_id)
         except NotFoundError:
             continue
-
-
-def _within(store: MetadataStore, kind: str, container_id: str) -> Iterator[Entity]:
-    cursor = None
-    while True:
-        query = Query(*(kind, "", "entity_id", (), _PAGE), cursor=cursor, within=container_id, include_deleted=True)
-        page = store.find(query)
-        yield from page.entities
-        cursor = page.cursor
-        if cursor is None:
-            return

@@ -6,12 +6,12 @@ payload is where it always was, and the bundle names each change whose payload i
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from modeldb_core.changes import ERASE, STREAM
 from modeldb_core.errors import NotFoundError
-from modeldb_core.values import encode
+from modeldb_core.model.links import links_of
+from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -24,8 +24,6 @@ Name = tuple[str, str]
 """Kind and identifier of an entity."""
 Ranges = tuple[tuple[int, int], ...]
 """Numbers of changes of a stream: the first and the last of each stretch."""
-_ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_ABOVE = {"run": ("experiment", "project"), "experiment": ("project",), "project": ("workspace",)}
 
 
 class Withholding:
@@ -53,10 +51,12 @@ class Withholding:
 
 
 def needed_with(store: MetadataStore, wanted: Iterable[Name]) -> set[Name]:
-    """Return what is to be kept so that some entities can be understood: they, what contains them, and their data sets."""
+    """Return what is to be kept so that some entities can be understood: they, and what they name."""
     kept, waiting = set(wanted), list(wanted)
     while waiting:
         kind, entity_id = waiting.pop()
+        if kind not in KINDS:
+            continue
         try:
             entity = store.get(kind, entity_id)
         except NotFoundError:
@@ -74,13 +74,10 @@ def is_within(ranges: Ranges, number: int) -> bool:
 
 
 def _needed_by(entity: Entity) -> Iterable[Name]:
-    for kind in _ABOVE.get(entity.KIND, ()):
-        yield kind, str(entity.document.get(f"{kind}_id"))
-    if entity.KIND == "dataset_version":
-        yield "dataset", str(entity.document.get("dataset_id"))
-    if entity.KIND == "run":
-        named = _ID.findall(encode(dict(entity.document.get("datasets", {}))))
-        yield from ((kind, match.decode()) for match in named for kind in ("dataset_version", "dataset"))
+    """Iterate over what an entity names; not over others of its kind, which can be understood by themselves."""
+    for link in links_of(entity.KIND, entity.document):
+        if link.kind not in ("", entity.KIND):
+            yield link.kind, link.entity_id
 
 
 def _ranges(numbers: list[int]) -> Ranges:

@@ -6,6 +6,7 @@ A store parses with :func:`parse_filter` and :func:`effective_order`, answers in
 
 from __future__ import annotations
 
+from modeldb_core.model.schema import ColumnType
 from modeldb_core.queries.ast import (
     COLUMN,
     TAGS,
@@ -36,9 +37,7 @@ from modeldb_core.queries.fields import (
     AGGREGATES,
     COLUMNS,
     CONTAINER_NAMES,
-    SECTIONS,
     WITHIN_FIELDS,
-    ColumnType,
     column_type,
     sections_of,
 )
@@ -69,7 +68,6 @@ __all__ = [
     "MAX_LIMIT",
     "MAX_TEXT",
     "MISSING",
-    "SECTIONS",
     "TAGS",
     "WITHIN_FIELDS",
     "Aggregate",

@@ -3,86 +3,39 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, get_args
 
-from modeldb_core.entities import KINDS, PARENT_FIELDS, check_kind
 from modeldb_core.errors import QuerySyntaxError
+from modeldb_core.model.schema import KINDS, ByKind, ColumnType, check_kind
 from modeldb_core.queries.ast import COLUMN, TAGS, Aggregate, Field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ColumnType: TypeAlias = Literal["text", "time", "number"]
-
 AGGREGATES: tuple[Aggregate, ...] = tuple(name for name in get_args(Aggregate) if name)
-SECTIONS: tuple[str, ...] = ("metrics", "hyperparameters", "attributes", "code", "datasets", "artifacts", "failure")
-"""The maps whose keys can be searched, where a kind has them."""
 
-_COMMON: dict[str, ColumnType] = {
-    "entity_id": "text",
-    "name": "text",
-    "description": "text",
-    "owner": "text",
-    "created_at": "time",
-    "updated_at": "time",
-    "deleted_at": "time",
-}
-_OF_KIND: dict[str, dict[str, ColumnType]] = {
-    "workspace": {},
-    "project": {"workspace_id": "text", "visibility": "text"},
-    "experiment": {"project_id": "text", "project": "text"},
-    "run": {
-        "status": "text",
-        "project_id": "text",
-        "experiment_id": "text",
-        "parent_id": "text",
-        "stream_id": "text",
-        "project": "text",
-        "experiment": "text",
-        "started_at": "time",
-        "finished_at": "time",
-        "duration": "number",
-    },
-    "dataset": {"workspace_id": "text", "dataset_type": "text", "visibility": "text"},
-    "dataset_version": {
-        "dataset_id": "text",
-        "parent_id": "text",
-        "version": "number",
-        "dataset_type": "text",
-        "digest": "text",
-    },
-    "repository": {"workspace_id": "text"},
-    "commit": {"repository_id": "text", "message": "text", "author": "text"},
-    "registered_model": {"workspace_id": "text"},
-    "model_version": {"registered_model_id": "text", "version": "number", "run_id": "text", "stage": "text"},
-    "comment": {"parent_id": "text", "message": "text", "author": "text"},
-    "user": {"email": "text"},
-    "token": {"user_id": "text", "expires_at": "time"},
-}
-
-COLUMNS: Mapping[str, Mapping[str, ColumnType]] = MappingProxyType(
-    {kind: MappingProxyType({**_COMMON, **_OF_KIND[kind]}) for kind in KINDS}
-)
+COLUMNS: Mapping[str, Mapping[str, ColumnType]] = ByKind(lambda declaration: declaration.columns)
 """The columns of each kind and their types.
 
-Of a run, ``status`` is as read (``lost`` included), ``duration`` is seconds from start to end, and ``project`` and
-``experiment`` are the containers' names. ``name``, ``description`` and ``owner`` are empty where unset, every other
-column is null.
+Of a run, ``status`` is as read (``lost`` included) and ``duration`` is seconds from start to end. Columns such as
+``project`` and ``experiment`` are the containers' names. ``name``, ``description`` and ``owner`` are empty where unset,
+every other column is null.
 """
 
-CONTAINER_NAMES: Mapping[str, str] = MappingProxyType({"project": "project_id", "experiment": "experiment_id"})
+CONTAINER_NAMES: Mapping[str, str] = ByKind(lambda declaration: f"{declaration.kind}_id")
 """Columns that hold the name of a container, and the field with the container's identifier; the column is its kind."""
 
-WITHIN_FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {**{kind: (name,) for kind, name in PARENT_FIELDS.items()}, "run": ("project_id", "experiment_id")}
+WITHIN_FIELDS: Mapping[str, tuple[str, ...]] = ByKind(
+    lambda declaration: tuple(field.name for field in declaration.containers),
+    lambda declaration: declaration.containers,
 )
 """The fields of which one must equal ``Query.within``, by kind. A kind without any is in no container."""
 
 
 def sections_of(kind: str) -> tuple[str, ...]:
-    """Return the searchable maps that entities of ``kind`` have; tags come with every kind."""
-    return tuple(name for name in SECTIONS if name in KINDS[kind].__dataclass_fields__)
+    """Return the searchable maps that entities of ``kind`` have; tags come with every kind. None of an unknown kind."""
+    declaration = KINDS.get(kind)
+    return () if declaration is None else declaration.sections
 
 
 def column_type(kind: str, column: str) -> ColumnType:
@@ -133,6 +86,6 @@ def _unknown_field(kind: str, name: str, *, is_section: bool) -> QuerySyntaxErro
     near = get_close_matches(name, sections if is_section else [*columns, *sections], 1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return QuerySyntaxError(
-        f"{name!r} is not a field of a {kind.replace('_', ' ')}{hint} The columns are {', '.join(columns)}; "
+        f"{name!r} is not a field of a {KINDS[kind].words}{hint} The columns are {', '.join(columns)}; "
         f"keys are written {', '.join(f'{section}.KEY' for section in sections[:-1])}; and there is tags."
     )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from modeldb_core.entities import KINDS, Document
 from modeldb_core.errors import QuerySyntaxError
+from modeldb_core.model.schema import KINDS
 from modeldb_core.queries.fields import AGGREGATES
 from modeldb_core.queries.parse import split_name
 from modeldb_core.values import key_named
+
+if TYPE_CHECKING:
+    from modeldb_core.entities import Document
 
 ALWAYS = frozenset({"name", "created_at", "updated_at", "deleted_at", "status", "stream_id"})
 """Fields that come without being asked for, where a kind has them: without them an entity would mislead."""
@@ -62,13 +65,12 @@ def parse_fields(names: tuple[str, ...], kind: str) -> Projection:
     keys: dict[str, list[str]] = {}
     for name in names:
         (first, *rest) = split_name(name)
-        fields_of = _ALIASES.get(first[0], (first[0],)) if kind == "run" else (first[0],)
-        if first[0] in (f"{kind}_id", "kind"):
+        declared = KINDS[kind].fields
+        fields_of = _ALIASES.get(first[0], (first[0],)) if KINDS[kind].has_points else (first[0],)
+        if first[0] in (f"{kind}_id", "entity_id", "kind", "document"):
             continue
-        if fields_of[0] not in KINDS[kind].__dataclass_fields__:
-            msg = (
-                f"{name!r} is not a field of a {kind}; there are {', '.join(sorted(KINDS[kind].__dataclass_fields__))}"
-            )
+        if fields_of[0] not in declared:
+            msg = f"{name!r} is not a field of a {KINDS[kind].words}; there are {', '.join(sorted(declared))}"
             raise QuerySyntaxError(msg, name, 1)
         if not rest:
             whole.update(fields_of)

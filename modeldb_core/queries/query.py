@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from modeldb_core.entities import check_kind
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
+from modeldb_core.model.schema import check_kind
 
 MAX_LIMIT = 100_000
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, cast
 
-from modeldb_core.entities import KINDS, Entity
 from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError
+from modeldb_core.model.schema import KINDS
 from modeldb_core.queries.literals import condition
 from modeldb_core.queries.query import Query
 
 if TYPE_CHECKING:
-    from modeldb_core.entities import Run
+    from modeldb_core.entities import Entity, Run
     from modeldb_core.stores import MetadataStore
 
 SHORTEST = 4

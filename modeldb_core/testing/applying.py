@@ -187,8 +187,6 @@ class ApplyTests(StoreCase):
             ("append", "run", b"PTS1\x01"),
             ("append", "run", b"{}"),
             ("append", "project", encode_points([_POINT])),
-            ("create", "gadget", b"{}"),
-            ("frobnicate", "run", b"{}"),
         ],
     )
     def test_a_payload_that_means_nothing_is_refused_whole(
@@ -201,6 +199,29 @@ class ApplyTests(StoreCase):
         with pytest.raises(NotFoundError):
             scene.store.get("run", run_id)
         assert scene.writer.stream_id not in scene.store.heads()
+
+    def test_what_a_newer_client_says_is_carried(self, scene: Scene) -> None:
+        run_id, castle = scene.run("kept"), new_id()
+        scene.ship()
+        writer = scene.writer
+        newer = [
+            ("create", "castle", castle, b'{"name":"Windsor","towers":{"$int":"12"}}'),
+            ("update", "castle", castle, b'{"put":{"rooms":{"hall":1}}}'),
+            ("append", "castle", castle, b"towers in a form of their own"),
+            ("fly", "run", run_id, b'{"set":{"name":"altered"}}'),
+            ("fly", "run", new_id(), b"not even JSON"),
+            ("rewind", STREAM, writer.stream_id, b'{"lease_s":-5}'),
+        ]
+        for action, kind, entity_id, payload in newer:
+            writer.write(action, kind, entity_id, payload)
+        writer.update("run", run_id, set={"description": "the stream goes on"})
+        scene.ship()
+        run = scene.get(run_id)
+        assert (run.name, run.description) == ("kept", "the stream goes on")
+        assert [entity.entity_id for entity in scene.find().entities] == [run_id]
+        page = scene.store.read_changes(stream_id=writer.stream_id, limit=100)
+        assert list(page.changes) == writer.changes, "a change came back altered"
+        assert scene.store.heads()[writer.stream_id].seq == len(writer.changes)
 
     def test_heads_say_what_has_arrived(self, scene: Scene) -> None:
         writer = scene.writer

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from modeldb_core.entities import KINDS, Comment, Experiment, Project, derived_id, new_id, now_us
+from modeldb_core.entities import Comment, Experiment, Project, derived_id, new_id, now_us
 from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError
+from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import Query, condition
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.scene import Scene, StoreCase
@@ -142,7 +143,7 @@ class EntityTests(StoreCase):
         scene.writer.create(kind, entity_id, name="name", tags=["tag"], attributes={"a": 1})
         scene.ship()
         entity = scene.store.get(kind, entity_id)
-        assert type(entity) is KINDS[kind]
+        assert type(entity) is KINDS[kind].entity
         assert (entity.entity_id, entity.name, entity.tags, entity.attributes) == (
             entity_id,
             "name",

@@ -46,8 +46,6 @@ HOSTILE: Mapping[str, tuple[str, str, bytes]] = {
     "a time of 30 digits": (CREATE, "run", b'{"started_at": %s}' % (b"9" * 30)),
     "keys that are numbers": (CREATE, "run", b'{"hyperparameters": {"$1": 1}}'),
     "tags that are a text": (UPDATE, "run", b'{"set": {"tags": "abc"}}'),
-    "a kind that there is not": (CREATE, "castle", b"{}"),
-    "an action that there is not": ("fly", "run", b"{}"),
     "a lease of 1e308": (BEAT, STREAM, b'{"lease_s": 1e308}'),
     "a lease that is not a number": (BEAT, STREAM, b'{"lease_s": {"$float": "NaN"}}'),
     "a lease that is a text": (BEAT, STREAM, b'{"lease_s": "30"}'),

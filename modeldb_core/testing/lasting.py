@@ -16,10 +16,11 @@ import pytest
 from modeldb_core.audit.differences import differences
 from modeldb_core.audit.verify import SearchRows
 from modeldb_core.batches import encode_changes
+from modeldb_core.changes import alters_entity
 from modeldb_core.entities import new_id, now_us
 from modeldb_core.errors import ConflictError, ModelDBError, NotFoundError
 from modeldb_core.queries import Query
-from modeldb_core.replay import alters_entity, replay
+from modeldb_core.replay import replay
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.scene import MakeStore, Scene, StoreCase
 from modeldb_core.testing.streams import StreamWriter, end_of, read_stream

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from modeldb_server.edit_routes import EDIT_ROUTES
-from modeldb_server.entity_routes import MAX_LIMIT, PREFIX, SERVED_KINDS, entity_routes, limit_of
+from functools import cache
+
+from modeldb_core.model.schema import KINDS
+from modeldb_server.edit_routes import edit_routes
+from modeldb_server.entity_routes import MAX_LIMIT, PREFIX, entity_routes, limit_of, served_kinds
 from modeldb_server.handlers import artifacts, audit, live, series, status
 from modeldb_server.metrics import CONTENT_TYPE
 from modeldb_server.routes import Parameter, Policy, Route
@@ -217,53 +220,62 @@ _CHANGES = (
     ),
 )
 
-_STATUS = (
-    Route(
-        method="GET",
-        path=f"{PREFIX}/server",
-        name="describe_server",
-        handler=status.describe_server,
-        policy=Policy.READ,
-        summary="Describe the server: version, abilities, limits, and the newest cursor",
-        answer="Server",
-        fixed={
-            "kinds": tuple(SERVED_KINDS),
-            "limits": {"page": MAX_LIMIT, "series": 500, "points": series.MAX_POINTS},
-        },
-        tag="server",
-    ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/openapi.json",
-        name="get_openapi",
-        handler=status.get_openapi,
-        policy=Policy.READ,
-        summary="Get this description of the API",
-        answer="OpenAPI",
-        tag="server",
-    ),
-    Route(
-        method="GET",
-        path="/health",
-        name="get_health",
-        handler=status.get_health,
-        policy=Policy.PUBLIC,
-        summary="Say whether the server and its store answer",
-        answer="Health",
-        errors=(503,),
-        tag="server",
-    ),
-    Route(
-        method="GET",
-        path="/metrics",
-        name="get_metrics",
-        handler=status.get_metrics,
-        policy=Policy.READ,
-        summary="Get counts and durations for Prometheus",
-        answer=CONTENT_TYPE,
-        tag="server",
-    ),
-)
 
-ROUTES: tuple[Route, ...] = (*entity_routes(), *_SERIES, *_ARTIFACTS, *_CHANGES, *EDIT_ROUTES, *_STATUS, *STORE_ROUTES)
-"""Every route of the server but those of the pages."""
+def _status_routes() -> tuple[Route, ...]:
+    return (
+        Route(
+            method="GET",
+            path=f"{PREFIX}/server",
+            name="describe_server",
+            handler=status.describe_server,
+            policy=Policy.READ,
+            summary="Describe the server: version, abilities, limits, and the newest cursor",
+            answer="Server",
+            fixed={
+                "kinds": tuple(served_kinds()),
+                "limits": {"page": MAX_LIMIT, "series": 500, "points": series.MAX_POINTS},
+            },
+            tag="server",
+        ),
+        Route(
+            method="GET",
+            path=f"{PREFIX}/openapi.json",
+            name="get_openapi",
+            handler=status.get_openapi,
+            policy=Policy.READ,
+            summary="Get this description of the API",
+            answer="OpenAPI",
+            tag="server",
+        ),
+        Route(
+            method="GET",
+            path="/health",
+            name="get_health",
+            handler=status.get_health,
+            policy=Policy.PUBLIC,
+            summary="Say whether the server and its store answer",
+            answer="Health",
+            errors=(503,),
+            tag="server",
+        ),
+        Route(
+            method="GET",
+            path="/metrics",
+            name="get_metrics",
+            handler=status.get_metrics,
+            policy=Policy.READ,
+            summary="Get counts and durations for Prometheus",
+            answer=CONTENT_TYPE,
+            tag="server",
+        ),
+    )
+
+
+def routes() -> tuple[Route, ...]:
+    """Return every route of the server but those of the pages, for the kinds that there are."""
+    return _routes(tuple(KINDS))
+
+
+@cache
+def _routes(_kinds: tuple[str, ...]) -> tuple[Route, ...]:
+    return (*entity_routes(), *_SERIES, *_ARTIFACTS, *_CHANGES, *edit_routes(), *_status_routes(), *STORE_ROUTES)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Flask, request
 
-from modeldb_server.api import ROUTES
+from modeldb_server.api import routes
 from modeldb_server.arguments import read_arguments
 from modeldb_server.compression import register_compression
 from modeldb_server.context import EXTENSION, ServerContext, server_context
@@ -93,7 +93,7 @@ def create_app(
     app.extensions[EXTENSION] = context
     context.metrics.register(app)
     policies: dict[str, Policy] = {}
-    register_guards(app, policies, {f"{API}.{route.name}": route for route in ROUTES})
+    register_guards(app, policies, {f"{API}.{route.name}": route for route in routes()})
     register_compression(app)
     register_error_handlers(app)
     app.context_processor(lambda: {"modeldb_cursor": lambda: _text_of(hub.cursor())})
@@ -110,7 +110,7 @@ def _text_of(cursor: int | None) -> str:
 def create_api(policies: dict[str, Policy]) -> Blueprint:
     """Return the blueprint with every route of the table, and note the policy of each in ``policies``."""
     blueprint = Blueprint(API, __name__)
-    for route in ROUTES:
+    for route in routes():
         blueprint.add_url_rule(route.path, route.name, _view(route), methods=[route.method])
         policies[f"{API}.{route.name}"] = route.policy
     return blueprint

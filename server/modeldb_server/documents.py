@@ -8,15 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core import documents
+from modeldb_core.changes import STREAM
+from modeldb_core.model.schema import KINDS
 from modeldb_core.values import SAFE_INTEGER, to_json
 
 if TYPE_CHECKING:
     from modeldb_core.changes import Change
     from modeldb_core.points import Series
     from modeldb_core.stores import KeyInfo
-
-SECRET_KINDS = frozenset({"user", "token"})
-"""Kinds whose content is nobody's business: not served, and hidden in the list of changes."""
 
 
 def series_document(series: Series) -> dict[str, Any]:
@@ -56,10 +55,16 @@ def floats(array: Any) -> Any:  # noqa: ANN401 - an array
     return values
 
 
+def is_secret(kind: str) -> bool:
+    """Return whether the API shows nothing of a kind: one that is declared so, and one that nobody here knows."""
+    declaration = KINDS.get(kind)
+    return kind != STREAM and (declaration is None or declaration.secret)
+
+
 def change_document(change: Change) -> dict[str, Any]:
     """Return a change as :func:`modeldb_core.documents.change_document` does, but with nothing of secret kinds."""
     document = documents.change_document(change)
-    if change.kind in SECRET_KINDS:
+    if is_secret(change.kind):
         document["data"] = None
     return document
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from modeldb_core.entities import KINDS
-from modeldb_server.entity_routes import PREFIX, SERVED_KINDS
+from typing import TYPE_CHECKING
+
+from modeldb_server.entity_routes import PREFIX, kinds_parameter, served_kinds
 from modeldb_server.handlers import edits
 from modeldb_server.routes import MAX_EXPRESSION, MAX_MESSAGE, Parameter, Policy, Route
 
+if TYPE_CHECKING:
+    from modeldb_core.model.schema import KindDeclaration
+
 _ERRORS = (400, 403, 404, 409, 413, 415)
-_EDITED = {"runs": "run", "experiments": "experiment", "projects": "project"}
 _RECURSIVE = Parameter(
     name="recursive", type="flag", default=False, description="whether all that it contains goes with it"
 )
 
 
-def _edits_of(plural: str, kind: str) -> tuple[Route, ...]:
-    schema, path, fixed = KINDS[kind].__name__, f"{PREFIX}/{plural}/<entity_id>", {"kind": kind}
-    a_kind = f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+def _edits_of(declaration: KindDeclaration) -> tuple[Route, ...]:
+    kind, schema = declaration.kind, declaration.schema
+    path, fixed = f"{PREFIX}/{declaration.path}/<entity_id>", {"kind": kind}
+    a_kind = f"{'an' if kind[0] in 'aeiou' else 'a'} {declaration.words}"
     return (
         Route(
             method="PATCH",
@@ -69,7 +73,7 @@ def _edits_of(plural: str, kind: str) -> tuple[Route, ...]:
             name=f"restore_{kind}",
             handler=edits.restore_entity,
             policy=Policy.WRITE,
-            summary=f"Restore a deleted {kind}, with what was deleted with it",
+            summary=f"Restore a deleted {declaration.words}, with what was deleted with it",
             answer="Changed",
             errors=_ERRORS,
             fixed=fixed,
@@ -78,29 +82,27 @@ def _edits_of(plural: str, kind: str) -> tuple[Route, ...]:
     )
 
 
-_COMMENT = Route(
-    method="POST",
-    path=f"{PREFIX}/comments",
-    name="create_comment",
-    handler=edits.create_comment,
-    policy=Policy.WRITE,
-    summary="Comment on an entity",
-    body=(
-        Parameter(
-            name="parent_kind",
-            type="text",
-            default="run",
-            choices=tuple(kind for kind in SERVED_KINDS.values() if kind != "comment"),
-            description="kind of the entity",
+def _comment_route() -> Route:
+    return Route(
+        method="POST",
+        path=f"{PREFIX}/comments",
+        name="create_comment",
+        handler=edits.create_comment,
+        policy=Policy.WRITE,
+        summary="Comment on an entity",
+        body=(
+            kinds_parameter("parent_kind", "kind of the entity", remarks=False),
+            Parameter(name="parent_id", type="text", required=True, max_length=256, description="of the entity"),
+            Parameter(
+                name="message", type="text", required=True, max_length=MAX_MESSAGE, description="what is to be said"
+            ),
         ),
-        Parameter(name="parent_id", type="text", required=True, max_length=256, description="of the entity"),
-        Parameter(name="message", type="text", required=True, max_length=MAX_MESSAGE, description="what is to be said"),
-    ),
-    answer="Comment",
-    status=201,
-    errors=_ERRORS,
-    tag="edits",
-)
+        answer="Comment",
+        status=201,
+        errors=_ERRORS,
+        tag="edits",
+    )
+
 
 _MANY = Route(
     method="POST",
@@ -130,8 +132,8 @@ _MANY = Route(
     tag="edits",
 )
 
-EDIT_ROUTES: tuple[Route, ...] = (
-    _COMMENT,
-    _MANY,
-    *(route for plural, kind in _EDITED.items() for route in _edits_of(plural, kind)),
-)
+
+def edit_routes() -> tuple[Route, ...]:
+    """Return the routes by which people change what is stored."""
+    edited = (declaration for declaration in served_kinds().values() if not declaration.remark)
+    return (_comment_route(), _MANY, *(route for declaration in edited for route in _edits_of(declaration)))

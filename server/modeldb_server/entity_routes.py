@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import TYPE_CHECKING
-
-from modeldb_core.entities import KINDS
-from modeldb_server.documents import SECRET_KINDS
+from modeldb_core.entities import Run
+from modeldb_core.model.schema import KINDS, KindDeclaration
 from modeldb_server.handlers import entities, spilled
 from modeldb_server.routes import MAX_EXPRESSION, Parameter, Policy, Route
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PREFIX = "/api/v2"
 MAX_LIMIT = 1000
 MAX_KEYS = 20_000  # a table may have twelve thousand columns to choose from
 
 
-def _plural(kind: str) -> str:
-    return kind.replace("_", "-").removesuffix("y") + ("ies" if kind.endswith("y") else "s")
+def served_kinds() -> dict[str, KindDeclaration]:
+    """Return the kinds that are served, by their name in a path. Users and tokens, for example, are not."""
+    return {declaration.path: declaration for declaration in KINDS.values() if not declaration.secret}
 
-
-SERVED_KINDS: Mapping[str, str] = MappingProxyType({_plural(kind): kind for kind in KINDS if kind not in SECRET_KINDS})
-"""Kinds by their name in a path. Users and tokens are not served."""
 
 _FILTER = Parameter(
     name="filter",
@@ -75,8 +67,8 @@ _FIND = (
 def entity_routes() -> tuple[Route, ...]:
     """Return the routes of every kind, and that of the keys."""
     routes = []
-    for plural, kind in SERVED_KINDS.items():
-        words, schema = kind.replace("_", " "), KINDS[kind].__name__
+    for plural, declaration in served_kinds().items():
+        kind, words, schema = declaration.kind, declaration.words, declaration.schema
         routes.append(
             Route(
                 method="GET",
@@ -104,49 +96,52 @@ def entity_routes() -> tuple[Route, ...]:
                 fixed={"kind": kind},
             )
         )
-    return (*routes, *_VALUES, _KEYS)
+        routes.append(_value_route(declaration))
+    return (*routes, _keys_route())
 
 
-_VALUES = tuple(
-    Route(
+def _value_route(declaration: KindDeclaration) -> Route:
+    return Route(
         method="GET",
-        path=f"{PREFIX}/{kind.replace('_', '-')}s/<entity_id>/values",
-        name=f"read_{kind}_value",
+        path=f"{PREFIX}/{declaration.path}/<entity_id>/values",
+        name=f"read_{declaration.kind}_value",
         handler=spilled.read_value,
         policy=Policy.READ,
-        summary=f"Read one value of a {kind.replace('_', ' ')}, however large",
+        summary=f"Read one value of a {declaration.words}, however large",
         description='Where an entity shows {"$blob": ...}, the value was too large for the record: here it is.',
         parameters=(
-            Parameter(name="section", type="text", required=True, choices=sections, description="the map it is in"),
+            Parameter(
+                name="section", type="text", required=True, choices=declaration.maps, description="the map it is in"
+            ),
             Parameter(name="key", type="text", required=True, description="its name in that map"),
         ),
         answer="Value",
         errors=(400, 404),
-        fixed={"kind": kind},
+        fixed={"kind": declaration.kind},
     )
-    for kind, sections in spilled.SECTIONS.items()
-)
 
-_KEYS = Route(
-    method="GET",
-    path=f"{PREFIX}/keys",
-    name="find_keys",
-    handler=entities.find_keys,
-    policy=Policy.READ,
-    summary="Find the keys that entities carry",
-    description="For offering columns and completing a filter: metrics, hyperparameters, attributes, tags and so on.",
-    parameters=(
-        Parameter(
-            name="kind",
-            type="text",
-            default="run",
-            choices=tuple(SERVED_KINDS.values()),
-            description="of the entities",
+
+def kinds_parameter(name: str, description: str, *, remarks: bool = True) -> Parameter:
+    """Return the parameter that names a kind that is served."""
+    kinds = (each.kind for each in served_kinds().values() if remarks or not each.remark)
+    return Parameter(name=name, type="text", default=Run.KIND, choices=tuple(kinds), description=description)
+
+
+def _keys_route() -> Route:
+    return Route(
+        method="GET",
+        path=f"{PREFIX}/keys",
+        name="find_keys",
+        handler=entities.find_keys,
+        policy=Policy.READ,
+        summary="Find the keys that entities carry",
+        description="For offering columns and completing a filter: metrics, hyperparameters, attributes, tags and so on.",
+        parameters=(
+            kinds_parameter("kind", "of the entities"),
+            _FILTER,
+            _WITHIN,
+            limit_of("keys of each section", 100, MAX_KEYS),
         ),
-        _FILTER,
-        _WITHIN,
-        limit_of("keys of each section", 100, MAX_KEYS),
-    ),
-    answer="Keys",
-    errors=(400,),
-)
+        answer="Keys",
+        errors=(400,),
+    )

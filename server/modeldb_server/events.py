@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.changes import STREAM
 from modeldb_core.errors import ModelDBError
-from modeldb_server.documents import SECRET_KINDS
+from modeldb_server.documents import is_secret
 from modeldb_server.errors import BusyError
 from modeldb_server.responses import dump_json
 
@@ -90,7 +90,7 @@ def _touched(page: ChangePage) -> dict[Touched, None]:
     return {
         (change.kind, change.entity_id, change.action): None
         for change in page.changes
-        if change.kind != STREAM and change.kind not in SECRET_KINDS
+        if change.kind != STREAM and not is_secret(change.kind)
     }
 
 

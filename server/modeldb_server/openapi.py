@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core import __version__
+from modeldb_core.model.schema import KINDS
 from modeldb_core.protocol import VERSION, WRITE_HEADER
 from modeldb_server.responses import JSON
 from modeldb_server.routes import Policy, object_schema
@@ -44,13 +45,17 @@ _TAGS = {
 }
 
 
-@cache
 def describe_api() -> dict[str, Any]:
     """Return the document."""
-    from modeldb_server.api import ROUTES
+    return _described(tuple(KINDS))
+
+
+@cache
+def _described(_kinds: tuple[str, ...]) -> dict[str, Any]:
+    from modeldb_server.api import routes
 
     paths: dict[str, Any] = {}
-    for route in ROUTES:
+    for route in routes():
         path = _VARIABLE.sub(r"{\1}", route.path)
         paths.setdefault(path, {})[route.method.lower()] = _operation(route)
     return {

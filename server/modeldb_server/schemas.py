@@ -7,9 +7,8 @@ import typing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.documents import field_names
-from modeldb_core.entities import KINDS, Entity, SeriesSummary
-from modeldb_server.documents import SECRET_KINDS
+from modeldb_core.entities import SeriesSummary
+from modeldb_core.model.schema import ANY, KINDS, FieldDeclaration, KindDeclaration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,11 +50,12 @@ def record(properties: Mapping[str, Schema], optional: tuple[str, ...] = ()) -> 
 def component_schemas() -> dict[str, Schema]:
     """Return every schema by name."""
     schemas = {**_VALUES, **_ANSWERS, "SeriesSummary": _summary_schema()}
-    for kind, cls in KINDS.items():
-        if kind not in SECRET_KINDS:
-            schemas[cls.__name__] = _entity_schema(cls)
-            schemas[f"{cls.__name__}Page"] = record(
-                {"items": list_of(reference(cls.__name__)), "cursor": nullable(TEXT), "total": nullable(COUNT)}
+    for declaration in KINDS.values():
+        if not declaration.secret:
+            name = declaration.schema
+            schemas[name] = _entity_schema(declaration)
+            schemas[f"{name}Page"] = record(
+                {"items": list_of(reference(name)), "cursor": nullable(TEXT), "total": nullable(COUNT)}
             )
     return schemas
 
@@ -215,19 +215,40 @@ _ANSWERS: dict[str, Schema] = {
 }
 
 
-def _entity_schema(cls: type[Entity]) -> Schema:
-    hints = typing.get_type_hints(cls)
-    properties: dict[str, Schema] = {"kind": {"const": cls.KIND}}
-    properties.update({name: _schema_of(hints[name]) for name in field_names(cls.KIND)})
-    if "series" in properties:
-        properties["series"] = {"type": "object", "additionalProperties": reference("SeriesSummary")}
+_OF_TYPES: dict[str, Schema] = {
+    "text": TEXT,
+    "time": TIME,
+    "integer": INTEGER,
+    "number": FLOAT,
+    "map": OBJECT,
+    "texts": list_of(TEXT),
+    "series": {"type": "object", "additionalProperties": reference("SeriesSummary")},
+}
+
+
+def _entity_schema(declaration: KindDeclaration) -> Schema:
+    properties: dict[str, Schema] = {"kind": {"const": declaration.kind}, "entity_id": TEXT}
+    properties.update({name: _field_schema(declared) for name, declared in declaration.fields.items()})
+    if declaration.has_points:
         properties["duration_s"] = NUMBER
     return {
         "type": "object",
-        "description": (cls.__doc__ or "").strip().partition("\n")[0],
+        "description": declaration.summary,
         "properties": properties,
         "required": ["kind", "entity_id", "name"],
     }
+
+
+def _field_schema(declared: FieldDeclaration) -> Schema:
+    schema = _OF_TYPES[declared.type]
+    if declared.default is None and declared.type not in ("map", "series"):
+        schema = nullable(schema)
+    description = declared.description
+    if declared.refers_to not in ("", ANY):
+        description = (
+            f"{description or 'of what it is part of'}: the identifier of a {declared.refers_to.replace('_', ' ')}"
+        )
+    return {**schema, **({"description": description} if description else {})}
 
 
 def _summary_schema() -> Schema:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from modeldb_core.batches import MEDIA_TYPE
-from modeldb_core.entities import KINDS
 from modeldb_core.protocol import BYTES_TYPE, MAX_PAGE, MAX_PARTS, PART_BYTES, PART_HEAD_BYTES, PREFIX, SERIES_TYPE
 from modeldb_server.handlers import store, store_blobs
 from modeldb_server.routes import MAX_MESSAGE, Parameter, Policy, Route
@@ -12,7 +11,7 @@ PART_BODY_BYTES = PART_BYTES + PART_HEAD_BYTES
 MAX_STREAMS = 100_000
 _REFUSED = (403, 413, 415)
 
-_KIND = Parameter(name="kind", type="text", required=True, choices=tuple(KINDS), description="of the entities")
+_KIND = Parameter(name="kind", type="text", required=True, description="of the entities")
 _FILTER = Parameter(
     name="filter", type="text", default="", max_length=MAX_MESSAGE, is_raw=True, description="in the filter language"
 )

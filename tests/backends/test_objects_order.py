@@ -9,7 +9,7 @@ import pytest
 from modeldb_core.audit import verify
 from modeldb_core.backends.objects import follower
 from modeldb_core.backends.objects.layout import Part
-from modeldb_core.entities import KINDS
+from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import Query
 from modeldb_core.testing import StreamWriter
 from tests.backends.test_objects import Place, ended_run, names, ship

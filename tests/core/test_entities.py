@@ -15,10 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modeldb_core.entities import (
-    KINDS,
-    PARENT_FIELDS,
     Run,
-    check_kind,
     derived_id,
     entity_from_document,
     evolve,
@@ -26,6 +23,7 @@ from modeldb_core.entities import (
     to_datetime,
 )
 from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.model.schema import ANY, KINDS, check_kind
 
 NAMES = st.sampled_from(["a", "b", "c"])
 MAPS = st.dictionaries(NAMES, st.integers(0, 3), max_size=3)
@@ -201,9 +199,10 @@ def test_the_duration_of_a_run():
     assert entity_from_document("run", "id", {"started_at": 0}).duration_s is None
 
 
-def test_kinds_and_their_parents_are_known():
-    assert set(PARENT_FIELDS) <= set(KINDS)
-    for kind, field in PARENT_FIELDS.items():
-        assert field in KINDS[kind].__dataclass_fields__
+def test_kinds_and_their_containers_are_known():
+    for declaration in KINDS.values():
+        assert all(field.refers_to in (*KINDS, ANY) for field in declaration.containers)
+    assert [field.name for field in KINDS["run"].containers] == ["project_id", "experiment_id", "parent_id"]
+    assert KINDS["run"].home == "experiment_id"
     with pytest.raises(InvalidArgumentError, match="gadget"):
         check_kind("gadget")

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeldb_core.entities import KINDS
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, QuerySyntaxError
+from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import (
     COLUMNS,
     MAX_LEAVES,

@@ -33,7 +33,7 @@ from hypothesis import strategies as st
 from modeldb_core.errors import ConfigurationError, StoreUnavailableError
 from modeldb_core.plugins import PluginManager
 from modeldb_server import Server, ServerSettings, create_app
-from modeldb_server.api import ROUTES
+from modeldb_server.api import routes
 from modeldb_server.routes import Policy
 from modeldb_server.security import POLICIES
 from modeldb_server.settings import loopback_address
@@ -291,7 +291,7 @@ def test_t05_t06_no_field_tag_or_flag_of_a_run_is_taken_for_a_location(
 
 
 def test_t05_no_parameter_of_the_api_is_a_location() -> None:
-    names = {item.name for route in ROUTES for item in (*route.parameters, *route.body)}
+    names = {item.name for route in routes() for item in (*route.parameters, *route.body)}
     assert names.isdisjoint({"uri", "url", "root", "source", "location", "artifact_uri", "destination", "target"})
 
 
@@ -317,15 +317,15 @@ def test_t09_every_route_has_a_policy_and_one_without_is_closed(app: Flask) -> N
 
 
 def test_t09_every_route_that_takes_more_than_get_is_a_write_or_a_documented_read() -> None:
-    reads = {route.name for route in ROUTES if route.method != "GET" and route.policy is not Policy.WRITE}
+    reads = {route.name for route in routes() if route.method != "GET" and route.policy is not Policy.WRITE}
     assert reads == {"read_many_series", "find_stored_entities", "find_stored_keys", "digest_order"}
-    assert {route.name for route in ROUTES if route.policy is Policy.PUBLIC} == {"get_health"}
+    assert {route.name for route in routes() if route.policy is Policy.PUBLIC} == {"get_health"}
 
 
 def test_t10_a_read_only_server_refuses_every_write(filled: Any) -> None:
     app = create_app(filled.store, filled.artifacts, ServerSettings(read_only=True), plugins=PluginManager())
     before = filled.store.heads()
-    for route in ROUTES:
+    for route in routes():
         if route.policy is Policy.WRITE:
             path = route.path.replace("<run_id>", filled.run_id)
             headers = {"X-ModelDB": "1", "Content-Type": route.body_type}
@@ -477,7 +477,7 @@ def test_t11_what_a_foreign_page_embeds_is_refused_and_what_it_links_to_is_shown
 def test_t12_a_change_needs_a_body_of_a_type_that_no_form_can_send(
     client: Any, filled: Any, content_type: str | None
 ) -> None:
-    for route in ROUTES:
+    for route in routes():
         if route.method == "GET":
             continue
         headers = {"X-ModelDB": "1"} | ({"Content-Type": content_type} if content_type else {})
@@ -489,7 +489,7 @@ def test_t12_a_change_needs_a_body_of_a_type_that_no_form_can_send(
 
 
 def test_t12_a_change_needs_the_header_that_no_form_can_send(client: Any, filled: Any) -> None:
-    for route in ROUTES:
+    for route in routes():
         if route.policy is Policy.WRITE:
             for headers in ({}, {"X-ModelDB": "0"}, {"X-Requested-With": "XMLHttpRequest"}):
                 sent = {"data": b"{}", "content_type": route.body_type, "headers": headers}
@@ -615,7 +615,7 @@ MANY = {
 
 
 def test_t19_every_text_list_and_number_of_the_api_has_a_limit() -> None:
-    for route in ROUTES:
+    for route in routes():
         for item in itertools.chain.from_iterable((field, *field.items) for field in (*route.parameters, *route.body)):
             assert item.max_length <= 100_000
             assert item.max_items <= MANY.get(f"{route.name}.{item.name}", 500)
@@ -819,7 +819,7 @@ _STRANGE = st.one_of(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_t30_no_question_makes_the_server_fail(client: Any, filled: Any, data: st.DataObject) -> None:
-    route = data.draw(st.sampled_from([route for route in ROUTES if route.name != "follow_changes"]))
+    route = data.draw(st.sampled_from([route for route in routes() if route.name != "follow_changes"]))
     path = route.path
     for variable in re.findall(r"<\w+>", path):
         path = path.replace(

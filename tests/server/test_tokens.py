@@ -14,7 +14,7 @@ from modeldb_core.config import load_settings
 from modeldb_core.errors import ConfigurationError
 from modeldb_core.plugins import PluginManager
 from modeldb_server import Server, ServerSettings, create_app
-from modeldb_server.api import ROUTES
+from modeldb_server.api import routes
 from modeldb_server.guesses import (
     FREE_GUESSES,
     GUESS_INTERVAL_S,
@@ -72,7 +72,7 @@ NO_TOKEN = [
 @pytest.mark.parametrize("headers", NO_TOKEN, ids=range(len(NO_TOKEN)))
 def test_every_route_but_health_asks_for_a_token(app: Flask, filled: Any, headers: dict[str, str]) -> None:
     before = filled.store.heads()
-    for route in ROUTES:
+    for route in routes():
         sent = {"headers": {**headers, "X-ModelDB": "1"}, "content_type": route.body_type}
         response = ask(app, concrete(route.path, filled), route.method, **sent)
         if route.policy is Policy.PUBLIC:
@@ -88,7 +88,7 @@ def test_every_route_but_health_asks_for_a_token(app: Flask, filled: Any, header
 
 @pytest.mark.parametrize("headers", [bearer(TOKEN), bearer(OTHER), basic(TOKEN), basic(OTHER, ""), basic(READER)])
 def test_a_token_lets_one_read_however_it_is_shown(app: Flask, filled: Any, headers: dict[str, str]) -> None:
-    for route in ROUTES:
+    for route in routes():
         if route.method == "GET" and not route.parameters and "<" not in route.path:
             assert ask(app, route.path, headers=headers).status_code == 200, route.name
     assert ask(app, f"/api/v2/runs/{filled.run_id}/artifacts?path=notes.txt", headers=headers).status_code == 200
@@ -105,7 +105,7 @@ def test_event_streams_ask_for_it_too(app: Flask) -> None:
 
 def test_a_read_token_changes_nothing(app: Flask, filled: Any) -> None:
     before = filled.store.heads()
-    for route in ROUTES:
+    for route in routes():
         if route.policy is Policy.WRITE:
             sent = {"headers": {**bearer(READER), "X-ModelDB": "1"}, "content_type": route.body_type, "data": b"{}"}
             response = ask(app, concrete(route.path, filled), route.method, **sent)

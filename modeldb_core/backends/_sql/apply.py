@@ -17,7 +17,7 @@ from modeldb_core.backends._sql.entity_rows import EntityRows
 from modeldb_core.backends._sql.numbers import Numbers, Remembered
 from modeldb_core.backends._sql.tables import ERASED, documents, entities, metrics
 from modeldb_core.backends._sql.tables import changes as changes_table
-from modeldb_core.changes import APPEND, DELETE, ERASE, STREAM, UPDATE, Change, document_after
+from modeldb_core.changes import APPEND, DELETE, ERASE, STREAM, UPDATE, Change, alters_entity, document_after
 from modeldb_core.entities import RUNNING, Document, evolve, is_bare
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Batch:
         elif not record.stored:
             self.rows.name(record.entity_pk, record.kind, record.entity_id)
         has_ended = record.after is not record.before and _is_running(record.before) and not _is_running(record.after)
-        if record.appends or (has_ended and record.stored and record.kind == "run"):
+        if record.appends or (has_ended and record.stored):
             self._save_points(record, has_ended=has_ended)
 
     def _has_series(self, record: Record) -> bool:
@@ -195,7 +195,7 @@ def _has_record(change: Change) -> bool:
 
 def _evolve(records: dict[tuple[str, str], Record], change: Change, position: int, streams: Streams) -> bytes | None:
     """Let a change alter its record; return the payload that the log must keep."""
-    if change.kind == STREAM or change.action == ERASE:
+    if not alters_entity(change):
         return change.payload
     record = records[change.kind, change.entity_id]
     if change.action != APPEND:

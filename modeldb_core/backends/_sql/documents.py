@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modeldb_core.backends._sql.tables import ERASED
-from modeldb_core.entities import KINDS, PARENT_FIELDS, Document, is_bare
-from modeldb_core.queries import COLUMNS, Leaf, changed, is_searchable, leaf_of, leaves
+from modeldb_core.entities import RUNNING, Document, is_bare
+from modeldb_core.model.schema import KINDS, ColumnType, KindDeclaration
+from modeldb_core.queries import Leaf, changed, is_searchable, leaf_of, leaves, sections_of
 from modeldb_core.values import decode, encode
 
 if TYPE_CHECKING:
@@ -21,14 +23,6 @@ COLUMN_SECTION = "column"
 
 TAGGED = "tags"
 """The key in that section that an entity with at least one tag carries."""
-
-NARROW = frozenset(
-    {
-        *("entity_id", "name", "owner", "status", "project_id", "experiment_id", "project", "experiment", "duration"),
-        *("created_at", "updated_at", "started_at", "finished_at", "deleted_at"),
-    }
-)
-"""Columns that ``entities`` has, or that follow from what it has."""
 
 _TIMES = ("created_at", "updated_at", "started_at", "finished_at", "deleted_at")
 ROW_COLUMNS = ("present", "name", "owner", "status", "container_id", "project_id", "parent_id", "stream_pk", *_TIMES)
@@ -72,13 +66,18 @@ def facts_of(kind: str, document: Document) -> Facts:
 def _facts(kind: str, document: Document, part: Mapping[str, Any]) -> Facts:
     """Return those of a document that are in ``part`` of it, and its columns."""
     facts: Facts = {(leaf.section, leaf.key): _fact(leaf) for leaf in leaves(kind, part)}
-    for name, column_type in COLUMNS.get(kind, {}).items():
-        value = None if name in NARROW or is_parent(kind, name) else document.get(name)
-        if isinstance(value, str if column_type == "text" else (int, float)):
+    for name, column_type in fact_columns(kind).items():
+        value = document.get(name)
+        if isinstance(value, str if column_type == "text" else (int, float)) and not isinstance(value, bool):
             facts[COLUMN_SECTION, name] = _fact(leaf_of(COLUMN_SECTION, name, value))
     if document.get("tags"):
         facts[COLUMN_SECTION, TAGGED] = (VALUE_TYPES["bool"], 1.0, None)
     return facts
+
+
+def searched(kind: str) -> tuple[str, ...]:
+    """Return the fields of which ``facts`` hold something."""
+    return (*sections_of(kind), *fact_columns(kind), "tags")
 
 
 def row_of(kind: str, document: Document, *, has_series: bool = True) -> dict[str, Any]:
@@ -86,31 +85,60 @@ def row_of(kind: str, document: Document, *, has_series: bool = True) -> dict[st
 
     ``has_series`` needs to be known only where the document is bare.
     """
-    row: dict[str, Any] = {
-        "present": ERASED if not has_series and is_bare(document) else 1,
-        "name": _text(document.get("name", "")),
-        "owner": _text(document.get("owner", "")),
-        "status": _text(document.get("status", default_of(kind, "status"))),
-        "container_id": _text(document.get(PARENT_FIELDS.get(kind, ""))),
-        "project_id": _text(document.get("project_id")) if kind == "run" else None,
-        "parent_id": _text(document.get("parent_id")),
-        "stream_pk": None,
-    }
-    for name in _TIMES:
-        value = document.get(name)
-        row[name] = value if isinstance(value, int) and abs(value) < 2**63 else None
+    row: dict[str, Any] = dict.fromkeys(ROW_COLUMNS)
+    row["present"] = ERASED if not has_series and is_bare(document) else 1
+    for name, column in places_of(kind).items():
+        value = document.get(name, _UNSET.get(column))
+        if column in _TIMES:
+            row[column] = value if type(value) is int and abs(value) < 2**63 else None
+        else:
+            row[column] = _text(value)
     return row
 
 
-def is_parent(kind: str, name: str) -> bool:
-    """Return whether a column is one of those of ``entities`` that hold an identifier."""
-    return name == "parent_id" or name == PARENT_FIELDS.get(kind)
+def place_of(kind: str, name: str) -> str | None:
+    """Return the column of ``entities`` that holds a field; ``None`` for one that lies in ``facts``, or nowhere."""
+    return places_of(kind).get(name)
 
 
-def default_of(kind: str, name: str) -> Any:  # noqa: ANN401 - of the field's type
-    """Return what a field of an entity is where its document does not say."""
-    field = KINDS[kind].__dataclass_fields__.get(name) if kind in KINDS else None
-    return None if field is None or field.default is field.default_factory else field.default
+def places_of(kind: str) -> Mapping[str, str]:
+    """Return the columns of ``entities`` that hold fields of a kind, by field."""
+    declaration = KINDS.get(kind)
+    return _OF_ANY if declaration is None else _places(declaration)
+
+
+def fact_columns(kind: str) -> Mapping[str, ColumnType]:
+    """Return the columns of a kind that lie in ``facts``, and their types."""
+    declaration = KINDS.get(kind)
+    return {} if declaration is None else _fact_columns(declaration)
+
+
+_OF_ANY = {name: name for name in ("name", "owner", "created_at", "updated_at", "deleted_at")}
+_TYPES_OF_PLACES = {"project_id": "text", "parent_id": "text", "started_at": "time", "finished_at": "time"}
+_UNSET = {"name": "", "owner": "", "status": RUNNING}
+
+
+@cache
+def _places(declaration: KindDeclaration) -> Mapping[str, str]:
+    found = dict(_OF_ANY)
+    for name, declared in declaration.fields.items():
+        if name == declaration.home:
+            found[name] = "container_id"
+        elif declared.searchable and declared.type == _TYPES_OF_PLACES.get(name):
+            found[name] = name
+    if declaration.has_points:  # of others a status that is not there is null
+        found["status"] = "status"
+    return found
+
+
+@cache
+def _fact_columns(declaration: KindDeclaration) -> Mapping[str, ColumnType]:
+    apart = {"entity_id", *_places(declaration)}
+    return {
+        name: declaration.columns[name]
+        for name in declaration.columns
+        if name in declaration.fields and name not in apart
+    }
 
 
 def _fact(leaf: Leaf) -> FactValue:

@@ -8,12 +8,12 @@ from sqlalchemy import bindparam, delete
 
 from modeldb_core.backends._sql.documents import (
     FACT_COLUMNS,
-    NARROW,
     ROW_COLUMNS,
     Facts,
     dump_document,
     facts_between,
     row_of,
+    searched,
 )
 from modeldb_core.backends._sql.metrics import MetricRows
 from modeldb_core.backends._sql.tables import documents, entities, facts
@@ -68,7 +68,7 @@ class EntityRows:
         row.update(entity_pk=entity_pk, kind=kind, entity_id=entity_id)
         self._entities.append(row)
         self._documents.append({"entity_pk": entity_pk, "document": dump_document(after)})
-        if before is None or not _differs_only_narrowly(before, after):
+        if before is None or _differs_in_facts(kind, before, after):
             self._put_facts(entity_pk, *facts_between(kind, before or {}, after))
 
     def _put_facts(self, entity_pk: int, before: Facts, after: Facts) -> None:
@@ -96,12 +96,10 @@ class EntityRows:
         self.metrics.save()
 
 
-def _differs_only_narrowly(before: Document, after: Document) -> bool:
-    """Return whether all fields that differ are ones that the table ``entities`` holds."""
-    if not before.keys() <= after.keys():
-        return False
+def _differs_in_facts(kind: str, before: Document, after: Document) -> bool:
+    """Return whether a field differs of which ``facts`` hold something."""
     # What a change leaves as it was is the same object.
-    return all(name in NARROW or (name in before and before[name] is after[name]) for name in after)
+    return any(before.get(name) is not after.get(name) for name in searched(kind))
 
 
 def _upsert_entity(database: Database) -> Insert:

@@ -25,7 +25,7 @@ from modeldb_core.backends._sql.tables import (
     pending,
     streams,
 )
-from modeldb_core.changes import APPEND, DELETE, ERASE, UPDATE, Change
+from modeldb_core.changes import APPEND, DELETE, ERASE, UPDATE, Change, alters
 from modeldb_core.entities import Document, evolve
 from modeldb_core.erasures import MARKS, EntityErasures, Name, Place, target_of
 from modeldb_core.values import decode
@@ -159,21 +159,24 @@ def rework(batch: Batch, entity_pk: int) -> None:
     if text is None:
         return
     rows = EntityRows(batch.transaction, batch.numbers, batch.streams)
-    _rework_series(batch, entity_pk, rows.metrics)
-    before, after = load_document(text), replay(batch, entity_pk)
+    if alters(found.kind, APPEND):
+        _rework_series(batch, entity_pk, rows.metrics)
+    before, after = load_document(text), replay(batch.transaction, entity_pk, found.kind)
     has_series = rows.metrics.has_series(entity_pk)
     rows.put(entity_pk, found.kind, found.entity_id, before, after, has_series=has_series)
     rows.save()
 
 
-def replay(batch: Batch, entity_pk: int) -> Document:
+def replay(transaction: Transaction, entity_pk: int, kind: str) -> Document:
     """Return the document that follows from the log."""
     table, document = changes.c, None
     query = select(table.action, actors.c.actor, table.recorded_at, table.payload)
     query = query.join(actors, actors.c.actor_pk == table.actor_pk)
-    for action, actor, recorded_at, payload in batch.transaction.connection.execute(
+    for action, actor, recorded_at, payload in transaction.connection.execute(
         query.where(table.entity_pk == entity_pk, table.action != ERASE).order_by(table.position)
     ):
+        if not alters(kind, action):
+            continue
         if action != APPEND:
             data: Any = {} if payload is None else decode(payload)
             document = evolve(document, action, data, actor=actor, recorded_at=recorded_at)

@@ -19,12 +19,12 @@ from modeldb_core.backends._sql.conditions import (
     status_of,
     together,
 )
-from modeldb_core.backends._sql.documents import COLUMN_SECTION, NARROW, TAGGED, is_parent
+from modeldb_core.backends._sql.documents import COLUMN_SECTION, TAGGED, fact_columns, place_of
 from modeldb_core.backends._sql.tables import entities, facts, keys, metrics, streams
-from modeldb_core.entities import LOST, PARENT_FIELDS, RUNNING
+from modeldb_core.entities import LOST, RUNNING
+from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import (
     COLUMN,
-    CONTAINER_NAMES,
     TAGS,
     And,
     Compare,
@@ -98,10 +98,11 @@ class Compiler:
         self.kind = kind
         self._apart = apart
         self._key_pks = key_pks
-        self._columns: dict[str, Callable[[], ColumnElement[Any]]] = {
-            "status": self._status,
-            "duration": lambda: seconds_between(entities.c.started_at, entities.c.finished_at),
-        }
+        self._columns: dict[str, Callable[[], ColumnElement[Any]]] = {}
+        if KINDS[kind].has_points:
+            self._columns["status"] = self._status
+            self._columns["duration"] = lambda: seconds_between(entities.c.started_at, entities.c.finished_at)
+        self._containers = KINDS[kind].container_names
 
     def condition(self, expression: Expression, depth: int = 0) -> Condition:
         """Return the condition on ``entities`` that an expression is."""
@@ -142,18 +143,18 @@ class Compiler:
         """Return a column as an expression that is NULL where the entity has no value."""
         if name in self._columns:
             return self._columns[name]()
-        if name in CONTAINER_NAMES:
+        if name in self._containers:
             container = entities.alias()
             wanted = select(container.c.name).where(
-                container.c.entity_id == self.column(CONTAINER_NAMES[name]),
-                container.c.kind == name,
+                container.c.entity_id == self.column(self._containers[name].name),
+                container.c.kind == self._containers[name].refers_to,
                 container.c.present == 1,
             )
             return wanted.scalar_subquery()
-        if name == PARENT_FIELDS.get(self.kind):
-            return entities.c.container_id
-        if name in NARROW or is_parent(self.kind, name):
-            return entities.c[name]
+        if name == "entity_id":
+            return entities.c.entity_id
+        if (place := place_of(self.kind, name)) is not None:
+            return entities.c[place]
         source = self.source(Field(COLUMN, name))
         if source is None:
             return literal("") if name in _EMPTY_WHERE_UNSET else _no_text()
@@ -163,10 +164,11 @@ class Compiler:
 
     def _on_column(self, predicate: Predicate) -> Condition:
         name = predicate.field.key
-        if name in CONTAINER_NAMES:
+        if name in self._containers:
             container = entities.alias()
-            names = select(container.c.entity_id).where(container.c.kind == name, container.c.present == 1)
-            column = self.column(CONTAINER_NAMES[name])
+            kind = self._containers[name].refers_to
+            names = select(container.c.entity_id).where(container.c.kind == kind, container.c.present == 1)
+            column = self.column(self._containers[name].name)
             if isinstance(predicate, (Exists, IsNull)):
                 # A container that is there has a name, if only an empty one.
                 has_none = isinstance(predicate, IsNull) and not predicate.negated
@@ -177,9 +179,9 @@ class Compiler:
             if isinstance(predicate, (Compare, In)):
                 return on_column(predicate, entities.c[name])
             return false() if not matches(predicate, lambda _field: "") else entities.c.entity_pk.is_not(None)
-        if name in self._columns or name in NARROW or is_parent(self.kind, name):
-            return on_column(predicate, self.column(name))
-        return self._on_column_fact(predicate)
+        if name in fact_columns(self.kind):
+            return self._on_column_fact(predicate)
+        return on_column(predicate, self.column(name))
 
     def _on_column_fact(self, predicate: Predicate) -> Condition:
         """Return a predicate on a column that lies in ``facts``, where only values are that an entity has."""
@@ -211,7 +213,7 @@ class Compiler:
         return false() if source is None else exists().where(source.own)
 
     def _status(self) -> ColumnElement[Any]:
-        return status_of(entities.c.status, is_gone(), RUNNING, LOST) if self.kind == "run" else entities.c.status
+        return status_of(entities.c.status, is_gone(), RUNNING, LOST)
 
 
 def is_gone() -> Condition:

@@ -17,7 +17,7 @@ from modeldb_core.backends._sql.joins import FixedJoin
 from modeldb_core.backends._sql.numbers import Key, find_keys
 from modeldb_core.backends._sql.ordering import MISSING, NUMBER, TEXT, Criterion, after_all, criteria, rank_of
 from modeldb_core.backends._sql.tables import entities
-from modeldb_core.entities import KINDS, PARENT_FIELDS
+from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import (
     COLUMN,
     TAGS,
@@ -125,7 +125,7 @@ class Finder:
             return True
         holding = []
         for name in WITHIN_FIELDS.get(kind, ()):
-            column = entities.c.container_id if name == PARENT_FIELDS[kind] else entities.c[name]
+            column = self._compiler.column(name)
             probe: Select[Any] = (
                 select(literal_column("1")).where(column == container, entities.c.kind == kind).limit(1)
             )

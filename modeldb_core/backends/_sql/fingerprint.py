@@ -12,14 +12,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modeldb_core.entities import KINDS
-from modeldb_core.queries import COLUMNS, sections_of
+from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CODE = (
-    *("modeldb_core.entities", "modeldb_core.changes", "modeldb_core.values", "modeldb_core.points"),
+    *(
+        "modeldb_core.entities",
+        "modeldb_core.model",
+        "modeldb_core.changes",
+        "modeldb_core.values",
+        "modeldb_core.points",
+    ),
     *("modeldb_core.columns", "modeldb_core.queries", "modeldb_core.backends._sql", "modeldb_core.backends.objects"),
 )
 """Modules and packages: a line too many costs a replica that is made again once, one too few an answer."""
@@ -28,9 +33,8 @@ _CODE = (
 def fingerprint() -> str:
     """Return the fingerprint, 24 hexadecimal digits."""
     digest = hashlib.sha256(_of_code())
-    for kind, found in sorted(KINDS.items()):
-        declared = (kind, sorted(found.__dataclass_fields__), sorted(COLUMNS.get(kind, {}).items()), sections_of(kind))
-        digest.update(repr(declared).encode())
+    for kind, declaration in sorted(KINDS.items()):
+        digest.update(f"{kind}\0{declaration.fingerprint}\0".encode())
     return digest.hexdigest()[:24]
 
 

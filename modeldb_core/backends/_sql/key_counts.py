@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from modeldb_core.backends._sql.database import MANY
 from modeldb_core.backends._sql.documents import COLUMN_SECTION, VALUE_TYPES
 from modeldb_core.backends._sql.tables import facts, keys, metrics
+from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import TAGS
 from modeldb_core.stores import KeyInfo
 
@@ -20,16 +21,13 @@ if TYPE_CHECKING:
 
     from modeldb_core.backends._sql.database import Database, Transaction
 
-LISTED = ("metrics", "hyperparameters", "attributes", "tags", "datasets", "code")
-"""The sections of which keys are told."""
-
 _FEW = 5000
 _HAS_SERIES = metrics.c.count.is_not(None)
 _TYPE_NAMES = {number: name for name, number in VALUE_TYPES.items()}
 
 
-def read_keys(transaction: Transaction, entity_pks: Sequence[int], limit: int) -> tuple[KeyInfo, ...]:
-    """Return the keys of entities by their numbers; see ``MetadataStore.find_keys``."""
+def read_keys(transaction: Transaction, kind: str, entity_pks: Sequence[int], limit: int) -> tuple[KeyInfo, ...]:
+    """Return the keys of entities of a kind by their numbers; see ``MetadataStore.find_keys``."""
     counts: Counter[int] = Counter()
     types: dict[int, set[str]] = defaultdict(set)
     parameters = {MANY: transaction.database.many(entity_pks)}
@@ -46,7 +44,7 @@ def read_keys(transaction: Transaction, entity_pks: Sequence[int], limit: int) -
         for key_pk, *found, count in rows:
             counts[key_pk] += count
             types[key_pk].update(_types(*found))
-    return _infos(transaction, counts, types, limit)
+    return _infos(transaction, KINDS[kind].offered, counts, types, limit)
 
 
 def _types(*found: int) -> Iterator[str]:
@@ -62,9 +60,9 @@ def _types(*found: int) -> Iterator[str]:
 
 
 def _infos(
-    transaction: Transaction, counts: Counter[int], types: Mapping[int, set[str]], limit: int
+    transaction: Transaction, sections: Sequence[str], counts: Counter[int], types: Mapping[int, set[str]], limit: int
 ) -> tuple[KeyInfo, ...]:
-    found: dict[str, list[tuple[int, str, int]]] = {section: [] for section in LISTED}
+    found: dict[str, list[tuple[int, str, int]]] = {section: [] for section in sections}
     for key_pk, section, key in transaction.rows(_keys):
         if key_pk in counts and section in found and section != COLUMN_SECTION:
             found[section].append((-counts[key_pk], key, key_pk))

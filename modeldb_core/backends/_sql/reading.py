@@ -15,6 +15,7 @@ from modeldb_core.backends._sql.summaries import SeriesMap, last_value
 from modeldb_core.backends._sql.tables import ERASED, SUMMARY_COLUMNS, documents, entities, keys, metrics
 from modeldb_core.entities import LOST, RUNNING, Entity, entity_from_document
 from modeldb_core.errors import IntegrityError
+from modeldb_core.model.schema import KINDS
 from modeldb_core.replay import erased_error
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def read_entities(
     """Return entities of one kind by their numbers, in the order given; ``wanted`` says which fields."""
     parameters = {MANY: transaction.database.many(entity_pks), NOW: now}
     rows = {row[0]: row for row in transaction.rows(_documents, parameters)}
-    is_run = kind == "run"
+    is_run = KINDS[kind].has_points
     series = _read_series(transaction, entity_pks, wanted) if is_run else {}
     found = []
     for entity_pk in entity_pks:

@@ -11,8 +11,9 @@ from modeldb_core.backends._sql.chain import check_content, read_heads
 from modeldb_core.backends._sql.database import VersionChangedError
 from modeldb_core.backends._sql.log import read_changes
 from modeldb_core.backends._sql.numbers import Remembered
-from modeldb_core.entities import check_kind, now_us
+from modeldb_core.entities import now_us
 from modeldb_core.errors import NotFoundError, StoreUnavailableError
+from modeldb_core.model.schema import check_kind
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class SQLMetadataStore(MetadataStore):
 
         def work(transaction: Transaction) -> tuple[KeyInfo, ...]:
             finder = Finder(transaction, query, now_us())
-            return read_keys(transaction, finder.all(), query.limit)
+            return read_keys(transaction, query.kind, finder.all(), query.limit)
 
         return self._database.read(work)
 

@@ -13,8 +13,8 @@ from modeldb_core.backends.remote.on_server import OnServer
 from modeldb_core.backends.remote.parts import stage
 from modeldb_core.batches import MAX_BATCH_BYTES, MAX_BATCH_CHANGES, MEDIA_TYPE, decode_changes, encode_changes
 from modeldb_core.changes import Change, verify_change
-from modeldb_core.entities import check_kind
 from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.model.schema import check_kind
 from modeldb_core.stores import ChangePage, MetadataStore, Page
 
 if TYPE_CHECKING:

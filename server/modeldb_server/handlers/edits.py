@@ -9,8 +9,9 @@ from modeldb_core.changes import CREATE, DELETE, RESTORE, UPDATE
 from modeldb_core.documents import entity_document
 from modeldb_core.entities import new_id
 from modeldb_core.errors import ConflictError, InvalidArgumentError, NotFoundError
+from modeldb_core.model.schema import KINDS
 from modeldb_core.movement.deletion import to_delete, to_restore
-from modeldb_core.queries import Query
+from modeldb_core.queries import Query, condition
 from modeldb_core.values import check_key
 from modeldb_server.handlers.entities import check_id
 from modeldb_server.responses import json_response
@@ -173,9 +174,9 @@ def _to_delete(
 ) -> list[tuple[str, str]]:
     """Return what goes with an entity; what it contains goes along if that is asked for, or is among what is named."""
     names = to_delete(context.store, kind, entity_id, recursive=True)
-    others = [name for name in names if name[0] != "comment" and name[1] not in (entity_id, *among)]
+    others = [name for name in names if not KINDS[name[0]].remark and name[1] not in (entity_id, *among)]
     if others and not recursive:
-        kinds = sorted({of.replace("_", " ") + "s" for of, _ in others})
+        kinds = sorted({KINDS[of].words + "s" for of, _ in others})
         msg = (
             f"the {kind} {entity_id} contains {len(others):,} {' and '.join(kinds)}; delete them with it by recursive,"
             " or delete them first"
@@ -199,13 +200,12 @@ def _name(context: ServerContext, kind: str, entity_id: str, name: str) -> str:
     if len(name) > MAX_NAME:
         msg = f"name has {len(name):,} characters; at most {MAX_NAME} are allowed"
         raise InvalidArgumentError(msg)
-    if kind == "run":
+    scope = KINDS[kind].fields["name"].unique_within
+    if scope is None:
         return name
     check_id(kind, entity_id)
-    entity = context.store.get(kind, entity_id)
-    within = getattr(entity, "project_id", "") if kind == "experiment" else getattr(entity, "workspace_id", "")
-    quoted = name.replace('"', '""')
-    same = Query(kind, f'name = "{quoted}"', within=within or None, limit=2)
+    within = context.store.get(kind, entity_id).document.get(scope)
+    same = Query(kind, condition("name = ?", name), within=within or None, limit=2)
     if any(other.entity_id != entity_id for other in context.store.find(same).entities):
         msg = f"there is another {kind} named {name!r}; choose another name"
         raise ConflictError(msg)

@@ -17,12 +17,6 @@ from modeldb_server.responses import JSON, json_response
 if TYPE_CHECKING:
     from modeldb_server.context import ServerContext
 
-SECTIONS = {
-    "run": ("hyperparameters", "metrics", "attributes", "datasets", "code", "environment", "context"),
-    "dataset_version": ("attributes", "info"),
-}
-"""The maps of each kind whose values can be read one by one."""
-
 
 def read_value(context: ServerContext, *, kind: str, entity_id: str, section: str, key: str) -> Response:
     """Return one value of a map as JSON; a large one is streamed from the artifact store as it was written."""

@@ -1,0 +1,79 @@
+"""What documents name: other entities, by the fields that the schema calls references, and files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from modeldb_core.model.schema import ANY, KINDS, FieldDeclaration
+from modeldb_core.values import BlobReference
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_MAX_ID = 1024  # characters; as of identifiers in changes
+
+
+class Link(NamedTuple):
+    """That an entity names another one.
+
+    Attributes:
+        field: the field that does so.
+        kind: of the entity that is named; "" where the field may name one of any kind.
+        entity_id: its identifier. Whether there is such an entity, nobody has looked.
+    """
+
+    field: str
+    kind: str
+    entity_id: str
+
+
+def links_of(kind: str, document: Mapping[str, Any]) -> list[Link]:
+    """Return what a document refers to, each once; nothing of a kind that this process does not know."""
+    declaration = KINDS.get(kind)
+    if declaration is None:
+        return []
+    return list(
+        dict.fromkeys(link for each in declaration.references for link in _links(each, document.get(each.name)))
+    )
+
+
+def _links(declared: FieldDeclaration, value: object) -> Iterator[Link]:
+    if declared.entries:
+        for entry in value.values() if isinstance(value, Mapping) else ():
+            for key, kind in declared.entries.items():
+                named = entry if not key else entry.get(key) if isinstance(entry, Mapping) else None
+                yield from _link(declared.name, kind, named)
+    else:
+        for named in value if isinstance(value, (list, tuple)) else (value,):
+            yield from _link(declared.name, declared.refers_to, named)
+
+
+def _link(field: str, kind: str, named: object) -> Iterator[Link]:
+    if isinstance(named, str) and 0 < len(named) <= _MAX_ID and "\0" not in named:
+        yield Link(field, "" if kind == ANY else kind, named)
+
+
+def blobs_of(kind: str, document: Mapping[str, Any]) -> Iterator[str]:
+    """Iterate over the digests of the blobs that a document cannot do without: its files, and values that were moved out."""
+    declaration = KINDS.get(kind)
+    for each in declaration.fields.values() if declaration is not None else ():
+        value = document.get(each.name) if each.names_blobs else None
+        if isinstance(value, Mapping):
+            yield from _digest_of(value)
+            for entry in value.values():
+                yield from _digest_of(entry)
+    waiting: list[Any] = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, BlobReference):
+            yield value.digest
+        elif isinstance(value, Mapping):
+            waiting.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            waiting.extend(value)
+
+
+def _digest_of(entry: object) -> Iterator[str]:
+    digest = entry.get("digest") if isinstance(entry, Mapping) else None
+    if isinstance(digest, str) and _DIGEST.fullmatch(digest):
+        yield digest

@@ -1,0 +1,431 @@
+"""The schema: each kind of entity and each of its fields is declared once, and everything else is derived from here.
+
+A kind is a frozen dataclass (:class:`~modeldb_core.model.entities.Entity`) whose fields are made by the functions of this
+module: ``size: float | None = number(searchable=True)``. :func:`declare` makes it known. What a document may hold, what
+a filter can name, the rows by which it is found, links, containers, unique names, the JSON that is shown and its schema
+follow from the declaration. A plugin declares kinds of its own by the hook ``modeldb_register_kinds``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from modeldb_core.errors import InvalidArgumentError
+
+FieldType: TypeAlias = Literal["text", "time", "integer", "number", "map", "texts", "series"]
+"""What a field holds. Of a time a document holds microseconds since 1970-01-01 UTC; series are not in the document."""
+ColumnType: TypeAlias = Literal["text", "time", "number"]
+"""What a filter compares a column with."""
+
+ANY = "*"
+"""As the kind that a reference names: an entity of any kind."""
+WHOLE_STORE = ""
+"""As the scope in which a field is unique."""
+_METADATA = "modeldb"
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_COLUMN_TYPES: Mapping[str, ColumnType] = {"text": "text", "time": "time", "integer": "number", "number": "number"}
+_RESERVED = frozenset({"stream", "column", "kind", "entity", "store", "key", "change", "event", "server"})
+"""Words that no kind is called: they mean something else in changes, queries, or paths of the server."""
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldDeclaration:
+    """What is declared of a field.
+
+    Attributes:
+        name: of the field, in the entity and in its document.
+        type: what it holds.
+        description: in a few words, for documentation and the API's schema.
+        searchable: whether filters find entities by it: a text, a time or a number as a column, a map by its keys.
+        refers_to: the kind of the entity whose identifier it holds, or :data:`ANY`; "" for no reference.
+        entries: of a map, by the key within each of its entries that holds an identifier, the kind that that names.
+        container: whether the entity is part of the one that the reference names: deleting, restoring, copying and
+            ``Query.within`` follow it. Of several the one declared last is the nearest.
+        unique_within: no two entities of the kind, deleted ones left out, have one value in it within one value of the
+            field named here; :data:`WHOLE_STORE`: within the store; ``None``: it need not be unique.
+        offered: whether the keys of a searchable map are offered as columns and for completing a filter.
+        names_blobs: whether it is an entry with the ``digest`` of a file, or a map to such entries.
+        since: the version of the declaration that brought it.
+        default: what an entity has where its document does not say.
+    """
+
+    name: str = ""
+    type: FieldType
+    description: str = ""
+    searchable: bool = False
+    refers_to: str = ""
+    entries: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    container: bool = False
+    unique_within: str | None = None
+    offered: bool = True
+    names_blobs: bool = False
+    since: int = 1
+    default: Any = None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it holds identifiers of entities."""
+        return bool(self.refers_to or self.entries)
+
+    def fits(self, value: object) -> bool:
+        """Return whether a document may hold ``value`` for it."""
+        return _FITS[self.type][1](value)
+
+    @property
+    def expected(self) -> str:
+        """What a document may hold for it, in words."""
+        return _FITS[self.type][0]
+
+
+# -- what a declaration is made of ------------------------------------------------------------------------------------
+
+
+def text(description: str = "", *, default: str | None = "", **options: Any) -> Any:  # noqa: ANN401 - as dataclasses.field
+    """Declare a field that holds a text; ``options`` are the attributes of :class:`FieldDeclaration`."""
+    return _declared("text", description, default=default, **options)
+
+
+def reference(kind: str, description: str = "", *, default: str | None = "", **options: Any) -> Any:  # noqa: ANN401
+    """Declare a field that holds the identifier of an entity of ``kind``; filters find it as a text."""
+    return _declared("text", description, default=default, refers_to=kind, **{"searchable": True, **options})
+
+
+def references(kind: str, description: str = "", **options: Any) -> Any:  # noqa: ANN401
+    """Declare a field that holds the identifiers of entities of ``kind``."""
+    return _declared("texts", description, default=(), refers_to=kind, **options)
+
+
+def moment(description: str = "", **options: Any) -> Any:  # noqa: ANN401
+    """Declare a field that holds a time."""
+    return _declared("time", description, default=None, **options)
+
+
+def integer(description: str = "", *, default: int | None = None, **options: Any) -> Any:  # noqa: ANN401
+    """Declare a field that holds an integer of 64 bits."""
+    return _declared("integer", description, default=default, **options)
+
+
+def number(description: str = "", *, default: float | None = None, **options: Any) -> Any:  # noqa: ANN401
+    """Declare a field that holds a number."""
+    return _declared("number", description, default=default, **options)
+
+
+def texts(description: str = "", **options: Any) -> Any:  # noqa: ANN401
+    """Declare a field that holds a list of texts."""
+    return _declared("texts", description, default=(), **options)
+
+
+def mapping(description: str = "", **options: Any) -> Any:  # noqa: ANN401
+    """Declare a field that holds a map from names to values of any type."""
+    return _declared("map", description, **options)
+
+
+def series(description: str = "") -> Any:  # noqa: ANN401
+    """Declare that entities have points: the field holds the summaries of their series."""
+    return _declared("series", description)
+
+
+def _declared(type_: FieldType, description: str, **options: Any) -> Any:  # noqa: ANN401
+    metadata = {_METADATA: FieldDeclaration(type=type_, description=description, **options)}
+    if "default" in options:
+        return field(default=options["default"], metadata=metadata)
+    return field(default_factory=lambda: _EMPTY, metadata=metadata)
+
+
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_integer(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63)
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _is_map(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+_FITS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "text": ("text", _is_text),
+    "time": ("an integer of 64 bits", _is_integer),
+    "integer": ("an integer of 64 bits", _is_integer),
+    "number": ("a number", _is_number),
+    "map": ("a map with texts as keys", _is_map),
+    "series": ("a map with texts as keys", _is_map),
+    "texts": ("a list", _is_list),
+}
+
+
+# -- a kind -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class KindDeclaration:
+    """What is declared of a kind of entity.
+
+    Args:
+        entity: its class, whose ``KIND`` is the name of the kind.
+        secret: whether the server shows nothing of it.
+        remark: whether an entity is but a remark on its container, such as a comment: it is deleted and restored with it
+            unasked, and never listed among what is deleted.
+        plural: its name in paths of the server; made from the kind where it is empty.
+        is_own: it comes with ModelDB, so every store refuses documents whose fields are of other types. A store may not
+            know a plugin's kind, so no store refuses one of those: what does not fit its field is not shown in it.
+    """
+
+    entity: type[Any]
+    secret: bool = False
+    remark: bool = False
+    plural: str = ""
+    is_own: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Its name."""
+        return str(self.entity.KIND)
+
+    @cached_property
+    def words(self) -> str:
+        """Its name in words."""
+        return self.kind.replace("_", " ")
+
+    @cached_property
+    def path(self) -> str:
+        """Its name in paths of the server, such as ``dataset-versions``."""
+        many = f"{self.kind.removesuffix('y')}ies" if re.search("[^aeiou]y$", self.kind) else f"{self.kind}s"
+        return (self.plural or many).replace("_", "-")
+
+    @property
+    def schema(self) -> str:
+        """The name of the schema of its JSON."""
+        return str(self.entity.__name__)
+
+    @cached_property
+    def summary(self) -> str:
+        """What an entity of it is, in a line."""
+        return (self.entity.__doc__ or "").strip().partition("\n")[0]
+
+    @cached_property
+    def fields(self) -> Mapping[str, FieldDeclaration]:
+        """The fields by name, without the identifier and the document."""
+        return MappingProxyType(
+            {
+                each.name: dataclasses.replace(each.metadata[_METADATA], name=each.name)
+                for each in dataclasses.fields(self.entity)
+                if _METADATA in each.metadata
+            }
+        )
+
+    def _named(self, condition: Callable[[FieldDeclaration], object]) -> tuple[FieldDeclaration, ...]:
+        return tuple(each for each in self.fields.values() if condition(each))
+
+    @cached_property
+    def times(self) -> frozenset[str]:
+        """The fields that hold times."""
+        return frozenset(each.name for each in self._named(lambda each: each.type == "time"))
+
+    @cached_property
+    def lists(self) -> frozenset[str]:
+        """The fields that hold lists."""
+        return frozenset(each.name for each in self._named(lambda each: each.type == "texts"))
+
+    @cached_property
+    def maps(self) -> tuple[str, ...]:
+        """The fields that hold maps, whose values can be read one by one."""
+        return tuple(each.name for each in self._named(lambda each: each.type == "map"))
+
+    @cached_property
+    def has_points(self) -> bool:
+        """Whether entities have series, a status that goes by their writer's lease, and so on."""
+        return any(each.type == "series" for each in self.fields.values())
+
+    @cached_property
+    def sections(self) -> tuple[str, ...]:
+        """The maps whose keys can be searched; tags come with every kind."""
+        return tuple(each.name for each in self._named(lambda each: each.type == "map" and each.searchable))
+
+    @cached_property
+    def offered(self) -> tuple[str, ...]:
+        """The sections of which keys are told, tags among them."""
+        return (*(name for name in self.sections if self.fields[name].offered), "tags")
+
+    @cached_property
+    def columns(self) -> Mapping[str, ColumnType]:
+        """The columns that can be searched, and their types; with those that are worked out from others."""
+        found: dict[str, ColumnType] = {"entity_id": "text"}
+        found.update({each.name: _COLUMN_TYPES[each.type] for each in self._named(_is_column)})
+        found.update(dict.fromkeys(self.container_names, "text"))
+        if self.has_points:
+            found["duration"] = "number"
+        return MappingProxyType(found)
+
+    @cached_property
+    def containers(self) -> tuple[FieldDeclaration, ...]:
+        """The fields that name what the entity is part of, the nearest last."""
+        return self._named(lambda each: each.container)
+
+    @cached_property
+    def home(self) -> str:
+        """The field that names the nearest container of another kind; "" where there is none."""
+        return next((each.name for each in reversed(self.containers) if each.refers_to != self.kind), "")
+
+    @cached_property
+    def container_names(self) -> Mapping[str, FieldDeclaration]:
+        """The columns that hold the name of a container, and the field that has its identifier."""
+        return MappingProxyType(
+            {
+                each.name.removesuffix("_id"): each
+                for each in self.containers
+                if each.refers_to not in (self.kind, ANY) and each.name.endswith("_id")
+            }
+        )
+
+    @cached_property
+    def references(self) -> tuple[FieldDeclaration, ...]:
+        """The fields that hold identifiers of other entities."""
+        return self._named(lambda each: each.is_reference)
+
+    @cached_property
+    def unique(self) -> tuple[FieldDeclaration, ...]:
+        """The fields of which no two entities may have one value in the same scope."""
+        return self._named(lambda each: each.unique_within is not None)
+
+    @cached_property
+    def version(self) -> int:
+        """The version of the declaration: that of its newest field."""
+        return max((each.since for each in self.fields.values()), default=1)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of everything that decides which rows an entity is found by."""
+        declared = [
+            (each.name, each.type, each.searchable, each.refers_to, sorted(each.entries.items()), each.unique_within)
+            for each in self._named(lambda each: each.searchable or each.is_reference or each.unique_within is not None)
+        ]
+        return hashlib.sha256(repr((ROWS_VERSION, sorted(declared, key=repr))).encode()).hexdigest()[:24]
+
+
+ROWS_VERSION = 1
+"""Rises when the code makes other rows of the same declaration."""
+
+
+def _is_column(each: FieldDeclaration) -> bool:
+    return each.searchable and each.type in _COLUMN_TYPES
+
+
+# -- all of them ------------------------------------------------------------------------------------------------------
+
+_declarations: dict[str, KindDeclaration] = {}
+KINDS: Mapping[str, KindDeclaration] = MappingProxyType(_declarations)
+"""Every kind that this process knows, what contains before what is contained. It grows when plugins are loaded."""
+
+
+class ByKind(Mapping[str, _T]):
+    """A view of :data:`KINDS` that gives something derived for each kind."""
+
+    def __init__(
+        self, derive: Callable[[KindDeclaration], _T], among: Callable[[KindDeclaration], object] = bool
+    ) -> None:
+        self._derive, self._among = derive, among
+
+    def __getitem__(self, kind: str) -> _T:
+        declaration = KINDS[kind]
+        if not self._among(declaration):
+            raise KeyError(kind)
+        return self._derive(declaration)
+
+    def __iter__(self) -> Iterator[str]:
+        return (kind for kind, declaration in KINDS.items() if self._among(declaration))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def declare(declaration: KindDeclaration) -> None:
+    """Make a kind known to this process; declaring the same class again is no error.
+
+    Raises:
+        InvalidArgumentError: the kind is known already and is another class, or something in the declaration is
+            wrong; the message says what.
+    """
+    known = _declarations.get(declaration.kind)
+    if known is not None and known.entity is declaration.entity:
+        return
+    problem = _problem_of(declaration) if known is None else f"{known.entity.__module__} has declared it already"
+    if problem:
+        msg = f"kind {declaration.kind!r} of {declaration.entity.__module__} cannot be declared: {problem}"
+        raise InvalidArgumentError(msg)
+    _declarations[declaration.kind] = declaration
+
+
+def forget(kind: str) -> None:
+    """Forget a kind that was declared: what was stored of it stays, and is not interpreted."""
+    _declarations.pop(kind, None)
+
+
+def check_kind(kind: str) -> str:
+    """Return ``kind`` if it is known.
+
+    Raises:
+        InvalidArgumentError: it is not.
+    """
+    if kind not in KINDS:
+        msg = f"kind {kind!r} is unknown; expected one of {', '.join(KINDS)}, or install the plugin that declares it"
+        raise InvalidArgumentError(msg)
+    return kind
+
+
+def parts_of(kind: str) -> tuple[tuple[str, str], ...]:
+    """Return the kinds whose entities may be part of one of ``kind``, with the field that says so."""
+    return tuple(
+        (other.kind, each.name)
+        for other in KINDS.values()
+        for each in other.containers
+        if each.refers_to in (kind, ANY)
+    )
+
+
+def _problem_of(declaration: KindDeclaration) -> str:
+    """Return what is wrong with a declaration, "" for nothing."""
+    kind, entity = declaration.kind, declaration.entity
+    if not _NAME.fullmatch(kind) or kind in _RESERVED:
+        return "its name is to be words of small letters, joined by underscores, and none that means something else"
+    if not dataclasses.is_dataclass(entity) or not entity.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        return "its class is not a frozen dataclass: write @dataclass(frozen=True, slots=True, kw_only=True)"
+    for part in dataclasses.fields(entity):
+        if part.name not in ("entity_id", "document") and _METADATA not in part.metadata:
+            return f"the field {part.name!r} says nothing of itself; write for example {part.name}: str = text()"
+    taken = {other.path for other in KINDS.values()} | {other.entity.__name__ for other in KINDS.values()}
+    for name in (declaration.path, entity.__name__):
+        if name in taken:
+            return f"another kind goes by the name {name!r}"
+    if declaration.has_points and not declaration.is_own:
+        return "only runs have points"
+    for each in declaration.fields.values():
+        if each.name == "kind" or not _NAME.fullmatch(each.name):
+            return f"a field cannot be called {each.name!r}"
+        if each.unique_within and each.unique_within not in declaration.fields:
+            return f"{each.name} is unique within {each.unique_within!r}, which is no field"
+        if each.unique_within is not None and each.type not in ("text", "integer"):
+            return f"{each.name} is unique and of type {each.type}; only texts and integers can be"
+        if each.container and not each.refers_to:
+            return f"{each.name} names a container but refers to no kind"
+        if each.searchable and each.type in ("texts", "series") and each.name != "tags":
+            return f"{each.name} is of type {each.type}, which cannot be searched"
+    return ""
