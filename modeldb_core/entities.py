@@ -23,6 +23,7 @@ from modeldb_core.model.schema import (
     KINDS,
     WHOLE_STORE,
     KindDeclaration,
+    check_kind,  # noqa: F401 - where plugins look for it
     declare,
     integer,
     mapping,
