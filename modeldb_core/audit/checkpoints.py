@@ -69,12 +69,18 @@ class Checkpoint:
             InvalidArgumentError: there is such a file, or none can be made there.
         """
         try:
-            with Path(path).open("x", encoding="utf-8") as file:
-                json.dump({**self._content(), "digest": self.digest}, file, indent=1, sort_keys=True)
+            file = Path(path).open("x", encoding="utf-8")  # noqa: SIM115 - what cannot be written whole is to go
         except FileExistsError as error:
             msg = f"{path} exists; give the checkpoint a name of its own, and keep the old one"
             raise InvalidArgumentError(msg) from error
         except OSError as error:
+            msg = f"{path} cannot be written: {error.strerror or error}"
+            raise InvalidArgumentError(msg) from error
+        try:
+            with file:
+                json.dump({**self._content(), "digest": self.digest}, file, indent=1, sort_keys=True)
+        except OSError as error:
+            Path(path).unlink()
             msg = f"{path} cannot be written: {error.strerror or error}"
             raise InvalidArgumentError(msg) from error
 

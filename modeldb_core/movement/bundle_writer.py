@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
@@ -26,7 +26,7 @@ from modeldb_core.movement.manifest import BLOBS, CHANGES, FORMAT, FORMAT_NAME, 
 from modeldb_core.stores import BlobInfo, ChangePage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from modeldb_core.movement.withholding import Ranges
 
@@ -110,13 +110,14 @@ class BundleWriter:
                     msg = f"the content hashes to {sha.hexdigest()}, not to {digest} as was said; nothing is stored"
                     raise IntegrityError(msg)
             except ModelDBError:
-                self._file.seek(start)
-                self._file.truncate()
+                with self._failing():
+                    self._file.seek(start)
+                    self._file.truncate()
                 raise
             self._write(padding(size))
-            self._file.seek(start)
+            self._seek(start)
             self._write(header(BLOBS + digest, size))
-            self._file.seek(0, os.SEEK_END)
+            self._seek(0, os.SEEK_END)
             self._blobs.add(bytes.fromhex(digest))
             self._blobs_sha.update(bytes.fromhex(digest))
             self._blob_bytes += size
@@ -152,12 +153,10 @@ class BundleWriter:
         data = manifest.encode()
         self._write(header(MANIFEST_NAME, len(data)) + data + padding(len(data)) + end_of_archive())
         self._refuse_existing()
-        try:
+        with self._failing():
             self._file.flush()
             disk.reach_disk(self._file.fileno())
             os.replace(self._part, self.path)
-        except OSError as error:
-            raise self._failure(error) from error
         self._file.close()
         return manifest
 
@@ -196,12 +195,23 @@ class BundleWriter:
         return os.fdopen(descriptor, "r+b")
 
     def _write(self, data: bytes) -> None:
-        try:
+        with self._failing():
             self._file.write(data)
+
+    def _seek(self, place: int, whence: int = os.SEEK_SET) -> None:
+        with self._failing():  # it writes what is in the buffer
+            self._file.seek(place, whence)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise self._failure(error) from error
 
     def _failure(self, error: OSError) -> ModelDBError:
         if isinstance(error, (PermissionError, FileNotFoundError, NotADirectoryError)) or error.errno == errno.EROFS:
             return StoreReadOnlyError(f"{self.path} cannot be written: {error.strerror}; choose another folder")
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return StoreUnavailableError(f"{self.path} cannot be written: the disk is full; free space, and try again")
         return StoreUnavailableError(f"{self.path} cannot be written now: {error.strerror or error}")

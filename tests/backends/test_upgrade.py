@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -24,6 +25,8 @@ from modeldb_core.recovery import recover
 from modeldb_core.testing import StreamWriter
 from tests.backends.test_sqlite import as_nobody, public_folder  # noqa: F401 - a fixture
 from tests.backends.versions import NEXT, NOW
+from tests.movement.test_kills import places
+from tests.services.faults import Faults
 from tests.tracking.test_crash import mounted_tmpfs
 
 
@@ -154,17 +157,6 @@ def test_processes_that_upgrade_at_once_do_it_once(folder, newer):
 
 # What goes wrong
 
-HANG_IN_MIGRATION = """
-import time
-from pathlib import Path
-from modeldb_core.backends._sql import schema
-migrate = schema.migrate
-def hang(*arguments):
-    migrate(*arguments)
-    Path("half").touch()
-    time.sleep(600)
-schema.migrate = hang
-"""
 HANG_IN_BACKUP = """
 import sqlite3, time
 from pathlib import Path
@@ -179,9 +171,34 @@ sqlite3.connect = lambda *a, **k: connect(*a, factory=Slow, **k)
 """
 
 
-@pytest.mark.parametrize("hang", [HANG_IN_MIGRATION, HANG_IN_BACKUP], ids=["migrating", "backing-up"])
-def test_an_upgrade_that_is_killed_leaves_the_old_store(folder, hang, newer):
-    process = upgrade(folder, before=newer + hang)
+def test_an_upgrade_that_is_killed_anywhere_leaves_the_old_store_or_the_new_one(folder, newer, tmp_path):
+    (whole := tmp_path / "whole").mkdir()
+    shutil.copytree(folder, whole, dirs_exist_ok=True)
+    faults = Faults(newer)
+    try:
+        done = faults.run("db", "upgrade", "--url", url_in(whole), cwd=tmp_path)
+        assert done.code == 0, done.output
+        for point in places(done.points, 6):
+            half = tmp_path / str(point)
+            shutil.copytree(folder, half)
+            assert faults.run("db", "upgrade", "--url", url_in(half), cwd=tmp_path, kill_at=point).was_killed
+            version = version_in(half / "modeldb.db")
+            assert version in (NOW, NEXT)
+            backups = [path for path in half.glob("*.backup-*") if not path.name.endswith((".part", ".part-journal"))]
+            assert all(version_in(path) == NOW for path in backups)
+            assert backups or version == NOW, "no new tables without a backup of the old ones"
+            done = faults.run("db", "upgrade", "--url", url_in(half), cwd=tmp_path)
+            assert done.code == 0, done.output
+            assert version_in(half / "modeldb.db") == NEXT
+            assert list(half.glob("*.part*")) == []
+            with SQLiteStore(url_in(half)) as store, SQLiteStore(url_in(whole)) as other:
+                assert answers(store) == answers(other)
+    finally:
+        faults.stop()
+
+
+def test_an_upgrade_that_is_killed_within_its_backup_leaves_the_old_store(folder, newer):
+    process = upgrade(folder, before=newer + HANG_IN_BACKUP)
     deadline = time.monotonic() + 240
     while not (folder.parent / "half").exists():
         assert process.poll() is None, finish(process)
