@@ -70,7 +70,7 @@ def with_points(bench: Bench, name: str, points: int) -> Path:
     def build(folder: Path) -> None:
         import numpy as np
 
-        from modeldb_core.points import PointGroup
+        from modeldb_core.log.points import PointGroup
         from modeldb_core.testing import StreamWriter
 
         values = content.noisy_losses(points)[0]

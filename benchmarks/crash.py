@@ -62,8 +62,8 @@ def kill(bench: Bench) -> Iterator[Result]:
 
 def _trial(folder: Path, pause_s: float, life_s: float) -> tuple[int, int]:
     """Return how many calls had returned when the process was killed, and how many can be read."""
+    from modeldb_core.journal.recovery import recover
     from modeldb_core.plugins import open_artifacts, open_store
-    from modeldb_core.recovery import recover
 
     (folder / "counter").write_bytes(bytes(8))
     command = [sys.executable, "-c", _PROGRAM, str(folder), str(pause_s), str(os.getpid())]

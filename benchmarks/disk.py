@@ -72,7 +72,7 @@ def week(bench: Bench) -> Iterator[Result]:
 
 def _live_a_week(bench: Bench, store: MetadataStore, values: NDArray[np.float64], times: NDArray[np.int64]) -> int:
     """Apply changes at the intervals at which a writer ships; returns how many there were."""
-    from modeldb_core.shipping import MAX_INTERVAL_S
+    from modeldb_core.journal.shipping import MAX_INTERVAL_S
     from modeldb_core.testing import StreamWriter
 
     writer = StreamWriter(at=int(times[0]))

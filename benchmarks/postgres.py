@@ -107,7 +107,7 @@ def at_once(sender: Sender, url: str, count: int, batches: int, rows: int) -> li
 def apply_batches(url: str, number: int, batches: int, rows: int, barrier: Barrier, queue: Queue[Sent]) -> None:
     """Send the batches of a run to a store."""
     from modeldb_core.backends.postgres import PostgresStore
-    from modeldb_core.points import PointGroup
+    from modeldb_core.log.points import PointGroup
     from modeldb_core.testing import StreamWriter
 
     writer = StreamWriter()

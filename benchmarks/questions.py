@@ -172,7 +172,7 @@ def history(bench: Bench) -> Iterator[Result]:
 
 def many(bench: Bench) -> Iterator[Result]:
     """Ask a store of 100,000 runs what a person asks who looks at the web page."""
-    from modeldb_core.entities import derived_id
+    from modeldb_core.model.entities import derived_id
     from modeldb_core.queries import Query
 
     count, limit = bench.sizes.many_runs, bench.sizes.top_runs

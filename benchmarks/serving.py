@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from benchmarks.bench import Bench
-    from modeldb_core.points import Series
+    from modeldb_core.log.points import Series
 
-_POINTS_A_PIXEL = 4  # first, last, lowest and highest: modeldb_core.points.thin_out
+_POINTS_A_PIXEL = 4  # first, last, lowest and highest: modeldb_core.log.points.thin_out
 _START_TIMEOUT_S = 60.0
 _SMALLEST_SERVER = """
 import flask, waitress
@@ -184,7 +184,7 @@ class _PackedPoints:
         import orjson
         from pcodec import standalone
 
-        from modeldb_core.points import thin_out
+        from modeldb_core.log.points import thin_out
 
         steps, times, values = map(standalone.simple_decompress, self._columns)
         assert steps is not None

@@ -22,7 +22,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
 import modeldb_core as modeldb
-from modeldb_core.notices import command_line
+from modeldb_core.runtime.notices import command_line
 from modeldb_lightning import ModelDBCallback, ModelDBLogger, download_checkpoint
 
 EPOCHS = 8

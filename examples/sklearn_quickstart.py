@@ -25,7 +25,7 @@ from sklearn.svm import SVC
 
 import modeldb_core as modeldb
 import modeldb_sklearn
-from modeldb_core.notices import command_line
+from modeldb_core.runtime.notices import command_line
 
 SEED = 7
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from modeldb_core import exits as exits  # at once: what is done at the end of a program is to be among the last
+from modeldb_core.runtime import exits as exits  # at once: what is done at the end of a program is to be among the last
 
 if TYPE_CHECKING:
     from modeldb_core import errors as errors
     from modeldb_core.autologging.frameworks import autolog as autolog
-    from modeldb_core.failures import register_ending as register_ending
     from modeldb_core.hookspecs import hookimpl as hookimpl
     from modeldb_core.tracking import Client as Client
     from modeldb_core.tracking import RunHandle as RunHandle
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from modeldb_core.tracking import set_description as set_description
     from modeldb_core.tracking import set_tags as set_tags
     from modeldb_core.tracking import start_run as start_run
+    from modeldb_core.tracking.failures import register_ending as register_ending
 
 __version__ = "0.1.0"
 
@@ -46,7 +46,7 @@ _MODULES = {
     "autolog": "modeldb_core.autologging.frameworks",
     "errors": "modeldb_core",
     "hookimpl": "modeldb_core.hookspecs",
-    "register_ending": "modeldb_core.failures",
+    "register_ending": "modeldb_core.tracking.failures",
     "Client": "modeldb_core.tracking",
     "RunHandle": "modeldb_core.tracking",
     "Runs": "modeldb_core.tracking",

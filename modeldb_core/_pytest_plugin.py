@@ -170,7 +170,7 @@ def _description(url: str, kind: Literal["metadata", "artifacts"]) -> str:
     from modeldb_core.config import load_settings
     from modeldb_core.errors import ModelDBError
     from modeldb_core.plugins import find_backend, store_options
-    from modeldb_core.redaction import redact_url, redact_value
+    from modeldb_core.runtime.redaction import redact_url, redact_value
 
     try:
         settings = load_settings(url=url) if kind == "metadata" else load_settings(artifact_url=url)

@@ -192,9 +192,7 @@ def test_the_extras_of_the_readme_are_those_there_are() -> None:
 
 
 def test_a_command_that_is_shown_can_be_typed_as_it_is(installed: Path, tmp_path: Path) -> None:
-    show = (
-        "import sys; from modeldb_core.notices import command_line as c; print(c('runs', '--url', 'sqlite:///a b.db'))"
-    )
+    show = "import sys; from modeldb_core.runtime.notices import command_line as c; print(c('runs', '--url', 'sqlite:///a b.db'))"
     log = "import modeldb_core as m; m.connect('sqlite:///a b.db').start_run(name='typed').finish()"
     _say(f'{installed}/python -c "{log}"', tmp_path)
     for path in ("/usr/bin:/bin", f"{installed}:/usr/bin:/bin"):
@@ -251,7 +249,8 @@ def test_importing_the_core_loads_no_framework_and_little_else() -> None:
     modules = set(map(str, result["modules"]))  # type: ignore[call-overload]
     assert not modules.intersection(FRAMEWORKS)
     own = {name for name in modules if name.startswith("modeldb_")}
-    assert own == {"modeldb_core", "modeldb_core.exits", "modeldb_core.forks"}  # what is done at the end of a program
+    runtime = {"modeldb_core.runtime", "modeldb_core.runtime.exits", "modeldb_core.runtime.forks"}
+    assert own == {"modeldb_core", *runtime}  # what is done at the end of a program
     baseline = set(map(str, _after_import("pass")["modules"]))  # type: ignore[call-overload]
     # logging, threading and what these bring: a training program has them anyway.
     assert len(modules - baseline) <= 25, sorted(modules - baseline)

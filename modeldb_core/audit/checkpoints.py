@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.audit.order import digest_of_order
-from modeldb_core.entities import now_us, to_datetime
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
+from modeldb_core.model.entities import now_us, to_datetime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

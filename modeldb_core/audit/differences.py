@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
-from modeldb_core.entities import Entity, SeriesSummary
+from modeldb_core.model.entities import Entity, SeriesSummary
 
 _SHOWN = 80
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from modeldb_core.audit.order import OrderedLog
 from modeldb_core.audit.report import MAX_FINDINGS
-from modeldb_core.changes import (
+from modeldb_core.errors import IntegrityError, InvalidArgumentError
+from modeldb_core.log.changes import (
     APPEND,
     DELETE,
     EMPTY_HEAD,
@@ -21,8 +22,7 @@ from modeldb_core.changes import (
     alters_entity,
     verify_change,
 )
-from modeldb_core.erasures import EntityErasures, Name, Target
-from modeldb_core.errors import IntegrityError, InvalidArgumentError
+from modeldb_core.log.erasures import EntityErasures, Name, Target
 from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from modeldb_core.changes import OrderDigest
+from modeldb_core.log.changes import OrderDigest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ class OrderedLog(Protocol):
     """Whether ``read_changes`` returns changes in the order in which they count, later ones behind all others."""
 
     def digest_of_order(self, upto: Mapping[str, int]) -> bytes:
-        """Return the :class:`~modeldb_core.changes.OrderDigest` of the changes up to these numbers of streams."""
+        """Return the :class:`~modeldb_core.log.changes.OrderDigest` of the changes up to these numbers of streams."""
 
 
 def digest_of_order(store: MetadataStore, upto: Mapping[str, int]) -> bytes:

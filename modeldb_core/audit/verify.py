@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 from modeldb_core.audit.differences import differences
 from modeldb_core.audit.log import PAGE, LogAudit
 from modeldb_core.audit.report import Report
-from modeldb_core.changes import alters_entity
-from modeldb_core.entities import Document, now_us
 from modeldb_core.errors import ModelDBError, NotFoundError
+from modeldb_core.log.changes import alters_entity
+from modeldb_core.log.replay import Record, replay
+from modeldb_core.model.entities import Document, now_us
 from modeldb_core.model.links import blobs_of
 from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import Query
-from modeldb_core.replay import Record, replay
 
 if TYPE_CHECKING:
     from modeldb_core.audit.checkpoints import Checkpoint
-    from modeldb_core.changes import Change, Head
-    from modeldb_core.entities import SeriesSummary
-    from modeldb_core.erasures import Name
-    from modeldb_core.points import PointGroup
+    from modeldb_core.log.changes import Change, Head
+    from modeldb_core.log.erasures import Name
+    from modeldb_core.log.points import PointGroup
+    from modeldb_core.model.entities import SeriesSummary
     from modeldb_core.stores import ArtifactStore, MetadataStore
 
 Progress: TypeAlias = Callable[[str, int, int | None], None]

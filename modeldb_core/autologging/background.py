@@ -14,8 +14,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modeldb_core import exits, forks
 from modeldb_core.autologging.isolation import entered, quiet
+from modeldb_core.runtime import exits, forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -13,8 +13,8 @@ from modeldb_core.autologging.imports import forget, when_imported
 from modeldb_core.autologging.switch import is_installing
 from modeldb_core.config import load_settings
 from modeldb_core.errors import InvalidTypeError, ModelDBError
-from modeldb_core.notices import warn
 from modeldb_core.plugins import plugin_manager
+from modeldb_core.runtime.notices import warn
 from modeldb_core.tracking.client import Client
 from modeldb_core.tracking.names import check_name, check_tags
 

@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core import forks
+from modeldb_core.runtime import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,8 +11,8 @@ import warnings
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core import forks
-from modeldb_core.notices import warn
+from modeldb_core.runtime import forks
+from modeldb_core.runtime.notices import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

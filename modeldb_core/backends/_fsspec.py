@@ -19,7 +19,7 @@ from modeldb_core.errors import (
     MissingDependencyError,
     ModelDBError,
 )
-from modeldb_core.redaction import redact_url, strip_userinfo
+from modeldb_core.runtime.redaction import redact_url, strip_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,7 +13,7 @@ from modeldb_core.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
-from modeldb_core.redaction import redact_text
+from modeldb_core.runtime.redaction import redact_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

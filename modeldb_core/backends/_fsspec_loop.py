@@ -6,7 +6,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.workers import Workers
+from modeldb_core.runtime.workers import Workers
 
 if TYPE_CHECKING:
     import asyncio

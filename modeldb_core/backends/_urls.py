@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from modeldb_core.errors import ConfigurationError
-from modeldb_core.redaction import is_secret_name, redact_url
+from modeldb_core.runtime.redaction import is_secret_name, redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

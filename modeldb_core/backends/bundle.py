@@ -11,17 +11,17 @@ import threading
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 from urllib.parse import unquote
 
-from modeldb_core.changes import DELETE, ERASE
 from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError, StoreReadOnlyError
+from modeldb_core.log.changes import DELETE, ERASE
 from modeldb_core.movement.bundles import Bundle
 from modeldb_core.stores import ArtifactStore, BlobInfo, ChangePage, KeyInfo, MetadataStore, Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from modeldb_core.changes import Change, Head
-    from modeldb_core.entities import Entity
-    from modeldb_core.points import Series
+    from modeldb_core.log.changes import Change, Head
+    from modeldb_core.log.points import Series
+    from modeldb_core.model.entities import Entity
     from modeldb_core.queries import Query
 
 PREFIX = "bundle://"

@@ -2,7 +2,7 @@
 
 It does what the contract says in the plainest way, at the price of speed, and every other store is held against it. A
 store keeps three things: the log of changes, the heads of the streams, and the entities that follow from the log
-(``modeldb_core.replay`` says how).
+(``modeldb_core.log.replay`` says how).
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.changes import EMPTY_HEAD, ERASE, Change, Head, advance, alters_entity, verify_change
-from modeldb_core.entities import Entity, now_us
-from modeldb_core.erasures import Name, Place, check_targets, erased_in
 from modeldb_core.errors import ConflictError, NotFoundError, StreamGapError
+from modeldb_core.log.changes import EMPTY_HEAD, ERASE, Change, Head, advance, alters_entity, verify_change
+from modeldb_core.log.erasures import Name, Place, check_targets, erased_in
+from modeldb_core.log.points import Series, thin_out
+from modeldb_core.log.replay import Record, erased_error
+from modeldb_core.model.entities import Entity, now_us
 from modeldb_core.model.schema import KINDS, check_kind
-from modeldb_core.points import Series, thin_out
 from modeldb_core.queries import (
     COLUMN,
     MISSING,
@@ -39,7 +40,6 @@ from modeldb_core.queries import (
     parse_filter,
     searchable,
 )
-from modeldb_core.replay import Record, erased_error
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
 
 if TYPE_CHECKING:

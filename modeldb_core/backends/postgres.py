@@ -21,7 +21,7 @@ from modeldb_core.backends._sql.postgres_connections import Address
 from modeldb_core.backends._sql.store import MigratedStore
 from modeldb_core.backends._urls import split_options
 from modeldb_core.errors import ConfigurationError
-from modeldb_core.redaction import is_secret_name, redact_url
+from modeldb_core.runtime.redaction import is_secret_name, redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

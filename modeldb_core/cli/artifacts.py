@@ -20,7 +20,7 @@ from modeldb_core.errors import InvalidArgumentError, NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from modeldb_core.entities import Run
+    from modeldb_core.model.entities import Run
 
 _SHOWN = 5
 
@@ -36,7 +36,7 @@ def artifacts() -> None:
 @with_session
 def list_(session: Session, *, reference: str, as_json: bool) -> None:
     """List the files of a run, with size, type and digest."""
-    from modeldb_core.documents import json_value
+    from modeldb_core.log.json_documents import json_value
 
     run = session.run(reference)
     if as_json:

@@ -19,7 +19,7 @@ from modeldb_core.cli.text import clean
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from modeldb_core.changes import Change
+    from modeldb_core.log.changes import Change
 
 _PAGE, _SCREENFUL = 1000, 50
 _SUMMARY_LENGTH = 200
@@ -62,7 +62,7 @@ def log(
 
     With RUN, only the changes of that run. With --after, the changes from there on.
     """
-    from modeldb_core.documents import change_document
+    from modeldb_core.log.json_documents import change_document
     from modeldb_core.queries.references import find_entity_id
 
     if reference is not None and entity is not None:
@@ -93,7 +93,7 @@ def log(
 
 
 def _print_changes(session: Session, changes: list[Change]) -> None:
-    from modeldb_core.erasures import follow, target_of
+    from modeldb_core.log.erasures import follow, target_of
 
     is_withheld: Callable[[Change], bool] = getattr(session.store, "is_withheld", lambda _: False)
     erased = {  # of each entity of which somebody erased something
@@ -187,8 +187,8 @@ def _all_changes(session: Session, entity_id: str | None, stream_id: str | None,
 
 def _summary(change: Change) -> str:
     """Return in a few words what a change did."""
-    from modeldb_core.changes import APPEND
-    from modeldb_core.documents import change_document
+    from modeldb_core.log.changes import APPEND
+    from modeldb_core.log.json_documents import change_document
 
     if change.payload is None:
         return "(erased)"

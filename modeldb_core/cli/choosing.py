@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from modeldb_core.cli.session import Session
-    from modeldb_core.entities import Entity
+    from modeldb_core.model.entities import Entity
 
 Name = tuple[str, str]
 """Kind and identifier of an entity."""

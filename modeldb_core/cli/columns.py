@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.cli.tables import short_id
-from modeldb_core.display import look_up
-from modeldb_core.entities import Entity, Run
 from modeldb_core.errors import NotFoundError
+from modeldb_core.log.display import look_up
+from modeldb_core.model.entities import Entity, Run
 from modeldb_core.queries import COLUMN, CONTAINER_NAMES, TAGS, Field, parse_field
 
 if TYPE_CHECKING:

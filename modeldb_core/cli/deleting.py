@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modeldb_core.changes import DELETE, RESTORE
 from modeldb_core.cli.choosing import Choice, Name, choosing
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.progress import stages_bar
 from modeldb_core.cli.session import Session, examples, recorder_for, with_session
 from modeldb_core.cli.tables import print_json, print_table, short, short_id, size
 from modeldb_core.cli.text import clean
+from modeldb_core.log.changes import DELETE, RESTORE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from modeldb_core.entities import Entity
+    from modeldb_core.model.entities import Entity
     from modeldb_core.movement.collection import Collected
 
 
@@ -88,7 +88,7 @@ def trash(session: Session, *, as_json: bool) -> None:
 
     What was deleted with its project, experiment or parent run is not listed: it comes back with that.
     """
-    from modeldb_core.documents import entity_document, time_text
+    from modeldb_core.log.json_documents import entity_document, time_text
     from modeldb_core.movement.deletion import deleted
 
     window = timedelta(days=session.settings.restore_window_days)
@@ -132,7 +132,7 @@ def gc(
     entity names it and nobody has stored it for gc_grace_days and a day. An artifact store must belong to one store
     only: files that another one names would go.
     """
-    from modeldb_core.documents import time_text
+    from modeldb_core.log.json_documents import time_text
     from modeldb_core.movement.collection import Collected, erase_deleted, remove_blobs
 
     settings = session.settings

@@ -108,7 +108,7 @@ def _versions(session: Session) -> Iterator[Finding]:
 
 def _system(session: Session) -> Iterator[Finding]:
     """Say what this operating system lacks."""
-    from modeldb_core.disk import lock_problem
+    from modeldb_core.runtime.disk import lock_problem
 
     del session
     if (problem := lock_problem()) is not None:
@@ -119,7 +119,7 @@ def _system(session: Session) -> Iterator[Finding]:
 
 
 def _settings(session: Session) -> Iterator[Finding]:
-    from modeldb_core.redaction import redact_url
+    from modeldb_core.runtime.redaction import redact_url
 
     settings = session.settings
     shown = f"{redact_url(settings.url)} ({settings.origin('url')})"

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modeldb_core.changes import UPDATE
 from modeldb_core.cli.choosing import Choice, choosing
 from modeldb_core.cli.session import Session, examples, recorder_for, with_session
 from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError
+from modeldb_core.log.changes import UPDATE
+from modeldb_core.model.values import check_key, check_text
 from modeldb_core.tracking.names import check_name
-from modeldb_core.values import check_key, check_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modeldb_core.entities import Entity
+    from modeldb_core.model.entities import Entity
 
 
 @click.command(

@@ -15,7 +15,7 @@ from modeldb_core.cli.tables import print_csv, print_json, print_table
 from modeldb_core.cli.text import clean
 
 if TYPE_CHECKING:
-    from modeldb_core.points import Series
+    from modeldb_core.log.points import Series
 
 _ROWS = 12
 _BRAILLE = 0x2800
@@ -121,7 +121,7 @@ def _draw(
 
 
 def _rows(series: Series) -> list[list[Any]]:
-    from modeldb_core.entities import to_datetime
+    from modeldb_core.model.entities import to_datetime
 
     return [
         [step, to_datetime(time), value]
@@ -130,7 +130,7 @@ def _rows(series: Series) -> list[list[Any]]:
 
 
 def _document(series: Series) -> dict[str, Any]:
-    from modeldb_core.documents import json_value
+    from modeldb_core.log.json_documents import json_value
 
     return {
         "run_id": series.run_id,

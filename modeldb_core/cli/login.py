@@ -26,7 +26,7 @@ def login(*, url: str, as_json: bool) -> None:
     It is asked for without showing it, or read from standard input, and tried. It is kept in the system's keyring where
     the package keyring is installed, else in a file that only you can read, and is shown to this server and to no other.
     """
-    from modeldb_core.credentials import store_token
+    from modeldb_core.config.credentials import store_token
 
     address = _address(url)
     token = (click.prompt("Token", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline()).strip()
@@ -49,7 +49,7 @@ def login(*, url: str, as_json: bool) -> None:
 @_JSON
 def logout(*, url: str, as_json: bool) -> None:
     """Remove the stored token of a server."""
-    from modeldb_core.credentials import forget_token
+    from modeldb_core.config.credentials import forget_token
 
     address = _address(url)
     if not forget_token(address):
@@ -62,8 +62,8 @@ def logout(*, url: str, as_json: bool) -> None:
 
 
 def _address(url: str) -> str:
-    from modeldb_core.redaction import strip_userinfo
-    from modeldb_core.trust import address_of
+    from modeldb_core.config.trust import address_of
+    from modeldb_core.runtime.redaction import strip_userinfo
 
     address = address_of(url)
     if not address:

@@ -104,7 +104,7 @@ class CommandGroup(click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a plugin's command; ModelDB's own cannot be replaced."""
         if (name or cmd.name) in _COMMANDS:
-            from modeldb_core.notices import warn
+            from modeldb_core.runtime.notices import warn
 
             warn(f"a plugin's command {name or cmd.name!r} is left out: ModelDB has a command of that name")
             return

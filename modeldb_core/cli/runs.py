@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from modeldb_core.cli.columns import RunColumns
-    from modeldb_core.entities import Run
+    from modeldb_core.model.entities import Run
     from modeldb_core.queries import Query
     from modeldb_core.stores import MetadataStore
 
@@ -29,7 +29,7 @@ _SCREENFUL, _PAGE = 20, 500
 @with_session
 def projects(session: Session, *, as_json: bool) -> None:
     """List projects and their experiments, with the number of runs in each."""
-    from modeldb_core.documents import entity_document
+    from modeldb_core.log.json_documents import entity_document
     from modeldb_core.queries import MAX_LIMIT, Query
 
     def count_of(within: str) -> int:
@@ -166,7 +166,7 @@ class _Listing:
 
 
 def _document(run: Run) -> dict[str, Any]:
-    from modeldb_core.documents import entity_document
+    from modeldb_core.log.json_documents import entity_document
 
     return entity_document(run)
 
@@ -183,7 +183,7 @@ def _print(found: list[Run], columns: RunColumns) -> None:
 
 def _telling_columns(found: list[Run], *, with_project: bool) -> list[str]:
     """Return the columns that tell these runs apart: what differs first."""
-    from modeldb_core.display import telling_keys
+    from modeldb_core.log.display import telling_keys
 
     return _ordered(telling_keys(found), with_project=with_project)
 
@@ -204,7 +204,7 @@ def _all_columns(store: MetadataStore, query: Query, *, with_project: bool) -> l
 
 def _ordered(keys: list[tuple[str, str]], *, with_project: bool) -> list[str]:
     """Return columns: which run it is, what users logged, when it was, and last what ModelDB measured by itself."""
-    from modeldb_core.display import is_own
+    from modeldb_core.log.display import is_own
     from modeldb_core.queries import field_name
 
     leading = ["run", "name", "project", "status"] if with_project else ["run", "name", "status"]

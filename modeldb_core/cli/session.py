@@ -13,14 +13,14 @@ import click
 from modeldb_core.cli.output import echo
 from modeldb_core.config import Settings, artifacts_beside, load_settings, working_folder
 from modeldb_core.errors import ModelDBError, NotFoundError, StoreUnavailableError
-from modeldb_core.values import BlobReference, decode
+from modeldb_core.model.values import BlobReference, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modeldb_core.entities import Run
+    from modeldb_core.journal.rescue import BackgroundRecovery
+    from modeldb_core.model.entities import Run
     from modeldb_core.movement.recorder import Recorder
-    from modeldb_core.rescue import BackgroundRecovery
     from modeldb_core.stores import ArtifactStore, MetadataStore
 
 MAX_RESOLVED_BYTES = 16 << 20
@@ -76,7 +76,7 @@ class Session:
         """Ship what dead processes of this user have left for the store that is about to be read."""
         if not self._ships_orphans:
             return
-        from modeldb_core.rescue import BackgroundRecovery
+        from modeldb_core.journal.rescue import BackgroundRecovery
 
         self._rescue = BackgroundRecovery(self.settings.journal_dir, store.url, lambda: self.artifacts)
         self._rescue.before_reading(store)
@@ -114,7 +114,7 @@ class Session:
         Raises:
             NotFoundError: there is none of that name.
         """
-        from modeldb_core.entities import derived_id
+        from modeldb_core.model.entities import derived_id
 
         if project is None and experiment is None:
             return None
@@ -124,7 +124,7 @@ class Session:
 
     def _container(self, kind: str, parent_id: str, name: str) -> str:
         """Return the identifier of a container: by the name it was made with, or else by the one it has now."""
-        from modeldb_core.entities import derived_id
+        from modeldb_core.model.entities import derived_id
         from modeldb_core.queries import Query, condition
 
         entity_id = derived_id(kind, parent_id, name)

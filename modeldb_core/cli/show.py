@@ -11,12 +11,12 @@ from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import console, duration, print_json, print_pairs, print_table, short_id, size
 from modeldb_core.cli.text import clean, clean_lines
-from modeldb_core.display import flat, is_own
+from modeldb_core.log.display import flat, is_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from modeldb_core.entities import Run
+    from modeldb_core.model.entities import Run
 
 _ABSENT = object()
 _UNTRACKED = 10
@@ -35,7 +35,7 @@ def show(session: Session, *, reference: str, show_all: bool, only_diff: bool, a
 
     RUN is its identifier, or the beginning or end of it, or its name where only one run has it.
     """
-    from modeldb_core.documents import entity_document
+    from modeldb_core.log.json_documents import entity_document
 
     run = session.run(reference)
     if as_json:
@@ -53,7 +53,7 @@ def show(session: Session, *, reference: str, show_all: bool, only_diff: bool, a
 @with_session
 def compare(session: Session, *, references: tuple[str, ...], show_all: bool, as_json: bool) -> None:
     """Show what differs between runs: a row for each key, a column for each run."""
-    from modeldb_core.documents import json_value
+    from modeldb_core.log.json_documents import json_value
 
     if len(references) < 2:
         msg = "compare needs at least two runs"

@@ -20,8 +20,8 @@ from modeldb_core.cli.text import clean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from modeldb_core.journal_folders import LeftAlone, Orphan
-    from modeldb_core.recovery import Recovered
+    from modeldb_core.journal.journal_folders import LeftAlone, Orphan
+    from modeldb_core.journal.recovery import Recovered
     from modeldb_core.stores import MetadataStore
 
 
@@ -130,7 +130,7 @@ def _shipped(
 
 
 def _document(orphan: Orphan) -> dict[str, object]:
-    from modeldb_core.documents import time_text
+    from modeldb_core.log.json_documents import time_text
 
     return {
         "journal": str(orphan.path),
@@ -142,7 +142,7 @@ def _document(orphan: Orphan) -> dict[str, object]:
 
 
 def _recover(session: Session, store: MetadataStore, folders: Sequence[Path], total: int) -> list[Recovered]:
-    from modeldb_core.recovery import recover
+    from modeldb_core.journal.recovery import recover
 
     shipped: dict[str, int] = {}
     lock = threading.Lock()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.context import MAIN_FILE
 from modeldb_core.context.git import Repository, UnsafeRepositoryError, open_repository
-from modeldb_core.redaction import count_hidden, redact_arguments, redact_diff, redact_text, strip_userinfo
+from modeldb_core.runtime.redaction import count_hidden, redact_arguments, redact_diff, redact_text, strip_userinfo
 
 if TYPE_CHECKING:
     from modeldb_core.config import Settings

@@ -1,4 +1,4 @@
-"""What exists: the kinds of entities with their fields, and the values that they hold.
+"""What exists: the kinds of entities and their fields, declared once, and the values that they hold.
 
-May import: ``runtime`` and ``errors``. Begin with ``entities.py``, then ``values.py``.
+May import: ``runtime`` and ``errors``. Begin with ``schema.py`` (kinds and fields), then ``entities.py`` and ``values.py``.
 """

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from modeldb_core.model.schema import ANY, KINDS, FieldDeclaration
-from modeldb_core.values import BlobReference
+from modeldb_core.model.values import BlobReference
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_ID = 1024  # characters; as of identifiers in changes

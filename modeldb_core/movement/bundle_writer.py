@@ -10,9 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from modeldb_core import disk
-from modeldb_core.batches import encode_changes
-from modeldb_core.changes import EMPTY_HEAD, Change, Head, advance
 from modeldb_core.errors import (
     AlreadyExistsError,
     IntegrityError,
@@ -21,8 +18,11 @@ from modeldb_core.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
+from modeldb_core.log.batches import encode_changes
+from modeldb_core.log.changes import EMPTY_HEAD, Change, Head, advance
 from modeldb_core.movement.archive import BLOCK, end_of_archive, header, padding
 from modeldb_core.movement.manifest import BLOBS, CHANGES, FORMAT, FORMAT_NAME, MANIFEST_NAME, Manifest
+from modeldb_core.runtime import disk
 from modeldb_core.stores import BlobInfo, ChangePage
 
 if TYPE_CHECKING:

@@ -14,14 +14,13 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
-from modeldb_core import disk
-from modeldb_core.batches import MAX_BATCH_BYTES, decode_changes, measure
 from modeldb_core.errors import (
     IntegrityError,
     InvalidArgumentError,
     NotFoundError,
     StoreVersionError,
 )
+from modeldb_core.log.batches import MAX_BATCH_BYTES, decode_changes, measure
 from modeldb_core.movement.archive import BLOCK, Member, read_members
 from modeldb_core.movement.manifest import (
     BATCH_NAME,
@@ -32,12 +31,13 @@ from modeldb_core.movement.manifest import (
     MAX_MANIFEST_BYTES,
     Manifest,
 )
+from modeldb_core.runtime import disk
 from modeldb_core.stores import BlobInfo, ChangePage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from modeldb_core.changes import Change, Head
+    from modeldb_core.log.changes import Change, Head
 
 _CHUNK = 1 << 20
 _BLOB_RECORD = [("digest", "S32"), ("offset", "<u8"), ("size", "<u8")]

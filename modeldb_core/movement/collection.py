@@ -14,22 +14,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.changes import DELETE, ERASE
-from modeldb_core.erasures import Target, can_be_erased, window_of
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
+from modeldb_core.log.changes import DELETE, ERASE
+from modeldb_core.log.erasures import Target, can_be_erased, window_of
 from modeldb_core.model.schema import KINDS, parts_of
+from modeldb_core.model.values import encode
 from modeldb_core.movement.copying import changes_of
 from modeldb_core.movement.deletion import pages
 from modeldb_core.movement.references import mentioned_in
-from modeldb_core.owners import owner_name
 from modeldb_core.queries import Query, condition
 from modeldb_core.stores import REFRESH_S
-from modeldb_core.values import encode
+from modeldb_core.stores.owners import owner_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from modeldb_core.entities import Entity
+    from modeldb_core.model.entities import Entity
     from modeldb_core.movement.copying import Progress
     from modeldb_core.movement.recorder import Recorder
     from modeldb_core.stores import ArtifactStore, BlobInfo, MetadataStore

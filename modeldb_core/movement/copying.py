@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from modeldb_core.audit.log import ChangeLog
-from modeldb_core.changes import EMPTY_HEAD, Change, by_stream
 from modeldb_core.errors import (
     ConflictError,
     IntegrityError,
@@ -21,6 +20,7 @@ from modeldb_core.errors import (
     NotFoundError,
     StreamGapError,
 )
+from modeldb_core.log.changes import EMPTY_HEAD, Change, by_stream
 from modeldb_core.model.links import blobs_of
 from modeldb_core.model.schema import KINDS
 from modeldb_core.movement.blobs import WORKERS, BlobCopier
@@ -74,7 +74,7 @@ class Copied:
         missing: those of them that an entity still needs, with its kind and identifier.
         damaged: by digest, what is wrong with a blob at the source.
         erased: payloads that the target had before and that changes from the source erase, in accord with the rule for
-            that (:mod:`modeldb_core.erasures`).
+            that (:mod:`modeldb_core.log.erasures`).
         erased_names: the entities of which, some of them.
     """
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator
     from datetime import datetime
 
-    from modeldb_core.entities import Entity
+    from modeldb_core.model.entities import Entity
     from modeldb_core.stores import MetadataStore
 
 _PAGE = 1000

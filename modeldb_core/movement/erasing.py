@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from modeldb_core.changes import CREATE, DELETE, ERASE
-from modeldb_core.erasures import MARKS, EntityErasures, Target
 from modeldb_core.errors import ModelDBError, PermissionDeniedError
+from modeldb_core.log.changes import CREATE, DELETE, ERASE
+from modeldb_core.log.erasures import MARKS, EntityErasures, Target
 
 if TYPE_CHECKING:
-    from modeldb_core.changes import Change
-    from modeldb_core.erasures import Name
+    from modeldb_core.log.changes import Change
+    from modeldb_core.log.erasures import Name
     from modeldb_core.movement.copying import ChangeTarget
 
 MayErase: TypeAlias = Callable[[int, Sequence[str]], bool]

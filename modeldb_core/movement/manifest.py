@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.changes import MAX_LEASE_S, Head
+from modeldb_core.log.changes import MAX_LEASE_S, Head
 from modeldb_core.movement.withholding import is_within
 
 if TYPE_CHECKING:

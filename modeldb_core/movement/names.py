@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modeldb_core.changes import UPDATE
+from modeldb_core.log.changes import UPDATE
 from modeldb_core.model.schema import KINDS
 from modeldb_core.movement.deletion import pages
 from modeldb_core.queries import Query
 
 if TYPE_CHECKING:
-    from modeldb_core.entities import Entity
+    from modeldb_core.model.entities import Entity
     from modeldb_core.movement.recorder import Recorder
 
 

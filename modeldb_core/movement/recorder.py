@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from modeldb_core.changes import CLOSE, GENESIS, OPEN, SALT_BYTES, STREAM, payload_of, seal
-from modeldb_core.entities import new_id, now_us
+from modeldb_core.log.changes import CLOSE, GENESIS, OPEN, SALT_BYTES, STREAM, payload_of, seal
+from modeldb_core.model.entities import new_id, now_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from modeldb_core.changes import Change
+    from modeldb_core.log.changes import Change
     from modeldb_core.stores import MetadataStore
 
 Entry: TypeAlias = "tuple[str, str, str, dict[str, Any]]"

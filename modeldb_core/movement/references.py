@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from modeldb_core.changes import APPEND, CREATE, UPDATE, Change
+from modeldb_core.log.changes import APPEND, CREATE, UPDATE, Change
 from modeldb_core.model.links import blobs_of
-from modeldb_core.values import encode
+from modeldb_core.model.values import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 def mentioned_in(text: bytes) -> list[str]:
     """Return everything in the JSON of a payload or document that could be the digest of a blob, each once."""
     if b"\\u00" in text:  # a writer of another make may have escaped what need not be
-        from modeldb_core.values import decode
+        from modeldb_core.model.values import decode
 
         text = encode(decode(text))
     return [digest.decode() for digest in dict.fromkeys(_DIGEST.findall(text))]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from modeldb_core.changes import DELETE
-from modeldb_core.entities import Project, Run
-from modeldb_core.erasures import Target, target_of
 from modeldb_core.errors import NotFoundError
+from modeldb_core.log.changes import DELETE
+from modeldb_core.log.erasures import Target, target_of
+from modeldb_core.model.entities import Project, Run
 from modeldb_core.model.schema import KINDS, parts_of
 from modeldb_core.movement.copying import changes_of
 from modeldb_core.movement.deletion import pages, parts

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modeldb_core.changes import ERASE, STREAM
 from modeldb_core.errors import NotFoundError
+from modeldb_core.log.changes import ERASE, STREAM
 from modeldb_core.model.links import links_of
 from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
-    from modeldb_core.changes import Change
-    from modeldb_core.entities import Entity
+    from modeldb_core.log.changes import Change
+    from modeldb_core.model.entities import Entity
     from modeldb_core.stores import MetadataStore
 
 Name = tuple[str, str]

@@ -8,11 +8,11 @@ import json
 from typing import TYPE_CHECKING, TypeAlias
 
 from modeldb_core.errors import QuerySyntaxError
+from modeldb_core.model.values import SAFE_INTEGER, decode, encode
 from modeldb_core.queries.ast import COLUMN, Field, Order
 from modeldb_core.queries.fields import column_type
 from modeldb_core.queries.leaves import is_searchable, nearest_float
 from modeldb_core.queries.parse import parse_order
-from modeldb_core.values import SAFE_INTEGER, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from modeldb_core.integers import int_text
+from modeldb_core.model.integers import int_text
+from modeldb_core.model.values import SAFE_INTEGER, key_text
 from modeldb_core.queries.ast import TAGS
 from modeldb_core.queries.fields import sections_of
-from modeldb_core.values import SAFE_INTEGER, key_text
 
 ValueType: TypeAlias = Literal["number", "text", "bool", "null", "json"]
 

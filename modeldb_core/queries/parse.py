@@ -7,8 +7,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from modeldb_core.entities import now_us
 from modeldb_core.errors import QuerySyntaxError
+from modeldb_core.model.entities import now_us
 from modeldb_core.model.schema import check_kind
 from modeldb_core.queries.ast import (
     COLUMN,

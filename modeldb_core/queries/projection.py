@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import QuerySyntaxError
 from modeldb_core.model.schema import KINDS
+from modeldb_core.model.values import key_named
 from modeldb_core.queries.fields import AGGREGATES
 from modeldb_core.queries.parse import split_name
-from modeldb_core.values import key_named
 
 if TYPE_CHECKING:
-    from modeldb_core.entities import Document
+    from modeldb_core.model.entities import Document
 
 ALWAYS = frozenset({"name", "created_at", "updated_at", "deleted_at", "status", "stream_id"})
 """Fields that come without being asked for, where a kind has them: without them an entity would mislead."""

@@ -11,7 +11,7 @@ from modeldb_core.queries.literals import condition
 from modeldb_core.queries.query import Query
 
 if TYPE_CHECKING:
-    from modeldb_core.entities import Entity, Run
+    from modeldb_core.model.entities import Entity, Run
     from modeldb_core.stores import MetadataStore
 
 SHORTEST = 4

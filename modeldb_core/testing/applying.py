@@ -10,8 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from modeldb_core.changes import STREAM, Head, seal, verify_change
-from modeldb_core.entities import new_id, now_us
 from modeldb_core.errors import (
     ConflictError,
     IntegrityError,
@@ -19,7 +17,9 @@ from modeldb_core.errors import (
     NotFoundError,
     StreamGapError,
 )
-from modeldb_core.points import PointGroup, decode_points, encode_points
+from modeldb_core.log.changes import STREAM, Head, seal, verify_change
+from modeldb_core.log.points import PointGroup, decode_points, encode_points
+from modeldb_core.model.entities import new_id, now_us
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.hostile import HOSTILE
 from modeldb_core.testing.scene import Scene, StoreCase

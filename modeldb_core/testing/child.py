@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from modeldb_core.batches import decode_changes
 from modeldb_core.config import load_settings
+from modeldb_core.log.batches import decode_changes
 from modeldb_core.plugins import open_store
 
 _AT_ONCE = 3

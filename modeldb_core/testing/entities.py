@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from modeldb_core.entities import Comment, Experiment, Project, derived_id, new_id, now_us
 from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError
+from modeldb_core.model.entities import Comment, Experiment, Project, derived_id, new_id, now_us
 from modeldb_core.model.schema import KINDS
+from modeldb_core.model.values import BlobReference, to_json
 from modeldb_core.queries import Query, condition
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.scene import Scene, StoreCase
 from modeldb_core.testing.streams import StreamWriter
-from modeldb_core.values import BlobReference, to_json
 
 VALUES: dict[str, Any] = {
     "nan": math.nan,

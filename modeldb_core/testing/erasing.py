@@ -7,15 +7,15 @@ from typing import ClassVar
 
 import pytest
 
-from modeldb_core.changes import verify_change
 from modeldb_core.errors import ErasedError
+from modeldb_core.log.changes import verify_change
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.scene import Scene, StoreCase
 from modeldb_core.testing.streams import StreamWriter, read_stream
 
 
 class ErasureTests(StoreCase):
-    """What :meth:`~modeldb_core.stores.MetadataStore.apply` does with ``erase`` changes (:mod:`modeldb_core.erasures`)."""
+    """What :meth:`~modeldb_core.stores.MetadataStore.apply` does with ``erase`` changes (:mod:`modeldb_core.log.erasures`)."""
 
     promises: ClassVar[tuple[object, ...]] = (MetadataStore.apply, MetadataStore.read_changes)
 

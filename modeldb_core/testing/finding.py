@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from modeldb_core.entities import new_id
 from modeldb_core.errors import QuerySyntaxError
+from modeldb_core.model.entities import new_id
 from modeldb_core.queries import Query
 from modeldb_core.stores import KeyInfo, MetadataStore
 from modeldb_core.testing.letters import LettersCase

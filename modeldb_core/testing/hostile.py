@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from modeldb_core.changes import APPEND, BEAT, CREATE, ERASE, STREAM, UPDATE
+from modeldb_core.log.changes import APPEND, BEAT, CREATE, ERASE, STREAM, UPDATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,12 +15,12 @@ import pytest
 
 from modeldb_core.audit.differences import differences
 from modeldb_core.audit.verify import SearchRows
-from modeldb_core.batches import encode_changes
-from modeldb_core.changes import alters_entity
-from modeldb_core.entities import new_id, now_us
 from modeldb_core.errors import ConflictError, ModelDBError, NotFoundError
+from modeldb_core.log.batches import encode_changes
+from modeldb_core.log.changes import alters_entity
+from modeldb_core.log.replay import replay
+from modeldb_core.model.entities import new_id, now_us
 from modeldb_core.queries import Query
-from modeldb_core.replay import replay
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.scene import MakeStore, Scene, StoreCase
 from modeldb_core.testing.streams import StreamWriter, end_of, read_stream
@@ -28,7 +28,7 @@ from modeldb_core.testing.streams import StreamWriter, end_of, read_stream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from modeldb_core.changes import Change
+    from modeldb_core.log.changes import Change
 
 _CHILD_S = 120.0  # which no process takes that has applied its changes
 

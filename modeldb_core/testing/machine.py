@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from modeldb_core.backends.memory import MemoryStore
-from modeldb_core.entities import DEFAULT_WORKSPACE, Entity, SeriesSummary, derived_id, new_id, now_us
 from modeldb_core.errors import ModelDBError
+from modeldb_core.model.entities import DEFAULT_WORKSPACE, Entity, SeriesSummary, derived_id, new_id, now_us
+from modeldb_core.model.values import to_json
 from modeldb_core.queries import Query, quote
 from modeldb_core.testing.strategies import (
     ACTIONS,
@@ -37,10 +38,9 @@ from modeldb_core.testing.strategies import (
     UPDATES,
 )
 from modeldb_core.testing.streams import StreamWriter, end_of
-from modeldb_core.values import to_json
 
 if TYPE_CHECKING:
-    from modeldb_core.changes import Change
+    from modeldb_core.log.changes import Change
     from modeldb_core.stores import MetadataStore
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from modeldb_core.entities import Run, now_us
 from modeldb_core.errors import QuerySyntaxError
+from modeldb_core.model.entities import Run, now_us
 from modeldb_core.queries import Query
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.letters import LettersCase

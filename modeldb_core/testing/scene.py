@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import pytest
 
-from modeldb_core.entities import Run, new_id
+from modeldb_core.model.entities import Run, new_id
 from modeldb_core.queries import Query
 from modeldb_core.stores import MetadataStore, Page
 from modeldb_core.testing.streams import StreamWriter

@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from modeldb_core.entities import SeriesSummary, to_datetime
 from modeldb_core.errors import NotFoundError
-from modeldb_core.points import PointGroup
+from modeldb_core.log.points import PointGroup
+from modeldb_core.model.entities import SeriesSummary, to_datetime
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.scene import Scene, StoreCase
 from modeldb_core.testing.streams import StreamWriter

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.changes import (
+from modeldb_core.log.changes import (
     APPEND,
     BEAT,
     CLOSE,
@@ -25,9 +25,9 @@ from modeldb_core.changes import (
     payload_of,
     seal,
 )
-from modeldb_core.entities import DEFAULT_WORKSPACE, derived_id, new_id, now_us
-from modeldb_core.erasures import Target
-from modeldb_core.points import PointGroup, encode_points
+from modeldb_core.log.erasures import Target
+from modeldb_core.log.points import PointGroup, encode_points
+from modeldb_core.model.entities import DEFAULT_WORKSPACE, derived_id, new_id, now_us
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,7 +124,7 @@ class StreamWriter:
         add: Mapping[str, Any] | None = None,
         remove: Mapping[str, Any] | None = None,
     ) -> Change:
-        """Update an entity; :func:`~modeldb_core.entities.evolve` says what the parts do."""
+        """Update an entity; :func:`~modeldb_core.model.entities.evolve` says what the parts do."""
         parts = {"set": set, "put": put, "add": add, "remove": remove}
         return self.write(UPDATE, kind, entity_id, {name: part for name, part in parts.items() if part is not None})
 

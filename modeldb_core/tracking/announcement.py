@@ -7,8 +7,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from modeldb_core.exits import is_worker
-from modeldb_core.notices import command_line
+from modeldb_core.runtime.exits import is_worker
+from modeldb_core.runtime.notices import command_line
 
 if TYPE_CHECKING:
     from modeldb_core.tracking.client import Client

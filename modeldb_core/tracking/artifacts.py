@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote
 
 from modeldb_core.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
-from modeldb_core.folders import name_left_out, scan
+from modeldb_core.journal.uploads import SAY_EVERY_S, megabytes
+from modeldb_core.model.values import check_key
 from modeldb_core.stores import BlobInfo
+from modeldb_core.tracking.description.folders import name_left_out, scan
 from modeldb_core.tracking.formats import write
-from modeldb_core.uploads import SAY_EVERY_S, megabytes
-from modeldb_core.values import check_key
 
 if TYPE_CHECKING:
     from modeldb_core.config import Settings

@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from modeldb_core import owned
 from modeldb_core.errors import IntegrityError, InvalidTypeError, ModelDBError, StoreUnavailableError
-from modeldb_core.plain import Plain, map_of
-from modeldb_core.segments import is_spooled
-from modeldb_core.uploads import spool
-from modeldb_core.values import BlobReference, Value, check_key, decode, encode, normalize
+from modeldb_core.journal.segments import is_spooled
+from modeldb_core.journal.uploads import spool
+from modeldb_core.model.values import BlobReference, Value, check_key, decode, encode, normalize
+from modeldb_core.runtime import owned
+from modeldb_core.tracking.description.plain import Plain, map_of
 
 if TYPE_CHECKING:
+    from modeldb_core.journal.writer import Writer
     from modeldb_core.stores import ArtifactStore, BlobInfo
-    from modeldb_core.writer import Writer
 
 logger = logging.getLogger("modeldb")
 

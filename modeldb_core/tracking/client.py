@@ -11,14 +11,17 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from modeldb_core import exits, plugins
-from modeldb_core.changes import CREATE, DELETE, RESTORE, UPDATE, payload_of
-from modeldb_core.entities import derived_id, new_id, now_us
+from modeldb_core import plugins
 from modeldb_core.errors import StoreUnavailableError
-from modeldb_core.records import Draft
-from modeldb_core.redaction import redact_url
-from modeldb_core.rescue import BackgroundRecovery
-from modeldb_core.shipping import Target
+from modeldb_core.journal.records import Draft
+from modeldb_core.journal.rescue import BackgroundRecovery
+from modeldb_core.journal.shipping import Target
+from modeldb_core.journal.writer import Writer
+from modeldb_core.log.changes import CREATE, DELETE, RESTORE, UPDATE, payload_of
+from modeldb_core.model.entities import derived_id, new_id, now_us
+from modeldb_core.model.values import Value, check_key, check_text
+from modeldb_core.runtime import exits
+from modeldb_core.runtime.redaction import redact_url
 from modeldb_core.tracking import announcement, endings
 from modeldb_core.tracking.blobs import BlobDoor
 from modeldb_core.tracking.deletion import Trash
@@ -27,15 +30,13 @@ from modeldb_core.tracking.ranks import is_first
 from modeldb_core.tracking.run import RunHandle
 from modeldb_core.tracking.searching import ClientReader
 from modeldb_core.tracking.silent import silent_run
-from modeldb_core.values import Value, check_key, check_text
-from modeldb_core.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from modeldb_core.config import Settings
-    from modeldb_core.shipping import OpenStream
+    from modeldb_core.journal.shipping import OpenStream
     from modeldb_core.stores import ArtifactStore, BlobInfo, MetadataStore
 
 logger = logging.getLogger("modeldb")

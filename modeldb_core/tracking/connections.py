@@ -12,7 +12,7 @@ from modeldb_core.tracking.client import Client
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from modeldb_core.entities import Experiment, Project
+    from modeldb_core.model.entities import Experiment, Project
     from modeldb_core.tracking.run import RunHandle
     from modeldb_core.tracking.runs import Runs
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modeldb_core.changes import DELETE, RESTORE
-from modeldb_core.entities import now_us
+from modeldb_core.log.changes import DELETE, RESTORE
+from modeldb_core.model.entities import now_us
 
 if TYPE_CHECKING:
-    from modeldb_core.entities import Entity
+    from modeldb_core.model.entities import Entity
     from modeldb_core.tracking.client import Client
 
 

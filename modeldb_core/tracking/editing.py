@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.changes import CREATE, UPDATE
-from modeldb_core.entities import new_id
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, RunFinishedError
-from modeldb_core.redaction import redact_text
+from modeldb_core.log.changes import CREATE, UPDATE
+from modeldb_core.model.entities import new_id
+from modeldb_core.model.values import check_key, check_text, normalize
+from modeldb_core.runtime.redaction import redact_text
 from modeldb_core.tracking import deletion
 from modeldb_core.tracking.names import check_name
 from modeldb_core.tracking.reader import RunReader
-from modeldb_core.values import check_key, check_text, normalize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

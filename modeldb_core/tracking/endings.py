@@ -16,9 +16,9 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core import exits, forks
-from modeldb_core.entities import KILLED
-from modeldb_core.failures import Ending, ending_of
+from modeldb_core.model.entities import KILLED
+from modeldb_core.runtime import exits, forks
+from modeldb_core.tracking.failures import Ending, ending_of
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType

@@ -13,8 +13,8 @@ from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, MissingDependencyError, ModelDBError
-from modeldb_core.integers import int_text
-from modeldb_core.values import check_key_in_map, key_text, normalize
+from modeldb_core.model.integers import int_text
+from modeldb_core.model.values import check_key_in_map, key_text, normalize
 
 Writer: TypeAlias = Callable[[Any], bytes]
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from modeldb_core import forks, owned
+from modeldb_core.runtime import forks, owned
 from modeldb_core.tracking import endings
 from modeldb_core.tracking.ranks import is_first
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
-from modeldb_core.values import MAX_NAME_LENGTH, check_key
+from modeldb_core.model.values import MAX_NAME_LENGTH, check_key
 
 _ADJECTIVES = (
     "amber brave brisk calm clear clever coral crisp daring deep eager early fair fleet fond free gentle glad golden "

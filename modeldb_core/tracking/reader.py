@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from modeldb_core import display, entities
-from modeldb_core.entities import ENDS
 from modeldb_core.errors import InvalidTypeError, NotFoundError
+from modeldb_core.log import display
+from modeldb_core.model import entities
+from modeldb_core.model.entities import ENDS
 from modeldb_core.tracking import announcement
 from modeldb_core.tracking import artifacts as artifact_kinds
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from modeldb_core.points import Series
+    from modeldb_core.log.points import Series
     from modeldb_core.tracking.client import Client
     from modeldb_core.tracking.run import RunHandle
     from modeldb_core.tracking.runs import Runs
@@ -211,7 +212,7 @@ class RunReader:
             NotFoundError: there is no model of this name.
             UntrustedModelError: it holds types that were not allowed; the message lists them.
         """
-        from modeldb_core.models import load_model
+        from modeldb_core.tracking.description.model_formats import load_model
 
         given: object = trusted
         if isinstance(given, (str, bool)) or not isinstance(given, Iterable):

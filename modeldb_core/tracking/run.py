@@ -15,25 +15,25 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 from zlib import adler32
 
 from modeldb_core import plugins
-from modeldb_core.changes import UPDATE
-from modeldb_core.entities import EMPTY, FAILED, derived_id, new_id, now_us
 from modeldb_core.errors import (
     InvalidArgumentError,
     InvalidTypeError,
 )
-from modeldb_core.failures import Ending, check_end, describe_failure, ending_of
-from modeldb_core.records import CHECK_BYTES, ROW, ROW_AT
+from modeldb_core.journal.records import CHECK_BYTES, ROW, ROW_AT
+from modeldb_core.log.changes import UPDATE
+from modeldb_core.model.entities import EMPTY, FAILED, derived_id, new_id, now_us
+from modeldb_core.model.values import check_key, check_text, normalize, to_float, to_number
 from modeldb_core.tracking import artifacts as artifact_kinds
 from modeldb_core.tracking import endings, inheritance
 from modeldb_core.tracking.editing import RunEditor
-from modeldb_core.values import check_key, check_text, normalize, to_float, to_number
+from modeldb_core.tracking.failures import Ending, check_end, describe_failure, ending_of
 
 if TYPE_CHECKING:
     from contextvars import Token
     from types import TracebackType
 
-    from modeldb_core.entities import Entity
-    from modeldb_core.journal import RowPlan
+    from modeldb_core.journal.journal import RowPlan
+    from modeldb_core.model.entities import Entity
     from modeldb_core.tracking.client import Client
 
 P = ParamSpec("P")
@@ -206,7 +206,7 @@ class RunHandle(RunEditor):
         Returns:
             The identifier of the dataset version, the same wherever the same content is logged under this name.
         """
-        from modeldb_core.datasets import describe
+        from modeldb_core.tracking.description.datasets import describe
 
         self._check_open()
         check_key(name, "dataset name")
@@ -246,7 +246,7 @@ class RunHandle(RunEditor):
         Raises:
             InvalidTypeError: no installed plugin knows how to store such a model.
         """
-        from modeldb_core.models import dump_model
+        from modeldb_core.tracking.description.model_formats import dump_model
 
         self._check_open()
         with artifact_kinds.scratch_folder() as folder:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
-from modeldb_core import display
-from modeldb_core.changes import DELETE, RESTORE
-from modeldb_core.entities import Run
 from modeldb_core.errors import ModelDBError
+from modeldb_core.log import display
+from modeldb_core.log.changes import DELETE, RESTORE
+from modeldb_core.model.entities import Run
 from modeldb_core.queries.query import MAX_LIMIT
 from modeldb_core.tracking import deletion
 from modeldb_core.tracking.run import RunHandle
@@ -101,7 +101,7 @@ class Runs(Sequence[RunHandle]):
         that any of the runs has, those that ModelDB measured itself (``modeldb/…``) last. Maps are spread over columns,
         named as in queries (``hyperparameters.optimizer.lr``); lists stay as they are.
         """
-        from modeldb_core.frames import Table
+        from modeldb_core.log.frames import Table
 
         names = self._client.container_names(self._all())
         records = [_record(run, names) for run in self._all()]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, cast
 
-from modeldb_core.entities import Experiment, Project, Run, derived_id
 from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.model.entities import Experiment, Project, Run, derived_id
+from modeldb_core.model.values import check_key
 from modeldb_core.movement.deletion import pages
 from modeldb_core.queries.literals import condition
 from modeldb_core.queries.query import MAX_LIMIT, Query
@@ -14,7 +15,6 @@ from modeldb_core.queries.references import find_run
 from modeldb_core.tracking.names import check_name
 from modeldb_core.tracking.run import RunHandle
 from modeldb_core.tracking.runs import Runs
-from modeldb_core.values import check_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.entities import Run, new_id
-from modeldb_core.failures import Ending, check_end, ending_of
+from modeldb_core.model.entities import Run, new_id
 from modeldb_core.tracking import inheritance
+from modeldb_core.tracking.failures import Ending, check_end, ending_of
 from modeldb_core.tracking.names import check_name, readable_name
 from modeldb_core.tracking.run import RunHandle
 

@@ -22,7 +22,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from modeldb_core.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from modeldb_core.entities import Run
+    from modeldb_core.model.entities import Run
     from modeldb_core.stores import ArtifactStore
 
 CHUNK_BYTES = 256 * 1024

@@ -1,4 +1,4 @@
-"""Series, changes and keys in the form in which the API shows them; ``modeldb_core.documents`` has the rest.
+"""Series, changes and keys in the form in which the API shows them; ``modeldb_core.log.json_documents`` has the rest.
 
 The times of points are microseconds since 1970-01-01 UTC.
 """
@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core import documents
-from modeldb_core.changes import STREAM
+from modeldb_core.log import json_documents
+from modeldb_core.log.changes import STREAM
 from modeldb_core.model.schema import KINDS
-from modeldb_core.values import SAFE_INTEGER, to_json
+from modeldb_core.model.values import SAFE_INTEGER, to_json
 
 if TYPE_CHECKING:
-    from modeldb_core.changes import Change
-    from modeldb_core.points import Series
+    from modeldb_core.log.changes import Change
+    from modeldb_core.log.points import Series
     from modeldb_core.stores import KeyInfo
 
 
@@ -62,8 +62,8 @@ def is_secret(kind: str) -> bool:
 
 
 def change_document(change: Change) -> dict[str, Any]:
-    """Return a change as :func:`modeldb_core.documents.change_document` does, but with nothing of secret kinds."""
-    document = documents.change_document(change)
+    """Return a change as :func:`modeldb_core.log.json_documents.change_document` does, but with nothing of secret kinds."""
+    document = json_documents.change_document(change)
     if is_secret(change.kind):
         document["data"] = None
     return document

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modeldb_core.entities import Run
+from modeldb_core.model.entities import Run
 from modeldb_core.model.schema import KINDS, KindDeclaration
 from modeldb_server.handlers import entities, spilled
 from modeldb_server.routes import MAX_EXPRESSION, Parameter, Policy, Route

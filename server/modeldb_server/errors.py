@@ -18,7 +18,7 @@ from markupsafe import escape
 from werkzeug.exceptions import HTTPException
 
 from modeldb_core.errors import ModelDBError
-from modeldb_core.protocol import PREFIX, error_fields
+from modeldb_core.stores.protocol import PREFIX, error_fields
 from modeldb_server.context import server_context
 from modeldb_server.responses import json_response, text_response
 

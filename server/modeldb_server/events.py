@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modeldb_core.changes import STREAM
 from modeldb_core.errors import ModelDBError
+from modeldb_core.log.changes import STREAM
 from modeldb_server.documents import is_secret
 from modeldb_server.errors import BusyError
 from modeldb_server.responses import dump_json

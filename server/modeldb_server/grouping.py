@@ -12,14 +12,14 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from modeldb_core.batches import MAX_BATCH_BYTES, MAX_BATCH_CHANGES
 from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
+from modeldb_core.log.batches import MAX_BATCH_BYTES, MAX_BATCH_CHANGES
 from modeldb_server.errors import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from modeldb_core.changes import Change
+    from modeldb_core.log.changes import Change
     from modeldb_core.stores import MetadataStore
 
 MAX_CHANGES = 5000

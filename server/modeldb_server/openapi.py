@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core import __version__
 from modeldb_core.model.schema import KINDS
-from modeldb_core.protocol import VERSION, WRITE_HEADER
+from modeldb_core.stores.protocol import VERSION, WRITE_HEADER
 from modeldb_server.responses import JSON
 from modeldb_server.routes import Policy, object_schema
 from modeldb_server.schemas import component_schemas, reference

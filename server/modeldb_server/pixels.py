@@ -16,7 +16,7 @@ from modeldb_server.documents import floats, integers
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from modeldb_core.points import Series
+    from modeldb_core.log.points import Series
 
 Axis: TypeAlias = Literal["step", "time"]
 MIN_X, MAX_X = -(2**63), 2**63 - 1

@@ -7,7 +7,7 @@ import typing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.entities import SeriesSummary
+from modeldb_core.model.entities import SeriesSummary
 from modeldb_core.model.schema import ANY, KINDS, FieldDeclaration, KindDeclaration
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from flask import abort, current_app, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from modeldb_core.errors import ConfigurationError, PermissionDeniedError, StoreReadOnlyError
-from modeldb_core.protocol import WRITE_HEADER
+from modeldb_core.stores.protocol import WRITE_HEADER
 from modeldb_server.context import server_context
 from modeldb_server.responses import JSON
 from modeldb_server.routes import Policy

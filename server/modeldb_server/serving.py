@@ -24,7 +24,7 @@ from waitress.task import ThreadedTaskDispatcher
 
 from modeldb_core.config import Settings
 from modeldb_core.errors import ConfigurationError
-from modeldb_core.rescue import BackgroundRecovery
+from modeldb_core.journal.rescue import BackgroundRecovery
 from modeldb_server.app import create_app
 from modeldb_server.connections import CLEANUP_INTERVAL_S, BodyRoom, Front, Listener
 from modeldb_server.context import EXTENSION, ServerContext

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from modeldb_core.batches import MEDIA_TYPE
-from modeldb_core.protocol import BYTES_TYPE, MAX_PAGE, MAX_PARTS, PART_BYTES, PART_HEAD_BYTES, PREFIX, SERIES_TYPE
+from modeldb_core.log.batches import MEDIA_TYPE
+from modeldb_core.stores.protocol import (
+    BYTES_TYPE,
+    MAX_PAGE,
+    MAX_PARTS,
+    PART_BYTES,
+    PART_HEAD_BYTES,
+    PREFIX,
+    SERIES_TYPE,
+)
 from modeldb_server.handlers import store, store_blobs
 from modeldb_server.routes import MAX_MESSAGE, Parameter, Policy, Route
 

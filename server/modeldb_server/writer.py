@@ -9,9 +9,9 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modeldb_core import __version__
-from modeldb_core.changes import CLOSE, GENESIS, OPEN, SALT_BYTES, STREAM, Change, payload_of, seal
-from modeldb_core.entities import new_id, now_us
 from modeldb_core.errors import StoreReadOnlyError
+from modeldb_core.log.changes import CLOSE, GENESIS, OPEN, SALT_BYTES, STREAM, Change, payload_of, seal
+from modeldb_core.model.entities import new_id, now_us
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 from modeldb_core.backends.memory import MemoryStore
-from modeldb_core.changes import EMPTY_HEAD
-from modeldb_core.entities import now_us
-from modeldb_core.erasures import target_of
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError, QuerySyntaxError
-from modeldb_core.points import Series
+from modeldb_core.log.changes import EMPTY_HEAD
+from modeldb_core.log.erasures import target_of
+from modeldb_core.log.points import Series
+from modeldb_core.log.replay import Record
+from modeldb_core.model.entities import now_us
 from modeldb_core.queries import decode_cursor
-from modeldb_core.replay import Record
 from modeldb_core.stores import ArtifactStore, BlobInfo, ChangePage
 from modeldb_core.testing import ArtifactStoreTests, MetadataStoreTests
 

@@ -9,14 +9,13 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from modeldb_core import protocol
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.blobs.content import blob_path
 from modeldb_core.backends.blobs.s3 import S3ArtifactStore
 from modeldb_core.backends.remote.artifacts import RemoteArtifactStore
 from modeldb_core.movement.blobs import BlobCopier
 from modeldb_core.plugins import open_store
-from modeldb_core.stores import BlobInfo
+from modeldb_core.stores import BlobInfo, protocol
 from modeldb_core.testing import ArtifactStoreTests
 from tests.services.server import serving
 

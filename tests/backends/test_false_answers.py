@@ -11,14 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from modeldb_core import protocol
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.blobs.s3 import S3ArtifactStore
 from modeldb_core.backends.remote.artifacts import RemoteArtifactStore
 from modeldb_core.errors import StoreUnavailableError
+from modeldb_core.journal.uploads import ship
 from modeldb_core.movement.blobs import BlobCopier
-from modeldb_core.stores import BlobInfo
-from modeldb_core.uploads import ship
+from modeldb_core.stores import BlobInfo, protocol
 
 PAGE = b"<html><body>Please sign in to this network</body></html>"
 OTHER = hashlib.sha256(b"other").hexdigest()

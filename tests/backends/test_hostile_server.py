@@ -18,8 +18,8 @@ from modeldb_core.backends.remote.address import read_address
 from modeldb_core.backends.remote.artifacts import RemoteArtifactStore
 from modeldb_core.backends.remote.direct import open_direct
 from modeldb_core.backends.remote.metadata import RemoteMetadataStore
-from modeldb_core.batches import encode_changes
 from modeldb_core.errors import ModelDBError, StoreUnavailableError
+from modeldb_core.log.batches import encode_changes
 from modeldb_core.plugins import open_store
 from modeldb_core.queries import Query
 from modeldb_core.testing import StreamWriter

@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modeldb_core import protocol
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.remote import address as addresses
 from modeldb_core.backends.remote.artifacts import RemoteArtifactStore
@@ -43,6 +42,7 @@ from modeldb_core.errors import (
 )
 from modeldb_core.plugins import open_artifacts, open_store
 from modeldb_core.queries import Query
+from modeldb_core.stores import protocol
 from modeldb_core.testing import ArtifactStoreTests, MetadataStoreTests, StreamWriter
 from modeldb_server import ServerSettings
 from tests.services.processes import free_port

@@ -7,8 +7,8 @@ from sqlalchemy import event
 
 from modeldb_core.backends._sql.find import COUNTED, Finder
 from modeldb_core.backends.sqlite import SQLiteStore
-from modeldb_core.entities import now_us
 from modeldb_core.errors import QuerySyntaxError
+from modeldb_core.model.entities import now_us
 from modeldb_core.queries import Query
 from modeldb_core.testing.scene import Scene
 

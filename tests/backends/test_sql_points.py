@@ -7,9 +7,9 @@ import pytest
 
 from modeldb_core.backends._sql import points as storage
 from modeldb_core.backends.sqlite import SQLiteStore
-from modeldb_core.changes import GENESIS, verify_change
 from modeldb_core.errors import IntegrityError
-from modeldb_core.points import PointGroup
+from modeldb_core.log.changes import GENESIS, verify_change
+from modeldb_core.log.points import PointGroup
 from modeldb_core.testing import StreamWriter
 
 T0 = 1_700_000_000_000_000

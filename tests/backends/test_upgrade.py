@@ -19,9 +19,9 @@ import pytest
 from modeldb_core.audit import verify
 from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.errors import StoreReadOnlyError
+from modeldb_core.journal.records import CHECK_BYTES, HEADER, RECORD, make_record
+from modeldb_core.journal.recovery import recover
 from modeldb_core.queries import Query
-from modeldb_core.records import CHECK_BYTES, HEADER, RECORD, make_record
-from modeldb_core.recovery import recover
 from modeldb_core.testing import StreamWriter
 from tests.backends.test_sqlite import as_nobody, public_folder  # noqa: F401 - a fixture
 from tests.backends.versions import NEXT, NOW

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import modeldb_core as modeldb
-from modeldb_core.redaction import HIDDEN
+from modeldb_core.runtime.redaction import HIDDEN
 from tests.services.postgres import PASSWORD
 
 

@@ -16,8 +16,8 @@ import pytest
 from modeldb_core.audit import Checkpoint, verify
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
-from modeldb_core.entities import now_us
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
+from modeldb_core.model.entities import now_us
 from modeldb_core.plugins import open_store
 from modeldb_core.testing import StreamWriter
 from modeldb_core.testing.entities import VALUES

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeldb_core.batches import HEAD_BYTES, MAGIC, MAX_BATCH_CHANGES, decode_changes, encode_changes, measure
-from modeldb_core.changes import GENESIS, verify_change
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
+from modeldb_core.log.batches import HEAD_BYTES, MAGIC, MAX_BATCH_CHANGES, decode_changes, encode_changes, measure
+from modeldb_core.log.changes import GENESIS, verify_change
 from modeldb_core.testing import StreamWriter
 
 
@@ -135,7 +135,7 @@ def tiny_changes(count):
 def test_few_bytes_that_unpack_to_many_changes_are_refused_before_they_are_unpacked(count, monkeypatch):
     bomb = tiny_changes(count)
     assert len(bomb) < count * 5
-    monkeypatch.setattr("modeldb_core.batches._unpacked", lambda *_: pytest.fail("it was unpacked"))
+    monkeypatch.setattr("modeldb_core.log.batches._unpacked", lambda *_: pytest.fail("it was unpacked"))
     with pytest.raises(IntegrityError, match=rf"cannot hold the {count:,} changes"):
         decode_changes(bomb)
 

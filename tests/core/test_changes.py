@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeldb_core.changes import (
+from modeldb_core.errors import IntegrityError, InvalidArgumentError, InvalidTypeError
+from modeldb_core.log.changes import (
     DEFAULT_LEASE_S,
     EMPTY_HEAD,
     GENESIS,
@@ -22,7 +23,6 @@ from modeldb_core.changes import (
     seal,
     verify_change,
 )
-from modeldb_core.errors import IntegrityError, InvalidArgumentError, InvalidTypeError
 from modeldb_core.testing import StreamWriter
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modeldb_core.backends._sql.chunks import Segments
-from modeldb_core.columns import pack, unpack_floats, unpack_ints
 from modeldb_core.errors import IntegrityError
+from modeldb_core.log.packing import pack, unpack_floats, unpack_ints
 
 INTS = st.lists(st.integers(-(2**63), 2**63 - 1), max_size=60)
 BITS = st.lists(st.integers(0, 2**64 - 1), max_size=60)

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from modeldb_core import hookspecs, stores
-from modeldb_core.changes import Change, Head
-from modeldb_core.points import PointGroup, Series
+from modeldb_core.log.changes import Change, Head
+from modeldb_core.log.points import PointGroup, Series
 from modeldb_core.queries import Query
 
 ROOT = Path(__file__).parents[2]

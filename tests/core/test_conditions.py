@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import modeldb_core
-from modeldb_core.entities import is_id, new_id
+from modeldb_core.model.entities import is_id, new_id
 from modeldb_core.queries import COLUMN, And, Compare, Field, In, condition, parse_filter
 
 HOSTILE = [

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from modeldb_core.config import Settings, config_files, load_settings
+from modeldb_core.config.sources import ENVIRONMENT_PREFIX, key_of
+from modeldb_core.config.trust import user_config_file
 from modeldb_core.errors import ConfigurationError, ModelDBWarning
-from modeldb_core.sources import ENVIRONMENT_PREFIX, key_of
-from modeldb_core.trust import user_config_file
 
 DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
 

@@ -16,7 +16,7 @@ import pytest
 from modeldb_core.config import Settings, load_settings
 from modeldb_core.context import code, environment, host, modeldb_run_context
 from modeldb_core.context.deadline import Deadline, run_program
-from modeldb_core.values import normalize
+from modeldb_core.model.values import normalize
 
 GIT = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main"]
 

@@ -15,9 +15,9 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 
-from modeldb_core.datasets import Described, Labelled, describe
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, NotFoundError
-from modeldb_core.values import normalize
+from modeldb_core.model.values import normalize
+from modeldb_core.tracking.description.datasets import Described, Labelled, describe
 
 
 def digest(data: object) -> str:

@@ -22,7 +22,7 @@ from PIL import Image
 from sklearn.utils import Bunch
 
 import modeldb_core
-from modeldb_core.datasets import Labelled, describe
+from modeldb_core.tracking.description.datasets import Labelled, describe
 
 
 def digest(data: object) -> str:
@@ -278,7 +278,7 @@ def test_what_cannot_be_read_has_no_digest_and_a_note_says_why(name: str) -> Non
 
 def test_a_digest_does_not_depend_on_the_hash_seed() -> None:
     program = (
-        "from modeldb_core.datasets import describe\n"
+        "from modeldb_core.tracking.description.datasets import describe\n"
         "data = [frozenset('abcdef'), {'a', 'b', 'c'}, {frozenset('xy'): {'k', 'l'}}]\n"
         "print(describe(data)['digest'])"
     )

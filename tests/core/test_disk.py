@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modeldb_core import disk
+from modeldb_core.runtime import disk
 from tests.tracking.programs import ended
 
 HIDE = """

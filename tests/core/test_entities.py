@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeldb_core.entities import (
+from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.model.entities import (
     Run,
     derived_id,
     entity_from_document,
@@ -22,7 +23,6 @@ from modeldb_core.entities import (
     new_id,
     to_datetime,
 )
-from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.schema import ANY, KINDS, check_kind
 
 NAMES = st.sampled_from(["a", "b", "c"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from modeldb_core import forks
+from modeldb_core.runtime import forks
 
 pytestmark = [
     pytest.mark.interpreter,
@@ -28,7 +28,7 @@ value = 5
 
 PROGRAM = """
 import os, sys, threading, time
-from modeldb_core import forks
+from modeldb_core.runtime import forks
 
 def go_on():
     time.sleep(0.2)

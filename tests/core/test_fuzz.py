@@ -12,19 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeldb_core import protocol
 from modeldb_core.backends.objects.layout import Part, object_of, pack_of, parts_of
-from modeldb_core.batches import decode_changes, encode_changes
-from modeldb_core.changes import EMPTY_HEAD, advance, seal, verify_change
 from modeldb_core.errors import ModelDBError
+from modeldb_core.log.batches import decode_changes, encode_changes
+from modeldb_core.log.changes import EMPTY_HEAD, advance, seal, verify_change
+from modeldb_core.log.points import decode_points
+from modeldb_core.log.replay import Record, erased_by
+from modeldb_core.model.values import decode, encode, normalize
 from modeldb_core.movement.manifest import Manifest
-from modeldb_core.points import decode_points
 from modeldb_core.queries import Query, decode_cursor
 from modeldb_core.queries.parse import parse_filter
-from modeldb_core.replay import Record, erased_by
+from modeldb_core.stores import protocol
 from modeldb_core.testing import StreamWriter
 from modeldb_core.testing.hostile import HOSTILE
-from modeldb_core.values import decode, encode, normalize
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -22,7 +22,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import modeldb_core
 from modeldb_core.errors import InvalidArgumentError, ModelLoadError, UntrustedModelError
-from modeldb_core.models import dump_model, load_model
+from modeldb_core.tracking.description.model_formats import dump_model, load_model
 
 RNG = np.random.default_rng(0)
 TABLE = pd.DataFrame({"a": RNG.normal(size=60), "b": RNG.normal(size=60) * 10, "c": RNG.normal(size=60)})

@@ -12,8 +12,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, MissingDependencyError, UntrustedModelError
-from modeldb_core.models import DumpedModel, dump_model, load_model
 from modeldb_core.plugins import plugin_manager
+from modeldb_core.tracking.description.model_formats import DumpedModel, dump_model, load_model
 
 X, Y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
 

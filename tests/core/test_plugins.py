@@ -443,7 +443,7 @@ def test_the_table_of_a_scheme_reaches_its_stores(installer: Installer) -> None:
 def test_a_forked_child_can_load_plugins(tmp_path: Path) -> None:
     program = """
         import os, threading
-        from modeldb_core import plugins
+        from modeldb_core.plugins import manager as plugins
         plugins._lock.acquire()  # a thread of the parent is just loading
         pid = os.fork()
         if pid == 0:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
-from modeldb_core.points import PointGroup, Series, concatenate, decode_points, encode_points, thin_out
+from modeldb_core.log.points import PointGroup, Series, concatenate, decode_points, encode_points, thin_out
 
 INTS = st.integers(-(2**63), 2**63 - 1)
 FLOATS = st.floats(width=64, allow_nan=True) | st.sampled_from([-0.0, float("inf"), float("nan"), 5e-324])

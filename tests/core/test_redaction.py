@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modeldb_core.redaction import (
+from modeldb_core.runtime.redaction import (
     is_secret_name,
     redact_arguments,
     redact_diff,

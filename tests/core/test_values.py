@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
-from modeldb_core.testing.entities import VALUES, exactly
-from modeldb_core.values import (
+from modeldb_core.model.values import (
     MAX_DEPTH,
     BlobReference,
     check_key,
@@ -25,6 +24,7 @@ from modeldb_core.values import (
     to_float,
     to_json,
 )
+from modeldb_core.testing.entities import VALUES, exactly
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 SCALARS = st.one_of(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import modeldb_core as modeldb
-from modeldb_core.entities import Run
+from modeldb_core.model.entities import Run
 from modeldb_lightning import autolog
 from modeldb_lightning.options import GUARD
 from tests.lightning.small import make_model, make_trainer

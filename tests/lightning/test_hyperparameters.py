@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from modeldb_core.values import normalize
+from modeldb_core.model.values import normalize
 from modeldb_lightning import ModelDBLogger
 from modeldb_lightning.hyperparameters import typed, typed_map
 from tests.lightning.small import loader

@@ -326,7 +326,7 @@ def test_few_bytes_that_unpack_to_many_changes_are_refused_before_they_are_unpac
     manifest = Manifest({}, 20 * each, sha.hexdigest(), 0, 0, EMPTY.blobs_sha256)
     path = forged(tmp_path / "bomb", FIRST, *members, ("manifest.json", manifest.encode()))
     assert path.stat().st_size < 300 << 10
-    monkeypatch.setattr("modeldb_core.batches._unpacked", lambda *_: pytest.fail("it was unpacked"))
+    monkeypatch.setattr("modeldb_core.log.batches._unpacked", lambda *_: pytest.fail("it was unpacked"))
     before = store.heads()
     with Bundle(path) as bundle:
         with pytest.raises(IntegrityError, match="cannot hold the 100,000 changes"):

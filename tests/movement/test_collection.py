@@ -16,15 +16,15 @@ from modeldb_core.audit import verify
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.backends.sqlite import SQLiteStore
-from modeldb_core.entities import derived_id, now_us
 from modeldb_core.errors import ErasedError, InvalidArgumentError, StoreUnavailableError
+from modeldb_core.model.entities import derived_id, now_us
+from modeldb_core.model.values import BlobReference
 from modeldb_core.movement import collection
 from modeldb_core.movement.collection import Collected, erase_deleted, remove_blobs
 from modeldb_core.movement.recorder import Recorder
 from modeldb_core.queries import Query
 from modeldb_core.testing import StreamWriter
 from modeldb_core.testing.scene import Scene
-from modeldb_core.values import BlobReference
 
 MONTH = timedelta(days=30)
 DAY_US = 24 * 3600 * 1_000_000

@@ -317,7 +317,7 @@ def test_blobs_that_records_name_are_copied_and_no_others(folders: Any) -> None:
 
 
 def test_values_that_were_moved_out_are_copied(folders: Any) -> None:
-    from modeldb_core.values import BlobReference
+    from modeldb_core.model.values import BlobReference
 
     source = MemoryStore()
     digest = put(folders[0], b'"a long text"')

@@ -10,8 +10,8 @@ import pytest
 
 import modeldb_core as modeldb
 from modeldb_core.audit import verify
-from modeldb_core.erasures import Target
 from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError
+from modeldb_core.log.erasures import Target
 from modeldb_core.movement.deletion import deleted
 from modeldb_core.movement.recorder import Recorder
 from modeldb_core.queries import Query

@@ -10,8 +10,8 @@ import pytest
 from modeldb_core.audit import verify
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.backends.sqlite import SQLiteStore
-from modeldb_core.entities import now_us
 from modeldb_core.errors import InvalidArgumentError, PermissionDeniedError
+from modeldb_core.model.entities import now_us
 from modeldb_core.movement.copying import copy
 from modeldb_core.testing import StreamWriter
 from modeldb_core.testing.scene import Scene

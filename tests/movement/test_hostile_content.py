@@ -12,8 +12,8 @@ from modeldb_core.audit import verify
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.backends.objects import ObjectMetadataStore
-from modeldb_core.changes import Head
 from modeldb_core.errors import ModelDBWarning, NotFoundError
+from modeldb_core.log.changes import Head
 from modeldb_core.movement.bundle_writer import BundleWriter
 from modeldb_core.movement.bundles import Bundle
 from modeldb_core.movement.copying import copy

@@ -16,8 +16,8 @@ import pytest
 from modeldb_core.audit import verify
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.sqlite import SQLiteStore
-from modeldb_core.entities import now_us
 from modeldb_core.errors import ErasedError, StoreUnavailableError
+from modeldb_core.model.entities import now_us
 from modeldb_core.movement.bundle_audit import verify_bundle
 from modeldb_core.movement.bundles import Bundle
 from modeldb_core.plugins import open_artifacts, open_store

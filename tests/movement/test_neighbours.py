@@ -11,8 +11,8 @@ import pytest
 import modeldb_core
 from modeldb_core.cli.program import run as main
 from modeldb_core.config import load_settings
-from modeldb_core.owners import owner_name
 from modeldb_core.plugins import open_artifacts
+from modeldb_core.stores.owners import owner_name
 from tests.services.server import ModelDBServer
 
 YEAR_S = 365 * 86400

@@ -89,7 +89,7 @@ def test_two_writers_with_the_same_names_both_ship(
 def test_two_stores_with_the_same_names_come_together(journals: list[Path], tmp_path: Path) -> None:
     for number, folder in enumerate(journals):
         with SQLiteStore(f"sqlite:///{tmp_path}/modeldb.db") as store:
-            from modeldb_core.recovery import recover
+            from modeldb_core.journal.recovery import recover
 
             artifacts = FsspecArtifactStore(f"file://{tmp_path}/modeldb-artifacts")
             recover(folder, store.url, store, lambda artifacts=artifacts: artifacts)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from modeldb_core.batches import MAX_BATCH_BYTES, MAX_BATCH_CHANGES, MEDIA_TYPE, decode_changes, encode_changes
-from modeldb_core.changes import GENESIS
-from modeldb_core.protocol import CURSOR_HEADER, MORE_HEADER, PART_MAGIC
+from modeldb_core.log.batches import MAX_BATCH_BYTES, MAX_BATCH_CHANGES, MEDIA_TYPE, decode_changes, encode_changes
+from modeldb_core.log.changes import GENESIS
+from modeldb_core.stores.protocol import CURSOR_HEADER, MORE_HEADER, PART_MAGIC
 from modeldb_server.handlers import audit
 from modeldb_server.handlers import store as handlers_store
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from modeldb_core.batches import MEDIA_TYPE
+from modeldb_core.log.batches import MEDIA_TYPE
 from modeldb_core.plugins import PluginManager
 from modeldb_server import Server, ServerSettings, create_app
 from modeldb_server.connections import BODY_TIMEOUT_S, HEADER_TIMEOUT_S, LINGER_TIMEOUT_S

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from modeldb_core.changes import GENESIS, verify_change
 from modeldb_core.errors import ModelDBError, StoreReadOnlyError, StoreUnavailableError
+from modeldb_core.log.changes import GENESIS, verify_change
 from modeldb_core.plugins import PluginManager
 from modeldb_server import ServerSettings, create_app
 from modeldb_server.writer import ChangeWriter

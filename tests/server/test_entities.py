@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modeldb_core.errors import InvalidArgumentError
-from modeldb_core.values import BlobReference, decode, encode, normalize
+from modeldb_core.model.values import BlobReference, decode, encode, normalize
 
 
 def test_a_run_comes_with_everything_that_was_logged(client: Any, filled: Any) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from modeldb_core.changes import Change
 from modeldb_core.errors import ConflictError, IntegrityError, StoreUnavailableError, StreamGapError
+from modeldb_core.log.changes import Change
 from modeldb_core.plugins import open_store
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing import StreamWriter

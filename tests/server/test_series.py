@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modeldb_core.points import PointGroup
+from modeldb_core.log.points import PointGroup
 from modeldb_server.documents import series_document
 from modeldb_server.handlers import series as handler
 from modeldb_server.responses import dump_json
@@ -185,7 +185,7 @@ def test_a_range_without_points_is_empty_and_no_error(client: Any, filled: Any) 
 
 
 def test_columns_that_are_not_contiguous_are_written_right(filled: Any) -> None:
-    from modeldb_core.points import Series
+    from modeldb_core.log.points import Series
 
     grid = np.arange(12.0).reshape(4, 3)
     document = series_document(Series("r", "k", np.arange(8)[::2], np.arange(4, dtype=">i8"), grid[:, 1], 4))  # type: ignore[arg-type]

@@ -323,8 +323,8 @@ def test_an_address_of_no_machine_is_refused(filled: Any) -> None:
 def test_only_tokens_for_erasing_erase(tmp_path: Any) -> None:
     from modeldb_core.backends.blobs import FsspecArtifactStore
     from modeldb_core.backends.memory import MemoryStore
-    from modeldb_core.batches import MEDIA_TYPE, encode_changes
-    from modeldb_core.protocol import PREFIX
+    from modeldb_core.log.batches import MEDIA_TYPE, encode_changes
+    from modeldb_core.stores.protocol import PREFIX
     from modeldb_core.testing import StreamWriter
     from modeldb_server.app import create_app
 

@@ -11,7 +11,7 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core import protocol
+from modeldb_core.stores import protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable

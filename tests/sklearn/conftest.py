@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import modeldb_core as modeldb
-from modeldb_core.entities import Run
+from modeldb_core.model.entities import Run
 from modeldb_sklearn import autolog
 
 

@@ -45,8 +45,8 @@ from sklearn.preprocessing import LabelBinarizer, StandardScaler
 from sklearn.svm import SVC
 
 import modeldb_core as modeldb
-from modeldb_core.datasets import Labelled, describe
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, ModelDBWarning
+from modeldb_core.tracking.description.datasets import Labelled, describe
 from modeldb_sklearn import autolog
 from modeldb_sklearn.data import BESIDE_BYTES
 from modeldb_sklearn.options import BACKGROUND

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from modeldb_core.values import normalize
+from modeldb_core.model.values import normalize
 from modeldb_sklearn.hyperparameters import nested, public_name, settings_of, typed
 
 

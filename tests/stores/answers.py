@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.changes import APPEND, STREAM
-from modeldb_core.documents import change_document, entity_document
-from modeldb_core.entities import derived_id
 from modeldb_core.errors import ModelDBError
+from modeldb_core.log.changes import APPEND, STREAM
+from modeldb_core.log.json_documents import change_document, entity_document
+from modeldb_core.model.entities import derived_id
 from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import Query
 from modeldb_core.testing.entities import VALUES

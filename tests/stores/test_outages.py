@@ -21,7 +21,7 @@ import pytest
 
 import modeldb_core as modeldb
 from modeldb_core.audit import verify
-from modeldb_core.recovery import recover
+from modeldb_core.journal.recovery import recover
 from tests.services.proxy import Proxy
 
 PROCESSES = 8

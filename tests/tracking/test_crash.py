@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import modeldb_core as modeldb
-from modeldb_core.recovery import orphans, recover
+from modeldb_core.journal.recovery import orphans, recover
 from modeldb_core.tracking import Client
 from tests.tracking.programs import without_waiting
 
@@ -249,7 +249,7 @@ def test_a_recovery_that_is_killed_half_way_repeats_nothing(environment: dict[st
     returned = int.from_bytes(counter.read_bytes(), "little")
     interrupted = """
         import os, modeldb_core as modeldb
-        from modeldb_core.recovery import recover
+        from modeldb_core.journal.recovery import recover
         client = modeldb.connect()
         applied = []
         real = client.store.apply
@@ -453,7 +453,7 @@ def test_the_disk_of_the_journal_is_full_and_the_run_says_so(environment: dict[s
 def test_values_that_nothing_could_take_are_said_on_the_run(environment: dict[str, str], small_disk: Path) -> None:
     script = """
         import modeldb_core as modeldb
-        from modeldb_core import journal
+        from modeldb_core.journal import journal
         journal.MAX_VOLATILE_BYTES = 1 << 21
         with modeldb.connect(flush_interval_s=0.5) as client:
             real = client.store.apply
@@ -663,7 +663,7 @@ def test_a_pool_ends_its_workers_and_what_they_had_not_shipped_is_shipped_with_t
                         run.log_metric("m", step, step=step)
                     return run.run_id, signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
             if __name__ == "__main__":
-                from modeldb_core import rescue
+                from modeldb_core.journal import rescue
                 rescue.PATIENCE_S = 240  # the machine may be busy
                 with modeldb.connect() as client, client.start_run(capture=False):
                     with multiprocessing.get_context("{method}").Pool(2) as pool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import modeldb_core as modeldb
-from modeldb_core.recovery import orphans
+from modeldb_core.journal.recovery import orphans
 from modeldb_core.tracking import Client
 from tests.services.processes import free_port
 from tests.tracking.programs import PATIENCE_S, ended, running
@@ -225,7 +225,7 @@ def test_all_clients_of_a_program_share_the_time_at_its_end(environment: dict[st
     """Nothing is timed: what is waited for is told to whoever waits, and it is what is left of one time."""
     script = """
         import modeldb_core as modeldb
-        from modeldb_core import exits
+        from modeldb_core.runtime import exits
         now = [0.0]
         exits.time.monotonic, real = (lambda: now[0]), exits.time.monotonic
         class Waits:

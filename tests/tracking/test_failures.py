@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 
 import modeldb_core as modeldb
-from modeldb_core import failures
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
-from modeldb_core.tracking import Client
+from modeldb_core.tracking import Client, failures
 
 
 def train(password: str) -> None:

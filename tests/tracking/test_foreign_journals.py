@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 
 import modeldb_core as modeldb
-from modeldb_core import journal_folders
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.cli import program
-from modeldb_core.journal import Journal
-from modeldb_core.journal_folders import LeftAlone, look
-from modeldb_core.records import HEADER, SEAL, Draft, make_record
-from modeldb_core.recovery import Recovered, orphans, recover
-from modeldb_core.segments import remove_directory
+from modeldb_core.journal import journal_folders
+from modeldb_core.journal.journal import Journal
+from modeldb_core.journal.journal_folders import LeftAlone, look
+from modeldb_core.journal.records import HEADER, SEAL, Draft, make_record
+from modeldb_core.journal.recovery import Recovered, orphans, recover
+from modeldb_core.journal.segments import remove_directory
 from modeldb_core.stores import ArtifactStore, MetadataStore
 from modeldb_core.tracking import Client
 from tests.tracking.programs import ended, running

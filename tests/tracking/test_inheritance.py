@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import modeldb_core as modeldb
-from modeldb_core import owned
+from modeldb_core.runtime import owned
 from modeldb_core.tracking import Client, inheritance
 
 pytestmark = pytest.mark.interpreter
@@ -164,7 +164,7 @@ def test_a_worker_that_is_killed_loses_nothing_it_logged(client: Client) -> None
     program = "import os, modeldb_core as m; m.current_run().log_metric('m', 1.0, step=0); os.kill(os.getpid(), 9)"
     with client.start_run(capture=False) as run:
         subprocess.run([sys.executable, "-c", program], check=False)
-    from modeldb_core.recovery import recover
+    from modeldb_core.journal.recovery import recover
 
     recover(client.settings.journal_dir, client.writer.store_url, client.store, lambda: client.artifacts)
     assert run.history("m").values.tolist() == [1.0]

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 import modeldb_core as modeldb
-from modeldb_core import exits
-from modeldb_core import journal as journal_module
-from modeldb_core.recovery import recover
+from modeldb_core.journal import journal as journal_module
+from modeldb_core.journal.recovery import recover
+from modeldb_core.runtime import exits
 from modeldb_core.tracking import Client
 
 pytestmark = pytest.mark.interpreter

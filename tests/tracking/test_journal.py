@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 import modeldb_core as modeldb
-from modeldb_core import disk
-from modeldb_core import journal as journal_module
 from modeldb_core.errors import CorruptJournalError, StoreVersionError
-from modeldb_core.journal import Journal
-from modeldb_core.records import DRAFT, HEADER, Draft, make_record
-from modeldb_core.segments import SegmentReader, lock_directory, read_records
+from modeldb_core.journal import journal as journal_module
+from modeldb_core.journal.journal import Journal
+from modeldb_core.journal.records import DRAFT, HEADER, Draft, make_record
+from modeldb_core.journal.segments import SegmentReader, lock_directory, read_records
+from modeldb_core.runtime import disk
 
 
 def draft(text: bytes) -> bytes:

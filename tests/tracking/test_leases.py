@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import modeldb_core as modeldb
-from modeldb_core.changes import BEAT
+from modeldb_core.log.changes import BEAT
 from modeldb_core.tracking import Client
 
 

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 import modeldb_core as modeldb
+from modeldb_core.model.values import BlobReference
 from modeldb_core.tracking import client as client_module
 from modeldb_core.tracking.blobs import SPILL_BYTES
-from modeldb_core.values import BlobReference
 
 
 def test_a_value_of_64_kib_stays_in_the_record_and_one_byte_more_goes_to_the_artifact_store(client):

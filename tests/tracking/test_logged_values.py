@@ -18,8 +18,8 @@ import numpy as np
 import pydantic
 import pytest
 
-from modeldb_core import display
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
+from modeldb_core.log import display
 from modeldb_core.tracking import Client
 
 

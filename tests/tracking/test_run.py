@@ -19,7 +19,6 @@ import polars as pl
 import pytest
 
 import modeldb_core as modeldb
-from modeldb_core.entities import new_id
 from modeldb_core.errors import (
     InvalidArgumentError,
     InvalidTypeError,
@@ -27,6 +26,7 @@ from modeldb_core.errors import (
     QuerySyntaxError,
     RunFinishedError,
 )
+from modeldb_core.model.entities import new_id
 from modeldb_core.tracking import Client, endings
 
 EXACT_VALUES: dict[str, Any] = {

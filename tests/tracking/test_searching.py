@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 import modeldb_core as modeldb
-from modeldb_core.entities import derived_id, new_id
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, StoreUnavailableError
+from modeldb_core.model.entities import derived_id, new_id
 from modeldb_core.tracking import Client, RunHandle, Runs, connections
 from modeldb_core.tracking import runs as results
 

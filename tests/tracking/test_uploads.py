@@ -19,11 +19,11 @@ from typing import Any, BinaryIO
 import pytest
 
 import modeldb_core as modeldb
-from modeldb_core import uploads
 from modeldb_core.backends.blobs.store import FsspecArtifactStore
 from modeldb_core.errors import NotFoundError, StoreUnavailableError
+from modeldb_core.journal import uploads
+from modeldb_core.journal.recovery import orphans
 from modeldb_core.plugins import open_artifacts
-from modeldb_core.recovery import orphans
 from modeldb_core.stores import BlobInfo
 from modeldb_core.tracking import Client
 from tests.services.proxy import Proxy

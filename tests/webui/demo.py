@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.entities import new_id
+from modeldb_core.model.entities import new_id
 from modeldb_core.testing import StreamWriter
 
 if TYPE_CHECKING:

@@ -22,18 +22,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from modeldb_core.backends.memory import MemoryStore
-from modeldb_core.batches import decode_changes, encode_changes
-from modeldb_core.changes import DELETE, ERASE
 from modeldb_core.errors import IntegrityError, StoreReadOnlyError, StoreUnavailableError, StoreVersionError
+from modeldb_core.log.batches import decode_changes, encode_changes
+from modeldb_core.log.changes import DELETE, ERASE
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
 from modeldb_ledger.folders import Durability, check_durability, flush_folder, folder_of, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from modeldb_core.changes import Change, Head
-    from modeldb_core.entities import Entity
-    from modeldb_core.points import Series
+    from modeldb_core.log.changes import Change, Head
+    from modeldb_core.log.points import Series
+    from modeldb_core.model.entities import Entity
     from modeldb_core.queries import Query
 
 _MAGIC = b"LGR1"

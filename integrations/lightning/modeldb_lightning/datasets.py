@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from modeldb_core.datasets import describe as describe_data
-from modeldb_core.digests import ContentHash
 from modeldb_core.errors import InvalidTypeError
+from modeldb_core.tracking.description.datasets import describe as describe_data
+from modeldb_core.tracking.description.digests import ContentHash
 from modeldb_lightning.hyperparameters import type_name, typed
 
 MAX_BYTES = 1 << 30

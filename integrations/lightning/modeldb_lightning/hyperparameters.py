@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from modeldb_core.plain import Plain, described, type_name
-from modeldb_core.values import MAX_KEY_LENGTH
+from modeldb_core.model.values import MAX_KEY_LENGTH
+from modeldb_core.tracking.description.plain import Plain, described, type_name
 
 __all__ = ["described", "fitting_key", "type_name", "typed", "typed_map"]
 

@@ -12,8 +12,8 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.model.values import check_key
 from modeldb_core.tracking import RunHandle
-from modeldb_core.values import check_key
 from modeldb_lightning.frameworks import loaded_packages
 from modeldb_lightning.options import checked_options, refuse
 from modeldb_lightning.recording import Recording

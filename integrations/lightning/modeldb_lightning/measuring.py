@@ -8,7 +8,7 @@ import threading
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.display import OWN_PREFIX
+from modeldb_core.log.display import OWN_PREFIX
 from modeldb_core.tracking import inheritance
 from modeldb_lightning.facts import learning_rate_names
 from modeldb_lightning.options import GUARD

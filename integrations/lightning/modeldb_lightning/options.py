@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from modeldb_core.autologging import Background, Guard
 from modeldb_core.errors import InvalidTypeError
-from modeldb_core.values import check_key
+from modeldb_core.model.values import check_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

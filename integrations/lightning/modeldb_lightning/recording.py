@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.entities import FAILED, FINISHED, KILLED, LOST, RUNNING, new_id
-from modeldb_core.failures import Ending, interruption_of, summary_of
+from modeldb_core.model.entities import FAILED, FINISHED, KILLED, LOST, RUNNING, new_id
 from modeldb_core.tracking import current_run, endings, inheritance
+from modeldb_core.tracking.failures import Ending, interruption_of, summary_of
 from modeldb_lightning import frameworks
 from modeldb_lightning.checkpoints import Checkpoints
 from modeldb_lightning.facts import model_facts

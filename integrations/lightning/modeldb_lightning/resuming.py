@@ -8,9 +8,9 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.display import OWN_PREFIX
-from modeldb_core.entities import Run
 from modeldb_core.errors import NotFoundError
+from modeldb_core.log.display import OWN_PREFIX
+from modeldb_core.model.entities import Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

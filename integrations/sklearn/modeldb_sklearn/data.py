@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core import exits
-from modeldb_core.datasets import Labelled, describe
+from modeldb_core.runtime import exits
+from modeldb_core.tracking.description.datasets import Labelled, describe
 
 if TYPE_CHECKING:
     import threading

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modeldb_core.autologging import entered
-from modeldb_core.datasets import Described, describe
-from modeldb_core.values import scalar_of
+from modeldb_core.model.values import scalar_of
+from modeldb_core.tracking.description.datasets import Described, describe
 from modeldb_sklearn.calls import caller, is_by_sklearn, is_part_of_another
 from modeldb_sklearn.data import size_of
 from modeldb_sklearn.naming import label_of, name_of, signature_of_call, suffix_of

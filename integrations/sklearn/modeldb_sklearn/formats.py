@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import IntegrityError, InvalidTypeError, MissingDependencyError, UntrustedModelError
-from modeldb_core.models import DumpedModel, class_name, versions_of
+from modeldb_core.tracking.description.model_formats import DumpedModel, class_name, versions_of
 from modeldb_sklearn.skops_import import import_skops, only_loaded
 from modeldb_sklearn.skops_types import HARMLESS, support_pandas
 
@@ -142,7 +142,7 @@ def describe_bunch(obj: object) -> dict[str, Any] | None:
 
     if not isinstance(obj, Bunch) or "data" not in obj:
         return None
-    from modeldb_core.datasets import Labelled, describe
+    from modeldb_core.tracking.description.datasets import Labelled, describe
 
     features, target = obj["data"], obj.get("target")
     found = describe(features if target is None else Labelled(features, target))

@@ -14,8 +14,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.autologging import entered, rolled_back
-from modeldb_core.datasets import Described
-from modeldb_core.failures import interruption_of, summary_of
+from modeldb_core.tracking.description.datasets import Described
+from modeldb_core.tracking.failures import interruption_of, summary_of
 from modeldb_sklearn import figures
 from modeldb_sklearn.callbacks import TaskTimes, timed_tasks
 from modeldb_sklearn.data import DATASET, MAX_COPY_BYTES, DataDigest, sample_of, size_of
@@ -33,7 +33,7 @@ from modeldb_sklearn.search import SearchWatch, is_search, results_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from modeldb_core.models import DumpedModel
+    from modeldb_core.tracking.description.model_formats import DumpedModel
     from modeldb_sklearn.evaluation import Evaluations
     from modeldb_sklearn.scores import Judged
     from modeldb_sklearn.search import Results

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.changes import CREATE, UPDATE
-from modeldb_core.entities import ENDS, FAILED, FINISHED, RUNNING, new_id, now_us
+from modeldb_core.log.changes import CREATE, UPDATE
+from modeldb_core.model.entities import ENDS, FAILED, FINISHED, RUNNING, new_id, now_us
 from modeldb_sklearn.hyperparameters import nested, typed
 from modeldb_sklearn.parallel import Watch, followed
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modeldb_core.autologging import entered
-from modeldb_core.datasets import Described
-from modeldb_core.failures import interruption_of, summary_of
+from modeldb_core.tracking.description.datasets import Described
+from modeldb_core.tracking.failures import interruption_of, summary_of
 from modeldb_sklearn import figures
 from modeldb_sklearn.calls import caller, is_by_sklearn
 from modeldb_sklearn.data import DATASET, DataDigest

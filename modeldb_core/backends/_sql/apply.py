@@ -17,8 +17,8 @@ from modeldb_core.backends._sql.entity_rows import EntityRows
 from modeldb_core.backends._sql.numbers import Numbers, Remembered
 from modeldb_core.backends._sql.tables import ERASED, documents, entities, metrics
 from modeldb_core.backends._sql.tables import changes as changes_table
-from modeldb_core.changes import APPEND, DELETE, ERASE, STREAM, UPDATE, Change, alters_entity, document_after
-from modeldb_core.entities import RUNNING, Document, evolve, is_bare
+from modeldb_core.log.changes import APPEND, DELETE, ERASE, STREAM, UPDATE, Change, alters_entity, document_after
+from modeldb_core.model.entities import RUNNING, Document, evolve, is_bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -208,7 +208,7 @@ def _evolve(records: dict[tuple[str, str], Record], change: Change, position: in
 
 def _append(record: Record, change: Change, position: int, streams: Streams) -> bytes | None:
     from modeldb_core.backends._sql.points import Append
-    from modeldb_core.replay import groups_of
+    from modeldb_core.log.replay import groups_of
 
     groups = tuple(groups_of(change))
     if change.payload is None:

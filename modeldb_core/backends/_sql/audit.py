@@ -36,8 +36,8 @@ from modeldb_core.backends._sql.tables import (
     pending,
     streams,
 )
-from modeldb_core.changes import APPEND, ERASE, GENESIS, Head
-from modeldb_core.values import decode
+from modeldb_core.log.changes import APPEND, ERASE, GENESIS, Head
+from modeldb_core.model.values import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from modeldb_core.backends._sql.database import Transaction
-    from modeldb_core.entities import Document, SeriesSummary
+    from modeldb_core.model.entities import Document, SeriesSummary
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FLOATS = ("first", "last", "minimum", "maximum", "mean", "total")

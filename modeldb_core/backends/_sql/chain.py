@@ -10,8 +10,8 @@ from sqlalchemy import bindparam, exists, func, insert, select, tuple_, update
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.tables import changes as changes_table
 from modeldb_core.backends._sql.tables import erased, streams
-from modeldb_core.changes import EMPTY_HEAD, Change, Head, advance, verify_change
 from modeldb_core.errors import ConflictError, IntegrityError, InvalidArgumentError, ModelDBError, StreamGapError
+from modeldb_core.log.changes import EMPTY_HEAD, Change, Head, advance, verify_change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

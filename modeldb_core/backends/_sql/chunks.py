@@ -16,8 +16,8 @@ from sqlalchemy import bindparam, delete, func, insert, select
 
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.tables import chunks, columns
-from modeldb_core.columns import pack, unpack_floats, unpack_ints
 from modeldb_core.errors import IntegrityError
+from modeldb_core.log.packing import pack, unpack_floats, unpack_ints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

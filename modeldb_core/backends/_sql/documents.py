@@ -7,10 +7,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modeldb_core.backends._sql.tables import ERASED
-from modeldb_core.entities import RUNNING, Document, is_bare
+from modeldb_core.model.entities import RUNNING, Document, is_bare
 from modeldb_core.model.schema import KINDS, ColumnType, KindDeclaration
+from modeldb_core.model.values import decode, encode
 from modeldb_core.queries import Leaf, changed, is_searchable, leaf_of, leaves, sections_of
-from modeldb_core.values import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.chain import Streams
     from modeldb_core.backends._sql.database import Database, Transaction
     from modeldb_core.backends._sql.numbers import Numbers
-    from modeldb_core.entities import Document
+    from modeldb_core.model.entities import Document
 
 
 class EntityRows:

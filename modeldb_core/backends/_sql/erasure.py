@@ -25,10 +25,10 @@ from modeldb_core.backends._sql.tables import (
     pending,
     streams,
 )
-from modeldb_core.changes import APPEND, DELETE, ERASE, UPDATE, Change, alters
-from modeldb_core.entities import Document, evolve
-from modeldb_core.erasures import MARKS, EntityErasures, Name, Place, target_of
-from modeldb_core.values import decode
+from modeldb_core.log.changes import APPEND, DELETE, ERASE, UPDATE, Change, alters
+from modeldb_core.log.erasures import MARKS, EntityErasures, Name, Place, target_of
+from modeldb_core.model.entities import Document, evolve
+from modeldb_core.model.values import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -188,7 +188,7 @@ def replay(transaction: Transaction, entity_pk: int, kind: str) -> Document:
 def _rework_series(batch: Batch, entity_pk: int, rows: MetricRows) -> None:
     from modeldb_core.backends._sql.log import rebuild_payloads
     from modeldb_core.backends._sql.summaries import summarize
-    from modeldb_core.points import decode_points
+    from modeldb_core.log.points import decode_points
 
     connection, table = batch.transaction.connection, changes.c
     known = select(metrics.c.key_pk).where(metrics.c.entity_pk == entity_pk, metrics.c.count.is_not(None))

@@ -21,7 +21,7 @@ from modeldb_core.backends._sql.conditions import (
 )
 from modeldb_core.backends._sql.documents import COLUMN_SECTION, TAGGED, fact_columns, place_of
 from modeldb_core.backends._sql.tables import entities, facts, keys, metrics, streams
-from modeldb_core.entities import LOST, RUNNING
+from modeldb_core.model.entities import LOST, RUNNING
 from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import (
     COLUMN,

@@ -18,14 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CODE = (
-    *(
-        "modeldb_core.entities",
-        "modeldb_core.model",
-        "modeldb_core.changes",
-        "modeldb_core.values",
-        "modeldb_core.points",
-    ),
-    *("modeldb_core.columns", "modeldb_core.queries", "modeldb_core.backends._sql", "modeldb_core.backends.objects"),
+    "modeldb_core.model",
+    "modeldb_core.log.changes",
+    "modeldb_core.log.packing",
+    "modeldb_core.log.points",
+    "modeldb_core.queries",
+    "modeldb_core.backends._sql",
+    "modeldb_core.backends.objects",
 )
 """Modules and packages: a line too many costs a replica that is made again once, one too few an answer."""
 

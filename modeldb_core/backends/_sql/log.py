@@ -8,8 +8,8 @@ from sqlalchemy import and_, bindparam, func, or_, select
 
 from modeldb_core.backends._sql.database import MANY, Database, Transaction
 from modeldb_core.backends._sql.tables import actors, changes, chunks, entities, key_lists, keys, pending, streams
-from modeldb_core.changes import APPEND, GENESIS, STREAM, Change
 from modeldb_core.errors import IntegrityError
+from modeldb_core.log.changes import APPEND, GENESIS, STREAM, Change
 from modeldb_core.stores import ChangePage
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Select
 
     from modeldb_core.backends._sql.chunks import Chunk
-    from modeldb_core.points import PointGroup
+    from modeldb_core.log.points import PointGroup
 
 _SOME = 10_000
 
@@ -118,7 +118,7 @@ def rebuild_payloads(transaction: Transaction, entity_pk: int, positions: Sequen
     Raises:
         IntegrityError: what holds the points is damaged.
     """
-    from modeldb_core.points import encode_points
+    from modeldb_core.log.points import encode_points
 
     first, last = positions[0], positions[-1]
     parameters = {"entity": entity_pk, "first": first, "last": last}
@@ -204,7 +204,7 @@ def _groups(pieces: list[_Piece]) -> list[PointGroup]:
     """Return the groups of a change; a group that was cut into several chunks is put together."""
     import numpy as np
 
-    from modeldb_core.points import PointGroup
+    from modeldb_core.log.points import PointGroup
 
     groups: dict[int, list[PointGroup]] = {}
     for piece in pieces:
@@ -217,7 +217,7 @@ def _groups(pieces: list[_Piece]) -> list[PointGroup]:
 
 
 def _joined(parts: list[PointGroup]) -> PointGroup:
-    from modeldb_core.points import concatenate
+    from modeldb_core.log.points import concatenate
 
     return concatenate(parts)
 

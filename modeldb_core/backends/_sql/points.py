@@ -26,7 +26,7 @@ from modeldb_core.backends._sql.chunks import (
 )
 from modeldb_core.backends._sql.database import MANY
 from modeldb_core.backends._sql.tables import chunks, pending
-from modeldb_core.points import PointGroup, decode_points
+from modeldb_core.log.points import PointGroup, decode_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -28,7 +28,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.pool import QueuePool
 
-from modeldb_core import forks
 from modeldb_core.backends._sql.database import MANY, Build, Database, Result, Row, Transaction, VersionChangedError
 from modeldb_core.backends._sql.postgres_connections import Address, Connector, literal, quoted
 from modeldb_core.backends._sql.postgres_driver import DIALECT_NAME, Dialect, DriverConnection
@@ -36,6 +35,7 @@ from modeldb_core.backends._sql.postgres_errors import Translator, hope_of
 from modeldb_core.backends._sql.postgres_idle import IdleConnections
 from modeldb_core.backends._sql.tables import hashed_index, partial_indexes
 from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
+from modeldb_core.runtime import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -13,10 +13,10 @@ from modeldb_core.backends._sql.filters import NOW, is_gone
 from modeldb_core.backends._sql.numbers import find_keys
 from modeldb_core.backends._sql.summaries import SeriesMap, last_value
 from modeldb_core.backends._sql.tables import ERASED, SUMMARY_COLUMNS, documents, entities, keys, metrics
-from modeldb_core.entities import LOST, RUNNING, Entity, entity_from_document
 from modeldb_core.errors import IntegrityError
+from modeldb_core.log.replay import erased_error
+from modeldb_core.model.entities import LOST, RUNNING, Entity, entity_from_document
 from modeldb_core.model.schema import KINDS
-from modeldb_core.replay import erased_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

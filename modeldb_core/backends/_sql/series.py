@@ -10,9 +10,9 @@ from sqlalchemy import and_, bindparam, select
 
 from modeldb_core.backends._sql.chunks import Segments
 from modeldb_core.backends._sql.tables import chunks, columns, entities, keys, metrics, pending
-from modeldb_core.columns import unpack_floats, unpack_ints
 from modeldb_core.errors import IntegrityError, NotFoundError
-from modeldb_core.points import Series, decode_points, thin_out
+from modeldb_core.log.packing import unpack_floats, unpack_ints
+from modeldb_core.log.points import Series, decode_points, thin_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,7 +22,6 @@ from sqlalchemy.dialects.sqlite.pysqlite import dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from modeldb_core import forks
 from modeldb_core.backends._sql.database import (
     MANY,
     Build,
@@ -41,6 +40,7 @@ from modeldb_core.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
+from modeldb_core.runtime import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

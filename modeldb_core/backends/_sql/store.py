@@ -11,8 +11,8 @@ from modeldb_core.backends._sql.chain import check_content, read_heads
 from modeldb_core.backends._sql.database import VersionChangedError
 from modeldb_core.backends._sql.log import read_changes
 from modeldb_core.backends._sql.numbers import Remembered
-from modeldb_core.entities import now_us
 from modeldb_core.errors import NotFoundError, StoreUnavailableError
+from modeldb_core.model.entities import now_us
 from modeldb_core.model.schema import check_kind
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from modeldb_core.backends._sql.database import Database, Transaction
     from modeldb_core.backends._sql.schema import SchemaState, Upgrade
-    from modeldb_core.changes import Change, Head
-    from modeldb_core.entities import Document, Entity, SeriesSummary
-    from modeldb_core.points import Series
+    from modeldb_core.log.changes import Change, Head
+    from modeldb_core.log.points import Series
+    from modeldb_core.model.entities import Document, Entity, SeriesSummary
     from modeldb_core.queries import Query
 
 _MAX_UPGRADES = 5  # by others, between looking at the version and writing
@@ -61,8 +61,8 @@ class SQLMetadataStore(MetadataStore):
         self._database.write(work).learn()
 
     def prepare_to_write(self) -> None:
-        from modeldb_core import replay  # noqa: F401
         from modeldb_core.backends._sql import apply, points, summaries  # noqa: F401
+        from modeldb_core.log import replay  # noqa: F401
 
     def _enter(self, transaction: Transaction) -> None:
         """Called at the beginning of each transaction that applies changes."""
@@ -136,7 +136,7 @@ class SQLMetadataStore(MetadataStore):
     def digest_of_order(self, upto: Mapping[str, int]) -> bytes:
         """Return the digest of the order in which changes count, up to these numbers of streams."""
         from modeldb_core.backends._sql.log import read_order
-        from modeldb_core.changes import OrderDigest
+        from modeldb_core.log.changes import OrderDigest
 
         digest, after = OrderDigest(upto), 0
         while rows := self._database.read(partial(read_order, after=after), settled=True):

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modeldb_core.backends._sql.tables import SUMMARY_COLUMNS
-from modeldb_core.entities import SeriesSummary, to_datetime
+from modeldb_core.model.entities import SeriesSummary, to_datetime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from modeldb_core.points import PointGroup
+    from modeldb_core.log.points import PointGroup
 
 _EXACT = struct.Struct("<6d")
 _FLOATS = ("first", "last", "minimum", "maximum", "mean", "total")

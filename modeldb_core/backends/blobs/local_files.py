@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from modeldb_core import disk, owned
 from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
+from modeldb_core.runtime import disk, owned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

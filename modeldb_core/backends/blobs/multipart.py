@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from modeldb_core.backends.blobs.bucket import Bucket
-    from modeldb_core.workers import Workers
+    from modeldb_core.runtime.workers import Workers
 
 logger = logging.getLogger("modeldb")
 

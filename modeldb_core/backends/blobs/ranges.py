@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from modeldb_core.workers import Workers
+    from modeldb_core.runtime.workers import Workers
 
 FIRST_BYTES = 1 << 20
 _MOST_BYTES = 1 << 23

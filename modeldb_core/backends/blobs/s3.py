@@ -37,9 +37,9 @@ from modeldb_core.errors import (
     PermissionDeniedError,
     StoreUnavailableError,
 )
-from modeldb_core.redaction import redact_url
+from modeldb_core.runtime.redaction import redact_url
+from modeldb_core.runtime.workers import Workers
 from modeldb_core.stores import REFRESH_S, ArtifactStore, BlobInfo, check_stored
-from modeldb_core.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -32,7 +32,7 @@ from modeldb_core.errors import (
     NotFoundError,
     StoreUnavailableError,
 )
-from modeldb_core.redaction import redact_url
+from modeldb_core.runtime.redaction import redact_url
 from modeldb_core.stores import REFRESH_S, ArtifactStore, BlobInfo
 
 if TYPE_CHECKING:

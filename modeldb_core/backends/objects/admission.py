@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modeldb_core.changes import EMPTY_HEAD, Change, Head, advance, alters_entity, verify_change
-from modeldb_core.erasures import check_targets
-from modeldb_core.replay import Record
+from modeldb_core.log.changes import EMPTY_HEAD, Change, Head, advance, alters_entity, verify_change
+from modeldb_core.log.erasures import check_targets
+from modeldb_core.log.replay import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,6 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core import disk
 from modeldb_core.backends.objects.layout import newer_format
 from modeldb_core.errors import (
     ConfigurationError,
@@ -18,7 +17,8 @@ from modeldb_core.errors import (
     StoreUnavailableError,
     StoreVersionError,
 )
-from modeldb_core.workers import Workers
+from modeldb_core.runtime import disk
+from modeldb_core.runtime.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.backends.objects.inbox import adopt
 from modeldb_core.backends.objects.layout import PACKS, Part, gaps, is_pack, pack_of, pack_time, parts_of, range_of
-from modeldb_core.changes import GENESIS, verify_change
-from modeldb_core.entities import now_us
 from modeldb_core.errors import IntegrityError, NotFoundError, StoreUnavailableError
+from modeldb_core.log.changes import GENESIS, verify_change
+from modeldb_core.model.entities import now_us
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
     from modeldb_core.backends.objects.bucket import Bucket
     from modeldb_core.backends.objects.replica import Replica
-    from modeldb_core.changes import Change
+    from modeldb_core.log.changes import Change
 
 ENOUGH_OBJECTS = 100
 """Of ended streams: so many are worth a pack when nobody asked for one."""

@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from modeldb_core import forks
 from modeldb_core.backends._sql.fingerprint import fingerprint
 from modeldb_core.backends.objects.compaction import Compaction, Compactor
 from modeldb_core.backends.objects.inbox import Arrived, Inbox, RebuildNeededError
@@ -28,8 +27,9 @@ from modeldb_core.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
-from modeldb_core.notices import warn
-from modeldb_core.owned import Folder, read_file
+from modeldb_core.runtime import forks
+from modeldb_core.runtime.notices import warn
+from modeldb_core.runtime.owned import Folder, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,6 @@ from sqlalchemy.exc import DBAPIError
 from modeldb_core.backends.objects.layout import Part
 from modeldb_core.backends.objects.order import Key, lateness_shows
 from modeldb_core.backends.objects.replica import APPLIED, DAMAGED, UNLISTED, many
-from modeldb_core.batches import decode_changes, encode_changes
-from modeldb_core.changes import GENESIS
 from modeldb_core.errors import (
     ConflictError,
     InvalidArgumentError,
@@ -23,6 +21,8 @@ from modeldb_core.errors import (
     StoreUnavailableError,
     StreamGapError,
 )
+from modeldb_core.log.batches import decode_changes, encode_changes
+from modeldb_core.log.changes import GENESIS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -23,13 +23,13 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modeldb_core.batches import decode_changes, encode_changes
 from modeldb_core.errors import IntegrityError
+from modeldb_core.log.batches import decode_changes, encode_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from modeldb_core.changes import Change
+    from modeldb_core.log.changes import Change
 
 STREAMS, PACKS = "streams/", "packs/"
 _MARKER = ".store"

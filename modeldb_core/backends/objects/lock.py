@@ -8,8 +8,8 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from modeldb_core import disk, owned
 from modeldb_core.errors import ConfigurationError, StoreUnavailableError
+from modeldb_core.runtime import disk, owned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

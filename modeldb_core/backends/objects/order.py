@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from modeldb_core.backends._sql.documents import dump_document, load_document
 from modeldb_core.backends._sql.log import rebuild_payloads
-from modeldb_core.changes import APPEND, CREATE, ERASE, STREAM, Change, OrderDigest
-from modeldb_core.erasures import Place, erased_in
 from modeldb_core.errors import ModelDBError
-from modeldb_core.replay import Record, replay
+from modeldb_core.log.changes import APPEND, CREATE, ERASE, STREAM, Change, OrderDigest
+from modeldb_core.log.erasures import Place, erased_in
+from modeldb_core.log.replay import Record, replay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -21,13 +21,13 @@ from modeldb_core.backends._sql.numbers import Numbers
 from modeldb_core.backends._sql.schema import prepare
 from modeldb_core.backends._sql.sqlite import SQLiteDatabase
 from modeldb_core.backends._sql.store import SQLMetadataStore
-from modeldb_core.entities import now_us
 from modeldb_core.errors import (
     ConfigurationError,
     IntegrityError,
     StoreVersionError,
 )
-from modeldb_core.owned import NotOursError, check_file
+from modeldb_core.model.entities import now_us
+from modeldb_core.runtime.owned import NotOursError, check_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.backends._sql.apply import Batch
     from modeldb_core.backends._sql.database import Transaction
-    from modeldb_core.changes import Change, Head
+    from modeldb_core.log.changes import Change, Head
 
 Result = TypeVar("Result")
 

@@ -6,7 +6,6 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from modeldb_core import forks
 from modeldb_core.backends._fsspec import METADATA_OPTIONS, Remote, split_url
 from modeldb_core.backends.objects.admission import check_meaning, follow
 from modeldb_core.backends.objects.bucket import Bucket
@@ -21,9 +20,10 @@ from modeldb_core.backends.objects.layout import (
     new_marker,
     object_of,
 )
-from modeldb_core.changes import EMPTY_HEAD
-from modeldb_core.entities import now_us
 from modeldb_core.errors import ConfigurationError, StoreUnavailableError
+from modeldb_core.log.changes import EMPTY_HEAD
+from modeldb_core.model.entities import now_us
+from modeldb_core.runtime import forks
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from modeldb_core.backends.objects.compaction import Compaction
     from modeldb_core.backends.objects.replica import Replica
-    from modeldb_core.changes import Change, Head
-    from modeldb_core.entities import Document, Entity, SeriesSummary
-    from modeldb_core.points import Series
+    from modeldb_core.log.changes import Change, Head
+    from modeldb_core.log.points import Series
+    from modeldb_core.model.entities import Document, Entity, SeriesSummary
     from modeldb_core.queries import Query
 
 Result = TypeVar("Result")

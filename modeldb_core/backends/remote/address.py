@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from modeldb_core.backends._urls import split_options
 from modeldb_core.errors import ConfigurationError
-from modeldb_core.notices import warn
-from modeldb_core.redaction import strip_userinfo
+from modeldb_core.runtime.notices import warn
+from modeldb_core.runtime.redaction import strip_userinfo
 
 _KINDS: dict[str, type] = {
     "connect_timeout_s": float,

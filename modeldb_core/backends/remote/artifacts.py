@@ -7,7 +7,6 @@ import io
 import re
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from modeldb_core import protocol
 from modeldb_core.backends.remote.answers import load_blob
 from modeldb_core.backends.remote.download import BlobReader
 from modeldb_core.backends.remote.on_server import OnServer
@@ -22,7 +21,7 @@ from modeldb_core.backends.remote.parts import (
     stat_blob,
 )
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError, StoreUnavailableError
-from modeldb_core.stores import ArtifactStore, BlobInfo, check_stored
+from modeldb_core.stores import ArtifactStore, BlobInfo, check_stored, protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

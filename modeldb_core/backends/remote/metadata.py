@@ -7,23 +7,22 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from modeldb_core import protocol
 from modeldb_core.backends.remote.answers import foreign_answer, understood
 from modeldb_core.backends.remote.on_server import OnServer
 from modeldb_core.backends.remote.parts import stage
-from modeldb_core.batches import MAX_BATCH_BYTES, MAX_BATCH_CHANGES, MEDIA_TYPE, decode_changes, encode_changes
-from modeldb_core.changes import Change, verify_change
 from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.log.batches import MAX_BATCH_BYTES, MAX_BATCH_CHANGES, MEDIA_TYPE, decode_changes, encode_changes
+from modeldb_core.log.changes import Change, verify_change
 from modeldb_core.model.schema import check_kind
-from modeldb_core.stores import ChangePage, MetadataStore, Page
+from modeldb_core.stores import ChangePage, MetadataStore, Page, protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from modeldb_core.backends.remote.connection import Answer
-    from modeldb_core.changes import Head
-    from modeldb_core.entities import Entity
-    from modeldb_core.points import Series
+    from modeldb_core.log.changes import Head
+    from modeldb_core.log.points import Series
+    from modeldb_core.model.entities import Entity
     from modeldb_core.queries import Query
     from modeldb_core.stores import KeyInfo
 

@@ -8,10 +8,9 @@ import uuid
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from modeldb_core import protocol
 from modeldb_core.backends.remote.answers import load_blob
 from modeldb_core.errors import InvalidArgumentError, ModelDBError, NotFoundError
-from modeldb_core.stores import BlobInfo, check_stored
+from modeldb_core.stores import BlobInfo, check_stored, protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

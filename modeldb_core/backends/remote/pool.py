@@ -21,7 +21,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import make_headers
 
 from modeldb_core.errors import ConfigurationError
-from modeldb_core.redaction import redact_url
+from modeldb_core.runtime.redaction import redact_url
 
 if TYPE_CHECKING:
     import socket

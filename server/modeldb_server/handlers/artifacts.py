@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 
-from modeldb_core.documents import json_value
-from modeldb_core.entities import Run
+from modeldb_core.log.json_documents import json_value
+from modeldb_core.model.entities import Run
 from modeldb_server.blobs import (
     SAFE_TYPES,
     SANDBOX_POLICY,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.changes import CREATE, DELETE, RESTORE, UPDATE
-from modeldb_core.documents import entity_document
-from modeldb_core.entities import new_id
 from modeldb_core.errors import ConflictError, InvalidArgumentError, NotFoundError
+from modeldb_core.log.changes import CREATE, DELETE, RESTORE, UPDATE
+from modeldb_core.log.json_documents import entity_document
+from modeldb_core.model.entities import new_id
 from modeldb_core.model.schema import KINDS
+from modeldb_core.model.values import check_key
 from modeldb_core.movement.deletion import to_delete, to_restore
 from modeldb_core.queries import Query, condition
-from modeldb_core.values import check_key
 from modeldb_server.handlers.entities import check_id
 from modeldb_server.responses import json_response
 

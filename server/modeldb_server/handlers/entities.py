@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modeldb_core.documents import entity_document
 from modeldb_core.errors import NotFoundError
+from modeldb_core.log.json_documents import entity_document
 from modeldb_core.queries import Query
 from modeldb_server.documents import key_document
 from modeldb_server.responses import json_response

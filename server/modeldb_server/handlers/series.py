@@ -15,7 +15,7 @@ from modeldb_server.responses import json_response
 if TYPE_CHECKING:
     from flask import Response
 
-    from modeldb_core.points import Series
+    from modeldb_core.log.points import Series
     from modeldb_server.context import ServerContext
 
 MAX_POINTS = 1_000_000
@@ -72,7 +72,7 @@ def _read(
     series = context.store.read_series(run_id, key, steps=steps, max_points=max_points)
     if len(series) <= MAX_POINTS:
         return series
-    from modeldb_core.points import thin_out
+    from modeldb_core.log.points import thin_out
 
     chosen = thin_out(series.steps, series.values, MAX_POINTS)
     return replace(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from flask import Response
 
-from modeldb_core.documents import json_value
 from modeldb_core.errors import NotFoundError
-from modeldb_core.values import BlobReference
+from modeldb_core.log.json_documents import json_value
+from modeldb_core.model.values import BlobReference
 from modeldb_server.blobs import SANDBOX_POLICY, BlobBody, check_digest
 from modeldb_server.handlers.entities import check_id
 from modeldb_server.responses import JSON, json_response

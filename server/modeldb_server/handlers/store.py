@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from flask import Response, abort, request
 
-from modeldb_core import __version__, protocol
+from modeldb_core import __version__
 from modeldb_core.audit import digest_of_order
-from modeldb_core.batches import (
+from modeldb_core.errors import IntegrityError
+from modeldb_core.log.batches import (
     HEAD_BYTES,
     MAX_BATCH_BYTES,
     MAX_BATCH_CHANGES,
@@ -18,16 +19,16 @@ from modeldb_core.batches import (
     encode_changes,
     measure,
 )
-from modeldb_core.changes import ERASE
-from modeldb_core.errors import IntegrityError
+from modeldb_core.log.changes import ERASE
 from modeldb_core.queries import Query
+from modeldb_core.stores import protocol
 from modeldb_server.errors import refuse
 from modeldb_server.handlers.store_blobs import JoinedParts
 from modeldb_server.responses import json_response
 from modeldb_server.routes import Policy
 
 if TYPE_CHECKING:
-    from modeldb_core.changes import Change
+    from modeldb_core.log.changes import Change
     from modeldb_server.context import ServerContext
 
 MAX_ANSWER_BYTES = 8 << 20

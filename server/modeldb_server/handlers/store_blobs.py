@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from flask import Response, request
 
-from modeldb_core import protocol
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError
-from modeldb_core.stores import REFRESH_S
+from modeldb_core.stores import REFRESH_S, protocol
 from modeldb_server.blobs import CHUNK_BYTES, SANDBOX_POLICY, BlobBody, check_digest, requested_range
 from modeldb_server.errors import refuse
 from modeldb_server.responses import dump_json, json_response

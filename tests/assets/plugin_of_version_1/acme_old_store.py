@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.changes import EMPTY_HEAD, Change, Head, advance, verify_change
-from modeldb_core.entities import Entity, check_kind, now_us
 from modeldb_core.errors import ConflictError, IntegrityError, InvalidArgumentError, NotFoundError, StreamGapError
-from modeldb_core.points import Series, thin_out
+from modeldb_core.log.changes import EMPTY_HEAD, Change, Head, advance, verify_change
+from modeldb_core.log.points import Series, thin_out
+from modeldb_core.log.replay import Record, alters_entity, erased_by, misfit
+from modeldb_core.model.entities import Entity, check_kind, now_us
 from modeldb_core.queries import (
     COLUMN,
     COLUMNS,
@@ -39,7 +40,6 @@ from modeldb_core.queries import (
     parse_filter,
     searchable,
 )
-from modeldb_core.replay import Record, alters_entity, erased_by, misfit
 from modeldb_core.stores import ArtifactStore, BlobInfo, ChangePage, KeyInfo, MetadataStore, Page
 
 if TYPE_CHECKING:

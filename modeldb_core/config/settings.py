@@ -1,0 +1,405 @@
+"""The settings: argument > ``MODELDB_*`` environment variable > ``modeldb.toml`` > default.
+
+Every value knows where it came from, and secrets are hidden wherever settings are shown. ``docs/configuration.md``
+lists the settings.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import unquote
+
+from modeldb_core.config import trust
+from modeldb_core.config.sources import (
+    ARGUMENT,
+    CONFIG_VARIABLE,
+    ENVIRONMENT_PREFIX,
+    Source,
+    absolute_url,
+    from_arguments,
+    from_environment,
+    from_file,
+    key_of,
+    shown,
+)
+from modeldb_core.errors import ConfigurationError
+from modeldb_core.runtime.notices import warn
+from modeldb_core.stores.owners import folder_beside
+
+DEFAULT_URL = "sqlite:///modeldb.db"
+
+
+def _setting(kind: str, default: object, help_text: str, **more: object) -> Any:  # noqa: ANN401
+    """Return a dataclass field that knows how its text is read.
+
+    Args:
+        more: ``table``: its table in ``modeldb.toml``; ``trust``: what a project's file may do to it (``trust.py``).
+    """
+    metadata = {"kind": kind, "help": help_text, **more}
+    if isinstance(default, Mapping):
+        return field(default_factory=lambda: default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Settings:
+    """The settings in force. Get one from :func:`load_settings`.
+
+    Times are in seconds. URLs and paths are absolute: a later ``os.chdir`` does not move the store.
+    """
+
+    url: str = _setting("url", DEFAULT_URL, "where runs are kept")
+    artifact_url: str = _setting("url", "", "where files and models are kept; default: beside the store")
+    workspace: str = _setting("name", "default", "the workspace that projects belong to")
+    project: str = _setting("name", "default", "the project of a run that names none")
+    experiment: str = _setting("name", "default", "the experiment of a run that names none")
+    user: str = _setting(
+        "text", "", "who is recorded as the author of changes; default: the login name", trust=trust.USER
+    )
+    journal_dir: Path = _setting(  # noqa: RUF009
+        "path", Path(), "folder of the crash-safe journals; default: in the user's state folder", trust=trust.INSIDE
+    )
+    cache_dir: Path = _setting(  # noqa: RUF009
+        "path", Path(), "folder of what can be fetched again; default: in the user's cache folder", trust=trust.INSIDE
+    )
+    token: str = _setting("text", "", "what this process shows a server to be let in", trust=trust.USER)
+    durability: str = _setting(
+        "choice",
+        "process",
+        'what a log call outlives once it returned: "process" (the process), "fsync" (a power failure too)',
+        choices=("process", "fsync"),
+    )
+    lease_s: float = _setting(
+        "float", 30.0, "a run whose writer was silent for so long reads as lost", minimum=1.0, maximum=3e7
+    )
+    flush_interval_s: float = _setting("float", 1.0, "how often what was logged is shipped", minimum=0.01)
+    exit_timeout_s: float = _setting("float", 30.0, "how long a process waits at exit for a slow store", minimum=0.0)
+    restore_window_days: float = _setting(
+        "float",
+        30.0,
+        "for how many days what was deleted can be restored, whatever `modeldb gc` does",
+        minimum=0.0,
+        trust=trust.USER,
+    )
+    gc_grace_days: float = _setting(
+        "float",
+        30.0,
+        "`modeldb gc` spares files that were stored within so many days, and one more",
+        minimum=0.0,
+        trust=trust.USER,
+    )
+    announce: bool = _setting(
+        "bool", True, "say in a terminal or a notebook where the first run can be seen", trust=trust.LESS
+    )
+    ui_url: str = _setting(
+        "text", "", "address of the web pages that show this store, for links to runs", trust=trust.USER
+    )
+    disable_plugins: tuple[str, ...] = _setting(
+        "list", (), "plugins to leave out, by name, or * for all third-party ones"
+    )
+    capture_enabled: bool = _setting(
+        "bool", True, "record the circumstances of a run at all", table="capture", trust=trust.LESS
+    )
+    capture_git: bool = _setting(
+        "bool", True, "commit, branch, remote and state of the working tree", table="capture", trust=trust.LESS
+    )
+    capture_diff: bool = _setting(
+        "bool", True, "the uncommitted changes themselves, as a diff", table="capture", trust=trust.LESS
+    )
+    capture_diff_limit_bytes: int = _setting(
+        "int", 1_000_000, "of a longer diff only so much is recorded", table="capture", minimum=0
+    )
+    capture_command: bool = _setting(
+        "bool", True, "script, arguments and working folder", table="capture", trust=trust.LESS
+    )
+    capture_packages: bool = _setting(
+        "bool", True, "versions of the installed packages", table="capture", trust=trust.LESS
+    )
+    capture_host: bool = _setting(
+        "bool", True, "machine, operating system, processor, memory, GPU", table="capture", trust=trust.LESS
+    )
+    capture_timeout_s: float = _setting("float", 2.0, "what takes longer is left out", table="capture", minimum=0.05)
+    server_host: str = _setting("text", "127.0.0.1", "address the server listens on", table="server", trust=trust.USER)
+    server_port: int = _setting(
+        "int", 5000, "port the server listens on; 0: any", table="server", trust=trust.USER, minimum=0, maximum=65535
+    )
+    server_threads: int = _setting("int", 8, "threads for requests", table="server", trust=trust.USER, minimum=1)
+    server_tokens: tuple[str, ...] = _setting(
+        "list",
+        (),
+        "who shows the server one of these may read and write; needed to listen beyond loopback",
+        table="server",
+        trust=trust.USER,
+    )
+    server_read_tokens: tuple[str, ...] = _setting(
+        "list", (), "who shows the server one of these may read", table="server", trust=trust.USER
+    )
+    server_erase_tokens: tuple[str, ...] = _setting(
+        "list", (), "who shows the server one of these may also erase for good", table="server", trust=trust.USER
+    )
+    server_allowed_hosts: tuple[str, ...] = _setting(
+        "list",
+        (),
+        "host names, beside those of this machine, under which the server may be asked",
+        table="server",
+        trust=trust.USER,
+    )
+    stores: Mapping[str, Any] = _setting(
+        "table", MappingProxyType({}), "options of stores, a table for each scheme, such as [stores.s3]"
+    )
+    plugins: Mapping[str, Any] = _setting("table", MappingProxyType({}), "settings of plugins, a table for each")
+    trusted_folders: tuple[str, ...] = _setting(
+        "list", (), "folders whose modeldb.toml is obeyed like your own", trust=trust.USER
+    )
+    origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    token_address: str = field(default="", compare=False)
+    """The server that ``token`` was given for (``trust.address_of``); empty: whichever the user names."""
+    project_urls: frozenset[str] = field(default=frozenset(), compare=False)
+    """What only a project's file names: no secret goes there that was not given for that address."""
+    project_stores: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    """Options of stores in a project's file, of which a backend takes those that it declares to be harmless."""
+    project_file: str = field(default="", compare=False)
+    """The project's file that was read; empty where there is none."""
+    refusals: tuple[trust.Refusal, ...] = field(default=(), compare=False)
+    """What files say and what is not obeyed."""
+
+    def origin(self, name: str) -> str:
+        """Return where the value of ``name`` came from: "argument", "MODELDB_URL", the path of a file, or "default"."""
+        return self.origins.get(name, "default")
+
+    def token_for(self, url: str) -> str:
+        """Return the token to show to the server at ``url``: the setting where it was given for it, else a stored one.
+
+        ``modeldb login`` stores tokens. Empty where there is none.
+        """
+        from modeldb_core.config.credentials import stored_token
+
+        address = trust.address_of(url)
+        theirs = {trust.address_of(one) or one for one in self.project_urls}
+        is_given_for_it = bool(address) and self.token_address == address
+        if self.token and (is_given_for_it or not (self.token_address or (address or url) in theirs)):
+            return self.token
+        return stored_token(address) if address else ""
+
+    def describe(self) -> Iterator[tuple[str, object, str, str]]:
+        """Iterate over (key, value, origin, help) of every setting, with secrets hidden."""
+        for spec in _specs():
+            yield (
+                key_of(spec),
+                shown(getattr(self, spec.name), spec.name),
+                self.origin(spec.name),
+                spec.metadata["help"],
+            )
+
+    def __repr__(self) -> str:
+        changed = (spec.name for spec in _specs() if spec.name in self.origins)
+        return f"Settings({', '.join(f'{name}={shown(getattr(self, name), name)!r}' for name in changed)})"
+
+
+def load_settings(
+    *,
+    directory: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    **overrides: Any,  # noqa: ANN401
+) -> Settings:
+    """Return the settings in force.
+
+    Args:
+        directory: where the search for ``modeldb.toml`` begins, and what relative paths of arguments and variables are
+            relative to; default: the current folder. (Paths in a file are relative to the file.)
+        environ: the environment; default: that of this process.
+        overrides: settings by name, such as ``url`` or ``server_port``; ``None`` means not given.
+
+    Raises:
+        ConfigurationError: a key is unknown, or a value has the wrong type or is out of its range.
+    """
+    base = Path(directory) if directory is not None else working_folder()
+    environ = os.environ if environ is None else environ
+    inherited = frozenset(str(overrides.pop("project_urls", "")).split())
+    arguments = from_arguments(overrides, base, _specs())
+    environment = from_environment(environ, base, _specs())
+    files = _read_files(base, environ, environment | arguments)
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    for source in (files.own, files.project, environment, arguments):
+        for name, (value, origin) in source.items():
+            values[name], origins[name] = value, origin
+    values["url"] = absolute_url(str(values.get("url", DEFAULT_URL)), base)
+    if not values.get("artifact_url"):
+        values["artifact_url"] = artifacts_beside(str(values["url"]), base)
+    if "journal_dir" not in values:
+        values["journal_dir"] = default_journal_dir()
+    if "cache_dir" not in values:
+        values["cache_dir"] = default_cache_dir()
+    for file in dict.fromkeys(refusal.file for refusal in files.refusals):
+        _warn_once(file, [refusal for refusal in files.refusals if refusal.file == file])
+    named = {str(files.project[name][0]) for name in ("url", "artifact_url") if name in files.project}
+    trusted = {
+        str(source[name][0])
+        for source in (files.own, environment, arguments)
+        for name in ("url", "artifact_url")
+        if name in source
+    }
+    return Settings(
+        **values,  # type: ignore[arg-type]
+        origins=MappingProxyType(origins),
+        token_address=_token_address(origins.get("token", ""), files.own, environment, arguments),
+        project_urls=(frozenset(named) - trusted) | inherited,
+        project_stores=files.project_stores,
+        project_file=files.project_file,
+        refusals=tuple(files.refusals),
+    )
+
+
+def working_folder() -> Path:
+    """Return the current folder; where it was deleted meanwhile, the path that it had."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/", os.environ.get("PWD", ""))
+
+
+def default_journal_dir() -> Path:
+    """Return the folder for journals in the state folder of the user."""
+    from platformdirs import user_state_path
+
+    return user_state_path("modeldb", appauthor=False) / "journals"
+
+
+def default_cache_dir() -> Path:
+    """Return the folder in the cache folder of the user for what can be fetched again."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("modeldb", appauthor=False)
+
+
+def system_config_file() -> Path:
+    """Return the path of the ``modeldb.toml`` for all users of this machine, which need not exist."""
+    from platformdirs import site_config_path
+
+    return site_config_path("modeldb", appauthor=False) / trust.FILE_NAME
+
+
+def config_files(directory: Path, environ: Mapping[str, str]) -> list[tuple[Path, bool]]:
+    """Return the files that may apply, the first one first, and whether each is a project's.
+
+    These are the nearest one from ``directory`` upwards, the user's own and the system's. ``MODELDB_CONFIG`` names a file
+    to use in place of all of them.
+
+    Raises:
+        ConfigurationError: it names a file that does not exist.
+    """
+    if named := environ.get(CONFIG_VARIABLE):
+        path = directory / named
+        if not path.is_file():
+            msg = (
+                f"{CONFIG_VARIABLE} names the file {str(path)!r}, which does not exist; create it or unset the variable"
+            )
+            raise ConfigurationError(msg)
+        return [(path, False)]
+    resolved = directory.absolute()
+    found = {path: False for path in (trust.user_config_file(), system_config_file()) if _is_file(path)}
+    for folder in (resolved, *resolved.parents):
+        if _is_file(path := folder / trust.FILE_NAME):
+            return [*({path: True} | found).items()] if path not in found else [*found.items()]
+    return [*found.items()]
+
+
+@dataclass(slots=True)
+class _Files:
+    """What the files say: the user's own and the system's, and the project's as far as it is obeyed."""
+
+    own: Source = field(default_factory=dict)
+    project: Source = field(default_factory=dict)
+    project_stores: Mapping[str, Any] = field(default_factory=dict)
+    project_file: str = ""
+    refusals: list[trust.Refusal] = field(default_factory=list)
+
+
+def _read_files(directory: Path, environ: Mapping[str, str], given: Source) -> _Files:
+    """Read the files that apply, and leave out what a project's file may not say (``trust.py``)."""
+    result = _Files()
+    projects: list[Path] = []
+    for path, is_project in reversed(config_files(directory, environ)):
+        if is_project:
+            projects.append(path)
+        else:
+            result.own |= from_file(path, _specs())
+    folders, _ = given.get("trusted_folders") or result.own.get("trusted_folders") or ((), "")
+    assert isinstance(folders, tuple)
+    for path in projects:
+        if trust.is_trusted_folder(path.parent, folders):
+            result.own |= from_file(path, _specs())
+        elif doubt := trust.doubt_about(path):
+            result.refusals.append(trust.Refusal(str(path), "", doubt))
+        else:
+            _obey_project(result, from_file(path, _specs()), path)
+    return result
+
+
+def _obey_project(result: _Files, source: Source, path: Path) -> None:
+    result.project_file = str(path)
+    for spec in _specs():
+        if spec.name not in source:
+            continue
+        value, _ = source[spec.name]
+        before, _ = result.own.get(spec.name, (None, ""))
+        if spec.name == "stores":
+            assert isinstance(value, Mapping)
+            result.project_stores = value
+        elif reason := trust.refuse_setting(spec.metadata.get("trust", ""), value, before, path.parent):
+            result.refusals.append(trust.Refusal(str(path), key_of(spec), reason))
+        else:
+            result.project[spec.name] = source[spec.name]
+
+
+def _token_address(origin: str, own: Source, environment: Source, arguments: Source) -> str:
+    """Return the server that the token was given for: the one named beside it; empty where none is."""
+    beside = {ARGUMENT: (arguments,), f"{ENVIRONMENT_PREFIX}TOKEN": (environment, own)}.get(origin, (own,))
+    for source in beside:
+        for name in ("url", "artifact_url"):
+            if address := trust.address_of(str(source.get(name, ("",))[0])):
+                return address
+    return ""
+
+
+_warned: set[tuple[str, tuple[str, ...]]] = set()
+
+
+def _warn_once(file: str, refusals: list[trust.Refusal]) -> None:
+    mark = (file, tuple(refusal.key for refusal in refusals))
+    if mark not in _warned:
+        _warned.add(mark)
+        first = str(refusals[0])
+        more = ", ".join(refusal.key for refusal in refusals[1:])
+        warn(f"{first}{f'; neither are {more}' if more else ''}; `modeldb config` shows everything that is not obeyed")
+
+
+def _specs() -> list[Field[Any]]:
+    return [spec for spec in fields(Settings) if spec.metadata]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder that may not be looked into
+        return False
+
+
+def artifacts_beside(url: str, base: Path) -> str:
+    """Return where artifacts are kept unless something else is said.
+
+    That is a folder beside a SQLite file. Another store is asked whether it keeps artifacts as well: the URL is its own.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme != "sqlite":
+        return url
+    path = unquote(rest.removeprefix("/").partition("?")[0])
+    if not path or path.startswith(":"):
+        return "memory://"
+    return f"file://{folder_beside(str((base / path).absolute()))}"

@@ -1,0 +1,339 @@
+"""Ships the journals of processes that died, and puts their runs right.
+
+A journal whose lock nobody holds belongs to the dead. Whoever finds it holds the lock while shipping it, so two that
+find it at once do not get in each other's way, and one that dies half way leaves it to the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from modeldb_core.errors import (
+    ConfigurationError,
+    CorruptJournalError,
+    IntegrityError,
+    ModelDBError,
+    PermissionDeniedError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+    StoreVersionError,
+)
+from modeldb_core.journal.journal_folders import DAMAGED, LeftAlone, Orphan, examine_locked, look, open_segments
+from modeldb_core.journal.records import Chain, Seal
+from modeldb_core.journal.sealing import build, read_plans, read_seals
+from modeldb_core.journal.segments import SPOOL, Segment, SegmentReader, lock_folder, remove_directory
+from modeldb_core.journal.uploads import StoppedError, ship
+from modeldb_core.log.changes import CLOSE, EMPTY_HEAD, SALT_BYTES, STREAM, UPDATE, Change, payload_of, seal
+from modeldb_core.model.entities import KILLED, now_us
+from modeldb_core.queries import Query, condition
+from modeldb_core.runtime.owned import Folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from modeldb_core.stores import ArtifactStore, MetadataStore
+
+logger = logging.getLogger("modeldb")
+
+Progress = Callable[[str, int, int], None]
+
+_left_alone: set[Path] = set()  # of which it was said
+_OF_THE_STORE = (StoreUnavailableError, StoreReadOnlyError, PermissionDeniedError, ConfigurationError)
+"""What is raised because of the store and not of a journal: no other journal would be shipped either."""
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What :func:`recover` did.
+
+    Attributes:
+        streams: identifiers of the streams that were shipped.
+        changes: how many changes the store had not seen.
+        runs: runs whose process had died, now marked killed.
+        damaged: folders that were kept aside, since they hold bytes that no crash leaves behind.
+        newer: folders that were left alone, since a newer version of ModelDB wrote them.
+        left_alone: what was not shipped and why, ``newer`` included: it is not a journal of this user, or broken.
+    """
+
+    streams: list[str] = field(default_factory=list)
+    changes: int = 0
+    runs: list[str] = field(default_factory=list)
+    damaged: list[Path] = field(default_factory=list)
+    newer: list[Path] = field(default_factory=list)
+    left_alone: list[LeftAlone] = field(default_factory=list)
+
+
+def orphans(journal_dir: Path, store_url: str | None = None) -> Iterator[Path]:
+    """Iterate over the folders of streams whose process is gone, of one store or of all.
+
+    A folder is an orphan if it is a journal of this user and nobody holds its lock at this moment.
+    """
+    for found in look(journal_dir):
+        if isinstance(found, Orphan) and (store_url is None or found.store_url in (store_url, "")):
+            yield found.path
+
+
+def recover(
+    journal_dir: Path,
+    store_url: str,
+    store: MetadataStore,
+    open_artifacts: Callable[[], ArtifactStore],
+    progress: Progress | None = None,
+    stopped: threading.Event | None = None,
+) -> Recovered:
+    """Ship the journals of dead processes that logged to this store, and the files that wait beside them.
+
+    One that cannot be shipped keeps no other from being shipped: it is named in what is returned.
+
+    Args:
+        progress: called with (stream, bytes shipped, bytes in all) of each journal, from several threads.
+        stopped: calls it off; what is not shipped then stays where it is.
+
+    Raises:
+        StoreUnavailableError: the store cannot be reached. What is not shipped stays in the journals.
+    """
+    done = Recovered()
+    target = _Target(store_url, store, open_artifacts, progress, stopped or threading.Event())
+    for found in look(journal_dir):
+        if target.stopped.is_set():
+            break
+        if isinstance(found, LeftAlone):
+            _leave_alone(found, done)
+        elif found.store_url in (store_url, ""):
+            try:
+                _recover(journal_dir, found.path.name, target, done)
+            except StoppedError:
+                break
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where journals go."""
+
+    store_url: str
+    store: MetadataStore
+    open_artifacts: Callable[[], ArtifactStore]
+    progress: Progress | None
+    stopped: threading.Event
+
+
+def _recover(journal_dir: Path, name: str, target: _Target, done: Recovered) -> None:
+    """Ship one journal and remove it, unless somebody else is doing so."""
+    path = journal_dir / name
+    try:
+        with Folder.open(journal_dir, is_given=True) as root, root.folder(name) as folder:
+            lock = lock_folder(folder)
+            if lock is None:
+                return
+            try:
+                _recover_stream(folder, target, done)
+            except (CorruptJournalError, IntegrityError) as error:
+                kept = path.with_name(_set_aside(root, name))
+                done.damaged.append(kept)
+                logger.warning("A journal is damaged and was kept aside as %s: %s", kept, error)
+            finally:
+                os.close(lock)
+    except FileNotFoundError:
+        return  # another process has just finished with it
+    except _OF_THE_STORE:
+        raise
+    except StoreVersionError as error:
+        _leave_alone(LeftAlone(path, str(error), is_pending=True, is_newer=True), done)
+    except ModelDBError as error:
+        reason = f"{target.store_url} refuses what it holds ({error}); look at it"
+        _leave_alone(LeftAlone(path, reason, is_pending=True), done)
+    except OSError as error:
+        _leave_alone(LeftAlone(path, f"it cannot be shipped ({error.strerror or error})", is_pending=True), done)
+
+
+def _set_aside(root: Folder, name: str) -> str:
+    """Rename a damaged journal, over nothing; return its new name."""
+    taken, kept, number = set(root.names()), f"{name}{DAMAGED}", 1
+    while kept in taken:
+        number += 1
+        kept = f"{name}{DAMAGED}-{number}"
+    root.rename(name, kept)
+    return kept
+
+
+def _leave_alone(found: LeftAlone, done: Recovered) -> None:
+    done.left_alone.append(found)
+    if found.is_newer:
+        done.newer.append(found.path)
+    if found.is_pending and found.path not in _left_alone:
+        _left_alone.add(found.path)
+        logger.warning("%s", found.reason if found.is_newer else found)
+
+
+def _recover_stream(folder: Folder, target: _Target, done: Recovered) -> None:
+    found = examine_locked(folder)
+    if isinstance(found, LeftAlone):
+        _leave_alone(found, done)
+        return
+    readers = open_segments(folder, found.segments)
+    if readers and readers[0].header["store_url"] != target.store_url:
+        return
+    for strange in found.strange:
+        _leave_alone(strange, done)
+    shipped = 0
+    lock = threading.Lock()
+
+    def advance(size: int) -> None:
+        nonlocal shipped
+        with lock:
+            shipped += size
+            if target.progress is not None:
+                target.progress(folder.path.name, shipped, found.size_bytes)
+
+    for reader in readers:
+        if reader.used > 0:
+            done.changes += _ship_segment(reader, target.store)
+            advance(reader.used)
+    if readers:
+        done.runs += _put_right(readers[-1].header, target.store)
+    if found.files:
+        with folder.folder(SPOOL) as spool:
+            paths = [spool.path / name for name in found.files]
+            ship(paths, target.open_artifacts(), advance, target.stopped, folder=spool)
+    if readers:
+        done.streams.append(folder.path.name)
+    damaged = [reader.path for reader in readers if reader.damaged]
+    for reader in readers:
+        reader.memory.close()
+    if damaged:
+        msg = f"{damaged[0].name} holds records after one that cannot be read; everything before it was shipped"
+        raise CorruptJournalError(msg)
+    remove_directory(folder.path)
+
+
+def _ship_segment(reader: SegmentReader, store: MetadataStore) -> int:
+    """Apply what the store has not seen of a segment, sealing what its process had not; return how many changes."""
+    segment = reader.segment()
+    stream_id = reader.header["stream_id"]
+    with _reading(reader):
+        plans, seals = read_plans(segment, segment.used), read_seals(segment)
+    head = store.heads().get(stream_id, EMPTY_HEAD)
+    applied, at = 0, 0
+    for mark in [*seals, None]:
+        start, end = (mark.start, mark.end) if mark else (at, segment.used)
+        at = end
+        if not start <= end <= segment.used:
+            msg = f"{reader.path.name} has a seal of bytes {start} to {end}, and has {segment.used}"
+            raise CorruptJournalError(msg)
+        if start >= end or (mark and mark.last_seq <= head.seq):
+            continue
+        if mark is None or mark.first.seq != head.seq or mark.first.hash != head.hash:
+            # Never sealed; or sealed after records that lived in memory only and died with it: the store has seen
+            # nothing of it, so it may be numbered anew.
+            mark = _new_seal(reader, segment, start, end, Chain(head.seq, head.hash))
+            if mark is None:
+                continue
+        with _reading(reader):
+            changes, _ = build(
+                *(segment, start, end),
+                stream_id=stream_id,
+                actor=reader.header["actor"],
+                first=mark.first,
+                sealed_at=mark.sealed_at,
+                salt=mark.salt,
+                plans=plans,
+            )
+        if not changes or changes[-1].hash != mark.last_hash:
+            msg = f"what {reader.path.name} holds from {start} to {end} is not what was sealed there"
+            raise CorruptJournalError(msg)
+        store.apply(changes)
+        applied += len(changes)
+        head = store.heads()[stream_id]
+    return applied
+
+
+def _new_seal(reader: SegmentReader, segment: Segment, start: int, end: int, first: Chain) -> Seal | None:
+    """Seal records of a dead process, in its segment, before they are sent: so that a crash now repeats nothing."""
+    sealed_at, salt = _last_write_us(reader), os.urandom(SALT_BYTES)
+    with _reading(reader):
+        changes, chain = build(
+            *(segment, start, end),
+            stream_id=reader.header["stream_id"],
+            actor=reader.header["actor"],
+            first=first,
+            sealed_at=sealed_at,
+            salt=salt,
+            plans=read_plans(segment, start),
+        )
+    if not changes:
+        return None
+    mark = Seal(start, end, first, sealed_at, salt, chain.seq, chain.hash)
+    record = mark.record()
+    if segment.used + len(record) <= segment.size:
+        segment.memory[segment.used : segment.used + len(record)] = record
+        segment.memory.flush()
+        segment.used += len(record)
+    return mark
+
+
+def _put_right(header: dict[str, str], store: MetadataStore) -> list[str]:
+    """Mark the runs killed that the stream left running, and close it."""
+    stream_id = header["stream_id"]
+    head = store.heads().get(stream_id)
+    if head is None or head.closed:
+        return []
+    left = condition("stream_id = ? and status in ?", stream_id, ("running", "lost"))
+    query = Query(kind="run", filter=left, limit=1000)
+    runs = store.find(query).entities
+    now = now_us()
+    note = f"The process that logged this run ended without a word; its journal was recovered at {_clock(now)}."
+    drafts = []
+    for run in runs:
+        update = {"set": {"status": KILLED, "finished_at": head.recorded_at}, "add": {"notes": [note]}}
+        drafts.append((UPDATE, "run", run.entity_id, payload_of(update)))
+    drafts.append((CLOSE, STREAM, stream_id, payload_of({"recovered": True})))
+    changes: list[Change] = []
+    seq, previous = head.seq, head.hash
+    for action, kind, entity_id, payload in drafts:
+        seq += 1
+        change = seal(
+            *(stream_id, seq, previous),
+            recorded_at=max(now, head.recorded_at),
+            actor=header["actor"],
+            action=action,
+            kind=kind,
+            entity_id=entity_id,
+            payload=payload,
+            salt=os.urandom(SALT_BYTES),
+        )
+        previous = change.hash
+        changes.append(change)
+    store.apply(changes)
+    return [run.entity_id for run in runs]
+
+
+@contextmanager
+def _reading(reader: SegmentReader) -> Iterator[None]:
+    """Say of records that are whole and make no sense that the journal is damaged."""
+    try:
+        yield
+    except ModelDBError:
+        raise
+    except (ValueError, TypeError, LookupError, RecursionError, OverflowError, AttributeError, struct.error) as error:
+        msg = f"{reader.path.name} holds a record that means nothing ({type(error).__name__}: {error})"
+        raise CorruptJournalError(msg) from error
+
+
+def _last_write_us(reader: SegmentReader) -> int:
+    return int(reader.path.stat().st_mtime * 1_000_000)
+
+
+def _clock(time_us: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(time_us / 1_000_000))
+
+
+__all__ = ["Change", "Recovered", "orphans", "recover"]

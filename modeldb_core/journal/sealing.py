@@ -1,0 +1,179 @@
+"""How records of the journal become changes of the stream.
+
+It is a function of a segment and a :class:`~modeldb_core.journal.records.Seal` alone. So what was sent before a crash is rebuilt
+bit for bit after it, and the store recognizes it as seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modeldb_core.journal.records import (
+    CHECK_BYTES,
+    DRAFT,
+    PLAN,
+    RECORD,
+    ROW,
+    ROW_AT,
+    ROW_HEAD,
+    SEAL,
+    Chain,
+    Draft,
+    Plan,
+    Seal,
+    parse_plan,
+)
+from modeldb_core.journal.segments import Segment, read_records
+from modeldb_core.log.changes import APPEND, SALT_BYTES, Change, seal
+from modeldb_core.log.points import PointGroup, concatenate, encode_points
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_WINDOW = 4096  # rows looked at together: enough to be fast, few enough that alternating plans stay linear
+
+
+def build(
+    segment: Segment,
+    start: int,
+    end: int,
+    *,
+    stream_id: str,
+    actor: str,
+    first: Chain,
+    sealed_at: int,
+    salt: bytes,
+    plans: dict[int, Plan],
+) -> tuple[list[Change], Chain]:
+    """Return the changes that the records from ``start`` to ``end`` of ``segment`` make, and where the stream then is.
+
+    ``plans`` are those defined before ``start``; those in between are added.
+    """
+    chain = _ChainWriter(stream_id, actor, first, salt)
+    rows = _Rows(first.last_time)
+    for item in _scan(segment, start, end, plans):
+        if isinstance(item, Draft):
+            if item.ends_run:
+                rows.write(chain, sealed_at, only=item.entity_id)
+            chain.add(item.action, item.kind, item.entity_id, item.recorded_at, item.payload)
+        else:
+            rows.add(*item)
+    rows.write(chain, sealed_at)
+    return chain.changes, Chain(chain.seq, chain.previous_hash, rows.last_time)
+
+
+class _ChainWriter:
+    def __init__(self, stream_id: str, actor: str, first: Chain, salt: bytes) -> None:
+        self.stream_id, self.actor, self.salt = stream_id, actor, salt
+        self.seq, self.previous_hash = first.seq, first.hash
+        self.changes: list[Change] = []
+
+    def add(self, action: str, kind: str, entity_id: str, recorded_at: int, payload: bytes) -> None:
+        self.seq += 1
+        salt = hashlib.sha256(self.salt + self.seq.to_bytes(8, "big")).digest()[:SALT_BYTES]
+        change = seal(
+            self.stream_id,
+            self.seq,
+            self.previous_hash,
+            recorded_at=recorded_at,
+            actor=self.actor,
+            action=action,
+            kind=kind,
+            entity_id=entity_id,
+            payload=payload,
+            salt=salt,
+        )
+        self.previous_hash = change.hash
+        self.changes.append(change)
+
+
+class _Rows:
+    """Collects spans of rows by run and plan. Times within a stream never go back, even where the clock did."""
+
+    def __init__(self, last_time: int) -> None:
+        self.last_time = last_time
+        self._runs: dict[str, dict[tuple[str, ...], list[PointGroup]]] = {}
+
+    def add(self, plan: Plan, data: Any, explicit_times: bool) -> None:  # noqa: ANN401 - a structured array
+        times = data["time"]
+        if not explicit_times:
+            times = np.maximum.accumulate(np.maximum(times, self.last_time))
+            self.last_time = int(times[-1])
+        values = np.ascontiguousarray(data["values"].T)
+        group = PointGroup(plan.keys, data["step"].astype(np.int64), times // 1000, values)
+        self._runs.setdefault(plan.run_id, {}).setdefault(plan.keys, []).append(group)
+
+    def write(self, chain: _ChainWriter, sealed_at: int, only: str | None = None) -> None:
+        for run_id in [only] if only is not None else list(self._runs):
+            groups = self._runs.pop(run_id, None)
+            if groups:
+                payload = encode_points(concatenate(spans) for spans in groups.values())
+                chain.add(APPEND, "run", run_id, sealed_at, payload)
+
+
+def _scan(segment: Segment, start: int, end: int, plans: dict[int, Plan]) -> Iterable[Draft | tuple[Plan, Any, bool]]:
+    """Iterate over drafts, and spans of consecutive rows of one plan as (plan, structured array, explicit times)."""
+    view = memoryview(segment.memory)
+    try:
+        at = start
+        while at < end:
+            size, record_type = RECORD.unpack_from(view, at)
+            if record_type in (ROW, ROW_AT):
+                plan = plans[int.from_bytes(view[at + RECORD.size : at + RECORD.size + 4], "little")]
+                span = _span(view, at, end, plan)
+                yield plan, span, record_type == ROW_AT
+                at += len(span) * plan.row_bytes
+                continue
+            body = bytes(view[at + RECORD.size : at + size - CHECK_BYTES])
+            if record_type == DRAFT:
+                yield Draft.from_body(body)
+            elif record_type == PLAN:
+                plans.update(parse_plan(body))
+            at += size
+    finally:
+        view.release()
+
+
+def _span(view: memoryview, at: int, end: int, plan: Plan) -> Any:  # noqa: ANN401 - a structured array
+    """Return a copy of the rows from ``at`` on that have the head of the first one."""
+    dtype = _row_dtype(len(plan.keys))
+    count = min((end - at) // plan.row_bytes, _WINDOW)
+    rows = np.frombuffer(view, dtype, count, at)
+    other = np.flatnonzero((rows["head"] != rows["head"][0]) | (rows["plan"] != rows["plan"][0]))
+    return rows[: other[0] if len(other) else count].copy()
+
+
+@lru_cache(256)
+def _row_dtype(keys: int) -> np.dtype[Any]:
+    return np.dtype(
+        {
+            "names": ["head", "plan", "step", "time", "values"],
+            "formats": ["<u8", "<u4", "<i8", "<i8", ("<f8", (keys,))],
+            "offsets": [0, 8, 12, 20, 28],
+            "itemsize": ROW_HEAD.size + 8 * keys + CHECK_BYTES,
+        }
+    )
+
+
+def read_plans(segment: Segment, end: int) -> dict[int, Plan]:
+    """Return the plans that stand in a segment before ``end``."""
+    plans: dict[int, Plan] = {}
+    for _, record_type, body in read_records(segment.memory, 0, end):
+        if record_type == PLAN:
+            plans.update(parse_plan(bytes(body)))
+        body.release()
+    return plans
+
+
+def read_seals(segment: Segment) -> list[Seal]:
+    """Return the seals of a segment in their order."""
+    seals = []
+    for _, record_type, body in read_records(segment.memory, 0, segment.used):
+        if record_type == SEAL:
+            seals.append(Seal.from_body(bytes(body)))
+        body.release()
+    return seals

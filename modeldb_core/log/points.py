@@ -1,0 +1,206 @@
+"""Points of series: their columns, and the bytes that a change's digest covers.
+
+Points that were logged together under the same keys form a *group*: one column of steps, one of times, and one of
+values for each key. The payload of an ``append`` change is a list of groups in the plain form below, never compressed,
+so that a store may compress, merge and re-encode chunks and the chain still verifies. ``docs/format.md`` gives it byte
+by byte.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modeldb_core.errors import IntegrityError, InvalidArgumentError
+from modeldb_core.model.values import check_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Steps = NDArray[np.int64]
+Times = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_MAGIC = b"PTS1"
+_U32 = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class PointGroup:
+    """Points logged together.
+
+    Attributes:
+        keys: k names.
+        steps: int64, shape (n,): labels, in no order.
+        times: int64, shape (n,): microseconds since 1970-01-01 UTC.
+        values: float64, shape (k, n).
+    """
+
+    keys: tuple[str, ...]
+    steps: Steps
+    times: Times
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+def encode_points(groups: Iterable[PointGroup]) -> bytes:
+    """Return the plain form of ``groups``: the payload of an ``append`` change."""
+    groups = list(groups)
+    parts = [_MAGIC, _U32.pack(len(groups))]
+    for group in groups:
+        parts.append(_U32.pack(len(group.keys)))
+        for key in group.keys:
+            text = key.encode()
+            parts += (_U32.pack(len(text)), text)
+        parts.append(_U32.pack(len(group)))
+        parts += (_bytes(group.steps, "<i8"), _bytes(group.times, "<i8"), _bytes(group.values, "<f8"))
+    return b"".join(parts)
+
+
+def decode_points(payload: bytes) -> list[PointGroup]:
+    """Return the groups in ``payload``. The arrays are views of it, read-only.
+
+    Raises:
+        IntegrityError: the payload is not in the plain form.
+    """
+    try:
+        return list(_groups(payload))
+    except (struct.error, ValueError, UnicodeDecodeError) as error:
+        msg = f"the payload of an append change is not a list of point groups: {error}"
+        raise IntegrityError(msg) from error
+
+
+def _groups(payload: bytes) -> Iterable[PointGroup]:
+    if payload[:4] != _MAGIC:
+        msg = f"it begins with {payload[:4]!r}, not {_MAGIC!r}"
+        raise ValueError(msg)
+    (count,) = _U32.unpack_from(payload, 4)
+    at = 8
+    for _ in range(count):
+        (key_count,) = _U32.unpack_from(payload, at)
+        at += 4
+        keys = []
+        for _ in range(key_count):
+            (length,) = _U32.unpack_from(payload, at)
+            keys.append(check_key(payload[at + 4 : at + 4 + length].decode()))
+            at += 4 + length
+        if len(set(keys)) < len(keys):
+            msg = "a group has two columns of one key"
+            raise ValueError(msg)
+        (rows,) = _U32.unpack_from(payload, at)
+        at += 4
+        steps: Any = np.frombuffer(payload, "<i8", rows, at)
+        times: Any = np.frombuffer(payload, "<i8", rows, at + 8 * rows)
+        values: Any = np.frombuffer(payload, "<f8", rows * key_count, at + 16 * rows)
+        at += 16 * rows + 8 * rows * key_count
+        yield PointGroup(tuple(keys), steps, times, values.reshape(key_count, rows))
+    if at != len(payload):
+        msg = f"{len(payload) - at} bytes follow the last group"
+        raise ValueError(msg)
+
+
+def _bytes(array: NDArray[Any], dtype: str) -> bytes:
+    return np.ascontiguousarray(array, dtype).tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The history of one metric of one run, in the order in which it was logged.
+
+    Attributes:
+        steps: int64, shape (n,): the labels given by the caller; late and repeated ones are kept.
+        times: int64, shape (n,): microseconds since 1970-01-01 UTC.
+        values: float64, shape (n,).
+        total: how many points the asked range holds; more than n where the series was thinned out for drawing.
+    """
+
+    run_id: str
+    key: str
+    steps: Steps
+    times: Times
+    values: Floats
+    total: int
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is optional
+        """Return a DataFrame with the columns ``step``, ``time`` (UTC) and ``value``."""
+        import pandas as pd
+
+        from modeldb_core.log.frames import Table
+
+        times = pd.to_datetime(self.times, unit="us", utc=True)
+        return Table({"step": self.steps, "time": times, "value": self.values})
+
+    def _repr_html_(self) -> str:
+        from modeldb_core.log.display import series_html
+
+        return series_html(self)
+
+
+def thin_out(steps: Steps, values: Floats, max_points: int) -> NDArray[np.intp]:
+    """Return the indices of at most ``max_points`` points that draw like all of them.
+
+    The range of steps is cut into ``max_points // 4`` equal columns, and of each the first, last, lowest and highest
+    point are kept (M4: Jugel et al., VLDB 2014), so no spike is ever hidden. NaN does not win a column but ends it: the
+    first NaN of a column is kept instead of its last point, so that gaps show.
+    Of fewer than four points the highest comes first, then the lowest, then the last.
+    The result is ordered by step, then by the order of logging.
+
+    Raises:
+        InvalidArgumentError: ``max_points`` is less than 1.
+    """
+    if max_points < 1:
+        msg = f"max_points is {max_points}; expected at least 1, or None for all points"
+        raise InvalidArgumentError(msg)
+    order = _order(steps)
+    if len(steps) <= max_points:
+        return order
+    ordered_steps, ordered = steps[order], values[order]
+    columns = max(1, max_points // 4)
+    edges = np.linspace(float(ordered_steps[0]), float(ordered_steps[-1]), columns + 1)[:-1]
+    starts = np.unique(np.searchsorted(ordered_steps, edges))
+    starts = starts[starts < len(ordered)]
+    ends = np.append(starts[1:], len(ordered))
+    is_nan = np.isnan(ordered)
+    chosen = [starts, ends - 1]
+    for sign in (1.0, -1.0):
+        filled = np.where(is_nan, np.inf, ordered * sign)
+        extremes = np.minimum.reduceat(filled, starts)
+        hits = np.flatnonzero(filled == np.repeat(extremes, ends - starts))
+        chosen.append(hits[np.searchsorted(hits, starts)])
+    if is_nan.any():
+        nans = np.flatnonzero(is_nan)
+        at = np.searchsorted(nans, starts)
+        inside = at < len(nans)
+        first_nan = nans[np.minimum(at, len(nans) - 1)]
+        chosen[1] = np.where(inside & (first_nan < ends), first_nan, chosen[1])
+    if max_points < len(chosen):
+        chosen = [np.array(list(dict.fromkeys(int(part[0]) for part in (*chosen[:1:-1], *chosen[1::-1])))[:max_points])]
+    picked: NDArray[np.intp] = order[np.unique(np.concatenate(chosen))]
+    return picked
+
+
+def _order(steps: Steps) -> NDArray[np.intp]:
+    if len(steps) < 2 or bool(np.all(steps[1:] >= steps[:-1])):
+        return np.arange(len(steps), dtype=np.intp)
+    return np.argsort(steps, kind="stable")
+
+
+def concatenate(groups: Sequence[PointGroup]) -> PointGroup:
+    """Return one group with the points of ``groups``, which have the same keys, one after the other."""
+    if len(groups) == 1:
+        return groups[0]
+    return PointGroup(
+        groups[0].keys,
+        np.concatenate([group.steps for group in groups]),
+        np.concatenate([group.times for group in groups]),
+        np.concatenate([group.values for group in groups], axis=1),
+    )

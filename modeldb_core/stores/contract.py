@@ -1,0 +1,327 @@
+"""The two store contracts and the descriptor by which a backend registers.
+
+``docs/backends.md`` walks through an implementation; ``modeldb_core.testing`` proves one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO, Literal, Self
+
+from modeldb_core.errors import NotFoundError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+    from types import TracebackType
+
+    from modeldb_core.log.changes import Change, Head
+    from modeldb_core.log.points import Series
+    from modeldb_core.model.entities import Entity
+    from modeldb_core.queries import Query
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the entities that a query matches.
+
+    Attributes:
+        entities: at most ``query.limit`` of them, in the order asked for.
+        cursor: what to pass to get the next page; ``None`` on the last one.
+        total: how many match in all, where ``query.count`` asked for it.
+    """
+
+    entities: tuple[Entity, ...]
+    cursor: str | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePage:
+    """Some of the changes of a store, in the order of their arrival.
+
+    ``cursor`` is the position after the last one: pass it as ``after`` to go on, also later, to follow the store.
+    """
+
+    changes: tuple[Change, ...]
+    cursor: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """A key that entities carry: for offering columns, and for completing a filter.
+
+    Attributes:
+        section: metrics, hyperparameters, attributes, tags, datasets, code.
+        key: the name within it; the tag itself for tags.
+        count: how many of the entities carry it.
+        value_types: those seen among "number", "text", "bool" and "json"; for ``metrics`` also "series".
+    """
+
+    section: str
+    key: str
+    count: int
+    value_types: tuple[str, ...] = ()
+
+
+class MetadataStore(ABC):
+    """Applies changes and answers questions.
+
+    All methods may be called from any thread at once, and any number of processes may have the same store open. What is
+    returned is immutable. Times are microseconds since 1970-01-01 UTC unless they are datetimes. Every method raises
+    :class:`~modeldb_core.errors.StoreUnavailableError` while the store cannot be reached, and no exception of a driver.
+    """
+
+    url: str
+    """Where the store is, without secrets."""
+
+    @abstractmethod
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Record ``changes`` and let the answers show them: all or nothing, and durably before it returns.
+
+        Changes may belong to several streams; those of one stream come in order. A change that the store has seen
+        (same stream, same number, same hash) is skipped, so a batch may be sent again after any failure.
+
+        Raises:
+            ConflictError: another change is stored under the same stream and number. Nothing of the batch is applied.
+            StreamGapError: a number is missing before one of the changes. Nothing of the batch is applied.
+            IntegrityError: a change does not match its hash, or not the one before it. Nothing is applied.
+            StoreReadOnlyError: this process may not write the store.
+        """
+
+    def prepare_to_write(self) -> None:  # noqa: B027 - most stores have nothing to do
+        """Import what :meth:`apply` needs; nobody is asked, and nothing waits.
+
+        Called by the thread that logs first. A thread in the background would wait for its turn at each import, for as
+        long as the program computes.
+        """
+
+    @abstractmethod
+    def get(self, kind: str, entity_id: str) -> Entity:
+        """Return an entity, deleted ones too.
+
+        Raises:
+            NotFoundError: there is none of that kind with that identifier.
+            ErasedError: (a NotFoundError) it was deleted, and all that was said of it was erased since: its document
+                is bare (:func:`~modeldb_core.model.entities.is_bare`), and it has no points.
+        """
+
+    @abstractmethod
+    def find(self, query: Query) -> Page:
+        """Return the entities that ``query`` matches, one page of them. Erased ones match nothing.
+
+        Raises:
+            QuerySyntaxError: the filter or the order does not parse, or the cursor is not one of this query's.
+        """
+
+    @abstractmethod
+    def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:
+        """Return the keys that the entities matched by ``query``'s filter carry, the most frequent first.
+
+        Order, fields and cursor of the query are not looked at; at most ``query.limit`` keys of each section come back.
+        """
+
+    @abstractmethod
+    def read_series(
+        self, run_id: str, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None
+    ) -> Series:
+        """Return the points that were logged under ``key``.
+
+        Args:
+            steps: only points with first <= step <= last.
+            max_points: thin out to at most this many, ordered by step, keeping every extreme
+                (:func:`~modeldb_core.log.points.thin_out`). Without it: all points in the order of logging; where several
+                streams wrote, by time.
+
+        Raises:
+            NotFoundError: the run has no such series.
+        """
+
+    @abstractmethod
+    def read_changes(
+        self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None
+    ) -> ChangePage:
+        """Return changes in the order of their arrival: for audit, replication and live views.
+
+        Args:
+            after: a cursor; 0 for the beginning.
+            limit: at most this many.
+            entity_id: only changes of this entity.
+            stream_id: only changes of this stream.
+        """
+
+    @abstractmethod
+    def heads(self) -> Mapping[str, Head]:
+        """Return what has arrived of every stream."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of files and connections. Calling it twice is no error."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """A stored blob.
+
+    Attributes:
+        digest: the SHA-256 of its content in hexadecimal, which is also its name.
+        size_bytes: how long it is.
+        modified_at: when it was put, or put again where the store writes that down; ``stat`` and ``list`` tell where
+            they know. Collecting garbage spares what is young, so that a blob is safe between its put and the change
+            that names it. Two descriptions of a blob that differ in it alone are equal.
+    """
+
+    digest: str
+    size_bytes: int
+    modified_at: datetime | None = field(default=None, compare=False)
+
+
+def check_stored(stored: BlobInfo, sent: BlobInfo, url: str) -> BlobInfo:
+    """Return what a store says that it holds, where that is what was sent; anything else is no acknowledgement.
+
+    Raises:
+        StoreUnavailableError: something answered, but for another blob, or for less of it.
+    """
+    if (stored.digest, stored.size_bytes) != (sent.digest, sent.size_bytes):
+        msg = (
+            f"{url} did not confirm blob {sent.digest} of {sent.size_bytes:,} bytes: it answered with "
+            f"{stored.digest!r:.80} of {stored.size_bytes!r:.20} bytes; the same call may succeed later"
+        )
+        raise StoreUnavailableError(msg)
+    return stored
+
+
+REFRESH_S = 24 * 3600.0
+"""A blob that is put again may look so much older than it is; a grace period before deletion must be longer."""
+
+
+class ArtifactStore(ABC):
+    """Keeps blobs, each under the SHA-256 of its content.
+
+    Safe for any number of threads and processes at once. A blob is either there whole or not at all.
+    """
+
+    url: str
+    """Where the store is, without secrets."""
+
+    is_local: bool = False
+    """Whether a put costs a copy on this machine and no network: callers then need not put it off."""
+
+    owner: str = ""
+    """The store of runs that names what is put here, in words that tell it from others; "": nobody has said."""
+
+    def owners(self) -> frozenset[str]:
+        """Return the stores of runs that have put something here, as their ``owner`` names them.
+
+        What one of them does not name may be another's, so garbage is collected only where there is no other. A store
+        that keeps no such names returns none.
+        """
+        return frozenset()
+
+    def add_owner(self, owner: str) -> None:
+        """Have a store of runs among the :meth:`owners` from now on."""
+        del owner
+
+    def _claim(self) -> None:
+        """Have the ``owner`` noted, once; a put begins with it."""
+        if self.owner and self._claimed != self.owner:
+            self.add_owner(self.owner)
+            self._claimed = self.owner
+
+    _claimed = ""
+
+    @abstractmethod
+    def put(self, stream: BinaryIO, *, digest: str | None = None) -> BlobInfo:
+        """Store what ``stream`` holds from its position to its end; a blob that is there is not written again.
+
+        Where the store keeps :meth:`owners`, its ``owner`` is among them before anything is there.
+        What was put, also again, is young: where the store tells ``modified_at`` at all, that lies at most
+        :data:`REFRESH_S` seconds before the put.
+
+        Args:
+            digest: what the content must hash to, where the caller knows it.
+
+        Raises:
+            IntegrityError: the content hashes to something else. Nothing is stored.
+        """
+
+    @abstractmethod
+    def open(self, digest: str) -> BinaryIO:
+        """Return the content, checked while it is read: the end of the stream raises where it does not match.
+
+        Raises:
+            NotFoundError: there is no such blob.
+            IntegrityError: (on reading) the stored bytes are not the ones that were put.
+        """
+
+    @abstractmethod
+    def stat(self, digest: str) -> BlobInfo:
+        """Return what is known of a blob without reading it.
+
+        Raises:
+            NotFoundError: there is no such blob.
+        """
+
+    @abstractmethod
+    def list(self) -> Iterator[BlobInfo]:
+        """Iterate over all blobs, in no order."""
+
+    @abstractmethod
+    def delete(self, digest: str) -> None:
+        """Remove a blob; one that is not there is no error."""
+
+    def delete_stale(self, digest: str, before: datetime) -> bool:
+        """Remove a blob unless it was put after ``before``, or nobody knows when; return whether it was removed.
+
+        A store that can do it so that no put comes between looking and removing overrides this.
+        """
+        try:
+            modified_at = self.stat(digest).modified_at
+        except NotFoundError:
+            return False
+        if modified_at is None or modified_at >= before:
+            return False
+        self.delete(digest)
+        return True
+
+    def url_for(self, digest: str, *, expires_s: int = 3600) -> str | None:
+        """Return a URL from which anyone can download the blob for a while, or ``None`` where the store has none."""
+        del digest, expires_s
+        return None
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of connections. Calling it twice is no error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Says which class serves which URL scheme, without importing it.
+
+    Attributes:
+        scheme: what comes before ``://``.
+        kind: "metadata" or "artifacts".
+        target: ``"package.module:Class"``; called as ``Class(url, **options)``.
+        extra: the extra of ``modeldb-core``, or the package, that brings what the target imports.
+        description: a few words for ``modeldb plugins``.
+        table: the scheme whose table of options in the settings is this one's too, where two mean the same.
+        harmless: the options that a project's file may set too: those that say nothing about whom to trust, where to
+            connect to, or which credentials to use.
+    """
+
+    scheme: str
+    kind: Literal["metadata", "artifacts"]
+    target: str
+    extra: str = ""
+    description: str = ""
+    table: str = ""
+    harmless: frozenset[str] = frozenset({"durability", "read_only"})
