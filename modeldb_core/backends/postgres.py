@@ -18,6 +18,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from modeldb_core.backends._sql.postgres import PostgresDatabase
 from modeldb_core.backends._sql.postgres_connections import Address
+from modeldb_core.backends._sql.postgres_secrets import restricted
 from modeldb_core.backends._sql.store import MigratedStore
 from modeldb_core.backends._urls import split_options
 from modeldb_core.errors import ConfigurationError
@@ -69,6 +70,8 @@ class PostgresStore(MigratedStore):
         connect_timeout_s: how long to try to get a connection; default: libpq's ``connect_timeout``, or 10.
         pool_size: how many connections this process may have at once.
         idle_timeout_s: after how long an idle connection is given back to the server.
+        is_named_by_project: whether only a project's file names the server: no secret goes there that was not given for
+            it (PGPASSWORD, a line for any host in ``~/.pgpass``, the password of another server).
         parameters: of libpq, such as ``sslmode`` or ``application_name``.
 
     Raises:
@@ -90,10 +93,12 @@ class PostgresStore(MigratedStore):
         connect_timeout_s: float | None = None,
         pool_size: int = POOL_SIZE,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
+        is_named_by_project: bool = False,
         **parameters: str,
     ) -> None:
         own: dict[str, Any] = {"schema": schema, "read_only": read_only, "timeout_s": timeout_s}
         own |= {"connect_timeout_s": connect_timeout_s, "pool_size": pool_size, "idle_timeout_s": idle_timeout_s}
+        own |= {"is_named_by_project": is_named_by_project}
         super().__init__(self.database_at(url, **own, **parameters))
 
     @classmethod
@@ -101,8 +106,11 @@ class PostgresStore(MigratedStore):
         """Return the database that a URL names; the options in it win over ``options``."""
         _refuse_raw_secret(url)
         bare, found, own = _split(url)
+        is_named_by_project = options.pop("is_named_by_project", False)
         options = {"schema": SCHEMA, "timeout_s": TIMEOUT_S, "idle_timeout_s": IDLE_TIMEOUT_S, **options, **own}
-        parameters = {**{name: options.pop(name) for name in [*options] if name not in _OWN}, **found}
+        parameters = {name: options.pop(name) for name in [*options] if name not in _OWN}
+        parameters = {name: value for name, value in parameters.items() if value != ""}
+        parameters = restricted(found, parameters) if is_named_by_project else {**parameters, **found}
         limit = options.get("connect_timeout_s")
         options["connect_timeout_s"] = _connect_timeout_s(parameters, url) if limit is None else limit
         _check(options, parameters, url)
@@ -206,7 +214,7 @@ def address_of(url: str, schema: str, parameters: dict[str, str]) -> Address:
         ConfigurationError: it is not a URL of a PostgreSQL database, or a parameter is unknown.
     """
     try:
-        wanted = {**parse_dsn(url), **{name: value for name, value in parameters.items() if value}}
+        wanted = {**parse_dsn(url), **parameters}
         make_dsn(**wanted)
     except psycopg2.ProgrammingError as error:
         raise _refusal(error, url) from None

@@ -359,6 +359,8 @@ def _options(url: str, backend: Backend, target: Callable[..., object], settings
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known)) or 'none'}"
             msg = f"stores.{backend.scheme}.{name} ({settings.origin('stores')}) is no option of that store; {hint}"
             raise ConfigurationError(msg)
+    if "is_named_by_project" in own:
+        options["is_named_by_project"] = url in settings.project_urls
     if settings.durability == "fsync" and "durability" in own:
         options["durability"] = settings.durability  # a journal is let go once the store has it: so it must not lose it
     if "token" in own:

@@ -197,7 +197,8 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], Callable[[Translator, re.Match[str]], Mod
         re.compile(r"no password supplied"),
         lambda at, _: ConfigurationError(
             f"the PostgreSQL server at {at.server} wants a password of {at.who}; "
-            f"set PGPASSWORD, or write it into ~/.pgpass or the URL"
+            f"set PGPASSWORD together with MODELDB_URL, or write a line for this host into ~/.pgpass, or the password into the "
+            f"URL (a server that only a project's modeldb.toml names gets no other)"
         ),
     ),
     (
