@@ -89,6 +89,28 @@ class StreamGapError(ModelDBError):
         self.expected = expected
 
 
+class PreconditionError(ModelDBError):
+    """A condition of a batch of changes did not hold, so nothing of the batch was applied.
+
+    Attributes:
+        condition: the one that failed, a :class:`~modeldb_core.log.conditions.Condition`; ``None`` where nobody said.
+        found: what was there instead: a revision, a value, an identifier, or ``None`` for nothing.
+    """
+
+    code = "precondition"
+
+    def __init__(self, message: str, condition: object = None, found: object = None) -> None:
+        super().__init__(message)
+        self.condition = condition
+        self.found = found
+
+
+class ConditionsUnsupportedError(ModelDBError):
+    """A store cannot apply changes under conditions: nothing there decides who comes first."""
+
+    code = "conditions_unsupported"
+
+
 class IntegrityError(ModelDBError):
     """Stored data does not match its digest or its chain."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from modeldb_core.log.changes import Change, Head
+    from modeldb_core.log.conditions import Condition
     from modeldb_core.log.points import Series
     from modeldb_core.model.entities import Entity
     from modeldb_core.queries import Query
@@ -55,8 +56,8 @@ class BundleStore(MetadataStore):
         """Return whether the payload of a change is not here because it was withheld, and not erased."""
         return self.bundle.is_withheld(change)
 
-    def apply(self, changes: Sequence[Change]) -> None:
-        del changes
+    def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
+        del changes, expect
         _refuse(self.url)
 
     def get(self, kind: str, entity_id: str) -> Entity:

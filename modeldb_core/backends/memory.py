@@ -16,10 +16,13 @@ import numpy as np
 
 from modeldb_core.errors import ConflictError, NotFoundError, StreamGapError
 from modeldb_core.log.changes import EMPTY_HEAD, ERASE, Change, Head, advance, alters_entity, verify_change
+from modeldb_core.log.conditions import Condition, Instant, asked_for, check_conditions
 from modeldb_core.log.erasures import Name, Place, check_targets, erased_in
 from modeldb_core.log.points import Series, thin_out
 from modeldb_core.log.replay import Record, erased_error
-from modeldb_core.model.entities import Entity, now_us
+from modeldb_core.log.settling import settle
+from modeldb_core.model.claims import Claim, claims_of
+from modeldb_core.model.entities import Document, Entity, now_us
 from modeldb_core.model.schema import KINDS, check_kind
 from modeldb_core.queries import (
     COLUMN,
@@ -61,12 +64,25 @@ class MemoryStore(MetadataStore):
         self._records: dict[tuple[str, str], Record] = {}
         self._erasing: set[Name] = set()  # entities that somebody has erased something of, or tried to
 
+    @property
+    def decides(self) -> bool:
+        return True
+
     # Writing
 
-    def apply(self, changes: Sequence[Change]) -> None:
+    def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
+        names, claims = asked_for(expect)
         with self._lock:
             # Everything that can fail comes first and works on copies; taking the results over cannot fail.
             fresh, heads = self._check(changes)
+            if not fresh:
+                return
+            documents = {name: self._records[name].document for name in names if name in self._records}
+            check_conditions(expect, Instant(documents, self.holders(claims)))
+            fresh = settle(fresh, self)
+            for change in fresh:
+                if change.seq > heads.get(change.stream_id, EMPTY_HEAD).seq:  # made by settling
+                    heads[change.stream_id] = advance(heads.get(change.stream_id, EMPTY_HEAD), change)
             log = [*self._log, *fresh]
             erasing = self._erasing | {name_of(change) for change in fresh if change.action == ERASE}
             erased = self._find_erased(log, erasing & {name_of(change) for change in fresh})
@@ -79,6 +95,32 @@ class MemoryStore(MetadataStore):
             for index, change in enumerate(fresh, len(self._log)):
                 self._positions[change.stream_id].append(index)
             self._log, self._heads, self._erasing, self._records = log, heads, erasing, records
+
+    # What settling and conditions ask
+
+    def document(self, kind: str, entity_id: str) -> Document | None:
+        """Return the document of an entity."""
+        record = self._records.get((kind, entity_id))
+        return None if record is None else record.document
+
+    def holders(self, claims: Iterable[Claim]) -> dict[Claim, str]:
+        """Return the identifiers of the entities that have unique values."""
+        wanted = set(claims)
+        kinds = {claim.kind for claim in wanted}
+        return {
+            claim: record.entity_id
+            for record in self._records.values()
+            if record.kind in kinds
+            for claim in claims_of(record.kind, record.document) & wanted
+        }
+
+    def history(self, kind: str, entity_id: str) -> list[Change]:
+        """Return the changes of an entity, in the order of the log."""
+        return [change for change in self._log if name_of(change) == (kind, entity_id)]
+
+    def has_stream(self, stream_id: str) -> bool:
+        """Return whether anything of a stream has arrived."""
+        return stream_id in self._heads
 
     def _find_erased(self, log: Sequence[Change], names: set[Name]) -> set[Place]:
         """Return what is erased of some entities."""

@@ -13,7 +13,14 @@ from modeldb_core.cli.completion import complete_project, complete_run
 from modeldb_core.cli.output import echo, is_terminal
 from modeldb_core.cli.program import FOUND, OK
 from modeldb_core.cli.progress import stages_bar
-from modeldb_core.cli.session import Session, examples, missing_store, separate_names, settings_for, with_session
+from modeldb_core.cli.session import (
+    Session,
+    examples,
+    missing_store,
+    settings_for,
+    telling_what_is_settled,
+    with_session,
+)
 from modeldb_core.cli.tables import print_json, size
 from modeldb_core.cli.text import clean
 
@@ -109,7 +116,7 @@ def copy(
             blobs = tuple(open_artifacts(each.artifact_url, each) for each in (source_settings, target_settings))
             for store in blobs:
                 stack.callback(store.close)
-        with stages_bar() as show:
+        with telling_what_is_settled(target), stages_bar() as show:
             done = copy_streams(
                 source,
                 target,
@@ -120,8 +127,6 @@ def copy(
                 may_erase=None if allow_erasing else _ask_to_erase,
                 progress=show,
             )
-        if done.changes and not dry_run:
-            separate_names(target, target_settings)
         target_name = target_settings.url if dry_run else target.url
     verb = "to be copied" if dry_run else "copied"
     _report(done, target_name, verb, with_artifacts=artifacts, as_json=as_json, dry_run=dry_run)
@@ -239,7 +244,11 @@ def import_(session: Session, *, path: str, artifacts: bool, allow_erasing: bool
     url = f"bundle://{Path(path).absolute()}"
     with BundleStore(url) as source, closing(BundleArtifactStore(url)) as files:
         with_files = artifacts and source.bundle.manifest.has_artifacts
-        with _open(session.settings, dry_run=dry_run, create=True) as target, stages_bar() as show:
+        with (
+            _open(session.settings, dry_run=dry_run, create=True) as target,
+            telling_what_is_settled(target),
+            stages_bar() as show,
+        ):
             done = copy_streams(
                 source,
                 target,
@@ -248,8 +257,6 @@ def import_(session: Session, *, path: str, artifacts: bool, allow_erasing: bool
                 may_erase=None if allow_erasing else _ask_to_erase,
                 progress=show,
             )
-            if done.changes and not dry_run:
-                separate_names(target, session.settings)
             name = session.settings.url if dry_run else target.url
     verb = "to be taken in" if dry_run else "taken in"
     _report(done, name, verb, with_artifacts=with_files, as_json=as_json, dry_run=dry_run)

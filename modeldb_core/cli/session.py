@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from modeldb_core.errors import ModelDBError, NotFoundError, StoreUnavailableErr
 from modeldb_core.model.values import BlobReference, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from modeldb_core.journal.rescue import BackgroundRecovery
     from modeldb_core.model.entities import Run
@@ -162,15 +163,24 @@ def recorder_for(store: MetadataStore, settings: Settings) -> Recorder:
     return Recorder(store, settings.user or login_name())
 
 
-def separate_names(store: MetadataStore, settings: Settings) -> None:
-    """Rename containers that came together under one name, and say so."""
+@contextmanager
+def telling_what_is_settled(store: MetadataStore) -> Iterator[None]:
+    """Say which names and numbers the store has settled when the block has brought streams together in it."""
     from modeldb_core.cli.text import clean
-    from modeldb_core.movement.names import separate_names as separate
+    from modeldb_core.log.settling import SETTLER
 
-    with recorder_for(store, settings) as recorder:
-        for entity, name in separate(recorder):
-            text = f"{entity.KIND} {entity.name} ({entity.entity_id}) is called {name!r} now: another one has its name"
-            echo(clean(text), err=True)
+    before = store.heads()
+    yield
+    for stream_id, head in store.heads().items():
+        if stream_id in before or head.seq > 2:  # one change and the closing one
+            continue
+        for change in store.read_changes(stream_id=stream_id, limit=1).changes:
+            if change.actor == SETTLER:
+                for field, value in change.data().get("set", {}).items():
+                    text = (
+                        f"{change.kind} {change.entity_id} has the {field} {value!r} now: another one has its {field}"
+                    )
+                    echo(clean(text), err=True)
 
 
 def examples(*lines: str) -> str:

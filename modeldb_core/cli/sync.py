@@ -13,7 +13,7 @@ from modeldb_core.cli.journals import left_alone, orphaned_journals, written_at
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.program import FOUND, OK, STORE
 from modeldb_core.cli.progress import progress_bar
-from modeldb_core.cli.session import Session, examples, missing_store, separate_names, with_session
+from modeldb_core.cli.session import Session, examples, missing_store, telling_what_is_settled, with_session
 from modeldb_core.cli.tables import print_json, print_table, size
 from modeldb_core.cli.text import clean
 
@@ -73,9 +73,8 @@ def sync(session: Session, *, folders: Sequence[Path], dry_run: bool, as_json: b
         return _code([], unshipped)
     with open_store(settings.url, settings) as store:
         ours = [orphan for orphan in waiting if orphan.store_url in (store.url, "")]
-        results = _recover(session, store, folders, sum(orphan.size_bytes for orphan in ours))
-        if any(result.changes for result in results):
-            separate_names(store, settings)
+        with telling_what_is_settled(store):
+            results = _recover(session, store, folders, sum(orphan.size_bytes for orphan in ours))
         runs = [run_id for result in results for run_id in result.runs]
         others = [orphan for orphan in waiting if orphan not in ours]
         damaged = [path for result in results for path in result.damaged]

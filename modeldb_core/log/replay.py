@@ -17,7 +17,6 @@ from modeldb_core.errors import ErasedError, IntegrityError
 from modeldb_core.log.changes import (
     APPEND,
     ERASE,
-    UPDATE,
     Change,
     Head,
     alters_entity,
@@ -33,9 +32,9 @@ from modeldb_core.model.entities import (
     Entity,
     SeriesSummary,
     entity_from_document,
-    evolve,
     is_bare,
     to_datetime,
+    unborn,
 )
 from modeldb_core.model.schema import KINDS
 
@@ -159,7 +158,7 @@ def replay(kind: str, entity_id: str, changes: Iterable[Change]) -> Record:
 
 def _unborn(change: Change) -> Document:
     # A stream may arrive before the one that creates its run.
-    return evolve(None, UPDATE, {}, actor=change.actor, recorded_at=change.recorded_at)
+    return unborn(actor=change.actor, recorded_at=change.recorded_at)
 
 
 def _columns(change: Change) -> Iterator[tuple[str, PointGroup]]:

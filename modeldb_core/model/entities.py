@@ -111,6 +111,7 @@ class Entity:
     created_at: datetime | None = moment("when it was created", searchable=True)
     updated_at: datetime | None = moment("when it was last changed", searchable=True)
     deleted_at: datetime | None = moment("when it was deleted", searchable=True)
+    revision: int = integer("how many changes have altered it; points alter nothing", default=0)
     document: Mapping[str, Any] = field(default_factory=_empty, repr=False, compare=False)
     """The whole document as stored, with fields that this version has no name for."""
 
@@ -338,7 +339,9 @@ for _declaration in (
 ):
     declare(replace(_declaration, is_own=True))
 
-_OF_CHANGES = frozenset({"created_at", "owner", "updated_at", "deleted_at"})  # in a document without any payload
+_OF_CHANGES = frozenset(
+    {"created_at", "owner", "updated_at", "deleted_at", "revision"}
+)  # in a document without any payload
 
 
 def entity_from_document(kind: str, entity_id: str, document: Document, **computed: Any) -> Entity:  # noqa: ANN401
@@ -385,9 +388,10 @@ def evolve(document: Document | None, action: str, payload: Document, *, actor: 
     - ``restore``: ``deleted_at`` is taken away.
 
     Updates of an entity that was never created make it: a run that two processes log to may see the child's stream
-    arrive first.
+    arrive first. Each change raises the ``revision`` by one, whatever the payload says of that.
     """
-    after: Document = dict(document) if document else {"created_at": recorded_at, "owner": actor}
+    after: Document = dict(document) if document else unborn(actor=actor, recorded_at=recorded_at)
+    revision = after.get("revision", 0)
     if action == "create":
         for name, value in payload.items():
             after.setdefault(name, value)
@@ -402,7 +406,13 @@ def evolve(document: Document | None, action: str, payload: Document, *, actor: 
         msg = f"action {action!r} does not alter a document; expected create, update, delete or restore"
         raise InvalidArgumentError(msg)
     after["updated_at"] = max(recorded_at, after.get("updated_at", recorded_at))
+    after["revision"] = revision + 1
     return after
+
+
+def unborn(*, actor: str, recorded_at: int) -> Document:
+    """Return the document of an entity of which only points have arrived yet."""
+    return {"created_at": recorded_at, "owner": actor, "updated_at": recorded_at, "revision": 0}
 
 
 def _update(after: Document, payload: Document) -> None:

@@ -15,7 +15,7 @@ from modeldb_core.queries.parse import split_name
 if TYPE_CHECKING:
     from modeldb_core.model.entities import Document
 
-ALWAYS = frozenset({"name", "created_at", "updated_at", "deleted_at", "status", "stream_id"})
+ALWAYS = frozenset({"name", "created_at", "updated_at", "deleted_at", "status", "stream_id", "revision"})
 """Fields that come without being asked for, where a kind has them: without them an entity would mislead."""
 
 _ALIASES = {"duration": ("started_at", "finished_at"), "duration_s": ("started_at", "finished_at")}

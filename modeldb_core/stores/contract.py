@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from modeldb_core.log.changes import Change, Head
+    from modeldb_core.log.conditions import Condition
     from modeldb_core.log.points import Series
     from modeldb_core.model.entities import Entity
     from modeldb_core.queries import Query
@@ -77,18 +78,35 @@ class MetadataStore(ABC):
     """Where the store is, without secrets."""
 
     @abstractmethod
-    def apply(self, changes: Sequence[Change]) -> None:
+    def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
         """Record ``changes`` and let the answers show them: all or nothing, and durably before it returns.
 
         Changes may belong to several streams; those of one stream come in order. A change that the store has seen
-        (same stream, same number, same hash) is skipped, so a batch may be sent again after any failure.
+        (same stream, same number, same hash) is skipped, so a batch may be sent again after any failure. Where two
+        entities claim a value that must be unique, the changes that settle it are recorded with them
+        (:mod:`modeldb_core.log.settling`).
+
+        Args:
+            changes: what happened.
+            expect: what must hold at the instant of applying, of what is stored before. A batch that the store has
+                seen, all of it, is acknowledged without looking at them. The numbers of a batch that was refused are
+                free; after an unknown outcome (no answer came) the writer looks at :meth:`heads`, or begins a new
+                stream.
 
         Raises:
+            PreconditionError: one of the conditions does not hold; it says which one, and what was found. Nothing is
+                applied.
+            ConditionsUnsupportedError: there are conditions, and the store cannot decide (:attr:`decides`).
             ConflictError: another change is stored under the same stream and number. Nothing of the batch is applied.
             StreamGapError: a number is missing before one of the changes. Nothing of the batch is applied.
             IntegrityError: a change does not match its hash, or not the one before it. Nothing is applied.
             StoreReadOnlyError: this process may not write the store.
         """
+
+    @property
+    def decides(self) -> bool:
+        """Whether :meth:`apply` takes conditions; finding out may ask the store."""
+        return False
 
     def prepare_to_write(self) -> None:  # noqa: B027 - most stores have nothing to do
         """Import what :meth:`apply` needs; nobody is asked, and nothing waits.

@@ -12,23 +12,40 @@ import struct
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from modeldb_core.errors import IntegrityError, ModelDBError, QuerySyntaxError, StreamGapError, error_from_code
+from modeldb_core.errors import (
+    IntegrityError,
+    InvalidArgumentError,
+    ModelDBError,
+    PreconditionError,
+    QuerySyntaxError,
+    StreamGapError,
+    error_from_code,
+)
 from modeldb_core.log.changes import Head
+from modeldb_core.log.conditions import Condition, check_form, dump_condition, load_condition
 from modeldb_core.log.points import Series
 from modeldb_core.model.entities import Entity, SeriesSummary, entity_from_document, to_datetime
 from modeldb_core.model.schema import KINDS
-from modeldb_core.model.values import from_json, to_json
+from modeldb_core.model.values import from_json, normalize, to_json
 from modeldb_core.queries import Query
 from modeldb_core.stores import BlobInfo, KeyInfo, Page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from modeldb_core.log.changes import Change
 
 T = TypeVar("T")
+
+
+class Readable(Protocol):
+    """Something to read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, fewer than ``size`` only at the end."""
+
 
 VERSION = 1
 """Of what is said. It rises when an older side would misunderstand; each says which ones it speaks."""
@@ -53,6 +70,9 @@ _SUMMARY_FIELDS = tuple(field.name for field in fields(SeriesSummary))
 _SUMMARY_TIMES = frozenset({"first_at", "last_at"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SERIES = struct.Struct("<QIII")
+EXPECT_MAGIC = b"EXP1"
+_EXPECT = struct.Struct("<4sI")  # magic, length of the JSON that follows
+MAX_EXPECT_BYTES = 1 << 20
 
 
 # -- entities ---------------------------------------------------------------------------------------------------------
@@ -259,6 +279,43 @@ def load_series(run_id: str, key: str, data: bytes) -> Series:
     return Series(run_id, key, steps, times, values, total)
 
 
+# -- conditions -------------------------------------------------------------------------------------------------------
+
+
+def dump_expect(expect: Sequence[Condition]) -> bytes:
+    """Return the conditions of a batch as bytes that stand before it; none are none."""
+    if not expect:
+        return b""
+    data = dump_json([dump_condition(condition) for condition in expect])
+    return _EXPECT.pack(EXPECT_MAGIC, len(data)) + data
+
+
+def load_expect(stream: Readable) -> tuple[tuple[Condition, ...], bytes]:
+    """Return the conditions that stand before a batch, and those bytes of the batch that were read to find out.
+
+    Raises:
+        InvalidArgumentError: there are conditions, and they are not what :func:`dump_expect` writes.
+    """
+    head = stream.read(_EXPECT.size)
+    if head[: len(EXPECT_MAGIC)] != EXPECT_MAGIC or len(head) < _EXPECT.size:
+        return (), head
+    _, length = _EXPECT.unpack(head)
+    if length > MAX_EXPECT_BYTES:
+        msg = f"the conditions of a batch have {length:,} bytes; expected at most {MAX_EXPECT_BYTES:,}"
+        raise InvalidArgumentError(msg)
+    try:
+        items = json.loads(stream.read(length))
+    except (ValueError, RecursionError) as error:
+        msg = f"the conditions of a batch are not JSON: {error}"
+        raise InvalidArgumentError(msg) from error
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        msg = "the conditions of a batch are not a list of objects"
+        raise InvalidArgumentError(msg)
+    expect = tuple(load_condition(item) for item in items)
+    check_form(expect)
+    return expect, b""
+
+
 # -- errors -----------------------------------------------------------------------------------------------------------
 
 
@@ -266,6 +323,10 @@ def error_fields(error: ModelDBError) -> dict[str, Any]:
     """Return what an error carries beside its code and message, as JSON data."""
     if isinstance(error, QuerySyntaxError) and error.column:
         return {"column": error.column, "text": error.text}
+    if isinstance(error, PreconditionError):
+        condition = error.condition
+        data = dump_condition(condition) if isinstance(condition, Condition) else None
+        return {"condition": data, "found": to_json(normalize(error.found, "found"))}
     return {"expected": error.expected} if isinstance(error, StreamGapError) else {}
 
 
@@ -276,6 +337,10 @@ def load_error(data: Mapping[str, Any]) -> ModelDBError:
         error.column, error.text = int(data.get("column", 0)), str(data.get("text", ""))
     elif isinstance(error, StreamGapError):
         error.expected = int(data.get("expected", 0))
+    elif isinstance(error, PreconditionError):
+        condition = data.get("condition")
+        error.condition = None if condition is None else load_condition(_typed(condition, dict, "condition"))
+        error.found = from_json(data.get("found"))
     return error
 
 

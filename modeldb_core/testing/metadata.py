@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modeldb_core.testing.applying import ApplyTests
+from modeldb_core.testing.deciding import DecisionTests
 from modeldb_core.testing.entities import EntityTests
 from modeldb_core.testing.erasing import ErasureTests
 from modeldb_core.testing.finding import FindTests
@@ -11,7 +12,9 @@ from modeldb_core.testing.paging import PageTests
 from modeldb_core.testing.series import SeriesTests
 
 
-class MetadataStoreTests(ApplyTests, ErasureTests, EntityTests, SeriesTests, FindTests, PageTests, LastingTests):
+class MetadataStoreTests(
+    ApplyTests, DecisionTests, ErasureTests, EntityTests, SeriesTests, FindTests, PageTests, LastingTests
+):
     """Every sentence of :class:`~modeldb_core.stores.MetadataStore`, as a test.
 
     Override the fixture ``make_store`` with a function that opens the store; called twice in one test, it must open the

@@ -48,6 +48,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "conflict": 409,
         "stream_gap": 409,
         "folder_changed": 409,
+        "precondition": 412,
         "error": 500,
         "integrity": 500,
         "corrupt_journal": 500,
@@ -56,6 +57,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "missing_dependency": 500,
         "store_version": 500,
         "model_load": 500,
+        "conditions_unsupported": 501,
         "store_unavailable": 503,
     }
 )
@@ -95,7 +97,7 @@ _HTTP_MESSAGES: Mapping[int, str] = MappingProxyType(
         416: "The range lies outside the content.",
     }
 )
-_PUBLIC_STATUS = frozenset({400, 403, 404, 409})
+_PUBLIC_STATUS = frozenset({400, 403, 404, 409, 412, 501})
 
 
 class BusyError(Exception):

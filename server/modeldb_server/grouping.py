@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from modeldb_core.log.changes import Change
+    from modeldb_core.log.conditions import Condition
     from modeldb_core.stores import MetadataStore
 
 MAX_CHANGES = 5000
@@ -65,9 +66,9 @@ class GroupedWrites:
         self._waiting_lock = threading.Lock()
         self._last_count = 1
 
-    def apply(self, changes: Sequence[Change]) -> None:
+    def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
         """Record ``changes`` as :meth:`~modeldb_core.stores.MetadataStore.apply` does, and raise what it raises."""
-        part = _Part(changes)
+        part = _Part(changes, expect)
         with self._waiting_lock:
             self._waiting.append(part)
         with self._turn:
@@ -94,15 +95,22 @@ class GroupedWrites:
         return taken
 
     def _apply(self, parts: list[_Part]) -> None:
+        """Apply parts: those without conditions together, each other one by itself, so that it answers for itself."""
+        free = [part for part in parts if not part.expect]
+        for group in (free, *([part] for part in parts if part.expect)):
+            if group:
+                self._apply_together(group)
+
+    def _apply_together(self, parts: list[_Part]) -> None:
         try:
-            self._store.apply([change for part in parts for change in part.changes])
+            self._store.apply([change for part in parts for change in part.changes], expect=parts[0].expect)
         except BaseException as error:
             is_alone = len(parts) == 1 or isinstance(error, (StoreUnavailableError, StoreReadOnlyError))
             for part in parts:
                 if is_alone:
                     part.finish(error)
                 else:
-                    self._apply([part])
+                    self._apply_together([part])
         else:
             for part in parts:
                 part.finish(None)
@@ -111,10 +119,11 @@ class GroupedWrites:
 class _Part:
     """What one thread wants to have applied, and what came of it."""
 
-    __slots__ = ("changes", "error", "is_done")
+    __slots__ = ("changes", "error", "expect", "is_done")
 
-    def __init__(self, changes: Sequence[Change]) -> None:
+    def __init__(self, changes: Sequence[Change], expect: Sequence[Condition]) -> None:
         self.changes = changes
+        self.expect = expect
         self.error: BaseException | None = None
         self.is_done = False
 

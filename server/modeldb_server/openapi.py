@@ -26,11 +26,13 @@ ERROR_MEANINGS = {
     403: "the request comes from elsewhere, or may not do this",
     404: "there is nothing of that name",
     409: "the entity is in a state that does not allow it",
+    412: "a condition of the batch does not hold; nothing was applied",
     413: "the body is too long",
     429: "too much is asked for at once; try again after Retry-After seconds",
     415: "the body is of another type",
     416: "the range lies outside the artifact",
     422: "what arrived does not match its digest or its hash",
+    501: "the store cannot decide conditions",
     503: "the server or its store cannot answer now; try again",
 }
 

@@ -76,8 +76,10 @@ _VALUES: dict[str, Schema] = {
                     "column": {"type": "integer", "description": "where a query stops making sense, from 1"},
                     "text": {"type": "string", "description": "the query, where a store asked"},
                     "expected": {"type": "integer", "description": "the number that a stream has to go on with"},
+                    "condition": {"description": "the condition that does not hold", **nullable(OBJECT)},
+                    "found": {"description": "what was there instead"},
                 },
-                optional=("column", "text", "expected"),
+                optional=("column", "text", "expected", "condition", "found"),
             )
         }
     ),
@@ -183,7 +185,7 @@ _ANSWERS: dict[str, Schema] = {
     ),
     "OpenAPI": record({"openapi": TEXT, "info": OBJECT, "paths": OBJECT, "components": OBJECT}),
     "Store": record(
-        {"name": TEXT, "version": TEXT, "protocols": list_of({"type": "integer"}), "read_only": FLAG},
+        {"name": TEXT, "version": TEXT, "protocols": list_of({"type": "integer"}), "read_only": FLAG, "decides": FLAG},
     ),
     "Changed": record({"changed": {**COUNT, "description": "entities"}}),
     "EditedRuns": record({"run_ids": list_of(TEXT), "changed": {**COUNT, "description": "entities"}}),

@@ -57,11 +57,12 @@ _METADATA = (
         handler=store.apply_changes,
         policy=Policy.WRITE,
         summary="Record a batch of changes: all or nothing, each once",
-        description="docs/format.md gives the bytes of a batch. It may be sent again after any failure.",
+        description="docs/format.md gives the bytes of a batch, and of conditions before it. It may be sent again after any"
+        " failure.",
         body_type=MEDIA_TYPE,
         max_body_bytes=PART_BODY_BYTES,
         answer="Acknowledgement",
-        errors=(*_REFUSED, 409, 422, 429, 503),
+        errors=(*_REFUSED, 409, 412, 422, 429, 501, 503),
         tag="store",
     ),
     Route(
@@ -73,7 +74,7 @@ _METADATA = (
         summary="Record a batch of changes that was put in parts",
         body=(_PARTS,),
         answer="Acknowledgement",
-        errors=(400, *_REFUSED, 404, 409, 422, 429, 503),
+        errors=(400, *_REFUSED, 404, 409, 412, 422, 429, 501, 503),
         tag="store",
     ),
     Route(

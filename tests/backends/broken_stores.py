@@ -18,9 +18,11 @@ import pytest
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError, QuerySyntaxError
 from modeldb_core.log.changes import EMPTY_HEAD
+from modeldb_core.log.conditions import Absent, Instant, RevisionIs, Unique, Unset, ValueIs, asked_for, check_conditions
 from modeldb_core.log.erasures import target_of
 from modeldb_core.log.points import Series
 from modeldb_core.log.replay import Record
+from modeldb_core.model.claims import claims_of
 from modeldb_core.model.entities import now_us
 from modeldb_core.queries import decode_cursor
 from modeldb_core.stores import ArtifactStore, BlobInfo, ChangePage
@@ -409,7 +411,124 @@ class SummarizesTheLastBatchOnly(MemoryStore):
         return cut.entity(self._heads, now_us())
 
 
+def _forgets(forgotten):
+    """Return an ``apply`` that does not look at one kind of condition."""
+
+    def apply(self, changes, *, expect=()):
+        MemoryStore.apply(self, changes, expect=[each for each in expect if not isinstance(each, forgotten)])
+
+    return apply
+
+
+class ForgetsAbsent(MemoryStore):
+    apply = _forgets(Absent)
+
+
+class ForgetsRevisions(MemoryStore):
+    apply = _forgets(RevisionIs)
+
+
+class ForgetsValues(MemoryStore):
+    apply = _forgets(ValueIs)
+
+
+class ForgetsUnset(MemoryStore):
+    apply = _forgets(Unset)
+
+
+class ForgetsUnique(MemoryStore):
+    apply = _forgets(Unique)
+
+
+class AppliesBeforeItLooks(MemoryStore):
+    def apply(self, changes, *, expect=()):
+        documents = {name: record.document for name, record in self._records.items()}
+        held = self.holders(asked_for(expect)[1])
+        super().apply(changes)
+        check_conditions(expect, Instant(documents, held))
+
+
+class LooksBeforeItsLock(MemoryStore):
+    def apply(self, changes, *, expect=()):
+        if expect and any(change.seq > self._heads.get(change.stream_id, EMPTY_HEAD).seq for change in changes):
+            documents = {name: record.document for name, record in list(self._records.items())}
+            check_conditions(expect, Instant(documents, self.holders(asked_for(expect)[1])))
+            time.sleep(0.002)
+        super().apply(changes)
+
+
+class LooksAtWhatItBrings(MemoryStore):
+    def apply(self, changes, *, expect=()):
+        copied = MemoryStore()
+        copied.apply([*self._log, *changes])
+        documents = {name: record.document for name, record in copied._records.items()}
+        if any(change.seq > self._heads.get(change.stream_id, EMPTY_HEAD).seq for change in changes):
+            check_conditions(
+                [each for each in expect if isinstance(each, Absent)], Instant(documents, copied.holders([]))
+            )
+        super().apply(changes, expect=expect)
+
+
+class LooksAgainAtWhatItHas(MemoryStore):
+    def apply(self, changes, *, expect=()):
+        documents = {name: record.document for name, record in self._records.items()}
+        check_conditions(expect, Instant(documents, self.holders(asked_for(expect)[1])))
+        super().apply(changes)
+
+
+class TakesTheDeletedForAbsent(MemoryStore):
+    def apply(self, changes, *, expect=()):
+        kept = [
+            each
+            for each in expect
+            if not isinstance(each, Absent)
+            or (self.document(each.kind, each.entity_id) or {}).get("deleted_at") is None
+        ]
+        super().apply(changes, expect=kept)
+
+
+class KeepsTheNamesOfTheDeleted(MemoryStore):
+    def holders(self, claims):
+        claims = set(claims)
+        found = super().holders(claims)
+        for record in self._records.values():
+            without = {name: value for name, value in record.document.items() if name != "deleted_at"}
+            found.update(dict.fromkeys(claims_of(record.kind, without) & claims, record.entity_id))
+        return found
+
+
+class ComparesNamesByteByByte(MemoryStore):
+    def apply(self, changes, *, expect=()):
+        taken = {record.document.get("name") for record in self._records.values()}
+        kept = [each for each in expect if not isinstance(each, Unique) or each.value in taken]
+        super().apply(changes, expect=kept)
+
+
+class LetsTheFirstToArriveKeepTheName(MemoryStore):
+    def history(self, kind, entity_id):
+        return [replace(change, recorded_at=0) for change in super().history(kind, entity_id)]
+
+
+class LetsTwoHaveOneNumber(MemoryStore):
+    def holders(self, claims):
+        return {claim: holder for claim, holder in super().holders(claims).items() if claim.field == "name"}
+
+
 BROKEN_STORES = {
+    ForgetsAbsent: "test_a_condition_that_does_not_hold_refuses_the_batch",
+    ForgetsRevisions: "test_a_condition_that_does_not_hold_refuses_the_batch",
+    ForgetsValues: "test_a_condition_that_does_not_hold_refuses_the_batch",
+    ForgetsUnset: "test_a_condition_that_does_not_hold_refuses_the_batch",
+    ForgetsUnique: "test_a_condition_that_does_not_hold_refuses_the_batch",
+    AppliesBeforeItLooks: "test_a_condition_that_does_not_hold_refuses_the_batch",
+    LooksBeforeItsLock: "test_of_writers_at_once_one_wins_and_the_others_are_told",
+    LooksAtWhatItBrings: "test_conditions_are_about_what_was_there_before_the_batch",
+    LooksAgainAtWhatItHas: "test_a_batch_that_was_applied_is_acknowledged_again",
+    TakesTheDeletedForAbsent: "test_a_deleted_entity_is_not_absent",
+    KeepsTheNamesOfTheDeleted: "test_a_name_is_free_once_its_entity_is_renamed_or_deleted",
+    ComparesNamesByteByByte: "test_names_are_equal_after_normalization",
+    LetsTheFirstToArriveKeepTheName: "test_of_two_that_claim_a_name_the_later_one_is_renamed",
+    LetsTwoHaveOneNumber: "test_of_two_that_claim_a_number_the_later_one_loses_it",
     IgnoresSteps: "test_a_range_of_steps_includes_both_ends",
     IncludesOneEndOfARange: "test_a_range_of_steps_includes_both_ends",
     ThinsOutByTakingEveryNth: "test_thinning_out_keeps_extremes_and_says_how_many_there_are",

@@ -95,13 +95,13 @@ def test_an_update_twice_is_an_update_once(payload):
     once = replay([("create", {"tags": ["a"], "metrics": {"a": 1}}), ("update", payload)])
     twice = evolve(once, "update", payload, actor="me", recorded_at=11)
     if "remove" not in payload:
-        assert twice == once
+        assert {**twice, "revision": 0} == {**once, "revision": 0}
 
 
 def test_create_gives_the_first_writers_fields_precedence():
     first = evolve(None, "create", {"name": "first", "x": 1}, actor="a", recorded_at=5)
     second = evolve(first, "create", {"name": "second", "y": 2}, actor="b", recorded_at=9)
-    assert second == {"created_at": 5, "owner": "a", "name": "first", "x": 1, "y": 2, "updated_at": 9}
+    assert second == {"created_at": 5, "owner": "a", "name": "first", "x": 1, "y": 2, "updated_at": 9, "revision": 2}
 
 
 def test_create_brings_a_deleted_entity_back():
@@ -134,7 +134,15 @@ def test_a_late_change_does_not_turn_the_time_of_update_back():
 
 def test_an_update_makes_what_is_not_there():
     document = evolve(None, "update", {"put": {"metrics": {"a": 1}}}, actor="me", recorded_at=3)
-    assert document == {"created_at": 3, "owner": "me", "metrics": {"a": 1}, "updated_at": 3}
+    assert document == {"created_at": 3, "owner": "me", "metrics": {"a": 1}, "updated_at": 3, "revision": 1}
+
+
+def test_the_revision_counts_changes_whatever_a_payload_says():
+    document = evolve(None, "create", {"revision": 70}, actor="me", recorded_at=1)
+    assert document["revision"] == 1
+    document = evolve(document, "update", {"set": {"revision": "x"}}, actor="me", recorded_at=2)
+    assert document["revision"] == 2
+    assert evolve(document, "create", {}, actor="me", recorded_at=3)["revision"] == 3
 
 
 @pytest.mark.parametrize("action", ["append", "open", "erase", "frobnicate"])

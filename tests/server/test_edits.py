@@ -130,11 +130,11 @@ class _FailingStore:
     def __init__(self, store: Any) -> None:
         self.store, self.fails = store, False
 
-    def apply(self, changes: Any) -> None:
+    def apply(self, changes: Any, *, expect: Any = ()) -> None:
         if self.fails:
             msg = "cut off"
             raise StoreUnavailableError(msg)
-        self.store.apply(changes)
+        self.store.apply(changes, expect=expect)
 
 
 def test_a_read_only_server_changes_nothing(filled: Any) -> None:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from modeldb_core.errors import ConflictError, IntegrityError, StoreUnavailableError, StreamGapError
+from modeldb_core.errors import (
+    ConflictError,
+    IntegrityError,
+    PreconditionError,
+    StoreUnavailableError,
+    StreamGapError,
+)
 from modeldb_core.log.changes import Change
+from modeldb_core.log.conditions import Absent, Condition, Unset
 from modeldb_core.plugins import open_store
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing import StreamWriter
@@ -30,13 +37,13 @@ class Gated:
         self.sizes: list[int] = []
         self.failure: Exception | None = None
 
-    def apply(self, changes: list[Change]) -> None:
+    def apply(self, changes: list[Change], *, expect: Sequence[Condition] = ()) -> None:
         self.sizes.append(len(changes))
         self.begun.set()
         assert self.may_go_on.wait(30)
         if self.failure is not None:
             raise self.failure
-        self._store.apply(changes)
+        self._store.apply(changes, expect=expect)
 
 
 def a_run(name: str) -> tuple[StreamWriter, str]:
@@ -44,12 +51,19 @@ def a_run(name: str) -> tuple[StreamWriter, str]:
     return writer, writer.create_run(name=name).entity_id
 
 
-def write_together(gated: Gated, writes: GroupedWrites, batches: list[list[Change]]) -> list[Future[None]]:
+def write_together(
+    gated: Gated,
+    writes: GroupedWrites,
+    batches: list[list[Change]],
+    conditions: Sequence[Sequence[Condition]] | None = None,
+) -> list[Future[None]]:
     """Write the first batch, and the others while it is being written."""
+    expected = conditions or [()] * len(batches)
     with ThreadPoolExecutor(len(batches)) as pool:
-        futures = [pool.submit(writes.apply, batches[0])]
+        futures = [pool.submit(writes.apply, batches[0], expect=expected[0])]
         assert gated.begun.wait(30)
-        futures += [pool.submit(writes.apply, batch) for batch in batches[1:]]
+        rest = zip(batches[1:], expected[1:], strict=True)
+        futures += [pool.submit(writes.apply, batch, expect=each) for batch, each in rest]
         while len(writes._waiting) < len(batches) - 1:
             pass
         gated.may_go_on.set()
@@ -90,6 +104,25 @@ def test_a_part_that_is_refused_harms_no_other(gated: Gated, writes: GroupedWrit
     assert errors == [type(None), ConflictError, StreamGapError, type(None), IntegrityError]
     assert store.get("run", good_id).name == "good"
     assert set(store.heads()) == {first.stream_id, good.stream_id}
+
+
+def test_conditions_of_one_part_refuse_no_other(gated: Gated, writes: GroupedWrites, store: MetadataStore) -> None:
+    runs = [a_run(f"run {number}") for number in range(6)]
+    store.apply([(known := StreamWriter()).create_run(name="known")])
+    taken = known.changes[0].entity_id
+    conditions: list[list[Condition]] = [
+        [],
+        [Absent("run", taken)],
+        [],
+        [Absent("run", runs[3][1])],
+        [Unset("run", taken, "name")],
+        [],
+    ]
+    futures = write_together(gated, writes, [writer.changes for writer, _ in runs], conditions)
+    refused = [type(future.exception()) is PreconditionError for future in futures]
+    assert refused == [False, True, False, False, True, False]
+    assert {writer.stream_id in store.heads() for writer, _ in (runs[1], runs[4])} == {False}
+    assert gated.sizes == [1, 2, 1, 1, 1]
 
 
 def test_the_same_batch_sent_twice_at_once_is_recorded_once(gated: Gated, writes: GroupedWrites, store: Any) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from modeldb_core.log.changes import Change, Head
+    from modeldb_core.log.conditions import Condition
     from modeldb_core.log.points import Series
     from modeldb_core.model.entities import Entity
     from modeldb_core.queries import Query
@@ -76,13 +77,17 @@ class LedgerStore(MetadataStore):
 
     # Writing
 
-    def apply(self, changes: Sequence[Change]) -> None:
+    @property
+    def decides(self) -> bool:
+        return True
+
+    def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
         with self._lock, self._locked(fcntl.LOCK_EX):
             self._catch_up()
             self._cut_what_was_torn()
             seen = self._count()
-            self._replica.apply(changes)  # raises where something is wrong, and then nothing has happened
-            fresh = self._replica.read_changes(after=seen, limit=max(1, len(changes))).changes
+            self._replica.apply(changes, expect=expect)  # raises where something is wrong: then nothing has happened
+            fresh = self._replica.read_changes(after=seen, limit=2**62).changes  # also what the replica has settled
             try:
                 with sentences(self._path):
                     if any(change.action in (ERASE, DELETE) for change in fresh):

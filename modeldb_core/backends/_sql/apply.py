@@ -17,8 +17,9 @@ from modeldb_core.backends._sql.entity_rows import EntityRows
 from modeldb_core.backends._sql.numbers import Numbers, Remembered
 from modeldb_core.backends._sql.tables import ERASED, documents, entities, metrics
 from modeldb_core.backends._sql.tables import changes as changes_table
-from modeldb_core.log.changes import APPEND, DELETE, ERASE, STREAM, UPDATE, Change, alters_entity, document_after
-from modeldb_core.model.entities import RUNNING, Document, evolve, is_bare
+from modeldb_core.log.changes import APPEND, DELETE, ERASE, STREAM, Change, alters_entity, document_after
+from modeldb_core.model.claims import may_claim
+from modeldb_core.model.entities import RUNNING, Document, is_bare, unborn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.erasure import Erasures
     from modeldb_core.backends._sql.points import Append
     from modeldb_core.errors import ModelDBError
+    from modeldb_core.log.conditions import Condition
 
 
 @dataclass(slots=True)
@@ -68,13 +70,24 @@ class Batch:
         """Let the store remember numbers that this batch made."""
         self.numbers.learn()
 
-    def apply(self, changes: Sequence[Change], wrong: dict[int, ModelDBError]) -> None:
-        """Apply those of ``changes`` that are new; ``wrong`` says by place which do not match their hash."""
+    def apply(
+        self, changes: Sequence[Change], wrong: dict[int, ModelDBError], expect: Sequence[Condition] = ()
+    ) -> None:
+        """Apply those of ``changes`` that are new; ``wrong`` says by place which do not match their hash.
+
+        Raises:
+            PreconditionError: something is new, and a condition of ``expect`` does not hold.
+        """
         new = self.streams.admit(changes, wrong)
         if not new:
             return
+        if expect:
+            from modeldb_core.backends._sql.deciding import check
+
+            check(self.transaction, expect)
         erasures = self._erasures(new)
         records = self._load(new)
+        new = self._settle(new, records)
         first = self.streams.next_position()
         kept = [_evolve(records, change, position, self.streams) for position, change in enumerate(new, first)]
         self._write_log(new, records, first, kept)
@@ -85,6 +98,22 @@ class Batch:
         if erasures is not None:
             erasures.carry_out(self)
             self.streams.save()
+
+    def _settle(self, new: list[Change], records: dict[tuple[str, str], Record]) -> list[Change]:
+        """Return new changes with those that settle who keeps a unique value; ``records`` gets their entities."""
+        if not any(may_claim(change.kind) for change in new):
+            return new
+        from modeldb_core.backends._sql.deciding import StoredClaims
+        from modeldb_core.log.settling import settle
+
+        documents = {name: record.after for name, record in records.items()}
+        settled = settle(new, StoredClaims(self.transaction, documents))
+        if len(settled) > len(new):
+            known = {id(change) for change in new}
+            made = [change for change in settled if id(change) not in known]
+            self.streams.admit(made, {})
+            records.update(self._load([change for change in made if (change.kind, change.entity_id) not in records]))
+        return settled
 
     def _erasures(self, new: Sequence[Change]) -> Erasures | None:
         """Return what the new changes have to do with erasing; ``None``, as a rule, for nothing."""
@@ -202,7 +231,7 @@ def _evolve(records: dict[tuple[str, str], Record], change: Change, position: in
         record.after = document_after(record.after, change)
         return change.payload
     if record.after is None and not record.present:  # a stream may arrive before the one that creates its run
-        record.after = evolve(None, UPDATE, {}, actor=change.actor, recorded_at=change.recorded_at)
+        record.after = unborn(actor=change.actor, recorded_at=change.recorded_at)
     return _append(record, change, position, streams)
 
 

@@ -35,8 +35,11 @@ from modeldb_core.backends._sql.tables import (
     metrics,
     pending,
     streams,
+    unique_values,
 )
 from modeldb_core.log.changes import APPEND, ERASE, GENESIS, Head
+from modeldb_core.model.claims import claims_of, may_claim
+from modeldb_core.model.schema import KINDS
 from modeldb_core.model.values import decode
 
 if TYPE_CHECKING:
@@ -86,6 +89,7 @@ def check_tables(transaction: Transaction) -> Iterator[str]:
         yield from _check_erased(connection)
         yield from _check_orphans(connection)
         yield from _check_strays(connection)
+        yield from _check_claims(connection)
         yield from _check_lists(connection)
         yield from _check_pending(connection)
         yield from _check_chunks(transaction)
@@ -253,7 +257,7 @@ def _check_erased(connection: Connection) -> Iterator[str]:
 def _check_orphans(connection: Connection) -> Iterator[str]:
     """Look for rows that name another one that is not there."""
     named = {
-        "entity_pk": (entities.c.entity_pk, (documents, facts, metrics, pending, chunks, columns)),
+        "entity_pk": (entities.c.entity_pk, (documents, facts, metrics, pending, chunks, columns, unique_values)),
         "key_pk": (keys.c.key_pk, (facts, metrics, columns)),
         "chunk_pk": (chunks.c.chunk_pk, (columns,)),
         "list_pk": (key_lists.c.list_pk, (chunks,)),
@@ -292,6 +296,21 @@ def _check_strays(connection: Connection) -> Iterator[str]:
         last = rows[-1].entity_pk
     if stored:
         yield f"metrics hold values of {len(stored):,} entities that have none"
+
+
+def _check_claims(connection: Connection) -> Iterator[str]:
+    """Compare who has which unique value with what the documents say; those are verified already."""
+    stored: dict[str, int] = {row.digest: row.entity_pk for row in connection.execute(select(unique_values))}
+    query = select(entities.c.entity_pk, entities.c.kind, entities.c.entity_id, documents.c.document)
+    query = query.join(documents, documents.c.entity_pk == entities.c.entity_pk)
+    for entity_pk, kind, entity_id, text in connection.execute(
+        query.where(entities.c.kind.in_(filter(may_claim, KINDS)))
+    ):
+        for claim in claims_of(kind, load_document(text)):
+            if stored.pop(claim.digest, None) != entity_pk:
+                yield f"unique_values do not say that {kind} {entity_id} has the {claim.field} {claim.value}"
+    if stored:
+        yield f"unique_values hold {len(stored):,} values that nothing has"
 
 
 def _check_lists(connection: Connection) -> Iterator[str]:

@@ -16,7 +16,8 @@ from modeldb_core.backends._sql.documents import (
     searched,
 )
 from modeldb_core.backends._sql.metrics import MetricRows
-from modeldb_core.backends._sql.tables import documents, entities, facts
+from modeldb_core.backends._sql.tables import documents, entities, facts, unique_values
+from modeldb_core.model.claims import claims_of
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.dml import Delete, Insert
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.chain import Streams
     from modeldb_core.backends._sql.database import Database, Transaction
     from modeldb_core.backends._sql.numbers import Numbers
+    from modeldb_core.model.claims import Claim
     from modeldb_core.model.entities import Document
 
 
@@ -43,6 +45,8 @@ class EntityRows:
         self._documents: list[dict[str, Any]] = []
         self._facts: list[dict[str, Any]] = []
         self._gone: list[dict[str, Any]] = []
+        self._claims: list[dict[str, Any]] = []
+        self._freed: list[dict[str, Any]] = []
 
     def name(self, entity_pk: int, kind: str, entity_id: str) -> None:
         """Note an entity that a change names, but that has no document."""
@@ -68,8 +72,13 @@ class EntityRows:
         row.update(entity_pk=entity_pk, kind=kind, entity_id=entity_id)
         self._entities.append(row)
         self._documents.append({"entity_pk": entity_pk, "document": dump_document(after)})
+        self._put_claims(entity_pk, claims_of(kind, before), claims_of(kind, after))
         if before is None or _differs_in_facts(kind, before, after):
             self._put_facts(entity_pk, *facts_between(kind, before or {}, after))
+
+    def _put_claims(self, entity_pk: int, before: set[Claim], after: set[Claim]) -> None:
+        self._freed += [{"claim": claim.digest, "entity": entity_pk} for claim in before - after]
+        self._claims += [{"digest": claim.digest, "entity_pk": entity_pk} for claim in after - before]
 
     def _put_facts(self, entity_pk: int, before: Facts, after: Facts) -> None:
         altered = [pair for pair, value in after.items() if before.get(pair) != value]
@@ -91,6 +100,8 @@ class EntityRows:
         """Write what was gathered."""
         self._transaction.write(_upsert_entity, self._entities)
         self._transaction.write(_upsert_document, self._documents)
+        self._transaction.write(_delete_claim, self._freed, each_writes=None)
+        self._transaction.write(_upsert_claim, self._claims)
         self._transaction.write(_delete_fact, self._gone)
         self._transaction.write(_upsert_fact, self._facts)
         self.metrics.save()
@@ -112,6 +123,15 @@ def _upsert_document(database: Database) -> Insert:
 
 def _upsert_fact(database: Database) -> Insert:
     return database.upsert(facts, update=FACT_COLUMNS)
+
+
+def _upsert_claim(database: Database) -> Insert:
+    return database.upsert(unique_values, update=("entity_pk",))
+
+
+def _delete_claim(_database: Database) -> Delete:
+    table = unique_values.c
+    return delete(unique_values).where(table.digest == bindparam("claim"), table.entity_pk == bindparam("entity"))
 
 
 def _delete_fact(_database: Database) -> Delete:

@@ -25,9 +25,9 @@ from modeldb_core.backends._sql.tables import (
     pending,
     streams,
 )
-from modeldb_core.log.changes import APPEND, DELETE, ERASE, UPDATE, Change, alters
+from modeldb_core.log.changes import APPEND, DELETE, ERASE, Change, alters
 from modeldb_core.log.erasures import MARKS, EntityErasures, Name, Place, target_of
-from modeldb_core.model.entities import Document, evolve
+from modeldb_core.model.entities import Document, evolve, unborn
 from modeldb_core.model.values import decode
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def replay(transaction: Transaction, entity_pk: int, kind: str) -> Document:
             data: Any = {} if payload is None else decode(payload)
             document = evolve(document, action, data, actor=actor, recorded_at=recorded_at)
         elif document is None:
-            document = evolve(None, UPDATE, {}, actor=actor, recorded_at=recorded_at)
+            document = unborn(actor=actor, recorded_at=recorded_at)
     return document or {}
 
 

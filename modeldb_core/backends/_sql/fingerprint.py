@@ -22,6 +22,7 @@ _CODE = (
     "modeldb_core.log.changes",
     "modeldb_core.log.packing",
     "modeldb_core.log.points",
+    "modeldb_core.log.settling",
     "modeldb_core.queries",
     "modeldb_core.backends._sql",
     "modeldb_core.backends.objects",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.database import Database, Transaction
     from modeldb_core.backends._sql.schema import SchemaState, Upgrade
     from modeldb_core.log.changes import Change, Head
+    from modeldb_core.log.conditions import Condition
     from modeldb_core.log.points import Series
     from modeldb_core.model.entities import Document, Entity, SeriesSummary
     from modeldb_core.queries import Query
@@ -43,7 +44,15 @@ class SQLMetadataStore(MetadataStore):
         """Whether this process may only read the store."""
         return self._database.read_only
 
-    def apply(self, changes: Sequence[Change]) -> None:
+    @property
+    def decides(self) -> bool:
+        return not self.read_only
+
+    def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
+        if expect:
+            from modeldb_core.log.conditions import check_form
+
+            check_form(expect)
         if not changes:
             return
         from modeldb_core.backends._sql.apply import Batch
@@ -55,7 +64,7 @@ class SQLMetadataStore(MetadataStore):
                 self._generation, self._remembered = self._database.generation, Remembered()
             self._enter(transaction)
             batch = Batch(transaction, self._remembered)
-            batch.apply(changes, wrong)
+            batch.apply(changes, wrong, expect)
             return batch
 
         self._database.write(work).learn()
@@ -183,9 +192,9 @@ class MigratedStore(SQLMetadataStore):
         self._is_admitted = False
         super().__init__(database)
 
-    def apply(self, changes: Sequence[Change]) -> None:
+    def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
         if not changes or self._database.read_only:
-            super().apply(changes)
+            super().apply(changes, expect=expect)
             return
         for _ in range(_MAX_UPGRADES):
             if not self._is_admitted:
@@ -194,7 +203,7 @@ class MigratedStore(SQLMetadataStore):
                 self._access = make_writable(self._database, prepare(self._database))
                 self._is_admitted = True
             try:
-                super().apply(changes)
+                super().apply(changes, expect=expect)
             except VersionChangedError:  # somebody has upgraded the tables meanwhile
                 self._is_admitted = False
             else:

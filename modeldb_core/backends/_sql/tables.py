@@ -145,6 +145,14 @@ erased = Table(  # which payloads somebody erased, or tried to, also of changes 
     sqlite_with_rowid=False,
 )
 
+unique_values = Table(  # names and the like: who has them
+    "unique_values",
+    metadata,
+    Column("digest", _Text, primary_key=True),  # claims.Claim.digest
+    Column("entity_pk", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 keys = Table(
     "keys",
     metadata,

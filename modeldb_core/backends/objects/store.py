@@ -20,8 +20,9 @@ from modeldb_core.backends.objects.layout import (
     new_marker,
     object_of,
 )
-from modeldb_core.errors import ConfigurationError, StoreUnavailableError
+from modeldb_core.errors import ConditionsUnsupportedError, ConfigurationError, StoreUnavailableError
 from modeldb_core.log.changes import EMPTY_HEAD
+from modeldb_core.log.conditions import check_form
 from modeldb_core.model.entities import now_us
 from modeldb_core.runtime import forks
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends.objects.compaction import Compaction
     from modeldb_core.backends.objects.replica import Replica
     from modeldb_core.log.changes import Change, Head
+    from modeldb_core.log.conditions import Condition
     from modeldb_core.log.points import Series
     from modeldb_core.model.entities import Document, Entity, SeriesSummary
     from modeldb_core.queries import Query
@@ -108,7 +110,11 @@ class ObjectMetadataStore(MetadataStore):
 
     # Writing
 
-    def apply(self, changes: Sequence[Change]) -> None:
+    def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
+        check_form(expect)
+        if expect:
+            msg = f"{self.url} applies nothing under conditions; use a database or a server where something is decided"
+            raise ConditionsUnsupportedError(msg)
         if not changes:
             return
         self._check_open()

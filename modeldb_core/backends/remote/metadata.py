@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modeldb_core.backends.remote.answers import foreign_answer, understood
 from modeldb_core.backends.remote.on_server import OnServer
@@ -13,6 +13,7 @@ from modeldb_core.backends.remote.parts import stage
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.log.batches import MAX_BATCH_BYTES, MAX_BATCH_CHANGES, MEDIA_TYPE, decode_changes, encode_changes
 from modeldb_core.log.changes import Change, verify_change
+from modeldb_core.log.conditions import check_form
 from modeldb_core.model.schema import check_kind
 from modeldb_core.stores import ChangePage, MetadataStore, Page, protocol
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.backends.remote.connection import Answer
     from modeldb_core.log.changes import Head
+    from modeldb_core.log.conditions import Condition
     from modeldb_core.log.points import Series
     from modeldb_core.model.entities import Entity
     from modeldb_core.queries import Query
@@ -37,10 +39,16 @@ _BYTES_A_SECOND = 5_000_000
 class RemoteMetadataStore(OnServer, MetadataStore):
     """A metadata store on a server; arguments and errors are those of :class:`OnServer`."""
 
-    def apply(self, changes: Sequence[Change]) -> None:
+    @property
+    def decides(self) -> bool:
+        return self._connection.get_json("", load=_load_decides)
+
+    def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
+        check_form(expect)
         if not changes:
             return
         batch = encode_changes(changes, compress=_length(changes) > _COMPRESS_BYTES)
+        batch = protocol.dump_expect(expect) + batch if expect else batch
         if len(batch) <= protocol.PART_BYTES:
             answer = self._connection.request("POST", "/changes", batch, media_type=MEDIA_TYPE, extra_s=_extra_s(batch))
             said = understood(self._connection.address, lambda: protocol.load_acknowledgement(json.loads(answer.body)))
@@ -122,6 +130,10 @@ def _load_changes(answer: Answer) -> tuple[tuple[Change, ...], int, bool]:
     """Return a page of changes, where to go on, and whether there is more."""
     cursor = int(answer.headers[protocol.CURSOR_HEADER])
     return decode_changes(answer.body), cursor, answer.headers[protocol.MORE_HEADER] == "1"
+
+
+def _load_decides(data: Mapping[str, Any]) -> bool:
+    return data["decides"] is True
 
 
 def _length(changes: Sequence[Change]) -> int:

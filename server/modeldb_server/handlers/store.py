@@ -9,7 +9,7 @@ from flask import Response, abort, request
 
 from modeldb_core import __version__
 from modeldb_core.audit import digest_of_order
-from modeldb_core.errors import IntegrityError
+from modeldb_core.errors import IntegrityError, ModelDBError
 from modeldb_core.log.batches import (
     HEAD_BYTES,
     MAX_BATCH_BYTES,
@@ -45,8 +45,16 @@ def describe_store(context: ServerContext) -> Response:
             "version": __version__,
             "protocols": [protocol.VERSION],
             "read_only": context.settings.read_only,
+            "decides": not context.settings.read_only and _decides(context),
         }
     )
+
+
+def _decides(context: ServerContext) -> bool:
+    try:
+        return context.store.decides
+    except ModelDBError:  # it is away: whether it does, those will find out who ask it to
+        return False
 
 
 def apply_changes(context: ServerContext, *, content: BinaryIO) -> Response:
@@ -63,7 +71,8 @@ def apply_staged_changes(context: ServerContext, *, parts: tuple[str, ...]) -> R
 def _apply(context: ServerContext, stream: BinaryIO | io.BufferedReader) -> Response:
     """Read, unpack and record a batch. Only its head is read before there is room for all that it says that it holds."""
     try:
-        head = stream.read(HEAD_BYTES)
+        expect, head = protocol.load_expect(stream)
+        head += stream.read(HEAD_BYTES - len(head))
         count, size_bytes = measure(head)
         if count > MAX_BATCH_CHANGES or size_bytes > MAX_BATCH_BYTES:
             abort(413, f"a batch holds at most {MAX_BATCH_CHANGES:,} changes and {MAX_BATCH_BYTES >> 20} MiB")
@@ -71,7 +80,7 @@ def _apply(context: ServerContext, stream: BinaryIO | io.BufferedReader) -> Resp
             changes = decode_changes(head + stream.read(size_bytes + 1))  # what is packed is no longer than unpacked
             if any(change.action == ERASE for change in changes):
                 context.gatekeeper.check(request.headers.get("Authorization"), Policy.ERASE, is_trial=True)
-            context.writes.apply(changes)
+            context.writes.apply(changes, expect=expect)
     except IntegrityError as error:
         return refuse(error)
     context.metrics.writes.inc(len(changes))

@@ -30,6 +30,7 @@ def upgrade() -> None:
     )
     _create_log()
     _create_entities()
+    _create_unique_values()
     _create_metrics()
     _create_points()
 
@@ -152,6 +153,16 @@ def _create_entities() -> None:
         ["key_pk", sa.text("substr(text, 1, 100)"), "value_type"],
         unique=False,
         **_where("text IS NOT NULL"),
+    )
+
+
+def _create_unique_values() -> None:
+    op.create_table(
+        "unique_values",
+        sa.Column("digest", _TEXT, nullable=False),
+        sa.Column("entity_pk", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("unique_values_pkey")),
+        sqlite_with_rowid=False,
     )
 
 

@@ -1,0 +1,97 @@
+"""What conditions and the settling of unique values ask of the tables, inside the transaction that applies changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from modeldb_core.backends._sql.database import MANY, Database
+from modeldb_core.backends._sql.documents import load_document
+from modeldb_core.backends._sql.tables import documents, entities, streams, unique_values
+from modeldb_core.log.conditions import Condition, Instant, asked_for, check_conditions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import Select
+
+    from modeldb_core.backends._sql.database import Transaction
+    from modeldb_core.log.changes import Change
+    from modeldb_core.model.claims import Claim
+    from modeldb_core.model.entities import Document
+
+_SOME = 1000
+
+
+def check(transaction: Transaction, expect: Sequence[Condition]) -> None:
+    """See whether conditions hold.
+
+    Raises:
+        PreconditionError: one of them does not.
+    """
+    names, claims = asked_for(expect)
+    check_conditions(expect, Instant(find_documents(transaction, names), find_holders(transaction, claims)))
+
+
+def find_documents(transaction: Transaction, names: set[tuple[str, str]]) -> dict[tuple[str, str], Document]:
+    """Return the documents of entities by kind and identifier; what has none is left out."""
+    if not names:
+        return {}
+    rows = transaction.rows(_documents, {MANY: transaction.database.many({entity_id for _, entity_id in names})})
+    return {(kind, entity_id): load_document(text) for kind, entity_id, text in rows if (kind, entity_id) in names}
+
+
+def find_holders(transaction: Transaction, claims: Iterable[Claim]) -> dict[Claim, str]:
+    """Return the identifiers of the entities that have unique values; what nobody has is left out."""
+    by_digest = {claim.digest: claim for claim in claims}
+    if not by_digest:
+        return {}
+    rows = transaction.rows(_holders, {MANY: transaction.database.many(by_digest)})
+    return {by_digest[digest]: entity_id for digest, entity_id in rows}
+
+
+class StoredClaims:
+    """What :func:`~modeldb_core.log.settling.settle` asks; ``known`` are documents that were loaded already."""
+
+    def __init__(self, transaction: Transaction, known: Mapping[tuple[str, str], Document | None]) -> None:
+        self._transaction = transaction
+        self._known = known
+
+    def document(self, kind: str, entity_id: str) -> Document | None:
+        """Return the document of an entity."""
+        name = (kind, entity_id)
+        return self._known[name] if name in self._known else find_documents(self._transaction, {name}).get(name)
+
+    def holders(self, claims: Iterable[Claim]) -> Mapping[Claim, str]:
+        """Return the identifiers of the entities that have unique values; what nobody has is left out."""
+        return find_holders(self._transaction, claims)
+
+    def history(self, kind: str, entity_id: str) -> Iterable[Change]:
+        """Iterate over the changes of an entity, in the order of the log."""
+        from modeldb_core.backends._sql.log import read_changes
+
+        after = 0
+        while True:
+            page = read_changes(self._transaction, after=after, limit=_SOME, entity_id=entity_id)
+            yield from (change for change in page.changes if change.kind == kind)
+            if len(page.changes) < _SOME:
+                return
+            after = page.cursor
+
+    def has_stream(self, stream_id: str) -> bool:
+        """Return whether anything of a stream has arrived."""
+        query = select(streams.c.stream_pk).where(streams.c.stream_id == stream_id, streams.c.seq > 0)
+        return self._transaction.connection.execute(query).first() is not None
+
+
+def _documents(database: Database) -> Select[Any]:
+    wanted = select(entities.c.kind, entities.c.entity_id, documents.c.document)
+    joined = wanted.join(documents, documents.c.entity_pk == entities.c.entity_pk)
+    return joined.where(database.among(entities.c.entity_id))
+
+
+def _holders(database: Database) -> Select[Any]:
+    wanted = select(unique_values.c.digest, entities.c.entity_id)
+    joined = wanted.join(entities, entities.c.entity_pk == unique_values.c.entity_pk)
+    return joined.where(database.among(unique_values.c.digest))

@@ -1,0 +1,251 @@
+"""How a store decides: conditions of batches, and values that only one entity may have."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from modeldb_core.errors import ConditionsUnsupportedError, InvalidArgumentError, NotFoundError, PreconditionError
+from modeldb_core.log.conditions import Absent, Condition, RevisionIs, Unique, Unset, ValueIs
+from modeldb_core.model.entities import Entity, new_id
+from modeldb_core.queries import Query, condition
+from modeldb_core.stores import MetadataStore
+from modeldb_core.testing.scene import Scene, StoreCase
+from modeldb_core.testing.streams import StreamWriter, end_of
+
+if TYPE_CHECKING:
+    from modeldb_core.log.changes import Change
+
+FAILING = ("absent", "revision_is", "value_is", "value_is of a key", "unset", "unset of a key", "unique")
+
+
+class DecisionTests(StoreCase):
+    """What :meth:`~modeldb_core.stores.MetadataStore.apply` promises of conditions and of unique values."""
+
+    promises: ClassVar[tuple[object, ...]] = (MetadataStore.apply,)
+
+    def test_a_store_that_does_not_decide_says_so(self, scene: Scene) -> None:
+        if scene.store.decides:
+            return
+        with pytest.raises(ConditionsUnsupportedError):
+            scene.store.apply(scene.writer.changes, expect=[Absent("run", new_id())])
+        assert scene.writer.stream_id not in scene.store.heads()
+
+    def test_a_batch_whose_conditions_hold_is_applied(self, scene: Scene) -> None:
+        project = _decided_project(scene)
+        stranger, free = new_id(), f"free {new_id()}"
+        change = scene.writer.update("project", project.entity_id, put={"attributes": {"moved": 1}})
+        scene.store.apply(
+            [change],
+            expect=[
+                Absent("project", stranger),
+                RevisionIs("project", project.entity_id, project.revision),
+                ValueIs("project", project.entity_id, "name", scene.project),
+                ValueIs("project", project.entity_id, "attributes", [1, float("nan"), "x"], "list"),
+                Unset("project", project.entity_id, "readme"),
+                Unset("project", project.entity_id, "attributes", "moved"),
+                Unset("project", stranger, "name"),
+                Unique("project", _workspace_id(project), "name", free),
+                Unique("project", _workspace_id(project), "name", scene.project, project.entity_id),
+            ],
+        )
+        again = scene.store.get("project", project.entity_id)
+        assert (again.attributes["moved"], again.revision) == (1, project.revision + 1)
+
+    @pytest.mark.parametrize("which", FAILING)
+    def test_a_condition_that_does_not_hold_refuses_the_batch(self, scene: Scene, which: str) -> None:
+        project = _decided_project(scene)
+        project_id, workspace_id = project.entity_id, _workspace_id(project)
+        refused: dict[str, tuple[Condition, Any]] = {
+            "absent": (Absent("project", project_id), project.revision),
+            "revision_is": (RevisionIs("project", project_id, project.revision - 1), project.revision),
+            "value_is": (ValueIs("project", project_id, "name", "other"), scene.project),
+            "value_is of a key": (ValueIs("project", project_id, "attributes", 1.0, "one"), 1),
+            "unset": (Unset("project", project_id, "name"), scene.project),
+            "unset of a key": (Unset("project", project_id, "attributes", "one"), 1),
+            "unique": (Unique("project", workspace_id, "name", scene.project), project_id),
+        }
+        failing, found = refused[which]
+        end = end_of(scene.store)
+        rival, run_id = _writing_a_run(scene)
+        with pytest.raises(PreconditionError) as caught:
+            scene.store.apply(rival.changes, expect=[Absent("run", run_id), failing])
+        assert (caught.value.condition, caught.value.found) == (failing, found)
+        # Nothing of it is there, and its numbers are free.
+        assert rival.stream_id not in scene.store.heads()
+        assert rival.stream_id not in {c.stream_id for c in scene.store.read_changes(after=end).changes}
+        with pytest.raises(NotFoundError):
+            scene.store.get("run", run_id)
+        other = StreamWriter(rival.stream_id)
+        other.create_run(name="other", **scene.ids)
+        scene.store.apply(other.changes)
+        assert scene.store.heads()[rival.stream_id].hash == other.changes[-1].hash
+
+    def test_conditions_are_about_what_was_there_before_the_batch(self, scene: Scene) -> None:
+        _decided_project(scene)
+        writer, run_id = _writing_a_run(scene)
+        writer.update("run", run_id, put={"attributes": {"a": 1}})
+        scene.store.apply(writer.changes, expect=[Absent("run", run_id), Unset("run", run_id, "attributes", "a")])
+        assert scene.get(run_id).revision == 2
+
+    def test_a_batch_that_was_applied_is_acknowledged_again(self, scene: Scene) -> None:
+        _decided_project(scene)
+        writer, run_id = _writing_a_run(scene)
+        for _ in range(2):
+            scene.store.apply(writer.changes, expect=[Absent("run", run_id)])
+        assert scene.get(run_id).revision == 1
+
+    def test_a_deleted_entity_is_not_absent(self, scene: Scene) -> None:
+        project = _decided_project(scene)
+        scene.writer.delete("project", project.entity_id)
+        scene.ship()
+        rival, _ = _writing_a_run(scene)
+        with pytest.raises(PreconditionError):
+            scene.store.apply(rival.changes, expect=[Absent("project", project.entity_id)])
+
+    @pytest.mark.parametrize(
+        "senseless",
+        [Absent("teapot", "x"), Unique("project", "w", "description", "x"), Unique("project", "w", "name", "")],
+    )
+    def test_a_condition_that_cannot_be_is_an_error(self, scene: Scene, senseless: Condition) -> None:
+        _decided_project(scene)
+        rival, _ = _writing_a_run(scene)
+        with pytest.raises(InvalidArgumentError):
+            scene.store.apply(rival.changes, expect=[senseless])
+        assert rival.stream_id not in scene.store.heads()
+
+    def test_of_writers_at_once_one_wins_and_the_others_are_told(self, scene: Scene) -> None:
+        project = _decided_project(scene)
+        writers, moves = 3, 4
+
+        def move(_: int) -> tuple[int, int]:
+            won = lost = 0
+            writer = StreamWriter()
+            while won < moves:
+                seen = scene.store.get("project", project.entity_id)
+                number = len(writer.changes)
+                count = seen.attributes.get("count", 0) + 1
+                writer.update("project", seen.entity_id, put={"attributes": {"count": count}})
+                try:
+                    scene.store.apply(
+                        writer.changes[number:], expect=[RevisionIs("project", seen.entity_id, seen.revision)]
+                    )
+                    won += 1
+                except PreconditionError:
+                    del writer.changes[number:]
+                    lost += 1
+            return won, lost
+
+        with ThreadPoolExecutor(writers) as pool:
+            results = list(pool.map(move, range(writers)))
+        assert [won for won, _ in results] == [moves] * writers
+        after = scene.store.get("project", project.entity_id)
+        assert after.attributes["count"] == writers * moves
+        assert after.revision == project.revision + writers * moves
+        assert _history_of(scene.store, project.entity_id, "count") == list(range(1, writers * moves + 1))
+
+    # Unique values
+
+    def test_a_name_is_free_once_its_entity_is_renamed_or_deleted(self, scene: Scene) -> None:
+        project = _decided_project(scene)
+        workspace_id = _workspace_id(project)
+        scene.writer.update("project", project.entity_id, set={"name": f"renamed {new_id()}"})
+        scene.ship()
+        second = _create(scene, scene.project, workspace_id)
+        with pytest.raises(PreconditionError):
+            _create(scene, scene.project, workspace_id)
+        scene.writer.delete("project", second)
+        scene.ship()
+        third = _create(scene, scene.project, workspace_id)
+        assert _named(scene.store, scene.project, workspace_id) == [third]
+
+    def test_names_are_equal_after_normalization(self, scene: Scene) -> None:
+        project = _decided_project(scene)
+        _create(scene, f"{scene.project} \u00e9", _workspace_id(project))
+        with pytest.raises(PreconditionError):
+            _create(scene, f"{scene.project} e\u0301", _workspace_id(project))
+
+    @pytest.mark.parametrize("first", [0, 1])
+    def test_of_two_that_claim_a_name_the_later_one_is_renamed(self, scene: Scene, first: int) -> None:
+        scene.ship()
+        workspace_id, name = _workspace_id(scene.store.get("project", scene.project_id)), f"churn {new_id()}"
+        early, late = (StreamWriter(at=1_750_000_000_000_000 + second) for second in range(2))
+        keeper = early.create("project", name=name, workspace_id=workspace_id).entity_id
+        loser = late.create("project", name=name, workspace_id=workspace_id).entity_id
+        late.create_run(project_id=loser, name="stays")
+        late.update("project", loser, set={"description": "of the later one"})
+        for writer in (early, late) if first == 0 else (late, early):
+            scene.store.apply(writer.changes)
+        assert scene.store.get("project", keeper).name == name
+        renamed = scene.store.get("project", loser)
+        assert renamed.name.startswith(f"{name} (")
+        assert renamed.description == "of the later one"
+        (settled,) = (
+            change
+            for change in scene.store.read_changes(entity_id=loser).changes
+            if change.stream_id not in (early.stream_id, late.stream_id)
+        )
+        assert settled.data()["set"] == {"name": renamed.name}
+        assert scene.store.heads()[settled.stream_id].closed
+        # What another store has settled is known here.
+        scene.store.apply(scene.store.read_changes(stream_id=settled.stream_id).changes)
+        assert _named(scene.store, name, workspace_id) == [keeper]
+        assert _named(scene.store, renamed.name, workspace_id) == [loser]
+
+    def test_of_two_that_claim_a_number_the_later_one_loses_it(self, scene: Scene) -> None:
+        scene.ship()
+        model_id = new_id()
+        writers = [StreamWriter(at=1_750_000_000_000_000 + second) for second in range(2)]
+        versions = [writer.create("model_version", registered_model_id=model_id, version=3) for writer in writers]
+        for writer in reversed(writers):
+            scene.store.apply(writer.changes)
+        found = [scene.store.get("model_version", change.entity_id) for change in versions]
+        assert [entity.document["version"] for entity in found] == [3, 0]
+
+
+def _decided_project(scene: Scene) -> Entity:
+    """Return a project of the scene with attributes; skips where the store does not decide."""
+    if not scene.store.decides:
+        pytest.skip("this store does not take conditions: decides is False")
+    put = {"attributes": {"one": 1, "list": [1, float("nan"), "x"]}}
+    scene.writer.update("project", scene.project_id, put=put)
+    scene.ship()
+    return scene.store.get("project", scene.project_id)
+
+
+def _workspace_id(project: Entity) -> str:
+    return str(project.document["workspace_id"])
+
+
+def _writing_a_run(scene: Scene) -> tuple[StreamWriter, str]:
+    writer = StreamWriter()
+    return writer, writer.create_run(name="decided", **scene.ids).entity_id
+
+
+def _create(scene: Scene, name: str, workspace_id: str) -> str:
+    """Create a project under the condition that its name is free; returns its identifier."""
+    writer = StreamWriter()
+    created: Change = writer.create("project", name=name, workspace_id=workspace_id)
+    scene.store.apply(
+        writer.changes, expect=[Absent("project", created.entity_id), Unique("project", workspace_id, "name", name)]
+    )
+    return created.entity_id
+
+
+def _named(store: MetadataStore, name: str, workspace_id: str) -> list[str]:
+    found = store.find(Query("project", condition("name = ?", name), within=workspace_id))
+    return [entity.entity_id for entity in found.entities]
+
+
+def _history_of(store: MetadataStore, entity_id: str, key: str) -> list[Any]:
+    """Return the values that changes gave an attribute, in the order of the log."""
+    values, after = [], 0
+    while True:
+        page = store.read_changes(after=after, entity_id=entity_id)
+        puts = (change.data().get("put", {}).get("attributes", {}) for change in page.changes)
+        values += [put[key] for put in puts if key in put]
+        if not page.changes or page.cursor == after:
+            return values
+        after = page.cursor
