@@ -62,10 +62,10 @@ class Settings:
         "text", "", "who is recorded as the author of changes; default: the login name", trust=trust.USER
     )
     journal_dir: Path = _setting(  # noqa: RUF009
-        "path", Path(), "folder of the crash-safe journals; default: in the user's state folder", trust=trust.INSIDE
+        "path", Path(), "folder of the crash-safe journals; default: in the user's state folder", trust=trust.USER
     )
     cache_dir: Path = _setting(  # noqa: RUF009
-        "path", Path(), "folder of what can be fetched again; default: in the user's cache folder", trust=trust.INSIDE
+        "path", Path(), "folder of what can be fetched again; default: in the user's cache folder", trust=trust.USER
     )
     token: str = _setting("text", "", "what this process shows a server to be let in", trust=trust.USER)
     durability: str = _setting(
@@ -352,7 +352,7 @@ def _obey_project(result: _Files, source: Source, path: Path) -> None:
         if spec.name == "stores":
             assert isinstance(value, Mapping)
             result.project_stores = value
-        elif reason := trust.refuse_setting(spec.metadata.get("trust", ""), value, before, path.parent):
+        elif reason := trust.refuse_setting(spec.metadata.get("trust", ""), value, before):
             result.refusals.append(trust.Refusal(str(path), key_of(spec), reason))
         else:
             result.project[spec.name] = source[spec.name]

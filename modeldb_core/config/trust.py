@@ -22,8 +22,6 @@ MAX_FILE_BYTES = 1 << 20
 
 USER = "user"
 """Of a setting: a project's file does not decide it."""
-INSIDE = "inside"
-"""Of a folder: a project's file may choose one within its own folder."""
 LESS = "less"
 """Of a switch: a project's file may switch it off; on only where nothing else was said."""
 
@@ -98,17 +96,15 @@ def options_in(url: str) -> list[str]:
     return [name for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True)]
 
 
-def refuse_setting(trust: str, value: object, before: object, folder: Path) -> str:
-    """Return why a project's file in ``folder`` may not give a setting this value; empty where it may.
+def refuse_setting(trust: str, value: object, before: object) -> str:
+    """Return why a project's file may not give a setting this value; empty where it may.
 
     Args:
-        trust: what the setting says of itself: ``USER``, ``INSIDE``, ``LESS`` or nothing.
+        trust: what the setting says of itself: ``USER``, ``LESS`` or nothing.
         before: what was said before by somebody who is trusted; ``None`` where nobody said anything.
     """
     if trust == USER:
         return f"a project's file does not decide this; {_WHERE_ELSE}"
-    if trust == INSIDE and not Path(str(value)).resolve().is_relative_to(folder.resolve()):
-        return f"the folder lies outside of the project; {_WHERE_ELSE}"
     if trust == LESS and before is False and value is True:
         return "you have switched it off"
     return ""

@@ -178,8 +178,10 @@ def test_doctor_says_what_is_wrong_with_a_broken_store(command: Command, scene: 
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/self/status").exists(), reason="needs another user")
-def test_doctor_finds_a_journal_folder_that_is_a_file(command: Command, scene: Scene) -> None:
-    scene.folder.joinpath("modeldb.toml").write_text('journal_dir = "file"')
+def test_doctor_finds_a_journal_folder_that_is_a_file(
+    command: Command, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELDB_JOURNAL_DIR", str(scene.folder / "file"))
     scene.folder.joinpath("file").write_text("x")
     result = command("doctor")
     assert result.code == program.FOUND

@@ -62,12 +62,15 @@ def test_modeldb_config_names_a_file_that_is_used_instead(tmp_path: Path) -> Non
 
 
 def test_relative_paths_of_a_file_are_relative_to_the_file(tmp_path: Path) -> None:
-    write(tmp_path, 'url = "sqlite:///runs.db"\njournal_dir = "journals"\n')
+    write(tmp_path, 'url = "sqlite:///runs.db"\n')
     below = tmp_path / "below"
     below.mkdir()
+    own = user_config_file()
+    own.parent.mkdir(parents=True)
+    own.write_text('journal_dir = "journals"\n', "utf-8")
     settings = load_settings(directory=below, environ={})
     assert settings.url == f"sqlite:///{tmp_path}/runs.db"
-    assert settings.journal_dir == tmp_path / "journals"
+    assert settings.journal_dir == own.parent / "journals"
     assert settings.artifact_url == f"file://{tmp_path}/runs-artifacts"
 
 

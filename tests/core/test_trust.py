@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from modeldb_core import plugins
-from modeldb_core.config import Settings, credentials, load_settings
+from modeldb_core.config import Settings, credentials, default_journal_dir, load_settings
 from modeldb_core.config import settings as config
 from modeldb_core.config.trust import address_of, user_config_file
 from modeldb_core.errors import ConfigurationError, ModelDBWarning
@@ -61,6 +61,7 @@ def load(path: Path, environ: dict[str, str] | None = None, **overrides: object)
         ('[server]\nallowed_hosts = ["x"]', "server_allowed_hosts", "server.allowed_hosts"),
         ('journal_dir = "/home/somebody/documents"', "journal_dir", "journal_dir"),
         ('journal_dir = "../documents"', "journal_dir", "journal_dir"),
+        ('journal_dir = "journals"', "journal_dir", "journal_dir"),
         ('cache_dir = "/"', "cache_dir", "cache_dir"),
         ('trusted_folders = ["/"]', "trusted_folders", "trusted_folders"),
     ],
@@ -88,12 +89,13 @@ def test_no_setting_is_open_to_a_project_without_somebody_having_thought_of_it()
     }
 
 
-def test_a_folder_within_the_project_is_taken_and_one_that_leads_out_by_a_link_is_not(tmp_path: Path) -> None:
-    path = project_file(tmp_path, 'journal_dir = "journals"\n')
-    assert load(path).journal_dir == path.parent / "journals"
-    (path.parent / "journals").symlink_to(tmp_path)
+def test_what_lies_ready_in_a_project_is_not_taken_for_the_users_own(tmp_path: Path) -> None:
+    # An archive may bring journals that would be shipped under the user's name, and replicas that would be believed.
+    path = project_file(tmp_path, 'journal_dir = "journals"\ncache_dir = "cache"\n')
     with pytest.warns(ModelDBWarning, match="journal_dir is not obeyed"):
-        assert load(path).journal_dir != path.parent / "journals"
+        settings = load(path)
+    assert settings.journal_dir == default_journal_dir()
+    assert not settings.cache_dir.is_relative_to(tmp_path)
 
 
 def test_a_project_may_record_less_but_not_more_than_the_user_wants(tmp_path: Path) -> None:
