@@ -44,6 +44,7 @@ from modeldb_core.queries import (
     searchable,
 )
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
+from modeldb_core.stores.naming import identify
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,6 +55,8 @@ _EMPTY_WHERE_UNSET = frozenset({"name", "description", "owner"})
 
 class MemoryStore(MetadataStore):
     """Keeps everything in this process, until it ends or the store is let go of."""
+
+    is_local = True
 
     def __init__(self, url: str = "memory://") -> None:
         self.url = url
@@ -199,6 +202,10 @@ class MemoryStore(MetadataStore):
                 encode_cursor(query, page[-1][0]) if page and len(rest) > len(page) else None,
                 len(found) if query.count else None,
             )
+
+    def identify(self, *path: tuple[str, str]) -> tuple[str, ...]:
+        with self._lock:
+            return identify(path, lambda claim: self.holders([claim]).get(claim), self.document)
 
     def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:
         with self._lock:

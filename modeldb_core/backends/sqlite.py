@@ -41,6 +41,8 @@ class SQLiteStore(MigratedStore):
         StoreUnavailableError: the file cannot be opened now.
     """
 
+    is_local = True
+
     def __init__(
         self,
         url: str,

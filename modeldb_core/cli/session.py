@@ -115,30 +115,18 @@ class Session:
         Raises:
             NotFoundError: there is none of that name.
         """
-        from modeldb_core.model.entities import derived_id
-
         if project is None and experiment is None:
             return None
         project = project if project is not None else self.settings.project
-        found = self._container("project", derived_id("workspace", "", self.settings.workspace), project)
-        return found if experiment is None else self._container("experiment", found, experiment)
-
-    def _container(self, kind: str, parent_id: str, name: str) -> str:
-        """Return the identifier of a container: by the name it was made with, or else by the one it has now."""
-        from modeldb_core.model.entities import derived_id
-        from modeldb_core.queries import Query, condition
-
-        entity_id = derived_id(kind, parent_id, name)
-        try:
-            self.store.get(kind, entity_id)
-        except NotFoundError:
-            query = Query(kind=kind, filter=condition("name = ?", name), within=parent_id, limit=1)
-            page = self.store.find(query)
-            if not page.entities:
+        path = [("workspace", self.settings.workspace), ("project", project)]
+        path += [] if experiment is None else [("experiment", experiment)]
+        for (kind, name), entity_id in list(zip(path, found := self.store.identify(*path), strict=True))[1:]:
+            try:
+                self.store.get(kind, entity_id)
+            except NotFoundError:
                 msg = f"there is no {kind} {name!r} in {self.store.url}; `modeldb projects` lists what there is"
                 raise NotFoundError(msg) from None
-            return page.entities[0].entity_id
-        return entity_id
+        return found[-1]
 
     def run(self, reference: str) -> Run:
         """Return the run that is meant; see :func:`~modeldb_core.queries.references.find_run`."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 from modeldb_core.errors import NotFoundError, StoreUnavailableError
+from modeldb_core.model.values import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from modeldb_core.log.changes import Change, Head
     from modeldb_core.log.conditions import Condition
     from modeldb_core.log.points import Series
-    from modeldb_core.model.entities import Entity
+    from modeldb_core.model.claims import Claim
+    from modeldb_core.model.entities import Document, Entity
     from modeldb_core.queries import Query
 
 
@@ -77,6 +79,9 @@ class MetadataStore(ABC):
     url: str
     """Where the store is, without secrets."""
 
+    is_local: bool = False
+    """Whether a question costs no trip over the network: callers then need not remember the answers."""
+
     @abstractmethod
     def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
         """Record ``changes`` and let the answers show them: all or nothing, and durably before it returns.
@@ -132,6 +137,32 @@ class MetadataStore(ABC):
         Raises:
             QuerySyntaxError: the filter or the order does not parse, or the cursor is not one of this query's.
         """
+
+    def identify(self, *path: tuple[str, str]) -> tuple[str, ...]:
+        """Return the identifiers under which containers are declared: those of the ones that have the names.
+
+        Where nobody has a name, it is the identifier that follows from it, or where that one was renamed, the next that
+        does (:mod:`modeldb_core.stores.naming`). A store may answer faster than by :meth:`find`.
+
+        Args:
+            path: kinds and names, each container within the one before: ``("workspace", "default"), ("project", "churn")``.
+        """
+        from modeldb_core.queries import Query, condition
+        from modeldb_core.stores.naming import identify
+
+        def holder(claim: Claim) -> str | None:
+            query = Query(
+                claim.kind, condition("name = ?", str(decode(claim.value))), within=claim.scope or None, limit=1
+            )
+            return next((entity.entity_id for entity in self.find(query).entities), None)
+
+        def document(kind: str, entity_id: str) -> Document | None:
+            try:
+                return dict(self.get(kind, entity_id).document)
+            except NotFoundError:
+                return None
+
+        return identify(path, holder, document)
 
     @abstractmethod
     def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:

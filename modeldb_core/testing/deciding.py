@@ -9,7 +9,7 @@ import pytest
 
 from modeldb_core.errors import ConditionsUnsupportedError, InvalidArgumentError, NotFoundError, PreconditionError
 from modeldb_core.log.conditions import Absent, Condition, RevisionIs, Unique, Unset, ValueIs
-from modeldb_core.model.entities import Entity, new_id
+from modeldb_core.model.entities import DEFAULT_WORKSPACE, Entity, new_id
 from modeldb_core.queries import Query, condition
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.scene import Scene, StoreCase
@@ -24,7 +24,7 @@ FAILING = ("absent", "revision_is", "value_is", "value_is of a key", "unset", "u
 class DecisionTests(StoreCase):
     """What :meth:`~modeldb_core.stores.MetadataStore.apply` promises of conditions and of unique values."""
 
-    promises: ClassVar[tuple[object, ...]] = (MetadataStore.apply,)
+    promises: ClassVar[tuple[object, ...]] = (MetadataStore.apply, MetadataStore.identify)
 
     def test_a_store_that_does_not_decide_says_so(self, scene: Scene) -> None:
         if scene.store.decides:
@@ -160,6 +160,29 @@ class DecisionTests(StoreCase):
         scene.ship()
         third = _create(scene, scene.project, workspace_id)
         assert _named(scene.store, scene.project, workspace_id) == [third]
+
+    def test_a_name_leads_to_the_entity_that_has_it(self, scene: Scene) -> None:
+        scene.ship()
+        store, project_id = scene.store, scene.project_id
+        path = (("workspace", DEFAULT_WORKSPACE), ("project", scene.project), ("experiment", "experiment"))
+        workspace_id = _workspace_id(store.get("project", project_id))
+        assert store.identify(*path) == (workspace_id, project_id, scene.ids["experiment_id"])
+        name = f"renamed {new_id()}"
+        scene.writer.update("project", project_id, set={"name": name})
+        scene.ship()
+        _, free, below = store.identify(*path)
+        assert free not in (project_id, workspace_id)
+        assert below != scene.ids["experiment_id"]
+        assert store.identify(path[0], ("project", name), path[2])[1:] == (project_id, scene.ids["experiment_id"])
+        scene.writer.create("project", free, name=scene.project, workspace_id=workspace_id)
+        scene.ship()
+        assert store.identify(*path)[1] == free
+        scene.writer.delete("project", free)
+        scene.ship()
+        assert store.identify(*path)[1] == free, "a deleted project comes back under its name"
+        other = scene.writer.create("project", name=scene.project, workspace_id=workspace_id).entity_id
+        scene.ship()
+        assert store.identify(*path)[1] == other
 
     def test_names_are_equal_after_normalization(self, scene: Scene) -> None:
         project = _decided_project(scene)

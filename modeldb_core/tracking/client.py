@@ -18,10 +18,12 @@ from modeldb_core.journal.rescue import BackgroundRecovery
 from modeldb_core.journal.shipping import Target
 from modeldb_core.journal.writer import Writer
 from modeldb_core.log.changes import CREATE, DELETE, RESTORE, UPDATE, payload_of
-from modeldb_core.model.entities import derived_id, new_id, now_us
+from modeldb_core.model.entities import new_id, now_us
 from modeldb_core.model.values import Value, check_key, check_text
 from modeldb_core.runtime import exits
 from modeldb_core.runtime.redaction import redact_url
+from modeldb_core.runtime.workers import Workers
+from modeldb_core.stores.naming import derive
 from modeldb_core.tracking import announcement, endings
 from modeldb_core.tracking.blobs import BlobDoor
 from modeldb_core.tracking.deletion import Trash
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("modeldb")
 
 _DECLARED_LIFE_S = 10.0
+_IDENTIFIED_LIFE_S = 10.0  # of names, where asking is a trip over the network
+_PATIENCE_S = 1.0  # with a store that is asked for names
+_ASK_AGAIN_S = 30.0  # after it did not answer
 _CONTEXT_LIFE_S = 5.0  # runs that start within this time share one look at git and the host
 
 
@@ -60,6 +65,9 @@ class Client(ClientReader):
         self._artifacts: ArtifactStore | None = None
         self._deleted: set[str] = set()
         self._names: dict[str, str] = {}
+        self._identified: dict[tuple[tuple[str, str], ...], tuple[tuple[str, ...], float]] = {}
+        self._ask_again_at = 0.0
+        self._askers = Workers(1, "modeldb-names")
         self._context: tuple[float, dict[str, Any]] | None = None
         self.on_close: list[Callable[[], object]] = []
         self.on_flush: list[Callable[[float | None], object]] = []
@@ -344,11 +352,11 @@ class Client(ClientReader):
 
     def _declare(self, project: str | None, experiment: str | None) -> tuple[str, str]:
         """Create the containers of a run, once in each stream; returns the project's and the experiment's identifier."""
-        workspace_id = self._workspace_id()
         project = check_name(self.settings.project if project is None else project, "project")
         experiment = check_name(self.settings.experiment if experiment is None else experiment, "experiment")
-        project_id = derived_id("project", workspace_id, project)
-        experiment_id = derived_id("experiment", project_id, experiment)
+        workspace_id, project_id, experiment_id = self.identify(
+            ("workspace", self.settings.workspace), ("project", project), ("experiment", experiment)
+        )
         self._names |= {project_id: project, experiment_id: experiment}
         containers: list[tuple[str, str, dict[str, Any]]] = [
             ("workspace", workspace_id, {"name": self.settings.workspace}),
@@ -358,6 +366,26 @@ class Client(ClientReader):
         for kind, entity_id, fields in containers:
             self.declare(kind, entity_id, fields)
         return project_id, experiment_id
+
+    def identify(self, *path: tuple[str, str]) -> tuple[str, ...]:
+        """Return the identifiers of containers by their names; where the store says nothing soon, what follows from them.
+
+        The store is asked because a container may have been renamed since, or created under another identifier.
+        """
+        now, store = time.monotonic(), self._store
+        if store is None or now < self._ask_again_at:
+            return derive(path)
+        found, at = self._identified.get(path, ((), 0.0))
+        if found and not store.is_local and now - at < _IDENTIFIED_LIFE_S:
+            return found
+        try:
+            found = self._askers.submit(partial(store.identify, *path)).result(_PATIENCE_S)
+        except Exception as error:
+            logger.debug("the store was not asked for names: %r", error)
+            self._ask_again_at = time.monotonic() + _ASK_AGAIN_S
+            return derive(path)
+        self._identified[path] = found, now
+        return found
 
     def declare(self, kind: str, entity_id: str, fields: dict[str, Any]) -> None:
         """Create a container with a derived identifier unless this stream did a moment ago.

@@ -214,8 +214,9 @@ class RunHandle(RunEditor):
         described = describe(data, name, describe_object=lambda obj: manager.call("modeldb_describe_object", obj=obj))
         if note := described.get("note"):
             self.note(f"Data set {name!r}: {note}")
-        workspace_id = derived_id("workspace", "", self.client.settings.workspace)
-        dataset_id = derived_id("dataset", workspace_id, name)
+        workspace_id, dataset_id = self.client.identify(
+            ("workspace", self.client.settings.workspace), ("dataset", name)
+        )
         info = self.client.blobs.checked_map(described, "dataset")
         version_id = derived_id("dataset_version", dataset_id, str(info.get("digest") or new_id()))
         kind = {"file": "path", "folder": "path", "url": "path"}.get(str(info.get("kind")), "raw")

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, cast
 
 from modeldb_core.errors import InvalidArgumentError
-from modeldb_core.model.entities import Experiment, Project, Run, derived_id
+from modeldb_core.model.entities import Experiment, Project, Run
 from modeldb_core.model.values import check_key
 from modeldb_core.movement.deletion import pages
 from modeldb_core.queries.literals import condition
@@ -137,14 +137,12 @@ class ClientReader:
         return self.store.get(kind, entity_id).name
 
     def _workspace_id(self) -> str:
-        return derived_id("workspace", "", self.settings.workspace)
+        return self.store.identify(("workspace", self.settings.workspace))[-1]
 
     def container_id(self, project: str | None, experiment: str | None = None) -> str:
         """Return the identifier of a project or an experiment by its name, whether it exists or not."""
         project = check_name(self.settings.project if project is None else project, "project")
-        project_id = derived_id("project", self._workspace_id(), project)
-        return (
-            project_id
-            if experiment is None
-            else derived_id("experiment", project_id, check_name(experiment, "experiment"))
-        )
+        path = [("workspace", self.settings.workspace), ("project", project)]
+        if experiment is not None:
+            path.append(("experiment", check_name(experiment, "experiment")))
+        return self.store.identify(*path)[-1]

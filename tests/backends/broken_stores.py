@@ -26,6 +26,7 @@ from modeldb_core.model.claims import claims_of
 from modeldb_core.model.entities import now_us
 from modeldb_core.queries import decode_cursor
 from modeldb_core.stores import ArtifactStore, BlobInfo, ChangePage
+from modeldb_core.stores.naming import derive
 from modeldb_core.testing import ArtifactStoreTests, MetadataStoreTests
 
 # Metadata stores: what is broken is what differs from the reference
@@ -509,6 +510,11 @@ class LetsTheFirstToArriveKeepTheName(MemoryStore):
         return [replace(change, recorded_at=0) for change in super().history(kind, entity_id)]
 
 
+class DerivesNamesOnly(MemoryStore):
+    def identify(self, *path):
+        return derive(path)
+
+
 class LetsTwoHaveOneNumber(MemoryStore):
     def holders(self, claims):
         return {claim: holder for claim, holder in super().holders(claims).items() if claim.field == "name"}
@@ -528,6 +534,7 @@ BROKEN_STORES = {
     KeepsTheNamesOfTheDeleted: "test_a_name_is_free_once_its_entity_is_renamed_or_deleted",
     ComparesNamesByteByByte: "test_names_are_equal_after_normalization",
     LetsTheFirstToArriveKeepTheName: "test_of_two_that_claim_a_name_the_later_one_is_renamed",
+    DerivesNamesOnly: "test_a_name_leads_to_the_entity_that_has_it",
     LetsTwoHaveOneNumber: "test_of_two_that_claim_a_number_the_later_one_loses_it",
     IgnoresSteps: "test_a_range_of_steps_includes_both_ends",
     IncludesOneEndOfARange: "test_a_range_of_steps_includes_both_ends",

@@ -10,6 +10,8 @@ from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._sql.tables import documents, entities, streams, unique_values
 from modeldb_core.log.conditions import Condition, Instant, asked_for, check_conditions
+from modeldb_core.stores import naming
+from modeldb_core.stores.naming import Path, derived_claims
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -49,6 +51,17 @@ def find_holders(transaction: Transaction, claims: Iterable[Claim]) -> dict[Clai
         return {}
     rows = transaction.rows(_holders, {MANY: transaction.database.many(by_digest)})
     return {by_digest[digest]: entity_id for digest, entity_id in rows}
+
+
+def identify(transaction: Transaction, path: Path) -> tuple[str, ...]:
+    """Return the identifiers under which containers are declared; as a rule that is one question."""
+    claims = derived_claims(path)
+    known: dict[Claim, str | None] = {**dict.fromkeys(claims), **find_holders(transaction, claims)}
+
+    def holder(claim: Claim) -> str | None:
+        return known[claim] if claim in known else find_holders(transaction, [claim]).get(claim)
+
+    return naming.identify(path, holder, StoredClaims(transaction, {}).document)
 
 
 class StoredClaims:

@@ -108,6 +108,11 @@ class SQLMetadataStore(MetadataStore):
 
         return self._database.read(work)
 
+    def identify(self, *path: tuple[str, str]) -> tuple[str, ...]:
+        from modeldb_core.backends._sql.deciding import identify
+
+        return self._database.read(lambda transaction: identify(transaction, path))
+
     def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:
         from modeldb_core.backends._sql.find import Finder
         from modeldb_core.backends._sql.key_counts import read_keys

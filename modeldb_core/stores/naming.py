@@ -1,0 +1,68 @@
+"""From names of containers to their identifiers.
+
+Whoever declares a container cannot wait to be told which one it is, so its identifier follows from its name: two offline
+writers who both declare "churn" make one "churn". That holds for as long as nobody renames it, or creates another of that
+name. Then the name leads to its entity by who has it, and a name that is free again to an identifier that is free.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, TypeAlias
+
+from modeldb_core.model.claims import Claim, claim_of
+from modeldb_core.model.entities import derived_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from modeldb_core.model.entities import Document
+
+Path: TypeAlias = "Sequence[tuple[str, str]]"
+"""Kinds and names of containers, each within the one before."""
+
+
+def derive(path: Path) -> tuple[str, ...]:
+    """Return the identifiers that follow from names alone."""
+    found: list[str] = []
+    for kind, name in path:
+        found.append(derived_id(kind, found[-1] if found else "", name))
+    return tuple(found)
+
+
+def derived_claims(path: Path) -> list[Claim]:
+    """Return the claims to the names where each container has the identifier that follows from its name."""
+    scopes = ("", *derive(path))
+    return [claim_of(kind, scope, "name", name) for (kind, name), scope in zip(path, scopes, strict=False)]
+
+
+def identify(
+    path: Path, holder: Callable[[Claim], str | None], document: Callable[[str, str], Document | None]
+) -> tuple[str, ...]:
+    """Return the identifiers under which containers are declared.
+
+    Args:
+        path: what is looked for.
+        holder: returns the identifier of the entity that has a unique value.
+        document: returns the document of an entity by kind and identifier, deleted ones too.
+    """
+    found: list[str] = []
+    for kind, name in path:
+        scope = found[-1] if found else ""
+        found.append(holder(claim_of(kind, scope, "name", name)) or _free(kind, scope, name, document))
+    return tuple(found)
+
+
+def _free(kind: str, scope: str, name: str, document: Callable[[str, str], Document | None]) -> str:
+    """Return an identifier that follows from a name that nobody has; a deleted container comes back under its name."""
+    number = 1
+    while True:
+        entity_id = derived_id(kind, scope, name if number == 1 else f"{name}\0{number}")
+        there = document(kind, entity_id)
+        if there is None or _is_same(there.get("name", name), name):
+            return entity_id
+        number += 1  # it was renamed
+
+
+def _is_same(one: object, other: str) -> bool:
+    return isinstance(one, str) and unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
