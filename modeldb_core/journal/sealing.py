@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modeldb_core.errors import CorruptJournalError
 from modeldb_core.journal.records import (
     CHECK_BYTES,
     DRAFT,
@@ -28,7 +29,7 @@ from modeldb_core.journal.records import (
     parse_plan,
 )
 from modeldb_core.journal.segments import Segment, read_records
-from modeldb_core.log.changes import APPEND, SALT_BYTES, Change, seal
+from modeldb_core.log.changes import APPEND, ERASE, SALT_BYTES, Change, seal
 from modeldb_core.log.points import PointGroup, concatenate, encode_points
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ def build(
     rows = _Rows(first.last_time)
     for item in _scan(segment, start, end, plans):
         if isinstance(item, Draft):
+            if item.action == ERASE:  # people erase, through a store; a prepared journal would do so in their name
+                msg = f"it holds an erasure of {item.kind} {item.entity_id}, and no program logs one"
+                raise CorruptJournalError(msg)
             if item.ends_run:
                 rows.write(chain, sealed_at, only=item.entity_id)
             chain.add(item.action, item.kind, item.entity_id, item.recorded_at, item.payload)

@@ -89,6 +89,9 @@ def erase_deleted(
 ) -> None:
     """Erase all that was said of entities that were deleted longer ago than ``window``, points included.
 
+    When something was deleted is what its deletion says; whoever may write could say that it was long ago. So it counts as
+    deleted no earlier than anything else was said of it.
+
     What stays is that there was something, who made it, who deleted it and who erased it, and when. Where more time was
     given for restoring it than ``window``, the deletion is repeated first, with that window and the time that it had:
     stores let nothing be erased before, and so it is on record who has cut it short.
@@ -166,13 +169,21 @@ def remove_blobs(
 
 
 def _deleted_before(kind: str, time: datetime) -> Query:
-    return Query(kind, condition("deleted_at < ?", time), "entity_id", (), include_deleted=True)
+    return Query(
+        kind, condition("deleted_at < ? and updated_at < ?", time, time), "entity_id", (), include_deleted=True
+    )
+
+
+def _is_over(entity: Entity, before: datetime) -> bool:
+    """Return whether an entity was deleted before a time, and nothing was said of it since."""
+    times = (entity.deleted_at, entity.updated_at)
+    return all(time is not None and time < before for time in times)
 
 
 def _still_holds(store: MetadataStore, entity: Entity, before: datetime) -> str | None:
     """Return in words what keeps a container: something in it that is not deleted, or not for long enough."""
     for kind in dict.fromkeys(kind for kind, _ in parts_of(entity.KIND) if not KINDS[kind].remark):
-        stays = condition("deleted_at is null or deleted_at >= ?", before)
+        stays = condition("deleted_at is null or deleted_at >= ? or updated_at >= ?", before, before)
         query = Query(kind, stays, limit=0, count=True, within=entity.entity_id, include_deleted=True)
         if count := store.find(query).total:
             return f"{count:,} of kind {kind} that are not deleted, or not for long enough"
@@ -220,10 +231,9 @@ def _record(
 ) -> bool:
     """Record changes of an entity, unless it was restored a moment ago, or somebody else erased it."""
     try:
-        deleted_at = recorder.store.get(entity.KIND, entity.entity_id).deleted_at
+        if not _is_over(recorder.store.get(entity.KIND, entity.entity_id), before):
+            return False
     except NotFoundError:
-        return False
-    if deleted_at is None or deleted_at >= before:
         return False
     recorder.record(entries, recorded_at=recorded_at)
     return True
@@ -269,7 +279,7 @@ class _Mentioned:
 def _documents(store: MetadataStore, doomed: datetime | None) -> Iterator[Entity]:
     for kind in KINDS:
         for entity in pages(store, Query(kind, "", "entity_id", include_deleted=True), _DOCUMENTS):
-            if doomed is None or entity.deleted_at is None or entity.deleted_at >= doomed:
+            if doomed is None or not _is_over(entity, doomed):
                 yield entity
 
 

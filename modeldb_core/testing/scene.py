@@ -29,9 +29,9 @@ class Scene:
         runs: the identifiers of the runs that were made here, by name.
     """
 
-    def __init__(self, store: MetadataStore) -> None:
+    def __init__(self, store: MetadataStore, *, at: int | None = None) -> None:
         self.store = store
-        self.writer = StreamWriter()
+        self.writer = StreamWriter(at=at)
         self.writer.open()
         self.project = f"project {new_id()}"
         self.ids = self.writer.create_containers(self.project, "experiment")

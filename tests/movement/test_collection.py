@@ -54,7 +54,7 @@ def put(artifacts: FsspecArtifactStore, content: bytes, tmp_path: Path, *, days:
 
 def deleted_run(store: Any, *, days: float = 40, name: str = "old", points: int = 3, **fields: Any) -> Scene:
     """Make a run that was deleted so many days ago."""
-    scene = Scene(store)
+    scene = Scene(store, at=now_us() - 100 * DAY_US)
     run_id = scene.run(name, tags=["secret"], **fields)
     for number in range(points):
         scene.writer.append(run_id, {"loss": [float(number)]}, steps=[number])
@@ -129,6 +129,19 @@ def test_what_was_deleted_within_the_window_stays(store: Any) -> None:
     assert erase(store, window=timedelta(days=28)).entities == 2
 
 
+def test_what_somebody_says_was_deleted_before_it_was_written_has_its_window_all_the_same(store: Any) -> None:
+    scene = Scene(store)
+    run_id = scene.run("mine")
+    scene.ship()
+    stranger = StreamWriter(actor="stranger", at=1_577_836_800_000_000)  # 2020
+    stranger.delete("run", run_id, window_s=0)
+    store.apply(stranger.changes)
+    assert erase(store).entities == 0
+    scene.writer.restore("run", run_id)
+    scene.ship()
+    assert scene.names() == ["mine"]
+
+
 def test_what_was_restored_stays(store: Any) -> None:
     scene = deleted_run(store)
     scene.writer.restore("run", scene.runs["old"])
@@ -154,7 +167,7 @@ def test_what_is_restored_while_it_is_collected_stays(store: Any, monkeypatch: p
 
 
 def test_a_container_goes_after_what_it_contains_and_not_before(store: Any) -> None:
-    scene = Scene(store)
+    scene = Scene(store, at=now_us() - 100 * DAY_US)
     scene.run("old")
     names = [("run", scene.runs["old"]), ("experiment", scene.ids["experiment_id"]), ("project", scene.project_id)]
     scene.writer.at = now_us() - 40 * DAY_US
@@ -170,7 +183,7 @@ def test_a_container_goes_after_what_it_contains_and_not_before(store: Any) -> N
 
 
 def test_a_container_of_something_alive_stays(store: Any) -> None:
-    scene = Scene(store)
+    scene = Scene(store, at=now_us() - 100 * DAY_US)
     scene.run("alive")
     scene.writer.at = now_us() - 40 * DAY_US
     scene.writer.delete("project", scene.project_id)

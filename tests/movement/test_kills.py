@@ -37,7 +37,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a store of some hundred changes, of three streams that take turns, and their files."""
     folder = tmp_path_factory.mktemp("origin")
     artifacts = FsspecArtifactStore(f"file://{folder}/modeldb-artifacts")
-    writers = [StreamWriter() for _ in range(3)]
+    writers = [StreamWriter(at=now_us() - 90 * 86400 * 1_000_000) for _ in range(3)]
     for writer in writers:
         writer.open()
     with SQLiteStore(f"sqlite:///{folder}/modeldb.db") as store:

@@ -26,7 +26,9 @@ from modeldb_core.journal.journal_folders import LeftAlone, look
 from modeldb_core.journal.records import HEADER, SEAL, Draft, make_record
 from modeldb_core.journal.recovery import Recovered, orphans, recover
 from modeldb_core.journal.segments import remove_directory
+from modeldb_core.log.erasures import Target as ErasureTarget
 from modeldb_core.stores import ArtifactStore, MetadataStore
+from modeldb_core.testing import StreamWriter
 from modeldb_core.tracking import Client
 from tests.tracking.programs import ended, running
 
@@ -338,13 +340,29 @@ def test_what_the_store_refuses_of_one_journal_keeps_no_other_from_being_shipped
 ) -> None:
     stream_id = "11111111-1111-4111-9111-111111111111"
     journal = Journal(journals, stream_id, header_of(target))
-    for kind, payload in (("stream", b'{"pid":1}'), ("no such kind", b"{}")):
+    for kind, payload in (("stream", b'{"pid":1}'), ("run", b'{"tags": 5}')):
         journal.append(Draft("open" if kind == "stream" else "create", kind, stream_id, 1, payload).record())
     journal.abandon()
     good = left(target, journals, stream_id="ffffffff-ffff-4fff-bfff-ffffffffffff")
     done = recovered(target, journals)
     assert good.name in done.streams
     assert (journals / stream_id).is_dir() or done.damaged
+
+
+def test_a_journal_erases_nothing_in_the_name_of_the_actor_that_it_claims(target: Target, journals: Path) -> None:
+    writer = StreamWriter(actor="somebody")
+    run_id = writer.create_run(name="mine").entity_id
+    target.store.apply(writer.changes)
+    stream_id = str(uuid.uuid4())
+    journal = Journal(journals, stream_id, header_of(target))
+    named = json.dumps(ErasureTarget.of(writer.changes[-1]).payload()).encode()
+    journal.append(Draft("open", "stream", stream_id, 1, b"{}").record())
+    journal.append(Draft("erase", "run", run_id, 2, named).record())
+    journal.abandon()
+    done = recovered(target, journals)
+    assert [path.name for path in done.damaged] == [f"{stream_id}.damaged"]
+    assert target.store.get("run", run_id).name == "mine"
+    assert stream_id not in target.store.heads()
 
 
 def test_files_without_a_journal_go_to_no_store(target: Target, journals: Path) -> None:
