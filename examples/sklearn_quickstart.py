@@ -49,7 +49,7 @@ def compare_classifiers() -> None:
                     "roc_auc": roc_auc_score(y_test, model.predict_proba(X_test)[:, 1]),
                 }
             )
-            run.log_dataset(X_test, name="test")
+            run.log_dataset(X_test, "test")
             log_confusion_matrix(run, y_test, predicted, ["malignant", "benign"])
             run.set_attributes({"team": "quickstart", "reviewed": False})
             print(f"  {name:<24} accuracy {accuracy_score(y_test, predicted):.3f}")
@@ -78,8 +78,8 @@ def train_by_hand() -> None:
                     },
                     step=epoch,
                 )
-            run.log_dataset(X_train, name="train")
-            run.log_dataset(X_valid, name="validation")
+            run.log_dataset(X_train, "train")
+            run.log_dataset(X_valid, "validation")
             log_confusion_matrix(run, y_valid, model.predict(X_valid), classes)
             print(f"  SGD, rate {rate:<13} accuracy {accuracy_score(y_valid, model.predict(X_valid)):.3f}")
 

@@ -21,7 +21,7 @@ from modeldb_core.errors import (
 )
 from modeldb_core.journal.records import CHECK_BYTES, ROW, ROW_AT
 from modeldb_core.log.changes import UPDATE
-from modeldb_core.model.entities import EMPTY, FAILED, derived_id, new_id, now_us
+from modeldb_core.model.entities import EMPTY, FAILED, now_us
 from modeldb_core.model.values import check_key, check_text, normalize, to_float, to_number
 from modeldb_core.tracking import artifacts as artifact_kinds
 from modeldb_core.tracking import endings, inheritance
@@ -196,45 +196,23 @@ class RunHandle(RunEditor):
         """
         self.log_artifact(check_text(text, "text").encode(), name, type="text")
 
-    def log_dataset(self, data: object, name: str = "train") -> str:
+    def log_dataset(self, data: object, role: str = "train", *, name: str | None = None) -> str:
         """Record what the run was trained or tested on: digest, shape, schema, size and origin, not the content.
 
         Args:
             data: an array, a sparse matrix, a table, a list, or a path.
-            name: the role and name of the data set.
+            role: what the run does with it, such as ``"train"`` or ``"test"``; the key among the run's data sets.
+            name: of the data set, of which this content is a version; the workspace knows it. Default: the project's
+                name, and after a slash where the data comes from: the path of its file, its address, or the variable
+                that holds it, such as ``"churn/X_train"``.
 
         Returns:
             The identifier of the dataset version, the same wherever the same content is logged under this name.
         """
-        from modeldb_core.tracking.description.datasets import describe
+        from modeldb_core.tracking import datasets
 
         self._check_open()
-        check_key(name, "dataset name")
-        manager = plugins.plugin_manager(self.client.settings)
-        described = describe(data, name, describe_object=lambda obj: manager.call("modeldb_describe_object", obj=obj))
-        if note := described.get("note"):
-            self.note(f"Data set {name!r}: {note}")
-        workspace_id, dataset_id = self.client.identify(
-            ("workspace", self.client.settings.workspace), ("dataset", name)
-        )
-        info = self.client.blobs.checked_map(described, "dataset")
-        version_id = derived_id("dataset_version", dataset_id, str(info.get("digest") or new_id()))
-        kind = {"file": "path", "folder": "path", "url": "path"}.get(str(info.get("kind")), "raw")
-        fields = {"name": name, "workspace_id": workspace_id, "dataset_type": kind}
-        self.client.declare("dataset", dataset_id, fields)
-        version: dict[str, Any] = {
-            "name": name,
-            "dataset_id": dataset_id,
-            "dataset_type": kind,
-            "digest": info.get("digest", ""),
-        }
-        self.client.declare("dataset_version", version_id, {**version, "info": info})
-        shown: dict[str, Any] = {
-            key: info[key] for key in ("digest", "kind", "shape", "size_bytes", "origin") if key in info
-        }
-        reference: dict[str, Any] = {"dataset_id": dataset_id, "dataset_version_id": version_id, **shown}
-        self._update({"put": {"datasets": {name: reference}}})
-        return version_id
+        return datasets.log(self, data, role, name)
 
     def log_model(self, model: object, name: str = "model", **options: Any) -> None:  # noqa: ANN401
         """Store a model with the run, in a format that loads without running code where there is one.

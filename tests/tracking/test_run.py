@@ -28,6 +28,7 @@ from modeldb_core.errors import (
 )
 from modeldb_core.model.entities import new_id
 from modeldb_core.tracking import Client, endings
+from modeldb_core.tracking.description.datasets import Labelled
 
 EXACT_VALUES: dict[str, Any] = {
     "nan": math.nan,
@@ -136,7 +137,7 @@ def test_bad_keys_are_refused_everywhere(client: Client, key: Any, error: type[E
             lambda: run.log_metric(key, 1.0, step=1),
             lambda: run.log_metrics({"fine": 1.0, key: 2.0}, step=1),
             lambda: run.add_tags(key),
-            lambda: run.log_dataset([1], name=key),
+            lambda: run.log_dataset([1], key),
         ]
         for call in calls:
             with pytest.raises(error, match=named):
@@ -337,14 +338,49 @@ def test_a_hostile_artifact_path_does_not_lead_out_of_the_folder(client: Client,
 def test_the_same_data_set_is_one_version_wherever_it_is_logged(client: Client) -> None:
     frame = pd.DataFrame({"x": [1.0, 2.0], "y": ["a", "b"]})
     with client.start_run(capture=False) as first:
-        version = first.log_dataset(frame, name="train")
-    with client.start_run(capture=False) as second:
-        assert second.log_dataset(frame.copy(), name="train") == version
-        assert second.log_dataset(frame.assign(x=[1.0, 2.5]), name="other") != version
+        version = first.log_dataset(frame, name="customers")
+    with client.start_run(project="another", capture=False) as second:
+        assert second.log_dataset(frame.copy(), "test", name="customers") == version
+        assert second.log_dataset(frame.assign(x=[1.0, 2.5]), name="customers") != version
     client.flush()
     stored = client.store.get("dataset_version", version)
     assert stored.document["info"]["shape"] == [2, 2]
-    assert second.entity.datasets["train"]["digest"] == first.entity.datasets["train"]["digest"]
+    assert stored.name == stored.document["info"]["name"] == "customers"
+    assert second.entity.datasets["test"]["digest"] == first.entity.datasets["train"]["digest"]
+    assert second.entity.datasets["train"]["dataset_id"] == first.entity.datasets["train"]["dataset_id"]
+
+
+def test_a_data_set_that_nobody_names_is_called_after_its_project_and_origin(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "customers.csv").write_text("a,b\n1,2\n")
+    spring = pd.DataFrame({"x": [1.0, 2.0]})
+
+    def train(X: pd.DataFrame) -> None:
+        run.log_dataset(X)
+
+    named = {}
+    for project in ("churn", "fraud"):
+        with client.start_run(project=project, capture=False) as run:
+            train(spring)
+            run.log_dataset("data/customers.csv", "test")
+            run.log_dataset("https://user:secret@example.org/sets/a.parquet?token=secret", "remote")
+            run.log_dataset(Labelled(spring, [1, 2]), "labelled")
+            run.log_dataset([1, 2, 3], "validation")
+        client.flush()
+        found = {role: data["name"] for role, data in run.entity.datasets.items()}
+        assert found == {
+            "train": f"{project}/spring",
+            "test": f"{project}/data/customers.csv",
+            "remote": f"{project}/example.org/sets/a.parquet",
+            "labelled": f"{project}/spring",
+            "validation": f"{project}/validation",
+        }
+        named |= {data["dataset_id"]: data["name"] for data in run.entity.datasets.values()}
+    assert len(named) == 8
+    assert {key: client.store.get("dataset", key).name for key in named} == named
 
 
 def test_searching_and_frames(client: Client) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 
 from modeldb_core.runtime import exits
 from modeldb_core.tracking.description.datasets import Labelled, describe
+from modeldb_core.tracking.description.origins import variable_name
+from modeldb_sklearn.calls import caller
 
 if TYPE_CHECKING:
     import threading
@@ -21,11 +23,12 @@ class DataDigest:
     """The description of the training data: worked out at once, or while the fit runs.
 
     Another thread hashes the memory of large arrays, and nothing else: tables are read by code of their libraries, which
-    may touch the state of the process.
+    may touch the state of the process. ``name`` is what the program calls the data.
     """
 
     def __init__(self, X: Any, y: Any, *, at_once: bool) -> None:  # noqa: ANN401
         self._data = labelled(X, y)
+        self.name = variable_name(y if X is None else X, caller())
         self._description: dict[str, Any] | None = None
         self._error: Exception | None = None
         self._thread: threading.Thread | None = None

@@ -22,6 +22,7 @@ import numpy as np
 from modeldb_core.autologging import entered
 from modeldb_core.model.values import scalar_of
 from modeldb_core.tracking.description.datasets import Described, describe
+from modeldb_core.tracking.description.origins import variable_name
 from modeldb_sklearn.calls import caller, is_by_sklearn, is_part_of_another
 from modeldb_sklearn.data import size_of
 from modeldb_sklearn.naming import label_of, name_of, signature_of_call, suffix_of
@@ -308,7 +309,7 @@ class Evaluations:
         if taken is None:
             fitted.labels[label] = (data.key, key)
             if fitted.options.log_datasets and data.description is not None:
-                fitted.run.log_dataset(Described(data.description), label)
+                fitted.run.log_dataset(Described(data.description, variable_name(X, caller())), label)
             return _Place(label, is_repeated=False)
         if taken[0] == data.key and not taken[1]:
             fitted.labels[label] = taken = (data.key, key)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modeldb_core.tracking.description.origins import PLAIN_NAMES, variable_name, variables
 from modeldb_sklearn.predictions import truth_key
 
 if TYPE_CHECKING:
@@ -19,30 +20,6 @@ UNNAMED = "evaluation"
 _DATA = re.compile(
     r"^(?:x|y|df|data|features|inputs|samples|labels|target|targets|true)_|_(?:x|y|df|data|features|set|true)$", re.I
 )
-_PLAIN = frozenset(
-    [
-        "x",
-        "y",
-        "X",
-        "Y",
-        "df",
-        "data",
-        "features",
-        "inputs",
-        "samples",
-        "labels",
-        "target",
-        "targets",
-        "truth",
-        "true",
-        "expected",
-        "actual",
-        "args",
-        "array",
-        "y_true",
-    ]
-)
-_FRAMES = 8
 _SILENT = frozenset({"n_jobs", "verbose", "output_dict", "digits", "target_names"})
 _MAX_LISTED = 5
 _MAX_TEXT = 40
@@ -50,17 +27,9 @@ _MAX_FRAMES_OF_DATA = 20
 
 
 def name_of(value: Any, frame: FrameType | None) -> str:  # noqa: ANN401
-    """Return what the program calls ``value``, without what says that it is data; "" where it has no name.
-
-    A function that was handed ``X`` is looked at from outside too: its caller may call it ``X_test``.
-    """
-    fallback = ""
-    for name, bound in _variables(frame):
-        if bound is value:
-            if name not in _PLAIN:
-                return short(name)
-            fallback = fallback or name
-    return fallback
+    """Return what the program calls ``value``, without what says that it is data; "" where it has no name."""
+    name = variable_name(value, frame)
+    return name if name in PLAIN_NAMES else short(name)
 
 
 def short(name: str) -> str:
@@ -78,9 +47,9 @@ def label_of(name: str, X: Any, truth: Any, frame: FrameType | None) -> str:  # 
         return name or UNNAMED
     truth_name = name_of(truth, frame)
     if not name:
-        return truth_name if truth_name and truth_name not in _PLAIN else UNNAMED
-    if name in _PLAIN:
-        return name if not truth_name or truth_name in _PLAIN else f"{name}_against_{truth_name}"
+        return truth_name if truth_name and truth_name not in PLAIN_NAMES else UNNAMED
+    if name in PLAIN_NAMES:
+        return name if not truth_name or truth_name in PLAIN_NAMES else f"{name}_against_{truth_name}"
     others = list(_truths(name, X, truth, frame))
     if any(other is truth for other in others):
         return name
@@ -88,7 +57,7 @@ def label_of(name: str, X: Any, truth: Any, frame: FrameType | None) -> str:  # 
         key = truth_key(truth)
         if any(truth_key(other) == key for other in others):
             return name
-    elif truth_name in _PLAIN or (truth_name and _are_related(name, truth_name)) or _is_column(truth, frame):
+    elif truth_name in PLAIN_NAMES or (truth_name and _are_related(name, truth_name)) or _is_column(truth, frame):
         return name
     return f"{name}_against_{truth_name or 'other'}"
 
@@ -100,8 +69,8 @@ def _are_related(first: str, second: str) -> bool:
 def _truths(name: str, X: Any, truth: Any, frame: FrameType | None) -> Iterator[Any]:  # noqa: ANN401
     """Iterate over what the program calls like the data, and could be the truth about it."""
     expected = np.shape(truth)
-    for variable, bound in _variables(frame):
-        if bound is X or variable in _PLAIN or short(variable) != name or isinstance(bound, (str, dict)):
+    for variable, bound in variables(frame):
+        if bound is X or variable in PLAIN_NAMES or short(variable) != name or isinstance(bound, (str, dict)):
             continue
         shape = tuple(getattr(bound, "shape", ())) or ((len(bound),) if isinstance(bound, (list, tuple)) else ())
         if shape[:1] == expected[:1] and shape and (len(shape) == 1 or shape in (expected, (shape[0], 1))):
@@ -113,27 +82,11 @@ def _is_column(truth: Any, frame: FrameType | None) -> bool:  # noqa: ANN401
     column = getattr(truth, "name", None)
     if column is None:
         return False
-    tables = [bound for _, bound in _variables(frame) if hasattr(bound, "columns") and hasattr(bound, "__getitem__")]
+    tables = [bound for _, bound in variables(frame) if hasattr(bound, "columns") and hasattr(bound, "__getitem__")]
     return any(
         column in table.columns and len(table) == len(truth) and truth_key(table[column]) == truth_key(truth)
         for table in tables[:_MAX_FRAMES_OF_DATA]
     )
-
-
-def _variables(frame: FrameType | None) -> Iterator[tuple[str, Any]]:
-    """Iterate over the variables that code in ``frame`` and around it can see, the innermost first."""
-    seen: list[object] = []
-    for _ in range(_FRAMES):
-        if frame is None:
-            return
-        for names in (frame.f_locals, frame.f_globals):
-            if any(names is known for known in seen):
-                continue
-            seen.append(names)
-            for name, bound in list(names.items()):
-                if not name.startswith("_"):
-                    yield name, bound
-        frame = frame.f_back
 
 
 # -- arguments -----------------------------------------------------------------------------------------------------

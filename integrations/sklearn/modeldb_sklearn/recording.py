@@ -253,8 +253,8 @@ class FitRecorder:
         with GUARD.step("record the curves of the training", self.note):
             log_curves(run, {name: curve for name, curve in curves.items() if name not in taken})
         with GUARD.step("record the data set", self.note):
-            if result.description is not None and self.options.log_datasets:
-                run.log_dataset(Described(result.description), DATASET)
+            if result.description is not None and self._digest is not None and self.options.log_datasets:
+                run.log_dataset(Described(result.description, self._digest.name), DATASET)
         with GUARD.step("record the candidates of the search", self.note):
             if result.search is not None:
                 run.log_metrics({"n_candidates": len(result.search.params)})

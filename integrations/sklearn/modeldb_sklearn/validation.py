@@ -177,8 +177,8 @@ class Validation(Watch):
                 self.run.note(f"Not recorded: {', '.join(taken)}, since the program has logged that itself.")
             self.run.log_metrics({name: value for name, value in metrics.items() if name not in taken})
         with GUARD.step("record the data set", self.run.note):
-            if description is not None:
-                self.run.log_dataset(Described(description), DATASET)
+            if description is not None and self._digest is not None:
+                self.run.log_dataset(Described(description, self._digest.name), DATASET)
         with GUARD.step("store files", self.run.note):
             figures.store(late(self.run), drawn)
         with GUARD.step("end the run"):

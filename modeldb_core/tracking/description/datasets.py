@@ -57,9 +57,15 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A data set that :func:`describe` has seen already: ``log_dataset(Described(description))`` does not read it again."""
+    """A data set that :func:`describe` has seen already: ``log_dataset(Described(description))`` does not read it again.
+
+    Args:
+        description: what it returned.
+        name: what the program calls the data.
+    """
 
     description: Description
+    name: str = ""
 
 
 def describe(

@@ -95,7 +95,7 @@ function drawEnvironment(environment, run) {
 /** @param {{run: Run}} props */
 export function Data({ run }) {
   const entries = Object.entries(run.datasets ?? {});
-  if (!entries.length) return html`<div class="tab muted">No data set was logged: run.log_dataset(frame, name="train") records its digest and shape.</div>`;
+  if (!entries.length) return html`<div class="tab muted">No data set was logged: run.log_dataset(frame) records its digest and shape.</div>`;
   return html`<div class="tab">${entries.map(([name, data]) => {
     const { schema, digest, ...rest } = data ?? {};
     const columns = lookUp(schema, "columns");

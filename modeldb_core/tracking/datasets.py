@@ -1,0 +1,64 @@
+"""Data sets of runs: which version of which data set a run was given, and in which role."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core import plugins
+from modeldb_core.errors import ModelDBError
+from modeldb_core.model.entities import derived_id, new_id
+from modeldb_core.model.values import check_key
+from modeldb_core.tracking.description.datasets import Described, Labelled, describe
+from modeldb_core.tracking.description.origins import caller, place_of, variable_name
+from modeldb_core.tracking.names import check_name, fitting_name
+
+if TYPE_CHECKING:
+    from modeldb_core.tracking.run import RunHandle
+
+_SHOWN = ("digest", "kind", "shape", "size_bytes", "origin")
+_TYPES = {"file": "path", "folder": "path", "url": "path"}
+_OWN_CLASSES = ("dataset", "object")
+"""Kinds of data whose class says what it is, such as a framework's data set of digits."""
+
+
+def log(run: RunHandle, data: object, role: str, name: str | None) -> str:
+    """Record a data set with a run; see :meth:`RunHandle.log_dataset`."""
+    client = run.client
+    check_key(role, "role of a data set")
+    manager = plugins.plugin_manager(client.settings)
+    described = describe(data, role, describe_object=lambda obj: manager.call("modeldb_describe_object", obj=obj))
+    if note := described.get("note"):
+        run.note(f"Data set {role!r}: {note}")
+    name = _default_name(run, data, described, role) if name is None else check_name(name, "data set")
+    info = client.blobs.checked_map({**described, "name": name}, "dataset")
+    workspace_id, dataset_id = client.identify(("workspace", client.settings.workspace), ("dataset", name))
+    version_id = derived_id("dataset_version", dataset_id, str(info.get("digest") or new_id()))
+    of_both: dict[str, Any] = {"name": name, "dataset_type": _TYPES.get(str(info.get("kind")), "raw")}
+    client.declare("dataset", dataset_id, {**of_both, "workspace_id": workspace_id})
+    version = {**of_both, "dataset_id": dataset_id, "digest": info.get("digest", ""), "info": info}
+    client.declare("dataset_version", version_id, version)
+    reference: dict[str, Any] = {"name": name, "dataset_id": dataset_id, "dataset_version_id": version_id}
+    shown = {key: info[key] for key in _SHOWN if key in info}
+    run._update({"put": {"datasets": {role: {**reference, **shown}}}})
+    return version_id
+
+
+def _default_name(run: RunHandle, data: object, described: dict[str, Any], role: str) -> str:
+    """Return the name of a data set that nobody named: other projects' data of the same origin has another one."""
+    try:
+        project = run.project
+    except ModelDBError:  # of a run that another process started, while the store is away
+        project = run.container_ids[0]
+    return fitting_name(
+        f"{project}/{place_of(described.get('origin', {})) or _name_in_program(data, described) or role}"
+    )
+
+
+def _name_in_program(data: object, described: dict[str, Any]) -> str:
+    if isinstance(data, Described):
+        return data.name
+    if isinstance(data, Labelled):
+        data = data.target if data.features is None else data.features
+    if name := variable_name(data, caller()):
+        return name
+    return str(described.get("type", "")).rpartition(".")[2] if described.get("kind") in _OWN_CLASSES else ""
