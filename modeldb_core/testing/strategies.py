@@ -6,11 +6,16 @@ It needs hypothesis.
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
 
 from modeldb_core.queries import quote
+
+_MONTH_AGO = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=30)
+BASE_US = int(_MONTH_AGO.timestamp()) * 1_000_000
+"""The time of most of what is written, microseconds since 1970-01-01 UTC: the filters ask for times around it."""
 
 _NUMBERS = [0, 1, 0.5, -0.0, 2.25, -1.0, float("nan"), float("inf"), float("-inf"), 2**53, 2**53 + 1, -(2**64), 10**320]
 POINTS = [0.0, -0.0, 1.0, 0.5, -2.25, float("nan"), float("inf")]  # sums of these are exact in any order
@@ -50,7 +55,7 @@ _TEXT_LITERALS = st.sampled_from([*TEXTS, "running", "finished", "p1"]).map(_lit
 _NUMBER_LITERALS = st.sampled_from(_NUMBERS).map(_literal)
 _LITERALS = st.one_of(_TEXT_LITERALS, _NUMBER_LITERALS, st.sampled_from(["true", "false"]))
 _LISTS = st.lists(_LITERALS, min_size=1, max_size=3).map(", ".join)
-_TIMES = st.sampled_from(['"2027-01-15T08:00:00.000002Z"', '"2027-01-15"', "now", "now - 1h"])
+_TIMES = st.sampled_from([f'"{_MONTH_AGO:%Y-%m-%d}T00:00:00.000002Z"', f'"{_MONTH_AGO:%Y-%m-%d}"', "now", "now - 1h"])
 
 
 @st.composite
@@ -103,7 +108,7 @@ _CRITERIA = st.builds(
     st.sampled_from(["", "asc", "desc"]),
 )
 ORDERS = st.lists(_CRITERIA, max_size=3).map(", ".join)
-RUN_TIMES = st.sampled_from([(None, None), (1_800_000_000_000_000, None), (0, 1_000_000), (5, 2_250_005)])
+RUN_TIMES = st.sampled_from([(None, None), (BASE_US, None), (0, 1_000_000), (5, 2_250_005)])
 RUN_FIELDS = st.fixed_dictionaries(
     {
         "name": st.sampled_from(TEXTS),
@@ -132,10 +137,12 @@ ACTIONS = [
     "update",
     "update",
     "delete",
+    "delete",
     "restore",
     "append",
     "append",
     "erase",
+    "forget",
     "beat",
     "close",
     "rename_project",

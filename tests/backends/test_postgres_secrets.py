@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from modeldb_core.config import load_settings
+from modeldb_core.config.trust import user_config_file
 from modeldb_core.errors import ConfigurationError
 from modeldb_core.plugins import open_store
-from modeldb_core.trust import user_config_file
 from tests.services.postgres import PASSWORD
 
 

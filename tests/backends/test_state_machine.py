@@ -18,8 +18,11 @@ from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.backends.objects import ObjectMetadataStore
 from modeldb_core.backends.remote.metadata import RemoteMetadataStore
+from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.plugins import open_store
+from modeldb_core.testing import machine
 from modeldb_core.testing.machine import StoreMachine
+from tests.backends import broken_stores
 from tests.services.postgres import Postgres
 from tests.services.server import serving
 
@@ -159,14 +162,40 @@ class Forgetful(MemoryStore):
         return dataclasses.replace(page, entities=page.entities[:-1])
 
 
-class ForgetfulMachine(StoreMachine):
-    def make_store(self):
-        return Forgetful()
+@pytest.mark.parametrize(
+    "make_store",
+    [
+        Forgetful,
+        broken_stores.ShowsTheDeleted,
+        broken_stores.KeepsWhatAnErasedChangeSaid,
+        broken_stores.ForgetsErasuresThatComeFirst,
+        broken_stores.ErasesWhateverItIsTold,
+        broken_stores.ErasesWhatWasDeletedAMomentAgo,
+    ],
+)
+def test_a_store_with_a_mistake_is_caught(make_store):
+    class Machine(StoreMachine):
+        def make_store(self):
+            return make_store()
 
-
-def test_a_store_with_a_mistake_is_caught():
     with pytest.raises(AssertionError):
         run_state_machine_as_test(
-            ForgetfulMachine,
-            settings=settings(SETTINGS, max_examples=200, phases=[Phase.generate], report_multiple_bugs=False),
+            Machine,
+            settings=settings(
+                SETTINGS, derandomize=True, max_examples=200, phases=[Phase.generate], report_multiple_bugs=False
+            ),
         )
+
+
+def test_a_machine_whose_changes_are_all_refused_does_not_pass(monkeypatch):
+    class Refuses(MemoryStore):
+        def apply(self, changes):
+            raise InvalidArgumentError("nothing fits")
+
+    class Machine(StoreMachine):
+        def make_store(self):
+            return Refuses()
+
+    monkeypatch.setattr(machine, "MemoryStore", Refuses)  # the reference
+    with pytest.raises(AssertionError, match="nothing be tested"):
+        run_state_machine_as_test(Machine, settings=settings(SETTINGS, max_examples=1, phases=[Phase.generate]))
