@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = ("scripts/run", "scripts/test", ".ci/run")
+SCRIPTS = ("scripts/run", "scripts/test", "scripts/sklearn-tests", ".ci/run")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -36,6 +36,16 @@ def test_the_run_script_explains_itself_and_refuses_unknown_options() -> None:
     )
     assert refused.returncode == 1
     assert "unknown option --nonsense" in refused.stderr
+
+
+def test_the_tests_of_scikit_learn_want_to_know_which_modules() -> None:
+    script = ROOT / "scripts/sklearn-tests"
+    shown = subprocess.run([script, "--help"], capture_output=True, text=True, check=True, timeout=30).stdout
+    assert "scripts/sklearn-tests sklearn.svm" in shown
+    for arguments, expected in (([], "name modules"), (["--nonsense"], "unknown option --nonsense")):
+        refused = subprocess.run([script, *arguments], capture_output=True, text=True, check=False, timeout=30)
+        assert refused.returncode == 2
+        assert expected in refused.stderr
 
 
 def test_without_a_fitting_python_it_is_said_what_to_install(tmp_path: Path) -> None:
