@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -47,6 +48,15 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     for variable in list(os.environ):
         if variable.startswith("MODELDB_") and not variable.startswith("MODELDB_TEST_"):
             monkeypatch.delenv(variable)
+
+
+@pytest.fixture
+def no_running_loop() -> Iterator[None]:
+    """Let a test run a loop of its own where the browser's tests have left theirs, which counts as running, behind."""
+    left = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    yield
+    asyncio._set_running_loop(left)
 
 
 def _writers() -> set[threading.Thread]:

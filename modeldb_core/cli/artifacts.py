@@ -95,14 +95,17 @@ def get(session: Session, *, reference: str, path: str, output: str | None, forc
 def _wanted(run: Run, path: str) -> tuple[dict[str, Any], str]:
     """Return the artifacts that a path means, and the name that they are under: a file's, or else a folder's.
 
-    Where there are both, a slash at the end means the folder.
+    Where there are both, a slash at the end means the folder. A file also goes by the name that it was logged by.
     """
+    from modeldb_core.tracking.artifacts import find_path
+
     name = path.rstrip("/")
     below = {key: entry for key, entry in run.artifacts.items() if name and key.startswith(f"{name}/")}
-    if name == path and path in run.artifacts:
+    file = find_path(run.artifacts, path)
+    if name == path and file in run.artifacts:
         if below:
             echo(clean(f"{path} is a folder too: {path}/ fetches the {len(below):,} files in it"), err=True)
-        return {path: run.artifacts[path]}, path
+        return {file: run.artifacts[file]}, file
     if not below:
         msg = f"run {run.entity_id} has no artifact {path!r}; `modeldb artifacts list` shows what it has"
         raise NotFoundError(msg)

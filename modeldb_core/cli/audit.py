@@ -17,7 +17,7 @@ from modeldb_core.cli.tables import print_json, print_json_list, print_table, sh
 from modeldb_core.cli.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from modeldb_core.log.changes import Change
 
@@ -82,7 +82,8 @@ def log(
         latest = deque(enumerate(_all_changes(session, entity_id, stream)), limit)
         found, left_out = [change for _, change in latest], latest[0][0] if latest else 0
     if as_json:
-        print_json_list("changes", map(change_document, found), lambda: {"cursor": cursor})
+        shown = (change_document(change, withheld=session.store.is_withheld(change)) for change in found)
+        print_json_list("changes", shown, lambda: {"cursor": cursor})
     else:
         _print_changes(session, list(found))
         if cursor is not None:
@@ -95,14 +96,13 @@ def log(
 def _print_changes(session: Session, changes: list[Change]) -> None:
     from modeldb_core.log.erasures import follow, target_of
 
-    is_withheld: Callable[[Change], bool] = getattr(session.store, "is_withheld", lambda _: False)
     erased = {  # of each entity of which somebody erased something
         entity_id: follow(_all_changes(session, entity_id, None))
         for entity_id in {change.entity_id for change in changes if target_of(change)}
     }
     rows = []
     for change in changes:
-        what = "(withheld)" if is_withheld(change) else _summary(change)
+        what = "(withheld)" if session.store.is_withheld(change) else _summary(change)
         if target := target_of(change):
             has_effect = target in erased[change.entity_id][change.kind, change.entity_id].erased
             what = f"change {target.seq} of stream {target.stream_id}" + ("" if has_effect else " (had no effect)")

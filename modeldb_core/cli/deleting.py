@@ -15,6 +15,7 @@ from modeldb_core.cli.session import Session, examples, recorder_for, with_sessi
 from modeldb_core.cli.tables import print_json, print_table, short, short_id, size
 from modeldb_core.cli.text import clean
 from modeldb_core.log.changes import DELETE, RESTORE
+from modeldb_core.log.erasures import promise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,8 @@ def _do(
     if choice.confirm(chosen, deed):
         if not choice.dry_run:
             with recorder_for(session.store, session.settings) as recorder:
-                recorder.record([(action, kind, entity_id, {}) for kind, entity_id in names])
+                payload = promise(session.settings.restore_window_days) if action == DELETE else {}
+                recorder.record([(action, kind, entity_id, payload) for kind, entity_id in names])
         choice.report(action, deed, list(names))
 
 

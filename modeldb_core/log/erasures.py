@@ -79,6 +79,11 @@ def check_targets(changes: Iterable[Change]) -> None:
         target_of(change)
 
 
+def promise(restore_window_days: float) -> dict[str, float]:
+    """Return the payload of a ``delete`` change that lets what it deletes be restored for so many days."""
+    return {"window_s": restore_window_days * 86_400}
+
+
 def window_of(change: Change) -> float:
     """Return for how many seconds what a ``delete`` change deletes can be restored."""
     try:

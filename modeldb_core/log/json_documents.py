@@ -64,8 +64,12 @@ def entity_document(entity: Entity) -> dict[str, Any]:
     return document
 
 
-def change_document(change: Change) -> dict[str, Any]:
-    """Return a change. ``data`` is its payload; of points their number and keys only; ``null`` once erased."""
+def change_document(change: Change, *, withheld: bool = False) -> dict[str, Any]:
+    """Return a change. ``data`` is its payload; of points their number and keys only; ``null`` where that is gone.
+
+    Args:
+        withheld: the payload was left out of a bundle, and not erased.
+    """
     return {
         "stream_id": change.stream_id,
         "seq": change.seq,
@@ -75,7 +79,8 @@ def change_document(change: Change) -> dict[str, Any]:
         "kind": change.kind,
         "entity_id": change.entity_id,
         "data": _change_data(change),
-        "erased": change.payload is None,
+        "erased": change.payload is None and not withheld,
+        "withheld": withheld,
         "previous_hash": change.previous_hash.hex(),
         "hash": change.hash.hex(),
     }

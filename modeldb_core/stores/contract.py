@@ -200,6 +200,11 @@ class MetadataStore(ABC):
             stream_id: only changes of this stream.
         """
 
+    def is_withheld(self, change: Change) -> bool:
+        """Return whether the payload of a change is not here because it was left out, as of a bundle, and not erased."""
+        del change
+        return False
+
     @abstractmethod
     def heads(self) -> Mapping[str, Head]:
         """Return what has arrived of every stream."""

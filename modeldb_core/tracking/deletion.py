@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modeldb_core.log.changes import DELETE, RESTORE
+from modeldb_core.log.erasures import promise
 from modeldb_core.model.entities import now_us
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ def change_all(client: Client, action: str, run_ids: list[str], *, recursive: bo
 
 def _log(client: Client, action: str, names: list[tuple[str, str]]) -> int:
     now = now_us()  # one time for all: what went together comes back together
+    payload = promise(client.settings.restore_window_days) if action == DELETE else {}
     for kind, entity_id in names:
-        client.log_change(action, kind, entity_id, {}, recorded_at=now)
+        client.log_change(action, kind, entity_id, payload, recorded_at=now)
     return len(names)
 
 

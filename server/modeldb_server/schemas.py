@@ -165,8 +165,9 @@ _ANSWERS: dict[str, Schema] = {
             "action": TEXT,
             "kind": TEXT,
             "entity_id": TEXT,
-            "data": {"description": "the payload; of points their number and keys; null where erased"},
+            "data": {"description": "the payload; of points their number and keys; null where that is gone"},
             "erased": FLAG,
+            "withheld": FLAG,
             "previous_hash": TEXT,
             "hash": TEXT,
         }

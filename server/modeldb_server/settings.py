@@ -41,6 +41,7 @@ class ServerSettings:
         send_timeout_s: a client that takes nothing of an answer for so long is cut off.
         stop_timeout_s: how long a stopping server waits for requests that are being answered.
         max_body_bytes: the longest request body that is read.
+        restore_window_days: for so long what is deleted through the server can be restored.
         max_connections: connections that may be open at once, at most half as many as the process may have files open.
             Idle ones are closed to make room for others.
     """
@@ -60,6 +61,7 @@ class ServerSettings:
     send_timeout_s: float = 60.0
     stop_timeout_s: float = 5.0
     max_body_bytes: int = MIB
+    restore_window_days: float = 30.0
     max_connections: int = 1000
 
     def __post_init__(self) -> None:
@@ -98,6 +100,7 @@ class ServerSettings:
             erase_tokens=settings.server_erase_tokens,
             allowed_hosts=settings.server_allowed_hosts,
             actor=settings.user,
+            restore_window_days=settings.restore_window_days,
         )
 
 

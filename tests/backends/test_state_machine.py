@@ -27,7 +27,7 @@ from tests.services.postgres import Postgres
 from tests.services.server import serving
 
 SETTINGS = settings(
-    max_examples=25,
+    max_examples=15,
     stateful_step_count=25,
     deadline=None,
     database=None,
@@ -131,11 +131,11 @@ class TestSQLite(SQLiteMachine.TestCase):
 
 
 class TestRemote(RemoteMachine.TestCase):
-    settings = settings(SETTINGS, max_examples=10)  # what is behind it is tested above
+    settings = settings(SETTINGS, max_examples=5)  # what is behind it is tested above
 
 
 class TestPostgres(PostgresMachine.TestCase):
-    settings = SETTINGS
+    settings = settings(SETTINGS, max_examples=8)  # each has a database of its own
 
     @pytest.fixture(autouse=True)
     def _server(self, postgres):
@@ -143,7 +143,7 @@ class TestPostgres(PostgresMachine.TestCase):
 
 
 class TestFolder(FolderMachine.TestCase):
-    settings = settings(SETTINGS, max_examples=10)
+    settings = settings(SETTINGS, max_examples=5)
 
 
 class TestS3(S3Machine.TestCase):

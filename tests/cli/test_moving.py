@@ -34,6 +34,9 @@ def test_what_a_run_has_nothing_to_do_with_can_be_withheld(command: Command, sce
     log = command("audit", "log", "--url", url).out
     assert "(withheld)" in log
     assert "(erased)" not in log
+    changes = json.loads(command("audit", "log", "--json", "--url", url).out)["changes"]
+    assert any(change["withheld"] and change["data"] is None for change in changes)
+    assert not any(change["erased"] for change in changes)
     assert command("show", scene.second, "--url", url).code == program.MISSING
     refused = command("import", "x.bundle", "--url", "sqlite:///other.db")
     assert refused.code == program.USAGE

@@ -199,6 +199,16 @@ def test_a_folder_and_a_file_of_one_name_are_fetched_apart(command: Command, sce
     assert scene.folder.joinpath("folder/x").read_bytes() == b"within"
 
 
+def test_a_file_is_fetched_by_the_name_that_it_was_logged_by(command: Command, scene: Scene) -> None:
+    with modeldb.connect(capture_enabled=False) as client, client.start_run(name="named") as run:
+        run.log_artifact({"lr": 0.1}, name="config")
+        run.log_artifact({"lr": 0.2}, name="two.json")
+    assert command("artifacts", "get", "named", "config").code == program.OK
+    assert json.loads(scene.folder.joinpath("config.json").read_text()) == {"lr": 0.1}
+    assert json.loads(command("artifacts", "get", "named", "config", "-o", "-").out) == {"lr": 0.1}
+    assert command("artifacts", "get", "named", "conf").code == program.MISSING
+
+
 @pytest.mark.parametrize(
     ("value", "shown"), [("0", False), ("", False), ("false", False), ("OFF", False), ("1", True), ("yes", True)]
 )

@@ -496,6 +496,7 @@ def test_as_a_decorator_it_is_in_force_while_the_function_runs(integration: Any)
     assert train.__name__ == "train"
 
 
+@pytest.mark.usefixtures("no_running_loop")
 def test_as_a_decorator_of_a_coroutine_it_is_in_force_while_it_runs(integration: Any):
     @integration.switch("coroutine")
     async def train() -> Any:

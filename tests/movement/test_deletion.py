@@ -11,11 +11,12 @@ import pytest
 import modeldb_core as modeldb
 from modeldb_core.audit import verify
 from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError
-from modeldb_core.log.erasures import Target
+from modeldb_core.log.erasures import Target, window_of
 from modeldb_core.movement.deletion import deleted
 from modeldb_core.movement.recorder import Recorder
 from modeldb_core.queries import Query
 from modeldb_core.tracking import Client
+from modeldb_server import create_app
 
 
 @pytest.fixture
@@ -156,6 +157,30 @@ def test_a_data_set_goes_with_its_versions(client: Client) -> None:
 
 
 # -- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_a_deletion_promises_the_time_of_the_settings_by_every_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from modeldb_core.cli import program
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODELDB_RESTORE_WINDOW_DAYS", "90")
+    with modeldb.connect(f"sqlite:///{tmp_path}/modeldb.db", journal_dir=tmp_path / "journals") as client:
+        runs = [client.start_run("churn", "e", name, capture=False) for name in ("method", "many", "command", "api")]
+        for run in runs:
+            run.finish()
+        runs[0].delete()
+        client.search_runs("name = 'many'").delete()
+        client.flush()
+        assert program.run(["delete", runs[2].run_id]) == 0
+        app = create_app(client.store, client.artifacts, client.settings)
+        answer = app.test_client().delete(f"/api/v2/runs/{runs[3].run_id}", json={}, headers={"X-ModelDB": "1"})
+        assert answer.status_code == 200
+        app.extensions["modeldb_server"].close()
+        changes = client.store.read_changes(limit=1000).changes
+    promised = {change.entity_id: window_of(change) for change in changes if change.action == "delete"}
+    assert promised == dict.fromkeys((run.run_id for run in runs), 90 * 86_400)
 
 
 @pytest.fixture

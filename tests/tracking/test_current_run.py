@@ -90,6 +90,7 @@ def test_threads_that_were_there_before_keep_their_own(client: Client) -> None:
     assert found == [None]
 
 
+@pytest.mark.usefixtures("no_running_loop")
 def test_tasks_that_start_runs_without_blocks_keep_them_apart(client: Client) -> None:
     async def train(barrier: asyncio.Barrier) -> bool:
         run = client.start_run(capture=False)

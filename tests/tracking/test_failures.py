@@ -203,6 +203,7 @@ def test_an_exit_that_comes_of_ctrl_c_kills_the_run(client: Client, code: int) -
     assert client.get_run(run.run_id).status == "killed"
 
 
+@pytest.mark.usefixtures("no_running_loop")
 def test_ctrl_c_in_asyncio_kills_the_run_of_the_task(client: Client) -> None:
     found = []
 
@@ -217,6 +218,7 @@ def test_ctrl_c_in_asyncio_kills_the_run_of_the_task(client: Client) -> None:
     assert client.get_run(found[0].run_id).status == "killed"
 
 
+@pytest.mark.usefixtures("no_running_loop")
 def test_ctrl_c_in_a_task_group_kills_the_runs_of_all_its_tasks(client: Client) -> None:
     found = []
 
@@ -239,6 +241,7 @@ def test_ctrl_c_in_a_task_group_kills_the_runs_of_all_its_tasks(client: Client) 
     assert [client.get_run(run.run_id).status for run in found] == ["killed"] * 4
 
 
+@pytest.mark.usefixtures("no_running_loop")
 def test_one_task_that_fails_fails_its_run_and_that_of_the_group(client: Client) -> None:
     found = {}
 

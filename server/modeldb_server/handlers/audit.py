@@ -22,7 +22,8 @@ def read_changes(
 ) -> Response:
     """Return changes in the order of their arrival."""
     page = _bounded_page(context, after, limit, entity_id, stream_id)
-    return json_response({"changes": [change_document(change) for change in page.changes], "cursor": page.cursor})
+    changes = [change_document(change, withheld=context.store.is_withheld(change)) for change in page.changes]
+    return json_response({"changes": changes, "cursor": page.cursor})
 
 
 def _bounded_page(

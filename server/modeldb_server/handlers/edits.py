@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import ConflictError, InvalidArgumentError, NotFoundError
 from modeldb_core.log.changes import CREATE, DELETE, RESTORE, UPDATE
+from modeldb_core.log.erasures import promise
 from modeldb_core.log.json_documents import entity_document
 from modeldb_core.model.entities import new_id
 from modeldb_core.model.schema import KINDS
@@ -116,7 +117,7 @@ def edit_runs(
                 else to_restore(store, "run", run_id)
             )
             for name in names:
-                drafts[name] = (DELETE if action == "delete" else RESTORE, *name, {})
+                drafts[name] = _draft(context, DELETE if action == "delete" else RESTORE, name)
     else:
         payload = _payload(action, description, tags)
         drafts = {("run", run_id): (UPDATE, "run", run_id, payload) for run_id in ids}
@@ -186,8 +187,13 @@ def _to_delete(
 
 
 def _gone_or_back(context: ServerContext, action: str, names: list[tuple[str, str]]) -> Response:
-    _write(context, [(action, *name, {}) for name in names])
+    _write(context, [_draft(context, action, name) for name in names])
     return json_response({"changed": len(names)})
+
+
+def _draft(context: ServerContext, action: str, name: tuple[str, str]) -> Draft:
+    """Return the change that deletes or restores an entity."""
+    return (action, *name, promise(context.settings.restore_window_days) if action == DELETE else {})
 
 
 def _name(context: ServerContext, kind: str, entity_id: str, name: str) -> str:
