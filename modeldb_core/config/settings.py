@@ -149,6 +149,13 @@ class Settings:
         table="server",
         trust=trust.USER,
     )
+    server_trusted_proxy: str = _setting(
+        "text",
+        "",
+        "address of the reverse proxy whose X-Forwarded-For is believed",
+        table="server",
+        trust=trust.USER,
+    )
     stores: Mapping[str, Any] = _setting(
         "table", MappingProxyType({}), "options of stores, a table for each scheme, such as [stores.s3]"
     )

@@ -152,6 +152,7 @@ class Server:
             expose_tracebacks=False,
             log_socket_errors=False,
             clear_untrusted_proxy_headers=True,
+            **_proxy(settings.trusted_proxy),
             connection_limit=_connection_limit(settings.max_connections),
             channel_timeout=60,
             cleanup_interval=CLEANUP_INTERVAL_S,
@@ -180,6 +181,13 @@ class Server:
         )
         metrics.connections.set_function(lambda: len(server.active_channels))
         return server
+
+
+def _proxy(address: str) -> dict[str, Any]:
+    """Return the options by which the last address in a trusted proxy's ``X-Forwarded-For`` is who asks."""
+    if not address:
+        return {}
+    return {"trusted_proxy": address, "trusted_proxy_count": 1, "trusted_proxy_headers": {"x-forwarded-for"}}
 
 
 def _connection_limit(wanted: int) -> int:

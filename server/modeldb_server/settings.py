@@ -33,6 +33,8 @@ class ServerSettings:
         erase_tokens: who shows one of these may read, write, and erase for good what is stored, as `modeldb gc` does.
         allowed_hosts: host names, beside those of loopback, that a request may be addressed to. Needed behind a
             reverse proxy, which passes on the name that the browser asked for.
+        trusted_proxy: the address from which the reverse proxy comes. What it says in ``X-Forwarded-For`` is who asks, for
+            counting guesses at tokens; nobody else is believed. Empty: there is none.
         actor: who is recorded as the author of what is changed through the server; default: the login name.
         read_only: refuse every change.
         max_event_streams: event streams that may be open at once; each waits in a thread of its own.
@@ -53,6 +55,7 @@ class ServerSettings:
     read_tokens: tuple[str, ...] = field(default=(), repr=False)
     erase_tokens: tuple[str, ...] = field(default=(), repr=False)
     allowed_hosts: tuple[str, ...] = ()
+    trusted_proxy: str = ""
     actor: str = ""
     read_only: bool = False
     max_event_streams: int = 32
@@ -74,6 +77,9 @@ class ServerSettings:
             raise ConfigurationError(msg)
         for host in self.allowed_hosts:
             check_host_name(host)
+        if self.trusted_proxy and not _is_address(self.trusted_proxy):
+            msg = f"server.trusted_proxy is {self.trusted_proxy!r}; expected one IP address, such as 127.0.0.1"
+            raise ConfigurationError(msg)
         kinds = ("tokens", "read_tokens", "erase_tokens")
         for name in kinds:
             for token in getattr(self, name):
@@ -99,9 +105,17 @@ class ServerSettings:
             read_tokens=settings.server_read_tokens,
             erase_tokens=settings.server_erase_tokens,
             allowed_hosts=settings.server_allowed_hosts,
+            trusted_proxy=settings.server_trusted_proxy,
             actor=settings.user,
             restore_window_days=settings.restore_window_days,
         )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return str(ipaddress.ip_address(text)) == text  # as connections name it
+    except ValueError:
+        return False
 
 
 def server_settings(settings: Settings | ServerSettings | None) -> ServerSettings:

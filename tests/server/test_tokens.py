@@ -225,6 +225,35 @@ def test_requests_without_a_token_and_health_checks_are_no_guesses(app: Flask) -
     assert ask_from(app, "203.0.113.9", bearer(TOKEN)).status_code == 200
 
 
+@pytest.mark.parametrize(("proxy", "has_left"), [("127.0.0.1", True), ("127.0.0.2", False), ("", False)])
+def test_only_a_trusted_proxy_says_who_guesses(filled: Any, proxy: str, has_left: bool) -> None:
+    from http.client import HTTPConnection
+
+    from tests.services.server import serving
+
+    settings = ServerSettings(port=0, tokens=(TOKEN,), trusted_proxy=proxy)
+
+    def status(url: str, said: str, headers: dict[str, str]) -> int:
+        connection = HTTPConnection(url.removeprefix("http://"), source_address=("127.0.0.1", 0), timeout=60)
+        connection.request("GET", "/api/v2/store", headers={**headers, "X-Forwarded-For": said})
+        found = connection.getresponse().status
+        connection.close()
+        return found
+
+    with serving(filled.store, filled.artifacts, settings) as url:
+        for number in range(FREE_GUESSES):
+            # What a client put there before the proxy added its address is not believed.
+            assert status(url, f"198.51.100.{number}, 203.0.113.9", guess(number)) == 401
+        assert status(url, "203.0.113.9", bearer(TOKEN)) == 429
+        assert status(url, "203.0.113.10", bearer(TOKEN)) == (200 if has_left else 429)
+
+
+@pytest.mark.parametrize("address", ["*", "localhost", "10.0.0.0/8", "127.0.0.1:80", "010.0.0.1"])
+def test_a_trusted_proxy_is_one_address(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="expected one IP address"):
+        ServerSettings(trusted_proxy=address)
+
+
 def test_time_gives_guesses_back_one_by_one() -> None:
     now = [0.0]
     guesses = Guesses(lambda: now[0])
