@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 from modeldb_core.errors import (
     AlreadyExistsError,
     IntegrityError,
+    InvalidArgumentError,
     ModelDBError,
     NotFoundError,
     StoreReadOnlyError,
@@ -21,7 +22,7 @@ from modeldb_core.errors import (
 from modeldb_core.log.batches import encode_changes
 from modeldb_core.log.changes import EMPTY_HEAD, Change, Head, advance
 from modeldb_core.movement.archive import BLOCK, end_of_archive, header, padding
-from modeldb_core.movement.manifest import BLOBS, CHANGES, FORMAT, FORMAT_NAME, MANIFEST_NAME, Manifest
+from modeldb_core.movement.manifest import BLOBS, CHANGES, FORMAT, FORMAT_NAME, MANIFEST_NAME, Manifest, manifest_limit
 from modeldb_core.runtime import disk
 from modeldb_core.stores import BlobInfo, ChangePage
 
@@ -56,7 +57,7 @@ class BundleWriter:
         self._refuse_existing()
         self._lock = threading.RLock()
         self._heads: dict[str, Head] = {}
-        self._changes, self._changes_sha = 0, hashlib.sha256()
+        self._changes, self._batch_bytes, self._changes_sha = 0, 0, hashlib.sha256()
         self._blobs: set[bytes] = set()
         self._blob_bytes, self._blobs_sha = 0, hashlib.sha256()
         self._file = self._create()
@@ -84,6 +85,7 @@ class BundleWriter:
             name = f"{CHANGES}{self._changes:012d}.chg"
             self._write(header(name, len(data)) + data + padding(len(data)))
             self._changes_sha.update(data)
+            self._batch_bytes += len(data)
             self._changes += len(changes)
             for change in changes:
                 self._heads[change.stream_id] = advance(self._heads.get(change.stream_id, EMPTY_HEAD), change)
@@ -137,6 +139,7 @@ class BundleWriter:
 
         Raises:
             AlreadyExistsError: meanwhile there is a file of the name.
+            InvalidArgumentError: the manifest is longer than any that is read.
         """
         manifest = Manifest(
             self._heads,
@@ -151,6 +154,12 @@ class BundleWriter:
             withheld or {},
         )
         data = manifest.encode()
+        if len(data) > (limit := manifest_limit(self._batch_bytes)):
+            msg = (
+                f"the manifest of {self.path} would have {len(data):,} bytes, and no reader takes more than {limit:,}; export "
+                f"less at once, by project"
+            )
+            raise InvalidArgumentError(msg)
         self._write(header(MANIFEST_NAME, len(data)) + data + padding(len(data)) + end_of_archive())
         self._refuse_existing()
         with self._failing():

@@ -28,8 +28,8 @@ from modeldb_core.movement.manifest import (
     FORMAT,
     FORMAT_NAME,
     MANIFEST_NAME,
-    MAX_MANIFEST_BYTES,
     Manifest,
+    manifest_limit,
 )
 from modeldb_core.runtime import disk
 from modeldb_core.stores import BlobInfo, ChangePage
@@ -206,7 +206,14 @@ class Bundle:
             raise IntegrityError(msg)
 
     def _read_manifest(self, member: Member) -> Manifest:
-        text = self._read(member, MAX_MANIFEST_BYTES)
+        size = sum(batch.size for batch in self._batches)
+        if member.size > (limit := manifest_limit(size)):
+            msg = (
+                f"the manifest of {self.path} has {member.size:,} bytes, and what it describes has {size:,} bytes; expected "
+                f"at most {limit:,}"
+            )
+            raise IntegrityError(msg)
+        text = self._read(member, limit)
         try:
             return Manifest.decode(text)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

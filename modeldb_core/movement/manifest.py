@@ -17,11 +17,20 @@ if TYPE_CHECKING:
     from modeldb_core.movement.withholding import Ranges
 
 FORMAT = "modeldb-bundle-1"
-MAX_MANIFEST_BYTES = 1 << 30
+MAX_MANIFEST_BYTES = 256 << 20
+FREE_BYTES, BYTES_FOR_BYTE = 1 << 20, 4
 FORMAT_NAME, MANIFEST_NAME, BLOBS, CHANGES = "format", "manifest.json", "blobs/", "changes/"
 
 BLOB_NAME = re.compile(r"blobs/([0-9a-f]{64})")
 BATCH_NAME = re.compile(r"changes/([0-9]{12})\.chg")
+
+
+def manifest_limit(batch_bytes: int) -> int:
+    """Return how long the manifest of so many bytes of batches may be: parsed, it takes many times its length.
+
+    Each stream, stretch and blob that it names stands for at least a hash in the batches, which no packing makes shorter.
+    """
+    return min(MAX_MANIFEST_BYTES, FREE_BYTES + BYTES_FOR_BYTE * batch_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,12 +14,13 @@ from modeldb_core.audit import verify
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.backends.objects import ObjectMetadataStore
-from modeldb_core.errors import ModelDBWarning, NotFoundError
+from modeldb_core.errors import ConfigurationError, IntegrityError, InvalidArgumentError, ModelDBWarning, NotFoundError
 from modeldb_core.log.changes import Head
+from modeldb_core.movement.archive import end_of_archive, header, padding
 from modeldb_core.movement.bundle_writer import BundleWriter
 from modeldb_core.movement.bundles import Bundle
 from modeldb_core.movement.copying import copy
-from modeldb_core.movement.manifest import Manifest
+from modeldb_core.movement.manifest import FORMAT, FORMAT_NAME, MANIFEST_NAME, Manifest
 from modeldb_core.testing import StreamWriter
 from modeldb_core.testing.hostile import HOSTILE
 
@@ -69,10 +72,74 @@ def test_a_pipe_in_the_place_of_a_batch_stops_no_answer(tmp_path):
         assert any("in no object" in str(finding) for finding in verify(store).findings)
 
 
+@pytest.mark.parametrize("which", ["streams", "packs", "stream"])
+def test_a_linked_folder_in_a_folder_store_is_refused_and_nothing_behind_it_removed(tmp_path, which):
+    url = f"file://{tmp_path}/bucket?max_staleness_s=0&compact=false"
+    writer = StreamWriter()
+    writer.open()
+    run_id = writer.create_run(name="good").entity_id
+    with ObjectMetadataStore(url, cache_dir=tmp_path / "one") as store:
+        store.apply(writer.changes)
+        assert store.get("run", run_id).name == "good"
+        bucket, elsewhere = tmp_path / "bucket", tmp_path / "elsewhere"
+        folder = bucket / "streams" / writer.stream_id if which == "stream" else bucket / which
+        names = [str(path.relative_to(bucket)) for path in folder.rglob("*") if path.is_file()]
+        folder.rename(elsewhere)
+        folder.symlink_to(elsewhere)
+        kept = sorted(path for path in elsewhere.rglob("*") if path.is_file())
+        assert kept
+        for work in (
+            lambda: store._bucket.delete(names),
+            lambda: store._bucket.read(names[0]),
+            lambda: store._bucket.write(names[0], b"x"),
+            lambda: store._bucket.listing(f"{folder.relative_to(bucket)}/"),
+        ):
+            with pytest.raises(ConfigurationError, match="is a link, and nothing in a store may lead out of it"):
+                work()
+        assert sorted(path for path in elsewhere.rglob("*") if path.is_file()) == kept
+
+
+def test_a_linked_folder_in_an_artifact_store_leads_to_no_file_that_is_collected(tmp_path):
+    other = FsspecArtifactStore(f"file://{tmp_path}/other")
+    theirs = other.put(io.BytesIO(b"theirs"))
+    mine = FsspecArtifactStore(f"file://{tmp_path}/mine")
+    mine.put(io.BytesIO(b"mine"))
+    (tmp_path / "mine" / theirs.digest[:2]).symlink_to(tmp_path / "other" / theirs.digest[:2])
+    assert theirs not in list(mine.list())
+    for work in (
+        lambda: mine.delete(theirs.digest),
+        lambda: mine.delete_stale(theirs.digest, datetime.now(UTC) + timedelta(days=1)),
+    ):
+        with pytest.raises(ConfigurationError, match="is a link"):
+            work()
+    assert other.open(theirs.digest).read() == b"theirs"
+
+
 def test_a_pipe_in_the_place_of_a_bundle_is_refused(tmp_path):
     os.mkfifo(tmp_path / "a.bundle")
     with pytest.raises(NotFoundError, match="no regular file"):
         Bundle(tmp_path / "a.bundle")
+
+
+def test_a_manifest_that_is_longer_than_what_the_bundle_holds_is_not_parsed(tmp_path):
+    path = tmp_path / "a.bundle"
+    content = b"[" * (3 << 20)
+    with path.open("wb") as file:
+        for name, data in ((FORMAT_NAME, f"{FORMAT}\n".encode()), (MANIFEST_NAME, content)):
+            file.write(header(name, len(data)) + data + padding(len(data)))
+        file.write(end_of_archive())
+    with pytest.raises(
+        IntegrityError, match=r"3,145,728 bytes, and what it describes has 0 bytes; expected at most 1,048,576"
+    ):
+        Bundle(path)
+
+
+def test_a_bundle_whose_manifest_no_reader_would_take_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("modeldb_core.movement.manifest.FREE_BYTES", 10)
+    monkeypatch.setattr("modeldb_core.movement.manifest.BYTES_FOR_BYTE", 1)
+    with BundleWriter(tmp_path / "a.bundle") as writer, pytest.raises(InvalidArgumentError, match="by project"):
+        writer.finish()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_manifest_of_more_streams_than_changes_is_refused_before_they_are_looked_at():

@@ -6,13 +6,13 @@ import errno
 import io
 import os
 import re
-import stat
 import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from modeldb_core.backends._folders import inside, refuse_links
 from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
 from modeldb_core.runtime import disk, owned
 
@@ -66,6 +66,7 @@ class LocalFiles:
     def publish(self, name: str, path: str) -> None:
         """Give a temporary file its place, at once and whole, over what may be there."""
         target = f"{self.root}/{path}"
+        refuse_links(self.root, path.rpartition("/")[0])
         try:
             os.replace(name, target)
         except FileNotFoundError:
@@ -103,22 +104,29 @@ class LocalFiles:
 
     def walk(self) -> Iterator[tuple[str, int, float | None]]:
         """Iterate over all files two folders down: name, size, and when it was written or touched."""
-        for path in Path(self.root).glob("[!.]*/*/*"):
+        folders = [self.root]
+        for _ in range(2):  # through no link: what lies behind one is not the store's to remove
+            folders = [
+                entry.path for folder in folders for entry in _entries(folder) if entry.is_dir(follow_symlinks=False)
+            ]
+        for entry in (entry for folder in folders for entry in _entries(folder)):
             with suppress(FileNotFoundError):
-                found = path.lstat()
-                if stat.S_ISREG(found.st_mode):
-                    yield path.name, found.st_size, found.st_mtime
+                if entry.is_file(follow_symlinks=False):
+                    found = entry.stat(follow_symlinks=False)
+                    yield entry.name, found.st_size, found.st_mtime
 
     def remove(self, path: str) -> None:
         """Remove a file, if it is there."""
-        with suppress(FileNotFoundError):
-            os.unlink(f"{self.root}/{path}")
+        folder, _, name = path.rpartition("/")
+        with suppress(FileNotFoundError), inside(self.root, folder) as opened:
+            opened.remove(name)
 
     def remove_stale(self, path: str, before: float) -> bool:
         """Remove a file unless it was written or touched since ``before``; return whether it was removed.
 
         It is taken aside before it is looked at: who touches it before that is seen, who comes after it writes anew.
         """
+        refuse_links(self.root, path.rpartition("/")[0])
         aside = f"{self._temporary}/{uuid.uuid4().hex}"
         owned.make_folder(Path(self._temporary)).close()
         try:
@@ -157,6 +165,14 @@ class LocalFiles:
             for name in folder.names():
                 if _TEMPORARY.fullmatch(name) and folder.stat(name).st_mtime < oldest:
                     folder.unlink(name)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return [entry for entry in found if not entry.name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 _TEMPORARY = re.compile("[0-9a-f]{32}")

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.backends._folders import inside, refuse_links
 from modeldb_core.backends.objects.layout import newer_format
 from modeldb_core.errors import (
     ConfigurationError,
@@ -80,6 +81,7 @@ class Bucket:
         try:
             with self._remote.errors():
                 if self._is_folder:
+                    refuse_links(self._remote.root, os.path.dirname(name))
                     return disk.read_regular(path)
                 # With a start, s3fs does not ask for the size first.
                 return bytes(self._remote.fs.cat_file(path, start=0))
@@ -130,13 +132,24 @@ class Bucket:
             if self._is_s3:
                 self._delete_from_s3(paths)
                 return
+            if self._is_folder:
+                self._delete_files(names)
+                return
             for path in paths:
                 with suppress(FileNotFoundError):
                     self._remote.fs.rm_file(path)
-            if self._is_folder:
-                for folder in {os.path.dirname(path) for path in paths}:
-                    with suppress(OSError):
-                        os.rmdir(folder)  # fails where it is not empty
+
+    def _delete_files(self, names: Sequence[str]) -> None:
+        by_folder: dict[str, list[str]] = {}
+        for name in names:
+            folder, _, file = name.rpartition("/")
+            by_folder.setdefault(folder, []).append(file)
+        for folder, files in by_folder.items():
+            with suppress(FileNotFoundError), inside(self._remote.root, folder) as opened:
+                for file in files:
+                    with suppress(FileNotFoundError):
+                        opened.remove(file)
+                opened.remove_itself()
 
     def _delete_from_s3(self, paths: Sequence[str]) -> None:
         for at in range(0, len(paths), _DELETED_AT_ONCE):
@@ -162,6 +175,7 @@ class Bucket:
 
     def _list_files(self, folder: str) -> dict[str, tuple[str, int]]:
         found = {}
+        refuse_links(self._remote.root, folder)
         waiting = [folder.rstrip("/")]
         while waiting:
             current = waiting.pop()
@@ -183,6 +197,7 @@ class Bucket:
 
     def _write_file(self, path: str, content: bytes) -> None:
         # A reader must never see half an object: it is written beside, under a name that listings leave out.
+        refuse_links(self._remote.root, os.path.dirname(os.path.relpath(path, self._remote.root)))
         folder, name = os.path.split(path)
         temporary = f"{folder}/.{name}.{uuid.uuid4().hex}"
         for _ in range(10):  # a compactor may remove a folder that has become empty just now
