@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+MAX_MESSAGE = 4000
+"""Characters of a message: it quotes what was wrong, which may be of any length."""
+
 
 class ModelDBError(Exception):
     """The root of every error that ModelDB raises."""
 
     code: ClassVar[str] = "error"
+
+    def __str__(self) -> str:
+        """Return the message as any terminal, file and answer takes it: no half of a surrogate pair, and not endless."""
+        text = super().__str__().encode(errors="backslashreplace").decode()
+        half = MAX_MESSAGE // 2
+        return text if len(text) <= MAX_MESSAGE else f"{text[: half - 1]}…{text[-half:]}"
 
 
 class InvalidArgumentError(ModelDBError, ValueError):

@@ -100,7 +100,7 @@ class Checkpoint:
             streams = {name: (int(seq), bytes.fromhex(value)) for name, (seq, value) in data["streams"].items()}
             found = cls(int(data["made_at"]), streams, bytes.fromhex(data["order"]))
             digest = data["digest"]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             if isinstance(error, InvalidArgumentError):
                 raise
             msg = f"{path} is not a checkpoint: {error}; make one with: modeldb audit checkpoint FILE"

@@ -37,14 +37,15 @@ def artifacts() -> None:
 def list_(session: Session, *, reference: str, as_json: bool) -> None:
     """List the files of a run, with size, type and digest."""
     from modeldb_core.log.json_documents import json_value
+    from modeldb_core.tracking.artifacts import files_of
 
     run = session.run(reference)
     if as_json:
         print_json(json_value(run.artifacts))
-    elif run.artifacts:
+    elif files := files_of(run.artifacts):
         rows = [
             [path, size(entry.get("size_bytes", 0)), entry.get("media_type", ""), str(entry.get("digest", ""))[:12]]
-            for path, entry in sorted(run.artifacts.items())
+            for path, entry in sorted(files.items())
         ]
         print_table(["path", "size", "type", "digest"], rows, right=["size"])
     else:
@@ -97,15 +98,15 @@ def _wanted(run: Run, path: str) -> tuple[dict[str, Any], str]:
 
     Where there are both, a slash at the end means the folder. A file also goes by the name that it was logged by.
     """
-    from modeldb_core.tracking.artifacts import find_path
+    from modeldb_core.tracking.artifacts import files_of, find_path
 
-    name = path.rstrip("/")
-    below = {key: entry for key, entry in run.artifacts.items() if name and key.startswith(f"{name}/")}
-    file = find_path(run.artifacts, path)
-    if name == path and file in run.artifacts:
+    name, files = path.rstrip("/"), files_of(run.artifacts)
+    below = {key: entry for key, entry in files.items() if name and key.startswith(f"{name}/")}
+    file = find_path(files, path)
+    if name == path and file in files:
         if below:
             echo(clean(f"{path} is a folder too: {path}/ fetches the {len(below):,} files in it"), err=True)
-        return {file: run.artifacts[file]}, file
+        return {file: files[file]}, file
     if not below:
         msg = f"run {run.entity_id} has no artifact {path!r}; `modeldb artifacts list` shows what it has"
         raise NotFoundError(msg)

@@ -303,7 +303,7 @@ def config_files(directory: Path, environ: Mapping[str, str]) -> list[tuple[Path
     """
     if named := environ.get(CONFIG_VARIABLE):
         path = directory / named
-        if not path.is_file():
+        if not _is_file(path):
             msg = (
                 f"{CONFIG_VARIABLE} names the file {str(path)!r}, which does not exist; create it or unset the variable"
             )
@@ -394,7 +394,7 @@ def _specs() -> list[Field[Any]]:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a folder that may not be looked into
+    except (OSError, ValueError):  # a folder that may not be looked into; a name that no file can have
         return False
 
 

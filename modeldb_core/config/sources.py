@@ -195,11 +195,11 @@ def absolute_url(url: str, base: Path, *, bare_path: bool = False) -> str:
     """Return ``url`` with a relative path of a local file made absolute."""
     scheme, mark, rest = url.partition("://")
     if not mark:
-        return f"file://{(base / Path(url).expanduser()).absolute()}" if bare_path and url else url
+        return f"file://{(base / os.path.expanduser(url)).absolute()}" if bare_path and url else url
     if scheme == "sqlite" and rest.startswith("/"):
         path, question, options = rest[1:].partition("?")
         if path and not path.startswith((":", "/")) and not Path(path).drive:
-            whole = (base / Path(unquote(path)).expanduser()).absolute()
+            whole = (base / os.path.expanduser(unquote(path))).absolute()
             return f"sqlite:///{quote(str(whole))}{question}{options}"
     if scheme == "file" and rest and not rest.startswith("/"):
         return f"file://{(base / rest).absolute()}"

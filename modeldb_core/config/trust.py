@@ -75,7 +75,7 @@ def doubt_about(path: Path) -> str:
 def is_trusted_folder(folder: Path, trusted: Iterable[str | Path]) -> bool:
     """Whether ``folder`` is one that the user trusts, or lies in one."""
     real = folder.resolve()
-    return any(real.is_relative_to(Path(one).expanduser().resolve()) for one in trusted)
+    return any(real.is_relative_to(Path(os.path.expanduser(one)).resolve()) for one in trusted)
 
 
 def address_of(url: str) -> str:

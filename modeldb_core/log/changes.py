@@ -33,7 +33,7 @@ MAX_LEASE_S = 366 * 86_400.0
 """A writer that is silent for longer than a year is gone."""
 MAX_TEXT = 1024  # characters, of an identifier, an actor, a kind or an action
 _MAX_SEQ = 2**63 - 1
-_MAX_TIME_US = 253_402_300_799_999_999  # the end of the year 9999, which no calendar of Python passes
+MAX_TIME_US = 253_402_300_799_999_999  # the end of the year 9999, which no calendar of Python passes
 
 CREATE, UPDATE, DELETE, RESTORE, APPEND = "create", "update", "delete", "restore", "append"
 OPEN, BEAT, CLOSE = "open", "beat", "close"  # of a stream
@@ -205,7 +205,7 @@ def verify_change(change: Change, previous_hash: bytes) -> None:
 
 
 def _check_head(change: Change, where: str) -> None:
-    for what, number, limit in (("number", change.seq, _MAX_SEQ), ("time", change.recorded_at, _MAX_TIME_US)):
+    for what, number, limit in (("number", change.seq, _MAX_SEQ), ("time", change.recorded_at, MAX_TIME_US)):
         if type(number) is not int or not 0 <= number <= limit:
             msg = f"{where} has the {what} {str(number)[:40]}; expected an integer from 0 to {limit}"
             raise InvalidArgumentError(msg)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _RAW, _PROGRESSION, _PCODEC = b"\0", b"\1", b"\2"
 _PARAMETERS = struct.Struct("<Iqq")
 _TINY = 8  # numbers; below it Pcodec's own head outweighs what it saves
+MAX_NUMBERS = 1 << 27
+"""Of a column that is read: a gigabyte. A few bytes of a stranger may say that they are more."""
+_FIRST_NUMBERS = 1 << 16
 _LEVEL = 4  # of 12: within 2 % of the size at the default of 8, at two to four times the speed
 
 
@@ -42,43 +45,56 @@ def pack(column: NDArray[Any]) -> bytes:
     return _RAW + raw
 
 
-def unpack_ints(data: bytes) -> NDArray[np.int64]:
+def unpack_ints(data: bytes, most: int = MAX_NUMBERS) -> NDArray[np.int64]:
     """Return the int64 column that :func:`pack` wrote.
 
     Raises:
-        IntegrityError: the bytes are not what it writes.
+        IntegrityError: the bytes are not what it writes, or are more than ``most`` numbers.
     """
-    return _unpack(data, np.dtype(np.int64))
+    return _unpack(data, np.dtype(np.int64), most)
 
 
-def unpack_floats(data: bytes) -> NDArray[np.float64]:
-    """Return the float64 column that :func:`pack` wrote.
-
-    Raises:
-        IntegrityError: the bytes are not what it writes.
-    """
-    return _unpack(data, np.dtype(np.float64))
+def unpack_floats(data: bytes, most: int = MAX_NUMBERS) -> NDArray[np.float64]:
+    """Return the float64 column that :func:`pack` wrote; otherwise as :func:`unpack_ints`."""
+    return _unpack(data, np.dtype(np.float64), most)
 
 
-def _unpack(data: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _unpack(data: bytes, dtype: np.dtype[Any], most: int) -> NDArray[Any]:
     try:
         form, rest = data[:1], data[1:]
         if form == _RAW:
+            _check_count(len(rest) // 8, most)
             return np.frombuffer(rest, dtype.newbyteorder("<")).astype(dtype, copy=False)
         if form == _PROGRESSION:
             count, start, stride = _PARAMETERS.unpack(rest)
+            _check_count(count, most)
             with np.errstate(over="ignore"):
                 bits = np.arange(count, dtype=np.int64) * np.int64(stride) + np.int64(start)
             return bits.view(dtype)
         if form == _PCODEC:
-            column: NDArray[Any] | None = standalone.simple_decompress(rest)
-            if column is not None and column.dtype == dtype:
-                return column
+            return _decompressed(rest, dtype, most)
     except (RuntimeError, ValueError, TypeError, struct.error) as error:
         msg = f"a stored column of points cannot be read: {error}"
         raise IntegrityError(msg) from error
     msg = f"a stored column of points begins with {data[:4]!r}, which is not a known form of {dtype}"
     raise IntegrityError(msg)
+
+
+def _decompressed(data: bytes, dtype: np.dtype[Any], most: int) -> NDArray[Any]:
+    """Return what Pcodec packed; into an array of our own, since a few bytes can become any number of gigabytes."""
+    for room in dict.fromkeys((min(_FIRST_NUMBERS, most), most)):
+        column = np.empty(room + 1, dtype)
+        progress = standalone.simple_decompress_into(data, column)
+        if progress.finished and progress.n_processed <= room:
+            return column[: progress.n_processed].copy()
+    _check_count(most + 1, most)
+    raise AssertionError
+
+
+def _check_count(count: int, most: int) -> None:
+    if count > most:
+        msg = f"it holds more than the {most:,} numbers that there can be"
+        raise ValueError(msg)
 
 
 def _is_progression(bits: NDArray[np.int64]) -> bool:

@@ -60,6 +60,11 @@ class BlobReference:
         return f"BlobReference({self.digest[:12]}…, {self.size_bytes} bytes)"
 
 
+def is_digest(value: object) -> bool:
+    """Return whether ``value`` is the name of a blob: SHA-256 in 64 hexadecimal digits."""
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
 def check_key(key: object, what: str = "key") -> str:
     """Return ``key`` if it may name something: a non-empty string of at most 1,024 characters.
 

@@ -216,8 +216,8 @@ class Bundle:
         text = self._read(member, limit)
         try:
             return Manifest.decode(text)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            msg = f"the manifest of {self.path} cannot be read: {error}"
+        except IntegrityError as error:
+            msg = f"{self.path} is damaged: {error}"
             raise IntegrityError(msg) from error
 
     def _batch(self, number: int) -> tuple[Change, ...]:

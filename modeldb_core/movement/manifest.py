@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.errors import IntegrityError
 from modeldb_core.log.changes import MAX_LEASE_S, Head
 from modeldb_core.movement.withholding import is_within
 
@@ -92,7 +93,19 @@ class Manifest:
 
     @classmethod
     def decode(cls, text: bytes) -> Manifest:
-        """Return what stands in a bundle; raises ValueError, KeyError, TypeError or AttributeError for anything else."""
+        """Return what stands in a bundle.
+
+        Raises:
+            IntegrityError: it is no manifest, or was altered.
+        """
+        try:
+            return cls._decoded(text)
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+            msg = f"the manifest cannot be read: {error}"
+            raise IntegrityError(msg) from error
+
+    @classmethod
+    def _decoded(cls, text: bytes) -> Manifest:
         data: dict[str, Any] = json.loads(text)
         if len(data["heads"]) > _count(data["changes"]):  # before each is looked at
             msg = f"it names {len(data['heads']):,} streams, and holds {data['changes']:,} changes"

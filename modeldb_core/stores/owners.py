@@ -7,6 +7,8 @@ import platform
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from modeldb_core.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -30,6 +32,9 @@ def owner_name(url: str, artifact_url: str, options: Mapping[str, object] | None
 
     Args:
         options: of the store, where they do not stand in its URL.
+
+    Raises:
+        ConfigurationError: the URL is none.
     """
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite":
@@ -43,7 +48,11 @@ def owner_name(url: str, artifact_url: str, options: Mapping[str, object] | None
         return f"sqlite:{platform.node()}:{path}"
     if scheme == "memory" or (scheme in ("http", "https") and url == artifact_url):
         return ""  # it ends with this process; the server has its own name there
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        msg = f"what stands behind {scheme}:// in the URL of the store is not the place of one"  # nor shown: a password
+        raise ConfigurationError(msg) from None
     try:
         port = parts.port or _PORTS.get(scheme)
     except ValueError:

@@ -255,21 +255,26 @@ def dump_series(series: Series) -> bytes:
     return _SERIES.pack(series.total, *map(len, columns)) + b"".join(columns)
 
 
-def load_series(run_id: str, key: str, data: bytes) -> Series:
-    """Return the series that :func:`dump_series` wrote.
+def load_series(run_id: str, key: str, data: bytes, max_points: int | None = None) -> Series:
+    """Return the series that :func:`dump_series` wrote, of at most so many points.
 
     Raises:
         IntegrityError: the bytes are not what it writes.
     """
-    from modeldb_core.log.packing import unpack_floats, unpack_ints
+    from modeldb_core.log.packing import MAX_NUMBERS, unpack_floats, unpack_ints
 
+    most = MAX_NUMBERS if max_points is None else max_points
     try:
         total, *lengths = _SERIES.unpack_from(data)
         columns, at = [], _SERIES.size
         for length in lengths:
             columns.append(data[at : at + length])
             at += length
-        steps, times, values = unpack_ints(columns[0]), unpack_ints(columns[1]), unpack_floats(columns[2])
+        steps, times, values = (
+            unpack_ints(columns[0], most),
+            unpack_ints(columns[1], most),
+            unpack_floats(columns[2], most),
+        )
     except (struct.error, IntegrityError) as error:
         msg = f"the points of {key!r} arrived damaged: {error}"
         raise IntegrityError(msg) from error

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from modeldb_core.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
 from modeldb_core.journal.uploads import SAY_EVERY_S, megabytes
-from modeldb_core.model.values import check_key
+from modeldb_core.model.values import check_key, is_digest
 from modeldb_core.stores import BlobInfo
 from modeldb_core.tracking.description.folders import name_left_out, scan
 from modeldb_core.tracking.formats import write
@@ -149,6 +149,18 @@ def _kind_of(name: str) -> str:
     return media_type if media_type in ("image", "audio", "video", "text") else "file"
 
 
+def files_of(artifacts: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the artifacts that name a blob, by path: what a stranger recorded may be anything."""
+    return {
+        path: entry
+        for path, entry in artifacts.items()
+        if isinstance(entry, Mapping)
+        and is_digest(entry.get("digest"))
+        and type(entry.get("size_bytes", 0)) is int
+        and "\0" not in path
+    }
+
+
 def find_path(artifacts: Mapping[str, Any], name: str) -> str:
     """Return the path of an artifact by that path, or by the name under which it was logged; else ``name``.
 
@@ -171,6 +183,7 @@ def download(artifacts: Mapping[str, Any], name: str, path: Path, open_blob: Cal
         NotFoundError: there is neither.
         InvalidArgumentError: a path within the artifacts would lead out of ``path``.
     """
+    artifacts = files_of(artifacts)
     name = find_path(artifacts, name)
     if name in artifacts:
         target = path / name.rpartition("/")[2] if path.is_dir() else path

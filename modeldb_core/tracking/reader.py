@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +16,6 @@ from modeldb_core.tracking import artifacts as artifact_kinds
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
 
     from modeldb_core.log.points import Series
     from modeldb_core.tracking.client import Client
@@ -221,8 +220,11 @@ class RunReader:
                 "a call without it lists them"
             )
             raise InvalidTypeError(msg)
-        entries = {path: entry for path, entry in self.artifacts.items() if path.partition("/")[0] == name}
-        described = next((entry["model"] for entry in entries.values() if "model" in entry), None)
+        files = artifact_kinds.files_of(self.artifacts)
+        entries = {path: entry for path, entry in files.items() if path.partition("/")[0] == name}
+        described = next(
+            (entry["model"] for entry in entries.values() if isinstance(entry.get("model"), Mapping)), None
+        )
         if described is None:
             msg = f"run {self.run_id} has no model {name!r}; it has the artifacts {sorted(self.artifacts) or 'none'}"
             raise NotFoundError(msg)
@@ -239,13 +241,12 @@ class RunReader:
         return display.run_html(self)
 
     def _artifact(self, name: str) -> Mapping[str, Any]:
-        found = self.artifacts
+        found = artifact_kinds.files_of(self.artifacts)
         name = artifact_kinds.find_path(found, name)
         if name not in found:
             msg = f"run {self.run_id} has no artifact {name!r}; it has {sorted(found) or 'none'}"
             raise NotFoundError(msg)
-        entry: Mapping[str, Any] = found[name]
-        return entry
+        return found[name]
 
     def _resolved(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {key: self.client.resolve(value) for key, value in values.items()}

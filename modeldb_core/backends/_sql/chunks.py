@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.numbers import Numbers
 
 _LENGTHS = "<u4"
+MAX_ROWS = 1 << 20
+"""Of a chunk that is read: those that are written hold a fraction of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Segments:
             msg = "the segments of a chunk of points are damaged"
             raise IntegrityError(msg)
         ends = np.cumsum([12, *lengths]).tolist()
-        return cls(*(unpack_ints(data[start:end]) for start, end in pairwise(ends)))
+        return cls(*(unpack_ints(data[start:end], MAX_ROWS) for start, end in pairwise(ends)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +179,12 @@ def read_chunks(transaction: Transaction, rows: Sequence[Row], key_pks: dict[int
     """
     values: dict[int, dict[int, NDArray[np.float64]]] = {row[0]: {} for row in rows}
     for chunk_pk, key_pk, data in transaction.rows(_columns, {MANY: transaction.database.many(values)}):
-        values[chunk_pk][key_pk] = unpack_floats(data)
+        values[chunk_pk][key_pk] = unpack_floats(data, MAX_ROWS)
     found = []
     for chunk_pk, entity_pk, list_pk, stream_pk, row_count, *blobs in rows:
         listed = key_pks[list_pk]
-        segments, steps, times = Segments.load(blobs[0]), unpack_ints(blobs[1]), unpack_ints(blobs[2])
+        segments = Segments.load(blobs[0])
+        steps, times = (unpack_ints(blob, MAX_ROWS) for blob in blobs[1:])
         own = [values[chunk_pk].get(key_pk) for key_pk in listed]
         sizes = {len(steps), len(times), row_count, int(segments.rows.sum())}
         sizes.update(-1 if column is None else len(column) for column in own)

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modeldb_core.backends._sql.tables import ERASED
+from modeldb_core.errors import IntegrityError
 from modeldb_core.model.entities import RUNNING, Document, is_bare
 from modeldb_core.model.schema import KINDS, ColumnType, KindDeclaration
 from modeldb_core.model.values import decode, encode
@@ -43,12 +44,19 @@ def dump_document(document: Document) -> str:
 
 
 def load_document(text: str) -> Document:
-    """Return the document in a JSON text."""
-    if '"$' not in text:  # nothing is tagged, so it is plain JSON
-        document: Document = json.loads(text)
-        return document
-    data = decode(text)
-    assert isinstance(data, dict)
+    """Return the document in a JSON text.
+
+    Raises:
+        IntegrityError: it is not a document; no store wrote it.
+    """
+    try:
+        data: Any = decode(text) if '"$' in text else json.loads(text)  # where nothing is tagged, it is plain JSON
+    except (ValueError, RecursionError) as error:
+        msg = f"a stored document cannot be read: {error}"
+        raise IntegrityError(msg) from error
+    if not isinstance(data, dict):
+        msg = f"a stored document is of type {type(data).__name__}; expected a map"
+        raise IntegrityError(msg)
     return data
 
 

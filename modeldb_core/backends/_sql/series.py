@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sqlalchemy import and_, bindparam, select
 
-from modeldb_core.backends._sql.chunks import Segments
+from modeldb_core.backends._sql.chunks import MAX_ROWS, Segments
 from modeldb_core.backends._sql.tables import chunks, columns, entities, keys, metrics, pending
 from modeldb_core.errors import IntegrityError, NotFoundError
 from modeldb_core.log.packing import unpack_floats, unpack_ints
@@ -85,7 +85,8 @@ def _parts(transaction: Transaction, entity_pk: int, key_pk: int, key: str) -> l
     parameters = {"entity": entity_pk, "key": key_pk}
     for row in transaction.rows(_chunks, parameters):
         stream_pk, row_count, segments, steps, times, values = row
-        part = _Part(stream_pk, Segments.load(segments), unpack_ints(steps), unpack_ints(times), unpack_floats(values))
+        columns = unpack_ints(steps, MAX_ROWS), unpack_ints(times, MAX_ROWS), unpack_floats(values, MAX_ROWS)
+        part = _Part(stream_pk, Segments.load(segments), *columns)
         if not row_count == len(part.steps) == len(part.times) == len(part.values):
             msg = f"a chunk of points of {key!r} is damaged: its columns are of different lengths"
             raise IntegrityError(msg)

@@ -380,7 +380,7 @@ def _unknown(listed: dict[str, tuple[str, int]], known: dict[str, tuple[str, str
 
 def _replica_folder(cache_dir: str | None) -> Path:
     if cache_dir:
-        return Path(cache_dir).expanduser().absolute() / "replicas"
+        return Path(os.path.expanduser(cache_dir)).absolute() / "replicas"
     from platformdirs import user_cache_path
 
     return user_cache_path("modeldb", appauthor=False) / "replicas"

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.errors import IntegrityError
 from modeldb_core.log.batches import decode_changes, encode_changes
+from modeldb_core.log.changes import MAX_TIME_US
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,13 +34,16 @@ if TYPE_CHECKING:
 
 STREAMS, PACKS = "streams/", "packs/"
 _MARKER = ".store"
-_NEWER = re.compile(r"packs/[0-9a-f]{16}\.[0-9a-f]{32}\.store-(\d+)")
+_NEWER = re.compile(r"packs/[0-9a-f]{16}\.[0-9a-f]{32}\.store-([0-9]{1,9})")
 _MAGIC = b"PCK1"
 _LENGTH = struct.Struct("<I")
 _MAX_BYTES = 1 << 31  # of changes in one object, unpacked
 _MAX_CHANGES = 1 << 24
+_MIN_HEAD_BYTES, _MAX_HEAD_TIMES = 1 << 12, 100  # a head unpacked; stamps of parts differ, so it packs less than that
+MAX_STAMP = MAX_TIME_US
+"""Of a part: whoever writes after it takes no higher one, so that a stranger's stamp keeps nobody from writing."""
 _PLAIN = re.compile(r"[0-9A-Za-z_-]{1,120}")
-_STREAM_OBJECT = re.compile(r"streams/([^/]+)/(\d+)-(\d+)-([0-9a-f]{16})-([0-9a-f]{16})\.chg")
+_STREAM_OBJECT = re.compile(r"streams/([^/]+)/([0-9]{1,19})-([0-9]{1,19})-([0-9a-f]{16})-([0-9a-f]{16})\.chg")
 _PACK = re.compile(r"packs/([0-9a-f]{16})\.([0-9a-f]{32})\.([^./]+)\.([^./]+)\.pck")
 
 
@@ -175,9 +179,8 @@ def _unpack(content: bytes) -> list[Part]:
             msg = f"it begins with {content[:4]!r}; expected {_MAGIC!r}"
             raise IntegrityError(msg)
         (size,) = _LENGTH.unpack(content[len(_MAGIC) : start])
-        head = json.loads(zlib.decompress(content[start : start + size]))
-        counted = [(int(stamp), int(count)) for stamp, count in head]
-    except (struct.error, zlib.error, ValueError, TypeError) as error:
+        counted = _counted(content[start : start + size])
+    except (struct.error, zlib.error, ValueError, TypeError, RecursionError) as error:
         msg = f"its head is damaged: {error}"
         raise IntegrityError(msg) from error
     changes = decode_changes(content[start + size :], max_bytes=_MAX_BYTES, max_changes=_MAX_CHANGES)
@@ -189,6 +192,21 @@ def _unpack(content: bytes) -> list[Part]:
         parts.append(Part(stamp, changes[at : at + count]))
         at += count
     return parts
+
+
+def _counted(data: bytes) -> list[tuple[int, int]]:
+    """Return stamp and number of changes of every part, as the head of an object says them."""
+    unpacker = zlib.decompressobj()
+    text = unpacker.decompress(data, _MAX_HEAD_TIMES * len(data) + _MIN_HEAD_BYTES)
+    if not unpacker.eof or unpacker.unused_data:
+        msg = "it does not end where it should"
+        raise ValueError(msg)
+    counted = [(stamp, count) for stamp, count in json.loads(text)]
+    for stamp, count in counted:
+        if type(stamp) is not int or type(count) is not int or not (0 <= stamp <= MAX_STAMP and count > 0):
+            msg = f"it names a part of {str(count)[:40]} changes with the stamp {str(stamp)[:40]}"
+            raise ValueError(msg)
+    return counted
 
 
 def pack_time(name: str) -> int:

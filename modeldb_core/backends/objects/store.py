@@ -11,6 +11,7 @@ from modeldb_core.backends.objects.admission import check_meaning, follow
 from modeldb_core.backends.objects.bucket import Bucket
 from modeldb_core.backends.objects.follower import Follower
 from modeldb_core.backends.objects.layout import (
+    MAX_STAMP,
     PACKS,
     STREAMS,
     Part,
@@ -172,7 +173,7 @@ class ObjectMetadataStore(MetadataStore):
 
     def _next_stamp(self) -> int:
         with self._lock:
-            self._stamp = max(now_us(), self._stamp + 1, self._follower.newest_stamp + 1)
+            self._stamp = max(now_us(), min(max(self._stamp, self._follower.newest_stamp) + 1, MAX_STAMP))
             return self._stamp
 
     # Reading

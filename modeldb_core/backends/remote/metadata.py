@@ -97,7 +97,7 @@ class RemoteMetadataStore(OnServer, MetadataStore):
         first, last = steps if steps is not None else (None, None)
         query = {"run_id": run_id, "key": key, "first_step": first, "last_step": last, "max_points": max_points}
         answer = self._connection.request("GET", "/series", query=query, limit_bytes=_MAX_SERIES_BYTES)
-        return understood(self._connection.address, lambda: protocol.load_series(run_id, key, answer.body))
+        return understood(self._connection.address, lambda: protocol.load_series(run_id, key, answer.body, max_points))
 
     def read_changes(
         self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.errors import IntegrityError, InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 _READING = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform", "score", "score_samples")
 
@@ -18,9 +19,7 @@ def guard(model: object, signature: Mapping[str, Any]) -> None:
 
     Its methods are covered by attributes of the object, which another ``fit``, and storing it, take away.
     """
-    given = (signature.get("inputs") or {}).get("columns") or ()
-    # Autologging records the type of a column beside its name.
-    columns = [str(column["name"] if isinstance(column, dict) else column) for column in given]
+    columns = _columns(signature)
     attributes = getattr(model, "__dict__", None)
     if not columns or attributes is None:
         return
@@ -28,6 +27,24 @@ def guard(model: object, signature: Mapping[str, Any]) -> None:
     for name in (*_READING, "fit"):
         if callable(getattr(model, name, None)):
             attributes[name] = GuardedMethod(model, name, columns, needed)
+
+
+def _columns(signature: Mapping[str, Any]) -> list[str]:
+    """Return the names of the columns that a model was fitted with; none where it was fitted without.
+
+    Raises:
+        IntegrityError: ModelDB writes no such signature.
+    """
+    said: object = signature
+    inputs = said.get("inputs") if isinstance(said, Mapping) else said
+    given = (inputs.get("columns") or []) if isinstance(inputs, Mapping) else inputs or []
+    columns = given if isinstance(given, (list, tuple)) else [None]
+    # Autologging records the type of a column beside its name.
+    names = [column.get("name") if isinstance(column, Mapping) else column for column in columns]
+    if not all(isinstance(name, (str, int, float)) for name in names):
+        msg = f"the signature of the model is {str(signature)[:200]}, which is not one that ModelDB writes"
+        raise IntegrityError(msg)
+    return [str(name) for name in names]
 
 
 @contextmanager
