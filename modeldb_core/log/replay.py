@@ -126,11 +126,11 @@ def groups_of(change: Change) -> list[PointGroup]:
         InvalidArgumentError: it is about something that has no points.
         IntegrityError: its payload holds no points.
     """
-    declaration = KINDS[change.kind]
     if change.payload is None:
         return []
-    if not declaration.has_points:
-        raise misfit(change, f"a {declaration.words} has no points")
+    declaration = KINDS.get(change.kind)  # there is none for streams
+    if declaration is None or not declaration.has_points:
+        raise misfit(change, f"a {declaration.words if declaration else change.kind} has no points")
     try:
         return decode_points(change.payload)
     except IntegrityError as error:

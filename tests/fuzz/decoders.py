@@ -39,7 +39,7 @@ from modeldb_core.log.erasures import follow
 from modeldb_core.log.json_documents import change_document, entity_document
 from modeldb_core.log.packing import pack, unpack_floats, unpack_ints
 from modeldb_core.log.points import Series, decode_points
-from modeldb_core.log.replay import Record, erased_by
+from modeldb_core.log.replay import Record, alters_entity, erased_by
 from modeldb_core.model.entities import Run
 from modeldb_core.model.shapes import check_document
 from modeldb_core.model.values import decode, encode, normalize
@@ -107,6 +107,15 @@ _ADDRESS = read_address(
     "http://127.0.0.1:1", token="", connect_timeout_s=1.0, timeout_s=1.0, retry_s=0.0, ca_bundle="", verify=True
 )
 _COLUMNS = [np.arange(4) * 3, np.array([5, 1, 9, 2]), np.cumsum(np.arange(100) % 7)]
+
+
+def _checkpoint() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        Checkpoint(5, {"s": (1, bytes(32))}, bytes(32)).write(f"{folder}/x")
+        return Path(folder, "x").read_bytes()
+
+
+_CHECKPOINT = _checkpoint()
 _RUN_DATA: dict[str, Any] = {
     "entity_id": "e",
     "document": {
@@ -167,6 +176,8 @@ def _change(arguments: tuple[str, str, bytes]) -> object:
     advance(EMPTY_HEAD, change)
     erased_by([change])
     follow([change])
+    if not alters_entity(change):
+        return None
     entity = Record(kind, "e").after(change).entity({}, 1)
     return repr(entity), json.dumps(entity_document(entity), allow_nan=False)
 
@@ -310,16 +321,16 @@ region = "eu"
 a = 1979-05-27T07:32:00Z
 b.c.d = [{e = 0x1f}, 1e5, '''x''']
 """
-_ACTIONS = ["create", "update", "delete", "restore", "append", "open", "beat", "close", "erase", "fly"]
+ACTIONS = ["create", "update", "delete", "restore", "append", "open", "beat", "close", "erase", "fly"]
 _KINDS = ["run", "project", "commit", "stream", "comment", "token", "castle"]
-_PAYLOADS = (
+PAYLOADS = (
     {"name": "a", "status": "running", "tags": ["x"], "metrics": {"auc": 0.5}, "started_at": 5, "stream_id": "s"},
     {"set": {"name": "b", "finished_at": 5}, "put": {"metrics": {"a": 1}}, "add": {"notes": ["n"]}, "remove": {"tags": ["x"]}},
     {"artifacts": {"a": {"digest": "0" * 64, "size_bytes": 1}}, "datasets": {"train": {"digest": "0", "shape": [1, None]}}},
     {"lease_s": 30.0, "stream_id": "s", "seq": 1, "hash": "0" * 64, "window_s": 5},
 )  # fmt: skip
 
-_json = [other_json(payload) for payload in _PAYLOADS]
+_json = [other_json(payload) for payload in PAYLOADS]
 _any_payload = st.one_of(*_json)
 
 
@@ -362,8 +373,8 @@ DECODERS: tuple[Decoder, ...] = (
     Decoder("document of a row", '{"a":{"$1":1}}', other_json({"a": [{"$1": 1}]}).map(lambda data: data.decode()), load_document),
     Decoder(
         "payload of a change",
-        ("create", "run", _dumped(_PAYLOADS[0])),
-        st.tuples(st.sampled_from(_ACTIONS), st.sampled_from(_KINDS), _any_payload | damaged(_POINTS)),
+        ("create", "run", _dumped(PAYLOADS[0])),
+        st.tuples(st.sampled_from(ACTIONS), st.sampled_from(_KINDS), _any_payload | damaged(_POINTS)),
         _change,
     ),
     Decoder(
@@ -404,9 +415,8 @@ DECODERS: tuple[Decoder, ...] = (
     Decoder("manifest", _MANIFEST.encode(), damaged(_MANIFEST.encode()) | other_json(json.loads(_MANIFEST.encode())), Manifest.decode),
     Decoder(
         "checkpoint",
-        json.dumps({"format": "modeldb-checkpoint-1", "made_at": 5, "streams": {}, "digest": Checkpoint(5, {}).digest}).encode(),
-        other_json({"format": "modeldb-checkpoint-1", "made_at": 5, "streams": {"s": [1, "00"]}, "digest": "0" * 64})
-        | damaged(b'{"format": "modeldb-checkpoint-1"}'),
+        _CHECKPOINT,
+        other_json(json.loads(_CHECKPOINT)) | damaged(_CHECKPOINT),
         _file(Checkpoint.read),
     ),
     # Answers of servers
