@@ -20,7 +20,7 @@ from tests.fuzz.running import run
 from tests.fuzz.wholes import WHOLES
 
 
-@pytest.mark.parametrize("decoder", (*DECODERS, *WHOLES), ids=lambda decoder: decoder.name)
+@pytest.mark.parametrize("decoder", [*DECODERS, *WHOLES], ids=lambda decoder: decoder.name)
 def test_decoder(decoder: Decoder) -> None:
     with warnings.catch_warnings(action="ignore", category=ModelDBWarning):
         decoder.decode(decoder.sample)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from modeldb_core.audit import verify
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
-from modeldb_core.backends.objects import layout
+from modeldb_core.backends.objects import ObjectMetadataStore, layout
 from modeldb_core.errors import IntegrityError, ModelDBError, StoreReadOnlyError
 from modeldb_core.journal.journal import Journal
 from modeldb_core.journal.records import Draft, Plan, make_record
@@ -254,7 +254,7 @@ def _read_bucket(objects: list[tuple[str, bytes]]) -> None:
                 path.write_bytes(content)
             except (OSError, ValueError):
                 return  # no file has such a name
-        with open_store(f"file://{folder}/bucket", cache_dir=f"{folder}/cache") as store:
+        with ObjectMetadataStore(f"file://{folder}/bucket", cache_dir=f"{folder}/cache") as store:
             ask(store)
             own = StreamWriter("own")
             own.create_run(name="own")

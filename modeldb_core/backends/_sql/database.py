@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from modeldb_core.errors import StoreUnavailableError
+from modeldb_core.errors import IntegrityError, ModelDBError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Table
     from sqlalchemy.sql.dml import Insert
-
-    from modeldb_core.errors import ModelDBError
 
 Result = TypeVar("Result")
 Row: TypeAlias = Any
@@ -22,6 +21,8 @@ Build: TypeAlias = "Callable[[Database], Any]"
 """Builds a statement. A function of a module, so that it is the same one each time."""
 MANY = "many"
 """The name of the parameter of :meth:`Database.among`."""
+_UNFIT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, struct.error)
+"""What rows raise that hold something else than a store writes."""
 
 
 class VersionChangedError(Exception):
@@ -197,6 +198,23 @@ class Database(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of all connections. Calling it twice is no error."""
+
+    def carried_out(self, work: Callable[[Transaction], Result], transaction: Transaction) -> Result:
+        """Return what ``work`` returns: the one place where rows are read that anybody may have written.
+
+        Raises:
+            IntegrityError: a row holds what no store of ModelDB writes.
+        """
+        try:
+            return work(transaction)
+        except ModelDBError:
+            raise
+        except _UNFIT as error:
+            msg = (
+                f"{self.url} holds a row that means nothing ({type(error).__name__}: {error}); `modeldb audit verify` says"
+                " what else is wrong with it"
+            )
+            raise IntegrityError(msg) from error
 
     def statement(self, build: Build) -> Any:  # noqa: ANN401 - a statement
         """Return the statement that ``build`` builds, built once."""

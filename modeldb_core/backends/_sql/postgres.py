@@ -119,7 +119,7 @@ class PostgresDatabase(Database):
     def read(self, work: Callable[[Transaction], Result], *, settled: bool = False) -> Result:
         def run() -> Result:
             with self._transaction(_BEGIN_READING, is_reading=True) as transaction:
-                result = work(transaction)
+                result = self.carried_out(work, transaction)
                 self._end_reading(transaction.connection, settled=settled)
                 return result
 
@@ -142,7 +142,7 @@ class PostgresDatabase(Database):
                 raise StoreUnavailableError(msg)
             try:
                 with self._transaction(_BEGIN_WRITING, self._lock, is_reading=False) as transaction:
-                    result = work(transaction)
+                    result = self.carried_out(work, transaction)
                     _send(transaction.connection, _COMMIT, _FLUSH)  # with all that was deferred
                     return result
             finally:

@@ -118,7 +118,7 @@ class SQLiteDatabase(Database):
         with self._gate.inside(), lock, self._engine.connect() as connection:
             connection.exec_driver_sql(begin)
             try:
-                result = work(Transaction(self, connection))
+                result = self.carried_out(work, Transaction(self, connection))
                 connection.exec_driver_sql("COMMIT")
             except BaseException:
                 # A failed COMMIT may have ended the transaction already.

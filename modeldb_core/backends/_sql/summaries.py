@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modeldb_core.backends._sql.tables import SUMMARY_COLUMNS
+from modeldb_core.errors import IntegrityError
 from modeldb_core.model.entities import SeriesSummary, to_datetime
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from modeldb_core.log.points import PointGroup
 
 _EXACT = struct.Struct("<6d")
+_NUMBERS = (int, float, type(None))
 _FLOATS = ("first", "last", "minimum", "maximum", "mean", "total")
 
 
@@ -86,7 +88,14 @@ class Summary:
 
 
 def read_summary(row: Sequence[Any]) -> SeriesSummary:
-    """Return what callers get of the columns ``SUMMARY_COLUMNS`` of a row."""
+    """Return what callers get of the columns ``SUMMARY_COLUMNS`` of a row.
+
+    Raises:
+        IntegrityError: the row holds what no store writes.
+    """
+    if not all(isinstance(value, _NUMBERS) for value in row[:-1]) or not _is_exact(row[-1]):
+        msg = f"the summary of a series holds {str(tuple(row))[:300]}, which no store writes"
+        raise IntegrityError(msg)
     count, nan_count, first, last, low, high, mean, _, first_step, last_step, min_step, max_step, *rest = row
     first_at, last_at, exact = rest
     if exact is not None:
@@ -107,6 +116,10 @@ def read_summary(row: Sequence[Any]) -> SeriesSummary:
         first_at=to_datetime(first_at),
         last_at=to_datetime(last_at),
     )
+
+
+def _is_exact(data: object) -> bool:
+    return data is None or (isinstance(data, bytes) and len(data) == _EXACT.size)
 
 
 def last_value(last: float | None, exact: bytes | None) -> float:
