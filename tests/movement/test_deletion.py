@@ -175,8 +175,9 @@ def test_a_deletion_promises_the_time_of_the_settings_by_every_way(
         client.flush()
         assert program.run(["delete", runs[2].run_id]) == 0
         app = create_app(client.store, client.artifacts, client.settings)
-        answer = app.test_client().delete(f"/api/v2/runs/{runs[3].run_id}", json={}, headers={"X-ModelDB": "1"})
-        assert answer.status_code == 200
+        headers = {"X-ModelDB": "1", "Content-Type": "application/json"}
+        answer = app.test_client().delete(f"/api/v2/runs/{runs[3].run_id}", headers=headers)
+        assert answer.status_code == 200, answer.text
         app.extensions["modeldb_server"].close()
         changes = client.store.read_changes(limit=1000).changes
     promised = {change.entity_id: window_of(change) for change in changes if change.action == "delete"}
