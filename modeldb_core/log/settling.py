@@ -32,6 +32,7 @@ from modeldb_core.log.changes import (
 )
 from modeldb_core.model.claims import Claim, claims_of, may_claim
 from modeldb_core.model.entities import derived_id
+from modeldb_core.model.schema import KINDS
 from modeldb_core.model.values import decode
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.model.entities import Document
 
+_ATTEMPTS = 3  # that are looked for: that more are needed, nobody has a reason for
 SETTLER = "modeldb"
 """The actor of the changes that are made here."""
 
@@ -171,8 +173,20 @@ def settlement(claim: Claim, taking: Change, stream_id: str) -> list[Change]:
     return made
 
 
+def settles(stream_id: str, taking: Change) -> bool:
+    """Return whether a stream takes away what an entity took by a change; no other writer makes a stream of that name."""
+    declaration = KINDS.get(taking.kind)
+    names = () if declaration is None else declaration.unique
+    hashed, entity_id = taking.hash.hex(), taking.entity_id
+    return any(stream_id == _stream_id(entity_id, hashed, each.name, n) for each in names for n in range(_ATTEMPTS))
+
+
 def _stream_of(claim: Claim, taking: Change, attempt: int) -> str:
-    return derived_id("settlement", taking.entity_id, f"{taking.hash.hex()}\0{claim.field}\0{attempt}")
+    return _stream_id(taking.entity_id, taking.hash.hex(), claim.field, attempt)
+
+
+def _stream_id(entity_id: str, hashed: str, field: str, attempt: int) -> str:
+    return derived_id("settlement", entity_id, f"{hashed}\0{field}\0{attempt}")
 
 
 def _other_value(value: Any, entity_id: str) -> str | int:  # noqa: ANN401 - a text or a number

@@ -10,8 +10,10 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING, TypeAlias
 
+from modeldb_core.log.changes import CREATE, Change, alters_entity
 from modeldb_core.model.claims import Claim, claim_of
 from modeldb_core.model.entities import derived_id
+from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +36,22 @@ def derived_claims(path: Path) -> list[Claim]:
     """Return the claims to the names where each container has the identifier that follows from its name."""
     scopes = ("", *derive(path))
     return [claim_of(kind, scope, "name", name) for (kind, name), scope in zip(path, scopes, strict=False)]
+
+
+def alters_names(change: Change) -> bool:
+    """Return whether a change may let a name lead to another identifier than the one that follows from it."""
+    declaration = KINDS.get(change.kind)
+    within = (
+        next((each.unique_within for each in declaration.unique if each.name == "name"), None) if declaration else None
+    )
+    if within is None or not alters_entity(change):
+        return False
+    data = change.data()
+    if change.action == CREATE:
+        name, scope = data.get("name"), data.get(within, "")
+        return not isinstance(name, str) or change.entity_id != derived_id(change.kind, str(scope), name)
+    given = data.get("set")
+    return isinstance(given, dict) and "name" in given
 
 
 def identify(

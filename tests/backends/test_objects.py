@@ -27,6 +27,7 @@ from modeldb_core.backends.objects.bucket import Bucket
 from modeldb_core.backends.objects.layout import Part, object_of, pack_of, parts_of
 from modeldb_core.config import load_settings
 from modeldb_core.errors import (
+    ConditionsUnsupportedError,
     ConfigurationError,
     ConflictError,
     IntegrityError,
@@ -36,6 +37,7 @@ from modeldb_core.errors import (
     StoreUnavailableError,
     StoreVersionError,
 )
+from modeldb_core.log.conditions import Absent
 from modeldb_core.plugins import open_artifacts, open_store
 from modeldb_core.queries import Query
 from modeldb_core.testing import MetadataStoreTests, StreamWriter
@@ -748,6 +750,47 @@ def test_a_weak_server_will_do(weak_s3, tmp_path):
     with ObjectMetadataStore(url, cache_dir=tmp_path / "two") as store:
         assert len(names(store)) == 3
         assert verify(store).findings == []
+
+
+def test_a_weak_server_decides_nothing_and_says_so(weak_s3, tmp_path):
+    url = f"s3://{weak_s3.new_bucket()}?{urlencode({**weak_s3.options, 'max_staleness_s': 0})}"
+    with ObjectMetadataStore(url, cache_dir=tmp_path / "one") as store:
+        ship(store, ended_run("before"))
+        writer = StreamWriter()
+        change = writer.create_run(name="decided")
+        for _ in range(2):
+            with pytest.raises(ConditionsUnsupportedError, match="If-None-Match"):
+                store.apply(writer.changes, expect=[Absent("run", change.entity_id)])
+        assert not store.decides
+        assert names(store) == ["before"]
+        assert writer.stream_id not in store.heads()
+        assert verify(store).findings == []
+
+
+def test_an_erased_payload_leaves_a_decision_too_and_its_number_stays_taken(place):
+    store = place.open()
+    writer = StreamWriter()
+    run = writer.create_run(name="to be erased").entity_id
+    store.apply(writer.changes, expect=[Absent("run", run)])
+    (decision,) = place.root.rglob("-*.chg")
+    writer.delete("run", run, window_s=0)
+    writer.erase(writer.changes[0])
+    writer.close()
+    store.apply(writer.changes)
+    assert parts_of(f"packs/{decision.name}", decision.read_bytes())[0].changes[0].payload
+    store.compact()
+    store.compact()
+    assert parts_of(f"packs/{decision.name}", decision.read_bytes()) == []
+    held = [part for path in place.objects(".pck") for part in parts_of(f"packs/{path.name}", path.read_bytes())]
+    assert [change.payload for part in held for change in part.changes if change.seq == 1] == [None]
+    late = place.open("two")
+    other = StreamWriter()
+    late.apply([other.create_run(name="next")], expect=[Absent("run", other.changes[0].entity_id)])
+    assert len(list(place.root.rglob("-*.chg"))) == 2
+    for each in (store, late, place.open("three")):
+        each.refresh()
+        assert verify(each).findings == []
+        assert {run.name for run in each.find(Query()).entities} == {"next"}
 
 
 def test_runs_and_artifacts_share_a_bucket(s3_url, tmp_path):

@@ -9,6 +9,7 @@ from modeldb_core.backends._sql.chain import check_content
 from modeldb_core.backends.objects.layout import PACKS, STREAMS, Part, gaps, is_known, parts_of
 from modeldb_core.backends.objects.order import misplaced
 from modeldb_core.errors import IntegrityError, ModelDBError, NotFoundError
+from modeldb_core.log.settling import settles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends.objects.bucket import Bucket
     from modeldb_core.backends.objects.replica import Replica
 
+_MOST = 1 << 20
 Ranges = dict[str, list[tuple[int, int]]]
 
 
@@ -49,8 +51,18 @@ def check_bucket(bucket: Bucket, replica: Replica) -> Iterator[str]:
             f"written again with another stamp, so that its changes count in another order"
         )
     for stream_id, head in heads.items():
+        if stream_id not in seen and _was_settled(replica, stream_id):
+            continue  # made by every replica, from what is in objects
         for first, last in gaps(seen[stream_id], 1, head.seq):
             yield f"changes {first} to {last} of stream {stream_id} are in no object of {bucket.url} any more"
+
+
+def _was_settled(replica: Replica, stream_id: str) -> bool:
+    """Return whether a stream follows from others: it settles who keeps a unique value."""
+    for change in replica.stored(stream_id, 1, 1):
+        history = replica.read_changes(limit=_MOST, entity_id=change.entity_id).changes
+        return any(settles(stream_id, taking) for taking in history if taking.kind == change.kind)
+    return False
 
 
 def _check_part(replica: Replica, name: str, part: Part, seen: Ranges) -> Iterator[str]:

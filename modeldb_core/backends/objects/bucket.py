@@ -125,6 +125,36 @@ class Bucket:
                     msg = f"{self.url} cannot be written: there is no bucket {self._remote.bucket!r}; create it first"
                     raise ConfigurationError(msg) from error
 
+    @property
+    def knows_create(self) -> bool:
+        """Whether there is a way to ask that an object is written only where it is not there."""
+        return self._is_s3 or self._is_folder
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write an object if there is none of that name; return whether the one that is there is this one.
+
+        Raises:
+            StoreUnavailableError: the bucket does not answer: the object may or may not be written, now or later.
+        """
+        path = f"{self._remote.root}/{name}"
+        try:
+            with self._remote.errors("write"):
+                if self._is_folder:
+                    self._write_file(path, content, may_replace=False)
+                else:
+                    self._remote.send("pipe_file", path, content, size_bytes=len(content), mode="create")
+        except ModelDBError as error:
+            # Whether it was refused, or an attempt before it has written the object, what is there tells.
+            if isinstance(error, StoreReadOnlyError) and not self._is_folder:
+                raise
+            try:
+                return self.read(name) == content
+            except NotFoundError:
+                if "ConditionalRequestConflict" in str(error.__cause__):
+                    return False  # of two at once, S3 refuses both
+                raise error from None
+        return True
+
     def delete(self, names: Sequence[str]) -> None:
         """Delete objects; those that are not there are no error."""
         with self._remote.errors("write"):
@@ -195,7 +225,7 @@ class Bucket:
                         found[name] = f"{info.st_mtime_ns}", info.st_size
         return found
 
-    def _write_file(self, path: str, content: bytes) -> None:
+    def _write_file(self, path: str, content: bytes, *, may_replace: bool = True) -> None:
         # A reader must never see half an object: it is written beside, under a name that listings leave out.
         refuse_links(self._remote.root, os.path.dirname(os.path.relpath(path, self._remote.root)))
         folder, name = os.path.split(path)
@@ -208,7 +238,11 @@ class Bucket:
                     if self._fsync:
                         file.flush()
                         disk.reach_disk(file.fileno())
-                os.replace(temporary, path)
+                if may_replace:
+                    os.replace(temporary, path)
+                else:
+                    os.link(temporary, path)
+                    os.unlink(temporary)
                 break
             except FileNotFoundError:
                 continue

@@ -18,7 +18,19 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.backends.objects.inbox import adopt
-from modeldb_core.backends.objects.layout import PACKS, Part, gaps, is_pack, pack_of, pack_time, parts_of, range_of
+from modeldb_core.backends.objects.layout import (
+    DECISIONS_LIKE,
+    PACKS,
+    Part,
+    gaps,
+    is_pack,
+    number_of_decision,
+    pack_of,
+    pack_of_decision,
+    pack_time,
+    parts_of,
+    range_of,
+)
 from modeldb_core.errors import IntegrityError, NotFoundError, StoreUnavailableError
 from modeldb_core.log.changes import GENESIS, verify_change
 from modeldb_core.model.entities import now_us
@@ -82,8 +94,9 @@ class Compactor:
     def may_be_worth_it(self) -> bool:
         """Return, at little cost, whether there may be something to do that nobody asked for."""
         rows = self._replica.query(
-            "SELECT sum(name LIKE 'streams/%'), sum(name LIKE 'packs/%' AND size < ?) FROM bucket_objects",
-            (_LARGE_PACK_BYTES,),
+            "SELECT sum(name LIKE 'streams/%'), sum(name LIKE 'packs/%' AND name NOT LIKE ? AND size < ?) "
+            "FROM bucket_objects",
+            (DECISIONS_LIKE, _LARGE_PACK_BYTES),
         )
         of_streams, packs = rows[0]
         return (
@@ -110,8 +123,11 @@ class Compactor:
 
     def _delete_covered(self) -> Compaction:
         names = [*self._covered(), *self._debris()]
+        decisions = [name for name in names if number_of_decision(name) is not None]
+        for name in decisions:  # who has not seen it must find its number taken
+            self._bucket.write(name, pack_of_decision(None))
         if names:
-            self._bucket.delete(names)
+            self._bucket.delete([name for name in names if name not in decisions])
             self._replica.forget(names)
         return Compaction(deleted=len(names))
 

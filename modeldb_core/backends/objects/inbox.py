@@ -90,11 +90,13 @@ class Inbox:
             for part in item.parts:
                 content = encode_changes(part.changes, compress=False)
                 rows.append((part.stamp, part.tie, item.name, len(content), content))
+        empty = [(item.name,) for item in objects if not item.parts]
         known = [(item.name, item.mark, item.size, DAMAGED if item.note else APPLIED, item.note) for item in objects]
 
         def work(write: Transaction) -> None:
             many(write, "INSERT OR REPLACE INTO bucket_inbox VALUES (?, ?, ?, ?, ?)", rows)
             many(write, _PUT_OBJECT, known)
+            many(write, "DELETE FROM bucket_parts WHERE name = ?", empty)  # a pack holds now what a decision was
 
         self._replica.write(work)
 

@@ -5,6 +5,9 @@
 - ``streams/<stream>/<first>-<last>-<stamp>-<hash>.chg``: changes of one stream, as one batch was applied.
 - ``packs/<time>.<unique>.<from>.<to>.pck``: changes of several streams, in parts: a batch that spans streams, or what
   compaction put together. ``from`` and ``to`` are the lowest and the highest stream in it.
+- ``packs/-<number>.chg``: a part that was applied under conditions; ``deciding`` says how. (So that one listing shows
+  these and the packs; "-" sorts before all of those.)
+- ``packs/-names``: containers were renamed or created under other identifiers than those that follow from their names.
 - ``packs/<zeros>.<unique>.store``: says that there is a store, and tells it from one that had the same place before.
   A later format of all this will have ``.store-2`` there.
 
@@ -44,6 +47,11 @@ MAX_STAMP = MAX_TIME_US
 """Of a part: whoever writes after it takes no higher one, so that a stranger's stamp keeps nobody from writing."""
 _PLAIN = re.compile(r"[0-9A-Za-z_-]{1,120}")
 _STREAM_OBJECT = re.compile(r"streams/([^/]+)/([0-9]{1,19})-([0-9]{1,19})-([0-9a-f]{16})-([0-9a-f]{16})\.chg")
+_DECISION = re.compile(r"packs/-([0-9]{12})\.chg")
+MAX_DECISION = 10**12 - 1
+NAMES = "packs/-names"
+DECISIONS_LIKE = "packs/-%"
+"""As SQL compares names: decisions, and no pack."""
 _PACK = re.compile(r"packs/([0-9a-f]{16})\.([0-9a-f]{32})\.([^./]+)\.([^./]+)\.pck")
 
 
@@ -96,7 +104,23 @@ def newer_format(names: Iterable[str]) -> int | None:
 
 def is_known(name: str) -> bool:
     """Return whether an object holds changes; others below the same prefix are not ours."""
-    return is_pack(name) or _STREAM_OBJECT.fullmatch(name) is not None
+    return is_pack(name) or _STREAM_OBJECT.fullmatch(name) is not None or number_of_decision(name) is not None
+
+
+def decision_name(number: int) -> str:
+    """Return the name of a decision, from 1."""
+    return f"{PACKS}-{number:012d}.chg"
+
+
+def number_of_decision(name: str) -> int | None:
+    """Return the number of a decision, ``None`` for other objects."""
+    match = _DECISION.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def pack_of_decision(part: Part | None) -> bytes:
+    """Return the content of a decision; ``None``: a pack holds what it was, and the number stays taken."""
+    return _pack([] if part is None else [part])
 
 
 def may_hold(pack: str, folder: str) -> bool:

@@ -20,6 +20,7 @@ from modeldb_core.errors import ModelDBError
 from modeldb_core.log.changes import APPEND, CREATE, ERASE, STREAM, Change, OrderDigest
 from modeldb_core.log.erasures import Place, erased_in
 from modeldb_core.log.replay import Record, replay
+from modeldb_core.log.settling import settles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -72,7 +73,7 @@ def _shows_in(write: Transaction, kind: str, entity_id: str) -> bool:
         return False
     touches = _touches(write, row.entity_pk)
     keys = _keys(write, row.entity_pk)
-    in_order = sorted(touches, key=lambda touch: _key_of(keys[touch.stream_id], touch.seq))
+    in_order = _in_order(kind, entity_id, touches, keys)
     if _erased(kind, entity_id, touches) != _erased(kind, entity_id, in_order):
         return True
     taken, ordered = ([touch for touch in some if touch.action != ERASE] for some in (touches, in_order))
@@ -93,6 +94,18 @@ def _shows_in(write: Transaction, kind: str, entity_id: str) -> bool:
     return not _are_alike(made.document, load_document(row.document)) or _shows_in_series(
         write, row.entity_pk, kind, entity_id, taken, ordered
     )
+
+
+def _in_order(
+    kind: str, entity_id: str, touches: Sequence[Touch], keys: Mapping[str, list[tuple[int, Key]]]
+) -> list[Touch]:
+    """Return touches by the stamps of their parts; what the replica settled by itself is in none, and follows its cause."""
+    of_parts = [touch for touch in touches if keys[touch.stream_id]]
+    in_order = sorted(of_parts, key=lambda touch: _key_of(keys[touch.stream_id], touch.seq))
+    for made in (touch for touch in touches if not keys[touch.stream_id]):
+        causes = (at for at, one in enumerate(in_order) if settles(made.stream_id, _change(kind, entity_id, one, None)))
+        in_order.insert(next(causes, -1) + 1, made)
+    return in_order
 
 
 def _is_shared(write: Transaction, entity_pk: int) -> bool:

@@ -21,6 +21,7 @@ from modeldb_core.backends._sql.numbers import Numbers
 from modeldb_core.backends._sql.schema import prepare
 from modeldb_core.backends._sql.sqlite import SQLiteDatabase
 from modeldb_core.backends._sql.store import SQLMetadataStore
+from modeldb_core.backends.objects.layout import DECISIONS_LIKE, number_of_decision
 from modeldb_core.errors import (
     ConfigurationError,
     IntegrityError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.apply import Batch
     from modeldb_core.backends._sql.database import Transaction
     from modeldb_core.log.changes import Change, Head
+    from modeldb_core.log.conditions import Condition
 
 Result = TypeVar("Result")
 
@@ -213,6 +215,23 @@ class Replica(SQLMetadataStore):
             return new, {stream_id: streams.head(stream_id) for stream_id in stream_ids}
 
         return self._database.read(work)
+
+    def check(self, expect: Sequence[Condition]) -> None:
+        """See whether conditions hold.
+
+        Raises:
+            PreconditionError: one of them does not.
+        """
+        from modeldb_core.backends._sql.deciding import check
+
+        self._database.read(lambda read: check(read, expect))
+
+    def last_decision(self) -> int:
+        """Return the number of the last decision that is known, 0 where there is none."""
+        rows = self.query(
+            "SELECT max(name) FROM bucket_objects WHERE name LIKE ? AND name LIKE '%.chg'", (DECISIONS_LIKE,)
+        )
+        return 0 if rows[0][0] is None else number_of_decision(rows[0][0]) or 0
 
     def newest_key(self) -> tuple[int, str] | None:
         """Return stamp and tie of the last of all parts that were taken in, ``None`` where there are none."""

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from modeldb_core.backends._fsspec import METADATA_OPTIONS, Remote, split_url
 from modeldb_core.backends.objects.admission import check_meaning, follow
 from modeldb_core.backends.objects.bucket import Bucket
+from modeldb_core.backends.objects.deciding import can_decide, decide
 from modeldb_core.backends.objects.follower import Follower
 from modeldb_core.backends.objects.layout import (
     MAX_STAMP,
+    NAMES,
     PACKS,
     STREAMS,
     Part,
@@ -21,12 +23,13 @@ from modeldb_core.backends.objects.layout import (
     new_marker,
     object_of,
 )
-from modeldb_core.errors import ConditionsUnsupportedError, ConfigurationError, StoreUnavailableError
+from modeldb_core.errors import ConfigurationError, StoreReadOnlyError, StoreUnavailableError
 from modeldb_core.log.changes import EMPTY_HEAD
 from modeldb_core.log.conditions import check_form
 from modeldb_core.model.entities import now_us
 from modeldb_core.runtime import forks
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
+from modeldb_core.stores.naming import alters_names, derive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 MAX_STALENESS_S = 1.0
+_DECISIONS = "packs/-"  # as what those take turns at who decide
 _CURSOR_EPOCH = 1 << 40  # cursors below are plain positions; those above count from the base of a replica
 
 
@@ -95,6 +99,9 @@ class ObjectMetadataStore(MetadataStore):
         self._heads: dict[str, Head] = {}  # of streams that this store has written to
         self._stamp = 0
         self._has_marker = self._is_unmarked = False  # neither: nobody has looked
+        self._has_names = False
+        self._decides: bool | None = None
+        self.is_local = remote.scheme == "file"
         forks.register(self)
 
     def _begin(self) -> None:
@@ -113,22 +120,53 @@ class ObjectMetadataStore(MetadataStore):
 
     def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
         check_form(expect)
-        if expect:
-            msg = f"{self.url} applies nothing under conditions; use a database or a server where something is decided"
-            raise ConditionsUnsupportedError(msg)
         if not changes:
             return
         self._check_open()
         stream_ids = {change.stream_id for change in changes}
+        if expect:
+            self._decide(changes, expect, stream_ids)
+            return
         with self._turns.of(stream_ids):
             new, heads = self._admit(changes, stream_ids)
             if not new:
                 return
             check_meaning(new)
+            self._note_names(new)
             for stream_id in stream_ids:
                 self._heads.pop(stream_id, None)  # unknown, where writing fails: it may have been done all the same
             self._write(Part(self._next_stamp(), tuple(new)))
             self._heads.update(heads)
+
+    @property
+    def decides(self) -> bool:
+        self._check_open()
+        if self._decides is None:
+            try:
+                self._decides = can_decide(self._bucket)
+            except StoreReadOnlyError:
+                self._decides = False
+        return self._decides
+
+    def _decide(self, changes: Sequence[Change], expect: Sequence[Condition], stream_ids: set[str]) -> None:
+        with self._turns.of({_DECISIONS, *stream_ids}):  # of this process one at a time, or it would race with itself
+            self._mark()
+            self._note_names(changes)
+            for stream_id in stream_ids:
+                self._heads.pop(stream_id, None)  # unknown, where writing fails
+            self._heads.update(decide(self._bucket, self._follower, changes, expect, self._next_stamp))
+
+    def identify(self, *path: tuple[str, str]) -> tuple[str, ...]:
+        # A process that only writes needs no replica: as long as nobody renames anything, names alone do.
+        self._check_open()
+        self._has_names = self._has_names or NAMES in self._bucket.listing(PACKS)
+        return self._ask(lambda replica: replica.identify(*path)) if self._has_names else derive(path)
+
+    def _note_names(self, changes: Sequence[Change]) -> None:
+        """Have the bucket say that names may lead elsewhere than to the identifiers that follow from them."""
+        if not self._has_names and any(map(alters_names, changes)):
+            self._bucket.write(NAMES, b"1")
+            self._has_names = True
 
     def _admit(self, changes: Sequence[Change], stream_ids: set[str]) -> tuple[list[Change], dict[str, Head]]:
         """Return those of ``changes`` that are new, and the heads of their streams after them."""
