@@ -116,8 +116,9 @@ class BundleStore(MetadataStore):
 
     def _hide_withheld(self, replica: MetadataStore) -> None:
         """Take entities of which nothing is known but that there are some out of the answers."""
+        from modeldb_core.log.stream import Entry
         from modeldb_core.movement.copying import changes_of
-        from modeldb_core.movement.recorder import Recorder
+        from modeldb_core.stores.direct import DirectWriter
 
         if not self.is_partial:
             return
@@ -129,8 +130,8 @@ class BundleStore(MetadataStore):
                 withheld[name] = None
             elif change.payload is not None and change.action != ERASE:
                 known.add(name)
-        with Recorder(replica, "") as recorder:
-            recorder.record((DELETE, *name, {}) for name in withheld if name not in known)
+        with DirectWriter(replica, "") as writer:
+            writer.apply(Entry(DELETE, *name, {}) for name in withheld if name not in known)
 
 
 class BundleArtifactStore(ArtifactStore):

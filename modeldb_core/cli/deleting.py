@@ -11,15 +11,17 @@ import click
 from modeldb_core.cli.choosing import Choice, Name, choosing
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.progress import stages_bar
-from modeldb_core.cli.session import Session, examples, recorder_for, with_session
+from modeldb_core.cli.session import Session, examples, with_session, writer_for
 from modeldb_core.cli.tables import print_json, print_table, short, short_id, size
 from modeldb_core.cli.text import clean
+from modeldb_core.commands import removal
+from modeldb_core.commands.operation import execute
 from modeldb_core.log.changes import DELETE, RESTORE
-from modeldb_core.log.erasures import promise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from modeldb_core.commands.operation import Operation
     from modeldb_core.model.entities import Entity
     from modeldb_core.movement.collection import Collected
 
@@ -40,15 +42,8 @@ def delete(session: Session, *, choice: Choice, recursive: bool) -> None:
     They go out of sight and can be brought back with `modeldb restore`, until `modeldb gc` erases what was deleted
     longer ago than restore_window_days.
     """
-    from modeldb_core.movement.deletion import to_delete
-
     chosen = choice.entities(session)
-    names: dict[Name, None] = {}
-    among = {(entity.KIND, entity.entity_id) for entity in chosen}
-    for entity in chosen:
-        found = to_delete(session.store, entity.KIND, entity.entity_id, recursive=recursive, among=among)
-        names.update(dict.fromkeys(found))
-    _do(session, choice, DELETE, "deleted", chosen, names)
+    _do(session, choice, DELETE, "deleted", chosen, _removal(session, chosen, recursive=recursive))
 
 
 @click.command(
@@ -62,24 +57,27 @@ def delete(session: Session, *, choice: Choice, recursive: bool) -> None:
 @with_session
 def restore(session: Session, *, choice: Choice) -> None:
     """Bring back what was deleted: with it what was deleted with it, and the containers that it lies in."""
-    from modeldb_core.movement.deletion import to_restore
-
     chosen = choice.entities(session, deleted=True)
-    names: dict[Name, None] = {}
-    for entity in chosen:
-        names.update(dict.fromkeys(to_restore(session.store, entity.KIND, entity.entity_id)))
-    _do(session, choice, RESTORE, "restored", chosen, names)
+    _do(session, choice, RESTORE, "restored", chosen, removal.restore(session.store, _names(chosen)))
+
+
+def _removal(session: Session, chosen: Sequence[Entity], *, recursive: bool) -> Operation:
+    window_days = session.settings.restore_window_days
+    return removal.delete(session.store, _names(chosen), recursive=recursive, window_days=window_days)
+
+
+def _names(chosen: Sequence[Entity]) -> list[Name]:
+    return [(entity.KIND, entity.entity_id) for entity in chosen]
 
 
 def _do(
-    session: Session, choice: Choice, action: str, deed: str, chosen: Sequence[Entity], names: dict[Name, None]
+    session: Session, choice: Choice, action: str, deed: str, chosen: Sequence[Entity], operation: Operation
 ) -> None:
     if choice.confirm(chosen, deed):
         if not choice.dry_run:
-            with recorder_for(session.store, session.settings) as recorder:
-                payload = promise(session.settings.restore_window_days) if action == DELETE else {}
-                recorder.record([(action, kind, entity_id, payload) for kind, entity_id in names])
-        choice.report(action, deed, list(names))
+            with writer_for(session.store, session.settings) as writer:
+                execute(writer, operation)
+        choice.report(action, deed, [(entry.kind, entry.entity_id) for entry in operation.entries])
 
 
 @click.command(epilog=examples("modeldb trash", "modeldb trash --json"))
@@ -141,8 +139,8 @@ def gc(
     window = timedelta(days=settings.restore_window_days if window_days is None else window_days)
     grace = timedelta(days=settings.gc_grace_days if grace_days is None else grace_days)
     done = Collected()
-    with recorder_for(session.store, session.settings) as recorder, stages_bar() as show:
-        erase_deleted(recorder, window, done, dry_run=dry_run, progress=show)
+    with writer_for(session.store, session.settings) as writer, stages_bar() as show:
+        erase_deleted(writer, window, done, dry_run=dry_run, progress=show)
         if artifacts:
             remove_blobs(
                 session.store,

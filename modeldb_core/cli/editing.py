@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from modeldb_core.cli.choosing import Choice, choosing
-from modeldb_core.cli.session import Session, examples, recorder_for, with_session
-from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError
-from modeldb_core.log.changes import UPDATE
-from modeldb_core.model.values import check_key, check_text
-from modeldb_core.tracking.names import check_name
+from modeldb_core.cli.session import Session, examples, with_session, writer_for
+from modeldb_core.commands import edits
+from modeldb_core.commands.names import check_tag
+from modeldb_core.commands.operation import execute, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from modeldb_core.commands.operation import Operation
     from modeldb_core.model.entities import Entity
 
 
@@ -31,14 +31,7 @@ if TYPE_CHECKING:
 @with_session
 def rename(session: Session, *, choice: Choice, name: str) -> None:
     """Give runs, or an experiment or a project, the name NAME."""
-
-    def payload(entity: Entity) -> dict[str, Any]:
-        text = check_name(name.strip(), entity.KIND)
-        if entity.KIND != "run":
-            _check_is_free(session, entity, text)
-        return {"set": {"name": text}}
-
-    _edit(session, choice, "rename", f"renamed to {name.strip()!r}", payload)
+    _edit(session, choice, "rename", f"renamed to {name.strip()!r}", lambda entity: edits.rename(entity, name))
 
 
 @click.command(
@@ -51,8 +44,7 @@ def rename(session: Session, *, choice: Choice, name: str) -> None:
 @with_session
 def describe(session: Session, *, choice: Choice, text: str) -> None:
     """Give runs, or an experiment or a project, the description TEXT; an empty one takes it away."""
-    check_text(text, "description")
-    _edit(session, choice, "describe", "described", lambda _: {"set": {"description": text}})
+    _edit(session, choice, "describe", "described", lambda entity: edits.describe(entity.KIND, entity.entity_id, text))
 
 
 @click.command(
@@ -63,10 +55,12 @@ def describe(session: Session, *, choice: Choice, text: str) -> None:
 @with_session
 def tag(session: Session, *, choice: Choice, tag: str) -> None:
     """Add the tag TAG to runs, or to an experiment or a project; what has it already is left alone."""
-    check_key(tag, "tag")
-    _edit(
-        session, choice, "tag", f"tagged {tag!r}", lambda entity: _unless(tag in entity.tags, {"add": {"tags": [tag]}})
-    )
+    text = check_tag(tag)
+
+    def add(entity: Entity) -> Operation | None:
+        return None if text in entity.tags else edits.change_tags(entity.KIND, entity.entity_id, add=[text])
+
+    _edit(session, choice, "tag", f"tagged {tag!r}", add)
 
 
 @click.command(
@@ -77,42 +71,27 @@ def tag(session: Session, *, choice: Choice, tag: str) -> None:
 @with_session
 def untag(session: Session, *, choice: Choice, tag: str) -> None:
     """Take the tag TAG away from runs, or from an experiment or a project; what has it not is left alone."""
-    check_key(tag, "tag")
-    remove = {"remove": {"tags": [tag]}}
-    _edit(session, choice, "untag", f"untagged {tag!r}", lambda entity: _unless(tag not in entity.tags, remove))
+    text = check_tag(tag)
+
+    def remove(entity: Entity) -> Operation | None:
+        return edits.change_tags(entity.KIND, entity.entity_id, remove=[text]) if text in entity.tags else None
+
+    _edit(session, choice, "untag", f"untagged {tag!r}", remove)
 
 
 def _edit(
-    session: Session, choice: Choice, action: str, deed: str, payload: Callable[[Entity], dict[str, Any] | None]
+    session: Session, choice: Choice, action: str, deed: str, operation_on: Callable[[Entity], Operation | None]
 ) -> None:
-    """Update what was chosen, all of it or nothing; ``payload`` returns ``None`` for what stays as it is."""
+    """Edit what was chosen, all of it or nothing; ``operation_on`` returns ``None`` for what stays as it is."""
     chosen = choice.entities(session)
     for entity in chosen:
-        if entity.deleted_at is not None:
-            msg = f"the {entity.KIND} {entity.name!r} ({entity.entity_id}) is deleted; restore it first"
-            raise InvalidArgumentError(msg)
-    updates = [(entity, data) for entity in chosen if (data := payload(entity)) is not None]
-    touched = [entity for entity, _ in updates]
-    if chosen and not updates:
+        edits.check_living(entity)
+    operations = {entity.entity_id: operation for entity in chosen if (operation := operation_on(entity)) is not None}
+    touched = [entity for entity in chosen if entity.entity_id in operations]
+    if chosen and not touched:
         choice.report(action, deed, [])
     elif choice.confirm(touched, deed):
         if not choice.dry_run:
-            with recorder_for(session.store, session.settings) as recorder:
-                recorder.record([(UPDATE, entity.KIND, entity.entity_id, data) for entity, data in updates])
+            with writer_for(session.store, session.settings) as writer:
+                execute(writer, together(operations.values()))
         choice.report(action, deed, [(entity.KIND, entity.entity_id) for entity in touched])
-
-
-def _unless(condition: bool, payload: dict[str, Any]) -> dict[str, Any] | None:
-    return None if condition else payload
-
-
-def _check_is_free(session: Session, entity: Entity, name: str) -> None:
-    """Raise AlreadyExistsError where another container beside ``entity`` has the name: people find it by that."""
-    from modeldb_core.model.schema import KINDS
-    from modeldb_core.queries import Query, quote
-
-    within = entity.document.get(KINDS[entity.KIND].home)
-    query = Query(entity.KIND, f"name = {quote(name)}", within=str(within) if within else None, limit=2)
-    if any(other.entity_id != entity.entity_id for other in session.store.find(query).entities):
-        msg = f"there is another {entity.KIND} named {name!r}; choose another name"
-        raise AlreadyExistsError(msg)

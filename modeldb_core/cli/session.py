@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from modeldb_core.journal.rescue import BackgroundRecovery
     from modeldb_core.model.entities import Run
-    from modeldb_core.movement.recorder import Recorder
     from modeldb_core.stores import ArtifactStore, MetadataStore
+    from modeldb_core.stores.direct import DirectWriter
 
 MAX_RESOLVED_BYTES = 16 << 20
 """Larger values that were moved to the artifact store are named, not fetched."""
@@ -143,12 +143,12 @@ def settings_for(url: str | None, artifact_url: str | None, **overrides: Any) ->
     return settings
 
 
-def recorder_for(store: MetadataStore, settings: Settings) -> Recorder:
+def writer_for(store: MetadataStore, settings: Settings) -> DirectWriter:
     """Return what writes changes into a store at once, in the name of this user."""
-    from modeldb_core.movement.recorder import Recorder
-    from modeldb_core.tracking.client import login_name
+    from modeldb_core.runtime.users import login_name
+    from modeldb_core.stores.direct import DirectWriter
 
-    return Recorder(store, settings.user or login_name())
+    return DirectWriter(store, settings.user or login_name())
 
 
 @contextmanager

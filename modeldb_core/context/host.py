@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.context.deadline import Deadline, run_program
+from modeldb_core.runtime.users import login_name
 
 if TYPE_CHECKING:
     from modeldb_core.config import Settings
@@ -20,7 +21,7 @@ _GPU_QUERY = ("name", "memory.total", "driver_version")
 def describe_host(settings: Settings, deadline: Deadline) -> dict[str, Any]:
     """Return name, operating system, processor and memory (in bytes) of this machine, and the user."""
     del deadline
-    result = {"user": settings.user or _login_name(), **_machine()}
+    result = {"user": settings.user or login_name(), **_machine()}
     if hasattr(os, "sched_getaffinity"):
         result["cpu_available"] = len(os.sched_getaffinity(0))
     return result
@@ -45,15 +46,6 @@ def _machine() -> dict[str, Any]:
         "memory_bytes": _memory_bytes(),
     }
     return {key: value for key, value in values.items() if value}
-
-
-def _login_name() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container whose user has no name
-        return str(os.getuid()) if hasattr(os, "getuid") else ""
 
 
 def _distribution() -> str:

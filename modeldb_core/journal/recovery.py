@@ -31,7 +31,8 @@ from modeldb_core.journal.records import Chain, Seal
 from modeldb_core.journal.sealing import build, read_plans, read_seals
 from modeldb_core.journal.segments import SPOOL, Segment, SegmentReader, lock_folder, remove_directory
 from modeldb_core.journal.uploads import StoppedError, ship
-from modeldb_core.log.changes import CLOSE, EMPTY_HEAD, SALT_BYTES, STREAM, UPDATE, Change, payload_of, seal
+from modeldb_core.log.changes import CLOSE, EMPTY_HEAD, SALT_BYTES, STREAM, UPDATE, Change
+from modeldb_core.log.stream import Entry, StreamWriter
 from modeldb_core.model.entities import KILLED, now_us
 from modeldb_core.queries import Query, condition
 from modeldb_core.runtime.owned import Folder
@@ -291,28 +292,14 @@ def _put_right(header: dict[str, str], store: MetadataStore) -> list[str]:
     runs = store.find(query).entities
     now = now_us()
     note = f"The process that logged this run ended without a word; its journal was recovered at {_clock(now)}."
-    drafts = []
+    entries = []
     for run in runs:
         update = {"set": {"status": KILLED, "finished_at": head.recorded_at}, "add": {"notes": [note]}}
-        drafts.append((UPDATE, "run", run.entity_id, payload_of(update)))
-    drafts.append((CLOSE, STREAM, stream_id, payload_of({"recovered": True})))
-    changes: list[Change] = []
-    seq, previous = head.seq, head.hash
-    for action, kind, entity_id, payload in drafts:
-        seq += 1
-        change = seal(
-            *(stream_id, seq, previous),
-            recorded_at=max(now, head.recorded_at),
-            actor=header["actor"],
-            action=action,
-            kind=kind,
-            entity_id=entity_id,
-            payload=payload,
-            salt=os.urandom(SALT_BYTES),
-        )
-        previous = change.hash
-        changes.append(change)
-    store.apply(changes)
+        entries.append(Entry(UPDATE, "run", run.entity_id, update))
+    entries.append(Entry(CLOSE, STREAM, stream_id, {"recovered": True}))
+    stream = StreamWriter(stream_id, header["actor"], head.seq, head.hash)
+    at = max(now, head.recorded_at)
+    store.apply([stream.write(entry, at) for entry in entries])
     return [run.entity_id for run in runs]
 
 

@@ -6,7 +6,6 @@ bit for bit after it, and the store recognizes it as seen.
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +28,14 @@ from modeldb_core.journal.records import (
     parse_plan,
 )
 from modeldb_core.journal.segments import Segment, read_records
-from modeldb_core.log.changes import APPEND, ERASE, SALT_BYTES, Change, seal
+from modeldb_core.log.changes import APPEND, ERASE
 from modeldb_core.log.points import PointGroup, concatenate, encode_points
+from modeldb_core.log.stream import Entry, StreamWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+    from modeldb_core.log.changes import Change
 
 _WINDOW = 4096  # rows looked at together: enough to be fast, few enough that alternating plans stay linear
 
@@ -54,7 +56,8 @@ def build(
 
     ``plans`` are those defined before ``start``; those in between are added.
     """
-    chain = _ChainWriter(stream_id, actor, first, salt)
+    stream = StreamWriter(stream_id, actor, first.seq, first.hash, salt=salt)
+    changes: list[Change] = []
     rows = _Rows(first.last_time)
     for item in _scan(segment, start, end, plans):
         if isinstance(item, Draft):
@@ -62,37 +65,12 @@ def build(
                 msg = f"it holds an erasure of {item.kind} {item.entity_id}, and no program logs one"
                 raise CorruptJournalError(msg)
             if item.ends_run:
-                rows.write(chain, sealed_at, only=item.entity_id)
-            chain.add(item.action, item.kind, item.entity_id, item.recorded_at, item.payload)
+                changes += rows.write(stream, sealed_at, only=item.entity_id)
+            changes.append(stream.write(Entry(item.action, item.kind, item.entity_id, item.payload), item.recorded_at))
         else:
             rows.add(*item)
-    rows.write(chain, sealed_at)
-    return chain.changes, Chain(chain.seq, chain.previous_hash, rows.last_time)
-
-
-class _ChainWriter:
-    def __init__(self, stream_id: str, actor: str, first: Chain, salt: bytes) -> None:
-        self.stream_id, self.actor, self.salt = stream_id, actor, salt
-        self.seq, self.previous_hash = first.seq, first.hash
-        self.changes: list[Change] = []
-
-    def add(self, action: str, kind: str, entity_id: str, recorded_at: int, payload: bytes) -> None:
-        self.seq += 1
-        salt = hashlib.sha256(self.salt + self.seq.to_bytes(8, "big")).digest()[:SALT_BYTES]
-        change = seal(
-            self.stream_id,
-            self.seq,
-            self.previous_hash,
-            recorded_at=recorded_at,
-            actor=self.actor,
-            action=action,
-            kind=kind,
-            entity_id=entity_id,
-            payload=payload,
-            salt=salt,
-        )
-        self.previous_hash = change.hash
-        self.changes.append(change)
+    changes += rows.write(stream, sealed_at)
+    return changes, Chain(stream.seq, stream.previous_hash, rows.last_time)
 
 
 class _Rows:
@@ -111,12 +89,12 @@ class _Rows:
         group = PointGroup(plan.keys, data["step"].astype(np.int64), times // 1000, values)
         self._runs.setdefault(plan.run_id, {}).setdefault(plan.keys, []).append(group)
 
-    def write(self, chain: _ChainWriter, sealed_at: int, only: str | None = None) -> None:
+    def write(self, stream: StreamWriter, sealed_at: int, only: str | None = None) -> Iterator[Change]:
         for run_id in [only] if only is not None else list(self._runs):
             groups = self._runs.pop(run_id, None)
             if groups:
                 payload = encode_points(concatenate(spans) for spans in groups.values())
-                chain.add(APPEND, "run", run_id, sealed_at, payload)
+                yield stream.write(Entry(APPEND, "run", run_id, payload), sealed_at)
 
 
 def _scan(segment: Segment, start: int, end: int, plans: dict[int, Plan]) -> Iterable[Draft | tuple[Plan, Any, bool]]:

@@ -20,16 +20,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from modeldb_core.log.changes import (
     APPEND,
     CLOSE,
-    GENESIS,
-    SALT_BYTES,
     STREAM,
     UPDATE,
     Change,
     alters_entity,
     document_after,
-    payload_of,
-    seal,
 )
+from modeldb_core.log.stream import Entry, StreamWriter
 from modeldb_core.model.claims import Claim, claims_of, may_claim
 from modeldb_core.model.entities import derived_id
 from modeldb_core.model.schema import KINDS
@@ -149,28 +146,12 @@ class _Settling:
 def settlement(claim: Claim, taking: Change, stream_id: str) -> list[Change]:
     """Return the stream that takes a value away from the entity that took it with ``taking``."""
     value = {claim.field: _other_value(decode(claim.value), taking.entity_id)}
-    drafts: list[tuple[str, str, str, dict[str, Any]]] = [
-        (UPDATE, taking.kind, taking.entity_id, {"set": value, "reason": "taken"}),
-        (CLOSE, STREAM, stream_id, {}),
-    ]
-    made: list[Change] = []
-    for action, kind, entity_id, data in drafts:
-        salt = hashlib.sha256(b"%s\n%d" % (taking.salt or b"", len(made))).digest()[:SALT_BYTES]
-        made.append(
-            seal(
-                stream_id,
-                len(made) + 1,
-                made[-1].hash if made else GENESIS,
-                recorded_at=taking.recorded_at,
-                actor=SETTLER,
-                action=action,
-                kind=kind,
-                entity_id=entity_id,
-                payload=payload_of(data),
-                salt=salt,
-            )
-        )
-    return made
+    stream = StreamWriter(stream_id, SETTLER, salt=taking.salt or b"")
+    entries = (
+        Entry(UPDATE, taking.kind, taking.entity_id, {"set": value, "reason": "taken"}),
+        Entry(CLOSE, STREAM, stream_id, {}),
+    )
+    return [stream.write(entry, taking.recorded_at) for entry in entries]
 
 
 def settles(stream_id: str, taking: Change) -> bool:

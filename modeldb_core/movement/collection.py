@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.log.changes import DELETE, ERASE
 from modeldb_core.log.erasures import Target, can_be_erased, window_of
+from modeldb_core.log.stream import Entry
 from modeldb_core.model.schema import KINDS, parts_of
 from modeldb_core.model.values import encode
 from modeldb_core.movement.copying import changes_of
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
     from modeldb_core.model.entities import Entity
     from modeldb_core.movement.copying import Progress
-    from modeldb_core.movement.recorder import Recorder
     from modeldb_core.stores import ArtifactStore, BlobInfo, MetadataStore
+    from modeldb_core.stores.direct import DirectWriter
 
 _DOCUMENTS = 100  # in a page: some are large
 _ERASURES = 10_000  # in a batch: the store works an entity out again for each
@@ -85,7 +86,7 @@ class Collected:
 
 
 def erase_deleted(
-    recorder: Recorder, window: timedelta, done: Collected, *, dry_run: bool = False, progress: Progress | None = None
+    writer: DirectWriter, window: timedelta, done: Collected, *, dry_run: bool = False, progress: Progress | None = None
 ) -> None:
     """Erase all that was said of entities that were deleted longer ago than ``window``, points included.
 
@@ -96,13 +97,13 @@ def erase_deleted(
     given for restoring it than ``window``, the deletion is repeated first, with that window and the time that it had:
     stores let nothing be erased before, and so it is on record who has cut it short.
     """
-    store, before = recorder.store, datetime.now(UTC) - window
+    store, before = writer.store, datetime.now(UTC) - window
     for kind in reversed(list(KINDS)):  # what is contained comes before what contains it
         for entity in pages(store, _deleted_before(kind, before), _DOCUMENTS):
             if (holds := _still_holds(store, entity, before)) is not None:
                 done.held.append(f"{kind} {entity.name!r} ({entity.entity_id}) holds {holds}")
                 continue
-            _erase(recorder, entity, done, before, window, dry_run=dry_run)
+            _erase(writer, entity, done, before, window, dry_run=dry_run)
             if progress is not None:
                 progress("deleted entities", done.entities, None)
 
@@ -191,12 +192,12 @@ def _still_holds(store: MetadataStore, entity: Entity, before: datetime) -> str 
 
 
 def _erase(
-    recorder: Recorder, entity: Entity, done: Collected, before: datetime, window: timedelta, *, dry_run: bool
+    writer: DirectWriter, entity: Entity, done: Collected, before: datetime, window: timedelta, *, dry_run: bool
 ) -> None:
     assert entity.deleted_at is not None
     erased = Erased(entity.KIND, entity.entity_id, entity.name, entity.deleted_at)
     targets, promised = [], timedelta(0)  # some 300 bytes for each change
-    for change in changes_of(recorder.store, entity_id=entity.entity_id):
+    for change in changes_of(writer.store, entity_id=entity.entity_id):
         if change.kind != entity.KIND:
             continue
         if change.action == DELETE:
@@ -206,12 +207,12 @@ def _erase(
             erased.size_bytes += len(change.payload)
             targets.append(Target.of(change))
     if not dry_run:
-        if targets and promised > window and not _shorten(recorder, entity, before, window):
+        if targets and promised > window and not _shorten(writer, entity, before, window):
             return
         for at in range(0, len(targets), _ERASURES):
             some = targets[at : at + _ERASURES]
-            entries = [(ERASE, entity.KIND, entity.entity_id, target.payload()) for target in some]
-            if not _record(recorder, entity, entries, before):
+            entries = [Entry(ERASE, entity.KIND, entity.entity_id, target.payload()) for target in some]
+            if not _record(writer, entity, entries, before):
                 return
     if len(done.erased) < _LISTED:
         done.erased.append(erased)
@@ -220,22 +221,22 @@ def _erase(
     done.change_bytes += erased.size_bytes
 
 
-def _shorten(recorder: Recorder, entity: Entity, before: datetime, window: timedelta) -> bool:
+def _shorten(writer: DirectWriter, entity: Entity, before: datetime, window: timedelta) -> bool:
     """Delete an entity again, with a shorter window; unless it was restored, or somebody else erased it."""
-    entry = (DELETE, entity.KIND, entity.entity_id, {"window_s": window.total_seconds()})
-    return _record(recorder, entity, [entry], before, recorded_at=entity.document["deleted_at"])
+    entry = Entry(DELETE, entity.KIND, entity.entity_id, {"window_s": window.total_seconds()})
+    return _record(writer, entity, [entry], before, recorded_at=entity.document["deleted_at"])
 
 
 def _record(
-    recorder: Recorder, entity: Entity, entries: list[Any], before: datetime, *, recorded_at: int | None = None
+    writer: DirectWriter, entity: Entity, entries: list[Entry], before: datetime, *, recorded_at: int | None = None
 ) -> bool:
     """Record changes of an entity, unless it was restored a moment ago, or somebody else erased it."""
     try:
-        if not _is_over(recorder.store.get(entity.KIND, entity.entity_id), before):
+        if not _is_over(writer.store.get(entity.KIND, entity.entity_id), before):
             return False
     except NotFoundError:
         return False
-    recorder.record(entries, recorded_at=recorded_at)
+    writer.apply(entries, recorded_at=recorded_at)
     return True
 
 

@@ -45,7 +45,7 @@ def to_delete(
     if contained and not recursive:
         counts = {of: sum(one == of for one, _ in contained) for of in dict.fromkeys(one for one, _ in contained)}
         listed = ", ".join(f"{count:,} {KINDS[of].words}{'s' if count > 1 else ''}" for of, count in counts.items())
-        msg = f"{kind} {entity.name!r} contains {listed}; delete them with it by recursive=True, or --recursive"
+        msg = f"{kind} {entity.name!r} contains {listed}; delete them with it (recursive, or --recursive), or delete them first"
         raise InvalidArgumentError(msg)
     return [*reversed(found), (kind, entity_id)]
 

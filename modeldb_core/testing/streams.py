@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modeldb_core.log import stream
 from modeldb_core.log.changes import (
     APPEND,
     BEAT,
@@ -18,15 +18,13 @@ from modeldb_core.log.changes import (
     GENESIS,
     OPEN,
     RESTORE,
-    SALT_BYTES,
     STREAM,
     UPDATE,
     Change,
-    payload_of,
-    seal,
 )
 from modeldb_core.log.erasures import Target
 from modeldb_core.log.points import PointGroup, encode_points
+from modeldb_core.log.stream import Entry
 from modeldb_core.model.entities import DEFAULT_WORKSPACE, derived_id, new_id, now_us
 
 if TYPE_CHECKING:
@@ -59,18 +57,9 @@ class StreamWriter:
 
     def write(self, action: str, kind: str, entity_id: str, payload: bytes | dict[str, Any]) -> Change:
         """Make any change; a payload in a map is encoded."""
-        change = seal(
-            self.stream_id,
-            len(self.changes) + 1,
-            self.changes[-1].hash if self.changes else GENESIS,
-            recorded_at=self.at,
-            actor=self.actor,
-            action=action,
-            kind=kind,
-            entity_id=entity_id,
-            payload=payload if isinstance(payload, bytes) else payload_of(payload),
-            salt=os.urandom(SALT_BYTES),
-        )
+        last = self.changes[-1].hash if self.changes else GENESIS
+        writer = stream.StreamWriter(self.stream_id, self.actor, len(self.changes), last)
+        change = writer.write(Entry(action, kind, entity_id, payload), self.at)
         self.changes.append(change)
         self.at += 1
         return change

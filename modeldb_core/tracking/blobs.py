@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
+from modeldb_core.commands.values import SPILL_BYTES, recorded
 from modeldb_core.errors import IntegrityError, InvalidTypeError, ModelDBError, StoreUnavailableError
 from modeldb_core.journal.segments import is_spooled
 from modeldb_core.journal.uploads import spool
-from modeldb_core.model.values import BlobReference, Value, check_key, decode, encode, normalize
+from modeldb_core.model.values import BlobReference, Value, decode, normalize
 from modeldb_core.runtime import owned
 from modeldb_core.tracking.description.plain import Plain, map_of
 
@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("modeldb")
 
-SPILL_BYTES = 1 << 16
-"""A value whose written form is longer goes to the artifact store, and the record keeps its digest."""
 
-
-class BlobDoor:
+class BlobUploader:
     """Puts blobs into the artifact store at once where that is local, else beside the journal to be shipped later."""
 
     def __init__(self, open_artifacts: Callable[[], ArtifactStore], writer: Writer) -> None:
@@ -86,24 +83,16 @@ class BlobDoor:
             InvalidTypeError: it is no map, a key is no string, or a value cannot be stored; the message names it.
             InvalidArgumentError: a key is empty or too long.
         """
-        given = map_of(values) if notes is not None else values
+        if notes is None:
+            return recorded(values, section, self.put, limit)
+        given = map_of(values)
         if not isinstance(given, Mapping):
-            msg = f"{section} is of type {type(values).__name__}; expected a map from names to values"
-            raise InvalidTypeError(msg)
-        checked = {check_key(key, f"a key of {section}"): value for key, value in given.items()}
+            return recorded(values, section, self.put, limit)  # which says what is wrong with it
         plain = Plain()
-        kept = {}
-        for key, value in checked.items():
-            where = f"{section}.{key}"
-            try:
-                kept[key] = normalize(value, where)
-            except InvalidTypeError:
-                if notes is None:
-                    raise
-                kept[key] = normalize(plain.value(value, where), where)
-        if notes is not None and (note := plain.note()):
+        kept = {key: _plain(value, plain, f"{section}.{key}") for key, value in given.items()}
+        if note := plain.note():
             notes.append(note)
-        return {key: self._spilled(value, limit) for key, value in kept.items()}
+        return recorded(kept, section, self.put, limit)
 
     def resolve(self, value: Value) -> Value:
         """Return ``value`` with references to blobs replaced by what was stored there."""
@@ -116,13 +105,9 @@ class BlobDoor:
             return [self.resolve(item) for item in value]
         return value
 
-    def _spilled(self, value: Value, limit: int) -> Value:
-        if value is None or isinstance(value, (bool, float, BlobReference)):
-            return value
-        if isinstance(value, str) and len(value) * 4 < limit:
-            return value
-        data = encode(value)
-        if len(data) <= limit:
-            return value
-        info = self.put(io.BytesIO(data))
-        return BlobReference(info.digest, info.size_bytes)
+
+def _plain(value: object, plain: Plain, where: str) -> Value:
+    try:
+        return normalize(value, where)
+    except InvalidTypeError:
+        return normalize(plain.value(value, where), where)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
-import os
 import threading
 import time
 from contextlib import suppress
@@ -12,22 +10,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from modeldb_core import plugins
+from modeldb_core.commands import containers, edits, runs
+from modeldb_core.commands.names import check_name
 from modeldb_core.errors import StoreUnavailableError
 from modeldb_core.journal.records import Draft
 from modeldb_core.journal.rescue import BackgroundRecovery
 from modeldb_core.journal.shipping import Target
 from modeldb_core.journal.writer import Writer
-from modeldb_core.log.changes import CREATE, DELETE, RESTORE, UPDATE, payload_of
+from modeldb_core.log.changes import CREATE, DELETE, RESTORE, payload_of
 from modeldb_core.model.entities import new_id, now_us
-from modeldb_core.model.values import Value, check_key, check_text
+from modeldb_core.model.values import Value, check_key
 from modeldb_core.runtime import exits
 from modeldb_core.runtime.redaction import redact_url
+from modeldb_core.runtime.users import login_name
 from modeldb_core.runtime.workers import Workers
 from modeldb_core.stores.naming import derive
 from modeldb_core.tracking import announcement, endings
-from modeldb_core.tracking.blobs import BlobDoor
+from modeldb_core.tracking.blobs import BlobUploader
 from modeldb_core.tracking.deletion import Trash
-from modeldb_core.tracking.names import check_name, check_tags, readable_name
 from modeldb_core.tracking.ranks import is_first
 from modeldb_core.tracking.run import RunHandle
 from modeldb_core.tracking.searching import ClientReader
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
+    from modeldb_core.commands.operation import Operation
     from modeldb_core.config import Settings
     from modeldb_core.journal.shipping import OpenStream
     from modeldb_core.stores import ArtifactStore, BlobInfo, MetadataStore
@@ -86,7 +87,7 @@ class Client(ClientReader):
         self.writer = Writer(target, exit_timeout_s=settings.exit_timeout_s)
         self._rescue = self._new_rescue()
         self.writer.on_stream += [partial(endings.close_at_exit, self), self._prepare_store]
-        self.blobs = BlobDoor(self._open_artifacts, self.writer)
+        self.blobs = BlobUploader(self._open_artifacts, self.writer)
         self.trash = Trash(self)
 
     # -- stores -------------------------------------------------------------------------------------------------------
@@ -212,11 +213,11 @@ class Client(ClientReader):
         if run_id is not None:
             return self._started(self._resume(run_id), make_current=make_current)
         project_id, experiment_id = self._declare(project, experiment)
-        fields: dict[str, Any] = {"project_id": project_id, "experiment_id": experiment_id}
+        containers = {"project_id": project_id, "experiment_id": experiment_id}
         if parent is not None:
-            fields["parent_id"] = parent.run_id if isinstance(parent, RunHandle) else check_key(parent, "parent")
+            containers["parent_id"] = parent.run_id if isinstance(parent, RunHandle) else check_key(parent, "parent")
         sections = {"hyperparameters": hyperparameters, "attributes": attributes}
-        run = self._create_run(fields, name, tags, description, sections, capture=capture, reserved_id=reserved_id)
+        run = self._create_run(containers, name, tags, description, sections, capture=capture, reserved_id=reserved_id)
         return self._started(run, make_current=make_current)
 
     def _started(self, run: RunHandle, *, make_current: bool) -> RunHandle:
@@ -244,13 +245,13 @@ class Client(ClientReader):
         self.writer.ensure_stream()
         project_id, experiment_id = parent.container_ids
         self._revive(project=project_id, experiment=experiment_id)
-        fields = {"project_id": project_id, "experiment_id": experiment_id, "parent_id": parent.run_id}
+        containers = {"project_id": project_id, "experiment_id": experiment_id, "parent_id": parent.run_id}
         sections = {"hyperparameters": hyperparameters, "attributes": attributes}
-        return self._create_run(fields, name, tags, description, sections, capture=capture, reserved_id=reserved_id)
+        return self._create_run(containers, name, tags, description, sections, capture=capture, reserved_id=reserved_id)
 
     def _create_run(
         self,
-        fields: dict[str, Any],
+        containers: Mapping[str, str],
         name: str,
         tags: Iterable[str],
         description: str,
@@ -259,29 +260,46 @@ class Client(ClientReader):
         capture: bool,
         reserved_id: str | None,
     ) -> RunHandle:
-        run_id, now = new_id() if reserved_id is None else check_key(reserved_id, "reserved_id"), now_us()
-        fields["name"] = check_name(name, "run") if name else readable_name(run_id)
-        fields |= {"status": "running", "started_at": now}
-        if tags:
-            fields["tags"] = check_tags(tags)
-        if description:
-            fields["description"] = check_text(description, "description")
+        run_id = new_id() if reserved_id is None else check_key(reserved_id, "reserved_id")
         notes: list[str] = []
-        for section, values in sections.items():
-            if values is not None and (checked := self.blobs.checked_map(values, section, notes=notes)):
-                fields[section] = checked
-        if notes:
-            fields["notes"] = notes
+        checked = {
+            section: self.blobs.checked_map(values, section, notes=notes)
+            for section, values in sections.items()
+            if values is not None
+        }
         stream = self.writer.ensure_stream()
+        operation = runs.start(
+            run_id,
+            containers,
+            started_at=now_us(),
+            name=name,
+            tags=tags,
+            description=description,
+            sections=checked,
+            notes=notes,
+            stream_id=stream.stream_id,
+        )
         stream.open_runs.add(run_id)  # before the run is there: another thread may be closing the stream
-        fields["stream_id"] = stream.stream_id
-        taken_by = self.log_change(CREATE, "run", run_id, fields, recorded_at=now)
-        if taken_by is not stream:
+        taken_by = self.execute(operation)
+        fields = dict(operation.entries[0].values)
+        if taken_by is not None and taken_by is not stream:
             fields["stream_id"] = taken_by.stream_id
-            self.log_change(UPDATE, "run", run_id, {"set": {"stream_id": taken_by.stream_id}})
+            self.execute(runs.move_to_stream(run_id, taken_by.stream_id))
         run = RunHandle(self, run_id, fields)
         self._begin(run, capture=capture and self.settings.capture_enabled)
         return run
+
+    def execute(self, operation: Operation) -> OpenStream | None:
+        """Carry an operation out through the journal; the store has it about a second later.
+
+        Returns:
+            The stream that took its last change; ``None`` where there is nothing to change.
+        """
+        at, stream = now_us(), None  # one time for all: what is deleted together is restored together
+        for action, kind, entity_id, data in operation.entries:
+            assert isinstance(data, dict), "points go through rows of the journal"
+            stream = self.log_change(action, kind, entity_id, data, recorded_at=at, ends_run=operation.ends_run)
+        return stream
 
     def log_change(
         self,
@@ -352,19 +370,15 @@ class Client(ClientReader):
 
     def _declare(self, project: str | None, experiment: str | None) -> tuple[str, str]:
         """Create the containers of a run, once in each stream; returns the project's and the experiment's identifier."""
+        workspace = self.settings.workspace
         project = check_name(self.settings.project if project is None else project, "project")
         experiment = check_name(self.settings.experiment if experiment is None else experiment, "experiment")
-        workspace_id, project_id, experiment_id = self.identify(
-            ("workspace", self.settings.workspace), ("project", project), ("experiment", experiment)
-        )
+        path = ("workspace", workspace), ("project", project), ("experiment", experiment)
+        workspace_id, project_id, experiment_id = self.identify(*path)
         self._names |= {project_id: project, experiment_id: experiment}
-        containers: list[tuple[str, str, dict[str, Any]]] = [
-            ("workspace", workspace_id, {"name": self.settings.workspace}),
-            ("project", project_id, {"name": project, "workspace_id": workspace_id}),
-            ("experiment", experiment_id, {"name": experiment, "project_id": project_id}),
-        ]
-        for kind, entity_id, fields in containers:
-            self.declare(kind, entity_id, fields)
+        self.declare(containers.declare("workspace", workspace_id, workspace))
+        self.declare(containers.declare("project", project_id, project, workspace_id=workspace_id))
+        self.declare(containers.declare("experiment", experiment_id, experiment, project_id=project_id))
         return project_id, experiment_id
 
     def identify(self, *path: tuple[str, str]) -> tuple[str, ...]:
@@ -387,33 +401,29 @@ class Client(ClientReader):
         self._identified[path] = found, now
         return found
 
-    def declare(self, kind: str, entity_id: str, fields: dict[str, Any]) -> None:
+    def declare(self, operation: Operation) -> None:
         """Create a container with a derived identifier unless this stream did a moment ago.
 
         Creating it again brings it back where somebody has deleted it meanwhile.
         """
         declared = self.writer.ensure_stream().declared
         now = time.monotonic()
-        if now - declared.get(entity_id, -_DECLARED_LIFE_S) >= _DECLARED_LIFE_S:
-            self.log_change(CREATE, kind, entity_id, fields)
-            declared[entity_id] = now  # only now: what interrupts this must not believe that it is in the journal
+        if now - declared.get(operation.entity_id, -_DECLARED_LIFE_S) >= _DECLARED_LIFE_S:
+            self.execute(operation)
+            # Only now: what interrupts this must not believe that it is in the journal.
+            declared[operation.entity_id] = now
 
-    def _revive(self, **containers: str) -> None:
+    def _revive(self, **names: str) -> None:
         """Bring back what this client deleted and logs to again."""
-        for kind, entity_id in containers.items():
+        for kind, entity_id in names.items():
             if entity_id in self._deleted:
-                self.log_change(RESTORE, kind, entity_id, {})
+                self.execute(containers.revive(kind, entity_id))
 
     def _resume(self, run_id: str) -> RunHandle:
-        fields: dict[str, Any] = {
-            "status": "running",
-            "stream_id": self.writer.stream_id,
-            "finished_at": None,
-            "failure": {},
-        }
+        operation = runs.resume(run_id, self.writer.stream_id)
         self._revive(run=run_id)
-        self.log_change(UPDATE, "run", check_key(run_id, "run_id"), {"set": fields})
-        run = RunHandle(self, run_id, fields)
+        self.execute(operation)
+        run = RunHandle(self, run_id, dict(operation.entries[0].values["set"]))
         self._begin(run, capture=False)
         return run
 
@@ -439,12 +449,4 @@ class Client(ClientReader):
             if values
         }
         if put:
-            self.log_change(UPDATE, "run", run_id, {"put": put})
-
-
-def login_name() -> str:
-    """Return the name of the user of this process, or a number where it has no name."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container whose user has no name
-        return f"uid{os.getuid()}" if hasattr(os, "getuid") else "unknown"
+            self.execute(edits.update("run", run_id, {"put": put}))

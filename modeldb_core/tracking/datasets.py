@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core import plugins
+from modeldb_core.commands import datasets
+from modeldb_core.commands.names import check_name, fitting_name
 from modeldb_core.errors import ModelDBError
-from modeldb_core.model.entities import derived_id, new_id
 from modeldb_core.model.values import check_key
 from modeldb_core.tracking.description.datasets import Described, Labelled, describe
 from modeldb_core.tracking.description.origins import caller, place_of, variable_name
-from modeldb_core.tracking.names import check_name, fitting_name
 
 if TYPE_CHECKING:
     from modeldb_core.tracking.run import RunHandle
 
-_SHOWN = ("digest", "kind", "shape", "size_bytes", "origin")
-_TYPES = {"file": "path", "folder": "path", "url": "path"}
 _OWN_CLASSES = ("dataset", "object")
 """Kinds of data whose class says what it is, such as a framework's data set of digits."""
 
@@ -32,15 +30,11 @@ def log(run: RunHandle, data: object, role: str, name: str | None) -> str:
     name = _default_name(run, data, described, role) if name is None else check_name(name, "data set")
     info = client.blobs.checked_map({**described, "name": name}, "dataset")
     workspace_id, dataset_id = client.identify(("workspace", client.settings.workspace), ("dataset", name))
-    version_id = derived_id("dataset_version", dataset_id, str(info.get("digest") or new_id()))
-    of_both: dict[str, Any] = {"name": name, "dataset_type": _TYPES.get(str(info.get("kind")), "raw")}
-    client.declare("dataset", dataset_id, {**of_both, "workspace_id": workspace_id})
-    version = {**of_both, "dataset_id": dataset_id, "digest": info.get("digest", ""), "info": info}
-    client.declare("dataset_version", version_id, version)
-    reference: dict[str, Any] = {"name": name, "dataset_id": dataset_id, "dataset_version_id": version_id}
-    shown = {key: info[key] for key in _SHOWN if key in info}
-    run._update({"put": {"datasets": {role: {**reference, **shown}}}})
-    return version_id
+    operations = datasets.log_dataset(run.run_id, role, name, info, workspace_id=workspace_id, dataset_id=dataset_id)
+    for operation in operations[:2]:
+        client.declare(operation)
+    run._record(operations[2])
+    return operations[1].entity_id
 
 
 def _default_name(run: RunHandle, data: object, described: dict[str, Any], role: str) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modeldb_core.log.changes import DELETE, RESTORE
-from modeldb_core.log.erasures import promise
-from modeldb_core.model.entities import now_us
+from modeldb_core.commands import removal
 
 if TYPE_CHECKING:
+    from modeldb_core.commands.operation import Operation
     from modeldb_core.model.entities import Entity
     from modeldb_core.tracking.client import Client
 
@@ -18,10 +17,7 @@ def delete(client: Client, kind: str, entity_id: str, *, recursive: bool = False
 
     Raises: see :meth:`~modeldb_core.tracking.run.RunHandle.delete`.
     """
-    from modeldb_core.movement.deletion import to_delete
-
-    client.settle()
-    return _log(client, DELETE, to_delete(client.store, kind, entity_id, recursive=recursive))
+    return _delete(client, [(kind, entity_id)], recursive=recursive)
 
 
 def restore(client: Client, kind: str, entity_id: str) -> int:
@@ -29,37 +25,36 @@ def restore(client: Client, kind: str, entity_id: str) -> int:
 
     Raises: see :meth:`~modeldb_core.tracking.run.RunHandle.restore`.
     """
-    from modeldb_core.movement.deletion import to_restore
-
     client.settle()
-    return _log(client, RESTORE, to_restore(client.store, kind, entity_id))
+    return _log(client, removal.restore(client.store, [(kind, entity_id)]))
 
 
-def change_all(client: Client, action: str, run_ids: list[str], *, recursive: bool = False) -> int:
-    """Delete or restore runs with what goes with them, all or none; return how many entities that were.
+def delete_runs(client: Client, run_ids: list[str], *, recursive: bool = False) -> int:
+    """Delete runs with what goes with them, all or none; return how many entities that were.
 
-    Raises: see :meth:`~modeldb_core.tracking.run.RunHandle.delete` and ``restore``.
+    Raises: see :meth:`~modeldb_core.tracking.run.RunHandle.delete`.
     """
-    from modeldb_core.movement.deletion import to_delete, to_restore
+    return _delete(client, [("run", run_id) for run_id in run_ids], recursive=recursive)
 
+
+def restore_runs(client: Client, run_ids: list[str]) -> int:
+    """Restore runs with what was deleted with them, all or none; return how many entities that were.
+
+    Raises: see :meth:`~modeldb_core.tracking.run.RunHandle.restore`.
+    """
     client.settle()
-    names: dict[tuple[str, str], None] = {}
-    for run_id in run_ids:
-        found = (
-            to_delete(client.store, "run", run_id, recursive=recursive)
-            if action == DELETE
-            else to_restore(client.store, "run", run_id)
-        )
-        names.update(dict.fromkeys(found))
-    return _log(client, action, list(names))
+    return _log(client, removal.restore(client.store, [("run", run_id) for run_id in run_ids]))
 
 
-def _log(client: Client, action: str, names: list[tuple[str, str]]) -> int:
-    now = now_us()  # one time for all: what went together comes back together
-    payload = promise(client.settings.restore_window_days) if action == DELETE else {}
-    for kind, entity_id in names:
-        client.log_change(action, kind, entity_id, payload, recorded_at=now)
-    return len(names)
+def _delete(client: Client, names: list[tuple[str, str]], *, recursive: bool) -> int:
+    client.settle()
+    window_days = client.settings.restore_window_days
+    return _log(client, removal.delete(client.store, names, recursive=recursive, window_days=window_days))
+
+
+def _log(client: Client, operation: Operation) -> int:
+    client.execute(operation)
+    return len(operation.entries)
 
 
 class Trash:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, RunFinishedError
-from modeldb_core.log.changes import CREATE, UPDATE
-from modeldb_core.model.entities import new_id
-from modeldb_core.model.values import check_key, check_text, normalize
-from modeldb_core.runtime.redaction import redact_text
+from modeldb_core.commands import edits, runs
+from modeldb_core.errors import RunFinishedError
 from modeldb_core.tracking import deletion
-from modeldb_core.tracking.names import check_name
 from modeldb_core.tracking.reader import RunReader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-MAX_NOTE = 1024
-"""Characters that are kept of a note."""
+    from modeldb_core.commands.operation import Operation
 
 
 class RunEditor(RunReader):
@@ -31,23 +23,26 @@ class RunEditor(RunReader):
         Raises:
             InvalidArgumentError: the name is empty or longer than 256 characters.
         """
-        self._update({"set": {"name": check_name(name, "run")}}, ended_too=True)
-        self._fields["name"] = name
+        operation = runs.rename(self.run_id, name)
+        self._record(operation)
+        self._fields["name"] = operation.entries[0].values["set"]["name"]
 
     def set_attributes(self, attributes: object) -> None:
         """Record facts about the run that are no settings; otherwise like :meth:`log_hyperparameters`.
 
         A finished run takes attributes too: what is learned of a model later belongs to its record.
         """
-        self._put("attributes", attributes, ended_too=True)
+        self._put("attributes", attributes)
 
     def add_tags(self, *tags: str) -> None:
         """Add labels; those it has already are left alone. A finished run takes tags too."""
-        self._update({"add": {"tags": [check_key(tag, "tag") for tag in tags]}}, ended_too=True)
+        if tags:
+            self._record(edits.change_tags("run", self.run_id, add=tags))
 
     def remove_tags(self, *tags: str) -> None:
         """Take labels away."""
-        self._update({"remove": {"tags": [check_key(tag, "tag") for tag in tags]}}, ended_too=True)
+        if tags:
+            self._record(edits.change_tags("run", self.run_id, remove=tags))
 
     def set_tags(self, *tags: str | Iterable[str]) -> None:
         """Put these labels, given one by one or as a list, in the place of those it has.
@@ -55,38 +50,30 @@ class RunEditor(RunReader):
         Raises:
             InvalidTypeError: something is not text. Labels have no values: for those there is :meth:`set_attributes`.
         """
-        listed: list[str] = []
+        given: list[Any] = []
         for tag in tags:
-            if hasattr(tag, "items"):
-                msg = "tags are labels without values; use set_attributes({...}) for names with values"
-                raise InvalidTypeError(msg)
-            listed += [tag] if isinstance(tag, str) or not isinstance(tag, Iterable) else tag
-        self._update({"set": {"tags": list(dict.fromkeys(check_key(tag, "tag") for tag in listed))}}, ended_too=True)
+            whole: object = tag
+            given += whole if isinstance(whole, Iterable) and not isinstance(whole, (str, Mapping)) else [whole]
+        self._record(edits.set_tags("run", self.run_id, given))
 
     def set_description(self, description: str) -> None:
         """Describe the run in words."""
-        self._update({"set": {"description": check_text(description, "description")}}, ended_too=True)
+        self._record(edits.describe("run", self.run_id, description))
 
     tag, untag, describe = add_tags, remove_tags, set_description  # the words of the command line and the pages
 
     def comment(self, message: str) -> str:
         """Say something about the run; returns the comment's identifier."""
-        text: object = message
-        if not isinstance(text, str) or not text.strip():
-            msg = f"comment {message!r} is not a text with something in it"
-            raise InvalidArgumentError(msg)
-        comment_id = new_id()
-        fields = {"parent_id": self.run_id, "message": message, "author": self.client.actor}
-        self.client.log_change(CREATE, "comment", comment_id, fields)
-        return comment_id
+        operation = edits.comment(self.run_id, message, author=self.client.actor)
+        self._record(operation)
+        return operation.entity_id
 
     def note(self, text: str) -> None:
         """Leave word for whoever reads the run, for example on what could not be recorded.
 
         Notes often quote exceptions, and those what the program connected to: secrets are taken out, as everywhere.
         """
-        shown = redact_text(check_text(text, "note"))[:MAX_NOTE]
-        self._update({"add": {"notes": [check_key(shown, "note")]}}, ended_too=True)
+        self._record(runs.note(self.run_id, text))
 
     def link_artifacts(self, entries: Mapping[str, Mapping[str, object]]) -> None:
         """Name blobs that are stored already as artifacts of this run; a finished run takes them too.
@@ -95,12 +82,11 @@ class RunEditor(RunReader):
             entries: by path: ``digest`` and ``size_bytes`` as :meth:`Client.put_blob` returned them, ``type``,
                 ``media_type``, and anything else that is to be shown beside it.
         """
-        checked = {check_key(name, "artifact name"): normalize(entry, name) for name, entry in entries.items()}
-        self._update({"put": {"artifacts": checked}}, ended_too=True)
+        self._record(runs.link_artifacts(self.run_id, entries))
 
     def unlink_artifacts(self, *names: str) -> None:
         """Take artifacts away from this run. What no other run names either, garbage collection removes later."""
-        self._update({"remove": {"artifacts": [check_key(name, "artifact name") for name in names]}}, ended_too=True)
+        self._record(runs.unlink_artifacts(self.run_id, names))
 
     def delete(self, *, recursive: bool = False) -> None:
         """Put the run out of sight, with its comments; :meth:`restore` brings it back, as long as it is not erased.
@@ -128,17 +114,14 @@ class RunEditor(RunReader):
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _put(self, section: str, values: object, *, ended_too: bool = False) -> None:
+    def _put(self, section: str, values: object) -> None:
         notes: list[str] = []
         checked = self.client.blobs.checked_map(values, section, notes=notes)
         if checked:
-            said = {"add": {"notes": notes}} if notes else {}
-            self._update({"put": {section: checked}, **said}, ended_too=ended_too)
+            self._record(edits.put_values("run", self.run_id, section, checked, notes))
 
-    def _update(self, data: dict[str, Any], *, ended_too: bool = False) -> None:
-        if not ended_too:
-            self._check_open()
-        self.client.log_change(UPDATE, "run", self.run_id, data)
+    def _record(self, operation: Operation) -> None:
+        self.client.execute(operation)
 
     def _check_open(self) -> None:
         if self._ended:

@@ -13,8 +13,9 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
-from modeldb_core.model.entities import EMPTY, ENDS, FAILED, FINISHED, KILLED, PRUNED
+from modeldb_core.commands.runs import check_end
+from modeldb_core.errors import InvalidTypeError
+from modeldb_core.model.entities import EMPTY, FAILED, FINISHED, KILLED, PRUNED
 from modeldb_core.runtime.redaction import redact_text
 
 if TYPE_CHECKING:
@@ -75,18 +76,6 @@ def register_ending(exception: type[BaseException], status: str = FINISHED) -> N
         msg = f"{exception!r} is not a class of exceptions; pass one, such as optuna.TrialPruned"
         raise InvalidTypeError(msg)
     _registered[exception] = check_end(status)
-
-
-def check_end(status: str) -> str:
-    """Return ``status`` if a run can end with it.
-
-    Raises:
-        InvalidArgumentError: it cannot.
-    """
-    if status not in ENDS:
-        msg = f"status {status!r} is not an end; expected one of {', '.join(ENDS)}"
-        raise InvalidArgumentError(msg)
-    return status
 
 
 def ending_of(error: BaseException | None) -> Ending:

@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 from zlib import adler32
 
 from modeldb_core import plugins
+from modeldb_core.commands import edits, runs
+from modeldb_core.commands.runs import check_end
 from modeldb_core.errors import (
     InvalidArgumentError,
     InvalidTypeError,
 )
 from modeldb_core.journal.records import CHECK_BYTES, ROW, ROW_AT
-from modeldb_core.log.changes import UPDATE
 from modeldb_core.model.entities import EMPTY, FAILED, now_us
 from modeldb_core.model.values import check_key, check_text, normalize, to_float, to_number
 from modeldb_core.tracking import artifacts as artifact_kinds
 from modeldb_core.tracking import endings, inheritance
 from modeldb_core.tracking.editing import RunEditor
-from modeldb_core.tracking.failures import Ending, check_end, describe_failure, ending_of
+from modeldb_core.tracking.failures import Ending, describe_failure, ending_of
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -155,6 +156,7 @@ class RunHandle(RunEditor):
             InvalidArgumentError: a key is empty or longer than 1,024 characters.
             RunFinishedError: the run has ended.
         """
+        self._check_open()
         self._put("hyperparameters", hyperparameters)
 
     log_params = log_hyperparameters
@@ -180,7 +182,7 @@ class RunHandle(RunEditor):
         self._check_open()
         is_own = artifact_kinds.own_places(self.client.settings)
         stored = artifact_kinds.store(artifact, name, type, self.client.put_blob, is_own)
-        self._update({"put": {"artifacts": stored.entries}})
+        self._record(runs.link_artifacts(self.run_id, stored.entries))
         for note in stored.notes:
             self.note(note)
 
@@ -233,7 +235,7 @@ class RunHandle(RunEditor):
             entries = artifact_kinds.store(folder, check_key(name, "name"), "model", self.client.put_blob).entries
         for entry in entries.values():
             entry["model"] = normalize(description, "model")
-        self._update({"put": {"artifacts": entries}})
+        self._record(runs.link_artifacts(self.run_id, entries))
         for problem in description.get("problems", ()):
             self.note(f"Model {name!r} cannot be loaded everywhere: {problem}")
 
@@ -260,10 +262,7 @@ class RunHandle(RunEditor):
         if self._ended:
             return
         plugins.plugin_manager(self.client.settings).call("modeldb_run_finished", run=self, status=ending.status)
-        fields: dict[str, Any] = {"status": ending.status, "finished_at": now_us()}
-        if ending.failure:
-            fields["failure"] = dict(ending.failure)
-        self.client.log_change(UPDATE, "run", self.run_id, {"set": fields}, ends_run=True)
+        self._record(runs.finish(self.run_id, ending.status, finished_at=now_us(), failure=ending.failure))
         self._ended = True
         self._entity = None
         self._fields["status"] = ending.status
@@ -332,7 +331,7 @@ class RunHandle(RunEditor):
             values = {key: to_number(value, f"metric {key!r}") for key, value in metrics.items()}
             if values:
                 self._names.update(values)
-                self._update({"put": {"metrics": values}})
+                self._record(edits.put_values("run", self.run_id, "metrics", values))
             return
         label = _checked_step(step)
         numbers = [to_float(value, f"metric {key!r}") for key, value in metrics.items()]

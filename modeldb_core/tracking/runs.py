@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, overload
 
 from modeldb_core.errors import ModelDBError
 from modeldb_core.log import display
-from modeldb_core.log.changes import DELETE, RESTORE
 from modeldb_core.model.entities import Run
 from modeldb_core.queries.query import MAX_LIMIT
 from modeldb_core.tracking import deletion
@@ -140,14 +139,14 @@ class Runs(Sequence[RunHandle]):
 
         Raises: see :meth:`RunHandle.delete`.
         """
-        return deletion.change_all(self._client, DELETE, [run.entity_id for run in self._all()], recursive=recursive)
+        return deletion.delete_runs(self._client, [run.entity_id for run in self._all()], recursive=recursive)
 
     def restore(self) -> int:
         """Bring the runs back after :meth:`delete`; return how many entities came.
 
         Raises: see :meth:`RunHandle.restore`.
         """
-        return deletion.change_all(self._client, RESTORE, [run.entity_id for run in self._all()])
+        return deletion.restore_runs(self._client, [run.entity_id for run in self._all()])
 
     def _each(self, change: Callable[[RunHandle], object]) -> int:
         runs = list(self)  # before any is changed: what is changed may match no longer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, cast
 
+from modeldb_core.commands.names import check_name
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.entities import Experiment, Project, Run
 from modeldb_core.model.values import check_key
@@ -12,7 +13,6 @@ from modeldb_core.movement.deletion import pages
 from modeldb_core.queries.literals import condition
 from modeldb_core.queries.query import MAX_LIMIT, Query
 from modeldb_core.queries.references import find_run
-from modeldb_core.tracking.names import check_name
 from modeldb_core.tracking.run import RunHandle
 from modeldb_core.tracking.runs import Runs
 

@@ -6,13 +6,15 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.commands.names import check_name, readable_name
+from modeldb_core.commands.runs import check_end
 from modeldb_core.model.entities import Run, new_id
 from modeldb_core.tracking import inheritance
-from modeldb_core.tracking.failures import Ending, check_end, ending_of
-from modeldb_core.tracking.names import check_name, readable_name
+from modeldb_core.tracking.failures import Ending, ending_of
 from modeldb_core.tracking.run import RunHandle
 
 if TYPE_CHECKING:
+    from modeldb_core.commands.operation import Operation
     from modeldb_core.tracking.client import Client
 
 logger = logging.getLogger("modeldb")
@@ -79,11 +81,10 @@ class SilentRun(RunHandle):
         self._check_open()
         self._sections.setdefault("metrics", {}).update(metrics if isinstance(metrics, Mapping) else {})
 
-    def _update(self, data: dict[str, Any], *, ended_too: bool = False) -> None:
-        if not ended_too:
-            self._check_open()
-        for section, values in data.get("put", {}).items():
-            self._sections.setdefault(section, {}).update(values)
+    def _record(self, operation: Operation) -> None:
+        for entry in operation.entries:
+            for section, values in entry.values.get("put", {}).items():
+                self._sections.setdefault(section, {}).update(values)
 
 
 def silent_run(client: Client, name: str, **given: object) -> SilentRun:

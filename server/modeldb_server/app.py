@@ -18,7 +18,7 @@ from modeldb_server.metrics import ServerMetrics
 from modeldb_server.security import complete_policies, register_guards
 from modeldb_server.settings import server_settings
 from modeldb_server.tokens import Gatekeeper
-from modeldb_server.writer import ChangeWriter
+from modeldb_server.writing import Writers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +75,7 @@ def create_app(
         heartbeat_s=chosen.heartbeat_s,
     )
     metrics = ServerMetrics(lambda: hub.streams)
+    writes = GroupedWrites(store)
     context = ServerContext(
         store=store,
         artifacts=artifacts,
@@ -86,8 +87,8 @@ def create_app(
             erase_tokens=chosen.erase_tokens,
         ),
         events=hub,
-        writes=GroupedWrites(store),
-        writer=ChangeWriter(store, chosen.actor, read_only=chosen.read_only),
+        writes=writes,
+        writers=Writers(store, writes, actor=chosen.actor, read_only=chosen.read_only, on_written=metrics.writes.inc),
         metrics=metrics,
     )
     app.extensions[EXTENSION] = context

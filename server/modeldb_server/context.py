@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from flask import current_app
 
 if TYPE_CHECKING:
+    from modeldb_core.commands.operation import Operation
     from modeldb_core.stores import ArtifactStore, MetadataStore
     from modeldb_server.events import EventHub
     from modeldb_server.grouping import GroupedWrites
     from modeldb_server.metrics import ServerMetrics
     from modeldb_server.settings import ServerSettings
     from modeldb_server.tokens import Gatekeeper
-    from modeldb_server.writer import ChangeWriter
+    from modeldb_server.writing import Writers
 
 EXTENSION = "modeldb_server"
 
@@ -28,14 +29,23 @@ class ServerContext:
     settings: ServerSettings
     gatekeeper: Gatekeeper
     events: EventHub
-    writer: ChangeWriter
+    writers: Writers
     writes: GroupedWrites
     metrics: ServerMetrics
+
+    @property
+    def actor(self) -> str:
+        """In whose name the current request changes something."""
+        return self.writers.actor
+
+    def execute(self, operation: Operation) -> None:
+        """Carry out what the current request asks for, in the name of who asks; durable when this returns."""
+        self.writers.execute(operation, self.actor)
 
     def close(self) -> None:
         """End the event streams and seal the stream of changes. The stores belong to the caller and stay open."""
         self.events.close()
-        self.writer.close()
+        self.writers.close()
 
 
 def server_context() -> ServerContext:

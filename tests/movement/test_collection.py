@@ -21,8 +21,8 @@ from modeldb_core.model.entities import derived_id, now_us
 from modeldb_core.model.values import BlobReference
 from modeldb_core.movement import collection
 from modeldb_core.movement.collection import Collected, erase_deleted, remove_blobs
-from modeldb_core.movement.recorder import Recorder
 from modeldb_core.queries import Query
+from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.testing import StreamWriter
 from modeldb_core.testing.scene import Scene
 
@@ -69,8 +69,8 @@ def deleted_run(store: Any, *, days: float = 40, name: str = "old", points: int 
 
 def erase(store: Any, *, dry_run: bool = False, window: timedelta = MONTH) -> Collected:
     done = Collected()
-    with Recorder(store, "collector") as recorder:
-        erase_deleted(recorder, window, done, dry_run=dry_run)
+    with DirectWriter(store, "collector") as writer:
+        erase_deleted(writer, window, done, dry_run=dry_run)
     return done
 
 

@@ -12,9 +12,10 @@ import modeldb_core as modeldb
 from modeldb_core.audit import verify
 from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError
 from modeldb_core.log.erasures import Target, window_of
+from modeldb_core.log.stream import Entry
 from modeldb_core.movement.deletion import deleted
-from modeldb_core.movement.recorder import Recorder
 from modeldb_core.queries import Query
+from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.tracking import Client
 from modeldb_server import create_app
 
@@ -131,12 +132,14 @@ def test_restoring_what_was_erased_says_that_it_is_too_late(client: Client) -> N
     run.finish()
     run.delete()
     client.flush()
-    with Recorder(client.store, "bob") as recorder:
+    with DirectWriter(client.store, "bob") as writer:
         said = client.store.read_changes(entity_id=run.run_id).changes
         entries = [
-            ("erase", "run", run.run_id, Target.of(change).payload()) for change in said if change.action != "delete"
+            Entry("erase", "run", run.run_id, Target.of(change).payload())
+            for change in said
+            if change.action != "delete"
         ]
-        recorder.record([("delete", "run", run.run_id, {"window_s": 0}), *entries])
+        writer.apply([Entry("delete", "run", run.run_id, {"window_s": 0}), *entries])
     with pytest.raises(ErasedError, match="nothing of it is kept"):
         run.restore()
     assert list(deleted(client.store)) == []

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from modeldb_core.commands import runs
 from modeldb_core.errors import ModelDBError, StoreReadOnlyError, StoreUnavailableError
 from modeldb_core.log.changes import GENESIS, verify_change
 from modeldb_core.plugins import PluginManager
 from modeldb_server import ServerSettings, create_app
-from modeldb_server.writer import ChangeWriter
+from modeldb_server.writing import Writers
 
 
 def streams_of_the_server(filled: Any) -> list[list[Any]]:
@@ -110,14 +111,14 @@ def test_changes_from_many_threads_form_one_chain(client: Any, filled: Any, app:
 
 def test_after_a_failure_the_next_change_begins_a_new_stream(filled: Any) -> None:
     failing = _FailingStore(filled.store)
-    writer = ChangeWriter(failing, "ada")  # type: ignore[arg-type]
-    writer.write("update", "run", filled.run_id, {"set": {"name": "one"}})
+    writers = Writers(filled.store, failing, actor="ada")
+    writers.execute(runs.rename(filled.run_id, "one"))
     failing.fails = True
     with pytest.raises(StoreUnavailableError):
-        writer.write("update", "run", filled.run_id, {"set": {"name": "lost"}})
+        writers.execute(runs.rename(filled.run_id, "lost"))
     failing.fails = False
-    writer.write("update", "run", filled.run_id, {"set": {"name": "two"}})
-    writer.close()
+    writers.execute(runs.rename(filled.run_id, "two"))
+    writers.close()
     first, second = streams_of_the_server(filled)
     assert [change.action for change in first] == ["open", "update"]
     assert [change.action for change in second] == ["open", "update", "close"]
@@ -146,13 +147,13 @@ def test_a_read_only_server_changes_nothing(filled: Any) -> None:
     assert (response.status_code, response.json["error"]["code"]) == (403, "store_read_only")
     assert app.test_client().get("/api/v2/server", base_url=base).json["read_only"] is True
     with pytest.raises(StoreReadOnlyError):
-        app.extensions["modeldb_server"].writer.write("update", "run", filled.run_id, {})
+        app.extensions["modeldb_server"].writers.execute(runs.rename(filled.run_id, "x"))
     assert isinstance(StoreReadOnlyError(), ModelDBError)
 
 
 def test_the_author_is_the_login_name_by_default(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "lovelace")
-    assert ChangeWriter(filled.store).actor == "lovelace"
+    assert Writers(filled.store, filled.store).actor == "lovelace"
 
 
 JSON = {"X-ModelDB": "1", "Content-Type": "application/json"}
@@ -177,7 +178,7 @@ def test_a_run_is_deleted_with_its_comments_and_comes_back_with_them(client: Any
 
 def test_what_contains_something_is_deleted_only_with_it(client: Any, filled: Any) -> None:
     error = call(client, "DELETE", f"/projects/{filled.project_id}", 400)["error"]
-    assert "contains 3 experiments and runs" in error["message"]
+    assert "contains 1 experiment, 2 runs" in error["message"]
     assert call(client, "DELETE", f"/projects/{filled.project_id}?recursive=1")["changed"] >= 4
     assert client.get("/api/v2/runs")["items"] == client.get("/api/v2/projects")["items"] == []
     call(client, "POST", f"/projects/{filled.project_id}/restore")
@@ -191,7 +192,7 @@ def test_projects_and_experiments_are_renamed_described_and_tagged(client: Any, 
     other = filled.writer.create_containers("taken", "else")
     filled.apply()
     error = client.send("PATCH", f"/api/v2/projects/{filled.project_id}", {"name": "taken"}, 409)["error"]
-    assert "another project named 'taken'" in error["message"]
+    assert "there is a project with name 'taken'" in error["message"]
     assert client.send("PATCH", f"/api/v2/projects/{other['project_id']}", {"name": "taken"})["name"] == "taken"
     for name in ("", "  ", "x" * 257):
         assert client.send("PATCH", f"/api/v2/runs/{filled.run_id}", {"name": name}, 400)["error"]["message"]
@@ -242,7 +243,7 @@ def test_a_parent_is_deleted_with_its_children_where_both_are_named(client: Any,
     filled.apply()
     path = "/api/v2/runs/edit"
     error = client.send("POST", path, {"action": "delete", "run_ids": [filled.run_id]}, 400)["error"]
-    assert "contains 1 runs" in error["message"]
+    assert "contains 1 run;" in error["message"]
     assert client.send("POST", path, {"action": "delete", "run_ids": [filled.run_id, child]})["changed"] == 2
     client.send("POST", path, {"action": "restore", "run_ids": [filled.run_id]})
     assert not client.get(f"/api/v2/runs/{child}").get("deleted_at"), "what went together comes back together"

@@ -12,8 +12,9 @@ from modeldb_core import connect
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.log.changes import CREATE, UPDATE
 from modeldb_core.log.conditions import for_creating
+from modeldb_core.log.stream import Entry
 from modeldb_core.model.entities import DEFAULT_WORKSPACE, Project, derived_id, new_id
-from modeldb_core.movement.recorder import Recorder
+from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.stores.naming import derive
 from modeldb_core.testing import StreamWriter
 from modeldb_core.tracking.client import Client
@@ -35,8 +36,8 @@ def a_run(client: Client, project: str) -> tuple[str, str]:
 
 def test_after_a_renaming_the_old_name_makes_a_new_project(client: Client) -> None:
     first, run_id = a_run(client, "old")
-    with Recorder(client.store, "me") as recorder:
-        recorder.record([(UPDATE, "project", first, {"set": {"name": "new"}})])
+    with DirectWriter(client.store, "me") as writer:
+        writer.apply([Entry(UPDATE, "project", first, {"set": {"name": "new"}})])
     second, other_id = a_run(client, "old")
     assert second != first
     assert a_run(client, "new")[0] == first
@@ -62,11 +63,11 @@ def test_data_sets_are_found_by_their_names_too(client: Client) -> None:
         run.log_dataset({"a": [1, 2]}, name="train")
     assert client.flush()
     first = next(iter(client.store.get("run", run.run_id).document["datasets"].values()))["dataset_id"]
-    with Recorder(client.store, "me") as recorder:
-        recorder.record([(UPDATE, "dataset", first, {"set": {"name": "elder"}})])
+    with DirectWriter(client.store, "me") as writer:
+        writer.apply([Entry(UPDATE, "dataset", first, {"set": {"name": "elder"}})])
     with client.start_run(project="p", capture=False) as run:
-        run.log_dataset({"a": [1, 2]}, name="train")
-        run.log_dataset({"a": [1, 2]}, name="elder")
+        run.log_dataset({"a": [1, 2]}, "train", name="train")
+        run.log_dataset({"a": [1, 2]}, "elder", name="elder")
     assert client.flush()
     found = {
         name: entry["dataset_id"] for name, entry in client.store.get("run", run.run_id).document["datasets"].items()

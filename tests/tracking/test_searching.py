@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import modeldb_core as modeldb
+from modeldb_core.commands.containers import declare
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, StoreUnavailableError
 from modeldb_core.model.entities import derived_id, new_id
 from modeldb_core.tracking import Client, RunHandle, Runs, connections
@@ -99,9 +100,10 @@ def test_projects_and_experiments_are_all_there(client: Client) -> None:
     workspace = derived_id("workspace", "", client.settings.workspace)
     for number in range(MANY):
         project_id = client.container_id(f"p{number:04}")
-        client.declare("project", project_id, {"name": f"p{number:04}", "workspace_id": workspace})
-        experiment = {"name": f"e{number:04}", "project_id": client.container_id("p0000")}
-        client.declare("experiment", client.container_id("p0000", f"e{number:04}"), experiment)
+        client.declare(declare("project", project_id, f"p{number:04}", workspace_id=workspace))
+        experiment_id = client.container_id("p0000", f"e{number:04}")
+        within = {"project_id": client.container_id("p0000")}
+        client.declare(declare("experiment", experiment_id, f"e{number:04}", **within))
     assert [project.name for project in modeldb.projects()] == [f"p{number:04}" for number in range(MANY)]
     assert [found.name for found in modeldb.experiments("p0000")] == [f"e{number:04}" for number in range(MANY)]
     assert modeldb.experiments("p0001", client=client) == ()

@@ -243,7 +243,7 @@ def leave_file_behind(environment: dict[str, str], content: bytes, artifact_url:
     """Let a process log a file that its store does not take, and die."""
     script = """
         import os, sys, modeldb_core as modeldb
-        from modeldb_core.tracking.blobs import BlobDoor
+        from modeldb_core.tracking.blobs import BlobUploader
         run = modeldb.start_run(capture=False)
         door = run.client.blobs
         run.client.writer.uploads.stop()

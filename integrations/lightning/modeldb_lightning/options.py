@@ -105,8 +105,8 @@ def checked_options(**given: Any) -> Options:  # noqa: ANN401 - what the user ga
         InvalidTypeError: an argument is of a wrong type; the message names it.
         InvalidArgumentError: a name, a tag or ``run_id`` is empty, too long or holds what no store keeps.
     """
+    from modeldb_core.commands.names import check_name, check_tags
     from modeldb_core.tracking import Client
-    from modeldb_core.tracking.names import check_name, check_tags
 
     client = given.get("client")
     if client is not None and not isinstance(client, Client) and not callable(client):

@@ -102,8 +102,8 @@ def checked_options(**given: Any) -> Options:  # noqa: ANN401 - that is what is 
         InvalidTypeError: an argument is of a wrong type; the message names it.
         InvalidArgumentError: a name or a tag is empty or too long, or there is no such option for a class of estimators.
     """
+    from modeldb_core.commands.names import check_name, check_tags
     from modeldb_core.tracking import Client
-    from modeldb_core.tracking.names import check_name, check_tags
 
     checks: dict[str, tuple[Callable[[Any], bool], str]] = {
         "client": (lambda value: value is None or isinstance(value, Client), "a Client, as modeldb.connect() returns"),

@@ -8,11 +8,11 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.commands.names import fitting_name
+from modeldb_core.commands.values import SPILL_BYTES
 from modeldb_core.errors import StoreUnavailableError
 from modeldb_core.tracking import RunHandle, current_run
-from modeldb_core.tracking.blobs import SPILL_BYTES
 from modeldb_core.tracking.inheritance import attach
-from modeldb_core.tracking.names import fitting_name
 from modeldb_sklearn.options import PATIENCE_S, upload, wait_in
 from modeldb_sklearn.parallel import INNER
 

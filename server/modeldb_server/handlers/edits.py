@@ -2,92 +2,71 @@
 
 from __future__ import annotations
 
-import unicodedata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from modeldb_core.errors import ConflictError, InvalidArgumentError, NotFoundError
-from modeldb_core.log.changes import CREATE, DELETE, RESTORE, UPDATE
-from modeldb_core.log.erasures import promise
+from modeldb_core.commands import edits, removal
+from modeldb_core.commands.operation import together
+from modeldb_core.errors import ConflictError, InvalidArgumentError
 from modeldb_core.log.json_documents import entity_document
-from modeldb_core.model.entities import new_id
-from modeldb_core.model.schema import KINDS
-from modeldb_core.model.values import check_key
-from modeldb_core.movement.deletion import to_delete, to_restore
-from modeldb_core.queries import Query, condition
+from modeldb_core.queries import Query
 from modeldb_server.handlers.entities import check_id
 from modeldb_server.responses import json_response
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from flask import Response
 
+    from modeldb_core.commands.operation import Operation
+    from modeldb_core.model.entities import Entity
     from modeldb_server.context import ServerContext
-    from modeldb_server.writer import Draft
 
 ACTIONS = ("describe", "tag", "untag", "delete", "restore")
 MAX_EDITED = 10_000
 """The most runs that one request changes."""
-MAX_NAME = 256
 _PAGE = 500
 
 
 def create_comment(context: ServerContext, *, parent_kind: str, parent_id: str, message: str) -> Response:
     """Record a comment on an entity and return it."""
-    if not message.strip():
-        msg = "message is empty; say something"
-        raise InvalidArgumentError(msg)
-    _check_alive(context, parent_kind, parent_id)
-    comment_id = new_id()
-    payload = {"parent_id": parent_id, "message": message, "author": context.writer.actor}
-    _write(context, [(CREATE, "comment", comment_id, payload)])
-    return json_response(entity_document(context.store.get("comment", comment_id)), 201)
+    _living(context, parent_kind, parent_id)
+    operation = edits.comment(parent_id, message, author=context.actor)
+    return _entity(context, "comment", operation, 201)
 
 
 def change_tags(
     context: ServerContext, *, kind: str, entity_id: str, add: tuple[str, ...], remove: tuple[str, ...]
 ) -> Response:
     """Add and remove tags of an entity and return it."""
-    added = _tags(add)
-    if both := set(added) & set(remove):
-        msg = f"the tag {sorted(both)[0]!r} is to be added and removed; choose one"
-        raise InvalidArgumentError(msg)
-    if not added and not remove:
-        msg = "add and remove are both empty; name at least one tag"
-        raise InvalidArgumentError(msg)
-    payload: dict[str, Any] = {}
-    if added:
-        payload["add"] = {"tags": added}
-    if remove:
-        payload["remove"] = {"tags": list(remove)}
-    return _update(context, kind, entity_id, payload)
+    operation = edits.change_tags(kind, entity_id, add=add, remove=remove)
+    _living(context, kind, entity_id)
+    return _entity(context, kind, operation)
 
 
 def edit_entity(
     context: ServerContext, *, kind: str, entity_id: str, name: str | None, description: str | None
 ) -> Response:
     """Give an entity another name or description and return it."""
-    given: dict[str, Any] = {}
-    if name is not None:
-        given["name"] = _name(context, kind, entity_id, name)
-    if description is not None:
-        given["description"] = description
-    if not given:
+    if name is None and description is None:
         msg = "neither name nor description is given; give at least one"
         raise InvalidArgumentError(msg)
-    return _update(context, kind, entity_id, {"set": given})
+    entity = _living(context, kind, entity_id)
+    parts = [edits.rename(entity, name)] if name is not None else []
+    if description is not None:
+        parts.append(edits.describe(kind, entity_id, description))
+    return _entity(context, kind, together(parts))
 
 
 def delete_entity(context: ServerContext, *, kind: str, entity_id: str, recursive: bool) -> Response:
     """Delete an entity, so that it can be restored, and return what went."""
     check_id(kind, entity_id)
-    return _gone_or_back(context, DELETE, _to_delete(context, kind, entity_id, recursive))
+    return _count(context, _delete(context, [(kind, entity_id)], recursive=recursive))
 
 
 def restore_entity(context: ServerContext, *, kind: str, entity_id: str) -> Response:
     """Bring a deleted entity back, and return what came."""
     check_id(kind, entity_id)
-    return _gone_or_back(context, RESTORE, to_restore(context.store, kind, entity_id))
+    return _count(context, removal.restore(context.store, [(kind, entity_id)]))
 
 
 def edit_runs(
@@ -107,34 +86,35 @@ def edit_runs(
     if expect is not None and expect != len(ids):
         msg = f"{len(ids):,} runs match now, not {expect:,}; look at them and try again"
         raise ConflictError(msg)
-    drafts: dict[tuple[str, str], Draft] = {}
-    if action in ("delete", "restore"):
-        for run_id in ids:
-            store = context.store
-            names = (
-                _to_delete(context, "run", run_id, recursive, among=ids)
-                if action == "delete"
-                else to_restore(store, "run", run_id)
-            )
-            for name in names:
-                drafts[name] = _draft(context, DELETE if action == "delete" else RESTORE, name)
+    names = [("run", run_id) for run_id in ids]
+    if action == "delete":
+        operation = _delete(context, names, recursive=recursive)
+    elif action == "restore":
+        operation = removal.restore(context.store, names)
     else:
-        payload = _payload(action, description, tags)
-        drafts = {("run", run_id): (UPDATE, "run", run_id, payload) for run_id in ids}
-    _write(context, list(drafts.values()))
-    return json_response({"run_ids": ids, "changed": len(drafts)})
+        edit = _edit(action, description, tags)
+        operation = together(edit(run_id) for run_id in ids)
+    context.execute(operation)
+    return json_response({"run_ids": ids, "changed": len(operation.entries)})
 
 
-def _payload(action: str, description: str | None, tags: tuple[str, ...]) -> dict[str, Any]:
+def _delete(context: ServerContext, names: list[tuple[str, str]], *, recursive: bool) -> Operation:
+    window_days = context.settings.restore_window_days
+    return removal.delete(context.store, names, recursive=recursive, window_days=window_days)
+
+
+def _edit(action: str, description: str | None, tags: tuple[str, ...]) -> Callable[[str], Operation]:
+    """Return the function that edits a run of some identifier."""
     if action == "describe":
         if description is None:
             msg = "description is missing; give the new one, empty for none"
             raise InvalidArgumentError(msg)
-        return {"set": {"description": description}}
+        return lambda run_id: edits.describe("run", run_id, description)
     if not tags:
         msg = "tags is empty; name at least one tag"
         raise InvalidArgumentError(msg)
-    return {"add": {"tags": _tags(tags)}} if action == "tag" else {"remove": {"tags": list(tags)}}
+    add, remove = (tags, ()) if action == "tag" else ((), tags)
+    return lambda run_id: edits.change_tags("run", run_id, add=add, remove=remove)
 
 
 def _chosen(
@@ -151,7 +131,7 @@ def _chosen(
                 check_id("run", run_id)
                 context.store.get("run", run_id)
             else:
-                _check_alive(context, "run", run_id)
+                _living(context, "run", run_id)
         return ids
     if not within:
         msg = "within is missing: a filter changes the runs of one project or experiment"
@@ -170,77 +150,18 @@ def _chosen(
             return found
 
 
-def _to_delete(
-    context: ServerContext, kind: str, entity_id: str, recursive: bool, among: Sequence[str] = ()
-) -> list[tuple[str, str]]:
-    """Return what goes with an entity; what it contains goes along if that is asked for, or is among what is named."""
-    names = to_delete(context.store, kind, entity_id, recursive=True)
-    others = [name for name in names if not KINDS[name[0]].remark and name[1] not in (entity_id, *among)]
-    if others and not recursive:
-        kinds = sorted({KINDS[of].words + "s" for of, _ in others})
-        msg = (
-            f"the {kind} {entity_id} contains {len(others):,} {' and '.join(kinds)}; delete them with it by recursive,"
-            " or delete them first"
-        )
-        raise InvalidArgumentError(msg)
-    return names
-
-
-def _gone_or_back(context: ServerContext, action: str, names: list[tuple[str, str]]) -> Response:
-    _write(context, [_draft(context, action, name) for name in names])
-    return json_response({"changed": len(names)})
-
-
-def _draft(context: ServerContext, action: str, name: tuple[str, str]) -> Draft:
-    """Return the change that deletes or restores an entity."""
-    return (action, *name, promise(context.settings.restore_window_days) if action == DELETE else {})
-
-
-def _name(context: ServerContext, kind: str, entity_id: str, name: str) -> str:
-    """Return a name that an entity may have.
-
-    Raises:
-        ConflictError: another entity beside it has the name already.
-    """
-    name = unicodedata.normalize("NFC", check_key(name.strip(), "name"))
-    if len(name) > MAX_NAME:
-        msg = f"name has {len(name):,} characters; at most {MAX_NAME} are allowed"
-        raise InvalidArgumentError(msg)
-    scope = KINDS[kind].fields["name"].unique_within
-    if scope is None:
-        return name
+def _living(context: ServerContext, kind: str, entity_id: str) -> Entity:
     check_id(kind, entity_id)
-    within = context.store.get(kind, entity_id).document.get(scope)
-    same = Query(kind, condition("name = ?", name), within=within or None, limit=2)
-    if any(other.entity_id != entity_id for other in context.store.find(same).entities):
-        msg = f"there is another {kind} named {name!r}; choose another name"
-        raise ConflictError(msg)
-    return name
+    return edits.living(context.store, kind, entity_id)
 
 
-def _tags(tags: tuple[str, ...]) -> list[str]:
-    return [unicodedata.normalize("NFC", check_key(tag, "tag")) for tag in tags]
+def _entity(context: ServerContext, kind: str, operation: Operation, status: int = 200) -> Response:
+    """Carry an operation out and return the entity that it is about."""
+    context.execute(operation)
+    return json_response(entity_document(context.store.get(kind, operation.entries[-1].entity_id)), status)
 
 
-def _update(context: ServerContext, kind: str, entity_id: str, payload: dict[str, Any]) -> Response:
-    _check_alive(context, kind, entity_id)
-    _write(context, [(UPDATE, kind, entity_id, payload)])
-    return json_response(entity_document(context.store.get(kind, entity_id)))
-
-
-def _check_alive(context: ServerContext, kind: str, entity_id: str) -> None:
-    check_id(kind, entity_id)
-    try:
-        entity = context.store.get(kind, entity_id)
-    except NotFoundError as error:
-        msg = f"there is no {kind} {entity_id}"
-        raise NotFoundError(msg) from error
-    if entity.deleted_at is not None:
-        msg = f"the {kind} {entity_id} is deleted; restore it first"
-        raise ConflictError(msg)
-
-
-def _write(context: ServerContext, drafts: list[Draft]) -> None:
-    if drafts:
-        context.writer.write_all(drafts)
-        context.metrics.writes.inc(len(drafts))
+def _count(context: ServerContext, operation: Operation) -> Response:
+    """Carry an operation out and return how many entities it is about."""
+    context.execute(operation)
+    return json_response({"changed": len(operation.entries)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
@@ -29,12 +30,22 @@ def readable_name(run_id: str) -> str:
 
 
 def check_name(name: object, what: str) -> str:
-    """Return ``name`` if it may name a container or a run: text of 1 to 256 characters."""
-    text = check_key(name, f"{what} name")
+    """Return a name as containers and runs bear it: 1 to 256 characters, normalized (NFC), without space around it.
+
+    Raises:
+        InvalidTypeError: it is not a text; InvalidArgumentError: it is empty or too long.
+    """
+    text = unicodedata.normalize("NFC", check_key(name, f"{what} name")).strip()
+    check_key(text, f"{what} name")
     if len(text) > MAX_NAME_LENGTH:
         msg = f"{what} name {text[:40]!r}… has {len(text):,} characters; at most {MAX_NAME_LENGTH} are allowed"
         raise InvalidArgumentError(msg)
     return text
+
+
+def check_tag(tag: object) -> str:
+    """Return a tag as entities bear it: 1 to 1,024 characters, normalized (NFC), so that equal words are one tag."""
+    return unicodedata.normalize("NFC", check_key(tag, "tag"))
 
 
 def check_tags(tags: Iterable[str]) -> list[str]:
@@ -46,7 +57,7 @@ def check_tags(tags: Iterable[str]) -> list[str]:
     if not isinstance(given, Iterable):
         msg = f"tags is of type {type(given).__name__}; expected a list of texts"
         raise InvalidTypeError(msg)
-    return list(dict.fromkeys(check_key(tag, "tag") for tag in given))
+    return list(dict.fromkeys(check_tag(tag) for tag in given))
 
 
 def fitting_name(name: str) -> str:

@@ -1,0 +1,84 @@
+"""Making entities that people name: projects, experiments, data sets, and whatever a plugin declares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.commands.edits import living
+from modeldb_core.commands.names import check_name, check_tags
+from modeldb_core.commands.operation import Operation
+from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.log.changes import CREATE, RESTORE
+from modeldb_core.log.conditions import for_creating
+from modeldb_core.log.stream import Entry
+from modeldb_core.model.entities import is_id, new_id
+from modeldb_core.model.schema import ANY, KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from modeldb_core.stores import MetadataStore
+
+
+def declare(kind: str, entity_id: str, name: str, **fields: Any) -> Operation:  # noqa: ANN401 - values
+    """Make a container unless there is one: writers who declare one name, offline too, make one container.
+
+    One that was deleted comes back.
+
+    Args:
+        kind: of the container.
+        entity_id: as :meth:`~modeldb_core.stores.MetadataStore.identify` returns it for the name.
+        name: what people call it.
+        fields: what else is known of it, among it what it is part of.
+    """
+    said = {"name": check_name(name, kind), **fields}
+    return Operation((Entry(CREATE, kind, entity_id, said),), entity_id=entity_id)
+
+
+def create(store: MetadataStore, kind: str, fields: Mapping[str, Any], *, entity_id: str = "") -> Operation:
+    """Make an entity that does not exist yet, with a new identifier.
+
+    Args:
+        store: where what it is part of is looked up.
+        kind: of the entity.
+        fields: of it; where its name must be unique there, nobody else may have it.
+        entity_id: one of :func:`~modeldb_core.model.entities.new_id`, where the caller needs it beforehand.
+
+    Raises:
+        InvalidArgumentError: a field cannot be that; NotFoundError: there is nothing of which it is to be a part.
+        ConflictError: that is deleted.
+    """
+    declaration = KINDS[kind]
+    document = {name: value for name, value in fields.items() if value is not None}
+    if "name" in document and (document["name"] or declaration.fields["name"].unique_within is not None):
+        document["name"] = check_name(document["name"], kind)
+    if document.get("tags"):
+        document["tags"] = check_tags(document["tags"])
+    for name, value in document.items():
+        declared = declaration.fields.get(name)
+        if declared is None or not declared.fits(value):
+            expected = f"expected {declared.expected}" if declared else f"a {declaration.words} has no such field"
+            msg = f"{name} is {repr(value)[:60]}; {expected}"
+            raise InvalidArgumentError(msg)
+    for container in declaration.containers:
+        if container.refers_to != ANY and (parent_id := document.get(container.name)):
+            living(store, container.refers_to, parent_id)
+    checked = check_new_id(entity_id) if entity_id else new_id()
+    return Operation((Entry(CREATE, kind, checked, document),), for_creating(kind, checked, document), checked)
+
+
+def revive(kind: str, entity_id: str) -> Operation:
+    """Bring back what a program has deleted and logs to again."""
+    return Operation((Entry(RESTORE, kind, entity_id, {}),), entity_id=entity_id)
+
+
+def check_new_id(entity_id: str) -> str:
+    """Return an identifier that a caller has chosen, if it may be one.
+
+    Raises:
+        InvalidArgumentError: it is not a UUID in lower case.
+    """
+    if not is_id(entity_id):
+        msg = f"the identifier {entity_id[:60]!r} is not a UUID in lower case; leave it out, and one is made"
+        raise InvalidArgumentError(msg)
+    return entity_id

@@ -1,0 +1,194 @@
+"""What happens to a run: it starts, logs, and ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.commands.edits import put_values, update
+from modeldb_core.commands.names import check_name, check_tags, readable_name
+from modeldb_core.commands.operation import Operation
+from modeldb_core.errors import InvalidArgumentError, RunFinishedError
+from modeldb_core.log.changes import APPEND, CREATE
+from modeldb_core.log.conditions import Absent
+from modeldb_core.log.stream import Entry
+from modeldb_core.model.entities import ENDS, RUNNING
+from modeldb_core.model.values import check_key, check_text, normalize, to_number
+from modeldb_core.runtime.redaction import redact_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from modeldb_core.model.entities import Entity
+    from modeldb_core.model.values import Value
+
+RUN = "run"
+MAX_NOTE = 1024
+"""Characters that are kept of a note."""
+
+
+def start(
+    run_id: str,
+    containers: Mapping[str, str],
+    *,
+    started_at: int,
+    name: str = "",
+    tags: Iterable[str] = (),
+    description: str = "",
+    sections: Mapping[str, Mapping[str, Value]] | None = None,
+    notes: Iterable[str] = (),
+    stream_id: str = "",
+) -> Operation:
+    """Start a run.
+
+    Args:
+        run_id: its identifier; no run may have it.
+        containers: ``project_id``, ``experiment_id``, and ``parent_id`` where it is part of another run.
+        started_at: microseconds since 1970-01-01 UTC.
+        name: what people call it; default: a readable random name.
+        tags: labels.
+        description: what it is, in words.
+        sections: maps of values that are known at the start, such as hyperparameters.
+        notes: what is to be said of those.
+        stream_id: the stream whose writer has the run open: it reads as lost when that falls silent. Without one it runs
+            until it is finished.
+
+    Raises:
+        InvalidArgumentError: a name or a tag cannot be that.
+    """
+    fields: dict[str, Any] = {**containers, "name": check_name(name, RUN) if name else readable_name(run_id)}
+    fields |= {"status": RUNNING, "started_at": started_at}
+    if listed := check_tags(tags):
+        fields["tags"] = listed
+    if description:
+        fields["description"] = check_text(description, "description")
+    fields |= {section: dict(values) for section, values in (sections or {}).items() if values}
+    if said := list(notes):
+        fields["notes"] = said
+    if stream_id:
+        fields["stream_id"] = stream_id
+    return Operation((Entry(CREATE, RUN, run_id, fields),), (Absent(RUN, run_id),), run_id)
+
+
+def move_to_stream(run_id: str, stream_id: str) -> Operation:
+    """Note that another stream's writer has the run open."""
+    return update(RUN, run_id, {"set": {"stream_id": stream_id}})
+
+
+def resume(run_id: str, stream_id: str) -> Operation:
+    """Continue a run that has ended, or whose writer is gone."""
+    fields: dict[str, Any] = {"status": RUNNING, "stream_id": stream_id, "finished_at": None, "failure": {}}
+    return update(RUN, check_key(run_id, "run_id"), {"set": fields})
+
+
+def finish(run_id: str, status: str, *, finished_at: int, failure: Mapping[str, str] | None = None) -> Operation:
+    """End a run.
+
+    Args:
+        run_id: which run.
+        status: finished, failed, killed or pruned.
+        finished_at: microseconds since 1970-01-01 UTC.
+        failure: of a failed run, ``type``, ``message`` and ``traceback`` of the exception.
+
+    Raises:
+        InvalidArgumentError: ``status`` is not an end.
+    """
+    fields: dict[str, Any] = {"status": check_end(status), "finished_at": finished_at}
+    if failure:
+        fields["failure"] = dict(failure)
+    return update(RUN, run_id, {"set": fields}, ends_run=True)
+
+
+def check_end(status: str) -> str:
+    """Return ``status`` if a run can end with it.
+
+    Raises:
+        InvalidArgumentError: it cannot.
+    """
+    if status not in ENDS:
+        msg = f"status {status!r} is not an end; expected one of {', '.join(ENDS)}"
+        raise InvalidArgumentError(msg)
+    return status
+
+
+def check_open(run: Entity) -> None:
+    """See that something may be logged to a run as stored.
+
+    Raises:
+        RunFinishedError: it has ended.
+    """
+    status = str(run.document.get("status", ""))
+    if status in ENDS:
+        msg = f"run {run.name!r} ({run.entity_id}) has ended ({status}); start another one"
+        raise RunFinishedError(msg)
+
+
+def log_metrics(run_id: str, metrics: Mapping[str, object]) -> Operation:
+    """Record numbers that a run has one of each, under their names.
+
+    Raises:
+        InvalidTypeError: something is not a number, or a name is not a text.
+    """
+    values = {check_key(key, "metric name"): to_number(value, f"metric {key!r}") for key, value in metrics.items()}
+    return put_values(RUN, run_id, "metrics", values)
+
+
+def log_points(
+    run_id: str, values: Mapping[str, Sequence[float]], steps: Sequence[int], times: Sequence[int]
+) -> Operation:
+    """Record points of series that have their steps and times in common.
+
+    Args:
+        run_id: which run.
+        values: the values of each series, by its name.
+        steps: labels of the points, in any order.
+        times: microseconds since 1970-01-01 UTC.
+
+    Raises:
+        InvalidArgumentError: there are not as many steps and times as values, or none.
+    """
+    import numpy as np
+
+    from modeldb_core.log.points import PointGroup, encode_points
+
+    for name, column in {"times": times, **values}.items():
+        if len(column) != len(steps):
+            msg = f"{name} has {len(column):,} points and steps has {len(steps):,}; give as many of each"
+            raise InvalidArgumentError(msg)
+    keys = tuple(check_key(key, "metric name") for key in values)
+    if not keys or not len(steps):
+        msg = "there are no points; give at least one value and its step"
+        raise InvalidArgumentError(msg)
+    columns = np.array([values[key] for key in keys], np.float64)
+    group = PointGroup(keys, np.array(steps, np.int64), np.array(times, np.int64), columns)
+    return Operation((Entry(APPEND, RUN, run_id, encode_points([group])),), entity_id=run_id)
+
+
+def rename(run_id: str, name: str) -> Operation:
+    """Give a run another name, which need not be unique.
+
+    Raises:
+        InvalidArgumentError: the name is empty or too long.
+    """
+    return update(RUN, run_id, {"set": {"name": check_name(name, RUN)}})
+
+
+def note(run_id: str, text: str) -> Operation:
+    """Leave word for whoever reads the run, for example on what could not be recorded; without secrets."""
+    shown = redact_text(check_text(text, "note"))[:MAX_NOTE]
+    return update(RUN, run_id, {"add": {"notes": [check_key(shown, "note")]}})
+
+
+def link_artifacts(run_id: str, entries: Mapping[str, Mapping[str, object]]) -> Operation:
+    """Name blobs that are stored as artifacts of a run.
+
+    Args:
+        run_id: which run.
+        entries: by path: ``digest``, ``size_bytes``, ``type``, ``media_type``, and what else is to be shown.
+    """
+    checked = {check_key(path, "artifact name"): normalize(entry, path) for path, entry in entries.items()}
+    return update(RUN, run_id, {"put": {"artifacts": checked}})
+
+
+def unlink_artifacts(run_id: str, paths: Iterable[str]) -> Operation:
+    """Take artifacts away from a run. What nothing names any more, garbage collection removes later."""
+    return update(RUN, run_id, {"remove": {"artifacts": [check_key(path, "artifact name") for path in paths]}})

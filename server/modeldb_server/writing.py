@@ -1,0 +1,84 @@
+"""What is changed through the API, in the name of whoever asks for it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from modeldb_core.commands.operation import execute
+from modeldb_core.errors import StoreReadOnlyError
+from modeldb_core.runtime.users import login_name
+from modeldb_core.stores.direct import DirectWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modeldb_core.commands.operation import Operation
+    from modeldb_core.stores import MetadataStore
+    from modeldb_core.stores.direct import Applies
+
+_ABOUT = {"server": True}
+
+
+class Writers:
+    """The streams of this process: one for each user in whose name something is changed.
+
+    Args:
+        store: where it is changed.
+        door: takes the changes.
+        actor: whose name is recorded where the server does not know who asks; default: the login name.
+        read_only: whether nothing may be changed.
+        on_written: called with the number of changes that were made.
+    """
+
+    def __init__(
+        self,
+        store: MetadataStore,
+        door: Applies,
+        *,
+        actor: str = "",
+        read_only: bool = False,
+        on_written: Callable[[int], object] | None = None,
+    ) -> None:
+        self.actor = actor or login_name()
+        self._store, self._door = store, door
+        self._read_only = read_only
+        self._on_written = on_written
+        self._writers: dict[str, DirectWriter] = {}
+        self._lock = threading.Lock()
+
+    def execute(self, operation: Operation, actor: str = "", *, stream_id: str = "", request: str = "") -> None:
+        """Carry an operation out; it is durable when this returns, and counted once.
+
+        Args:
+            operation: what is to be done.
+            actor: in whose name; default: the one of the server.
+            stream_id: of a stream that holds this operation alone.
+            request: what is noted in that stream of the request that it comes from.
+
+        Raises:
+            StoreReadOnlyError: the server was told to change nothing.
+            ModelDBError: as :func:`~modeldb_core.commands.operation.execute`.
+        """
+        if self._read_only:
+            msg = "this server changes nothing: it was started read-only"
+            raise StoreReadOnlyError(msg)
+        if stream_id:
+            alone = DirectWriter(self._store, actor or self.actor, {**_ABOUT, "request": request}, door=self._door)
+            execute(alone, operation, stream_id=stream_id)
+        else:
+            execute(self._of(actor or self.actor), operation)
+        if self._on_written is not None:
+            self._on_written(len(operation.entries))
+
+    def close(self) -> None:
+        """Seal the streams with their closing changes, so that a lost tail shows. They can still be used."""
+        for writer in list(self._writers.values()):
+            writer.close()
+
+    def _of(self, actor: str) -> DirectWriter:
+        with self._lock:
+            writer = self._writers.get(actor)
+            if writer is None:
+                writer = self._writers[actor] = DirectWriter(self._store, actor, _ABOUT, door=self._door)
+            return writer
