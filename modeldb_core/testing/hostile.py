@@ -51,6 +51,21 @@ HOSTILE: Mapping[str, tuple[str, str, bytes]] = {
     "a lease that is a text": (BEAT, STREAM, b'{"lease_s": "30"}'),
     "a lease in the past": (BEAT, STREAM, b'{"lease_s": -1}'),
     "an erasure of number 10^30": (ERASE, "run", b'{"stream_id": "a", "seq": 1%s}' % (b"0" * 30)),
+    "an erasure in a stream with a NUL": (
+        ERASE,
+        "run",
+        b'{"stream_id": "a\\u0000b", "seq": 1, "hash": "%s"}' % (b"0" * 64),
+    ),
+    "an erasure in a stream of half a pair": (
+        ERASE,
+        "run",
+        rb'{"stream_id": "\ud800", "seq": 1, "hash": "%s"}' % (b"0" * 64),
+    ),
+    "an erasure of a number that is true": (
+        ERASE,
+        "run",
+        b'{"stream_id": "a", "seq": true, "hash": "%s"}' % (b"0" * 64),
+    ),
     "an entity with a very long kind": (CREATE, "k" * 5000, b"{}"),
     "no points": (APPEND, "run", b"PTS1"),
     "more groups than bytes": (APPEND, "run", _points(2**32 - 1)),
