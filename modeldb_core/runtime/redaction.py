@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 HIDDEN = "***"
 
 _SECRET_NAME = re.compile(
-    r"(?:password|passwd|passphrase|passcode|secret|token|credentials?|authorization|cookie)$"
+    r"(?:password|passwd|passphrase|passcode|secret|token|credentials?|creds|authorization|cookie)$"
     r"|(?:^|[_\-.])(?:pass|pw|pwd|auth|signature|sig|sas|bearer|otp"
     r"|(?:api|access|private|secret|account|shared|ssh|encryption|signing|master|client|license|consumer|storage"
     r"|subscription|service)[_\-.]?key)$"
@@ -27,13 +27,22 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _PLACEHOLDER = re.compile(r"(?:(?:Bearer|Basic|Token)\s+)?(?:\$|<.*>$|\{.*\}$|%.*%$)")
 """A value that only says where the secret comes from: ``$TOKEN``, ``<token>``, ``{token}``."""
 
-_USERINFO = re.compile(
-    r"(?P<scheme>(?<![A-Za-z0-9+.\-])[A-Za-z][A-Za-z0-9+.\-]*://)(?P<user>[^\s/?#@:'\"]*):(?P<password>[^\s/?#'\"]*)@"
+_URL = (
+    r"(?P<scheme>(?:(?<![A-Za-z0-9+.\-])|(?<=^[+\-]))[A-Za-z][A-Za-z0-9+.\-]*://)"  # also where a line of a diff begins
 )
-_LONE_USERINFO = re.compile(
-    r"(?P<scheme>(?<![A-Za-z0-9+.\-])[A-Za-z][A-Za-z0-9+.\-]*://)(?P<token>[^\s/?#@:'\"]{16,})@"
+_USERINFO = re.compile(rf"{_URL}(?P<user>[^\s/?#@:'\"]*):(?P<password>[^\s/?#'\"]*)@", re.MULTILINE)
+_LONE_USERINFO = re.compile(rf"{_URL}(?P<token>[^\s/?#@:'\"]{{16,}})@", re.MULTILINE)
+_OPTIONS = (
+    # curl -u name:x (but no numbers of users and groups), mysql -px
+    re.compile(
+        r"(?P<lead>(?<![\w\-])(?:-u|--user|--userpwd|--proxy-user)[ \t=]+[\"']?[^\s:\"'/]+:)(?!\d+(?:\W|$))(?P<value>[^\s\"']+)"
+    ),
+    re.compile(
+        r"(?P<lead>\b(?:mysql|mysqldump|mysqladmin|mariadb|mongo|mongosh|sshpass)\b[^\r\n|;&]{0,300}?[ \t]-p)(?P<value>[^\s\"'\-/]\S*)"
+    ),
+    re.compile(r"(?P<lead>\blogin\([^)\r\n]{0,300}?\bkey[ \t]*=[ \t]*[\"'])(?P<value>[^\"'\r\n]+)"),  # of a service
 )
-_ARGUMENT = re.compile(r"^(?P<name>[+~\-]{0,2}[A-Za-z_][\w.\-/]*)(?P<mark>[=:])(?P<value>.+)$", re.DOTALL)
+_ARGUMENT = re.compile(r"^(?P<name>[+~/\-]{0,2}[A-Za-z_][\w.\-/]*)(?P<mark>[=:])(?P<value>.+)$", re.DOTALL)
 _GLUED = re.compile(r"-p(?![\d./~]|rofile\b|ort\b)\S+")
 """``-pPASSWORD``, as database clients take it, but neither a port nor a path."""
 _SHAPES = re.compile(
@@ -55,9 +64,11 @@ _PEM_LINE = re.compile(
     r"^(?P<lead>[+\- ]?\s*[\"']?)(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[A-Za-z0-9+/]{60,76}={0,2}(?=\W|$)", re.M
 )
 
-_QUOTE = r"\\{0,3}(?:\"\"\"|'''|[\"'])"
+_QUOTE = r"\\{0,3}(?:\"\"\"|'''|[\"'`])"
 _QUOTED = rf"[rbfuRBFU]{{0,2}}(?P<quote>{_QUOTE})(?P<value>(?:(?!(?P=quote))[^\r\n])+)(?=(?P=quote))"
-_NAME = r"(?<![\w.\-])(?P<name>[A-Za-z_][\w.\-]*)"  # from the beginning of a word: a long one is looked at once
+_NAME = (
+    r"(?:(?<![\w.\-])|(?<=^-))(?P<name>[A-Za-z_][\w.\-]*)"  # from the beginning of a word: a long one is looked at once
+)
 _BY_NAME = tuple(
     re.compile(pattern, re.MULTILINE)
     for pattern in (
@@ -69,8 +80,11 @@ _BY_NAME = tuple(
         rf"{_QUOTE}{_NAME}{_QUOTE}[ \t]*:[ \t]*(?P<value>\d[\w.]*)",  # {"password": 1234}
         rf"(?:[?&;]|{_QUOTE}){_NAME}=(?P<value>[^\s&;#'\"\\]+)",  # ?token=x, "AccountKey=x;…"
         rf"(?<=[\"']){_NAME}:[ \t]*(?P<value>[^\s\"'\\][^\"'\\\r\n]*)",  # -H "X-Api-Key: x"
-        r"(?<![\w\-\"'])--?(?P<name>[A-Za-z_][\w.\-]*)(?:=|[ \t]+)(?P<value>[^\s\"'=\-]\S*)",  # --token x
+        r"(?<![\w\-\"'])--?(?P<name>[A-Za-z_][\w.\-]*)(?:=|[ \t]+)(?P<value>[^\s\"'=\-(\[]\S*)",  # --token x
         rf"(?<![\w\-])--?(?P<name>[A-Za-z_][\w.\-]*)(?:=|[ \t]+){_QUOTED}",  # --token "x"
+        rf"{_NAME}(?:{_QUOTE})?[ \t]*[=:][ \t]*[(\[][ \t]*(?:{_QUOTE}[^\"'`\r\n]*{_QUOTE}[ \t]*,[ \t]*)?{_QUOTED}",  # auth=("me", "x")
+        r"<(?P<name>[A-Za-z_][\w.\-]*)(?:[ \t][^<>\r\n]*)?>(?P<value>[^<>\r\n]+)(?=</)",  # <password>x</password>
+        rf"\b(?:key|name)[ \t]*=[ \t]*{_QUOTE}{_NAME}{_QUOTE}[ \t]+value[ \t]*=[ \t]*{_QUOTED}",  # <add key="Password" value="x"/>
     )
 )
 _BY_NAME_UNQUOTED = tuple(
@@ -78,11 +92,19 @@ _BY_NAME_UNQUOTED = tuple(
     for pattern in (
         # password: x, export TOKEN=x, //registry.example.org/:_authToken=x
         r"^[+\- ]?[ \t]*(?:(?:export|set|ENV|ARG|-)[ \t]+)?(?:[^\s=]*[:/])?(?P<name>[A-Za-z_][\w.\-]*)"
-        r"[ \t]*[=:][ \t]*(?P<value>[^\s\"'=:][^\r\n]*)",
+        r"[ \t]*[=:][ \t]*(?P<value>[^\s\"'=:|>][^\r\n]*)",
         r"^[+\- ]?[ \t]*(?:ENV|ARG)[ \t]+(?P<name>\w+)[ \t]+(?P<value>\S+)",  # of a Dockerfile
-        r"^[+\- ]?.*\b(?P<name>password)[ \t]+(?P<value>\S+)",  # of .netrc
+        r"^[+\- ]?.*\b(?P<name>password)[ \t]+(?P<value>[^\s=:]\S*)",  # of .netrc
     )
 )
+_BLOCK = re.compile(
+    r"^(?P<lead>(?P<sign>[+\- ]?)(?P<indent>[ \t]*)(?P<name>[A-Za-z_][\w.\-]*)[ \t]*:[ \t]*[|>][+\-\d]*[ \t]*\n)"
+    r"(?P<value>(?:(?P=sign)(?P=indent)[ \t]+[^\n]*(?:\n|\Z))+)",
+    re.MULTILINE,
+)
+"""Of YAML: a text of several lines."""
+_INLINE = re.compile(r"[{,][ \t]*(?P<name>[A-Za-z_][\w.\-]*)[ \t]*:[ \t]*(?P<value>[^\s,}\"'{\[]+)")
+"""Of YAML or Hydra: ``{password: x}``."""
 _CODE = re.compile(
     r"c|cc|cpp|cs|cu|cxx|go|h|hpp|ipynb|java|jl|js|jsx|kt|lua|m|mjs|php|pl|py|pyi|pyx|r|rb|rs|scala|sql|swift|ts|tsx|vue"
 )
@@ -104,6 +126,8 @@ def redact_text(text: str) -> str:
         text = _LONE_USERINFO.sub(rf"\g<scheme>{HIDDEN}@", text)
     for pattern in _BY_NAME:
         text = pattern.sub(_hide_value, text)
+    for pattern in _OPTIONS:
+        text = pattern.sub(rf"\g<lead>{HIDDEN}", text)
     text = _SCHEME.sub(rf"\g<scheme>\g<mark>{HIDDEN}", text)
     return _SHAPES.sub(HIDDEN, text)
 
@@ -154,7 +178,7 @@ def redact_arguments(arguments: Sequence[str]) -> list[str]:
         elif before in ("-u", "--user", "--userpwd", "--proxy-user", "--auth") and ":" in argument:
             shown.append(f"{argument.partition(':')[0]}:{HIDDEN}")
         else:
-            shown.append(redact_text(argument))
+            shown.append(redact_text(_INLINE.sub(_hide_value, argument)))
         before = argument if argument.startswith("-") and match is None else ""
     return shown
 
@@ -182,9 +206,16 @@ def _redact_file(text: str) -> str:
     first_line = text.partition("\n")[0]
     text = _PEM_LINE.sub(rf"\g<lead>{HIDDEN}", text)
     if not _CODE.fullmatch(first_line.strip().strip('"').rpartition(".")[2].lower()):
-        for pattern in _BY_NAME_UNQUOTED:
+        text = _BLOCK.sub(_hide_block, text)
+        for pattern in (*_BY_NAME_UNQUOTED, _INLINE):
             text = pattern.sub(_hide_value, text)
     return redact_text(text)
+
+
+def _hide_block(match: re.Match[str]) -> str:
+    if not is_secret_name(match["name"]):
+        return match[0]
+    return f"{match['lead']}{match['sign']}{match['indent']}  {HIDDEN}\n"
 
 
 def _hide_value(match: re.Match[str]) -> str:

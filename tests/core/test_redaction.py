@@ -99,6 +99,15 @@ def test_a_remote_is_stripped_of_its_user() -> None:
         "mysql --password hush",
         'os.environ.setdefault("API_TOKEN", "hush")',
         'parser.add_argument("--token", type=str, default="hush")',
+        "const token = `hush`",
+        'auth = ("me", "hush")',
+        'credentials=["hush"]',
+        "<password>hush</password>",
+        '<add key="Password" value="hush"/>',
+        "curl -u me:hush https://example.org",
+        "curl --user 'me:hush' https://example.org",
+        'os.system("mysql -u root -phush models")',
+        'wandb.login(key="hush")',
         "-----BEGIN RSA PRIVATE KEY-----\nhush\n-----END RSA PRIVATE KEY-----",
         "-----BEGIN OPENSSH PRIVATE KEY-----\nhush and the rest was cut",
     ],
@@ -108,6 +117,10 @@ def test_what_a_name_calls_secret_is_hidden_in_any_text(text: str) -> None:
     assert "***" in shown
     assert "hush" not in shown
     assert "4711" not in shown
+    lines = text.splitlines()
+    for sign in "+- ":  # of a line that a diff adds, removes or leaves
+        changed = "".join(f"{sign}{line}\n" for line in lines)
+        assert "hush" not in redact_diff(f"diff --git a/x.py b/x.py\n{changed}")[0], sign
 
 
 @pytest.mark.parametrize(
@@ -141,6 +154,10 @@ def test_tokens_of_well_known_shapes_are_hidden_wherever_they_stand(token: str) 
         'sorted(runs, key="loss")',
         'password = "$DB_PASSWORD"',
         '{"max_tokens": 5, "key": "value"}',
+        "docker run -u 1000:1000 image",
+        "if token == `x`: pass",
+        "mkdir -p models/mysql; mysql -p",
+        "<token/> and <token></token>",
     ],
 )
 def test_code_that_holds_no_secret_is_left_as_it_is(text: str) -> None:
@@ -157,6 +174,10 @@ def test_code_that_holds_no_secret_is_left_as_it_is(text: str) -> None:
         (".netrc", "machine example.org login me password hush"),
         ("Dockerfile", "ENV DB_PASSWORD hush"),
         ("settings.ini", "secret = hush"),
+        ("settings.ini", 'password = "hush"'),
+        ("settings.toml", "password = 'hush'"),
+        ("hosts.txt", "postgres://me:hush@host/db"),
+        ("values.yaml", "db: {user: me, password: hush}"),
         ("id_rsa", "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gt"),
     ],
 )
@@ -168,16 +189,45 @@ def test_in_files_that_are_no_code_unquoted_values_are_hidden_and_counted(path: 
     assert "+USER=me" in shown
 
 
+def test_a_text_of_several_lines_in_yaml_is_hidden() -> None:
+    lines = ["+password: |-", "+  hush", "+    hush", "+", "+user: me", " token: >", "   hush", " user: me"]
+    shown, hidden = redact_diff("diff --git a/x.yaml b/x.yaml\n" + "\n".join(lines) + "\n")
+    assert hidden == 2
+    assert "hush" not in shown
+    assert "+user: me" in shown
+    assert " user: me" in shown
+
+
 def test_secrets_on_a_command_line_are_hidden() -> None:
     given = ["train.py", "-phush", "-p", "8080", "--header", "Authorization: Bearer hush", "-u", "me:hush"]
     given += ["--config", '{"password":"hush"}', "--secret.key", "hush", "+db.password=hush", "--token", "-hush"]
+    given += ["/password:hush", "{user: me, password: hush}", "--creds", "hush"]
     shown = redact_arguments(given)
     assert "hush" not in " ".join(shown)
     assert shown[:4] == ["train.py", "-p***", "-p", "8080"]
     assert shown[6:9] == ["-u", "me:***", "--config"]
 
 
-@pytest.mark.parametrize("piece", ["a", "a.b-", "a:", '"a="', "'-a'", '("a",', "http://a", 'x="""', "eyJ", " ", ";a"])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "a.b-",
+        "a:",
+        '"a="',
+        "'-a'",
+        '("a",',
+        "http://a",
+        'x="""',
+        "eyJ",
+        " ",
+        ";a",
+        "mysql ",
+        "<a ",
+        "login(",
+        "-u a",
+    ],
+)
 def test_long_texts_take_no_more_than_their_length(piece: str) -> None:
     """A pattern that looks at each word again and again would take hours for a diff of one line."""
     text = piece * (400_000 // len(piece))
