@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from modeldb_core.runtime import __version__ as __version__
 from modeldb_core.runtime import exits as exits  # at once: what is done at the end of a program is to be among the last
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from modeldb_core.tracking import set_tags as set_tags
     from modeldb_core.tracking import start_run as start_run
     from modeldb_core.tracking.failures import register_ending as register_ending
-
-__version__ = "0.1.0"
 
 _MODULES = {
     "autolog": "modeldb_core.autologging.frameworks",

@@ -14,12 +14,13 @@ The types below are for readers and type checkers: this module imports nothing o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
     from pathlib import Path
 
     import click
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from modeldb_core.config import Settings
     from modeldb_core.stores import Backend
-    from modeldb_core.tracking import RunHandle
 
 PROJECT = "modeldb"
 """The name under which pluggy knows the hooks, and the group of the entry points."""
@@ -38,6 +38,55 @@ HOOKS_VERSION = 1
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 """Marks a function as the implementation of the hook whose name it has; takes pluggy's options such as ``tryfirst``."""
+
+
+class LoggedRun(Protocol):
+    """What a hook can rely on of a run: a part of :class:`~modeldb_core.RunHandle`, which describes each method."""
+
+    run_id: str
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def url(self) -> str:
+        """The address of its page."""
+
+    @property
+    def project(self) -> str:
+        """The name of its project."""
+
+    @property
+    def experiment(self) -> str:
+        """The name of its experiment."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended."""
+
+    def log_metrics(
+        self, metrics: Mapping[str, float], step: int | None = None, *, timestamp: datetime | float | None = None
+    ) -> None:
+        """Log several metrics at once."""
+
+    def log_hyperparameters(self, hyperparameters: object) -> None:
+        """Record settings of the training."""
+
+    def log_artifact(self, artifact: object, name: str | None = None, *, type: str | None = None) -> None:  # noqa: A002
+        """Store a file or an object with the run."""
+
+    def log_text(self, text: str, name: str) -> None:
+        """Store a text with the run."""
+
+    def set_attributes(self, attributes: object) -> None:
+        """Record facts about the run; a finished run takes them too."""
+
+    def add_tags(self, *tags: str) -> None:
+        """Add labels; a finished run takes them too."""
+
+    def note(self, text: str) -> None:
+        """Leave a note for the reader of the run."""
 
 
 # -- once -------------------------------------------------------------------------------------------------------------
@@ -94,17 +143,17 @@ def modeldb_run_context(settings: Settings) -> dict[str, dict[str, Any]]:  # typ
 
 
 @hookspec
-def modeldb_run_started(run: RunHandle) -> None:
+def modeldb_run_started(run: LoggedRun) -> None:
     """Take notice that a run has started.
 
     Called in the thread that started it, before ``start_run`` returns: be quick.
 
-    :param run: The run; it may be logged to.
+    :param run: The run, a :class:`~modeldb_core.RunHandle`; it may be logged to.
     """
 
 
 @hookspec
-def modeldb_run_finished(run: RunHandle, status: str) -> None:
+def modeldb_run_finished(run: LoggedRun, status: str) -> None:
     """Take notice that a run is about to finish.
 
     Called in the thread that finishes it, before the end is recorded. Not called for a process that was killed.

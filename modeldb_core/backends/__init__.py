@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from modeldb_core.hookspecs import hookimpl
 from modeldb_core.stores import Backend
 
-_OBJECT_STORES = (
-    ("file", "", "nothing but a folder, such as file:///data/modeldb"),
-    *((scheme, "s3", f"nothing but a bucket, such as {scheme}://bucket/prefix") for scheme in ("s3", "s3a")),
-    *((scheme, "gcsfs", f"nothing but a bucket, such as {scheme}://bucket/prefix") for scheme in ("gs", "gcs")),
-    *(
-        (scheme, "adlfs", f"nothing but a container, such as {scheme}://container/prefix")
-        for scheme in ("az", "abfs", "abfss")
-    ),
-)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _WAITING = frozenset({"timeout_s", "connect_timeout_s", "read_timeout_s", "retry_s", "busy_timeout_s", "max_attempts"})
 _OF_SQL = _WAITING | {"durability", "read_only", "schema", "pool_size", "target_session_attrs"}
@@ -21,116 +16,62 @@ _OF_OBJECTS = _WAITING | {"max_staleness_s", "allow_stale", "compact", "durabili
 _OF_BLOBS = _OF_OBJECTS | {"part_mib", "parallel", "memory_mib"}
 
 
+_SQLITE = "modeldb_core.backends.sqlite:SQLiteStore"
+_POSTGRES = "modeldb_core.backends.postgres:PostgresStore"
+_MEMORY = "modeldb_core.backends.memory:MemoryStore"
+_OBJECTS = "modeldb_core.backends.objects:ObjectMetadataStore"
+_BLOBS = "modeldb_core.backends.blobs:FsspecArtifactStore"
+_S3_BLOBS = "modeldb_core.backends.blobs.s3:S3ArtifactStore"
+_BUNDLE = "modeldb_core.movement.bundle_store:BundleStore"
+_BUNDLE_BLOBS = "modeldb_core.movement.bundle_store:BundleArtifactStore"
+_REMOTE = "modeldb_core.backends.remote.metadata:RemoteMetadataStore"
+_REMOTE_BLOBS = "modeldb_core.backends.remote.artifacts:RemoteArtifactStore"
+
+_S3 = ("s3", "s3a")
+_GOOGLE = ("gs", "gcs")
+_AZURE = ("az", "abfs", "abfss")
+_SERVERS = {"https": "https://models.example.org", "http": "http://127.0.0.1:5000"}
+
+
 @hookimpl
 def modeldb_register_backends() -> list[Backend]:
     """Describe the built-in backends; nothing of them is imported before one is opened."""
-    return [
-        Backend(
-            "sqlite",
-            "metadata",
-            "modeldb_core.backends.sqlite:SQLiteStore",
-            description="one SQLite file, such as sqlite:///modeldb.db (the default)",
-            harmless=_OF_SQL,
-        ),
-        *(
-            Backend(
-                scheme,
-                "metadata",
-                "modeldb_core.backends.postgres:PostgresStore",
-                extra="postgres",
-                description="a PostgreSQL database, such as postgresql://user@host/modeldb",
-                table="postgresql",
-                harmless=_OF_SQL,
-            )
-            for scheme in ("postgresql", "postgres")
-        ),
-        Backend(
-            "memory",
-            "metadata",
-            "modeldb_core.backends.memory:MemoryStore",
-            description="in this process only, gone with it: for tests",
-        ),
-        *(
-            Backend(
-                scheme,
-                "metadata",
-                "modeldb_core.backends.objects:ObjectMetadataStore",
-                extra,
-                description,
-                harmless=_OF_BLOBS,
-            )
-            for scheme, extra, description in _OBJECT_STORES
-        ),
-        Backend(
-            "bundle",
-            "metadata",
-            "modeldb_core.backends.bundle:BundleStore",
-            description="one file that `modeldb export` wrote, such as bundle:///data/runs.bundle: only to be read",
-        ),
-        Backend(
-            "bundle",
-            "artifacts",
-            "modeldb_core.backends.bundle:BundleArtifactStore",
-            description="the files in such a bundle",
-        ),
-        Backend(
-            "file",
-            "artifacts",
-            "modeldb_core.backends.blobs:FsspecArtifactStore",
-            description="a folder, such as file:///data/modeldb-artifacts (the default)",
-            harmless=_OF_BLOBS,
-        ),
-        Backend(
-            "memory",
-            "artifacts",
-            "modeldb_core.backends.blobs:FsspecArtifactStore",
-            description="in this process only, gone with it: for tests",
-        ),
-        *(
-            Backend(
-                scheme,
-                "artifacts",
-                "modeldb_core.backends.blobs.s3:S3ArtifactStore",
-                extra="s3",
-                description=f"a bucket of S3, such as {scheme}://bucket/prefix",
-                harmless=_OF_BLOBS,
-            )
-            for scheme in ("s3", "s3a")
-        ),
-        *(
-            Backend(
-                scheme,
-                "artifacts",
-                "modeldb_core.backends.blobs:FsspecArtifactStore",
-                description=f"{name}, such as {scheme}://bucket/prefix",
-                harmless=_OF_BLOBS,
-            )
-            for scheme, name in (
-                ("gs", "Google Cloud Storage (install gcsfs)"),
-                ("gcs", "Google Cloud Storage (install gcsfs)"),
-                ("az", "Azure (install adlfs)"),
-                ("abfs", "Azure (install adlfs)"),
-                ("abfss", "Azure (install adlfs)"),
-            )
-        ),
-        *(
-            backend
-            for scheme, example in (("https", "models.example.org"), ("http", "127.0.0.1:5000"))
-            for backend in (
-                Backend(
-                    scheme,
-                    "metadata",
-                    "modeldb_core.backends.remote.metadata:RemoteMetadataStore",
-                    description=f"a server of ModelDB, such as {scheme}://{example}",
-                    harmless=_WAITING,
-                ),
-                Backend(
-                    scheme,
-                    "artifacts",
-                    "modeldb_core.backends.remote.artifacts:RemoteArtifactStore",
-                    description=f"a server of ModelDB, such as {scheme}://{example}",
-                    harmless=_WAITING,
-                ),
-            )
-        ),
-    ]
+    return [*_metadata(), *_artifacts()]
+
+
+def _metadata() -> Iterator[Backend]:
+    about = "one SQLite file, such as sqlite:///modeldb.db (the default)"
+    yield Backend("sqlite", "metadata", _SQLITE, description=about, harmless=_OF_SQL)
+    about = "a PostgreSQL database, such as postgresql://user@host/modeldb"
+    for scheme in ("postgresql", "postgres"):
+        table = "postgresql"
+        yield Backend(scheme, "metadata", _POSTGRES, "postgres", about, table=table, harmless=_OF_SQL)
+    yield Backend("memory", "metadata", _MEMORY, description="in this process only, gone with it: for tests")
+    about = "nothing but a folder, such as file:///data/modeldb"
+    yield Backend("file", "metadata", _OBJECTS, description=about, harmless=_OF_BLOBS)
+    for schemes, extra, what in ((_S3, "s3", "bucket"), (_GOOGLE, "gcsfs", "bucket"), (_AZURE, "adlfs", "container")):
+        for scheme in schemes:
+            about = f"nothing but a {what}, such as {scheme}://{what}/prefix"
+            yield Backend(scheme, "metadata", _OBJECTS, extra, about, harmless=_OF_BLOBS)
+    about = "one file that `modeldb export` wrote, such as bundle:///data/runs.bundle: only to be read"
+    yield Backend("bundle", "metadata", _BUNDLE, description=about)
+    for scheme, example in _SERVERS.items():
+        about = f"a server of ModelDB, such as {example}"
+        yield Backend(scheme, "metadata", _REMOTE, description=about, harmless=_WAITING)
+
+
+def _artifacts() -> Iterator[Backend]:
+    yield Backend("bundle", "artifacts", _BUNDLE_BLOBS, description="the files in such a bundle")
+    about = "a folder, such as file:///data/modeldb-artifacts (the default)"
+    yield Backend("file", "artifacts", _BLOBS, description=about, harmless=_OF_BLOBS)
+    yield Backend("memory", "artifacts", _BLOBS, description="in this process only, gone with it: for tests")
+    for scheme in _S3:
+        about = f"a bucket of S3, such as {scheme}://bucket/prefix"
+        yield Backend(scheme, "artifacts", _S3_BLOBS, "s3", about, harmless=_OF_BLOBS)
+    for schemes, name in ((_GOOGLE, "Google Cloud Storage (install gcsfs)"), (_AZURE, "Azure (install adlfs)")):
+        for scheme in schemes:
+            about = f"{name}, such as {scheme}://bucket/prefix"
+            yield Backend(scheme, "artifacts", _BLOBS, description=about, harmless=_OF_BLOBS)
+    for scheme, example in _SERVERS.items():
+        about = f"a server of ModelDB, such as {example}"
+        yield Backend(scheme, "artifacts", _REMOTE_BLOBS, description=about, harmless=_WAITING)

@@ -29,9 +29,18 @@ _WRONG_CREDENTIALS = (
 _MESSAGES: Mapping[str, tuple[type[ModelDBError], str]] = {
     **dict.fromkeys(
         (
-            *("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"),
-            *("InvalidSecurity", "ExpiredTokenException", "UnrecognizedClientException", "CredentialRetrievalError"),
-            *("TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError"),
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "ExpiredToken",
+            "InvalidToken",
+            "TokenRefreshRequired",
+            "InvalidSecurity",
+            "ExpiredTokenException",
+            "UnrecognizedClientException",
+            "CredentialRetrievalError",
+            "TokenRetrievalError",
+            "SSOTokenLoadError",
+            "UnauthorizedSSOTokenError",
         ),
         (PermissionDeniedError, _WRONG_CREDENTIALS),
     ),

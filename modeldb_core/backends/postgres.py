@@ -48,9 +48,29 @@ _CHOICES = {
     "target_session_attrs": ("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
 }
 _LIBPQ = (  # for hints alone: libpq knows best what it knows
-    *("host", "hostaddr", "port", "dbname", "user", "password", "passfile", "service", "options", "application_name"),
-    *("connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "channel_binding"),
-    *("sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "gssencmode", "target_session_attrs"),
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "passfile",
+    "service",
+    "options",
+    "application_name",
+    "connect_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "channel_binding",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "sslpassword",
+    "gssencmode",
+    "target_session_attrs",
 )
 _UNKNOWN = re.compile(r'invalid (?:URI query parameter: |connection option )"(?P<name>[\w.-]+)"')
 _MAX_SCHEMA_BYTES = 63  # of a name in PostgreSQL; longer ones are cut

@@ -63,7 +63,7 @@ def log(
     With RUN, only the changes of that run. With --after, the changes from there on.
     """
     from modeldb_core.log.json_documents import change_document
-    from modeldb_core.queries.references import find_entity_id
+    from modeldb_core.stores.references import find_entity_id
 
     if reference is not None and entity is not None:
         msg = "name a run or an entity, not both"

@@ -77,7 +77,15 @@ def doctor(*, url: str | None, artifact_url: str | None, as_json: bool) -> int:
 def examine(session: Session) -> Iterator[Finding]:
     """Iterate over what is found; a check that fails in an unforeseen way is a finding itself."""
     checks: tuple[Callable[[Session], Iterator[Finding]], ...] = (
-        *(_versions, _system, _settings, _plugins, _store, _clock, _artifacts, _journals, _space),
+        _versions,
+        _system,
+        _settings,
+        _plugins,
+        _store,
+        _clock,
+        _artifacts,
+        _journals,
+        _space,
     )
     for check in checks:
         try:
@@ -93,7 +101,7 @@ def _versions(session: Session) -> Iterator[Finding]:
     import sqlite3
     from importlib.metadata import PackageNotFoundError, version
 
-    from modeldb_core import __version__
+    from modeldb_core.runtime import __version__
 
     python = ".".join(map(str, sys.version_info[:3]))
     yield Finding("versions", "ok", f"ModelDB {__version__}, Python {python}, SQLite {sqlite3.sqlite_version}")

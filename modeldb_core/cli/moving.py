@@ -238,7 +238,7 @@ def import_(session: Session, *, path: str, artifacts: bool, allow_erasing: bool
     Everything is verified on the way. An import that was broken off goes on where it was when it is started again. What
     the bundle erases of records that the store has is counted, and it asks before.
     """
-    from modeldb_core.backends.bundle import BundleArtifactStore, BundleStore
+    from modeldb_core.movement.bundle_store import BundleArtifactStore, BundleStore
     from modeldb_core.movement.copying import copy as copy_streams
 
     url = f"bundle://{Path(path).absolute()}"

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modeldb_core import __version__, errors
+from modeldb_core import errors
 from modeldb_core.cli import output
 from modeldb_core.cli.output import echo
+from modeldb_core.runtime import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,10 @@ EXIT_CODES = {
 DEBUG_VARIABLE = "MODELDB_DEBUG"
 PROGRAM, COMPLETION_VARIABLE = "modeldb", "_MODELDB_COMPLETE"
 _OF_THE_STORE = (
-    *(errors.StoreUnavailableError, errors.StoreReadOnlyError, errors.StoreVersionError, errors.PermissionDeniedError),
+    errors.StoreUnavailableError,
+    errors.StoreReadOnlyError,
+    errors.StoreVersionError,
+    errors.PermissionDeniedError,
 )
 
 _COMMANDS = {

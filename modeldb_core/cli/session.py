@@ -129,8 +129,8 @@ class Session:
         return found[-1]
 
     def run(self, reference: str) -> Run:
-        """Return the run that is meant; see :func:`~modeldb_core.queries.references.find_run`."""
-        from modeldb_core.queries.references import find_run
+        """Return the run that is meant; see :func:`~modeldb_core.stores.references.find_run`."""
+        from modeldb_core.stores.references import find_run
 
         return find_run(self.store, reference)
 

@@ -158,7 +158,10 @@ def _recover(session: Session, store: MetadataStore, folders: Sequence[Path], to
 def _list(waiting: Sequence[Orphan]) -> None:
     rows = [
         [
-            *(orphan.path.name, size(orphan.size_bytes), len(orphan.files), written_at(orphan)),
+            orphan.path.name,
+            size(orphan.size_bytes),
+            len(orphan.files),
+            written_at(orphan),
             orphan.store_url or "(nothing written)",
         ]
         for orphan in waiting

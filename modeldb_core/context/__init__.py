@@ -6,10 +6,9 @@ what could not be recorded is said under ``capture_errors``.
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.context import script as script  # at once: Python forgets it at the end of the script
 from modeldb_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -19,16 +18,6 @@ if TYPE_CHECKING:
     from modeldb_core.context.deadline import Deadline
 
 Sections = dict[str, dict[str, Any]]
-
-
-def _main_file() -> str:
-    file = getattr(sys.modules.get("__main__"), "__file__", None)
-    return os.path.abspath(file) if file else ""
-
-
-MAIN_FILE = _main_file()
-"""The file that Python was started with. Asked for now: Python forgets it when the script has come to its end, which
-is when a short run's circumstances are recorded, and a relative path means nothing after a change of folder."""
 
 
 @hookimpl

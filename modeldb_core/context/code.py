@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.context import MAIN_FILE
 from modeldb_core.context.git import Repository, UnsafeRepositoryError, open_repository
+from modeldb_core.context.script import MAIN_FILE
 from modeldb_core.runtime.redaction import count_hidden, redact_arguments, redact_diff, redact_text, strip_userinfo
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modeldb_core import __version__
 from modeldb_core.errors import ModelDBError, StoreUnavailableError
 from modeldb_core.journal.journal import Journal
 from modeldb_core.journal.losses import Losses
@@ -19,7 +18,7 @@ from modeldb_core.journal.retries import REFUSALS, Retries
 from modeldb_core.journal.uploads import Uploads
 from modeldb_core.log.changes import BEAT, CLOSE, GENESIS, OPEN, SALT_BYTES, STREAM, payload_of
 from modeldb_core.model.entities import new_id, now_us
-from modeldb_core.runtime import exits
+from modeldb_core.runtime import __version__, exits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.model.values import key_named, key_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from modeldb_core.log.points import Series
     from modeldb_core.model.entities import Run
-    from modeldb_core.tracking.reader import RunReader
 
 OWN_PREFIX = "modeldb/"
 """What the names of ModelDB's own measures begin with, such as ``modeldb/epoch_seconds``."""
@@ -41,10 +39,18 @@ def runs_html(runs: Sequence[Run], total: int | None) -> str:
     return f"{_table(head, rows)}<p>{count}</p>"
 
 
-def run_html(run: RunReader) -> str:
-    """Return a run as tables, with pictures of its first series."""
-    entity = run.entity
-    facts = [("run", f"{entity.name} ({run.run_id})"), ("status", entity.status), ("tags", ", ".join(entity.tags))]
+def run_html(entity: Run, picture: Callable[[str, int], str]) -> str:
+    """Return a run as tables, with pictures of its first series.
+
+    Args:
+        entity: the run.
+        picture: draws the series of a name, of which that many points can be told apart.
+    """
+    facts = [
+        ("run", f"{entity.name} ({entity.entity_id})"),
+        ("status", entity.status),
+        ("tags", ", ".join(entity.tags)),
+    ]
     parts = [_table(["", ""], [row for row in facts if row[1]])]
     for title in ("hyperparameters", "metrics", "attributes"):
         values = getattr(entity, title)
@@ -56,19 +62,15 @@ def run_html(run: RunReader) -> str:
         text = entity.failure.get("traceback") or entity.failure.get("message", "")
         parts.append(f"<pre>{escape(str(text))}</pre>")
     keys = sorted(entity.series, key=is_own)
-    pictures = [series_html(run.history(key, max_points=_WIDTH * 2)) for key in keys[:_MAX_PICTURES]]
+    pictures = [picture(key, _WIDTH * 2) for key in keys[:_MAX_PICTURES]]
     more = f"<p>and {len(keys) - _MAX_PICTURES:,} more series</p>" if len(keys) > _MAX_PICTURES else ""
     return "".join(parts) + "".join(pictures) + more
 
 
-def series_html(series: Series) -> str:
-    """Return a series as a picture: a line over its steps, NaN as gaps."""
-    finite = [
-        (float(step), float(value))
-        for step, value in zip(series.steps, series.values, strict=True)
-        if math.isfinite(value)
-    ]
-    title = f"{escape(series.key)}: {len(series):,} of {series.total:,} points"
+def series_html(key: str, steps: Iterable[float], values: Iterable[float], *, count: int, total: int) -> str:
+    """Return a series as a picture: a line over its steps, NaN as gaps. ``count`` of ``total`` points are given."""
+    finite = [(float(step), float(value)) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
+    title = f"{escape(key)}: {count:,} of {total:,} points"
     if not finite:
         return f"<figure><figcaption>{title}, none of them finite</figcaption></figure>"
     lowest, highest = min(y for _, y in finite), max(y for _, y in finite)

@@ -142,7 +142,7 @@ class Series:
     def _repr_html_(self) -> str:
         from modeldb_core.log.display import series_html
 
-        return series_html(self)
+        return series_html(self.key, self.steps, self.values, count=len(self), total=self.total)
 
 
 def thin_out(steps: Steps, values: Floats, max_points: int) -> NDArray[np.intp]:

@@ -9,7 +9,7 @@ import copy
 import math
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -41,7 +41,6 @@ from modeldb_core.model.schema import KINDS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from modeldb_core.queries import Projection
 
 Written: TypeAlias = tuple[str, PointGroup]
 """Points of one key, with the stream that wrote them."""
@@ -100,7 +99,7 @@ class Record:
         is_gone = head is not None and (head.closed or head.lease_until < at_us)
         return LOST if status == RUNNING and is_gone else status
 
-    def entity(self, heads: Mapping[str, Head], at_us: int, wanted: Projection | None = None) -> Entity:
+    def entity(self, heads: Mapping[str, Head], at_us: int, wanted: Wanted | None = None) -> Entity:
         """Return the entity as it reads at a time, or the wanted part of it."""
         document = self.document
         maps: dict[str, Mapping[str, Any]] = {}
@@ -117,6 +116,16 @@ class Record:
         if KINDS[self.kind].has_points:
             computed["status"] = self.status(heads, at_us)
         return entity_from_document(self.kind, self.entity_id, document, **computed)
+
+
+class Wanted(Protocol):
+    """The part of an entity that is wanted: a projection of a query."""
+
+    def document(self, document: Document) -> Document:
+        """Return the wanted part of a document."""
+
+    def pick(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the wanted part of the map in field ``name``."""
 
 
 def groups_of(change: Change) -> list[PointGroup]:

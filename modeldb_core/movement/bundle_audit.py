@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from modeldb_core.audit import Checkpoint, Report
 from modeldb_core.audit.log import LogAudit
 from modeldb_core.errors import IntegrityError, ModelDBError
-from modeldb_core.movement.copying import changes_of
+from modeldb_core.movement.logs import changes_of
 from modeldb_core.movement.references import needed_by
 
 if TYPE_CHECKING:

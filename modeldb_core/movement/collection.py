@@ -20,8 +20,8 @@ from modeldb_core.log.erasures import Target, can_be_erased, window_of
 from modeldb_core.log.stream import Entry
 from modeldb_core.model.schema import KINDS, parts_of
 from modeldb_core.model.values import encode
-from modeldb_core.movement.copying import changes_of
 from modeldb_core.movement.deletion import pages
+from modeldb_core.movement.logs import changes_of
 from modeldb_core.movement.references import mentioned_in
 from modeldb_core.queries import Query, condition
 from modeldb_core.stores import REFRESH_S

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from modeldb_core.audit.log import ChangeLog
 from modeldb_core.errors import (
     ConflictError,
     IntegrityError,
@@ -25,13 +24,15 @@ from modeldb_core.model.links import blobs_of
 from modeldb_core.model.schema import KINDS
 from modeldb_core.movement.blobs import WORKERS, BlobCopier
 from modeldb_core.movement.erasing import Losses, MayErase
+from modeldb_core.movement.logs import changes_of
 from modeldb_core.movement.references import mentioned_by, needed_by
 from modeldb_core.stores import MetadataStore
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Container, Sequence
 
     from modeldb_core.movement.blobs import BlobTarget
+    from modeldb_core.movement.logs import ChangeTarget, Log
     from modeldb_core.stores import ArtifactStore
 
 Progress: TypeAlias = Callable[[str, int, int | None], None]
@@ -44,19 +45,6 @@ _PAGE_BYTES = 32 << 20  # after a page larger than this, smaller ones are asked 
 _OVERHEAD = 300  # bytes of a change beside its payload
 _REFUSED = (ConflictError, StreamGapError, IntegrityError, InvalidArgumentError)
 """What a store says of changes that it will never take."""
-
-
-class Log(ChangeLog, Protocol):
-    """What changes are copied from: a store, or a bundle."""
-
-    url: str
-
-
-class ChangeTarget(Log, Protocol):
-    """What changes are copied into: a store, or a bundle that is being written."""
-
-    def apply(self, changes: Sequence[Change]) -> None:
-        """Take changes, all or none of them."""
 
 
 @dataclass(slots=True)
@@ -397,14 +385,3 @@ def _can_be_read(change: Change) -> bool:
     except InvalidArgumentError:
         return False
     return True
-
-
-def changes_of(log: ChangeLog, *, entity_id: str | None = None, stream_id: str | None = None) -> Iterator[Change]:
-    """Iterate over the changes of a log: all, those of an entity, or those of a stream."""
-    cursor = 0
-    while True:
-        page = log.read_changes(after=cursor, limit=_PAGE, entity_id=entity_id, stream_id=stream_id)
-        yield from page.changes
-        if not page.changes:
-            return
-        cursor = page.cursor

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from modeldb_core.errors import ModelDBError, PermissionDeniedError
 from modeldb_core.log.changes import CREATE, DELETE, ERASE
 from modeldb_core.log.erasures import MARKS, EntityErasures, Target
+from modeldb_core.movement.logs import changes_of
 
 if TYPE_CHECKING:
     from modeldb_core.log.changes import Change
     from modeldb_core.log.erasures import Name
-    from modeldb_core.movement.copying import ChangeTarget
+    from modeldb_core.movement.logs import ChangeTarget
 
 MayErase: TypeAlias = Callable[[int, Sequence[str]], bool]
 """Asked whether so many payloads, of entities of which some are named, may be erased."""
@@ -67,8 +68,6 @@ class Losses:
         raise PermissionDeniedError(msg)
 
     def _look_at(self, kind: str, entity_id: str, coming: Sequence[Change], is_old: Callable[[Change], bool]) -> None:
-        from modeldb_core.movement.copying import changes_of
-
         history, whole = EntityErasures(), set[Target]()
         for change in changes_of(self._target, entity_id=entity_id):
             if change.kind == kind:

@@ -14,8 +14,8 @@ from modeldb_core.log.changes import DELETE
 from modeldb_core.log.erasures import Target, target_of
 from modeldb_core.model.entities import Project, Run
 from modeldb_core.model.schema import KINDS, parts_of
-from modeldb_core.movement.copying import changes_of
 from modeldb_core.movement.deletion import pages, parts
+from modeldb_core.movement.logs import changes_of
 from modeldb_core.queries import Query
 
 if TYPE_CHECKING:

@@ -118,7 +118,9 @@ class Waiting:
             self._say_at = now + SAY_EVERY_S
             logger.warning(
                 "ModelDB waits for %s, up to %d s more. Ctrl-C leaves at once%s",
-                *(self._what, left_s, ": nothing is lost, it is in the journal." if self._is_kept else "."),
+                self._what,
+                left_s,
+                ": nothing is lost, it is in the journal." if self._is_kept else ".",
             )
         return max(0.0, min(left_s, self._say_at - now, 1.0))
 

@@ -10,7 +10,6 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from modeldb_core import __version__
 from modeldb_core.errors import (
     ConditionsUnsupportedError,
     InvalidArgumentError,
@@ -21,6 +20,7 @@ from modeldb_core.errors import (
 from modeldb_core.log.changes import CLOSE, OPEN, STREAM
 from modeldb_core.log.stream import Entry, StreamWriter
 from modeldb_core.model.entities import new_id, now_us
+from modeldb_core.runtime import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

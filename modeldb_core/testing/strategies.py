@@ -34,9 +34,20 @@ METRICS = st.sampled_from(["loss", "auc", "lr", "max"])
 
 _AGGREGATED = [f"metrics.loss.{name}" for name in ("min", "max", "first", "last", "mean", "count")]
 _KEYED = [
-    *("metrics.loss", "metrics.auc", "metrics.lr", "metrics.max", "metrics.nowhere", *_AGGREGATED),
-    *("hyperparameters.lr", "hyperparameters.opt", "hyperparameters.opt.x", 'hyperparameters."val loss"'),
-    *("attributes.lr", "attributes.opt.x.y", 'attributes.opt."y z"', "attributes.max"),
+    "metrics.loss",
+    "metrics.auc",
+    "metrics.lr",
+    "metrics.max",
+    "metrics.nowhere",
+    *_AGGREGATED,
+    "hyperparameters.lr",
+    "hyperparameters.opt",
+    "hyperparameters.opt.x",
+    'hyperparameters."val loss"',
+    "attributes.lr",
+    "attributes.opt.x.y",
+    'attributes.opt."y z"',
+    "attributes.max",
 ]
 _TEXT_COLUMNS = ["name", "description", "status", "owner", "parent_id", "project", "experiment", "project_id"]
 _NUMBER_COLUMNS = ["duration"]

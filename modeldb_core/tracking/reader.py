@@ -238,7 +238,7 @@ class RunReader:
         return f"<Run {name!r} {self.run_id} {status}>"
 
     def _repr_html_(self) -> str:
-        return display.run_html(self)
+        return display.run_html(self.entity, lambda key, points: self.history(key, max_points=points)._repr_html_())
 
     def _artifact(self, name: str) -> Mapping[str, Any]:
         found = artifact_kinds.files_of(self.artifacts)

@@ -12,7 +12,7 @@ from modeldb_core.model.values import check_key
 from modeldb_core.movement.deletion import pages
 from modeldb_core.queries.literals import condition
 from modeldb_core.queries.query import MAX_LIMIT, Query
-from modeldb_core.queries.references import find_run
+from modeldb_core.stores.references import find_run
 from modeldb_core.tracking.run import RunHandle
 from modeldb_core.tracking.runs import Runs
 

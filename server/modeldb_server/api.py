@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from modeldb_core.model.schema import KINDS
 from modeldb_server.edit_routes import edit_routes
 from modeldb_server.entity_routes import MAX_LIMIT, PREFIX, entity_routes, limit_of, served_kinds
 from modeldb_server.handlers import artifacts, audit, live, series, status
 from modeldb_server.metrics import CONTENT_TYPE
+from modeldb_server.responses import json_response
 from modeldb_server.routes import Parameter, Policy, Route
 from modeldb_server.store_routes import STORE_ROUTES
+
+if TYPE_CHECKING:
+    from flask import Response
+
+    from modeldb_server.context import ServerContext
 
 _FIRST = Parameter(name="first_step", type="integer", description="only points from this step on")
 _LAST = Parameter(name="last_step", type="integer", description="only points up to this step")
@@ -241,7 +248,7 @@ def _status_routes() -> tuple[Route, ...]:
             method="GET",
             path=f"{PREFIX}/openapi.json",
             name="get_openapi",
-            handler=status.get_openapi,
+            handler=get_openapi,
             policy=Policy.READ,
             summary="Get this description of the API",
             answer="OpenAPI",
@@ -269,6 +276,24 @@ def _status_routes() -> tuple[Route, ...]:
             tag="server",
         ),
     )
+
+
+def get_openapi(context: ServerContext) -> Response:
+    """Return the description of this API in OpenAPI 3.1."""
+    del context
+    return json_response(api_document())
+
+
+def api_document() -> dict[str, Any]:
+    """Return that description, for the kinds that there are."""
+    return _document(tuple(KINDS))
+
+
+@cache
+def _document(_kinds: tuple[str, ...]) -> dict[str, Any]:
+    from modeldb_server.openapi import describe_api  # when somebody asks: a server starts without it
+
+    return describe_api(routes())
 
 
 def routes() -> tuple[Route, ...]:

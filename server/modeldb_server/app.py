@@ -56,52 +56,63 @@ def create_app(
         ConfigurationError: a plugin adds a route that changes something and says not who may call it.
     """
     chosen = server_settings(settings)
-    app = Flask("modeldb_server", static_folder=None, template_folder=None)
-    app.config.update(
-        DEBUG=False,
-        TESTING=False,
-        PROPAGATE_EXCEPTIONS=False,
-        SECRET_KEY=None,  # there are no sessions
-        MAX_CONTENT_LENGTH=chosen.max_body_bytes,
-        MAX_FORM_MEMORY_SIZE=0,
-        MAX_FORM_PARTS=0,
-        TRUSTED_HOSTS=None,  # security.py looks at every request, with a message that helps
-    )
-    app.url_map.merge_slashes = False  # a path is taken as it comes, and never redirected to a cleaned one
-    hub = EventHub(
-        store,
-        max_streams=chosen.max_event_streams,
-        interval_s=chosen.poll_interval_s,
-        heartbeat_s=chosen.heartbeat_s,
-    )
-    metrics = ServerMetrics(lambda: hub.streams)
-    writes = GroupedWrites(store)
-    context = ServerContext(
-        store=store,
-        artifacts=artifacts,
-        settings=chosen,
-        gatekeeper=Gatekeeper(
-            chosen.tokens,
-            chosen.read_tokens,
-            lambda reason: metrics.token_refusals.labels(reason).inc(),
-            erase_tokens=chosen.erase_tokens,
-        ),
-        events=hub,
-        writes=writes,
-        writers=Writers(store, writes, actor=chosen.actor, read_only=chosen.read_only, on_written=metrics.writes.inc),
-        metrics=metrics,
-    )
+    app = _new_app(chosen)
+    context = _new_context(store, artifacts, chosen)
     app.extensions[EXTENSION] = context
     context.metrics.register(app)
     policies: dict[str, Policy] = {}
     register_guards(app, policies, {f"{API}.{route.name}": route for route in routes()})
     register_compression(app)
     register_error_handlers(app)
-    app.context_processor(lambda: {"modeldb_cursor": lambda: _text_of(hub.cursor())})
+    app.context_processor(lambda: {"modeldb_cursor": lambda: _text_of(context.events.cursor())})
     app.register_blueprint(create_api(policies))
     _plugin_manager(plugins, settings).call("modeldb_register_blueprints", app=app)
     complete_policies(app, policies)
     return app
+
+
+def _new_app(settings: ServerSettings) -> Flask:
+    app = Flask("modeldb_server", static_folder=None, template_folder=None)
+    app.config.update(
+        DEBUG=False,
+        TESTING=False,
+        PROPAGATE_EXCEPTIONS=False,
+        SECRET_KEY=None,  # there are no sessions
+        MAX_CONTENT_LENGTH=settings.max_body_bytes,
+        MAX_FORM_MEMORY_SIZE=0,
+        MAX_FORM_PARTS=0,
+        TRUSTED_HOSTS=None,  # security.py looks at every request, with a message that helps
+    )
+    app.url_map.merge_slashes = False  # a path is taken as it comes, and never redirected to a cleaned one
+    return app
+
+
+def _new_context(store: MetadataStore, artifacts: ArtifactStore, settings: ServerSettings) -> ServerContext:
+    hub = EventHub(
+        store,
+        max_streams=settings.max_event_streams,
+        interval_s=settings.poll_interval_s,
+        heartbeat_s=settings.heartbeat_s,
+    )
+    metrics = ServerMetrics(lambda: hub.streams)
+    writes = GroupedWrites(store)
+    return ServerContext(
+        store=store,
+        artifacts=artifacts,
+        settings=settings,
+        gatekeeper=Gatekeeper(
+            settings.tokens,
+            settings.read_tokens,
+            lambda reason: metrics.token_refusals.labels(reason).inc(),
+            erase_tokens=settings.erase_tokens,
+        ),
+        events=hub,
+        writes=writes,
+        writers=Writers(
+            store, writes, actor=settings.actor, read_only=settings.read_only, on_written=metrics.writes.inc
+        ),
+        metrics=metrics,
+    )
 
 
 def _text_of(cursor: int | None) -> str:

@@ -322,5 +322,6 @@ class Listener(TcpWSGIServer):
             address = counts.most_common(1)[0]
             logger.warning(
                 "there are %d connections; idle ones are closed to make room (%s has %d of them)",
-                *(len(channels), *address),
+                len(channels),
+                *address,
             )

@@ -20,6 +20,7 @@ from werkzeug.exceptions import HTTPException
 from modeldb_core.errors import ModelDBError
 from modeldb_core.stores.protocol import PREFIX, error_fields
 from modeldb_server.context import server_context
+from modeldb_server.limits import BusyError
 from modeldb_server.responses import json_response, text_response
 
 if TYPE_CHECKING:
@@ -98,18 +99,6 @@ _HTTP_MESSAGES: Mapping[int, str] = MappingProxyType(
     }
 )
 _PUBLIC_STATUS = frozenset({400, 403, 404, 409, 412, 501})
-
-
-class BusyError(Exception):
-    """The server has no room for one more of what was asked for.
-
-    Args:
-        status: 503, or 429 where the callers ask for too much at once.
-    """
-
-    def __init__(self, message: str, status: int = 503) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def register_error_handlers(app: Flask) -> None:

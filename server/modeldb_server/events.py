@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from modeldb_core.errors import ModelDBError
 from modeldb_core.log.changes import STREAM
 from modeldb_server.documents import is_secret
-from modeldb_server.errors import BusyError
+from modeldb_server.limits import BusyError
 from modeldb_server.responses import dump_json
 
 if TYPE_CHECKING:

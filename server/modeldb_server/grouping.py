@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
 from modeldb_core.log.batches import MAX_BATCH_BYTES, MAX_BATCH_CHANGES
-from modeldb_server.errors import BusyError
+from modeldb_server.limits import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

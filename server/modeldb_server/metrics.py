@@ -13,7 +13,7 @@ from flask import g, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from modeldb_core import __version__
+from modeldb_core.runtime import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,10 +36,11 @@ class ServerMetrics:
     def __init__(self, count_streams: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            *("modeldb_http_requests", "Requests answered."), ["method", "route", "status"], registry=self.registry
+            "modeldb_http_requests", "Requests answered.", ["method", "route", "status"], registry=self.registry
         )
         self.durations = Histogram(
-            *("modeldb_http_request_duration_seconds", "From the request's arrival to the start of its answer."),
+            "modeldb_http_request_duration_seconds",
+            "From the request's arrival to the start of its answer.",
             ["route"],
             buckets=_BUCKETS,
             registry=self.registry,
@@ -49,16 +50,16 @@ class ServerMetrics:
         )
         self.writes = Counter("modeldb_changes_written", "Changes made through the API.", registry=self.registry)
         self.token_refusals = Counter(
-            *("modeldb_token_refusals", "Requests without a token of this server."), ["reason"], registry=self.registry
+            "modeldb_token_refusals", "Requests without a token of this server.", ["reason"], registry=self.registry
         )
         for reason in TOKEN_REFUSALS:
             self.token_refusals.labels(reason)
         self.connections = Gauge("modeldb_connections", "Open connections.", registry=self.registry)
         self.connections_dropped = Counter(
-            *("modeldb_connections_dropped", "Idle connections that were closed to make room."), registry=self.registry
+            "modeldb_connections_dropped", "Idle connections that were closed to make room.", registry=self.registry
         )
         self.bodies_refused = Counter(
-            *("modeldb_bodies_refused", "Requests refused because too much was being received."), registry=self.registry
+            "modeldb_bodies_refused", "Requests refused because too much was being received.", registry=self.registry
         )
         streams = Gauge("modeldb_event_streams", "Open event streams.", registry=self.registry)
         streams.set_function(count_streams)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core import __version__
-from modeldb_core.model.schema import KINDS
+from modeldb_core.runtime import __version__
 from modeldb_core.stores.protocol import VERSION, WRITE_HEADER
 from modeldb_server.responses import JSON
 from modeldb_server.routes import Policy, object_schema
 from modeldb_server.schemas import component_schemas, reference
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from modeldb_server.routes import Parameter, Route, Schema
 
 _VARIABLE = re.compile(r"<(\w+)>")
@@ -47,17 +47,10 @@ _TAGS = {
 }
 
 
-def describe_api() -> dict[str, Any]:
-    """Return the document."""
-    return _described(tuple(KINDS))
-
-
-@cache
-def _described(_kinds: tuple[str, ...]) -> dict[str, Any]:
-    from modeldb_server.api import routes
-
+def describe_api(routes: Iterable[Route]) -> dict[str, Any]:
+    """Return the document of an API that has these routes."""
     paths: dict[str, Any] = {}
-    for route in routes():
+    for route in routes:
         path = _VARIABLE.sub(r"{\1}", route.path)
         paths.setdefault(path, {})[route.method.lower()] = _operation(route)
     return {

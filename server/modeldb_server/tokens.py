@@ -18,8 +18,8 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from modeldb_core.errors import ConfigurationError, PermissionDeniedError
-from modeldb_server.errors import BusyError
 from modeldb_server.guesses import GUESS_INTERVAL_S, Guesses
+from modeldb_server.limits import BusyError
 from modeldb_server.routes import Policy
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 import click
 import pytest
 
-from modeldb_core import hookimpl, hookspecs
+from modeldb_core import RunHandle, hookimpl, hookspecs
 from modeldb_core.config import load_settings
 from modeldb_core.errors import (
     ConfigurationError,
@@ -26,6 +27,7 @@ from modeldb_core.errors import (
     UnknownSchemeError,
     UntrustedModelError,
 )
+from modeldb_core.hookspecs import LoggedRun
 from modeldb_core.plugins import PluginManager, find_backend, list_plugins, open_artifacts, open_store, plugin_manager
 from modeldb_core.stores import Backend
 
@@ -549,3 +551,14 @@ def test_every_hook_is_documented_and_tested(hook: str) -> None:
         assert f":param {argument}:" in documentation
     if specification.__annotations__["return"] != "None":
         assert ":return:" in documentation
+
+
+def test_a_run_has_what_hooks_may_rely_on() -> None:
+    declared = {name: value for name, value in vars(LoggedRun).items() if not name.startswith("_")}
+    assert len(declared) > 10
+    for name, value in declared.items():
+        found = getattr(RunHandle, name)
+        if callable(value):
+            assert inspect.signature(found) == inspect.signature(value), name
+        else:
+            assert isinstance(found, property), name

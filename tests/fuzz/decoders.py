@@ -25,7 +25,6 @@ from modeldb_core.audit import Checkpoint
 from modeldb_core.backends._sql.chunks import Segments
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._urls import split_options
-from modeldb_core.backends.bundle import path_of as bundle_path
 from modeldb_core.backends.objects import layout
 from modeldb_core.backends.remote.address import read_address
 from modeldb_core.backends.remote.answers import check_protocol, error_of_answer, load_blob, understood
@@ -43,6 +42,7 @@ from modeldb_core.log.replay import Record, alters_entity, erased_by
 from modeldb_core.model.entities import Run
 from modeldb_core.model.shapes import check_document
 from modeldb_core.model.values import decode, encode, normalize
+from modeldb_core.movement.bundle_store import path_of as bundle_path
 from modeldb_core.movement.manifest import Manifest
 from modeldb_core.queries import Query, decode_cursor, effective_order, encode_cursor, parse_fields
 from modeldb_core.queries.parse import parse_field, parse_filter, parse_order

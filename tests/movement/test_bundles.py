@@ -16,7 +16,6 @@ import pytest
 
 from modeldb_core.audit import Checkpoint, verify
 from modeldb_core.backends.blobs import FsspecArtifactStore
-from modeldb_core.backends.bundle import BundleArtifactStore, BundleStore
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.errors import (
     AlreadyExistsError,
@@ -30,6 +29,7 @@ from modeldb_core.errors import (
 )
 from modeldb_core.movement.archive import end_of_archive, header, padding, read_members
 from modeldb_core.movement.bundle_audit import verify_bundle
+from modeldb_core.movement.bundle_store import BundleArtifactStore, BundleStore
 from modeldb_core.movement.bundle_writer import BundleWriter
 from modeldb_core.movement.bundles import Bundle
 from modeldb_core.movement.copying import copy

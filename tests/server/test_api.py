@@ -17,10 +17,9 @@ from modeldb_core.errors import ConfigurationError, ModelDBError
 from modeldb_core.hookspecs import hookimpl
 from modeldb_core.plugins import PluginManager
 from modeldb_server import ServerSettings, create_app
-from modeldb_server.api import routes, served_kinds
+from modeldb_server.api import api_document, routes, served_kinds
 from modeldb_server.arguments import split_names
 from modeldb_server.errors import STATUS
-from modeldb_server.openapi import describe_api
 from modeldb_server.responses import JSON
 from modeldb_server.routes import Policy
 from modeldb_server.security import POLICIES
@@ -35,7 +34,7 @@ def all_codes() -> set[str]:
 
 
 def schema_errors(name: str, document: Any) -> list[str]:
-    resource = Resource.from_contents(describe_api(), default_specification=DRAFT202012)
+    resource = Resource.from_contents(api_document(), default_specification=DRAFT202012)
     registry: Any = Registry().with_resource("urn:api", resource)
     validator = Draft202012Validator({"$ref": f"urn:api#/components/schemas/{name}"}, registry=registry)
     return [f"{list(error.path)}: {error.message}" for error in validator.iter_errors(document)]
@@ -47,7 +46,7 @@ def schema_errors(name: str, document: Any) -> list[str]:
 def test_every_route_has_a_policy_and_every_api_route_is_documented(app: Flask) -> None:
     documented = {
         (method.upper(), path): operation
-        for path, operations in describe_api()["paths"].items()
+        for path, operations in api_document()["paths"].items()
         for method, operation in operations.items()
     }
     seen = 0
@@ -83,7 +82,7 @@ def test_handlers_take_exactly_what_the_table_gives() -> None:
 
 def test_the_openapi_document_is_valid_and_served(client: Any) -> None:
     document = client.get("/api/v2/openapi.json")
-    assert document == describe_api()
+    assert document == api_document()
     openapi_spec_validator.validate(document)
     assert document["openapi"].startswith("3.1.")
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from modeldb_server import events
-from modeldb_server.errors import BusyError
 from modeldb_server.events import EventHub, latest_cursor, read_batch
+from modeldb_server.limits import BusyError
 
 
 class Listener:

@@ -98,9 +98,9 @@ class _Points:
 
 
 def _serve() -> None:
-    from modeldb_core.backends import bundle, objects, sqlite  # noqa: F401
+    from modeldb_core.backends import objects, sqlite  # noqa: F401
     from modeldb_core.cli import program
-    from modeldb_core.movement import collection, copying
+    from modeldb_core.movement import bundle_store, collection, copying  # noqa: F401
 
     copying.BATCH_CHANGES = 40  # small ones, so that there is a half way
     collection._DOCUMENTS = 2

@@ -12,7 +12,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from modeldb_core.errors import NotFoundError
 from modeldb_lightning.hyperparameters import typed
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.tracking import RunHandle
     from modeldb_core.tracking.reader import RunReader
-    from modeldb_lightning.recording import Recording
+    from modeldb_lightning.options import Options
     from modeldb_lightning.resuming import Past
 
 FOLDER = "checkpoints"
@@ -43,6 +43,20 @@ class Kept:
     aliases: list[str] = field(default_factory=list)
 
 
+class Recorded(Protocol):
+    """What checkpoints need of the recording that they belong to."""
+
+    options: Options
+    run: RunHandle | None
+
+    @property
+    def logs(self) -> bool:
+        """Whether this process is the one that logs."""
+
+    def start(self) -> RunHandle | None:
+        """Return the open run; it is started where it is not."""
+
+
 class Checkpoints:
     """The checkpoints of one recording.
 
@@ -50,7 +64,7 @@ class Checkpoints:
         recording: whose run they belong to.
     """
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recorded) -> None:
         self._recording = recording
         self.position: dict[str, Any] = {}
         """Epoch and step of the checkpoint that is being saved, as the trainer says."""

@@ -16,11 +16,30 @@ if TYPE_CHECKING:
 SUMMARY = "model_summary.json"
 
 _TRAINER = (
-    *("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "accumulate_grad_batches", "gradient_clip_val"),
-    *("gradient_clip_algorithm", "log_every_n_steps", "check_val_every_n_epoch", "val_check_interval"),
-    *("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches", "fast_dev_run"),
-    *("overfit_batches", "num_sanity_val_steps", "reload_dataloaders_every_n_epochs", "num_nodes", "num_devices"),
-    *("world_size", "precision", "default_root_dir"),
+    "max_epochs",
+    "min_epochs",
+    "max_steps",
+    "min_steps",
+    "max_time",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "log_every_n_steps",
+    "check_val_every_n_epoch",
+    "val_check_interval",
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
+    "limit_predict_batches",
+    "fast_dev_run",
+    "overfit_batches",
+    "num_sanity_val_steps",
+    "reload_dataloaders_every_n_epochs",
+    "num_nodes",
+    "num_devices",
+    "world_size",
+    "precision",
+    "default_root_dir",
 )
 
 

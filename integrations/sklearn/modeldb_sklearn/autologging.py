@@ -173,11 +173,11 @@ def _sklearn_parallel(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:  # noqa: ANN401
-    return on_sklearn_parallel(_options(), original, parallel, args, kwargs)
+    return on_sklearn_parallel(_options(), keep_installed, original, parallel, args, kwargs)
 
 
 def _joblib_parallel(original: Callable[..., Any], parallel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
-    return on_joblib_parallel(_options(), original, parallel, args, kwargs)
+    return on_joblib_parallel(_options(), keep_installed, original, parallel, args, kwargs)
 
 
 _METHODS = {

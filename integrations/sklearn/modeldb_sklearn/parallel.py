@@ -12,7 +12,7 @@ import os
 from abc import ABC, abstractmethod
 from contextvars import ContextVar
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modeldb_core.autologging import is_inside, outside
 from modeldb_core.tracking.endings import CURRENT
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from modeldb_core.tracking import RunHandle
 
 Told = dict[str, Any]
+Install: TypeAlias = "Callable[[], None]"
+"""Puts the patches in place in a worker; pickled by its name, so it is a function of a module."""
 
 
 class Watch(ABC):
@@ -67,6 +69,7 @@ def followed(run: RunHandle, run_id: str) -> Told:
 
 def on_sklearn_parallel(
     options: Options | None,
+    install: Install,
     original: Callable[..., Any],
     parallel: Any,  # noqa: ANN401
     args: tuple[Any, ...],
@@ -83,7 +86,7 @@ def on_sklearn_parallel(
             is_followed = True
     if not is_followed:
         return original(parallel, *args, **kwargs)
-    token = _next.set(lambda number: _inner_task(watch, number, options))
+    token = _next.set(lambda number: _inner_task(watch, number, options, install))
     parallel.return_generator = True
     try:
         outputs = original(parallel, *args, **kwargs)
@@ -96,6 +99,7 @@ def on_sklearn_parallel(
 
 def on_joblib_parallel(
     options: Options | None,
+    install: Install,
     original: Callable[..., Any],
     parallel: Any,  # noqa: ANN401
     args: tuple[Any, ...],
@@ -109,7 +113,7 @@ def on_joblib_parallel(
             return original(parallel, *args, **kwargs)
         if make is None and not is_inside() and not is_by_sklearn(caller()):
             with GUARD.step("hand a run to workers"):
-                task = _program_task(options)
+                task = _program_task(options, install)
                 make = lambda _: task  # noqa: E731
         if make is not None:
             args = (_carrying(args[0], make), *args[1:])
@@ -136,18 +140,18 @@ def _carrying(tasks: Iterable[Any], make: Callable[[int], Task | None]) -> Itera
         yield (function if task is None else task.of(function)), args, kwargs
 
 
-def _inner_task(watch: Watch, number: int, options: Options) -> Task | None:
+def _inner_task(watch: Watch, number: int, options: Options, install: Install) -> Task | None:
     with GUARD.step("hand a run to workers"):
         inner = watch.task_run(number)
-        return None if inner is None else Task(options, inner=inner)
+        return None if inner is None else Task(options, install, inner=inner)
     return None
 
 
-def _program_task(options: Options) -> Task:
+def _program_task(options: Options, install: Install) -> Task:
     from modeldb_core.tracking import current_run
 
     run = current_run()
-    return Task(options, run=None if run is None else describe(run), handle=run)
+    return Task(options, install, run=None if run is None else describe(run), handle=run)
 
 
 class Task:
@@ -156,12 +160,14 @@ class Task:
     def __init__(
         self,
         options: Options,
+        install: Install,
         *,
         run: Told | None = None,
         inner: tuple[Told, Told] | None = None,
         handle: Any = None,  # noqa: ANN401
     ) -> None:
         self.options = options
+        self._install = install
         self._portable = options.portable()  # not when it is pickled, where an error would be the program's
         self.run = run
         self.inner = inner
@@ -179,9 +185,7 @@ class Task:
         """Wrap the methods before the function is read, which may be one of them: ``delayed(model.fit)``."""
         vars(self).update(state)
         with GUARD.step("take up the run of the program"):
-            from modeldb_sklearn.autologging import keep_installed
-
-            keep_installed()
+            self._install()
 
     @contextlib.contextmanager
     def begun(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ log, without the change that is gone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import bindparam, case, delete, exists, null, or_, select, tuple_, update
 
@@ -36,13 +36,22 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
     from sqlalchemy.sql.dml import Insert
 
-    from modeldb_core.backends._sql.apply import Batch
+    from modeldb_core.backends._sql.chain import Streams
     from modeldb_core.backends._sql.database import Transaction
     from modeldb_core.backends._sql.metrics import MetricRows
+    from modeldb_core.backends._sql.numbers import Numbers
 
 _SOME = 1000
 """Append changes whose points are looked at together."""
 _PLACES = 400  # two parameters each, of the 999 that old versions of SQLite allow
+
+
+class Parts(Protocol):
+    """What erasing needs of the batch that is applied."""
+
+    transaction: Transaction
+    numbers: Numbers
+    streams: Streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,7 @@ class Erasures:
         )
         return cls(frozenset(target.place for target in targets if target is not None), names)
 
-    def carry_out(self, batch: Batch) -> None:
+    def carry_out(self, batch: Parts) -> None:
         """Note what was named, and erase what is to be erased now."""
         transaction = batch.transaction
         batch.streams.load(stream_id for stream_id, _ in self.named)
@@ -101,7 +110,7 @@ def places_of(connection: Connection, entity_pk: int, kind: str, entity_id: str)
     return {target.place: (numbers[target.stream_id], target.seq) for target in history.erased}
 
 
-def _erase_of(batch: Batch, entity_pk: int, kind: str, entity_id: str) -> None:
+def _erase_of(batch: Parts, entity_pk: int, kind: str, entity_id: str) -> None:
     connection, table = batch.transaction.connection, changes.c
     places = sorted(places_of(connection, entity_pk, kind, entity_id).values())
     points: set[int] = set()
@@ -149,7 +158,7 @@ def _history(connection: Connection, entity_pk: int, kind: str, entity_id: str) 
         yield Change(stream_id, seq, recorded_at, actor, action, kind, entity_id, *link), stream_pk
 
 
-def rework(batch: Batch, entity_pk: int) -> None:
+def rework(batch: Parts, entity_pk: int) -> None:
     """Work out an entity again from what the log has of it."""
     connection = batch.transaction.connection
     found = connection.execute(select(entities).where(entities.c.entity_pk == entity_pk)).one()
@@ -185,7 +194,7 @@ def replay(transaction: Transaction, entity_pk: int, kind: str) -> Document:
     return document or {}
 
 
-def _rework_series(batch: Batch, entity_pk: int, rows: MetricRows) -> None:
+def _rework_series(batch: Parts, entity_pk: int, rows: MetricRows) -> None:
     from modeldb_core.backends._sql.log import rebuild_payloads
     from modeldb_core.backends._sql.summaries import summarize
     from modeldb_core.log.points import decode_points
@@ -211,7 +220,7 @@ def _rework_series(batch: Batch, entity_pk: int, rows: MetricRows) -> None:
                 rows.add(entity_pk, key_pks["metrics", key], summary)
 
 
-def _drop_points(batch: Batch, entity_pk: int, positions: set[int]) -> None:
+def _drop_points(batch: Parts, entity_pk: int, positions: set[int]) -> None:
     """Take the points of changes out of what waits and out of chunks."""
     import numpy as np
 

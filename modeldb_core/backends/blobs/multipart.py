@@ -210,7 +210,7 @@ class _Upload:
             logger.debug("An upload to %s is not resumed: %s", self._bucket.url, error)
             return ""
         logger.info(
-            *("Resuming the upload of %s to %s: %d parts are there.", self._key, self._bucket.url, len(self._found))
+            "Resuming the upload of %s to %s: %d parts are there.", self._key, self._bucket.url, len(self._found)
         )
         return upload_id
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from urllib3 import exceptions
 
-from modeldb_core import __version__
 from modeldb_core.errors import (
     ConfigurationError,
     ModelDBError,
@@ -18,6 +17,7 @@ from modeldb_core.errors import (
     StoreUnavailableError,
     StoreVersionError,
 )
+from modeldb_core.runtime import __version__
 from modeldb_core.stores import protocol
 
 if TYPE_CHECKING:

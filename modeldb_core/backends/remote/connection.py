@@ -16,7 +16,6 @@ from urllib.parse import urlencode
 import urllib3
 from urllib3 import exceptions
 
-from modeldb_core import __version__
 from modeldb_core.backends.remote.answers import (
     TRY_AGAIN,
     check_protocol,
@@ -33,7 +32,7 @@ from modeldb_core.errors import (
     StoreUnavailableError,
     StoreVersionError,
 )
-from modeldb_core.runtime import forks
+from modeldb_core.runtime import __version__, forks
 from modeldb_core.stores import protocol
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from flask import Response
 
-from modeldb_core import __version__
 from modeldb_core.errors import ModelDBError
 from modeldb_core.queries import Query
+from modeldb_core.runtime import __version__
 from modeldb_server.errors import logger
 from modeldb_server.events import latest_cursor
 from modeldb_server.metrics import CONTENT_TYPE
@@ -47,11 +47,3 @@ def describe_server(context: ServerContext, *, kinds: tuple[str, ...], limits: d
             "cursor": latest_cursor(context.store),
         }
     )
-
-
-def get_openapi(context: ServerContext) -> Response:
-    """Return the description of this API in OpenAPI 3.1."""
-    from modeldb_server.openapi import describe_api
-
-    del context
-    return json_response(describe_api())

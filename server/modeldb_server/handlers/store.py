@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from flask import Response, abort, request
 
-from modeldb_core import __version__
 from modeldb_core.audit import digest_of_order
 from modeldb_core.errors import IntegrityError, ModelDBError
 from modeldb_core.log.batches import (
@@ -21,6 +20,7 @@ from modeldb_core.log.batches import (
 )
 from modeldb_core.log.changes import ERASE
 from modeldb_core.queries import Query
+from modeldb_core.runtime import __version__
 from modeldb_core.stores import protocol
 from modeldb_server.errors import refuse
 from modeldb_server.handlers.store_blobs import JoinedParts

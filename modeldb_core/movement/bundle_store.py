@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError, StoreReadOnlyError
 from modeldb_core.log.changes import DELETE, ERASE
@@ -98,13 +98,13 @@ class BundleStore(MetadataStore):
             self.bundle.close()
 
     def _replica(self) -> MetadataStore:
-        from modeldb_core.backends.sqlite import SQLiteStore
         from modeldb_core.movement.copying import copy
+        from modeldb_core.plugins import open_store
 
         with self._lock:
             if self._filled is None:
                 self._folder = tempfile.TemporaryDirectory(prefix="modeldb-bundle-")
-                replica = SQLiteStore(f"sqlite:///{self._folder.name}/replica.db")
+                replica = open_store(f"sqlite:///{quote(self._folder.name)}/replica.db")
                 try:
                     copy(self.bundle, replica)
                     self._hide_withheld(replica)
@@ -117,7 +117,7 @@ class BundleStore(MetadataStore):
     def _hide_withheld(self, replica: MetadataStore) -> None:
         """Take entities of which nothing is known but that there are some out of the answers."""
         from modeldb_core.log.stream import Entry
-        from modeldb_core.movement.copying import changes_of
+        from modeldb_core.movement.logs import changes_of
         from modeldb_core.stores.direct import DirectWriter
 
         if not self.is_partial:
