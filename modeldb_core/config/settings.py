@@ -354,15 +354,19 @@ def _obey_project(result: _Files, source: Source, path: Path) -> None:
     for spec in _specs():
         if spec.name not in source:
             continue
-        value, _ = source[spec.name]
+        value, origin = source[spec.name]
         before, _ = result.own.get(spec.name, (None, ""))
+        if spec.name == "plugins" and isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = MappingProxyType({**value, **before})  # what the user says of a plugin is said
+        elif spec.name == "disable_plugins" and isinstance(before, tuple) and isinstance(value, tuple):
+            value = tuple(dict.fromkeys((*before, *value)))  # none that the user has left out comes back
         if spec.name == "stores":
             assert isinstance(value, Mapping)
             result.project_stores = value
         elif reason := trust.refuse_setting(spec.metadata.get("trust", ""), value, before):
             result.refusals.append(trust.Refusal(str(path), key_of(spec), reason))
         else:
-            result.project[spec.name] = source[spec.name]
+            result.project[spec.name] = (value, origin)
 
 
 def _token_address(origin: str, own: Source, environment: Source, arguments: Source) -> str:

@@ -98,6 +98,15 @@ def test_what_lies_ready_in_a_project_is_not_taken_for_the_users_own(tmp_path: P
     assert not settings.cache_dir.is_relative_to(tmp_path)
 
 
+def test_a_project_neither_alters_what_the_user_says_of_a_plugin_nor_brings_one_back(tmp_path: Path) -> None:
+    own_file('disable_plugins = ["left_out"]\n[plugins.alerts]\ntoken = "mine"\nurl = "https://example.org"\n')
+    text = 'disable_plugins = ["another"]\n[plugins.alerts]\nurl = "https://stranger.example.net"\n[plugins.theirs]\nlevel = 3\n'
+    settings = load(project_file(tmp_path, text))
+    assert settings.plugins["alerts"] == {"token": "mine", "url": "https://example.org"}
+    assert settings.plugins["theirs"] == {"level": 3}
+    assert settings.disable_plugins == ("left_out", "another")
+
+
 def test_a_project_may_record_less_but_not_more_than_the_user_wants(tmp_path: Path) -> None:
     own_file("[capture]\ndiff = false\n")
     path = project_file(tmp_path, "[capture]\ndiff = true\npackages = false\n")
