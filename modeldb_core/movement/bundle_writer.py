@@ -23,7 +23,7 @@ from modeldb_core.log.batches import encode_changes
 from modeldb_core.log.changes import EMPTY_HEAD, Change, Head, advance
 from modeldb_core.movement.archive import BLOCK, end_of_archive, header, padding
 from modeldb_core.movement.manifest import BLOBS, CHANGES, FORMAT, FORMAT_NAME, MANIFEST_NAME, Manifest, manifest_limit
-from modeldb_core.runtime import disk
+from modeldb_core.runtime import disk, owned
 from modeldb_core.stores import BlobInfo, ChangePage
 
 if TYPE_CHECKING:
@@ -189,7 +189,13 @@ class BundleWriter:
     def _create(self) -> BinaryIO:
         """Open the file beside the bundle; what a killed process left there is written over."""
         try:
-            descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | disk.PRIVATE, 0o666)
+            # Others may write the folder: a link there would lead to something else to write over.
+            owned.check_file(self._part)
+            no_link = getattr(os, "O_NOFOLLOW", 0)
+            descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | no_link | disk.PRIVATE, 0o666)
+        except owned.NotOursError as error:
+            msg = f"{self.path} cannot be written: {error}; choose another folder, or remove that"
+            raise StoreReadOnlyError(msg) from error
         except OSError as error:
             raise self._failure(error) from error
         try:

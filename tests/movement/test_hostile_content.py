@@ -14,7 +14,14 @@ from modeldb_core.audit import verify
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.backends.objects import ObjectMetadataStore
-from modeldb_core.errors import ConfigurationError, IntegrityError, InvalidArgumentError, ModelDBWarning, NotFoundError
+from modeldb_core.errors import (
+    ConfigurationError,
+    IntegrityError,
+    InvalidArgumentError,
+    ModelDBWarning,
+    NotFoundError,
+    StoreReadOnlyError,
+)
 from modeldb_core.log.changes import Head
 from modeldb_core.movement.archive import end_of_archive, header, padding
 from modeldb_core.movement.bundle_writer import BundleWriter
@@ -119,6 +126,15 @@ def test_a_pipe_in_the_place_of_a_bundle_is_refused(tmp_path):
     os.mkfifo(tmp_path / "a.bundle")
     with pytest.raises(NotFoundError, match="no regular file"):
         Bundle(tmp_path / "a.bundle")
+
+
+def test_an_export_writes_over_nothing_that_a_link_leads_to(tmp_path):
+    precious = tmp_path / "thesis.txt"
+    precious.write_text("mine")
+    (tmp_path / "a.bundle.part").symlink_to(precious)
+    with pytest.raises(StoreReadOnlyError, match="is a link, not a file"):
+        BundleWriter(tmp_path / "a.bundle")
+    assert precious.read_text() == "mine"
 
 
 def test_a_manifest_that_is_longer_than_what_the_bundle_holds_is_not_parsed(tmp_path):
