@@ -162,7 +162,7 @@ def test_a_manifest_of_more_streams_than_changes_is_refused_before_they_are_look
     manifest = Manifest({}, 1, "0" * 64, 0, 0, "0" * 64)
     data = json.loads(manifest.encode())
     data["heads"] = {"a": "what", "b": "ever"}
-    with pytest.raises(ValueError, match="names 2 streams, and holds 1 changes"):
+    with pytest.raises(IntegrityError, match="names 2 streams, and holds 1 changes"):
         Manifest.decode(json.dumps(data).encode())
 
 
@@ -171,7 +171,7 @@ def test_a_manifest_with_a_lease_that_no_writer_has_is_refused(lease_s):
     head = Head(1, bytes(32), 1)
     manifest = Manifest({"a": head}, 1, "0" * 64, 0, 0, "0" * 64)
     assert Manifest.decode(manifest.encode()) == manifest
-    with pytest.raises(ValueError, match="lease"):
+    with pytest.raises(IntegrityError, match="lease"):
         Manifest.decode(replace(manifest, heads={"a": replace(head, lease_s=lease_s)}).encode())
 
 
