@@ -17,8 +17,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 from modeldb_core.backends.objects.admission import check_meaning
-from modeldb_core.backends.objects.layout import MAX_DECISION, PACKS, Part, decision_name, pack_of_decision
-from modeldb_core.errors import ConditionsUnsupportedError, IntegrityError, StoreUnavailableError
+from modeldb_core.backends.objects.layout import PACKS, Part, decision_name, pack_of_decision
+from modeldb_core.errors import ConditionsUnsupportedError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,6 +68,11 @@ def decide(
     pause_s = 0.01
     while time.monotonic() < deadline:
         replica = follower.fresh(max_staleness_s=0)
+        # First the number, then the conditions: other processes may bring the same replica further in between, and then
+        # the number is taken.
+        number = replica.next_decision()
+        if number is None:
+            continue  # a listing is no instant: it may show a decision and not the one before it
         new, heads = replica.admit(changes)
         if not new:
             return heads
@@ -79,17 +84,16 @@ def decide(
                 f"who comes first; use a database, a server, or a bucket with conditional writes"
             )
             raise ConditionsUnsupportedError(msg)
-        number = replica.last_decision() + 1
-        if number > MAX_DECISION:
-            msg = f"the line of decisions in {bucket.url} has no number left: somebody has put an object of the last one there"
-            raise IntegrityError(msg)
         name, content = decision_name(number), pack_of_decision(Part(stamp(), tuple(new)))
         if bucket.create(name, content):
             follower.remember(name, content)
             return heads
         time.sleep(_spread.uniform(0, pause_s))  # so many at once: let somebody through
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-    msg = f"others have decided in {bucket.url} for {PATIENCE_S:g} s, so that this had no turn; try again"
+    msg = (
+        f"others have decided in {bucket.url} for {PATIENCE_S:g} s, or one of its decisions (packs/-….chg) is missing, so that "
+        f"this had no turn; try again"
+    )
     raise StoreUnavailableError(msg)
 
 

@@ -48,7 +48,6 @@ MAX_STAMP = MAX_TIME_US
 _PLAIN = re.compile(r"[0-9A-Za-z_-]{1,120}")
 _STREAM_OBJECT = re.compile(r"streams/([^/]+)/([0-9]{1,19})-([0-9]{1,19})-([0-9a-f]{16})-([0-9a-f]{16})\.chg")
 _DECISION = re.compile(r"packs/-([0-9]{12})\.chg")
-MAX_DECISION = 10**12 - 1
 NAMES = "packs/-names"
 DECISIONS_LIKE = "packs/-%"
 """As SQL compares names: decisions, and no pack."""

@@ -226,12 +226,11 @@ class Replica(SQLMetadataStore):
 
         self._database.read(lambda read: check(read, expect))
 
-    def last_decision(self) -> int:
-        """Return the number of the last decision that is known, 0 where there is none."""
-        rows = self.query(
-            "SELECT max(name) FROM bucket_objects WHERE name LIKE ? AND name LIKE '%.chg'", (DECISIONS_LIKE,)
-        )
-        return 0 if rows[0][0] is None else number_of_decision(rows[0][0]) or 0
+    def next_decision(self) -> int | None:
+        """Return the number of the decision that comes next; ``None`` where one before the last is missing here."""
+        rows = self.query("SELECT name FROM bucket_objects WHERE name LIKE ?", (DECISIONS_LIKE,))
+        numbers = {number for (name,) in rows if (number := number_of_decision(name)) is not None}
+        return len(numbers) + 1 if max(numbers, default=0) == len(numbers) else None
 
     def newest_key(self) -> tuple[int, str] | None:
         """Return stamp and tie of the last of all parts that were taken in, ``None`` where there are none."""
