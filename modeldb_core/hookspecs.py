@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from modeldb_core.config import Settings
+    from modeldb_core.model.schema import KindDeclaration
     from modeldb_core.stores import Backend
 
 PROJECT = "modeldb"
 """The name under which pluggy knows the hooks, and the group of the entry points."""
 
-HOOKS_VERSION = 1
+HOOKS_VERSION = 2
 """Goes up when a hook or an argument is added; ``docs/plugins.md`` says what each version brought."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -101,6 +102,18 @@ def modeldb_register_backends() -> list[Backend]:  # type: ignore[empty-body]
     ModelDB before all others, and a warning names the second.
 
     :return: The descriptors, see :class:`~modeldb_core.stores.Backend`.
+    """
+
+
+@hookspec
+def modeldb_register_kinds() -> list[KindDeclaration]:  # type: ignore[empty-body]
+    """Return the kinds of entities that this plugin declares.
+
+    Called once for each process, when the plugins are loaded. Entities of these kinds are stored, found, copied, audited
+    and shown like those of ModelDB's own. A kind that is taken already, or whose declaration is wrong, is left out with a
+    warning. Where the plugin is not installed, what was stored of its kinds is kept, shipped and proved all the same.
+
+    :return: The declarations, see :class:`~modeldb_core.model.schema.KindDeclaration`.
     """
 
 

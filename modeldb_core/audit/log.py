@@ -23,7 +23,6 @@ from modeldb_core.log.changes import (
     verify_change,
 )
 from modeldb_core.log.erasures import EntityErasures, Name, Target
-from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -116,7 +115,7 @@ class LogAudit:
         if alters_entity(change):
             if self._is_withheld(change):
                 self._withheld.add((change.kind, change.entity_id))
-            elif change.kind in KINDS:
+            else:
                 self._name(change)
         self._follow_erasures(change, where)
         self._follow_order(change)

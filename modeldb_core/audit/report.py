@@ -51,6 +51,9 @@ class Report:
         findings: what is wrong; at most 1,000 are kept.
         left_out: findings beyond those.
         unsettled: entities that were written to all the while, so that their answers could not be compared.
+        carried: entities of kinds that this process does not know: their changes verify, and nothing is answered of them.
+        outdated: entities whose rows for searching were made by code with another declaration of their kind, and are not
+            compared until somebody who may write the store makes them again.
         has_search_rows: whether the store let the audit see the rows by which it finds entities.
         checkpoint_made_at: the time of the checkpoint that the log was held against, empty without one.
     """
@@ -72,6 +75,8 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     left_out: int = 0
     unsettled: list[str] = field(default_factory=list)
+    carried: int = 0
+    outdated: int = 0
     has_search_rows: bool = False
     checkpoint_made_at: str = ""
 
@@ -112,6 +117,15 @@ class Report:
             lines.append(
                 f"{self.shared_entities:,} entities were written by several streams, whose order no chain holds: whether "
                 f"their changes were exchanged shows only against a checkpoint"
+            )
+        if self.carried:
+            lines.append(
+                f"{self.carried:,} entities are of kinds that are not known here: only their changes were verified"
+            )
+        if self.outdated:
+            lines.append(
+                f"the rows by which {self.outdated:,} entities are found were made by another declaration of their kinds: "
+                "they are not compared until they are made again, which happens when the store is written next"
             )
         if self.unsettled:
             lines.append(f"not compared, because they were written to all the while: {', '.join(self.unsettled)}")

@@ -23,6 +23,7 @@ from modeldb_core.log.replay import Record, erased_error
 from modeldb_core.log.settling import settle
 from modeldb_core.model.claims import Claim, claims_of
 from modeldb_core.model.entities import Document, Entity, now_us
+from modeldb_core.model.links import links_of
 from modeldb_core.model.schema import KINDS, check_kind
 from modeldb_core.queries import (
     COLUMN,
@@ -30,6 +31,7 @@ from modeldb_core.queries import (
     TAGS,
     WITHIN_FIELDS,
     Field,
+    Linked,
     OrderValue,
     Query,
     compare,
@@ -41,6 +43,7 @@ from modeldb_core.queries import (
     order_value,
     parse_fields,
     parse_filter,
+    reached,
     searchable,
 )
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
@@ -271,15 +274,35 @@ class MemoryStore(MetadataStore):
 
     def _matching(self, query: Query) -> list[Record]:
         expression = parse_filter(query.filter, query.kind)
+        linked = self._linked(query.linked)
         return [
             record
-            for record in self._records.values()
+            for name, record in self._records.items()
             if record.kind == query.kind
+            and (linked is None or name in linked)
             and not record.is_erased
             and (query.include_deleted or record.document.get("deleted_at") is None)
             and (query.within is None or query.within in _containers(record))
             and matches(expression, functools.partial(self._look_up, record))
         ]
+
+    def _linked(self, linked: Linked | None) -> set[Name] | None:
+        """Return the names of what is linked as asked; ``None`` where nothing is asked."""
+        if linked is None:
+            return None
+        named: dict[Name, set[Name]] = {}  # by an entity, what it refers to
+        for name, record in self._records.items():
+            for link in links_of(record.kind, record.document):
+                if linked.field in ("", link.field):
+                    kinds = (link.kind,) if link.kind else KINDS
+                    named.setdefault(name, set()).update((kind, link.entity_id) for kind in kinds)
+
+        def step(names: set[Name]) -> set[Name]:
+            if linked.direction == "from":
+                return {target for name in names for target in named.get(name, ())}
+            return {name for name, targets in named.items() if targets & names}
+
+        return reached([(linked.kind, linked.entity_id)], step, linked.depth)
 
     def _look_up(self, record: Record, asked: Field) -> Any:  # noqa: ANN401 - of any type
         """Return the value of a field, ``MISSING`` where there is no such key."""

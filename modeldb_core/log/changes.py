@@ -242,6 +242,8 @@ def misfit(change: Change, error: object) -> ModelDBError:
 
 ALTERING = frozenset({CREATE, UPDATE, DELETE, RESTORE})
 """Actions that alter the document of an entity."""
+ACTIONS = ALTERING | {APPEND, OPEN, BEAT, CLOSE, ERASE}
+"""All actions that this code knows; others are those of newer clients."""
 
 
 def alters_entity(change: Change) -> bool:

@@ -19,6 +19,7 @@ from modeldb_core.model.values import BlobReference, to_json, write_key
 
 if TYPE_CHECKING:
     from modeldb_core.log.changes import Change
+    from modeldb_core.model.schema import KindDeclaration
 
 
 def time_text(time: datetime | None) -> str | None:
@@ -62,6 +63,34 @@ def entity_document(entity: Entity) -> dict[str, Any]:
     if isinstance(entity, Run) and entity.duration_s is not None:
         document["duration_s"] = entity.duration_s
     return document
+
+
+def kind_document(declaration: KindDeclaration) -> dict[str, Any]:
+    """Return what is declared of a kind: its names, what a filter finds it by, and its fields."""
+    return {
+        "kind": declaration.kind,
+        "path": declaration.path,
+        "words": declaration.words,
+        "summary": declaration.summary,
+        "version": declaration.version,
+        "columns": [{"name": name, "type": column_type} for name, column_type in declaration.columns.items()],
+        "sections": list(declaration.sections),
+        "offered": list(declaration.offered),
+        "fields": [
+            {
+                "name": each.name,
+                "type": each.type,
+                "description": each.description,
+                "searchable": each.searchable,
+                "refers_to": each.refers_to or None,
+                "entries": dict(each.entries),
+                "container": each.container,
+                "unique_within": each.unique_within,
+                "since": each.since,
+            }
+            for each in declaration.fields.values()
+        ],
+    }
 
 
 def change_document(change: Change, *, withheld: bool = False) -> dict[str, Any]:

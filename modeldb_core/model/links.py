@@ -10,7 +10,7 @@ from modeldb_core.model.schema import ANY, KINDS, FieldDeclaration
 from modeldb_core.model.values import BlobReference
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_MAX_ID = 1024  # characters; as of identifiers in changes
+_MAX_ID = 256  # characters; a longer one fits into no index
 
 
 class Link(NamedTuple):

@@ -318,7 +318,7 @@ class KindDeclaration:
             (each.name, each.type, each.searchable, each.refers_to, sorted(each.entries.items()), each.unique_within)
             for each in self._named(lambda each: each.searchable or each.is_reference or each.unique_within is not None)
         ]
-        return hashlib.sha256(repr((ROWS_VERSION, sorted(declared, key=repr))).encode()).hexdigest()[:24]
+        return hashlib.sha256(repr((ROWS_VERSION, self.home, sorted(declared, key=repr))).encode()).hexdigest()[:24]
 
 
 ROWS_VERSION = 1

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from modeldb_core import hookspecs
-from modeldb_core.errors import ModelDBError
+from modeldb_core.errors import InvalidArgumentError, ModelDBError
+from modeldb_core.model.schema import KindDeclaration, declare
 from modeldb_core.plugins.isolation import BLOCK_ALL, BLOCK_VARIABLE, HARMLESS, PluginInfo, describe, guarded, leave_out
 from modeldb_core.runtime import forks
 from modeldb_core.runtime.notices import warn
@@ -65,6 +67,7 @@ class PluginManager(pluggy.PluginManager):
         """Register a plugin that is not installed: for tests, and for programs that extend ModelDB themselves."""
         info = self.infos[name] = PluginInfo(name)
         self._register(info, plugin)
+        self._declare_kinds(info)
         self._backends = None
         return info
 
@@ -98,6 +101,22 @@ class PluginManager(pluggy.PluginManager):
             leave_out(info, f"it cannot be imported: {describe(error)}")
             return
         self._register(info, plugin)
+        self._declare_kinds(info)
+
+    def _declare_kinds(self, info: PluginInfo) -> None:
+        """Make the kinds known that a plugin declares."""
+        for implementation in self._implementations("modeldb_register_kinds"):
+            if implementation.plugin_name != info.name:
+                continue
+            declared = implementation.function() or []
+            if not isinstance(declared, (list, tuple)) or not all(isinstance(one, KindDeclaration) for one in declared):
+                warn(f"plugin {info} returned {declared!r:.200} as its kinds; expected a list of KindDeclaration")
+                continue
+            for declaration in declared:
+                try:
+                    declare(replace(declaration, is_own=info.is_own))
+                except InvalidArgumentError as error:
+                    warn(f"a kind of plugin {info} is left out: {error}")
 
     def _register(self, info: PluginInfo, plugin: object) -> None:
         try:

@@ -54,6 +54,7 @@ from modeldb_core.queries.leaves import (
     nearest_float,
     searchable,
 )
+from modeldb_core.queries.linked import MAX_DEPTH, Linked, reached
 from modeldb_core.queries.literals import condition, quote
 from modeldb_core.queries.parse import field_name, parse_field, parse_filter, parse_order, parse_time
 from modeldb_core.queries.projection import Projection, parse_fields
@@ -64,6 +65,7 @@ __all__ = [
     "COLUMN",
     "COLUMNS",
     "CONTAINER_NAMES",
+    "MAX_DEPTH",
     "MAX_LEAVES",
     "MAX_LIMIT",
     "MAX_TEXT",
@@ -80,6 +82,7 @@ __all__ = [
     "In",
     "IsNull",
     "Leaf",
+    "Linked",
     "Not",
     "Operator",
     "Or",
@@ -112,6 +115,7 @@ __all__ = [
     "parse_order",
     "parse_time",
     "quote",
+    "reached",
     "searchable",
     "sections_of",
 ]

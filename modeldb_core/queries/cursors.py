@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from dataclasses import astuple
 from typing import TYPE_CHECKING, TypeAlias
 
 from modeldb_core.errors import QuerySyntaxError
@@ -64,7 +65,7 @@ def decode_cursor(query: Query) -> tuple[OrderValue, ...] | None:
     """Return the values in the cursor of ``query``, ``None`` where it has none.
 
     Raises:
-        QuerySyntaxError: it is not a cursor, or that of a query with another kind, filter, order or container.
+        QuerySyntaxError: it is not a cursor, or that of a query with another kind, filter, order, container or link.
     """
     if query.cursor is None:
         return None
@@ -77,7 +78,7 @@ def decode_cursor(query: Query) -> tuple[OrderValue, ...] | None:
     values = data.get("v") if isinstance(data, dict) and data.get("q") == _fingerprint(query) else None
     order = effective_order(query)
     if not isinstance(values, list) or len(values) != len(order):
-        msg = "the cursor is one of another query; pass one with the same kind, filter, order and container, or none"
+        msg = "the cursor is one of another query; pass one with the same kind, filter, order, container and link, or none"
         raise QuerySyntaxError(msg)
     if not all(_fits(query, criterion.field, value) for criterion, value in zip(order, values, strict=True)):
         msg = f"the cursor {query.cursor[:40]!r} was altered; pass one that a page of this query gave"
@@ -101,5 +102,13 @@ def _fits(query: Query, field: Field, value: object) -> bool:
 
 
 def _fingerprint(query: Query) -> str:
-    asked = [query.kind, query.filter.strip(), query.order_by.strip(), query.within, query.include_deleted]
+    asked: list[object] = [
+        query.kind,
+        query.filter.strip(),
+        query.order_by.strip(),
+        query.within,
+        query.include_deleted,
+    ]
+    if query.linked is not None:
+        asked.append(astuple(query.linked))
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from modeldb_core.errors import QuerySyntaxError
 from modeldb_core.model.entities import now_us
-from modeldb_core.model.schema import check_kind
+from modeldb_core.model.schema import KINDS, KindDeclaration, check_kind
 from modeldb_core.queries.ast import (
     COLUMN,
     TAGS,
@@ -69,7 +69,7 @@ def parse_filter(text: str, kind: str = "run", *, at_us: int | None = None) -> E
         return None
     if re.search(r"\bnow\b", text, re.IGNORECASE):
         return _Builder(text, kind, now_us() if at_us is None else at_us).filter()
-    return _cached_filter(text, kind) if len(text) <= _CACHED_LENGTH else _Builder(text, kind, 0).filter()
+    return _cached_filter(text, kind, KINDS[kind]) if len(text) <= _CACHED_LENGTH else _Builder(text, kind, 0).filter()
 
 
 def parse_order(text: str, kind: str = "run") -> tuple[Order, ...]:
@@ -81,7 +81,7 @@ def parse_order(text: str, kind: str = "run") -> tuple[Order, ...]:
     """
     check_kind(kind)
     _check_is_text(text, "order")
-    return _cached_order(text, kind) if text.strip() else ()
+    return _cached_order(text, kind, KINDS[kind]) if text.strip() else ()
 
 
 def parse_field(text: str, kind: str = "run") -> Field:
@@ -148,12 +148,12 @@ def _check_is_text(text: object, what: str) -> None:
 
 
 @functools.lru_cache(maxsize=256)
-def _cached_filter(text: str, kind: str) -> Expression:
+def _cached_filter(text: str, kind: str, _declared_as: KindDeclaration) -> Expression:
     return _Builder(text, kind, 0).filter()
 
 
 @functools.lru_cache(maxsize=256)
-def _cached_order(text: str, kind: str) -> tuple[Order, ...]:
+def _cached_order(text: str, kind: str, _declared_as: KindDeclaration) -> tuple[Order, ...]:
     return _Builder(text, kind, 0).order()
 
 

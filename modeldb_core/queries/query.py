@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
 from modeldb_core.model.schema import check_kind
+from modeldb_core.queries.linked import Linked
 
 MAX_LIMIT = 100_000
 
@@ -25,6 +26,7 @@ class Query:
         count: whether to count how many match in all.
         within: the identifier of a container, only whose entities are looked at.
         include_deleted: whether deleted entities match too.
+        linked: only those that are linked to another entity so.
 
     Raises:
         InvalidArgumentError: the kind is unknown, the limit out of range, or something of a wrong type. Filter, order
@@ -40,6 +42,7 @@ class Query:
     count: bool = False
     within: str | None = None
     include_deleted: bool = False
+    linked: Linked | None = None
 
     def __post_init__(self) -> None:
         check_kind(self.kind)
@@ -52,6 +55,10 @@ class Query:
         if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= MAX_LIMIT:
             msg = f"limit {self.limit!r} is not a number from 0 to {MAX_LIMIT:,}"
             raise InvalidArgumentError(msg)
+        linked: object = self.linked
+        if linked is not None and not isinstance(linked, Linked):
+            msg = f"linked is of type {type(linked).__name__}; expected Linked, such as Linked('run', run_id)"
+            raise InvalidTypeError(msg)
         fields: object = self.fields
         if isinstance(fields, str):
             msg = f'fields is the text {self.fields!r}; expected a list of names, such as ["status", "metrics.auc"]'

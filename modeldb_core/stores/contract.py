@@ -120,6 +120,14 @@ class MetadataStore(ABC):
         long as the program computes.
         """
 
+    def refresh_rows(self) -> int:
+        """Make again what searches go by, where code that knew less has made it; return of how many entities.
+
+        Nothing is to be done in a store that works its answers out of what it knows when it is asked. Stores that may be
+        written do it by themselves with the first :meth:`apply`.
+        """
+        return 0
+
     @abstractmethod
     def get(self, kind: str, entity_id: str) -> Entity:
         """Return an entity, deleted ones too.

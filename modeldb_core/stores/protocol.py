@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -29,7 +29,7 @@ from modeldb_core.log.points import Series
 from modeldb_core.model.entities import Entity, SeriesSummary, entity_from_document, to_datetime
 from modeldb_core.model.schema import KINDS
 from modeldb_core.model.values import from_json, normalize, to_json
-from modeldb_core.queries import Query
+from modeldb_core.queries import Linked, Query
 from modeldb_core.stores import BlobInfo, KeyInfo, Page
 
 if TYPE_CHECKING:
@@ -147,12 +147,19 @@ def dump_query(query: Query) -> dict[str, Any]:
     data = {field.name: getattr(query, field.name) for field in fields(Query)}
     if query.fields is not None:
         data["fields"] = list(query.fields)
+    if query.linked is not None:
+        data["linked"] = [asdict(query.linked)]
     return data
 
 
 def load_query(data: Mapping[str, Any]) -> Query:
     """Return the query that :func:`dump_query` wrote; raises what :class:`Query` raises."""
-    return Query(**data)
+    return Query(**{**data, "linked": load_linked(data.get("linked"))})
+
+
+def load_linked(data: list[dict[str, Any]] | None) -> Linked | None:
+    """Return the link in what :func:`dump_query` wrote; raises what :class:`Linked` raises."""
+    return Linked(**data[0]) if data else None
 
 
 def dump_keys(keys: tuple[KeyInfo, ...]) -> list[Any]:

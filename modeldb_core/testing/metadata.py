@@ -8,12 +8,13 @@ from modeldb_core.testing.entities import EntityTests
 from modeldb_core.testing.erasing import ErasureTests
 from modeldb_core.testing.finding import FindTests
 from modeldb_core.testing.lasting import LastingTests
+from modeldb_core.testing.linking import LinkTests
 from modeldb_core.testing.paging import PageTests
 from modeldb_core.testing.series import SeriesTests
 
 
 class MetadataStoreTests(
-    ApplyTests, DecisionTests, ErasureTests, EntityTests, SeriesTests, FindTests, PageTests, LastingTests
+    ApplyTests, DecisionTests, ErasureTests, EntityTests, SeriesTests, FindTests, LinkTests, PageTests, LastingTests
 ):
     """Every sentence of :class:`~modeldb_core.stores.MetadataStore`, as a test.
 

@@ -246,6 +246,16 @@ def _status_routes() -> tuple[Route, ...]:
         ),
         Route(
             method="GET",
+            path=f"{PREFIX}/kinds",
+            name="describe_kinds",
+            handler=status.describe_kinds,
+            policy=Policy.READ,
+            summary="Describe the kinds of entities: their fields, and by what filters find them",
+            answer="Kinds",
+            tag="server",
+        ),
+        Route(
+            method="GET",
             path=f"{PREFIX}/openapi.json",
             name="get_openapi",
             handler=get_openapi,

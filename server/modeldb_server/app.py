@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Flask, request
 
+from modeldb_core.errors import ModelDBError
+from modeldb_core.runtime.notices import warn
 from modeldb_server.api import routes
 from modeldb_server.arguments import read_arguments
 from modeldb_server.compression import register_compression
@@ -56,7 +58,13 @@ def create_app(
         ConfigurationError: a plugin adds a route that changes something and says not who may call it.
     """
     chosen = server_settings(settings)
+    manager = _plugin_manager(plugins, settings)  # loaded first: plugins declare kinds, and every kind has routes
     app = _new_app(chosen)
+    if not chosen.read_only:
+        try:
+            store.refresh_rows()
+        except ModelDBError as error:  # the store says so again to whoever asks it something
+            warn(f"the rows of {store.url} cannot be brought up to date: {error}")
     context = _new_context(store, artifacts, chosen)
     app.extensions[EXTENSION] = context
     context.metrics.register(app)
@@ -66,7 +74,7 @@ def create_app(
     register_error_handlers(app)
     app.context_processor(lambda: {"modeldb_cursor": lambda: _text_of(context.events.cursor())})
     app.register_blueprint(create_api(policies))
-    _plugin_manager(plugins, settings).call("modeldb_register_blueprints", app=app)
+    manager.call("modeldb_register_blueprints", app=app)
     complete_policies(app, policies)
     return app
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modeldb_core.model.entities import Run
 from modeldb_core.model.schema import KINDS, KindDeclaration
+from modeldb_core.queries import MAX_DEPTH
 from modeldb_server.handlers import entities, spilled
 from modeldb_server.routes import MAX_EXPRESSION, Parameter, Policy, Route
 
@@ -61,6 +62,27 @@ _FIND = (
     Parameter(name="cursor", type="text", max_length=20_000, description="of the page before, for the next one"),
     Parameter(name="count", type="flag", default=False, description="whether to count how many match in all"),
     Parameter(name="include_deleted", type="flag", default=False, description="whether deleted ones match too"),
+    Parameter(
+        name="linked",
+        type="text",
+        description="kind and identifier of an entity, such as run:0197f3c2-…: only what refers to it",
+    ),
+    Parameter(
+        name="direction",
+        type="text",
+        default="to",
+        choices=("to", "from"),
+        description="from: what the entity of linked refers to, instead of what refers to it",
+    ),
+    Parameter(name="link_field", type="text", default="", description="only by links of this field, such as datasets"),
+    Parameter(
+        name="depth",
+        type="integer",
+        default=1,
+        minimum=1,
+        maximum=MAX_DEPTH,
+        description="through at most so many links, one after another",
+    ),
 )
 
 

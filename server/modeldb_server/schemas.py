@@ -184,6 +184,34 @@ _ANSWERS: dict[str, Schema] = {
             "cursor": {**COUNT, "description": "of the newest change"},
         }
     ),
+    "Kinds": record({"kinds": list_of(reference("Kind"))}),
+    "Kind": record(
+        {
+            **dict.fromkeys(("kind", "path", "words", "summary"), TEXT),
+            "version": {**COUNT, "description": "of its newest field"},
+            "columns": list_of(record({"name": TEXT, "type": {"enum": ["text", "time", "number"]}})),
+            "sections": {**list_of(TEXT), "description": "the maps whose keys filters find"},
+            "offered": {**list_of(TEXT), "description": "the sections of which GET /keys tells the keys"},
+            "fields": list_of(
+                record(
+                    {
+                        "name": TEXT,
+                        "type": {"enum": ["text", "time", "integer", "number", "map", "texts", "series"]},
+                        "description": TEXT,
+                        "searchable": FLAG,
+                        "refers_to": {
+                            **nullable(TEXT),
+                            "description": "the kind of the entity that it names; * for any",
+                        },
+                        "entries": {**OBJECT, "description": "of a map: kinds that its entries name, by their keys"},
+                        "container": FLAG,
+                        "unique_within": {**nullable(TEXT), "description": "the field of the scope; empty: the store"},
+                        "since": COUNT,
+                    }
+                )
+            ),
+        }
+    ),
     "OpenAPI": record({"openapi": TEXT, "info": OBJECT, "paths": OBJECT, "components": OBJECT}),
     "Store": record(
         {"name": TEXT, "version": TEXT, "protocols": list_of({"type": "integer"}), "read_only": FLAG, "decides": FLAG},

@@ -27,6 +27,19 @@ _WITHIN = Parameter(name="within", type="text", is_raw=True, description="identi
 _LIMIT = Parameter(
     name="limit", type="integer", required=True, minimum=0, maximum=MAX_PAGE, description="at most so many"
 )
+_LINKED = Parameter(
+    name="linked",
+    type="objects",
+    max_items=1,
+    description="only what is linked to another entity so",
+    items=(
+        Parameter(name="kind", type="text", required=True, description="of the other entity"),
+        Parameter(name="entity_id", type="text", required=True, is_raw=True, description="its identifier"),
+        Parameter(name="direction", type="text", default="to", choices=("to", "from"), description="of the link"),
+        Parameter(name="field", type="text", default="", is_raw=True, description="by this field only"),
+        Parameter(name="depth", type="integer", default=1, description="through so many links at most"),
+    ),
+)
 _DELETED = Parameter(name="include_deleted", type="flag", default=False, description="whether deleted ones match")
 _PARTS = Parameter(
     name="parts", type="texts", default=(), max_length=64, max_items=MAX_PARTS, description="digests of parts, in order"
@@ -168,6 +181,7 @@ _METADATA = (
             Parameter(name="count", type="flag", default=False, description="whether to count all that match"),
             _WITHIN,
             _DELETED,
+            _LINKED,
         ),
         answer="StoredPage",
         errors=(400, *_REFUSED, 503),
@@ -188,6 +202,7 @@ _METADATA = (
             ),
             _WITHIN,
             _DELETED,
+            _LINKED,
         ),
         answer="StoredKeys",
         errors=(400, *_REFUSED, 503),

@@ -259,7 +259,9 @@ def test_older_code_reads_and_writes_what_the_upgrade_lets_it(url, run_id, next_
             SQLiteStore.upgrade_schema(url)
             monkeypatch.undo()
             with closing(sqlite3.connect(path_of(url))) as connection:
-                rows = connection.execute("SELECT * FROM modeldb_compatibility").fetchall()
+                rows = connection.execute(
+                    "SELECT version, readable_since, writable_since FROM modeldb_compatibility"
+                ).fetchall()
             assert rows == [(NEXT, readable_since, writable_since)]
             if readable_since == NEXT:
                 for use in (lambda: SQLiteStore(url), lambda older=older: write_run(older)):

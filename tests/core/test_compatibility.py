@@ -38,6 +38,7 @@ HOOKS_OF_VERSION = {
         "modeldb_register_blueprints": ("app",),
         "modeldb_register_commands": ("group",),
     },
+    2: {"modeldb_register_kinds": ()},
 }
 """The hooks, and the arguments that each version brought them. A version is never altered, only a further one added."""
 

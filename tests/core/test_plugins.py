@@ -471,6 +471,13 @@ def test_hook_modeldb_register_backends() -> None:
     assert manager.backends()["metadata", "x"][0] is backend
 
 
+def test_hook_modeldb_register_kinds() -> None:
+    # What follows from a declaration, test_kinds.py shows.
+    plugin = module_of(modeldb_register_kinds=lambda: ["gauge"])
+    with pytest.warns(ModelDBWarning, match=r"returned \['gauge'\] as its kinds; expected a list of KindDeclaration"):
+        PluginManager().add(plugin, "one")
+
+
 def test_hook_modeldb_register_autologgers() -> None:
     found = _calls("modeldb_register_autologgers", lambda: {"framework": print})
     assert found == [{"framework": print}]

@@ -17,9 +17,19 @@ from modeldb_core.backends._sql.entity_rows import EntityRows
 from modeldb_core.backends._sql.numbers import Numbers, Remembered
 from modeldb_core.backends._sql.tables import ERASED, documents, entities, metrics
 from modeldb_core.backends._sql.tables import changes as changes_table
-from modeldb_core.log.changes import APPEND, DELETE, ERASE, STREAM, Change, alters_entity, document_after
+from modeldb_core.log.changes import (
+    ACTIONS,
+    APPEND,
+    DELETE,
+    ERASE,
+    STREAM,
+    Change,
+    alters_entity,
+    document_after,
+)
 from modeldb_core.model.claims import may_claim
 from modeldb_core.model.entities import RUNNING, Document, is_bare, unborn
+from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,6 +38,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.dml import Insert
 
     from modeldb_core.backends._sql.database import Transaction
+    from modeldb_core.backends._sql.declared import Declared
     from modeldb_core.backends._sql.erasure import Erasures
     from modeldb_core.backends._sql.points import Append
     from modeldb_core.errors import ModelDBError
@@ -60,8 +71,9 @@ class Record:
 class Batch:
     """Applies changes within one write transaction; :meth:`learn` is called once that has ended well."""
 
-    def __init__(self, transaction: Transaction, remembered: Remembered) -> None:
+    def __init__(self, transaction: Transaction, remembered: Remembered, declared: Declared | None = None) -> None:
         self.transaction = transaction
+        self._declared = declared
         self.numbers = Numbers(transaction, remembered)
         self.streams = Streams(transaction, self.numbers)
         self.rows = EntityRows(transaction, self.numbers, self.streams)
@@ -95,6 +107,7 @@ class Batch:
             self._save(record)
         self.rows.save()
         self.streams.save()
+        self._note_outdated(new, records)
         if erasures is not None:
             erasures.carry_out(self)
             self.streams.save()
@@ -114,6 +127,27 @@ class Batch:
             self.streams.admit(made, {})
             records.update(self._load([change for change in made if (change.kind, change.entity_id) not in records]))
         return settled
+
+    def _note_outdated(self, new: Sequence[Change], records: dict[tuple[str, str], Record]) -> None:
+        """Note the entities whose rows this code does not make as they should be, and those whose changes it cannot read."""
+        behind = {kind for kind, _ in records if self._is_behind(kind)}
+        rows = [
+            (record.entity_pk, "")
+            for record in records.values()
+            if record.kind in behind and record.after is not record.before
+        ]
+        rows += [
+            (records[change.kind, change.entity_id].entity_pk, change.action)
+            for change in new
+            if change.action not in ACTIONS and change.kind != STREAM
+        ]
+        if rows:
+            from modeldb_core.backends._sql.declared import note_outdated
+
+            note_outdated(self.transaction, rows)
+
+    def _is_behind(self, kind: str) -> bool:
+        return not self._declared.is_current(kind) if self._declared is not None else kind not in KINDS
 
     def _erasures(self, new: Sequence[Change]) -> Erasures | None:
         """Return what the new changes have to do with erasing; ``None``, as a rule, for nothing."""

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from modeldb_core.backends._sql import schema
 from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS, read_chunks
+from modeldb_core.backends._sql.declared import is_outdated, read_declared
 from modeldb_core.backends._sql.documents import COLUMN_SECTION, Facts, dump_document, facts_of, load_document, row_of
 from modeldb_core.backends._sql.erasure import places_of
 from modeldb_core.backends._sql.log import read_lists
@@ -31,24 +32,28 @@ from modeldb_core.backends._sql.tables import (
     facts,
     key_lists,
     keys,
+    links,
     metadata,
     metrics,
+    outdated,
     pending,
     streams,
     unique_values,
 )
 from modeldb_core.log.changes import APPEND, ERASE, GENESIS, Head
 from modeldb_core.model.claims import claims_of, may_claim
+from modeldb_core.model.links import links_of
 from modeldb_core.model.schema import KINDS
 from modeldb_core.model.values import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
     from modeldb_core.backends._sql.database import Transaction
     from modeldb_core.model.entities import Document, SeriesSummary
+    from modeldb_core.model.links import Link
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FLOATS = ("first", "last", "minimum", "maximum", "mean", "total")
@@ -67,10 +72,13 @@ def check_entity(
     if found is None:
         yield "its row in entities is missing"
         return
-    yield from _check_row(connection, kind, found, document, has_series=bool(series))
     stored = connection.execute(select(documents.c.document).where(documents.c.entity_pk == found.entity_pk)).scalar()
     if stored != dump_document(document):
         yield "its document is not written as its changes make it"
+    if not read_declared(transaction).is_current(kind) or is_outdated(transaction, found.entity_pk):
+        return  # code that knows more, or less, has made its rows, or will
+    yield from _check_row(connection, kind, found, document, has_series=bool(series))
+    yield from _check_links(connection, found.entity_pk, links_of(kind, document))
     expected = facts_of(kind, document)
     once = {key: fact for (section, key), fact in expected.items() if section == "metrics"}
     yield from _check_facts(connection, found.entity_pk, expected)
@@ -113,6 +121,13 @@ def _check_row(
     for name, value in expected.items():
         if getattr(found, name) != value:
             yield f"{name} in entities is {getattr(found, name)!r}; its changes say {value!r}"
+
+
+def _check_links(connection: Connection, entity_pk: int, expected: Sequence[Link]) -> Iterator[str]:
+    query = select(links.c.field, links.c.target_kind, links.c.target_id).where(links.c.entity_pk == entity_pk)
+    found = {tuple(row) for row in connection.execute(query)}
+    for field, _, target_id in sorted({*expected} ^ found):
+        yield f"links and its changes disagree on whether its {field} names {target_id}"
 
 
 def _check_facts(connection: Connection, entity_pk: int, expected: Facts) -> Iterator[str]:
@@ -257,7 +272,10 @@ def _check_erased(connection: Connection) -> Iterator[str]:
 def _check_orphans(connection: Connection) -> Iterator[str]:
     """Look for rows that name another one that is not there."""
     named = {
-        "entity_pk": (entities.c.entity_pk, (documents, facts, metrics, pending, chunks, columns, unique_values)),
+        "entity_pk": (
+            entities.c.entity_pk,
+            (documents, facts, links, outdated, metrics, pending, chunks, columns, unique_values),
+        ),
         "key_pk": (keys.c.key_pk, (facts, metrics, columns)),
         "chunk_pk": (chunks.c.chunk_pk, (columns,)),
         "list_pk": (key_lists.c.list_pk, (chunks,)),

@@ -26,7 +26,7 @@ _UNFIT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeErro
 
 
 class VersionChangedError(Exception):
-    """The tables are of another version than they were: somebody has upgraded them."""
+    """The tables are of another version than they were, or kinds declared in another way: somebody has upgraded them."""
 
 
 class SwallowedError(Exception):
@@ -177,11 +177,11 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def expect_version(self, transaction: Transaction, version: str) -> None:
-        """See to it that the transaction does not commit anything if the tables are not of ``version``.
+    def expect_version(self, transaction: Transaction, version: str, stamp: str) -> None:
+        """See to it that nothing is committed if the tables are not of ``version``, or kinds not declared as under ``stamp``.
 
         Raises:
-            VersionChangedError: they are not; it may also be raised by a later statement of the transaction.
+            VersionChangedError: that is so; it may also be raised by a later statement of the transaction.
         """
 
     @abstractmethod

@@ -16,8 +16,10 @@ from modeldb_core.backends._sql.documents import (
     searched,
 )
 from modeldb_core.backends._sql.metrics import MetricRows
-from modeldb_core.backends._sql.tables import documents, entities, facts, unique_values
+from modeldb_core.backends._sql.tables import documents, entities, facts, links, unique_values
 from modeldb_core.model.claims import claims_of
+from modeldb_core.model.links import links_of
+from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.dml import Delete, Insert
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.numbers import Numbers
     from modeldb_core.model.claims import Claim
     from modeldb_core.model.entities import Document
+    from modeldb_core.model.links import Link
 
 
 class EntityRows:
@@ -47,6 +50,8 @@ class EntityRows:
         self._gone: list[dict[str, Any]] = []
         self._claims: list[dict[str, Any]] = []
         self._freed: list[dict[str, Any]] = []
+        self._links: list[dict[str, Any]] = []
+        self._unlinked: list[dict[str, Any]] = []
 
     def name(self, entity_pk: int, kind: str, entity_id: str) -> None:
         """Note an entity that a change names, but that has no document."""
@@ -62,8 +67,9 @@ class EntityRows:
         after: Document,
         *,
         has_series: bool = True,
+        claims: bool = True,
     ) -> None:
-        """Note the document of an entity; ``before`` is the one that is stored, if any."""
+        """Note the document of an entity; ``before`` is the one that is stored, if any, and ``claims`` whether it has its unique values."""
         row = row_of(kind, after, has_series=has_series)
         stream_id = after.get("stream_id")
         if isinstance(stream_id, str) and stream_id:
@@ -72,9 +78,23 @@ class EntityRows:
         row.update(entity_pk=entity_pk, kind=kind, entity_id=entity_id)
         self._entities.append(row)
         self._documents.append({"entity_pk": entity_pk, "document": dump_document(after)})
-        self._put_claims(entity_pk, claims_of(kind, before), claims_of(kind, after))
+        if claims:
+            self._put_claims(entity_pk, claims_of(kind, before), claims_of(kind, after))
         if before is None or _differs_in_facts(kind, before, after):
             self._put_facts(entity_pk, *facts_between(kind, before or {}, after))
+        self._put_links(entity_pk, kind, before or {}, after)
+
+    def _put_links(self, entity_pk: int, kind: str, before: Document, after: Document) -> None:
+        declaration = KINDS.get(kind)
+        if declaration is None or all(before.get(each.name) is after.get(each.name) for each in declaration.references):
+            return
+        one, other = links_of(kind, before), links_of(kind, after)
+        self._links += [_link_row(entity_pk, link) for link in other if link not in one]
+        self._unlinked += [
+            {f"{name}_": value for name, value in _link_row(entity_pk, link).items()}
+            for link in one
+            if link not in other
+        ]
 
     def _put_claims(self, entity_pk: int, before: set[Claim], after: set[Claim]) -> None:
         self._freed += [{"claim": claim.digest, "entity": entity_pk} for claim in before - after]
@@ -104,6 +124,8 @@ class EntityRows:
         self._transaction.write(_upsert_claim, self._claims)
         self._transaction.write(_delete_fact, self._gone)
         self._transaction.write(_upsert_fact, self._facts)
+        self._transaction.write(_delete_link, self._unlinked, each_writes=None)
+        self._transaction.write(_insert_link, self._links, each_writes=None)
         self.metrics.save()
 
 
@@ -132,6 +154,18 @@ def _upsert_claim(database: Database) -> Insert:
 def _delete_claim(_database: Database) -> Delete:
     table = unique_values.c
     return delete(unique_values).where(table.digest == bindparam("claim"), table.entity_pk == bindparam("entity"))
+
+
+def _link_row(entity_pk: int, link: Link) -> dict[str, Any]:
+    return {"target_id": link.entity_id, "entity_pk": entity_pk, "field": link.field, "target_kind": link.kind}
+
+
+def _insert_link(database: Database) -> Insert:
+    return database.upsert(links, update=())
+
+
+def _delete_link(_database: Database) -> Delete:
+    return delete(links).where(*(column == bindparam(f"{column.name}_") for column in links.primary_key.columns))
 
 
 def _delete_fact(_database: Database) -> Delete:

@@ -14,6 +14,7 @@ from sqlalchemy import and_, func, literal_column, or_, select, true
 from modeldb_core.backends._sql.conditions import Condition, Predicate, on_typed, together
 from modeldb_core.backends._sql.filters import NOW, Compiler, Source, key_of, keys_in
 from modeldb_core.backends._sql.joins import FixedJoin
+from modeldb_core.backends._sql.linked import linked_condition
 from modeldb_core.backends._sql.numbers import Key, find_keys
 from modeldb_core.backends._sql.ordering import MISSING, NUMBER, TEXT, Criterion, after_all, criteria, rank_of
 from modeldb_core.backends._sql.tables import entities
@@ -92,6 +93,8 @@ class Finder:
         if not query.include_deleted:
             self._conditions.append(entities.c.deleted_at.is_(None))
         self._basic = len(self._conditions)
+        if query.linked is not None:
+            self._conditions.append(linked_condition(transaction, query.linked, query.kind))
         self._within: Condition | None = None
         self._is_impossible = not (self._restrict_within() and self._split(self._expression))
 

@@ -288,12 +288,13 @@ class PostgresDatabase(Database):
         found = connection.execute(query, {"name": quoted(self._address.schema), "kinds": ["r", "p", "f", "v", "m"]})
         return set(found.scalars())
 
-    def expect_version(self, transaction: Transaction, version: str) -> None:
+    def expect_version(self, transaction: Transaction, version: str, stamp: str) -> None:
         # Travels with the next statement. It evaluates nothing where the version is the expected one, and is an error
         # where it is another: a text with letters is no number.
         _driver(transaction.connection).defer(
             f"SELECT ({literal(_VERSION_CHANGED)} || version_num)::integer FROM modeldb_version "
-            f"WHERE version_num <> {literal(version)}".encode()
+            f"WHERE version_num <> {literal(version)} "
+            f"OR (SELECT stamp FROM modeldb_compatibility) IS DISTINCT FROM {literal(stamp)}".encode()
         )
 
     def initialize(self) -> None:

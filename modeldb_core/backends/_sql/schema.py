@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, delete, insert, select
 
+from modeldb_core.backends._sql.declared import new_stamp, read_declared, write_declared
 from modeldb_core.backends._sql.tables import compatibility, metadata
 from modeldb_core.errors import ConfigurationError, StoreReadOnlyError, StoreVersionError
 
@@ -271,6 +272,7 @@ def _read_compatibility(transaction: Transaction) -> Revision | None:
 def _write_compatibility(transaction: Transaction) -> None:
     latest = REVISIONS[-1]
     row = {each: getattr(latest, each) for each in ("version", "readable_since", "writable_since")}
+    row["stamp"] = read_declared(transaction).stamp or new_stamp()
     transaction.connection.execute(delete(compatibility))
     transaction.connection.execute(insert(compatibility), row)
 
@@ -299,6 +301,7 @@ def _create(transaction: Transaction) -> None:
     version_table.create(connection)
     connection.execute(insert(version_table), {"version_num": LATEST})
     _write_compatibility(transaction)
+    write_declared(transaction)
 
 
 def _select_version(_database: Database) -> Select[Any]:

@@ -199,9 +199,9 @@ class SQLiteDatabase(Database):
         """Whether this user owns the file."""
         return not hasattr(os, "geteuid") or self.path.stat().st_uid == os.geteuid()
 
-    def expect_version(self, transaction: Transaction, version: str) -> None:
-        (found,) = transaction.connection.exec_driver_sql("SELECT version_num FROM modeldb_version").one()
-        if found != version:
+    def expect_version(self, transaction: Transaction, version: str, stamp: str) -> None:
+        query = "SELECT version_num, (SELECT stamp FROM modeldb_compatibility) FROM modeldb_version"
+        if tuple(transaction.connection.exec_driver_sql(query).one()) != (version, stamp):
             raise VersionChangedError
 
     def initialize(self) -> None:

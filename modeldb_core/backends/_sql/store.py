@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +11,17 @@ from modeldb_core.backends._sql.chain import check_content, read_heads
 from modeldb_core.backends._sql.database import VersionChangedError
 from modeldb_core.backends._sql.log import read_changes
 from modeldb_core.backends._sql.numbers import Remembered
-from modeldb_core.errors import NotFoundError, StoreUnavailableError
+from modeldb_core.errors import ModelDBError, NotFoundError, StoreUnavailableError
 from modeldb_core.model.entities import now_us
-from modeldb_core.model.schema import check_kind
+from modeldb_core.model.schema import KINDS, check_kind
+from modeldb_core.runtime.notices import warn
 from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from modeldb_core.backends._sql.database import Database, Transaction
+    from modeldb_core.backends._sql.declared import Declared
     from modeldb_core.backends._sql.schema import SchemaState, Upgrade
     from modeldb_core.log.changes import Change, Head
     from modeldb_core.log.conditions import Condition
@@ -38,6 +40,7 @@ class SQLMetadataStore(MetadataStore):
         self._database = database
         self._remembered = Remembered()
         self._generation = database.generation
+        self._declared: Declared | None = None  # nobody has looked: of the kinds that are known here, as they are here
 
     @property
     def read_only(self) -> bool:
@@ -63,7 +66,7 @@ class SQLMetadataStore(MetadataStore):
             if self._generation != self._database.generation:
                 self._generation, self._remembered = self._database.generation, Remembered()
             self._enter(transaction)
-            batch = Batch(transaction, self._remembered)
+            batch = Batch(transaction, self._remembered, self._declared)
             batch.apply(changes, wrong, expect)
             return batch
 
@@ -72,6 +75,9 @@ class SQLMetadataStore(MetadataStore):
     def prepare_to_write(self) -> None:
         from modeldb_core.backends._sql import apply, points, summaries  # noqa: F401
         from modeldb_core.log import replay  # noqa: F401
+
+    def _expect_rows(self, kind: str) -> None:
+        """Called before a search for entities of a kind."""
 
     def _enter(self, transaction: Transaction) -> None:
         """Called at the beginning of each transaction that applies changes."""
@@ -99,6 +105,7 @@ class SQLMetadataStore(MetadataStore):
         from modeldb_core.queries import parse_fields
 
         wanted = None if query.fields is None else parse_fields(query.fields, query.kind)
+        self._expect_rows(query.kind)
 
         def work(transaction: Transaction) -> Page:
             now = now_us()
@@ -116,6 +123,8 @@ class SQLMetadataStore(MetadataStore):
     def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:
         from modeldb_core.backends._sql.find import Finder
         from modeldb_core.backends._sql.key_counts import read_keys
+
+        self._expect_rows(query.kind)
 
         def work(transaction: Transaction) -> tuple[KeyInfo, ...]:
             finder = Finder(transaction, query, now_us())
@@ -167,6 +176,18 @@ class SQLMetadataStore(MetadataStore):
 
         return self._database.read(lambda read: list(check_entity(read, kind, entity_id, document, series)))
 
+    def audit_waits(self, kind: str, entity_id: str) -> bool:
+        """Return whether changes of an entity wait for somebody who may write and knows more than who stored them."""
+        from modeldb_core.backends._sql.declared import waits
+
+        return self._database.read(lambda read: waits(read, kind, entity_id))
+
+    def audit_outdated(self) -> int:
+        """Return of how many entities the rows are not compared, because code that knew less has made them."""
+        from modeldb_core.backends._sql.declared import count_outdated
+
+        return self._database.read(count_outdated)
+
     def audit_tables(self) -> Sequence[str]:
         """Return a sentence on each row that belongs to nothing, or that contradicts other rows."""
         from modeldb_core.backends._sql.audit import check_tables
@@ -194,7 +215,8 @@ class MigratedStore(SQLMetadataStore):
         except BaseException:
             database.close()
             raise
-        self._is_admitted = False
+        self._is_admitted = self._has_taken_over = False
+        self._expected: set[str] = set()
         super().__init__(database)
 
     def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
@@ -203,10 +225,7 @@ class MigratedStore(SQLMetadataStore):
             return
         for _ in range(_MAX_UPGRADES):
             if not self._is_admitted:
-                from modeldb_core.backends._sql.schema import make_writable, prepare
-
-                self._access = make_writable(self._database, prepare(self._database))
-                self._is_admitted = True
+                self._admit()
             try:
                 super().apply(changes, expect=expect)
             except VersionChangedError:  # somebody has upgraded the tables meanwhile
@@ -216,8 +235,39 @@ class MigratedStore(SQLMetadataStore):
         msg = f"the tables of {self.url} are being upgraded; try again"
         raise StoreUnavailableError(msg)
 
+    def refresh_rows(self) -> int:
+        return 0 if self._database.read_only else self._admit()
+
+    def _admit(self) -> int:
+        """Make sure that this process may write, and that rows are made as it makes them; return how many were not."""
+        from modeldb_core.backends._sql.rebuilding import bring_up_to_date
+        from modeldb_core.backends._sql.schema import make_writable, prepare
+
+        self._access = make_writable(self._database, prepare(self._database))
+        self._declared, done = bring_up_to_date(self._database, takes_over=not self._has_taken_over)
+        self._is_admitted = self._has_taken_over = True
+        return done
+
     def _enter(self, transaction: Transaction) -> None:
-        self._database.expect_version(transaction, self._access.version)
+        assert self._declared is not None
+        self._database.expect_version(transaction, self._access.version, self._declared.stamp)
+
+    def _expect_rows(self, kind: str) -> None:
+        if kind in self._expected:
+            return
+        from modeldb_core.backends._sql.declared import may_miss
+
+        self._expected.add(kind)
+        if not self._database.read(lambda transaction: may_miss(transaction, kind)):
+            return
+        if self._database.is_own and not self._database.read_only:  # nobody else reads it
+            with suppress(ModelDBError):
+                self.refresh_rows()
+                return
+        warn(
+            f"{self.url} was written by a ModelDB that knew less of {KINDS[kind].words} entities: a filter may miss older "
+            "ones, until somebody who may write the store does so, or runs: modeldb db upgrade"
+        )
 
     @classmethod
     @abstractmethod
@@ -247,7 +297,10 @@ class MigratedStore(SQLMetadataStore):
             ConfigurationError: the database is not one of ModelDB.
             StoreReadOnlyError: it may not be altered.
         """
+        from modeldb_core.backends._sql.rebuilding import bring_up_to_date
         from modeldb_core.backends._sql.schema import upgrade
 
         with closing(cls.database_at(url, **options)) as database:
-            return upgrade(database)
+            done = upgrade(database)
+            bring_up_to_date(database, takes_over=True)
+            return done

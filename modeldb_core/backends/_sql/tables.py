@@ -50,6 +50,7 @@ compatibility = Table(  # one row: which code may use the tables; schema.Revisio
     Column("version", String(32), primary_key=True),
     Column("readable_since", String(32), nullable=False),
     Column("writable_since", String(32), nullable=False),
+    Column("stamp", String(32), nullable=False),  # another one whenever declarations change
 )
 
 streams = Table(
@@ -82,7 +83,7 @@ entities = Table(
     Column("name", _Text),  # texts too long to be searched are NULL here
     Column("owner", _Text),
     Column("status", _Text),
-    Column("container_id", _Text),  # entities.PARENT_FIELDS
+    Column("container_id", _Text),  # KindDeclaration.home
     Column("project_id", _Text),
     Column("parent_id", _Text),
     Column("stream_pk", BigInteger),  # of the writer
@@ -150,6 +151,33 @@ unique_values = Table(  # names and the like: who has them
     metadata,
     Column("digest", _Text, primary_key=True),  # claims.Claim.digest
     Column("entity_pk", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+links = Table(  # which entity names which, by the fields that the schema calls references
+    "links",
+    metadata,
+    Column("target_id", _Text, primary_key=True),
+    Column("entity_pk", BigInteger, primary_key=True, autoincrement=False),
+    Column("field", _Text, primary_key=True),
+    Column("target_kind", _Text, primary_key=True),  # "": of any kind
+    sqlite_with_rowid=False,
+)
+Index("links_by_entity", links.c.entity_pk)
+
+declarations = Table(  # by which declaration of a kind its rows are made
+    "declarations",
+    metadata,
+    Column("kind", _Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("fingerprint", _Text, nullable=False),
+)
+
+outdated = Table(  # entities whose rows, or document, were made by code that knew less
+    "outdated",
+    metadata,
+    Column("entity_pk", BigInteger, primary_key=True, autoincrement=False),
+    Column("action", _Text, primary_key=True),  # of a change that nobody has interpreted; "": only the rows
     sqlite_with_rowid=False,
 )
 

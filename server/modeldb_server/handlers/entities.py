@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modeldb_core.errors import NotFoundError
+from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.log.json_documents import entity_document
-from modeldb_core.queries import Query
+from modeldb_core.model.schema import KINDS
+from modeldb_core.queries import Linked, Query
 from modeldb_server.documents import key_document
 from modeldb_server.responses import json_response
 
 if TYPE_CHECKING:
     from flask import Response
 
+    from modeldb_core.queries.linked import Direction
     from modeldb_server.context import ServerContext
 
 MAX_ID = 256
@@ -30,6 +32,10 @@ def find_entities(
     cursor: str | None,
     count: bool,
     include_deleted: bool,
+    linked: str | None,
+    direction: Direction,
+    link_field: str,
+    depth: int,
 ) -> Response:
     """Return a page of the entities of a kind."""
     query = Query(
@@ -42,10 +48,29 @@ def find_entities(
         count=count,
         within=within,
         include_deleted=include_deleted,
+        linked=_link(linked, direction, link_field, depth),
     )
     page = context.store.find(query)
     items = [entity_document(entity) for entity in page.entities]
     return json_response({"items": items, "cursor": page.cursor, "total": page.total})
+
+
+def _link(linked: str | None, direction: Direction, field: str, depth: int) -> Linked | None:
+    """Return the link that is asked for.
+
+    Raises:
+        InvalidArgumentError: ``linked`` is not written as KIND:IDENTIFIER, or the kind or field is unknown.
+    """
+    if linked is None:
+        if (direction, field, depth) == ("to", "", 1):
+            return None
+        msg = "direction, link_field and depth say more of linked, which is missing"
+        raise InvalidArgumentError(msg)
+    kind, colon, entity_id = linked.partition(":")
+    if not colon or not entity_id or kind not in {each.kind for each in KINDS.values() if not each.secret}:
+        msg = f"linked is {linked[:60]!r}; expected a kind and an identifier, such as run:0197f3c2-0000-7000-8000-000000000001"
+        raise InvalidArgumentError(msg)
+    return Linked(kind, entity_id, direction, field, depth)
 
 
 def get_entity(context: ServerContext, *, kind: str, entity_id: str) -> Response:

@@ -138,9 +138,11 @@ def find_stored_entities(
     count: bool,
     within: str | None,
     include_deleted: bool,
+    linked: list[dict[str, Any]] | None,
 ) -> Response:
     """Return a page of entities."""
-    query = Query(kind, filter, order_by, fields, limit, cursor, count, within, include_deleted)
+    link = protocol.load_linked(linked)
+    query = Query(kind, filter, order_by, fields, limit, cursor, count, within, include_deleted, link)
     return json_response(protocol.dump_page(context.store.find(query)))
 
 
@@ -152,9 +154,12 @@ def find_stored_keys(
     limit: int,
     within: str | None,
     include_deleted: bool,
+    linked: list[dict[str, Any]] | None,
 ) -> Response:
     """Return the keys that entities carry."""
-    query = Query(kind, filter, limit=limit, within=within, include_deleted=include_deleted)
+    query = Query(
+        kind, filter, limit=limit, within=within, include_deleted=include_deleted, linked=protocol.load_linked(linked)
+    )
     return json_response({"keys": protocol.dump_keys(context.store.find_keys(query))})
 
 

@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("version", sa.String(32), nullable=False),
         sa.Column("readable_since", sa.String(32), nullable=False),
         sa.Column("writable_since", sa.String(32), nullable=False),
+        sa.Column("stamp", sa.String(32), nullable=False),
         sa.PrimaryKeyConstraint("version", name=op.f("modeldb_compatibility_pkey")),
     )
     _create_log()
@@ -120,6 +121,7 @@ def _create_entities() -> None:
         unique=False,
         **_where("project_id IS NOT NULL"),
     )
+    _create_declared()
     op.create_table(
         "documents",
         sa.Column("entity_pk", _PK, autoincrement=False, nullable=False),
@@ -162,6 +164,33 @@ def _create_unique_values() -> None:
         sa.Column("digest", _TEXT, nullable=False),
         sa.Column("entity_pk", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("unique_values_pkey")),
+        sqlite_with_rowid=False,
+    )
+
+
+def _create_declared() -> None:
+    op.create_table(
+        "links",
+        sa.Column("target_id", _TEXT, nullable=False),
+        sa.Column("entity_pk", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("field", _TEXT, nullable=False),
+        sa.Column("target_kind", _TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("target_id", "entity_pk", "field", "target_kind", name=op.f("links_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("links_by_entity", "links", ["entity_pk"], unique=False)
+    op.create_table(
+        "declarations",
+        sa.Column("kind", _TEXT, nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("fingerprint", _TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("kind", name=op.f("declarations_pkey")),
+    )
+    op.create_table(
+        "outdated",
+        sa.Column("entity_pk", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("action", _TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("entity_pk", "action", name=op.f("outdated_pkey")),
         sqlite_with_rowid=False,
     )
 

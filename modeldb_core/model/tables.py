@@ -1,0 +1,38 @@
+"""The schema as tables of the documentation: ``docs/kinds.md`` holds what :func:`kinds_table` returns."""
+
+from __future__ import annotations
+
+from modeldb_core.model.schema import ANY, KINDS, WHOLE_STORE, FieldDeclaration
+
+_TYPES = {"texts": "list of texts", "series": "series", "map": "map"}
+
+
+def kinds_table() -> str:
+    """Return a row of Markdown for each field of each kind that every entity does not have."""
+    common = {each.name: each for each in KINDS["workspace"].fields.values()}
+    rows = ["| kind | field | holds | |", "|---|---|---|---|"]
+    rows += [_row("every kind", each) for each in common.values() if each.name != "name"]
+    for declaration in KINDS.values():
+        for each in declaration.fields.values():
+            if each.name not in common or (each.unique_within is not None):
+                rows.append(_row(declaration.words, each))
+    return "\n".join(rows)
+
+
+def _row(kind: str, declared: FieldDeclaration) -> str:
+    notes = [declared.description] if declared.description else []
+    if declared.container:
+        notes.append("it is part of that")
+    if declared.unique_within is not None:
+        scope = "the store" if declared.unique_within == WHOLE_STORE else f"one `{declared.unique_within}`"
+        notes.append(f"unique within {scope}")
+    if declared.entries:
+        notes.append(f"names {' and '.join(sorted(set(declared.entries.values()))).replace('_', ' ')}")
+    if declared.searchable:
+        notes.append("searched by its keys" if declared.type == "map" else "searched")
+    holds = _TYPES.get(declared.type, declared.type)
+    if declared.refers_to:
+        named = "entity of any kind" if declared.refers_to == ANY else declared.refers_to.replace("_", " ")
+        holds = f"identifier of {'an' if named[0] in 'aeiou' else 'a'} {named}"
+        holds = f"identifiers of {named}s" if declared.type == "texts" else holds
+    return f"| {kind} | `{declared.name}` | {holds} | {'; '.join(notes)} |"
