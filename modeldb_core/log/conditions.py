@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modeldb_core.errors import InvalidArgumentError, PreconditionError
+from modeldb_core.log.changes import is_name
 from modeldb_core.model.claims import Claim, claim_of, claims_of
 from modeldb_core.model.schema import check_kind
 from modeldb_core.model.values import check_text, encode, from_json, normalize, to_json
@@ -206,7 +207,6 @@ def check_form(conditions: Sequence[Condition]) -> None:
 
 
 def _check_fields(condition: Condition) -> None:
-    check_kind(condition.kind)
     for field in fields(condition):
         value = getattr(condition, field.name)
         where = f"{field.name} of a condition {condition.NAME!r}"
@@ -218,6 +218,10 @@ def _check_fields(condition: Condition) -> None:
                 raise InvalidArgumentError(msg)
         elif value is not None or field.name != "key":
             check_text(value, where)
+            if field.name == "entity_id" and value and not is_name(value):
+                msg = f"{where} has {len(value):,} characters, or NUL among them; expected what names an entity"
+                raise InvalidArgumentError(msg)
+    check_kind(condition.kind)
     if isinstance(condition, Unique):
         _ = condition.claim  # raises where there can be none
 

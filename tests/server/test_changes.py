@@ -10,7 +10,9 @@ import pytest
 
 from modeldb_core.log.batches import MAX_BATCH_BYTES, MAX_BATCH_CHANGES, MEDIA_TYPE, decode_changes, encode_changes
 from modeldb_core.log.changes import GENESIS
-from modeldb_core.stores.protocol import CURSOR_HEADER, MORE_HEADER, PART_MAGIC
+from modeldb_core.log.conditions import MAX_CONDITIONS, Absent, RevisionIs, load_condition
+from modeldb_core.stores.protocol import CURSOR_HEADER, EXPECT_MAGIC, MORE_HEADER, PART_MAGIC, dump_expect
+from modeldb_core.testing import StreamWriter
 from modeldb_server.handlers import audit
 from modeldb_server.handlers import store as handlers_store
 
@@ -173,3 +175,55 @@ def test_a_batch_in_parts_that_goes_on_after_its_end_is_refused_and_not_read_to_
     batch = encode_changes(filled.writer.changes, compress=False)
     answer = send_staged(client, stage(filled, batch), stage(filled, bytes(1000)), NOT_THERE)
     assert (answer.status_code, answer.json["error"]["code"]) == (422, "integrity")
+
+
+NO_CONDITIONS = {
+    "not JSON": b"{",
+    "no list": b"{}",
+    "no objects": b"[1]",
+    "unknown": b'[{"condition": "weather_is", "kind": "run"}]',
+    "no fields": b'[{"condition": "absent"}]',
+    "other fields": b'[{"condition": "absent", "kind": "run", "entity_id": "x", "more": 1}]',
+    "a kind that is none": b'[{"condition": "absent", "kind": ["run"], "entity_id": "x"}]',
+    "an unknown kind": b'[{"condition": "absent", "kind": "teapot", "entity_id": "x"}]',
+    "an identifier with NUL": b'[{"condition": "absent", "kind": "run", "entity_id": "a\\u0000b"}]',
+    "half of a pair": b'[{"condition": "absent", "kind": "run", "entity_id": "\\ud800"}]',
+    "no integer": b'[{"condition": "revision_is", "kind": "run", "entity_id": "x", "revision": 1.5}]',
+    "nothing unique": b'[{"condition": "unique", "kind": "run", "scope": "", "field": "name", "value": "x"}]',
+    "a map to be unique": b'[{"condition": "unique", "kind": "workspace", "scope": "", "field": "name", "value": {}}]',
+    "deep": b'[{"condition": "value_is", "kind": "run", "entity_id": "x", "field": "f", "value": '
+    + b"[" * 100_000
+    + b"]" * 100_000
+    + b"}]",
+    "too many": b"["
+    + b",".join([b'{"condition": "absent", "kind": "run", "entity_id": "x"}'] * (MAX_CONDITIONS + 1))
+    + b"]",
+}
+
+
+@pytest.mark.parametrize("what", [*NO_CONDITIONS, "too long", "cut off"])
+def test_conditions_that_are_none_are_refused_by_name(client: Any, filled: Any, what: str) -> None:
+    writer = StreamWriter()
+    writer.create_run(name="never")
+    batch = encode_changes(writer.changes)
+    data = NO_CONDITIONS.get(what, b"[]")
+    length = {"too long": 1 << 31, "cut off": 1000}.get(what, len(data))
+    body = struct.pack("<4sI", EXPECT_MAGIC, length) + data + (b"" if what == "cut off" else batch)
+    answer = client.request("POST", "/api/v2/store/changes", data=body, headers=BATCH)
+    assert answer.status_code == 400, answer.data
+    assert answer.json["error"]["code"] in ("invalid_argument", "invalid_type")
+    assert writer.stream_id not in filled.store.heads()
+
+
+def test_a_condition_that_does_not_hold_is_answered_with_what_was_found(client: Any, filled: Any) -> None:
+    filled.apply()
+    writer = StreamWriter()
+    writer.update("run", filled.run_id, set={"name": "other"})
+    for condition in (RevisionIs("run", filled.run_id, 1_000), Absent("run", filled.run_id)):
+        body = dump_expect([condition]) + encode_changes(writer.changes)
+        answer = client.request("POST", "/api/v2/store/changes", data=body, headers=BATCH)
+        error = answer.json["error"]
+        assert (answer.status_code, error["code"]) == (412, "precondition")
+        assert load_condition(error["condition"]) == condition
+        assert error["found"] == filled.store.get("run", filled.run_id).revision
+    assert writer.stream_id not in filled.store.heads()
