@@ -87,7 +87,8 @@ def claim_directory(directory: Path) -> int:
         fd = lock_directory(directory)
     else:
         unborn = directory.with_name(f".{directory.name}")
-        unborn.mkdir(parents=True, exist_ok=True, mode=0o700)
+        owned.make_private(directory.parent)
+        unborn.mkdir(exist_ok=True, mode=0o700)
         fd = lock_directory(unborn)
         try:
             unborn.rename(directory)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from modeldb_core.errors import IntegrityError, ModelDBError, StoreUnavailableError
 from modeldb_core.journal.retries import Retries
-from modeldb_core.runtime.owned import Folder
+from modeldb_core.runtime.owned import Folder, make_private
 from modeldb_core.runtime.redaction import redact_text
 from modeldb_core.runtime.workers import Workers
 from modeldb_core.stores import BlobInfo, check_stored
@@ -286,7 +286,8 @@ def spool(stream: BinaryIO, folder: Path) -> BlobInfo:
         StoreUnavailableError: there is no room, or the folder cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for each in (folder.parent.parent, folder.parent, folder):
+            make_private(each)
         descriptor, name = tempfile.mkstemp(prefix=".", dir=folder)
     except OSError as error:
         raise _no_room(folder, error) from error

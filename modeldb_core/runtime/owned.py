@@ -186,6 +186,16 @@ def read_file(path: Path, most_bytes: int) -> bytes:
     return content
 
 
+def make_private(path: str | Path) -> None:
+    """Make a folder that only this user may look into, and what it lies in; one that is there stays as it is.
+
+    So who makes a folder for several users lets them in, and nobody else does.
+    """
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    with suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+
+
 def make_folder(path: Path) -> Folder:
     """Open a folder of this user, making it (for this user only) and what it lies in where it is missing.
 

@@ -22,6 +22,9 @@ from modeldb_core.errors import (
     NotFoundError,
     StoreReadOnlyError,
 )
+from modeldb_core.journal.journal import Journal
+from modeldb_core.journal.records import Draft
+from modeldb_core.journal.uploads import spool
 from modeldb_core.log.changes import Head
 from modeldb_core.movement.archive import end_of_archive, header, padding
 from modeldb_core.movement.bundle_writer import BundleWriter
@@ -193,3 +196,32 @@ def test_renaming_an_object_of_a_bucket_changes_no_answer_unseen(tmp_path):
             report = verify(store)
         assert any(later.name in str(finding) for finding in report.findings)
         assert store.get("run", run_id).attributes["verdict"] == "rejected"
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o000])
+def test_folders_that_a_store_makes_let_nobody_else_in_and_those_of_somebody_keep_their_mode(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        writer = StreamWriter()
+        writer.open()
+        (tmp_path / "shared").mkdir(mode=0o750)
+        for root in (tmp_path / "deep" / "made", tmp_path / "shared"):
+            FsspecArtifactStore(f"file://{root}/files").put(io.BytesIO(b"content"))
+            with ObjectMetadataStore(f"file://{root}/bucket", cache_dir=tmp_path / "cache") as store:
+                store.apply(writer.changes)
+            journal = Journal(root / "journals", writer.stream_id, {"store_url": "memory://", "actor": "me"})
+            journal.append(Draft("open", "stream", writer.stream_id, 1, b"{}").record())
+            journal.abandon()
+            spool(io.BytesIO(b"content"), root / "other" / writer.stream_id / "spool")
+            for name in (
+                "files",
+                "bucket",
+                "journals",
+                "other",
+                f"other/{writer.stream_id}",
+                f"journals/{writer.stream_id}",
+            ):
+                assert (root / name).stat().st_mode & 0o777 == 0o700, name
+        assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o750 & ~mask
+    finally:
+        os.umask(before)

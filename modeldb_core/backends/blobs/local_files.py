@@ -55,7 +55,7 @@ class LocalFiles:
         try:
             descriptor = os.open(name, _CREATE, 0o666)
         except FileNotFoundError:
-            os.makedirs(self.root, exist_ok=True)
+            owned.make_private(self.root)
             owned.make_folder(Path(self._temporary)).close()
             descriptor = os.open(name, _CREATE, 0o666)
         if not self._is_swept:

@@ -18,7 +18,7 @@ from modeldb_core.errors import (
     StoreUnavailableError,
     StoreVersionError,
 )
-from modeldb_core.runtime import disk
+from modeldb_core.runtime import disk, owned
 from modeldb_core.runtime.workers import Workers
 
 if TYPE_CHECKING:
@@ -231,7 +231,9 @@ class Bucket:
         folder, name = os.path.split(path)
         temporary = f"{folder}/.{name}.{uuid.uuid4().hex}"
         for _ in range(10):  # a compactor may remove a folder that has become empty just now
-            os.makedirs(folder, exist_ok=True)
+            if not os.path.isdir(folder):
+                owned.make_private(self._remote.root)
+                os.makedirs(folder, exist_ok=True)
             try:
                 with open(temporary, "xb") as file:
                     file.write(content)
