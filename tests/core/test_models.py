@@ -68,6 +68,13 @@ def test_what_no_plugin_can_write_is_refused_and_never_pickled(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_model_that_leads_back_to_itself_is_refused_in_words(tmp_path: Path):
+    model = OwnEstimator().fit(X)
+    model.itself_ = model
+    with pytest.raises(InvalidTypeError, match="something in it leads back to itself"):
+        dump_model(model, tmp_path)
+
+
 def test_pickle_is_written_when_asked_for_and_read_only_with_consent(tmp_path: Path):
     model = LogisticRegression().fit(X, Y)
     described = dump_model(model, tmp_path, model_format="pickle")

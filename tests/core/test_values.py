@@ -261,3 +261,23 @@ def test_integers_that_python_does_not_write_show_themselves_all_the_same():
         assert [str(back), repr(back), f"{back}", f"{back:,}"] == [hex(value)] * 4
         assert f"{back:>6000}".strip() == hex(value)
         assert encode(back) == encode(value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"$blob": "ab" * 32, "size": 1, "more": 2},
+        {"$blob": "ab" * 32},
+        {"$blob": "AB" * 32, "size": 1},
+        {"$blob": "ab" * 32, "size": -1},
+        {"$blob": "ab" * 32, "size": True},
+        {"$float": "NaN", "more": 1},
+        {"$float": "1.5"},
+        {"$int": "7", "more": 1},
+        {"$int": 7},
+        {"$int": "7.0"},
+    ],
+)
+def test_a_tag_that_says_anything_else_stands_for_no_value(data):
+    with pytest.raises(InvalidArgumentError):
+        from_json(data)

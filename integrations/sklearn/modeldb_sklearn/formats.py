@@ -53,9 +53,10 @@ def dump_bytes(model: object) -> bytes:
 
     try:
         data: bytes = skops_io.dumps(model)
-    except (UnsupportedTypeException, NotImplementedError, AttributeError, TypeError) as error:
+    except (UnsupportedTypeException, NotImplementedError, AttributeError, TypeError, RecursionError) as error:
+        reason = "something in it leads back to itself" if isinstance(error, RecursionError) else error
         msg = (
-            f"skops cannot write the model {class_name(model)} ({error}); leave out what it cannot, or ask for "
+            f"skops cannot write the model {class_name(model)} ({reason}); leave out what it cannot, or ask for "
             "log_model(model, model_format='pickle'), which runs code when it is loaded"
         )
         raise InvalidTypeError(msg) from error

@@ -1,0 +1,74 @@
+"""How records of the journal become changes: in which order, with which times, and the same ones each time."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+from zlib import adler32
+
+import pytest
+
+from modeldb_core.journal.journal import Journal, RowPlan
+from modeldb_core.journal.records import CHECK_BYTES, ROW, ROW_AT, ROW_HEAD, Chain, Draft, Plan
+from modeldb_core.journal.sealing import build
+from modeldb_core.log.changes import GENESIS, Change, verify_change
+from modeldb_core.log.points import decode_points
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path, "s", {})
+
+
+def plan(number: int, run_id: str, *keys: str) -> RowPlan:
+    packing = struct.Struct(f"{ROW_HEAD.format}{len(keys)}d")
+    return RowPlan(packing.pack, number, packing.size + CHECK_BYTES, None, Plan(run_id, keys).record(number))
+
+
+def log(journal: Journal, rows: RowPlan, step: int, time_ns: int, *values: float, kind: int = ROW) -> None:
+    record = rows.pack(rows.size, kind, rows.number, step, time_ns, *values)
+    journal.append(record + adler32(record).to_bytes(4, "little"), rows)
+
+
+def sealed(journal: Journal, **given: Any) -> list[Change]:
+    segment = journal.snapshot()[0]
+    arguments: dict[str, Any] = {"first": Chain(0, GENESIS), "sealed_at": 7, "salt": bytes(16), "plans": {}, **given}
+    changes, _ = build(segment, 0, segment.used, stream_id="s", actor="ann", **arguments)
+    return changes
+
+
+def test_points_of_a_run_come_before_its_end_and_those_of_others_wait(journal: Journal) -> None:
+    log(journal, plan(1, "ends", "loss"), 0, 1000, 0.5)
+    log(journal, plan(2, "goes on", "loss"), 0, 2000, 0.25)
+    journal.append(Draft("update", "run", "ends", 3, b'{"set": {"status": "finished"}}', ends_run=True).record())
+    journal.append(Draft("update", "run", "goes on", 4, b"{}").record())
+    found = [(change.action, change.entity_id) for change in sealed(journal)]
+    assert found == [("append", "ends"), ("update", "ends"), ("update", "goes on"), ("append", "goes on")]
+
+
+def test_times_never_go_back_even_where_the_clock_did_unless_they_were_given(journal: Journal) -> None:
+    one, other = plan(1, "r", "loss"), plan(2, "r", "auc")
+    for time_ns in (5000, 3000, 6000):
+        log(journal, one, 0, time_ns, 0.5)
+    log(journal, other, 0, 2000, 0.5)
+    log(journal, other, 1, 1000, 0.5, kind=ROW_AT)
+    (change,) = sealed(journal)
+    times = {group.keys: group.times.tolist() for group in decode_points(change.payload or b"")}
+    assert times == {("loss",): [5, 5, 6], ("auc",): [6, 1]}
+    (change,) = sealed(journal, first=Chain(0, GENESIS, last_time=9000))
+    times = {group.keys: group.times.tolist() for group in decode_points(change.payload or b"")}
+    assert times == {("loss",): [9, 9, 9], ("auc",): [9, 1]}
+
+
+def test_each_change_has_a_salt_of_its_own_and_sealing_again_makes_the_same(journal: Journal) -> None:
+    for number in range(3):
+        journal.append(Draft("update", "run", "r", number, b"{}").record())
+    changes = sealed(journal)
+    assert len({change.salt for change in changes}) == 3, "equal payloads would show by equal digests"
+    assert sealed(journal) == changes
+    assert sealed(journal, salt=b"another sixteen!") != changes
+    previous = GENESIS
+    for change in changes:
+        verify_change(change, previous)
+        previous = change.hash
