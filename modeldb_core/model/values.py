@@ -271,7 +271,12 @@ def read_key(text: str) -> Key:
 
 def encode(value: Value) -> bytes:
     """Return the written form of a normalized value: strict JSON in UTF-8, without spaces."""
-    return json.dumps(to_json(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return json_text(to_json(value)).encode()
+
+
+def json_text(data: Any) -> str:  # noqa: ANN401 - JSON data
+    """Return JSON data, such as :func:`to_json` makes, as strict JSON without spaces."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def decode(data: bytes | str) -> Value:

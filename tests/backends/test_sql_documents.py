@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modeldb_core.audit import verify
+from modeldb_core.backends._sql import documents
 from modeldb_core.backends._sql.documents import facts_between, facts_of
 from modeldb_core.backends.postgres import PostgresStore
 from modeldb_core.backends.sqlite import SQLiteStore
+from modeldb_core.model import values
 from modeldb_core.model.entities import evolve
 from modeldb_core.queries import leaves
 from modeldb_core.testing import StreamWriter
@@ -38,8 +41,16 @@ def store(request, tmp_path):
 
 @pytest.fixture
 def work(store, monkeypatch):
-    """Counts the leaves that are looked at, and the rows that each statement writes."""
+    """Counts the leaves that are looked at, the values that are written as JSON, and the rows that each statement writes."""
     counted = Counter()
+    to_json = values.to_json
+
+    def counting_to_json(value):
+        counted["values"] += 1
+        return to_json(value)
+
+    for module in (values, documents):
+        monkeypatch.setattr(module, "to_json", counting_to_json)
     leaf_of, run_many = leaves.__globals__["leaf_of"], store._database.run_many
 
     def counting_leaf_of(*arguments):
@@ -73,6 +84,7 @@ def test_an_update_of_a_run_with_thousands_of_items_writes_what_it_alters(store,
             work.clear()
             store.apply([writer.update("run", run_id, **change)])
             assert work["leaves"] <= 2 * leaves_of_one
+            assert work["values"] <= 20
             facts = ("_upsert_fact", "_delete_fact") if section != "metrics" else ("_upsert", "_delete")
             assert work[facts[0]] <= writes
             assert work[facts[1]] <= deletes
@@ -85,8 +97,26 @@ def test_an_update_of_a_run_with_thousands_of_items_writes_what_it_alters(store,
         work.clear()
         store.apply([writer.update("run", run_id, **change)])
         assert work["leaves"] <= 2
+        assert work["values"] <= 20
         assert work["_upsert_fact"] <= 1
     assert verify(store).findings == []
+
+
+ANYTHING = st.recursive(
+    st.sampled_from([1, 2**53, 2.5, math.nan, "x", "$HOME", None, True]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "$b", 1]), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(*[st.dictionaries(st.sampled_from(["a", "b", "$c"]), ANYTHING, max_size=3)] * 2, st.lists(st.sampled_from("ab")))
+def test_what_is_taken_as_it_was_written_makes_the_same_text(attributes, put, remove):
+    text = documents.dump_document({"name": "x", "attributes": attributes, "tags": ["t"]})
+    before = documents.load_document(text)
+    payload = {"put": {"attributes": put, "hyperparameters": put}, "remove": {"attributes": remove}}
+    after = evolve(before, "update", payload, actor="me", recorded_at=1)
+    written = before if documents.is_plain(text) else None
+    assert documents.dump_document(after, written) == documents.dump_document(after) == values.encode(after).decode()
 
 
 KEYS = st.sampled_from(["a", "b", "a.b", "a.b.c", "b.a", "c"])
@@ -99,8 +129,8 @@ TAGS = st.lists(st.sampled_from(["t", "u", "v"]), unique=True, max_size=3)
 
 @example({"a": 1, "c": 2}, [], {}, ["a"], [], [])
 @given(MAPS, TAGS, MAPS, st.lists(KEYS, max_size=2), TAGS, TAGS)
-def test_the_facts_that_differ_are_those_of_the_whole_documents(values, tags, put, remove, add, gone):
-    before = {"name": "x", "hyperparameters": values, "tags": tags, "attributes": {"k": 1}}
+def test_the_facts_that_differ_are_those_of_the_whole_documents(items, tags, put, remove, add, gone):
+    before = {"name": "x", "hyperparameters": items, "tags": tags, "attributes": {"k": 1}}
     payload = {
         "put": {"hyperparameters": put},
         "add": {"tags": add},

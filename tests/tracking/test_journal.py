@@ -79,6 +79,16 @@ def test_damage_before_the_end_is_told_from_a_torn_tail(tmp_path: Path) -> None:
     assert (reader.used, reader.damaged) == (start, True)
 
 
+def test_a_record_that_reaches_beyond_what_is_read_is_not_part_of_it(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "s", {})
+    journal.append(draft(b"one"))
+    end = journal.position
+    journal.append(draft(b"two"))
+    memory = journal.segments[0].memory
+    for limit, expected in ((end, 2), (journal.position - 1, 2), (journal.position, 3)):
+        assert sum(1 for _ in read_records(memory, 0, limit)) == expected
+
+
 def test_a_journal_of_another_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "00000001.journal"
     for version, error in (("7", StoreVersionError), ("0", CorruptJournalError), ("null", CorruptJournalError)):

@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, func, insert, select
 
 from modeldb_core.backends._sql.chain import Streams
 from modeldb_core.backends._sql.database import MANY, Database
-from modeldb_core.backends._sql.documents import load_document
+from modeldb_core.backends._sql.documents import is_plain, load_document
 from modeldb_core.backends._sql.entity_rows import EntityRows
 from modeldb_core.backends._sql.numbers import Numbers, Remembered
 from modeldb_core.backends._sql.tables import ERASED, documents, entities, metrics
@@ -55,6 +55,7 @@ class Record:
         stored: whether the row in ``entities`` exists.
         present: whether there is a document.
         erased: whether that says nothing, and no answer shows it.
+        is_plain: whether ``before`` is its own JSON form.
     """
 
     kind: str
@@ -65,6 +66,7 @@ class Record:
     stored: bool = True
     present: bool = False
     erased: bool = False
+    is_plain: bool = False
     appends: list[Append] = field(default_factory=list)
 
 
@@ -181,6 +183,7 @@ class Batch:
         if wanted:
             for pk, text in self.transaction.rows(_documents, {MANY: many(wanted)}):
                 wanted[pk].before = wanted[pk].after = load_document(text)
+                wanted[pk].is_plain = is_plain(text)
         missing = [name for name in altered if name not in records]
         if missing:
             for pk, name in enumerate(missing, self.numbers.next(_last_entity)):
@@ -219,7 +222,7 @@ class Batch:
         if record.after is not None and (record.after is not record.before or (record.erased and record.appends)):
             has_series = not is_bare(record.after) or self._has_series(record)
             place = (record.entity_pk, record.kind, record.entity_id)
-            self.rows.put(*place, record.before, record.after, has_series=has_series)
+            self.rows.put(*place, record.before, record.after, has_series=has_series, is_plain=record.is_plain)
         elif not record.stored:
             self.rows.name(record.entity_pk, record.kind, record.entity_id)
         has_ended = record.after is not record.before and _is_running(record.before) and not _is_running(record.after)

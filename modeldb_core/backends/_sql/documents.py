@@ -10,7 +10,7 @@ from modeldb_core.backends._sql.tables import ERASED
 from modeldb_core.errors import IntegrityError
 from modeldb_core.model.entities import RUNNING, Document, is_bare
 from modeldb_core.model.schema import KINDS, ColumnType, KindDeclaration
-from modeldb_core.model.values import decode, encode
+from modeldb_core.model.values import Value, decode, json_text, to_json, write_key
 from modeldb_core.queries import Leaf, changed, is_searchable, leaf_of, leaves, sections_of
 
 if TYPE_CHECKING:
@@ -38,9 +38,32 @@ Facts: TypeAlias = dict[tuple[str, str], FactValue]
 """Searchable values by section and key."""
 
 
-def dump_document(document: Document) -> str:
-    """Return a document as JSON text."""
-    return encode(document).decode()
+def dump_document(document: Document, written: Document | None = None) -> str:
+    """Return a document as JSON text.
+
+    Args:
+        written: one that is its own JSON form (:func:`is_plain`). What is the same object in both is taken as it is, and
+            not gone through again: of a large document most is.
+    """
+    written = written or {}
+    return json_text({write_key(name): _written(value, written.get(name, _NEW)) for name, value in document.items()})
+
+
+def _written(value: Value, before: object) -> Any:  # noqa: ANN401 - JSON data
+    if value is before:
+        return value
+    if isinstance(value, dict) and isinstance(before, dict):
+        items = value.items()
+        return {write_key(key): item if item is before.get(key, _NEW) else to_json(item) for key, item in items}
+    return to_json(value)
+
+
+_NEW = object()
+
+
+def is_plain(text: str) -> bool:
+    """Return whether nothing in a document's JSON text is tagged, so that what is read is what stands there."""
+    return '"$' not in text
 
 
 def load_document(text: str) -> Document:
@@ -50,7 +73,7 @@ def load_document(text: str) -> Document:
         IntegrityError: it is not a document; no store wrote it.
     """
     try:
-        data: Any = decode(text) if '"$' in text else json.loads(text)  # where nothing is tagged, it is plain JSON
+        data: Any = json.loads(text) if is_plain(text) else decode(text)
     except (ValueError, RecursionError) as error:
         msg = f"a stored document cannot be read: {error}"
         raise IntegrityError(msg) from error

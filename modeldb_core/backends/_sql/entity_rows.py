@@ -68,8 +68,15 @@ class EntityRows:
         *,
         has_series: bool = True,
         claims: bool = True,
+        is_plain: bool = False,
     ) -> None:
-        """Note the document of an entity; ``before`` is the one that is stored, if any, and ``claims`` whether it has its unique values."""
+        """Note the document of an entity.
+
+        Args:
+            before: the document that is stored, if any.
+            claims: whether it has its unique values.
+            is_plain: whether ``before`` is its own JSON form.
+        """
         row = row_of(kind, after, has_series=has_series)
         stream_id = after.get("stream_id")
         if isinstance(stream_id, str) and stream_id:
@@ -77,7 +84,7 @@ class EntityRows:
             row["stream_pk"] = self._streams.pk(stream_id)
         row.update(entity_pk=entity_pk, kind=kind, entity_id=entity_id)
         self._entities.append(row)
-        self._documents.append({"entity_pk": entity_pk, "document": dump_document(after)})
+        self._documents.append({"entity_pk": entity_pk, "document": dump_document(after, before if is_plain else None)})
         if claims:
             self._put_claims(entity_pk, claims_of(kind, before), claims_of(kind, after))
         if before is None or _differs_in_facts(kind, before, after):
