@@ -255,6 +255,11 @@ def alters_entity(change: Change) -> bool:
     return alters(change.kind, change.action)
 
 
+def is_understood(change: Change) -> bool:
+    """Return whether this code knows the kind and the action of a change; else it keeps the change as it is."""
+    return change.action in ACTIONS and (change.kind == STREAM or change.kind in KINDS)
+
+
 def alters(kind: str, action: str) -> bool:
     """Return whether an action on an entity of a kind alters it; see :func:`alters_entity`."""
     if kind == STREAM:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
-from modeldb_core.log.changes import DELETE, ERASE
+from modeldb_core.log.changes import DELETE, ERASE, is_understood
 from modeldb_core.log.erasures import Target, can_be_erased, window_of
 from modeldb_core.log.stream import Entry
 from modeldb_core.model.schema import KINDS, parts_of
@@ -147,6 +147,10 @@ def remove_blobs(
         mentioned.add(mentioned_in(encode(dict(entity.document))))
         if number % _DOCUMENTS == 0:
             tell("entities", number, None)
+    if store.carries():  # of kinds and with actions that nobody here knows: what they mention is kept
+        for change in changes_of(store):
+            if change.payload is not None and not is_understood(change):
+                mentioned.add(mentioned_in(change.payload))
     stale: list[BlobInfo] = []
     before = datetime.now(UTC) - grace - timedelta(seconds=REFRESH_S)
     with ThreadPoolExecutor(_WORKERS, "modeldb-gc") as pool:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from modeldb_core.log.changes import APPEND, CREATE, UPDATE, Change
+from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.log.changes import APPEND, CREATE, UPDATE, Change, is_understood
 from modeldb_core.model.links import blobs_of
 from modeldb_core.model.values import encode
 
@@ -26,13 +28,14 @@ def mentioned_in(text: bytes) -> list[str]:
     if b"\\u00" in text:  # a writer of another make may have escaped what need not be
         from modeldb_core.model.values import decode
 
-        text = encode(decode(text))
+        with suppress(InvalidArgumentError):  # what a newer client means by it need not be JSON
+            text = encode(decode(text))
     return [digest.decode() for digest in dict.fromkeys(_DIGEST.findall(text))]
 
 
 def mentioned_by(change: Change) -> list[str]:
     """Return everything in a change that could be the digest of a blob; nothing once it is erased."""
-    if change.payload is None or change.action not in (CREATE, UPDATE):
+    if change.payload is None or (change.action not in (CREATE, UPDATE) and is_understood(change)):
         return []
     return mentioned_in(change.payload)
 

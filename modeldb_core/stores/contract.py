@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 from modeldb_core.errors import NotFoundError, StoreUnavailableError
+from modeldb_core.log.changes import is_understood
 from modeldb_core.model.values import decode
 
 if TYPE_CHECKING:
@@ -211,6 +212,18 @@ class MetadataStore(ABC):
     def is_withheld(self, change: Change) -> bool:
         """Return whether the payload of a change is not here because it was left out, as of a bundle, and not erased."""
         del change
+        return False
+
+    def carries(self) -> bool:
+        """Return whether there are changes of kinds, or with actions, that this code does not know.
+
+        What they say nobody can tell, but the files that they mention are not garbage.
+        """
+        after = 0
+        while (page := self.read_changes(after=after)).changes:
+            if not all(map(is_understood, page.changes)):
+                return True
+            after = page.cursor
         return False
 
     @abstractmethod

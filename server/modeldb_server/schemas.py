@@ -234,6 +234,7 @@ _ANSWERS: dict[str, Schema] = {
         "additionalProperties": list_of(ANYTHING),
     },
     "Order": record({"sha256": TEXT}),
+    "Carried": record({"carries": FLAG}),
     "StoredEntity": _STORED_ENTITY,
     "StoredPage": record(
         {"entities": list_of(reference("StoredEntity")), "cursor": nullable(TEXT), "total": nullable(COUNT)}

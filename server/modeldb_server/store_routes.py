@@ -112,6 +112,17 @@ _METADATA = (
     ),
     Route(
         method="GET",
+        path=f"{PREFIX}/carried",
+        name="tell_carried",
+        handler=store.tell_carried,
+        policy=Policy.READ,
+        summary="Say whether there are changes of kinds, or with actions, that the server does not know",
+        answer="Carried",
+        errors=(503,),
+        tag="store",
+    ),
+    Route(
+        method="GET",
         path=f"{PREFIX}/heads",
         name="read_heads",
         handler=store.read_heads,

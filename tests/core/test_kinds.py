@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -26,6 +27,7 @@ from modeldb_core.model.entities import Entity, new_id
 from modeldb_core.model.schema import KINDS, KindDeclaration, forget, number, text, texts
 from modeldb_core.model.tables import kinds_table
 from modeldb_core.movement.bundle_audit import verify_bundle
+from modeldb_core.movement.collection import Collected, remove_blobs
 from modeldb_core.movement.copying import copy
 from modeldb_core.movement.deletion import deleted, to_delete, to_restore
 from modeldb_core.plugins import PluginManager, open_store
@@ -284,6 +286,22 @@ def test_names_that_clashed_unseen_are_settled_once_the_kind_is_known(
         assert verify(store).findings == []
         copy(store, target)
         assert target.get("gauge", late) == store.get("gauge", late)
+
+
+def test_files_of_a_kind_that_is_not_known_are_no_garbage(store: MetadataStore, tmp_path: Path) -> None:
+    artifacts = FsspecArtifactStore(f"file://{tmp_path}/files")
+    kept, _ = (artifacts.put(io.BytesIO(content)).digest for content in (b"a drawing", b"garbage"))
+    writer = StreamWriter()
+    writer.open()
+    writer.create("drawing", new_id(), name="drawn", sheets={"first": {"digest": kept}})
+    store.apply(writer.changes)
+    for path in (tmp_path / "files").rglob("*"):
+        if path.is_file():
+            os.utime(path, (1, 1))
+    done = Collected()
+    assert store.carries()
+    remove_blobs(store, artifacts, timedelta(0), done)
+    assert [info.digest for info in artifacts.list()] == [kept]
 
 
 # -- a client that knows more than its server ------------------------------------------------------------------------------

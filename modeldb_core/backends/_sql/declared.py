@@ -20,7 +20,7 @@ from modeldb_core.backends._sql.tables import (
     entities,
     outdated,
 )
-from modeldb_core.log.changes import ALTERING
+from modeldb_core.log.changes import ALTERING, STREAM
 from modeldb_core.model.entities import new_id
 from modeldb_core.model.schema import KINDS
 
@@ -115,6 +115,13 @@ def is_outdated(transaction: Transaction, entity_pk: int) -> bool:
     """Return whether the rows of an entity, or its document, are to be made again by code that knows how."""
     query = select(outdated.c.action).where(outdated.c.entity_pk == entity_pk, can_be_interpreted())
     return transaction.connection.execute(query.limit(1)).first() is not None
+
+
+def carries(transaction: Transaction) -> bool:
+    """Return whether there are entities of kinds, or changes with actions, that this process does not know."""
+    of_kinds = select(entities.c.entity_pk).where(entities.c.kind.not_in([*KINDS, STREAM])).limit(1)
+    actions = select(outdated.c.entity_pk).where(~can_be_interpreted()).limit(1)
+    return any(transaction.connection.execute(query).first() is not None for query in (of_kinds, actions))
 
 
 def waits(transaction: Transaction, kind: str, entity_id: str) -> bool:

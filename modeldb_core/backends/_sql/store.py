@@ -168,6 +168,11 @@ class SQLMetadataStore(MetadataStore):
             after = rows[-1][0]
         return digest.digest()
 
+    def carries(self) -> bool:
+        from modeldb_core.backends._sql.declared import carries
+
+        return self._database.read(carries)
+
     def audit_entity(
         self, kind: str, entity_id: str, document: Document, series: Mapping[str, SeriesSummary]
     ) -> Sequence[str]:

@@ -242,6 +242,9 @@ class ObjectMetadataStore(MetadataStore):
 
         return self._ask(work)
 
+    def carries(self) -> bool:
+        return self._ask(lambda replica: replica.carries())
+
     def heads(self) -> Mapping[str, Head]:
         return self._ask(lambda replica: replica.heads())
 

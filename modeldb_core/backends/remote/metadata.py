@@ -115,6 +115,9 @@ class RemoteMetadataStore(OnServer, MetadataStore):
             if not (has_more or len(found) >= part) or len(changes) >= limit:
                 return ChangePage(tuple(changes), after)
 
+    def carries(self) -> bool:
+        return self._connection.get_json("/carried", load=lambda data: data["carries"] is not False)
+
     def heads(self) -> Mapping[str, Head]:
         return self._connection.get_json("/heads", load=protocol.load_heads)
 

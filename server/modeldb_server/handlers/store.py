@@ -57,6 +57,11 @@ def _decides(context: ServerContext) -> bool:
         return False
 
 
+def tell_carried(context: ServerContext) -> Response:
+    """Say whether the store keeps changes that nobody here can interpret."""
+    return json_response({"carries": context.store.carries()})
+
+
 def apply_changes(context: ServerContext, *, content: BinaryIO) -> Response:
     """Record a batch of changes."""
     return _apply(context, io.BytesIO(content.read()))
