@@ -184,7 +184,8 @@ class Client(ClientReader):
     ) -> RunHandle:
         """Start a run and return its handle, also to be used with ``with``.
 
-        Nothing waits for the store: the run is in the journal when this returns. Without ``with`` it is the current run
+        The run is in the journal when this returns, whether the store can be reached or not. It is asked who has the
+        names of project and experiment, and given a second to answer (:meth:`identify`). Without ``with`` it is the current run
         of this thread, and of what is started from now on, until it ends.
 
         Args:

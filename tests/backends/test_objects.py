@@ -793,6 +793,47 @@ def test_an_erased_payload_leaves_a_decision_too_and_its_number_stays_taken(plac
         assert {run.name for run in each.find(Query()).entities} == {"next"}
 
 
+@pytest.mark.parametrize("late", [0, 1])
+def test_every_replica_settles_a_clash_of_names_alike(place, late):
+    writers = [StreamWriter(at=1_750_000_000_000_000 + second) for second in range(2)]
+    projects = [writer.create("project", workspace_id="w", name="churn").entity_id for writer in writers]
+    writers[1].update("project", projects[1], set={"description": "of the later one"})
+    for writer in writers:
+        writer.close()
+    parts = [Part(1_750_000_000_000_000 + number, tuple(writer.changes)) for number, writer in enumerate(writers)]
+    stores = [place.open("one")]
+    place.put(parts[1 - late])
+    assert [project.name for project in stores[0].find(Query("project")).entities] == ["churn"]
+    place.put(parts[late])  # where it is the first one, its stamp says that it comes before the one that is there
+    stores += [place.open("two"), place.open("three")]
+    answers = []
+    for store in stores:
+        found = {project.entity_id: project.name for project in store.find(Query("project")).entities}
+        assert found[projects[0]] == "churn"
+        assert found[projects[1]].startswith("churn (")
+        answers.append((found, {stream_id: head.hash for stream_id, head in store.heads().items()}))
+        assert verify(store).findings == []
+    assert answers == [answers[0]] * 3
+    assert len(answers[0][1]) == 3
+    stores[0].compact()
+    fresh = place.open("four")
+    assert {project.entity_id: project.name for project in fresh.find(Query("project")).entities} == answers[0][0]
+    assert verify(fresh).findings == []
+
+
+def test_a_program_that_only_logs_keeps_no_replica_until_somebody_renames(place, tmp_path):
+    store = place.open("writer")
+    path = (("workspace", "default"), ("project", "project"))
+    ship(store, ended_run("run"))
+    derived = store.identify(*path)
+    assert not list((tmp_path / "writer").rglob("*.db"))
+    person = StreamWriter()
+    person.update("project", derived[1], set={"name": "renamed"})
+    place.open("person").apply(person.changes)
+    assert store.identify(*path)[1] != derived[1]
+    assert store.identify(path[0], ("project", "renamed")) == derived
+
+
 def test_runs_and_artifacts_share_a_bucket(s3_url, tmp_path):
     artifacts = open_artifacts(s3_url)
     with closing(artifacts), open_store(s3_url) as store:
