@@ -18,6 +18,7 @@ from modeldb_core.errors import (
     ConfigurationError,
     MissingDependencyError,
     ModelDBError,
+    StoreUnavailableError,
 )
 from modeldb_core.runtime.redaction import redact_url, strip_userinfo
 
@@ -211,6 +212,12 @@ class Remote:
         timeout_s = self._patience_s + size_bytes / _SLOWEST
         return sync(fs.loop, getattr(fs, f"_{method}"), *arguments, timeout=timeout_s, **named)
 
+    def expect_listings(self) -> None:
+        """Take nothing for the listing of a bucket of S3 that is none: a sign-in page that answers 200 would be an empty one."""
+        self.fs.s3.meta.events.register_last(
+            "after-call.s3.ListObjectsV2", _check_listing, unique_id="modeldb-check-listing"
+        )
+
     @contextmanager
     def errors(self, doing: Doing = "read") -> Iterator[None]:
         """Turn what the file system raises into the errors of the contract."""
@@ -223,6 +230,12 @@ class Remote:
 
 
 _inherited: list[Any] = []
+
+
+def _check_listing(parsed: dict[str, Any], **_: object) -> None:
+    if parsed.get("ResponseMetadata", {}).get("HTTPStatusCode") == 200 and "IsTruncated" not in parsed:
+        msg = "what answers is no bucket of S3, perhaps a sign-in page; see to the network and to endpoint_url"
+        raise StoreUnavailableError(msg)
 
 
 def _send_at_once(params: dict[str, Any], **_: object) -> None:

@@ -13,11 +13,14 @@ import pytest
 
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.blobs.s3 import S3ArtifactStore
+from modeldb_core.backends.objects import ObjectMetadataStore
 from modeldb_core.backends.remote.artifacts import RemoteArtifactStore
 from modeldb_core.errors import StoreUnavailableError
 from modeldb_core.journal.uploads import ship
 from modeldb_core.movement.blobs import BlobCopier
+from modeldb_core.queries import Query
 from modeldb_core.stores import BlobInfo, protocol
+from modeldb_core.testing import StreamWriter
 
 PAGE = b"<html><body>Please sign in to this network</body></html>"
 OTHER = hashlib.sha256(b"other").hexdigest()
@@ -94,6 +97,30 @@ def test_a_bucket_must_confirm_the_file_that_was_sent(size, etag):
         store = S3ArtifactStore("s3://bucket/prefix", **options)
         with pytest.raises(StoreUnavailableError, match="s3://bucket/prefix"):
             store.put(io.BytesIO(bytes(size)))
+        store.close()
+
+
+LISTING = (
+    b'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+    b"<Name>bucket</Name><Prefix></Prefix><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>"
+)
+
+
+@pytest.mark.parametrize("body", [PAGE, b"", LISTING], ids=["a page", "nothing", "a listing"])
+@pytest.mark.parametrize("etag", [(), (("ETag", '"7"'),)], ids=["no ETag", "an ETag"])
+def test_a_bucket_must_confirm_the_changes_that_were_sent(tmp_path, body, etag):
+    options = {"key": "k", "secret": "s", "region": "r", "max_attempts": 1, "max_staleness_s": 0}
+    writer = StreamWriter()
+    writer.open()
+    writer.create_run(name="kept")
+    with answering(body, etag) as url:
+        store = ObjectMetadataStore("s3://bucket/prefix", endpoint_url=url, cache_dir=tmp_path, **options)
+        for changes in (writer.changes[:1], writer.changes):
+            with pytest.raises(StoreUnavailableError, match="s3://bucket/prefix|no bucket of S3"):
+                store.apply(changes)
+        if body is not LISTING:
+            with pytest.raises(StoreUnavailableError, match="no bucket of S3"):
+                store.find(Query())
         store.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from contextlib import suppress
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _READERS = 16  # objects that are fetched at once
 _AT_ONCE = 256  # objects whose content is in memory at the same time, at most
 _AT_ONCE_BYTES = 64 << 20
+_MOST_AT_ONCE = 64 << 20  # of an object that is sent in one request
 _DELETED_AT_ONCE = 1000  # as many as S3 takes in one request
 
 
@@ -120,10 +122,32 @@ class Bucket:
                 self._write_file(path, content)
             else:
                 try:
-                    self._remote.send("pipe_file", path, content, size_bytes=len(content))
+                    self._send(path, content)
                 except FileNotFoundError as error:
                     msg = f"{self.url} cannot be written: there is no bucket {self._remote.bucket!r}; create it first"
                     raise ConfigurationError(msg) from error
+
+    def _send(self, path: str, content: bytes, *, only_new: bool = False) -> None:
+        """Send an object, and see that the bucket has it: an answer of 200 may come from anybody, a sign-in page for one.
+
+        Who knows the MD5 has read the content. Where the ETag is another (of encrypted objects), the object is read back.
+        """
+        if not self._is_s3 or len(content) > _MOST_AT_ONCE:
+            mode = {"mode": "create"} if only_new else {}
+            self._remote.send("pipe_file", path, content, size_bytes=len(content), **mode)
+            is_confirmed = not self._is_s3
+        else:
+            bucket, _, key = path.partition("/")
+            condition = {"IfNoneMatch": "*"} if only_new else {}
+            answer = self._remote.send(
+                *("call_s3", "put_object"), Bucket=bucket, Key=key, Body=content, size_bytes=len(content), **condition
+            )
+            is_confirmed = (
+                str(answer.get("ETag", "")).strip('"') == hashlib.md5(content, usedforsecurity=False).hexdigest()
+            )
+        if not is_confirmed and bytes(self._remote.fs.cat_file(path, start=0)) != content:
+            msg = f"{self.url} did not confirm an object of {len(content):,} bytes: it may not have it; send it again later"
+            raise StoreUnavailableError(msg)
 
     @property
     def knows_create(self) -> bool:
@@ -142,7 +166,7 @@ class Bucket:
                 if self._is_folder:
                     self._write_file(path, content, may_replace=False)
                 else:
-                    self._remote.send("pipe_file", path, content, size_bytes=len(content), mode="create")
+                    self._send(path, content, only_new=True)
         except ModelDBError as error:
             # Whether it was refused, or an attempt before it has written the object, what is there tells.
             if isinstance(error, StoreReadOnlyError) and not self._is_folder:
@@ -196,6 +220,7 @@ class Bucket:
     def _list_remote(self, folder: str) -> dict[str, tuple[str, int]]:
         root = self._remote.root
         if self._is_s3:  # so asked, it is one request, also where nothing is found
+            self._remote.expect_listings()
             found = self._remote.fs.find(root, prefix=folder, detail=True, refresh=True)
         else:
             found = self._remote.fs.find(f"{root}/{folder}".rstrip("/"), detail=True)
