@@ -385,8 +385,11 @@ def check_kind(kind: str) -> str:
     Raises:
         InvalidArgumentError: it is not.
     """
-    if kind not in KINDS:
-        msg = f"kind {kind!r} is unknown; expected one of {', '.join(KINDS)}, or install the plugin that declares it"
+    given: object = kind  # of a query or a condition that somebody sent
+    if not isinstance(given, str) or given not in KINDS:
+        msg = (
+            f"kind {kind!r:.80} is unknown; expected one of {', '.join(KINDS)}, or install the plugin that declares it"
+        )
         raise InvalidArgumentError(msg)
     return kind
 

@@ -11,6 +11,7 @@ import io
 import json
 import struct
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from modeldb_core.audit import Checkpoint
@@ -29,11 +31,12 @@ from modeldb_core.backends.objects import layout
 from modeldb_core.backends.remote.address import read_address
 from modeldb_core.backends.remote.answers import check_protocol, error_of_answer, load_blob, understood
 from modeldb_core.backends.sqlite import path_of as sqlite_path
-from modeldb_core.config import load_settings
-from modeldb_core.config.trust import address_of
+from modeldb_core.config import credentials, load_settings
+from modeldb_core.config.trust import address_of, options_in
 from modeldb_core.errors import ModelDBError
 from modeldb_core.log.batches import MAGIC, decode_changes, encode_changes, measure
 from modeldb_core.log.changes import EMPTY_HEAD, Head, advance, seal, verify_change
+from modeldb_core.log.conditions import Absent, RevisionIs, Unset, ValueIs
 from modeldb_core.log.erasures import follow
 from modeldb_core.log.json_documents import change_document, entity_document
 from modeldb_core.log.packing import pack, unpack_floats, unpack_ints
@@ -50,7 +53,12 @@ from modeldb_core.runtime.redaction import redact_arguments, redact_diff, redact
 from modeldb_core.stores import protocol
 from modeldb_core.stores.owners import owner_name
 from modeldb_core.testing import StreamWriter
+from modeldb_core.tracking import inheritance
 from modeldb_core.tracking.artifacts import download
+from modeldb_core.tracking.description.datasets import describe
+from modeldb_core.tracking.description.model_formats import load_model
+from modeldb_core.tracking.description.model_types import names_in
+from modeldb_core.tracking.description.origins import place_of
 from modeldb_core.tracking.description.signatures import guard
 from modeldb_server.arguments import split_names
 from modeldb_server.blobs import Artifact
@@ -77,7 +85,7 @@ class Decoder:
     sample: Any
     inputs: st.SearchStrategy[Any]
     decode: Callable[[Any], object]
-    examples: int = 50
+    examples: int = 25
 
 
 # -- what is really written -------------------------------------------------------------------------------------------
@@ -222,6 +230,7 @@ def _file(read: Callable[[Path], object], name: str = "file") -> Callable[[bytes
     def decoded(content: bytes) -> object:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
             return read(path)
 
@@ -244,6 +253,7 @@ def _environment(variables: dict[str, str]) -> object:
 def _urls(url: str) -> list[object]:
     redact_url(url)
     address_of(url)
+    options_in(url)
     owner_name("sqlite:////tmp/a.db", url)
     found = []
     for read in (
@@ -334,6 +344,55 @@ _json = [other_json(payload) for payload in PAYLOADS]
 _any_payload = st.one_of(*_json)
 
 
+_EXPECT = (
+    Absent("run", "r"),
+    RevisionIs("run", "r", 5),
+    ValueIs("run", "r", "name", "a"),
+    Unset("run", "r", "metrics"),
+)
+_CONDITIONS = json.loads(protocol.dump_expect(_EXPECT)[8:])
+_TOLD = {"pid": 1, "open": ["r"], "run": {"run_id": "r", "fields": {"name": "a"}, "settings": {"url": "memory://"}}}
+
+
+def _conditions(text: bytes) -> bytes:
+    return protocol.dump_expect(_EXPECT)[:4] + struct.pack("<I", len(text)) + text
+
+
+def _tokens(path: Path) -> None:
+    path.chmod(0o600)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(path.parent.parent))
+        patch.setattr(credentials, "_keyring", lambda: None)  # whose content is the system's
+        assert isinstance(credentials.stored_token("https://h:443"), str)
+
+
+def _inherited(path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inheritance, "_inherited_path", str(path))
+        told = inheritance._told()
+        assert told == {} or isinstance(told["open"], list)
+
+
+def _zip(schema: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", schema)
+    return file.getvalue()
+
+
+_bombs = st.sampled_from([_zip(b" " * (64 << 20)), _zip(b"[" * (1 << 20))])
+
+
+def _model(path: Path) -> None:
+    names_in(path)
+    with suppress(ModelDBError):
+        load_model(path.parent, {"format": "skops"})
+
+
+def _data(text: str) -> None:
+    place_of(describe(text)["origin"])
+
+
 def _dumped(value: Any) -> bytes:
     return write_json(value)
 
@@ -388,7 +447,7 @@ DECODERS: tuple[Decoder, ...] = (
     ),
     Decoder(
         "filter",
-        'metrics.a > 1 and not (tags contains "x") or created_at >= now - 7d',
+        'metrics.a > 1 and not (tags contains "x") or created_at >= "2026-11-23"',
         texts(
             'metrics.a > 1.5e3 and not (tags contains "x""y") or created_at >= now - 7d',
             "name like '%a%' and status in ('x', 'y') or metrics.`b c`.min is null",
@@ -448,6 +507,18 @@ DECODERS: tuple[Decoder, ...] = (
         ),
         _any_error,
     ),
+    Decoder(
+        "order of a server",
+        _dumped(protocol.dump_order(bytes(32))),
+        other_json(protocol.dump_order(bytes(32))),
+        _answer(protocol.load_order),
+    ),
+    Decoder(
+        "conditions of a batch",
+        protocol.dump_expect(_EXPECT),
+        damaged(protocol.dump_expect(_EXPECT)) | other_json(_CONDITIONS).map(_conditions),
+        lambda data: protocol.load_expect(io.BytesIO(data)),
+    ),
     Decoder("greeting", _dumped({"name": "ModelDB", "version": "1", "protocols": [1]}), other_json({"name": "ModelDB", "version": "1", "protocols": [1]}), _greeting),
     # Configuration
     Decoder("configuration", _TOML.encode(), damaged(_TOML.encode()) | texts(_TOML).map(lambda text: text.encode("utf-8", "surrogatepass")), _file(_settings, "modeldb.toml")),
@@ -471,7 +542,16 @@ DECODERS: tuple[Decoder, ...] = (
               "bundle:///a/b.bundle", "postgresql://u:p@[::1]:5432/db?schema=x", "file://~/x", "s3://bucket/prefix?region=eu"),
         _urls,
     ),
+    Decoder(
+        "stored tokens",
+        b'{"https://h:443":"secret"}',
+        other_json({"https://h:443": "secret"}) | damaged(b'{"https://h:443":"secret"}'),
+        _file(_tokens, "modeldb/credentials.json"),
+    ),
+    Decoder("run of another process", _dumped(_TOLD), other_json(_TOLD) | damaged(_dumped(_TOLD)), _file(_inherited)),
     # What pages and clients show
+    Decoder("model of skops", _zip(b'{"__module__":"a"}'), damaged(_zip(b"{}")) | other_json({"a": [1]}).map(_zip) | _bombs, _file(_model, "x/model.skops")),
+    Decoder("URL of data", "https://h/x.csv?a=b", texts("https://user:p@h:5/x.csv?token=b", "s3://bucket/x"), _data),
     Decoder("redaction", 'password = "x"', texts(
         'diff --git a/x.env b/x.env\n+password: abc\n+TOKEN="x" export A=b\n',
         '--token x -pPASS -H "Authorization: Bearer abc" https://u:p@h/?token=x&AccountKey=y',

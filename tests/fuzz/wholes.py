@@ -23,7 +23,7 @@ from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.backends.objects import ObjectMetadataStore, layout
 from modeldb_core.errors import IntegrityError, ModelDBError, StoreReadOnlyError
 from modeldb_core.journal.journal import Journal
-from modeldb_core.journal.records import Draft, Plan, make_record
+from modeldb_core.journal.records import Chain, Draft, Plan, Seal, make_record
 from modeldb_core.journal.recovery import recover
 from modeldb_core.journal.segments import read_records
 from modeldb_core.log.batches import encode_changes
@@ -88,6 +88,9 @@ def written() -> StreamWriter:
     blob = {"digest": hashlib.sha256(BLOB).hexdigest(), "size_bytes": len(BLOB)}
     run_id = writer.create_run(**ids, name="a", tags=["x"], metrics={"auc": 0.5}, artifacts={"a": blob}).entity_id
     writer.append(run_id, {"loss": [1.0, 2.0], "acc": [0.5, 0.25]})
+    for step in range(40):  # more than wait to be put into chunks
+        writer.append(run_id, {"loss": [0.5] * 10}, steps=range(step * 10, step * 10 + 10))
+    writer.erase(writer.changes[-1])
     writer.create("comment", "c", parent_id=run_id, message="text")
     writer.update("run", run_id, put={"metrics": {"b": 1}}, add={"notes": ["n"]}, remove={"tags": ["x"]})
     writer.delete("comment", "c", window_s=0)
@@ -277,6 +280,7 @@ def _segment() -> bytes:
             row = b"\x01\0\0\0" + step.to_bytes(8, "little") + (5_000 + step).to_bytes(8, "little")
             journal.append(make_record(3, row + b"\0" * 16))
         journal.append(Draft("update", "run", "r", 6, b'{"set": {"status": "finished"}}', ends_run=True).record())
+        journal.append(Seal(0, 0, Chain(0, bytes(32)), 5, bytes(16), 0, bytes(32)).record())
         content = bytes(journal.memory[: journal.position + 4_096])
         journal.close(remove=False)
         return content
@@ -417,12 +421,12 @@ def _memory(_: Path) -> MetadataStore:
 
 
 WHOLES: tuple[Decoder, ...] = (
-    Decoder("changes in a store in memory", tuple(written().changes), sealed(), partial(_applied, make=_memory), 40),
-    Decoder("changes in a SQLite file", tuple(written().changes), sealed(), partial(_applied, make=_sqlite), 15),
-    Decoder("bundle", _bundle(), damaged(_bundle()) | _rebuilt(), _read_bundle, 40),
-    Decoder("bundle of hostile changes", tuple(written().changes), sealed(), _bundle_of_changes, 20),
-    Decoder("bucket", [_object()], _objects(), _read_bucket, 15),
-    Decoder("journal", _segment(), damaged(_segment()) | _segments(), _recovered, 40),
-    Decoder("SQLite file with other values", [], _edits(), _edited, 25),
-    Decoder("SQLite file with other bytes", _database(), damaged(_database()), _flipped, 10),
+    Decoder("changes in a store in memory", tuple(written().changes), sealed(), partial(_applied, make=_memory), 12),
+    Decoder("changes in a SQLite file", tuple(written().changes), sealed(), partial(_applied, make=_sqlite), 5),
+    Decoder("bundle", _bundle(), damaged(_bundle()) | _rebuilt(), _read_bundle, 12),
+    Decoder("bundle of hostile changes", tuple(written().changes), sealed(), _bundle_of_changes, 6),
+    Decoder("bucket", [_object()], _objects(), _read_bucket, 5),
+    Decoder("journal", _segment(), damaged(_segment()) | _segments(), _recovered, 12),
+    Decoder("SQLite file with other values", [], _edits(), _edited, 10),
+    Decoder("SQLite file with other bytes", _database(), damaged(_database()), _flipped, 4),
 )

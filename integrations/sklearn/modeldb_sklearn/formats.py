@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FORMAT = "skops"
 FILE = "model.skops"
+_MAX_TIMES = 200  # the description in a file is so many times longer than packed
 _INSTALL = "pip install 'modeldb-core[sklearn]'"
 
 
@@ -101,6 +102,7 @@ def load(path: Path, trusted: Iterable[str]) -> object:
     data = (path / FILE).read_bytes()
     allowed = set(trusted)
     try:
+        _check_size(data)
         missing = [name for name in untrusted_types(data) if name not in allowed]
         if missing:
             msg = (
@@ -113,9 +115,18 @@ def load(path: Path, trusted: Iterable[str]) -> object:
         return skops_io.load(io.BytesIO(data), trusted=[name for name in found if name in allowed | HARMLESS])
     except UntrustedTypesFoundException as error:
         raise UntrustedModelError(str(error)) from error
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (zipfile.BadZipFile, KeyError, RecursionError) as error:
         msg = f"the model file is not one that skops wrote: {error}"
         raise IntegrityError(msg) from error
+
+
+def _check_size(data: bytes) -> None:
+    """Refuse a file that would fill the memory before anything in it is looked at: skops reads its schema whole."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        schema = archive.getinfo("schema.json")
+    if schema.file_size > (1 << 20) + _MAX_TIMES * schema.compress_size:
+        msg = f"its description has {schema.file_size:,} bytes, packed into {schema.compress_size:,}"
+        raise zipfile.BadZipFile(msg)
 
 
 def is_estimator(model: object) -> bool:

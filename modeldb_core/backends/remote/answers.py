@@ -6,6 +6,7 @@ import json
 import re
 import ssl
 import struct
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from urllib3 import exceptions
@@ -31,6 +32,9 @@ R = TypeVar("R")
 _MAX_MESSAGE = 1000
 _UNFIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, struct.error)
 """What taking apart an answer raises where it has another form."""
+
+BROKEN = (exceptions.HTTPError, HTTPException, OSError, ValueError)
+"""What the HTTP client raises where the way to a server is broken, or what comes is no HTTP: sizes of chunks below 0."""
 
 TRY_AGAIN = frozenset({429, 502, 503, 504})
 """Statuses after which the same request may succeed."""

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 import urllib3
-from urllib3 import exceptions
 
 from modeldb_core.backends.remote.answers import (
+    BROKEN,
     TRY_AGAIN,
     check_protocol,
     error_of_answer,
@@ -198,7 +198,7 @@ class Connection:
                 wanted_s = _retry_after(response.headers)
             except ModelDBError:  # some of them are OSErrors
                 raise
-            except (exceptions.HTTPError, OSError) as failure:
+            except BROKEN as failure:
                 error = error_of_failure(failure, self.address)
                 error.__cause__ = failure
                 if isinstance(error, ConfigurationError):

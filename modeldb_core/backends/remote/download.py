@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
-from http.client import HTTPException
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from urllib3 import exceptions
 
-from modeldb_core.backends.remote.answers import error_of_failure
+from modeldb_core.backends.remote.answers import BROKEN, error_of_failure
 from modeldb_core.backends.remote.direct import open_direct
 from modeldb_core.errors import IntegrityError, ModelDBError, StoreUnavailableError
 
@@ -128,7 +127,7 @@ class BlobReader(io.RawIOBase):
                 failure: Exception = exceptions.ProtocolError("the answer ended too early")
             except ModelDBError:
                 raise
-            except (exceptions.HTTPError, HTTPException, OSError) as error:
+            except BROKEN as error:
                 failure = error
             self._let_go()
             if self._may_go_direct:

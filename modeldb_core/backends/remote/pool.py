@@ -70,6 +70,15 @@ class BoundedResponse(http.client.HTTPResponse):
         buffered = self.fp
         self.fp = io.BufferedReader(_BoundedReader(buffered.detach(), sock))
 
+    def begin(self) -> None:
+        """Read the headers; lengths that contradict each other end the connection here, where it can be closed."""
+        super().begin()
+        said = ",".join(self.headers.get_all("Content-Length", ()))
+        if len({length.strip() for length in said.split(",")}) > 1:
+            self.close()
+            msg = "the answer has several lengths"
+            raise http.client.HTTPException(msg)
+
 
 class _BoundedConnection(HTTPConnection):
     response_class = BoundedResponse

@@ -12,6 +12,7 @@ import pickle
 import sys
 import sysconfig
 import zipfile
+import zlib
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,14 +20,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SCHEMA = "schema.json"  # of a file of skops
+_MAX_TIMES = 200  # a schema is so many times longer than packed; a few bytes of a stranger must not fill the memory
+_NO_SCHEMA = (OSError, LookupError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading a file raises that is none of skops: another form, a coding or a password that Python does not know."""
 
 
 def names_in(path: Path) -> set[str]:
     """Return the full names that a file of skops mentions; none of other files."""
     try:
         with zipfile.ZipFile(path) as archive:
-            schema = json.loads(archive.read(_SCHEMA))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+            found = archive.getinfo(_SCHEMA)
+            if found.file_size > (1 << 20) + _MAX_TIMES * found.compress_size:
+                return set()
+            schema = json.loads(archive.read(found))
+    except _NO_SCHEMA:
         return set()
     return set(_names(schema))
 

@@ -70,6 +70,9 @@ def place_of(origin: Mapping[str, Any]) -> str:
         inside = Path(os.path.abspath(os.curdir))
         return place.relative_to(inside).as_posix() if place.is_relative_to(inside) else place.name
     if url := origin.get("url"):
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # it was recorded as it was given
+            return ""
         return f"{parts.hostname or ''}{parts.path}".strip("/")
     return str(origin.get("file") or origin.get("table") or "")
