@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, abort, render_template, request
 
+from modeldb_core.model.schema import KINDS
 from modeldb_webui.assets import Assets
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ PLACES = {
     "project": ("/projects/<entity_id>", "Runs"),
     "run": ("/runs/<entity_id>", "Run"),
     "compare": ("/compare", "Compare"),
+    "entities": ("/kinds/<entity_id>", "Entities"),
 }
 """Every place: its path, and its title until the script knows a better one."""
 
@@ -49,6 +51,7 @@ def _page(place: str, title: str, up: str, assets: Assets) -> Callable[..., Resp
             place=place,
             title=title,
             entity_id=entity_id,
+            kinds=" ".join(each.path for each in KINDS.values() if not each.is_own and not each.secret),
             up=up,
             version=assets.version,
             entry=f"js/pages/{place}.js",

@@ -1,6 +1,6 @@
 // What may come next in a filter: fields, operators, values, connectives.
 
-import { BUILT_IN, fieldName } from "./columns.js";
+import { fieldName } from "./columns.js";
 
 /** @typedef {import("./types").KeyInfo} KeyInfo */
 /** @typedef {{text: string, note: string}} Offer what is put in, and what is said beside it */
@@ -8,8 +8,6 @@ import { BUILT_IN, fieldName } from "./columns.js";
 const TOKEN = /"(?:[^"]|"")*"?|'(?:[^']|'')*'?|[\p{L}_][\p{L}\p{N}_]*(?:\.(?:[\p{L}\p{N}_/-]+|"(?:[^"]|"")*"?|`(?:[^`]|``)*`?)?)*|[-+]?[\d.]+(?:e[-+]?\d+)?|[<>=!]+|[(),]|\S/giu;
 const WORDS = new Set(["and", "or", "not", "in", "contains", "startswith", "endswith", "like", "exists", "is", "null", "true", "false"]);
 const STATUSES = ["running", "finished", "failed", "killed", "pruned", "lost"];
-const COLUMNS = [...Object.keys(BUILT_IN), "run_id", "finished_at", "project", "experiment"].filter((name, at, all) => all.indexOf(name) === at);
-const TIMES = new Set(["created_at", "updated_at", "started_at", "finished_at"]);
 const MOST = 60;
 
 /**
@@ -58,24 +56,27 @@ const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
 /** @param {KeyInfo[]} keys */
 function fields(keys) {
   /** @type {Offer[]} */
-  const offers = COLUMNS.map((name) => ({ text: name, note: "" }));
+  const offers = keys.length ? [{ text: "tags", note: "" }] : [];
   for (const { section, key, value_types: types } of keys) {
     if (section === "tags") continue;
-    offers.push({ text: fieldName(section, key), note: types.join(", ") });
+    offers.push({ text: fieldName(section, key), note: section ? types.join(", ") : "" });
     if (section === "metrics" && types.includes("series")) offers.push({ text: fieldName(section, key, "max"), note: "largest point" }, { text: fieldName(section, key, "min"), note: "smallest point" });
   }
   return offers;
 }
 
+/** @param {string} field @param {KeyInfo[]} keys */
+const isTime = (field, keys) => keys.some(({ section, key, value_types: types }) => !section && key === field && types.includes("time"));
+
 /** @param {string} field @param {KeyInfo[]} keys @returns {Offer[]} */
 function operators(field, keys) {
   if (field === "tags") return [{ text: "contains", note: "has the tag" }, { text: "not in (", note: "" }];
-  if (TIMES.has(field)) return [">", "<", ">=", "<="].map((text) => ({ text, note: "" }));
+  if (isTime(field, keys)) return [">", "<", ">=", "<="].map((text) => ({ text, note: "" }));
   const info = keys.find(({ section, key }) => fieldName(section, key) === field);
   const number = ["=", "!=", ">", ">=", "<", "<="].map((text) => ({ text, note: "" }));
   const text = ["=", "!=", "contains", "startswith", "endswith", "like", "in (", "not in ("].map((name) => ({ text: name, note: "" }));
   const either = [{ text: "exists", note: "has a value" }, { text: "not exists", note: "has none" }];
-  if (field === "duration" || field.startsWith("metrics.") || (info && info.value_types.every((type) => type === "number"))) return [...number, ...either];
+  if (field.startsWith("metrics.") || (info && info.value_types.every((type) => type === "number"))) return [...number, ...either];
   return field.includes(".") ? [...text.slice(0, 3), ...number.slice(2), ...text.slice(3), ...either] : text;
 }
 
@@ -83,7 +84,7 @@ function operators(field, keys) {
 function values(field, keys, names) {
   if (field === "status") return STATUSES.map((text) => ({ text: quoted(text), note: "" }));
   if (field === "tags") return keys.filter(({ section }) => section === "tags").map(({ key, count }) => ({ text: quoted(key), note: `${count} runs` }));
-  if (TIMES.has(field)) return ["now - 1h", "now - 1d", "now - 7d", "now - 30d"].map((text) => ({ text, note: "" }));
+  if (isTime(field, keys)) return ["now - 1h", "now - 1d", "now - 7d", "now - 30d"].map((text) => ({ text, note: "" }));
   return (Object.hasOwn(names, field) ? names[field] : []).map((text) => ({ text: quoted(text), note: "" }));
 }
 

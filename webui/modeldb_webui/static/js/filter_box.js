@@ -13,6 +13,7 @@ import { debounce } from "./storage.js";
  * @property {() => Promise<KeyInfo[]>} keys
  * @property {Record<string, string[]>} names
  * @property {boolean} bad
+ * @property {string} [what] is filtered, in words
  */
 
 const PAUSE_MS = 350;
@@ -100,8 +101,8 @@ export class FilterBox extends Component {
   /** @param {FilterProps} props @param {any} state */
   render(props, { text, offers, chosen, open }) {
     return html`<div class="filter">${icon("search")}
-      <input class=${`input ${props.bad ? "bad" : ""}`} type="text" spellcheck=${false} autocomplete="off" autocapitalize="off" placeholder='Filter runs: metrics.auc > 0.9 and tags contains "best"'
-        aria-label="Filter runs" role="combobox" aria-expanded=${open} aria-controls="filter-offers" aria-autocomplete="list" aria-invalid=${props.bad}
+      <input class=${`input ${props.bad ? "bad" : ""}`} type="text" spellcheck=${false} autocomplete="off" autocapitalize="off" placeholder=${props.what ? `Filter: name contains "…" and tags contains "…"` : 'Filter runs: metrics.auc > 0.9 and tags contains "best"'}
+        aria-label=${props.what ? `Filter by what a ${props.what} holds` : "Filter runs"} role="combobox" aria-expanded=${open} aria-controls="filter-offers" aria-autocomplete="list" aria-invalid=${props.bad}
         aria-activedescendant=${open && chosen >= 0 ? `offer-${chosen}` : undefined} value=${text} ref=${(/** @type {HTMLInputElement} */ input) => (this.input = input)}
         onInput=${this.typed} onKeyDown=${this.pressed} onFocus=${() => text === "" && this.offer()} onBlur=${() => setTimeout(() => this.setState({ open: false }), 120)} />
       <span class="hint">${text ? html`<button class="clear" aria-label="Clear the filter" onClick=${this.clear}>${icon("close")}</button>` : html`<kbd>/</kbd>`}</span>

@@ -17,6 +17,8 @@ const frame = /** @type {HTMLElement} */ (document.querySelector(".frame"));
 export const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 /** The id in the address of the page. */
 export const pageId = document.body.dataset.id ?? "";
+/** The kinds that plugins declare, by their names in addresses. */
+const KINDS = (document.body.dataset.kinds ?? "").split(" ").filter(Boolean);
 
 /** @type {Promise<Entity[]> | null} */
 let projects = null;
@@ -33,7 +35,9 @@ function Rail({ current }) {
     <div class="rail-head">Projects</div>
     <ul>${items.map((project) => html`<li key=${project.entity_id}><a href=${`${api.BASE}projects/${project.entity_id}`} aria-current=${project.entity_id === current ? "page" : undefined} title=${project.name}>
       <span class="cut">${project.name}</span></a></li>`)}
-      ${items.length === RAIL_PROJECTS ? html`<li><a href=${api.BASE}>All projects</a></li>` : null}</ul>`;
+      ${items.length === RAIL_PROJECTS ? html`<li><a href=${api.BASE}>All projects</a></li>` : null}</ul>
+    ${KINDS.length ? html`<div class="rail-head">Further kinds</div><ul>${KINDS.map((path) => html`<li key=${path}><a href=${`${api.BASE}kinds/${path}`} aria-current=${path === pageId ? "page" : undefined}>
+      <span class="cut">${path.replaceAll("-", " ")}</span></a></li>`)}</ul>` : null}`;
 }
 
 /** @param {{crumbs: Crumb[], children?: unknown}} props */

@@ -17,6 +17,11 @@ export interface Run extends Entity {
 }
 export interface Page { items: Entity[]; cursor: string | null; total: number | null }
 export interface KeyInfo { section: string; key: string; count: number; value_types: string[] }
+/** A kind of entities, as GET /kinds describes it. */
+export interface Kind {
+  kind: string; path: string; words: string; summary: string; version: number; sections: string[]; offered: string[];
+  columns: { name: string; type: string }[]; fields: { name: string; type: string; description: string; searchable: boolean }[];
+}
 export interface SeriesData {
   run_id: string; key: string; total: number; nan_count: number; infinite_count: number; nonpositive_count: number; hidden_count: number;
   points?: { x: Value[]; steps: Value[]; values: Value[] };

@@ -238,6 +238,8 @@ class Project extends Component {
   /** @param {string} order */
   setOrder = (order) => this.search(true, { order });
 
+  fields = () => api.withColumns("run", this.keys());
+
   keys = () => {
     this.keysPromise ??= api.findKeys({ kind: "run", within: pageId, limit: KEYS });
     this.keysPromise.catch(() => (this.keysPromise = undefined));
@@ -333,7 +335,7 @@ class Project extends Component {
     const ids = this.drawnIds();
     const views = NARROW.matches ? [["table", "Runs"], ["charts-only", "Charts"]] : [["table", "Table"], ["both", "Both"], ["charts-only", "Charts"]];
     return html`<div class="toolbar">
-        <${FilterBox} ref=${(/** @type {any} */ box) => (this.box = box)} text=${filter} bad=${Boolean(filterError)} keys=${this.keys} names=${{ experiment: [...this.experiments.values()] }}
+        <${FilterBox} ref=${(/** @type {any} */ box) => (this.box = box)} text=${filter} bad=${Boolean(filterError)} keys=${this.fields} names=${{ experiment: [...this.experiments.values()] }}
           onChange=${(/** @type {string} */ text, /** @type {boolean} */ firm) => this.setState({ filter: text }, () => this.search(firm))} />
         ${this.experiments.size > 1 ? html`<select class="input facet" aria-label="Experiment" value=${experiment} onChange=${(/** @type {any} */ event) => this.search(true, { experiment: event.target.value })}>
           <option value="">All experiments</option>${[...this.experiments].map(([id, name]) => html`<option key=${id} value=${id}>${name}</option>`)}</select>` : null}
