@@ -88,7 +88,7 @@ def verify(
 def _verify_entities(store: MetadataStore, report: Report, log: LogAudit, tell: Progress) -> dict[str, str]:
     digests: dict[str, str] = {}
     for number, name in enumerate(log.names, 1):
-        _guarded(report, " ".join(name), lambda name=name: _verify_entity(store, report, name, log, digests))  # type: ignore[misc]
+        _guarded(report, " ".join(map(str, name)), lambda name=name: _verify_entity(store, report, name, log, digests))  # type: ignore[misc]
         report.entities += 1
         if number % 100 == 0 or number == len(log.names):
             tell("entities", number, len(log.names))
