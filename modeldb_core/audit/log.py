@@ -200,10 +200,15 @@ class LogAudit:
                 self._report.add("checkpoint", f"stream {stream_id}", message)
         if self._order is not None and not any(finding.aspect == "checkpoint" for finding in self._report.findings):
             self._order.check()
+            self._report.later_entities = sum(self._writers.get(name) == "" for name in self._order.later)
 
 
 class _Order:
-    """Holds the order of the changes of different streams against a checkpoint."""
+    """Holds the order of the changes of different streams against a checkpoint.
+
+    Attributes:
+        later: entities of which the log has changes that the checkpoint did not see.
+    """
 
     def __init__(self, store: ChangeLog, report: Report, checkpoint: Checkpoint) -> None:
         self._store = store
@@ -212,7 +217,7 @@ class _Order:
         self._upto = checkpoint.upto
         self._digest = OrderDigest(self._upto)
         self._ordered = store if isinstance(store, OrderedLog) else None
-        self._later: set[Name] = set()  # entities of which the log has changes that the checkpoint did not see
+        self.later: set[Name] = set()
         self._preceded: dict[Name, None] = {}  # those of which it has one that the checkpoint saw behind these
 
     def take(self, change: Change) -> None:
@@ -220,8 +225,8 @@ class _Order:
         self._digest.take(change.stream_id, change.seq, change.hash)
         name = (change.kind, change.entity_id)
         if change.seq > self._upto.get(change.stream_id, 0):
-            self._later.add(name)
-        elif name in self._later:
+            self.later.add(name)
+        elif name in self.later:
             self._preceded[name] = None
 
     def check(self) -> None:

@@ -47,6 +47,7 @@ class Report:
         open_streams: streams that have not. Of these a lost tail shows only against a checkpoint made after it.
         shared_entities: entities that several streams wrote. Without ``has_order`` no audit sees whether their changes
             were exchanged.
+        later_entities: those of them that have changes since the checkpoint, whose order it does not cover.
         has_order: whether the order of changes was held against a checkpoint.
         findings: what is wrong; at most 1,000 are kept.
         left_out: findings beyond those.
@@ -71,6 +72,7 @@ class Report:
     sealed_streams: int = 0
     open_streams: list[str] = field(default_factory=list)
     shared_entities: int = 0
+    later_entities: int = 0
     has_order: bool = False
     findings: list[Finding] = field(default_factory=list)
     left_out: int = 0
@@ -126,6 +128,11 @@ class Report:
             lines.append(
                 f"the rows by which {self.outdated:,} entities are found were made by another declaration of their kinds: "
                 "they are not compared until they are made again, which happens when the store is written next"
+            )
+        if self.later_entities:
+            lines.append(
+                f"{self.later_entities:,} of the {self.shared_entities:,} entities that several streams wrote have changes since "
+                f"the checkpoint of {self.checkpoint_made_at}, which does not cover the order of these; make a new one"
             )
         if self.unsettled:
             lines.append(f"not compared, because they were written to all the while: {', '.join(self.unsettled)}")

@@ -103,6 +103,8 @@ def test_a_store_that_goes_on_and_its_copies_keep_to_their_checkpoint(make, scen
     report = verify(store, checkpoint=checkpoint)
     assert report.ok
     assert report.has_order
+    assert "1 of the 1 entities that several streams wrote have changes since the checkpoint" in str(report)
+    assert "since the checkpoint" not in str(verify(store, checkpoint=Checkpoint.of(store)))
     for url in (f"sqlite:///{tmp_path}/copy.db", f"file://{tmp_path}/bucket?cache_dir={tmp_path}/cache"):
         with open_store(url) as other:
             copy(store, other)
