@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from modeldb_core.backends._sql.sqlite import BUSY_TIMEOUT_S, PREFIX, SQLiteDatabase
+from modeldb_core.backends._sql.sqlite import BUSY_TIMEOUT_S, SQLiteDatabase
+from modeldb_core.backends._sql.sqlite_files import PREFIX
 from modeldb_core.backends._sql.store import MigratedStore
 from modeldb_core.backends._urls import split_options
 from modeldb_core.errors import ConfigurationError

@@ -15,6 +15,7 @@ import click
 from modeldb_core.cli.program import FOUND, INTERNAL, INTERRUPTED, OK
 from modeldb_core.cli.session import examples
 from modeldb_core.cli.tables import print_json
+from modeldb_core.config import load_settings
 from modeldb_core.errors import InvalidArgumentError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -73,7 +74,6 @@ def conformance(
 
 def _try(url: str, kind: Literal["metadata", "artifacts"]) -> None:
     """Open a store once: what is wrong with the URL is one sentence, not a failure of every test."""
-    from modeldb_core.config import load_settings
     from modeldb_core.plugins import open_artifacts, open_store
 
     with tempfile.TemporaryDirectory(prefix="modeldb-conformance-") as folder:

@@ -17,6 +17,7 @@ from modeldb_core.cli.text import clean
 from modeldb_core.commands import removal
 from modeldb_core.commands.operation import execute
 from modeldb_core.log.changes import DELETE, RESTORE
+from modeldb_core.movement.deletion import deleted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +90,6 @@ def trash(session: Session, *, as_json: bool) -> None:
     What was deleted with its project, experiment or parent run is not listed: it comes back with that.
     """
     from modeldb_core.log.json_documents import entity_document, time_text
-    from modeldb_core.movement.deletion import deleted
 
     window = timedelta(days=session.settings.restore_window_days)
     found = sorted(deleted(session.store), key=lambda entity: str(entity.deleted_at))

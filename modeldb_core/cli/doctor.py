@@ -20,6 +20,8 @@ from modeldb_core.cli.session import Session, examples, sqlite_path
 from modeldb_core.cli.tables import print_json, size
 from modeldb_core.cli.text import clean
 from modeldb_core.errors import ModelDBError
+from modeldb_core.runtime import __version__
+from modeldb_core.runtime.redaction import redact_url
 
 if TYPE_CHECKING:
     from modeldb_core.config import Settings
@@ -101,8 +103,6 @@ def _versions(session: Session) -> Iterator[Finding]:
     import sqlite3
     from importlib.metadata import PackageNotFoundError, version
 
-    from modeldb_core.runtime import __version__
-
     python = ".".join(map(str, sys.version_info[:3]))
     yield Finding("versions", "ok", f"ModelDB {__version__}, Python {python}, SQLite {sqlite3.sqlite_version}")
     for extra, name in {"server": "flask", "sklearn": "scikit-learn"}.items():
@@ -127,8 +127,6 @@ def _system(session: Session) -> Iterator[Finding]:
 
 
 def _settings(session: Session) -> Iterator[Finding]:
-    from modeldb_core.runtime.redaction import redact_url
-
     settings = session.settings
     shown = f"{redact_url(settings.url)} ({settings.origin('url')})"
     yield Finding("store URL", "ok", shown)

@@ -9,7 +9,10 @@ import click
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import examples
 from modeldb_core.cli.tables import print_json
+from modeldb_core.config import load_settings
+from modeldb_core.config.trust import address_of
 from modeldb_core.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError, StoreUnavailableError
+from modeldb_core.runtime.redaction import strip_userinfo
 
 _URL = click.argument("url", metavar="URL")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -62,9 +65,6 @@ def logout(*, url: str, as_json: bool) -> None:
 
 
 def _address(url: str) -> str:
-    from modeldb_core.config.trust import address_of
-    from modeldb_core.runtime.redaction import strip_userinfo
-
     address = address_of(url)
     if not address:
         msg = f"{strip_userinfo(url)!r} is not the URL of a server; expected one such as 'https://models.example.org'"
@@ -79,7 +79,6 @@ def _try_token(url: str, token: str) -> None:
         PermissionDeniedError: it does not know the token.
         StoreUnavailableError: it cannot be reached.
     """
-    from modeldb_core.config import load_settings
     from modeldb_core.plugins import open_store
     from modeldb_core.queries import Query
 

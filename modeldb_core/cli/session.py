@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import click
 
 from modeldb_core.cli.output import echo
+from modeldb_core.cli.text import clean
 from modeldb_core.config import Settings, artifacts_beside, load_settings, working_folder
 from modeldb_core.errors import ModelDBError, NotFoundError, StoreUnavailableError
 from modeldb_core.model.values import BlobReference, decode
@@ -154,7 +155,6 @@ def writer_for(store: MetadataStore, settings: Settings) -> DirectWriter:
 @contextmanager
 def telling_what_is_settled(store: MetadataStore) -> Iterator[None]:
     """Say which names and numbers the store has settled when the block has brought streams together in it."""
-    from modeldb_core.cli.text import clean
     from modeldb_core.log.settling import SETTLER
 
     before = store.heads()

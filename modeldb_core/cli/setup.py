@@ -9,6 +9,8 @@ import click
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import examples
 from modeldb_core.cli.tables import print_json, print_table
+from modeldb_core.config import load_settings
+from modeldb_core.errors import ModelDBWarning
 
 if TYPE_CHECKING:
     from modeldb_core.plugins import PluginInfo
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plugins(*, as_json: bool) -> None:
     """List the installed plugins: where they come from, whether they are loaded, and what they provide."""
-    from modeldb_core.config import load_settings
     from modeldb_core.plugins import list_plugins
 
     found = list_plugins(load_settings())
@@ -65,8 +66,6 @@ def config(*, as_json: bool) -> None:
     import warnings
     from dataclasses import replace
 
-    from modeldb_core.config import load_settings
-    from modeldb_core.errors import ModelDBWarning
     from modeldb_core.plugins import project_options
 
     with warnings.catch_warnings():

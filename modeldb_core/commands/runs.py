@@ -12,7 +12,8 @@ from modeldb_core.log.changes import APPEND, CREATE
 from modeldb_core.log.conditions import Absent
 from modeldb_core.log.stream import Entry
 from modeldb_core.model.entities import ENDS, RUNNING
-from modeldb_core.model.values import check_key, check_text, normalize, to_number
+from modeldb_core.model.numbers import to_number
+from modeldb_core.model.values import check_key, check_text, normalize
 from modeldb_core.runtime.redaction import redact_text
 
 if TYPE_CHECKING:

@@ -1,22 +1,21 @@
 """The settings: where they come from, what a file may decide by whose it is, and stored tokens.
 
-May import: ``stores`` and below. Begin with ``settings.py``, whose names can be imported from here; ``trust.py`` says what a file of
+May import: ``stores`` and below. Begin with ``settings.py``, whose names (and those of
+``locations.py``) can be imported from here; ``trust.py`` says what a file of
 somebody else may not decide.
 """
 
 from __future__ import annotations
 
-from modeldb_core.config.settings import (
-    DEFAULT_URL,
-    Settings,
+from modeldb_core.config.locations import (
     artifacts_beside,
     config_files,
     default_cache_dir,
     default_journal_dir,
-    load_settings,
     system_config_file,
     working_folder,
 )
+from modeldb_core.config.settings import DEFAULT_URL, Settings, load_settings
 
 __all__ = [
     "DEFAULT_URL",

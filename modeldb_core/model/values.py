@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import numbers
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
@@ -118,7 +117,7 @@ def _normalize(value: object, where: str, depth: int) -> Value:
     number = scalar_of(value)
     if number is not None:
         return number
-    msg = f"{where} is of type {_type_name(value)}, which cannot be stored; {_hint(value)}"
+    msg = f"{where} is of type {type_name(value)}, which cannot be stored; {_hint(value)}"
     raise InvalidTypeError(msg)
 
 
@@ -133,7 +132,7 @@ def scalar_of(value: object) -> bool | int | float | str | None:
         item = value.item()
         if isinstance(item, (bool, int, float, str)):
             return item
-        if _is_long_double(item) and (float(item) == item or item != item):
+        if is_long_double(item) and (float(item) == item or item != item):
             return float(item)
     return None
 
@@ -141,66 +140,9 @@ def scalar_of(value: object) -> bool | int | float | str | None:
 _KINDS_OF_TIMES = ("m", "M")
 
 
-def _is_long_double(value: object) -> bool:
+def is_long_double(value: object) -> bool:
+    """Return whether a value is a long double of NumPy."""
     return type(value).__name__ in ("longdouble", "float128", "float96") and type(value).__module__ == "numpy"
-
-
-def to_number(value: object, where: str) -> int | float:
-    """Return ``value`` as the number that a metric is: a bool, an int of any size, or a float.
-
-    A Decimal or a Fraction counts as the nearest float.
-
-    Raises:
-        InvalidTypeError: it is not a number.
-        InvalidArgumentError: it is a long double that no 64-bit float equals.
-    """
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return int.__int__(value)
-    if isinstance(value, float):
-        return float.__float__(value)
-    number = scalar_of(value)
-    if isinstance(number, (int, float)):
-        return number
-    item = value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
-    if _is_long_double(item):
-        msg = f"{where} = {item} is not exactly representable as a 64-bit float; round it: float(...)"
-        raise InvalidArgumentError(msg)
-    if isinstance(value, numbers.Number) and hasattr(type(value), "__float__") and not hasattr(value, "shape"):
-        try:
-            return float(value)  # type: ignore[arg-type] # a Decimal or a Fraction
-        except OverflowError:
-            msg = f"{where} is beyond the range of 64-bit floats"
-            raise InvalidArgumentError(msg) from None
-        except (TypeError, ValueError):  # a complex number, a signaling NaN
-            pass
-    hint = "; a metric is one number: pass .item()" if getattr(value, "shape", ()) != () else ""
-    msg = f"{where} is of type {_type_name(value)}; expected a number{hint}"
-    raise InvalidTypeError(msg)
-
-
-def to_float(value: object, where: str) -> float:
-    """Return ``value`` as the float that equals it; ``where`` names it in errors.
-
-    Raises:
-        InvalidTypeError: it is not a number.
-        InvalidArgumentError: it is an integer that no 64-bit float equals.
-    """
-    number = to_number(value, where)
-    if isinstance(number, float):
-        return number
-    try:
-        result = float(number)
-    except OverflowError:
-        result = math.inf
-    if result == number:
-        return result
-    msg = (
-        f"{where} = {int_text(number)} is not exactly representable as a 64-bit float, which a point of a series is; "
-        f"log it without a step, or as an attribute"
-    )
-    raise InvalidArgumentError(msg)
 
 
 def check_text(text: object, what: str) -> str:
@@ -211,7 +153,7 @@ def check_text(text: object, what: str) -> str:
         InvalidArgumentError: it holds a lone surrogate.
     """
     if not isinstance(text, str):
-        msg = f"{what} is of type {_type_name(text)}; expected text"
+        msg = f"{what} is of type {type_name(text)}; expected text"
         raise InvalidTypeError(msg)
     return _check_text(text, what)
 
@@ -229,7 +171,7 @@ def check_key_in_map(key: object, where: str) -> Key:
     if (scalar := scalar_of(key)) is not None:
         return scalar
     msg = (
-        f"{where} has the key {key!r} of type {_type_name(key)}; "
+        f"{where} has the key {key!r} of type {type_name(key)}; "
         f"map keys are strings, numbers, booleans or None: use {str(key)!r}"
     )
     raise InvalidTypeError(msg)
@@ -407,7 +349,8 @@ def _check_text(text: str, where: str) -> str:
     return text
 
 
-def _type_name(value: object) -> str:
+def type_name(value: object) -> str:
+    """Return the name of the type of a value, as messages name it."""
     cls = type(value)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.log.changes import APPEND, CREATE, UPDATE, Change, is_understood
 from modeldb_core.model.links import blobs_of
-from modeldb_core.model.values import encode
+from modeldb_core.model.values import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +26,6 @@ _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 def mentioned_in(text: bytes) -> list[str]:
     """Return everything in the JSON of a payload or document that could be the digest of a blob, each once."""
     if b"\\u00" in text:  # a writer of another make may have escaped what need not be
-        from modeldb_core.model.values import decode
-
         with suppress(InvalidArgumentError):  # what a newer client means by it need not be JSON
             text = encode(decode(text))
     return [digest.decode() for digest in dict.fromkeys(_DIGEST.findall(text))]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from modeldb_core.tracking.client import Client
 from modeldb_core.tracking.connections import (
     connect,
-    current_run,
     experiments,
     flush,
     get_run,
@@ -27,13 +26,16 @@ from modeldb_core.tracking.current import (
     set_description,
     set_tags,
 )
+from modeldb_core.tracking.inheritance import current as current_run
 from modeldb_core.tracking.run import RunHandle
 from modeldb_core.tracking.runs import Runs
+from modeldb_core.tracking.session import Session
 
 __all__ = [
     "Client",
     "RunHandle",
     "Runs",
+    "Session",
     "add_tags",
     "connect",
     "current_run",

@@ -1,4 +1,4 @@
-"""Where runs can be seen: their address, and one line about it when a program starts its first run."""
+"""One line that says where runs can be seen, when a program starts its first run."""
 
 from __future__ import annotations
 
@@ -11,27 +11,13 @@ from modeldb_core.runtime.exits import is_worker
 from modeldb_core.runtime.notices import command_line
 
 if TYPE_CHECKING:
-    from modeldb_core.tracking.client import Client
-    from modeldb_core.tracking.run import RunHandle
+    from modeldb_core.tracking.reader import RunReader
 
 _said_in: int | None = None
 """The process that said it."""
 
 
-def url_of(client: Client, run_id: str) -> str:
-    """Return the address of a run's page: of the server that is the store, else where ``modeldb ui`` shows it."""
-    settings = client.settings
-    if settings.ui_url:
-        base = settings.ui_url
-    elif settings.url.startswith(("http://", "https://")):
-        base = client.writer.store_url
-    else:
-        host = settings.server_host if settings.server_host not in ("0.0.0.0", "::", "") else "127.0.0.1"
-        base = f"http://{f'[{host}]' if ':' in host else host}:{settings.server_port}"
-    return f"{base.rstrip('/')}/runs/{run_id}"
-
-
-def announce(run: RunHandle) -> None:
+def announce(run: RunReader) -> None:
     """Say where the first run of this process can be seen, on stderr, where a person reads it.
 
     That is a terminal or a notebook: what a program writes into files and pipes may be parsed. The setting ``announce``

@@ -6,7 +6,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.config import load_settings
-from modeldb_core.tracking import inheritance
 from modeldb_core.tracking.client import Client
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def search_runs(
     count: bool = False,
     include_deleted: bool = False,
     client: Client | None = None,
-) -> Runs:
+) -> Runs[RunHandle]:
     """Find runs with the default client, or with ``client``; otherwise as :meth:`Client.search_runs`."""
     return (client or default_client()).search_runs(
         filter,
@@ -138,15 +137,6 @@ def projects(*, client: Client | None = None) -> tuple[Project, ...]:
 def experiments(project: str | None = None, *, client: Client | None = None) -> tuple[Experiment, ...]:
     """Return the experiments of a project in the default client's store, or in ``client``'s, by name."""
     return (client or default_client()).experiments(project)
-
-
-def current_run() -> RunHandle | None:
-    """Return the run that the caller belongs to, if there is one.
-
-    That is the run of the innermost ``with`` block of this thread or task, or the run that was started here without a
-    block and has not ended; in a thread or a process that was started inside of a block, that of the block.
-    """
-    return inheritance.current()
 
 
 def flush(timeout_s: float | None = None) -> bool:

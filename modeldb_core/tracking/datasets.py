@@ -13,13 +13,13 @@ from modeldb_core.tracking.description.datasets import Described, Labelled, desc
 from modeldb_core.tracking.description.origins import caller, place_of, variable_name
 
 if TYPE_CHECKING:
-    from modeldb_core.tracking.run import RunHandle
+    from modeldb_core.tracking.editing import RunEditor
 
 _OWN_CLASSES = ("dataset", "object")
 """Kinds of data whose class says what it is, such as a framework's data set of digits."""
 
 
-def log(run: RunHandle, data: object, role: str, name: str | None) -> str:
+def log(run: RunEditor, data: object, role: str, name: str | None) -> str:
     """Record a data set with a run; see :meth:`RunHandle.log_dataset`."""
     client = run.client
     check_key(role, "role of a data set")
@@ -37,7 +37,7 @@ def log(run: RunHandle, data: object, role: str, name: str | None) -> str:
     return operations[1].entity_id
 
 
-def _default_name(run: RunHandle, data: object, described: dict[str, Any], role: str) -> str:
+def _default_name(run: RunEditor, data: object, described: dict[str, Any], role: str) -> str:
     """Return the name of a data set that nobody named: other projects' data of the same origin has another one."""
     try:
         project = run.project

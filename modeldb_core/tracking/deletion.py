@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modeldb_core.commands import removal
+from modeldb_core.movement.deletion import deleted
 
 if TYPE_CHECKING:
     from modeldb_core.commands.operation import Operation
     from modeldb_core.model.entities import Entity
-    from modeldb_core.tracking.client import Client
+    from modeldb_core.tracking.session import Session
 
 
-def delete(client: Client, kind: str, entity_id: str, *, recursive: bool = False) -> int:
+def delete(client: Session, kind: str, entity_id: str, *, recursive: bool = False) -> int:
     """Delete an entity and what goes with it; return how many entities that were.
 
     Raises: see :meth:`~modeldb_core.tracking.run.RunHandle.delete`.
@@ -20,7 +21,7 @@ def delete(client: Client, kind: str, entity_id: str, *, recursive: bool = False
     return _delete(client, [(kind, entity_id)], recursive=recursive)
 
 
-def restore(client: Client, kind: str, entity_id: str) -> int:
+def restore(client: Session, kind: str, entity_id: str) -> int:
     """Bring an entity back, with what was deleted with it; return how many entities that were.
 
     Raises: see :meth:`~modeldb_core.tracking.run.RunHandle.restore`.
@@ -29,7 +30,7 @@ def restore(client: Client, kind: str, entity_id: str) -> int:
     return _log(client, removal.restore(client.store, [(kind, entity_id)]))
 
 
-def delete_runs(client: Client, run_ids: list[str], *, recursive: bool = False) -> int:
+def delete_runs(client: Session, run_ids: list[str], *, recursive: bool = False) -> int:
     """Delete runs with what goes with them, all or none; return how many entities that were.
 
     Raises: see :meth:`~modeldb_core.tracking.run.RunHandle.delete`.
@@ -37,7 +38,7 @@ def delete_runs(client: Client, run_ids: list[str], *, recursive: bool = False) 
     return _delete(client, [("run", run_id) for run_id in run_ids], recursive=recursive)
 
 
-def restore_runs(client: Client, run_ids: list[str]) -> int:
+def restore_runs(client: Session, run_ids: list[str]) -> int:
     """Restore runs with what was deleted with them, all or none; return how many entities that were.
 
     Raises: see :meth:`~modeldb_core.tracking.run.RunHandle.restore`.
@@ -46,13 +47,13 @@ def restore_runs(client: Client, run_ids: list[str]) -> int:
     return _log(client, removal.restore(client.store, [("run", run_id) for run_id in run_ids]))
 
 
-def _delete(client: Client, names: list[tuple[str, str]], *, recursive: bool) -> int:
+def _delete(client: Session, names: list[tuple[str, str]], *, recursive: bool) -> int:
     client.settle()
     window_days = client.settings.restore_window_days
     return _log(client, removal.delete(client.store, names, recursive=recursive, window_days=window_days))
 
 
-def _log(client: Client, operation: Operation) -> int:
+def _log(client: Session, operation: Operation) -> int:
     client.execute(operation)
     return len(operation.entries)
 
@@ -64,13 +65,11 @@ class Trash:
     contain something. `modeldb gc` erases for good what was deleted longer ago than ``restore_window_days``.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Session) -> None:
         self._client = client
 
     def entities(self) -> tuple[Entity, ...]:
         """Return what is deleted, but for what went with the container it is in."""
-        from modeldb_core.movement.deletion import deleted
-
         self._client.settle()
         return tuple(deleted(self._client.store))
 

@@ -13,8 +13,7 @@ import signal
 import sys
 import threading
 import time
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from modeldb_core.model.entities import KILLED
 from modeldb_core.runtime import exits, forks
@@ -22,11 +21,6 @@ from modeldb_core.tracking.failures import Ending, ending_of
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
-
-    from modeldb_core.tracking.client import Client
-    from modeldb_core.tracking.run import RunHandle
-
-CURRENT: ContextVar[RunHandle | None] = ContextVar("modeldb_current_run", default=None)
 
 TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
 
@@ -36,21 +30,42 @@ GRACE_S = 10.0
 CLOSING_S = 20.0
 """How long it may take then to end its runs and ship."""
 
-_open: dict[str, RunHandle] = {}
-_clients: set[Client] = set()
+
+class Closable(Protocol):
+    """A client."""
+
+    def close(self) -> None:
+        """Ship what was logged."""
+
+
+class Endable(Protocol):
+    """A run that is open."""
+
+    run_id: str
+
+    @property
+    def client(self) -> Closable:
+        """The client that it is logged with."""
+
+    def finish(self, status: Ending, /) -> None:
+        """End it."""
+
+
+_open: dict[str, Endable] = {}
+_clients: set[Closable] = set()
 _ending: list[Ending] = []
 _installed = False
 _is_terminated = False
 
 
-def watch(client: Client, run: RunHandle) -> None:
+def watch(client: Closable, run: Endable) -> None:
     """See to it that ``run`` gets an end, whatever ends the program."""
     close_at_exit(client)
     _open[run.run_id] = run
     _install_sigterm()
 
 
-def close_at_exit(client: Client) -> None:
+def close_at_exit(client: Closable) -> None:
     """See to it that what ``client`` logs is shipped when the program ends, also where it started no run itself."""
     if not _clients:
         exits.at_exit(_close_clients, priority=10)
@@ -58,17 +73,17 @@ def close_at_exit(client: Client) -> None:
     _install()
 
 
-def unwatch(run: RunHandle) -> None:
+def unwatch(run: Endable) -> None:
     """``run`` has ended."""
     _open.pop(run.run_id, None)
 
 
-def forget(client: Client) -> None:
+def forget(client: Closable) -> None:
     """``client`` is closed."""
     _clients.discard(client)
 
 
-def finish_runs(client: Client, ending: Ending | None = None) -> None:
+def finish_runs(client: Closable, ending: Ending | None = None) -> None:
     """End the runs of ``client`` that are open, children first: with ``ending``, else by how the program ends."""
     for run in reversed(list(_open.values())):
         if run.client is client:

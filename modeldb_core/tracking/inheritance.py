@@ -1,240 +1,49 @@
-"""Which run threads and processes belong to that were started inside the ``with`` block of one.
-
-A context variable holds the run of a block, but new threads start with an empty context and new processes with none.
-So every open block is listed here, with the threads that are older than it: a thread that is not among them was started
-inside. For processes the environment variable ``MODELDB_RUN`` names a file of this process that always says which run
-that is. A file, since a pool outlives blocks: its workers ask again whenever it matters, and never log to a run that is
-over because it happened to be open when they were started.
-
-Where blocks of several threads are open at once, what they have in common counts: nothing, or the block around them all.
-"""
+"""The run that the caller belongs to, also where another process started it, and handles that travel between processes."""
 
 from __future__ import annotations
 
-import atexit
-import functools
-import json
+import copyreg
 import logging
-import os
-import re
-import socket
-import threading
-import weakref
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, cast
 
-from modeldb_core.runtime import forks, owned
-from modeldb_core.tracking import endings
-from modeldb_core.tracking.ranks import is_first
+from modeldb_core.tracking import blocks, endings
+from modeldb_core.tracking.blocks import describe, describe_client
+from modeldb_core.tracking.connections import client_for
+from modeldb_core.tracking.run import RunHandle
+from modeldb_core.tracking.silent import SilentRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from modeldb_core.tracking.client import Client
-    from modeldb_core.tracking.run import RunHandle
-
-P = ParamSpec("P")
-R = TypeVar("R")
+__all__ = ["attach", "current", "describe", "describe_client"]
 
 logger = logging.getLogger("modeldb")
 
-VARIABLE = "MODELDB_RUN"
-_FOLDER = ".processes"  # and the number of the user: others may share the folder of journals
-_MOST_BYTES = 1 << 20
-
-
-@dataclass(eq=False, slots=True)
-class Block:
-    """An open ``with`` block of a run."""
-
-    run: RunHandle
-    outer: Block | None
-    older_threads: weakref.WeakSet[threading.Thread] = field(default_factory=weakref.WeakSet)
-
-
-_PID = re.compile("[1-9][0-9]{0,9}")
-
-_lock = threading.RLock()
-_blocks: list[Block] = []
-_inherited_path = os.environ.get(VARIABLE)
-_read: tuple[tuple[str, int, int], dict[str, Any]] = (("", 0, 0), {})
-_own_path: Path | None = None
-
 
 def current() -> RunHandle | None:
-    """Return the run that the caller belongs to, if there is one."""
-    run = endings.CURRENT.get()
-    while run is not None:
-        if not run.has_ended and not _is_over(run):
-            return run
-        run = run._outer  # of a run without a block nobody resets the variable
-    if _blocks:
-        thread = threading.current_thread()
-        run = _common(block for block in list(_blocks) if thread not in block.older_threads)
-        if run is not None:
-            return run
-    return inherited()
+    """Return the run that the caller belongs to, if there is one.
+
+    That is the run of the innermost ``with`` block of this thread or task, or the run that was started here without a
+    block and has not ended; in a thread or a process that was started inside of a block, that of the block.
+    """
+    run = blocks.current()
+    return _inherited() if run is None else cast("RunHandle", run)
 
 
-def inherited() -> RunHandle | None:
+def _inherited() -> RunHandle | None:
     """Return the run that the process which started this one is in now; its handle logs through a journal of our own."""
-    told = _told().get("run")
+    told = blocks.inherited()
     if told is None:
         return None
     try:
-        return attach(told if is_first() else {**told, "is_silent": True})
+        return attach(told)
     except Exception as error:  # as where the store of the other process cannot be reached from here
         logger.debug("the run of the process that started this one is out of reach: %s", error)
         return None
 
 
-def inherited_id() -> str | None:
-    """Return the identifier of that run."""
-    told = _told().get("run")
-    return None if told is None else str(told["run_id"])
-
-
-def enter(run: RunHandle, *, of_thread: bool = True) -> Block:
-    """The block of ``run`` begins in this thread; not ``of_thread``: the whole thread is inside, whatever the context."""
-    with _lock:
-        outer = next((block for block in reversed(_blocks) if block.run is current()), None)
-        block = Block(run, outer)
-        for thread in threading.enumerate():
-            if of_thread or thread is not threading.current_thread():
-                block.older_threads.add(thread)
-        _blocks.append(block)
-        _publish()
-    return block
-
-
-def leave(block: Block) -> None:
-    """The block is over."""
-    with _lock:
-        if block in _blocks:  # it is not in a forked child
-            _blocks.remove(block)
-            _publish()
-
-
-def _common(blocks: Iterable[Block]) -> RunHandle | None:
-    """Return the run of the innermost block that is, or is around, all innermost ones."""
-    candidates = [block for block in blocks if not block.run.has_ended]
-    around = {id(block.outer) for block in candidates}
-    chains = [_chain(block) for block in candidates if id(block) not in around]
-    if not chains:
-        return None
-    shared = [block for block in chains[0] if all(block in chain for chain in chains)]
-    return shared[0].run if shared else None
-
-
-def _chain(block: Block | None) -> list[Block]:
-    chain = []
-    while block is not None:
-        chain.append(block)
-        block = block.outer
-    return chain
-
-
-class Bound(Generic[P, R]):
-    """A function that is called as in the block of a run; see :meth:`RunHandle.bind`."""
-
-    def __init__(self, function: Callable[P, R], run: RunHandle) -> None:
-        functools.update_wrapper(self, function, updated=())
-        self._function = function
-        self._run = run
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function."""
-        token = endings.CURRENT.set(self._run)
-        try:
-            return self._function(*args, **kwargs)
-        finally:
-            endings.CURRENT.reset(token)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Bound, (self._function, self._run)
-
-
-# -- between processes ---------------------------------------------------------------------------------------------
-
-
-def _publish() -> None:
-    """Tell processes started from now on, and those that run already, which run they belong to."""
-    global _own_path
-    try:
-        if _own_path is None:
-            _own_path = _new_path(_blocks[-1].run.client.settings.journal_dir)
-        run = _common(_blocks) or inherited()
-        told = {
-            "pid": os.getpid(),
-            "open": [block.run.run_id for block in _blocks],
-            "run": None if run is None else describe(run),
-        }
-        with owned.make_folder(_own_path.parent) as folder:
-            folder.replace_file(_own_path.name, json.dumps(told).encode())
-        if os.environ.get(VARIABLE) != str(_own_path):
-            os.environ[VARIABLE] = str(_own_path)
-    except Exception:  # whatever it is: only processes that are started meanwhile lack it
-        logger.debug("the run could not be told to child processes", exc_info=True)
-
-
-def _new_path(journal_dir: Path) -> Path:
-    """Return the path of this process's file, after removing those of dead ones."""
-    host = socket.gethostname()
-    with owned.make_folder(journal_dir / f"{_FOLDER}-{owned.user_suffix()}") as folder:
-        for name in folder.names():
-            of_host, _, rest = name.rpartition("@")
-            pid, _, kind = rest.partition(".")  # half-written ones begin with a dot, and end in something random
-            is_told = of_host.removeprefix(".") == host and kind.partition(".")[0] == "json"
-            if is_told and _PID.fullmatch(pid) and not _is_alive(int(pid)):
-                folder.unlink(name)
-        path = folder.path / f"{host}@{os.getpid()}.json"
-    atexit.register(_remove, path, os.getpid())
-    return path
-
-
-def _is_alive(pid: int) -> bool:
-    if os.name == "nt":  # where signal 0 interrupts programs
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
-        return True
-    return True
-
-
-def _remove(path: Path, pid: int) -> None:
-    if pid == os.getpid():
-        with suppress(OSError):
-            owned.unlink_file(path)
-
-
-def describe(run: RunHandle) -> dict[str, Any]:
-    """Return what another process needs to log to ``run``; it may hold secrets, so keep it private."""
-    fields = {name: run._fields[name] for name in ("project_id", "experiment_id", "name") if name in run._fields}
-    told = {"run_id": run.run_id, "fields": fields, "settings": describe_client(run.client)}
-    return {**told, "is_silent": True} if run.is_silent else told
-
-
-def describe_client(client: Client) -> dict[str, Any]:
-    """Return what another process needs to connect as ``client`` did; it may hold secrets."""
-    settings = client.settings
-    given = {name: getattr(settings, name) for name, origin in settings.origins.items() if origin == "argument"}
-    where = {"url": settings.url, "artifact_url": settings.artifact_url, "journal_dir": str(settings.journal_dir)}
-    if settings.project_urls:
-        where["project_urls"] = " ".join(sorted(settings.project_urls))
-    return {name: value for name, value in given.items() if isinstance(value, (str, int, float, bool))} | where
-
-
 def attach(told: dict[str, Any]) -> RunHandle:
     """Return a handle that logs to a run of another process, through a journal of this one's own."""
-    from modeldb_core.tracking.connections import client_for
-    from modeldb_core.tracking.run import RunHandle
-    from modeldb_core.tracking.silent import SilentRun
-
     client = client_for(**told["settings"])
     if told.get("is_silent"):
         return SilentRun(client, told["run_id"], told["fields"])
@@ -244,52 +53,10 @@ def attach(told: dict[str, Any]) -> RunHandle:
     return handle
 
 
-def _told() -> dict[str, Any]:
-    """Return what the process that started this one says at this moment."""
-    global _read
-    if _inherited_path is None:
-        return {}
-    try:
-        stat = os.stat(_inherited_path)
-        mark = (_inherited_path, stat.st_mtime_ns, stat.st_ino)
-        if _read[0] != mark:
-            told = json.loads(owned.read_file(Path(_inherited_path), _MOST_BYTES))
-            _read = (mark, told if _is_sound(told) and told["pid"] != os.getpid() else {})
-    except (OSError, ValueError, RecursionError):  # that process has ended, or closed its client; or it is another's
-        return {}
-    return _read[1]
+def _reduce(run: RunHandle) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    return attach, (describe(run),)
 
 
-def _is_sound(told: object) -> bool:
-    """Return whether a file says what :func:`_publish` writes."""
-    if not isinstance(told, dict) or not isinstance(told.get("pid"), int) or not isinstance(told.get("open"), list):
-        return False
-    run = told.get("run")
-    if run is None:
-        return True
-    return (
-        isinstance(run, dict)
-        and isinstance(run.get("run_id"), str)
-        and isinstance(run.get("fields"), dict)
-        and isinstance(run.get("settings"), dict)
-    )
-
-
-def _is_over(run: RunHandle) -> bool:
-    """Return whether ``run`` came into this process by a fork, and its process has left it since."""
-    if run._process_id in (os.getpid(), -1):
-        return False
-    told = _told()
-    return bool(told) and run.run_id not in told.get("open", ())
-
-
-def _after_fork_in_child() -> None:
-    global _lock, _read, _own_path, _inherited_path
-    _lock = threading.RLock()
-    _blocks.clear()
-    if _own_path is not None:
-        _inherited_path = str(_own_path)
-    _own_path, _read = None, (("", 0, 0), {})
-
-
-forks.after_in_child(_after_fork_in_child)
+# A pickled handle is connected again where it arrives, which the class cannot do: it stands below the clients.
+copyreg.pickle(RunHandle, _reduce)
+copyreg.pickle(SilentRun, _reduce)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from modeldb_core.errors import InvalidTypeError, NotFoundError
+from modeldb_core.errors import InvalidTypeError, NotFoundError, StoreUnavailableError
 from modeldb_core.log import display
 from modeldb_core.model import entities
 from modeldb_core.model.entities import ENDS
-from modeldb_core.tracking import announcement
 from modeldb_core.tracking import artifacts as artifact_kinds
 
 if TYPE_CHECKING:
-    import os
-
     from modeldb_core.log.points import Series
-    from modeldb_core.tracking.client import Client
-    from modeldb_core.tracking.run import RunHandle
-    from modeldb_core.tracking.runs import Runs
+    from modeldb_core.tracking.session import Session
 
 
 class RunReader:
@@ -35,7 +33,7 @@ class RunReader:
 
     def __init__(
         self,
-        client: Client,
+        client: Session,
         run_id: str,
         fields: Mapping[str, Any] | None = None,
         *,
@@ -47,6 +45,8 @@ class RunReader:
         self._entity = entity
         self._is_snapshot = entity is not None
         self._ended = isinstance(entity, entities.Run) and entity.status in ENDS
+        self._process_id = os.getpid()
+        self._outer: RunReader | None = None
 
     @property
     def entity(self) -> entities.Run:
@@ -75,7 +75,7 @@ class RunReader:
     @property
     def url(self) -> str:
         """The address of its page: on the server that keeps it, else where `modeldb ui` shows it when it is started."""
-        return announcement.url_of(self.client, self.run_id)
+        return self.client.url_of(self.run_id)
 
     @property
     def project(self) -> str:
@@ -95,19 +95,24 @@ class RunReader:
         return self.entity.project_id, self.entity.experiment_id
 
     @property
-    def parent(self) -> RunHandle | None:
-        """The run that this one is part of, if there is one."""
-        parent_id = self._fields.get("parent_id") or self.entity.parent_id
-        return None if parent_id is None else self.client.get_run(parent_id)
+    def is_of_this_process(self) -> bool:
+        """Whether this process started the run, rather than the one that this one was forked or started from."""
+        return self._process_id == os.getpid()
 
-    def children(self, filter: str = "", *, order_by: str = "created_at") -> Runs:  # noqa: A002 - as of search_runs
-        """Return the runs that are part of this one, the oldest first."""
-        from modeldb_core.queries import condition, parse_filter
+    def learn_containers(self, patience_s: float) -> None:
+        """Find out which project and experiment the run is in, where only the store knows: of a run that is continued.
 
-        its = condition("parent_id = ?", self.run_id)
-        if parse_filter(filter) is None:  # which also refuses what would end the parenthesis below
-            return self.client.search_runs(its, order_by=order_by)
-        return self.client.search_runs(f"{its} and ({filter})", order_by=order_by)
+        Raises:
+            StoreUnavailableError: the store does not say so within that many seconds.
+        """
+        if "project_id" in self._fields:
+            return
+        asking = threading.Thread(target=self._ask_containers, name="modeldb-ask", daemon=True)
+        asking.start()
+        asking.join(patience_s)
+        if "project_id" not in self._fields:
+            msg = f"the experiment of run {self.run_id} is not known, and the store does not say"
+            raise StoreUnavailableError(msg)
 
     @property
     def started_at(self) -> datetime | None:
@@ -239,6 +244,11 @@ class RunReader:
 
     def _repr_html_(self) -> str:
         return display.run_html(self.entity, lambda key, points: self.history(key, max_points=points)._repr_html_())
+
+    def _ask_containers(self) -> None:
+        with suppress(Exception):  # whatever it is, there is no answer
+            project_id, experiment_id = self.container_ids
+            self._fields.update(project_id=project_id, experiment_id=experiment_id)
 
     def _artifact(self, name: str) -> Mapping[str, Any]:
         found = artifact_kinds.files_of(self.artifacts)

@@ -10,7 +10,6 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 from zlib import adler32
 
@@ -23,19 +22,25 @@ from modeldb_core.errors import (
 )
 from modeldb_core.journal.records import CHECK_BYTES, ROW, ROW_AT
 from modeldb_core.model.entities import EMPTY, FAILED, now_us
-from modeldb_core.model.values import check_key, check_text, normalize, to_float, to_number
+from modeldb_core.model.numbers import to_float, to_number
+from modeldb_core.model.values import check_key, check_text, normalize
+from modeldb_core.queries import condition, parse_filter
 from modeldb_core.tracking import artifacts as artifact_kinds
-from modeldb_core.tracking import endings, inheritance
+from modeldb_core.tracking import blocks, endings
 from modeldb_core.tracking.editing import RunEditor
 from modeldb_core.tracking.failures import Ending, describe_failure, ending_of
+from modeldb_core.tracking.steps import checked_step, checked_time_ns
 
 if TYPE_CHECKING:
     from contextvars import Token
+    from datetime import datetime
     from types import TracebackType
 
     from modeldb_core.journal.journal import RowPlan
     from modeldb_core.model.entities import Entity
-    from modeldb_core.tracking.client import Client
+    from modeldb_core.tracking.reader import RunReader
+    from modeldb_core.tracking.runs import Runs
+    from modeldb_core.tracking.session import Session
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,7 +69,7 @@ class RunHandle(RunEditor):
 
     def __init__(
         self,
-        client: Client,
+        client: Session,
         run_id: str,
         fields: Mapping[str, Any] | None = None,
         *,
@@ -72,10 +77,8 @@ class RunHandle(RunEditor):
     ) -> None:
         super().__init__(client, run_id, fields, entity=entity)
         self._writer = client.writer
-        self._process_id = os.getpid()
-        self._token: Token[RunHandle | None] | None = None
-        self._block: inheritance.Block | None = None
-        self._outer: RunHandle | None = None
+        self._token: Token[RunReader | None] | None = None
+        self._block: blocks.Block | None = None
         self._plans: dict[tuple[str, ...], RowPlan] = {}
         self._names = _metric_names.setdefault(run_id, _MetricNames())
 
@@ -244,7 +247,28 @@ class RunHandle(RunEditor):
     def start_child(self, name: str = "", **options: Any) -> RunHandle:  # noqa: ANN401
         """Start a run that is part of this one, in the same experiment; takes what :meth:`Client.start_run` takes."""
         options.setdefault("capture", False)
-        return self.client.start_child_of(self, name, **options)
+        child: RunHandle = self.client.start_child_of(self, name, **options)
+        return child
+
+    @property
+    def parent(self) -> RunHandle | None:
+        """The run that this one is part of, if there is one."""
+        parent_id = self._fields.get("parent_id") or self.entity.parent_id
+        parent: RunHandle | None = None if parent_id is None else self.client.get_run(parent_id)
+        return parent
+
+    def children(self, filter: str = "", *, order_by: str = "created_at") -> Runs[RunHandle]:  # noqa: A002 - as of search_runs
+        """Return the runs that are part of this one, the oldest first."""
+        its = condition("parent_id = ?", self.run_id)
+        whole = (
+            its if parse_filter(filter) is None else f"{its} and ({filter})"
+        )  # parsed: it does not end the parenthesis
+        found: Runs[RunHandle] = self.client.search_runs(whole, order_by=order_by)
+        return found
+
+    def late(self) -> RunHandle:
+        """Return a handle that logs to the run also when this one has ended: what is learned later belongs to its record."""
+        return RunHandle(self.client, self.run_id, self._fields)
 
     def finish(self, status: str | Ending | None = None, *, error: BaseException | None = None) -> None:
         """End the run. Ending it again changes nothing.
@@ -276,17 +300,17 @@ class RunHandle(RunEditor):
     def make_current(self) -> None:
         """Make this the current run of this thread, and of threads and processes started from now on, until it ends."""
         if self._block is None and not self._ended:
-            self._outer = inheritance.current()
-            self._block = inheritance.enter(self, of_thread=False)
-            endings.CURRENT.set(self)
+            self._outer = blocks.current()
+            self._block = blocks.enter(self, of_thread=False)
+            blocks.CURRENT.set(self)
 
     def __enter__(self) -> Self:
         if self._block is None:
-            self._outer = inheritance.current()
-            self._block = inheritance.enter(self)
+            self._outer = blocks.current()
+            self._block = blocks.enter(self)
         else:  # it is the current run already
             self._block.older_threads.add(threading.current_thread())
-        self._token = endings.CURRENT.set(self)
+        self._token = blocks.CURRENT.set(self)
         return self
 
     def __exit__(
@@ -294,7 +318,7 @@ class RunHandle(RunEditor):
     ) -> None:
         if self._token is not None:
             with suppress(ValueError):  # left in another context than entered, as generators may do
-                endings.CURRENT.reset(self._token)
+                blocks.CURRENT.reset(self._token)
             self._token = None
         self._leave_block()
         if self._process_id == os.getpid():  # a forked child leaves the end to its parent
@@ -302,7 +326,7 @@ class RunHandle(RunEditor):
 
     def _leave_block(self) -> None:
         if self._block is not None:
-            inheritance.leave(self._block)
+            blocks.leave(self._block)
             self._block = None
 
     def bind(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -311,10 +335,7 @@ class RunHandle(RunEditor):
         For pools whose workers were there before the block: ``pool.map(run.bind(train), folds)``. It can be pickled
         where the function can.
         """
-        return inheritance.Bound(function, self)
-
-    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return inheritance.attach, (inheritance.describe(self),)
+        return blocks.Bound(function, self)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -335,14 +356,14 @@ class RunHandle(RunEditor):
                 self._names.update(values)
                 self._record(edits.put_values("run", self.run_id, "metrics", values))
             return
-        label = _checked_step(step)
+        label = checked_step(step)
         numbers = [to_float(value, f"metric {key!r}") for key, value in metrics.items()]
         if not numbers:
             return
         keys = tuple(metrics)
         self._names.update(keys)
         plan = self._plan(keys)
-        record_type, time_ns = (ROW, _time_ns()) if timestamp is None else (ROW_AT, _checked_time_ns(timestamp))
+        record_type, time_ns = (ROW, _time_ns()) if timestamp is None else (ROW_AT, checked_time_ns(timestamp))
         record = plan.pack(plan.size, record_type, plan.number, label, time_ns, *numbers)
         self._writer.journal_record(record + adler32(record).to_bytes(CHECK_BYTES, "little"), plan)
 
@@ -355,26 +376,3 @@ class RunHandle(RunEditor):
                 self._plans = {}
             self._plans[keys] = plan
         return plan
-
-
-def _checked_step(step: object) -> int:
-    if isinstance(step, float) and step.is_integer():
-        msg = f"step {step!r} is a float; expected an integer: use int(step)"
-        raise InvalidTypeError(msg)
-    try:
-        label = step.__index__()  # type: ignore[attr-defined]
-    except (AttributeError, TypeError):
-        msg = f"step {step!r} is of type {type(step).__name__}; expected an integer"
-        raise InvalidTypeError(msg) from None
-    if not -_MAX_STEP - 1 <= label <= _MAX_STEP:
-        msg = f"step {label} does not fit into 64 bits; expected -2^63 to 2^63 - 1"
-        raise InvalidArgumentError(msg)
-    return int(label)
-
-
-def _checked_time_ns(timestamp: object) -> int:
-    seconds = timestamp.timestamp() if isinstance(timestamp, datetime) else to_float(timestamp, "timestamp")
-    if not 0 <= seconds < 2**33:
-        msg = f"timestamp {timestamp!r} is not a time between 1970 and 2242 in seconds since 1970-01-01 UTC"
-        raise InvalidArgumentError(msg)
-    return int(seconds * 1_000_000) * 1000

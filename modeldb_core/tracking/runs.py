@@ -4,30 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from modeldb_core.errors import ModelDBError
 from modeldb_core.log import display
 from modeldb_core.model.entities import Run
 from modeldb_core.queries.query import MAX_LIMIT
 from modeldb_core.tracking import deletion
-from modeldb_core.tracking.run import RunHandle
+from modeldb_core.tracking.editing import RunEditor
 
 if TYPE_CHECKING:
     from modeldb_core.queries.query import Query
-    from modeldb_core.tracking.client import Client
+    from modeldb_core.tracking.session import Session
 
 FIRST_PAGE = 100
 _PAGE = 1_000  # of the rest: whole runs, of which a server does not send more at once either
 
 
-class Runs(Sequence[RunHandle]):
+R = TypeVar("R", bound=RunEditor)
+
+
+class Runs(Sequence[R]):
     """The runs that a search found, in the order asked for: all of them, or the first ``limit``.
 
     The first page is read at once, the rest when it is needed: for iterating, ``len``, an index, a table.
     """
 
-    def __init__(self, client: Client, query: Query, limit: int | None) -> None:
+    def __init__(self, client: Session, query: Query, limit: int | None, handle: Callable[[Run], R]) -> None:
+        self._handle = handle
         self._client = client
         self._query = query
         self._limit = limit
@@ -59,11 +63,11 @@ class Runs(Sequence[RunHandle]):
         self._all()
         return self._cursor
 
-    def next_page(self) -> Runs | None:
+    def next_page(self) -> Runs[R] | None:
         """Return the runs after the first ``limit``, as many again; ``None`` where there are none."""
         if self.cursor is None:
             return None
-        return Runs(self._client, replace(self._query, cursor=self.cursor, count=False), self._limit)
+        return Runs(self._client, replace(self._query, cursor=self.cursor, count=False), self._limit, self._handle)
 
     def __len__(self) -> int:
         return len(self._all())
@@ -72,10 +76,10 @@ class Runs(Sequence[RunHandle]):
         return bool(self._found)
 
     @overload
-    def __getitem__(self, index: int) -> RunHandle: ...
+    def __getitem__(self, index: int) -> R: ...
     @overload
-    def __getitem__(self, index: slice) -> list[RunHandle]: ...
-    def __getitem__(self, index: int | slice) -> RunHandle | list[RunHandle]:
+    def __getitem__(self, index: slice) -> list[R]: ...
+    def __getitem__(self, index: int | slice) -> R | list[R]:
         """Return one run, or a list of some."""
         if isinstance(index, slice):
             return [self._handle(entity) for entity in self._all()[index]]
@@ -83,7 +87,7 @@ class Runs(Sequence[RunHandle]):
             self._read(_PAGE)
         return self._handle((self._found if index >= 0 else self._all())[index])
 
-    def __iter__(self) -> Iterator[RunHandle]:
+    def __iter__(self) -> Iterator[R]:
         at = 0
         while at < len(self._found) or not self._is_complete:
             if at == len(self._found):
@@ -112,7 +116,7 @@ class Runs(Sequence[RunHandle]):
 
     # -- changing all of them ------------------------------------------------------------------------------------------
 
-    def rename(self, name: str | Callable[[RunHandle], str]) -> int:
+    def rename(self, name: str | Callable[[R], str]) -> int:
         """Rename the runs: all to ``name``, or each to what a function of its handle returns; return how many."""
         return self._each(lambda run: run.rename(name(run) if callable(name) else name))
 
@@ -148,7 +152,7 @@ class Runs(Sequence[RunHandle]):
         """
         return deletion.restore_runs(self._client, [run.entity_id for run in self._all()])
 
-    def _each(self, change: Callable[[RunHandle], object]) -> int:
+    def _each(self, change: Callable[[R], object]) -> int:
         runs = list(self)  # before any is changed: what is changed may match no longer
         for run in runs:
             change(run)
@@ -185,9 +189,6 @@ class Runs(Sequence[RunHandle]):
         if is_first and page.total is not None:
             self._total = page.total
         self._is_complete = page.cursor is None or (self._limit is not None and len(self._found) >= self._limit)
-
-    def _handle(self, entity: Run) -> RunHandle:
-        return RunHandle(self._client, entity.entity_id, entity=entity)
 
 
 def _record(run: Run, names: Mapping[str, str]) -> dict[str, Any]:

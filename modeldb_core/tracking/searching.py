@@ -1,46 +1,25 @@
-"""The reading half of a client: finding runs, projects and experiments."""
+"""The reading half of a client: finding runs."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from modeldb_core.commands.names import check_name
 from modeldb_core.errors import InvalidArgumentError
-from modeldb_core.model.entities import Experiment, Project, Run
 from modeldb_core.model.values import check_key
-from modeldb_core.movement.deletion import pages
-from modeldb_core.queries.literals import condition
 from modeldb_core.queries.query import MAX_LIMIT, Query
 from modeldb_core.stores.references import find_run
 from modeldb_core.tracking.run import RunHandle
 from modeldb_core.tracking.runs import Runs
+from modeldb_core.tracking.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from modeldb_core.config import Settings
-    from modeldb_core.stores import MetadataStore
-    from modeldb_core.tracking.client import Client
-
-_NAMES_AT_ONCE = 500
+    from modeldb_core.model.entities import Run
 
 
-class ClientReader:
+class ClientReader(Session):
     """What can be found in a store."""
-
-    settings: Settings
-    _names: dict[str, str]
-    """Names of containers by identifier, as this program declared them."""
-
-    @property
-    @abstractmethod
-    def store(self) -> MetadataStore:
-        """The store."""
-
-    @abstractmethod
-    def settle(self) -> None:
-        """Wait until the store has what this process logged."""
 
     def get_run(self, run_id: str) -> RunHandle:
         """Return a run by its identifier, by a beginning or end of it, as tables show it, or by its name.
@@ -51,7 +30,7 @@ class ClientReader:
         """
         self.settle()
         entity = find_run(self.store, check_key(run_id, "run_id"))
-        return RunHandle(cast("Client", self), entity.entity_id, entity=entity)
+        return self._handle(entity)
 
     def search_runs(
         self,
@@ -65,7 +44,7 @@ class ClientReader:
         cursor: str | None = None,
         count: bool = False,
         include_deleted: bool = False,
-    ) -> Runs:
+    ) -> Runs[RunHandle]:
         """Return the runs that match ``filter`` (``docs/queries.md``), the newest first.
 
         The first hundred are read at once, the others when they are needed: iterating and tables come to the end.
@@ -100,49 +79,7 @@ class ClientReader:
             include_deleted=include_deleted,
         )
         self.settle()
-        return Runs(cast("Client", self), query, limit)
+        return Runs(self, query, limit, self._handle)
 
-    def projects(self) -> tuple[Project, ...]:
-        """Return the projects of the workspace by name, all of them."""
-        self.settle()
-        query = Query(kind="project", order_by="name", within=self._workspace_id())
-        return tuple(found for found in pages(self.store, query) if isinstance(found, Project))
-
-    def experiments(self, project: str | None = None) -> tuple[Experiment, ...]:
-        """Return the experiments of a project by name, all of them; default: of the project that the settings name."""
-        self.settle()
-        query = Query(kind="experiment", order_by="name", within=self.container_id(project))
-        return tuple(found for found in pages(self.store, query) if isinstance(found, Experiment))
-
-    def container_names(self, runs: Iterable[Run]) -> dict[str, str]:
-        """Return the names of the projects and experiments of runs, by identifier."""
-        wanted: dict[str, set[str]] = {"project": set(), "experiment": set()}
-        for run in runs:
-            wanted["project"].add(run.project_id)
-            wanted["experiment"].add(run.experiment_id)
-        names: dict[str, str] = {}
-        for kind, all_ids in wanted.items():
-            ids = sorted(all_ids - {""})
-            for at in range(0, len(ids), _NAMES_AT_ONCE):
-                these = condition("entity_id in ?", ids[at : at + _NAMES_AT_ONCE])
-                query = Query(kind=kind, filter=these, fields=("name",), include_deleted=True)
-                names.update((found.entity_id, found.name) for found in pages(self.store, query))
-        return names
-
-    def container_name(self, kind: str, entity_id: str) -> str:
-        """Return the name of a project or an experiment by its identifier."""
-        if entity_id in self._names or not entity_id:
-            return self._names.get(entity_id, "")
-        self.settle()
-        return self.store.get(kind, entity_id).name
-
-    def _workspace_id(self) -> str:
-        return self.store.identify(("workspace", self.settings.workspace))[-1]
-
-    def container_id(self, project: str | None, experiment: str | None = None) -> str:
-        """Return the identifier of a project or an experiment by its name, whether it exists or not."""
-        project = check_name(self.settings.project if project is None else project, "project")
-        path = [("workspace", self.settings.workspace), ("project", project)]
-        if experiment is not None:
-            path.append(("experiment", check_name(experiment, "experiment")))
-        return self.store.identify(*path)[-1]
+    def _handle(self, entity: Run) -> RunHandle:
+        return RunHandle(self, entity.entity_id, entity=entity)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.commands.names import check_name, readable_name
 from modeldb_core.commands.runs import check_end
 from modeldb_core.model.entities import Run, new_id
-from modeldb_core.tracking import inheritance
+from modeldb_core.tracking import blocks
 from modeldb_core.tracking.failures import Ending, ending_of
 from modeldb_core.tracking.run import RunHandle
 
 if TYPE_CHECKING:
     from modeldb_core.commands.operation import Operation
-    from modeldb_core.tracking.client import Client
+    from modeldb_core.tracking.session import Session
 
 logger = logging.getLogger("modeldb")
 
@@ -28,7 +28,7 @@ class SilentRun(RunHandle):
 
     is_silent = True
 
-    def __init__(self, client: Client, run_id: str, fields: Mapping[str, Any]) -> None:
+    def __init__(self, client: Session, run_id: str, fields: Mapping[str, Any]) -> None:
         super().__init__(client, run_id, fields)
         self._plans = {}  # so that no call takes the short way into the journal
         self._sections: dict[str, Any] = {}
@@ -69,6 +69,10 @@ class SilentRun(RunHandle):
     def restore(self) -> None:
         """Do nothing."""
 
+    def late(self) -> RunHandle:
+        """Return itself: it records nothing."""
+        return self
+
     def finish(self, status: str | Ending | None = None, *, error: BaseException | None = None) -> None:
         """End it for this handle."""
         ending = status if isinstance(status, Ending) else ending_of(error)
@@ -87,10 +91,10 @@ class SilentRun(RunHandle):
                 self._sections.setdefault(section, {}).update(values)
 
 
-def silent_run(client: Client, name: str, **given: object) -> SilentRun:
+def silent_run(client: Session, name: str, **given: object) -> SilentRun:
     """Return a run for a process that records nothing; its identifier is that of the first one's where that is known."""
     logger.info("this process trains together with others, and the first of them records the run; here, nothing is")
-    run_id = inheritance.inherited_id() or new_id()
+    run_id = blocks.inherited_id() or new_id()
     run = SilentRun(client, run_id, {"name": check_name(name, "run") if name else readable_name(run_id)})
     for section, values in given.items():
         if values is not None:

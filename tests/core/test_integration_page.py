@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 import types
@@ -60,3 +61,41 @@ def test_the_integration_of_the_page_records_children_failures_and_undoes_itself
     assert child.parent_id == run.run_id
     assert failed.status == "failed"
     assert Booster.__dict__["train"] is original
+
+
+def imports_of(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return {name for name in found if name.partition(".")[0] == "modeldb_core"}
+
+
+def private_uses(path: Path) -> list[str]:
+    """Return the private attributes that a module reads of what is called ``run`` or ``client``."""
+    attributes = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Attribute))
+    return [
+        ast.unparse(node)
+        for node in attributes
+        if node.attr.startswith("_") and not node.attr.startswith("__")
+        if ast.unparse(node.value).rpartition(".")[2] in ("run", "client", "parent", "child")
+    ]
+
+
+def test_the_built_in_integrations_use_the_public_modules_that_the_page_lists() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    table = text[text.index("## Public modules") : text.index("## From nothing")]
+    rows = re.findall(r"^\| (`modeldb_core.*?) \|", table, re.MULTILINE)
+    exact = {name for row in rows for name in re.findall(r"`([\w.]+)`", row)}
+    whole = {name for row in rows if "and its modules" in row for name in re.findall(r"`([\w.]+)`", row)}
+    assert "modeldb_core.autologging" in whole
+    modules = sorted((PAGE.parents[1] / "integrations").glob("*/modeldb_*/*.py"))
+    assert len(modules) > 20
+    for module in modules:
+        others = {
+            name for name in imports_of(module) - exact if not name.startswith(tuple(f"{door}." for door in whole))
+        }
+        assert not others, f"{module.name} uses what is not public"
+        assert not private_uses(module), module.name

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
+from modeldb_core.model.numbers import to_float
 from modeldb_core.model.values import (
     MAX_DEPTH,
     BlobReference,
@@ -21,7 +22,6 @@ from modeldb_core.model.values import (
     encode,
     from_json,
     normalize,
-    to_float,
     to_json,
 )
 from modeldb_core.testing.entities import VALUES, exactly

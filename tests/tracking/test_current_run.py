@@ -212,4 +212,4 @@ def test_a_run_has_an_address(client: Client, environment: dict[str, str]) -> No
     client.flush()
     with modeldb.connect(ui_url="https://runs.example.org/team/") as other:
         assert other.get_run(run.run_id).url == f"https://runs.example.org/team/runs/{run.run_id}"
-    assert announcement.url_of(client, "x").endswith("/runs/x")
+    assert client.url_of("x").endswith("/runs/x")

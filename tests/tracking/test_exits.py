@@ -305,7 +305,7 @@ def test_a_deleted_project_comes_back_with_a_run_that_is_started_in_it(client: C
 
 
 def test_a_project_that_somebody_else_deleted_comes_back_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    from modeldb_core.tracking import client as module
+    from modeldb_core.tracking import session as module
 
     with client.start_run("churn", capture=False):
         pass

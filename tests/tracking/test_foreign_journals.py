@@ -517,8 +517,8 @@ def test_a_file_that_says_nonsense_of_a_run_is_not_believed(
     (tmp_path / "told.json").write_bytes(content)
     program = textwrap.dedent("""
         import modeldb_core as m
-        from modeldb_core.tracking import inheritance
-        assert m.current_run() is None and inheritance.inherited_id() is None
+        from modeldb_core.tracking import blocks
+        assert m.current_run() is None and blocks.inherited_id() is None
     """)
     ended(program, environment, MODELDB_RUN=str(tmp_path / "told.json"))
 

@@ -18,7 +18,7 @@ import pytest
 
 import modeldb_core as modeldb
 from modeldb_core.runtime import owned
-from modeldb_core.tracking import Client, inheritance
+from modeldb_core.tracking import Client, blocks
 
 pytestmark = pytest.mark.interpreter
 
@@ -148,7 +148,7 @@ def test_a_program_started_inside_belongs_to_the_run_and_so_does_what_it_starts(
     )
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MODELDB_FLUSH")}
     with client.start_run(capture=False) as run:
-        environ[inheritance.VARIABLE] = os.environ[inheritance.VARIABLE]
+        environ[blocks.VARIABLE] = os.environ[blocks.VARIABLE]
         out = subprocess.run(
             [sys.executable, "-c", outer], capture_output=True, text=True, check=True, env=environ, cwd=tmp_path
         ).stdout.split()
@@ -172,7 +172,7 @@ def test_a_worker_that_is_killed_loses_nothing_it_logged(client: Client) -> None
 
 
 def test_neither_the_environment_nor_other_users_see_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inheritance, "_own_path", None)
+    monkeypatch.setattr(blocks, "_own_path", None)
     with (
         modeldb.connect(
             f"sqlite:///{tmp_path}/modeldb.db",
@@ -182,7 +182,7 @@ def test_neither_the_environment_nor_other_users_see_secrets(tmp_path: Path, mon
         ) as client,
         client.start_run() as run,
     ):
-        path = Path(os.environ[inheritance.VARIABLE])
+        path = Path(os.environ[blocks.VARIABLE])
         assert json.loads(path.read_text())["run"]["run_id"] == run.run_id
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert "hush-hush" in path.read_text()
@@ -203,7 +203,7 @@ def test_the_files_of_processes_that_are_gone_are_removed(client: Client, monkey
     assert ended.parent == killed.parent == client.settings.journal_dir / f".processes-{os.geteuid()}"
     assert not ended.exists()
     assert killed.exists()
-    monkeypatch.setattr(inheritance, "_own_path", None)
+    monkeypatch.setattr(blocks, "_own_path", None)
     with client.start_run(capture=False):
         assert not killed.exists()
 
@@ -221,8 +221,8 @@ def test_a_file_that_says_nonsense_is_no_run(client: Client, tmp_path: Path, mon
     for text in ("", "[]", "{", '{"pid": 0, "run": {"run_id": "x"}}', '{"pid": 0, "run": 5}', "\x00"):
         path = tmp_path / "run.json"
         path.write_text(text)
-        monkeypatch.setattr(inheritance, "_inherited_path", str(path))
-        monkeypatch.setattr(inheritance, "_read", (("", 0, 0), {}))
+        monkeypatch.setattr(blocks, "_inherited_path", str(path))
+        monkeypatch.setattr(blocks, "_read", (("", 0, 0), {}))
         assert current_id() is None
 
 

@@ -89,7 +89,7 @@ class Silent(MemoryStore):
 
 
 def test_a_run_begins_where_the_store_does_not_answer(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modeldb_core.tracking.client._PATIENCE_S", 0.05)
+    monkeypatch.setattr("modeldb_core.tracking.session._PATIENCE_S", 0.05)
     silent = Silent()
     client._store = silent
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.tracking import endings
+from modeldb_core.autologging.runs import leave_sigterm, take_sigterm
 from modeldb_lightning import facts
 from modeldb_lightning.describing import describe, describe_changes, describe_datasets
 from modeldb_lightning.frameworks import loaded_packages
@@ -146,7 +146,7 @@ class ModelDBCallback(_Hooks):
             for each in self._recordings:
                 each.is_first_process = bool(trainer.is_global_zero)
                 each.hold()
-            endings.leave_sigterm()
+            leave_sigterm()
             if recording.logs:
                 self._is_alone = logger_of(trainer) is None
                 if self._is_alone:
@@ -357,7 +357,7 @@ class ModelDBCallback(_Hooks):
             if recording.logs:
                 self._see_checkpoints(trainer)
                 recording.finish(error)
-            endings.take_sigterm()
+            take_sigterm()
 
     def _let_go(self) -> None:
         """Give back what was taken at the setup."""

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from modeldb_core.tracking import RunHandle
-    from modeldb_core.tracking.reader import RunReader
     from modeldb_lightning.options import Options
     from modeldb_lightning.resuming import Past
 
@@ -265,7 +264,7 @@ def kept_by(
     return kept
 
 
-def find_checkpoint(run: RunReader, alias: str = "best") -> str:
+def find_checkpoint(run: RunHandle, alias: str = "best") -> str:
     """Return the name of a run's checkpoint among its artifacts.
 
     Args:
@@ -285,7 +284,7 @@ def find_checkpoint(run: RunReader, alias: str = "best") -> str:
     raise NotFoundError(msg)
 
 
-def download_checkpoint(run: RunReader, path: str | os.PathLike[str] = ".", alias: str = "best") -> Path:
+def download_checkpoint(run: RunHandle, path: str | os.PathLike[str] = ".", alias: str = "best") -> Path:
     """Write a checkpoint of a run to ``path``, a folder or the name of the file; returns where it is.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.log.display import OWN_PREFIX
+from modeldb_core.autologging.runs import OWN_PREFIX
 from modeldb_lightning.measuring import Pace, Rates, gradient_norm, memory_metrics
 from modeldb_lightning.options import GUARD
 from modeldb_lightning.trainers import batches_stepped, has_stepped

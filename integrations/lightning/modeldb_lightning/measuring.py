@@ -8,8 +8,7 @@ import threading
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.log.display import OWN_PREFIX
-from modeldb_core.tracking import inheritance
+from modeldb_core.autologging.runs import OWN_PREFIX, attach
 from modeldb_lightning.facts import learning_rate_names
 from modeldb_lightning.options import GUARD
 from modeldb_lightning.trainers import has_rate_monitor
@@ -146,7 +145,7 @@ class SystemMetrics:
         with GUARD.step("watch the system"):
             run = self._run
             if run is None and self._told is not None:  # here, since the store may have to be waited for
-                run = inheritance.attach(self._told)
+                run = attach(self._told)
             while run is not None and not self._stop.wait(SYSTEM_INTERVAL_S):
                 self._log(run)
             if run is not None:

@@ -13,7 +13,7 @@ from modeldb_core.model.values import check_key
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modeldb_core.tracking import Client
+    from modeldb_core.tracking import Client, Session
 
 GUARD = Guard("Lightning")
 EXIT_TIMEOUT_S = 60.0  # so long the end of the program waits for checkpoints; what is left then is not stored
@@ -59,8 +59,8 @@ class Options:
 
     def resolved_client(self) -> Client:
         """Return the client to log with; its ``flush()`` waits for checkpoints that are on their way."""
+        from modeldb_core.autologging.runs import default_client
         from modeldb_core.tracking import Client
-        from modeldb_core.tracking.connections import default_client
 
         client = self.client if isinstance(self.client, Client) else (self.client or default_client)()
         wait_in(client)
@@ -89,7 +89,7 @@ class OtherClient:
 
     def __call__(self) -> Client:
         """Return the client."""
-        from modeldb_core.tracking.connections import client_for
+        from modeldb_core.autologging.runs import client_for
 
         return client_for(**self._settings)
 
@@ -105,7 +105,7 @@ def checked_options(**given: Any) -> Options:  # noqa: ANN401 - what the user ga
         InvalidTypeError: an argument is of a wrong type; the message names it.
         InvalidArgumentError: a name, a tag or ``run_id`` is empty, too long or holds what no store keeps.
     """
-    from modeldb_core.commands.names import check_name, check_tags
+    from modeldb_core.autologging.runs import check_name, check_tags
     from modeldb_core.tracking import Client
 
     client = given.get("client")
@@ -134,7 +134,7 @@ def refuse(name: str, value: object, expected: str) -> NoReturn:
 _lock = threading.Lock()
 
 
-def wait_in(client: Client) -> None:
+def wait_in(client: Session) -> None:
     """Let ``client.flush()`` wait for checkpoints that are on their way."""
     with _lock:
         if _wait not in client.on_flush:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.autologging.runs import Ending, describe, interruption_of, leave_sigterm, summary_of
 from modeldb_core.model.entities import FAILED, FINISHED, KILLED, LOST, RUNNING, new_id
-from modeldb_core.tracking import current_run, endings, inheritance
-from modeldb_core.tracking.failures import Ending, interruption_of, summary_of
+from modeldb_core.tracking import current_run
 from modeldb_lightning import frameworks
 from modeldb_lightning.checkpoints import Checkpoints
 from modeldb_lightning.facts import model_facts
@@ -24,7 +24,7 @@ from modeldb_lightning.resuming import Past, Position, past_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from modeldb_core.tracking import Client, RunHandle
+    from modeldb_core.tracking import RunHandle, Session
 
 _lock = threading.Lock()
 _taken: set[str] = set()
@@ -176,21 +176,23 @@ class Recording:
         self._is_begun = True
         self._opened(self.run)
 
-    def _continue(self, client: Client, run_id: str) -> RunHandle:
+    def _continue(self, client: Session, run_id: str) -> RunHandle:
         """Open a run again that has begun before; what only evaluates takes no part in how it ends."""
         if not self.is_training and self._past is None and self.run is None:
             self._past = past_of(client, run_id, client.writer.store_url)
         past = Past() if self._past is None or self.is_training else self._past
         self._is_ours = past.status != RUNNING
         if not self._is_ours:  # another process trains
-            return client.get_run(run_id)
+            theirs: RunHandle = client.get_run(run_id)
+            return theirs
         if past.status not in ("", FINISHED):
             self._ending = Ending(KILLED if past.status == LOST else past.status, past.failure)
-        return client.start_run(run_id=run_id, every_rank=True, make_current=False)
+        run: RunHandle = client.start_run(run_id=run_id, every_rank=True, make_current=False)
+        return run
 
     def _opened(self, run: RunHandle) -> None:
         if self.is_first_process:  # a trainer is at work, and ends its batch when SIGTERM comes
-            endings.leave_sigterm()
+            leave_sigterm()
         past = self._past
         if past is not None:
             if past.note:
@@ -198,7 +200,7 @@ class Recording:
             self.checkpoints.know(past)
             self._past = past if past.last_steps else None
 
-    def _client(self) -> Client:
+    def _client(self) -> Session:
         if self._parent is not None and self.options.client is None:
             return self._parent.client
         return self.options.resolved_client()
@@ -333,7 +335,7 @@ class Recording:
     def describe_run(self) -> dict[str, Any] | None:
         """Return what another process needs to log to the run."""
         run = self.start()
-        return None if run is None else inheritance.describe(run)
+        return None if run is None else describe(run)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

@@ -8,14 +8,14 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.autologging.runs import OWN_PREFIX
 from modeldb_core.errors import NotFoundError
-from modeldb_core.log.display import OWN_PREFIX
 from modeldb_core.model.entities import Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from modeldb_core.tracking import Client
+    from modeldb_core.tracking import Session
 
 logger = logging.getLogger("modeldb")
 
@@ -95,7 +95,7 @@ class Past:
         return self.prefix + key
 
 
-def past_of(client: Client, run_id: str, store_url: str) -> Past:
+def past_of(client: Session, run_id: str, store_url: str) -> Past:
     """Ask the store about a run, after what dead processes left in their journals has arrived there.
 
     A store that does not answer in time is not waited for: then the run is continued without knowing what it holds.

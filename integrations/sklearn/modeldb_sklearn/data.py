@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.runtime import exits
+from modeldb_core.autologging.runs import start_thread
 from modeldb_core.tracking.description.datasets import Labelled, describe
 from modeldb_core.tracking.description.origins import variable_name
 from modeldb_sklearn.calls import caller
@@ -35,7 +35,7 @@ class DataDigest:
         if at_once or size_of(X) <= BESIDE_BYTES or not (_is_memory(X) and (y is None or _is_memory(y))):
             self._work()
         else:
-            self._thread = exits.start_thread(self._work, "modeldb-digest")
+            self._thread = start_thread(self._work, "modeldb-digest")
             if self._thread is None:
                 self._work()
 

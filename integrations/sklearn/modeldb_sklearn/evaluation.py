@@ -27,7 +27,6 @@ from modeldb_sklearn.calls import caller, is_by_sklearn, is_part_of_another
 from modeldb_sklearn.data import size_of
 from modeldb_sklearn.naming import label_of, name_of, signature_of_call, suffix_of
 from modeldb_sklearn.options import GUARD, Options
-from modeldb_sklearn.placement import late
 from modeldb_sklearn.predictions import Predictions, truth_key
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ class Evaluations:
         labels = {TRAINING: known} if features else {}
         for estimator in estimators:
             fitted = Fitted(
-                weakref.ref(estimator, self._gone(id(estimator))), late(run), options, known, labels, recorded
+                weakref.ref(estimator, self._gone(id(estimator))), run.late(), options, known, labels, recorded
             )
             fitted.chain, fitted.step = chain, step
             self._fitted[id(estimator)] = fitted
@@ -245,7 +244,7 @@ class Evaluations:
     def remember_for_run(self, result: Any, run: RunHandle, options: Options, y: Any) -> None:  # noqa: ANN401
         """Remember predictions that belong to a run, and to no model: those of ``cross_val_predict``."""
         known = (CROSS_VALIDATED, truth_key(y))
-        fitted = Fitted(lambda: None, late(run), options, known, {CROSS_VALIDATED: known})
+        fitted = Fitted(lambda: None, run.late(), options, known, {CROSS_VALIDATED: known})
         self._predictions.remember(result, (fitted, _Data(CROSS_VALIDATED, CROSS_VALIDATED)))
 
     def record_importance(self, estimator: Any, X: Any, result: Any) -> None:  # noqa: ANN401

@@ -12,7 +12,7 @@ from modeldb_core.model.values import scalar_of
 from modeldb_sklearn.formats import dump_now, signature_of
 from modeldb_sklearn.hyperparameters import public_name, settings_of
 from modeldb_sklearn.options import BACKGROUND, GUARD, Options, upload
-from modeldb_sklearn.placement import Placement, late, place
+from modeldb_sklearn.placement import Placement, place
 from modeldb_sklearn.recording import task_of
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Streams:
                 run.note("Not recorded: the model, which was gone before its run ended.")
             else:
                 model = dump_now(estimator, signature_of(estimator))
-                stored = late(run)
+                stored = run.late()
                 upload("the model", stored, lambda: stored.log_model(model))
         if stream.placement.is_ours:
             BACKGROUND.submit(lambda: _finish(run), [run.run_id])

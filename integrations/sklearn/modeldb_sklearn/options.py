@@ -15,7 +15,7 @@ from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modeldb_core.tracking import Client, RunHandle
+    from modeldb_core.tracking import Client, RunHandle, Session
 
 GUARD = Guard("scikit-learn")
 BACKGROUND = Background("modeldb-sklearn")
@@ -43,7 +43,7 @@ class Options:
 
     def resolved_client(self) -> Client:
         """Return the client to log with; its ``flush()`` waits for what is still worked out."""
-        from modeldb_core.tracking.connections import client_for, default_client
+        from modeldb_core.autologging.runs import client_for, default_client
 
         client = self.client
         if client is None:
@@ -81,7 +81,7 @@ class Options:
 
     def portable(self) -> Options:
         """Return the options as they can be pickled for a worker process."""
-        from modeldb_core.tracking.inheritance import describe_client
+        from modeldb_core.autologging.runs import describe_client
 
         if isinstance(self.client, Mapping):
             return self
@@ -102,7 +102,7 @@ def checked_options(**given: Any) -> Options:  # noqa: ANN401 - that is what is 
         InvalidTypeError: an argument is of a wrong type; the message names it.
         InvalidArgumentError: a name or a tag is empty or too long, or there is no such option for a class of estimators.
     """
-    from modeldb_core.commands.names import check_name, check_tags
+    from modeldb_core.autologging.runs import check_name, check_tags
     from modeldb_core.tracking import Client
 
     checks: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -162,10 +162,10 @@ def upload(what: str, run: RunHandle, work: Callable[[], None]) -> None:
 
 
 _lock = threading.Lock()
-_uploads: weakref.WeakKeyDictionary[Client, Background] = weakref.WeakKeyDictionary()
+_uploads: weakref.WeakKeyDictionary[Session, Background] = weakref.WeakKeyDictionary()
 
 
-def wait_in(client: Client) -> Background:
+def wait_in(client: Session) -> Background:
     """Let ``client.flush()`` wait for what is still worked out; returns what puts files into its store.
 
     Each client has that for itself: a store that hangs holds up nobody else's.

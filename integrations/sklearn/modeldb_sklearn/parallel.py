@@ -15,8 +15,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modeldb_core.autologging import is_inside, outside
-from modeldb_core.tracking.endings import CURRENT
-from modeldb_core.tracking.inheritance import attach, describe
+from modeldb_core.autologging.runs import attach, describe, within
+from modeldb_core.tracking import current_run
 from modeldb_sklearn.calls import caller, is_by_sklearn
 from modeldb_sklearn.options import BACKGROUND, GUARD, PATIENCE_S, Options
 
@@ -148,8 +148,6 @@ def _inner_task(watch: Watch, number: int, options: Options, install: Install) -
 
 
 def _program_task(options: Options, install: Install) -> Task:
-    from modeldb_core.tracking import current_run
-
     run = current_run()
     return Task(options, install, run=None if run is None else describe(run), handle=run)
 
@@ -190,26 +188,24 @@ class Task:
     @contextlib.contextmanager
     def begun(self) -> Iterator[None]:
         """Give calls in the block the run and the options of the program, in whatever thread or process this is."""
-        tokens: list[tuple[ContextVar[Any], Any]] = []
         is_elsewhere = self._process_id != os.getpid()
-        with GUARD.step("take up the run of the program"):
-            if is_elsewhere:
-                tokens.append((CARRIED, CARRIED.set(self.options)))
-                if self.run is not None:
-                    tokens.append((CURRENT, CURRENT.set(attach(self.run))))
-            elif self._handle is not None:
-                tokens.append((CURRENT, CURRENT.set(self._handle)))
-            if self.inner is not None:
-                tokens.append((INNER, INNER.set(self.inner)))
-        try:
-            with outside() if self.inner is not None else contextlib.nullcontext():
-                yield
-        finally:
-            for variable, token in reversed(tokens):
-                variable.reset(token)
-            if is_elsewhere:
-                with GUARD.step("finish the work of a task"):
-                    _ship(self.options)
+        with contextlib.ExitStack() as stack:
+            with GUARD.step("take up the run of the program"):
+                if is_elsewhere:
+                    stack.callback(CARRIED.reset, CARRIED.set(self.options))
+                run = attach(self.run) if is_elsewhere and self.run is not None else self._handle
+                if run is not None:
+                    stack.enter_context(within(run))
+                if self.inner is not None:
+                    stack.callback(INNER.reset, INNER.set(self.inner))
+            try:
+                with outside() if self.inner is not None else contextlib.nullcontext():
+                    yield
+            finally:
+                stack.close()
+                if is_elsewhere:
+                    with GUARD.step("finish the work of a task"):
+                        _ship(self.options)
 
 
 _no_shipping_before = 0.0

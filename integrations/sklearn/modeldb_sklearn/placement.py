@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.commands.names import fitting_name
-from modeldb_core.commands.values import SPILL_BYTES
-from modeldb_core.errors import StoreUnavailableError
+from modeldb_core.autologging.runs import SPILL_BYTES, attach, fitting_name
 from modeldb_core.tracking import RunHandle, current_run
-from modeldb_core.tracking.inheritance import attach
 from modeldb_sklearn.options import PATIENCE_S, upload, wait_in
 from modeldb_sklearn.parallel import INNER
 
@@ -55,7 +50,7 @@ def place(options: Options, name: str, *, is_preparation: bool, **fields: Any) -
         placement.run.note(f"The name was shortened; in full it is {name}")
     large = {key: value for key, value in hyperparameters.items() if key not in small}
     if large:  # they go through the artifact store
-        run = late(placement.run)
+        run = placement.run.late()
         upload("long hyperparameters", run, lambda: run.log_hyperparameters(large))
     return placement
 
@@ -67,40 +62,18 @@ def _place(options: Options, name: str, *, is_preparation: bool, **fields: Any) 
     run = current_run()
     if run is not None:
         wait_in(run.client)
-        is_ours = run._process_id == os.getpid()  # to the run of a parent process, every child adds runs of its own
+        is_ours = run.is_of_this_process  # to the run of a parent process, every child adds runs of its own
         if is_ours and not is_preparation and _take(run.run_id):
             if fields["hyperparameters"]:
                 run.log_hyperparameters(fields["hyperparameters"])
             run.set_attributes(fields["attributes"])
             return Placement(run, is_ours=False)
-        _learn_containers(run)
+        run.learn_containers(PATIENCE_S)
         return Placement(run.start_child(name, **fields), is_ours=True)
     client = options.resolved_client()
     started = client.start_run(options.project, options.experiment, name, make_current=False, **fields)
     _take(started.run_id)
     return Placement(started, is_ours=True)
-
-
-def _learn_containers(run: RunHandle) -> None:
-    """Find out which experiment a run is in, where only the store knows: of a run that is continued.
-
-    Raises:
-        StoreUnavailableError: the store does not answer, and training does not wait.
-    """
-    if "project_id" in run._fields:
-        return
-    asking = threading.Thread(target=_ask, args=(run,), name="modeldb-sklearn-ask", daemon=True)
-    asking.start()
-    asking.join(PATIENCE_S)
-    if "project_id" not in run._fields:
-        msg = f"the experiment of run {run.run_id} is not known, and the store does not say"
-        raise StoreUnavailableError(msg)
-
-
-def _ask(run: RunHandle) -> None:
-    with contextlib.suppress(Exception):  # whatever it is, there is no answer
-        project_id, experiment_id = run.container_ids
-        run._fields.update(project_id=project_id, experiment_id=experiment_id)
 
 
 def _is_large(value: object) -> bool:
@@ -117,11 +90,6 @@ def _is_large(value: object) -> bool:
         if left < 0:
             return True
     return False
-
-
-def late(run: RunHandle) -> RunHandle:
-    """Return a handle that logs to ``run`` also when it has ended: what is learned later belongs to its record."""
-    return RunHandle(run.client, run.run_id, run._fields)
 
 
 def release(run_id: str) -> None:

@@ -14,8 +14,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.autologging import entered, rolled_back
+from modeldb_core.autologging.runs import interruption_of, summary_of
 from modeldb_core.tracking.description.datasets import Described
-from modeldb_core.tracking.failures import interruption_of, summary_of
 from modeldb_sklearn import figures
 from modeldb_sklearn.callbacks import TaskTimes, timed_tasks
 from modeldb_sklearn.data import DATASET, MAX_COPY_BYTES, DataDigest, sample_of, size_of
@@ -25,7 +25,7 @@ from modeldb_sklearn.hyperparameters import Settings, public_name, settings_of, 
 from modeldb_sklearn.options import BACKGROUND, GUARD, PATIENCE_S, Options, upload
 from modeldb_sklearn.outcomes import Outcome, fitted_part, is_pipeline, log_curves, outcome_of, steps_of
 from modeldb_sklearn.parallel import INNER, WATCH
-from modeldb_sklearn.placement import Placement, late, place
+from modeldb_sklearn.placement import Placement, place
 from modeldb_sklearn.predictions import truth_key
 from modeldb_sklearn.scores import training_scores
 from modeldb_sklearn.search import SearchWatch, is_search, results_of
@@ -128,7 +128,7 @@ class FitRecorder:
         """Return the fits that this one goes on from, or the first of such."""
         assert self.placement is not None
         if before is None:
-            return Chain(late(self.placement.run))
+            return Chain(self.placement.run.late())
         before.number += 1
         self._number = before.number
         self.placement.run.set_attributes({"warm_start_of": before.first.run_id, "warm_start_number": before.number})
@@ -273,7 +273,7 @@ class FitRecorder:
     def _store(self, result: FitResult) -> None:
         """Store what goes into files; the run may have ended when it is there."""
         assert self.placement is not None
-        run, sample, model = late(self.placement.run), self._sample, result.model
+        run, sample, model = self.placement.run.late(), self._sample, result.model
         if self.options.log_pictures:
             result.figures.extend(figures.of_predictions(result.judged, "training"))
             figures.store(run, result.figures)

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modeldb_core.autologging import entered
+from modeldb_core.autologging.runs import interruption_of, summary_of
 from modeldb_core.tracking.description.datasets import Described
-from modeldb_core.tracking.failures import interruption_of, summary_of
 from modeldb_sklearn import figures
 from modeldb_sklearn.calls import caller, is_by_sklearn
 from modeldb_sklearn.data import DATASET, DataDigest
 from modeldb_sklearn.hyperparameters import public_name, settings_of, typed
 from modeldb_sklearn.options import BACKGROUND, GUARD, Options
 from modeldb_sklearn.parallel import WATCH, Watch, followed
-from modeldb_sklearn.placement import late, place
+from modeldb_sklearn.placement import place
 from modeldb_sklearn.recording import task_of
 from modeldb_sklearn.search import is_search
 
@@ -180,7 +180,7 @@ class Validation(Watch):
             if description is not None and self._digest is not None:
                 self.run.log_dataset(Described(description, self._digest.name), DATASET)
         with GUARD.step("store files", self.run.note):
-            figures.store(late(self.run), drawn)
+            figures.store(self.run.late(), drawn)
         with GUARD.step("end the run"):
             if self._placement.is_ours:
                 self.run.finish()

@@ -19,7 +19,7 @@ from modeldb_core.backends._sql.conditions import (
     status_of,
     together,
 )
-from modeldb_core.backends._sql.documents import COLUMN_SECTION, TAGGED, fact_columns, place_of
+from modeldb_core.backends._sql.documents import COLUMN_SECTION, TAGGED, VALUE_TYPES, fact_columns, place_of
 from modeldb_core.backends._sql.tables import entities, facts, keys, metrics, streams
 from modeldb_core.model.entities import LOST, RUNNING
 from modeldb_core.model.schema import KINDS
@@ -252,8 +252,6 @@ def key_of(field: Field) -> Key:
 
 def _number_type() -> ColumnElement[int]:
     from sqlalchemy import literal
-
-    from modeldb_core.backends._sql.documents import VALUE_TYPES
 
     return literal(VALUE_TYPES["number"])
 

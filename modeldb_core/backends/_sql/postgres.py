@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import re
 import threading
 import time
 from contextlib import contextmanager
@@ -30,9 +29,10 @@ from sqlalchemy.pool import QueuePool
 
 from modeldb_core.backends._sql.database import MANY, Build, Database, Result, Row, Transaction, VersionChangedError
 from modeldb_core.backends._sql.postgres_connections import Address, Connector, literal, quoted
-from modeldb_core.backends._sql.postgres_driver import DIALECT_NAME, Dialect, DriverConnection
+from modeldb_core.backends._sql.postgres_driver import DIALECT_NAME, DriverConnection
 from modeldb_core.backends._sql.postgres_errors import Translator, hope_of
 from modeldb_core.backends._sql.postgres_idle import IdleConnections
+from modeldb_core.backends._sql.postgres_statements import SWALLOWED, Compiled, counted
 from modeldb_core.backends._sql.tables import hashed_index, partial_indexes
 from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
 from modeldb_core.runtime import forks
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
     from modeldb_core.backends._sql.postgres_errors import Hope
 
-_DIALECT = Dialect()  # type: ignore[no-untyped-call]
 _BEGIN_READING = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _BEGIN_WRITING = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _COMMIT = b"SET LOCAL synchronous_commit = off; COMMIT"
@@ -58,10 +57,8 @@ _FLUSH = (
 _IS_FLUSHED = b"SELECT pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()"
 _SERIAL = (("columns", "column_pk"),)  # what the database numbers by itself
 _VERSION_CHANGED = "the tables of ModelDB are now of version "
-_SWALLOWED = "rows that were written of those to write: "
 _MAX_PAUSE_S = 1.0
 _ROWS_AT_ONCE = 1000
-_VALUES = re.compile(r"^(?P<head>INSERT INTO .*? VALUES )(?P<row>\((?:[^()]|\([^()]*\))*\))(?P<tail>.*)$", re.DOTALL)
 
 for _index, _where in partial_indexes.items():
     _index.dialect_options["postgresql"]["where"] = _where
@@ -97,7 +94,7 @@ class PostgresDatabase(Database):
         self._is_standby = False
         self._was_connected = False
         self._closed = False
-        self._compiled: dict[Build, _Compiled] = {}
+        self._compiled: dict[Build, Compiled] = {}
         key = hashlib.sha256(f"modeldb {address.schema}".encode()).digest()[:8]
         self._lock = b"SELECT pg_advisory_xact_lock(%d)" % int.from_bytes(key, signed=True)
         self._translator = Translator(
@@ -208,7 +205,7 @@ class PostgresDatabase(Database):
                 hope = self._hope_of(error, original, was_connected=was_connected)
                 if _VERSION_CHANGED in str(original):
                     raise VersionChangedError from original
-                if _SWALLOWED in str(original):
+                if SWALLOWED in str(original):
                     raise self.swallowed() from original
                 lost_at = lost_at or time.monotonic()
                 deadlines = {"lock": started + self._timeout_s, "connection": lost_at + self._connect_timeout_s}
@@ -243,19 +240,19 @@ class PostgresDatabase(Database):
             for at in range(0, len(rows), _ROWS_AT_ONCE):
                 some = [compiled.all(row) for row in rows[at : at + _ROWS_AT_ONCE]]
                 if compiled.values is None:
-                    statements = [_counted(cursor.mogrify(compiled.text, row), each) for row in some]
+                    statements = [counted(cursor.mogrify(compiled.text, row), each) for row in some]
                     driver.defer(b";".join(statements))
                 else:
                     head, row_text, tail = compiled.values
                     statement = head + b",".join([cursor.mogrify(row_text, row) for row in some]) + tail
-                    driver.defer(_counted(statement, None if each is None else each * len(some)))
+                    driver.defer(counted(statement, None if each is None else each * len(some)))
 
-    def compiled(self, build: Build) -> _Compiled:
+    def compiled(self, build: Build) -> Compiled:
         """Return the statement of ``build`` as psycopg2 takes it."""
         try:
             return self._compiled[build]
         except KeyError:
-            return self._compiled.setdefault(build, _Compiled(self.statement(build)))
+            return self._compiled.setdefault(build, Compiled(self.statement(build)))
 
     def insert(self, table: Table) -> Insert:
         return insert(table)
@@ -375,35 +372,6 @@ class PostgresDatabase(Database):
 
 
 _inherited: list[Engine] = []
-
-
-class _Compiled:
-    """A statement as text, its constants, and the parts of one that inserts rows."""
-
-    def __init__(self, statement: Any) -> None:  # noqa: ANN401 - of SQLAlchemy
-        if getattr(statement, "is_insert", False):
-            statement = statement.inline()  # nothing is to come back
-        compiled = statement.compile(dialect=_DIALECT)
-        self.text = str(compiled)
-        self._constants = {name: value for name, value in compiled.params.items() if value is not None}
-        found = _VALUES.match(self.text)
-        self.values = None if found is None else (found["head"].encode(), found["row"], found["tail"].encode())
-
-    def all(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the parameters and the constants."""
-        return {**self._constants, **parameters} if self._constants else parameters
-
-
-def _counted(statement: bytes, expected: int | None) -> bytes:
-    """Return a statement that is an error where it writes another number of rows: nobody looks at what it gives."""
-    if expected is None:
-        return statement
-    # A text with letters is no number; where the count is as expected, there is no row that could be evaluated.
-    return b"WITH written AS (%s RETURNING 1) SELECT ('%s' || count(*))::integer FROM written HAVING count(*) <> %d" % (
-        statement,
-        _SWALLOWED.encode(),
-        expected,
-    )
 
 
 def _send(connection: Connection, *statements: bytes) -> Sequence[Row]:

@@ -10,7 +10,7 @@ import stat
 import threading
 import time
 import warnings
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -32,6 +32,7 @@ from modeldb_core.backends._sql.database import (
     Transaction,
     VersionChangedError,
 )
+from modeldb_core.backends._sql.sqlite_files import PREFIX, make_private, may_write, prepare_folder
 from modeldb_core.errors import (
     ConfigurationError,
     IntegrityError,
@@ -52,7 +53,6 @@ Durability = Literal["normal", "fsync"]
 
 BUSY_TIMEOUT_S = 60.0
 """How long an operation waits for the locks of other processes before it gives up."""
-PREFIX = "sqlite:///"
 
 _CACHE_KIB = 65_536  # of pages, for each connection: the narrow tables of some 100,000 runs
 _CHECKPOINT_PAGES = 4000  # of the write-ahead log: each checkpoint waits for the disk twice
@@ -63,7 +63,6 @@ _DIALECT = dialect()
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _READ_ONLY = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT})
-_EROFS = 30
 
 
 class SQLiteDatabase(Database):
@@ -91,8 +90,8 @@ class SQLiteDatabase(Database):
         self.url = f"{PREFIX}{quote(str(path))}"
         self._durability = durability
         self._busy_timeout_s = busy_timeout_s
-        self._may_write_folder = _prepare_folder(path, create=not read_only)
-        self.read_only = read_only or not self._may_write_folder or not _may_write(path)
+        self._may_write_folder = prepare_folder(path, create=not read_only)
+        self.read_only = read_only or not self._may_write_folder or not may_write(path)
         self._closed = self._is_initialized = False
         self._compiled: dict[Build, _Compiled] = {}
         self._gate = forks.Gate()
@@ -377,53 +376,6 @@ class _Compiled:
         if self._constants:
             parameters = {**self._constants, **parameters}
         return tuple([parameters[name] for name in self._names])
-
-
-def make_private(path: Path) -> None:
-    """Make an empty file that nobody else may read, which SQLite then fills; one that is there stays as it is.
-
-    The files that SQLite puts beside a database have the mode of the database, so ``chmod`` opens it to others for good.
-    """
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-
-
-def _prepare_folder(path: Path, *, create: bool) -> bool:
-    """Make the folder of a database where it is missing; return whether files may be made in it.
-
-    Raises:
-        StoreReadOnlyError: there is no file, and it may not be made.
-        ConfigurationError: the path leads to or through something that is not what it must be.
-    """
-    try:
-        if path.is_dir() or (path.exists() and not path.is_file()):
-            msg = f"{path} is not a file; name one, such as {PREFIX}{path / 'modeldb.db'}"
-            raise ConfigurationError(msg)
-        if create:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        may_write = os.access(path.parent, os.W_OK | os.X_OK)
-        exists = path.exists()
-        if create and may_write and not exists:
-            make_private(path)
-            exists = True
-    except PermissionError as error:
-        msg = f"{path} cannot be opened: {error.strerror}: {error.filename}; choose a path that this user may use"
-        raise StoreReadOnlyError(msg) from error
-    except (FileExistsError, NotADirectoryError) as error:
-        msg = f"{path} cannot be created: {error.filename} is not a folder"
-        raise ConfigurationError(msg) from error
-    except OSError as error:
-        msg = f"{path} cannot be created: {error}"
-        raise (StoreReadOnlyError if error.errno == _EROFS else StoreUnavailableError)(msg) from error
-    if not exists and not (create and may_write):
-        why = f"the folder {path.parent} may not be written" if create else "it was to be opened for reading only"
-        msg = f"{path} does not exist, and {why}; choose another path"
-        raise StoreReadOnlyError(msg)
-    return may_write
-
-
-def _may_write(path: Path) -> bool:
-    return not path.exists() or os.access(path, os.W_OK)
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:

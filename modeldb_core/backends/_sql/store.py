@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.backends._sql.chain import check_content, read_heads
 from modeldb_core.backends._sql.database import VersionChangedError
-from modeldb_core.backends._sql.log import read_changes
+from modeldb_core.backends._sql.log import read_changes, read_order
 from modeldb_core.backends._sql.numbers import Remembered
 from modeldb_core.errors import ModelDBError, NotFoundError, StoreUnavailableError
+from modeldb_core.log.changes import OrderDigest
 from modeldb_core.model.entities import now_us
 from modeldb_core.model.schema import KINDS, check_kind
 from modeldb_core.runtime.notices import warn
@@ -158,9 +159,6 @@ class SQLMetadataStore(MetadataStore):
 
     def digest_of_order(self, upto: Mapping[str, int]) -> bytes:
         """Return the digest of the order in which changes count, up to these numbers of streams."""
-        from modeldb_core.backends._sql.log import read_order
-        from modeldb_core.log.changes import OrderDigest
-
         digest, after = OrderDigest(upto), 0
         while rows := self._database.read(partial(read_order, after=after), settled=True):
             for _, stream_id, seq, value in rows:

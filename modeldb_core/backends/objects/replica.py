@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from modeldb_core.backends._sql.chain import Streams, check_content
+from modeldb_core.backends._sql.log import read_changes
 from modeldb_core.backends._sql.numbers import Numbers
 from modeldb_core.backends._sql.schema import prepare
 from modeldb_core.backends._sql.sqlite import SQLiteDatabase
@@ -183,7 +184,6 @@ class Replica(SQLMetadataStore):
 
     def stored(self, stream_id: str, first: int, last: int) -> tuple[Change, ...]:
         """Return the changes of a stream from one number to another, as far as they are there."""
-        from modeldb_core.backends._sql.log import read_changes
 
         def work(read: Transaction) -> tuple[Change, ...]:
             positions = read.connection.exec_driver_sql(

@@ -23,6 +23,7 @@ from modeldb_core.backends.objects.layout import (
     new_marker,
     object_of,
 )
+from modeldb_core.backends.objects.order import digest_of_order
 from modeldb_core.errors import ConfigurationError, StoreReadOnlyError, StoreUnavailableError
 from modeldb_core.log.changes import EMPTY_HEAD
 from modeldb_core.log.conditions import check_form
@@ -268,8 +269,6 @@ class ObjectMetadataStore(MetadataStore):
 
     def digest_of_order(self, upto: Mapping[str, int]) -> bytes:
         """Return the digest of the order in which changes count, up to these numbers of streams: that of the stamps."""
-        from modeldb_core.backends.objects.order import digest_of_order
-
         return self._ask(lambda replica: replica.ask(lambda read: digest_of_order(read, upto)))
 
     def audit_entity(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import InvalidArgumentError, ModelDBError
+from modeldb_core.log.points import thin_out
 from modeldb_server.documents import series_document
 from modeldb_server.errors import error_body
 from modeldb_server.handlers.entities import check_id
@@ -72,8 +73,6 @@ def _read(
     series = context.store.read_series(run_id, key, steps=steps, max_points=max_points)
     if len(series) <= MAX_POINTS:
         return series
-    from modeldb_core.log.points import thin_out
-
     chosen = thin_out(series.steps, series.values, MAX_POINTS)
     return replace(
         series, steps=series.steps[chosen], times=series.times[chosen], values=series.values[chosen], total=len(series)

@@ -1,0 +1,272 @@
+"""Which run threads and processes belong to that were started inside the ``with`` block of one.
+
+A context variable holds the run of a block, but new threads start with an empty context and new processes with none.
+So every open block is listed here, with the threads that are older than it: a thread that is not among them was started
+inside. For processes the environment variable ``MODELDB_RUN`` names a file of this process that always says which run
+that is. A file, since a pool outlives blocks: its workers ask again whenever it matters, and never log to a run that is
+over because it happened to be open when they were started.
+
+Where blocks of several threads are open at once, what they have in common counts: nothing, or the block around them all.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import json
+import logging
+import os
+import re
+import socket
+import threading
+import weakref
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from modeldb_core.runtime import forks, owned
+from modeldb_core.tracking.ranks import is_first
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from modeldb_core.tracking.reader import RunReader
+    from modeldb_core.tracking.session import Session
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+logger = logging.getLogger("modeldb")
+
+CURRENT: ContextVar[RunReader | None] = ContextVar("modeldb_current_run", default=None)
+
+VARIABLE = "MODELDB_RUN"
+_FOLDER = ".processes"  # and the number of the user: others may share the folder of journals
+_MOST_BYTES = 1 << 20
+
+
+@dataclass(eq=False, slots=True)
+class Block:
+    """An open ``with`` block of a run."""
+
+    run: RunReader
+    outer: Block | None
+    older_threads: weakref.WeakSet[threading.Thread] = field(default_factory=weakref.WeakSet)
+
+
+_PID = re.compile("[1-9][0-9]{0,9}")
+
+_lock = threading.RLock()
+_blocks: list[Block] = []
+_inherited_path = os.environ.get(VARIABLE)
+_read: tuple[tuple[str, int, int], dict[str, Any]] = (("", 0, 0), {})
+_own_path: Path | None = None
+
+
+def current() -> RunReader | None:
+    """Return the run of this process that the caller belongs to, if there is one."""
+    run = CURRENT.get()
+    while run is not None:
+        if not run.has_ended and not _is_over(run):
+            return run
+        run = run._outer  # of a run without a block nobody resets the variable
+    thread = threading.current_thread()
+    return _common(block for block in list(_blocks) if thread not in block.older_threads)
+
+
+def inherited() -> dict[str, Any] | None:
+    """Return what is told of the run that the process which started this one is in now, for ``inheritance.attach``."""
+    told = _told().get("run")
+    return told if told is None or is_first() else {**told, "is_silent": True}
+
+
+def inherited_id() -> str | None:
+    """Return the identifier of that run."""
+    told = inherited()
+    return None if told is None else str(told["run_id"])
+
+
+def enter(run: RunReader, *, of_thread: bool = True) -> Block:
+    """The block of ``run`` begins in this thread; not ``of_thread``: the whole thread is inside, whatever the context."""
+    with _lock:
+        outer = next((block for block in reversed(_blocks) if block.run is current()), None)
+        block = Block(run, outer)
+        for thread in threading.enumerate():
+            if of_thread or thread is not threading.current_thread():
+                block.older_threads.add(thread)
+        _blocks.append(block)
+        _publish()
+    return block
+
+
+def leave(block: Block) -> None:
+    """The block is over."""
+    with _lock:
+        if block in _blocks:  # it is not in a forked child
+            _blocks.remove(block)
+            _publish()
+
+
+def _common(blocks: Iterable[Block]) -> RunReader | None:
+    """Return the run of the innermost block that is, or is around, all innermost ones."""
+    candidates = [block for block in blocks if not block.run.has_ended]
+    around = {id(block.outer) for block in candidates}
+    chains = [_chain(block) for block in candidates if id(block) not in around]
+    if not chains:
+        return None
+    shared = [block for block in chains[0] if all(block in chain for chain in chains)]
+    return shared[0].run if shared else None
+
+
+def _chain(block: Block | None) -> list[Block]:
+    chain = []
+    while block is not None:
+        chain.append(block)
+        block = block.outer
+    return chain
+
+
+class Bound(Generic[P, R]):
+    """A function that is called as in the block of a run; see :meth:`RunHandle.bind`."""
+
+    def __init__(self, function: Callable[P, R], run: RunReader) -> None:
+        functools.update_wrapper(self, function, updated=())
+        self._function = function
+        self._run = run
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function."""
+        token = CURRENT.set(self._run)
+        try:
+            return self._function(*args, **kwargs)
+        finally:
+            CURRENT.reset(token)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Bound, (self._function, self._run)
+
+
+# -- between processes ---------------------------------------------------------------------------------------------
+
+
+def _publish() -> None:
+    """Tell processes started from now on, and those that run already, which run they belong to."""
+    global _own_path
+    try:
+        if _own_path is None:
+            _own_path = _new_path(_blocks[-1].run.client.settings.journal_dir)
+        run = _common(_blocks)
+        told = {
+            "pid": os.getpid(),
+            "open": [block.run.run_id for block in _blocks],
+            "run": inherited() if run is None else describe(run),
+        }
+        with owned.make_folder(_own_path.parent) as folder:
+            folder.replace_file(_own_path.name, json.dumps(told).encode())
+        if os.environ.get(VARIABLE) != str(_own_path):
+            os.environ[VARIABLE] = str(_own_path)
+    except Exception:  # whatever it is: only processes that are started meanwhile lack it
+        logger.debug("the run could not be told to child processes", exc_info=True)
+
+
+def _new_path(journal_dir: Path) -> Path:
+    """Return the path of this process's file, after removing those of dead ones."""
+    host = socket.gethostname()
+    with owned.make_folder(journal_dir / f"{_FOLDER}-{owned.user_suffix()}") as folder:
+        for name in folder.names():
+            of_host, _, rest = name.rpartition("@")
+            pid, _, kind = rest.partition(".")  # half-written ones begin with a dot, and end in something random
+            is_told = of_host.removeprefix(".") == host and kind.partition(".")[0] == "json"
+            if is_told and _PID.fullmatch(pid) and not _is_alive(int(pid)):
+                folder.unlink(name)
+        path = folder.path / f"{host}@{os.getpid()}.json"
+    atexit.register(_remove, path, os.getpid())
+    return path
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name == "nt":  # where signal 0 interrupts programs
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
+def _remove(path: Path, pid: int) -> None:
+    if pid == os.getpid():
+        with suppress(OSError):
+            owned.unlink_file(path)
+
+
+def describe(run: RunReader) -> dict[str, Any]:
+    """Return what another process needs to log to ``run``; it may hold secrets, so keep it private."""
+    fields = {name: run._fields[name] for name in ("project_id", "experiment_id", "name") if name in run._fields}
+    told = {"run_id": run.run_id, "fields": fields, "settings": describe_client(run.client)}
+    return {**told, "is_silent": True} if run.is_silent else told
+
+
+def describe_client(client: Session) -> dict[str, Any]:
+    """Return what another process needs to connect as ``client`` did; it may hold secrets."""
+    settings = client.settings
+    given = {name: getattr(settings, name) for name, origin in settings.origins.items() if origin == "argument"}
+    where = {"url": settings.url, "artifact_url": settings.artifact_url, "journal_dir": str(settings.journal_dir)}
+    if settings.project_urls:
+        where["project_urls"] = " ".join(sorted(settings.project_urls))
+    return {name: value for name, value in given.items() if isinstance(value, (str, int, float, bool))} | where
+
+
+def _told() -> dict[str, Any]:
+    """Return what the process that started this one says at this moment."""
+    global _read
+    if _inherited_path is None:
+        return {}
+    try:
+        stat = os.stat(_inherited_path)
+        mark = (_inherited_path, stat.st_mtime_ns, stat.st_ino)
+        if _read[0] != mark:
+            told = json.loads(owned.read_file(Path(_inherited_path), _MOST_BYTES))
+            _read = (mark, told if _is_sound(told) and told["pid"] != os.getpid() else {})
+    except (OSError, ValueError, RecursionError):  # that process has ended, or closed its client; or it is another's
+        return {}
+    return _read[1]
+
+
+def _is_sound(told: object) -> bool:
+    """Return whether a file says what :func:`_publish` writes."""
+    if not isinstance(told, dict) or not isinstance(told.get("pid"), int) or not isinstance(told.get("open"), list):
+        return False
+    run = told.get("run")
+    if run is None:
+        return True
+    return (
+        isinstance(run, dict)
+        and isinstance(run.get("run_id"), str)
+        and isinstance(run.get("fields"), dict)
+        and isinstance(run.get("settings"), dict)
+    )
+
+
+def _is_over(run: RunReader) -> bool:
+    """Return whether ``run`` came into this process by a fork, and its process has left it since."""
+    if run._process_id in (os.getpid(), -1):
+        return False
+    told = _told()
+    return bool(told) and run.run_id not in told.get("open", ())
+
+
+def _after_fork_in_child() -> None:
+    global _lock, _read, _own_path, _inherited_path
+    _lock = threading.RLock()
+    _blocks.clear()
+    if _own_path is not None:
+        _inherited_path = str(_own_path)
+    _own_path, _read = None, (("", 0, 0), {})
+
+
+forks.after_in_child(_after_fork_in_child)
