@@ -213,6 +213,9 @@ def test_many_runs_are_changed_together_or_not_at_all(client: Any, filled: Any) 
     assert client.get("/api/v2/runs")["items"] == []
     client.send("POST", path, {"action": "restore", "run_ids": both})
     assert len(client.get("/api/v2/runs")["items"]) == 2
+    client.send("POST", path, {"action": "delete", "run_ids": both[:1]})
+    deleted = {"action": "restore", "filter": "name exists", "within": filled.project_id, "expect": 1}
+    assert client.send("POST", path, deleted)["run_ids"] == both[:1]
 
 
 def test_all_that_match_a_filter_are_changed_if_they_are_as_many_as_expected(client: Any, filled: Any) -> None:

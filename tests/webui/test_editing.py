@@ -19,7 +19,7 @@ def own(site: Any) -> Iterator[dict[str, Any]]:
     """A project of three runs to change, which is gone afterwards."""
     writer = StreamWriter(actor="ada", at=site.demo.writer.at)
     writer.open(lease_s=86_400)
-    ids: dict[str, Any] = writer.create_containers("editing", "all")
+    ids: dict[str, Any] = writer.create_containers(f"editing {writer.stream_id[-6:]}", "all")
     ids["runs"] = [writer.create_run(**ids, name=f"run {n}", status="finished").entity_id for n in range(3)]
     site.store.apply(writer.take())
     seen = site.store.heads()[writer.stream_id].seq
@@ -115,6 +115,25 @@ def test_selected_runs_are_tagged_and_all_that_match_deleted_and_brought_back(
     assert [site.store.get("run", run_id).deleted_at is None for run_id in own["runs"]] == [False, True, False]
     page.click(".toasts button:text-is('Undo')")
     page.wait_for_selector(".statusbar:has-text('2 runs match')")
+    assert all(site.store.get("run", run_id).deleted_at is None for run_id in own["runs"])
+
+
+def test_deleted_runs_are_listed_and_brought_back(site: Any, visitor: Any, own: Any) -> None:
+    page = visitor().go(site.project(own), ROW)
+    page.click("button:has-text('Edit')")
+    page.click("[role=dialog] button:text-is('Delete')")
+    page.click("[role=dialog] button:text-is('Delete 3 runs')")
+    page.wait_for_selector("text=No runs in this project yet")
+    page.click(".statusbar button:text-is('Deleted runs')")
+    page.wait_for_selector(".statusbar:has-text('3 runs match')")
+    page.click(".grid-row:has(a.name:text-is('run 1')) .pick")
+    page.keyboard.press("e")
+    page.click("[role=dialog] button:text-is('Restore 1 run')")
+    page.wait_for_selector(".statusbar:has-text('2 runs match')")
+    page.click("button:has-text('Edit')")
+    page.click("[role=dialog] label:has-text('All 2 runs that match')")
+    page.click("[role=dialog] button:text-is('Restore 2 runs')")
+    page.wait_for_selector("text=No run matches this filter.")
     assert all(site.store.get("run", run_id).deleted_at is None for run_id in own["runs"])
 
 

@@ -136,10 +136,20 @@ def _chosen(
     if not within:
         msg = "within is missing: a filter changes the runs of one project or experiment"
         raise InvalidArgumentError(msg)
+    wanted = expression or ""
+    if action == "restore":
+        wanted = f"deleted_at exists and ({wanted})" if wanted else "deleted_at exists"
     found: list[str] = []
     cursor: str | None = None
     while True:
-        query = Query(filter=expression or "", within=within, fields=("name",), limit=_PAGE, cursor=cursor)
+        query = Query(
+            filter=wanted,
+            within=within,
+            fields=("name",),
+            limit=_PAGE,
+            cursor=cursor,
+            include_deleted=action == "restore",
+        )
         page = context.store.find(query)
         found += [entity.entity_id for entity in page.entities]
         if len(found) > MAX_EDITED:

@@ -67,13 +67,17 @@ export async function request(path, { params, signal, body, method = body === un
   return data;
 }
 
+/** Whether a filter asks for what is deleted: it names the time of that outside of a text. @param {string} filter */
+export const asksForDeleted = (filter) => /\bdeleted_at\b/.test(filter.replace(/"[^"]*"|'[^']*'/g, ""));
+
 /**
  * @param {string} kinds the plural, as in the address
  * @param {Params} params
  * @param {AbortSignal} [signal]
  * @returns {Promise<Page>}
  */
-export const find = (kinds, params, signal) => request(`/${kinds}`, { params, signal });
+export const find = (kinds, params, signal) =>
+  request(`/${kinds}`, { params: { include_deleted: asksForDeleted(String(params.filter ?? "")) ? 1 : undefined, ...params }, signal });
 
 /** @param {string} kinds @param {string} id @param {AbortSignal} [signal] @returns {Promise<Entity>} */
 export const get = (kinds, id, signal) => request(`/${kinds}/${encodeURIComponent(id)}`, { signal });

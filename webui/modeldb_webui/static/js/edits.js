@@ -124,13 +124,15 @@ export function openRunEditor(choice) {
 }
 
 const ACTIONS = /** @type {[string, string][]} */ ([["tag", "Tag"], ["untag", "Untag"], ["describe", "Describe"], ["delete", "Delete"]]);
+const OF_DELETED = /** @type {[string, string][]} */ ([["restore", "Restore"]]);
 
 /** @extends {Component<Choice, any>} */
 class RunEditor extends Component {
   /** @param {Choice} props */
   constructor(props) {
     super(props);
-    this.state = { all: !props.ids.length, action: "tag", text: "", recursive: false, error: null, busy: false };
+    this.actions = api.asksForDeleted(props.filter) ? OF_DELETED : ACTIONS;
+    this.state = { all: !props.ids.length, action: this.actions[0][0], text: "", recursive: false, error: null, busy: false };
   }
 
   act = async () => {
@@ -139,7 +141,7 @@ class RunEditor extends Component {
     const which = all ? { filter, within, expect: total } : { run_ids: ids };
     this.setState({ busy: true, error: null });
     try {
-      const { run_ids: changed } = await api.editRuns({ action, ...which, ...(action === "describe" ? { description: text } : action === "delete" ? { recursive } : { tags: tagsOf(text) }) });
+      const { run_ids: changed } = await api.editRuns({ action, ...which, ...(action === "describe" ? { description: text } : action === "delete" ? { recursive } : action === "restore" ? {} : { tags: tagsOf(text) }) });
       close();
       if (action === "delete") deleted(plural(changed.length, "run"), () => api.editRuns({ action: "restore", run_ids: changed }).then(done));
       else toast(`${plural(changed.length, "run")} changed.`);
@@ -157,12 +159,13 @@ class RunEditor extends Component {
     const scope = (value, label, off) => html`<label class="row"><input type="radio" name="scope" checked=${all === value} disabled=${off} onChange=${() => this.setState({ all: value })} />${label}</label>`;
     return html`<div class="body form">
       <div role="radiogroup" aria-label="Which runs">${scope(false, `The ${plural(ids.length, "selected run")}`, !ids.length)}${scope(true, total === null ? "All that match (still counting)" : `All ${plural(total, "run")} that match`, total === null)}</div>
-      <span class="segments" role="group" aria-label="What to do">${ACTIONS.map(([name, label]) => html`<button key=${name} class="button" aria-pressed=${action === name} onClick=${() => this.setState({ action: name, error: null })}>${label}</button>`)}</span>
+      <span class="segments" role="group" aria-label="What to do">${this.actions.map(([name, label]) => html`<button key=${name} class="button" aria-pressed=${action === name} onClick=${() => this.setState({ action: name, error: null })}>${label}</button>`)}</span>
       ${action === "delete" ? html`<p>${plural(count, "run")} will go out of sight, and can be restored until garbage is collected.</p><label class="row"><input type="checkbox" checked=${recursive} onChange=${(/** @type {any} */ event) => this.setState({ recursive: event.target.checked })} />Child runs go too</label>`
+        : action === "restore" ? html`<p>${plural(count, "run")} will be back, with what was deleted with them.</p>`
         : action === "describe" ? html`<textarea aria-label="Description" rows="3" placeholder="Description; empty takes it away" value=${text} onInput=${typed}></textarea>`
         : html`<input class="input" aria-label="Tags, between commas" placeholder="tag, tag" value=${text} onInput=${typed} />`}
       ${error ? html`<${Problem} error=${error} />` : null}
-      <div class="row"><span class="grow"></span><button class="button" onClick=${close}>Cancel</button><button class=${`button ${action === "delete" ? "danger" : "primary"}`} disabled=${busy || !count || (action !== "delete" && action !== "describe" && !tagsOf(text).length)} onClick=${this.act}>${ACTIONS.find(([name]) => name === action)?.[1]} ${plural(count, "run")}</button></div></div>`;
+      <div class="row"><span class="grow"></span><button class="button" onClick=${close}>Cancel</button><button class=${`button ${action === "delete" ? "danger" : "primary"}`} disabled=${busy || !count || (action.endsWith("tag") && !tagsOf(text).length)} onClick=${this.act}>${this.actions.find(([name]) => name === action)?.[1]} ${plural(count, "run")}</button></div></div>`;
   }
 }
 

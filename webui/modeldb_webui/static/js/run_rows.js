@@ -219,7 +219,8 @@ export class RunRows {
       const condition = filter ? `(${filter}) and ${api.idFilter(part)}` : api.idFilter(part);
       for (let from = 0; from < Math.max(1, fields.length); from += FIELDS_PER_REQUEST) {
         const names = fields.slice(from, from + FIELDS_PER_REQUEST);
-        const page = await api.find("runs", { within, filter: condition, fields: names.join(",") || "name", limit: part.length }, signal);
+        const include_deleted = api.asksForDeleted(this.filter) ? 1 : undefined;
+        const page = await api.find("runs", { within, filter: condition, fields: names.join(",") || "name", limit: part.length, include_deleted }, signal);
         for (const item of page.items) {
           this.merge(item);
           found.add(item.entity_id);
@@ -240,6 +241,7 @@ export class RunRows {
     const { signal } = this.abort;
     const { fields } = this.want;
     const found = await this.fetchRuns([...changed], fields, signal, { within, filter });
+    if (filter !== this.filter || within !== this.within) return this.refresh(changed); // another question was answered meanwhile
     const kept = new Set(fields);
     const isHere = (/** @type {string} */ id) => this.asked.has(id) || this.fresh.includes(id);
     // What else was known of a changed run may be true no more.

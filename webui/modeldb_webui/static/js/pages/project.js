@@ -320,6 +320,8 @@ class Project extends Component {
     return html`<div class="empty"><h1>There is no such project</h1><p class="muted">${error.message} It may have been deleted for good, or the address may be of another store.</p><p><a class="link" href=${api.BASE}>To the projects</a></p></div>`;
   }
 
+  showDeleted = () => this.setState({ filter: "deleted_at exists" }, () => this.search());
+
   restore = () => api.restore("projects", pageId).then(this.lookAgain, (error) => toast(error.message, true));
 
   /** @param {string} view */
@@ -356,7 +358,7 @@ class Project extends Component {
       </div>
       <div class="statusbar"><span aria-live="polite">${ready ? (this.rows.isCounted ? plural(this.rows.count, "run") : "Counting runs") : "Loading"}${filter && ready && this.rows.isCounted ? " match" : ""}</span>
         ${this.selection.ids.length ? html`<span>${this.selection.ids.length} selected</span><button class="button quiet small" onClick=${this.pickAll}>Clear selection</button>` : null}
-        <span class="grow"></span>${state.project && !state.project.deleted_at ? html`<button class="button quiet small" onClick=${() => openProjectEditor(/** @type {import("../types").Entity} */ (state.project), this.lookAgain)}>Edit project</button>` : null}<span class="faint wide"><kbd>j</kbd> <kbd>k</kbd> move  <kbd>x</kbd> select  <kbd>o</kbd> open  <kbd>c</kbd> compare  <kbd>?</kbd> keys</span></div>`;
+        <span class="grow"></span>${api.asksForDeleted(filter) ? null : html`<button class="button quiet small" onClick=${this.showDeleted}>Deleted runs</button>`}${state.project && !state.project.deleted_at ? html`<button class="button quiet small" onClick=${() => openProjectEditor(/** @type {import("../types").Entity} */ (state.project), this.lookAgain)}>Edit project</button>` : null}<span class="faint wide"><kbd>j</kbd> <kbd>k</kbd> move  <kbd>x</kbd> select  <kbd>o</kbd> open  <kbd>c</kbd> compare  <kbd>?</kbd> keys</span></div>`;
   }
 
   loadChoices = async () => {
