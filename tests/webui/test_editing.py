@@ -144,7 +144,7 @@ def test_a_project_is_renamed_in_place_and_a_taken_name_refused(site: Any, visit
     page.click("[role=dialog] [aria-label='Rename the project']")
     page.fill("[role=dialog] input[aria-label='Rename the project']", "churn")
     page.keyboard.press("Enter")
-    page.wait_for_selector("[role=dialog] .notice:has-text('another project named')")
+    page.wait_for_selector("[role=dialog] .notice:has-text('already')")
     visit.complaints.clear()
     page.fill("[role=dialog] input[aria-label='Rename the project']", "edited")
     page.keyboard.press("Enter")
