@@ -415,6 +415,22 @@ def test_no_filter_matches_everything():
     assert matches(None, lambda _: MISSING)
 
 
+@pytest.mark.parametrize(
+    ("value", "literals", "expected"),
+    [
+        (1, '"a", "b"', False),
+        (1, '"a", 2', True),
+        (1, '"a", 1', False),
+        ("1", "1, 2", False),
+        (True, "1, 2", False),
+        (True, "false, 1", True),
+        (None, '"a"', False),
+    ],
+)
+def test_not_in_compares_with_what_is_of_the_same_type_only(value, literals, expected):
+    assert matches(parse_filter(f"hyperparameters.x not in ({literals})"), lambda _: value) is expected
+
+
 @given(FILTERS, st.sampled_from([MISSING, None, True, 1, 0.5, math.nan, "a", "", [1], {"a": 1}]))
 def test_not_turns_every_filter_round(filter, value):
     expression = parse_filter(filter)

@@ -77,6 +77,12 @@ def test_values_in_maps_are_hidden_by_their_names() -> None:
     }
 
 
+def test_a_secret_that_is_a_number_is_hidden_and_an_empty_one_is_not() -> None:
+    given = {"password": 0, "pin_token": 1234, "secret": False, "api_key": "", "token": None}
+    hidden = dict.fromkeys(("password", "pin_token", "secret"), "***")
+    assert redact_value(given) == {**given, **hidden}
+
+
 def test_a_remote_is_stripped_of_its_user() -> None:
     assert strip_userinfo("https://me:hush@host/x.git") == "https://host/x.git"
     assert strip_userinfo("git@host:team/x.git") == "git@host:team/x.git"

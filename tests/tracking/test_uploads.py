@@ -82,6 +82,20 @@ def spooled(tmp_path: Path) -> list[Path]:
 # -- beside training --------------------------------------------------------------------------------------------------
 
 
+def test_a_file_leaves_the_spool_once_the_store_has_it_and_not_before(tmp_path: Path) -> None:
+    away = Away(f"file://{tmp_path}/artifacts")
+    info = uploads.spool(io.BytesIO(b"content"), tmp_path / "spool")
+    path = tmp_path / "spool" / info.digest
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(uploads.StoppedError):
+        uploads.ship([path], away, stopped=stopped)
+    assert path.read_bytes() == b"content"
+    uploads.ship([path], FsspecArtifactStore(f"file://{tmp_path}/artifacts"))
+    assert list(path.parent.iterdir()) == []
+    assert away.stat(info.digest).size_bytes == len(b"content")
+
+
 def test_an_upload_that_hangs_holds_back_no_metric(client: Client, away: Away) -> None:
     away.may_go_on.clear()
     with client.start_run(capture=False) as run:
