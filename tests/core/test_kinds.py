@@ -190,11 +190,12 @@ def test_a_kind_of_a_plugin_is_copied_and_bundled(store: MetadataStore, tmp_path
 
 
 @pytest.mark.parametrize("before", ["none", "old"])
-@pytest.mark.parametrize("kind", ["sqlite", "bucket"])
+@pytest.mark.parametrize("kind", ["sqlite", "bucket", "postgresql"])
 def test_what_was_written_before_a_declaration_is_found_after_it(
-    gauges: Callable[..., None], tmp_path: Path, before: str, kind: str
+    gauges: Callable[..., None], tmp_path: Path, before: str, kind: str, request: pytest.FixtureRequest
 ) -> None:
     url = f"sqlite:///{tmp_path}/modeldb.db" if kind == "sqlite" else f"file://{tmp_path}/b?cache_dir={tmp_path}/cache"
+    url = request.getfixturevalue("postgres_url") if kind == "postgresql" else url
     gauges(before)
     with open_store(url) as store:
         written = Written.to(store)
@@ -204,6 +205,13 @@ def test_what_was_written_before_a_declaration_is_found_after_it(
             with pytest.raises(QuerySyntaxError):
                 found(store, "limit > 1")
     gauges("new")
+    if kind == "postgresql":  # others may read it: so it is not altered by reading
+        with open_store(url) as store:
+            with pytest.warns(ModelDBWarning, match="knew less of gauge"):
+                assert verify(store).findings == []
+            run = StreamWriter()
+            run.open()
+            store.apply(run.changes)  # whoever writes makes the rows again
     with open_store(url) as store:
         assert verify(store).findings == []
         is_found(store, written)

@@ -97,7 +97,7 @@ def check_tables(transaction: Transaction) -> Iterator[str]:
         yield from _check_erased(connection)
         yield from _check_orphans(connection)
         yield from _check_strays(connection)
-        yield from _check_claims(connection)
+        yield from _check_claims(transaction)
         yield from _check_lists(connection)
         yield from _check_pending(connection)
         yield from _check_chunks(transaction)
@@ -302,7 +302,9 @@ def _check_strays(connection: Connection) -> Iterator[str]:
     query = select(metrics.c.entity_pk, func.count()).where(metrics.c.once == 1).group_by(metrics.c.entity_pk)
     stored: dict[int, int] = {row[0]: row[1] for row in connection.execute(query)}
     query = select(entities.c.entity_pk, entities.c.kind, entities.c.entity_id, documents.c.document)
-    query = query.join(documents, documents.c.entity_pk == entities.c.entity_pk).where(entities.c.kind == "run")
+    query = query.join(documents, documents.c.entity_pk == entities.c.entity_pk).where(
+        entities.c.kind.in_([kind for kind in KINDS if KINDS[kind].has_points])
+    )
     last = 0
     while rows := connection.execute(
         query.where(entities.c.entity_pk > last).order_by(entities.c.entity_pk).limit(_SOME)
@@ -316,14 +318,18 @@ def _check_strays(connection: Connection) -> Iterator[str]:
         yield f"metrics hold values of {len(stored):,} entities that have none"
 
 
-def _check_claims(connection: Connection) -> Iterator[str]:
+def _check_claims(transaction: Transaction) -> Iterator[str]:
     """Compare who has which unique value with what the documents say; those are verified already."""
-    stored: dict[str, int] = {row.digest: row.entity_pk for row in connection.execute(select(unique_values))}
-    query = select(entities.c.entity_pk, entities.c.kind, entities.c.entity_id, documents.c.document)
-    query = query.join(documents, documents.c.entity_pk == entities.c.entity_pk)
-    for entity_pk, kind, entity_id, text in connection.execute(
-        query.where(entities.c.kind.in_(filter(may_claim, KINDS)))
-    ):
+    connection, declared = transaction.connection, read_declared(transaction)
+    kinds = [kind for kind in KINDS if may_claim(kind) and declared.is_current(kind)]
+    # Of the others code that knows more, or less, has made the rows, or will.
+    compared = and_(entities.c.kind.in_(kinds), entities.c.entity_pk.not_in(select(outdated.c.entity_pk)))
+    query = select(unique_values.c.digest, unique_values.c.entity_pk)
+    query = query.join(entities, entities.c.entity_pk == unique_values.c.entity_pk).where(compared)
+    stored: dict[str, int] = {row.digest: row.entity_pk for row in connection.execute(query)}
+    wanted = select(entities.c.entity_pk, entities.c.kind, entities.c.entity_id, documents.c.document)
+    wanted = wanted.join(documents, documents.c.entity_pk == entities.c.entity_pk)
+    for entity_pk, kind, entity_id, text in connection.execute(wanted.where(compared)):
         for claim in claims_of(kind, load_document(text)):
             if stored.pop(claim.digest, None) != entity_pk:
                 yield f"unique_values do not say that {kind} {entity_id} has the {claim.field} {claim.value}"

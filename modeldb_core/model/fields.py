@@ -1,0 +1,157 @@
+"""What is declared of a field of an entity, and the functions that declare one.
+
+``size: float | None = number("in bytes", searchable=True)`` is a field of a dataclass that says all that follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+FieldType: TypeAlias = Literal["text", "time", "integer", "number", "map", "texts", "series"]
+"""What a field holds. Of a time a document holds microseconds since 1970-01-01 UTC; series are not in the document."""
+
+ANY = "*"
+"""As the kind that a reference names: an entity of any kind."""
+WHOLE_STORE = ""
+"""As the scope in which a field is unique."""
+METADATA = "modeldb"
+"""The key of the declaration in the metadata of a dataclass field."""
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldDeclaration:
+    """What is declared of a field.
+
+    Attributes:
+        name: of the field, in the entity and in its document.
+        type: what it holds.
+        description: in a few words, for documentation and the API's schema.
+        searchable: whether filters find entities by it: a text, a time or a number as a column, a map by its keys.
+        refers_to: the kind of the entity whose identifier it holds, or :data:`ANY`; "" for no reference.
+        entries: of a map, by the key within each of its entries that holds an identifier, the kind that that names.
+        container: whether the entity is part of the one that the reference names: deleting, restoring, copying and
+            ``Query.within`` follow it. Of several the one declared last is the nearest.
+        unique_within: no two entities of the kind, deleted ones left out, have one value in it within one value of the
+            field named here; :data:`WHOLE_STORE`: within the store; ``None``: it need not be unique.
+        offered: whether the keys of a searchable map are offered as columns and for completing a filter.
+        names_blobs: whether it is an entry with the ``digest`` of a file, or a map to such entries.
+        since: the version of the declaration that brought it.
+        default: what an entity has where its document does not say.
+    """
+
+    name: str = ""
+    type: FieldType
+    description: str = ""
+    searchable: bool = False
+    refers_to: str = ""
+    entries: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    container: bool = False
+    unique_within: str | None = None
+    offered: bool = True
+    names_blobs: bool = False
+    since: int = 1
+    default: Any = None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it holds identifiers of entities."""
+        return bool(self.refers_to or self.entries)
+
+    def fits(self, value: object) -> bool:
+        """Return whether a document may hold ``value`` for it."""
+        return _FITS[self.type][1](value)
+
+    @property
+    def expected(self) -> str:
+        """What a document may hold for it, in words."""
+        return _FITS[self.type][0]
+
+
+# -- what a declaration is made of ------------------------------------------------------------------------------------
+
+
+def text(description: str = "", *, default: str | None = "", **options: Any) -> Any:  # noqa: ANN401 - as dataclasses.field
+    """Declare a field that holds a text; ``options`` are the attributes of :class:`FieldDeclaration`."""
+    return _declared("text", description, default=default, **options)
+
+
+def reference(kind: str, description: str = "", *, default: str | None = "", **options: Any) -> Any:  # noqa: ANN401
+    """Declare a field that holds the identifier of an entity of ``kind``; filters find it as a text."""
+    return _declared("text", description, default=default, refers_to=kind, **{"searchable": True, **options})
+
+
+def references(kind: str, description: str = "", **options: Any) -> Any:  # noqa: ANN401
+    """Declare a field that holds the identifiers of entities of ``kind``."""
+    return _declared("texts", description, default=(), refers_to=kind, **options)
+
+
+def moment(description: str = "", **options: Any) -> Any:  # noqa: ANN401
+    """Declare a field that holds a time."""
+    return _declared("time", description, default=None, **options)
+
+
+def integer(description: str = "", *, default: int | None = None, **options: Any) -> Any:  # noqa: ANN401
+    """Declare a field that holds an integer of 64 bits."""
+    return _declared("integer", description, default=default, **options)
+
+
+def number(description: str = "", *, default: float | None = None, **options: Any) -> Any:  # noqa: ANN401
+    """Declare a field that holds a number."""
+    return _declared("number", description, default=default, **options)
+
+
+def texts(description: str = "", **options: Any) -> Any:  # noqa: ANN401
+    """Declare a field that holds a list of texts."""
+    return _declared("texts", description, default=(), **options)
+
+
+def mapping(description: str = "", **options: Any) -> Any:  # noqa: ANN401
+    """Declare a field that holds a map from names to values of any type."""
+    return _declared("map", description, **options)
+
+
+def series(description: str = "") -> Any:  # noqa: ANN401
+    """Declare that entities have points: the field holds the summaries of their series."""
+    return _declared("series", description)
+
+
+def _declared(type_: FieldType, description: str, **options: Any) -> Any:  # noqa: ANN401
+    metadata = {METADATA: FieldDeclaration(type=type_, description=description, **options)}
+    if "default" in options:
+        return field(default=options["default"], metadata=metadata)
+    return field(default_factory=lambda: _EMPTY, metadata=metadata)
+
+
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_integer(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63)
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _is_map(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+_FITS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "text": ("text", _is_text),
+    "time": ("an integer of 64 bits", _is_integer),
+    "integer": ("an integer of 64 bits", _is_integer),
+    "number": ("a number", _is_number),
+    "map": ("a map with texts as keys", _is_map),
+    "series": ("a map with texts as keys", _is_map),
+    "texts": ("a list", _is_list),
+}
