@@ -50,7 +50,7 @@ def check_living(entity: Entity) -> None:
 
 
 def update(kind: str, entity_id: str, data: dict[str, Any], *, ends_run: bool = False) -> Operation:
-    """Return the operation that updates an entity; :func:`~modeldb_core.model.entities.evolve` says what ``data`` does."""
+    """Return the operation that updates an entity; :func:`~modeldb_core.model.evolve.evolve` says what ``data`` does."""
     return Operation((Entry(UPDATE, kind, entity_id, data),), entity_id=entity_id, ends_run=ends_run)
 
 

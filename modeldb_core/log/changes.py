@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, ModelDBError
-from modeldb_core.model.entities import evolve, to_datetime
+from modeldb_core.model.entities import to_datetime
+from modeldb_core.model.evolve import evolve
 from modeldb_core.model.schema import KINDS
 from modeldb_core.model.shapes import check_document
 from modeldb_core.model.values import check_text, decode, encode, normalize

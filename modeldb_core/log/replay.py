@@ -32,10 +32,9 @@ from modeldb_core.model.entities import (
     Entity,
     SeriesSummary,
     entity_from_document,
-    is_bare,
     to_datetime,
-    unborn,
 )
+from modeldb_core.model.evolve import is_bare, unborn
 from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:

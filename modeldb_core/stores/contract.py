@@ -136,7 +136,7 @@ class MetadataStore(ABC):
         Raises:
             NotFoundError: there is none of that kind with that identifier.
             ErasedError: (a NotFoundError) it was deleted, and all that was said of it was erased since: its document
-                is bare (:func:`~modeldb_core.model.entities.is_bare`), and it has no points.
+                is bare (:func:`~modeldb_core.model.evolve.is_bare`), and it has no points.
         """
 
     @abstractmethod

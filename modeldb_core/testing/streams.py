@@ -113,7 +113,7 @@ class StreamWriter:
         add: Mapping[str, Any] | None = None,
         remove: Mapping[str, Any] | None = None,
     ) -> Change:
-        """Update an entity; :func:`~modeldb_core.model.entities.evolve` says what the parts do."""
+        """Update an entity; :func:`~modeldb_core.model.evolve.evolve` says what the parts do."""
         parts = {"set": set, "put": put, "add": add, "remove": remove}
         return self.write(UPDATE, kind, entity_id, {name: part for name, part in parts.items() if part is not None})
 

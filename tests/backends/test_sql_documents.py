@@ -15,7 +15,7 @@ from modeldb_core.backends._sql.documents import facts_between, facts_of
 from modeldb_core.backends.postgres import PostgresStore
 from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.model import values
-from modeldb_core.model.entities import evolve
+from modeldb_core.model.evolve import evolve
 from modeldb_core.queries import leaves
 from modeldb_core.testing import StreamWriter
 

@@ -19,10 +19,10 @@ from modeldb_core.model.entities import (
     Run,
     derived_id,
     entity_from_document,
-    evolve,
     new_id,
     to_datetime,
 )
+from modeldb_core.model.evolve import evolve
 from modeldb_core.model.schema import ANY, KINDS, check_kind
 
 NAMES = st.sampled_from(["a", "b", "c"])

@@ -28,7 +28,8 @@ from modeldb_core.log.changes import (
     document_after,
 )
 from modeldb_core.model.claims import may_claim
-from modeldb_core.model.entities import RUNNING, Document, is_bare, unborn
+from modeldb_core.model.entities import RUNNING, Document
+from modeldb_core.model.evolve import is_bare, unborn
 from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modeldb_core.backends._sql.tables import ERASED
 from modeldb_core.errors import IntegrityError
-from modeldb_core.model.entities import RUNNING, Document, is_bare
+from modeldb_core.model.entities import RUNNING, Document
+from modeldb_core.model.evolve import is_bare
 from modeldb_core.model.schema import KINDS, ColumnType, KindDeclaration
 from modeldb_core.model.values import Value, decode, json_text, to_json, write_key
 from modeldb_core.queries import Leaf, changed, is_searchable, leaf_of, leaves, sections_of

@@ -27,7 +27,7 @@ from modeldb_core.backends._sql.tables import (
 )
 from modeldb_core.log.changes import APPEND, DELETE, ERASE, Change, alters
 from modeldb_core.log.erasures import MARKS, EntityErasures, Name, Place, target_of
-from modeldb_core.model.entities import Document, evolve, unborn
+from modeldb_core.model.evolve import evolve, unborn
 from modeldb_core.model.values import decode
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.database import Transaction
     from modeldb_core.backends._sql.metrics import MetricRows
     from modeldb_core.backends._sql.numbers import Numbers
+    from modeldb_core.model.entities import Document
 
 _SOME = 1000
 """Append changes whose points are looked at together."""

@@ -1,0 +1,77 @@
+"""How a change alters a document: the one place that says it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeldb_core.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from modeldb_core.model.entities import Document
+
+# What is in a document without any payload.
+_OF_CHANGES = frozenset({"created_at", "owner", "updated_at", "deleted_at", "revision"})
+
+
+def is_bare(document: Document) -> bool:
+    """Return whether an entity is deleted and its document says nothing any more: what it said was erased.
+
+    A run that still has points is not gone all the same.
+    """
+    return document.get("deleted_at") is not None and document.keys() <= _OF_CHANGES
+
+
+def evolve(document: Document | None, action: str, payload: Document, *, actor: str, recorded_at: int) -> Document:
+    """Return the document after a change; ``document`` is the one before, or ``None``, and stays as it was.
+
+    - ``create``: the payload is the document. Where the entity is there already (containers have derived identifiers,
+      so two writers may create the same one), the first one's fields win, and a deleted entity comes back.
+    - ``update``: ``set`` gives fields new values; ``put`` writes keys of maps; ``add`` appends what is missing to
+      lists; ``remove`` drops keys of maps, or elements of lists.
+    - ``delete``: ``deleted_at`` is set. The document stays, so that it can be restored and the audit can show it.
+    - ``restore``: ``deleted_at`` is taken away.
+
+    Updates of an entity that was never created make it: a run that two processes log to may see the child's stream
+    arrive first. Each change raises the ``revision`` by one, whatever the payload says of that.
+    """
+    after: Document = dict(document) if document else unborn(actor=actor, recorded_at=recorded_at)
+    revision = after.get("revision", 0)
+    if action == "create":
+        for name, value in payload.items():
+            after.setdefault(name, value)
+        after.pop("deleted_at", None)
+    elif action == "update":
+        _update(after, payload)
+    elif action == "delete":
+        after["deleted_at"] = recorded_at
+    elif action == "restore":
+        after.pop("deleted_at", None)
+    else:
+        msg = f"action {action!r} does not alter a document; expected create, update, delete or restore"
+        raise InvalidArgumentError(msg)
+    after["updated_at"] = max(recorded_at, after.get("updated_at", recorded_at))
+    after["revision"] = revision + 1
+    return after
+
+
+def unborn(*, actor: str, recorded_at: int) -> Document:
+    """Return the document of an entity of which only points have arrived yet."""
+    return {"created_at": recorded_at, "owner": actor, "updated_at": recorded_at, "revision": 0}
+
+
+def _update(after: Document, payload: Document) -> None:
+    after.update(payload.get("set", {}))
+    for name, items in payload.get("put", {}).items():
+        after[name] = {**after.get(name, {}), **items}
+    for name, items in payload.get("add", {}).items():
+        present = after.get(name, [])
+        after[name] = present + [item for item in dict.fromkeys(items) if item not in present]
+    for name, items in payload.get("remove", {}).items():
+        if name not in after:
+            continue  # an empty list in its place would be wrong for a map
+        present = after[name]
+        gone = set(items)
+        if isinstance(present, dict):
+            after[name] = {key: value for key, value in present.items() if key not in gone}
+        else:
+            after[name] = [item for item in present if item not in gone]
