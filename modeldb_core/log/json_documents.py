@@ -46,7 +46,8 @@ def json_value(value: Any) -> Any:  # noqa: ANN401 - any value
 
 def field_names(kind: str) -> tuple[str, ...]:
     """Return the fields of a kind that are shown."""
-    return ("entity_id", *KINDS[kind].fields)
+    declaration = KINDS[kind]
+    return ("entity_id", *(name for name in declaration.fields if name not in declaration.secrets))
 
 
 def entity_document(entity: Entity) -> dict[str, Any]:
@@ -89,6 +90,7 @@ def kind_document(declaration: KindDeclaration) -> dict[str, Any]:
                 "since": each.since,
             }
             for each in declaration.fields.values()
+            if not each.secret
         ],
     }
 
@@ -115,6 +117,20 @@ def change_document(change: Change, *, withheld: bool = False) -> dict[str, Any]
     }
 
 
+def _shown(kind: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the payload of a change without the fields that are secret."""
+    secrets = KINDS[kind].secrets if kind in KINDS else ()
+    if not secrets:
+        return data
+    return {
+        name: {key: item for key, item in value.items() if key not in secrets}
+        if name in ("set", "put", "add", "remove") and isinstance(value, Mapping)
+        else value
+        for name, value in data.items()
+        if name not in secrets
+    }
+
+
 def _change_data(change: Change) -> dict[str, Any] | None:
     if change.payload is None:
         return None
@@ -125,7 +141,7 @@ def _change_data(change: Change) -> dict[str, Any] | None:
             if change.action in ALTERING:
                 raise
             return None  # what a newer client means by it, nobody here knows
-        return {key: json_value(value) for key, value in data.items()}
+        return {key: json_value(value) for key, value in _shown(change.kind, data).items()}
     if not alters_entity(change):
         return None
     from modeldb_core.log.points import decode_points

@@ -325,7 +325,7 @@ class Token(Entity):
     KIND: ClassVar[str] = "token"
 
     user_id: str = reference("user", container=True)
-    digest: str = text("of the token")
+    digest: str = text("of the token", secret=True)
     expires_at: datetime | None = moment("when it ends", searchable=True)
 
 

@@ -39,6 +39,7 @@ class FieldDeclaration:
             field named here; :data:`WHOLE_STORE`: within the store; ``None``: it need not be unique.
         offered: whether the keys of a searchable map are offered as columns and for completing a filter.
         names_blobs: whether it is an entry with the ``digest`` of a file, or a map to such entries.
+        secret: neither the API nor the command line shows it; it cannot be searched.
         since: the version of the declaration that brought it.
         default: what an entity has where its document does not say.
     """
@@ -53,6 +54,7 @@ class FieldDeclaration:
     unique_within: str | None = None
     offered: bool = True
     names_blobs: bool = False
+    secret: bool = False
     since: int = 1
     default: Any = None
 

@@ -141,7 +141,12 @@ class KindDeclaration:
     @cached_property
     def maps(self) -> tuple[str, ...]:
         """The fields that hold maps, whose values can be read one by one."""
-        return tuple(each.name for each in self._named(lambda each: each.type == "map"))
+        return tuple(each.name for each in self._named(lambda each: each.type == "map" and not each.secret))
+
+    @cached_property
+    def secrets(self) -> frozenset[str]:
+        """The fields that are not shown."""
+        return frozenset(each.name for each in self._named(lambda each: each.secret))
 
     @cached_property
     def has_points(self) -> bool:
@@ -320,6 +325,8 @@ def _problem_of(declaration: KindDeclaration) -> str:
             return f"{each.name} is unique within {each.unique_within!r}, which is no field"
         if each.unique_within is not None and each.type not in ("text", "integer"):
             return f"{each.name} is unique and of type {each.type}; only texts and integers can be"
+        if each.secret and each.searchable:
+            return f"{each.name} is secret, and a filter would tell what it holds; it cannot be searchable"
         if each.container and not each.refers_to:
             return f"{each.name} names a container but refers to no kind"
         if each.searchable and each.type in ("texts", "series") and each.name != "tags":

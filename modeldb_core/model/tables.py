@@ -28,6 +28,8 @@ def _row(kind: str, declared: FieldDeclaration) -> str:
         notes.append(f"unique within {scope}")
     if declared.entries:
         notes.append(f"names {' and '.join(sorted(set(declared.entries.values()))).replace('_', ' ')}")
+    if declared.secret:
+        notes.append("not shown")
     if declared.searchable:
         notes.append("searched by its keys" if declared.type == "map" else "searched")
     holds = _TYPES.get(declared.type, declared.type)

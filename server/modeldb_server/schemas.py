@@ -260,7 +260,7 @@ _OF_TYPES: dict[str, Schema] = {
 
 def _entity_schema(declaration: KindDeclaration) -> Schema:
     properties: dict[str, Schema] = {"kind": {"const": declaration.kind}, "entity_id": TEXT}
-    properties.update({name: _field_schema(declared) for name, declared in declaration.fields.items()})
+    properties.update({each.name: _field_schema(each) for each in declaration.fields.values() if not each.secret})
     if declaration.has_points:
         properties["duration_s"] = NUMBER
     return {

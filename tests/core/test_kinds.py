@@ -322,8 +322,9 @@ from modeldb_core.queries import Linked, Query
 with modeldb.connect(sys.argv[1], journal_dir=sys.argv[2]) as client:
     with client.start_run("churn", "e", "one") as run:
         for name in ("a", "b"):
-            fields = {"name": name, "run_id": run.run_id, "limit": 1.5, "project_id": run.container_ids[0]}
+            fields = {"name": name, "run_id": run.run_id, "limit": 1.5, "project_id": run.container_ids[0], "pin": "1234"}
             client.log_change("create", "gauge", "gauge-" + name, fields)
+            client.log_change("update", "gauge", "gauge-" + name, {"set": {"pin": "5678"}})
         run.log_metrics({"loss": 1.0}, step=0)
 """
 
@@ -356,7 +357,8 @@ def test_a_server_shows_a_kind_after_its_upgrade_that_it_only_carried_before(
             python(CLIENT, url, str(tmp_path / "journals"), plugin=installed)
             page = create_app(store, artifacts, plugins=PluginManager()).test_client()
             assert page.get("/api/v2/gauges").status_code == 404
-            assert len(page.get("/api/v2/changes?entity_id=gauge-a").json["changes"]) == 1
+            carried = page.get("/api/v2/changes?entity_id=gauge-a").json["changes"]
+            assert [change["data"] for change in carried] == [None, None], "it may be secret"
             assert page.get("/api/v2/runs").json["items"][0]["status"] == "finished"
     gauges("new")
     with open_store(f"sqlite:///{tmp_path}/modeldb.db") as store:
@@ -372,6 +374,11 @@ def test_a_server_shows_a_kind_after_its_upgrade_that_it_only_carried_before(
         assert page.get("/api/v2/gauges?linked=gauge-a").status_code == 400
         assert page.get("/api/v2/gauges?depth=3").status_code == 400
         assert page.get("/api/v2/gauges/gauge-a").json["limit"] == 1.5
+        assert "limit" in page.get("/api/v2/changes?entity_id=gauge-a").json["changes"][0]["data"]
+        for path in ("/gauges/gauge-a", "/changes?entity_id=gauge-a", "/openapi.json", "/kinds"):
+            text = page.get(f"/api/v2{path}").get_data(as_text=True)
+            assert not any(secret in text for secret in ("1234", "5678", '"pin"')), path
+        assert page.get("/api/v2/gauges?filter=pin%20%3D%20%271234%27").status_code == 400
         described = page.get("/api/v2/openapi.json").json
         properties = described["components"]["schemas"]["Gauge"]["properties"]
         assert properties["limit"]["description"] == "when it gives an alarm"
@@ -418,6 +425,7 @@ def declared(**fields: Any) -> type[Entity]:
         ({"KIND": "thing", "serial": text(unique_within="box_id")}, "'box_id', which is no field"),
         ({"KIND": "thing", "box": text(container=True)}, "refers to no kind"),
         ({"KIND": "thing", "words": texts(searchable=True)}, "cannot be searched"),
+        ({"KIND": "thing", "pin": text(searchable=True, secret=True)}, "a filter would tell"),
         ({"KIND": "thing", "losses": schema.series()}, "only runs have points"),
     ],
 )

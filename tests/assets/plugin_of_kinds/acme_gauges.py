@@ -24,6 +24,7 @@ class OldGauge(Entity):
     run_id: str = reference("run", "the run that it watches")
     unit: str = text("of its limit", searchable=True)
     limit: float | None = number("when it gives an alarm")
+    pin: str = text("that opens it", secret=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
