@@ -47,7 +47,7 @@ def from_file(path: Path, all_specs: Specs) -> Source:
 
     try:
         data = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or an integer of thousands of digits
         msg = f"{path} is not valid TOML: {error}"
         raise ConfigurationError(msg) from error
     except OSError as error:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from lark import Lark, Token, Tree
     from lark.exceptions import UnexpectedInput
 
-MAX_LENGTH = 100_000
-"""Characters of a filter or an order: room for a thousand identifiers in a list."""
+MAX_LENGTH = {"filter": 100_000, "order": 10_000}
+"""Characters: a filter has room for a thousand identifiers in a list. A tree takes a thousand times the memory of its text."""
 MAX_DEPTH = 100
 """Levels of parentheses and ``not``."""
 _SHOWN = 60  # characters of a long text shown on either side of an error
@@ -93,12 +93,13 @@ def parse_tree(text: str, start: Literal["filter", "order"]) -> Tree[Token]:
     """Return the tree of a text.
 
     Raises:
-        QuerySyntaxError: it does not parse, is longer than 100,000 characters, or nests more than 100 levels deep.
+        QuerySyntaxError: it does not parse, is too long, or nests more than 100 levels deep.
         MissingDependencyError: lark is not installed.
     """
-    if len(text) > MAX_LENGTH:
-        msg = f"the {start} has {len(text):,} characters; at most {MAX_LENGTH:,} are allowed"
-        raise QuerySyntaxError(msg, text, MAX_LENGTH + 1)
+    most = MAX_LENGTH[start]
+    if len(text) > most:
+        msg = f"the {start} has {len(text):,} characters; at most {most:,} are allowed"
+        raise QuerySyntaxError(msg, text, most + 1)
     parser = _parser()
     from lark.exceptions import UnexpectedInput  # see _parser
 

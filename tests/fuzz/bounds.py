@@ -32,7 +32,7 @@ def _out_of_time(*_: object) -> None:
 
 
 @contextmanager
-def bounded(size: int) -> Iterator[None]:
+def bounded(size: int, times: int = MOST_TIMES) -> Iterator[None]:
     """Fail where the body takes more time or memory than an input of ``size`` bytes may cost."""
     before = signal.signal(signal.SIGVTALRM, _out_of_time)
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -50,13 +50,13 @@ def bounded(size: int) -> Iterator[None]:
         tracemalloc.stop()
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
         signal.signal(signal.SIGVTALRM, before)
-    most = MOST_BYTES + MOST_TIMES * size
+    most = MOST_BYTES + times * size
     assert peak <= most, f"{peak:,} bytes of memory for {size:,} bytes of input; at most {most:,} are expected"
 
 
-def check(decode: Callable[[Any], object], data: Any) -> None:
+def check(decode: Callable[[Any], object], data: Any, times: int = MOST_TIMES) -> None:
     """See that ``decode`` returns, or raises an error of ModelDB with a message that can be shown."""
-    with warnings.catch_warnings(), bounded(size_of(data)), suppress(ModelDBError):
+    with warnings.catch_warnings(), bounded(size_of(data), times), suppress(ModelDBError):
         warnings.simplefilter("ignore", ModelDBWarning)  # that something is not obeyed, or not safe
         try:
             decode(data)

@@ -43,6 +43,7 @@ from modeldb_core.log.packing import pack, unpack_floats, unpack_ints
 from modeldb_core.log.points import Series, decode_points
 from modeldb_core.log.replay import Record, alters_entity, erased_by
 from modeldb_core.model.entities import Run
+from modeldb_core.model.schema import KINDS
 from modeldb_core.model.shapes import check_document
 from modeldb_core.model.values import decode, encode, normalize
 from modeldb_core.movement.bundle_store import path_of as bundle_path
@@ -64,6 +65,7 @@ from modeldb_server.arguments import split_names
 from modeldb_server.blobs import Artifact
 from modeldb_server.previews import preview
 from modeldb_server.tokens import shown_token
+from tests.fuzz.bounds import MOST_TIMES
 from tests.fuzz.mutations import damaged, other_json, texts, write_json, zipped
 
 MAX_BYTES = 1 << 20
@@ -79,6 +81,7 @@ class Decoder:
         inputs: damaged ones.
         decode: what is tried.
         examples: how many inputs are tried in the test command.
+        times: so many times the length of an input may be taken of memory.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Decoder:
     inputs: st.SearchStrategy[Any]
     decode: Callable[[Any], object]
     examples: int = 25
+    times: int = MOST_TIMES
 
 
 # -- what is really written -------------------------------------------------------------------------------------------
@@ -184,7 +188,7 @@ def _change(arguments: tuple[str, str, bytes]) -> object:
     advance(EMPTY_HEAD, change)
     erased_by([change])
     follow([change])
-    if not alters_entity(change):
+    if not alters_entity(change) or kind not in KINDS:  # which no store interprets
         return None
     entity = Record(kind, "e").after(change).entity({}, 1)
     return repr(entity), json.dumps(entity_document(entity), allow_nan=False)
@@ -455,9 +459,16 @@ DECODERS: tuple[Decoder, ...] = (
             "not not not metrics.a exists and hyperparameters.x not exists",
         ),
         _filter,
+        times=2_000,  # a tree of Lark, of at most 100,000 characters
     ),
-    Decoder("order", "metrics.a desc, name", texts("metrics.a desc, name", "metrics.loss.min"), parse_order),
-    Decoder("order of a query", "name", texts("name desc", "a.b"), lambda text: effective_order(Query(order_by=text))),
+    Decoder(
+        "order",
+        "metrics.a desc, name",
+        texts("metrics.a desc, name", "metrics.loss.min"),
+        parse_order,
+        times=2_000,  # likewise, of 10,000
+    ),
+    Decoder("order of a query", "name", texts("name desc", "a.b"), lambda text: effective_order(Query(order_by=text)), times=2_000),
     Decoder("field", "metrics.a", texts("metrics.'a b'", "metrics.a.min", "status"), parse_field),
     Decoder(
         "fields",

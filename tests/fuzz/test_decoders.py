@@ -24,7 +24,7 @@ from tests.fuzz.wholes import WHOLES
 def test_decoder(decoder: Decoder) -> None:
     with warnings.catch_warnings(action="ignore", category=ModelDBWarning):
         decoder.decode(decoder.sample)
-    run(decoder.inputs, lambda data: check(decoder.decode, data), decoder.examples)
+    run(decoder.inputs, lambda data: check(decoder.decode, data, decoder.times), decoder.examples)
 
 
 @pytest.mark.parametrize("what", HOSTILE)
