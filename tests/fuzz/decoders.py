@@ -377,14 +377,14 @@ def _inherited(path: Path) -> None:
         assert told == {} or isinstance(told["open"], list)
 
 
-def _zip(schema: bytes) -> bytes:
+def zipped_schema(schema: bytes) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("schema.json", schema)
     return file.getvalue()
 
 
-_bombs = st.sampled_from([_zip(b" " * (64 << 20)), _zip(b"[" * (1 << 20))])
+_bombs = st.sampled_from([zipped_schema(b" " * (64 << 20)), zipped_schema(b"[" * (1 << 20))])
 
 
 def _model(path: Path) -> None:
@@ -561,7 +561,7 @@ DECODERS: tuple[Decoder, ...] = (
     ),
     Decoder("run of another process", _dumped(_TOLD), other_json(_TOLD) | damaged(_dumped(_TOLD)), _file(_inherited)),
     # What pages and clients show
-    Decoder("model of skops", _zip(b'{"__module__":"a"}'), damaged(_zip(b"{}")) | other_json({"a": [1]}).map(_zip) | _bombs, _file(_model, "x/model.skops")),
+    Decoder("model of skops", zipped_schema(b'{"__module__":"a"}'), damaged(zipped_schema(b"{}")) | other_json({"a": [1]}).map(zipped_schema) | _bombs, _file(_model, "x/model.skops")),
     Decoder("URL of data", "https://h/x.csv?a=b", texts("https://user:p@h:5/x.csv?token=b", "s3://bucket/x"), _data),
     Decoder("redaction", 'password = "x"', texts(
         'diff --git a/x.env b/x.env\n+password: abc\n+TOKEN="x" export A=b\n',
