@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 FUZZ_S = float(os.environ.get("MODELDB_TEST_FUZZ_S", "60"))
 """How long ``tox -e fuzz`` tries new inputs of each decoder."""
 _ROUND = 500
 _SHOWN = 400
-_PHASES = [Phase.generate] if os.environ.get("NOSHRINK") else list(Phase)
 
 
 class Input:
@@ -38,7 +37,7 @@ def run(inputs: st.SearchStrategy[Any], work: Callable[[Any], object], examples:
     ]
 
     def turn(examples: int) -> None:
-        chosen = settings(max_examples=examples, suppress_health_check=quiet, phases=_PHASES)
+        chosen = settings(max_examples=examples, suppress_health_check=quiet)
         chosen(given(inputs.map(Input))(lambda data: work(data.data) and None))()
 
     if not os.environ.get("MODELDB_TEST_FUZZ"):
