@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -31,31 +31,38 @@ from tests.services.server import TOKEN, ModelDBServer
 
 PROCESSES = 8
 MOVES = int(os.environ.get("MODELDB_TEST_MOVES", "0"))
-FEWER = {"sqlite": 10, "postgres": 8, "server": 8, "folder": 4, "s3": 2}
+FEWER = {"sqlite": 6, "postgres": 4, "server": 4, "folder": 2, "s3": 1}
 """How often each process decides in the ordinary tests."""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ModelDBServer, Path]]:
+    """A server, and the folder of its artifacts."""
+    folder = tmp_path_factory.mktemp("served")
+    server = ModelDBServer(f"sqlite:///{folder}/decided.db", f"file://{folder}/artifacts")
+    yield server, folder / "artifacts"
+    server.stop()
 
 
 @pytest.fixture(params=FEWER)
 def store_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Name, URL and options of an empty store."""
     name: str = request.param
-    with ExitStack() as stack:
-        match name:
-            case "postgres":
-                yield name, request.getfixturevalue("postgres_url"), {}
-            case "server":
-                server = ModelDBServer(f"sqlite:///{tmp_path}/decided.db", f"file://{tmp_path}/artifacts")
-                stack.callback(server.stop)
-                yield name, server.url, {"token": TOKEN, "retry_s": 60.0, "timeout_s": 120.0}
-            case "s3":
-                s3 = request.getfixturevalue("s3")
-                options = urlencode({**s3.options, "cache_dir": tmp_path / "cache", "max_staleness_s": 0})
-                yield name, f"s3://{s3.new_bucket()}/store?{options}", {}
-            case "folder":
-                options = urlencode({"cache_dir": tmp_path / "cache", "max_staleness_s": 0})
-                yield name, f"file://{tmp_path}/bucket?{options}", {}
-            case _:
-                yield name, f"sqlite:///{tmp_path}/decided.db", {}
+    match name:
+        case "postgres":
+            yield name, request.getfixturevalue("postgres_url"), {}
+        case "server":
+            server, _ = request.getfixturevalue("served")
+            yield name, server.url, {"token": TOKEN, "retry_s": 60.0, "timeout_s": 120.0}
+        case "s3":
+            s3 = request.getfixturevalue("s3")
+            options = urlencode({**s3.options, "cache_dir": tmp_path / "cache", "max_staleness_s": 0})
+            yield name, f"s3://{s3.new_bucket()}/store?{options}", {}
+        case "folder":
+            options = urlencode({"cache_dir": tmp_path / "cache", "max_staleness_s": 0})
+            yield name, f"file://{tmp_path}/bucket?{options}", {}
+        case _:
+            yield name, f"sqlite:///{tmp_path}/decided.db", {}
 
 
 def opened(store_of: tuple[str, str, dict[str, Any]]) -> MetadataStore:
@@ -117,7 +124,7 @@ class Decider:
 def begin(store: MetadataStore) -> tuple[str, str]:
     """Make a project and a model; returns their identifiers."""
     writer = StreamWriter()
-    project_id = writer.create_containers("decided", "experiment")["project_id"]
+    project_id = writer.create_containers(f"decided {new_id()}", "experiment")["project_id"]
     model_id = writer.create("registered_model", name="model", workspace_id=new_id()).entity_id
     store.apply(writer.changes)
     return project_id, model_id
@@ -171,7 +178,7 @@ def test_a_process_that_is_killed_has_moved_or_has_not(store_of: tuple[str, str,
     with opened(store_of) as store:
         project_id, _ = begin(store)
         children = []
-        for _ in range(4):
+        for _ in range(3):
             child = os.fork()
             if child == 0:
                 try:
@@ -183,7 +190,7 @@ def test_a_process_that_is_killed_has_moved_or_has_not(store_of: tuple[str, str,
                     os._exit(1)
             children.append(child)
         try:
-            for victim, wanted in enumerate((2, 4, 6, 8)):
+            for victim, wanted in enumerate((1, 3, 5)):
                 deadline = time.monotonic() + 120
                 while len(moves_of(store, project_id)) < wanted and time.monotonic() < deadline:
                     time.sleep(0.001 * victim)
@@ -196,20 +203,19 @@ def test_a_process_that_is_killed_has_moved_or_has_not(store_of: tuple[str, str,
                 os.waitpid(child, 0)
     with opened(store_of) as store:
         moves = moves_of(store, project_id)
-        assert len(moves) >= 8
+        assert len(moves) >= 5
         assert_one_line(moves)
-        comments = {found.entity_id for found in store.find(Query("comment", limit=1000)).entities}
+        comments = {found.entity_id for found in store.find(Query("comment", within=project_id, limit=1000)).entities}
         assert comments == {champion for _, champion in moves}, "a batch is there whole or not at all"
         assert Decider(store).move(project_id)
         assert verify(store).ok
 
 
-@pytest.mark.parametrize("cut_after", [200, 700, 1500, 4000])
-def test_an_answer_that_is_lost_can_be_asked_for_again(cut_after: int, tmp_path: Path) -> None:
-    server = ModelDBServer(f"sqlite:///{tmp_path}/decided.db", f"file://{tmp_path}/artifacts")
-    proxy = Proxy(server.port, cut_after=cut_after)
-    try:
+def test_an_answer_that_is_lost_can_be_asked_for_again(served: tuple[ModelDBServer, Path]) -> None:
+    server, _ = served
+    for cut_after in (200, 700, 1500, 4000):
         with (
+            closing(Proxy(server.port, cut_after=cut_after)) as proxy,
             RemoteMetadataStore(server.url, token=TOKEN) as store,
             RemoteMetadataStore(f"http://127.0.0.1:{proxy.port}", token=TOKEN, retry_s=0) as through,
         ):
@@ -225,33 +231,23 @@ def test_an_answer_that_is_lost_can_be_asked_for_again(cut_after: int, tmp_path:
             except StoreUnavailableError as error:
                 outcome = error
             proxy.mode = "pass"
-            has_arrived = change.stream_id in store.heads()
-            assert has_arrived or outcome is not None
+            assert change.stream_id in store.heads() or outcome is not None
             through.apply([change], expect=expect)  # the same again: acknowledged, or applied now
             assert store.get("project", project_id).revision == 2
             with pytest.raises(PreconditionError):
                 through.apply([StreamWriter().update("project", project_id, set={"name": "x"})], expect=expect)
-    finally:
-        proxy.close()
-        server.stop()
 
 
-def test_a_long_batch_that_is_refused_leaves_no_parts(tmp_path: Path) -> None:
-
-    server = ModelDBServer(f"sqlite:///{tmp_path}/decided.db", f"file://{tmp_path}/artifacts")
-    try:
-        with RemoteMetadataStore(server.url, token=TOKEN) as store:
-            project_id, _ = begin(store)
-            writer = StreamWriter()
-            writer.update("project", project_id, put={"attributes": {"long": os.urandom(7 << 20).hex()}})
-            with pytest.raises(PreconditionError) as caught:
-                store.apply(writer.changes, expect=[RevisionIs("project", project_id, 7)])
-            assert caught.value.condition == RevisionIs("project", project_id, 7)
-            assert caught.value.found == 1
-            assert writer.stream_id not in store.heads()
-            assert not [
-                path for path in (tmp_path / "artifacts").rglob("*") if path.is_file() and path.stat().st_size > 1000
-            ]
-            store.apply(writer.changes, expect=[RevisionIs("project", project_id, 1)])
-    finally:
-        server.stop()
+def test_a_long_batch_that_is_refused_leaves_no_parts(served: tuple[ModelDBServer, Path]) -> None:
+    server, artifacts = served
+    with RemoteMetadataStore(server.url, token=TOKEN) as store:
+        project_id, _ = begin(store)
+        writer = StreamWriter()
+        writer.update("project", project_id, put={"attributes": {"long": os.urandom(7 << 20).hex()}})
+        with pytest.raises(PreconditionError) as caught:
+            store.apply(writer.changes, expect=[RevisionIs("project", project_id, 7)])
+        assert caught.value.condition == RevisionIs("project", project_id, 7)
+        assert caught.value.found == 1
+        assert writer.stream_id not in store.heads()
+        assert not [path for path in artifacts.rglob("*") if path.is_file() and path.stat().st_size > 1000]
+        store.apply(writer.changes, expect=[RevisionIs("project", project_id, 1)])
