@@ -54,7 +54,7 @@ from modeldb_core.runtime.redaction import redact_arguments, redact_diff, redact
 from modeldb_core.stores import protocol
 from modeldb_core.stores.owners import owner_name
 from modeldb_core.testing import StreamWriter
-from modeldb_core.tracking import inheritance
+from modeldb_core.tracking import blocks
 from modeldb_core.tracking.artifacts import download
 from modeldb_core.tracking.description.datasets import describe
 from modeldb_core.tracking.description.model_formats import load_model
@@ -372,8 +372,8 @@ def _tokens(path: Path) -> None:
 
 def _inherited(path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inheritance, "_inherited_path", str(path))
-        told = inheritance._told()
+        patch.setattr(blocks, "_inherited_path", str(path))
+        told = blocks._told()
         assert told == {} or isinstance(told["open"], list)
 
 
