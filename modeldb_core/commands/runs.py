@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modeldb_core.commands.edits import put_values, update
 from modeldb_core.commands.names import check_name, check_tags, readable_name
@@ -19,6 +19,7 @@ from modeldb_core.runtime.redaction import redact_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from modeldb_core.log.points import PointGroup
     from modeldb_core.model.entities import Entity
     from modeldb_core.model.values import Value
 
@@ -133,35 +134,50 @@ def log_metrics(run_id: str, metrics: Mapping[str, object]) -> Operation:
     return put_values(RUN, run_id, "metrics", values)
 
 
-def log_points(
-    run_id: str, values: Mapping[str, Sequence[float]], steps: Sequence[int], times: Sequence[int]
-) -> Operation:
-    """Record points of series that have their steps and times in common.
+class Points(NamedTuple):
+    """Points of series that were measured together.
 
-    Args:
-        run_id: which run.
+    Attributes:
         values: the values of each series, by its name.
         steps: labels of the points, in any order.
-        times: microseconds since 1970-01-01 UTC.
+        times: when each was measured, in microseconds since 1970-01-01 UTC.
+    """
+
+    values: Mapping[str, Sequence[float]]
+    steps: Sequence[int]
+    times: Sequence[int]
+
+
+def log_points(run_id: str, points: Iterable[Points]) -> Operation:
+    """Record points of series.
 
     Raises:
-        InvalidArgumentError: there are not as many steps and times as values, or none.
+        InvalidArgumentError: there are none, or not as many steps and times as values.
     """
-    import numpy as np
+    from modeldb_core.log.points import encode_points
 
-    from modeldb_core.log.points import PointGroup, encode_points
-
-    for name, column in {"times": times, **values}.items():
-        if len(column) != len(steps):
-            msg = f"{name} has {len(column):,} points and steps has {len(steps):,}; give as many of each"
-            raise InvalidArgumentError(msg)
-    keys = tuple(check_key(key, "metric name") for key in values)
-    if not keys or not len(steps):
+    groups = [_group(each) for each in points]
+    if not groups:
         msg = "there are no points; give at least one value and its step"
         raise InvalidArgumentError(msg)
-    columns = np.array([values[key] for key in keys], np.float64)
-    group = PointGroup(keys, np.array(steps, np.int64), np.array(times, np.int64), columns)
-    return Operation((Entry(APPEND, RUN, run_id, encode_points([group])),), entity_id=run_id)
+    return Operation((Entry(APPEND, RUN, run_id, encode_points(groups)),), entity_id=run_id)
+
+
+def _group(points: Points) -> PointGroup:
+    import numpy as np
+
+    from modeldb_core.log.points import PointGroup
+
+    keys = tuple(check_key(key, "metric name") for key in points.values)
+    for name, column in {"times": points.times, **points.values}.items():
+        if len(column) != len(points.steps):
+            msg = f"{name} has {len(column):,} points and steps has {len(points.steps):,}; give as many of each"
+            raise InvalidArgumentError(msg)
+    if not keys or not len(points.steps):
+        msg = "there are no points; give at least one value and its step"
+        raise InvalidArgumentError(msg)
+    columns = np.array([points.values[key] for key in keys], np.float64)
+    return PointGroup(keys, np.array(points.steps, np.int64), np.array(points.times, np.int64), columns)
 
 
 def rename(run_id: str, name: str) -> Operation:

@@ -13,6 +13,7 @@ from modeldb_server.metrics import CONTENT_TYPE
 from modeldb_server.responses import json_response
 from modeldb_server.routes import Parameter, Policy, Route
 from modeldb_server.store_routes import STORE_ROUTES
+from modeldb_server.write_routes import write_routes
 
 if TYPE_CHECKING:
     from flask import Response
@@ -313,4 +314,13 @@ def routes() -> tuple[Route, ...]:
 
 @cache
 def _routes(_kinds: tuple[str, ...]) -> tuple[Route, ...]:
-    return (*entity_routes(), *_SERIES, *_ARTIFACTS, *_CHANGES, *edit_routes(), *_status_routes(), *STORE_ROUTES)
+    return (
+        *entity_routes(),
+        *_SERIES,
+        *_ARTIFACTS,
+        *_CHANGES,
+        *edit_routes(),
+        *write_routes(),
+        *_status_routes(),
+        *STORE_ROUTES,
+    )

@@ -17,6 +17,7 @@ from modeldb_server.errors import register_error_handlers
 from modeldb_server.events import EventHub
 from modeldb_server.grouping import GroupedWrites
 from modeldb_server.metrics import ServerMetrics
+from modeldb_server.repeats import earlier_answer, note_key
 from modeldb_server.security import complete_policies, register_guards
 from modeldb_server.settings import server_settings
 from modeldb_server.tokens import Gatekeeper
@@ -138,8 +139,16 @@ def create_api(policies: dict[str, Policy]) -> Blueprint:
 
 def _view(route: Route) -> Callable[..., Response]:
     def view(**variables: str) -> Response:
-        arguments = read_arguments(route, request)
-        return route.handler(server_context(), **route.fixed, **variables, **arguments)
+        context = server_context()
+        note_key(route, context.actor)
+        if (answer := earlier_answer(context, route)) is not None:
+            return answer
+        try:
+            return route.handler(context, **route.fixed, **variables, **read_arguments(route, request))
+        except ModelDBError:
+            if (answer := earlier_answer(context, route)) is not None:  # carried out meanwhile
+                return answer
+            raise
 
     view.__doc__ = inspect.cleandoc(f"{route.summary}.\n\n{route.description}").strip()
     return view

@@ -6,22 +6,25 @@ Every text, list, number and body has a limit, an argument that the table does n
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from werkzeug.exceptions import UnsupportedMediaType
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
+from modeldb_core.model.values import from_json, to_float
 from modeldb_server.responses import JSON
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from flask import Request
 
     from modeldb_server.routes import Parameter, Route
 
 MAX_BODY_DEPTH = 20
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FLAGS = {"1": True, "true": True, "0": False, "false": False}
 _QUOTES = "\"'`"
 
@@ -95,7 +98,7 @@ def _body(request: Request) -> Any:  # noqa: ANN401 - JSON data
     if request.mimetype != JSON:
         raise UnsupportedMediaType(description=f"the body must be JSON: send it with Content-Type: {JSON}")
     try:
-        data = orjson.loads(request.get_data(cache=False))
+        data = orjson.loads(request.get_data())
     except orjson.JSONDecodeError as error:
         msg = f"the body is not valid JSON: {error.msg} at character {error.pos}"
         raise InvalidArgumentError(msg) from None
@@ -142,6 +145,8 @@ def _from_json(parameter: Parameter, value: object) -> Any:  # noqa: ANN401 - as
         return _integer(parameter, value)
     if parameter.type == "texts" and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return _texts(parameter, value)
+    if parameter.type in _READERS:
+        return _READERS[parameter.type](parameter, value)
     if parameter.type == "objects" and isinstance(value, list):
         _check_count(parameter, len(value))
         return [_fields(parameter.items, item, f"{name}[{index}]") for index, item in enumerate(value)]
@@ -154,6 +159,65 @@ def _from_json(parameter: Parameter, value: object) -> Any:  # noqa: ANN401 - as
     }
     msg = f"{name} is of the wrong type; expected {expected[parameter.type]}"
     raise InvalidTypeError(msg)
+
+
+def _object(parameter: Parameter, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        msg = f"{parameter.name} is of the wrong type; expected an object"
+        raise InvalidTypeError(msg)
+    _check_count(parameter, len(value))
+    return {name: from_json(item) for name, item in value.items()}
+
+
+def _number(parameter: Parameter, value: object) -> float:
+    number = from_json(value) if isinstance(value, dict) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        msg = f'{parameter.name} is {repr(value)[:40]}; expected a number, or for example {{"$float": "NaN"}}'
+        raise InvalidTypeError(msg)
+    return to_float(number, parameter.name)
+
+
+def _numbers(parameter: Parameter, value: object) -> list[float]:
+    return [_number(parameter, item) for item in _list(parameter, value)]
+
+
+def _integers(parameter: Parameter, value: object) -> list[int]:
+    integers: list[Any] = [from_json(item) if isinstance(item, dict) else item for item in _list(parameter, value)]
+    for item in integers:
+        if type(item) is not int:
+            msg = f"{parameter.name} holds {repr(item)[:40]}; expected whole numbers"
+            raise InvalidTypeError(msg)
+        _integer(parameter, item)
+    return integers
+
+
+def _list(parameter: Parameter, value: object) -> list[Any]:
+    if not isinstance(value, list):
+        msg = f"{parameter.name} is of the wrong type; expected a list"
+        raise InvalidTypeError(msg)
+    _check_count(parameter, len(value))
+    return value
+
+
+def _time(parameter: Parameter, value: object) -> int:
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None or time.year < 1970:
+        msg = f"{parameter.name} is {repr(value)[:40]}; expected a time since 1970 such as '2026-01-31T12:00:00Z'"
+        raise InvalidArgumentError(msg)
+    return int((time - _EPOCH) / timedelta(microseconds=1))
+
+
+_READERS: Mapping[str, Callable[[Parameter, object], Any]] = {
+    "object": _object,
+    "number": _number,
+    "numbers": _numbers,
+    "integers": _integers,
+    "time": _time,
+}
+"""How the fields of some types are read from a JSON body."""
 
 
 def _missing(parameter: Parameter) -> Any:  # noqa: ANN401 - as the table says

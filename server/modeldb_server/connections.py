@@ -28,7 +28,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import WSGITask
-from waitress.utilities import Error
+from waitress.utilities import Error, RequestEntityTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +40,8 @@ logger = logging.getLogger("modeldb_server")
 HEADER_TIMEOUT_S = 30.0
 """The headers of a request must have arrived within this time."""
 BODY_TIMEOUT_S = 300.0
+SLOWEST_BYTES_PER_S = 100_000
+"""So fast at least has to be sent what takes longer."""
 LINGER_TIMEOUT_S = 10.0
 """A client whose request was refused may go on sending for so long, and then reads the answer."""
 CLEANUP_INTERVAL_S = 5
@@ -77,13 +79,13 @@ class Front:
     """What the loop asks others.
 
     Attributes:
-        reads_body: says of the WSGI environment of a request whether its body will be read.
+        longest_body: says of the WSGI environment of a request how long its body may be; ``None``: it is not read.
         room: of all bodies.
         on_dropped: called with the number of connections that were closed to make room.
         on_busy: called when a body is refused for want of room.
     """
 
-    reads_body: Callable[[dict[str, Any]], bool]
+    longest_body: Callable[[dict[str, Any]], int | None]
     room: BodyRoom
     on_dropped: Callable[[int], None]
     on_busy: Callable[[], None]
@@ -112,7 +114,12 @@ class Request(HTTPRequestParser):
         self.started = time.time()
         self.is_admitted = False
         self._channel = channel
-        self._taken = 0
+        self._taken = self._longest = 0
+
+    @property
+    def sending_s(self) -> float:
+        """For how long a slow client may send what has arrived of the body."""
+        return self.body_bytes_received / SLOWEST_BYTES_PER_S
 
     def parse_header(self, header_plus: bytes) -> None:
         """Read the headers.
@@ -146,6 +153,8 @@ class Request(HTTPRequestParser):
         consumed = super().received(data)
         if in_header and self.headers_finished and not self.completed:
             self._admit()
+        if self.is_admitted and self.error is None and self.body_bytes_received > self._longest:
+            self.error, self.completed = RequestEntityTooLarge(f"the body is longer than {self._longest:,} bytes"), True
         if self.error is not None and not self._channel.is_deaf:
             self._end_early()
         return len(data) if self._channel.is_deaf else consumed
@@ -155,10 +164,13 @@ class Request(HTTPRequestParser):
         body, self.body_rcv = self.body_rcv, None
         environ = WSGITask(self._channel, self).get_environment()  # type: ignore[arg-type]
         front = self._channel.front
-        if not front.reads_body(environ):
+        longest = front.longest_body(environ)
+        if longest is None:
             self._end_early()
             return
-        size_bytes = int(self.adj.max_request_body_size) if self.chunked else self.content_length
+        self._longest = longest
+        # What is longer than this goes on in a temporary file.
+        size_bytes = min(longest if self.chunked else self.content_length, int(self.adj.inbuf_overflow))
         if not front.room.take(size_bytes):
             front.on_busy()
             self.error = _BusyError("the server is taking in as many bytes as it can; try again")
@@ -220,7 +232,7 @@ class Channel(HTTPChannel):
             return False
         if self.request is None:
             return not self.was_served and now - self.creation_time > HEADER_TIMEOUT_S
-        limit_s = BODY_TIMEOUT_S if self.request.is_admitted else HEADER_TIMEOUT_S
+        limit_s = BODY_TIMEOUT_S + self.request.sending_s if self.request.is_admitted else HEADER_TIMEOUT_S
         return now - self.request.started > limit_s
 
     def writable(self) -> bool:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from flask import current_app
 
+from modeldb_core.model.entities import derived_id, new_id
+from modeldb_server.repeats import stream_of_request
+
 if TYPE_CHECKING:
     from modeldb_core.commands.operation import Operation
     from modeldb_core.stores import ArtifactStore, MetadataStore
@@ -40,7 +43,13 @@ class ServerContext:
 
     def execute(self, operation: Operation) -> None:
         """Carry out what the current request asks for, in the name of who asks; durable when this returns."""
-        self.writers.execute(operation, self.actor)
+        stream_id, digest = stream_of_request()
+        self.writers.execute(operation, self.actor, stream_id=stream_id, request=digest)
+
+    def new_id(self, kind: str) -> str:
+        """Return an identifier for what the current request creates; a repetition of it has the same one."""
+        stream_id, _ = stream_of_request()
+        return derived_id(kind, stream_id, "") if stream_id else new_id()
 
     def close(self) -> None:
         """End the event streams and seal the stream of changes. The stores belong to the caller and stay open."""

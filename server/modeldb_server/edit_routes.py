@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modeldb_server.entity_routes import PREFIX, kinds_parameter, served_kinds
+from modeldb_server.entity_routes import PREFIX, a_kind, kinds_parameter, served_kinds
 from modeldb_server.handlers import edits
 from modeldb_server.routes import MAX_EXPRESSION, MAX_MESSAGE, Parameter, Policy, Route
 
@@ -20,7 +20,7 @@ _RECURSIVE = Parameter(
 def _edits_of(declaration: KindDeclaration) -> tuple[Route, ...]:
     kind, schema = declaration.kind, declaration.schema
     path, fixed = f"{PREFIX}/{declaration.path}/<entity_id>", {"kind": kind}
-    a_kind = f"{'an' if kind[0] in 'aeiou' else 'a'} {declaration.words}"
+    words = a_kind(declaration)
     return (
         Route(
             method="PATCH",
@@ -28,7 +28,7 @@ def _edits_of(declaration: KindDeclaration) -> tuple[Route, ...]:
             name=f"edit_{kind}",
             handler=edits.edit_entity,
             policy=Policy.WRITE,
-            summary=f"Rename or describe {a_kind}",
+            summary=f"Rename or describe {words}",
             body=(
                 Parameter(name="name", type="text", description="the new name"),
                 Parameter(name="description", type="text", max_length=MAX_MESSAGE, description="the new description"),
@@ -37,6 +37,7 @@ def _edits_of(declaration: KindDeclaration) -> tuple[Route, ...]:
             errors=_ERRORS,
             fixed=fixed,
             tag="edits",
+            once=True,
         ),
         Route(
             method="POST",
@@ -44,7 +45,7 @@ def _edits_of(declaration: KindDeclaration) -> tuple[Route, ...]:
             name=f"change_{kind}_tags",
             handler=edits.change_tags,
             policy=Policy.WRITE,
-            summary=f"Add and remove tags of {a_kind}",
+            summary=f"Add and remove tags of {words}",
             body=(
                 Parameter(name="add", type="texts", default=(), max_items=100, description="tags to add"),
                 Parameter(name="remove", type="texts", default=(), max_items=100, description="tags to remove"),
@@ -53,6 +54,7 @@ def _edits_of(declaration: KindDeclaration) -> tuple[Route, ...]:
             errors=_ERRORS,
             fixed=fixed,
             tag="edits",
+            once=True,
         ),
         Route(
             method="DELETE",
@@ -60,12 +62,13 @@ def _edits_of(declaration: KindDeclaration) -> tuple[Route, ...]:
             name=f"delete_{kind}",
             handler=edits.delete_entity,
             policy=Policy.WRITE,
-            summary=f"Delete {a_kind}, so that it can be restored",
+            summary=f"Delete {words}, so that it can be restored",
             parameters=(_RECURSIVE,),
             answer="Changed",
             errors=_ERRORS,
             fixed=fixed,
             tag="edits",
+            once=True,
         ),
         Route(
             method="POST",
@@ -78,6 +81,7 @@ def _edits_of(declaration: KindDeclaration) -> tuple[Route, ...]:
             errors=_ERRORS,
             fixed=fixed,
             tag="edits",
+            once=True,
         ),
     )
 
@@ -101,6 +105,7 @@ def _comment_route() -> Route:
         status=201,
         errors=_ERRORS,
         tag="edits",
+        once=True,
     )
 
 
@@ -130,6 +135,7 @@ _MANY = Route(
     answer="EditedRuns",
     errors=_ERRORS,
     tag="edits",
+    once=True,
 )
 
 

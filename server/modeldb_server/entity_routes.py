@@ -18,6 +18,11 @@ def served_kinds() -> dict[str, KindDeclaration]:
     return {declaration.path: declaration for declaration in KINDS.values() if not declaration.secret}
 
 
+def a_kind(declaration: KindDeclaration) -> str:
+    """Return the name of a kind with its article."""
+    return f"{'an' if declaration.words[0] in 'aeiou' else 'a'} {declaration.words}"
+
+
 _FILTER = Parameter(
     name="filter",
     type="text",

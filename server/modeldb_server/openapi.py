@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.runtime import __version__
 from modeldb_core.stores.protocol import VERSION, WRITE_HEADER
+from modeldb_server.repeats import HEADER, MAX_KEY
 from modeldb_server.responses import JSON
 from modeldb_server.routes import Policy, object_schema
 from modeldb_server.schemas import component_schemas, reference
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _VARIABLE = re.compile(r"<(\w+)>")
 
 ERROR_MEANINGS = {
+    200: "the entity that has the name already",
     206: "the part that was asked for",
     304: "not changed since the copy that the client has",
     400: "an argument cannot be accepted",
@@ -41,6 +43,7 @@ _TAGS = {
     "series": "The history of metrics",
     "artifacts": "Files of runs",
     "changes": "The audit log, and live updates",
+    "runs": "What programs log while they train; needs the header X-ModelDB: 1",
     "edits": "What may be altered; needs the header X-ModelDB: 1",
     "server": "The server itself",
     "store": f"What other processes use the server as a store by: version {VERSION} of the protocol",
@@ -58,7 +61,7 @@ def describe_api(routes: Iterable[Route]) -> dict[str, Any]:
         "info": {
             "title": "ModelDB",
             "version": __version__,
-            "description": "Find, read and annotate what was tracked. docs/api.md explains it with examples.",
+            "description": "Track a training, find, read and annotate what was tracked. docs/api.md explains it with examples.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -98,6 +101,12 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         described.append(
             {"name": WRITE_HEADER, "in": "header", "required": True, "schema": schema, "description": description}
         )
+    if route.once:
+        description = "by which the request is done once, however often it is sent"
+        text: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_KEY}
+        described.append(
+            {"name": HEADER, "in": "header", "required": False, "schema": text, "description": description}
+        )
     return described
 
 
@@ -122,7 +131,7 @@ def _responses(route: Route) -> dict[str, Any]:
     unauthorized = () if route.policy is Policy.PUBLIC else (401,)
     for status in (*unauthorized, *route.errors):
         responses[str(status)] = {"description": ERROR_MEANINGS[status]}
-        if status == 206 or route.name == "get_health":
+        if status in (200, 206) or route.name == "get_health":
             responses[str(status)]["content"] = _content(route.answer)
         elif status >= 400:
             responses[str(status)]["content"] = {JSON: {"schema": reference("Error")}}

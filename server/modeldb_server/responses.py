@@ -8,6 +8,7 @@ import orjson
 from flask import Response
 
 JSON = "application/json"
+BYTES = "application/octet-stream"
 
 
 def dump_json(data: Any) -> bytes:  # noqa: ANN401 - JSON data

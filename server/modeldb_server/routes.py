@@ -21,8 +21,20 @@ MAX_NAME = 1024
 MAX_EXPRESSION = 20_000
 MAX_MESSAGE = 100_000
 
-ParameterType: TypeAlias = Literal["text", "integer", "flag", "texts", "objects"]
+ParameterType: TypeAlias = Literal[
+    "text", "integer", "flag", "texts", "objects", "object", "number", "numbers", "integers", "time"
+]
 Schema: TypeAlias = dict[str, Any]
+
+
+_SCHEMAS: Mapping[str, Schema] = {
+    "object": {"type": "object"},
+    "number": {"oneOf": [{"type": "number"}, {"$ref": "#/components/schemas/TaggedFloat"}]},
+    "numbers": {"oneOf": [{"type": "number"}, {"$ref": "#/components/schemas/TaggedFloat"}]},
+    "integers": {"oneOf": [{"type": "integer"}, {"$ref": "#/components/schemas/TaggedInteger"}]},
+    "time": {"type": "string", "format": "date-time"},
+}
+"""Of a value, or of each in a list."""
 
 
 class Policy(StrEnum):
@@ -43,7 +55,9 @@ class Parameter:
     """An argument of a route: in the query string, or a field of the JSON body.
 
     Attributes:
-        type: ``texts`` and ``objects`` are lists; in a query string ``texts`` is separated by commas.
+        type: ``texts``, ``objects``, ``numbers`` and ``integers`` are lists; in a query string ``texts`` is separated by
+            commas. An ``object`` is a map from names to values, with tagged numbers. A ``time`` is a date and time as in
+            ISO 8601, with its offset from UTC; the handler is given microseconds since 1970-01-01 UTC.
         minimum: of an integer.
         maximum: of an integer.
         max_length: of a text in characters, and of each of ``texts``.
@@ -77,6 +91,10 @@ class Parameter:
             schema = {"type": "array", "items": item, "maxItems": self.max_items}
         elif self.type == "objects":
             schema = {"type": "array", "items": object_schema(self.items), "maxItems": self.max_items}
+        elif self.type in ("numbers", "integers"):
+            schema = {"type": "array", "items": dict(_SCHEMAS[self.type]), "maxItems": self.max_items}
+        elif self.type in _SCHEMAS:
+            schema = dict(_SCHEMAS[self.type])
         else:
             schema = {"type": "string", "maxLength": self.max_length}
         if self.choices:
@@ -124,6 +142,8 @@ class Route:
         status: of a successful answer.
         errors: further statuses that it answers with.
         fixed: arguments of the handler that come from the table.
+        once: whether a client may send an ``Idempotency-Key``, by which the request is done once however often it comes.
+        is_upload: the body is a file, which may be longer than memory.
         tag: the group it is shown in.
     """
 
@@ -142,4 +162,6 @@ class Route:
     status: int = 200
     errors: tuple[int, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    once: bool = False
+    is_upload: bool = False
     tag: str = "entities"

@@ -216,7 +216,10 @@ _ANSWERS: dict[str, Schema] = {
     "Store": record(
         {"name": TEXT, "version": TEXT, "protocols": list_of({"type": "integer"}), "read_only": FLAG, "decides": FLAG},
     ),
-    "Changed": record({"changed": {**COUNT, "description": "entities"}}),
+    "StoredArtifact": record(
+        {"path": TEXT, "digest": TEXT, "size_bytes": COUNT, "media_type": TEXT, "type": TEXT},
+    ),
+    "Changed": record({"changed": {**COUNT, "description": "changes that were made"}}),
     "EditedRuns": record({"run_ids": list_of(TEXT), "changed": {**COUNT, "description": "entities"}}),
     "Done": record({"done": {"const": True}}),
     "Acknowledgement": record(

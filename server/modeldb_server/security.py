@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
     from modeldb_server.routes import Route
+    from modeldb_server.settings import ServerSettings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 POLICIES = "modeldb_policies"
@@ -105,19 +106,19 @@ def methods_of(rule: Rule) -> set[str]:
     return set(rule.methods or ())
 
 
-def reads_body(app: Flask, environ: dict[str, Any]) -> bool:
-    """Say whether the body of a request will be read: not where the request is refused, or needs none.
+def longest_body(app: Flask, environ: dict[str, Any]) -> int | None:
+    """Return how long the body of a request may be; ``None`` where it is not read: the request is refused, or needs none.
 
     Asked when the headers have arrived; what the request is answered is decided when it is its turn.
     """
     with app.request_context(environ):
         if request.endpoint is None or request.method in SAFE_METHODS:
-            return False
+            return None
         try:
             check_request(is_trial=True)
         except Exception:
-            return False
-        return True
+            return None
+        return request.max_content_length
 
 
 def check_request(*, is_trial: bool = False) -> None:
@@ -143,19 +144,21 @@ def check_request(*, is_trial: bool = False) -> None:
     context.gatekeeper.check(shown, policy, address, is_trial=is_trial)
     if policy is None:
         return  # no such route: Flask answers 404 or 405
-    _check_body(settings.max_body_bytes)
+    _check_body(settings)
     if policy is Policy.WRITE:
         _check_write(settings.read_only)
 
 
-def _check_body(usual_bytes: int) -> None:
+def _check_body(settings: ServerSettings) -> None:
     """Refuse a body that is not of the type that the route takes, or too long; no other page can send such types."""
     route: Route | None = current_app.extensions[TABLE].get(request.endpoint)
     expected = JSON if route is None else route.body_type
     if request.method not in SAFE_METHODS and request.mimetype != expected:
         name = "JSON" if expected == JSON else f"of type {expected}"
         raise UnsupportedMediaType(description=f"the body must be {name}: send it with Content-Type: {expected}")
-    limit = (route.max_body_bytes if route is not None else None) or usual_bytes
+    limit = (route.max_body_bytes if route is not None else None) or settings.max_body_bytes
+    if route is not None and route.is_upload:
+        limit = settings.max_upload_bytes
     request.max_content_length = limit
     if (request.content_length or 0) > limit:
         abort(413, f"the body is longer than {limit:,} bytes")

@@ -28,7 +28,7 @@ from modeldb_core.journal.rescue import BackgroundRecovery
 from modeldb_server.app import create_app
 from modeldb_server.connections import CLEANUP_INTERVAL_S, BodyRoom, Front, Listener
 from modeldb_server.context import EXTENSION, ServerContext
-from modeldb_server.security import reads_body
+from modeldb_server.security import longest_body
 from modeldb_server.settings import MIB, is_loopback, listen_address, server_settings
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Server:
 
     def _listen(self) -> Listener:
         settings = self.context.settings
-        longest_body = max(8 * settings.max_body_bytes, 8 * MIB)  # app.py refuses what its route does not take
+        in_memory = max(8 * settings.max_body_bytes, 8 * MIB)  # app.py refuses what its route does not take
         listener = _bound_socket(self.host, settings.port, settings.send_timeout_s)
         dispatcher = ThreadedTaskDispatcher()
         dispatcher.set_thread_count(settings.threads + settings.max_event_streams)
@@ -158,8 +158,8 @@ class Server:
             cleanup_interval=CLEANUP_INTERVAL_S,
             channel_request_lookahead=1,
             max_request_header_size=MAX_HEADER_BYTES,
-            max_request_body_size=longest_body,
-            inbuf_overflow=longest_body,
+            max_request_body_size=max(in_memory, settings.max_upload_bytes) + 1,
+            inbuf_overflow=in_memory,
             outbuf_overflow=32 * MIB,
             outbuf_high_watermark=MIB,
         )
@@ -173,8 +173,8 @@ class Server:
             bind_socket=False,
             sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
             front=Front(
-                reads_body=partial(reads_body, self.app),
-                room=BodyRoom(BODIES * longest_body),
+                longest_body=partial(longest_body, self.app),
+                room=BodyRoom(BODIES * in_memory),
                 on_dropped=metrics.connections_dropped.inc,
                 on_busy=metrics.bodies_refused.inc,
             ),

@@ -43,6 +43,8 @@ class ServerSettings:
         send_timeout_s: a client that takes nothing of an answer for so long is cut off.
         stop_timeout_s: how long a stopping server waits for requests that are being answered.
         max_body_bytes: the longest request body that is read.
+        max_upload_bytes: the longest file that is taken in one request; what does not fit into memory waits in a temporary
+            file.
         restore_window_days: for so long what is deleted through the server can be restored.
         max_connections: connections that may be open at once, at most half as many as the process may have files open.
             Idle ones are closed to make room for others.
@@ -64,6 +66,7 @@ class ServerSettings:
     send_timeout_s: float = 60.0
     stop_timeout_s: float = 5.0
     max_body_bytes: int = MIB
+    max_upload_bytes: int = 5 * 1024 * MIB
     restore_window_days: float = 30.0
     max_connections: int = 1000
 

@@ -30,8 +30,8 @@ _PAGE = 500
 def create_comment(context: ServerContext, *, parent_kind: str, parent_id: str, message: str) -> Response:
     """Record a comment on an entity and return it."""
     _living(context, parent_kind, parent_id)
-    operation = edits.comment(parent_id, message, author=context.actor)
-    return _entity(context, "comment", operation, 201)
+    operation = edits.comment(parent_id, message, author=context.actor, comment_id=context.new_id("comment"))
+    return edited(context, operation, 201)
 
 
 def change_tags(
@@ -40,7 +40,7 @@ def change_tags(
     """Add and remove tags of an entity and return it."""
     operation = edits.change_tags(kind, entity_id, add=add, remove=remove)
     _living(context, kind, entity_id)
-    return _entity(context, kind, operation)
+    return edited(context, operation)
 
 
 def edit_entity(
@@ -54,19 +54,19 @@ def edit_entity(
     parts = [edits.rename(entity, name)] if name is not None else []
     if description is not None:
         parts.append(edits.describe(kind, entity_id, description))
-    return _entity(context, kind, together(parts))
+    return edited(context, together(parts))
 
 
 def delete_entity(context: ServerContext, *, kind: str, entity_id: str, recursive: bool) -> Response:
     """Delete an entity, so that it can be restored, and return what went."""
     check_id(kind, entity_id)
-    return _count(context, _delete(context, [(kind, entity_id)], recursive=recursive))
+    return changed(context, _delete(context, [(kind, entity_id)], recursive=recursive))
 
 
 def restore_entity(context: ServerContext, *, kind: str, entity_id: str) -> Response:
     """Bring a deleted entity back, and return what came."""
     check_id(kind, entity_id)
-    return _count(context, removal.restore(context.store, [(kind, entity_id)]))
+    return changed(context, removal.restore(context.store, [(kind, entity_id)]))
 
 
 def edit_runs(
@@ -165,13 +165,14 @@ def _living(context: ServerContext, kind: str, entity_id: str) -> Entity:
     return edits.living(context.store, kind, entity_id)
 
 
-def _entity(context: ServerContext, kind: str, operation: Operation, status: int = 200) -> Response:
+def edited(context: ServerContext, operation: Operation, status: int = 200) -> Response:
     """Carry an operation out and return the entity that it is about."""
     context.execute(operation)
-    return json_response(entity_document(context.store.get(kind, operation.entries[-1].entity_id)), status)
+    _, kind, entity_id, _ = operation.entries[-1]
+    return json_response(entity_document(context.store.get(kind, entity_id)), status)
 
 
-def _count(context: ServerContext, operation: Operation) -> Response:
-    """Carry an operation out and return how many entities it is about."""
+def changed(context: ServerContext, operation: Operation) -> Response:
+    """Carry an operation out and return how many changes that took."""
     context.execute(operation)
     return json_response({"changed": len(operation.entries)})
