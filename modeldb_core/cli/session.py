@@ -149,7 +149,7 @@ def writer_for(store: MetadataStore, settings: Settings) -> DirectWriter:
     from modeldb_core.runtime.users import login_name
     from modeldb_core.stores.direct import DirectWriter
 
-    return DirectWriter(store, settings.user or login_name())
+    return DirectWriter(store, store.user or settings.user or login_name())
 
 
 @contextmanager

@@ -32,9 +32,11 @@ def evolve(document: Document | None, action: str, payload: Document, *, actor: 
     - ``restore``: ``deleted_at`` is taken away.
 
     Updates of an entity that was never created make it: a run that two processes log to may see the child's stream
-    arrive first. Each change raises the ``revision`` by one, whatever the payload says of that.
+    arrive first. Each change raises the ``revision`` by one, and ``owner`` and ``created_at`` are those
+    of the first change, whatever a payload says of them.
     """
     after: Document = dict(document) if document else unborn(actor=actor, recorded_at=recorded_at)
+    born: Document = {name: after[name] for name in ("created_at", "owner") if name in after}
     revision = after.get("revision", 0)
     if action == "create":
         for name, value in payload.items():
@@ -49,6 +51,7 @@ def evolve(document: Document | None, action: str, payload: Document, *, actor: 
     else:
         msg = f"action {action!r} does not alter a document; expected create, update, delete or restore"
         raise InvalidArgumentError(msg)
+    after.update(born)
     after["updated_at"] = max(recorded_at, after.get("updated_at", recorded_at))
     after["revision"] = revision + 1
     return after

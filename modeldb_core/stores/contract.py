@@ -83,6 +83,9 @@ class MetadataStore(ABC):
     is_local: bool = False
     """Whether a question costs no trip over the network: callers then need not remember the answers."""
 
+    user: str = ""
+    """In whose name alone this store takes changes, where it knows who asks; empty: it believes the actor of a change."""
+
     @abstractmethod
     def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
         """Record ``changes`` and let the answers show them: all or nothing, and durably before it returns.

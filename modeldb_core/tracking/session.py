@@ -60,7 +60,6 @@ class Session(ABC):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.actor = settings.user or login_name()
         self._lock = threading.RLock()
         self._store: MetadataStore | None = None
         self._artifacts: ArtifactStore | None = None
@@ -74,10 +73,12 @@ class Session(ABC):
         self.on_flush: list[Callable[[float | None], object]] = []
         """Called with the timeout before what was logged is shipped, ``False``: the time did not do. Autologging waits."""
         plugins.plugin_manager(settings).call("modeldb_configure", settings=settings)
+        store_url = self._find_store_url()
+        self.actor = self._find_user() or settings.user or login_name()
         target = Target(
             open_store=self._open_store,
             open_artifacts=self._open_artifacts,
-            store_url=self._find_store_url(),
+            store_url=store_url,
             journal_dir=settings.journal_dir,
             actor=self.actor,
             flush_interval_s=settings.flush_interval_s,
@@ -299,6 +300,16 @@ class Session(ABC):
         except StoreUnavailableError as error:
             logger.warning("%s. Logging goes on into the journal and is shipped later.", error)
             return redact_url(self.settings.url)
+
+    def _find_user(self) -> str:
+        """Return in whose name alone the store takes changes; empty where it takes any, or does not say soon."""
+        store, user = self._store, ""
+        with suppress(Exception):  # what is logged is kept in any case
+            if store is not None and not store.is_local:
+                user = self._askers.submit(lambda: store.user).result(_PATIENCE_S)
+        if user and self.settings.user not in ("", user):
+            logger.warning("What is logged is recorded in the name of %r, whose token this is.", user)
+        return user
 
     def _open_store(self) -> MetadataStore:
         if (store := self._store) is not None:  # without the lock, which a forked child could find held for ever

@@ -9,8 +9,10 @@ from flask import Blueprint, Flask, request
 
 from modeldb_core.errors import ModelDBError
 from modeldb_core.runtime.notices import warn
+from modeldb_core.runtime.users import login_name
 from modeldb_server.api import routes
 from modeldb_server.arguments import read_arguments
+from modeldb_server.binding import BoundStreams
 from modeldb_server.compression import register_compression
 from modeldb_server.context import EXTENSION, ServerContext, server_context
 from modeldb_server.errors import register_error_handlers
@@ -114,9 +116,11 @@ def _new_context(store: MetadataStore, artifacts: ArtifactStore, settings: Serve
             settings.read_tokens,
             lambda reason: metrics.token_refusals.labels(reason).inc(),
             erase_tokens=settings.erase_tokens,
+            user=settings.actor or login_name(),
         ),
         events=hub,
         writes=writes,
+        bound=BoundStreams(store),
         writers=Writers(
             store, writes, actor=settings.actor, read_only=settings.read_only, on_written=metrics.writes.inc
         ),

@@ -13,7 +13,8 @@ import orjson
 from werkzeug.exceptions import UnsupportedMediaType
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
-from modeldb_core.model.values import from_json, to_float
+from modeldb_core.model.numbers import to_float
+from modeldb_core.model.values import from_json
 from modeldb_server.responses import JSON
 
 if TYPE_CHECKING:

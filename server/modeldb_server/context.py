@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flask import current_app
+from flask import current_app, g
 
 from modeldb_core.model.entities import derived_id, new_id
 from modeldb_server.repeats import stream_of_request
@@ -13,11 +13,12 @@ from modeldb_server.repeats import stream_of_request
 if TYPE_CHECKING:
     from modeldb_core.commands.operation import Operation
     from modeldb_core.stores import ArtifactStore, MetadataStore
+    from modeldb_server.binding import BoundStreams
     from modeldb_server.events import EventHub
     from modeldb_server.grouping import GroupedWrites
     from modeldb_server.metrics import ServerMetrics
     from modeldb_server.settings import ServerSettings
-    from modeldb_server.tokens import Gatekeeper
+    from modeldb_server.tokens import Gatekeeper, Visitor
     from modeldb_server.writing import Writers
 
 EXTENSION = "modeldb_server"
@@ -34,12 +35,20 @@ class ServerContext:
     events: EventHub
     writers: Writers
     writes: GroupedWrites
+    bound: BoundStreams
     metrics: ServerMetrics
 
     @property
     def actor(self) -> str:
         """In whose name the current request changes something."""
-        return self.writers.actor
+        visitor = self.visitor
+        return self.writers.actor if visitor is None else visitor.user
+
+    @property
+    def visitor(self) -> Visitor | None:
+        """Who makes the current request; ``None`` where the server asks nobody who they are."""
+        visitor: Visitor | None = g.get("modeldb_visitor")
+        return visitor
 
     def execute(self, operation: Operation) -> None:
         """Carry out what the current request asks for, in the name of who asks; durable when this returns."""

@@ -214,7 +214,14 @@ _ANSWERS: dict[str, Schema] = {
     ),
     "OpenAPI": record({"openapi": TEXT, "info": OBJECT, "paths": OBJECT, "components": OBJECT}),
     "Store": record(
-        {"name": TEXT, "version": TEXT, "protocols": list_of({"type": "integer"}), "read_only": FLAG, "decides": FLAG},
+        {
+            "name": TEXT,
+            "version": TEXT,
+            "protocols": list_of({"type": "integer"}),
+            "read_only": FLAG,
+            "decides": FLAG,
+            "user": TEXT,
+        },
     ),
     "StoredArtifact": record(
         {"path": TEXT, "digest": TEXT, "size_bytes": COUNT, "media_type": TEXT, "type": TEXT},

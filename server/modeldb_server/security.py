@@ -13,7 +13,7 @@ import socket
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from flask import abort, current_app, request
+from flask import abort, current_app, g, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from modeldb_core.errors import ConfigurationError, PermissionDeniedError, StoreReadOnlyError
@@ -141,7 +141,7 @@ def check_request(*, is_trial: bool = False) -> None:
         raise PermissionDeniedError(msg)
     policy = None if request.endpoint is None else request_policy(request)
     shown, address = request.headers.get("Authorization"), request.remote_addr or ""
-    context.gatekeeper.check(shown, policy, address, is_trial=is_trial)
+    g.modeldb_visitor = context.gatekeeper.check(shown, policy, address, is_trial=is_trial)
     if policy is None:
         return  # no such route: Flask answers 404 or 405
     _check_body(settings)

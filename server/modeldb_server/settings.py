@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from modeldb_core.errors import ConfigurationError
-from modeldb_server.tokens import NEW_TOKEN, check_token
+from modeldb_server.tokens import NEW_TOKEN, check_token, split_token
 
 if TYPE_CHECKING:
     from modeldb_core.config import Settings
@@ -27,7 +27,8 @@ class ServerSettings:
         host: address to listen on; without tokens it must be one of this machine's loopback addresses.
         port: port to listen on; 0 takes a free one.
         threads: threads that answer requests, beside those that event streams wait in.
-        tokens: who shows one of them may read and write. Where there are tokens of any kind, every route but the
+        tokens: who shows one of them may read and write. An entry ``ada:TOKEN`` says whose token it is, and what is changed with
+            it is recorded in that name; one without a name is that of ``actor``. Where there are tokens of any kind, every route but the
             health check asks for one, and the server may be reached from other machines.
         read_tokens: who shows one of these may read.
         erase_tokens: who shows one of these may read, write, and erase for good what is stored, as `modeldb gc` does.
@@ -88,7 +89,7 @@ class ServerSettings:
             for token in getattr(self, name):
                 check_token(token, f"server.{name}")
         for one, other in combinations(kinds, 2):
-            if both := set(getattr(self, one)) & set(getattr(self, other)):
+            if both := _bare(getattr(self, one)) & _bare(getattr(self, other)):
                 msg = f"server.{one} and server.{other} have {len(both)} in common; a token allows one of the two"
                 raise ConfigurationError(msg)
 
@@ -112,6 +113,10 @@ class ServerSettings:
             actor=settings.user,
             restore_window_days=settings.restore_window_days,
         )
+
+
+def _bare(entries: tuple[str, ...]) -> set[str]:
+    return {split_token(entry)[1] for entry in entries}
 
 
 def _is_address(text: str) -> bool:

@@ -12,12 +12,13 @@ import hashlib
 import hmac
 import logging
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from modeldb_core.errors import ConfigurationError, PermissionDeniedError
+from modeldb_core.log.changes import is_name
 from modeldb_server.guesses import GUESS_INTERVAL_S, Guesses
 from modeldb_server.limits import BusyError
 from modeldb_server.routes import Policy
@@ -37,19 +38,41 @@ _TOKEN = re.compile(r"[\x21-\x2b\x2d-\x7e]+")  # visible ASCII; commas separate 
 _REALM = "ModelDB"
 
 
-def check_token(token: str, setting: str) -> str:
-    """Return ``token`` if it can be one. It is never shown, also where it cannot.
+def check_token(entry: str, setting: str) -> str:
+    """Return an entry such as ``ada:TOKEN``, or ``TOKEN``, if it can be one. It is never shown, also where it cannot.
 
     Raises:
         ConfigurationError: it is too short or too long, or holds what cannot stand in a header.
     """
+    user, token = split_token(entry)
+    if ":" in entry and not (user.strip() == user and is_name(user) and user.isprintable()):
+        msg = f"{setting} holds a token whose user has no name that can be; expected for example ada:TOKEN"
+        raise ConfigurationError(msg)
     if MIN_TOKEN <= len(token) <= MAX_TOKEN and _TOKEN.fullmatch(token):
-        return token
+        return entry
     msg = (
         f"{setting} holds a token of {len(token)} characters that cannot be used; expected {MIN_TOKEN} to"
         f" {MAX_TOKEN:,} letters, digits and signs without spaces and commas: {NEW_TOKEN} makes one"
     )
     raise ConfigurationError(msg)
+
+
+class Visitor(NamedTuple):
+    """Who asks, where the server knows.
+
+    Attributes:
+        user: whose token was shown.
+        granted: what it allows.
+    """
+
+    user: str
+    granted: Policy
+
+
+def split_token(entry: str) -> tuple[str, str]:
+    """Return the user and the token of an entry such as ``ada:TOKEN``; no user where none is named."""
+    user, colon, token = entry.partition(":")
+    return (user, token) if colon else ("", entry)
 
 
 class Gatekeeper:
@@ -62,6 +85,7 @@ class Gatekeeper:
         guesses: counts wrong tokens by address.
         erase_tokens: with them one may read, write and erase. Where there are tokens of no kind, everybody may do
             everything.
+        user: whose token one is that names nobody.
     """
 
     def __init__(
@@ -72,11 +96,15 @@ class Gatekeeper:
         guesses: Guesses | None = None,
         *,
         erase_tokens: Iterable[str] = (),
+        user: str = "",
     ) -> None:
         self._on_refusal = on_refusal or _ignore
         self._guesses = guesses or Guesses()
         kinds = ((erase_tokens, Policy.ERASE), (tokens, Policy.WRITE), (read_tokens, Policy.READ))
-        self._known = [(_digest(token.encode()), policy) for some, policy in kinds for token in some]
+        self._known: list[tuple[bytes, Visitor]] = []
+        for some, policy in kinds:
+            for name, token in map(split_token, some):
+                self._known.append((_digest(token.encode()), Visitor(name or user, policy)))
 
     @property
     def is_open(self) -> bool:
@@ -85,8 +113,8 @@ class Gatekeeper:
 
     def check(
         self, authorization: str | None, policy: Policy | None, address: str = "", *, is_trial: bool = False
-    ) -> None:
-        """Let a request pass, or refuse it.
+    ) -> Visitor | None:
+        """Let a request pass, or refuse it; return who asks, ``None`` where nobody has to say.
 
         Args:
             authorization: the header of that name.
@@ -100,7 +128,7 @@ class Gatekeeper:
             PermissionDeniedError: the token does not allow that.
         """
         if self.is_open or policy is Policy.PUBLIC:
-            return
+            return None
         refuse = _ignore if is_trial else self._on_refusal
         shown = shown_token(authorization)
         if shown is None:
@@ -111,14 +139,15 @@ class Gatekeeper:
             refuse("too_many")
             msg = f"too many wrong tokens came from this address; try again in {GUESS_INTERVAL_S:g} s"
             raise BusyError(msg, status=429)
-        granted = self._granted(digest)
-        if granted is None:
+        visitor = self._known_as(digest)
+        if visitor is None:
             refuse("wrong")
             if not is_trial:
                 self._note_wrong(address, digest)
             raise _refusal(is_known=True)
         if not is_trial:
             self._guesses.accept(address, digest)
+        granted = visitor.granted
         if policy is Policy.WRITE and granted not in (Policy.WRITE, Policy.ERASE):
             msg = "this token allows reading only; use one of server.tokens"
             raise PermissionDeniedError(msg)
@@ -128,6 +157,7 @@ class Gatekeeper:
                 "server.erase_tokens"
             )
             raise PermissionDeniedError(msg)
+        return visitor
 
     def _note_wrong(self, address: str, digest: bytes) -> None:
         is_new, left = self._guesses.refuse(address, digest)
@@ -135,12 +165,12 @@ class Gatekeeper:
             slowed = "" if left else f"; from there one token is tried every {GUESS_INTERVAL_S:g} s from now on"
             logger.warning("a wrong token was shown from %s%s", address or "an unknown address", slowed)
 
-    def _granted(self, digest: bytes) -> Policy | None:
-        granted = None
-        for known, policy in self._known:  # all of them, whichever it is: the time says nothing
-            if hmac.compare_digest(known, digest) and granted is None:  # the first ones grant most
-                granted = policy
-        return granted
+    def _known_as(self, digest: bytes) -> Visitor | None:
+        found = None
+        for known, visitor in self._known:  # all of them, whichever it is: the time says nothing
+            if hmac.compare_digest(known, digest) and found is None:  # the first ones grant most
+                found = visitor
+        return found
 
 
 def shown_token(authorization: str | None) -> bytes | None:

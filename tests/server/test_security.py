@@ -605,6 +605,10 @@ def test_t17_nothing_is_unpickled_or_unpacked(client: Any, filled: Any, tmp_path
 
 
 MANY = {
+    "log_metrics.points": 100_000,
+    "log_series.values": 100_000,
+    "log_series.steps": 100_000,
+    "log_series.times": 100_000,
     "find_stored_entities.fields": 20_000,
     "digest_order.streams": 100_000,
     "edit_runs.run_ids": 10_000,
@@ -618,7 +622,8 @@ def test_t19_every_text_list_and_number_of_the_api_has_a_limit() -> None:
     for route in routes():
         for item in itertools.chain.from_iterable((field, *field.items) for field in (*route.parameters, *route.body)):
             assert item.max_length <= 100_000
-            assert item.max_items <= MANY.get(f"{route.name}.{item.name}", 500)
+            most = 20_000 if item.type == "object" else 500  # values in one map
+            assert item.max_items <= MANY.get(f"{route.name}.{item.name}", most)
             if item.name == "limit":
                 assert item.maximum <= {"find_keys": 20_000, "find_stored_keys": 100_000}.get(route.name, 1000)
         assert (route.max_body_bytes or 2**20) < 8 * 2**20, "more than waitress holds in memory"

@@ -358,7 +358,7 @@ def test_only_tokens_for_erasing_erase(tmp_path: Any) -> None:
     from modeldb_server.app import create_app
 
     eraser = "a-token-to-erase-with"
-    settings = ServerSettings(port=0, tokens=(TOKEN,), read_tokens=(READER,), erase_tokens=(eraser,))
+    settings = ServerSettings(port=0, actor="tester", tokens=(TOKEN,), read_tokens=(READER,), erase_tokens=(eraser,))
     writer = StreamWriter()
     created = writer.create("run", name="kept")
     writer.erase(created)

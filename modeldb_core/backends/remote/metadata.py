@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.backends.remote.answers import foreign_answer, understood
@@ -38,6 +38,11 @@ _BYTES_A_SECOND = 5_000_000
 
 class RemoteMetadataStore(OnServer, MetadataStore):
     """A metadata store on a server; arguments and errors are those of :class:`OnServer`."""
+
+    @cached_property
+    def user(self) -> str:  # type: ignore[override]
+        """Whose the token is, as the server says; asking may raise StoreUnavailableError."""
+        return self._connection.get_json("", load=_load_user) if self._connection.address.token else ""
 
     @property
     def decides(self) -> bool:
@@ -133,6 +138,10 @@ def _load_changes(answer: Answer) -> tuple[tuple[Change, ...], int, bool]:
     """Return a page of changes, where to go on, and whether there is more."""
     cursor = int(answer.headers[protocol.CURSOR_HEADER])
     return decode_changes(answer.body), cursor, answer.headers[protocol.MORE_HEADER] == "1"
+
+
+def _load_user(data: Mapping[str, Any]) -> str:
+    return str(data["user"])
 
 
 def _load_decides(data: Mapping[str, Any]) -> bool:

@@ -16,7 +16,8 @@ from modeldb_core.commands.runs import Points
 from modeldb_core.commands.values import recorded
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.model.entities import DEFAULT_WORKSPACE, now_us
-from modeldb_core.model.values import check_key, to_float
+from modeldb_core.model.numbers import to_float
+from modeldb_core.model.values import check_key
 from modeldb_server.handlers.edits import changed, edited
 from modeldb_server.handlers.entities import check_id
 from modeldb_server.responses import json_response

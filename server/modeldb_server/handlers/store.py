@@ -45,6 +45,7 @@ def describe_store(context: ServerContext) -> Response:
             "version": __version__,
             "protocols": [protocol.VERSION],
             "read_only": context.settings.read_only,
+            "user": "" if context.visitor is None else context.visitor.user,
             "decides": not context.settings.read_only and _decides(context),
         }
     )
@@ -85,6 +86,9 @@ def _apply(context: ServerContext, stream: BinaryIO | io.BufferedReader) -> Resp
             changes = decode_changes(head + stream.read(size_bytes + 1))  # what is packed is no longer than unpacked
             if any(change.action == ERASE for change in changes):
                 context.gatekeeper.check(request.headers.get("Authorization"), Policy.ERASE, is_trial=True)
+            visitor = context.visitor
+            if visitor is not None and visitor.granted is not Policy.ERASE:  # those may bring in what others recorded
+                context.bound.check(changes, visitor.user)
             context.writes.apply(changes, expect=expect)
     except IntegrityError as error:
         return refuse(error)

@@ -1,0 +1,149 @@
+"""Who changed something is who asked for it: streams belong to the user who opened them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+import modeldb_core as modeldb
+from modeldb_core.errors import PermissionDeniedError
+from modeldb_core.log.batches import MEDIA_TYPE, encode_changes
+from modeldb_core.plugins import PluginManager
+from modeldb_core.testing import StreamWriter
+from modeldb_server import ServerSettings, create_app
+from tests.server.conftest import Client
+from tests.services.server import serving
+
+ADA, GRACE, ADMIN, NOBODY = (
+    "a-token-of-ada-alone",
+    "a-token-of-grace-alone",
+    "a-token-of-the-admin",
+    "a-token-of-nobody",
+)
+SETTINGS = ServerSettings(
+    port=0, actor="house", tokens=(f"ada:{ADA}", f"grace:{GRACE}", NOBODY), erase_tokens=(f"root:{ADMIN}",)
+)
+
+
+@pytest.fixture
+def app(filled: Any) -> Any:
+    made = create_app(filled.store, filled.artifacts, SETTINGS, plugins=PluginManager())
+    yield made
+    made.extensions["modeldb_server"].close()
+
+
+def headers(token: str, **more: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}", "X-ModelDB": "1", **more}
+
+
+def ship(app: Flask, token: str, changes: Any) -> int:
+    sent = headers(token, **{"Content-Type": MEDIA_TYPE})
+    response = Client(app).request("POST", "/api/v2/store/changes", data=encode_changes(changes), headers=sent)
+    assert response.status_code == 200 or response.json["error"]["code"] == "permission_denied", response.text
+    return int(response.status_code)
+
+
+def test_what_is_changed_through_the_api_is_recorded_in_the_name_of_who_asked(app: Flask, filled: Any) -> None:
+    client = Client(app)
+    for token, name in ((ADA, "ada"), (GRACE, "grace"), (NOBODY, "house"), (ADMIN, "root")):
+        said = {"parent_id": filled.run_id, "message": "x"}
+        comment = client.request("POST", "/api/v2/comments", json=said, headers=headers(token)).json
+        assert (comment["author"], comment["owner"]) == (name, name)
+        run = client.request("POST", "/api/v2/runs", json={"project": "p"}, headers=headers(token)).json
+        assert run["owner"] == name
+        (change,) = filled.store.read_changes(entity_id=run["entity_id"]).changes
+        assert filled.store.read_changes(stream_id=change.stream_id, limit=1).changes[0].actor == name
+
+
+def test_no_change_is_taken_in_another_name(app: Flask, filled: Any) -> None:
+    before = filled.store.heads()
+    forged = StreamWriter(actor="the-cfo")
+    forged.open()
+    forged.create_run(name="approved")
+    assert ship(app, ADA, forged.changes) == 403
+    late = StreamWriter(actor="ada")
+    late.open()
+    late.actor = "the-cfo"
+    late.create_run(name="approved")
+    assert ship(app, ADA, late.changes) == 403
+    remark = StreamWriter(actor="ada")
+    remark.create("comment", parent_id=filled.run_id, message="fine by me", author="the-cfo")
+    assert ship(app, ADA, remark.changes) == 403
+    assert filled.store.heads() == before
+
+
+def test_nobody_adds_to_a_stream_that_somebody_else_opened(app: Flask, filled: Any) -> None:
+    stream = StreamWriter(actor="ada")
+    stream.open()
+    run_id = stream.create_run(name="hers").entity_id
+    assert ship(app, ADA, stream.changes) == 200
+    assert ship(app, ADA, stream.changes) == 200, "sent again"
+    stream.actor = "grace"
+    stream.update("run", run_id, set={"name": "taken over"})
+    assert ship(app, GRACE, stream.take(2)) == 403
+    again = create_app(filled.store, filled.artifacts, SETTINGS, plugins=PluginManager())
+    assert ship(again, GRACE, stream.take(2)) == 403, "another server on the same store knows it too"
+    assert filled.store.get("run", run_id).name == "hers"
+    own = StreamWriter(actor="grace")
+    own.update("run", run_id, set={"name": "renamed by her", "owner": "grace", "created_at": 0})
+    assert ship(app, GRACE, own.changes) == 200
+    run = filled.store.get("run", run_id)
+    assert (run.name, run.owner, run.created_at.year > 2000) == ("renamed by her", "ada", True)
+
+
+def test_an_administrator_brings_in_what_others_recorded(app: Flask, filled: Any) -> None:
+    stream = StreamWriter(actor="a colleague")
+    stream.open()
+    run_id = stream.create_run(name="from elsewhere").entity_id
+    assert ship(app, ADA, stream.changes) == 403
+    assert ship(app, ADMIN, stream.changes) == 200
+    assert filled.store.get("run", run_id).owner == "a colleague"
+    stream.update("run", run_id, set={"name": "mine"})
+    assert ship(app, ADA, stream.take(2)) == 403
+
+
+def test_a_key_of_one_user_says_nothing_of_a_request_of_another(app: Flask, filled: Any) -> None:
+    client = Client(app)
+    answers = [
+        client.request(
+            "POST", "/api/v2/runs", json={"project": "p"}, headers=headers(token, **{"Idempotency-Key": "same"})
+        ).json
+        for token in (ADA, GRACE, ADA)
+    ]
+    assert [answer["owner"] for answer in answers] == ["ada", "grace", "ada"]
+    assert answers[0]["entity_id"] == answers[2]["entity_id"] != answers[1]["entity_id"]
+
+
+def test_a_program_records_in_the_name_of_its_token(
+    filled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "somebody")
+    with serving(filled.store, filled.artifacts, SETTINGS) as url:
+        options = {"url": url, "artifact_url": url, "journal_dir": tmp_path / "journal", "capture_enabled": False}
+        with modeldb.connect(token=GRACE, **options) as client, client.start_run("p") as run:
+            run.log_metrics({"loss": 1.0}, step=0)
+            run.comment("hello")
+        assert filled.store.get("run", run.run_id).owner == "grace"
+        assert client.actor == "grace"
+        with modeldb.connect(token=NOBODY, **options) as client, client.start_run("p") as run:
+            pass
+        assert filled.store.get("run", run.run_id).owner == "house"
+
+
+def test_a_server_that_asks_nobody_stays_as_it_is(filled: Any) -> None:
+    stream = StreamWriter(actor="anyone")
+    stream.create_run(name="x")
+    open_app = create_app(filled.store, filled.artifacts, ServerSettings(), plugins=PluginManager())
+    assert ship(open_app, "", stream.changes) == 200
+
+
+def test_a_token_names_its_user_in_one_way() -> None:
+    for wrong in (":" + ADA, " ada:" + ADA, "a\0:" + ADA, "ada:short"):
+        with pytest.raises(modeldb.errors.ConfigurationError):
+            ServerSettings(tokens=(wrong,))
+    with pytest.raises(modeldb.errors.ConfigurationError, match="in common"):
+        ServerSettings(tokens=(f"ada:{ADA}",), read_tokens=(f"grace:{ADA}",))
+    assert issubclass(PermissionDeniedError, modeldb.errors.ModelDBError)
