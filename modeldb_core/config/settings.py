@@ -152,6 +152,13 @@ class Settings:
         table="server",
         trust=trust.USER,
     )
+    server_allowed_origins: tuple[str, ...] = _setting(
+        "list",
+        (),
+        "origins whose pages may ask the server, such as https://dashboard.example.org",
+        table="server",
+        trust=trust.USER,
+    )
     server_trusted_proxy: str = _setting(
         "text",
         "",

@@ -145,12 +145,12 @@ def _view(route: Route) -> Callable[..., Response]:
     def view(**variables: str) -> Response:
         context = server_context()
         note_key(route, context.actor)
-        if (answer := earlier_answer(context, route)) is not None:
+        if (answer := earlier_answer(context.store, route)) is not None:
             return answer
         try:
             return route.handler(context, **route.fixed, **variables, **read_arguments(route, request))
         except ModelDBError:
-            if (answer := earlier_answer(context, route)) is not None:  # carried out meanwhile
+            if (answer := earlier_answer(context.store, route)) is not None:  # carried out meanwhile
                 return answer
             raise
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flask import Response
 
     from modeldb_core.log.changes import Change
-    from modeldb_server.context import ServerContext
+    from modeldb_core.stores import MetadataStore
     from modeldb_server.routes import Route
 
 HEADER = "Idempotency-Key"
@@ -57,7 +57,7 @@ def stream_of_request() -> tuple[str, str]:
     return g.get("modeldb_stream", ""), g.get("modeldb_request", "")
 
 
-def earlier_answer(context: ServerContext, route: Route) -> Response | None:
+def earlier_answer(store: MetadataStore, route: Route) -> Response | None:
     """Return the answer to a request that was carried out before; ``None`` where it was not, or has no key.
 
     Raises:
@@ -66,19 +66,19 @@ def earlier_answer(context: ServerContext, route: Route) -> Response | None:
     stream_id, digest = stream_of_request()
     if not stream_id:
         return None
-    changes = context.store.read_changes(stream_id=stream_id, limit=_MOST_CHANGES).changes
+    changes = store.read_changes(stream_id=stream_id, limit=_MOST_CHANGES).changes
     if not changes:
         return None
     if changes[0].data().get("request") != digest:
         msg = f"this {HEADER} was used for another request; take a new one"
         raise ConflictError(msg)
-    return _answer(context, route, [change for change in changes if change.kind != STREAM])
+    return _answer(store, route, [change for change in changes if change.kind != STREAM])
 
 
-def _answer(context: ServerContext, route: Route, made: list[Change]) -> Response:
+def _answer(store: MetadataStore, route: Route, made: list[Change]) -> Response:
     if route.answer == "Changed":
         return json_response({"changed": len(made)})
     if route.answer == "EditedRuns":
         ids = list(dict.fromkeys(change.entity_id for change in made if change.kind == "run"))
         return json_response({"run_ids": ids, "changed": len(made)})
-    return json_response(entity_document(context.store.get(made[-1].kind, made[-1].entity_id)), route.status)
+    return json_response(entity_document(store.get(made[-1].kind, made[-1].entity_id)), route.status)

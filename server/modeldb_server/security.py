@@ -19,22 +19,21 @@ from werkzeug.exceptions import UnsupportedMediaType
 from modeldb_core.errors import ConfigurationError, PermissionDeniedError, StoreReadOnlyError
 from modeldb_core.stores.protocol import WRITE_HEADER
 from modeldb_server.context import server_context
+from modeldb_server.origins import TABLE, is_allowed_origin, mark, preflight
 from modeldb_server.responses import JSON
 from modeldb_server.routes import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flask import Flask, Request
+    from flask import Flask, Request, Response
     from werkzeug.routing import Rule
-    from werkzeug.wrappers import Response
 
     from modeldb_server.routes import Route
     from modeldb_server.settings import ServerSettings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 POLICIES = "modeldb_policies"
-TABLE = "modeldb_routes"
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -121,11 +120,14 @@ def longest_body(app: Flask, environ: dict[str, Any]) -> int | None:
         return request.max_content_length
 
 
-def check_request(*, is_trial: bool = False) -> None:
+def check_request(*, is_trial: bool = False) -> Response | None:
     """Refuse a request that is not addressed to this server, comes from elsewhere, or may not do what it wants.
 
     Args:
         is_trial: the request will be checked again, so wrong tokens are not counted.
+
+    Returns:
+        The answer to a browser's question before a request of another origin; ``None``: the request goes on.
     """
     context = server_context()
     settings = context.settings
@@ -136,17 +138,20 @@ def check_request(*, is_trial: bool = False) -> None:
             f" for; use 127.0.0.1 or localhost, or start it with that name in server.allowed_hosts (--allow-host)"
         )
         raise PermissionDeniedError(msg)
-    if not is_same_origin(request):
-        msg = "the request comes from a page of another origin; only the server's own pages may ask"
+    if (answer := preflight()) is not None:
+        return answer
+    if not is_same_origin(request) and not is_allowed_origin():
+        msg = "the request comes from a page of another origin; only the server's own pages may ask, and those of server.allowed_origins"
         raise PermissionDeniedError(msg)
     policy = None if request.endpoint is None else request_policy(request)
     shown, address = request.headers.get("Authorization"), request.remote_addr or ""
     g.modeldb_visitor = context.gatekeeper.check(shown, policy, address, is_trial=is_trial)
     if policy is None:
-        return  # no such route: Flask answers 404 or 405
+        return None  # no such route: Flask answers 404 or 405
     _check_body(settings)
     if policy is Policy.WRITE:
         _check_write(settings.read_only)
+    return None
 
 
 def _check_body(settings: ServerSettings) -> None:
@@ -249,4 +254,5 @@ def protect_response(response: Response) -> Response:
     policy = PAGE_POLICY if response.mimetype == "text/html" else DATA_POLICY
     response.headers.setdefault("Content-Security-Policy", policy)
     response.headers.setdefault("Cache-Control", "no-store")
+    mark(response)
     return response

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modeldb_core.config import Settings
 
 MIB = 1024 * 1024
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(:\d{1,5})?")
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*")
 
 
@@ -34,6 +35,7 @@ class ServerSettings:
         erase_tokens: who shows one of these may read, write, and erase for good what is stored, as `modeldb gc` does.
         allowed_hosts: host names, beside those of loopback, that a request may be addressed to. Needed behind a
             reverse proxy, which passes on the name that the browser asked for.
+        allowed_origins: origins, such as ``https://dashboard.example.org``, whose pages may ask the JSON API.
         trusted_proxy: the address from which the reverse proxy comes. What it says in ``X-Forwarded-For`` is who asks, for
             counting guesses at tokens; nobody else is believed. Empty: there is none.
         actor: who is recorded as the author of what is changed through the server; default: the login name.
@@ -58,6 +60,7 @@ class ServerSettings:
     read_tokens: tuple[str, ...] = field(default=(), repr=False)
     erase_tokens: tuple[str, ...] = field(default=(), repr=False)
     allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
     trusted_proxy: str = ""
     actor: str = ""
     read_only: bool = False
@@ -81,6 +84,8 @@ class ServerSettings:
             raise ConfigurationError(msg)
         for host in self.allowed_hosts:
             check_host_name(host)
+        for origin in self.allowed_origins:
+            check_origin(origin)
         if self.trusted_proxy and not _is_address(self.trusted_proxy):
             msg = f"server.trusted_proxy is {self.trusted_proxy!r}; expected one IP address, such as 127.0.0.1"
             raise ConfigurationError(msg)
@@ -109,6 +114,7 @@ class ServerSettings:
             read_tokens=settings.server_read_tokens,
             erase_tokens=settings.server_erase_tokens,
             allowed_hosts=settings.server_allowed_hosts,
+            allowed_origins=settings.server_allowed_origins,
             trusted_proxy=settings.server_trusted_proxy,
             actor=settings.user,
             restore_window_days=settings.restore_window_days,
@@ -144,6 +150,18 @@ def check_host_name(host: str) -> str:
     if _HOST_NAME.fullmatch(host) or _address(host.strip("[]")) is not None:
         return host
     msg = f"allowed host {host!r} is not a host name; give a name such as 'models.example.org', no port, no wildcard"
+    raise ConfigurationError(msg)
+
+
+def check_origin(origin: str) -> str:
+    """Return ``origin`` if it can be one, as browsers write it.
+
+    Raises:
+        ConfigurationError: it cannot; a wildcard would let every page of the internet ask.
+    """
+    if _ORIGIN.fullmatch(origin):
+        return origin
+    msg = f"allowed origin {origin[:80]!r} is not one; expected for example 'https://dashboard.example.org', no path, no wildcard"
     raise ConfigurationError(msg)
 
 

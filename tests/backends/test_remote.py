@@ -49,7 +49,7 @@ from tests.services.processes import free_port
 from tests.services.server import READ_TOKEN, TOKEN, ModelDBServer, serving, serving_folder
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-CLOSED = ServerSettings(port=0, tokens=(TOKEN,), read_tokens=(READ_TOKEN,))
+CLOSED = ServerSettings(port=0, actor="tester", tokens=(TOKEN,), read_tokens=(READ_TOKEN,))
 SOON = {"retry_s": 0.2, "timeout_s": 1.0, "connect_timeout_s": 1.0}
 
 

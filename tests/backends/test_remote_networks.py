@@ -80,7 +80,7 @@ def certificate(tmp_path_factory):
 def network(request, tmp_path, certificate, monkeypatch):
     """Give the URL of a real server behind such a network, and the options that reach it."""
     context, path = certificate
-    settings = ServerSettings(port=0, tokens=(TOKEN,), allowed_hosts=(NAME,))
+    settings = ServerSettings(port=0, actor="tester", tokens=(TOKEN,), allowed_hosts=(NAME,))
     with serving_folder(tmp_path, settings) as url, closing(Gate(int(url.rpartition(":")[2]))) as gate:
         port = int(gate.url.rpartition(":")[2])
         for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):

@@ -6,13 +6,18 @@ import argparse
 import json
 import re
 import shlex
+import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from playwright._impl._driver import compute_driver_executable
+
 from modeldb_core.config import load_settings
+from modeldb_core.model.entities import Run, new_id
+from modeldb_core.queries import Query
 from modeldb_server.entity_routes import served_kinds
 from modeldb_server.errors import HTTP_CODES, STATUS
 
@@ -41,6 +46,7 @@ def curl(command: str) -> bytes:
     parser.add_argument("-o", dest="output")
     parser.add_argument("-H", action="append", dest="headers", default=[])
     parser.add_argument("-d", action="append", dest="data", default=[])
+    parser.add_argument("--data-binary", action="append", dest="data")
     parser.add_argument("--data-urlencode", action="append", dest="encoded", default=[])
     program, *words = shlex.split(command)
     assert program == "curl"
@@ -78,15 +84,37 @@ def assert_like(shown: Any, real: Any, where: str = "") -> None:
 def test_the_examples_of_the_api_page_are_true(live: Any, filled: Any) -> None:
     found = examples()
     assert len(found) > 10
+    new = new_id()
     for command, answer in found:
-        line = command.replace("$URL", live.server.url).replace("'$RUN'", filled.run_id).replace("$RUN", filled.run_id)
+        line = (
+            command.replace("$URL", live.server.url)
+            .replace("'$NEW'", new)
+            .replace("$NEW", new)
+            .replace("'$RUN'", filled.run_id)
+            .replace("$RUN", filled.run_id)
+        )
         body = curl(line)
         if answer is not None:
             assert_like(answer, json.loads(body), command)
         else:
             assert b'"error"' not in body, command
+    by_hand = filled.store.get("run", new)
+    assert isinstance(by_hand, Run)
+    assert (by_hand.status, by_hand.series["loss"].count, by_hand.tags) == ("finished", 3, ())
     run = filled.store.get("run", filled.run_id)
     assert (run.name, run.description, run.tags) == ("forest 8", "depth 8", ("best",))
+
+
+def test_the_javascript_of_the_api_page_tracks_a_training(live: Any, filled: Any, tmp_path: Path) -> None:
+    (example,) = re.findall(r"```javascript\n(.*?)```", (DOCS / "api.md").read_text("utf-8"), re.DOTALL)
+    program = tmp_path / "example.mjs"
+    program.write_text(f"const url = {json.dumps(live.server.url)}, token = '';\n{example}")
+    node, _ = compute_driver_executable()  # the one that comes with the browser tests
+    done = subprocess.run([node, str(program)], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    (run,) = filled.store.find(Query("run", "name = 'from JavaScript'")).entities
+    assert isinstance(run, Run)
+    assert (run.status, run.series["loss"].count, list(run.artifacts)) == ("finished", 100, ["notes.txt"])
 
 
 def test_the_api_page_names_every_kind_code_and_argument() -> None:

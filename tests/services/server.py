@@ -32,7 +32,7 @@ class ModelDBServer:
     Args:
         store_url: of the store that it serves.
         artifact_url: likewise.
-        with_token: whether it asks for a token.
+        with_token: whether it asks for a token; with it what any actor recorded may be brought in.
         environment: further settings, as variables.
     """
 
@@ -49,7 +49,7 @@ class ModelDBServer:
         self.token = TOKEN if with_token else ""
         self.store_url = store_url or f"sqlite:///{self.folder}/modeldb.db"
         self.artifact_url = artifact_url or f"file://{self.folder}/artifacts"
-        self._environment = {"MODELDB_SERVER_TOKENS": self.token, **(environment or {})}
+        self._environment = {"MODELDB_SERVER_ERASE_TOKENS": self.token, **(environment or {})}
         self._process: Process | None = None
         try:
             self.start()
