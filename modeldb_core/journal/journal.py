@@ -72,22 +72,24 @@ class Journal:
     """
 
     __slots__ = (
-        *("lock", "memory", "position", "fast_limit", "busy"),
-        *(
-            "segments",
-            "directory",
-            "stream_id",
-            "lost",
-            "is_closed",
-            "on_rotate",
-            "_retry_at",
-            "_deferred",
-            "_fsync",
-            "_header",
-            "_limit",
-            "_lock_fd",
-            "_warned",
-        ),
+        "_deferred",
+        "_fsync",
+        "_header",
+        "_limit",
+        "_lock_fd",
+        "_retry_at",
+        "_warned",
+        "busy",
+        "directory",
+        "fast_limit",
+        "is_closed",
+        "lock",
+        "lost",
+        "memory",
+        "on_rotate",
+        "position",
+        "segments",
+        "stream_id",
     )
 
     def __init__(self, directory: Path, stream_id: str, header: dict[str, Any], *, fsync: bool = False) -> None:

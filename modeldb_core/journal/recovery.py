@@ -240,7 +240,9 @@ def _ship_segment(reader: SegmentReader, store: MetadataStore) -> int:
                 continue
         with _reading(reader):
             changes, _ = build(
-                *(segment, start, end),
+                segment,
+                start,
+                end,
                 stream_id=stream_id,
                 actor=reader.header["actor"],
                 first=mark.first,
@@ -262,7 +264,9 @@ def _new_seal(reader: SegmentReader, segment: Segment, start: int, end: int, fir
     sealed_at, salt = _last_write_us(reader), os.urandom(SALT_BYTES)
     with _reading(reader):
         changes, chain = build(
-            *(segment, start, end),
+            segment,
+            start,
+            end,
             stream_id=reader.header["stream_id"],
             actor=reader.header["actor"],
             first=first,

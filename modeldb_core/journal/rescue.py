@@ -80,7 +80,9 @@ class BackgroundRecovery:
             logger.warning(
                 "The journals of %d dead %s are not in the store%s: what is read lacks what they hold. `modeldb sync` "
                 "ships them.",
-                *(left, "process" if left == 1 else "processes", " yet" if self.is_running else ""),
+                left,
+                "process" if left == 1 else "processes",
+                " yet" if self.is_running else "",
             )
 
     def keep(self, store: MetadataStore) -> None:

@@ -267,7 +267,10 @@ class OpenStream:
             if self._retries.note_failure(error):
                 logger.warning(
                     "ModelDB cannot write to %s: %s: %s. %s; logging goes on into the journal.",
-                    *(self.target.store_url, type(error).__name__, error, _retry_note(error)),
+                    self.target.store_url,
+                    type(error).__name__,
+                    error,
+                    _retry_note(error),
                 )
         else:
             if self._retries.note_success():
@@ -320,7 +323,9 @@ class OpenStream:
                 self._plans = (segment.number, {})  # each segment defines the plans of its rows
             sealed_at, salt = now_us(), os.urandom(SALT_BYTES)
             changes, chain = build(
-                *(segment, start, end),
+                segment,
+                start,
+                end,
                 stream_id=self.stream_id,
                 actor=self.target.actor,
                 first=self._chain,

@@ -117,7 +117,10 @@ class Uploads:
         if count and left_s > EXIT_PATIENCE_S:
             logger.warning(
                 "ModelDB waits up to %d s for %d %s (%s) to reach the artifact store.",
-                *(left_s - EXIT_PATIENCE_S, count, "file" if count == 1 else "files", megabytes(size)),
+                left_s - EXIT_PATIENCE_S,
+                count,
+                "file" if count == 1 else "files",
+                megabytes(size),
             )
         is_sent = self.wait(deadline - time.monotonic())
         self.stop()
@@ -161,7 +164,10 @@ class Uploads:
         hope = "" if isinstance(error, StoreUnavailableError) else ", but this needs somebody to look"
         logger.warning(
             "A file cannot be sent to the artifact store: %s: %s. It is kept in %s and tried again%s.",
-            *(type(error).__name__, redact_text(str(error)), path.parent, hope),
+            type(error).__name__,
+            redact_text(str(error)),
+            path.parent,
+            hope,
         )
 
     def _advance(self, amount: int) -> None:
@@ -176,7 +182,10 @@ class Uploads:
             sent, self._sent_bytes = self._sent_bytes, 0
         logger.info(
             "Sending files to the artifact store: %d with %s to go or on their way, %s in the last %d s.",
-            *(count, megabytes(size), megabytes(sent), SAY_EVERY_S),
+            count,
+            megabytes(size),
+            megabytes(sent),
+            SAY_EVERY_S,
         )
 
 

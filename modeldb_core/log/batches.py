@@ -138,7 +138,7 @@ def _decode(body: bytes, count: int) -> Iterator[Change]:
         previous = hashes.get(stream_id, GENESIS) if flags & _FOLLOWS else reader.take(_HASH_BYTES)
         hashes[stream_id] = value = reader.take(_HASH_BYTES)
         yield Change(
-            *(stream_id, seq, recorded_at, actor, action, kind, entity_id, payload, salt, digest, previous, value)
+            stream_id, seq, recorded_at, actor, action, kind, entity_id, payload, salt, digest, previous, value
         )
     if reader.at != len(body):
         msg = f"there are {len(body) - reader.at:,} bytes after the last change"

@@ -170,7 +170,7 @@ def seal(
     digest = payload_digest(salt, payload)
     value = change_hash(stream_id, seq, recorded_at, actor, action, kind, entity_id, digest, previous_hash)
     return Change(
-        *(stream_id, seq, recorded_at, actor, action, kind, entity_id, payload, salt, digest, previous_hash, value)
+        stream_id, seq, recorded_at, actor, action, kind, entity_id, payload, salt, digest, previous_hash, value
     )
 
 
@@ -197,8 +197,15 @@ def verify_change(change: Change, previous_hash: bytes) -> None:
         msg = f"the payload of {where} does not match its digest: it was altered"
         raise IntegrityError(msg)
     expected = change_hash(
-        *(change.stream_id, change.seq, change.recorded_at, change.actor, change.action, change.kind),
-        *(change.entity_id, change.payload_digest, change.previous_hash),
+        change.stream_id,
+        change.seq,
+        change.recorded_at,
+        change.actor,
+        change.action,
+        change.kind,
+        change.entity_id,
+        change.payload_digest,
+        change.previous_hash,
     )
     if expected != change.hash:
         msg = f"{where} does not match its hash: it was altered"

@@ -42,13 +42,18 @@ def header(name: str, size: int) -> bytes:
     digits = b"%011o\0" % size if size < _OCTAL_LIMIT else b"\x80" + size.to_bytes(11, "big")
     parts = [
         name.encode("ascii").ljust(100, b"\0"),
-        *(b"0000644\0", b"0000000\0", b"0000000\0"),  # mode, owner, group
+        b"0000644\0",
+        b"0000000\0",
+        b"0000000\0",  # mode, owner, group
         digits,
-        *(b"00000000000\0", b" " * 8, b"0"),  # time; the sum, counted as spaces; a regular file
+        b"00000000000\0",
+        b" " * 8,
+        b"0",  # time; the sum, counted as spaces; a regular file
         bytes(100),
         b"ustar\x0000",
         bytes(32 + 32),
-        *(b"0000000\0", b"0000000\0"),
+        b"0000000\0",
+        b"0000000\0",
         bytes(155 + 12),
     ]
     block = b"".join(parts)

@@ -1,15 +1,15 @@
 """The two store contracts: what every store of metadata and every store of artifacts promises.
 
-May import: ``queries``, ``log`` and below. Begin with ``contract.py``, whose names can be imported from here;
-``protocol.py`` is the same contract over HTTP.
+May import: ``queries``, ``log`` and below. Begin with ``contract.py``, whose names, like that of
+``backend.py``, can be imported from here; ``protocol.py`` is the same contract over HTTP.
 """
 
 from __future__ import annotations
 
+from modeldb_core.stores.backend import Backend
 from modeldb_core.stores.contract import (
     REFRESH_S,
     ArtifactStore,
-    Backend,
     BlobInfo,
     ChangePage,
     KeyInfo,

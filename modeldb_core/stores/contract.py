@@ -1,4 +1,4 @@
-"""The two store contracts and the descriptor by which a backend registers.
+"""The two store contracts.
 
 ``docs/backends.md`` walks through an implementation; ``modeldb_core.testing`` proves one.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Literal, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from modeldb_core.errors import NotFoundError, StoreUnavailableError
 from modeldb_core.log.changes import is_understood
@@ -379,27 +379,3 @@ class ArtifactStore(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of connections. Calling it twice is no error."""
-
-
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """Says which class serves which URL scheme, without importing it.
-
-    Attributes:
-        scheme: what comes before ``://``.
-        kind: "metadata" or "artifacts".
-        target: ``"package.module:Class"``; called as ``Class(url, **options)``.
-        extra: the extra of ``modeldb-core``, or the package, that brings what the target imports.
-        description: a few words for ``modeldb plugins``.
-        table: the scheme whose table of options in the settings is this one's too, where two mean the same.
-        harmless: the options that a project's file may set too: those that say nothing about whom to trust, where to
-            connect to, or which credentials to use.
-    """
-
-    scheme: str
-    kind: Literal["metadata", "artifacts"]
-    target: str
-    extra: str = ""
-    description: str = ""
-    table: str = ""
-    harmless: frozenset[str] = frozenset({"durability", "read_only"})

@@ -83,7 +83,9 @@ def start_run(
 ) -> RunHandle:
     """Start a run with the default client, or with ``client``; otherwise as :meth:`Client.start_run`."""
     return (client or default_client()).start_run(
-        *(project, experiment, name),
+        project,
+        experiment,
+        name,
         tags=tags,
         description=description,
         parent=parent,

@@ -82,16 +82,13 @@ class TaskTimes:
 def timed_tasks(estimator: Any, times: TaskTimes) -> Iterator[None]:  # noqa: ANN401
     """Let ``times`` follow the fit of ``estimator`` in the block, beside the program's own callbacks."""
     is_set = False
-    before = getattr(estimator, "__dict__", {}).get("_skl_callbacks")
+    before = getattr(estimator, "__dict__", {}).get("_skl_callbacks") or ()  # scikit-learn has no way to ask for them
     with GUARD.step("follow the tasks of a fit"), contextlib.suppress(NotImplementedError):  # of some solvers
         if hasattr(estimator, "set_callbacks") and not is_search(estimator):
-            estimator.set_callbacks(*(before or ()), times)
+            estimator.set_callbacks(*before, times)
             is_set = True
     try:
         yield
     finally:
         if is_set:
-            if before is None:
-                vars(estimator).pop("_skl_callbacks", None)
-            else:
-                estimator._skl_callbacks = before
+            estimator.set_callbacks(*before)  # none: as if there had been none

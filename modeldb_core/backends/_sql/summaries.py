@@ -174,17 +174,33 @@ def _of_group(group: PointGroup) -> Iterable[Summary]:
     lowest, highest = _extremes(values, is_nan, nan_counts)
     rows, has_number = np.arange(len(values)), nan_counts < count
     parts = zip(
-        *(nan_counts.tolist(), totals.tolist(), values[:, first].tolist(), values[:, last].tolist()),
-        *(values[rows, lowest].tolist(), values[rows, highest].tolist()),
-        *(np.where(has_number, steps[lowest], 0).tolist(), np.where(has_number, steps[highest], 0).tolist()),
+        nan_counts.tolist(),
+        totals.tolist(),
+        values[:, first].tolist(),
+        values[:, last].tolist(),
+        values[rows, lowest].tolist(),
+        values[rows, highest].tolist(),
+        np.where(has_number, steps[lowest], 0).tolist(),
+        np.where(has_number, steps[highest], 0).tolist(),
         strict=True,
     )
     first_step, last_step = int(steps[first]), int(steps[last])
     first_at, last_at = int(times[first]), int(times[last])
     for nan_count, total, at_first, at_last, low, high, low_step, high_step in parts:
         yield Summary(
-            *(count, nan_count, at_first, at_last, low, high, total, first_step, last_step),
-            *(low_step, high_step, first_at, last_at),
+            count,
+            nan_count,
+            at_first,
+            at_last,
+            low,
+            high,
+            total,
+            first_step,
+            last_step,
+            low_step,
+            high_step,
+            first_at,
+            last_at,
         )
 
 

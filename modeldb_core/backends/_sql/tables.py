@@ -98,7 +98,9 @@ Index("entities_by_kind", entities.c.kind, entities.c.created_at, entities.c.ent
 Index("entities_by_container", entities.c.container_id, entities.c.kind, entities.c.created_at, entities.c.entity_id)
 _partial(
     "entities_by_project",
-    *(entities.c.project_id, entities.c.created_at, entities.c.entity_id),
+    entities.c.project_id,
+    entities.c.created_at,
+    entities.c.entity_id,
     where=entities.c.project_id.is_not(None),
 )
 _partial(
@@ -108,7 +110,8 @@ _partial(
 )
 _partial(
     "entities_deleted",  # so few that counting can do without looking at every entity
-    *(entities.c.kind, entities.c.entity_pk),
+    entities.c.kind,
+    entities.c.entity_pk,
     where=entities.c.deleted_at.is_not(None),
 )
 
@@ -211,13 +214,28 @@ facts = Table(
 Index("facts_by_number", facts.c.key_pk, facts.c.number, facts.c.value_type)
 _partial(
     "facts_by_text",
-    *(facts.c.key_pk, _prefix(facts.c.text), facts.c.value_type),
+    facts.c.key_pk,
+    _prefix(facts.c.text),
+    facts.c.value_type,
     where=facts.c.text.is_not(None),
 )
 
 SUMMARY_COLUMNS = (
-    *("count", "nan_count", "first", "last", "minimum", "maximum", "mean", "total"),
-    *("first_step", "last_step", "min_step", "max_step", "first_at", "last_at", "exact"),
+    "count",
+    "nan_count",
+    "first",
+    "last",
+    "minimum",
+    "maximum",
+    "mean",
+    "total",
+    "first_step",
+    "last_step",
+    "min_step",
+    "max_step",
+    "first_at",
+    "last_at",
+    "exact",
 )
 """The columns of ``metrics`` that hold the summary of a series."""
 
@@ -292,7 +310,11 @@ chunks = Table(
 )
 Index(
     "chunks_by_list",
-    *(chunks.c.entity_pk, chunks.c.list_pk, chunks.c.stream_pk, chunks.c.first_position, chunks.c.rows),
+    chunks.c.entity_pk,
+    chunks.c.list_pk,
+    chunks.c.stream_pk,
+    chunks.c.first_position,
+    chunks.c.rows,
 )
 
 columns = Table(

@@ -140,7 +140,7 @@ class Bucket:
             bucket, _, key = path.partition("/")
             condition = {"IfNoneMatch": "*"} if only_new else {}
             answer = self._remote.send(
-                *("call_s3", "put_object"), Bucket=bucket, Key=key, Body=content, size_bytes=len(content), **condition
+                "call_s3", "put_object", Bucket=bucket, Key=key, Body=content, size_bytes=len(content), **condition
             )
             is_confirmed = (
                 str(answer.get("ETag", "")).strip('"') == hashlib.md5(content, usedforsecurity=False).hexdigest()

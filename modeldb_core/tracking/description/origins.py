@@ -14,8 +14,28 @@ if TYPE_CHECKING:
 
 PLAIN_NAMES = frozenset(
     {
-        *("x", "y", "X", "Y", "df", "data", "features", "inputs", "samples", "labels", "target", "targets", "truth"),
-        *("true", "expected", "actual", "args", "array", "frame", "table", "dataset", "y_true"),
+        "x",
+        "y",
+        "X",
+        "Y",
+        "df",
+        "data",
+        "features",
+        "inputs",
+        "samples",
+        "labels",
+        "target",
+        "targets",
+        "truth",
+        "true",
+        "expected",
+        "actual",
+        "args",
+        "array",
+        "frame",
+        "table",
+        "dataset",
+        "y_true",
     }
 )
 """Names that say no more of a variable than that it is data: a function's parameters, mostly."""
