@@ -18,6 +18,10 @@ _RECURSIVE = Parameter(
 
 
 def _edits_of(declaration: KindDeclaration) -> tuple[Route, ...]:
+    return (*_changes_of(declaration), *_removals_of(declaration))
+
+
+def _changes_of(declaration: KindDeclaration) -> tuple[Route, ...]:
     kind, schema = declaration.kind, declaration.schema
     path, fixed = f"{PREFIX}/{declaration.path}/<entity_id>", {"kind": kind}
     words = a_kind(declaration)
@@ -56,6 +60,14 @@ def _edits_of(declaration: KindDeclaration) -> tuple[Route, ...]:
             tag="edits",
             once=True,
         ),
+    )
+
+
+def _removals_of(declaration: KindDeclaration) -> tuple[Route, ...]:
+    kind = declaration.kind
+    path, fixed = f"{PREFIX}/{declaration.path}/<entity_id>", {"kind": kind}
+    a_kind = f"{'an' if kind[0] in 'aeiou' else 'a'} {declaration.words}"
+    return (
         Route(
             method="DELETE",
             path=path,
