@@ -251,7 +251,7 @@ def test_fits_in_a_run_that_is_continued_are_its_children_also_where_the_store_h
     client: Any, runs: Any, monkeypatch: pytest.MonkeyPatch
 ):
     from modeldb_core.errors import ModelDBWarning
-    from modeldb_sklearn import placement
+    from modeldb_core.tracking import RunHandle
 
     with client.start_run(project="churn", capture=False) as first:
         pass
@@ -261,7 +261,7 @@ def test_fits_in_a_run_that_is_continued_are_its_children_also_where_the_store_h
         Ridge(alpha=2.0).fit(X, Y)
     parent, child = runs()
     assert (child.parent_id, child.project_id) == (parent.entity_id, parent.project_id)
-    monkeypatch.setattr(placement, "_ask", lambda run: None)
+    monkeypatch.setattr(RunHandle, "_ask_containers", lambda run: None)
     with client.start_run(run_id=first.run_id), pytest.warns(ModelDBWarning, match="the store does not say"):
         Ridge().fit(X, Y)
         model = Ridge(alpha=2.0).fit(X, Y)

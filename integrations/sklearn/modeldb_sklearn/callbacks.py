@@ -91,4 +91,5 @@ def timed_tasks(estimator: Any, times: TaskTimes) -> Iterator[None]:  # noqa: AN
         yield
     finally:
         if is_set:
-            estimator.set_callbacks(*before)  # none: as if there had been none
+            with GUARD.step("follow the tasks of a fit"):  # scikit-learn warns here of solvers without callbacks
+                estimator.set_callbacks(*before)  # none: as if there had been none
