@@ -66,7 +66,7 @@ def _changes_of(declaration: KindDeclaration) -> tuple[Route, ...]:
 def _removals_of(declaration: KindDeclaration) -> tuple[Route, ...]:
     kind = declaration.kind
     path, fixed = f"{PREFIX}/{declaration.path}/<entity_id>", {"kind": kind}
-    a_kind = f"{'an' if kind[0] in 'aeiou' else 'a'} {declaration.words}"
+    words = a_kind(declaration)
     return (
         Route(
             method="DELETE",
