@@ -146,6 +146,7 @@ def test_a_name_that_must_be_unique_is_settled(store: MetadataStore) -> None:
     store.apply(other.changes)
     assert store.get("gauge", written.low).name == "low"
     assert store.get("gauge", late).name.startswith("low (")
+    assert verify(store).findings == []
 
 
 def test_a_kind_of_a_plugin_is_deleted_with_its_container_and_restored(store: MetadataStore) -> None:

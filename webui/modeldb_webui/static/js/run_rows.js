@@ -13,7 +13,9 @@ const STRIDE = 10;
 export const FIELDS_PER_REQUEST = 60;
 const IDS_PER_REQUEST = 100;
 const AGGREGATE = /^metrics\..*\.(min|max|first|mean|count)$/;
-const MAPS = ["hyperparameters", "metrics", "attributes", "series", "code", "datasets", "artifacts"];
+
+/** @param {any} value */
+const isMap = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 
 /** Whether fields that were asked for hold this one: its section may have come whole. @param {Set<string>} asked @param {string} field */
 const covers = (asked, field) => asked.has(field) || (!AGGREGATE.test(field) && asked.has(field.slice(0, Math.max(0, field.indexOf(".")))));
@@ -111,7 +113,7 @@ export class RunRows {
       return;
     }
     const merged = { ...known, ...item };
-    for (const name of MAPS) if (known[name] && item[name]) merged[name] = { ...known[name], ...item[name] };
+    for (const name of Object.keys(item)) if (isMap(known[name]) && isMap(item[name])) merged[name] = { ...known[name], ...item[name] };
     this.runs.set(item.entity_id, merged);
   }
 
