@@ -131,6 +131,9 @@ def test_a_program_records_in_the_name_of_its_token(
         with modeldb.connect(token=NOBODY, **options) as client, client.start_run("p") as run:
             pass
         assert filled.store.get("run", run.run_id).owner == "house"
+        with modeldb.connect(token=ADMIN, user="a colleague", **options) as client, client.start_run("p") as run:
+            pass
+        assert filled.store.get("run", run.run_id).owner == "a colleague"
 
 
 def test_a_server_that_asks_nobody_stays_as_it_is(filled: Any) -> None:

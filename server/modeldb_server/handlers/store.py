@@ -45,7 +45,7 @@ def describe_store(context: ServerContext) -> Response:
             "version": __version__,
             "protocols": [protocol.VERSION],
             "read_only": context.settings.read_only,
-            "user": "" if context.visitor is None else context.visitor.user,
+            "user": _bound_user(context) or "",
             "decides": not context.settings.read_only and _decides(context),
         }
     )
@@ -61,6 +61,12 @@ def _decides(context: ServerContext) -> bool:
 def tell_carried(context: ServerContext) -> Response:
     """Say whether the store keeps changes that nobody here can interpret."""
     return json_response({"carries": context.store.carries()})
+
+
+def _bound_user(context: ServerContext) -> str | None:
+    """Return in whose name alone changes are taken; ``None``: those of any actor, as from those who may erase."""
+    visitor = context.visitor
+    return None if visitor is None or visitor.granted is Policy.ERASE else visitor.user
 
 
 def apply_changes(context: ServerContext, *, content: BinaryIO) -> Response:
@@ -86,9 +92,8 @@ def _apply(context: ServerContext, stream: BinaryIO | io.BufferedReader) -> Resp
             changes = decode_changes(head + stream.read(size_bytes + 1))  # what is packed is no longer than unpacked
             if any(change.action == ERASE for change in changes):
                 context.gatekeeper.check(request.headers.get("Authorization"), Policy.ERASE, is_trial=True)
-            visitor = context.visitor
-            if visitor is not None and visitor.granted is not Policy.ERASE:  # those may bring in what others recorded
-                context.bound.check(changes, visitor.user)
+            if (user := _bound_user(context)) is not None:
+                context.bound.check(changes, user)
             context.writes.apply(changes, expect=expect)
     except IntegrityError as error:
         return refuse(error)
