@@ -97,11 +97,9 @@ class Project extends Component {
       const columns = this.state.columns ?? (await this.firstColumns());
       if (!this.state.columns) this.setState({ columns });
       await this.rows.start({ filter: filterOf(filter), order, experiment, fields: [...new Set(/** @type {string[]} */ (columns.flatMap(fieldsOf)))] });
-      this.setState({ ...change, error: null, filterError: null, ready: true, stale: false, pending: [], ...(still ? {} : { current: -1 }), revision: this.state.revision + 1 });
+      this.setState({ ...change, error: null, filterError: null, ready: true, stale: false, pending: [], ...(still ? {} : { current: -1 }), revision: this.state.revision + 1 }, firm ? () => this.write() : this.writeSoon);
       if (this.grid?.root && !still) this.grid.root.scrollTop = 0;
       this.draw();
-      if (firm) this.write();
-      else this.writeSoon();
     } catch (/** @type {any} */ error) {
       if (error.name === "AbortError") return;
       this.setState({ ready: true, columns: this.state.columns ?? guessColumns([]) });
