@@ -74,8 +74,8 @@ class SQLMetadataStore(MetadataStore):
         self._database.write(work).learn()
 
     def prepare_to_write(self) -> None:
-        from modeldb_core.backends._sql import apply, points, summaries  # noqa: F401
-        from modeldb_core.log import replay  # noqa: F401
+        from modeldb_core.backends._sql import apply, deciding, erasure, points, rebuilding, summaries  # noqa: F401
+        from modeldb_core.log import replay, settling  # noqa: F401
 
     def _expect_rows(self, kind: str) -> None:
         """Called before a search for entities of a kind."""
