@@ -76,7 +76,7 @@ class OpenStream:
         self._starting = threading.RLock()
         self._condition = threading.Condition()
         self._tasks: list[Callable[[], None]] = []
-        self._is_left = self._is_over = False
+        self.is_closing = self._is_left = self._is_over = False
         self._soon, self._now = True, False
         self._attempts = 0
         self._turn = threading.Lock()  # whoever holds it ships: a stream has one writer
@@ -160,13 +160,18 @@ class OpenStream:
         self._recovery.start(self.target.open_store(), again=True)
         self._recovery.wait(timeout_s)
 
-    def close(self, timeout_s: float) -> bool:
-        """End the stream: ship the rest, waiting at most ``timeout_s`` seconds; what is left stays in the journal."""
+    def close(self, timeout_s: float, leave: Callable[[], None]) -> bool:
+        """End the stream: ship the rest, waiting at most ``timeout_s`` seconds; what is left stays in the journal.
+
+        Args:
+            leave: called once nothing more is to be logged here. Tasks that still wait log into this stream before.
+        """
         deadline = time.monotonic() + timeout_s
         done = is_sent = False
         try:
             waiting = exits.Waiting(self.target.store_url, timeout_s, is_kept=not self.journal.is_volatile)
             done = self.flush(deadline, waiting=waiting)
+            leave()
             closing = Draft(CLOSE, STREAM, self.stream_id, now_us(), b"{}").record()
             is_shipped = done
             self.journal.end_with(lambda: closing if is_shipped and not self.open_runs else None)

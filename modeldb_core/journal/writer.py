@@ -148,18 +148,24 @@ class Writer:
         """End the stream: ship the rest, waiting at most ``timeout_s`` seconds; what is left stays in the journal.
 
         In a signal handler that interrupted a log call nothing happens: the stream is closed at the end of the process.
+        Nor does anything while another thread closes it.
         """
         stream = self.stream
         if stream is None:
             return True
         if stream.journal.is_interrupted:
             return False
+        with self._start_lock:
+            if stream.is_closing:
+                return False
+            stream.is_closing = True
         if stream.thread is not None:
             self._retired.add(stream.thread)  # it may still be waiting for a store, and begins no stream then
-        self._forget(stream)
+        timeout_s = exits.time_left(self.exit_timeout_s if timeout_s is None else timeout_s)
         try:
-            return stream.close(exits.time_left(self.exit_timeout_s if timeout_s is None else timeout_s))
+            return stream.close(timeout_s, lambda: self._forget(stream))
         finally:
+            self._forget(stream)
             if self.stream is None:
                 _open_writers.discard(self)
 

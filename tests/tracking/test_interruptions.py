@@ -296,6 +296,16 @@ def test_a_signal_handler_that_flushes_or_closes_in_the_middle_of_a_log_call_wai
     assert idle.writer.ensure_stream().journal is journal, "it goes on, and is closed at the end"
 
 
+def test_what_is_found_out_about_a_run_is_recorded_though_its_client_is_closed_at_once(
+    settings: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with connected(settings) as client, client.start_run() as run:
+        pass
+    with connected(settings) as reader:
+        assert reader.get_run(run.run_id).entity.context["hostname"]
+    assert not caplog.records
+
+
 def test_what_threads_log_while_the_client_is_closed_is_in_the_store(settings: dict[str, str]) -> None:
     client = connected(settings)
     run = client.start_run(capture=False)
