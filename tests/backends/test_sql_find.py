@@ -95,7 +95,7 @@ def plans(store):
     found = []
 
     def explain(connection, _cursor, statement, parameters, _context, _many):
-        if statement.startswith("SELECT") and "entities" in statement:
+        if statement.startswith("SELECT") and "entities" in statement and "outdated" not in statement:
             driver = connection.connection.dbapi_connection
             rows = driver.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
             found.append([row[3] for row in rows])
@@ -116,6 +116,25 @@ def test_an_order_by_a_metric_walks_its_index_and_sorts_ties_only(store, plans, 
     assert "metrics_by_number" in plan[0]
     assert "entities USING INTEGER PRIMARY KEY" in plan[1]
     assert plan[2:] == ["USE TEMP B-TREE FOR RIGHT PART OF ORDER BY"]
+
+
+def test_whether_rows_are_to_be_made_again_is_asked_of_those_alone(store):
+    found = []
+
+    def explain(connection, _cursor, statement, parameters, _context, _many):
+        if statement.startswith("SELECT") and "outdated" in statement:
+            rows = connection.connection.dbapi_connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            found.append([row[3] for row in rows.fetchall()])
+
+    scene = Scene(store)
+    scene.run("run")
+    scene.ship()
+    event.listen(store._database._engine, "before_cursor_execute", explain)
+    store.find(Query())
+    assert found
+    for plan in found:
+        assert "outdated" in plan[0]
+        assert all("entities USING INTEGER PRIMARY KEY" in line for line in plan if "entities" in line)
 
 
 def test_the_newest_are_found_by_an_index(store, plans):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, func, insert, literal, or_, select, update
 
+from modeldb_core.backends._sql.joins import FixedJoin
 from modeldb_core.backends._sql.tables import (
     compatibility,
     declarations,
@@ -142,9 +143,11 @@ def count_outdated(transaction: Transaction) -> int:
 
 def outdated_of(kinds: Sequence[str]) -> Select[Any]:
     """Return the question for the outdated entities of some kinds: number, kind and identifier."""
-    there = and_(entities.c.entity_pk == outdated.c.entity_pk, entities.c.kind.in_(kinds))
-    query = select(entities.c.entity_pk, entities.c.kind, entities.c.entity_id).join(outdated, there)
-    return query.where(can_be_interpreted()).distinct().order_by(entities.c.entity_pk)
+    # From what is outdated, as a rule nothing, to its entities: never through all entities of a kind.
+    joined = FixedJoin(outdated, entities, entities.c.entity_pk == outdated.c.entity_pk)
+    query = select(outdated.c.entity_pk, entities.c.kind, entities.c.entity_id).select_from(joined)
+    query = query.where(can_be_interpreted(), entities.c.kind.in_(kinds))
+    return query.distinct().order_by(outdated.c.entity_pk)
 
 
 def can_be_interpreted() -> ColumnElement[bool]:
