@@ -42,7 +42,8 @@ def _values(name: str, description: str, *, required: bool = False) -> Parameter
 
 def _create_route(declaration: KindDeclaration) -> Route:
     taken = {"entity_id", "existing"}
-    fields = [each for name, each in declaration.fields.items() if name not in _OF_CHANGES | taken]
+    shown = {name: each for name, each in declaration.fields.items() if not each.secret}
+    fields = [each for name, each in shown.items() if name not in _OF_CHANGES | taken]
     return Route(
         method="POST",
         path=f"{PREFIX}/{declaration.path}",
