@@ -121,6 +121,12 @@ def _value(field: Parameter, ids: list[str], draw: st.DrawFn) -> Any:
         "text": draw(st.sampled_from([*field.choices, *ids, "metrics.auc > 0"])),
         "integer": max(field.minimum, 1),
         "flag": True,
+        "time": "2026-05-04T03:02:01+00:00",
+        "object": {
+            draw(st.sampled_from([*ids, "lr"])): draw(st.sampled_from([0.5, 1, "x", None, {"$float": "nan"}, [1]]))
+        },
+        "numbers": [draw(st.sampled_from([0.5, 1, -3, 1e300]))],
+        "integers": [draw(st.integers(-3, 2**40))],
         "texts": [draw(st.sampled_from([*field.choices, *ids]))],
     }
     return usual[field.type]
