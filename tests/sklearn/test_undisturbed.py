@@ -30,6 +30,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 import modeldb_core as modeldb
 from modeldb_core.errors import ModelDBWarning
+from modeldb_core.tracking.run import RunHandle
 from modeldb_sklearn import autolog, recording
 
 RNG = np.random.default_rng(0)
@@ -194,7 +195,7 @@ def test_a_run_ends_whatever_part_of_its_recording_fails(
         raise RuntimeError("no")
 
     autolog(client, estimators={LogisticRegression: {"log_evaluations": part != "late"}})
-    monkeypatch.setattr(recording, part, refuse)
+    monkeypatch.setattr(RunHandle if part == "late" else recording, part, refuse)
     LogisticRegression().fit(X, Y)
     (run,) = runs()
     assert run.status == "finished"
