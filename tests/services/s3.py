@@ -157,7 +157,8 @@ class SeaweedFS(S3Server):
             "-ip.bind=127.0.0.1",
             f"-dir={data}",
             "-volume.preStopSeconds=0",
-            "-volume.max=50",
+            # Each bucket takes seven; where none is left, a write waits for one without end.
+            "-volume.max=2000",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             "-master.volumeSizeLimitMB=256",
