@@ -127,10 +127,10 @@ def test_a_server_that_is_asked_to_end_finishes_what_is_being_applied(tmp_path):
     with open_store(f"sqlite:///{tmp_path}/modeldb.db") as store:
         apply = store.apply
 
-        def apply_slowly(changes):
+        def apply_slowly(changes, **options):
             begun.set()
             assert may_end.wait(240)
-            apply(changes)
+            apply(changes, **options)
 
         store.apply = apply_slowly
         server = Server(

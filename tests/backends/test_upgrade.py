@@ -178,10 +178,13 @@ def test_an_upgrade_that_is_killed_anywhere_leaves_the_old_store_or_the_new_one(
     try:
         done = faults.run("db", "upgrade", "--url", url_in(whole), cwd=tmp_path)
         assert done.code == 0, done.output
-        for point in places(done.points, 6):
+        points = places(done.points, 6)
+        for point in points:
             half = tmp_path / str(point)
             shutil.copytree(folder, half)
-            assert faults.run("db", "upgrade", "--url", url_in(half), cwd=tmp_path, kill_at=point).was_killed
+            ended = faults.run("db", "upgrade", "--url", url_in(half), cwd=tmp_path, kill_at=point)
+            # Their number varies a little, so one may be done before the last point comes.
+            assert ended.was_killed or (point == points[-1] and ended.code == 0)
             version = version_in(half / "modeldb.db")
             assert version in (NOW, NEXT)
             backups = [path for path in half.glob("*.backup-*") if not path.name.endswith((".part", ".part-journal"))]
