@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core import plugins
 from modeldb_core.commands import datasets
 from modeldb_core.commands.names import check_name, fitting_name
-from modeldb_core.errors import ModelDBError
 from modeldb_core.model.values import check_key
 from modeldb_core.tracking.description.datasets import Described, Labelled, describe
 from modeldb_core.tracking.description.origins import caller, place_of, variable_name
 
 if TYPE_CHECKING:
     from modeldb_core.tracking.editing import RunEditor
+
+logger = logging.getLogger("modeldb")
 
 _OWN_CLASSES = ("dataset", "object")
 """Kinds of data whose class says what it is, such as a framework's data set of digits."""
@@ -41,8 +43,9 @@ def _default_name(run: RunEditor, data: object, described: dict[str, Any], role:
     """Return the name of a data set that nobody named: other projects' data of the same origin has another one."""
     try:
         project = run.project
-    except ModelDBError:  # of a run that another process started, while the store is away
-        project = run.container_ids[0]
+    except Exception as error:  # of a run that another process started; a store that fails keeps nobody from logging
+        logger.debug("the store was not asked for the name of a project: %r", error)
+        project = run.client.settings.project
     return fitting_name(
         f"{project}/{place_of(described.get('origin', {})) or _name_in_program(data, described) or role}"
     )
