@@ -22,7 +22,7 @@ import pytest
 
 import modeldb_core
 from modeldb_core.audit import verify
-from modeldb_core.backends.objects import ObjectMetadataStore, compaction, lock
+from modeldb_core.backends.objects import ObjectMetadataStore, compaction, deciding, lock
 from modeldb_core.backends.objects.bucket import Bucket
 from modeldb_core.backends.objects.layout import Part, object_of, pack_of, parts_of
 from modeldb_core.config import load_settings
@@ -765,6 +765,23 @@ def test_a_weak_server_decides_nothing_and_says_so(weak_s3, tmp_path):
         assert names(store) == ["before"]
         assert writer.stream_id not in store.heads()
         assert verify(store).findings == []
+
+
+def test_a_writer_pauses_while_a_decision_is_missing_and_then_says_so(place, monkeypatch):
+    store = place.open()
+    for name in ("first", "second"):
+        writer = StreamWriter()
+        store.apply([writer.create_run(name=name)], expect=[Absent("run", writer.changes[0].entity_id)])
+    min(place.root.rglob("-*.chg"), key=lambda path: path.stat().st_mtime_ns).unlink()
+    late, looks, pauses = place.open("two"), [], []
+    fresh, pause = late._follower.fresh, deciding._pause
+    monkeypatch.setattr(late._follower, "fresh", lambda **options: (looks.append(options), fresh(**options))[1])
+    monkeypatch.setattr(deciding, "_pause", lambda pause_s: (pauses.append(pause_s), pause(pause_s))[1])
+    monkeypatch.setattr(deciding, "PATIENCE_S", 0.5)
+    other = StreamWriter()
+    with pytest.raises(StoreUnavailableError, match="is missing"):
+        late.apply([other.create_run(name="third")], expect=[Absent("run", other.changes[0].entity_id)])
+    assert len(looks) == len(pauses) > 0
 
 
 def test_an_erased_payload_leaves_a_decision_too_and_its_number_stays_taken(place):

@@ -71,8 +71,9 @@ def decide(
         # First the number, then the conditions: other processes may bring the same replica further in between, and then
         # the number is taken.
         number = replica.next_decision()
-        if number is None:
-            continue  # a listing is no instant: it may show a decision and not the one before it
+        if number is None:  # a listing is not an instant: it may show a decision and not the one before it
+            pause_s = _pause(pause_s)
+            continue
         new, heads = replica.admit(changes)
         if not new:
             return heads
@@ -88,13 +89,18 @@ def decide(
         if bucket.create(name, content):
             follower.remember(name, content)
             return heads
-        time.sleep(_spread.uniform(0, pause_s))  # so many at once: let somebody through
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        pause_s = _pause(pause_s)  # so many at once: let somebody through
     msg = (
         f"others have decided in {bucket.url} for {PATIENCE_S:g} s, or one of its decisions (packs/-….chg) is missing, so that "
         f"this had no turn; try again"
     )
     raise StoreUnavailableError(msg)
+
+
+def _pause(pause_s: float) -> float:
+    """Wait for up to ``pause_s`` seconds; return how long to wait at most the next time."""
+    time.sleep(_spread.uniform(0, pause_s))
+    return min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 def _may_decide(bucket: Bucket, follower: Follower) -> bool:
