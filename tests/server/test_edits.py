@@ -218,6 +218,22 @@ def test_many_runs_are_changed_together_or_not_at_all(client: Any, filled: Any) 
     assert client.send("POST", path, deleted)["run_ids"] == both[:1]
 
 
+def test_many_runs_are_looked_up_at_once(client: Any, filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [filled.writer.create_run(name=f"run {index}").entity_id for index in range(40)]
+    filled.apply()
+    asked: list[str] = []
+    for method in ("get", "find"):
+        real = getattr(filled.store, method)
+        monkeypatch.setattr(
+            filled.store, method, lambda *given, real=real, name=method: (asked.append(name), real(*given))[1]
+        )
+    answer = client.send("POST", "/api/v2/runs/edit", {"action": "tag", "tags": ["seen"], "run_ids": ids})
+    assert answer == {"run_ids": ids, "changed": 40}
+    assert asked == ["find"]
+    ids.append("none")
+    client.send("POST", "/api/v2/runs/edit", {"action": "tag", "tags": ["more"], "run_ids": ids}, 404)
+
+
 def test_all_that_match_a_filter_are_changed_if_they_are_as_many_as_expected(client: Any, filled: Any) -> None:
     path, all_of_it = "/api/v2/runs/edit", {"filter": "", "within": filled.project_id}
     error = client.send("POST", path, {"action": "delete", **all_of_it, "expect": 3}, 409)["error"]

@@ -8,7 +8,7 @@ from modeldb_core.commands import edits, removal
 from modeldb_core.commands.operation import together
 from modeldb_core.errors import ConflictError, InvalidArgumentError
 from modeldb_core.log.json_documents import entity_document
-from modeldb_core.queries import Query
+from modeldb_core.queries import Query, condition
 from modeldb_server.handlers.entities import check_id
 from modeldb_server.responses import json_response
 
@@ -126,12 +126,7 @@ def _chosen(
         raise InvalidArgumentError(msg)
     if run_ids is not None:
         ids = list(dict.fromkeys(run_ids))
-        for run_id in ids:
-            if action == "restore":
-                check_id("run", run_id)
-                context.store.get("run", run_id)
-            else:
-                _living(context, "run", run_id)
+        _check_all(context, ids, deleted_too=action == "restore")
         return ids
     if not within:
         msg = "within is missing: a filter changes the runs of one project or experiment"
@@ -158,6 +153,23 @@ def _chosen(
         cursor = page.cursor
         if cursor is None:
             return found
+
+
+def _check_all(context: ServerContext, run_ids: list[str], *, deleted_too: bool) -> None:
+    """See that runs can be changed: many are looked up at once, and those that are not found say why."""
+    for run_id in run_ids:
+        check_id("run", run_id)
+    found: set[str] = set()
+    for at in range(0, len(run_ids), _PAGE):
+        these = condition("entity_id in ?", run_ids[at : at + _PAGE])
+        query = Query(filter=these, fields=("name",), limit=_PAGE, include_deleted=deleted_too)
+        found.update(entity.entity_id for entity in context.store.find(query).entities)
+    for run_id in run_ids:
+        if run_id not in found:
+            if deleted_too:
+                context.store.get("run", run_id)
+            else:
+                _living(context, "run", run_id)
 
 
 def _living(context: ServerContext, kind: str, entity_id: str) -> Entity:
