@@ -103,7 +103,7 @@ def note_outdated(transaction: Transaction, rows: Iterable[tuple[int, str]]) -> 
 
 
 def may_miss(transaction: Transaction, kind: str) -> bool:
-    """Return whether a search for entities of a kind may miss some, for which whoever may write makes rows again."""
+    """Return whether a search for entities of a kind may miss some, whose rows the next program that may write makes again."""
     declared = read_declared(transaction)
     if kind in declared.to_take_over and kind in declared.kinds:
         return True

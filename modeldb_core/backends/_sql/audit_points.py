@@ -1,0 +1,85 @@
+"""What an audit looks at of the rows that hold points: chunks, the points that wait for one, and lists of keys.
+
+Whether the points are those that were logged, the hashes of the changes say; here it is where they lie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sqlalchemy import select
+
+from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS, read_chunks
+from modeldb_core.backends._sql.log import read_lists
+from modeldb_core.backends._sql.tables import changes, chunks, columns, key_lists, keys, pending
+from modeldb_core.log.changes import APPEND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+    from modeldb_core.backends._sql.database import Transaction
+
+_BOUNDS = tuple(chunks.c[name] for name in ("first_position", "last_position", "min_step", "max_step"))
+_SOME = 200  # chunks that are looked at together
+
+
+def check_points(transaction: Transaction) -> Iterator[str]:
+    """Iterate over sentences on rows of points that contradict others."""
+    yield from _check_lists(transaction.connection)
+    yield from _check_pending(transaction.connection)
+    yield from _check_chunks(transaction)
+
+
+def _check_lists(connection: Connection) -> Iterator[str]:
+    known = {key_pk for (key_pk,) in connection.execute(select(keys.c.key_pk).where(keys.c.section == "metrics"))}
+    for list_pk, digest, data in connection.execute(select(key_lists)):
+        if hashlib.sha256(data).digest() != digest or len(data) % 8:
+            yield f"list {list_pk} of keys does not match its digest"
+        elif not known.issuperset(np.frombuffer(data, "<i8").tolist()):
+            yield f"list {list_pk} of keys names one that is not there"
+
+
+def _check_pending(connection: Connection) -> Iterator[str]:
+    joined = select(pending, changes.c.entity_pk.label("owner"), changes.c.stream_pk.label("writer"), changes.c.action)
+    joined = joined.outerjoin(changes, changes.c.position == pending.c.position)
+    for row in connection.execute(joined):
+        fits = (row.entity_pk, row.stream_pk, APPEND) == (row.owner, row.writer, row.action)
+        if not fits or row.size != len(row.payload):
+            yield f"the points that wait under position {row.position} are not those of that change"
+
+
+def _check_chunks(transaction: Transaction) -> Iterator[str]:
+    """Look into every chunk; whether its points are the logged ones, the hashes of the changes say."""
+    connection, last = transaction.connection, 0
+    while True:
+        query = (
+            select(*CHUNK_COLUMNS, *_BOUNDS).where(chunks.c.chunk_pk > last).order_by(chunks.c.chunk_pk).limit(_SOME)
+        )
+        rows = connection.execute(query).all()
+        if not rows:
+            return
+        last = rows[-1].chunk_pk
+        listed = read_lists(transaction, {row.list_pk for row in rows})
+        for row, chunk in zip(rows, read_chunks(transaction, [row[:-4] for row in rows], listed), strict=True):
+            positions = chunk.segments.positions
+            steps = (int(chunk.steps.min()), int(chunk.steps.max())) if len(chunk) else (None, None)
+            expected = (int(positions[0]), int(positions[-1]), *steps)
+            if tuple(row[-4:]) != expected:
+                yield f"chunk {row.chunk_pk} holds other points than its row says"
+            own = (
+                changes.c.entity_pk == row.entity_pk,
+                changes.c.stream_pk == row.stream_pk,
+                changes.c.action == APPEND,
+            )
+            unique = np.unique(positions).tolist()
+            inside = changes.c.position.between(unique[0], unique[-1])
+            there = set(connection.execute(select(changes.c.position).where(inside, *own)).scalars())
+            if not there.issuperset(unique):
+                yield f"chunk {row.chunk_pk} holds points of changes of another run or stream"
+        wrong = select(columns.c.column_pk).join(chunks, chunks.c.chunk_pk == columns.c.chunk_pk)
+        for (column_pk,) in connection.execute(wrong.where(columns.c.entity_pk != chunks.c.entity_pk).limit(20)):
+            yield f"column {column_pk} of points belongs to another run than its chunk"
