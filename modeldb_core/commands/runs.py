@@ -190,7 +190,7 @@ def rename(run_id: str, name: str) -> Operation:
 
 
 def note(run_id: str, text: str) -> Operation:
-    """Leave word for whoever reads the run, for example on what could not be recorded; without secrets."""
+    """Leave word for those who read the run, for example on what could not be recorded; without secrets."""
     shown = redact_text(check_text(text, "note"))[:MAX_NOTE]
     return update(RUN, run_id, {"add": {"notes": [check_key(shown, "note")]}})
 

@@ -79,7 +79,7 @@ class OpenStream:
         self.is_closing = self._is_left = self._is_over = False
         self._soon, self._now = True, False
         self._attempts = 0
-        self._turn = threading.Lock()  # whoever holds it ships: a stream has one writer
+        self._turn = threading.Lock()  # the thread that holds it ships: a stream has one writer
         self._stepping: threading.Thread | None = None
         self._gave_up_at: tuple[int, int] | None = None
         self._sealed = self._acknowledged = 0
@@ -177,10 +177,8 @@ class OpenStream:
             self.journal.end_with(lambda: closing if is_shipped and not self.open_runs else None)
             done = self.flush(deadline, waiting=waiting) and done
             is_sent = self.uploads.finish(deadline)
-            if done:
-                self._recovery.start(
-                    self.target.open_store(), again=True
-                )  # of workers of this process that were killed
+            if done:  # workers of this process may have been killed
+                self._recovery.start(self.target.open_store(), again=True)
             self._recovery.stop(deadline - time.monotonic())
         except StoreUnavailableError as error:  # raised by open_store alone
             logger.debug("not recovered: %s", error)

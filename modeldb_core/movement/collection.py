@@ -90,7 +90,7 @@ def erase_deleted(
 ) -> None:
     """Erase all that was said of entities that were deleted longer ago than ``window``, points included.
 
-    When something was deleted is what its deletion says; whoever may write could say that it was long ago. So it counts as
+    When something was deleted is what its deletion says; anyone who may write could say that it was long ago. So it counts as
     deleted no earlier than anything else was said of it.
 
     What stays is that there was something, who made it, who deleted it and who erased it, and when. Where more time was

@@ -100,7 +100,7 @@ class DirectWriter:
                 self._apply(stream, [_closing(stream.stream_id)], (), now_us())
 
     def apply_alone(self, stream_id: str, entries: Iterable[Entry], *, expect: Sequence[Condition] = ()) -> None:
-        """Make changes that are a whole stream by themselves: whoever sends them again finds it there.
+        """Make changes that are a whole stream by themselves: anyone who sends them again finds it there.
 
         Raises:
             ConflictError: the stream is there already, with other changes.

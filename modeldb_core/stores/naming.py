@@ -1,6 +1,6 @@
 """From names of containers to their identifiers.
 
-Whoever declares a container cannot wait to be told which one it is, so its identifier follows from its name: two offline
+Anyone who declares a container cannot wait to be told which one it is, so its identifier follows from its name: two offline
 writers who both declare "churn" make one "churn". That holds for as long as nobody renames it, or creates another of that
 name. Then the name leads to its entity by who has it, and a name that is free again to an identifier that is free.
 """

@@ -132,7 +132,7 @@ class Session(ABC):
                 wait(max(0.0, deadline - time.monotonic()))
             endings.finish_runs(self)
         except KeyboardInterrupt:
-            deadline = 0.0  # whoever interrupts this does not want to wait for the rest either
+            deadline = 0.0  # anyone who interrupts this does not want to wait for the rest either
             raise
         finally:
             self.writer.close(max(0.0, deadline - time.monotonic()))

@@ -66,7 +66,7 @@ def create_app(
     if not chosen.read_only:
         try:
             store.refresh_rows()
-        except ModelDBError as error:  # the store says so again to whoever asks it something
+        except ModelDBError as error:  # the store says so again to anyone who asks it something
             warn(f"the rows of {store.url} cannot be brought up to date: {error}")
     context = _new_context(store, artifacts, chosen)
     app.extensions[EXTENSION] = context

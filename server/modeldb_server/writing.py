@@ -1,4 +1,4 @@
-"""What is changed through the API, in the name of whoever asks for it."""
+"""What is changed through the API, in the name of the one who asks for it."""
 
 from __future__ import annotations
 

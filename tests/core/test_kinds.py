@@ -212,7 +212,7 @@ def test_what_was_written_before_a_declaration_is_found_after_it(
                 assert verify(store).findings == []
             run = StreamWriter()
             run.open()
-            store.apply(run.changes)  # whoever writes makes the rows again
+            store.apply(run.changes)  # the next that writes makes the rows again
     with open_store(url) as store:
         assert verify(store).findings == []
         is_found(store, written)

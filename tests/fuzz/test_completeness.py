@@ -46,7 +46,7 @@ ELSEWHERE = {
     "modeldb_core.tracking.description.datasets.": "likewise",
     "modeldb_core.tracking.description.digests.": "likewise",
     "modeldb_lightning.datasets.": "likewise",
-    "modeldb_core.tracking.description.model_formats._load_pickle": "whoever loads a pickle asks for it by name",
+    "modeldb_core.tracking.description.model_formats._load_pickle": "who loads a pickle asks for it by name",
     "modeldb_sklearn.modeldb_load_model": "calls what is tried",
     "modeldb_core.testing.": "a test",
 }

@@ -1,4 +1,4 @@
-"""The pauses between attempts: they grow, have an upper limit, and are kept whoever asks."""
+"""The pauses between attempts: they grow, have an upper limit, and are kept no matter who asks."""
 
 from __future__ import annotations
 

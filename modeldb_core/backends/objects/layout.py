@@ -44,7 +44,7 @@ _MAX_BYTES = 1 << 31  # of changes in one object, unpacked
 _MAX_CHANGES = 1 << 24
 _MIN_HEAD_BYTES, _MAX_HEAD_TIMES = 1 << 12, 100  # a head unpacked; stamps of parts differ, so it packs less than that
 MAX_STAMP = MAX_TIME_US
-"""Of a part: whoever writes after it takes no higher one, so that a stranger's stamp keeps nobody from writing."""
+"""Of a part: anyone who writes after it takes no higher one, so that a stranger's stamp keeps nobody from writing."""
 _PLAIN = re.compile(r"[0-9A-Za-z_-]{1,120}")
 _STREAM_OBJECT = re.compile(r"streams/([^/]+)/([0-9]{1,19})-([0-9]{1,19})-([0-9a-f]{16})-([0-9a-f]{16})\.chg")
 _DECISION = re.compile(r"packs/-([0-9]{12})\.chg")
