@@ -282,14 +282,20 @@ class _Proxy(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _ProxyServer(ThreadingHTTPServer):
+    """Takes as many connections at once as a browser opens for the scripts of a page."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+
 def test_the_pages_work_below_a_path_of_a_proxy(site: Any, visitor: Any) -> None:
     handler = type("Proxy", (_Proxy,), {"port": int(site.url.rsplit(":", 1)[1])})
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    proxy.daemon_threads = True
+    proxy = _ProxyServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=proxy.serve_forever, daemon=True)
     thread.start()
+    visit = visitor()
     try:
-        visit = visitor()
         page = visit.page
         home = f"http://127.0.0.1:{proxy.server_port}/ml/"
         visit.site = replace(site, url=home.rstrip("/"))
@@ -307,7 +313,10 @@ def test_the_pages_work_below_a_path_of_a_proxy(site: Any, visitor: Any) -> None
         page.click(".crumbs a:text-is('Projects')")
         page.wait_for_selector("td.main a")
         assert page.url == home
+        assert page.evaluate("window.hacked") is None
     finally:
+        # A page that still asks when its server goes away is reset, and says so.
+        visit.page.goto("about:blank")
         proxy.shutdown()
         proxy.server_close()
         thread.join(30)
