@@ -120,6 +120,12 @@ class ConditionsUnsupportedError(ModelDBError):
     code = "conditions_unsupported"
 
 
+class QueryUnsupportedError(ModelDBError):
+    """A store was asked for something that it does not understand, and would have answered with more than that."""
+
+    code = "query_unsupported"
+
+
 class IntegrityError(ModelDBError):
     """Stored data does not match its digest or its chain."""
 

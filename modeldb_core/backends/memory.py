@@ -46,7 +46,7 @@ from modeldb_core.queries import (
     reached,
     searchable,
 )
-from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
+from modeldb_core.stores import PARTS_ADDED_TO_QUERY, ChangePage, KeyInfo, MetadataStore, Page
 from modeldb_core.stores.naming import identify
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class MemoryStore(MetadataStore):
     """Keeps everything in this process, until it ends or the store is let go of."""
 
     is_local = True
+    understands = PARTS_ADDED_TO_QUERY
 
     def __init__(self, url: str = "memory://") -> None:
         self.url = url

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError, StoreReadOnlyError
 from modeldb_core.log.changes import DELETE, ERASE
 from modeldb_core.movement.bundles import Bundle
-from modeldb_core.stores import ArtifactStore, BlobInfo, ChangePage, KeyInfo, MetadataStore, Page
+from modeldb_core.stores import PARTS_ADDED_TO_QUERY, ArtifactStore, BlobInfo, ChangePage, KeyInfo, MetadataStore, Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +39,8 @@ class BundleStore(MetadataStore):
         NotFoundError: there is no such file.
         IntegrityError: it is no bundle, or not as it was written.
     """
+
+    understands = PARTS_ADDED_TO_QUERY
 
     def __init__(self, url: str) -> None:
         self.bundle = Bundle(path_of(url))

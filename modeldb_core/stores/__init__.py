@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from modeldb_core.stores.backend import Backend
 from modeldb_core.stores.contract import (
+    PARTS_ADDED_TO_QUERY,
     REFRESH_S,
     ArtifactStore,
     BlobInfo,
@@ -19,6 +20,7 @@ from modeldb_core.stores.contract import (
 )
 
 __all__ = [
+    "PARTS_ADDED_TO_QUERY",
     "REFRESH_S",
     "ArtifactStore",
     "Backend",

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Self
+from functools import wraps
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from modeldb_core.errors import NotFoundError, StoreUnavailableError
+from modeldb_core.errors import NotFoundError, QueryUnsupportedError, StoreUnavailableError
 from modeldb_core.log.changes import is_understood
 from modeldb_core.model.values import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
 
@@ -69,6 +70,10 @@ class KeyInfo:
     value_types: tuple[str, ...] = ()
 
 
+PARTS_ADDED_TO_QUERY = frozenset({"linked"})
+"""The parts of a :class:`~modeldb_core.queries.Query` that stores of version 1 of the contract do not look at."""
+
+
 class MetadataStore(ABC):
     """Applies changes and answers questions.
 
@@ -85,6 +90,17 @@ class MetadataStore(ABC):
 
     user: str = ""
     """In whose name alone this store takes changes, where it knows who asks; empty: it believes the actor of a change."""
+
+    understands: frozenset[str] = frozenset()
+    """Which of :data:`PARTS_ADDED_TO_QUERY` this store heeds; a query with another one is refused before it is asked."""
+
+    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - whatever a class takes
+        # A store that does not know a part of the query would answer as if nobody had asked for it: with what the
+        # caller meant to leave out. Whoever calls it, and however, the refusal has to come first.
+        super().__init_subclass__(**options)
+        for name in ("find", "find_keys"):
+            if name in vars(cls) and cls.understands != PARTS_ADDED_TO_QUERY:
+                setattr(cls, name, _refusing(vars(cls)[name]))
 
     @abstractmethod
     def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
@@ -148,6 +164,7 @@ class MetadataStore(ABC):
 
         Raises:
             QuerySyntaxError: the filter or the order does not parse, or the cursor is not one of this query's.
+            QueryUnsupportedError: the store does not understand a part of the query (:attr:`understands`).
         """
 
     def identify(self, *path: tuple[str, str]) -> tuple[str, ...]:
@@ -244,6 +261,23 @@ class MetadataStore(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _refusing(method: Callable[[Any, Query], Any]) -> Callable[[Any, Query], Any]:
+    """Return a method of a store that refuses queries of which the store does not understand a part."""
+
+    @wraps(method)
+    def ask(store: MetadataStore, query: Query) -> Any:  # noqa: ANN401 - what the method returns
+        for part in PARTS_ADDED_TO_QUERY - store.understands:
+            if getattr(query, part):
+                msg = (
+                    f"{store.url} does not understand {part!r} of a query, and would answer as if it were not there; "
+                    f"update the plugin that provides it, or copy it into another store (modeldb copy)"
+                )
+                raise QueryUnsupportedError(msg)
+        return method(store, query)
+
+    return ask
 
 
 @dataclass(frozen=True, slots=True)

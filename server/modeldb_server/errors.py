@@ -59,6 +59,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "store_version": 500,
         "model_load": 500,
         "conditions_unsupported": 501,
+        "query_unsupported": 501,
         "store_unavailable": 503,
     }
 )

@@ -166,6 +166,31 @@ def test_a_run_is_logged_to_stores_of_version_1_and_its_hooks_are_called(run, tm
     """)
 
 
+def test_what_a_store_of_version_1_cannot_answer_is_refused_and_not_answered_without_it(run) -> None:
+    run("""
+        import pytest
+        from modeldb_core.errors import QueryUnsupportedError
+        from modeldb_core.plugins import open_store
+        from modeldb_core.queries import Linked, Query
+        from modeldb_core.testing import StreamWriter
+
+        store = open_store("acme://x")
+        writer = StreamWriter()
+        run = writer.create_run(name="has no children")
+        store.apply(writer.changes)
+        query = Query("run", linked=Linked("run", run.entity_id, field="parent_id"))
+        for ask in (store.find, store.find_keys):
+            with pytest.raises(QueryUnsupportedError, match="does not understand 'linked'.*update the plugin"):
+                ask(query)
+        assert len(store.find(Query("run")).entities) == 1
+    """)
+
+
+def test_every_part_that_was_added_to_a_query_is_refused_where_it_is_not_understood() -> None:
+    added = {field.name for field in dataclasses.fields(Query)} - set(FIELDS_OF_VERSION_1[Query].split())
+    assert added == stores.PARTS_ADDED_TO_QUERY
+
+
 def test_stores_of_version_1_are_copied_from_and_to(run) -> None:
     run("""
         from modeldb_core.movement.copying import copy

@@ -54,6 +54,7 @@ class LedgerStore(MetadataStore):
         timeout_s: how long to wait for other processes.
     """
 
+    understands = MemoryStore.understands  # the replica answers
     _file = -1  # the descriptor of the file; none before the first question
 
     def __init__(self, url: str, *, durability: Durability = "normal", timeout_s: float = 60.0) -> None:

@@ -16,7 +16,7 @@ from modeldb_core.log.changes import OrderDigest
 from modeldb_core.model.entities import now_us
 from modeldb_core.model.schema import KINDS, check_kind
 from modeldb_core.runtime.notices import warn
-from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
+from modeldb_core.stores import PARTS_ADDED_TO_QUERY, ChangePage, KeyInfo, MetadataStore, Page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,6 +35,8 @@ _MAX_UPGRADES = 5  # by others, between looking at the version and writing
 
 class SQLMetadataStore(MetadataStore):
     """Keeps changes, and the tables that answer questions, in an SQL database whose schema is up to date."""
+
+    understands = PARTS_ADDED_TO_QUERY
 
     def __init__(self, database: Database) -> None:
         self.url = database.url

@@ -29,7 +29,7 @@ from modeldb_core.log.changes import EMPTY_HEAD
 from modeldb_core.log.conditions import check_form
 from modeldb_core.model.entities import now_us
 from modeldb_core.runtime import forks
-from modeldb_core.stores import ChangePage, KeyInfo, MetadataStore, Page
+from modeldb_core.stores import PARTS_ADDED_TO_QUERY, ChangePage, KeyInfo, MetadataStore, Page
 from modeldb_core.stores.naming import alters_names, derive
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class ObjectMetadataStore(MetadataStore):
         ConfigurationError: the URL names no bucket or folder, or an option is unknown or has a value that cannot be.
         MissingDependencyError: a package is not installed.
     """
+
+    understands = PARTS_ADDED_TO_QUERY
 
     def __init__(
         self,

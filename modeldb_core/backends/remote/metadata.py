@@ -15,7 +15,7 @@ from modeldb_core.log.batches import MAX_BATCH_BYTES, MAX_BATCH_CHANGES, MEDIA_T
 from modeldb_core.log.changes import Change, verify_change
 from modeldb_core.log.conditions import check_form
 from modeldb_core.model.schema import check_kind
-from modeldb_core.stores import ChangePage, MetadataStore, Page, protocol
+from modeldb_core.stores import PARTS_ADDED_TO_QUERY, ChangePage, MetadataStore, Page, protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +38,8 @@ _BYTES_A_SECOND = 5_000_000
 
 class RemoteMetadataStore(OnServer, MetadataStore):
     """A metadata store on a server; arguments and errors are those of :class:`OnServer`."""
+
+    understands = PARTS_ADDED_TO_QUERY
 
     @cached_property
     def user(self) -> str:  # type: ignore[override]
