@@ -333,8 +333,7 @@ class MemoryStore(MetadataStore):
             container = self._records.get((named.refers_to, document.get(named.name, "")))
             return self._column(container, "name") if container and not container.is_erased else None
         value = document.get(column, "" if column in _EMPTY_WHERE_UNSET else None)
-        expected = str if declaration.columns[column] == "text" else (int, float)
-        return value if isinstance(value, expected) and not isinstance(value, bool) else None
+        return value if declaration.fields[column].fits(value) else None
 
 
 def name_of(change: Change) -> Name:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
-FieldType: TypeAlias = Literal["text", "time", "integer", "number", "map", "texts", "series"]
+FieldType: TypeAlias = Literal["text", "time", "integer", "number", "boolean", "map", "texts", "series"]
 """What a field holds. Of a time a document holds microseconds since 1970-01-01 UTC; series are not in the document."""
 
 ANY = "*"
@@ -30,7 +30,7 @@ class FieldDeclaration:
         name: of the field, in the entity and in its document.
         type: what it holds.
         description: in a few words, for documentation and the API's schema.
-        searchable: whether filters find entities by it: a text, a time or a number as a column, a map by its keys.
+        searchable: whether filters find entities by it: a text, a time, a number or a truth as a column, a map by its keys.
         refers_to: the kind of the entity whose identifier it holds, or :data:`ANY`; "" for no reference.
         entries: of a map, by the key within each of its entries that holds an identifier, the kind that that names.
         container: whether the entity is part of the one that the reference names: deleting, restoring, copying and
@@ -106,6 +106,11 @@ def number(description: str = "", *, default: float | None = None, **options: An
     return _declared("number", description, default=default, **options)
 
 
+def boolean(description: str = "", *, default: bool | None = None, **options: Any) -> Any:  # noqa: ANN401
+    """Declare a field that is true or false."""
+    return _declared("boolean", description, default=default, **options)
+
+
 def texts(description: str = "", **options: Any) -> Any:  # noqa: ANN401
     """Declare a field that holds a list of texts."""
     return _declared("texts", description, default=(), **options)
@@ -140,6 +145,10 @@ def _is_number(value: object) -> bool:
     return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
+def _is_boolean(value: object) -> bool:
+    return value is None or isinstance(value, bool)
+
+
 def _is_map(value: object) -> bool:
     return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
 
@@ -153,6 +162,7 @@ _FITS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "time": ("an integer of 64 bits", _is_integer),
     "integer": ("an integer of 64 bits", _is_integer),
     "number": ("a number", _is_number),
+    "boolean": ("true or false", _is_boolean),
     "map": ("a map with texts as keys", _is_map),
     "series": ("a map with texts as keys", _is_map),
     "texts": ("a list", _is_list),

@@ -24,6 +24,7 @@ from modeldb_core.model.fields import (
     WHOLE_STORE,
     FieldDeclaration,
     FieldType,
+    boolean,
     integer,
     mapping,
     moment,
@@ -44,6 +45,7 @@ __all__ = [
     "FieldDeclaration",
     "FieldType",
     "KindDeclaration",
+    "boolean",
     "check_kind",
     "declare",
     "forget",
@@ -59,10 +61,16 @@ __all__ = [
     "texts",
 ]
 
-ColumnType: TypeAlias = Literal["text", "time", "number"]
+ColumnType: TypeAlias = Literal["text", "time", "number", "boolean"]
 """What a filter compares a column with."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_COLUMN_TYPES: Mapping[str, ColumnType] = {"text": "text", "time": "time", "integer": "number", "number": "number"}
+_COLUMN_TYPES: Mapping[str, ColumnType] = {
+    "text": "text",
+    "time": "time",
+    "integer": "number",
+    "number": "number",
+    "boolean": "boolean",
+}
 _RESERVED = frozenset({"stream", "column", "kind", "entity", "store", "key", "change", "event", "server"})
 """Words that no kind is called: they mean something else in changes, queries, or paths of the server."""
 _T = TypeVar("_T")

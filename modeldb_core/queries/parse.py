@@ -31,7 +31,11 @@ from modeldb_core.queries.grammar import error_at, parse_tree
 from modeldb_core.queries.literals import quote
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lark import Token, Tree
+
+    from modeldb_core.model.schema import ColumnType
 
 MAX_PREDICATES = 500
 """Of a filter: databases limit the depth of an expression (SQLite: 1,000)."""
@@ -48,6 +52,12 @@ _UNITS_US = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6, "d": 86400e6,
 _PART = re.compile(r"""\.?(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|`((?:[^`]|``)*)`|([\w/-]+))""")
 _OFFSET = re.compile(r"([-+])\s*(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d|w)", re.IGNORECASE)
 _TEXT_OPERATORS = frozenset({"contains", "startswith", "endswith", "like"})
+_WANTED: Mapping[ColumnType, str] = {
+    "time": 'a time such as "2026-11-23" or now - 7d',
+    "text": "a quoted text",
+    "number": "a number",
+    "boolean": "true or false",
+}
 _ON_TAGS = frozenset({"contains", "=", "startswith", "endswith", "like"})
 
 
@@ -305,13 +315,13 @@ class _Builder:
             except ValueError:
                 msg = f'{token} is not a time; write "2026-11-23", "2026-11-23T21:00:00+01:00", or now - 7d'
                 self.refuse(msg, token)
-        if token.type == "NOW" or isinstance(value, bool) or isinstance(value, str) != (expected == "text"):
+        found = "boolean" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"
+        if token.type == "NOW" or found != expected:
             self.wrong_type(column, expected, token)
         return value
 
-    def wrong_type(self, column: str, expected: str, token: Token) -> NoReturn:
-        hint = {"time": 'a time such as "2026-11-23" or now - 7d', "text": "a quoted text", "number": "a number"}
-        self.refuse(f"{column} is a {expected}; compare it with {hint[expected]}, not {str(token)[:40]}", token)
+    def wrong_type(self, column: str, expected: ColumnType, token: Token) -> NoReturn:
+        self.refuse(f"{column} is a {expected}; compare it with {_WANTED[expected]}, not {str(token)[:40]}", token)
 
     def refuse(self, message: str, token: Any) -> NoReturn:  # noqa: ANN401 - a token
         raise error_at(message, self.text, token.start_pos or 0, self.what) from None

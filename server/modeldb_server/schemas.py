@@ -5,10 +5,10 @@ from __future__ import annotations
 import types
 import typing
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from modeldb_core.model.entities import SeriesSummary
-from modeldb_core.model.schema import ANY, KINDS, FieldDeclaration, KindDeclaration
+from modeldb_core.model.schema import ANY, KINDS, ColumnType, FieldDeclaration, FieldType, KindDeclaration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -189,14 +189,14 @@ _ANSWERS: dict[str, Schema] = {
         {
             **dict.fromkeys(("kind", "path", "words", "summary"), TEXT),
             "version": {**COUNT, "description": "of its newest field"},
-            "columns": list_of(record({"name": TEXT, "type": {"enum": ["text", "time", "number"]}})),
+            "columns": list_of(record({"name": TEXT, "type": {"enum": list(get_args(ColumnType))}})),
             "sections": {**list_of(TEXT), "description": "the maps whose keys filters find"},
             "offered": {**list_of(TEXT), "description": "the sections of which GET /keys tells the keys"},
             "fields": list_of(
                 record(
                     {
                         "name": TEXT,
-                        "type": {"enum": ["text", "time", "integer", "number", "map", "texts", "series"]},
+                        "type": {"enum": list(get_args(FieldType))},
                         "description": TEXT,
                         "searchable": FLAG,
                         "refers_to": {
@@ -262,6 +262,7 @@ _OF_TYPES: dict[str, Schema] = {
     "time": TIME,
     "integer": INTEGER,
     "number": FLOAT,
+    "boolean": FLAG,
     "map": OBJECT,
     "texts": list_of(TEXT),
     "series": {"type": "object", "additionalProperties": reference("SeriesSummary")},

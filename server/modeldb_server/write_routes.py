@@ -29,6 +29,7 @@ _TYPES: Mapping[str, ParameterType] = {
     "time": "time",
     "integer": "integer",
     "number": "number",
+    "boolean": "flag",
     "map": "object",
     "texts": "texts",
 }

@@ -85,8 +85,17 @@ class Written:
         run_id = writer.create_run(name="run", **ids).entity_id
         low, high = new_id(), new_id()
         fields = {"project_id": ids["project_id"], "run_id": run_id, "unit": "loss"}
-        writer.create("gauge", low, name="low", limit=0.5, checked_at=NOON, options={"mode": {"kind": "max"}}, **fields)
-        writer.create("gauge", high, name="high", limit=2, tags=["loud"], **fields)
+        writer.create(
+            "gauge",
+            low,
+            name="low",
+            limit=0.5,
+            checked_at=NOON,
+            armed=True,
+            options={"mode": {"kind": "max"}},
+            **fields,
+        )
+        writer.create("gauge", high, name="high", limit=2, armed=False, tags=["loud"], **fields)
         store.apply(writer.changes)
         return cls(writer, ids["project_id"], run_id, low, high)
 
@@ -100,6 +109,13 @@ def is_found(store: MetadataStore, written: Written) -> None:
     assert found(store, "limit > 1") == ["high"]
     assert found(store, "unit = 'loss' and checked_at = '2026-11-29T12:00:00Z'") == ["low"]
     assert found(store, "options.mode.kind = 'max'") == ["low"]
+    assert [found(store, f"armed {said}") for said in ("= true", "!= true", "in (false)", "is null")] == [
+        ["low"], ["high"], ["high"], [],
+    ]  # fmt: skip
+    assert found(store, "armed exists", "armed, name") == ["high", "low"]
+    assert found(store, "armed exists", "armed desc", limit=1) == ["low"]
+    with pytest.raises(QuerySyntaxError, match="armed is a boolean; compare it with true or false, not 1"):
+        found(store, "armed = 1")
     assert found(store, "project = 'churn'", "limit desc") == ["high", "low"]
     assert found(store, "gauge_id = ?".replace("?", repr(written.low))) == ["low"]
     assert found(store, within=written.project_id) == ["high", "low"]
@@ -110,7 +126,12 @@ def is_found(store: MetadataStore, written: Written) -> None:
     keys = {(info.section, info.key) for info in store.find_keys(Query("gauge"))}
     assert {("options", "mode.kind"), ("tags", "loud")} <= keys
     gauge: Any = store.get("gauge", written.low)
-    assert (gauge.limit, gauge.unit, gauge.checked_at) == (0.5, "loss", datetime(2026, 11, 29, 12, tzinfo=UTC))
+    assert (gauge.limit, gauge.armed, gauge.unit, gauge.checked_at) == (
+        0.5,
+        True,
+        "loss",
+        datetime(2026, 11, 29, 12, tzinfo=UTC),
+    )
 
 
 @pytest.fixture(params=["memory", "sqlite", "bucket", "server"])
@@ -454,7 +475,7 @@ def test_the_page_of_kinds_shows_the_schema() -> None:
     page = (Path(__file__).parents[2] / "docs" / "kinds.md").read_text("utf-8")
     shown = page.partition("<!-- kinds -->")[2].partition("<!-- /kinds -->")[0].strip()
     assert shown == kinds_table(), "put what modeldb_core.model.tables.kinds_table() returns there"
-    for name in ("text", "number", "integer", "moment", "reference", "references", "mapping", "texts"):
+    for name in ("text", "number", "integer", "boolean", "moment", "reference", "references", "mapping", "texts"):
         assert f"`{name}" in page
         assert callable(getattr(schema, name))
 

@@ -98,9 +98,9 @@ def facts_of(kind: str, document: Document) -> Facts:
 def _facts(kind: str, document: Document, part: Mapping[str, Any]) -> Facts:
     """Return those of a document that are in ``part`` of it, and its columns."""
     facts: Facts = {(leaf.section, leaf.key): _fact(leaf) for leaf in leaves(kind, part)}
-    for name, column_type in fact_columns(kind).items():
+    for name in fact_columns(kind):
         value = document.get(name)
-        if isinstance(value, str if column_type == "text" else (int, float)) and not isinstance(value, bool):
+        if value is not None and KINDS[kind].fields[name].fits(value):
             facts[COLUMN_SECTION, name] = _fact(leaf_of(COLUMN_SECTION, name, value))
     if document.get("tags"):
         facts[COLUMN_SECTION, TAGGED] = (VALUE_TYPES["bool"], 1.0, None)

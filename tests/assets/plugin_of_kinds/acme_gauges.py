@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from modeldb_core import hookimpl
 from modeldb_core.model.entities import Entity
-from modeldb_core.model.schema import KindDeclaration, mapping, moment, number, reference, text
+from modeldb_core.model.schema import KindDeclaration, boolean, mapping, moment, number, reference, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class Gauge(OldGauge):
 
     limit: float | None = number("when it gives an alarm", searchable=True, since=2)
     checked_at: datetime | None = moment("when it last looked", searchable=True, since=2)
+    armed: bool | None = boolean("whether it gives alarms", searchable=True, since=2)
     options: Mapping[str, Any] = mapping("how it looks", searchable=True, since=2)
 
 
