@@ -226,7 +226,10 @@ def modeldb_load_model(path: Path, model_format: str, trusted: Iterable[str]) ->
 def modeldb_register_blueprints(app: Flask) -> None:
     """Add pages or routes to the server.
 
-    Called once while the server's application is built, after its own blueprints have been registered.
+    Called once while the server's application is built, after its own blueprints have been registered. A page gets into
+    the frame and the navigation of the web UI with ``modeldb_webui.add_page``; within a request,
+    ``modeldb_server.server_context()`` has the store and knows who asks (``docs/plugins.md``). Where this raises, what was
+    registered before is closed.
 
     :param app: The Flask application to register blueprints with.
     """

@@ -37,6 +37,7 @@ class PluginInfo:
         error: why it is broken, in a sentence.
         hooks: the hooks that it implements.
         backends: the storage backends that it provides.
+        failed_in: the hooks that raised when they were last called one plugin after another.
     """
 
     name: str
@@ -46,6 +47,7 @@ class PluginInfo:
     error: str = ""
     hooks: tuple[str, ...] = ()
     backends: tuple[Backend, ...] = field(default=())
+    failed_in: set[str] = field(default_factory=set)
 
     @property
     def is_own(self) -> bool:
@@ -70,6 +72,7 @@ def guarded(function: Callable[..., object], hook: str, info: PluginInfo) -> Cal
         except Exception as error:
             if hook in _ERRORS_PASS and isinstance(error, ModelDBError):
                 raise
+            info.failed_in.add(hook)
             said = f"plugin {info} failed in {hook} and is left out of it: {describe(error)}"
             if said not in told and len(told) < _MAX_TOLD:  # once, and not again for every run
                 told.add(said)

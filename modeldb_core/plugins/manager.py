@@ -22,7 +22,7 @@ from modeldb_core.runtime.notices import warn
 from modeldb_core.stores import Backend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from importlib.metadata import EntryPoint
 
     from modeldb_core.config import Settings
@@ -86,6 +86,17 @@ class PluginManager(pluggy.PluginManager):
                 raise
             warn(f"the hook {hook} failed: {describe(error)}")
             return None if (caller.spec and caller.spec.opts["firstresult"]) else []
+
+    def call_each(self, hook: str, /, **arguments: object) -> Iterator[tuple[PluginInfo, Any]]:
+        """Call a hook one plugin after another, ModelDB's own first; yields each plugin with its list of results.
+
+        For callers that take back what a plugin did which raised: ``info.failed_in`` has the hook then.
+        """
+        for implementation in self._implementations(hook):
+            info = self.infos[implementation.plugin_name]
+            info.failed_in.discard(hook)
+            others = [plugin for plugin in self.get_plugins() if plugin is not implementation.plugin]
+            yield info, self.subset_hook_caller(hook, others)(**arguments)
 
     def backends(self) -> Mapping[tuple[str, str], tuple[Backend, PluginInfo]]:
         """Return the backends, by kind and scheme, with the plugin that provides each."""

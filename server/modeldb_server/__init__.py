@@ -11,13 +11,24 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from modeldb_server.app import create_app as create_app
+    from modeldb_server.context import ServerContext as ServerContext
+    from modeldb_server.context import server_context as server_context
+    from modeldb_server.routes import Policy as Policy
     from modeldb_server.serving import Server as Server
     from modeldb_server.serving import serve as serve
     from modeldb_server.settings import ServerSettings as ServerSettings
 
-__all__ = ["Server", "ServerSettings", "create_app", "serve"]
+_MODULES = {
+    "Policy": "routes",
+    "Server": "serving",
+    "ServerContext": "context",
+    "ServerSettings": "settings",
+    "create_app": "app",
+    "serve": "serving",
+    "server_context": "context",
+}
 
-_MODULES = {"create_app": "app", "Server": "serving", "serve": "serving", "ServerSettings": "settings"}
+__all__ = ["Policy", "Server", "ServerContext", "ServerSettings", "create_app", "serve", "server_context"]
 
 
 def __getattr__(name: str) -> object:

@@ -19,6 +19,7 @@ from modeldb_server.errors import register_error_handlers
 from modeldb_server.events import EventHub
 from modeldb_server.grouping import GroupedWrites
 from modeldb_server.metrics import ServerMetrics
+from modeldb_server.plugged import add_plugins
 from modeldb_server.repeats import earlier_answer, note_key
 from modeldb_server.security import complete_policies, register_guards
 from modeldb_server.settings import server_settings
@@ -77,7 +78,7 @@ def create_app(
     register_error_handlers(app)
     app.context_processor(lambda: {"modeldb_cursor": lambda: _text_of(context.events.cursor())})
     app.register_blueprint(create_api(policies))
-    manager.call("modeldb_register_blueprints", app=app)
+    add_plugins(app, manager, policies)
     complete_policies(app, policies)
     return app
 

@@ -9,6 +9,7 @@ from flask import current_app, g
 
 from modeldb_core.model.entities import derived_id, new_id
 from modeldb_server.repeats import stream_of_request
+from modeldb_server.routes import RIGHTS, Policy
 
 if TYPE_CHECKING:
     from modeldb_core.commands.operation import Operation
@@ -49,6 +50,13 @@ class ServerContext:
         """Who makes the current request; ``None`` where the server asks nobody who they are."""
         visitor: Visitor | None = g.get("modeldb_visitor")
         return visitor
+
+    def may(self, policy: Policy) -> bool:
+        """Say whether who asks may call a route of ``policy``: also what a page need not offer to them."""
+        if policy in (Policy.WRITE, Policy.ERASE) and self.settings.read_only:
+            return False
+        visitor = self.visitor
+        return visitor is None or RIGHTS.index(policy) <= RIGHTS.index(visitor.granted)
 
     def execute(self, operation: Operation) -> None:
         """Carry out what the current request asks for, in the name of who asks; durable when this returns."""

@@ -50,6 +50,10 @@ class Policy(StrEnum):
     """Who may apply ``erase`` changes as well; no route's, but that of a token."""
 
 
+RIGHTS = tuple(Policy)
+"""The policies: who is granted one may do what those before it allow."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
     """An argument of a route: in the query string, or a field of the JSON body.

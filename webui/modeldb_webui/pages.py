@@ -1,68 +1,59 @@
-"""The pages: a frame each, with the name of the place and of what it shows; scripts fill it from the JSON API.
-
-The server's guards give every answer its Content-Security-Policy: scripts and styles of the page's own origin, nothing
-inline. The template keeps to that.
-"""
+"""ModelDB's own pages: a frame each, with the name of the place and of what it shows; scripts fill it from the JSON API."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, abort, render_template, request
+from flask import Blueprint, Response, abort, request
 
 from modeldb_core.model.schema import KINDS
-from modeldb_webui.assets import Assets
+from modeldb_webui.frame import ASSETS, BLUEPRINT, Frame, NavigationEntry, address, register_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PLACES = {
-    "projects": ("/", "Projects"),
-    "project": ("/projects/<entity_id>", "Runs"),
-    "run": ("/runs/<entity_id>", "Run"),
-    "compare": ("/compare", "Compare"),
-    "entities": ("/kinds/<entity_id>", "Entities"),
-}
-"""Every place: its path, and its title until the script knows a better one."""
+    from modeldb_webui.assets import Assets
 
-_CHARTS = frozenset({"project", "run", "compare"})
+PLACES = {
+    "/": Frame(title="Projects", place="projects"),
+    "/projects/<entity_id>": Frame(title="Runs", place="project", has_charts=True),
+    "/runs/<entity_id>": Frame(title="Run", place="run", has_charts=True),
+    "/compare": Frame(title="Compare", place="compare", has_charts=True),
+}
+"""Every page by its path; those of kinds are beside them."""
+KINDS_ORDER = 500
+"""Where the kinds that plugins declare stand in the navigation."""
+
+NEEDS_SCRIPTS = (
+    "<noscript>ModelDB shows its data with scripts: allow them for this page, or use the <code>modeldb</code> command."
+    "</noscript>"
+)
 _WORKERS = frozenset({"js/events_worker.js"})
 WORKER_POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'"
 """The Content-Security-Policy of workers, which have that of their own script and not that of the page."""
 _YEAR_S = 31_536_000
 
 
-def create_blueprint(assets: Assets | None = None) -> Blueprint:
+def create_blueprint() -> Blueprint:
     """Return the blueprint with the pages and their assets."""
-    assets = assets or Assets()
-    blueprint = Blueprint("modeldb_webui", __name__, template_folder="templates")
-    for place, (path, title) in PLACES.items():
-        blueprint.add_url_rule(path, place, _page(place, title, "../" * (path.count("/") - 1), assets))
-    blueprint.add_url_rule("/assets/<version>/<path:name>", "asset", _asset(assets))
+    blueprint = Blueprint(BLUEPRINT, __name__, template_folder="templates")
+    for path, frame in PLACES.items():
+        register_page(blueprint, path, frame.place, _empty, frame)
+    for kind in KINDS.values():
+        if not kind.secret:
+            title = kind.path.capitalize().replace("-", " ")
+            frame = Frame(title=title, place="entities", identifier=kind.path)
+            entry = None if kind.is_own else NavigationEntry(title=title, group="Further kinds", order=KINDS_ORDER)
+            register_page(blueprint, f"/kinds/{kind.path}", f"kind {kind.path}", _empty, frame, entry)
+    blueprint.add_url_rule("/assets/<version>/<path:name>", "asset", _asset(ASSETS))
+    blueprint.app_context_processor(lambda: {"modeldb_address": address})
     return blueprint
 
 
-def _page(place: str, title: str, up: str, assets: Assets) -> Callable[..., Response]:
-    """Return the view of a place. Its addresses are relative: a proxy may serve it below a path that it tells nobody."""
-
-    def show(entity_id: str = "") -> Response:
-        text = render_template(
-            "modeldb_webui/page.html",
-            place=place,
-            title=title,
-            entity_id=entity_id,
-            kinds=" ".join(each.path for each in KINDS.values() if not each.is_own and not each.secret),
-            up=up,
-            version=assets.version,
-            entry=f"js/pages/{place}.js",
-            modules=assets.imports(f"js/pages/{place}.js"),
-            charts=place in _CHARTS,
-        )
-        response = Response(text, mimetype="text/html")
-        response.headers["Cache-Control"] = "no-cache"
-        return response
-
-    return show
+def _empty(entity_id: str = "") -> str:
+    """Return what a page shows until its script has run."""
+    del entity_id
+    return NEEDS_SCRIPTS
 
 
 def _asset(assets: Assets) -> Callable[..., Response]:

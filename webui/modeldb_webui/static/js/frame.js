@@ -5,6 +5,7 @@ import * as api from "./api.js";
 import { watchConnection } from "./events.js";
 import { icon } from "./icons.js";
 import { bind, boundKeys } from "./keyboard.js";
+import { LINKS } from "./navigation.js";
 import { openDialog } from "./overlays.js";
 import { openPalette } from "./palette.js";
 import { recall, remember } from "./storage.js";
@@ -17,8 +18,6 @@ const frame = /** @type {HTMLElement} */ (document.querySelector(".frame"));
 export const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 /** The id in the address of the page. */
 export const pageId = document.body.dataset.id ?? "";
-/** The kinds that plugins declare, by their names in addresses. */
-const KINDS = (document.body.dataset.kinds ?? "").split(" ").filter(Boolean);
 
 /** @type {Promise<Entity[]> | null} */
 let projects = null;
@@ -36,8 +35,8 @@ function Rail({ current }) {
     <ul>${items.map((project) => html`<li key=${project.entity_id}><a href=${`${api.BASE}projects/${project.entity_id}`} aria-current=${project.entity_id === current ? "page" : undefined} title=${project.name}>
       <span class="cut">${project.name}</span></a></li>`)}
       ${items.length === RAIL_PROJECTS ? html`<li><a href=${api.BASE}>All projects</a></li>` : null}</ul>
-    ${KINDS.length ? html`<div class="rail-head">Further kinds</div><ul>${KINDS.map((path) => html`<li key=${path}><a href=${`${api.BASE}kinds/${path}`} aria-current=${path === pageId ? "page" : undefined}>
-      <span class="cut">${path.replaceAll("-", " ")}</span></a></li>`)}</ul>` : null}`;
+    ${[...new Set(LINKS.map((link) => link.group))].map((group) => html`<div class="rail-head" key=${group}>${group}</div><ul>${LINKS.filter((link) => link.group === group).map(({ title, path }) => html`<li key=${path}>
+      <a href=${api.BASE + path} aria-current=${location.pathname === api.BASE + path ? "page" : undefined} title=${title}><span class="cut">${title}</span></a></li>`)}</ul>`)}`;
 }
 
 /** @param {{crumbs: Crumb[], children?: unknown}} props */

@@ -2,6 +2,7 @@
 
 import { html, useEffect, useMemo, useState } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
+import { LINKS } from "./navigation.js";
 import { close, openDialog } from "./overlays.js";
 import { debounce } from "./storage.js";
 
@@ -20,7 +21,9 @@ async function search(text) {
     api.find("projects", { filter: like, fields: "name", limit: MOST, order_by: text ? "name" : "updated_at desc" }),
     api.find("runs", { filter: like, fields: "name", limit: MOST }),
   ]);
+  const places = LINKS.filter((link) => text && link.title.toLowerCase().includes(text.toLowerCase()));
   const found = [
+    ...places.map((link) => ({ label: link.title, kind: "page", href: api.BASE + link.path })),
     ...projects.items.map((item) => ({ label: item.name, kind: "project", href: `${api.BASE}projects/${item.entity_id}` })),
     ...runs.items.map((item) => ({ label: item.name || item.entity_id, kind: "run", href: `${api.BASE}runs/${item.entity_id}` })),
   ];
