@@ -123,8 +123,7 @@ def modeldb_next_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.
 @pytest.fixture
 def modeldb_make_artifacts(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], ArtifactStore]:
     """Return a function that opens the store at ``--modeldb-artifacts``, with the options that the settings give it."""
-    from modeldb_core.config import load_settings
-    from modeldb_core.plugins import open_artifacts
+    from modeldb_core.plugins import load_settings, open_artifacts
 
     url = _url(request, "modeldb_artifacts").replace(FOLDER, str(tmp_path))
     settings = load_settings(artifact_url=url)
@@ -135,7 +134,10 @@ class _NextStore:
     """Opens a store whenever it is called; ``is_empty`` says whether it is a new one each time."""
 
     def __init__(self, url: str, folders: pytest.TempPathFactory) -> None:
-        self.is_empty = FOLDER in url or url.startswith("memory:")
+        from modeldb_core.plugins import Places
+        from modeldb_core.stores import Process
+
+        self.is_empty = FOLDER in url or isinstance(Places().place_of(url), Process)
         self._url, self._folders = url, folders
 
     def __call__(self) -> MetadataStore:
@@ -144,9 +146,8 @@ class _NextStore:
 
 
 def _open_store(url: str) -> MetadataStore:
-    from modeldb_core.config import load_settings
     from modeldb_core.errors import ConfigurationError
-    from modeldb_core.plugins import open_store
+    from modeldb_core.plugins import load_settings, open_store
 
     try:
         return open_store(url, load_settings(url=url))
@@ -167,9 +168,8 @@ def _is_conformance(item: pytest.Item) -> bool:
 
 
 def _description(url: str, kind: Literal["metadata", "artifacts"]) -> str:
-    from modeldb_core.config import load_settings
     from modeldb_core.errors import ModelDBError
-    from modeldb_core.plugins import find_backend, store_options
+    from modeldb_core.plugins import find_backend, load_settings, store_options
     from modeldb_core.runtime.redaction import redact_url, redact_value
 
     try:

@@ -17,7 +17,7 @@ import pytest
 import modeldb_core as modeldb
 from modeldb_core import hookspecs
 from modeldb_core.cli.program import cli
-from modeldb_core.config import load_settings
+from modeldb_core.plugins import load_settings
 from modeldb_core.stores import Backend
 from modeldb_server import ServerSettings
 

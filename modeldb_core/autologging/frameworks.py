@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 from modeldb_core.autologging.imports import forget, when_imported
 from modeldb_core.autologging.switch import is_installing
 from modeldb_core.commands.names import check_name, check_tags
-from modeldb_core.config import load_settings
 from modeldb_core.errors import InvalidTypeError, ModelDBError
-from modeldb_core.plugins import plugin_manager
+from modeldb_core.plugins import load_settings, plugin_manager
 from modeldb_core.runtime.notices import warn
 from modeldb_core.tracking.client import Client
 

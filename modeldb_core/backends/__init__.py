@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modeldb_core.hookspecs import hookimpl
-from modeldb_core.stores import Backend
+from modeldb_core.stores import Address, Backend, Files, Process, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,11 @@ _REMOTE_BLOBS = "modeldb_core.backends.remote.artifacts:RemoteArtifactStore"
 _S3 = ("s3", "s3a")
 _GOOGLE = ("gs", "gcs")
 _AZURE = ("az", "abfs", "abfss")
-_SERVERS = {"https": "https://models.example.org", "http": "http://127.0.0.1:5000"}
+_SERVERS = {"https": ("https://models.example.org", Server(443)), "http": ("http://127.0.0.1:5000", Server(80))}
+_FILE = Files("sqlite:///", companions=("-wal", "-shm", "-journal"))
+_DATABASE = Address(5432, {"schema": "public"})
+_FOLDER = Files("file://", is_quoted=False, may_be_remote=True)
+_BUNDLE_FILE = Files("bundle://", may_be_remote=True)
 
 
 @hookimpl
@@ -41,30 +45,32 @@ def modeldb_register_backends() -> list[Backend]:
 
 def _metadata() -> Iterator[Backend]:
     about = "one SQLite file, such as sqlite:///modeldb.db (the default)"
-    yield Backend("sqlite", "metadata", _SQLITE, description=about, harmless=_OF_SQL)
+    yield Backend("sqlite", "metadata", _SQLITE, description=about, harmless=_OF_SQL, place=_FILE)
     about = "a PostgreSQL database, such as postgresql://user@host/modeldb"
     for scheme in ("postgresql", "postgres"):
-        table = "postgresql"
-        yield Backend(scheme, "metadata", _POSTGRES, "postgres", about, table=table, harmless=_OF_SQL)
-    yield Backend("memory", "metadata", _MEMORY, description="in this process only, gone with it: for tests")
+        yield Backend(scheme, "metadata", _POSTGRES, "postgres", about, "postgresql", _OF_SQL, _DATABASE)
+    about = "in this process only, gone with it: for tests"
+    yield Backend("memory", "metadata", _MEMORY, description=about, place=Process())
     about = "nothing but a folder, such as file:///data/modeldb"
-    yield Backend("file", "metadata", _OBJECTS, description=about, harmless=_OF_BLOBS)
+    yield Backend("file", "metadata", _OBJECTS, description=about, harmless=_OF_BLOBS, place=_FOLDER)
     for schemes, extra, what in ((_S3, "s3", "bucket"), (_GOOGLE, "gcsfs", "bucket"), (_AZURE, "adlfs", "container")):
         for scheme in schemes:
             about = f"nothing but a {what}, such as {scheme}://{what}/prefix"
             yield Backend(scheme, "metadata", _OBJECTS, extra, about, harmless=_OF_BLOBS)
     about = "one file that `modeldb export` wrote, such as bundle:///data/runs.bundle: only to be read"
-    yield Backend("bundle", "metadata", _BUNDLE, description=about)
-    for scheme, example in _SERVERS.items():
+    yield Backend("bundle", "metadata", _BUNDLE, description=about, place=_BUNDLE_FILE)
+    for scheme, (example, place) in _SERVERS.items():
         about = f"a server of ModelDB, such as {example}"
-        yield Backend(scheme, "metadata", _REMOTE, description=about, harmless=_WAITING)
+        yield Backend(scheme, "metadata", _REMOTE, description=about, harmless=_WAITING, place=place)
 
 
 def _artifacts() -> Iterator[Backend]:
-    yield Backend("bundle", "artifacts", _BUNDLE_BLOBS, description="the files in such a bundle")
+    about = "the files in such a bundle"
+    yield Backend("bundle", "artifacts", _BUNDLE_BLOBS, description=about, place=_BUNDLE_FILE)
     about = "a folder, such as file:///data/modeldb-artifacts (the default)"
-    yield Backend("file", "artifacts", _BLOBS, description=about, harmless=_OF_BLOBS)
-    yield Backend("memory", "artifacts", _BLOBS, description="in this process only, gone with it: for tests")
+    yield Backend("file", "artifacts", _BLOBS, description=about, harmless=_OF_BLOBS, place=_FOLDER)
+    about = "in this process only, gone with it: for tests"
+    yield Backend("memory", "artifacts", _BLOBS, description=about, place=Process())
     for scheme in _S3:
         about = f"a bucket of S3, such as {scheme}://bucket/prefix"
         yield Backend(scheme, "artifacts", _S3_BLOBS, "s3", about, harmless=_OF_BLOBS)
@@ -72,6 +78,6 @@ def _artifacts() -> Iterator[Backend]:
         for scheme in schemes:
             about = f"{name}, such as {scheme}://bucket/prefix"
             yield Backend(scheme, "artifacts", _BLOBS, description=about, harmless=_OF_BLOBS)
-    for scheme, example in _SERVERS.items():
+    for scheme, (example, place) in _SERVERS.items():
         about = f"a server of ModelDB, such as {example}"
-        yield Backend(scheme, "artifacts", _REMOTE_BLOBS, description=about, harmless=_WAITING)
+        yield Backend(scheme, "artifacts", _REMOTE_BLOBS, description=about, harmless=_WAITING, place=place)

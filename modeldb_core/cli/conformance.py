@@ -15,8 +15,8 @@ import click
 from modeldb_core.cli.program import FOUND, INTERNAL, INTERRUPTED, OK
 from modeldb_core.cli.session import examples
 from modeldb_core.cli.tables import print_json
-from modeldb_core.config import load_settings
 from modeldb_core.errors import InvalidArgumentError, MissingDependencyError
+from modeldb_core.plugins import load_settings
 
 if TYPE_CHECKING:
     from modeldb_core.stores import ArtifactStore, MetadataStore

@@ -30,7 +30,7 @@ def upgrade(session: Session, *, dry_run: bool, as_json: bool) -> None:
     """Bring the store's tables to the version that this ModelDB works with, after a backup."""
     settings = session.settings
     store_class, options = _class_of(settings)
-    if (problem := missing_store(settings.url)) is not None:
+    if (problem := missing_store(settings)) is not None:
         raise problem
     state = store_class.schema_state(settings.url, **options)
     if as_json:

@@ -16,12 +16,14 @@ import click
 
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.program import FOUND, OK
-from modeldb_core.cli.session import Session, examples, sqlite_path
+from modeldb_core.cli.session import Session, examples
 from modeldb_core.cli.tables import print_json, size
 from modeldb_core.cli.text import clean
 from modeldb_core.errors import ModelDBError
+from modeldb_core.plugins import places_for
 from modeldb_core.runtime import __version__
 from modeldb_core.runtime.redaction import redact_url
+from modeldb_core.stores import Files
 
 if TYPE_CHECKING:
     from modeldb_core.config import Settings
@@ -153,12 +155,17 @@ def _plugins(session: Session) -> Iterator[Finding]:
 def _store(session: Session) -> Iterator[Finding]:
     from modeldb_core.queries import Query
 
-    path = sqlite_path(session.settings.url)
+    place = places_for(session.settings).place_of(session.settings.url)
+    path = place.path_in(session.settings.url)
     if path is not None:
         if not path.exists():
             yield from _missing_store(path)
             return
-        if (kind := _file_system(path)) in _REMOTE_FILE_SYSTEMS:
+        if (
+            isinstance(place, Files)
+            and not place.may_be_remote
+            and (kind := _file_system(path)) in _REMOTE_FILE_SYSTEMS
+        ):
             advice = "keep it on a local disk: file locks over the network lose data"
             yield Finding("store", "wrong", f"{path} lies on a network file system ({kind})", advice)
         if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
@@ -186,7 +193,7 @@ def _missing_store(path: Path) -> Iterator[Finding]:
 
 
 def _clock(session: Session) -> Iterator[Finding]:
-    path = sqlite_path(session.settings.url)
+    path = places_for(session.settings).path_in(session.settings.url)
     if path is not None and not path.exists():
         return
     latest = max((head.recorded_at for head in session.store.heads().values()), default=0)
@@ -199,14 +206,14 @@ def _clock(session: Session) -> Iterator[Finding]:
 
 
 def _artifacts(session: Session) -> Iterator[Finding]:
-    scheme, _, folder = session.settings.artifact_url.partition("://")
-    if scheme == "file" and not Path(folder).exists():
+    folder = places_for(session.settings).path_in(session.settings.artifact_url, "artifacts")
+    if folder is not None and not folder.exists():
         yield Finding("artifacts", "note", f"{folder} does not exist yet", "it is made when the first file is logged")
         return
     artifacts = session.artifacts
     next(iter(artifacts.list()), None)
     yield Finding("artifacts", "ok", f"{artifacts.url} answers")
-    if scheme == "file" and not os.access(folder, os.W_OK):
+    if folder is not None and not os.access(folder, os.W_OK):
         yield Finding("artifacts", "note", f"{folder} can be read but not written by this user")
 
 
@@ -255,11 +262,9 @@ def _space(session: Session) -> Iterator[Finding]:
 
 def _folders(settings: Settings) -> list[Path]:
     """Return an existing folder for each file system that is written to."""
-    wanted = [settings.journal_dir]
-    if (path := sqlite_path(settings.url)) is not None:
-        wanted.append(path.parent)
-    if settings.artifact_url.startswith("file://"):
-        wanted.append(Path(settings.artifact_url.removeprefix("file://")))
+    places = places_for(settings)
+    found = (places.path_in(settings.url), places.path_in(settings.artifact_url, "artifacts"))
+    wanted = [settings.journal_dir, *(path.absolute() for path in found if path is not None)]
     existing = [next(folder for folder in (path, *path.parents) if folder.exists()) for path in wanted]
     return list({folder.stat().st_dev: folder for folder in existing}.values())
 

@@ -9,9 +9,9 @@ import click
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import examples
 from modeldb_core.cli.tables import print_json
-from modeldb_core.config import load_settings
 from modeldb_core.config.trust import address_of
 from modeldb_core.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError, StoreUnavailableError
+from modeldb_core.plugins import load_settings
 from modeldb_core.runtime.redaction import strip_userinfo
 
 _URL = click.argument("url", metavar="URL")

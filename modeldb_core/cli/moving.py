@@ -277,7 +277,7 @@ def _open(settings: Settings, *, dry_run: bool = False, create: bool = False) ->
     """Open a store. One that does not exist is only made where something is to be written into it."""
     from modeldb_core.plugins import open_store
 
-    problem = missing_store(settings.url)
+    problem = missing_store(settings)
     if problem is not None and not create:
         raise problem
     return open_store("memory://" if problem is not None and dry_run else settings.url, settings)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import functools
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import click
 
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.text import clean
-from modeldb_core.config import Settings, artifacts_beside, load_settings, working_folder
+from modeldb_core.config import Settings
 from modeldb_core.errors import ModelDBError, NotFoundError, StoreUnavailableError
 from modeldb_core.model.values import BlobReference, decode
+from modeldb_core.plugins import load_settings, places_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,7 +67,7 @@ class Session:
         if self._store is None:
             from modeldb_core.plugins import open_store
 
-            if (problem := missing_store(self.settings.url)) is not None:
+            if (problem := missing_store(self.settings)) is not None:
                 raise problem
             self._store = open_store(self.settings.url, self.settings)
             self._ship_orphans(self._store)
@@ -140,7 +139,7 @@ def settings_for(url: str | None, artifact_url: str | None, **overrides: Any) ->
     """Return the settings with another store; where the configured one has its files is nothing to that."""
     settings = load_settings(url=url, artifact_url=artifact_url, **overrides)
     if url is not None and artifact_url is None and settings.url != load_settings().url:
-        settings = replace(settings, artifact_url=artifacts_beside(settings.url, working_folder()))
+        settings = replace(settings, artifact_url=places_for(settings).artifacts_of(settings.url))
     return settings
 
 
@@ -176,16 +175,9 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def sqlite_path(url: str) -> Path | None:
-    """Return the file of a SQLite URL; ``None`` for other stores and for those in memory."""
-    scheme, _, rest = url.partition("://")
-    path = rest.removeprefix("/").partition("?")[0]
-    return Path(unquote(path)) if scheme == "sqlite" and path and not path.startswith(":") else None
-
-
-def missing_store(url: str) -> StoreUnavailableError | None:
-    """Return the error to raise where ``url`` names a file that is not there; opening it would make a new store."""
-    path = sqlite_path(url)
+def missing_store(settings: Settings) -> StoreUnavailableError | None:
+    """Return the error to raise where the store is a file that does not exist; opening it would make a new store."""
+    path = places_for(settings).path_in(settings.url)
     if path is None or path.exists():
         return None
     return StoreUnavailableError(

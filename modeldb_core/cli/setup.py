@@ -9,8 +9,8 @@ import click
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import examples
 from modeldb_core.cli.tables import print_json, print_table
-from modeldb_core.config import load_settings
 from modeldb_core.errors import ModelDBWarning
+from modeldb_core.plugins import load_settings
 
 if TYPE_CHECKING:
     from modeldb_core.plugins import PluginInfo

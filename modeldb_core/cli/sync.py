@@ -64,7 +64,7 @@ def sync(session: Session, *, folders: Sequence[Path], dry_run: bool, as_json: b
         _list(waiting)
         _say(unshipped)
         return OK
-    if not waiting and missing_store(settings.url) is not None:
+    if not waiting and missing_store(settings) is not None:
         if as_json:
             print_json(_shipped([], [], unshipped))
         else:

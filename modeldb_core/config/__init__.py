@@ -8,23 +8,21 @@ somebody else may not decide.
 from __future__ import annotations
 
 from modeldb_core.config.locations import (
-    artifacts_beside,
     config_files,
     default_cache_dir,
     default_journal_dir,
     system_config_file,
     working_folder,
 )
-from modeldb_core.config.settings import DEFAULT_URL, Settings, load_settings
+from modeldb_core.config.settings import DEFAULT_URL, Settings, read_settings
 
 __all__ = [
     "DEFAULT_URL",
     "Settings",
-    "artifacts_beside",
     "config_files",
     "default_cache_dir",
     "default_journal_dir",
-    "load_settings",
+    "read_settings",
     "system_config_file",
     "working_folder",
 ]

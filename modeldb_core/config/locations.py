@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from modeldb_core.config import trust
 from modeldb_core.config.sources import CONFIG_VARIABLE
 from modeldb_core.errors import ConfigurationError
-from modeldb_core.stores.owners import folder_beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,17 +73,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # a folder that may not be looked into; a name that no file can have
         return False
-
-
-def artifacts_beside(url: str, base: Path) -> str:
-    """Return where artifacts are kept unless something else is said.
-
-    That is a folder beside a SQLite file. Another store is asked whether it keeps artifacts as well: the URL is its own.
-    """
-    scheme, _, rest = url.partition("://")
-    if scheme != "sqlite":
-        return url
-    path = unquote(rest.removeprefix("/").partition("?")[0])
-    if not path or path.startswith(":"):
-        return "memory://"
-    return f"file://{folder_beside(str((base / path).absolute()))}"

@@ -7,15 +7,14 @@ lists the settings.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from modeldb_core.config import trust
 from modeldb_core.config.locations import (
-    artifacts_beside,
     config_files,
     default_cache_dir,
     default_journal_dir,
@@ -25,7 +24,6 @@ from modeldb_core.config.sources import (
     ARGUMENT,
     ENVIRONMENT_PREFIX,
     Source,
-    absolute_url,
     from_arguments,
     from_environment,
     from_file,
@@ -34,6 +32,9 @@ from modeldb_core.config.sources import (
 )
 from modeldb_core.runtime.notices import warn
 
+if TYPE_CHECKING:
+    from modeldb_core.stores.backend import StoreKind
+
 DEFAULT_URL = "sqlite:///modeldb.db"
 
 
@@ -41,7 +42,8 @@ def _setting(kind: str, default: object, help_text: str, **more: object) -> Any:
     """Return a dataclass field that knows how its text is read.
 
     Args:
-        more: ``table``: its table in ``modeldb.toml``; ``trust``: what a project's file may do to it (``trust.py``).
+        more: ``table``: its table in ``modeldb.toml``; ``trust``: what a project's file may do to it (``trust.py``);
+            ``is_folder``: whether a text that is no URL names a folder.
     """
     metadata = {"kind": kind, "help": help_text, **more}
     if isinstance(default, Mapping):
@@ -51,13 +53,15 @@ def _setting(kind: str, default: object, help_text: str, **more: object) -> Any:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
-    """The settings in force. Get one from :func:`load_settings`.
+    """The settings in force. Get one from :func:`modeldb_core.plugins.load_settings`.
 
     Times are in seconds. URLs and paths are absolute: a later ``os.chdir`` does not move the store.
     """
 
     url: str = _setting("url", DEFAULT_URL, "where runs are kept")
-    artifact_url: str = _setting("url", "", "where files and models are kept; default: beside the store")
+    artifact_url: str = _setting(
+        "url", "", "where files and models are kept; default: beside the store", is_folder=True
+    )
     workspace: str = _setting("name", "default", "the workspace that projects belong to")
     project: str = _setting("name", "default", "the project of a run that names none")
     experiment: str = _setting("name", "default", "the experiment of a run that names none")
@@ -218,22 +222,31 @@ class Settings:
         return f"Settings({', '.join(f'{name}={shown(getattr(self, name), name)!r}' for name in changed)})"
 
 
-def load_settings(
+class Places(Protocol):
+    """What knows where stores are: the backends that plugins register."""
+
+    def absolute(self, url: str, base: Path, kind: StoreKind) -> str:
+        """Return ``url``; a relative path in it is taken from ``base``."""
+
+    def artifacts_of(self, url: str) -> str:
+        """Return where the store at ``url`` keeps its artifacts unless something else is said."""
+
+
+def read_settings(
+    places: Callable[[Sequence[str]], Places],
     *,
     directory: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] | None = None,
     **overrides: Any,  # noqa: ANN401
 ) -> Settings:
-    """Return the settings in force.
+    """Return the settings in force; see :func:`modeldb_core.plugins.load_settings`, which says what the places are.
 
     Args:
-        directory: where the search for ``modeldb.toml`` begins, and what relative paths of arguments and variables are
-            relative to; default: the current folder. (Paths in a file are relative to the file.)
-        environ: the environment; default: that of this process.
-        overrides: settings by name, such as ``url`` or ``server_port``; ``None`` means not given.
+        places: called with the names of the plugins to leave out.
+        directory, environ, overrides: as there.
 
     Raises:
-        ConfigurationError: a key is unknown, or a value has the wrong type or is out of its range.
+        ConfigurationError: as there.
     """
     base = Path(directory) if directory is not None else working_folder()
     environ = os.environ if environ is None else environ
@@ -241,36 +254,48 @@ def load_settings(
     arguments = from_arguments(overrides, base, _specs())
     environment = from_environment(environ, base, _specs())
     files = _read_files(base, environ, environment | arguments)
-    values: dict[str, object] = {}
-    origins: dict[str, str] = {}
-    for source in (files.own, files.project, environment, arguments):
-        for name, (value, origin) in source.items():
-            values[name], origins[name] = value, origin
-    values["url"] = absolute_url(str(values.get("url", DEFAULT_URL)), base)
-    if not values.get("artifact_url"):
-        values["artifact_url"] = artifacts_beside(str(values["url"]), base)
+    sources = (files.own, files.project, environment, arguments)
+    known = places(
+        next((source["disable_plugins"][0] for source in reversed(sources) if "disable_plugins" in source), ())
+    )
+    for source in sources:
+        _locate(source, known)
+    values = {name: value for source in sources for name, (value, _) in source.items()}
+    origins = {name: origin for source in sources for name, (_, origin) in source.items()}
+    values.setdefault("url", known.absolute(DEFAULT_URL, base, "metadata"))
+    values["artifact_url"] = values.get("artifact_url") or known.artifacts_of(values["url"])
     if "journal_dir" not in values:
         values["journal_dir"] = default_journal_dir()
     if "cache_dir" not in values:
         values["cache_dir"] = default_cache_dir()
     for file in dict.fromkeys(refusal.file for refusal in files.refusals):
         _warn_once(file, [refusal for refusal in files.refusals if refusal.file == file])
-    named = {str(files.project[name][0]) for name in ("url", "artifact_url") if name in files.project}
-    trusted = {
-        str(source[name][0])
-        for source in (files.own, environment, arguments)
-        for name in ("url", "artifact_url")
-        if name in source
-    }
+    named = _urls_in(files.project)
+    trusted = _urls_in(files.own) | _urls_in(environment) | _urls_in(arguments)
     return Settings(
-        **values,  # type: ignore[arg-type]
+        **values,
         origins=MappingProxyType(origins),
         token_address=_token_address(origins.get("token", ""), files.own, environment, arguments),
-        project_urls=(frozenset(named) - trusted) | inherited,
+        project_urls=(named - trusted) | inherited,
         project_stores=files.project_stores,
         project_file=files.project_file,
         refusals=tuple(files.refusals),
     )
+
+
+_URLS: dict[str, StoreKind] = {"url": "metadata", "artifact_url": "artifacts"}
+
+
+def _locate(source: Source, places: Places) -> None:
+    """Make the URLs of a source absolute."""
+    for name, kind in _URLS.items():
+        if name in source:
+            written, origin = source[name]
+            source[name] = (places.absolute(written.url, written.base, kind), origin)
+
+
+def _urls_in(source: Source) -> frozenset[str]:
+    return frozenset(source[name][0] for name in _URLS if name in source)
 
 
 @dataclass(slots=True)

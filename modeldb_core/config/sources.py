@@ -8,8 +8,7 @@ from dataclasses import Field
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-from urllib.parse import quote, unquote
+from typing import Any, NamedTuple
 
 from modeldb_core.errors import ConfigurationError
 from modeldb_core.model.values import MAX_NAME_LENGTH
@@ -19,8 +18,18 @@ from modeldb_core.runtime.redaction import redact_value
 ENVIRONMENT_PREFIX = "MODELDB_"
 CONFIG_VARIABLE = "MODELDB_CONFIG"
 ARGUMENT = "argument"
+FOLDER_PREFIX = "file://"
+"""Makes the absolute path of a folder the URL of an artifact store, where none is given."""
 
-Source = dict[str, tuple[object, str]]
+
+class WrittenURL(NamedTuple):
+    """The URL of a store as it was written, and the folder from which a relative path in it is taken."""
+
+    url: str
+    base: Path
+
+
+Source = dict[str, tuple[Any, str]]
 """Values and where they come from, by the name of the setting."""
 Specs = list[Field[Any]]
 """The fields of the settings; their metadata says how each is read."""
@@ -138,7 +147,7 @@ def _parse(spec: Field[Any], text: str, where: str) -> object:
 
 
 def _check(spec: Field[Any], value: object, where: str, base: Path) -> object:
-    """Return ``value`` in the type of the setting; relative paths are made absolute against ``base``.
+    """Return ``value`` in the type of the setting; relative paths are taken from ``base``.
 
     Raises:
         ConfigurationError: it has another type or lies outside the range.
@@ -162,7 +171,7 @@ def _check(spec: Field[Any], value: object, where: str, base: Path) -> object:
         choices = spec.metadata.get("choices")
         if choices and value not in choices:
             raise _wrong(spec, value, where, " or ".join(map(repr, choices)))
-        return absolute_url(value, base, bare_path=spec.name == "artifact_url") if kind == "url" else value
+        return _written(spec, value, base) if kind == "url" else value
     expected = {
         "bool": "true or false",
         "list": "a list of strings",
@@ -185,22 +194,13 @@ def _check_number(spec: Field[Any], value: object, where: str) -> int | float:
     return value if whole else float(value)
 
 
+def _written(spec: Field[Any], url: str, base: Path) -> WrittenURL:
+    if url and "://" not in url and spec.metadata.get("is_folder"):
+        return WrittenURL(f"{FOLDER_PREFIX}{(base / os.path.expanduser(url)).absolute()}", base)
+    return WrittenURL(url, base)
+
+
 def _wrong(spec: Field[Any], value: object, where: str, expected: str) -> ConfigurationError:
     return ConfigurationError(
         f"{where} has the value {shown(value, spec.name)!r} of type {type(value).__name__}; expected {expected}"
     )
-
-
-def absolute_url(url: str, base: Path, *, bare_path: bool = False) -> str:
-    """Return ``url`` with a relative path of a local file made absolute."""
-    scheme, mark, rest = url.partition("://")
-    if not mark:
-        return f"file://{(base / os.path.expanduser(url)).absolute()}" if bare_path and url else url
-    if scheme == "sqlite" and rest.startswith("/"):
-        path, question, options = rest[1:].partition("?")
-        if path and not path.startswith((":", "/")) and not Path(path).drive:
-            whole = (base / os.path.expanduser(unquote(path))).absolute()
-            return f"sqlite:///{quote(str(whole))}{question}{options}"
-    if scheme == "file" and rest and not rest.startswith("/"):
-        return f"file://{(base / rest).absolute()}"
-    return url

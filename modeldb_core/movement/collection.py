@@ -23,9 +23,9 @@ from modeldb_core.model.values import encode
 from modeldb_core.movement.deletion import pages
 from modeldb_core.movement.logs import changes_of
 from modeldb_core.movement.references import mentioned_in
+from modeldb_core.plugins import Places
 from modeldb_core.queries import Query, condition
 from modeldb_core.stores import REFRESH_S
-from modeldb_core.stores.owners import owner_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,7 +132,7 @@ def remove_blobs(
     Raises:
         InvalidArgumentError: blobs may be another store's: it has left its name there, or none of them is mentioned.
     """
-    others = sorted(artifacts.owners() - {artifacts.owner, owner_name(store.url, artifacts.url)})
+    others = sorted(artifacts.owners() - {artifacts.owner, Places().owner_name(store.url, artifacts.url)})
     if others and not force:
         msg = (
             f"{artifacts.url} also holds files of {', '.join(others)}, which {store.url} does not know; nothing is removed. "

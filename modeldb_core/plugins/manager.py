@@ -177,14 +177,14 @@ class PluginManager(pluggy.PluginManager):
         )
 
 
-def plugin_manager(settings: Settings | None = None) -> PluginManager:
+def plugin_manager(settings: Settings | None = None, *, disabled: Iterable[str] = ()) -> PluginManager:
     """Return the manager of this process, with all installed plugins loaded.
 
-    Blocked are the plugins that ``settings.disable_plugins`` and the variable ``MODELDB_DISABLE_PLUGINS`` name.
+    Blocked are the plugins that ``settings.disable_plugins``, ``disabled`` and the variable ``MODELDB_DISABLE_PLUGINS``
+    name.
     """
     blocked = {name.strip() for name in os.environ.get(BLOCK_VARIABLE, "").split(",")} - {""}
-    if settings is not None:
-        blocked.update(settings.disable_plugins)
+    blocked.update(disabled, settings.disable_plugins if settings is not None else ())
     key = frozenset(blocked)
     with _lock:
         if key not in _managers:

@@ -5,23 +5,24 @@ from __future__ import annotations
 from difflib import get_close_matches
 from importlib import import_module
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from modeldb_core.config import trust
 from modeldb_core.errors import ConfigurationError, InvalidArgumentError, MissingDependencyError, UnknownSchemeError
 from modeldb_core.plugins.isolation import OWN_DISTRIBUTION
 from modeldb_core.plugins.manager import plugin_manager
+from modeldb_core.plugins.places import places_for
 from modeldb_core.runtime.redaction import redact_url
 from modeldb_core.stores import ArtifactStore, Backend, MetadataStore
-from modeldb_core.stores.owners import owner_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modeldb_core.config import Settings
+    from modeldb_core.stores.backend import StoreKind
 
 
-def find_backend(url: str, kind: Literal["metadata", "artifacts"], settings: Settings | None = None) -> Backend:
+def find_backend(url: str, kind: StoreKind, settings: Settings | None = None) -> Backend:
     """Return the backend that serves the scheme of ``url``.
 
     Raises:
@@ -63,13 +64,11 @@ def open_artifacts(url: str, settings: Settings | None = None) -> ArtifactStore:
         msg = f"the backend for {redact_url(url)!r} is a {type(store).__name__}; expected an ArtifactStore"
         raise ConfigurationError(msg)
     if settings is not None:
-        store.owner = owner_name(settings.url, url, settings.stores.get(settings.url.partition("://")[0]))
+        store.owner = places_for(settings).owner_name(settings.url, url, settings.stores)
     return store
 
 
-def store_options(
-    url: str, kind: Literal["metadata", "artifacts"], settings: Settings | None = None
-) -> dict[str, object]:
+def store_options(url: str, kind: StoreKind, settings: Settings | None = None) -> dict[str, object]:
     """Return the options, secret ones too, with which the store at ``url`` is opened; raises as opening it does."""
     backend = find_backend(url, kind, settings)
     return {} if settings is None else _options(url, backend, load_target(backend, settings), settings)
@@ -115,7 +114,7 @@ def load_target(backend: Backend, settings: Settings | None = None) -> Callable[
 # -- inside -----------------------------------------------------------------------------------------------------------
 
 
-def _open(url: str, kind: Literal["metadata", "artifacts"], settings: Settings | None) -> object:
+def _open(url: str, kind: StoreKind, settings: Settings | None) -> object:
     backend = find_backend(url, kind, settings)
     target = load_target(backend, settings)
     return target(url, **({} if settings is None else _options(url, backend, target, settings)))
@@ -175,7 +174,7 @@ def _of_project(url: str, backend: Backend, tables: tuple[str, ...], settings: S
 
 def _other_parameters(backend: Backend, settings: Settings) -> frozenset[str]:
     """Return the options of the store of the other kind that serves the same scheme."""
-    kind: Literal["metadata", "artifacts"] = "artifacts" if backend.kind == "metadata" else "metadata"
+    kind: StoreKind = "artifacts" if backend.kind == "metadata" else "metadata"
     other = plugin_manager(settings).backends().get((kind, backend.scheme))
     return frozenset() if other is None else _parameters(load_target(other[0], settings))[0]
 

@@ -1,7 +1,7 @@
 """The two store contracts: what every store of metadata and every store of artifacts promises.
 
 May import: ``queries``, ``log`` and below. Begin with ``contract.py``, whose names, like that of
-``backend.py``, can be imported from here; ``protocol.py`` is the same contract over HTTP.
+``backend.py`` and ``places.py``, can be imported from here; ``protocol.py`` is the same contract over HTTP.
 """
 
 from __future__ import annotations
@@ -18,16 +18,22 @@ from modeldb_core.stores.contract import (
     Page,
     check_stored,
 )
+from modeldb_core.stores.places import Address, Files, Place, Process, Server
 
 __all__ = [
     "PARTS_ADDED_TO_QUERY",
     "REFRESH_S",
+    "Address",
     "ArtifactStore",
     "Backend",
     "BlobInfo",
     "ChangePage",
+    "Files",
     "KeyInfo",
     "MetadataStore",
     "Page",
+    "Place",
+    "Process",
+    "Server",
     "check_stored",
 ]

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from modeldb_core.config import load_settings
 from modeldb_core.log.batches import decode_changes
-from modeldb_core.plugins import open_store
+from modeldb_core.plugins import load_settings, open_store
 
 _AT_ONCE = 3
 

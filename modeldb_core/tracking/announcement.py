@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from modeldb_core.plugins import places_for
 from modeldb_core.runtime.exits import is_worker
 from modeldb_core.runtime.notices import command_line
 
@@ -31,7 +32,7 @@ def announce(run: RunReader) -> None:
         if not run.client.settings.announce or run.is_silent or is_worker() or not _is_read(sys.stderr):
             return
         settings = run.client.settings
-        is_served = bool(settings.ui_url) or settings.url.startswith(("http://", "https://"))
+        is_served = bool(settings.ui_url) or places_for(settings).is_server(settings.url)
         command = command_line("ui", "--url", run.client.writer.store_url)
         start = "" if is_served else f" (start the pages with: {command})"
         sys.stderr.write(f"modeldb: run {run.name} at {run.url}{start}\n")

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import unquote
 
 from modeldb_core.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
 from modeldb_core.journal.uploads import SAY_EVERY_S, megabytes
 from modeldb_core.model.values import check_key, is_digest
+from modeldb_core.plugins import places_for
 from modeldb_core.stores import BlobInfo
 from modeldb_core.tracking.description.folders import name_left_out, scan
 from modeldb_core.tracking.formats import write
@@ -125,12 +125,7 @@ def _store_folder(path: Path, name: str, kind: str | None, put: Put, is_own: Cal
 def own_places(settings: Settings) -> Callable[[Path], bool]:
     """Return a test of whether a path is ModelDB's own: the store, its files, the journal and the cache."""
     places = {os.path.realpath(settings.journal_dir), os.path.realpath(settings.cache_dir)}
-    if settings.artifact_url.startswith("file://"):
-        places.add(os.path.realpath(settings.artifact_url.removeprefix("file://").partition("?")[0]))
-    scheme, _, rest = settings.url.partition("://")
-    if scheme in ("sqlite", "file"):
-        store = os.path.realpath(unquote(rest.removeprefix("/" if scheme == "sqlite" else "").partition("?")[0]))
-        places |= {store, *(f"{store}{ending}" for ending in ("-wal", "-shm", "-journal"))}
+    places |= places_for(settings).files_of(settings)
     return lambda path: os.path.realpath(path) in places
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.config import load_settings
+from modeldb_core.plugins import load_settings
 from modeldb_core.tracking.client import Client
 
 if TYPE_CHECKING:

@@ -186,7 +186,7 @@ class Session(ABC):
         settings = self.settings
         if settings.ui_url:
             base = settings.ui_url
-        elif settings.url.startswith(("http://", "https://")):
+        elif plugins.places_for(settings).is_server(settings.url):
             base = self.writer.store_url
         else:
             host = settings.server_host if settings.server_host not in ("0.0.0.0", "::", "") else "127.0.0.1"

@@ -25,7 +25,6 @@ from modeldb_core.audit import verify
 from modeldb_core.backends.objects import ObjectMetadataStore, compaction, deciding, lock
 from modeldb_core.backends.objects.bucket import Bucket
 from modeldb_core.backends.objects.layout import Part, object_of, pack_of, parts_of
-from modeldb_core.config import load_settings
 from modeldb_core.errors import (
     ConditionsUnsupportedError,
     ConfigurationError,
@@ -38,7 +37,7 @@ from modeldb_core.errors import (
     StoreVersionError,
 )
 from modeldb_core.log.conditions import Absent
-from modeldb_core.plugins import open_artifacts, open_store
+from modeldb_core.plugins import load_settings, open_artifacts, open_store
 from modeldb_core.queries import Query
 from modeldb_core.testing import MetadataStoreTests, StreamWriter
 from tests.backends.writers import in_children

@@ -157,7 +157,7 @@ def test_an_option_of_the_wrong_type_is_named(options, expected):
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
 def test_both_schemes_open_it_with_the_same_table_of_options(scheme, postgres_url, tmp_path, monkeypatch):
-    from modeldb_core.config import load_settings
+    from modeldb_core.plugins import load_settings
 
     settings = tmp_path / "modeldb.toml"
     settings.write_text('[stores.postgresql]\nschema = "configured"\npool_size = 3\n')

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from modeldb_core.config import load_settings
 from modeldb_core.config.trust import user_config_file
 from modeldb_core.errors import ConfigurationError
-from modeldb_core.plugins import open_store
+from modeldb_core.plugins import load_settings, open_store
 from tests.services.postgres import PASSWORD
 
 

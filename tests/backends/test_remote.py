@@ -24,7 +24,6 @@ from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.remote import address as addresses
 from modeldb_core.backends.remote.artifacts import RemoteArtifactStore
 from modeldb_core.backends.remote.metadata import RemoteMetadataStore
-from modeldb_core.config import load_settings
 from modeldb_core.errors import (
     ConfigurationError,
     ConflictError,
@@ -40,7 +39,7 @@ from modeldb_core.errors import (
     StoreVersionError,
     StreamGapError,
 )
-from modeldb_core.plugins import open_artifacts, open_store
+from modeldb_core.plugins import load_settings, open_artifacts, open_store
 from modeldb_core.queries import Query
 from modeldb_core.stores import protocol
 from modeldb_core.testing import ArtifactStoreTests, MetadataStoreTests, StreamWriter

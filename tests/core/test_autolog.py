@@ -16,9 +16,8 @@ import modeldb_core as modeldb
 from modeldb_core import hookimpl
 from modeldb_core.autologging import imports
 from modeldb_core.autologging.switch import Integration
-from modeldb_core.config import load_settings
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, ModelDBWarning
-from modeldb_core.plugins import plugin_manager
+from modeldb_core.plugins import load_settings, plugin_manager
 
 calls: list[tuple[str, dict[str, Any]]] = []
 

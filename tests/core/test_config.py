@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from modeldb_core.config import Settings, config_files, load_settings
+from modeldb_core.config import Settings, config_files
 from modeldb_core.config.sources import ENVIRONMENT_PREFIX, key_of
 from modeldb_core.config.trust import user_config_file
 from modeldb_core.errors import ConfigurationError, ModelDBWarning
+from modeldb_core.plugins import load_settings, places_for
 
 DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -85,15 +86,13 @@ def test_a_folder_with_spaces_and_percent_signs_is_quoted_in_the_url(tmp_path: P
     folder = tmp_path / "50% of é"
     folder.mkdir()
     settings = load_settings(directory=folder, environ={})
-    from modeldb_core.cli.session import sqlite_path
-
-    assert sqlite_path(settings.url) == folder / "modeldb.db"
+    assert places_for(settings).path_in(settings.url) == folder / "modeldb.db"
     assert settings.artifact_url == f"file://{folder}/modeldb-artifacts"
 
 
 @pytest.mark.parametrize(
     ("url", "artifact_url"),
-    [("memory://", "memory://"), ("s3://bucket/prefix", "s3://bucket/prefix"), ("sqlite:///:memory:", "memory://")],
+    [("memory://", "memory://"), ("s3://bucket/prefix", "s3://bucket/prefix")],
 )
 def test_other_stores_keep_artifacts_with_them_unless_told_otherwise(url: str, artifact_url: str) -> None:
     assert load_settings(url=url, environ={}).artifact_url == artifact_url

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from modeldb_core.config import Settings, load_settings
+from modeldb_core.config import Settings
 from modeldb_core.context import code, environment, host, modeldb_run_context
 from modeldb_core.context.deadline import Deadline, run_program
 from modeldb_core.model.values import normalize
+from modeldb_core.plugins import load_settings
 
 GIT = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main"]
 
@@ -290,7 +291,7 @@ def run_script(tmp_path: Path, *arguments: str) -> dict[str, Any]:
     script = tmp_path / "train.py"
     script.write_text(
         "import json\n"
-        "from modeldb_core.config import load_settings\n"
+        "from modeldb_core.plugins import load_settings\n"
         "from modeldb_core.context import modeldb_run_context\n"
         "print(json.dumps(modeldb_run_context(load_settings(capture_timeout_s=30.0))))\n"
     )
@@ -324,7 +325,7 @@ def test_a_script_that_has_come_to_its_end_is_still_known(tmp_path: Path) -> Non
     script = tmp_path / "short.py"
     script.write_text(
         "import atexit, json, os\n"
-        "from modeldb_core.config import load_settings\n"
+        "from modeldb_core.plugins import load_settings\n"
         "from modeldb_core.context import modeldb_run_context\n"
         "def late():\n"
         "    print(json.dumps(modeldb_run_context(load_settings(capture_timeout_s=30.0))['code']))\n"

@@ -18,7 +18,6 @@ import click
 import pytest
 
 from modeldb_core import RunHandle, hookimpl, hookspecs
-from modeldb_core.config import load_settings
 from modeldb_core.errors import (
     ConfigurationError,
     InvalidArgumentError,
@@ -28,7 +27,15 @@ from modeldb_core.errors import (
     UntrustedModelError,
 )
 from modeldb_core.hookspecs import LoggedRun
-from modeldb_core.plugins import PluginManager, find_backend, list_plugins, open_artifacts, open_store, plugin_manager
+from modeldb_core.plugins import (
+    PluginManager,
+    find_backend,
+    list_plugins,
+    load_settings,
+    open_artifacts,
+    open_store,
+    plugin_manager,
+)
 from modeldb_core.stores import Backend
 
 DOCS = Path(__file__).parents[2] / "docs" / "plugins.md"

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from modeldb_core import plugins
-from modeldb_core.config import Settings, credentials, default_journal_dir, load_settings
+from modeldb_core.config import Settings, credentials, default_journal_dir
 from modeldb_core.config import settings as config
 from modeldb_core.config.trust import address_of, user_config_file
 from modeldb_core.errors import ConfigurationError, ModelDBWarning
+from modeldb_core.plugins import load_settings
 
 MINE, THEIRS = "https://models.example.org", "https://stranger.example.net"
 

@@ -31,7 +31,7 @@ from modeldb_core.backends.objects import layout
 from modeldb_core.backends.remote.address import read_address
 from modeldb_core.backends.remote.answers import check_protocol, error_of_answer, load_blob, understood
 from modeldb_core.backends.sqlite import path_of as sqlite_path
-from modeldb_core.config import credentials, load_settings
+from modeldb_core.config import credentials
 from modeldb_core.config.trust import address_of, options_in
 from modeldb_core.errors import ModelDBError
 from modeldb_core.log.batches import MAGIC, decode_changes, encode_changes, measure
@@ -48,11 +48,11 @@ from modeldb_core.model.shapes import check_document
 from modeldb_core.model.values import decode, encode, normalize
 from modeldb_core.movement.bundle_store import path_of as bundle_path
 from modeldb_core.movement.manifest import Manifest
+from modeldb_core.plugins import Places, load_settings
 from modeldb_core.queries import Query, decode_cursor, effective_order, encode_cursor, parse_fields
 from modeldb_core.queries.parse import parse_field, parse_filter, parse_order
 from modeldb_core.runtime.redaction import redact_arguments, redact_diff, redact_text, redact_url, redact_value
 from modeldb_core.stores import protocol
-from modeldb_core.stores.owners import owner_name
 from modeldb_core.testing import StreamWriter
 from modeldb_core.tracking import blocks
 from modeldb_core.tracking.artifacts import download
@@ -258,10 +258,10 @@ def _urls(url: str) -> list[object]:
     redact_url(url)
     address_of(url)
     options_in(url)
-    owner_name("sqlite:////tmp/a.db", url)
+    Places().owner_name("sqlite:////tmp/a.db", url)
     found = []
     for read in (
-        lambda: owner_name(url, "file:///tmp/a"),
+        lambda: Places().owner_name(url, "file:///tmp/a"),
         lambda: split_options(url, {"schema": str, "timeout_s": float, "parallel": int, "verify": bool}),
         lambda: read_address(
             url, token="", connect_timeout_s=1.0, timeout_s=1.0, retry_s=0.0, ca_bundle="", verify=True

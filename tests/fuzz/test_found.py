@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modeldb_core.config import load_settings
 from modeldb_core.errors import MAX_MESSAGE, ModelDBError, ModelDBWarning, QuerySyntaxError
 from modeldb_core.log.batches import encode_changes
 from modeldb_core.log.packing import pack, unpack_ints
+from modeldb_core.plugins import load_settings
 from modeldb_core.queries import parse_order
 from modeldb_core.testing import StreamWriter
 from tests.fuzz.bounds import check

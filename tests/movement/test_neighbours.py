@@ -10,9 +10,7 @@ import pytest
 
 import modeldb_core
 from modeldb_core.cli.program import run as main
-from modeldb_core.config import load_settings
-from modeldb_core.plugins import open_artifacts
-from modeldb_core.stores.owners import owner_name
+from modeldb_core.plugins import Places, load_settings, open_artifacts
 from tests.services.server import ModelDBServer
 
 YEAR_S = 365 * 86400
@@ -107,9 +105,9 @@ def test_a_bucket_and_a_server_know_their_owners(s3, tmp_path, monkeypatch):
         settings = load_settings(url=other, artifact_url=server.url)
         behind = open_artifacts(server.url, settings)
         log_and_delete(other, b"of another store", artifact_url=server.url)
-        assert behind.owners() == {owner_name(other, server.url)}, "its own store is not another one"
+        assert behind.owners() == {Places().owner_name(other, server.url)}, "its own store is not another one"
         direct = open_artifacts(bucket, load_settings(url=server.store_url, artifact_url=bucket))
-        assert direct.owners() == {direct.owner, owner_name(other, server.url)}
+        assert direct.owners() == {direct.owner, Places().owner_name(other, server.url)}
         for store in (behind, direct):
             store.close()
     finally:
@@ -118,7 +116,7 @@ def test_a_bucket_and_a_server_know_their_owners(s3, tmp_path, monkeypatch):
 
 def test_a_name_of_a_store_holds_no_secrets_and_tells_stores_apart():
     named = {
-        owner_name(url, "s3://bucket")
+        Places().owner_name(url, "s3://bucket")
         for url in (
             "postgresql://user:hunter2@host/runs",
             "postgresql://other@host:5432/runs?timeout_s=3",

@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 from playwright._impl._driver import compute_driver_executable
 
-from modeldb_core.config import load_settings
 from modeldb_core.model.entities import Run, new_id
+from modeldb_core.plugins import load_settings
 from modeldb_core.queries import Query
 from modeldb_server.entity_routes import served_kinds
 from modeldb_server.errors import HTTP_CODES, STATUS

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from modeldb_core.config import load_settings
 from modeldb_core.errors import ConfigurationError
+from modeldb_core.plugins import load_settings
 from modeldb_server.settings import ServerSettings, loopback_address, server_settings
 
 

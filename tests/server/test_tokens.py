@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from modeldb_core.config import load_settings
 from modeldb_core.errors import ConfigurationError
-from modeldb_core.plugins import PluginManager
+from modeldb_core.plugins import PluginManager, load_settings
 from modeldb_server import Server, ServerSettings, create_app
 from modeldb_server.api import routes
 from modeldb_server.guesses import (

@@ -162,8 +162,7 @@ def test_a_run_that_was_killed_in_its_first_seconds_is_seen_by_whoever_reads(
         assert "short of breath" in output
         assert "killed" in output
     else:
-        from modeldb_core.config import load_settings
-        from modeldb_core.plugins import open_artifacts, open_store
+        from modeldb_core.plugins import load_settings, open_artifacts, open_store
         from modeldb_server.serving import Server, serve
 
         settings = load_settings(url=environment["MODELDB_URL"])
