@@ -39,6 +39,10 @@ _UNREADABLE = 20
 class ChangeLog(Protocol):
     """What a log is read from: a store, or a bundle. As in the contract of stores."""
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether payloads are withheld from it."""
+
     def heads(self) -> Mapping[str, Head]:
         """Return what there is of every stream."""
 
@@ -67,8 +71,7 @@ class LogAudit:
         self._erasures: dict[Name, EntityErasures] = {}  # of what was deleted, or has lost something
         self._missing: dict[Target, Name] = {}  # payloads that are gone
         self._broken: set[str] = set()  # streams whose chain was found broken; said once
-        self._is_withheld: Callable[[Change], bool] = getattr(store, "is_withheld", lambda _: False)  # of a bundle
-        self._withheld: set[Name] = set()  # entities of which something was
+        self._withheld: set[Name] = set()  # entities of which something was withheld
         self._bare: set[Name] = set()  # those of which nothing else is here than that there are some
         self._passed: set[str] = set()  # streams that came to where the checkpoint saw them
         self._writers: dict[Name, str] = {}  # the stream that wrote each entity first
@@ -102,8 +105,8 @@ class LogAudit:
                 self._report.add("change", where, f"it follows number {end.seq}: changes between were dropped or moved")
         else:
             try:
-                verify_change(change, end.hash if end.seq else GENESIS)
-            except IntegrityError as error:
+                verify_change(change, end.hash if end.seq else GENESIS, may_be_withheld=self._store.is_partial)
+            except (IntegrityError, InvalidArgumentError) as error:
                 self._report.add("change", where, error)
             except (TypeError, ValueError, AttributeError) as error:
                 self._report.add("change", where, f"it has a field that no change can have: {error}")
@@ -113,13 +116,13 @@ class LogAudit:
             self._report.add("change", where, f"its payload cannot be read: {error}")
             self.ends[change.stream_id] = Head(change.seq, change.hash, change.recorded_at)
         if alters_entity(change):
-            if self._is_withheld(change):
+            if change.withheld:
                 self._withheld.add((change.kind, change.entity_id))
             else:
                 self._name(change)
         self._follow_erasures(change, where)
         self._follow_order(change)
-        if change.payload is None and self._is_withheld(change):
+        if change.withheld:
             self._report.withheld += 1
         elif change.payload is None:
             self._missing[Target.of(change)] = change.kind, change.entity_id
@@ -141,8 +144,10 @@ class LogAudit:
             self._order.take(change)
 
     def _follow_erasures(self, change: Change, where: str) -> None:
+        if change.withheld:
+            return  # what it names, if it erases, nobody can tell here
         name = (change.kind, change.entity_id)
-        if change.action in (DELETE, ERASE) or (change.payload is None and not self._is_withheld(change)):
+        if change.action in (DELETE, ERASE) or change.payload is None:
             self._erasures.setdefault(name, EntityErasures())
         # Of what still has its payload nothing was erased; only whether the entity was made or restored counts.
         if name in self._erasures and (change.payload is None or change.action not in (UPDATE, APPEND)):

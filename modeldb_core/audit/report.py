@@ -42,7 +42,7 @@ class Report:
         erased: changes whose payload was erased, each by a change that says so.
         undeleted: a sentence on each entity of which something was erased though it was not deleted; at most 1,000.
         idle_erasures: ``erase`` changes that have had no effect.
-        withheld: changes whose payload was left out of a bundle, which says so. They are not erased.
+        withheld: changes whose payload was kept back by whoever made the bundle or narrowed the log. They are not erased.
         sealed_streams: streams that ended with a closing change.
         open_streams: streams that have not. Of these a lost tail shows only against a checkpoint made after it.
         shared_entities: entities that several streams wrote. Without ``has_order`` no audit sees whether their changes
@@ -109,7 +109,9 @@ class Report:
                 f"for long enough nor their own actor's"
             )
         if self.withheld:
-            lines.append(f"{self.withheld:,} payloads were withheld by whoever made this bundle; their digests verify")
+            lines.append(
+                f"{self.withheld:,} payloads were withheld, so what they say is not verified here; their chains are"
+            )
         if self.open_streams and not self.checkpoint_made_at:
             lines.append(
                 f"{len(self.open_streams):,} streams are open: whether the end of one was dropped shows only against a "

@@ -82,8 +82,7 @@ def log(
         latest = deque(enumerate(_all_changes(session, entity_id, stream)), limit)
         found, left_out = [change for _, change in latest], latest[0][0] if latest else 0
     if as_json:
-        shown = (change_document(change, withheld=session.store.is_withheld(change)) for change in found)
-        print_json_list("changes", shown, lambda: {"cursor": cursor})
+        print_json_list("changes", map(change_document, found), lambda: {"cursor": cursor})
     else:
         _print_changes(session, list(found))
         if cursor is not None:
@@ -102,7 +101,7 @@ def _print_changes(session: Session, changes: list[Change]) -> None:
     }
     rows = []
     for change in changes:
-        what = "(withheld)" if session.store.is_withheld(change) else _summary(change)
+        what = "(withheld)" if change.withheld else _summary(change)
         if target := target_of(change):
             has_effect = target in erased[change.entity_id][change.kind, change.entity_id].erased
             what = f"change {target.seq} of stream {target.stream_id}" + ("" if has_effect else " (had no effect)")

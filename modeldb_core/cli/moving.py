@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from modeldb_core.config import Settings
+    from modeldb_core.log.withholding import Withholding
     from modeldb_core.movement.copying import Copied
     from modeldb_core.movement.selection import Selection
-    from modeldb_core.movement.withholding import Withholding
     from modeldb_core.stores import MetadataStore
 
 _SHOWN = 20  # of a list of things that went wrong
@@ -161,11 +161,12 @@ def export(
     `modeldb import FILE` takes it into another store, `modeldb audit verify FILE` verifies it by itself. With --project
     and --run only those streams of changes go into it that touch what is named. Each of them goes whole, with the other
     runs of the same process, and the command says which. --withhold-others leaves out what they say of those: the chains
-    still verify, and the bundle names what it does not hold. Such a bundle is read where it is, no store takes it in.
+    still verify, and the bundle marks what it does not hold. Such a bundle is read where it is, no store takes it in.
     """
+    from modeldb_core.log.withholding import Withholding
     from modeldb_core.movement.bundle_writer import BundleWriter
     from modeldb_core.movement.copying import copy as copy_streams
-    from modeldb_core.movement.withholding import Withholding, needed_with
+    from modeldb_core.movement.withholding import needed_with
 
     store = session.store
     selection = _select(store, session.settings, projects, runs, withheld=withhold_others)
@@ -188,12 +189,7 @@ def export(
             progress=show,
         )
         chosen = [] if selection is None else selection.asked
-        manifest = writer.finish(
-            has_artifacts=artifacts,
-            absent_blobs=sorted(done.absent),
-            selection=chosen,
-            withheld=None if view is None else view.withheld,
-        )
+        manifest = writer.finish(has_artifacts=artifacts, absent_blobs=sorted(done.absent), selection=chosen)
     _report(done, path, "written", with_artifacts=artifacts, as_json=as_json, sha256=manifest.digest)
     if not as_json:
         echo(f"SHA-256 of what its manifest says, which covers all of it: {manifest.digest}")

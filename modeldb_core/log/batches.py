@@ -28,7 +28,7 @@ _PLAIN, _DEFLATED = 0, 1
 _HEAD = struct.Struct("<4sBIQ")  # magic, form, number of changes, length of the body
 HEAD_BYTES = _HEAD.size
 """What :func:`measure` needs to see of a batch."""
-_HAS_PAYLOAD, _FOLLOWS = 1, 2
+_HAS_PAYLOAD, _FOLLOWS, _WITHHELD = 1, 2, 4
 _FIXED = struct.Struct("<BQQ")
 _LENGTH = struct.Struct("<I")
 _HASH_BYTES = 32
@@ -108,7 +108,7 @@ def _encode(change: Change, before: bytes) -> list[bytes]:
     ):
         msg = f"change {change.seq} of stream {change.stream_id} has a hash or a salt of a length that none has"
         raise InvalidArgumentError(msg)
-    flags = (_HAS_PAYLOAD if has_payload else 0) | (_FOLLOWS if follows else 0)
+    flags = (_HAS_PAYLOAD if has_payload else 0) | (_FOLLOWS if follows else 0) | (_WITHHELD if change.withheld else 0)
     parts = [_FIXED.pack(flags, change.seq, change.recorded_at)]
     for text in (change.stream_id, change.actor, change.action, change.kind, change.entity_id):
         encoded = text.encode()
@@ -135,11 +135,13 @@ def _decode(body: bytes, count: int) -> Iterator[Change]:
             digest = payload_digest(salt, payload)
         else:
             digest = reader.take(_HASH_BYTES)
+        if payload is not None and flags & _WITHHELD:
+            msg = "a change is marked as withheld, and its payload is there"
+            raise struct.error(msg)
         previous = hashes.get(stream_id, GENESIS) if flags & _FOLLOWS else reader.take(_HASH_BYTES)
         hashes[stream_id] = value = reader.take(_HASH_BYTES)
-        yield Change(
-            stream_id, seq, recorded_at, actor, action, kind, entity_id, payload, salt, digest, previous, value
-        )
+        head = (stream_id, seq, recorded_at, actor, action, kind, entity_id)
+        yield Change(*head, payload, salt, digest, previous, value, withheld=bool(flags & _WITHHELD))
     if reader.at != len(body):
         msg = f"there are {len(body) - reader.at:,} bytes after the last change"
         raise struct.error(msg)

@@ -59,11 +59,14 @@ class Change:
         action: create, update, delete, restore, append, open, beat, close or erase.
         kind: the kind of the entity it is about.
         entity_id: that entity.
-        payload: JSON (see ``values``), or the plain form of points for ``append``; ``None`` once erased.
+        payload: JSON (see ``values``), or the plain form of points for ``append``; ``None`` once erased, or where it was
+            withheld.
         salt: what makes the payload's digest unguessable; erased with the payload.
         payload_digest: SHA-256 of salt and payload.
         previous_hash: the hash of the change before, ``GENESIS`` for the first.
         hash: SHA-256 over all of this but salt and payload.
+        withheld: whether the payload is missing here only because whoever handed the change on kept it back: it is
+            still where the change came from. No hash covers this, and no store keeps such a change.
     """
 
     stream_id: str
@@ -78,6 +81,7 @@ class Change:
     payload_digest: bytes
     previous_hash: bytes
     hash: bytes
+    withheld: bool = False
 
     @property
     def time(self) -> datetime:
@@ -104,7 +108,11 @@ class Change:
 
     def erased(self) -> Change:
         """Return the change without its payload and salt: the chain still verifies."""
-        return replace(self, payload=None, salt=None)
+        return replace(self, payload=None, salt=None, withheld=False)
+
+    def without_payload(self) -> Change:
+        """Return the change as it is handed to those who may not see what it says: marked as withheld, not as erased."""
+        return replace(self, payload=None, salt=None, withheld=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +187,25 @@ def payload_of(data: dict[str, Any], where: str = "payload") -> bytes:
     return encode(normalize(data, where))
 
 
-def verify_change(change: Change, previous_hash: bytes) -> None:
+def verify_change(change: Change, previous_hash: bytes, *, may_be_withheld: bool = False) -> None:
     """Check that a change is what its writer sealed and follows the one whose hash is given.
+
+    Args:
+        change: the change.
+        previous_hash: of the change before it in its stream.
+        may_be_withheld: whether its payload may have been kept back. A store that took such a change in would have seen
+            its number, and would never ask for the payload again: to others that would look like an erasure.
 
     Raises:
         IntegrityError: it names the change and what does not match.
-        InvalidArgumentError: it has a number, a time or a text that no change has, however well it is sealed.
+        InvalidArgumentError: it has a number, a time or a text that no change has, however well it is sealed; or its
+            payload was withheld.
     """
     where = _name(change)
     _check_head(change, where)
+    if change.withheld and not may_be_withheld:
+        msg = f"the payload of {where} was withheld; a store takes whole streams only: copy it from where nothing is withheld"
+        raise InvalidArgumentError(msg)
     if change.previous_hash != previous_hash:
         msg = f"{where} does not follow the change before it: one of the two was altered, dropped or moved"
         raise IntegrityError(msg)

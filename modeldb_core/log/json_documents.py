@@ -95,12 +95,8 @@ def kind_document(declaration: KindDeclaration) -> dict[str, Any]:
     }
 
 
-def change_document(change: Change, *, withheld: bool = False) -> dict[str, Any]:
-    """Return a change. ``data`` is its payload; of points their number and keys only; ``null`` where that is gone.
-
-    Args:
-        withheld: the payload was left out of a bundle, and not erased.
-    """
+def change_document(change: Change) -> dict[str, Any]:
+    """Return a change. ``data`` is its payload; of points their number and keys only; ``null`` where that is gone."""
     return {
         "stream_id": change.stream_id,
         "seq": change.seq,
@@ -110,8 +106,8 @@ def change_document(change: Change, *, withheld: bool = False) -> dict[str, Any]
         "kind": change.kind,
         "entity_id": change.entity_id,
         "data": _change_data(change),
-        "erased": change.payload is None and not withheld,
-        "withheld": withheld,
+        "erased": change.payload is None and not change.withheld,
+        "withheld": change.withheld,
         "previous_hash": change.previous_hash.hex(),
         "hash": change.hash.hex(),
     }

@@ -40,6 +40,10 @@ def verify_bundle(bundle: Bundle, progress: Progress | None = None, *, checkpoin
     _check_batches(bundle, report)
     if report.changes != manifest.changes:
         report.add("bundle", name, f"it holds {report.changes:,} changes; its manifest says {manifest.changes:,}")
+    if report.withheld != manifest.withheld:
+        report.add(
+            "bundle", name, f"{report.withheld:,} payloads are withheld; its manifest says {manifest.withheld:,}"
+        )
     _check_blobs(bundle, report, tell)
     if manifest.has_artifacts:
         _check_needs(bundle, report)

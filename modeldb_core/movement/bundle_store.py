@@ -50,13 +50,8 @@ class BundleStore(MetadataStore):
         self._filled: MetadataStore | None = None
 
     @property
-    def is_partial(self) -> bool:
-        """Whether the payloads of some changes were withheld: what is left can be read and verified, but not copied."""
-        return bool(self.bundle.manifest.withheld)
-
-    def is_withheld(self, change: Change) -> bool:
-        """Return whether the payload of a change is not here because it was withheld, and not erased."""
-        return self.bundle.is_withheld(change)
+    def is_partial(self) -> bool:  # type: ignore[override]
+        return self.bundle.is_partial
 
     def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
         del changes, expect
@@ -108,7 +103,7 @@ class BundleStore(MetadataStore):
                 self._folder = tempfile.TemporaryDirectory(prefix="modeldb-bundle-")
                 replica = open_store(f"sqlite:///{quote(self._folder.name)}/replica.db")
                 try:
-                    copy(self.bundle, replica)
+                    copy(self.bundle, replica, view=_bare)
                     self._hide_withheld(replica)
                 except BaseException:
                     replica.close()
@@ -128,12 +123,17 @@ class BundleStore(MetadataStore):
         known: set[tuple[str, str]] = set()
         for change in changes_of(self.bundle):
             name = (change.kind, change.entity_id)
-            if self.is_withheld(change):
+            if change.withheld:
                 withheld[name] = None
             elif change.payload is not None and change.action != ERASE:
                 known.add(name)
         with DirectWriter(replica, "") as writer:
             writer.apply(Entry(DELETE, *name, {}) for name in withheld if name not in known)
+
+
+def _bare(change: Change) -> Change:
+    """Return a change as the replica takes it, which is thrown away with the bundle and never read as a log."""
+    return change.erased() if change.withheld else change
 
 
 class BundleArtifactStore(ArtifactStore):

@@ -29,8 +29,6 @@ from modeldb_core.stores import BlobInfo, ChangePage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from modeldb_core.movement.withholding import Ranges
-
 _CHUNK = 1 << 20
 
 
@@ -49,6 +47,8 @@ class BundleWriter:
         StoreReadOnlyError: the folder is not there, or may not be written.
     """
 
+    is_partial = False
+
     def __init__(self, path: str | Path, *, replace: bool = False) -> None:
         self.path = Path(path).absolute()
         self.url = f"bundle://{self.path}"
@@ -58,6 +58,7 @@ class BundleWriter:
         self._lock = threading.RLock()
         self._heads: dict[str, Head] = {}
         self._changes, self._batch_bytes, self._changes_sha = 0, 0, hashlib.sha256()
+        self._withheld = 0
         self._blobs: set[bytes] = set()
         self._blob_bytes, self._blobs_sha = 0, hashlib.sha256()
         self._file = self._create()
@@ -87,6 +88,7 @@ class BundleWriter:
             self._changes_sha.update(data)
             self._batch_bytes += len(data)
             self._changes += len(changes)
+            self._withheld += sum(change.withheld for change in changes)
             for change in changes:
                 self._heads[change.stream_id] = advance(self._heads.get(change.stream_id, EMPTY_HEAD), change)
 
@@ -133,7 +135,6 @@ class BundleWriter:
         has_artifacts: bool = True,
         absent_blobs: Sequence[str] = (),
         selection: Sequence[str] = (),
-        withheld: Mapping[str, Ranges] | None = None,
     ) -> Manifest:
         """Write the manifest, give the file its name, and return the manifest.
 
@@ -151,7 +152,7 @@ class BundleWriter:
             has_artifacts,
             tuple(absent_blobs),
             tuple(selection),
-            withheld or {},
+            self._withheld,
         )
         data = manifest.encode()
         if len(data) > (limit := manifest_limit(self._batch_bytes)):

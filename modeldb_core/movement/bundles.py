@@ -116,9 +116,10 @@ class Bundle:
                     found.append(change)
         return ChangePage(tuple(found), position)
 
-    def is_withheld(self, change: Change) -> bool:
-        """Return whether the payload of a change is not here because it was withheld, and not erased."""
-        return change.payload is None and self.manifest.is_withheld(change.stream_id, change.seq)
+    @property
+    def is_partial(self) -> bool:
+        """Whether payloads were withheld when it was written: what is left can be read and verified, but not copied."""
+        return self.manifest.withheld > 0
 
     def batches(self) -> Iterator[bytes]:
         """Iterate over the batches as they stand in the file."""

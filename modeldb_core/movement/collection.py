@@ -130,8 +130,12 @@ def remove_blobs(
         force: go on where another store keeps files there too, or the store mentions none of the blobs.
 
     Raises:
-        InvalidArgumentError: blobs may be another store's: it has left its name there, or none of them is mentioned.
+        InvalidArgumentError: blobs may be another store's: it has left its name there, or none of them is mentioned; or
+            the store shows but a part of what there is.
     """
+    if store.is_partial:
+        msg = f"{store.url} shows but a part of what there is, and what the rest needs would be removed; open the whole store"
+        raise InvalidArgumentError(msg)
     others = sorted(artifacts.owners() - {artifacts.owner, Places().owner_name(store.url, artifacts.url)})
     if others and not force:
         msg = (

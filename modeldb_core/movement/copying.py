@@ -116,11 +116,11 @@ def copy(
         StoreUnavailableError, StoreReadOnlyError: a store cannot be read or written. What was copied is there, and the
             same call goes on from there.
         PermissionDeniedError: ``may_erase`` said no.
-        InvalidArgumentError: the source is a bundle without the payloads of some changes: the target would take these as
-            they are, and never get the payloads.
+        InvalidArgumentError: payloads are withheld from the source, and no ``view`` says what becomes of those: the target
+            would take the changes as they are, and never get the payloads.
     """
-    if getattr(source, "is_partial", False):
-        msg = f"{source.url} was exported without what it says of other runs, so no store takes it in; read it where it is"
+    if source.is_partial and view is None:
+        msg = f"payloads of other entities are withheld from {source.url}, so no store takes it in; read it where it is"
         raise InvalidArgumentError(msg)
     work = _Copy(source, target, streams, every_blob=every_blob, dry_run=dry_run, tell=progress or (lambda *_: None))
     work.view = view or work.view

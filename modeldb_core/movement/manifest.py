@@ -5,17 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import IntegrityError
 from modeldb_core.log.changes import MAX_LEASE_S, Head
-from modeldb_core.movement.withholding import is_within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from modeldb_core.movement.withholding import Ranges
 
 FORMAT = "modeldb-bundle-1"
 MAX_MANIFEST_BYTES = 256 << 20
@@ -29,7 +26,7 @@ BATCH_NAME = re.compile(r"changes/([0-9]{12})\.chg")
 def manifest_limit(batch_bytes: int) -> int:
     """Return how long the manifest of so many bytes of batches may be: parsed, it takes many times its length.
 
-    Each stream, stretch and blob that it names stands for at least a hash in the batches, which no packing makes shorter.
+    Each stream and blob that it names stands for at least a hash in the batches, which no packing makes shorter.
     """
     return min(MAX_MANIFEST_BYTES, FREE_BYTES + BYTES_FOR_BYTE * batch_bytes)
 
@@ -45,7 +42,7 @@ class Manifest:
         has_artifacts: whether blobs were to be in it at all.
         absent_blobs: those that changes in it need and that are not in it.
         selection: the identifiers of the projects and runs whose streams it holds; empty for a whole store.
-        withheld: by stream, stretches of changes whose payloads were left out (the first and the last of each).
+        withheld: how many of the changes have no payload here because it was kept back.
     """
 
     heads: Mapping[str, Head]
@@ -57,11 +54,7 @@ class Manifest:
     has_artifacts: bool = True
     absent_blobs: tuple[str, ...] = ()
     selection: tuple[str, ...] = ()
-    withheld: Mapping[str, Ranges] = field(default_factory=dict)
-
-    def is_withheld(self, stream_id: str, seq: int) -> bool:
-        """Return whether the payload of a change was left out."""
-        return is_within(self.withheld.get(stream_id, ()), seq)
+    withheld: int = 0
 
     @property
     def digest(self) -> str:
@@ -88,7 +81,7 @@ class Manifest:
             "has_artifacts": self.has_artifacts,
             "absent_blobs": sorted(self.absent_blobs),
             "selection": sorted(self.selection),
-            "withheld": {name: [list(pair) for pair in ranges] for name, ranges in self.withheld.items()},
+            "withheld": self.withheld,
         }
 
     @classmethod
@@ -124,10 +117,7 @@ class Manifest:
             bool(data["has_artifacts"]),
             tuple(map(str, data["absent_blobs"])),
             tuple(map(str, data["selection"])),
-            {
-                str(name): tuple((_count(first), _count(last)) for first, last in ranges)
-                for name, ranges in data["withheld"].items()
-            },
+            _count(data["withheld"]),
         )
         if found.encode() != text:
             msg = "it does not match its digest: it was altered"

@@ -88,6 +88,9 @@ class MetadataStore(ABC):
     is_local: bool = False
     """Whether a question costs no trip over the network: callers then need not remember the answers."""
 
+    is_partial: bool = False
+    """Whether payloads are withheld from its log: it can be read and verified, and nothing copies it or cleans up by it."""
+
     user: str = ""
     """In whose name alone this store takes changes, where it knows who asks; empty: it believes the actor of a change."""
 
@@ -228,11 +231,6 @@ class MetadataStore(ABC):
             entity_id: only changes of this entity.
             stream_id: only changes of this stream.
         """
-
-    def is_withheld(self, change: Change) -> bool:
-        """Return whether the payload of a change is not here because it was left out, as of a bundle, and not erased."""
-        del change
-        return False
 
     def carries(self) -> bool:
         """Return whether there are changes of kinds, or with actions, that this code does not know.

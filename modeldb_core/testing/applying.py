@@ -91,6 +91,20 @@ class ApplyTests(StoreCase):
         with pytest.raises(NotFoundError):
             scene.store.get("run", run_id)
 
+    def test_a_change_whose_payload_was_withheld_is_refused_and_never_taken_for_an_erased_one(
+        self, scene: Scene
+    ) -> None:
+        run_id = scene.run(name="whole")
+        withheld = [
+            change.without_payload() if change.entity_id == run_id else change for change in scene.writer.changes
+        ]
+        with pytest.raises(InvalidArgumentError, match="withheld"):
+            scene.store.apply(withheld)
+        with pytest.raises(NotFoundError):
+            scene.store.get("run", run_id)
+        scene.store.apply(scene.writer.changes)
+        assert scene.store.get("run", run_id).name == "whole"
+
     def test_a_conflict_anywhere_in_a_batch_stops_all_of_it(self, scene: Scene) -> None:
         scene.ship()
         good, rival = StreamWriter(), StreamWriter(scene.writer.stream_id)

@@ -61,9 +61,9 @@ def is_secret(kind: str) -> bool:
     return kind != STREAM and (declaration is None or declaration.secret)
 
 
-def change_document(change: Change, *, withheld: bool = False) -> dict[str, Any]:
+def change_document(change: Change) -> dict[str, Any]:
     """Return a change as :func:`modeldb_core.log.json_documents.change_document` does, but with nothing of secret kinds."""
-    document = json_documents.change_document(change, withheld=withheld)
+    document = json_documents.change_document(change)
     if is_secret(change.kind):
         document["data"] = None
     return document

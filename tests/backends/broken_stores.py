@@ -129,6 +129,11 @@ class TakesWhatMeansNothing(MemoryStore):
             super().apply(sound)
 
 
+class TakesWithheldForErased(MemoryStore):
+    def apply(self, changes):
+        super().apply([change.erased() if change.withheld else change for change in changes])
+
+
 class SaysNotWhichNumberIsMissing(MemoryStore):
     def apply(self, changes):
         from modeldb_core.errors import StreamGapError
@@ -580,6 +585,7 @@ BROKEN_STORES = {
     AppliesOneByOne: "test_a_conflict_anywhere_in_a_batch_stops_all_of_it",
     ShowsABatchBitByBit: "test_readers_see_a_batch_whole_or_not_at_all",
     TakesWhatMeansNothing: "test_content_that_no_writer_makes_is_refused",
+    TakesWithheldForErased: "test_a_change_whose_payload_was_withheld_is_refused_and_never_taken_for_an_erased_one",
     TakesGaps: "test_a_stream_that_begins_late_is_a_gap",
     SaysNotWhichNumberIsMissing: "test_a_missing_number_is_a_gap_and_says_which_one",
     BelievesEveryHash: "test_an_altered_change_is_refused",

@@ -42,6 +42,20 @@ def test_erased_changes_keep_their_digest():
     assert list(decode_changes(encode_changes(erased))) == erased
 
 
+def test_a_withheld_change_comes_back_as_one_that_no_store_takes_and_not_as_an_erased_one():
+    change = some_changes()[0].without_payload()
+    data = encode_changes([change], compress=False)
+    (found,) = decode_changes(data)
+    assert found == change != change.erased()
+    verify_change(found, GENESIS, may_be_withheld=True)
+    with pytest.raises(InvalidArgumentError, match="was withheld"):
+        verify_change(found, GENESIS)
+    whole = bytearray(encode_changes([some_changes()[0]], compress=False))
+    whole[HEAD_BYTES] |= data[HEAD_BYTES]
+    with pytest.raises(IntegrityError, match="marked as withheld"):
+        decode_changes(bytes(whole))
+
+
 def test_a_batch_may_begin_in_the_middle_of_a_stream():
     tail = StreamWriter()
     tail.open()

@@ -55,7 +55,7 @@ def test_an_erased_change_still_verifies(change):
 
 @given(SEALED, st.data())
 def test_any_altered_field_shows(change, data):
-    name = data.draw(st.sampled_from([field.name for field in fields(Change)]))
+    name = data.draw(st.sampled_from([field.name for field in fields(Change) if field.name != "withheld"]))
     value = getattr(change, name)
     if isinstance(value, bytes):
         at = data.draw(st.integers(0, len(value)))

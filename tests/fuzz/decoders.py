@@ -114,7 +114,7 @@ _POINTS = next(change.payload for change in _CHANGES if change.action == "append
 _PART = layout.Part(7, _CHANGES)
 _OBJECT = layout.object_of(_PART)
 _HEADS = {"s": Head(3, bytes(32), 5)}
-_MANIFEST = Manifest(_HEADS, 4, "0" * 64, 1, 5, "0" * 64, absent_blobs=("0" * 64,), withheld={"s": ((1, 2),)})
+_MANIFEST = Manifest(_HEADS, 4, "0" * 64, 1, 5, "0" * 64, absent_blobs=("0" * 64,), withheld=2)
 _ADDRESS = read_address(
     "http://127.0.0.1:1", token="", connect_timeout_s=1.0, timeout_s=1.0, retry_s=0.0, ca_bundle="", verify=True
 )

@@ -27,6 +27,7 @@ from modeldb_core.errors import (
     StoreReadOnlyError,
     StoreVersionError,
 )
+from modeldb_core.log.withholding import Withholding
 from modeldb_core.movement.archive import end_of_archive, header, padding, read_members
 from modeldb_core.movement.bundle_audit import verify_bundle
 from modeldb_core.movement.bundle_store import BundleArtifactStore, BundleStore
@@ -35,7 +36,7 @@ from modeldb_core.movement.bundles import Bundle
 from modeldb_core.movement.copying import copy
 from modeldb_core.movement.manifest import FORMAT, Manifest
 from modeldb_core.movement.selection import select
-from modeldb_core.movement.withholding import Withholding, needed_with
+from modeldb_core.movement.withholding import needed_with
 from modeldb_core.queries import Query
 from modeldb_core.testing.scene import Scene
 
@@ -482,7 +483,7 @@ def partial(tmp_path: Path, artifacts: FsspecArtifactStore) -> tuple[Path, Memor
     view = Withholding(needed_with(store, selection.wanted))
     with BundleWriter(tmp_path / "partial.bundle") as writer:
         copy(store, writer, artifacts=(artifacts, writer), streams=selection.streams, view=view, workers=1)
-        writer.finish(selection=selection.asked, withheld=view.withheld)
+        writer.finish(selection=selection.asked)
     return tmp_path / "partial.bundle", store, scene
 
 
@@ -523,10 +524,24 @@ def test_no_store_takes_in_what_it_could_never_complete(partial: tuple[Path, Mem
     target = MemoryStore()
     with (
         BundleStore(f"bundle://{path}") as source,
-        pytest.raises(InvalidArgumentError, match="without what it says of other runs"),
+        pytest.raises(InvalidArgumentError, match="payloads of other entities are withheld"),
     ):
         copy(source, target)
     assert not target.heads()
+
+
+def test_no_store_takes_in_a_change_whose_payload_was_withheld(partial: tuple[Path, MemoryStore, Scene]) -> None:
+    path, _, _ = partial
+    target = MemoryStore()
+    with Bundle(path) as bundle:
+        changes = bundle.read_changes(limit=10_000).changes
+        done = copy(bundle, target, view=lambda change: change)
+    assert any(change.withheld for change in changes)
+    assert not done.ok
+    assert "was withheld" in " ".join(done.refused.values())
+    with pytest.raises(InvalidArgumentError, match="was withheld"):
+        target.apply(changes)
+    assert not any(change.payload is None for change in target.read_changes(limit=10_000).changes)
 
 
 def test_a_payload_that_is_taken_out_without_a_word_is_found(tmp_path: Path, artifacts: FsspecArtifactStore) -> None:
@@ -534,7 +549,7 @@ def test_a_payload_that_is_taken_out_without_a_word_is_found(tmp_path: Path, art
     scene = fill(store, artifacts)
     view = Withholding({("run", scene.runs["run 1"])})
     with BundleWriter(tmp_path / "x") as writer:
-        copy(store, writer, view=view)
+        copy(store, writer, view=lambda change: view(change).erased() if view(change).withheld else change)
         writer.finish(has_artifacts=False)
     with Bundle(tmp_path / "x") as bundle:
         report = verify_bundle(bundle)

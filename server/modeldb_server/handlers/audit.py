@@ -22,8 +22,7 @@ def read_changes(
 ) -> Response:
     """Return changes in the order of their arrival."""
     page = _bounded_page(context, after, limit, entity_id, stream_id)
-    changes = [change_document(change, withheld=context.store.is_withheld(change)) for change in page.changes]
-    return json_response({"changes": changes, "cursor": page.cursor})
+    return json_response({"changes": list(map(change_document, page.changes)), "cursor": page.cursor})
 
 
 def _bounded_page(
