@@ -103,6 +103,8 @@ def _print_run(session: Session, run: Run, *, show_all: bool) -> None:
         "tags": run.tags,
         "started": run.started_at,
         "finished": run.finished_at,
+        "reported": f"{' and '.join(run.reported_times)}, not measured" if run.reported_times else "",
+        "recorded": run.created_at if run.reported_times else None,
         "duration": duration(run.duration_s),
         "owner": run.owner,
         "deleted": run.deleted_at,

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modeldb_core.commands.edits import put_values, update
 from modeldb_core.commands.names import check_name, check_tags, readable_name
 from modeldb_core.commands.operation import Operation
+from modeldb_core.commands.times import check_order, check_reported
 from modeldb_core.errors import InvalidArgumentError, RunFinishedError
 from modeldb_core.log.changes import APPEND, CREATE
 from modeldb_core.log.conditions import Absent
 from modeldb_core.log.stream import Entry
-from modeldb_core.model.entities import ENDS, RUNNING
+from modeldb_core.model.entities import ENDS, RUNNING, now_us
 from modeldb_core.model.numbers import to_number
 from modeldb_core.model.values import check_key, check_text, normalize
 from modeldb_core.runtime.redaction import redact_text
@@ -32,7 +33,7 @@ def start(
     run_id: str,
     containers: Mapping[str, str],
     *,
-    started_at: int,
+    started_at: int | None = None,
     name: str = "",
     tags: Iterable[str] = (),
     description: str = "",
@@ -45,7 +46,7 @@ def start(
     Args:
         run_id: its identifier; no run may have it.
         containers: ``project_id``, ``experiment_id``, and ``parent_id`` where it is part of another run.
-        started_at: microseconds since 1970-01-01 UTC.
+        started_at: microseconds since 1970-01-01 UTC, as reported by who logs; ``None``: now, as measured here.
         name: what people call it; default: a readable random name.
         tags: labels.
         description: what it is, in words.
@@ -55,10 +56,13 @@ def start(
             until it is finished.
 
     Raises:
-        InvalidArgumentError: a name or a tag cannot be that.
+        InvalidArgumentError: a name or a tag cannot be that, or ``started_at`` lies in the future.
     """
     fields: dict[str, Any] = {**containers, "name": check_name(name, RUN) if name else readable_name(run_id)}
-    fields |= {"status": RUNNING, "started_at": started_at}
+    fields |= {"status": RUNNING, "started_at": now_us() if started_at is None else started_at}
+    if started_at is not None:
+        check_reported(started_at, "started_at")
+        fields["reported_times"] = ["started_at"]
     if listed := check_tags(tags):
         fields["tags"] = listed
     if description:
@@ -79,25 +83,39 @@ def move_to_stream(run_id: str, stream_id: str) -> Operation:
 def resume(run_id: str, stream_id: str) -> Operation:
     """Continue a run that has ended, or whose writer is gone."""
     fields: dict[str, Any] = {"status": RUNNING, "stream_id": stream_id, "finished_at": None, "failure": {}}
-    return update(RUN, check_key(run_id, "run_id"), {"set": fields})
+    data = {"set": fields, "remove": {"reported_times": ["finished_at"]}}
+    return update(RUN, check_key(run_id, "run_id"), data)
 
 
-def finish(run_id: str, status: str, *, finished_at: int, failure: Mapping[str, str] | None = None) -> Operation:
+def finish(
+    run_id: str,
+    status: str,
+    *,
+    finished_at: int | None = None,
+    started_at: int | None = None,
+    failure: Mapping[str, str] | None = None,
+) -> Operation:
     """End a run.
 
     Args:
         run_id: which run.
         status: finished, failed, killed or pruned.
-        finished_at: microseconds since 1970-01-01 UTC.
+        finished_at: microseconds since 1970-01-01 UTC, as reported by who logs; ``None``: now, as measured here.
+        started_at: when it began, which a reported end may not be before; ``None``: not known.
         failure: of a failed run, ``type``, ``message`` and ``traceback`` of the exception.
 
     Raises:
-        InvalidArgumentError: ``status`` is not an end.
+        InvalidArgumentError: ``status`` is not an end, or ``finished_at`` lies in the future or before the start.
     """
-    fields: dict[str, Any] = {"status": check_end(status), "finished_at": finished_at}
+    fields: dict[str, Any] = {"status": check_end(status)}
+    fields["finished_at"] = now_us() if finished_at is None else finished_at
     if failure:
         fields["failure"] = dict(failure)
-    return update(RUN, run_id, {"set": fields}, ends_run=True)
+    data: dict[str, Any] = {"set": fields}
+    if finished_at is not None:
+        check_order(started_at, check_reported(finished_at, "finished_at"))
+        data["add"] = {"reported_times": ["finished_at"]}
+    return update(RUN, run_id, data, ends_run=True)
 
 
 def check_end(status: str) -> str:

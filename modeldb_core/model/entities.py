@@ -194,6 +194,9 @@ class Run(Entity):
     status: str = text("running, finished, failed, killed, pruned or lost", default=RUNNING, searchable=True)
     started_at: datetime | None = moment("when it began", searchable=True)
     finished_at: datetime | None = moment("when it ended", searchable=True)
+    reported_times: tuple[str, ...] = texts(
+        "which of ``started_at`` and ``finished_at`` who logged it gave, instead of their being measured"
+    )
     stream_id: str = text("the stream of its writer", searchable=True)
     metrics: Mapping[str, Any] = mapping("values logged once, else the last ones of series", searchable=True)
     hyperparameters: Mapping[str, Any] = mapping("settings of the training", searchable=True)

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from modeldb_core import plugins
 from modeldb_core.commands import runs
-from modeldb_core.model.entities import new_id, now_us
+from modeldb_core.commands.times import to_us
+from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.model.entities import new_id
 from modeldb_core.model.values import check_key
 from modeldb_core.tracking import announcement, endings
 from modeldb_core.tracking.deletion import Trash
@@ -17,6 +19,7 @@ from modeldb_core.tracking.silent import silent_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from modeldb_core.config import Settings
 
@@ -48,6 +51,7 @@ class Client(ClientReader):
         reserved_id: str | None = None,
         every_rank: bool = False,
         make_current: bool = True,
+        started_at: datetime | None = None,
     ) -> RunHandle:
         """Start a run and return its handle, also to be used with ``with``.
 
@@ -70,10 +74,21 @@ class Client(ClientReader):
             every_rank: whether each process of a distributed training (``torchrun``, DDP) records a run of its own;
                 default: the first one records, and in the others the handle takes everything and does nothing.
             make_current: whether it becomes the current run without a block; integrations say no.
+            started_at: when it began, with a time zone, for a run that is imported or comes with times of its own; the record
+                says that it is reported and keeps when it was recorded. Default: now, as measured. :meth:`RunHandle.finish`
+                takes the end.
 
         Raises:
-            InvalidArgumentError: a name is too long or empty, or a value cannot be stored.
+            InvalidArgumentError: a name is too long or empty, a value cannot be stored, or ``started_at`` has no time zone,
+                lies in the future, or is given for a run that is continued.
+            InvalidTypeError: ``started_at`` is no datetime.
         """
+        began_at = None if started_at is None else to_us(started_at, "started_at")
+        if began_at is not None and run_id is not None:
+            msg = (
+                "started_at is given for a run that is continued, which keeps its start; leave out started_at or run_id"
+            )
+            raise InvalidArgumentError(msg)
         if not (every_rank or is_first()):
             silent = silent_run(self, name, hyperparameters=hyperparameters, attributes=attributes)
             return self._started(silent, make_current=make_current)
@@ -85,7 +100,16 @@ class Client(ClientReader):
         if parent is not None:
             containers["parent_id"] = parent.run_id if isinstance(parent, RunHandle) else check_key(parent, "parent")
         sections = {"hyperparameters": hyperparameters, "attributes": attributes}
-        run = self._create_run(containers, name, tags, description, sections, capture=capture, reserved_id=reserved_id)
+        run = self._create_run(
+            containers,
+            name,
+            tags,
+            description,
+            sections,
+            capture=capture,
+            reserved_id=reserved_id,
+            started_at=began_at,
+        )
         return self._started(run, make_current=make_current)
 
     def _started(self, run: RunHandle, *, make_current: bool) -> RunHandle:
@@ -106,8 +130,10 @@ class Client(ClientReader):
         capture: bool = False,
         reserved_id: str | None = None,
         every_rank: bool = False,
+        started_at: datetime | None = None,
     ) -> RunHandle:
         """Start a run that is part of ``parent``, in its experiment; arguments as of :meth:`start_run`."""
+        began_at = None if started_at is None else to_us(started_at, "started_at")
         if not (every_rank or is_first()):
             return silent_run(self, name, hyperparameters=hyperparameters, attributes=attributes)
         self.writer.ensure_stream()
@@ -115,7 +141,16 @@ class Client(ClientReader):
         self._revive(project=project_id, experiment=experiment_id)
         containers = {"project_id": project_id, "experiment_id": experiment_id, "parent_id": parent.run_id}
         sections = {"hyperparameters": hyperparameters, "attributes": attributes}
-        return self._create_run(containers, name, tags, description, sections, capture=capture, reserved_id=reserved_id)
+        return self._create_run(
+            containers,
+            name,
+            tags,
+            description,
+            sections,
+            capture=capture,
+            reserved_id=reserved_id,
+            started_at=began_at,
+        )
 
     def _create_run(
         self,
@@ -127,6 +162,7 @@ class Client(ClientReader):
         *,
         capture: bool,
         reserved_id: str | None,
+        started_at: int | None,
     ) -> RunHandle:
         run_id = new_id() if reserved_id is None else check_key(reserved_id, "reserved_id")
         notes: list[str] = []
@@ -139,7 +175,7 @@ class Client(ClientReader):
         operation = runs.start(
             run_id,
             containers,
-            started_at=now_us(),
+            started_at=started_at,
             name=name,
             tags=tags,
             description=description,

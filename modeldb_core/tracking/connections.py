@@ -10,6 +10,7 @@ from modeldb_core.tracking.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from modeldb_core.model.entities import Experiment, Project
     from modeldb_core.tracking.run import RunHandle
@@ -79,6 +80,7 @@ def start_run(
     reserved_id: str | None = None,
     every_rank: bool = False,
     make_current: bool = True,
+    started_at: datetime | None = None,
     client: Client | None = None,
 ) -> RunHandle:
     """Start a run with the default client, or with ``client``; otherwise as :meth:`Client.start_run`."""
@@ -96,6 +98,7 @@ def start_run(
         reserved_id=reserved_id,
         every_rank=every_rank,
         make_current=make_current,
+        started_at=started_at,
     )
 
 

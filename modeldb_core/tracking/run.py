@@ -16,12 +16,10 @@ from zlib import adler32
 from modeldb_core import plugins
 from modeldb_core.commands import edits, runs
 from modeldb_core.commands.runs import check_end
-from modeldb_core.errors import (
-    InvalidArgumentError,
-    InvalidTypeError,
-)
+from modeldb_core.commands.times import to_us
+from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, NotFoundError, StoreUnavailableError
 from modeldb_core.journal.records import CHECK_BYTES, ROW, ROW_AT
-from modeldb_core.model.entities import EMPTY, FAILED, now_us
+from modeldb_core.model.entities import EMPTY, FAILED
 from modeldb_core.model.numbers import to_float, to_number
 from modeldb_core.model.values import check_key, check_text, normalize
 from modeldb_core.queries import condition, parse_filter
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
+    from modeldb_core.commands.operation import Operation
     from modeldb_core.journal.journal import RowPlan
     from modeldb_core.model.entities import Entity
     from modeldb_core.tracking.reader import RunReader
@@ -270,16 +269,26 @@ class RunHandle(RunEditor):
         """Return a handle that logs to the run also when this one has ended: what is learned later belongs to its record."""
         return RunHandle(self.client, self.run_id, self._fields)
 
-    def finish(self, status: str | Ending | None = None, *, error: BaseException | None = None) -> None:
+    def finish(
+        self,
+        status: str | Ending | None = None,
+        *,
+        error: BaseException | None = None,
+        finished_at: datetime | None = None,
+    ) -> None:
         """End the run. Ending it again changes nothing.
 
         Args:
             status: finished, failed, killed or pruned; default: as ``error`` says, else finished.
             error: the exception that ended it; of a failed run its type, message and traceback are kept. Default of a
                 failed run: the exception that is being handled.
+            finished_at: when it ended, with a time zone, for a run that is imported or comes with times of its own; the record
+                says that it is reported, and keeps when it was recorded. Default: now, as measured.
 
         Raises:
-            InvalidArgumentError: ``status`` is not an end.
+            InvalidArgumentError: ``status`` is not an end, or ``finished_at`` has no time zone, lies in the future, or before
+                the start of the run.
+            InvalidTypeError: ``finished_at`` is no datetime.
         """
         ending = status if isinstance(status, Ending) else ending_of(error)
         if isinstance(status, str) and check_end(status) != ending.status:
@@ -287,8 +296,9 @@ class RunHandle(RunEditor):
             ending = Ending(status, EMPTY if reason is None else describe_failure(reason))
         if self._ended:
             return
+        reported = None if finished_at is None else self._reported_end(ending, finished_at)
         plugins.plugin_manager(self.client.settings).call("modeldb_run_finished", run=self, status=ending.status)
-        self._record(runs.finish(self.run_id, ending.status, finished_at=now_us(), failure=ending.failure))
+        self._record(reported or runs.finish(self.run_id, ending.status, failure=ending.failure))
         self._ended = True
         self._entity = None
         self._fields["status"] = ending.status
@@ -338,6 +348,16 @@ class RunHandle(RunEditor):
         return blocks.Bound(function, self)
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _reported_end(self, ending: Ending, finished_at: datetime) -> Operation:
+        began = None
+        with suppress(StoreUnavailableError, NotFoundError):  # of a run that is continued only the store knows
+            began = self.started_at
+        started_at = None if began is None else to_us(began, "started_at")
+        ended_at = to_us(finished_at, "finished_at")
+        return runs.finish(
+            self.run_id, ending.status, finished_at=ended_at, started_at=started_at, failure=ending.failure
+        )
 
     def _log_rows(self, metrics: object, step: object, timestamp: object) -> None:
         """Log metrics the long way: check everything, say what is wrong, define the plan."""

@@ -14,6 +14,8 @@ from modeldb_core.tracking.failures import Ending, ending_of
 from modeldb_core.tracking.run import RunHandle
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from modeldb_core.commands.operation import Operation
     from modeldb_core.tracking.session import Session
 
@@ -73,9 +75,17 @@ class SilentRun(RunHandle):
         """Return itself: it records nothing."""
         return self
 
-    def finish(self, status: str | Ending | None = None, *, error: BaseException | None = None) -> None:
+    def finish(
+        self,
+        status: str | Ending | None = None,
+        *,
+        error: BaseException | None = None,
+        finished_at: datetime | None = None,
+    ) -> None:
         """End it for this handle."""
         ending = status if isinstance(status, Ending) else ending_of(error)
+        if finished_at is not None:
+            self._reported_end(ending, finished_at)
         self._fields["status"] = check_end(status) if isinstance(status, str) else ending.status
         self._ended = True
         self._leave_block()

@@ -33,6 +33,10 @@ _TYPES: Mapping[str, ParameterType] = {
     "map": "object",
     "texts": "texts",
 }
+_REPORTED = (
+    "when it {}, if whoever logs it reports that (the run then says so in reported_times); not in the future;"
+    " default: now, measured by the server"
+)
 _TAGS = Parameter(name="tags", type="texts", default=(), max_items=100, description="labels")
 _PATH = Parameter(name="path", type="text", required=True, description="its path within the run, such as plots/roc.png")
 
@@ -112,7 +116,7 @@ _CREATE_RUN = Route(
         _TAGS,
         _values("hyperparameters", "settings of the training"),
         _values("attributes", "further facts"),
-        Parameter(name="started_at", type="time", description="when it began; default: now"),
+        Parameter(name="started_at", type="time", description=_REPORTED.format("began")),
         Parameter(name="run_id", type="text", max_length=36, description="its identifier, a new UUID"),
     ),
     answer=Run.__name__,
@@ -294,7 +298,7 @@ _FINISH = Route(
     summary="End a run",
     body=(
         Parameter(name="status", type="text", default="finished", choices=ENDS, description="how it ended"),
-        Parameter(name="finished_at", type="time", description="when it ended; default: now"),
+        Parameter(name="finished_at", type="time", description=_REPORTED.format("ended")),
         _values("failure", "of a failed run: type, message and traceback"),
     ),
     answer=Run.__name__,

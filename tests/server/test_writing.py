@@ -44,7 +44,7 @@ def test_a_whole_training_is_tracked_by_requests(client: Any, filled: Any) -> No
     )
     path = f"{API}/runs/{run['entity_id']}"
     assert (run["status"], run["project_id"], run["owner"]) == ("running", project["entity_id"], "grace")
-    assert run["started_at"] == "2026-01-31T11:00:00.000000Z"
+    assert (run["started_at"], run["reported_times"]) == ("2026-01-31T11:00:00.000000Z", ["started_at"])
     client.send("POST", f"{path}/metrics", {"metrics": {"loss": 1.0, "acc": 0.5}, "step": 0})
     points = [{"step": step, "metrics": {"loss": 1 / step}} for step in range(1, 50)]
     client.send("POST", f"{path}/metrics", {"points": points})
@@ -159,6 +159,7 @@ def test_a_key_that_comes_many_times_at_once_is_done_once(client: Any, filled: A
         ("/runs", {"project": "x" * 300}, 400),
         ("/runs", {"project": "p", "run_id": "mine"}, 400),
         ("/runs", {"project": "p", "started_at": "yesterday"}, 400),
+        ("/runs", {"project": "p", "started_at": "9999-01-01T00:00:00Z"}, 400),
         ("/runs", {"project": "p", "hyperparameters": [1]}, 400),
         ("/runs/RUN/metrics", {"metrics": {"loss": "low"}}, 400),
         ("/runs/RUN/metrics", {"metrics": {"loss": 1}, "time": "2026-01-01T00:00:00Z"}, 400),
@@ -170,6 +171,9 @@ def test_a_key_that_comes_many_times_at_once_is_done_once(client: Any, filled: A
         ("/runs/RUN/hyperparameters", {"values": {}}, 400),
         ("/runs/RUN/hyperparameters", {"values": {"": 1}}, 400),
         ("/runs/RUN/finish", {"status": "running"}, 400),
+        ("/runs/RUN/finish", {"finished_at": "9999-01-01T00:00:00Z"}, 400),
+        ("/runs/RUN/finish", {"finished_at": "2001-01-01T00:00:00Z"}, 400),
+        ("/runs/RUN/finish", {"finished_at": 12}, 400),
         ("/runs/nothing/finish", {}, 404),
         ("/runs/nothing/metrics", {"metrics": {"loss": 1}}, 404),
         ("/runs/ENDED/metrics", {"metrics": {"loss": 1}}, 409),

@@ -10,7 +10,7 @@ from modeldb_core.commands.operation import Operation, together
 from modeldb_core.commands.values import recorded
 from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError
 from modeldb_core.log.json_documents import entity_document
-from modeldb_core.model.entities import DEFAULT_WORKSPACE, now_us
+from modeldb_core.model.entities import DEFAULT_WORKSPACE
 from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import Query, condition
 from modeldb_server.responses import json_response
@@ -79,7 +79,7 @@ def create_run(
     operation = runs.start(
         checked_id,
         home,
-        started_at=now_us() if started_at is None else started_at,
+        started_at=started_at,
         name=name or "",
         tags=tags,
         description=description or "",

@@ -165,10 +165,10 @@ def finish_run(
     context: ServerContext, *, run_id: str, status: str, finished_at: int | None, failure: dict[str, Any] | None
 ) -> Response:
     """End a run and return it."""
-    _open(context, run_id)
+    run = _open(context, run_id)
     texts = {key: str(value) for key, value in (failure or {}).items()}
-    ended_at = now_us() if finished_at is None else finished_at
-    return edited(context, runs.finish(run_id, status, finished_at=ended_at, failure=texts))
+    began_at = run.document.get("started_at")
+    return edited(context, runs.finish(run_id, status, finished_at=finished_at, started_at=began_at, failure=texts))
 
 
 def _open(context: ServerContext, run_id: str) -> Entity:

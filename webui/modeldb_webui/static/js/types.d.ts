@@ -11,7 +11,7 @@ export interface Entity {
 }
 export interface Run extends Entity {
   project_id?: string; experiment_id?: string; parent_id?: string | null; status?: string; started_at?: string | null;
-  finished_at?: string | null; hyperparameters?: Record<string, Value>; metrics?: Record<string, Value>;
+  finished_at?: string | null; reported_times?: string[]; hyperparameters?: Record<string, Value>; metrics?: Record<string, Value>;
   series?: Record<string, SeriesSummary>; artifacts?: Record<string, any>; datasets?: Record<string, any>;
   code?: Record<string, any>; environment?: Record<string, any>; context?: Record<string, any>; notes?: string[];
 }
