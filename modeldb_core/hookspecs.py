@@ -151,7 +151,8 @@ def modeldb_run_context(settings: Settings) -> dict[str, dict[str, Any]]:  # typ
 
     :param settings: The settings; those named ``capture_...`` say what the user wants recorded.
     :return: Maps from key to value for the sections ``"code"``, ``"environment"`` and ``"context"``. The maps of all
-        plugins are merged; where two give one key, the plugin that was registered later wins.
+        plugins are merged; where two give one key, the plugin that was registered later wins, ModelDB's own being the
+        first. Another section, and what cannot be stored, is left out with a warning that names the plugin.
     """
 
 

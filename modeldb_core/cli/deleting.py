@@ -15,7 +15,6 @@ from modeldb_core.cli.session import Session, examples, with_session, writer_for
 from modeldb_core.cli.tables import print_json, print_table, short, short_id, size
 from modeldb_core.cli.text import clean
 from modeldb_core.commands import removal
-from modeldb_core.commands.operation import execute
 from modeldb_core.log.changes import DELETE, RESTORE
 from modeldb_core.movement.deletion import deleted
 
@@ -76,8 +75,7 @@ def _do(
 ) -> None:
     if choice.confirm(chosen, deed):
         if not choice.dry_run:
-            with writer_for(session.store, session.settings) as writer:
-                execute(writer, operation)
+            session.execute(operation)
         choice.report(action, deed, [(entry.kind, entry.entity_id) for entry in operation.entries])
 
 

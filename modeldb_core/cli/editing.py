@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from modeldb_core.cli.choosing import Choice, choosing
-from modeldb_core.cli.session import Session, examples, with_session, writer_for
+from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.commands import edits
 from modeldb_core.commands.names import check_tag
-from modeldb_core.commands.operation import execute, together
+from modeldb_core.commands.operation import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +92,5 @@ def _edit(
         choice.report(action, deed, [])
     elif choice.confirm(touched, deed):
         if not choice.dry_run:
-            with writer_for(session.store, session.settings) as writer:
-                execute(writer, together(operations.values()))
+            session.execute(together(operations.values()))
         choice.report(action, deed, [(entity.KIND, entity.entity_id) for entity in touched])

@@ -19,6 +19,7 @@ from modeldb_core.plugins import load_settings, places_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from modeldb_core.commands.operation import Operation
     from modeldb_core.journal.rescue import BackgroundRecovery
     from modeldb_core.model.entities import Run
     from modeldb_core.stores import ArtifactStore, MetadataStore
@@ -90,6 +91,13 @@ class Session:
 
             self._artifacts = open_artifacts(self.settings.artifact_url, self.settings)
         return self._artifacts
+
+    def execute(self, operation: Operation) -> None:
+        """Carry out an operation of :mod:`modeldb_core.commands`, in the name of this user; durable when this returns."""
+        from modeldb_core.commands.operation import execute
+
+        with writer_for(self.store, self.settings) as writer:
+            execute(writer, operation)
 
     def close(self) -> None:
         """Close what was opened."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands.names import check_name, check_tag, check_tags
@@ -50,8 +51,34 @@ def check_living(entity: Entity) -> None:
 
 
 def update(kind: str, entity_id: str, data: dict[str, Any], *, ends_run: bool = False) -> Operation:
-    """Return the operation that updates an entity; :func:`~modeldb_core.model.evolve.evolve` says what ``data`` does."""
+    """Return the operation that updates an entity; :func:`~modeldb_core.model.evolve.evolve` says what ``data`` does.
+
+    Raises:
+        InvalidArgumentError: entities of the kind have no such field.
+    """
+    for part in data.values():
+        for name in part:
+            check_field(kind, name)
     return Operation((Entry(UPDATE, kind, entity_id, data),), entity_id=entity_id, ends_run=ends_run)
+
+
+def check_field(kind: str, name: str) -> None:
+    """See that entities of a kind have a field: nothing would show what is recorded in another one.
+
+    Raises:
+        InvalidArgumentError: they have none of that name.
+    """
+    declaration = KINDS[kind]
+    if name in declaration.fields:
+        return
+    known = [each for each, field in declaration.fields.items() if field.type == "map"]
+    close = get_close_matches(name, declaration.fields, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    msg = (
+        f"a {declaration.words} has no field {name!r}{hint or '.'} Its sections are {', '.join(known)}; values without one of their own"
+        f" belong to its attributes"
+    )
+    raise InvalidArgumentError(msg)
 
 
 def rename(entity: Entity, name: str) -> Operation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modeldb_core.commands.edits import put_values, update
+from modeldb_core.commands.edits import check_field, put_values, update
 from modeldb_core.commands.names import check_name, check_tags, readable_name
 from modeldb_core.commands.operation import Operation
 from modeldb_core.commands.times import check_order, check_reported
@@ -56,7 +56,7 @@ def start(
             until it is finished.
 
     Raises:
-        InvalidArgumentError: a name or a tag cannot be that, or ``started_at`` lies in the future.
+        InvalidArgumentError: a name or a tag cannot be that, a run has no such section, or ``started_at`` lies in the future.
     """
     fields: dict[str, Any] = {**containers, "name": check_name(name, RUN) if name else readable_name(run_id)}
     fields |= {"status": RUNNING, "started_at": now_us() if started_at is None else started_at}
@@ -67,6 +67,8 @@ def start(
         fields["tags"] = listed
     if description:
         fields["description"] = check_text(description, "description")
+    for section in sections or {}:
+        check_field(RUN, section)
     fields |= {section: dict(values) for section, values in (sections or {}).items() if values}
     if said := list(notes):
         fields["notes"] = said

@@ -76,16 +76,7 @@ class PluginManager(pluggy.PluginManager):
 
         What a plugin raises becomes a warning and its result is left out, except errors that are the hook's answer.
         """
-        caller = getattr(self.hook, hook)
-        try:
-            return caller(**arguments)
-        except ModelDBError:
-            raise
-        except Exception as error:
-            if not hook.startswith(HARMLESS):
-                raise
-            warn(f"the hook {hook} failed: {describe(error)}")
-            return None if (caller.spec and caller.spec.opts["firstresult"]) else []
+        return _call(getattr(self.hook, hook), arguments)
 
     def call_each(self, hook: str, /, **arguments: object) -> Iterator[tuple[PluginInfo, Any]]:
         """Call a hook one plugin after another, ModelDB's own first; yields each plugin with its list of results.
@@ -96,7 +87,7 @@ class PluginManager(pluggy.PluginManager):
             info = self.infos[implementation.plugin_name]
             info.failed_in.discard(hook)
             others = [plugin for plugin in self.get_plugins() if plugin is not implementation.plugin]
-            yield info, self.subset_hook_caller(hook, others)(**arguments)
+            yield info, _call(self.subset_hook_caller(hook, others), arguments)
 
     def backends(self) -> Mapping[tuple[str, str], tuple[Backend, PluginInfo]]:
         """Return the backends, by kind and scheme, with the plugin that provides each."""
@@ -216,6 +207,18 @@ def _replace_lock() -> None:
 
 
 forks.after_in_child(_replace_lock)
+
+
+def _call(caller: pluggy.HookCaller, arguments: Mapping[str, object]) -> Any:  # noqa: ANN401 - what the hook returns
+    try:
+        return caller(**arguments)
+    except ModelDBError:
+        raise
+    except Exception as error:
+        if not caller.name.startswith(HARMLESS):
+            raise
+        warn(f"the hook {caller.name} failed: {describe(error)}")
+        return None if (caller.spec and caller.spec.opts["firstresult"]) else []
 
 
 def _info(point: EntryPoint) -> PluginInfo:

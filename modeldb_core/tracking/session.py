@@ -30,6 +30,7 @@ from modeldb_core.runtime.workers import Workers
 from modeldb_core.stores.naming import derive
 from modeldb_core.tracking import endings
 from modeldb_core.tracking.blobs import BlobUploader
+from modeldb_core.tracking.circumstances import Circumstances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -48,7 +49,6 @@ _DECLARED_LIFE_S = 10.0
 _IDENTIFIED_LIFE_S = 10.0  # of names, where asking is a trip over the network
 _PATIENCE_S = 1.0  # with a store that is asked for names
 _ASK_AGAIN_S = 30.0  # after it did not answer
-_CONTEXT_LIFE_S = 5.0  # runs that start within this time share one look at git and the host
 _NAMES_AT_ONCE = 500
 
 
@@ -68,7 +68,6 @@ class Session(ABC):
         self._identified: dict[tuple[tuple[str, str], ...], tuple[tuple[str, ...], float]] = {}
         self._ask_again_at = 0.0
         self._askers = Workers(1, "modeldb-names")
-        self._context: tuple[float, dict[str, Any]] | None = None
         self.on_close: list[Callable[[], object]] = []
         self.on_flush: list[Callable[[float | None], object]] = []
         """Called with the timeout before what was logged is shipped, ``False``: the time did not do. Autologging waits."""
@@ -89,6 +88,7 @@ class Session(ABC):
         self._rescue = self._new_rescue()
         self.writer.on_stream += [partial(endings.close_at_exit, self), self._prepare_store]
         self.blobs = BlobUploader(self._open_artifacts, self.writer)
+        self._circumstances = Circumstances(settings, self.blobs)
 
     # -- stores -------------------------------------------------------------------------------------------------------
 
@@ -384,17 +384,6 @@ class Session(ABC):
 
     def _capture(self, run_id: str) -> None:
         """Record the circumstances of a run; runs in the background."""
-        if self._context is None or time.monotonic() - self._context[0] > _CONTEXT_LIFE_S:
-            found = plugins.plugin_manager(self.settings).call("modeldb_run_context", settings=self.settings)
-            merged: dict[str, Any] = {}
-            for sections in found:
-                for section, values in (sections or {}).items():
-                    merged.setdefault(section, {}).update(values)
-            self._context = (time.monotonic(), merged)
-        put = {
-            section: self.blobs.checked_map(values, section, limit=2048)
-            for section, values in self._context[1].items()
-            if values
-        }
+        put = self._circumstances.sections()
         if put:
             self.execute(edits.update("run", run_id, {"put": put}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -212,3 +213,28 @@ def test_plugins_add_commands_but_replace_none(command: Command, monkeypatch: py
     with pytest.warns(UserWarning, match="command 'runs' is left out"):
         assert group.list_commands(click.Context(group))[-1] == "greet"
     assert command("greet").out == "hello\n"
+
+
+def test_the_command_of_the_plugins_page_works_as_it_stands_there(
+    command: Command, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import types
+
+    from modeldb_core.plugins import PluginManager
+
+    page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text("utf-8")
+    (source,) = re.findall(r"```python\n(# acme_tags\.py.*?)```", page, re.DOTALL)
+    plugin = types.ModuleType("acme_tags")
+    exec(compile(source, "acme_tags.py", "exec"), vars(plugin))
+    manager = PluginManager()
+    manager.add(plugin, "acme_tags")
+    with monkeypatch.context() as patched:
+        patched.setattr("modeldb_core.plugins.plugin_manager", lambda settings=None: manager)
+        patched.setattr(program, "cli", CommandGroup("modeldb"))
+        group = program.cli
+        assert group.list_commands(click.Context(group))[-1] == "praise"
+    run_id = scene.first
+    monkeypatch.setattr(program, "cli", group)
+    assert command("praise", run_id).out.endswith("is good\n")
+    assert "good" in json.loads(command("show", run_id, "--json").out)["tags"]
+    assert command("praise", "nothing").code != 0

@@ -552,10 +552,19 @@ def test_hook_modeldb_register_commands() -> None:
     assert list(group.commands) == ["extra"]
 
 
+SOURCES = [
+    path.read_text("utf-8")
+    for package in ("modeldb_core", "server")
+    for path in (DOCS.parents[1] / package).rglob("*.py")
+    if path.name not in ("hookspecs.py", "isolation.py")
+]
+
+
 @pytest.mark.parametrize("hook", HOOKS)
-def test_every_hook_is_documented_and_tested(hook: str) -> None:
+def test_every_hook_is_called_documented_and_tested(hook: str) -> None:
     assert f"`{hook}" in DOCS.read_text("utf-8"), f"docs/plugins.md does not describe {hook}"
     assert f"test_hook_{hook}" in globals()
+    assert any(f'"{hook}"' in text for text in SOURCES), f"nothing calls {hook}"
     specification = getattr(hookspecs, hook)
     documentation = specification.__doc__ or ""
     assert documentation.partition("\n")[0].endswith(".")

@@ -17,6 +17,7 @@ from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.errors import ModelDBWarning
 from modeldb_core.hookspecs import hookimpl
 from modeldb_core.plugins import PluginManager, open_store
+from modeldb_core.stores import MetadataStore
 from modeldb_core.testing import StreamWriter
 from modeldb_server import Server, ServerSettings, create_app
 from modeldb_webui import add_page
@@ -49,28 +50,34 @@ Build = Callable[..., Flask]
 
 
 @pytest.fixture
-def build(tmp_path: Path) -> Iterator[Build]:
-    """Build applications with some plugins beside the installed ones; the store has two runs with an AUC."""
-    apps: list[Flask] = []
+def store(tmp_path: Path) -> Iterator[MetadataStore]:
+    """A store with two runs that have an AUC."""
     with open_store(f"sqlite:///{tmp_path}/modeldb.db") as store:
         writer = StreamWriter()
         ids = writer.create_containers("churn", "default")
         for name, auc in {"worse": 0.5, "<b>best</b>": 0.75}.items():
             writer.create_run(name=name, metrics={"auc": auc}, **ids)
         store.apply(writer.changes)
+        yield store
 
-        def make(*plugins: object, **settings: Any) -> Flask:
-            manager = PluginManager()
-            manager.load_entry_points()
-            for plugin in plugins:
-                manager.add(plugin, getattr(plugin, "__name__", type(plugin).__name__))
-            artifacts = FsspecArtifactStore(f"file://{tmp_path}/blobs")
-            apps.append(create_app(store, artifacts, ServerSettings(port=0, **settings), plugins=manager))
-            return apps[-1]
 
-        yield make
-        for app in apps:
-            app.extensions["modeldb_server"].close()
+@pytest.fixture
+def build(store: MetadataStore, tmp_path: Path) -> Iterator[Build]:
+    """Build applications with some plugins beside the installed ones."""
+    apps: list[Flask] = []
+
+    def make(*plugins: object, **settings: Any) -> Flask:
+        manager = PluginManager()
+        manager.load_entry_points()
+        for plugin in plugins:
+            manager.add(plugin, getattr(plugin, "__name__", type(plugin).__name__))
+        artifacts = FsspecArtifactStore(f"file://{tmp_path}/blobs")
+        apps.append(create_app(store, artifacts, ServerSettings(port=0, **settings), plugins=manager))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        app.extensions["modeldb_server"].close()
 
 
 @pytest.mark.browser
@@ -173,11 +180,10 @@ def test_a_page_that_cannot_be_is_named_and_left_out(build: Build, register: Any
     assert client.get("/api/v2/runs", base_url=BASE).json["items"]
 
 
-def test_pages_without_the_web_ui_are_left_out(build: Build, tmp_path: Path) -> None:
+def test_pages_without_the_web_ui_are_left_out(store: MetadataStore, tmp_path: Path) -> None:
     plugins = PluginManager()
     plugins.load_entry_points(["modeldb_webui"])
     plugins.add(Pages(lambda blueprint: add_page(blueprint, "/acme", "A", _view)), "acme")
-    store = build().extensions["modeldb_server"].store
     with pytest.warns(ModelDBWarning, match=r"plugin 'acme' .*the pages of ModelDB \(modeldb_webui\) are disabled"):
         app = create_app(store, FsspecArtifactStore(f"file://{tmp_path}/b"), ServerSettings(port=0), plugins=plugins)
     assert app.test_client().get("/acme", base_url=BASE).status_code == 404
