@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,6 @@ def _executor() -> Any:  # noqa: ANN401 - a class that is only there when it is 
     A loop has names of hosts looked up by its executor. Those of the standard library take nothing any more once the main
     thread has come to its end, and that is when a program ships the rest of what it logged.
     """
-    from concurrent.futures import ThreadPoolExecutor  # which loops insist on
 
     class Executor(ThreadPoolExecutor):
         workers = Workers(_THREADS, "modeldb-fsspec")

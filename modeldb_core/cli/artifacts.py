@@ -16,6 +16,7 @@ from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import print_json, print_table, size
 from modeldb_core.cli.text import clean, clean_lines
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
+from modeldb_core.log.json_documents import json_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,7 +37,6 @@ def artifacts() -> None:
 @with_session
 def list_(session: Session, *, reference: str, as_json: bool) -> None:
     """List the files of a run, with size, type and digest."""
-    from modeldb_core.log.json_documents import json_value
     from modeldb_core.tracking.artifacts import files_of
 
     run = session.run(reference)

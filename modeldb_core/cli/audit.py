@@ -15,6 +15,11 @@ from modeldb_core.cli.progress import stages_bar
 from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import print_json, print_json_list, print_table, short, short_id
 from modeldb_core.cli.text import clean
+from modeldb_core.log.changes import APPEND
+from modeldb_core.log.erasures import follow, target_of
+from modeldb_core.log.json_documents import change_document
+from modeldb_core.movement.bundles import Bundle
+from modeldb_core.stores.references import find_entity_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,9 +67,6 @@ def log(
 
     With RUN, only the changes of that run. With --after, the changes from there on.
     """
-    from modeldb_core.log.json_documents import change_document
-    from modeldb_core.stores.references import find_entity_id
-
     if reference is not None and entity is not None:
         msg = "name a run or an entity, not both"
         raise click.UsageError(msg)
@@ -93,8 +95,6 @@ def log(
 
 
 def _print_changes(session: Session, changes: list[Change]) -> None:
-    from modeldb_core.log.erasures import follow, target_of
-
     erased = {  # of each entity of which somebody erased something
         entity_id: follow(_all_changes(session, entity_id, None))
         for entity_id in {change.entity_id for change in changes if target_of(change)}
@@ -140,7 +140,6 @@ def verify(
     with stages_bar() as show:
         if bundle_path is not None:
             from modeldb_core.movement.bundle_audit import verify_bundle
-            from modeldb_core.movement.bundles import Bundle
 
             with Bundle(bundle_path) as bundle:
                 report = verify_bundle(bundle, show, checkpoint=checkpoint)
@@ -186,9 +185,6 @@ def _all_changes(session: Session, entity_id: str | None, stream_id: str | None,
 
 def _summary(change: Change) -> str:
     """Return in a few words what a change did."""
-    from modeldb_core.log.changes import APPEND
-    from modeldb_core.log.json_documents import change_document
-
     if change.payload is None:
         return "(erased)"
     if change.action == APPEND:

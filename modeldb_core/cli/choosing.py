@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from modeldb_core.cli.completion import complete_experiment, complete_project, c
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.tables import print_json, print_table, short_id
 from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.movement.deletion import pages
+from modeldb_core.queries import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,8 +104,6 @@ class Choice:
 
 def choosing(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the arguments and options of a :class:`Choice` to a command, which is passed one as ``choice``."""
-    import functools
-
     decorators = (
         click.argument("references", metavar="[RUN]...", nargs=-1, shell_complete=complete_run),
         click.option("-f", "--filter", "filter", metavar="FILTER", help="Runs that match; shown and asked for first."),
@@ -141,9 +142,6 @@ def is_answered() -> bool:
 
 
 def _matching(session: Session, condition: str, within: str | None, *, deleted: bool) -> list[Entity]:
-    from modeldb_core.movement.deletion import pages
-    from modeldb_core.queries import Query
-
     gone = "deleted_at > '1970-01-01'"
     text = f"({condition}) and {gone}" if deleted and condition.strip() else gone if deleted else condition
     query = Query("run", text, within=within, fields=("tags",), include_deleted=deleted)

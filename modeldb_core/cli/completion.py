@@ -5,18 +5,21 @@ Completion must never get in the way: whatever goes wrong, nothing is offered, a
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from click.shell_completion import CompletionItem
 
+from modeldb_core.cli.session import Session
+from modeldb_core.cli.tables import short_id
 from modeldb_core.cli.text import clean
+from modeldb_core.queries import Query, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     import click
 
-    from modeldb_core.cli.session import Session
 
 _OFFERED = 30
 
@@ -39,10 +42,6 @@ def complete_experiment(context: click.Context, _: click.Parameter, incomplete: 
 def _offered(
     offer: Callable[[Session, click.Context, str], Iterable[CompletionItem]], context: click.Context, incomplete: str
 ) -> list[CompletionItem]:
-    import warnings
-
-    from modeldb_core.cli.session import Session
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -56,9 +55,6 @@ def _offered(
 
 
 def _runs(session: Session, context: click.Context, incomplete: str) -> Iterator[CompletionItem]:
-    from modeldb_core.cli.tables import short_id
-    from modeldb_core.queries import Query, quote
-
     begun = f"name startswith {quote(incomplete)}" if incomplete else ""
     gone = context.info_name == "restore"
     for run in session.store.find(Query("run", begun, limit=_OFFERED, include_deleted=gone)).entities:
@@ -80,8 +76,6 @@ def _experiments(session: Session, context: click.Context, incomplete: str) -> I
 
 
 def _named(session: Session, kind: str, incomplete: str, within: str | None) -> Iterator[CompletionItem]:
-    from modeldb_core.queries import Query, quote
-
     begun = f"name startswith {quote(incomplete)}" if incomplete else ""
     query = Query(kind, begun, "name", ("name",), 10 * _OFFERED, within=within)
     for name in dict.fromkeys(entity.name for entity in session.store.find(query).entities):

@@ -9,6 +9,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from xml.etree import ElementTree
 
 import click
 
@@ -16,7 +17,7 @@ from modeldb_core.cli.program import FOUND, INTERNAL, INTERRUPTED, OK
 from modeldb_core.cli.session import examples
 from modeldb_core.cli.tables import print_json
 from modeldb_core.errors import InvalidArgumentError, MissingDependencyError
-from modeldb_core.plugins import load_settings
+from modeldb_core.plugins import load_settings, open_artifacts, open_store
 
 if TYPE_CHECKING:
     from modeldb_core.stores import ArtifactStore, MetadataStore
@@ -74,8 +75,6 @@ def conformance(
 
 def _try(url: str, kind: Literal["metadata", "artifacts"]) -> None:
     """Open a store once: what is wrong with the URL is one sentence, not a failure of every test."""
-    from modeldb_core.plugins import open_artifacts, open_store
-
     with tempfile.TemporaryDirectory(prefix="modeldb-conformance-") as folder:
         url = url.replace(_FOLDER, folder)
         store: MetadataStore | ArtifactStore
@@ -106,8 +105,6 @@ def _run_pytest(arguments: list[str], *, as_json: bool) -> int:
 
 def _counts(results: Path) -> dict[str, int]:
     """Return how the tests ended, by what pytest wrote down."""
-    from xml.etree import ElementTree
-
     if not results.exists():
         return {}
     suites = ElementTree.parse(results).getroot().iter("testsuite")

@@ -11,6 +11,7 @@ from modeldb_core.cli.session import Session, examples, missing_store, with_sess
 from modeldb_core.cli.tables import print_json
 from modeldb_core.cli.text import clean
 from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.plugins import find_backend, load_target, store_options
 from modeldb_core.runtime.redaction import redact_url
 
 if TYPE_CHECKING:
@@ -85,8 +86,6 @@ def compact(session: Session, *, as_json: bool) -> None:
 
 def _class_of(settings: Settings) -> tuple[Any, dict[str, object]]:
     """Return a class with ``schema_state`` and ``upgrade_schema``, and the options that the settings have for it."""
-    from modeldb_core.plugins import find_backend, load_target, store_options
-
     found = load_target(find_backend(settings.url, "metadata", settings), settings)
     if not hasattr(found, "upgrade_schema"):
         msg = f"{redact_url(settings.url)} has no tables that would have to be upgraded"

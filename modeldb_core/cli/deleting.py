@@ -16,6 +16,7 @@ from modeldb_core.cli.tables import print_json, print_table, short, short_id, si
 from modeldb_core.cli.text import clean
 from modeldb_core.commands import removal
 from modeldb_core.log.changes import DELETE, RESTORE
+from modeldb_core.log.json_documents import entity_document, time_text
 from modeldb_core.movement.deletion import deleted
 
 if TYPE_CHECKING:
@@ -87,8 +88,6 @@ def trash(session: Session, *, as_json: bool) -> None:
 
     What was deleted with its project, experiment or parent run is not listed: it comes back with that.
     """
-    from modeldb_core.log.json_documents import entity_document, time_text
-
     window = timedelta(days=session.settings.restore_window_days)
     found = sorted(deleted(session.store), key=lambda entity: str(entity.deleted_at))
     until = [entity.deleted_at + window for entity in found if entity.deleted_at is not None]
@@ -130,7 +129,6 @@ def gc(
     entity names it and nobody has stored it for gc_grace_days and a day. An artifact store must belong to one store
     only: files that another one names would go.
     """
-    from modeldb_core.log.json_documents import time_text
     from modeldb_core.movement.collection import Collected, erase_deleted, remove_blobs
 
     settings = session.settings

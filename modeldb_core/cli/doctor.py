@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import sys
 import time
 import warnings
@@ -14,14 +15,17 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from modeldb_core.cli.journals import damaged_journals, left_alone, orphaned_journals
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.program import FOUND, OK
 from modeldb_core.cli.session import Session, examples
 from modeldb_core.cli.tables import print_json, size
 from modeldb_core.cli.text import clean
 from modeldb_core.errors import ModelDBError
-from modeldb_core.plugins import places_for
+from modeldb_core.plugins import list_plugins, places_for
+from modeldb_core.queries import Query
 from modeldb_core.runtime import __version__
+from modeldb_core.runtime.disk import lock_problem
 from modeldb_core.runtime.redaction import redact_url
 from modeldb_core.stores import Files
 
@@ -102,7 +106,6 @@ def examine(session: Session) -> Iterator[Finding]:
 
 def _versions(session: Session) -> Iterator[Finding]:
     del session
-    import sqlite3
     from importlib.metadata import PackageNotFoundError, version
 
     python = ".".join(map(str, sys.version_info[:3]))
@@ -118,8 +121,6 @@ def _versions(session: Session) -> Iterator[Finding]:
 
 def _system(session: Session) -> Iterator[Finding]:
     """Say what this operating system lacks."""
-    from modeldb_core.runtime.disk import lock_problem
-
     del session
     if (problem := lock_problem()) is not None:
         advice = "pip install portalocker; until then what is logged is kept in memory, and lost with the process"
@@ -135,8 +136,6 @@ def _settings(session: Session) -> Iterator[Finding]:
 
 
 def _plugins(session: Session) -> Iterator[Finding]:
-    from modeldb_core.plugins import list_plugins
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is wrong with a plugin stands in its description
         found = list_plugins(session.settings)
@@ -153,8 +152,6 @@ def _plugins(session: Session) -> Iterator[Finding]:
 
 
 def _store(session: Session) -> Iterator[Finding]:
-    from modeldb_core.queries import Query
-
     place = places_for(session.settings).place_of(session.settings.url)
     path = place.path_in(session.settings.url)
     if path is not None:
@@ -218,8 +215,6 @@ def _artifacts(session: Session) -> Iterator[Finding]:
 
 
 def _journals(session: Session) -> Iterator[Finding]:
-    from modeldb_core.cli.journals import damaged_journals, left_alone, orphaned_journals
-
     folder = session.settings.journal_dir
     if not _is_writable(folder):
         advice = "make it writable, or choose another with journal_dir (MODELDB_JOURNAL_DIR)"

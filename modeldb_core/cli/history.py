@@ -13,6 +13,8 @@ from modeldb_core.cli.output import can_show, echo
 from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import print_csv, print_json, print_table
 from modeldb_core.cli.text import clean
+from modeldb_core.log.json_documents import json_value
+from modeldb_core.model.entities import to_datetime
 
 if TYPE_CHECKING:
     from modeldb_core.log.points import Series
@@ -121,8 +123,6 @@ def _draw(
 
 
 def _rows(series: Series) -> list[list[Any]]:
-    from modeldb_core.model.entities import to_datetime
-
     return [
         [step, to_datetime(time), value]
         for step, time, value in zip(series.steps.tolist(), series.times.tolist(), series.values.tolist(), strict=True)
@@ -130,8 +130,6 @@ def _rows(series: Series) -> list[list[Any]]:
 
 
 def _document(series: Series) -> dict[str, Any]:
-    from modeldb_core.log.json_documents import json_value
-
     return {
         "run_id": series.run_id,
         "key": series.key,

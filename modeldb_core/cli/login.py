@@ -9,9 +9,11 @@ import click
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import examples
 from modeldb_core.cli.tables import print_json
+from modeldb_core.config.credentials import forget_token, store_token
 from modeldb_core.config.trust import address_of
 from modeldb_core.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError, StoreUnavailableError
-from modeldb_core.plugins import load_settings
+from modeldb_core.plugins import load_settings, open_store
+from modeldb_core.queries import Query
 from modeldb_core.runtime.redaction import strip_userinfo
 
 _URL = click.argument("url", metavar="URL")
@@ -29,8 +31,6 @@ def login(*, url: str, as_json: bool) -> None:
     It is asked for without showing it, or read from standard input, and tried. It is kept in the system's keyring where
     the package keyring is installed, else in a file that only you can read, and is shown to this server and to no other.
     """
-    from modeldb_core.config.credentials import store_token
-
     address = _address(url)
     token = (click.prompt("Token", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline()).strip()
     if not token:
@@ -52,8 +52,6 @@ def login(*, url: str, as_json: bool) -> None:
 @_JSON
 def logout(*, url: str, as_json: bool) -> None:
     """Remove the stored token of a server."""
-    from modeldb_core.config.credentials import forget_token
-
     address = _address(url)
     if not forget_token(address):
         msg = f"no token is stored for {address}"
@@ -79,9 +77,6 @@ def _try_token(url: str, token: str) -> None:
         PermissionDeniedError: it does not know the token.
         StoreUnavailableError: it cannot be reached.
     """
-    from modeldb_core.plugins import open_store
-    from modeldb_core.queries import Query
-
     store = open_store(url, load_settings(url=url, token=token))
     try:
         store.find(Query(kind="project", limit=1))

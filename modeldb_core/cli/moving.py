@@ -23,6 +23,11 @@ from modeldb_core.cli.session import (
 )
 from modeldb_core.cli.tables import print_json, size
 from modeldb_core.cli.text import clean
+from modeldb_core.log.withholding import Withholding
+from modeldb_core.movement.bundle_store import BundleArtifactStore, BundleStore
+from modeldb_core.movement.bundle_writer import BundleWriter
+from modeldb_core.movement.withholding import needed_with
+from modeldb_core.plugins import open_artifacts, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,7 +106,6 @@ def copy(
     are copied; the exit code is then 1. What FROM erases of records that TO has is counted, and it asks before.
     """
     from modeldb_core.movement.copying import copy as copy_streams
-    from modeldb_core.plugins import open_artifacts
 
     source_settings, target_settings = settings_for(source_url, from_artifacts), settings_for(target_url, to_artifacts)
     with ExitStack() as stack:
@@ -163,10 +167,7 @@ def export(
     runs of the same process, and the command says which. --withhold-others leaves out what they say of those: the chains
     still verify, and the bundle marks what it does not hold. Such a bundle is read where it is, no store takes it in.
     """
-    from modeldb_core.log.withholding import Withholding
-    from modeldb_core.movement.bundle_writer import BundleWriter
     from modeldb_core.movement.copying import copy as copy_streams
-    from modeldb_core.movement.withholding import needed_with
 
     store = session.store
     selection = _select(store, session.settings, projects, runs, withheld=withhold_others)
@@ -206,7 +207,6 @@ def _dry_export(
     as_json: bool,
 ) -> int:
     from modeldb_core.movement.copying import copy as copy_streams
-    from modeldb_core.plugins import open_artifacts, open_store
 
     with open_store("memory://") as nothing, closing(open_artifacts("memory://")) as nowhere:
         done = copy_streams(
@@ -234,7 +234,6 @@ def import_(session: Session, *, path: str, artifacts: bool, allow_erasing: bool
     Everything is verified on the way. An import that was broken off goes on where it was when it is started again. What
     the bundle erases of records that the store has is counted, and it asks before.
     """
-    from modeldb_core.movement.bundle_store import BundleArtifactStore, BundleStore
     from modeldb_core.movement.copying import copy as copy_streams
 
     url = f"bundle://{Path(path).absolute()}"
@@ -271,8 +270,6 @@ def _ask_to_erase(count: int, names: Sequence[str]) -> bool:
 
 def _open(settings: Settings, *, dry_run: bool = False, create: bool = False) -> MetadataStore:
     """Open a store. One that does not exist is only made where something is to be written into it."""
-    from modeldb_core.plugins import open_store
-
     problem = missing_store(settings)
     if problem is not None and not create:
         raise problem

@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import traceback
 import warnings
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import shell_complete
 
 from modeldb_core import errors
 from modeldb_core.cli import output
 from modeldb_core.cli.output import echo
+from modeldb_core.plugins import plugin_manager
 from modeldb_core.runtime import __version__
+from modeldb_core.runtime.notices import warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,8 +102,6 @@ class CommandGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from difflib import get_close_matches
-
             close = get_close_matches(args[0], self.list_commands(ctx), 1)
             if close:
                 msg = f"{error.message} Did you mean {close[0]!r}?"
@@ -108,8 +111,6 @@ class CommandGroup(click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a plugin's command; ModelDB's own cannot be replaced."""
         if (name or cmd.name) in _COMMANDS:
-            from modeldb_core.runtime.notices import warn
-
             warn(f"a plugin's command {name or cmd.name!r} is left out: ModelDB has a command of that name")
             return
         super().add_command(cmd, name)
@@ -132,8 +133,6 @@ class CommandGroup(click.Group):
     def _load_plugins(self) -> None:
         if not getattr(self, "_plugins_loaded", False):
             self._plugins_loaded = True
-            from modeldb_core.plugins import plugin_manager
-
             plugin_manager().call("modeldb_register_commands", group=self)
 
 
@@ -181,8 +180,6 @@ def _invoke(arguments: Sequence[str]) -> object:
     ``cli.main`` would end the process by itself, with the code of a failure, where nobody reads the output any more.
     """
     if instruction := os.environ.get(COMPLETION_VARIABLE):
-        from click.shell_completion import shell_complete
-
         return shell_complete(cli, {}, PROGRAM, COMPLETION_VARIABLE, instruction)
     with cli.make_context(PROGRAM, list(arguments)) as context:
         return cli.invoke(context)
@@ -204,8 +201,6 @@ def exit_code_of(error: errors.ModelDBError) -> int:
 def _fail(message: str, code: int, error: BaseException | None = None) -> int:
     with contextlib.suppress(OSError):
         if error is not None and is_debugging():
-            import traceback
-
             echo("".join(traceback.format_exception(error)), err=True, nl=False)
         echo(message, err=True)
     return code

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from modeldb_core.cli.columns import RunColumns
 from modeldb_core.cli.completion import complete_experiment, complete_project
 from modeldb_core.cli.output import echo, is_terminal
 from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import duration, print_csv, print_json, print_json_list, print_table
+from modeldb_core.log.display import is_own, telling_keys
+from modeldb_core.log.json_documents import entity_document
+from modeldb_core.queries import MAX_LIMIT, Query, field_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from modeldb_core.cli.columns import RunColumns
     from modeldb_core.model.entities import Run
-    from modeldb_core.queries import Query
     from modeldb_core.stores import MetadataStore
 
 _SECTIONS = ("metrics", "hyperparameters", "attributes")
@@ -29,8 +31,6 @@ _SCREENFUL, _PAGE = 20, 500
 @with_session
 def projects(session: Session, *, as_json: bool) -> None:
     """List projects and their experiments, with the number of runs in each."""
-    from modeldb_core.log.json_documents import entity_document
-    from modeldb_core.queries import MAX_LIMIT, Query
 
     def count_of(within: str) -> int:
         return session.store.find(Query(kind="run", within=within, limit=0, count=True)).total or 0
@@ -96,9 +96,6 @@ def runs(
 
     FILTER is a condition on what was logged, such as "metrics.auc > 0.9"; docs/queries.md describes the language.
     """
-    from modeldb_core.cli.columns import RunColumns
-    from modeldb_core.queries import Query
-
     if as_json and as_csv:
         msg = "--json and --csv cannot be used together"
         raise click.UsageError(msg)
@@ -166,8 +163,6 @@ class _Listing:
 
 
 def _document(run: Run) -> dict[str, Any]:
-    from modeldb_core.log.json_documents import entity_document
-
     return entity_document(run)
 
 
@@ -183,15 +178,11 @@ def _print(found: list[Run], columns: RunColumns) -> None:
 
 def _telling_columns(found: list[Run], *, with_project: bool) -> list[str]:
     """Return the columns that tell these runs apart: what differs first."""
-    from modeldb_core.log.display import telling_keys
-
     return _ordered(telling_keys(found), with_project=with_project)
 
 
 def _all_columns(store: MetadataStore, query: Query, *, with_project: bool) -> list[str]:
     """Return a column for every key that any of the matching runs has, without looking at the runs."""
-    from modeldb_core.queries import MAX_LIMIT
-
     found = store.find_keys(replace(query, cursor=None, count=False, limit=MAX_LIMIT))
     keys = {(info.section, info.key): info for info in found if info.section in _SECTIONS}
     inner = {(section, key[:at]) for section, key in keys for at in range(len(key)) if key[at] == "."}
@@ -204,9 +195,6 @@ def _all_columns(store: MetadataStore, query: Query, *, with_project: bool) -> l
 
 def _ordered(keys: list[tuple[str, str]], *, with_project: bool) -> list[str]:
     """Return columns: which run it is, what users logged, when it was, and last what ModelDB measured by itself."""
-    from modeldb_core.log.display import is_own
-    from modeldb_core.queries import field_name
-
     leading = ["run", "name", "project", "status"] if with_project else ["run", "name", "status"]
     logged, own = ([field_name(*name) for name in keys if is_own(name[1]) == which] for which in (False, True))
     return [*leading, *logged, "started_at", "duration", *own]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ import click
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples
 from modeldb_core.errors import MissingDependencyError
+from modeldb_core.plugins import open_artifacts, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,8 +83,6 @@ def _session(
 
 
 def _serve(session: Session, *, open_browser: bool) -> None:
-    from modeldb_core.plugins import open_artifacts, open_store
-
     try:
         from modeldb_server import serve
     except ImportError as error:
@@ -108,7 +108,6 @@ def _serve(session: Session, *, open_browser: bool) -> None:
 
 def _open_browser(url: str) -> None:
     """Open a browser in a thread: some only return when the page has been answered, which takes this one."""
-    import threading
     import webbrowser
 
     if not _has_display():  # there, Python would start a browser for the terminal, in this one

@@ -13,17 +13,20 @@ from modeldb_core.cli.output import echo
 from modeldb_core.cli.text import clean
 from modeldb_core.config import Settings
 from modeldb_core.errors import ModelDBError, NotFoundError, StoreUnavailableError
+from modeldb_core.journal.rescue import BackgroundRecovery
+from modeldb_core.log.settling import SETTLER
 from modeldb_core.model.values import BlobReference, decode
-from modeldb_core.plugins import load_settings, places_for
+from modeldb_core.plugins import load_settings, open_artifacts, open_store, places_for
+from modeldb_core.runtime.users import login_name
+from modeldb_core.stores.direct import DirectWriter
+from modeldb_core.stores.references import find_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from modeldb_core.commands.operation import Operation
-    from modeldb_core.journal.rescue import BackgroundRecovery
     from modeldb_core.model.entities import Run
     from modeldb_core.stores import ArtifactStore, MetadataStore
-    from modeldb_core.stores.direct import DirectWriter
 
 MAX_RESOLVED_BYTES = 16 << 20
 """Larger values that were moved to the artifact store are named, not fetched."""
@@ -66,8 +69,6 @@ class Session:
             StoreUnavailableError: there is none.
         """
         if self._store is None:
-            from modeldb_core.plugins import open_store
-
             if (problem := missing_store(self.settings)) is not None:
                 raise problem
             self._store = open_store(self.settings.url, self.settings)
@@ -78,8 +79,6 @@ class Session:
         """Ship what dead processes of this user have left for the store that is about to be read."""
         if not self._ships_orphans:
             return
-        from modeldb_core.journal.rescue import BackgroundRecovery
-
         self._rescue = BackgroundRecovery(self.settings.journal_dir, store.url, lambda: self.artifacts)
         self._rescue.before_reading(store)
 
@@ -87,8 +86,6 @@ class Session:
     def artifacts(self) -> ArtifactStore:
         """The artifact store."""
         if self._artifacts is None:
-            from modeldb_core.plugins import open_artifacts
-
             self._artifacts = open_artifacts(self.settings.artifact_url, self.settings)
         return self._artifacts
 
@@ -138,8 +135,6 @@ class Session:
 
     def run(self, reference: str) -> Run:
         """Return the run that is meant; see :func:`~modeldb_core.stores.references.find_run`."""
-        from modeldb_core.stores.references import find_run
-
         return find_run(self.store, reference)
 
 
@@ -153,17 +148,12 @@ def settings_for(url: str | None, artifact_url: str | None, **overrides: Any) ->
 
 def writer_for(store: MetadataStore, settings: Settings) -> DirectWriter:
     """Return what writes changes into a store at once, in the name of this user."""
-    from modeldb_core.runtime.users import login_name
-    from modeldb_core.stores.direct import DirectWriter
-
     return DirectWriter(store, store.user or settings.user or login_name())
 
 
 @contextmanager
 def telling_what_is_settled(store: MetadataStore) -> Iterator[None]:
     """Say which names and numbers the store has settled when the block has brought streams together in it."""
-    from modeldb_core.log.settling import SETTLER
-
     before = store.heads()
     yield
     for stream_id, head in store.heads().items():

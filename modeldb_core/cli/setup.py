@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +12,7 @@ from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import examples
 from modeldb_core.cli.tables import print_json, print_table
 from modeldb_core.errors import ModelDBWarning
-from modeldb_core.plugins import load_settings
+from modeldb_core.plugins import list_plugins, load_settings, project_options
 
 if TYPE_CHECKING:
     from modeldb_core.plugins import PluginInfo
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plugins(*, as_json: bool) -> None:
     """List the installed plugins: where they come from, whether they are loaded, and what they provide."""
-    from modeldb_core.plugins import list_plugins
-
     found = list_plugins(load_settings())
     if as_json:
         print_json(
@@ -63,11 +63,6 @@ def config(*, as_json: bool) -> None:
     Files may say things that are not obeyed, such as a project's file that opens the server to the network: these are
     listed too, with the reason.
     """
-    import warnings
-    from dataclasses import replace
-
-    from modeldb_core.plugins import project_options
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelDBWarning)  # what it would say is listed below
         settings = load_settings()

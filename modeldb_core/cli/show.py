@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from modeldb_core.cli.columns import container_name
 from modeldb_core.cli.completion import complete_run
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import console, duration, print_json, print_pairs, print_table, short_id, size
 from modeldb_core.cli.text import clean, clean_lines
 from modeldb_core.log.display import flat, is_own
+from modeldb_core.log.json_documents import entity_document, json_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,8 +37,6 @@ def show(session: Session, *, reference: str, show_all: bool, only_diff: bool, a
 
     RUN is its identifier, or the beginning or end of it, or its name where only one run has it.
     """
-    from modeldb_core.log.json_documents import entity_document
-
     run = session.run(reference)
     if as_json:
         print_json(entity_document(run))
@@ -53,8 +53,6 @@ def show(session: Session, *, reference: str, show_all: bool, only_diff: bool, a
 @with_session
 def compare(session: Session, *, references: tuple[str, ...], show_all: bool, as_json: bool) -> None:
     """Show what differs between runs: a row for each key, a column for each run."""
-    from modeldb_core.log.json_documents import json_value
-
     if len(references) < 2:
         msg = "compare needs at least two runs"
         raise click.UsageError(msg)
@@ -89,8 +87,6 @@ def compare(session: Session, *, references: tuple[str, ...], show_all: bool, as
 
 def _print_run(session: Session, run: Run, *, show_all: bool) -> None:
     from rich.text import Text
-
-    from modeldb_core.cli.columns import container_name
 
     out = console()
     out.print(Text(f"{clean(run.name)}  {run.entity_id}  ", style="bold").append(run.status))

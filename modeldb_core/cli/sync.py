@@ -16,6 +16,8 @@ from modeldb_core.cli.progress import progress_bar
 from modeldb_core.cli.session import Session, examples, missing_store, telling_what_is_settled, with_session
 from modeldb_core.cli.tables import print_json, print_table, size
 from modeldb_core.cli.text import clean
+from modeldb_core.log.json_documents import time_text
+from modeldb_core.plugins import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,8 +53,6 @@ def sync(session: Session, *, folders: Sequence[Path], dry_run: bool, as_json: b
     a journal is damaged, or cannot be shipped: what could be read of it has been shipped, and it is kept. It exits with 3
     where a newer version of ModelDB wrote one, which is left alone. What is not a journal of this user is named.
     """
-    from modeldb_core.plugins import open_store
-
     settings = session.settings
     folders = [folder.absolute() for folder in folders] or [settings.journal_dir]
     waiting = [orphan for folder in folders for orphan in orphaned_journals(folder)]
@@ -129,8 +129,6 @@ def _shipped(
 
 
 def _document(orphan: Orphan) -> dict[str, object]:
-    from modeldb_core.log.json_documents import time_text
-
     return {
         "journal": str(orphan.path),
         "store": orphan.store_url,

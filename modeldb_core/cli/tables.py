@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from modeldb_core.cli.output import as_shown, can_show, echo
 from modeldb_core.cli.text import clean, csv_text, json_escaped
+from modeldb_core.log.json_documents import json_value, time_text
 from modeldb_core.model.values import BlobReference
 
 if TYPE_CHECKING:
@@ -194,8 +195,6 @@ def json_text(data: object) -> str:
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows as CSV: numbers in full, times in ISO 8601 UTC, maps and lists as JSON, texts as :func:`csv_text`."""
-    from modeldb_core.log.json_documents import json_value, time_text
-
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([csv_text(name) for name in columns])
     for row in rows:

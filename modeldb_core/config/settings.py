@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from modeldb_core.config import trust
+from modeldb_core.config.credentials import stored_token
 from modeldb_core.config.locations import (
     config_files,
     default_cache_dir,
@@ -198,8 +199,6 @@ class Settings:
 
         ``modeldb login`` stores tokens. Empty where there is none.
         """
-        from modeldb_core.config.credentials import stored_token
-
         address = trust.address_of(url)
         theirs = {trust.address_of(one) or one for one in self.project_urls}
         is_given_for_it = bool(address) and self.token_address == address

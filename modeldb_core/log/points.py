@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
+from modeldb_core.log.display import series_html
 from modeldb_core.model.values import check_key
 
 if TYPE_CHECKING:
@@ -140,8 +141,6 @@ class Series:
         return Table({"step": self.steps, "time": times, "value": self.values})
 
     def _repr_html_(self) -> str:
-        from modeldb_core.log.display import series_html
-
         return series_html(self.key, self.steps, self.values, count=len(self), total=self.total)
 
 

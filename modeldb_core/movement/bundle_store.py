@@ -13,8 +13,11 @@ from urllib.parse import quote, unquote
 
 from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError, StoreReadOnlyError
 from modeldb_core.log.changes import DELETE, ERASE
+from modeldb_core.log.stream import Entry
 from modeldb_core.movement.bundles import Bundle
+from modeldb_core.plugins import open_store
 from modeldb_core.stores import PARTS_ADDED_TO_QUERY, ArtifactStore, BlobInfo, ChangePage, KeyInfo, MetadataStore, Page
+from modeldb_core.stores.direct import DirectWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -96,7 +99,6 @@ class BundleStore(MetadataStore):
 
     def _replica(self) -> MetadataStore:
         from modeldb_core.movement.copying import copy
-        from modeldb_core.plugins import open_store
 
         with self._lock:
             if self._filled is None:
@@ -113,9 +115,7 @@ class BundleStore(MetadataStore):
 
     def _hide_withheld(self, replica: MetadataStore) -> None:
         """Take entities of which nothing is known but that there are some out of the answers."""
-        from modeldb_core.log.stream import Entry
         from modeldb_core.movement.logs import changes_of
-        from modeldb_core.stores.direct import DirectWriter
 
         if not self.is_partial:
             return

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.log.changes import DELETE, ERASE, is_understood
 from modeldb_core.log.erasures import Target, can_be_erased, window_of
@@ -265,8 +267,6 @@ class _Mentioned:
 
     def among(self, digests: list[str]) -> list[bool]:
         """Return of each digest whether it is mentioned."""
-        import numpy as np
-
         self._merge()
         asked = np.array([int(digest[:16], 16) for digest in digests], np.uint64)
         if not len(self._sorted):
@@ -276,8 +276,6 @@ class _Mentioned:
         return found
 
     def _merge(self) -> None:
-        import numpy as np
-
         fresh = np.frombuffer(self._fresh, np.uint64) if self._fresh else np.empty(0, np.uint64)
         if self._sorted is None or len(fresh):
             known = np.empty(0, np.uint64) if self._sorted is None else self._sorted

@@ -6,6 +6,7 @@ time, by which those that went together are known when they are to come back tog
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
@@ -86,8 +87,6 @@ def deleted(store: MetadataStore) -> Iterator[Entity]:
 
 def pages(store: MetadataStore, query: Query, limit: int = _PAGE) -> Iterator[Entity]:
     """Iterate over all entities that a query matches, page by page."""
-    from dataclasses import replace
-
     query = replace(query, limit=limit)
     while True:
         page = store.find(query)

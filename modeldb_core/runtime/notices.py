@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -28,9 +30,6 @@ def warn(message: str) -> None:
 
 def command_line(*arguments: str) -> str:
     """Return how to call ``modeldb`` with arguments in a shell: as it is, or by its path where that would not find it."""
-    import shlex  # these two are for a few commands a program prints, not for every import
-    import shutil
-
     found = shutil.which("modeldb")
     beside = Path(sys.executable).parent
     if found is not None and os.path.samefile(Path(found).parent, beside):

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 from modeldb_core.errors import NotFoundError, QueryUnsupportedError, StoreUnavailableError
 from modeldb_core.log.changes import is_understood
 from modeldb_core.model.values import decode
+from modeldb_core.queries import Query, condition
+from modeldb_core.stores.naming import identify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from modeldb_core.log.points import Series
     from modeldb_core.model.claims import Claim
     from modeldb_core.model.entities import Document, Entity
-    from modeldb_core.queries import Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +180,6 @@ class MetadataStore(ABC):
         Args:
             path: kinds and names, each container within the one before: ``("workspace", "default"), ("project", "churn")``.
         """
-        from modeldb_core.queries import Query, condition
-        from modeldb_core.stores.naming import identify
 
         def holder(claim: Claim) -> str | None:
             query = Query(

@@ -25,6 +25,7 @@ from modeldb_core.errors import (
 )
 from modeldb_core.log.changes import Head
 from modeldb_core.log.conditions import Condition, check_form, dump_condition, load_condition
+from modeldb_core.log.packing import MAX_NUMBERS, pack, unpack_floats, unpack_ints
 from modeldb_core.log.points import Series
 from modeldb_core.model.entities import Entity, SeriesSummary, entity_from_document, to_datetime
 from modeldb_core.model.schema import KINDS
@@ -256,8 +257,6 @@ def load_blob(data: Mapping[str, Any]) -> BlobInfo:
 
 def dump_series(series: Series) -> bytes:
     """Return the points of a series as bytes: how many there are in all, and the packed columns."""
-    from modeldb_core.log.packing import pack
-
     columns = [pack(series.steps), pack(series.times), pack(series.values)]
     return _SERIES.pack(series.total, *map(len, columns)) + b"".join(columns)
 
@@ -268,8 +267,6 @@ def load_series(run_id: str, key: str, data: bytes, max_points: int | None = Non
     Raises:
         IntegrityError: the bytes are not what it writes.
     """
-    from modeldb_core.log.packing import MAX_NUMBERS, unpack_floats, unpack_ints
-
     most = MAX_NUMBERS if max_points is None else max_points
     try:
         total, *lengths = _SERIES.unpack_from(data)

@@ -7,6 +7,7 @@ Subclass :class:`MetadataStoreTests` or :class:`ArtifactStoreTests` in your test
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.testing.streams import StreamWriter
@@ -23,8 +24,6 @@ _SUITES = {"MetadataStoreTests": "metadata", "ArtifactStoreTests": "artifacts"}
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a class
     # The suites need pytest, which a program that only writes streams need not have.
     if name in _SUITES:
-        from importlib import import_module
-
         return getattr(import_module(f"modeldb_core.testing.{_SUITES[name]}"), name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

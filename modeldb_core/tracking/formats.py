@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
@@ -166,8 +167,6 @@ def _has_parquet(table: Any) -> bool:  # noqa: ANN401
     """Whether a table can be written as Parquet here: polars does it itself."""
     if hasattr(table, "write_parquet"):
         return True
-    from importlib.util import find_spec
-
     return find_spec("pyarrow") is not None or find_spec("fastparquet") is not None
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Flask, request
 
+from modeldb_core.config import Settings
 from modeldb_core.errors import ModelDBError
+from modeldb_core.plugins import plugin_manager
 from modeldb_core.runtime.notices import warn
 from modeldb_core.runtime.users import login_name
 from modeldb_server.api import routes
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
     from werkzeug.wrappers import Response
 
-    from modeldb_core.config import Settings
     from modeldb_core.plugins import PluginManager
     from modeldb_core.stores import ArtifactStore, MetadataStore
     from modeldb_server.routes import Policy, Route
@@ -162,7 +163,4 @@ def _view(route: Route) -> Callable[..., Response]:
 def _plugin_manager(plugins: PluginManager | None, settings: Settings | ServerSettings | None) -> PluginManager:
     if plugins is not None:
         return plugins
-    from modeldb_core.config import Settings
-    from modeldb_core.plugins import plugin_manager
-
     return plugin_manager(settings if isinstance(settings, Settings) else None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import socket
 import sys
@@ -127,7 +128,7 @@ class Server:
         self._stopped.set()
 
     def _turn(self, timeout_s: float) -> None:
-        wasyncore.loop(timeout=timeout_s, use_poll=hasattr(_select(), "poll"), map=self._sockets, count=1)
+        wasyncore.loop(timeout=timeout_s, use_poll=hasattr(select, "poll"), map=self._sockets, count=1)
 
     def _finish(self) -> None:
         """Take no more connections, end the event streams, and let requests that have begun be answered."""
@@ -284,9 +285,3 @@ def _bind_error(host: str, port: int, error: OSError) -> ConfigurationError:
     if error.errno == errno.EACCES:
         return ConfigurationError(f"port {port} of {host} may not be opened by this user; choose one above 1023")
     return ConfigurationError(f"the server cannot listen on {host}:{port}: {error.strerror or error}")
-
-
-def _select() -> Any:  # noqa: ANN401 - a module
-    import select
-
-    return select

@@ -207,7 +207,7 @@ def test_plugins_add_commands_but_replace_none(command: Command, monkeypatch: py
     plugin.modeldb_register_commands = modeldb_register_commands  # type: ignore[attr-defined]
     manager = PluginManager()
     manager.add(plugin, "greeting")
-    monkeypatch.setattr("modeldb_core.plugins.plugin_manager", lambda settings=None: manager)
+    monkeypatch.setattr(program, "plugin_manager", lambda: manager)
     group = CommandGroup("modeldb")
     monkeypatch.setattr(program, "cli", group)
     with pytest.warns(UserWarning, match="command 'runs' is left out"):

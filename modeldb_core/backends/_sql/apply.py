@@ -27,6 +27,7 @@ from modeldb_core.log.changes import (
     alters_entity,
     document_after,
 )
+from modeldb_core.log.settling import settle
 from modeldb_core.model.claims import may_claim
 from modeldb_core.model.entities import RUNNING, Document
 from modeldb_core.model.evolve import is_bare, unborn
@@ -120,7 +121,6 @@ class Batch:
         if not any(may_claim(change.kind) for change in new):
             return new
         from modeldb_core.backends._sql.deciding import StoredClaims
-        from modeldb_core.log.settling import settle
 
         documents = {name: record.after for name, record in records.items()}
         settled = settle(new, StoredClaims(self.transaction, documents))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, exists, false, literal, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, case, exists, false, literal, null, or_, select
 
 from modeldb_core.backends._sql.conditions import (
     Condition,
@@ -251,12 +251,8 @@ def key_of(field: Field) -> Key:
 
 
 def _number_type() -> ColumnElement[int]:
-    from sqlalchemy import literal
-
     return literal(VALUE_TYPES["number"])
 
 
 def _no_text() -> ColumnElement[Any]:
-    from sqlalchemy import null
-
     return null()

@@ -13,8 +13,10 @@ from modeldb_core.backends._sql.log import read_changes, read_order
 from modeldb_core.backends._sql.numbers import Remembered
 from modeldb_core.errors import ModelDBError, NotFoundError, StoreUnavailableError
 from modeldb_core.log.changes import OrderDigest
+from modeldb_core.log.conditions import check_form
 from modeldb_core.model.entities import now_us
 from modeldb_core.model.schema import KINDS, check_kind
+from modeldb_core.queries import parse_fields
 from modeldb_core.runtime.notices import warn
 from modeldb_core.stores import PARTS_ADDED_TO_QUERY, ChangePage, KeyInfo, MetadataStore, Page
 
@@ -56,8 +58,6 @@ class SQLMetadataStore(MetadataStore):
 
     def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
         if expect:
-            from modeldb_core.log.conditions import check_form
-
             check_form(expect)
         if not changes:
             return
@@ -77,7 +77,7 @@ class SQLMetadataStore(MetadataStore):
 
     def prepare_to_write(self) -> None:
         from modeldb_core.backends._sql import apply, deciding, erasure, points, rebuilding, summaries  # noqa: F401
-        from modeldb_core.log import replay, settling  # noqa: F401
+        from modeldb_core.log import replay  # noqa: F401
 
     def _expect_rows(self, kind: str) -> None:
         """Called before a search for entities of a kind."""
@@ -105,7 +105,6 @@ class SQLMetadataStore(MetadataStore):
     def find(self, query: Query) -> Page:
         from modeldb_core.backends._sql.find import Finder
         from modeldb_core.backends._sql.reading import read_entities
-        from modeldb_core.queries import parse_fields
 
         wanted = None if query.fields is None else parse_fields(query.fields, query.kind)
         self._expect_rows(query.kind)

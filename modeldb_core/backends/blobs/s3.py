@@ -12,6 +12,7 @@ import tempfile
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from modeldb_core.backends._fsspec import ARTIFACT_OPTIONS, split_url
@@ -43,7 +44,6 @@ from modeldb_core.stores import REFRESH_S, ArtifactStore, BlobInfo, check_stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 logger = logging.getLogger("modeldb")
 
@@ -175,8 +175,6 @@ class S3ArtifactStore(ArtifactStore):
     def _temporary(self) -> Iterator[BinaryIO]:
         try:
             if self._cache_dir is not None:
-                from pathlib import Path
-
                 Path(self._cache_dir).mkdir(parents=True, exist_ok=True, mode=0o700)
             file = tempfile.TemporaryFile(dir=self._cache_dir)  # noqa: SIM115 - what fails in it is another matter
         except OSError as error:

@@ -23,6 +23,7 @@ from modeldb_core.backends.blobs.content import (
     owner_path,
     time_of,
 )
+from modeldb_core.backends.blobs.fsspec_files import FsspecFiles
 from modeldb_core.backends.blobs.local_files import LocalFiles
 from modeldb_core.backends.blobs.verified import verified
 from modeldb_core.errors import (
@@ -83,8 +84,6 @@ class FsspecArtifactStore(ArtifactStore):
         self.url = redact_url(url)
         self.is_local = scheme in _LOCAL
         if scheme != "file":
-            from modeldb_core.backends.blobs.fsspec_files import FsspecFiles
-
             self._files: _Files = FsspecFiles(url, options)
             return
         bare, _, _ = split_url(url, options, {})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from modeldb_core.backends._fsspec import METADATA_OPTIONS, Remote, split_url
 from modeldb_core.backends.objects.admission import check_meaning, follow
+from modeldb_core.backends.objects.audit import check_bucket
 from modeldb_core.backends.objects.bucket import Bucket
 from modeldb_core.backends.objects.deciding import can_decide, decide
 from modeldb_core.backends.objects.follower import Follower
@@ -281,8 +282,6 @@ class ObjectMetadataStore(MetadataStore):
 
     def audit_tables(self) -> Sequence[str]:
         """Return a sentence on each row of the replica, and each object of the bucket, that contradicts others."""
-        from modeldb_core.backends.objects.audit import check_bucket
-
         return self._ask(lambda replica: [*replica.audit_tables(), *check_bucket(self._bucket, replica)])
 
     def close(self) -> None:
