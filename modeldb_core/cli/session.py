@@ -11,6 +11,7 @@ import click
 
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.text import clean
+from modeldb_core.commands.operation import execute
 from modeldb_core.config import Settings
 from modeldb_core.errors import ModelDBError, NotFoundError, StoreUnavailableError
 from modeldb_core.journal.rescue import BackgroundRecovery
@@ -91,8 +92,6 @@ class Session:
 
     def execute(self, operation: Operation) -> None:
         """Carry out an operation of :mod:`modeldb_core.commands`, in the name of this user; durable when this returns."""
-        from modeldb_core.commands.operation import execute
-
         with writer_for(self.store, self.settings) as writer:
             execute(writer, operation)
 
