@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modeldb_core.backends._sql import points as storage
+from modeldb_core.backends._sql.summaries import Summary, summarize
 from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.errors import IntegrityError
 from modeldb_core.log.changes import GENESIS, verify_change
@@ -89,6 +94,65 @@ def test_chunks_grow_through_all_size_classes(store):
     assert len(rows) < 40
     assert_series_is(store, run_id, "auc", groups)
     assert_log_is(store, writer)
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_small_and_large_payloads_in_turn_keep_their_order(store, monkeypatch, batch):
+    small = {"DIRECT_BYTES": 300, "MAX_PENDING": 6, "MAX_PENDING_BYTES": 900, "FAN_IN": 4, "FULL_ROWS": 64}
+    for name, value in small.items():
+        monkeypatch.setattr(storage, name, value)
+    writer = StreamWriter()
+    run_id = writer.create_run().entity_id
+    rng = np.random.default_rng(batch)
+    groups, waiting = [], []
+    for change in range(120):
+        keys = KEYS[:1] if rng.random() < 0.7 else KEYS[:2]
+        parts = [group(keys, 100 * change + 30 * index, rng.integers(30)) for index in range(rng.integers(1, 4))]
+        writer.append_groups(run_id, *parts)
+        groups += parts
+    for at in range(0, len(writer.changes), batch):
+        store.apply(writer.changes[at : at + batch])
+        waiting += sql(store, "SELECT coalesce(sum(size), 0) FROM pending")[0]
+    assert 0 < max(waiting) < small["MAX_PENDING_BYTES"]
+    assert_series_is(store, run_id, KEYS[0], groups)
+    assert_log_is(store, writer)
+
+
+VALUES = st.sampled_from([math.nan, math.inf, -math.inf, -1.0, 0.0, 1.0, 2.0])
+POINTS = st.lists(st.tuples(VALUES, st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=6)
+
+
+@given(st.lists(st.lists(POINTS, min_size=1, max_size=3), min_size=1, max_size=4))
+def test_a_summary_that_grew_is_that_of_all_points(batches):
+    grown = Summary()
+    for batch in batches:
+        columns = [[np.array(column) for column in zip(*points, strict=True)] for points in batch]
+        parts = [PointGroup(("v",), steps, times, values[None]) for values, times, steps in columns]
+        grown.add(summarize(parts)["v"])
+    # In the order of arrival, which decides between equals: the first of the earliest, the last of the latest.
+    points = [point for batch in batches for part in batch for point in part]
+    first = min(points, key=lambda point: point[1])
+    last = max(reversed(points), key=lambda point: point[1])
+    numbers = [point for point in points if not math.isnan(point[0])]
+    nothing = (math.nan, 0, 0)
+    lowest = min(numbers, key=lambda point: point[0], default=nothing)
+    highest = max(numbers, key=lambda point: point[0], default=nothing)
+    expected = Summary(
+        len(points),
+        len(points) - len(numbers),
+        first[0],
+        last[0],
+        lowest[0],
+        highest[0],
+        sum((value for value, _, _ in numbers), 0.0),
+        first[2],
+        last[2],
+        lowest[2],
+        highest[2],
+        first[1],
+        last[1],
+    )
+    assert repr(grown) == repr(expected)
 
 
 def test_dense_points_take_less_than_eight_bytes(store, tmp_path):
