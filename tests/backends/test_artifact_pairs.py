@@ -137,6 +137,7 @@ class TestServerOverBucket(ArtifactStoreTests):
         return served["server over a bucket"]
 
 
+@pytest.mark.thorough
 class TestServerOverServer(ArtifactStoreTests):
     @pytest.fixture
     def make_artifacts(self, served, places):

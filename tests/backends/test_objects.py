@@ -64,6 +64,7 @@ class TestFolder(MetadataStoreTests):
         return lambda: ObjectMetadataStore(process_url)
 
 
+@pytest.mark.thorough
 class TestFolderWithReplicasApart(TestFolder):
     """Every handle has a replica of its own, as on machines of their own."""
 

@@ -68,6 +68,7 @@ class TestRemoteOnSQLite(MetadataStoreTests):
         return lambda: RemoteMetadataStore(process_url)
 
 
+@pytest.mark.thorough
 class TestRemoteOnPostgres(MetadataStoreTests):
     @pytest.fixture
     def process_url(self, postgres_url, tmp_path):

@@ -130,6 +130,7 @@ class TestSQLite(SQLiteMachine.TestCase):
     settings = SETTINGS
 
 
+@pytest.mark.thorough
 class TestRemote(RemoteMachine.TestCase):
     settings = settings(SETTINGS, max_examples=5)  # what is behind it is tested above
 
@@ -146,6 +147,7 @@ class TestFolder(FolderMachine.TestCase):
     settings = settings(SETTINGS, max_examples=5)
 
 
+@pytest.mark.thorough
 class TestS3(S3Machine.TestCase):
     settings = settings(SETTINGS, max_examples=2)
 

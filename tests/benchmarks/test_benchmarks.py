@@ -30,8 +30,12 @@ _import_benchmarks()
 from benchmarks.catalogue import BENCHMARKS  # noqa: E402
 from benchmarks.results import Budget, Result, notes, table  # noqa: E402
 
+QUICK = ("producer", "one", "import")
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.thorough) for name in BENCHMARKS]
+)
 def test_benchmark_runs(name: str, tmp_path: Path) -> None:
     report, workdir = tmp_path / "report.json", tmp_path / "work"
     workdir.mkdir()

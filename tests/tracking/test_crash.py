@@ -86,7 +86,7 @@ LOG_AS_FAST_AS_POSSIBLE = """
 """
 
 
-@pytest.mark.parametrize("attempt", range(20))
+@pytest.mark.parametrize("attempt", [*range(5), *(pytest.param(n, marks=pytest.mark.thorough) for n in range(5, 20))])
 def test_kill_9_at_a_random_moment_loses_no_call_that_had_returned(
     environment: dict[str, str], tmp_path: Path, attempt: int
 ) -> None:
