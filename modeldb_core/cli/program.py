@@ -49,6 +49,7 @@ _OF_THE_STORE = (
 _COMMANDS = {
     "projects": ("modeldb_core.cli.runs:projects", "List projects and their experiments."),
     "runs": ("modeldb_core.cli.runs:runs", "List runs: filter, order, choose columns."),
+    "list": ("modeldb_core.cli.runs:list_", "List entities of any kind."),
     "show": ("modeldb_core.cli.show:show", "Show everything about a run."),
     "compare": ("modeldb_core.cli.show:compare", "Show what differs between runs."),
     "history": ("modeldb_core.cli.history:history", "Show the history of a metric."),

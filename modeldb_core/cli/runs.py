@@ -1,28 +1,28 @@
-"""``modeldb projects`` and ``modeldb runs``."""
+"""``modeldb projects``, ``modeldb runs`` and ``modeldb list``."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from modeldb_core.cli.columns import RunColumns
+from modeldb_core.cli.columns import EntityColumns
 from modeldb_core.cli.completion import complete_experiment, complete_project
 from modeldb_core.cli.output import echo, is_terminal
 from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import duration, print_csv, print_json, print_json_list, print_table
 from modeldb_core.log.display import is_own, telling_keys
 from modeldb_core.log.json_documents import entity_document
+from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import MAX_LIMIT, Query, field_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from modeldb_core.model.entities import Run
+    from modeldb_core.model.entities import Entity
     from modeldb_core.stores import MetadataStore
 
-_SECTIONS = ("metrics", "hyperparameters", "attributes")
 _SCREENFUL, _PAGE = 20, 500
 
 
@@ -56,6 +56,28 @@ def projects(session: Session, *, as_json: bool) -> None:
         echo(f"There are no projects in {session.store.url} yet.", err=True)
 
 
+def _listing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a listing."""
+    for option in (
+        click.option("--csv", "as_csv", is_flag=True, help="Print CSV."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        click.option("--deleted", is_flag=True, help="Deleted ones too."),
+        click.option("--cursor", metavar="TEXT", help="Go on where a page ended; it says with what."),
+        click.option(
+            "-n",
+            "--limit",
+            type=click.IntRange(0),
+            help="At most so many, 0: all. Default: 20 on a terminal, else all.",
+        ),
+        click.option("-o", "--order-by", metavar="ORDER", default="", help="Such as 'metrics.auc desc, name'."),
+        click.option(
+            "-c", "--columns", metavar="NAMES", help="Columns, by comma: name, status, tags, metrics.auc, ..."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command(
     epilog=examples(
         "modeldb runs",
@@ -68,22 +90,47 @@ def projects(session: Session, *, as_json: bool) -> None:
 @click.option(
     "-e", "--experiment", metavar="NAME", shell_complete=complete_experiment, help="Only runs of this experiment."
 )
-@click.option("-c", "--columns", metavar="NAMES", help="Columns, by comma: name, status, tags, metrics.auc, ...")
-@click.option("-o", "--order-by", metavar="ORDER", default="", help="Such as 'metrics.auc desc, name'.")
-@click.option(
-    "-n", "--limit", type=click.IntRange(0), help="At most so many, 0: all. Default: 20 on a terminal, else all."
-)
-@click.option("--cursor", metavar="TEXT", help="Go on where a page ended; it says with what.")
-@click.option("--deleted", is_flag=True, help="Deleted runs too.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@_listing_options
 @with_session
-def runs(
-    session: Session,
-    *,
+def runs(session: Session, *, filter_text: str, project: str | None, experiment: str | None, **options: Any) -> None:  # noqa: ANN401 - of a listing
+    """List runs, the newest first.
+
+    FILTER is a condition on what was logged, such as "metrics.auc > 0.9"; docs/queries.md describes the language.
+    """
+    within = session.container_id(project, experiment)
+    _list(session.store, "run", filter_text, within, ["project"] if project is None else [], **options)
+
+
+@click.command(
+    "list",
+    epilog=examples("modeldb list experiments", "modeldb list dataset-versions 'version > 2' --columns name,digest"),
+)
+@click.argument("kind")
+@click.argument("filter_text", metavar="[FILTER]", default="")
+@_listing_options
+@with_session
+def list_(session: Session, *, kind: str, filter_text: str, **options: Any) -> None:  # noqa: ANN401 - of a listing
+    """List entities of any kind, also of one that a plugin declares, the newest first.
+
+    KIND is its name, such as experiment, or experiments. FILTER is as for runs.
+    """
+    store = session.store  # plugins are loaded
+    names = {name: each.kind for each in KINDS.values() if not each.secret for name in (each.kind, each.path)}
+    if kind not in names:
+        msg = f"there is no kind {kind!r}; known: {', '.join(dict.fromkeys(names.values()))}"
+        raise click.UsageError(msg)
+    declaration = KINDS[names[kind]]
+    own = [name for name in declaration.compared if name not in declaration.common]
+    _list(store, declaration.kind, filter_text, None, [] if declaration.has_points else own, **options)
+
+
+def _list(
+    store: MetadataStore,
+    kind: str,
     filter_text: str,
-    project: str | None,
-    experiment: str | None,
+    within: str | None,
+    leading: list[str],
+    *,
     columns: str | None,
     order_by: str,
     limit: int | None,
@@ -92,41 +139,36 @@ def runs(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """List runs, the newest first.
-
-    FILTER is a condition on what was logged, such as "metrics.auc > 0.9"; docs/queries.md describes the language.
-    """
     if as_json and as_csv:
         msg = "--json and --csv cannot be used together"
         raise click.UsageError(msg)
     if limit is None:
         limit = _SCREENFUL if is_terminal() else 0
-    chosen = RunColumns(session.store, [name.strip() for name in columns.split(",")]) if columns else None
+    chosen = EntityColumns(store, kind, [name.strip() for name in columns.split(",")]) if columns else None
     query = Query(
+        kind=kind,
         filter=filter_text,
         order_by=order_by,
         fields=None if chosen is None else chosen.query_fields(),
         cursor=cursor,
         count=True,
-        within=session.container_id(project, experiment),
+        within=within,
         include_deleted=deleted,
     )
-    found = _Listing(session.store, query, limit)
+    found = _Listing(store, query, limit)
     if as_json:
-        print_json_list(
-            "items", (_document(run) for run in found), lambda: {"cursor": found.cursor, "total": found.total}
-        )
+        print_json_list("items", map(entity_document, found), lambda: {"cursor": found.cursor, "total": found.total})
     elif as_csv:
-        chosen = chosen or RunColumns(session.store, _all_columns(session.store, query, with_project=project is None))
-        print_csv(chosen.names, (chosen.row(run) for run in found))
+        chosen = chosen or EntityColumns(store, kind, _all_columns(store, query, leading))
+        print_csv(chosen.names, (chosen.row(entity) for entity in found))
     else:
         listed = list(found)
-        _print(listed, chosen or RunColumns(session.store, _telling_columns(listed, with_project=project is None)))
+        _print(listed, chosen or EntityColumns(store, kind, _ordered(kind, telling_keys(listed), leading)))
     found.say_where_it_ended(is_first=cursor is None)
 
 
 class _Listing:
-    """The runs that a query finds, page by page.
+    """The entities that a query finds, page by page.
 
     Attributes:
         shown: how many there were so far.
@@ -140,7 +182,7 @@ class _Listing:
         self.total: int | None = None
         self.cursor: str | None = query.cursor
 
-    def __iter__(self) -> Iterator[Run]:
+    def __iter__(self) -> Iterator[Entity]:
         query = self._query
         while True:
             left = self._limit - self.shown if self._limit else _PAGE
@@ -148,26 +190,26 @@ class _Listing:
             self.total = page.total if self.total is None else self.total
             self.shown += len(page.entities)
             self.cursor = page.cursor
-            yield from (cast("Run", entity) for entity in page.entities)
+            yield from page.entities
             if page.cursor is None or self.shown == self._limit:
                 return
             query = replace(query, cursor=page.cursor, count=False)
 
     def say_where_it_ended(self, *, is_first: bool) -> None:
+        declaration = KINDS[self._query.kind]
         if not self.shown:
-            echo("No run matches.", err=True)
+            echo(f"No {declaration.words} matches.", err=True)
         elif self.cursor is not None:
             word = "the first " if is_first else ""
-            echo(f"These are {word}{self.shown:,} of {self.total or 0:,} runs; --limit 0 shows all.", err=True)
+            echo(
+                f"These are {word}{self.shown:,} of {self.total or 0:,} {declaration.path.replace('-', ' ')}; --limit 0 shows all.",
+                err=True,
+            )
             echo(f"The next page: --cursor {self.cursor}", err=True)
 
 
-def _document(run: Run) -> dict[str, Any]:
-    return entity_document(run)
-
-
-def _print(found: list[Run], columns: RunColumns) -> None:
-    rows = [columns.row(run) for run in found]
+def _print(found: list[Entity], columns: EntityColumns) -> None:
+    rows = [columns.row(entity) for entity in found]
     shown = [
         [duration(cell) if name == "duration" else cell for name, cell in zip(columns.names, row, strict=True)]
         for row in rows
@@ -176,25 +218,21 @@ def _print(found: list[Run], columns: RunColumns) -> None:
         print_table(columns.names, shown, right=columns.numeric(rows))
 
 
-def _telling_columns(found: list[Run], *, with_project: bool) -> list[str]:
-    """Return the columns that tell these runs apart: what differs first."""
-    return _ordered(telling_keys(found), with_project=with_project)
-
-
-def _all_columns(store: MetadataStore, query: Query, *, with_project: bool) -> list[str]:
-    """Return a column for every key that any of the matching runs has, without looking at the runs."""
+def _all_columns(store: MetadataStore, query: Query, leading: list[str]) -> list[str]:
+    """Return a column for every key that any of the matching entities has, without looking at them."""
+    sections = KINDS[query.kind].listed
     found = store.find_keys(replace(query, cursor=None, count=False, limit=MAX_LIMIT))
-    keys = {(info.section, info.key): info for info in found if info.section in _SECTIONS}
+    keys = {(info.section, info.key): info for info in found if info.section in sections}
     inner = {(section, key[:at]) for section, key in keys for at in range(len(key)) if key[at] == "."}
     maps = {name for name in inner & keys.keys() if set(keys[name].value_types) <= {"json"}}
-    names = sorted(keys.keys() - maps, key=lambda name: (_SECTIONS.index(name[0]), -keys[name].count, name[1]))
-    columns = _ordered(names, with_project=with_project)
-    columns.insert(columns.index("status") + 1, "tags")
-    return columns
+    names = sorted(keys.keys() - maps, key=lambda name: (sections.index(name[0]), -keys[name].count, name[1]))
+    return _ordered(query.kind, names, [*leading, "tags"])
 
 
-def _ordered(keys: list[tuple[str, str]], *, with_project: bool) -> list[str]:
-    """Return columns: which run it is, what users logged, when it was, and last what ModelDB measured by itself."""
-    leading = ["run", "name", "project", "status"] if with_project else ["run", "name", "status"]
+def _ordered(kind: str, keys: list[tuple[str, str]], leading: list[str]) -> list[str]:
+    """Return columns: which one it is, what users logged, when it was, and last what ModelDB measured by itself."""
     logged, own = ([field_name(*name) for name in keys if is_own(name[1]) == which] for which in (False, True))
-    return [*leading, *logged, "started_at", "duration", *own]
+    if not KINDS[kind].has_points:
+        return [kind, "name", *leading, *logged, "created_at"]
+    first = [name for name in leading if name != "tags"]
+    return [kind, "name", *first, "status", *leading[len(first) :], *logged, "started_at", "duration", *own]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modeldb_core.cli.columns import container_name
+from modeldb_core.cli.columns import EntityColumns
 from modeldb_core.cli.completion import complete_run
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples, with_session
@@ -14,16 +14,18 @@ from modeldb_core.cli.tables import console, duration, print_json, print_pairs, 
 from modeldb_core.cli.text import clean, clean_lines
 from modeldb_core.log.display import flat, is_own
 from modeldb_core.log.json_documents import entity_document, json_value
+from modeldb_core.model.schema import KINDS, METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from modeldb_core.model.entities import Run
 
 _ABSENT = object()
+_HEADING = frozenset({"entity_id", "name", "status", "description"})
+"""What stands above the facts of a run."""
 _UNTRACKED = 10
 """Files outside of version control: so many are named."""
-_COMPARED = ("hyperparameters", "metrics", "attributes", "datasets", "code", "environment")
 
 
 @click.command(epilog=examples("modeldb show 3f9a1c2e", "modeldb show 3f9a1c2e --json", "modeldb show 3f9a1c2e --diff"))
@@ -92,20 +94,11 @@ def _print_run(session: Session, run: Run, *, show_all: bool) -> None:
     out.print(Text(f"{clean(run.name)}  {run.entity_id}  ", style="bold").append(run.status))
     if run.description:
         out.print(Text(clean(run.description)))
-    facts = {
-        "project": container_name(session.store, "project", run.project_id),
-        "experiment": container_name(session.store, "experiment", run.experiment_id),
-        "parent": run.parent_id,
-        "tags": run.tags,
-        "started": run.started_at,
-        "finished": run.finished_at,
-        "reported": f"{' and '.join(run.reported_times)}, not measured" if run.reported_times else "",
-        "recorded": run.created_at if run.reported_times else None,
-        "duration": duration(run.duration_s),
-        "owner": run.owner,
-        "deleted": run.deleted_at,
-    }
-    print_pairs("Run", ((name, value) for name, value in facts.items() if value))
+    shown = EntityColumns(session.store, run.KIND, [name for name in KINDS[run.KIND].shown if name not in _HEADING])
+    facts = [*zip(shown.names, shown.row(run), strict=True), ("tags", run.tags)]
+    if run.reported_times:
+        facts.append(("reported", f"{' and '.join(run.reported_times)}, not measured"))
+    print_pairs("Run", ((name, duration(value) if name == "duration" else value) for name, value in facts if value))
     print_pairs("Notes", (("-", note) for note in run.notes))
     if run.failure:
         failure = {key: session.resolve(value) for key, value in run.failure.items()}
@@ -113,7 +106,16 @@ def _print_run(session: Session, run: Run, *, show_all: bool) -> None:
         print_pairs("Failure", failure.items())
         if traceback:
             out.print(Text(f"\n{traceback}"))
-    print_pairs("Hyperparameters", run.hyperparameters.items())
+    for name in KINDS[run.KIND].maps:
+        if name == METRICS:
+            _print_metrics(run, show_all=show_all)
+        elif name != "failure":
+            print_pairs(KINDS[run.KIND].fields[name].title, _pairs(session, name, getattr(run, name)))
+
+
+def _print_metrics(run: Run, *, show_all: bool) -> None:
+    from rich.text import Text
+
     own = [key for key in dict.fromkeys((*run.metrics, *run.series)) if is_own(key)]
     hidden = set() if show_all else set(own)
     print_pairs("Metrics", (item for item in _own_last(run.metrics) if item[0] not in run.series.keys() | hidden))
@@ -123,21 +125,25 @@ def _print_run(session: Session, run: Run, *, show_all: bool) -> None:
         if key not in hidden
     ]
     if rows:
-        out.print()
+        console().print()
         columns = ["series", "last", "min", "max", "mean", "points", "last step"]
         print_table(columns, rows, right=columns[1:])
     if hidden:
-        out.print(Text(f"\n{len(own):,} of ModelDB's own measures; --all shows them", style="dim"))
-    print_pairs("Attributes", run.attributes.items())
-    print_pairs("Datasets", run.datasets.items())
-    print_pairs("Artifacts", ((path, _artifact_text(entry)) for path, entry in run.artifacts.items()))
-    print_pairs("Code", _code_pairs(session, run.code))
-    packages = session.resolve(run.environment.get("packages", {}))
-    rest = [(key, value) for key, value in run.environment.items() if key != "packages"]
-    if isinstance(packages, dict) and packages:
-        rest.append(("packages", f"{len(packages)}; modeldb compare shows those that differ"))
-    print_pairs("Environment", rest)
-    print_pairs("Context", run.context.items())
+        console().print(Text(f"\n{len(own):,} of ModelDB's own measures; --all shows them", style="dim"))
+
+
+def _pairs(session: Session, name: str, values: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Iterate over what is shown of a map of a run."""
+    if name == "code":
+        yield from _code_pairs(session, values)
+        return
+    is_of_files = KINDS["run"].fields[name].names_blobs
+    for key, value in values.items():
+        packages = session.resolve(value) if (name, key) == ("environment", "packages") else None
+        if isinstance(packages, dict) and packages:
+            yield key, f"{len(packages)}; modeldb compare shows those that differ"
+        elif packages is None:
+            yield key, _artifact_text(value) if is_of_files else value
 
 
 def _own_last(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -167,24 +173,25 @@ def _diff_text(value: object) -> str:
 
 def _compared(session: Session, runs: list[Run]) -> Iterator[tuple[str, str, list[Any], bool]]:
     """Iterate over (section, key, value of each run, whether they differ)."""
-    for name in ("status", "duration_s", "tags", "description", "owner"):
-        values = [getattr(run, name) for run in runs]
+    declaration = KINDS[runs[0].KIND]
+    shown = EntityColumns(session.store, declaration.kind, (*declaration.compared, "tags"))
+    for name, values in zip(shown.names, zip(*map(shown.row, runs), strict=True), strict=True):
         if any(values):
-            yield "", name, values, _differ(values)
-    for section in _COMPARED:
+            yield "", name, list(values), _differ(values)
+    for section in declaration.maps:
+        is_of_files = declaration.fields[section].names_blobs
         maps = [
-            dict(flat({key: session.resolve(value) for key, value in getattr(run, section).items()})) for run in runs
+            {path: entry.get("digest", "")[:12] for path, entry in getattr(run, section).items()}
+            if is_of_files
+            else dict(flat({key: session.resolve(value) for key, value in getattr(run, section).items()}))
+            for run in runs
         ]
-        for key in sorted(dict.fromkeys(key for values in maps for key in values), key=is_own):
-            values = [found.get(key, _ABSENT) for found in maps]
-            yield section, key, values, _differ(values)
-    digests = [{path: entry.get("digest", "") for path, entry in run.artifacts.items()} for run in runs]
-    for path in dict.fromkeys(path for found in digests for path in found):
-        values = [found.get(path, _ABSENT) for found in digests]
-        yield "artifacts", path, [value if value is _ABSENT else value[:12] for value in values], _differ(values)
+        for key in sorted(dict.fromkeys(key for found in maps for key in found), key=is_own):
+            listed = [found.get(key, _ABSENT) for found in maps]
+            yield section, key, listed, _differ(listed)
 
 
-def _differ(values: list[Any]) -> bool:
+def _differ(values: Sequence[Any]) -> bool:
     """Whether not all values are the same; NaN is the same as NaN, and 1 is not True."""
     first = values[0]
     return any(

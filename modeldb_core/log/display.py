@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.model.schema import KINDS
 from modeldb_core.model.values import key_named, key_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from modeldb_core.model.entities import Run
+    from modeldb_core.model.entities import Entity, Run
 
 OWN_PREFIX = "modeldb/"
 """What the names of ModelDB's own measures begin with, such as ``modeldb/epoch_seconds``."""
@@ -52,7 +53,7 @@ def run_html(entity: Run, picture: Callable[[str, int], str]) -> str:
         ("tags", ", ".join(entity.tags)),
     ]
     parts = [_table(["", ""], [row for row in facts if row[1]])]
-    for title in ("hyperparameters", "metrics", "attributes"):
+    for title in KINDS[entity.KIND].listed:
         values = getattr(entity, title)
         if values:
             rows = sorted(values.items(), key=lambda item: is_own(item[0]))  # stable
@@ -90,15 +91,15 @@ def series_html(key: str, steps: Iterable[float], values: Iterable[float], *, co
     )
 
 
-def telling_keys(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Return the keys whose values differ among the runs, then others, as far as a table has room.
+def telling_keys(found: Sequence[Entity]) -> list[tuple[str, str]]:
+    """Return the keys whose values differ among entities of a kind, then others, as far as a table has room.
 
     Keys of nested maps are joined by dots. What ModelDB measured by itself comes after what users logged.
     """
     values: dict[tuple[str, str], list[Any]] = {}
-    for run in runs:
-        for section in ("metrics", "hyperparameters"):
-            for key, value in flat(getattr(run, section)):
+    for entity in found:
+        for section in KINDS[entity.KIND].listed:
+            for key, value in flat(getattr(entity, section)):
                 values.setdefault((section, key), []).append(value)
 
     def place(name: tuple[str, str]) -> tuple[bool, bool]:

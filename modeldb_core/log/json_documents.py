@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.log.changes import ALTERING, APPEND, alters_entity
 from modeldb_core.model.entities import Entity, Run, SeriesSummary, to_datetime
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import KINDS, title_of
 from modeldb_core.model.values import BlobReference, to_json, write_key
 
 if TYPE_CHECKING:
@@ -74,24 +74,44 @@ def kind_document(declaration: KindDeclaration) -> dict[str, Any]:
         "words": declaration.words,
         "summary": declaration.summary,
         "version": declaration.version,
-        "columns": [{"name": name, "type": column_type} for name, column_type in declaration.columns.items()],
+        "is_own": declaration.is_own,
+        "has_points": declaration.has_points,
+        "columns": [_column_document(declaration, name) for name in declaration.columns],
+        "shown": list(declaration.shown),
+        "compared": list(declaration.compared),
+        "maps": list(declaration.maps),
         "sections": list(declaration.sections),
+        "listed": list(declaration.listed),
         "offered": list(declaration.offered),
         "fields": [
             {
                 "name": each.name,
                 "type": each.type,
+                "title": each.title,
                 "description": each.description,
                 "searchable": each.searchable,
                 "refers_to": each.refers_to or None,
                 "entries": dict(each.entries),
                 "container": each.container,
                 "unique_within": each.unique_within,
+                "names_blobs": each.names_blobs,
+                "common": each.name in declaration.common,
                 "since": each.since,
             }
             for each in declaration.fields.values()
             if not each.secret
         ],
+    }
+
+
+def _column_document(declaration: KindDeclaration, name: str) -> dict[str, Any]:
+    field = declaration.fields.get(name)
+    return {
+        "name": name,
+        "type": declaration.columns[name],
+        "title": title_of(name) if field is None else field.title,
+        "choices": [] if field is None else list(field.choices),
+        "fields": list(declaration.sources.get(name, (name,))),
     }
 
 

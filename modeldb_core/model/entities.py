@@ -104,9 +104,9 @@ class Entity:
     entity_id: str
     name: str = text("what people call it", searchable=True)
     description: str = text("what people say of it", searchable=True)
-    owner: str = text("the actor who created it", searchable=True)
+    owner: str = text("the actor who created it", title="Author", searchable=True)
     tags: tuple[str, ...] = texts("labels")
-    attributes: Mapping[str, Any] = mapping("further facts", searchable=True)
+    attributes: Mapping[str, Any] = mapping("further facts", searchable=True, listed=True)
     created_at: datetime | None = moment("when it was created", searchable=True)
     updated_at: datetime | None = moment("when it was last changed", searchable=True)
     deleted_at: datetime | None = moment("when it was deleted", searchable=True)
@@ -191,17 +191,20 @@ class Run(Entity):
     project_id: str = reference("project", container=True)
     experiment_id: str = reference("experiment", container=True)
     parent_id: str | None = reference("run", "the run that it is a part of", default=None, container=True)
-    status: str = text("running, finished, failed, killed, pruned or lost", default=RUNNING, searchable=True)
+    status: str = text(
+        "running, finished, failed, killed, pruned or lost", default=RUNNING, searchable=True, choices=(*STATUSES, LOST)
+    )
     started_at: datetime | None = moment("when it began", searchable=True)
     finished_at: datetime | None = moment("when it ended", searchable=True)
     reported_times: tuple[str, ...] = texts(
         "which of ``started_at`` and ``finished_at`` who logged it gave, instead of their being measured"
     )
     stream_id: str = text("the stream of its writer", searchable=True)
-    metrics: Mapping[str, Any] = mapping("values logged once, else the last ones of series", searchable=True)
-    hyperparameters: Mapping[str, Any] = mapping("settings of the training", searchable=True)
+    metrics: Mapping[str, Any] = mapping(
+        "values logged once, else the last ones of series", searchable=True, listed=True
+    )
+    hyperparameters: Mapping[str, Any] = mapping("settings of the training", searchable=True, listed=True)
     series: Mapping[str, SeriesSummary] = series("what is known of each series without its points")
-    artifacts: Mapping[str, Any] = mapping("files by path", searchable=True, offered=False, names_blobs=True)
     datasets: Mapping[str, Any] = mapping(
         "the data it used, by role",
         searchable=True,
@@ -209,7 +212,8 @@ class Run(Entity):
     )
     code: Mapping[str, Any] = mapping("commit, branch and changes of the code", searchable=True)
     environment: Mapping[str, Any] = mapping("interpreter and packages")
-    context: Mapping[str, Any] = mapping("machine and process")
+    context: Mapping[str, Any] = mapping("machine and process", title="Machine and command")
+    artifacts: Mapping[str, Any] = mapping("files by path", searchable=True, offered=False, names_blobs=True)
     failure: Mapping[str, Any] = mapping("the exception that made it fail", searchable=True, offered=False)
     notes: tuple[str, ...] = texts("what the reader should know")
 

@@ -30,6 +30,7 @@ class FieldDeclaration:
         name: of the field, in the entity and in its document.
         type: what it holds.
         description: in a few words, for documentation and the API's schema.
+        title: what heads it in tables and pages; made from the name where it is empty.
         searchable: whether filters find entities by it: a text, a time, a number or a truth as a column, a map by its keys.
         refers_to: the kind of the entity whose identifier it holds, or :data:`ANY`; "" for no reference.
         entries: of a map, by the key within each of its entries that holds an identifier, the kind that that names.
@@ -38,6 +39,8 @@ class FieldDeclaration:
         unique_within: no two entities of the kind, deleted ones left out, have one value in it within one value of the
             field named here; :data:`WHOLE_STORE`: within the store; ``None``: it need not be unique.
         offered: whether the keys of a searchable map are offered as columns and for completing a filter.
+        listed: whether tables of entities have a column for each key of the map unasked: for what people log.
+        choices: the texts that it may hold, where they are known beforehand; offered when a filter is written.
         names_blobs: whether it is an entry with the ``digest`` of a file, or a map to such entries.
         secret: neither the API nor the command line shows it; it cannot be searched.
         since: the version of the declaration that brought it.
@@ -47,12 +50,15 @@ class FieldDeclaration:
     name: str = ""
     type: FieldType
     description: str = ""
+    title: str = ""
     searchable: bool = False
     refers_to: str = ""
     entries: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     container: bool = False
     unique_within: str | None = None
     offered: bool = True
+    listed: bool = False
+    choices: tuple[str, ...] = ()
     names_blobs: bool = False
     secret: bool = False
     since: int = 1
@@ -71,6 +77,12 @@ class FieldDeclaration:
     def expected(self) -> str:
         """What a document may hold for it, in words."""
         return _FITS[self.type][0]
+
+
+def title_of(name: str) -> str:
+    """Return what heads a column of this name: ``started_at`` is Started, ``parent_id`` Parent."""
+    words = "id" if name == "entity_id" else name.removesuffix("_at").removesuffix("_id").replace("_", " ")
+    return words[:1].upper() + words[1:]
 
 
 # -- what a declaration is made of ------------------------------------------------------------------------------------

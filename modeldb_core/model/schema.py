@@ -34,11 +34,13 @@ from modeldb_core.model.fields import (
     series,
     text,
     texts,
+    title_of,
 )
 
 __all__ = [
     "ANY",
     "KINDS",
+    "METRICS",
     "WHOLE_STORE",
     "ByKind",
     "ColumnType",
@@ -59,6 +61,7 @@ __all__ = [
     "series",
     "text",
     "texts",
+    "title_of",
 ]
 
 ColumnType: TypeAlias = Literal["text", "time", "number", "boolean"]
@@ -124,14 +127,15 @@ class KindDeclaration:
 
     @cached_property
     def fields(self) -> Mapping[str, FieldDeclaration]:
-        """The fields by name, without the identifier and the document."""
-        return MappingProxyType(
-            {
-                each.name: dataclasses.replace(each.metadata[METADATA], name=each.name)
-                for each in dataclasses.fields(self.entity)
-                if METADATA in each.metadata
-            }
-        )
+        """The fields by name, without the identifier and the document: the name, the kind's own, then those of all."""
+        found = [each for each in dataclasses.fields(self.entity) if METADATA in each.metadata]
+        found.sort(key=lambda each: (each.name != "name", each.name in self.common))
+        return MappingProxyType({each.name: _named_field(each.name, each.metadata[METADATA]) for each in found})
+
+    @cached_property
+    def common(self) -> frozenset[str]:
+        """The fields that entities of every kind have."""
+        return frozenset(each.name for each in dataclasses.fields(self.entity.__mro__[-2]))
 
     def _named(self, condition: Callable[[FieldDeclaration], object]) -> tuple[FieldDeclaration, ...]:
         return tuple(each for each in self.fields.values() if condition(each))
@@ -148,8 +152,14 @@ class KindDeclaration:
 
     @cached_property
     def maps(self) -> tuple[str, ...]:
-        """The fields that hold maps, whose values can be read one by one."""
-        return tuple(each.name for each in self._named(lambda each: each.type == "map" and not each.secret))
+        """The fields that hold maps, whose values can be read one by one: what people log first."""
+        found = self._named(lambda each: each.type == "map" and not each.secret)
+        return tuple(each.name for each in sorted(found, key=lambda each: not each.listed))
+
+    @cached_property
+    def listed(self) -> tuple[str, ...]:
+        """The maps of which tables have a column for each key unasked."""
+        return tuple(name for name in self.maps if self.fields[name].listed)
 
     @cached_property
     def secrets(self) -> frozenset[str]:
@@ -164,7 +174,7 @@ class KindDeclaration:
     @cached_property
     def sections(self) -> tuple[str, ...]:
         """The maps whose keys can be searched; tags come with every kind."""
-        return tuple(each.name for each in self._named(lambda each: each.type == "map" and each.searchable))
+        return tuple(name for name in self.maps if self.fields[name].searchable)
 
     @cached_property
     def offered(self) -> tuple[str, ...]:
@@ -180,6 +190,31 @@ class KindDeclaration:
         if self.has_points:
             found["duration"] = "number"
         return MappingProxyType(found)
+
+    @cached_property
+    def sources(self) -> Mapping[str, tuple[str, ...]]:
+        """The fields that a column is worked out from, for each that is no field itself."""
+        found: dict[str, tuple[str, ...]] = {
+            column: (each.name,) for column, each in self.container_names.items() if column not in self.fields
+        }
+        if self.has_points:
+            found["duration"] = ("started_at", "finished_at")
+        return MappingProxyType(found)
+
+    @cached_property
+    def shown(self) -> tuple[str, ...]:
+        """The columns that people are shown: what contains an entity by its name, and not by its identifier too."""
+        behind = {names[0] for names in self.sources.values() if len(names) == 1}
+        return tuple(name for name in self.columns if name not in behind)
+
+    @cached_property
+    def compared(self) -> tuple[str, ...]:
+        """The columns by which entities are compared: no identifiers, and no times of changes, which always differ."""
+        return tuple(
+            name
+            for name, column_type in self.columns.items()
+            if name != "name" and not name.endswith("_id") and not (column_type == "time" and name in self.common)
+        )
 
     @cached_property
     def containers(self) -> tuple[FieldDeclaration, ...]:
@@ -227,8 +262,14 @@ class KindDeclaration:
         return hashlib.sha256(repr((ROWS_VERSION, self.home, sorted(declared, key=repr))).encode()).hexdigest()[:24]
 
 
+METRICS = "metrics"
+"""The map of a kind with points that also has the last values of its series."""
 ROWS_VERSION = 1
 """Rises when the code makes other rows of the same declaration."""
+
+
+def _named_field(name: str, declared: FieldDeclaration) -> FieldDeclaration:
+    return dataclasses.replace(declared, name=name, title=declared.title or title_of(name))
 
 
 def _is_column(each: FieldDeclaration) -> bool:

@@ -9,12 +9,12 @@ _TYPES = {"texts": "list of texts", "series": "series", "map": "map"}
 
 def kinds_table() -> str:
     """Return a row of Markdown for each field of each kind that every entity does not have."""
-    common = {each.name: each for each in KINDS["workspace"].fields.values()}
     rows = ["| kind | field | holds | |", "|---|---|---|---|"]
-    rows += [_row("every kind", each) for each in common.values() if each.name != "name"]
+    anyone = next(iter(KINDS.values()))
+    rows += [_row("every kind", each) for each in anyone.fields.values() if each.name in anyone.common - {"name"}]
     for declaration in KINDS.values():
         for each in declaration.fields.values():
-            if each.name not in common or (each.unique_within is not None):
+            if each.name not in declaration.common or each.unique_within is not None:
                 rows.append(_row(declaration.words, each))
     return "\n".join(rows)
 

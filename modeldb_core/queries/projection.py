@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 ALWAYS = frozenset({"name", "created_at", "updated_at", "deleted_at", "status", "stream_id", "revision"})
 """Fields that come without being asked for, where a kind has them: without them an entity would mislead."""
 
-_ALIASES = {"duration": ("started_at", "finished_at"), "duration_s": ("started_at", "finished_at")}
-
 
 @dataclass(frozen=True, slots=True)
 class Projection:
@@ -58,15 +56,17 @@ class Projection:
 def parse_fields(names: tuple[str, ...], kind: str) -> Projection:
     """Return what ``names`` ask for: fields such as ``status`` and ``metrics``, and keys such as ``metrics.auc``.
 
+    For a column that is worked out from fields, such as ``duration``, those fields come.
+
     Raises:
         QuerySyntaxError: a name does not parse, or entities of ``kind`` have no such field.
     """
     whole = set(ALWAYS)
     keys: dict[str, list[str]] = {}
+    declared = KINDS[kind].fields
     for name in names:
         (first, *rest) = split_name(name)
-        declared = KINDS[kind].fields
-        fields_of = _ALIASES.get(first[0], (first[0],)) if KINDS[kind].has_points else (first[0],)
+        fields_of = KINDS[kind].sources.get(first[0].removesuffix("_s"), (first[0],))
         if first[0] in (f"{kind}_id", "entity_id", "kind", "document"):
             continue
         if fields_of[0] not in declared:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from modeldb_core.errors import ModelDBError
 from modeldb_core.log import display
 from modeldb_core.model.entities import Run
+from modeldb_core.model.schema import KINDS
 from modeldb_core.queries.query import MAX_LIMIT
 from modeldb_core.tracking import deletion
 from modeldb_core.tracking.editing import RunEditor
@@ -201,7 +202,7 @@ def _record(run: Run, names: Mapping[str, str]) -> dict[str, Any]:
     for name in ("status", "started_at", "finished_at", "duration_s", "parent_id", "owner"):
         record[name] = getattr(run, name)
     record["tags"] = list(run.tags)
-    for section in ("metrics", "hyperparameters", "attributes"):
+    for section in KINDS[run.KIND].listed:
         for key, value in display.flat(getattr(run, section)):
             record.setdefault(f"{section}.{key}", value)
     return record

@@ -189,14 +189,31 @@ _ANSWERS: dict[str, Schema] = {
         {
             **dict.fromkeys(("kind", "path", "words", "summary"), TEXT),
             "version": {**COUNT, "description": "of its newest field"},
-            "columns": list_of(record({"name": TEXT, "type": {"enum": list(get_args(ColumnType))}})),
+            "is_own": {**FLAG, "description": "it comes with ModelDB, and not with a plugin"},
+            "has_points": {**FLAG, "description": "its entities have series"},
+            "columns": list_of(
+                record(
+                    {
+                        "name": TEXT,
+                        "type": {"enum": list(get_args(ColumnType))},
+                        "title": TEXT,
+                        "choices": {**list_of(TEXT), "description": "the texts that it may hold, where they are known"},
+                        "fields": {**list_of(TEXT), "description": "what it is worked out from; itself for a field"},
+                    }
+                )
+            ),
+            "shown": {**list_of(TEXT), "description": "the columns for people: containers by name, not by identifier"},
+            "compared": {**list_of(TEXT), "description": "the columns by which entities are compared"},
+            "maps": {**list_of(TEXT), "description": "the fields that hold maps, what people log first"},
             "sections": {**list_of(TEXT), "description": "the maps whose keys filters find"},
+            "listed": {**list_of(TEXT), "description": "the maps of which tables show the keys unasked"},
             "offered": {**list_of(TEXT), "description": "the sections of which GET /keys tells the keys"},
             "fields": list_of(
                 record(
                     {
                         "name": TEXT,
                         "type": {"enum": list(get_args(FieldType))},
+                        "title": TEXT,
                         "description": TEXT,
                         "searchable": FLAG,
                         "refers_to": {
@@ -206,6 +223,8 @@ _ANSWERS: dict[str, Schema] = {
                         "entries": {**OBJECT, "description": "of a map: kinds that its entries name, by their keys"},
                         "container": FLAG,
                         "unique_within": {**nullable(TEXT), "description": "the field of the scope; empty: the store"},
+                        "names_blobs": {**FLAG, "description": "its entries have the digest of a file"},
+                        "common": {**FLAG, "description": "entities of every kind have it"},
                         "since": COUNT,
                     }
                 )

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,11 +20,12 @@ import pytest
 
 from modeldb_core.audit import verify
 from modeldb_core.backends.blobs import FsspecArtifactStore
+from modeldb_core.cli.program import run as run_command
 from modeldb_core.errors import InvalidArgumentError, ModelDBWarning, QuerySyntaxError
 from modeldb_core.log.stream import Entry
 from modeldb_core.model import schema
-from modeldb_core.model.entities import Entity, new_id
-from modeldb_core.model.schema import KINDS, KindDeclaration, forget, number, text, texts
+from modeldb_core.model.entities import Entity, Run, new_id
+from modeldb_core.model.schema import KINDS, KindDeclaration, forget, mapping, number, text, texts
 from modeldb_core.model.tables import kinds_table
 from modeldb_core.movement.bundle_audit import verify_bundle
 from modeldb_core.movement.collection import Collected, remove_blobs
@@ -408,13 +409,19 @@ def test_a_server_shows_a_kind_after_its_upgrade_that_it_only_carried_before(
             "paths"
         ].keys()
         kind = next(each for each in page.get("/api/v2/kinds").json["kinds"] if each["kind"] == "gauge")
-        assert {"name": "limit", "type": "number"} in kind["columns"]
+        limit = {"name": "limit", "type": "number", "title": "Limit", "choices": [], "fields": ["limit"]}
+        assert limit in kind["columns"]
         assert page.get("/api/v2/keys?kind=gauge").status_code == 200
         headers = {"X-ModelDB": "1"}
         assert (
             page.delete("/api/v2/gauges/gauge-a", headers=headers, content_type="application/json").status_code == 200
         )
         assert [item["name"] for item in page.get("/api/v2/gauges").json["items"]] == ["b"]
+        fields = {"name": "c", "project_id": listed["items"][0]["project_id"]}
+        refused = page.post("/api/v2/gauges", json={**fields, "armed": "yes"}, headers=headers)
+        assert "armed is of the wrong type; expected true or false" in refused.json["error"]["message"]
+        assert page.post("/api/v2/gauges", json={**fields, "armed": False}, headers=headers).json["armed"] is False
+        assert properties["armed"]["oneOf"][0] == {"type": "boolean"}
         assert (
             page.post("/api/v2/gauges/gauge-a/restore", headers=headers, content_type="application/json").status_code
             == 200
@@ -422,6 +429,74 @@ def test_a_server_shows_a_kind_after_its_upgrade_that_it_only_carried_before(
         renamed = page.patch("/api/v2/gauges/gauge-a", json={"name": "b"}, headers=headers)
         assert renamed.status_code == 409
         assert verify(store).findings == []
+
+
+# -- what follows from a declaration: no list of ours names a kind of a plugin, or a new field ----------------------------------
+
+
+@pytest.fixture
+def more_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs have two more fields than ModelDB declares."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class MoreOfRun(Run):
+        rig: str = text("where it stood", searchable=True, choices=("north", "south"))
+        sensors: Mapping[str, Any] = mapping("what was measured around it", searchable=True, listed=True, since=2)
+
+    monkeypatch.setitem(schema._declarations, "run", KindDeclaration(MoreOfRun, is_own=True))
+
+
+def write_more_of_runs(store: MetadataStore) -> list[str]:
+    """Write two runs with the further fields; return their identifiers."""
+    writer = StreamWriter()
+    writer.open()
+    ids = writer.create_containers("rigs", "first")
+    made = [
+        writer.create_run(name=name, **ids, rig=rig, sensors={"pt100": degrees, "bench": {"lamp": True}}).entity_id
+        for name, rig, degrees in (("one", "north", 20.5), ("two", "south", 21))
+    ]
+    store.apply(writer.changes)
+    return made
+
+
+def test_the_command_line_shows_what_is_declared(
+    gauges: Callable[..., None], more_of_runs: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gauges("new")
+    url = f"sqlite:///{tmp_path}/modeldb.db"
+    with open_store(url) as store:
+        Written.to(store)
+        write_more_of_runs(store)
+        runs = store.find(
+            Query("run", "rig = 'north' and sensors.pt100 < 21", fields=("rig", "sensors.pt100"))
+        ).entities
+        assert [(run.name, run.rig, dict(run.sensors)) for run in runs] == [("one", "north", {"pt100": 20.5})]
+
+    def said(*arguments: str) -> str:
+        assert run_command([*arguments, "--url", url]) == 0
+        return capsys.readouterr().out
+
+    table = said("list", "gauges", "limit > 1", "-c", "name,armed,limit,project")
+    assert [line.split() for line in table.splitlines()] == [
+        ["name", "armed", "limit", "project"],
+        ["high", "false", "2", "churn"],
+    ]
+    head, *rows = said("list", "gauge", "--csv", "-o", "name").splitlines()
+    assert {"gauge", "name", "unit", "limit", "armed", "checked_at", "project", "tags"} <= set(head.split(","))
+    assert len(rows) == 2
+    assert {"1234", "pin"}.isdisjoint(head.split(","))
+    assert run_command(["list", "nothings", "--url", url]) == 2
+    assert "there is no kind 'nothings'; known: workspace, project, " in capsys.readouterr().err
+    head = said("runs", "--project", "rigs", "--csv").splitlines()[0]
+    assert {"sensors.pt100", "sensors.bench.lamp"} <= set(head.split(","))
+    compared = [line.split() for line in said("compare", "one", "two").splitlines()]
+    assert [line for line in compared if line[0] not in ("run", "started_at", "duration")][1:] == [
+        ["rig", "north", "south"],
+        ["sensors.pt100", "20.5", "21"],
+    ]
+    shown = said("show", "one")
+    assert "rig" in shown.partition("Sensors")[0]
+    assert "pt100" in shown.partition("Sensors")[2]
 
 
 # -- declarations that cannot be --------------------------------------------------------------------------------------------

@@ -14,6 +14,9 @@ from flask import Response, current_app, render_template, request
 from markupsafe import Markup
 
 from modeldb_core.errors import ConfigurationError, InvalidArgumentError, InvalidTypeError
+from modeldb_core.log.json_documents import kind_document
+from modeldb_core.model.entities import Run
+from modeldb_core.model.schema import KINDS
 from modeldb_webui.assets import Assets
 
 if TYPE_CHECKING:
@@ -54,6 +57,7 @@ class Frame:
         title: of the page, until a script knows a better one.
         place: the script of ModelDB's own that starts the page, one of ``static/js/pages``.
         identifier: what the script is told of what it shows; default: the variable ``entity_id`` of the path.
+        kind: of the entities that it shows: the script is sent what is declared of them.
         has_charts: whether the script draws charts.
         scripts: further ones, JavaScript modules, by their paths below the address of the server.
         styles: further style sheets, likewise.
@@ -62,6 +66,7 @@ class Frame:
     title: str
     place: str = "page"
     identifier: str = ""
+    kind: str = Run.KIND
     has_charts: bool = False
     scripts: Sequence[str] = ()
     styles: Sequence[str] = ()
@@ -77,10 +82,18 @@ class Frame:
                 {"title": entry.title, "group": entry.group, "path": entry.path.lstrip("/")}
                 for entry in navigation(current_app)
             ],
+            kinds=_declared(Run.KIND, self.kind),
             address=address,
             version=ASSETS.version,
             modules=ASSETS.imports(f"js/pages/{self.place}.js"),
         )
+
+
+def _declared(*kinds: str) -> list[dict[str, Any]]:
+    """Return what is declared of some kinds and of what contains their entities."""
+    found = dict.fromkeys(kinds)
+    found.update(dict.fromkeys(each.refers_to for kind in kinds for each in KINDS[kind].container_names.values()))
+    return [kind_document(KINDS[kind]) for kind in found]
 
 
 def add_page(

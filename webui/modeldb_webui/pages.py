@@ -42,7 +42,7 @@ def create_blueprint() -> Blueprint:
     for kind in KINDS.values():
         if not kind.secret:
             title = kind.path.capitalize().replace("-", " ")
-            frame = Frame(title=title, place="entities", identifier=kind.path)
+            frame = Frame(title=title, place="entities", identifier=kind.path, kind=kind.kind)
             entry = None if kind.is_own else NavigationEntry(title=title, group="Further kinds", order=KINDS_ORDER)
             register_page(blueprint, f"/kinds/{kind.path}", f"kind {kind.path}", _empty, frame, entry)
     blueprint.add_url_rule("/assets/<version>/<path:name>", "asset", _asset(ASSETS))

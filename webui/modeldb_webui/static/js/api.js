@@ -85,24 +85,6 @@ export const get = (kinds, id, signal) => request(`/${kinds}/${encodeURIComponen
 /** @param {Params} params @param {AbortSignal} [signal] @returns {Promise<KeyInfo[]>} */
 export const findKeys = async (params, signal) => (await request("/keys", { params, signal })).keys;
 
-/** @type {Promise<import("./types").Kind[]> | null} */
-let known = null;
-/** The kinds of entities that the server knows, as it declares them. */
-export function kinds() {
-  known ??= request("/kinds").then((answer) => answer.kinds);
-  known.catch(() => (known = null));
-  return known;
-}
-
-/**
- * What a filter of a kind can name: its columns, in no section, and the keys that its entities carry.
- * @param {string} kind @param {Promise<KeyInfo[]>} keys @returns {Promise<KeyInfo[]>}
- */
-export async function withColumns(kind, keys) {
-  const columns = (await kinds()).find((each) => each.kind === kind)?.columns ?? [];
-  return [...columns.map(({ name, type }) => ({ section: "", key: name, count: 0, value_types: [type] })), ...(await keys)];
-}
-
 /**
  * Many series for drawing: their points, or a summary of each pixel column.
  * @param {{run_id: string, key: string, first?: number, last?: number, origin?: number}[]} series
@@ -155,5 +137,5 @@ export const restore = (kinds, id) => request(`${pathOf(kinds, id)}/restore`, { 
 /** Changes many runs, all or none. @param {Record<string, unknown>} change @returns {Promise<{run_ids: string[], changed: number}>} */
 export const editRuns = (change) => request("/runs/edit", { body: change });
 
-/** The values behind an id: a condition that matches exactly these. @param {string[]} ids */
-export const idFilter = (ids) => `run_id in (${ids.map((id) => JSON.stringify(id)).join(", ")})`;
+/** A condition that matches exactly these. @param {string[]} ids */
+export const idFilter = (ids) => `entity_id in (${ids.map((id) => JSON.stringify(id)).join(", ")})`;

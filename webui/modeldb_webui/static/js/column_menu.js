@@ -2,6 +2,7 @@
 
 import { AGGREGATES, orderName } from "./columns.js";
 import { openMenu } from "./overlays.js";
+import { METRICS } from "./schema.js";
 
 /** @typedef {import("./types").Column} Column */
 
@@ -33,7 +34,7 @@ export function columnMenu(column, anchor, columns, { set, order }) {
   openMenu(anchor, [
     { head: column.section ? `${column.section}.${column.key}` : column.title },
     ...(name ? [{ label: "Smallest first", action: () => order(name) }, { label: "Largest first", action: () => order(`${name} desc`) }, { label: "Newest run first", action: () => order("") }, { line: true }] : []),
-    ...(column.section === "metrics" ? [...AGGREGATES.map((agg) => ({ label: agg === "last" ? "Last value" : { min: "Smallest point", max: "Largest point", first: "First point", mean: "Mean of points", count: "Number of points" }[agg], checked: (column.agg ?? "last") === agg, action: () => change({ agg: agg === "last" ? undefined : agg, width: Math.max(column.width, (column.key.length + agg.length) * 7 + 34) }) })), { line: true }] : []),
+    ...(column.section === METRICS ? [...AGGREGATES.map((agg) => ({ label: agg === "last" ? "Last value" : { min: "Smallest point", max: "Largest point", first: "First point", mean: "Mean of points", count: "Number of points" }[agg], checked: (column.agg ?? "last") === agg, action: () => change({ agg: agg === "last" ? undefined : agg, width: Math.max(column.width, (column.key.length + agg.length) * 7 + 34) }) })), { line: true }] : []),
     { label: "Pin to the left", checked: column.pinned, action: () => change({ pinned: !column.pinned }) },
     ...(at > 0 ? [{ label: "Move left", action: () => move(at - 1) }] : []),
     ...(at < columns.length - 1 ? [{ label: "Move right", action: () => move(at + 1) }] : []),

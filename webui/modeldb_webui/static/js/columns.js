@@ -1,33 +1,27 @@
 // The columns of the table of runs: which there are, which are shown, what a cell holds, and how a query names them.
 
 import { isOwnMeasure, untagged } from "./format.js";
+import { fieldOf, heading, METRICS, RUN } from "./schema.js";
 import { recall, remember } from "./storage.js";
 
 /** @typedef {import("./types").Column} Column */
 /** @typedef {import("./types").Run} Run */
 /** @typedef {import("./types").KeyInfo} KeyInfo */
+/** @typedef {import("./types").KindColumn} KindColumn */
 
 export const AGGREGATES = ["last", "min", "max", "first", "mean", "count"];
 /** What the API calls the aggregates of a series. @type {Record<string, string>} */
 export const SUMMARY_FIELDS = { last: "last", min: "minimum", max: "maximum", first: "first", mean: "mean", count: "count" };
 const BARE_KEY = /^[\p{L}\p{N}_/-]+(\.[\p{L}\p{N}_/-]+)*$/u;
 
-/** @type {Record<string, {title: string, width: number, numeric?: boolean, fields: string[], order?: string}>} */
-export const BUILT_IN = {
-  name: { title: "Name", width: 184, fields: [] },
-  status: { title: "Status", width: 96, fields: ["status"] },
-  experiment: { title: "Experiment", width: 130, fields: ["experiment_id"] },
-  started_at: { title: "Started", width: 92, fields: ["started_at"] },
-  duration: { title: "Duration", width: 92, numeric: true, fields: ["started_at", "finished_at"] },
-  tags: { title: "Tags", width: 150, fields: ["tags"], order: "" },
-  owner: { title: "Author", width: 100, fields: ["owner"] },
-  created_at: { title: "Created", width: 104, fields: [] },
-  updated_at: { title: "Updated", width: 104, fields: [] },
-  parent_id: { title: "Parent", width: 120, fields: ["parent_id"] },
-  description: { title: "Description", width: 220, fields: ["description"] },
-};
-/** @type {Record<string, string>} */
-export const GROUPS = { "": "Run", hyperparameters: "Hyperparameters", metrics: "Metrics", attributes: "Attributes", code: "Code", datasets: "Datasets", artifacts: "Artifacts" };
+const WIDTHS = { text: 120, time: 104, number: 92, boolean: 80, texts: 150 };
+const NAME_WIDTH = 184;
+/** The columns that are no keys of maps, tags among them. @type {Map<string, KindColumn>} */
+export const COLUMNS = new Map(
+  [...RUN.columns.filter(({ name }) => RUN.shown.includes(name)), { name: "tags", type: "texts", title: "Tags", choices: [], fields: ["tags"] }].map((column) => [column.name, column]),
+);
+/** What heads the columns of a map, by its name; those of none are the run's own. @type {Map<string, string>} */
+export const GROUPS = new Map([["", heading(RUN.words)], ...RUN.sections.map((section) => /** @type {[string, string]} */ ([section, fieldOf(RUN, section)?.title ?? section]))]);
 const SHOWN_FIRST = ["name", "status", "started_at"];
 const SHOWN_LAST = ["tags", "duration"];
 const KEYS_AT_FIRST = 8;
@@ -36,15 +30,16 @@ const KEYS_AT_FIRST = 8;
 export function fieldName(section, key, agg = "") {
   if (!section) return key;
   const last = key.slice(key.lastIndexOf(".") + 1);
-  const bare = BARE_KEY.test(key) && !(section === "metrics" && key.includes(".") && AGGREGATES.includes(last));
+  const bare = BARE_KEY.test(key) && !(section === METRICS && key.includes(".") && AGGREGATES.includes(last));
   const name = `${section}.${bare ? key : `"${key.replaceAll('"', '""')}"`}`;
   return agg && agg !== "last" ? `${name}.${agg}` : name;
 }
 
-/** @param {string} name of a built-in column @returns {Column} */
-function builtIn(name) {
-  const { title, width, numeric = false } = BUILT_IN[name];
-  return { id: name, section: "", key: name, title, width, numeric, pinned: name === "name" };
+/** @param {string} name of one of the run's own columns @returns {Column} */
+function ownColumn(name) {
+  const { title, type } = /** @type {KindColumn} */ (COLUMNS.get(name));
+  const width = name === "name" ? NAME_WIDTH : WIDTHS[/** @type {keyof typeof WIDTHS} */ (type)];
+  return { id: name, section: "", key: name, title, width, numeric: type === "number", pinned: name === "name" };
 }
 
 /** @param {string} section @param {string} key @param {boolean} numeric @param {string} [agg] @returns {Column} */
@@ -56,24 +51,18 @@ export function keyColumn(section, key, numeric, agg = "") {
 /** @param {string} section @param {string} key */
 export const columnId = (section, key) => (section ? `${section}.${key}` : key);
 
-/** @param {Column} column what must be asked for so that its cells can be shown @returns {string[]} */
-export function fieldsOf(column) {
-  if (!column.section) return BUILT_IN[column.key]?.fields ?? [];
-  return [fieldName(column.section, column.key, column.agg)];
-}
+/** @param {Column} column what must be asked for so that its cells can be shown */
+export const fieldsOf = (column) => [fieldName(column.section, column.key, column.agg)];
 
 /** What an order by this column is called; empty where there is none. @param {Column} column */
-export function orderName(column) {
-  if (!column.section) return BUILT_IN[column.key]?.order ?? column.key;
-  return fieldName(column.section, column.key, column.agg);
-}
+export const orderName = (column) => (!column.section && COLUMNS.get(column.key)?.type === "texts" ? "" : fieldName(column.section, column.key, column.agg));
 
 /** The value in a cell, `undefined` for none. @param {Run} run @param {Column} column @returns {any} */
 export function valueAt(run, column) {
   if (!column.section) return run[column.key];
   if (column.agg && column.agg !== "last") return seriesOf(run, column.key)?.[/** @type {keyof import("./types").SeriesSummary} */ (SUMMARY_FIELDS[column.agg])];
   const value = lookUp(run[column.section], column.key);
-  return value === undefined && column.section === "metrics" ? seriesOf(run, column.key)?.last : value;
+  return value === undefined && column.section === METRICS ? seriesOf(run, column.key)?.last : value;
 }
 
 /** What is known of a series of a run. @param {Run} run @param {string} key @returns {import("./types").SeriesSummary | undefined} */
@@ -98,8 +87,8 @@ export function lookUp(map, key) {
  * @param {Run[]} runs @returns {Column[]}
  */
 export function guessColumns(runs) {
-  const columns = SHOWN_FIRST.map(builtIn);
-  for (const section of ["metrics", "hyperparameters"]) {
+  const columns = SHOWN_FIRST.map(ownColumn);
+  for (const section of RUN.listed) {
     /** @type {Map<string, {count: number, numeric: boolean}>} */
     const seen = new Map();
     for (const run of runs) {
@@ -108,14 +97,14 @@ export function guessColumns(runs) {
         if (isMap(value) || isOwnMeasure(key)) continue;
         const entry = seen.get(key) ?? { count: 0, numeric: true };
         entry.count += 1;
-        entry.numeric &&= section === "metrics" || isNumber(value);
+        entry.numeric &&= isNumber(value);
         seen.set(key, entry);
       }
     }
     const keys = [...seen].sort((a, b) => b[1].count - a[1].count).slice(0, KEYS_AT_FIRST);
     columns.push(...keys.map(([key, { numeric }]) => keyColumn(section, key, numeric)));
   }
-  return [...columns, ...SHOWN_LAST.map(builtIn)];
+  return [...columns, ...SHOWN_LAST.map(ownColumn)];
 }
 
 /** @param {any} value a map or list that was logged, not a tagged number */
@@ -126,12 +115,12 @@ const isNumber = (value) => typeof value === "number" || (value !== null && type
 
 /** All columns that could be chosen. @param {KeyInfo[]} keys @returns {(Column & {count?: number})[]} */
 export function allColumns(keys) {
-  const found = Object.keys(BUILT_IN).map(builtIn);
+  const found = [...COLUMNS.keys()].map(ownColumn);
   for (const { section, key, count, value_types: types } of keys) {
-    if (!Object.hasOwn(GROUPS, section)) continue;
+    if (!section || !GROUPS.has(section)) continue;
     // A map is not a column: its inner keys are.
-    if (types.length && types.every((type) => type === "json") && section === "hyperparameters" && keys.some((other) => other.section === section && other.key.startsWith(`${key}.`))) continue;
-    const numeric = section === "metrics" || types.every((type) => type === "number" || type === "series");
+    if (types.length && types.every((type) => type === "json") && keys.some((other) => other.section === section && other.key.startsWith(`${key}.`))) continue;
+    const numeric = types.every((type) => type === "number" || type === "series");
     found.push(Object.assign(keyColumn(section, key, numeric), { count }));
   }
   return found.sort((a, b) => Number(isOwnMeasure(a.key)) - Number(isOwnMeasure(b.key)));
@@ -172,9 +161,9 @@ export function readColumns(text) {
     const id = decoded(match[2]);
     const dot = id.indexOf(".");
     const section = id.slice(0, Math.max(0, dot));
-    if (dot < 0 ? !Object.hasOwn(BUILT_IN, id) : !Object.hasOwn(GROUPS, section) || !section) continue;
+    if (dot < 0 ? !COLUMNS.has(id) : !section || !GROUPS.has(section)) continue;
     if (match[4] && !AGGREGATES.includes(match[4])) continue;
-    const column = dot < 0 ? builtIn(id) : keyColumn(id.slice(0, dot), id.slice(dot + 1), !match[3], match[4]);
+    const column = dot < 0 ? ownColumn(id) : keyColumn(id.slice(0, dot), id.slice(dot + 1), !match[3], match[4]);
     columns.push({ ...column, pinned: match[1] === "*" });
   }
   return columns;

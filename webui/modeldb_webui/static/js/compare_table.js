@@ -2,56 +2,48 @@
 
 import { html, useState } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
-import { flatten, same } from "./diff.js";
 import { colorClass } from "./colors.js";
-import { byKey, formatDuration, isNumeric, plural, runDuration, toNumber } from "./format.js";
-import { Status } from "./icons.js";
-import { runName } from "./run_cells.js";
-import { Ago, Short } from "./values.js";
+import { COLUMNS } from "./columns.js";
+import { flatten, same } from "./diff.js";
+import { byKey, isNumeric, plural, runDuration, toNumber } from "./format.js";
+import { ownCell, runName } from "./run_cells.js";
+import { fieldOf, heading, METRICS, RUN } from "./schema.js";
+import { Short } from "./values.js";
 
 /** @typedef {import("./types").Run} Run */
 /** @typedef {{key: string, values: any[], differs: boolean}} Line */
 
 const LINES_AT_FIRST = 300;
-/** @type {[string, string][]} */
-const SECTIONS = [["hyperparameters", "Hyperparameters"], ["metrics", "Metrics"], ["attributes", "Attributes"], ["datasets", "Data"], ["code", "Code"], ["environment", "Environment"], ["context", "Machine and command"], ["artifacts", "Artifacts"]];
-
-/** @param {Run} run @param {string} section */
-function sectionOf(run, section) {
-  if (section === "code") {
-    const { diff, ...code } = run.code ?? {};
-    return flatten(diff === undefined ? code : { ...code, diff: `${String(diff).split("\n").length} lines` });
-  }
-  if (section === "artifacts") return new Map(Object.entries(run.artifacts ?? {}).map(([path, entry]) => [path, String(entry?.digest ?? "").slice(0, 12)]));
-  if (section === "metrics") return new Map(Object.entries({ ...Object.fromEntries(Object.entries(run.series ?? {}).map(([key, { last }]) => [key, last])), ...run.metrics }));
-  return flatten(run[section] ?? {});
+/** @param {Run} run @param {string} section a map, or none for the run's own columns @returns {Map<string, any>} */
+function valuesOf(run, section) {
+  if (!section) return new Map(RUN.compared.map((name) => [name, name === "duration" ? runDuration(run) || undefined : run[COLUMNS.get(name)?.fields[0] ?? ""]]));
+  if (!fieldOf(RUN, section)?.names_blobs) return flatten(run[section] ?? {});
+  return new Map(Object.entries(run[section] ?? {}).map(([path, entry]) => [path, String(entry?.digest ?? "").slice(0, 12)]));
 }
 
 /** @param {Run[]} runs @param {string} section @returns {Line[]} */
 export function compareSection(runs, section) {
-  const maps = runs.map((run) => sectionOf(run, section));
-  const keys = [...new Set(maps.flatMap((map) => [...map.keys()]))].sort(byKey);
-  return keys.map((key) => {
+  const maps = runs.map((run) => valuesOf(run, section));
+  const keys = [...new Set(maps.flatMap((map) => [...map.keys()]))];
+  const lines = (section ? keys.sort(byKey) : keys).map((key) => {
     const values = maps.map((map) => map.get(key));
     return { key, values, differs: values.some((value) => !same(value, values[0])) };
   });
+  return lines.filter(({ values }) => values.some((value) => value !== undefined));
 }
 
 /**
- * @param {{runs: Run[], slots: Map<string, number>, hot: string, onHot: (id: string) => void}} props
+ * @param {{runs: Run[], slots: Map<string, number>, names: Map<string, string>, onHot: (id: string) => void}} props
  */
-export function CompareTable({ runs, slots, onHot }) {
+export function CompareTable({ runs, slots, names, onHot }) {
   const [all, setAll] = useState(false);
-  const sections = SECTIONS.map(([section, title]) => ({ section, title, lines: compareSection(runs, section) }));
+  const sections = ["", ...RUN.maps].map((section) => ({ section, names, title: fieldOf(RUN, section)?.title ?? heading(RUN.words), lines: compareSection(runs, section) }));
   const differing = sections.map((entry) => ({ ...entry, lines: entry.lines.filter(({ differs }) => differs) })).filter(({ lines }) => lines.length);
   const alike = sections.map((entry) => ({ ...entry, lines: entry.lines.filter(({ differs }) => !differs) })).filter(({ lines }) => lines.length);
   const count = alike.reduce((sum, { lines }) => sum + lines.length, 0);
   return html`<table class="diff-table"><thead><tr><th scope="col"><span class="visually-hidden">Key</span></th>${runs.map((run) => html`<th key=${run.entity_id} scope="col" onMouseEnter=${() => onHot(run.entity_id)} onMouseLeave=${() => onHot("")}>
       <a href=${`${api.BASE}runs/${run.entity_id}`} title=${runName(run)}><span class=${`swatch drawn ${colorClass(slots.get(run.entity_id) ?? 0)}`}></span><span>${runName(run)}</span></a></th>`)}</tr></thead>
     <tbody>
-      <tr><th scope="row">Status</th>${runs.map((run) => html`<td key=${run.entity_id}><${Status} status=${run.status} /></td>`)}</tr>
-      <tr><th scope="row">Started</th>${runs.map((run) => html`<td key=${run.entity_id}><${Ago} time=${run.started_at} /></td>`)}</tr>
-      <tr><th scope="row">Duration</th>${runs.map((run) => html`<td key=${run.entity_id}>${formatDuration(runDuration(run))}</td>`)}</tr>
       ${differing.length ? null : html`<tr><th class="group" colspan=${runs.length + 1}>Nothing that was recorded differs</th></tr>`}
       ${differing.map((entry) => html`<${Group} key=${entry.section} ...${entry} runs=${runs} />`)}
       ${count ? html`<tr><th class="group" colspan=${runs.length + 1}><button class="button small" aria-expanded=${all} onClick=${() => setAll(!all)}>${all ? "Hide" : "Show"} ${plural(count, "line")} that ${count === 1 ? "is" : "are"} the same</button></th></tr>` : null}
@@ -59,19 +51,23 @@ export function CompareTable({ runs, slots, onHot }) {
     </tbody></table>`;
 }
 
-/** @param {{section: string, title: string, lines: Line[], runs: Run[]}} props */
-function Group({ section, title, lines, runs }) {
+/** @param {{section: string, title: string, lines: Line[], runs: Run[], names: Map<string, string>}} props */
+function Group({ section, title, lines, runs, names }) {
   const [most, setMost] = useState(LINES_AT_FIRST);
   return html`<tr><th class="group" colspan=${runs.length + 1}>${title} <span class="faint">${lines.length}</span></th></tr>
     ${lines.slice(0, most).map(({ key, values, differs }) => {
       const common = differs ? mostCommon(values) : undefined;
+      const label = section ? key : COLUMNS.get(key)?.title;
       const numeric = values.every((value) => value === undefined || isNumeric(value));
-      const best = section === "metrics" && numeric && differs ? bestOf(key, values) : [];
-      return html`<tr key=${key}><th scope="row" title=${`${section}.${key}`}>${key}</th>${values.map((value, at) => html`<td key=${at} class=${`${numeric ? "num" : ""} ${common && section !== "metrics" && !same(value, common.value) ? "differs" : ""} ${best.includes(at) ? "best" : ""} ${value === undefined ? "missing" : ""}`} title=${best.includes(at) ? "The best of these, going by the metric's name" : undefined}>
-        ${value === undefined ? html`<span title="Not recorded">–</span>` : html`<${Short} value=${value} measured=${section === "metrics"} />`}</td>`)}</tr>`;
+      const best = section === METRICS && numeric && differs ? bestOf(key, values) : [];
+      return html`<tr key=${key}><th scope="row" title=${section ? `${section}.${key}` : key}>${label}</th>${values.map((value, at) => html`<td key=${at} class=${`${numeric ? "num" : ""} ${common && section !== METRICS && !same(value, common.value) ? "differs" : ""} ${best.includes(at) ? "best" : ""} ${value === undefined ? "missing" : ""}`} title=${best.includes(at) ? "The best of these, going by the metric's name" : undefined}>
+        ${value === undefined ? html`<span title="Not recorded">–</span>` : section ? html`<${Short} value=${inALine(value)} measured=${section === METRICS} />` : ownCell(runs[at], key, (_, id) => names.get(id) ?? id)}</td>`)}</tr>`;
     })}
     ${lines.length > most ? html`<tr><th class="group" colspan=${runs.length + 1}><button class="button small" onClick=${() => setMost(most + 2000)}>Show ${lines.length - most} more</button></th></tr>` : null}`;
 }
+
+/** A text of many lines as their number: it is compared as a whole, and no cell has room for it. @param {any} value */
+const inALine = (value) => (typeof value === "string" && value.includes("\n") ? `${value.replace(/\n$/, "").split("\n").length} lines` : value);
 
 /** What most of the runs have, of which the others differ; `undefined` where no value comes twice. @param {any[]} values */
 function mostCommon(values) {

@@ -1,13 +1,15 @@
 // What may come next in a filter: fields, operators, values, connectives.
 
-import { fieldName } from "./columns.js";
+import { AGGREGATES, fieldName } from "./columns.js";
+import { KINDS } from "./schema.js";
 
 /** @typedef {import("./types").KeyInfo} KeyInfo */
 /** @typedef {{text: string, note: string}} Offer what is put in, and what is said beside it */
 
 const TOKEN = /"(?:[^"]|"")*"?|'(?:[^']|'')*'?|[\p{L}_][\p{L}\p{N}_]*(?:\.(?:[\p{L}\p{N}_/-]+|"(?:[^"]|"")*"?|`(?:[^`]|``)*`?)?)*|[-+]?[\d.]+(?:e[-+]?\d+)?|[<>=!]+|[(),]|\S/giu;
 const WORDS = new Set(["and", "or", "not", "in", "contains", "startswith", "endswith", "like", "exists", "is", "null", "true", "false"]);
-const STATUSES = ["running", "finished", "failed", "killed", "pruned", "lost"];
+const SECTIONS = new Set(KINDS.flatMap(({ sections }) => sections));
+const AGGREGATE = new RegExp(`\\.(${AGGREGATES.join("|")})$`);
 const MOST = 60;
 
 /**
@@ -60,32 +62,45 @@ function fields(keys) {
   for (const { section, key, value_types: types } of keys) {
     if (section === "tags") continue;
     offers.push({ text: fieldName(section, key), note: section ? types.join(", ") : "" });
-    if (section === "metrics" && types.includes("series")) offers.push({ text: fieldName(section, key, "max"), note: "largest point" }, { text: fieldName(section, key, "min"), note: "smallest point" });
+    if (types.includes("series")) offers.push({ text: fieldName(section, key, "max"), note: "largest point" }, { text: fieldName(section, key, "min"), note: "smallest point" });
   }
   return offers;
 }
 
+/** The types of the values of a field; of an aggregate of a series those of the series. @param {KeyInfo | undefined} info */
+const typesOf = (info) => info?.value_types ?? [];
+
 /** @param {string} field @param {KeyInfo[]} keys */
-const isTime = (field, keys) => keys.some(({ section, key, value_types: types }) => !section && key === field && types.includes("time"));
+function infoOf(field, keys) {
+  /** @param {string} wanted */
+  const named = (wanted) => keys.find(({ section, key }) => fieldName(section, key) === wanted);
+  return named(field) ?? (AGGREGATE.test(field) ? named(field.replace(AGGREGATE, "")) : undefined);
+}
+
+/** @param {string[]} texts @param {string} [note] @returns {Offer[]} */
+const offersOf = (texts, note = "") => texts.map((text) => ({ text, note }));
 
 /** @param {string} field @param {KeyInfo[]} keys @returns {Offer[]} */
 function operators(field, keys) {
   if (field === "tags") return [{ text: "contains", note: "has the tag" }, { text: "not in (", note: "" }];
-  if (isTime(field, keys)) return [">", "<", ">=", "<="].map((text) => ({ text, note: "" }));
-  const info = keys.find(({ section, key }) => fieldName(section, key) === field);
-  const number = ["=", "!=", ">", ">=", "<", "<="].map((text) => ({ text, note: "" }));
-  const text = ["=", "!=", "contains", "startswith", "endswith", "like", "in (", "not in ("].map((name) => ({ text: name, note: "" }));
+  const types = typesOf(infoOf(field, keys));
+  if (types.includes("time")) return offersOf([">", "<", ">=", "<="]);
+  if (types.includes("boolean")) return offersOf(["=", "!="]);
+  const number = offersOf(["=", "!=", ">", ">=", "<", "<="]);
+  const text = offersOf(["=", "!=", "contains", "startswith", "endswith", "like", "in (", "not in ("]);
   const either = [{ text: "exists", note: "has a value" }, { text: "not exists", note: "has none" }];
-  if (field.startsWith("metrics.") || (info && info.value_types.every((type) => type === "number"))) return [...number, ...either];
+  if (types.length && types.every((type) => type === "number" || type === "series")) return [...number, ...either];
   return field.includes(".") ? [...text.slice(0, 3), ...number.slice(2), ...text.slice(3), ...either] : text;
 }
 
 /** @param {string} field @param {KeyInfo[]} keys @param {Record<string, string[]>} names @returns {Offer[]} */
 function values(field, keys, names) {
-  if (field === "status") return STATUSES.map((text) => ({ text: quoted(text), note: "" }));
   if (field === "tags") return keys.filter(({ section }) => section === "tags").map(({ key, count }) => ({ text: quoted(key), note: `${count} runs` }));
-  if (isTime(field, keys)) return ["now - 1h", "now - 1d", "now - 7d", "now - 30d"].map((text) => ({ text, note: "" }));
-  return (Object.hasOwn(names, field) ? names[field] : []).map((text) => ({ text: quoted(text), note: "" }));
+  const info = infoOf(field, keys);
+  const types = typesOf(info);
+  if (types.includes("time")) return offersOf(["now - 1h", "now - 1d", "now - 7d", "now - 30d"]);
+  if (types.includes("boolean") || types.includes("bool")) return offersOf(["true", "false"]);
+  return offersOf([...(info?.choices ?? []), ...(Object.hasOwn(names, field) ? names[field] : [])].map(quoted));
 }
 
 /**
@@ -119,7 +134,7 @@ export function filterOf(text) {
   if (!plain || /[=<>!()"'`]/.test(plain)) return plain;
   const words = plain.split(/\s+/);
   if (words.length > 1 && words.some((word) => WORDS.has(word.toLowerCase()))) return plain;
-  if (words.some((word) => /^(metrics|hyperparameters|attributes|code|datasets|artifacts|failure)\./.test(word))) return plain;
+  if (words.some((word) => word.includes(".") && SECTIONS.has(word.slice(0, word.indexOf("."))))) return plain;
   return words.map((word) => `name contains ${quoted(word)}`).join(" and ");
 }
 

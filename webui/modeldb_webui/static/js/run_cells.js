@@ -2,37 +2,44 @@
 
 import { html } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
-import { valueAt } from "./columns.js";
+import { COLUMNS, valueAt } from "./columns.js";
 import { colorClass } from "./colors.js";
 import { formatDuration, formatValue, runDuration } from "./format.js";
 import { Status } from "./icons.js";
+import { fieldOf, METRICS, pageOf, RUN } from "./schema.js";
 import { Ago, Short, Tags } from "./values.js";
 
 /** @typedef {import("./types").Run} Run */
 /** @typedef {import("./types").Column} Column */
 
-const TIMES = new Set(["started_at", "created_at", "updated_at"]);
-
 /** @param {Run} run */
 export const runName = (run) => run.name || run.entity_id.slice(0, 8);
 
-/** @param {Run} run @param {Column} column @param {(id: string) => string} experimentName */
-export function runCell(run, column, experimentName) {
+/** @param {Run} run @param {Column} column @param {(kind: string, id: string) => string} nameOf of what contains the run */
+export function runCell(run, column, nameOf) {
+  if (!column.section) return ownCell(run, column.key, nameOf);
   const value = valueAt(run, column);
-  if (column.section) return value === undefined ? null : html`<${Short} value=${value} measured=${column.section === "metrics"} />`;
-  if (column.key === "name") return html`<a class="name" href=${`${api.BASE}runs/${run.entity_id}`} title=${runName(run)}>${runName(run)}</a>`;
-  if (column.key === "status") return html`<${Status} status=${run.status} />`;
-  if (column.key === "tags") return html`<${Tags} tags=${run.tags} limit=${4} />`;
-  if (column.key === "experiment") return experimentName(run.experiment_id ?? "");
-  if (column.key === "duration") return formatDuration(runDuration(run));
-  if (TIMES.has(column.key)) return html`<${Ago} time=${value} />`;
-  if (column.key === "parent_id") return value ? html`<a href=${`${api.BASE}runs/${value}`}>${String(value).slice(0, 8)}</a>` : null;
-  return html`<span title=${value}>${value}</span>`;
+  return value === undefined ? null : html`<${Short} value=${value} measured=${column.section === METRICS} />`;
+}
+
+/** A cell of one of the run's own columns. @param {Run} run @param {string} name @param {(kind: string, id: string) => string} nameOf */
+export function ownCell(run, name, nameOf) {
+  if (name === "name") return html`<a class="name" href=${pageOf(run.kind, run.entity_id)} title=${runName(run)}>${runName(run)}</a>`;
+  if (name === "status") return html`<${Status} status=${run.status} />`;
+  if (name === "duration") return formatDuration(runDuration(run));
+  const { type, fields } = /** @type {import("./types").KindColumn} */ (COLUMNS.get(name));
+  const value = run[fields[0]];
+  const kind = fieldOf(RUN, fields[0])?.refers_to;
+  if (value === undefined || value === null) return null;
+  if (type === "texts") return html`<${Tags} tags=${value} limit=${4} />`;
+  if (type === "time") return html`<${Ago} time=${value} />`;
+  if (fields[0] !== name) return nameOf(String(kind), value);
+  return pageOf(kind, value) ? html`<a href=${pageOf(kind, value)}>${String(value).slice(0, 8)}</a>` : html`<${Short} value=${value} />`;
 }
 
 /** One run as two lines, for narrow screens. @param {Run} run @param {Column[]} columns */
 export function runLines(run, columns) {
-  const facts = columns.filter(({ section }) => section === "metrics").map((column) => ({ column, value: valueAt(run, column) })).filter(({ value }) => value !== undefined).slice(0, 3);
+  const facts = columns.filter(({ section }) => section === METRICS).map((column) => ({ column, value: valueAt(run, column) })).filter(({ value }) => value !== undefined).slice(0, 3);
   return html`<div class="two-lines"><div class="row"><a class="name cut grow" href=${`${api.BASE}runs/${run.entity_id}`}>${runName(run)}</a><${Status} status=${run.status} /></div>
     <div class="row faint"><span class="cut grow">${facts.map(({ column, value }) => `${column.title} ${formatValue(value, true)}`).join("   ")}</span><${Ago} time=${run.started_at ?? run.created_at} /></div></div>`;
 }

@@ -5,6 +5,7 @@ import * as api from "./api.js";
 import { colorClass } from "./colors.js";
 import { fieldName, fieldsOf, orderName, valueAt, lookUp } from "./columns.js";
 import { formatMetric, formatValue, fullValue, isNumeric, plural, toNumber } from "./format.js";
+import { METRICS } from "./schema.js";
 import { Problem } from "./values.js";
 
 /** @typedef {import("./types").Run} Run */
@@ -83,7 +84,7 @@ export class RunGroups extends Component {
   }
 
   measurable() {
-    return this.props.columns.filter(({ section, numeric, key }) => (section === "metrics" || (section === "hyperparameters" && numeric)) && key !== this.props.by);
+    return this.props.columns.filter(({ section, numeric, key }) => (section === METRICS || (section === "hyperparameters" && numeric)) && key !== this.props.by);
   }
 
   async load() {

@@ -6,10 +6,14 @@ import { byKey, formatCount, formatLabel, formatMetric, fullValue, isOwnMeasure,
 import { Figures } from "./run_artifacts.js";
 import { seriesOf } from "./columns.js";
 import { icon } from "./icons.js";
+import { fieldOf, METRICS, RUN } from "./schema.js";
 import { Ago, Long, Problem, Short } from "./values.js";
 
 /** @typedef {import("./types").Run} Run */
 
+/** The maps that have another place than the right column: one of their own here, or a tab. */
+const ELSEWHERE = new Set([METRICS, "failure", "artifacts", "code", "environment", "context", "datasets"]);
+const HERE = RUN.maps.filter((name) => !ELSEWHERE.has(name));
 const FILTER_FROM = 12;
 const SHOWN_AT_FIRST = 200;
 
@@ -122,4 +126,4 @@ class Comments extends Component {
 /** @param {{run: Run, revision: number}} props */
 export const Overview = ({ run, revision }) => html`<div class="tab">${run.failure && Object.keys(run.failure).length ? html`<${Failure} failure=${run.failure} />` : null}<div class="columns">
   <div><${Metrics} run=${run} /><${Figures} run=${run} /></div>
-  <div><${Facts} title="Hyperparameters" map=${run.hyperparameters} /><${Facts} title="Attributes" map=${run.attributes} /><${Comments} run=${run} revision=${revision} /></div></div></div>`;
+  <div>${HERE.map((name) => html`<${Facts} key=${name} title=${fieldOf(RUN, name)?.title} map=${run[name]} />`)}<${Comments} run=${run} revision=${revision} /></div></div></div>`;

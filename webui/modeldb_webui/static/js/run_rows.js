@@ -2,7 +2,8 @@
 // of what has been fetched put in place. What was deleted, or matches no more, goes.
 
 import * as api from "./api.js";
-import { fieldsOf } from "./columns.js";
+import { AGGREGATES, fieldsOf } from "./columns.js";
+import { METRICS } from "./schema.js";
 
 /** @typedef {import("./types").Run} Run */
 /** @typedef {import("./types").Column} Column */
@@ -12,7 +13,7 @@ export const PAGE = 100;
 const STRIDE = 10;
 export const FIELDS_PER_REQUEST = 60;
 const IDS_PER_REQUEST = 100;
-const AGGREGATE = /^metrics\..*\.(min|max|first|mean|count)$/;
+const AGGREGATE = new RegExp(`^${METRICS}\\..*\\.(${AGGREGATES.join("|")})$`);
 
 /** @param {any} value */
 const isMap = (value) => value !== null && typeof value === "object" && !Array.isArray(value);

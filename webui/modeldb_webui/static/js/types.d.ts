@@ -16,11 +16,20 @@ export interface Run extends Entity {
   code?: Record<string, any>; environment?: Record<string, any>; context?: Record<string, any>; notes?: string[];
 }
 export interface Page { items: Entity[]; cursor: string | null; total: number | null }
-export interface KeyInfo { section: string; key: string; count: number; value_types: string[] }
+export interface KeyInfo { section: string; key: string; count: number; value_types: string[];
+  /** the texts that a column may hold, where they are known */
+  choices?: string[] }
 /** A kind of entities, as GET /kinds describes it. */
 export interface Kind {
-  kind: string; path: string; words: string; summary: string; version: number; sections: string[]; offered: string[];
-  columns: { name: string; type: string }[]; fields: { name: string; type: string; description: string; searchable: boolean }[];
+  kind: string; path: string; words: string; summary: string; version: number; is_own: boolean; has_points: boolean;
+  shown: string[]; compared: string[]; maps: string[]; sections: string[]; listed: string[]; offered: string[];
+  columns: KindColumn[]; fields: KindField[];
+}
+/** `fields`: what the column is worked out from; itself for a field. */
+export interface KindColumn { name: string; type: string; title: string; choices: string[]; fields: string[] }
+export interface KindField {
+  name: string; type: string; title: string; description: string; searchable: boolean; refers_to: string | null;
+  names_blobs: boolean; common: boolean;
 }
 export interface SeriesData {
   run_id: string; key: string; total: number; nan_count: number; infinite_count: number; nonpositive_count: number; hidden_count: number;

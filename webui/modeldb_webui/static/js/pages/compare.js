@@ -12,6 +12,7 @@ import { plural } from "../format.js";
 import { setPlace, showPlace, startFrame } from "../frame.js";
 import { bind } from "../keyboard.js";
 import { runName } from "../run_cells.js";
+import { KINDS, RUN } from "../schema.js";
 import { MOST_SELECTED } from "../selection.js";
 import { debounce, parameter, setParameters } from "../storage.js";
 import { Problem } from "../values.js";
@@ -27,7 +28,7 @@ class Compare extends Component {
     const tab = parameter("tab");
     this.ids = [...new Set(parameter("runs").split(",").filter(Boolean))];
     this.slots = assignSlots(this.ids.slice(0, MOST_SELECTED));
-    this.state = { runs: null, error: null, hot: "", tab: Object.hasOwn(TABS, tab) ? tab : "table" };
+    this.state = { runs: null, names: new Map(), error: null, hot: "", tab: Object.hasOwn(TABS, tab) ? tab : "table" };
     this.again = debounce(() => this.load(), 500);
   }
 
@@ -52,18 +53,24 @@ class Compare extends Component {
     }
   }
 
-  /** @param {Run[]} runs */
+  /** The names of what contains the runs. @param {Run[]} runs */
   async name(runs) {
     this.named = true;
-    const projects = new Set(runs.map((run) => run.project_id));
-    if (projects.size > 1) {
-      setPlace([{ label: "Projects", href: api.BASE }, { label: `Compare ${plural(runs.length, "run")}` }]);
-      return;
+    const here = { label: `Compare ${plural(runs.length, "run")}` };
+    const projects = new Set(runs.map((run) => String(run.project_id)));
+    const id = [...projects][0];
+    if (projects.size > 1) setPlace([{ label: "Projects", href: api.BASE }, here]);
+    else startFrame(id);
+    /** @type {Map<string, string>} */
+    const names = new Map();
+    for (const { name, fields } of RUN.columns.filter((column) => column.fields.length === 1 && column.fields[0] !== column.name)) {
+      const kind = KINDS.find((each) => each.kind === name);
+      const ids = [...new Set(runs.map((run) => run[fields[0]]).filter(Boolean))];
+      const found = kind && ids.length ? await api.find(kind.path, { filter: api.idFilter(ids), fields: "name", limit: ids.length, include_deleted: 1 }).catch(() => null) : null;
+      for (const item of found?.items ?? []) names.set(item.entity_id, item.name);
     }
-    const id = String(runs[0].project_id);
-    startFrame(id);
-    const name = await api.get("projects", id).then((project) => project.name, () => "Project");
-    setPlace([{ label: "Projects", href: api.BASE }, { label: name, href: `${api.BASE}projects/${id}?runs=${this.ids.join(",")}` }, { label: `Compare ${plural(runs.length, "run")}` }]);
+    this.setState({ names });
+    if (projects.size === 1) setPlace([{ label: "Projects", href: api.BASE }, { label: names.get(id) || "Project", href: `${api.BASE}projects/${id}?runs=${this.ids.join(",")}` }, here]);
   }
 
   /** @param {string} tab */
@@ -75,7 +82,7 @@ class Compare extends Component {
   setHot = (/** @type {string} */ hot) => hot !== this.state.hot && this.setState({ hot });
 
   /** @param {{}} _ @param {any} state */
-  render(_, { runs, error, hot, tab }) {
+  render(_, { runs, names, error, hot, tab }) {
     if (!this.ids.length) return html`<div class="empty"><h1>Nothing to compare</h1><p class="muted">Select runs in a project's table, with their marks or with <kbd>x</kbd>, and press <kbd>c</kbd>.</p><p><a class="link" href=${api.BASE}>To the projects</a></p></div>`;
     if (error && !runs) return html`<div class="page"><${Problem} error=${error} retry=${() => this.load()} /></div>`;
     if (!runs) return html`<div class="page"></div>`;
@@ -84,7 +91,7 @@ class Compare extends Component {
       ${missing > 0 ? html`<div class="notice">${plural(missing, "run")} of this comparison ${missing === 1 ? "does" : "do"} not exist in this store.</div>` : null}
       ${this.ids.length > MOST_SELECTED ? html`<div class="notice">The first ${MOST_SELECTED} of ${this.ids.length} runs are compared.</div>` : null}
       <div class="compare-body" tabindex="0" role="region" aria-label=${TABS[/** @type {keyof typeof TABS} */ (tab)]}>
-        ${tab === "table" ? html`<${CompareTable} runs=${runs} slots=${this.slots} hot=${hot} onHot=${this.setHot} />`
+        ${tab === "table" ? html`<${CompareTable} runs=${runs} slots=${this.slots} names=${names} onHot=${this.setHot} />`
           : tab === "charts" ? html`<${Charts} runs=${this.list} storage="compare" hot=${hot} onHot=${this.setHot} lead=${this.legend(runs)} />`
           : tab === "plots" ? html`<${ComparePlots} runs=${runs} slots=${this.slots} hot=${hot} onHot=${this.setHot} />`
           : html`<${CodeSide} runs=${runs} slots=${this.slots} />`}</div>`;

@@ -2,11 +2,11 @@
 
 import { Component, html } from "../../vendor/preact-htm.js";
 import * as api from "../api.js";
-import { lookUp } from "../columns.js";
 import { filterOf } from "../completion.js";
 import { FilterBox, FilterError } from "../filter_box.js";
 import { formatCount } from "../format.js";
 import { pageId, setPlace, showPlace, startFrame } from "../frame.js";
+import { columnKeys, fieldOf, heading, KINDS, pageOf } from "../schema.js";
 import { parameter, setParameters } from "../storage.js";
 import { Ago, Problem, Short, Tags } from "../values.js";
 
@@ -15,15 +15,12 @@ import { Ago, Problem, Short, Tags } from "../values.js";
 
 const PAGE = 100;
 const KEYS = 2000;
-/** Columns that are shown at the end, where there is room. */
-const COMMON = ["owner", "created_at", "updated_at"];
+/** What the first cell of a row shows. */
+const FIRST = new Set(["name", "description"]);
 
-/** The columns of a kind that its entities hold themselves. @param {Kind} kind */
-function columnsOf({ columns, fields }) {
-  const own = columns.filter(({ name }) => fields.some((field) => field.name === name) && ![...COMMON, "name", "description", "deleted_at"].includes(name));
-  const common = columns.filter(({ name }) => COMMON.includes(name));
-  return [...own, ...common];
-}
+/** The columns of a kind that its entities hold themselves; when they were deleted, only where deleted ones are asked for. @param {Kind} kind @param {string} filter */
+const columnsOf = ({ columns, fields }, filter) =>
+  columns.filter(({ name }) => !FIRST.has(name) && fields.some((field) => field.name === name) && (name !== "deleted_at" || api.asksForDeleted(filter)));
 
 /** @extends {Component<{}, any>} */
 class Entities extends Component {
@@ -33,18 +30,13 @@ class Entities extends Component {
   }
 
   componentDidMount() {
-    void this.begin();
+    this.begin();
   }
 
-  begin = async () => {
-    try {
-      const kind = (await api.kinds()).find(({ path }) => path === pageId);
-      if (!kind) throw new api.ApiError(`There is no kind of entities ${pageId}.`, "not_found", 404);
-      setPlace([{ label: "Projects", href: api.BASE }, { label: title(kind) }]);
-      this.setState({ kind, error: null }, () => this.load(true));
-    } catch (error) {
-      this.setState({ error });
-    }
+  begin = () => {
+    const kind = KINDS.find(({ path }) => path === pageId);
+    if (kind) setPlace([{ label: "Projects", href: api.BASE }, { label: title(kind) }]);
+    this.setState(kind ? { kind, error: null } : { error: new api.ApiError(`There is no kind of entities ${pageId}.`, "not_found", 404) }, () => kind && this.load(true));
   };
 
   /** @param {boolean} first */
@@ -66,44 +58,45 @@ class Entities extends Component {
     });
   }
 
-  fields = () => {
-    const kind = this.state.kind?.kind ?? "";
-    return api.withColumns(kind, api.findKeys({ kind, limit: KEYS }));
+  fields = async () => {
+    const kind = /** @type {Kind} */ (this.state.kind);
+    return [...columnKeys(kind), ...(await api.findKeys({ kind: kind.kind, limit: KEYS }))];
   };
 
-  /** @param {string} name */
-  head(name) {
+  /** @param {import("../types").KindColumn} column */
+  head({ name, title: label }) {
     const { order } = this.state;
     const falls = order === `${name} desc`;
     return html`<th key=${name} aria-sort=${order === name ? "ascending" : falls ? "descending" : "none"}>
-      <button class="button quiet" onClick=${() => this.ask({ order: falls ? name : `${name} desc` })}>${name.replaceAll("_", " ")}</button></th>`;
+      <button class="button quiet" onClick=${() => this.ask({ order: falls ? name : `${name} desc` })}>${label}</button></th>`;
   }
 
   /** @param {{}} _ @param {any} state */
   render(_, { kind, items, total, cursor, error, wrong, filter }) {
     if (error) return html`<div class="page"><${Problem} error=${error} retry=${this.begin} /></div>`;
     if (!kind) return html`<div class="page"></div>`;
-    const columns = columnsOf(kind);
+    const columns = columnsOf(kind, filter);
     return html`<div class="page"><div class="row"><h1 class="grow">${title(kind)} <span class="faint">${formatCount(total)}</span></h1></div>
       <p class="muted">${kind.summary}</p>
       <${FilterBox} text=${filter} what=${kind.words} keys=${this.fields} names=${{}} bad=${Boolean(wrong)} onChange=${(/** @type {string} */ text) => this.ask({ filter: text })} />
       ${wrong ? html`<${FilterError} error=${wrong} text=${filter} />` : null}
-      <table class="plain listing"><thead><tr>${this.head("name")}${columns.map(({ name }) => this.head(name))}<th>tags</th></tr></thead>
+      <table class="plain listing"><thead><tr>${[kind.columns.find((/** @type {import("../types").KindColumn} */ { name }) => name === "name"), ...columns].map((column) => this.head(column))}<th>Tags</th></tr></thead>
         <tbody>${items.map((/** @type {Entity} */ item) => html`<tr key=${item.entity_id}><td class="main" title=${item.description}>${item.name || item.entity_id}</td>
-          ${columns.map(({ name, type }) => html`<td key=${name}>${cell(lookUp(item, name), type)}</td>`)}<td><${Tags} tags=${item.tags} limit=${4} /></td></tr>`)}</tbody></table>
+          ${columns.map(({ name, type }) => html`<td key=${name}>${cell(item[name], type, fieldOf(kind, name)?.refers_to)}</td>`)}<td><${Tags} tags=${item.tags} limit=${4} /></td></tr>`)}</tbody></table>
       ${items.length ? null : html`<p class="muted">Nothing is to be found here.</p>`}
       ${cursor ? html`<p><button class="button" onClick=${() => this.load(false)}>Show more</button></p>` : null}</div>`;
   }
 }
 
-/** @param {any} value @param {string} type */
-function cell(value, type) {
+/** @param {any} value @param {string} type @param {string | null | undefined} target the kind of the entity that it names */
+function cell(value, type, target) {
   if (value === undefined || value === null) return null;
+  if (pageOf(target, value)) return html`<a class="link" href=${pageOf(target, value)}>${String(value).slice(0, 8)}</a>`;
   return type === "time" ? html`<${Ago} time=${value} />` : html`<${Short} value=${value} />`;
 }
 
 /** @param {Kind} kind */
-const title = ({ path }) => path.charAt(0).toUpperCase() + path.slice(1).replaceAll("-", " ");
+const title = ({ path }) => heading(path.replaceAll("-", " "));
 
 startFrame();
 setPlace([{ label: "Projects", href: api.BASE }]);

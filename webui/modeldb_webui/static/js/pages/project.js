@@ -21,6 +21,7 @@ import { Mark, runCell, runLines } from "../run_cells.js";
 import { RunGroups } from "../run_groups.js";
 import { RunRows } from "../run_rows.js";
 import { DRAWN_AT_FIRST, MOST_SELECTED, Selection } from "../selection.js";
+import { columnKeys, RUN } from "../schema.js";
 import { Splitter } from "../splitter.js";
 import { debounce, parameter, recall, remember, setParameters } from "../storage.js";
 import { Problem, Snippet } from "../values.js";
@@ -120,7 +121,7 @@ class Project extends Component {
     const given = readColumns(parameter("columns"));
     const kept = given.length ? given : recallColumns(pageId);
     if (kept) return kept;
-    const page = await api.find("runs", { within: pageId, limit: SAMPLE, fields: "hyperparameters,metrics" });
+    const page = await api.find("runs", { within: pageId, limit: SAMPLE, fields: RUN.listed.join(",") });
     return guessColumns(page.items);
   }
 
@@ -225,7 +226,7 @@ class Project extends Component {
   };
 
   resetColumns = async () => {
-    const page = await api.find("runs", { within: pageId, limit: SAMPLE, fields: "hyperparameters,metrics" }).catch((error) => toast(error.message, true));
+    const page = await api.find("runs", { within: pageId, limit: SAMPLE, fields: RUN.listed.join(",") }).catch((error) => toast(error.message, true));
     if (!page) return;
     this.chosen = false;
     rememberColumns(pageId, []);
@@ -236,10 +237,13 @@ class Project extends Component {
   /** @param {string} order */
   setOrder = (order) => this.search(true, { order });
 
-  fields = () => api.withColumns("run", this.keys());
+  fields = async () => [...columnKeys(RUN), ...(await this.keys())];
+
+  /** The name of what contains runs. @param {string} kind @param {string} id */
+  nameOf = (kind, id) => (kind === "project" ? this.state.project?.name : this.experiments.get(id)) ?? "";
 
   keys = () => {
-    this.keysPromise ??= api.findKeys({ kind: "run", within: pageId, limit: KEYS });
+    this.keysPromise ??= api.findKeys({ kind: RUN.kind, within: pageId, limit: KEYS });
     this.keysPromise.catch(() => (this.keysPromise = undefined));
     return this.keysPromise;
   };
@@ -392,11 +396,11 @@ class Project extends Component {
     const narrow = NARROW.matches;
     const width = Math.max(200, innerWidth - 36);
     const shown = narrow ? [{ ...keyColumn("", "name", false), id: "list", title: "Run", width }] : [...columns.filter((/** @type {Column} */ c) => c.pinned), ...columns.filter((/** @type {Column} */ c) => !c.pinned)];
-    const cell = narrow ? (/** @type {Run} */ run) => runLines(run, columns) : (/** @type {Run} */ run, /** @type {Column} */ column) => runCell(run, column, (id) => this.experiments.get(id) ?? "");
+    const cell = narrow ? (/** @type {Run} */ run) => runLines(run, columns) : (/** @type {Run} */ run, /** @type {Column} */ column) => runCell(run, column, this.nameOf);
     /** @param {Column} column */
     const sort = (column) => orderName(column) && this.setOrder(sortedBy(order, column, column.numeric ? ["desc", "asc", ""] : ["asc", "desc", ""]));
     const head = {
-      groupOf: (/** @type {Column} */ column) => GROUPS[column.section] ?? column.section,
+      groupOf: (/** @type {Column} */ column) => GROUPS.get(column.section) ?? column.section,
       sorted: (/** @type {Column} */ column) => (order && order === `${orderName(column)} desc` ? "desc" : order && order === orderName(column) ? "asc" : ""),
       onSort: sort,
       onMenu: (/** @type {Column} */ column, /** @type {HTMLElement} */ anchor) => columnMenu(column, anchor, columns, { set: this.setColumns, order: this.setOrder }),
