@@ -100,6 +100,8 @@ def telling_keys(found: Sequence[Entity]) -> list[tuple[str, str]]:
     for entity in found:
         for section in KINDS[entity.KIND].listed:
             for key, value in flat(getattr(entity, section)):
+                if value == {}:  # nothing to tell apart
+                    continue
                 values.setdefault((section, key), []).append(value)
 
     def place(name: tuple[str, str]) -> tuple[bool, bool]:

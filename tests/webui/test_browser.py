@@ -140,19 +140,19 @@ def test_a_metric_column_shows_the_extreme_of_its_series(site, visitor) -> None:
 def test_columns_are_chosen_and_kept(site, visitor) -> None:
     page = visitor().go(site.project(site.demo.churn), ROW)
     page.click("button:has-text('Columns')")
-    page.fill("[aria-label='Find a column']", "team")
-    page.click("label:has-text('team')")
+    page.fill("[aria-label='Find a column']", "branch")
+    page.click("label:has-text('branch')")
     page.click("button:text-is('Done')")
     page.wait_for_function(
-        "() => document.querySelector('[data-column=\"attributes.team\"]') || location.search.includes('attributes.team')"
+        "() => document.querySelector('[data-column=\"code.branch\"]') || location.search.includes('code.branch')"
     )
     page.evaluate("document.querySelector('.grid').scrollLeft = 5000")
-    page.wait_for_selector("[data-column='attributes.team']")
+    page.wait_for_selector("[data-column='code.branch']")
     page.goto(site.url + site.project(site.demo.churn))
     page.wait_for_selector(ROW)
     page.evaluate("document.querySelector('.grid').scrollLeft = 5000")
-    page.wait_for_selector("[data-column='attributes.team']")
-    assert "growth" in column(page, "team")
+    page.wait_for_selector("[data-column='code.branch']")
+    assert "main" in column(page, "branch")
 
 
 def test_what_is_selected_is_what_is_drawn(site, visitor) -> None:
