@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Aspect: TypeAlias = Literal[
     "change", "stream", "entity", "series", "search", "table", "artifact", "checkpoint", "bundle"
@@ -96,50 +99,47 @@ class Report:
 
     def __str__(self) -> str:
         series = f"{self.series:,} series with {self.points:,} points, " if self.series else ""
-        lines = [
+        head = (
             f"{self.changes:,} changes in {self.streams:,} streams, {self.entities:,} entities, {series}"
             f"{self.blobs:,} blobs"
-        ]
-        if self.erased:
-            lines.append(f"{self.erased:,} payloads were erased, each by a change that says so")
-        lines += [f"NOTE {sentence}" for sentence in self.undeleted]
+        )
+        erased = [f"{self.erased:,} payloads were erased, each by a change that says so"] if self.erased else []
+        notes = [f"NOTE {sentence}" for sentence in self.undeleted]
+        findings = [f"WRONG {finding}" for finding in self.findings]
+        more = [f"... and {self.left_out:,} more"] if self.left_out else []
+        verdict = "everything verifies" if self.ok else f"{len(self.findings) + self.left_out:,} findings"
+        return "\n".join([head, *erased, *notes, *self._not_verified(), *findings, *more, verdict])
+
+    def _not_verified(self) -> Iterator[str]:
+        """Say what was not verified, and why."""
         if self.idle_erasures:
-            lines.append(
+            yield (
                 f"{self.idle_erasures:,} erase changes had no effect: what they name is not there, or it is neither deleted "
                 f"for long enough nor their own actor's"
             )
         if self.withheld:
-            lines.append(
-                f"{self.withheld:,} payloads were withheld, so what they say is not verified here; their chains are"
-            )
+            yield (f"{self.withheld:,} payloads were withheld, so what they say is not verified here; their chains are")
         if self.open_streams and not self.checkpoint_made_at:
-            lines.append(
+            yield (
                 f"{len(self.open_streams):,} streams are open: whether the end of one was dropped shows only against a "
                 f"checkpoint"
             )
         if self.shared_entities and not self.has_order:
-            lines.append(
+            yield (
                 f"{self.shared_entities:,} entities were written by several streams, whose order no chain holds: whether "
                 f"their changes were exchanged shows only against a checkpoint"
             )
         if self.carried:
-            lines.append(
-                f"{self.carried:,} entities are of kinds that are not known here: only their changes were verified"
-            )
+            yield (f"{self.carried:,} entities are of kinds that are not known here: only their changes were verified")
         if self.outdated:
-            lines.append(
+            yield (
                 f"the rows by which {self.outdated:,} entities are found were made by another declaration of their kinds: "
                 "they are not compared until they are made again, which happens when the store is written next"
             )
         if self.later_entities:
-            lines.append(
+            yield (
                 f"{self.later_entities:,} of the {self.shared_entities:,} entities that several streams wrote have changes since "
                 f"the checkpoint of {self.checkpoint_made_at}, which does not cover the order of these; make a new one"
             )
         if self.unsettled:
-            lines.append(f"not compared, because they were written to all the while: {', '.join(self.unsettled)}")
-        lines += [f"WRONG {finding}" for finding in self.findings]
-        if self.left_out:
-            lines.append(f"... and {self.left_out:,} more")
-        lines.append("everything verifies" if self.ok else f"{len(self.findings) + self.left_out:,} findings")
-        return "\n".join(lines)
+            yield f"not compared, because they were written to all the while: {', '.join(self.unsettled)}"

@@ -75,25 +75,30 @@ def sync(session: Session, *, folders: Sequence[Path], dry_run: bool, as_json: b
         ours = [orphan for orphan in waiting if orphan.store_url in (store.url, "")]
         with telling_what_is_settled(store):
             results = _recover(session, store, folders, sum(orphan.size_bytes for orphan in ours))
-        runs = [run_id for result in results for run_id in result.runs]
-        others = [orphan for orphan in waiting if orphan not in ours]
-        damaged = [path for result in results for path in result.damaged]
-        unshipped = [found for result in results for found in result.left_alone]
-        if as_json:
-            print_json(_shipped(results, others, unshipped))
-            return _code(damaged, unshipped)
-        echo(
-            f"{_count(sum(len(result.streams) for result in results), 'journal')} shipped to {store.url}: "
-            f"{_count(sum(result.changes for result in results), 'change')}, {_count(len(runs), 'run')} put right."
-        )
+        store_url = store.url
+    others = [orphan for orphan in waiting if orphan not in ours]
+    damaged = [path for result in results for path in result.damaged]
+    unshipped = [found for result in results for found in result.left_alone]
+    if as_json:
+        print_json(_shipped(results, others, unshipped))
+    else:
+        _report(results, store_url, others, damaged)
+        _say(unshipped)
+    return _code(damaged, unshipped)
+
+
+def _report(results: Sequence[Recovered], store_url: str, others: Sequence[Orphan], damaged: Sequence[Path]) -> None:
+    runs = [run_id for result in results for run_id in result.runs]
+    echo(
+        f"{_count(sum(len(result.streams) for result in results), 'journal')} shipped to {store_url}: "
+        f"{_count(sum(result.changes for result in results), 'change')}, {_count(len(runs), 'run')} put right."
+    )
     for run_id in runs:
         echo(f"  {clean(run_id)}")
     for url, number in Counter(orphan.store_url for orphan in others).items():
         echo(f"{_count(number, 'journal')} for another store: modeldb sync --url {clean(url)}", err=True)
     for path in damaged:
         echo(f"Damaged, kept aside: {clean(str(path))}", err=True)
-    _say(unshipped)
-    return _code(damaged, unshipped)
 
 
 def _say(unshipped: Sequence[LeftAlone]) -> None:

@@ -267,8 +267,7 @@ def read_settings(
         values["journal_dir"] = default_journal_dir()
     if "cache_dir" not in values:
         values["cache_dir"] = default_cache_dir()
-    for file in dict.fromkeys(refusal.file for refusal in files.refusals):
-        _warn_once(file, [refusal for refusal in files.refusals if refusal.file == file])
+    _warn_of(files.refusals)
     named = _urls_in(files.project)
     trusted = _urls_in(files.own) | _urls_in(environment) | _urls_in(arguments)
     return Settings(
@@ -362,13 +361,15 @@ def _token_address(origin: str, own: Source, environment: Source, arguments: Sou
 _warned: set[tuple[str, tuple[str, ...]]] = set()
 
 
-def _warn_once(file: str, refusals: list[trust.Refusal]) -> None:
-    mark = (file, tuple(refusal.key for refusal in refusals))
-    if mark not in _warned:
-        _warned.add(mark)
-        first = str(refusals[0])
-        more = ", ".join(refusal.key for refusal in refusals[1:])
-        warn(f"{first}{f'; neither are {more}' if more else ''}; `modeldb config` shows everything that is not obeyed")
+def _warn_of(refusals: list[trust.Refusal]) -> None:
+    """Warn once of what each file says and is not obeyed."""
+    for file in dict.fromkeys(refusal.file for refusal in refusals):
+        first, *others = (refusal for refusal in refusals if refusal.file == file)
+        mark = (file, tuple(refusal.key for refusal in (first, *others)))
+        if mark not in _warned:
+            _warned.add(mark)
+            more = f"; neither are {', '.join(refusal.key for refusal in others)}" if others else ""
+            warn(f"{first}{more}; `modeldb config` shows everything that is not obeyed")
 
 
 def _specs() -> list[Field[Any]]:

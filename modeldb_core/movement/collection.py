@@ -135,28 +135,9 @@ def remove_blobs(
         InvalidArgumentError: blobs may be another store's: it has left its name there, or none of them is mentioned; or
             the store shows but a part of what there is.
     """
-    if store.is_partial:
-        msg = f"{store.url} shows but a part of what there is, and what the rest needs would be removed; open the whole store"
-        raise InvalidArgumentError(msg)
-    others = sorted(artifacts.owners() - {artifacts.owner, Places().owner_name(store.url, artifacts.url)})
-    if others and not force:
-        msg = (
-            f"{artifacts.url} also holds files of {', '.join(others)}, which {store.url} does not know; nothing is removed. "
-            "Give each store an artifact_url of its own; if those are the same store under another name, or gone, use "
-            "force=True, or --force"
-        )
-        raise InvalidArgumentError(msg)
+    _check_alone(store, artifacts, force=force)
     tell = progress or (lambda *_: None)
-    doomed = datetime.now(UTC) - window if window is not None else None
-    mentioned = _Mentioned()
-    for number, entity in enumerate(_documents(store, doomed), 1):
-        mentioned.add(mentioned_in(encode(dict(entity.document))))
-        if number % _DOCUMENTS == 0:
-            tell("entities", number, None)
-    if store.carries():  # of kinds and with actions that nobody here knows: what they mention is kept
-        for change in changes_of(store):
-            if change.payload is not None and not is_understood(change):
-                mentioned.add(mentioned_in(change.payload))
+    mentioned = _mentioned_by(store, datetime.now(UTC) - window if window is not None else None, tell)
     stale: list[BlobInfo] = []
     before = datetime.now(UTC) - grace - timedelta(seconds=REFRESH_S)
     with ThreadPoolExecutor(_WORKERS, "modeldb-gc") as pool:
@@ -174,6 +155,35 @@ def remove_blobs(
             )
             raise InvalidArgumentError(msg)
         _remove(pool, artifacts, stale, before, done, dry_run=dry_run)
+
+
+def _check_alone(store: MetadataStore, artifacts: ArtifactStore, *, force: bool) -> None:
+    """Refuse to collect the garbage of a store that is not whole, or whose artifact store has files of others."""
+    if store.is_partial:
+        msg = f"{store.url} shows but a part of what there is, and what the rest needs would be removed; open the whole store"
+        raise InvalidArgumentError(msg)
+    others = sorted(artifacts.owners() - {artifacts.owner, Places().owner_name(store.url, artifacts.url)})
+    if others and not force:
+        msg = (
+            f"{artifacts.url} also holds files of {', '.join(others)}, which {store.url} does not know; nothing is removed. "
+            "Give each store an artifact_url of its own; if those are the same store under another name, or gone, use "
+            "force=True, or --force"
+        )
+        raise InvalidArgumentError(msg)
+
+
+def _mentioned_by(store: MetadataStore, doomed: datetime | None, tell: Progress) -> _Mentioned:
+    """Return the digests that the entities of a store mention; those deleted before ``doomed`` do not count."""
+    mentioned = _Mentioned()
+    for number, entity in enumerate(_documents(store, doomed), 1):
+        mentioned.add(mentioned_in(encode(dict(entity.document))))
+        if number % _DOCUMENTS == 0:
+            tell("entities", number, None)
+    if store.carries():  # of kinds and with actions that nobody here knows: what they mention is kept
+        for change in changes_of(store):
+            if change.payload is not None and not is_understood(change):
+                mentioned.add(mentioned_in(change.payload))
+    return mentioned
 
 
 # -- entities ---------------------------------------------------------------------------------------------------------

@@ -1,23 +1,14 @@
 """The two store contracts: what every store of metadata and every store of artifacts promises.
 
-May import: ``queries``, ``log`` and below. Begin with ``contract.py``, whose names, like that of
-``backend.py`` and ``places.py``, can be imported from here; ``protocol.py`` is the same contract over HTTP.
+May import: ``queries``, ``log`` and below. Begin with ``contract.py`` and ``artifacts.py``; their names,
+and those of ``backend.py`` and ``places.py``, can be imported from here; ``protocol.py`` is the same contract over HTTP.
 """
 
 from __future__ import annotations
 
+from modeldb_core.stores.artifacts import REFRESH_S, ArtifactStore, BlobInfo, check_stored
 from modeldb_core.stores.backend import Backend
-from modeldb_core.stores.contract import (
-    PARTS_ADDED_TO_QUERY,
-    REFRESH_S,
-    ArtifactStore,
-    BlobInfo,
-    ChangePage,
-    KeyInfo,
-    MetadataStore,
-    Page,
-    check_stored,
-)
+from modeldb_core.stores.contract import PARTS_ADDED_TO_QUERY, ChangePage, KeyInfo, MetadataStore, Page
 from modeldb_core.stores.places import Address, Files, Place, Process, Server
 
 __all__ = [

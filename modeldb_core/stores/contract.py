@@ -1,4 +1,4 @@
-"""The two store contracts.
+"""The contract of stores of runs.
 
 ``docs/backends.md`` walks through an implementation; ``modeldb_core.testing`` proves one.
 """
@@ -6,19 +6,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from modeldb_core.errors import NotFoundError, QueryUnsupportedError, StoreUnavailableError
+from modeldb_core.errors import NotFoundError, QueryUnsupportedError
 from modeldb_core.log.changes import is_understood
 from modeldb_core.model.values import decode
 from modeldb_core.queries import Query, condition
 from modeldb_core.stores.naming import identify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from modeldb_core.log.changes import Change, Head
@@ -275,138 +274,3 @@ def _refusing(method: Callable[[Any, Query], Any]) -> Callable[[Any, Query], Any
         return method(store, query)
 
     return ask
-
-
-@dataclass(frozen=True, slots=True)
-class BlobInfo:
-    """A stored blob.
-
-    Attributes:
-        digest: the SHA-256 of its content in hexadecimal, which is also its name.
-        size_bytes: how long it is.
-        modified_at: when it was put, or put again where the store writes that down; ``stat`` and ``list`` tell where
-            they know. Collecting garbage spares what is young, so that a blob is safe between its put and the change
-            that names it. Two descriptions of a blob that differ in it alone are equal.
-    """
-
-    digest: str
-    size_bytes: int
-    modified_at: datetime | None = field(default=None, compare=False)
-
-
-def check_stored(stored: BlobInfo, sent: BlobInfo, url: str) -> BlobInfo:
-    """Return what a store says that it holds, where that is what was sent; anything else is no acknowledgement.
-
-    Raises:
-        StoreUnavailableError: something answered, but for another blob, or for less of it.
-    """
-    if (stored.digest, stored.size_bytes) != (sent.digest, sent.size_bytes):
-        msg = (
-            f"{url} did not confirm blob {sent.digest} of {sent.size_bytes:,} bytes: it answered with "
-            f"{stored.digest!r:.80} of {stored.size_bytes!r:.20} bytes; the same call may succeed later"
-        )
-        raise StoreUnavailableError(msg)
-    return stored
-
-
-REFRESH_S = 24 * 3600.0
-"""A blob that is put again may look so much older than it is; a grace period before deletion must be longer."""
-
-
-class ArtifactStore(ABC):
-    """Keeps blobs, each under the SHA-256 of its content.
-
-    Safe for any number of threads and processes at once. A blob is either there whole or not at all.
-    """
-
-    url: str
-    """Where the store is, without secrets."""
-
-    is_local: bool = False
-    """Whether a put costs a copy on this machine and no network: callers then need not put it off."""
-
-    owner: str = ""
-    """The store of runs that names what is put here, in words that tell it from others; "": nobody has said."""
-
-    def owners(self) -> frozenset[str]:
-        """Return the stores of runs that have put something here, as their ``owner`` names them.
-
-        What one of them does not name may be another's, so garbage is collected only where there is no other. A store
-        that keeps no such names returns none.
-        """
-        return frozenset()
-
-    def add_owner(self, owner: str) -> None:
-        """Have a store of runs among the :meth:`owners` from now on."""
-        del owner
-
-    def _claim(self) -> None:
-        """Have the ``owner`` noted, once; a put begins with it."""
-        if self.owner and self._claimed != self.owner:
-            self.add_owner(self.owner)
-            self._claimed = self.owner
-
-    _claimed = ""
-
-    @abstractmethod
-    def put(self, stream: BinaryIO, *, digest: str | None = None) -> BlobInfo:
-        """Store what ``stream`` holds from its position to its end; a blob that is there is not written again.
-
-        Where the store keeps :meth:`owners`, its ``owner`` is among them before anything is there.
-        What was put, also again, is young: where the store tells ``modified_at`` at all, that lies at most
-        :data:`REFRESH_S` seconds before the put.
-
-        Args:
-            digest: what the content must hash to, where the caller knows it.
-
-        Raises:
-            IntegrityError: the content hashes to something else. Nothing is stored.
-        """
-
-    @abstractmethod
-    def open(self, digest: str) -> BinaryIO:
-        """Return the content, checked while it is read: the end of the stream raises where it does not match.
-
-        Raises:
-            NotFoundError: there is no such blob.
-            IntegrityError: (on reading) the stored bytes are not the ones that were put.
-        """
-
-    @abstractmethod
-    def stat(self, digest: str) -> BlobInfo:
-        """Return what is known of a blob without reading it.
-
-        Raises:
-            NotFoundError: there is no such blob.
-        """
-
-    @abstractmethod
-    def list(self) -> Iterator[BlobInfo]:
-        """Iterate over all blobs, in no order."""
-
-    @abstractmethod
-    def delete(self, digest: str) -> None:
-        """Remove a blob; one that is not there is no error."""
-
-    def delete_stale(self, digest: str, before: datetime) -> bool:
-        """Remove a blob unless it was put after ``before``, or nobody knows when; return whether it was removed.
-
-        A store that can do it so that no put comes between looking and removing overrides this.
-        """
-        try:
-            modified_at = self.stat(digest).modified_at
-        except NotFoundError:
-            return False
-        if modified_at is None or modified_at >= before:
-            return False
-        self.delete(digest)
-        return True
-
-    def url_for(self, digest: str, *, expires_s: int = 3600) -> str | None:
-        """Return a URL from which anyone can download the blob for a while, or ``None`` where the store has none."""
-        del digest, expires_s
-        return None
-
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of connections. Calling it twice is no error."""

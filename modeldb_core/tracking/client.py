@@ -60,38 +60,30 @@ class Client(ClientReader):
         of this thread, and of what is started from now on, until it ends.
 
         Args:
-            project: its project, made if there is none of that name; default: the setting ``project``.
-            experiment: its experiment within the project; default: the setting ``experiment``.
+            project, experiment: where it belongs, made if there is none of that name; default: the settings of these names.
             name: its name, which need not be unique; default: a readable random one.
             tags: labels.
             description: what it is, in words.
             parent: the run that this one is part of.
-            hyperparameters: logged at once, which is cheaper than in a call of its own.
-            attributes: likewise.
+            hyperparameters, attributes: logged at once, which is cheaper than in calls of their own.
             capture: whether to record code version, environment and host.
             run_id: a run that is to be continued; project, experiment and name then stay as they are.
             reserved_id: the identifier of the new run where it was needed before the run: one of ``entities.new_id()``.
             every_rank: whether each process of a distributed training (``torchrun``, DDP) records a run of its own;
                 default: the first one records, and in the others the handle takes everything and does nothing.
             make_current: whether it becomes the current run without a block; integrations say no.
-            started_at: when it began, with a time zone, for a run that is imported or comes with times of its own; the record
-                says that it is reported and keeps when it was recorded. Default: now, as measured. :meth:`RunHandle.finish`
-                takes the end.
+            started_at: when it began, with a time zone, for a run that is imported; the record says that this is reported.
+                Default: now, as measured. :meth:`RunHandle.finish` takes the end.
 
         Raises:
             InvalidArgumentError: a name is too long or empty, a value cannot be stored, or ``started_at`` has no time zone,
                 lies in the future, or is given for a run that is continued.
             InvalidTypeError: ``started_at`` is no datetime.
         """
-        began_at = None if started_at is None else to_us(started_at, "started_at")
-        if began_at is not None and run_id is not None:
-            msg = (
-                "started_at is given for a run that is continued, which keeps its start; leave out started_at or run_id"
-            )
-            raise InvalidArgumentError(msg)
+        began_at = _reported_start(started_at, continues=run_id is not None)
+        sections = {"hyperparameters": hyperparameters, "attributes": attributes}
         if not (every_rank or is_first()):
-            silent = silent_run(self, name, hyperparameters=hyperparameters, attributes=attributes)
-            return self._started(silent, make_current=make_current)
+            return self._started(silent_run(self, name, **sections), make_current=make_current)
         self.writer.ensure_stream()
         if run_id is not None:
             return self._started(self._resume(run_id), make_current=make_current)
@@ -99,16 +91,8 @@ class Client(ClientReader):
         containers = {"project_id": project_id, "experiment_id": experiment_id}
         if parent is not None:
             containers["parent_id"] = parent.run_id if isinstance(parent, RunHandle) else check_key(parent, "parent")
-        sections = {"hyperparameters": hyperparameters, "attributes": attributes}
         run = self._create_run(
-            containers,
-            name,
-            tags,
-            description,
-            sections,
-            capture=capture,
-            reserved_id=reserved_id,
-            started_at=began_at,
+            containers, name, tags, description, sections, capture=capture, reserved_id=reserved_id, started_at=began_at
         )
         return self._started(run, make_current=make_current)
 
@@ -133,7 +117,7 @@ class Client(ClientReader):
         started_at: datetime | None = None,
     ) -> RunHandle:
         """Start a run that is part of ``parent``, in its experiment; arguments as of :meth:`start_run`."""
-        began_at = None if started_at is None else to_us(started_at, "started_at")
+        began_at = _reported_start(started_at)
         if not (every_rank or is_first()):
             return silent_run(self, name, hyperparameters=hyperparameters, attributes=attributes)
         self.writer.ensure_stream()
@@ -142,14 +126,7 @@ class Client(ClientReader):
         containers = {"project_id": project_id, "experiment_id": experiment_id, "parent_id": parent.run_id}
         sections = {"hyperparameters": hyperparameters, "attributes": attributes}
         return self._create_run(
-            containers,
-            name,
-            tags,
-            description,
-            sections,
-            capture=capture,
-            reserved_id=reserved_id,
-            started_at=began_at,
+            containers, name, tags, description, sections, capture=capture, reserved_id=reserved_id, started_at=began_at
         )
 
     def _create_run(
@@ -207,3 +184,11 @@ class Client(ClientReader):
         if capture:
             self.writer.submit(lambda: self._capture(run.run_id))
         plugins.plugin_manager(self.settings).call("modeldb_run_started", run=run)
+
+
+def _reported_start(started_at: datetime | None, *, continues: bool = False) -> int | None:
+    """Return the reported start of a run in microseconds; ``None`` where it starts now."""
+    if started_at is not None and continues:
+        msg = "started_at is given for a run that is continued, which keeps its start; leave out started_at or run_id"
+        raise InvalidArgumentError(msg)
+    return None if started_at is None else to_us(started_at, "started_at")

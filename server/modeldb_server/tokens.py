@@ -147,16 +147,7 @@ class Gatekeeper:
             raise _refusal(is_known=True)
         if not is_trial:
             self._guesses.accept(address, digest)
-        granted = visitor.granted
-        if policy is Policy.WRITE and granted not in (Policy.WRITE, Policy.ERASE):
-            msg = "this token allows reading only; use one of server.tokens"
-            raise PermissionDeniedError(msg)
-        if policy is Policy.ERASE and granted is not Policy.ERASE:
-            msg = (
-                "some of these changes erase what others recorded, which this token does not allow; use one of "
-                "server.erase_tokens"
-            )
-            raise PermissionDeniedError(msg)
+        _check_granted(visitor.granted, policy)
         return visitor
 
     def _note_wrong(self, address: str, digest: bytes) -> None:
@@ -206,3 +197,15 @@ def _refusal(*, is_known: bool) -> Unauthorized:
     challenges = [WWWAuthenticate("basic", {"realm": _REALM, "charset": "UTF-8"})]
     challenges.append(WWWAuthenticate("bearer", {"realm": _REALM}))
     return Unauthorized(description, www_authenticate=challenges)
+
+
+def _check_granted(granted: Policy, policy: Policy | None) -> None:
+    if policy is Policy.WRITE and granted not in (Policy.WRITE, Policy.ERASE):
+        msg = "this token allows reading only; use one of server.tokens"
+        raise PermissionDeniedError(msg)
+    if policy is Policy.ERASE and granted is not Policy.ERASE:
+        msg = (
+            "some of these changes erase what others recorded, which this token does not allow; use one of "
+            "server.erase_tokens"
+        )
+        raise PermissionDeniedError(msg)

@@ -38,15 +38,7 @@ def autolog(
 ) -> Any:  # noqa: ANN401 - a Switch, or the decorated function
     """Let every ``Trainer`` record what it does.
 
-    It is in force from the call on. Used as a decorator or in a ``with`` statement it is in force only there::
-
-        autolog(project="digits")           # the rest of the program
-
-        @autolog(project="digits")          # while train() runs
-        def train(): ...
-
-        with autolog(project="digits"):     # in the block
-            ...
+    It is in force from the call on; as a decorator or in a ``with`` statement, like :func:`modeldb_core.autolog`, only there.
 
     Args:
         client: the client to log with; default: the one connected last, else one by the configuration.

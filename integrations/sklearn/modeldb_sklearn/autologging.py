@@ -54,15 +54,7 @@ def autolog(
 ) -> Any:  # noqa: ANN401 - a Switch, or the decorated function
     """Let every fit of a scikit-learn estimator record itself.
 
-    It is in force from the call on. Used as a decorator or in a ``with`` statement it is in force only there::
-
-        autolog(project="churn")            # the rest of the program
-
-        @autolog(project="churn")           # while train() runs
-        def train(): ...
-
-        with autolog(project="churn"):      # in the block
-            ...
+    It is in force from the call on; as a decorator or in a ``with`` statement, like :func:`modeldb_core.autolog`, only there.
 
     Args:
         client: the client to log with; default: the one connected last, else one by the configuration.
