@@ -24,7 +24,7 @@ from modeldb_core.log.settling import settle
 from modeldb_core.model.claims import Claim, claims_of
 from modeldb_core.model.entities import Document, Entity, now_us
 from modeldb_core.model.links import links_of
-from modeldb_core.model.schema import KINDS, check_kind
+from modeldb_core.model.schema import KINDS, METRICS, check_kind
 from modeldb_core.queries import (
     COLUMN,
     MISSING,
@@ -217,12 +217,12 @@ class MemoryStore(MetadataStore):
             types: dict[tuple[str, str], set[str]] = defaultdict(set)
             for record in self._matching(query):
                 values = searchable(record.kind, record.document)
-                names = set(values) | {("metrics", key) for key in record.series}
+                names = set(values) | {(METRICS, key) for key in record.series}
                 counts.update(names)
                 for section, key in values:
                     types[section, key].add(leaf_of(section, key, values[section, key]).value_type)
                 for key in record.series:
-                    types["metrics", key].add("series")
+                    types[METRICS, key].add("series")
         ordered = sorted(counts, key=lambda name: (-counts[name], name))
         taken: Counter[str] = Counter()
         infos = []
@@ -314,7 +314,7 @@ class MemoryStore(MetadataStore):
             return [tag for section, tag in values if section == TAGS]
         if not asked.aggregate and (asked.section, asked.key) in values:
             return values[asked.section, asked.key]
-        if asked.section == "metrics" and asked.key in record.series:
+        if asked.section == METRICS and asked.key in record.series:
             name = asked.aggregate or "last"
             return getattr(record.summary(asked.key), _AGGREGATES.get(name, name))
         return MISSING

@@ -14,7 +14,7 @@ from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import duration, print_csv, print_json, print_json_list, print_table
 from modeldb_core.log.display import is_own, telling_keys
 from modeldb_core.log.json_documents import entity_document
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import KINDS, shown_kinds
 from modeldb_core.queries import MAX_LIMIT, Query, field_name
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def list_(session: Session, *, kind: str, filter_text: str, **options: Any) -> N
     KIND is its name, such as experiment, or experiments. FILTER is as for runs.
     """
     store = session.store  # plugins are loaded
-    names = {name: each.kind for each in KINDS.values() if not each.secret for name in (each.kind, each.path)}
+    names = {name: each.kind for each in shown_kinds() for name in (each.kind, each.path)}
     if kind not in names:
         msg = f"there is no kind {kind!r}; known: {', '.join(dict.fromkeys(names.values()))}"
         raise click.UsageError(msg)

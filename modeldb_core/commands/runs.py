@@ -12,8 +12,9 @@ from modeldb_core.errors import InvalidArgumentError, RunFinishedError
 from modeldb_core.log.changes import APPEND, CREATE
 from modeldb_core.log.conditions import Absent
 from modeldb_core.log.stream import Entry
-from modeldb_core.model.entities import ENDS, RUNNING, now_us
+from modeldb_core.model.entities import ENDS, RUNNING, Run, now_us
 from modeldb_core.model.numbers import to_number
+from modeldb_core.model.schema import METRICS
 from modeldb_core.model.values import check_key, check_text, normalize
 from modeldb_core.runtime.redaction import redact_text
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from modeldb_core.model.entities import Entity
     from modeldb_core.model.values import Value
 
-RUN = "run"
+RUN = Run.KIND
 MAX_NOTE = 1024
 """Characters that are kept of a note."""
 
@@ -151,7 +152,7 @@ def log_metrics(run_id: str, metrics: Mapping[str, object]) -> Operation:
         InvalidTypeError: something is not a number, or a name is not a text.
     """
     values = {check_key(key, "metric name"): to_number(value, f"metric {key!r}") for key, value in metrics.items()}
-    return put_values(RUN, run_id, "metrics", values)
+    return put_values(RUN, run_id, METRICS, values)
 
 
 class Points(NamedTuple):

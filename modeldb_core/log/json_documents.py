@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.log.changes import ALTERING, APPEND, alters_entity
-from modeldb_core.model.entities import Entity, Run, SeriesSummary, to_datetime
+from modeldb_core.model.entities import Entity, SeriesSummary, to_datetime
 from modeldb_core.model.schema import KINDS, title_of
 from modeldb_core.model.values import BlobReference, to_json, write_key
 
@@ -61,8 +61,8 @@ def entity_document(entity: Entity) -> dict[str, Any]:
             document[name] = {key: json_value(summary) for key, summary in value.items()}
         else:
             document[name] = json_value(value)
-    if isinstance(entity, Run) and entity.duration_s is not None:
-        document["duration_s"] = entity.duration_s
+    if (duration_s := getattr(entity, "duration_s", None)) is not None:
+        document["duration_s"] = duration_s
     return document
 
 

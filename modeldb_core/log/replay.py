@@ -35,7 +35,7 @@ from modeldb_core.model.entities import (
     to_datetime,
 )
 from modeldb_core.model.evolve import is_bare, unborn
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import KINDS, METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -105,7 +105,7 @@ class Record:
         if KINDS[self.kind].has_points:
             summaries = {key: self.summary(key) for key in self.series}
             lasts = {key: summary.last for key, summary in summaries.items()}
-            maps = {"series": summaries, "metrics": {**lasts, **document.get("metrics", {})}}
+            maps = {"series": summaries, METRICS: {**lasts, **document.get(METRICS, {})}}
         if wanted is not None:
             document = wanted.document(document)
             maps = {name: wanted.pick(name, values) for name, values in maps.items()}

@@ -313,7 +313,7 @@ class Comment(Entity):
 
     parent_id: str = reference(ANY, "the entity it is about", container=True)
     message: str = text("what was said", searchable=True)
-    author: str = text("who said it", searchable=True)
+    author: str = text("who said it", searchable=True, names_actor=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

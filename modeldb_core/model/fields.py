@@ -42,6 +42,7 @@ class FieldDeclaration:
         listed: whether tables of entities have a column for each key of the map unasked: for what people log.
         choices: the texts that it may hold, where they are known beforehand; offered when a filter is written.
         names_blobs: whether it is an entry with the ``digest`` of a file, or a map to such entries.
+        names_actor: whether it names who makes the change: a server that knows who asks takes no other name.
         secret: neither the API nor the command line shows it; it cannot be searched.
         since: the version of the declaration that brought it.
         default: what an entity has where its document does not say.
@@ -60,6 +61,7 @@ class FieldDeclaration:
     listed: bool = False
     choices: tuple[str, ...] = ()
     names_blobs: bool = False
+    names_actor: bool = False
     secret: bool = False
     since: int = 1
     default: Any = None

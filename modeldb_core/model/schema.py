@@ -59,6 +59,7 @@ __all__ = [
     "reference",
     "references",
     "series",
+    "shown_kinds",
     "text",
     "texts",
     "title_of",
@@ -165,6 +166,11 @@ class KindDeclaration:
     def secrets(self) -> frozenset[str]:
         """The fields that are not shown."""
         return frozenset(each.name for each in self._named(lambda each: each.secret))
+
+    @cached_property
+    def actors(self) -> tuple[str, ...]:
+        """The fields that name who makes a change."""
+        return tuple(each.name for each in self._named(lambda each: each.names_actor))
 
     @cached_property
     def has_points(self) -> bool:
@@ -324,6 +330,11 @@ def declare(declaration: KindDeclaration) -> None:
 def forget(kind: str) -> None:
     """Forget a kind that was declared: what was stored of it stays, and is not interpreted."""
     _declarations.pop(kind, None)
+
+
+def shown_kinds() -> tuple[KindDeclaration, ...]:
+    """Return the kinds that the server and the command line show."""
+    return tuple(each for each in KINDS.values() if not each.secret)
 
 
 def check_kind(kind: str) -> str:

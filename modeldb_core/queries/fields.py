@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, get_args
 
 from modeldb_core.errors import QuerySyntaxError
-from modeldb_core.model.schema import KINDS, ByKind, ColumnType, check_kind
+from modeldb_core.model.schema import KINDS, METRICS, ByKind, ColumnType, check_kind
 from modeldb_core.queries.ast import COLUMN, TAGS, Aggregate, Field
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _key_field(section: str, parts: tuple[tuple[str, bool], ...]) -> Field:
         msg = f"{section} needs a key, such as {section}.name"
         raise QuerySyntaxError(msg)
     last, quoted = parts[-1]
-    if section == "metrics" and len(parts) > 1 and not quoted:
+    if section == METRICS and len(parts) > 1 and not quoted:
         for aggregate in AGGREGATES:
             if last == aggregate:
                 return Field(section, ".".join(text for text, _ in parts[:-1]), aggregate)

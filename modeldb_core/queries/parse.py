@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from modeldb_core.errors import QuerySyntaxError
 from modeldb_core.model.entities import now_us
-from modeldb_core.model.schema import KINDS, KindDeclaration, check_kind
+from modeldb_core.model.schema import KINDS, METRICS, KindDeclaration, check_kind
 from modeldb_core.queries.ast import (
     COLUMN,
     TAGS,
@@ -26,7 +26,7 @@ from modeldb_core.queries.ast import (
     Order,
     Scalar,
 )
-from modeldb_core.queries.fields import COLUMNS, resolve_field
+from modeldb_core.queries.fields import AGGREGATES, COLUMNS, resolve_field
 from modeldb_core.queries.grammar import error_at, parse_tree
 from modeldb_core.queries.literals import quote
 
@@ -134,7 +134,7 @@ def split_name(name: str) -> tuple[tuple[str, bool], ...]:
 def field_name(section: str, key: str, aggregate: str = "") -> str:
     """Return how a filter names a key: quoted only where it must be."""
     parts = key.split(".")
-    ends_like_aggregate = section == "metrics" and parts[-1] in ("min", "max", "first", "last", "mean", "count")
+    ends_like_aggregate = section == METRICS and parts[-1] in AGGREGATES
     plain = all(re.fullmatch(r"[\w/-]+", part) for part in parts) and not (ends_like_aggregate and len(parts) > 1)
     name = f"{section}.{key if plain else quote(key)}"
     return f"{name}.{aggregate}" if aggregate else name

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import QuerySyntaxError
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import KINDS, METRICS
 from modeldb_core.model.values import key_named
 from modeldb_core.queries.fields import AGGREGATES
 from modeldb_core.queries.parse import split_name
@@ -76,7 +76,7 @@ def parse_fields(names: tuple[str, ...], kind: str) -> Projection:
             whole.update(fields_of)
             continue
         last, quoted = rest[-1]
-        if first[0] == "metrics" and len(rest) > 1 and not quoted and last in AGGREGATES:
+        if first[0] == METRICS and len(rest) > 1 and not quoted and last in AGGREGATES:
             keys.setdefault("series", []).append(".".join(text for text, _ in rest[:-1]))
         else:
             keys.setdefault(first[0], []).append(".".join(text for text, _ in rest))

@@ -21,6 +21,7 @@ from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, NotFound
 from modeldb_core.journal.records import CHECK_BYTES, ROW, ROW_AT
 from modeldb_core.model.entities import EMPTY, FAILED
 from modeldb_core.model.numbers import to_float, to_number
+from modeldb_core.model.schema import METRICS
 from modeldb_core.model.values import check_key, check_text, normalize
 from modeldb_core.queries import condition, parse_filter
 from modeldb_core.tracking import artifacts as artifact_kinds
@@ -373,7 +374,7 @@ class RunHandle(RunEditor):
             values = {key: to_number(value, f"metric {key!r}") for key, value in metrics.items()}
             if values:
                 self._names.update(values)
-                self._record(edits.put_values("run", self.run_id, "metrics", values))
+                self._record(edits.put_values("run", self.run_id, METRICS, values))
             return
         label = checked_step(step)
         numbers = [to_float(value, f"metric {key!r}") for key, value in metrics.items()]

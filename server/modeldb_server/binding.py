@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from modeldb_core.errors import PermissionDeniedError
+from modeldb_core.log.changes import CREATE, UPDATE
+from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from modeldb_core.log.changes import Change
     from modeldb_core.stores import MetadataStore
@@ -43,9 +46,10 @@ class BoundStreams:
                     f" {user!r}; set MODELDB_USER={user}, or let one of server.erase_tokens bring in what others recorded"
                 )
                 raise PermissionDeniedError(msg)
-            if change.kind == "comment" and change.data().get("author", user) != user:
-                msg = f"a comment names {str(change.data()['author'])[:80]!r} as its author; this token is that of {user!r}"
-                raise PermissionDeniedError(msg)
+            for field, named in _actors_in(change):
+                if named != user:
+                    msg = f"a {change.kind} names {str(named)[:80]!r} as its {field}; this token is that of {user!r}"
+                    raise PermissionDeniedError(msg)
         for stream_id in {change.stream_id for change in changes}:
             opener = self._opener(stream_id)
             if opener not in ("", user):
@@ -66,3 +70,15 @@ class BoundStreams:
             while len(self._openers) > _MOST_STREAMS:
                 self._openers.popitem(last=False)
         return first[0].actor
+
+
+def _actors_in(change: Change) -> Iterator[tuple[str, object]]:
+    """Iterate over the fields by which a change names who makes it, with whom it names."""
+    declaration = KINDS.get(change.kind)
+    if declaration is None or not declaration.actors or change.payload is None or change.action not in (CREATE, UPDATE):
+        return
+    data = change.data()
+    said = data if change.action == CREATE else data.get("set", {})
+    for field in declaration.actors:
+        if isinstance(said, Mapping) and field in said:
+            yield field, said[field]

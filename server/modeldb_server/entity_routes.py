@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modeldb_core.model.entities import Run
-from modeldb_core.model.schema import KINDS, KindDeclaration
+from modeldb_core.model.schema import KindDeclaration, shown_kinds
 from modeldb_core.queries import MAX_DEPTH
 from modeldb_server.handlers import entities, spilled
 from modeldb_server.routes import MAX_EXPRESSION, Parameter, Policy, Route
@@ -15,7 +15,7 @@ MAX_KEYS = 20_000  # a table may have twelve thousand columns to choose from
 
 def served_kinds() -> dict[str, KindDeclaration]:
     """Return the kinds that are served, by their name in a path. Users and tokens, for example, are not."""
-    return {declaration.path: declaration for declaration in KINDS.values() if not declaration.secret}
+    return {declaration.path: declaration for declaration in shown_kinds()}
 
 
 def a_kind(declaration: KindDeclaration) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, get_args
 
 from modeldb_core.model.entities import SeriesSummary
-from modeldb_core.model.schema import ANY, KINDS, ColumnType, FieldDeclaration, FieldType, KindDeclaration
+from modeldb_core.model.schema import ANY, ColumnType, FieldDeclaration, FieldType, KindDeclaration, shown_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,13 +50,12 @@ def record(properties: Mapping[str, Schema], optional: tuple[str, ...] = ()) -> 
 def component_schemas() -> dict[str, Schema]:
     """Return every schema by name."""
     schemas = {**_VALUES, **_ANSWERS, "SeriesSummary": _summary_schema()}
-    for declaration in KINDS.values():
-        if not declaration.secret:
-            name = declaration.schema
-            schemas[name] = _entity_schema(declaration)
-            schemas[f"{name}Page"] = record(
-                {"items": list_of(reference(name)), "cursor": nullable(TEXT), "total": nullable(COUNT)}
-            )
+    for declaration in shown_kinds():
+        name = declaration.schema
+        schemas[name] = _entity_schema(declaration)
+        schemas[f"{name}Page"] = record(
+            {"items": list_of(reference(name)), "cursor": nullable(TEXT), "total": nullable(COUNT)}
+        )
     return schemas
 
 

@@ -312,7 +312,7 @@ def write_routes() -> tuple[Route, ...]:
     """Return the routes by which programs create and log."""
     kinds = [declaration for declaration in served_kinds().values() if not declaration.remark]
     return (
-        *(_create_route(declaration) for declaration in kinds if declaration.kind != Run.KIND),
+        *(_create_route(declaration) for declaration in kinds if not declaration.has_points),
         *(_attributes_route(declaration) for declaration in kinds),
         *(_CREATE_RUN, _METRICS, _SERIES, _HYPERPARAMETERS, *_ARTIFACTS, _DATASETS, _FINISH),
     )

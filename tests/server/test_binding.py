@@ -73,6 +73,12 @@ def test_no_change_is_taken_in_another_name(app: Flask, filled: Any) -> None:
     remark.create("comment", parent_id=filled.run_id, message="fine by me", author="the-cfo")
     assert ship(app, ADA, remark.changes) == 403
     assert filled.store.heads() == before
+    own = StreamWriter(actor="ada")
+    comment_id = own.create("comment", parent_id=filled.run_id, message="fine by me", author="ada").entity_id
+    assert ship(app, ADA, own.changes) == 200
+    own.update("comment", comment_id, set={"author": "the-cfo"})
+    assert ship(app, ADA, own.take(1)) == 403
+    assert filled.store.get("comment", comment_id).author == "ada"
 
 
 def test_nobody_adds_to_a_stream_that_somebody_else_opened(app: Flask, filled: Any) -> None:

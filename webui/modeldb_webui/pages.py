@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, abort, request
 
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import shown_kinds
 from modeldb_webui.frame import ASSETS, BLUEPRINT, Frame, NavigationEntry, address, register_page
 
 if TYPE_CHECKING:
@@ -39,12 +39,11 @@ def create_blueprint() -> Blueprint:
     blueprint = Blueprint(BLUEPRINT, __name__, template_folder="templates")
     for path, frame in PLACES.items():
         register_page(blueprint, path, frame.place, _empty, frame)
-    for kind in KINDS.values():
-        if not kind.secret:
-            title = kind.path.capitalize().replace("-", " ")
-            frame = Frame(title=title, place="entities", identifier=kind.path, kind=kind.kind)
-            entry = None if kind.is_own else NavigationEntry(title=title, group="Further kinds", order=KINDS_ORDER)
-            register_page(blueprint, f"/kinds/{kind.path}", f"kind {kind.path}", _empty, frame, entry)
+    for kind in shown_kinds():
+        title = kind.path.capitalize().replace("-", " ")
+        frame = Frame(title=title, place="entities", identifier=kind.path, kind=kind.kind)
+        entry = None if kind.is_own else NavigationEntry(title=title, group="Further kinds", order=KINDS_ORDER)
+        register_page(blueprint, f"/kinds/{kind.path}", f"kind {kind.path}", _empty, frame, entry)
     blueprint.add_url_rule("/assets/<version>/<path:name>", "asset", _asset(ASSETS))
     blueprint.app_context_processor(lambda: {"modeldb_address": address})
     return blueprint

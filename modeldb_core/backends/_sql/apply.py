@@ -31,7 +31,7 @@ from modeldb_core.log.settling import settle
 from modeldb_core.model.claims import may_claim
 from modeldb_core.model.entities import RUNNING, Document
 from modeldb_core.model.evolve import is_bare, unborn
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import KINDS, METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -240,11 +240,11 @@ class Batch:
         from modeldb_core.backends._sql.summaries import summarize
 
         summaries = summarize(group for item in record.appends for group in item.groups)
-        key_pks = self.numbers.of_keys(("metrics", key) for key in summaries)
+        key_pks = self.numbers.of_keys((METRICS, key) for key in summaries)
         if record.stored:
             self.rows.metrics.load(record.entity_pk, key_pks.values())
         for key, summary in summaries.items():
-            self.rows.metrics.add(record.entity_pk, key_pks["metrics", key], summary)
+            self.rows.metrics.add(record.entity_pk, key_pks[METRICS, key], summary)
         writer = PointsWriter(self.transaction, self.numbers, record.entity_pk)
         writer.append(record.appends, is_new=not record.stored)
         if has_ended:

@@ -41,7 +41,7 @@ from modeldb_core.backends._sql.tables import (
 from modeldb_core.log.changes import ERASE, GENESIS, Head
 from modeldb_core.model.claims import claims_of, may_claim
 from modeldb_core.model.links import links_of
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import KINDS, METRICS
 from modeldb_core.model.values import decode
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def check_entity(
     yield from _check_row(connection, kind, found, document, has_series=bool(series))
     yield from _check_links(connection, found.entity_pk, links_of(kind, document))
     expected = facts_of(kind, document)
-    once = {key: fact for (section, key), fact in expected.items() if section == "metrics"}
+    once = {key: fact for (section, key), fact in expected.items() if section == METRICS}
     yield from _check_facts(connection, found.entity_pk, expected)
     yield from _check_metrics(transaction, found.entity_pk, once, series)
 
@@ -130,7 +130,7 @@ def _check_facts(connection: Connection, entity_pk: int, expected: Facts) -> Ite
     query = query.join(keys, keys.c.key_pk == facts.c.key_pk).where(facts.c.entity_pk == entity_pk)
     found: Facts = {(row.section, row.key): tuple(row)[2:] for row in connection.execute(query)}
     for pair, fact in expected.items():
-        if pair[0] != "metrics" and found.pop(pair, None) != fact:
+        if pair[0] != METRICS and found.pop(pair, None) != fact:
             yield f"what facts hold of {_name(pair)} does not follow from its changes"
     for pair in found:
         yield f"facts hold {_name(pair)}, of which no change says anything"
@@ -142,13 +142,13 @@ def _check_metrics(
     wanted = select(metrics, keys.c.section, keys.c.key).join(keys, keys.c.key_pk == metrics.c.key_pk)
     wanted = wanted.where(metrics.c.entity_pk == entity_pk)
     # Looked up by the keys that there must be, and by the index of series: no other is fast. For the rest: strays.
-    key_pks = list(find_keys(transaction, "metrics", sorted({**once, **series})).values())
+    key_pks = list(find_keys(transaction, METRICS, sorted({**once, **series})).values())
     found = {}
     for condition in (metrics.c.key_pk.in_(key_pks), metrics.c.count.is_not(None)):
         found.update({row.key: row for row in transaction.connection.execute(wanted.where(condition))})
     for key in {**once, **series}:
         row = found.pop(key, None)
-        if row is None or row.section != "metrics":
+        if row is None or row.section != METRICS:
             yield f"the row of {key!r} in metrics is missing"
             continue
         summary = series.get(key)
@@ -305,7 +305,7 @@ def _check_strays(connection: Connection) -> Iterator[str]:
         query.where(entities.c.entity_pk > last).order_by(entities.c.entity_pk).limit(_SOME)
     ).all():
         for entity_pk, kind, entity_id, document in rows:
-            number = sum(section == "metrics" for section, _ in facts_of(kind, load_document(document)))
+            number = sum(section == METRICS for section, _ in facts_of(kind, load_document(document)))
             if stored.pop(entity_pk, 0) != number:
                 yield f"metrics hold another number of values of {kind} {entity_id} than its {number} metrics"
         last = rows[-1].entity_pk

@@ -15,6 +15,7 @@ from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS, read_chunks
 from modeldb_core.backends._sql.log import read_lists
 from modeldb_core.backends._sql.tables import changes, chunks, columns, key_lists, keys, pending
 from modeldb_core.log.changes import APPEND
+from modeldb_core.model.schema import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def check_points(transaction: Transaction) -> Iterator[str]:
 
 
 def _check_lists(connection: Connection) -> Iterator[str]:
-    known = {key_pk for (key_pk,) in connection.execute(select(keys.c.key_pk).where(keys.c.section == "metrics"))}
+    known = {key_pk for (key_pk,) in connection.execute(select(keys.c.key_pk).where(keys.c.section == METRICS))}
     for list_pk, digest, data in connection.execute(select(key_lists)):
         if hashlib.sha256(data).digest() != digest or len(data) % 8:
             yield f"list {list_pk} of keys does not match its digest"

@@ -19,7 +19,7 @@ from modeldb_core.backends._sql.metrics import MetricRows
 from modeldb_core.backends._sql.tables import documents, entities, facts, links, unique_values
 from modeldb_core.model.claims import claims_of
 from modeldb_core.model.links import links_of
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import KINDS, METRICS
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.dml import Delete, Insert
@@ -111,17 +111,17 @@ class EntityRows:
         altered = [pair for pair, value in after.items() if before.get(pair) != value]
         gone = [pair for pair in before if pair not in after]
         key_pks = self._numbers.of_keys([*altered, *gone])
-        once = [pair for pair in (*altered, *gone) if pair[0] == "metrics"]
+        once = [pair for pair in (*altered, *gone) if pair[0] == METRICS]
         # Also for a new document: points may have come before it.
         self.metrics.load(entity_pk, (key_pks[pair] for pair in once))
         for pair in once:
             self.metrics.set_once(entity_pk, key_pks[pair], after.get(pair))
         for pair in altered:
-            if pair[0] != "metrics":
+            if pair[0] != METRICS:
                 value_type, number, text = after[pair]
                 row = {"entity_pk": entity_pk, "key_pk": key_pks[pair], "value_type": value_type}
                 self._facts.append({**row, "number": number, "text": text})
-        self._gone += [{"key": key_pks[pair], "entity": entity_pk} for pair in gone if pair[0] != "metrics"]
+        self._gone += [{"key": key_pks[pair], "entity": entity_pk} for pair in gone if pair[0] != METRICS]
 
     def save(self) -> None:
         """Write what was gathered."""

@@ -28,6 +28,7 @@ from modeldb_core.backends._sql.tables import (
 from modeldb_core.log.changes import APPEND, DELETE, ERASE, Change, alters
 from modeldb_core.log.erasures import MARKS, EntityErasures, Name, Place, target_of
 from modeldb_core.model.evolve import evolve, unborn
+from modeldb_core.model.schema import METRICS
 from modeldb_core.model.values import decode
 
 if TYPE_CHECKING:
@@ -216,9 +217,9 @@ def _rework_series(batch: Parts, entity_pk: int, rows: MetricRows) -> None:
             kept.update(rebuild_payloads(batch.transaction, entity_pk, positions))
         for payload in kept.values():
             summaries = summarize(decode_points(payload or b""))
-            key_pks = batch.numbers.of_keys(("metrics", key) for key in summaries)
+            key_pks = batch.numbers.of_keys((METRICS, key) for key in summaries)
             for key, summary in summaries.items():
-                rows.add(entity_pk, key_pks["metrics", key], summary)
+                rows.add(entity_pk, key_pks[METRICS, key], summary)
 
 
 def _drop_points(batch: Parts, entity_pk: int, positions: set[int]) -> None:

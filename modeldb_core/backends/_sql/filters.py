@@ -22,7 +22,7 @@ from modeldb_core.backends._sql.conditions import (
 from modeldb_core.backends._sql.documents import COLUMN_SECTION, TAGGED, VALUE_TYPES, fact_columns, place_of
 from modeldb_core.backends._sql.tables import entities, facts, keys, metrics, streams
 from modeldb_core.model.entities import LOST, RUNNING
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import KINDS, METRICS
 from modeldb_core.queries import (
     COLUMN,
     TAGS,
@@ -129,7 +129,7 @@ class Compiler:
         key_pk = self._key_pks.get((section, field.key))
         if key_pk is None:
             return None
-        is_metric = section == "metrics"
+        is_metric = section == METRICS
         row = (metrics if is_metric else facts).alias()
         pick, link = row.c.key_pk == key_pk, row.c.entity_pk == entities.c.entity_pk
         if not field.aggregate:

@@ -18,7 +18,7 @@ from modeldb_core.backends._sql.linked import linked_condition
 from modeldb_core.backends._sql.numbers import Key, find_keys
 from modeldb_core.backends._sql.ordering import MISSING, NUMBER, TEXT, Criterion, after_all, criteria, rank_of
 from modeldb_core.backends._sql.tables import entities
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import KINDS, METRICS
 from modeldb_core.queries import (
     COLUMN,
     TAGS,
@@ -318,7 +318,7 @@ def _is_indexed(predicate: Predicate) -> bool:
     """Return whether an index finds the rows that satisfy a predicate."""
     if predicate.field.aggregate:
         return False
-    if predicate.field.section == "metrics" and _is_about_text(predicate):
+    if predicate.field.section == METRICS and _is_about_text(predicate):
         return False
     if isinstance(predicate, In):
         return not predicate.negated

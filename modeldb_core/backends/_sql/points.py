@@ -27,6 +27,7 @@ from modeldb_core.backends._sql.chunks import (
 from modeldb_core.backends._sql.database import MANY
 from modeldb_core.backends._sql.tables import chunks, pending
 from modeldb_core.log.points import PointGroup, decode_points
+from modeldb_core.model.schema import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,10 +131,10 @@ class PointsWriter:
             for index, group in enumerate(item.groups):
                 for part in _with_distinct_keys(group):
                     gathered.setdefault((item.stream_pk, part.keys), []).append((item.position, index, part))
-        numbers = self._numbers.of_keys(("metrics", key) for _, keys in gathered for key in keys)
+        numbers = self._numbers.of_keys((METRICS, key) for _, keys in gathered for key in keys)
         touched = []
         for (stream_pk, keys), parts in gathered.items():
-            key_pks = tuple(numbers["metrics", key] for key in keys)
+            key_pks = tuple(numbers[METRICS, key] for key in keys)
             place = Place(self._entity_pk, self._numbers.of_list(key_pks), stream_pk)
             segments = Segments.of([(position, index, len(group)) for position, index, group in parts])
             groups = [group for _, _, group in parts]

@@ -16,7 +16,7 @@ from modeldb_core.backends._sql.tables import ERASED, SUMMARY_COLUMNS, documents
 from modeldb_core.errors import IntegrityError
 from modeldb_core.log.replay import erased_error
 from modeldb_core.model.entities import LOST, RUNNING, Entity, entity_from_document
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import KINDS, METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,10 +79,10 @@ def read_entities(
 def _metrics(document: dict[str, Any], own: dict[str, Any], wanted: Projection | None) -> dict[str, Any]:
     """Return what the fields ``series`` and ``metrics`` of a run hold."""
     values = {key: last_value(row[_LAST], row[_EXACT]) for key, row in own.items()}
-    values.update(document.get("metrics", {}))
+    values.update(document.get(METRICS, {}))
     if wanted is None:
-        return {"series": SeriesMap(own), "metrics": MappingProxyType(values)}
-    picked = {"metrics": MappingProxyType(wanted.pick("metrics", values)), "series": SeriesMap(own)}
+        return {"series": SeriesMap(own), METRICS: MappingProxyType(values)}
+    picked = {METRICS: MappingProxyType(wanted.pick(METRICS, values)), "series": SeriesMap(own)}
     if "series" not in wanted.whole:
         keys_wanted = wanted.keys.get("series", ())
         picked["series"] = SeriesMap({key: own[key] for key in keys_wanted if key in own})
@@ -92,11 +92,11 @@ def _metrics(document: dict[str, Any], own: dict[str, Any], wanted: Projection |
 def _read_series(transaction: Transaction, entity_pks: Sequence[int], wanted: Projection | None) -> Rows:
     """Return the rows of series that are needed of entities."""
     parameters: dict[str, Any] = {MANY: transaction.database.many(entity_pks)}
-    if wanted is None or wanted.whole & {"series", "metrics"}:
+    if wanted is None or wanted.whole & {"series", METRICS}:
         found = transaction.rows(_all_series, parameters)
-    elif wanted.wants("series") or wanted.wants("metrics"):
-        names = {*wanted.keys.get("series", ()), *wanted.keys.get("metrics", ())}
-        numbers = find_keys(transaction, "metrics", sorted(names))
+    elif wanted.wants("series") or wanted.wants(METRICS):
+        names = {*wanted.keys.get("series", ()), *wanted.keys.get(METRICS, ())}
+        numbers = find_keys(transaction, METRICS, sorted(names))
         query = transaction.database.statement(_some_series).where(metrics.c.key_pk.in_(sorted(numbers.values())))
         found = transaction.connection.execute(query, parameters).all()
     else:

@@ -13,6 +13,7 @@ from modeldb_core.backends._sql.tables import chunks, columns, entities, keys, m
 from modeldb_core.errors import IntegrityError, NotFoundError
 from modeldb_core.log.packing import unpack_floats, unpack_ints
 from modeldb_core.log.points import Series, decode_points, thin_out
+from modeldb_core.model.schema import METRICS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,7 +114,7 @@ def _in_order_of_arrival(parts: list[_Part]) -> NDArray[np.intp] | None:
 
 def _find(_database: Database) -> Select[Any]:
     joined = entities.join(metrics, metrics.c.entity_pk == entities.c.entity_pk)
-    joined = joined.join(keys, and_(keys.c.key_pk == metrics.c.key_pk, keys.c.section == "metrics"))
+    joined = joined.join(keys, and_(keys.c.key_pk == metrics.c.key_pk, keys.c.section == METRICS))
     wanted = select(entities.c.entity_pk, keys.c.key_pk, metrics.c.count).select_from(joined)
     return wanted.where(
         entities.c.entity_id == bindparam("run_id"),

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from modeldb_server.context import ServerContext
 
 RETURN, REFUSE = "return", "refuse"
-SECTIONS = ("hyperparameters", "attributes")
 
 
 def create_entity(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.log.json_documents import entity_document
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import shown_kinds
 from modeldb_core.queries import Linked, Query
 from modeldb_server.documents import key_document
 from modeldb_server.responses import json_response
@@ -67,7 +67,7 @@ def _link(linked: str | None, direction: Direction, field: str, depth: int) -> L
         msg = "direction, link_field and depth say more of linked, which is missing"
         raise InvalidArgumentError(msg)
     kind, colon, entity_id = linked.partition(":")
-    if not colon or not entity_id or kind not in {each.kind for each in KINDS.values() if not each.secret}:
+    if not colon or not entity_id or kind not in {each.kind for each in shown_kinds()}:
         msg = f"linked is {linked[:60]!r}; expected a kind and an identifier, such as run:0197f3c2-0000-7000-8000-000000000001"
         raise InvalidArgumentError(msg)
     return Linked(kind, entity_id, direction, field, depth)

@@ -8,7 +8,7 @@ from flask import Response
 
 from modeldb_core.errors import ModelDBError
 from modeldb_core.log.json_documents import kind_document
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import shown_kinds
 from modeldb_core.queries import Query
 from modeldb_core.runtime import __version__
 from modeldb_server.errors import logger
@@ -54,4 +54,4 @@ def describe_server(context: ServerContext, *, kinds: tuple[str, ...], limits: d
 def describe_kinds(context: ServerContext) -> Response:
     """Return the kinds of entities that are served, as the schema declares them."""
     del context
-    return json_response({"kinds": [kind_document(each) for each in KINDS.values() if not each.secret]})
+    return json_response({"kinds": list(map(kind_document, shown_kinds()))})
