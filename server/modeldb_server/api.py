@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.model.schema import KINDS
@@ -20,22 +20,21 @@ if TYPE_CHECKING:
 
     from modeldb_server.context import ServerContext
 
+_of_series, _of_artifacts, _of_changes, _of_server = (
+    partial(Route, policy=Policy.READ, tag=tag) for tag in ("series", "artifacts", "changes", "server")
+)
 _FIRST = Parameter(name="first_step", type="integer", description="only points from this step on")
 _LAST = Parameter(name="last_step", type="integer", description="only points up to this step")
 _PATH = Parameter(name="path", type="text", required=True, max_length=4096, description="under which it was logged")
 
 _SERIES = (
-    Route(
-        method="GET",
-        path=f"{PREFIX}/runs/<run_id>/series",
-        name="read_series",
-        handler=series.read_series,
-        policy=Policy.READ,
-        summary="Read the points of a series",
-        description=(
-            "Thinned out to max_points, every extreme is kept, so a spike is never hidden; shown says how many points"
-            f" came of total. Without max_points all come, up to {series.MAX_POINTS:,}."
-        ),
+    _of_series(
+        "GET",
+        f"{PREFIX}/runs/<run_id>/series",
+        series.read_series,
+        "Read the points of a series",
+        description="Thinned out to max_points, every extreme is kept, so a spike is never hidden; shown says how many points"
+        f" came of total. Without max_points all come, up to {series.MAX_POINTS:,}.",
         parameters=(
             Parameter(name="key", type="text", required=True, description="of the metric"),
             _FIRST,
@@ -50,20 +49,15 @@ _SERIES = (
         ),
         answer="Series",
         errors=(400, 404),
-        tag="series",
     ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/series",
-        name="read_many_series",
-        handler=series.read_many_series,
-        policy=Policy.READ,
-        summary="Read many series for drawing",
-        description=(
-            "The points themselves where all of the range fit (two for each column), else for each pixel column mean,"
-            " minimum, maximum, last, count, and how many were NaN or infinite. Counts are of all points of the range. A"
-            " series that cannot be read has an error in its place; the others come all the same."
-        ),
+    _of_series(
+        "POST",
+        f"{PREFIX}/series",
+        series.read_many_series,
+        "Read many series for drawing",
+        description="The points themselves where all of the range fit (two for each column), else for each pixel column mean,"
+        " minimum, maximum, last, count, and how many were NaN or infinite. Counts are of all points of the range. A"
+        " series that cannot be read has an error in its place; the others come all the same.",
         body=(
             Parameter(
                 name="series",
@@ -111,37 +105,29 @@ _SERIES = (
         ),
         answer="ManySeries",
         errors=(400,),
-        tag="series",
     ),
 )
 
 _ARTIFACTS = (
-    Route(
-        method="GET",
-        path=f"{PREFIX}/runs/<run_id>/artifacts",
-        name="read_artifact",
-        handler=artifacts.read_artifact,
-        policy=Policy.READ,
-        summary="Read the bytes of an artifact",
-        description=(
-            "Everything but pictures comes as an attachment, and only harmless types keep theirs; the rest is"
-            " application/octet-stream. A range may be asked for. What reaches the end of the artifact was checked"
-            " against its digest: where that fails the connection ends early."
-        ),
+    _of_artifacts(
+        "GET",
+        f"{PREFIX}/runs/<run_id>/artifacts",
+        artifacts.read_artifact,
+        "Read the bytes of an artifact",
+        description="Everything but pictures comes as an attachment, and only harmless types keep theirs; the rest is"
+        " application/octet-stream. A range may be asked for. What reaches the end of the artifact was checked"
+        " against its digest: where that fails the connection ends early.",
         parameters=(
             _PATH,
             Parameter(name="download", type="flag", default=False, description="as an attachment, pictures too"),
         ),
         errors=(206, 304, 400, 404, 416),
-        tag="artifacts",
     ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/runs/<run_id>/artifacts/index",
-        name="list_artifacts",
-        handler=artifacts.list_artifacts,
-        policy=Policy.READ,
-        summary="List the artifacts of a run",
+    _of_artifacts(
+        "GET",
+        f"{PREFIX}/runs/<run_id>/artifacts/index",
+        artifacts.list_artifacts,
+        "List the artifacts of a run",
         parameters=(
             Parameter(name="prefix", type="text", default="", max_length=4096, description="that the paths begin with"),
             Parameter(name="after", type="text", default="", max_length=4096, description="cursor of the page before"),
@@ -156,15 +142,12 @@ _ARTIFACTS = (
         ),
         answer="ArtifactPage",
         errors=(400, 404),
-        tag="artifacts",
     ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/runs/<run_id>/artifacts/preview",
-        name="preview_artifact",
-        handler=artifacts.preview_artifact,
-        policy=Policy.READ,
-        summary="Read the beginning of an artifact as data",
+    _of_artifacts(
+        "GET",
+        f"{PREFIX}/runs/<run_id>/artifacts/preview",
+        artifacts.preview_artifact,
+        "Read the beginning of an artifact as data",
         description="Texts and tables come as JSON, so that no page needs to show an uploaded file as it is.",
         parameters=(
             _PATH,
@@ -182,18 +165,15 @@ _ARTIFACTS = (
         ),
         answer="Preview",
         errors=(400, 404),
-        tag="artifacts",
     ),
 )
 
 _CHANGES = (
-    Route(
-        method="GET",
-        path=f"{PREFIX}/changes",
-        name="read_changes",
-        handler=audit.read_changes,
-        policy=Policy.READ,
-        summary="Read changes in the order of their arrival: the audit log",
+    _of_changes(
+        "GET",
+        f"{PREFIX}/changes",
+        audit.read_changes,
+        "Read changes in the order of their arrival: the audit log",
         description="A page may be shorter than its limit where payloads are large: go on from its cursor until it is empty.",
         parameters=(
             Parameter(name="after", type="integer", default=0, minimum=0, description="cursor; 0 for the beginning"),
@@ -203,20 +183,15 @@ _CHANGES = (
         ),
         answer="ChangePage",
         errors=(400,),
-        tag="changes",
     ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/events",
-        name="follow_changes",
-        handler=live.follow_changes,
-        policy=Policy.READ,
-        summary="Follow changes as server-sent events",
-        description=(
-            "An event ready says where the stream begins; events changes hold the cursor and which entities changed,"
-            " about once a second. truncated says that there was too much to list: look again at everything. Answers"
-            " 503 (busy) when too many streams are open."
-        ),
+    _of_changes(
+        "GET",
+        f"{PREFIX}/events",
+        live.follow_changes,
+        "Follow changes as server-sent events",
+        description="An event ready says where the stream begins; events changes hold the cursor and which entities changed,"
+        " about once a second. truncated says that there was too much to list: look again at everything. Answers"
+        " 503 (busy) when too many streams are open.",
         parameters=(
             Parameter(
                 name="after", type="integer", minimum=0, description="cursor to begin after; from now on without"
@@ -224,67 +199,43 @@ _CHANGES = (
         ),
         answer="text/event-stream",
         errors=(400, 503),
-        tag="changes",
     ),
 )
 
 
 def _status_routes() -> tuple[Route, ...]:
     return (
-        Route(
-            method="GET",
-            path=f"{PREFIX}/server",
-            name="describe_server",
-            handler=status.describe_server,
-            policy=Policy.READ,
-            summary="Describe the server: version, abilities, limits, and the newest cursor",
+        _of_server(
+            "GET",
+            f"{PREFIX}/server",
+            status.describe_server,
+            "Describe the server: version, abilities, limits, and the newest cursor",
             answer="Server",
             fixed={
                 "kinds": tuple(served_kinds()),
                 "limits": {"page": MAX_LIMIT, "series": 500, "points": series.MAX_POINTS},
             },
-            tag="server",
         ),
-        Route(
-            method="GET",
-            path=f"{PREFIX}/kinds",
-            name="describe_kinds",
-            handler=status.describe_kinds,
-            policy=Policy.READ,
-            summary="Describe the kinds of entities: their fields, and by what filters find them",
+        _of_server(
+            "GET",
+            f"{PREFIX}/kinds",
+            status.describe_kinds,
+            "Describe the kinds of entities: their fields, and by what filters find them",
             answer="Kinds",
-            tag="server",
         ),
+        _of_server("GET", f"{PREFIX}/openapi.json", get_openapi, "Get this description of the API", answer="OpenAPI"),
         Route(
-            method="GET",
-            path=f"{PREFIX}/openapi.json",
-            name="get_openapi",
-            handler=get_openapi,
-            policy=Policy.READ,
-            summary="Get this description of the API",
-            answer="OpenAPI",
-            tag="server",
-        ),
-        Route(
-            method="GET",
-            path="/health",
-            name="get_health",
-            handler=status.get_health,
+            "GET",
+            "/health",
+            status.get_health,
+            "Say whether the server and its store answer",
             policy=Policy.PUBLIC,
-            summary="Say whether the server and its store answer",
             answer="Health",
             errors=(503,),
             tag="server",
         ),
-        Route(
-            method="GET",
-            path="/metrics",
-            name="get_metrics",
-            handler=status.get_metrics,
-            policy=Policy.READ,
-            summary="Get counts and durations for Prometheus",
-            answer=CONTENT_TYPE,
-            tag="server",
+        _of_server(
+            "GET", "/metrics", status.get_metrics, "Get counts and durations for Prometheus", answer=CONTENT_TYPE
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from modeldb_server.entity_routes import PREFIX, a_kind, kinds_parameter, served_kinds
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from modeldb_core.model.schema import KindDeclaration
 
 _ERRORS = (400, 403, 404, 409, 413, 415)
+_edit = partial(Route, policy=Policy.WRITE, errors=_ERRORS, tag="edits", once=True)
 _RECURSIVE = Parameter(
     name="recursive", type="flag", default=False, description="whether all that it contains goes with it"
 )
@@ -26,39 +28,31 @@ def _changes_of(declaration: KindDeclaration) -> tuple[Route, ...]:
     path, fixed = f"{PREFIX}/{declaration.path}/<entity_id>", {"kind": kind}
     words = a_kind(declaration)
     return (
-        Route(
-            method="PATCH",
-            path=path,
+        _edit(
+            "PATCH",
+            path,
+            edits.edit_entity,
+            f"Rename or describe {words}",
             name=f"edit_{kind}",
-            handler=edits.edit_entity,
-            policy=Policy.WRITE,
-            summary=f"Rename or describe {words}",
             body=(
                 Parameter(name="name", type="text", description="the new name"),
                 Parameter(name="description", type="text", max_length=MAX_MESSAGE, description="the new description"),
             ),
             answer=schema,
-            errors=_ERRORS,
             fixed=fixed,
-            tag="edits",
-            once=True,
         ),
-        Route(
-            method="POST",
-            path=f"{path}/tags",
+        _edit(
+            "POST",
+            f"{path}/tags",
+            edits.change_tags,
+            f"Add and remove tags of {words}",
             name=f"change_{kind}_tags",
-            handler=edits.change_tags,
-            policy=Policy.WRITE,
-            summary=f"Add and remove tags of {words}",
             body=(
                 Parameter(name="add", type="texts", default=(), max_items=100, description="tags to add"),
                 Parameter(name="remove", type="texts", default=(), max_items=100, description="tags to remove"),
             ),
             answer=schema,
-            errors=_ERRORS,
             fixed=fixed,
-            tag="edits",
-            once=True,
         ),
     )
 
@@ -68,44 +62,34 @@ def _removals_of(declaration: KindDeclaration) -> tuple[Route, ...]:
     path, fixed = f"{PREFIX}/{declaration.path}/<entity_id>", {"kind": kind}
     words = a_kind(declaration)
     return (
-        Route(
-            method="DELETE",
-            path=path,
+        _edit(
+            "DELETE",
+            path,
+            edits.delete_entity,
+            f"Delete {words}, so that it can be restored",
             name=f"delete_{kind}",
-            handler=edits.delete_entity,
-            policy=Policy.WRITE,
-            summary=f"Delete {words}, so that it can be restored",
             parameters=(_RECURSIVE,),
             answer="Changed",
-            errors=_ERRORS,
             fixed=fixed,
-            tag="edits",
-            once=True,
         ),
-        Route(
-            method="POST",
-            path=f"{path}/restore",
+        _edit(
+            "POST",
+            f"{path}/restore",
+            edits.restore_entity,
+            f"Restore a deleted {declaration.words}, with what was deleted with it",
             name=f"restore_{kind}",
-            handler=edits.restore_entity,
-            policy=Policy.WRITE,
-            summary=f"Restore a deleted {declaration.words}, with what was deleted with it",
             answer="Changed",
-            errors=_ERRORS,
             fixed=fixed,
-            tag="edits",
-            once=True,
         ),
     )
 
 
 def _comment_route() -> Route:
-    return Route(
-        method="POST",
-        path=f"{PREFIX}/comments",
-        name="create_comment",
-        handler=edits.create_comment,
-        policy=Policy.WRITE,
-        summary="Comment on an entity",
+    return _edit(
+        "POST",
+        f"{PREFIX}/comments",
+        edits.create_comment,
+        "Comment on an entity",
         body=(
             kinds_parameter("parent_kind", "kind of the entity", remarks=False),
             Parameter(name="parent_id", type="text", required=True, max_length=256, description="of the entity"),
@@ -115,23 +99,16 @@ def _comment_route() -> Route:
         ),
         answer="Comment",
         status=201,
-        errors=_ERRORS,
-        tag="edits",
-        once=True,
     )
 
 
-_MANY = Route(
-    method="POST",
-    path=f"{PREFIX}/runs/edit",
-    name="edit_runs",
-    handler=edits.edit_runs,
-    policy=Policy.WRITE,
-    summary="Change many runs: all together, or none",
-    description=(
-        f"Those of run_ids, or all of a project or experiment that match a filter, up to {edits.MAX_EDITED:,}. The answer"
-        " names the runs, so that what was done can be undone."
-    ),
+_MANY = _edit(
+    "POST",
+    f"{PREFIX}/runs/edit",
+    edits.edit_runs,
+    "Change many runs: all together, or none",
+    description=f"Those of run_ids, or all of a project or experiment that match a filter, up to {edits.MAX_EDITED:,}. The answer"
+    " names the runs, so that what was done can be undone.",
     body=(
         Parameter(name="action", type="text", required=True, choices=edits.ACTIONS, description="what to do"),
         Parameter(name="run_ids", type="texts", max_items=edits.MAX_EDITED, max_length=256, description="of which"),
@@ -145,9 +122,6 @@ _MANY = Route(
         Parameter(name="recursive", type="flag", default=False, description="to delete: child runs go along"),
     ),
     answer="EditedRuns",
-    errors=_ERRORS,
-    tag="edits",
-    once=True,
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from modeldb_core.model.entities import Run
 from modeldb_core.model.schema import KindDeclaration, shown_kinds
 from modeldb_core.queries import MAX_DEPTH
@@ -11,6 +13,9 @@ from modeldb_server.routes import MAX_EXPRESSION, Parameter, Policy, Route
 PREFIX = "/api/v2"
 MAX_LIMIT = 1000
 MAX_KEYS = 20_000  # a table may have twelve thousand columns to choose from
+
+
+_read = partial(Route, policy=Policy.READ)
 
 
 def served_kinds() -> dict[str, KindDeclaration]:
@@ -97,13 +102,12 @@ def entity_routes() -> tuple[Route, ...]:
     for plural, declaration in served_kinds().items():
         kind, words, schema = declaration.kind, declaration.words, declaration.schema
         routes.append(
-            Route(
-                method="GET",
-                path=f"{PREFIX}/{plural}",
+            _read(
+                "GET",
+                f"{PREFIX}/{plural}",
+                entities.find_entities,
+                f"Find {plural.replace('-', ' ')}",
                 name=f"find_{plural.replace('-', '_')}",
-                handler=entities.find_entities,
-                policy=Policy.READ,
-                summary=f"Find {plural.replace('-', ' ')}",
                 parameters=_FIND,
                 answer=f"{schema}Page",
                 errors=(400,),
@@ -111,13 +115,12 @@ def entity_routes() -> tuple[Route, ...]:
             )
         )
         routes.append(
-            Route(
-                method="GET",
-                path=f"{PREFIX}/{plural}/<entity_id>",
+            _read(
+                "GET",
+                f"{PREFIX}/{plural}/<entity_id>",
+                entities.get_entity,
+                f"Get a {words} by its identifier, a deleted one too",
                 name=f"get_{kind}",
-                handler=entities.get_entity,
-                policy=Policy.READ,
-                summary=f"Get a {words} by its identifier, a deleted one too",
                 answer=schema,
                 errors=(404,),
                 fixed={"kind": kind},
@@ -128,13 +131,12 @@ def entity_routes() -> tuple[Route, ...]:
 
 
 def _value_route(declaration: KindDeclaration) -> Route:
-    return Route(
-        method="GET",
-        path=f"{PREFIX}/{declaration.path}/<entity_id>/values",
+    return _read(
+        "GET",
+        f"{PREFIX}/{declaration.path}/<entity_id>/values",
+        spilled.read_value,
+        f"Read one value of a {declaration.words}, however large",
         name=f"read_{declaration.kind}_value",
-        handler=spilled.read_value,
-        policy=Policy.READ,
-        summary=f"Read one value of a {declaration.words}, however large",
         description='Where an entity shows {"$blob": ...}, the value was too large for the record: here it is.',
         parameters=(
             Parameter(
@@ -155,13 +157,11 @@ def kinds_parameter(name: str, description: str, *, remarks: bool = True) -> Par
 
 
 def _keys_route() -> Route:
-    return Route(
-        method="GET",
-        path=f"{PREFIX}/keys",
-        name="find_keys",
-        handler=entities.find_keys,
-        policy=Policy.READ,
-        summary="Find the keys that entities carry",
+    return _read(
+        "GET",
+        f"{PREFIX}/keys",
+        entities.find_keys,
+        "Find the keys that entities carry",
         description="For offering columns and completing a filter: metrics, hyperparameters, attributes, tags and so on.",
         parameters=(
             kinds_parameter("kind", "of the entities"),

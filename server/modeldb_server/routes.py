@@ -6,7 +6,7 @@ so none of the four can disagree with another. ``docs/server.md`` says what the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -126,17 +126,17 @@ def object_schema(fields: tuple[Parameter, ...]) -> Schema:
     return schema
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Route:
     """One operation of the server.
 
     Attributes:
         method: GET, POST, PATCH, PUT or DELETE.
         path: as a Flask rule, such as ``/api/v2/runs/<run_id>/series``.
-        name: unique; the Flask endpoint and the operationId.
         handler: called with the server's context and every argument by name.
-        policy: who may call it.
         summary: a line for the documentation.
+        policy: who may call it.
+        name: unique; the Flask endpoint and the operationId; that of the handler where none is given.
         description: more, where a line is not enough.
         parameters: what the query string may hold.
         body: the fields of the JSON body; none for a GET.
@@ -153,10 +153,11 @@ class Route:
 
     method: Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
     path: str
-    name: str
     handler: Callable[..., Response]
-    policy: Policy
     summary: str
+    _: KW_ONLY
+    policy: Policy
+    name: str = ""
     description: str = ""
     parameters: tuple[Parameter, ...] = ()
     body: tuple[Parameter, ...] = ()
@@ -169,3 +170,7 @@ class Route:
     once: bool = False
     is_upload: bool = False
     tag: str = "entities"
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.handler.__name__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from modeldb_core.log.batches import MEDIA_TYPE
 from modeldb_core.stores.protocol import (
     BYTES_TYPE,
@@ -46,6 +48,10 @@ _PARTS = Parameter(
 )
 
 
+_read = partial(Route, policy=Policy.READ, tag="store")
+_write = partial(Route, policy=Policy.WRITE, tag="store")
+
+
 def _text(name: str, description: str, *, required: bool = True, max_length: int = 1024) -> Parameter:
     return Parameter(
         name=name, type="text", required=required, max_length=max_length, is_raw=True, description=description
@@ -53,50 +59,39 @@ def _text(name: str, description: str, *, required: bool = True, max_length: int
 
 
 _METADATA = (
-    Route(
-        method="GET",
-        path=PREFIX,
-        name="describe_store",
-        handler=store.describe_store,
-        policy=Policy.READ,
-        summary="Say which versions of the protocol of stores the server speaks",
+    _read(
+        "GET",
+        PREFIX,
+        store.describe_store,
+        "Say which versions of the protocol of stores the server speaks",
         answer="Store",
-        tag="store",
     ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/changes",
-        name="apply_changes",
-        handler=store.apply_changes,
-        policy=Policy.WRITE,
-        summary="Record a batch of changes: all or nothing, each once",
+    _write(
+        "POST",
+        f"{PREFIX}/changes",
+        store.apply_changes,
+        "Record a batch of changes: all or nothing, each once",
         description="docs/format.md gives the bytes of a batch, and of conditions before it. It may be sent again after any"
         " failure.",
         body_type=MEDIA_TYPE,
         max_body_bytes=PART_BODY_BYTES,
         answer="Acknowledgement",
         errors=(*_REFUSED, 409, 412, 422, 429, 501, 503),
-        tag="store",
     ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/changes/staged",
-        name="apply_staged_changes",
-        handler=store.apply_staged_changes,
-        policy=Policy.WRITE,
-        summary="Record a batch of changes that was put in parts",
+    _write(
+        "POST",
+        f"{PREFIX}/changes/staged",
+        store.apply_staged_changes,
+        "Record a batch of changes that was put in parts",
         body=(_PARTS,),
         answer="Acknowledgement",
         errors=(400, *_REFUSED, 404, 409, 412, 422, 429, 501, 503),
-        tag="store",
     ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/changes",
-        name="read_stored_changes",
-        handler=store.read_stored_changes,
-        policy=Policy.READ,
-        summary="Read changes in the order of their arrival, whole",
+    _read(
+        "GET",
+        f"{PREFIX}/changes",
+        store.read_stored_changes,
+        "Read changes in the order of their arrival, whole",
         description="The headers ModelDB-Cursor and ModelDB-More say where to go on, and whether there is more.",
         parameters=(
             Parameter(name="after", type="integer", default=0, description="cursor; 0 for the beginning"),
@@ -108,37 +103,28 @@ _METADATA = (
         ),
         answer=MEDIA_TYPE,
         errors=(400, 503),
-        tag="store",
     ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/carried",
-        name="tell_carried",
-        handler=store.tell_carried,
-        policy=Policy.READ,
-        summary="Say whether there are changes of kinds, or with actions, that the server does not know",
+    _read(
+        "GET",
+        f"{PREFIX}/carried",
+        store.tell_carried,
+        "Say whether there are changes of kinds, or with actions, that the server does not know",
         answer="Carried",
         errors=(503,),
-        tag="store",
     ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/heads",
-        name="read_heads",
-        handler=store.read_heads,
-        policy=Policy.READ,
-        summary="Read how much of every stream has arrived",
+    _read(
+        "GET",
+        f"{PREFIX}/heads",
+        store.read_heads,
+        "Read how much of every stream has arrived",
         answer="Heads",
         errors=(503,),
-        tag="store",
     ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/order",
-        name="digest_order",
-        handler=store.digest_order,
-        policy=Policy.READ,
-        summary="Digest the order in which changes of different streams count, for an audit",
+    _read(
+        "POST",
+        f"{PREFIX}/order",
+        store.digest_order,
+        "Digest the order in which changes of different streams count, for an audit",
         body=(
             Parameter(
                 name="streams",
@@ -155,27 +141,21 @@ _METADATA = (
         max_body_bytes=PART_BODY_BYTES,
         answer="Order",
         errors=(400, *_REFUSED, 503),
-        tag="store",
     ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/entity",
-        name="get_stored_entity",
-        handler=store.get_stored_entity,
-        policy=Policy.READ,
-        summary="Get an entity as it is stored",
+    _read(
+        "GET",
+        f"{PREFIX}/entity",
+        store.get_stored_entity,
+        "Get an entity as it is stored",
         parameters=(_text("kind", "of the entity"), _text("entity_id", "identifier", max_length=MAX_MESSAGE)),
         answer="StoredEntity",
         errors=(400, 404, 503),
-        tag="store",
     ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/find",
-        name="find_stored_entities",
-        handler=store.find_stored_entities,
-        policy=Policy.READ,
-        summary="Find entities as they are stored",
+    _read(
+        "POST",
+        f"{PREFIX}/find",
+        store.find_stored_entities,
+        "Find entities as they are stored",
         body=(
             _KIND,
             _FILTER,
@@ -196,15 +176,12 @@ _METADATA = (
         ),
         answer="StoredPage",
         errors=(400, *_REFUSED, 503),
-        tag="store",
     ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/keys",
-        name="find_stored_keys",
-        handler=store.find_stored_keys,
-        policy=Policy.READ,
-        summary="Find the keys that entities carry",
+    _read(
+        "POST",
+        f"{PREFIX}/keys",
+        store.find_stored_keys,
+        "Find the keys that entities carry",
         body=(
             _KIND,
             _FILTER,
@@ -217,15 +194,12 @@ _METADATA = (
         ),
         answer="StoredKeys",
         errors=(400, *_REFUSED, 503),
-        tag="store",
     ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/series",
-        name="read_stored_series",
-        handler=store.read_stored_series,
-        policy=Policy.READ,
-        summary="Read points as packed columns",
+    _read(
+        "GET",
+        f"{PREFIX}/series",
+        store.read_stored_series,
+        "Read points as packed columns",
         parameters=(
             _text("run_id", "of the run", max_length=MAX_MESSAGE),
             _text("key", "of the metric", max_length=MAX_MESSAGE),
@@ -235,76 +209,58 @@ _METADATA = (
         ),
         answer=SERIES_TYPE,
         errors=(400, 404, 503),
-        tag="store",
     ),
 )
 
 _BLOB = f"{PREFIX}/blobs/<digest>"
 
 _BLOBS = (
-    Route(
-        method="GET",
-        path=f"{PREFIX}/blobs",
-        name="list_blobs",
-        handler=store_blobs.list_blobs,
-        policy=Policy.READ,
-        summary="List all blobs, a line of JSON for each, and an empty line at the end",
+    _read(
+        "GET",
+        f"{PREFIX}/blobs",
+        store_blobs.list_blobs,
+        "List all blobs, a line of JSON for each, and an empty line at the end",
         answer="application/x-ndjson",
         errors=(503,),
-        tag="store",
     ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/blob-owners",
-        name="list_owners",
-        handler=store_blobs.list_owners,
-        policy=Policy.READ,
-        summary="List the other stores of runs that keep files in the artifact store of this server",
+    _read(
+        "GET",
+        f"{PREFIX}/blob-owners",
+        store_blobs.list_owners,
+        "List the other stores of runs that keep files in the artifact store of this server",
         answer="BlobOwners",
         errors=(503,),
-        tag="store",
     ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/blob-owners",
-        name="add_owner",
-        handler=store_blobs.add_owner,
-        policy=Policy.WRITE,
-        summary="Note that another store of runs keeps files here, so that they are not collected as garbage",
+    _write(
+        "POST",
+        f"{PREFIX}/blob-owners",
+        store_blobs.add_owner,
+        "Note that another store of runs keeps files here, so that they are not collected as garbage",
         body=(_text("owner", "its name"),),
         answer="Done",
         errors=(400, *_REFUSED, 503),
-        tag="store",
     ),
-    Route(
-        method="GET",
-        path=_BLOB,
-        name="read_blob",
-        handler=store_blobs.read_blob,
-        policy=Policy.READ,
-        summary="Read a blob, or a range of it",
+    _read(
+        "GET",
+        _BLOB,
+        store_blobs.read_blob,
+        "Read a blob, or a range of it",
         description="What reaches the end was checked against the digest: where that fails the connection ends early.",
         errors=(206, 400, 404, 416, 503),
-        tag="store",
     ),
-    Route(
-        method="GET",
-        path=f"{_BLOB}/info",
-        name="describe_blob",
-        handler=store_blobs.describe_blob,
-        policy=Policy.READ,
-        summary="Say what is known of a blob",
+    _read(
+        "GET",
+        f"{_BLOB}/info",
+        store_blobs.describe_blob,
+        "Say what is known of a blob",
         answer="Blob",
         errors=(400, 404, 503),
-        tag="store",
     ),
-    Route(
-        method="GET",
-        path=f"{_BLOB}/url",
-        name="get_blob_url",
-        handler=store_blobs.get_blob_url,
-        policy=Policy.READ,
-        summary="Get a URL from which anyone can download the blob for a while, where the artifact store has one",
+    _read(
+        "GET",
+        f"{_BLOB}/url",
+        store_blobs.get_blob_url,
+        "Get a URL from which anyone can download the blob for a while, where the artifact store has one",
         parameters=(
             Parameter(
                 name="expires_s", type="integer", default=3600, minimum=1, maximum=604_800, description="for how long"
@@ -312,46 +268,36 @@ _BLOBS = (
         ),
         answer="BlobURL",
         errors=(400, 404, 503),
-        tag="store",
     ),
-    Route(
-        method="PUT",
-        path=_BLOB,
-        name="put_blob",
-        handler=store_blobs.put_blob,
-        policy=Policy.WRITE,
-        summary="Put a blob, or a part of one",
+    _write(
+        "PUT",
+        _BLOB,
+        store_blobs.put_blob,
+        "Put a blob, or a part of one",
         body_type=BYTES_TYPE,
         max_body_bytes=PART_BODY_BYTES,
         answer="Blob",
         errors=(400, *_REFUSED, 422, 503),
-        tag="store",
     ),
-    Route(
-        method="POST",
-        path=_BLOB,
-        name="join_blob",
-        handler=store_blobs.join_blob,
-        policy=Policy.WRITE,
-        summary="Make a blob of parts that were put; one that is there is put again, and so is young",
+    _write(
+        "POST",
+        _BLOB,
+        store_blobs.join_blob,
+        "Make a blob of parts that were put; one that is there is put again, and so is young",
         body=(
             Parameter(name="size_bytes", type="integer", required=True, minimum=0, description="of the whole"),
             _PARTS,
         ),
         answer="Blob",
         errors=(400, *_REFUSED, 404, 422, 503),
-        tag="store",
     ),
-    Route(
-        method="DELETE",
-        path=_BLOB,
-        name="delete_blob",
-        handler=store_blobs.delete_blob,
-        policy=Policy.WRITE,
-        summary="Remove a blob; one that is not there is no error",
+    _write(
+        "DELETE",
+        _BLOB,
+        store_blobs.delete_blob,
+        "Remove a blob; one that is not there is no error",
         answer="Done",
         errors=(400, *_REFUSED, 503),
-        tag="store",
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from modeldb_core.model.entities import ENDS, Run
@@ -21,6 +22,8 @@ MAX_POINTS = 100_000
 MAX_VALUES = 20_000
 """In one map of one request."""
 ERRORS = (400, 403, 404, 409, 413, 415, 501)
+_log = partial(Route, policy=Policy.WRITE, errors=ERRORS, tag="runs", once=True)
+_edit = partial(Route, policy=Policy.WRITE, errors=ERRORS, tag="edits", once=True)
 _RUN = f"{PREFIX}/runs/<run_id>"
 _OF_CHANGES = frozenset({"owner", "created_at", "updated_at", "deleted_at", "revision"})
 """What follows from changes, and nobody says."""
@@ -49,17 +52,14 @@ def _create_route(declaration: KindDeclaration) -> Route:
     taken = {"entity_id", "existing"}
     shown = {name: each for name, each in declaration.fields.items() if not each.secret}
     fields = [each for name, each in shown.items() if name not in _OF_CHANGES | taken]
-    return Route(
-        method="POST",
-        path=f"{PREFIX}/{declaration.path}",
+    return _edit(
+        "POST",
+        f"{PREFIX}/{declaration.path}",
+        creating.create_entity,
+        f"Create {a_kind(declaration)}",
         name=f"create_{declaration.kind}",
-        handler=creating.create_entity,
-        policy=Policy.WRITE,
-        summary=f"Create {a_kind(declaration)}",
-        description=(
-            "A name that must be unique and is taken is refused (409), or with existing=return the entity that has it"
-            " comes back (200)."
-        ),
+        description="A name that must be unique and is taken is refused (409), or with existing=return the entity that has it"
+        " comes back (200).",
         body=(
             *(_field(declaration, each) for each in fields if each.type in _TYPES),
             Parameter(name="entity_id", type="text", max_length=36, description="its identifier, a new UUID"),
@@ -75,8 +75,6 @@ def _create_route(declaration: KindDeclaration) -> Route:
         status=201,
         errors=(200, *ERRORS),
         fixed={"kind": declaration.kind},
-        tag="edits",
-        once=True,
     )
 
 
@@ -93,17 +91,13 @@ def _field(declaration: KindDeclaration, field: FieldDeclaration) -> Parameter:
     )
 
 
-_CREATE_RUN = Route(
-    method="POST",
-    path=f"{PREFIX}/runs",
-    name="create_run",
-    handler=creating.create_run,
-    policy=Policy.WRITE,
-    summary="Start a run",
-    description=(
-        "Its project and experiment are named, and made unless they are there; or experiment_id or parent_id says where"
-        " it belongs. It runs until it is finished."
-    ),
+_CREATE_RUN = _log(
+    "POST",
+    f"{PREFIX}/runs",
+    creating.create_run,
+    "Start a run",
+    description="Its project and experiment are named, and made unless they are there; or experiment_id or parent_id says where"
+    " it belongs. It runs until it is finished.",
     body=(
         Parameter(name="project", type="text", description="name of its project"),
         Parameter(
@@ -121,22 +115,15 @@ _CREATE_RUN = Route(
     ),
     answer=Run.__name__,
     status=201,
-    errors=ERRORS,
-    tag="runs",
-    once=True,
 )
 
-_METRICS = Route(
-    method="POST",
-    path=f"{_RUN}/metrics",
-    name="log_metrics",
-    handler=logging.log_metrics,
-    policy=Policy.WRITE,
-    summary="Log metrics: values, a point of each, or many points",
-    description=(
-        "Without a step each number is the metric's one value; with a step it is a point of the metric's series. points"
-        f" holds up to {MAX_POINTS:,} at once."
-    ),
+_METRICS = _log(
+    "POST",
+    f"{_RUN}/metrics",
+    logging.log_metrics,
+    "Log metrics: values, a point of each, or many points",
+    description="Without a step each number is the metric's one value; with a step it is a point of the metric's series. points"
+    f" holds up to {MAX_POINTS:,} at once.",
     body=(
         _values("metrics", "numbers by name"),
         Parameter(name="step", type="integer", description="a label of the points"),
@@ -155,18 +142,13 @@ _METRICS = Route(
     ),
     max_body_bytes=PART_BODY_BYTES,
     answer="Changed",
-    errors=ERRORS,
-    tag="runs",
-    once=True,
 )
 
-_SERIES = Route(
-    method="POST",
-    path=f"{_RUN}/series",
-    name="log_series",
-    handler=logging.log_series,
-    policy=Policy.WRITE,
-    summary="Log whole series, or stretches of them",
+_SERIES = _log(
+    "POST",
+    f"{_RUN}/series",
+    logging.log_series,
+    "Log whole series, or stretches of them",
     body=(
         Parameter(
             name="series",
@@ -198,82 +180,61 @@ _SERIES = Route(
     ),
     max_body_bytes=PART_BODY_BYTES,
     answer="Changed",
-    errors=ERRORS,
-    tag="runs",
-    once=True,
 )
 
-_HYPERPARAMETERS = Route(
-    method="POST",
-    path=f"{_RUN}/hyperparameters",
-    name="log_hyperparameters",
-    handler=logging.log_hyperparameters,
-    policy=Policy.WRITE,
-    summary="Log settings of the training",
+_HYPERPARAMETERS = _log(
+    "POST",
+    f"{_RUN}/hyperparameters",
+    logging.log_hyperparameters,
+    "Log settings of the training",
     description="A name that is logged again has the new value; the record of changes keeps both.",
     body=(_values("values", "settings by name", required=True),),
     answer="Changed",
-    errors=ERRORS,
-    tag="runs",
-    once=True,
 )
 
 
 def _attributes_route(declaration: KindDeclaration) -> Route:
-    return Route(
-        method="POST",
-        path=f"{PREFIX}/{declaration.path}/<entity_id>/attributes",
+    return _edit(
+        "POST",
+        f"{PREFIX}/{declaration.path}/<entity_id>/attributes",
+        logging.set_attributes,
+        f"Record further facts about {a_kind(declaration)}",
         name=f"set_{declaration.kind}_attributes",
-        handler=logging.set_attributes,
-        policy=Policy.WRITE,
-        summary=f"Record further facts about {a_kind(declaration)}",
         body=(_values("values", "facts by name", required=True),),
         answer="Changed",
-        errors=ERRORS,
         fixed={"kind": declaration.kind},
-        tag="edits",
-        once=True,
     )
 
 
 _ARTIFACTS = (
-    Route(
-        method="PUT",
-        path=f"{_RUN}/artifacts",
-        name="put_artifact",
-        handler=logging.put_artifact,
-        policy=Policy.WRITE,
-        summary="Store a file with a run",
+    _log(
+        "PUT",
+        f"{_RUN}/artifacts",
+        logging.put_artifact,
+        "Store a file with a run",
         description="The body is the file, of any length. Putting it again changes nothing; other content replaces it.",
         parameters=(_PATH, Parameter(name="type", type="text", description="what it is, such as model or image")),
         body_type=BYTES,
         is_upload=True,
         answer="StoredArtifact",
         errors=(*ERRORS, 503),
-        tag="runs",
+        once=False,
     ),
-    Route(
-        method="DELETE",
-        path=f"{_RUN}/artifacts",
-        name="remove_artifact",
-        handler=logging.remove_artifact,
-        policy=Policy.WRITE,
-        summary="Take a file away from a run",
+    _log(
+        "DELETE",
+        f"{_RUN}/artifacts",
+        logging.remove_artifact,
+        "Take a file away from a run",
         parameters=(_PATH,),
         answer="Changed",
-        errors=ERRORS,
-        tag="runs",
-        once=True,
     ),
 )
 
-_DATASETS = Route(
-    method="POST",
-    path=f"{_RUN}/datasets",
-    name="log_dataset",
-    handler=logging.log_dataset,
-    policy=Policy.WRITE,
-    summary="Record what a run was trained or tested on",
+_DATASETS = _log(
+    "POST",
+    f"{_RUN}/datasets",
+    logging.log_dataset,
+    "Record what a run was trained or tested on",
     description="The same content, by its digest, under the same name is the same version of that data set.",
     body=(
         Parameter(name="role", type="text", default="train", description="what the run does with it; default: train"),
@@ -284,27 +245,19 @@ _DATASETS = Route(
         _values("info", "further facts: origin, shape, schema"),
     ),
     answer="Changed",
-    errors=ERRORS,
-    tag="runs",
-    once=True,
 )
 
-_FINISH = Route(
-    method="POST",
-    path=f"{_RUN}/finish",
-    name="finish_run",
-    handler=logging.finish_run,
-    policy=Policy.WRITE,
-    summary="End a run",
+_FINISH = _log(
+    "POST",
+    f"{_RUN}/finish",
+    logging.finish_run,
+    "End a run",
     body=(
         Parameter(name="status", type="text", default="finished", choices=ENDS, description="how it ended"),
         Parameter(name="finished_at", type="time", description=_REPORTED.format("ended")),
         _values("failure", "of a failed run: type, message and traceback"),
     ),
     answer=Run.__name__,
-    errors=ERRORS,
-    tag="runs",
-    once=True,
 )
 
 
