@@ -6,6 +6,8 @@ import copy
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import time
 import warnings
 from typing import Any
@@ -33,6 +35,39 @@ def test_alone_it_records_what_a_logger_would(either, client, only, steps, tmp_p
     assert "checkpoints/epoch=1-step=6.ckpt" in run.artifacts
     assert callback.run.run_id == run.run_id
     assert isinstance(callback, either.Callback)
+
+
+ORDERS = """
+import pickle, sys
+import {first}
+from modeldb_lightning import ModelDBCallback
+
+assert "{second}" not in sys.modules
+class Mine(ModelDBCallback): pass
+
+assert type(ModelDBCallback()) is ModelDBCallback
+import {second}
+import modeldb_lightning
+
+for made in (ModelDBCallback(tags=["a"]), Mine(tags=["a"]), modeldb_lightning.ModelDBCallback(tags=["a"])):
+    again = pickle.loads(pickle.dumps(made))
+    for one in (made, again):
+        assert isinstance(one, (sys.modules["{first}"].Callback)) and isinstance(one, sys.modules["{second}"].Callback)
+        assert isinstance(one, ModelDBCallback) and one.state_key == made.state_key == type(made).__qualname__
+    assert type(again) is type(made) and again._own_options.tags == made._own_options.tags == ("a",)
+assert isinstance(Mine(), Mine) and type(Mine()).__name__ == "Mine"
+assert issubclass(modeldb_lightning.ModelDBCallback, sys.modules["{second}"].Callback)
+assert issubclass(modeldb_lightning.ModelDBCallback, ModelDBCallback)
+"""
+
+
+@pytest.mark.parametrize(
+    "order", [("pytorch_lightning", "lightning.pytorch"), ("lightning.pytorch", "pytorch_lightning")]
+)
+def test_it_is_a_callback_of_both_packages_in_whatever_order_they_are_imported(order):
+    program = ORDERS.format(first=order[0], second=order[1])
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_single_callback_need_not_be_in_a_list(either, client, only, tmp_path):
@@ -291,7 +326,7 @@ def test_a_trainer_with_it_can_be_copied_and_pickled(client, only, model, traine
     copied = copy.deepcopy(callback)
     trainer(callbacks=[other]).fit(model(), loader())
     assert only().status == "finished"
-    assert type(copied) is ModelDBCallback
+    assert type(copied) is type(callback)
 
 
 def test_wrong_arguments_raise_at_the_call():

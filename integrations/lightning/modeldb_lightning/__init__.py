@@ -42,10 +42,9 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a class or a function
     if name in _PLACES:
         from importlib import import_module
 
-        found = getattr(import_module(f"modeldb_lightning.{_PLACES[name]}"), name)
-        if isinstance(found, type):
-            found.adopt()  # type: ignore[attr-defined]
-        return found
+        found: Any = getattr(import_module(f"modeldb_lightning.{_PLACES[name]}"), name)
+        # A package of Lightning may have been imported since: LightningCLI wants subclasses of its own classes.
+        return found.for_lightning() if hasattr(found, "for_lightning") else found
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.autologging.runs import leave_sigterm, take_sigterm
 from modeldb_lightning import facts
 from modeldb_lightning.describing import describe, describe_changes, describe_datasets
-from modeldb_lightning.frameworks import loaded_packages
+from modeldb_lightning.frameworks import callback_classes, with_callbacks, written
 from modeldb_lightning.logger import logger_of, loggers_of
 from modeldb_lightning.measures import Measures
 from modeldb_lightning.measuring import SystemMetrics, watch_system
@@ -34,11 +34,7 @@ if TYPE_CHECKING:
     from modeldb_core.tracking import Client
 
 
-class _Hooks:
-    """Stands before the ``Callback`` classes of Lightning, which :meth:`ModelDBCallback.adopt` adds as bases."""
-
-
-class ModelDBCallback(_Hooks):
+class ModelDBCallback(*callback_classes()):  # type: ignore[misc]  # which ones, the program's imports decide
     """Records what a ``Trainer`` does.
 
     Args:
@@ -62,10 +58,14 @@ class ModelDBCallback(_Hooks):
     """
 
     def __new__(cls, *args: object, **kwargs: object) -> ModelDBCallback:
-        """Make one that the imported packages of Lightning take for one of their callbacks."""
+        """Make one that is a callback of a package of Lightning, too, that was imported after this module."""
         del args, kwargs
-        cls.adopt()
-        return super().__new__(cls)
+        return super().__new__(cls.for_lightning())  # type: ignore[no-any-return]
+
+    @classmethod
+    def for_lightning(cls) -> type:
+        """Return this class, or one derived from it, that derives from the ``Callback`` of each imported package."""
+        return with_callbacks(cls)
 
     def __init__(
         self,
@@ -115,16 +115,6 @@ class ModelDBCallback(_Hooks):
         self._measures = Measures()
         self._system: SystemMetrics | None = None
         self._has_saved = self._is_alone = False
-
-    @classmethod
-    def adopt(cls) -> None:
-        """Derive this class from the ``Callback`` of those packages of Lightning that are imported.
-
-        There are two, and only when a callback is made it is known which of them the program uses.
-        """
-        for package in loaded_packages():
-            if not issubclass(ModelDBCallback, package.Callback):
-                ModelDBCallback.__bases__ = (*ModelDBCallback.__bases__, package.Callback)
 
     @property
     def run(self) -> Any:  # noqa: ANN401 - a RunHandle
@@ -378,6 +368,11 @@ class ModelDBCallback(_Hooks):
     def _log_datasets(self, name: str, loaders: Any) -> None:  # noqa: ANN401
         if self._recording is not None and all(options.log_datasets for options in self._all_options()):
             describe_datasets(self._recording, name, loaders)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Name the class that stands in a module, which in the other process fits what is imported there."""
+        cls = written(type(self))
+        return cls.__new__, (cls,), self.__getstate__()
 
     def __getstate__(self) -> dict[str, Any]:
         """For the processes that Lightning starts with ``ddp_spawn``, and for copies of a trainer."""

@@ -40,6 +40,34 @@ def loaded_packages() -> list[Any]:
     raise ModuleNotFoundError(msg)
 
 
+def callback_classes() -> tuple[type, ...]:
+    """Return the ``Callback`` of each package that is imported: two classes that have nothing to do with each other."""
+    return tuple(package.Callback for package in loaded_packages())
+
+
+_derived: dict[type, type] = {}
+
+
+def with_callbacks(cls: type) -> type:
+    """Return ``cls``, where it derives from the ``Callback`` of each package that is imported, else a class that does both.
+
+    It is another one only where a package was imported after the module of ``cls``.
+    """
+    while cls in _derived:
+        cls = _derived[cls]
+    missing = [each for each in callback_classes() if not issubclass(cls, each)]
+    if not missing:
+        return cls
+    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    return _derived.setdefault(cls, type(cls.__name__, (cls, *missing), names))
+
+
+def written(cls: type) -> type:
+    """Return the class that ``cls`` was made of by :func:`with_callbacks`: one that can be found by its name."""
+    made = set(_derived.values())
+    return next(each for each in cls.__mro__ if each not in made)
+
+
 def rank() -> int:
     """Return the number of this process among those that train together, as far as can be told without a trainer."""
     distributed: Any = sys.modules.get("torch.distributed")

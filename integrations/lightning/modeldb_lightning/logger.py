@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from modeldb_core.model.values import check_key
 from modeldb_core.tracking import RunHandle
@@ -91,7 +91,7 @@ class ModelDBLogger:
         self._follow(Recording(options))
         self.default_root_dir: str | None = None
         """The trainer's, once it is known: used where no ``save_dir`` was given."""
-        self.adopt()
+        self.for_lightning()
 
     @classmethod
     def of(cls, recording: Recording) -> ModelDBLogger:
@@ -111,10 +111,11 @@ class ModelDBLogger:
         return self.recordings.current
 
     @classmethod
-    def adopt(cls) -> None:
-        """Let those packages of Lightning that are imported take this class for one of their loggers."""
+    def for_lightning(cls) -> type[Self]:
+        """Return this class, which those packages of Lightning that are imported now take for one of their loggers."""
         for package in loaded_packages():
             package.loggers.Logger.register(cls)
+        return cls
 
     # -- what Lightning asks for --------------------------------------------------------------------------------------
 
