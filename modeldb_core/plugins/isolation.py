@@ -10,7 +10,7 @@ from modeldb_core.errors import ModelDBError
 from modeldb_core.runtime.notices import warn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from modeldb_core.stores import Backend
 
@@ -56,6 +56,13 @@ class PluginInfo:
 
     def __str__(self) -> str:
         return f"{self.name!r} ({self.distribution} {self.version})" if self.distribution else repr(self.name)
+
+
+class GuardedPlugin:
+    """What is registered in place of a plugin: its hooks, each one guarded."""
+
+    def __init__(self, hooks: Iterable[tuple[str, Callable[..., object]]]) -> None:
+        vars(self).update(hooks)
 
 
 def guarded(function: Callable[..., object], hook: str, info: PluginInfo) -> Callable[..., object]:

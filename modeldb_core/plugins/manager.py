@@ -16,13 +16,22 @@ import pluggy
 from modeldb_core import hookspecs
 from modeldb_core.errors import InvalidArgumentError, ModelDBError
 from modeldb_core.model.schema import KindDeclaration, declare
-from modeldb_core.plugins.isolation import BLOCK_ALL, BLOCK_VARIABLE, HARMLESS, PluginInfo, describe, guarded, leave_out
+from modeldb_core.plugins.isolation import (
+    BLOCK_ALL,
+    BLOCK_VARIABLE,
+    HARMLESS,
+    GuardedPlugin,
+    PluginInfo,
+    describe,
+    guarded,
+    leave_out,
+)
 from modeldb_core.runtime import forks
 from modeldb_core.runtime.notices import warn
 from modeldb_core.stores import Backend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from importlib.metadata import EntryPoint
 
     from modeldb_core.config import Settings
@@ -40,10 +49,6 @@ class PluginManager(pluggy.PluginManager):
         self.infos: dict[str, PluginInfo] = {}
         self._backends: dict[tuple[str, str], tuple[Backend, PluginInfo]] | None = None
         self._backends_lock = threading.RLock()
-
-    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:  # noqa: ANN401
-        """Look at hooks only: reading other names of a module could import the framework that it loads lazily."""
-        return super().parse_hookimpl_opts(plugin, name) if name.startswith("modeldb_") else None
 
     def load_entry_points(self, blocked: Iterable[str] = ()) -> None:
         """Load the plugins that are installed, ModelDB's own ones first; ``"*"`` blocks all others."""
@@ -121,24 +126,34 @@ class PluginManager(pluggy.PluginManager):
                     warn(f"a kind of plugin {info} is left out: {error}")
 
     def _register(self, info: PluginInfo, plugin: object) -> None:
+        hooks = GuardedPlugin(self._hooks_of(plugin, info))
         try:
-            self.register(plugin, info.name)
+            self.register(hooks, info.name)
         except (pluggy.PluginValidationError, ValueError, TypeError) as error:
-            if self.get_plugin(info.name) is plugin:
-                self.unregister(plugin)
+            if self.get_plugin(info.name) is hooks:
+                self.unregister(hooks)
             leave_out(info, str(error).replace("\n", " "))
             return
-        callers = self.get_hookcallers(plugin) or []
+        callers = self.get_hookcallers(hooks) or []
         info.hooks = tuple(sorted(caller.name for caller in callers))
         for caller in callers:
             if not caller.has_spec():
                 warn(f"plugin {info} implements {caller.name}, which this version of ModelDB does not know")
-            for implementation in caller.get_hookimpls():
-                if implementation.plugin is plugin and not (implementation.wrapper or implementation.hookwrapper):
-                    # Declared final, but the one place where a plugin's function can be told from another's.
-                    implementation.function = guarded(  # type: ignore[misc]
-                        implementation.function, caller.name, info
-                    )
+
+    def _hooks_of(self, plugin: object, info: PluginInfo) -> Iterator[tuple[str, Callable[..., object]]]:
+        """Iterate over the hooks that a plugin implements, guarded, by the names of their functions.
+
+        Other names are not read: that could import the framework that a module loads lazily.
+        """
+        for name in dir(plugin):
+            options = self.parse_hookimpl_opts(plugin, name) if name.startswith("modeldb_") else None
+            if options is None:
+                continue
+            function = getattr(plugin, name)
+            if not (options.get("wrapper") or options.get("hookwrapper")):  # those see what others raise
+                guard = guarded(function, options.get("specname") or name, info)
+                function = function if guard is function else hookspecs.hookimpl(**options)(guard)
+            yield name, function
 
     def _collect_backends(self) -> dict[tuple[str, str], tuple[Backend, PluginInfo]]:
         table: dict[tuple[str, str], tuple[Backend, PluginInfo]] = {}

@@ -47,7 +47,7 @@ def scheme(request: pytest.FixtureRequest) -> Iterator[str]:
     manager, plugin = plugin_manager(), DuckPlugin()
     manager.add(plugin, "duck")
     yield request.param
-    manager.unregister(plugin)
+    manager.unregister(name="duck")
     del manager.infos["duck"]
     manager._backends = None
 
