@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.log.changes import ALTERING, APPEND, alters_entity
 from modeldb_core.model.entities import Entity, SeriesSummary, to_datetime
-from modeldb_core.model.schema import KINDS, title_of
+from modeldb_core.model.schema import KINDS, FieldDeclaration, title_of
 from modeldb_core.model.values import BlobReference, to_json, write_key
 
 if TYPE_CHECKING:
     from modeldb_core.log.changes import Change
     from modeldb_core.model.schema import KindDeclaration
+
+
+TOLD_OF_FIELDS = tuple(each.name for each in fields(FieldDeclaration) if each.name not in ("secret", "default"))
+"""The attributes of a declaration that the description of a kind has."""
 
 
 def time_text(time: datetime | None) -> str | None:
@@ -83,25 +87,14 @@ def kind_document(declaration: KindDeclaration) -> dict[str, Any]:
         "sections": list(declaration.sections),
         "listed": list(declaration.listed),
         "offered": list(declaration.offered),
-        "fields": [
-            {
-                "name": each.name,
-                "type": each.type,
-                "title": each.title,
-                "description": each.description,
-                "searchable": each.searchable,
-                "refers_to": each.refers_to or None,
-                "entries": dict(each.entries),
-                "container": each.container,
-                "unique_within": each.unique_within,
-                "names_blobs": each.names_blobs,
-                "common": each.name in declaration.common,
-                "since": each.since,
-            }
-            for each in declaration.fields.values()
-            if not each.secret
-        ],
+        "fields": [_field_document(declaration, each) for each in declaration.fields.values() if not each.secret],
     }
+
+
+def _field_document(declaration: KindDeclaration, field: FieldDeclaration) -> dict[str, Any]:
+    told = {name: getattr(field, name) for name in TOLD_OF_FIELDS}
+    shown = {name: value if value is None else json_value(value) for name, value in told.items()}
+    return {**shown, "common": field.name in declaration.common}
 
 
 def _column_document(declaration: KindDeclaration, name: str) -> dict[str, Any]:

@@ -32,12 +32,12 @@ class FieldDeclaration:
         description: in a few words, for documentation and the API's schema.
         title: what heads it in tables and pages; made from the name where it is empty.
         searchable: whether filters find entities by it: a text, a time, a number or a truth as a column, a map by its keys.
-        refers_to: the kind of the entity whose identifier it holds, or :data:`ANY`; "" for no reference.
+        refers_to: the kind of the entity whose identifier it holds, ``*`` for one of any kind; empty: it is no reference.
         entries: of a map, by the key within each of its entries that holds an identifier, the kind that that names.
         container: whether the entity is part of the one that the reference names: deleting, restoring, copying and
             ``Query.within`` follow it. Of several the one declared last is the nearest.
         unique_within: no two entities of the kind, deleted ones left out, have one value in it within one value of the
-            field named here; :data:`WHOLE_STORE`: within the store; ``None``: it need not be unique.
+            field named here; empty: within the store; none: it need not be unique.
         offered: whether the keys of a searchable map are offered as columns and for completing a filter.
         listed: whether tables of entities have a column for each key of the map unasked: for what people log.
         choices: the texts that it may hold, where they are known beforehand; offered when a filter is written.

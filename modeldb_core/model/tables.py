@@ -1,4 +1,4 @@
-"""The schema as tables of the documentation: ``docs/kinds.md`` holds what :func:`kinds_table` returns."""
+"""The schema as tables of the documentation: ``docs/kinds.md`` and ``docs/queries.md`` hold what these functions return."""
 
 from __future__ import annotations
 
@@ -16,6 +16,23 @@ def kinds_table() -> str:
         for each in declaration.fields.values():
             if each.name not in declaration.common or each.unique_within is not None:
                 rows.append(_row(declaration.words, each))
+    return "\n".join(rows)
+
+
+def columns_table() -> str:
+    """Return a row of Markdown for each kind: the columns and maps that a filter can name, beyond those of every kind."""
+    rows = ["| of | text | others | maps with keys |", "|---|---|---|---|"]
+    for declaration in KINDS.values():
+        own = {name: held for name, held in declaration.columns.items() if name not in declaration.common}
+        texts = [
+            f"`{name}`{' (its name)' if name in declaration.container_names else ''}"
+            for name, held in own.items()
+            if held == "text"
+        ]
+        others = [f"`{name}` ({held})" for name, held in own.items() if held != "text"]
+        maps = [f"`{name}`" for name in declaration.sections if name not in declaration.common]
+        words = declaration.path.replace("-", " ")
+        rows.append(f"| {words} | {', '.join(texts)} | {', '.join(others)} | {', '.join(maps)} |")
     return "\n".join(rows)
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from modeldb_core.log.json_documents import TOLD_OF_FIELDS
 from modeldb_core.model.entities import SeriesSummary
-from modeldb_core.model.schema import ANY, ColumnType, FieldDeclaration, FieldType, KindDeclaration, shown_kinds
+from modeldb_core.model.schema import ANY, ColumnType, FieldDeclaration, KindDeclaration, shown_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from modeldb_server.routes import Schema
 
+_ATTRIBUTE = re.compile(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", re.MULTILINE)
+"""An attribute in the docstring of a class, and what it says."""
 TEXT: Schema = {"type": "string"}
 NUMBER: Schema = {"type": "number"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
@@ -49,7 +53,7 @@ def record(properties: Mapping[str, Schema], optional: tuple[str, ...] = ()) -> 
 
 def component_schemas() -> dict[str, Schema]:
     """Return every schema by name."""
-    schemas = {**_VALUES, **_ANSWERS, "SeriesSummary": _summary_schema()}
+    schemas = {**_VALUES, **_ANSWERS, "SeriesSummary": _of_class(SeriesSummary), "Field": _field_of_kind()}
     for declaration in shown_kinds():
         name = declaration.schema
         schemas[name] = _entity_schema(declaration)
@@ -207,27 +211,7 @@ _ANSWERS: dict[str, Schema] = {
             "sections": {**list_of(TEXT), "description": "the maps whose keys filters find"},
             "listed": {**list_of(TEXT), "description": "the maps of which tables show the keys unasked"},
             "offered": {**list_of(TEXT), "description": "the sections of which GET /keys tells the keys"},
-            "fields": list_of(
-                record(
-                    {
-                        "name": TEXT,
-                        "type": {"enum": list(get_args(FieldType))},
-                        "title": TEXT,
-                        "description": TEXT,
-                        "searchable": FLAG,
-                        "refers_to": {
-                            **nullable(TEXT),
-                            "description": "the kind of the entity that it names; * for any",
-                        },
-                        "entries": {**OBJECT, "description": "of a map: kinds that its entries name, by their keys"},
-                        "container": FLAG,
-                        "unique_within": {**nullable(TEXT), "description": "the field of the scope; empty: the store"},
-                        "names_blobs": {**FLAG, "description": "its entries have the digest of a file"},
-                        "common": {**FLAG, "description": "entities of every kind have it"},
-                        "since": COUNT,
-                    }
-                )
-            ),
+            "fields": list_of(reference("Field")),
         }
     ),
     "OpenAPI": record({"openapi": TEXT, "info": OBJECT, "paths": OBJECT, "components": OBJECT}),
@@ -312,15 +296,25 @@ def _field_schema(declared: FieldDeclaration) -> Schema:
     return {**schema, **({"description": description} if description else {})}
 
 
-def _summary_schema() -> Schema:
-    return record({name: _schema_of(hint) for name, hint in typing.get_type_hints(SeriesSummary).items()})
+def _field_of_kind() -> Schema:
+    described = _of_class(FieldDeclaration)["properties"]
+    said = dict(_ATTRIBUTE.findall(FieldDeclaration.__doc__ or ""))
+    properties = {name: {**described[name], "description": " ".join(said[name].split())} for name in TOLD_OF_FIELDS}
+    return record({**properties, "common": {**FLAG, "description": "whether entities of every kind have it"}})
+
+
+def _of_class(cls: type) -> Schema:
+    return record({name: _schema_of(hint) for name, hint in typing.get_type_hints(cls).items()})
 
 
 def _schema_of(hint: Any) -> Schema:  # noqa: ANN401 - a type
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+    origin = typing.get_origin(hint)
+    if origin in (types.UnionType, typing.Union):
         inner = [item for item in typing.get_args(hint) if item is not type(None)]
         return nullable(_schema_of(inner[0]))
-    if typing.get_origin(hint) is tuple:
+    if origin is tuple:
         return list_of(TEXT)
+    if origin is Literal:
+        return {"enum": list(get_args(hint))}
     simple = {str: TEXT, int: INTEGER, float: FLOAT, datetime: TIME, bool: FLAG}
     return simple.get(hint, OBJECT)

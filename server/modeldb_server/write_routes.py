@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from modeldb_core.model.entities import ENDS, Run
+from modeldb_core.model.schema import KINDS, METRICS
 from modeldb_server.entity_routes import PREFIX, a_kind, served_kinds
 from modeldb_server.handlers import creating, logging
 from modeldb_server.responses import BYTES
@@ -40,8 +41,15 @@ _REPORTED = (
     "when it {}, if whoever logs it reports that (the run then says so in reported_times); not in the future;"
     " default: now, measured by the server"
 )
+HYPERPARAMETERS = "hyperparameters"
+"""Unlike what else is said of a run, they are settled when it ends."""
 _TAGS = Parameter(name="tags", type="texts", default=(), max_items=100, description="labels")
 _PATH = Parameter(name="path", type="text", required=True, description="its path within the run, such as plots/roc.png")
+
+
+def said_of(declaration: KindDeclaration) -> tuple[str, ...]:
+    """Return the maps of a kind that programs fill by name: what people log, but for metrics."""
+    return tuple(name for name in declaration.listed if name != METRICS)
 
 
 def _values(name: str, description: str, *, required: bool = False) -> Parameter:
@@ -91,31 +99,34 @@ def _field(declaration: KindDeclaration, field: FieldDeclaration) -> Parameter:
     )
 
 
-_CREATE_RUN = _log(
-    "POST",
-    f"{PREFIX}/runs",
-    creating.create_run,
-    "Start a run",
-    description="Its project and experiment are named, and made unless they are there; or experiment_id or parent_id says where"
-    " it belongs. It runs until it is finished.",
-    body=(
-        Parameter(name="project", type="text", description="name of its project"),
-        Parameter(
-            name="experiment", type="text", description="name of its experiment in the project; default: default"
+def _create_run_route() -> Route:
+    return _log(
+        "POST",
+        f"{PREFIX}/runs",
+        creating.create_run,
+        "Start a run",
+        description="Its project and experiment are named, and made unless they are there; or experiment_id or parent_id says where"
+        " it belongs. It runs until it is finished.",
+        body=(
+            Parameter(name="project", type="text", description="name of its project"),
+            Parameter(
+                name="experiment", type="text", description="name of its experiment in the project; default: default"
+            ),
+            Parameter(
+                name="experiment_id", type="text", max_length=256, description="its experiment, in place of names"
+            ),
+            Parameter(name="parent_id", type="text", max_length=256, description="the run that it is a part of"),
+            Parameter(name="name", type="text", description="what people call it; default: a readable random name"),
+            Parameter(name="description", type="text", max_length=MAX_MESSAGE, description="what it is, in words"),
+            _TAGS,
+            *(_values(name, KINDS[Run.KIND].fields[name].description) for name in said_of(KINDS[Run.KIND])),
+            Parameter(name="started_at", type="time", description=_REPORTED.format("began")),
+            Parameter(name="run_id", type="text", max_length=36, description="its identifier, a new UUID"),
         ),
-        Parameter(name="experiment_id", type="text", max_length=256, description="its experiment, in place of names"),
-        Parameter(name="parent_id", type="text", max_length=256, description="the run that it is a part of"),
-        Parameter(name="name", type="text", description="what people call it; default: a readable random name"),
-        Parameter(name="description", type="text", max_length=MAX_MESSAGE, description="what it is, in words"),
-        _TAGS,
-        _values("hyperparameters", "settings of the training"),
-        _values("attributes", "further facts"),
-        Parameter(name="started_at", type="time", description=_REPORTED.format("began")),
-        Parameter(name="run_id", type="text", max_length=36, description="its identifier, a new UUID"),
-    ),
-    answer=Run.__name__,
-    status=201,
-)
+        answer=Run.__name__,
+        status=201,
+    )
+
 
 _METRICS = _log(
     "POST",
@@ -184,7 +195,7 @@ _SERIES = _log(
 
 _HYPERPARAMETERS = _log(
     "POST",
-    f"{_RUN}/hyperparameters",
+    f"{_RUN}/{HYPERPARAMETERS}",
     logging.log_hyperparameters,
     "Log settings of the training",
     description="A name that is logged again has the new value; the record of changes keeps both.",
@@ -193,16 +204,16 @@ _HYPERPARAMETERS = _log(
 )
 
 
-def _attributes_route(declaration: KindDeclaration) -> Route:
+def _section_route(declaration: KindDeclaration, section: str) -> Route:
     return _edit(
         "POST",
-        f"{PREFIX}/{declaration.path}/<entity_id>/attributes",
-        logging.set_attributes,
-        f"Record further facts about {a_kind(declaration)}",
-        name=f"set_{declaration.kind}_attributes",
-        body=(_values("values", "facts by name", required=True),),
+        f"{PREFIX}/{declaration.path}/<entity_id>/{section.replace('_', '-')}",
+        logging.set_values,
+        f"Record {declaration.fields[section].description or section} of {a_kind(declaration)}",
+        name=f"set_{declaration.kind}_{section}",
+        body=(_values("values", "what there is to record, by name", required=True),),
         answer="Changed",
-        fixed={"kind": declaration.kind},
+        fixed={"kind": declaration.kind, "section": section},
     )
 
 
@@ -266,6 +277,6 @@ def write_routes() -> tuple[Route, ...]:
     kinds = [declaration for declaration in served_kinds().values() if not declaration.remark]
     return (
         *(_create_route(declaration) for declaration in kinds if not declaration.has_points),
-        *(_attributes_route(declaration) for declaration in kinds),
-        *(_CREATE_RUN, _METRICS, _SERIES, _HYPERPARAMETERS, *_ARTIFACTS, _DATASETS, _FINISH),
+        *(_section_route(each, section) for each in kinds for section in said_of(each) if section != HYPERPARAMETERS),
+        *(_create_run_route(), _METRICS, _SERIES, _HYPERPARAMETERS, *_ARTIFACTS, _DATASETS, _FINISH),
     )

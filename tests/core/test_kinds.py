@@ -26,7 +26,7 @@ from modeldb_core.log.stream import Entry
 from modeldb_core.model import schema
 from modeldb_core.model.entities import Entity, Run, new_id
 from modeldb_core.model.schema import KINDS, KindDeclaration, forget, mapping, number, text, texts
-from modeldb_core.model.tables import kinds_table
+from modeldb_core.model.tables import columns_table, kinds_table
 from modeldb_core.movement.bundle_audit import verify_bundle
 from modeldb_core.movement.collection import Collected, remove_blobs
 from modeldb_core.movement.copying import copy
@@ -546,10 +546,12 @@ def test_every_kind_of_modeldb_says_what_it_is() -> None:
     json.dumps([dict(declaration.columns) for declaration in KINDS.values()])
 
 
-def test_the_page_of_kinds_shows_the_schema() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "kinds.md").read_text("utf-8")
-    shown = page.partition("<!-- kinds -->")[2].partition("<!-- /kinds -->")[0].strip()
-    assert shown == kinds_table(), "put what modeldb_core.model.tables.kinds_table() returns there"
+def test_the_pages_show_the_schema() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    for name, mark, table in (("queries", "columns", columns_table), ("kinds", "kinds", kinds_table)):
+        page = (docs / f"{name}.md").read_text("utf-8")
+        shown = page.partition(f"<!-- {mark} -->")[2].partition(f"<!-- /{mark} -->")[0].strip()
+        assert shown == table(), f"put what modeldb_core.model.tables.{table.__name__}() returns there"
     for name in ("text", "number", "integer", "boolean", "moment", "reference", "references", "mapping", "texts"):
         assert f"`{name}" in page
         assert callable(getattr(schema, name))

@@ -567,8 +567,12 @@ def test_an_aggregate_asks_for_the_series():
     assert wanted.keys["metrics"] == ("acc.max",)
 
 
+def test_a_column_that_is_worked_out_brings_what_it_is_worked_out_from():
+    assert parse_fields(("experiment", "duration"), "run").whole >= {"experiment_id", "started_at", "finished_at"}
+
+
 @pytest.mark.parametrize(
-    "name", ["", "nobody", "metrics..a", ".metrics", "metrics.", "metrics.a b", 'metrics."a', "experiment", "a,b"]
+    "name", ["", "nobody", "metrics..a", ".metrics", "metrics.", "metrics.a b", 'metrics."a', "dataset", "a,b"]
 )
 def test_fields_that_do_not_exist_are_refused(name):
     with pytest.raises(QuerySyntaxError):

@@ -68,13 +68,11 @@ def create_run(
     description: str | None,
     tags: tuple[str, ...],
     started_at: int | None,
-    hyperparameters: dict[str, Any] | None,
-    attributes: dict[str, Any] | None,
+    **given: dict[str, Any] | None,
 ) -> Response:
-    """Start a run and return it."""
+    """Start a run and return it; ``given`` are the maps that people log."""
     checked_id = containers.check_new_id(run_id) if run_id else context.new_id("run")
     home, first = _home_of_run(context, project, experiment, experiment_id, parent_id)
-    given = {"hyperparameters": hyperparameters, "attributes": attributes}
     operation = runs.start(
         checked_id,
         home,

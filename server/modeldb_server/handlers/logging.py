@@ -94,11 +94,11 @@ def log_hyperparameters(context: ServerContext, *, run_id: str, values: dict[str
     return _put(context, "run", run_id, "hyperparameters", values)
 
 
-def set_attributes(context: ServerContext, *, kind: str, entity_id: str, values: dict[str, Any]) -> Response:
+def set_values(context: ServerContext, *, kind: str, section: str, entity_id: str, values: dict[str, Any]) -> Response:
     """Record facts about an entity, of a run that has ended too."""
     check_id(kind, entity_id)
     edits.living(context.store, kind, entity_id)
-    return _put(context, kind, entity_id, "attributes", values)
+    return _put(context, kind, entity_id, section, values)
 
 
 def _put(context: ServerContext, kind: str, entity_id: str, section: str, values: dict[str, Any]) -> Response:

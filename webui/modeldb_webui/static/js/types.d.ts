@@ -28,7 +28,7 @@ export interface Kind {
 /** `fields`: what the column is worked out from; itself for a field. */
 export interface KindColumn { name: string; type: string; title: string; choices: string[]; fields: string[] }
 export interface KindField {
-  name: string; type: string; title: string; description: string; searchable: boolean; refers_to: string | null;
+  name: string; type: string; title: string; description: string; searchable: boolean; refers_to: string;
   names_blobs: boolean; common: boolean;
 }
 export interface SeriesData {
