@@ -28,12 +28,14 @@ from modeldb_core.tracking.current import (
 )
 from modeldb_core.tracking.inheritance import current as current_run
 from modeldb_core.tracking.run import RunHandle
+from modeldb_core.tracking.run_session import RunSession
 from modeldb_core.tracking.runs import Runs
 from modeldb_core.tracking.session import Session
 
 __all__ = [
     "Client",
     "RunHandle",
+    "RunSession",
     "Runs",
     "Session",
     "add_tags",

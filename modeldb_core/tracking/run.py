@@ -10,7 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 from zlib import adler32
 
 from modeldb_core import plugins
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from modeldb_core.journal.journal import RowPlan
     from modeldb_core.model.entities import Entity
     from modeldb_core.tracking.reader import RunReader
+    from modeldb_core.tracking.run_session import ChildOptions, RunSession
     from modeldb_core.tracking.runs import Runs
-    from modeldb_core.tracking.session import Session
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,9 +68,11 @@ class RunHandle(RunEditor):
     kept in :attr:`failure`), or killed by Ctrl-C or SIGTERM. Usable from any thread, from a forked child, and, pickled, from another process.
     """
 
+    client: RunSession[RunHandle]
+
     def __init__(
         self,
-        client: Session,
+        client: RunSession[RunHandle],
         run_id: str,
         fields: Mapping[str, Any] | None = None,
         *,
@@ -243,18 +245,16 @@ class RunHandle(RunEditor):
         for problem in description.get("problems", ()):
             self.note(f"Model {name!r} cannot be loaded everywhere: {problem}")
 
-    def start_child(self, name: str = "", **options: Any) -> RunHandle:  # noqa: ANN401
+    def start_child(self, name: str = "", **options: Unpack[ChildOptions]) -> RunHandle:
         """Start a run that is part of this one, in the same experiment; takes what :meth:`Client.start_run` takes."""
         options.setdefault("capture", False)
-        child: RunHandle = self.client.start_child_of(self, name, **options)
-        return child
+        return self.client.start_child_of(self, name, **options)
 
     @property
     def parent(self) -> RunHandle | None:
         """The run that this one is part of, if there is one."""
         parent_id = self._fields.get("parent_id") or self.entity.parent_id
-        parent: RunHandle | None = None if parent_id is None else self.client.get_run(parent_id)
-        return parent
+        return None if parent_id is None else self.client.get_run(parent_id)
 
     def children(self, filter: str = "", *, order_by: str = "created_at") -> Runs[RunHandle]:  # noqa: A002 - as of search_runs
         """Return the runs that are part of this one, the oldest first."""
@@ -262,8 +262,7 @@ class RunHandle(RunEditor):
         whole = (
             its if parse_filter(filter) is None else f"{its} and ({filter})"
         )  # parsed: it does not end the parenthesis
-        found: Runs[RunHandle] = self.client.search_runs(whole, order_by=order_by)
-        return found
+        return self.client.search_runs(whole, order_by=order_by)
 
     def late(self) -> RunHandle:
         """Return a handle that logs to the run also when this one has ended: what is learned later belongs to its record."""

@@ -9,8 +9,8 @@ from modeldb_core.model.values import check_key
 from modeldb_core.queries.query import MAX_LIMIT, Query
 from modeldb_core.stores.references import find_run
 from modeldb_core.tracking.run import RunHandle
+from modeldb_core.tracking.run_session import RunSession
 from modeldb_core.tracking.runs import Runs
-from modeldb_core.tracking.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from modeldb_core.model.entities import Run
 
 
-class ClientReader(Session):
+class ClientReader(RunSession[RunHandle]):
     """What can be found in a store."""
 
     def get_run(self, run_id: str) -> RunHandle:

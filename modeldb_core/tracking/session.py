@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from abc import ABC, abstractmethod
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
@@ -52,10 +51,10 @@ _ASK_AGAIN_S = 30.0  # after it did not answer
 _NAMES_AT_ONCE = 500
 
 
-class Session(ABC):
+class Session:
     """What a run needs of its client: the stores, the journal and the names of containers.
 
-    Runs know no more of their client than this class; :class:`~modeldb_core.tracking.client.Client` adds what makes runs.
+    Readers know no more of their client than this class; ``run_session.py`` adds what starts and finds runs.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -164,22 +163,6 @@ class Session(ABC):
         return f"{type(self).__name__}({self.writer.store_url!r})"
 
     # -- runs ---------------------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def start_run(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - handles of runs, which are made above
-        """Start a run."""
-
-    @abstractmethod
-    def start_child_of(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - likewise
-        """Start a run that is part of another one."""
-
-    @abstractmethod
-    def get_run(self, run_id: str) -> Any:  # noqa: ANN401 - likewise
-        """Return a run."""
-
-    @abstractmethod
-    def search_runs(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - likewise
-        """Return the runs that match."""
 
     def url_of(self, run_id: str) -> str:
         """Return the address of a run's page: of the server that is the store, else where ``modeldb ui`` shows it."""

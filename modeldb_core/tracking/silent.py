@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from modeldb_core.commands.operation import Operation
-    from modeldb_core.tracking.session import Session
+    from modeldb_core.tracking.run_session import RunSession
 
 logger = logging.getLogger("modeldb")
 
@@ -30,7 +30,7 @@ class SilentRun(RunHandle):
 
     is_silent = True
 
-    def __init__(self, client: Session, run_id: str, fields: Mapping[str, Any]) -> None:
+    def __init__(self, client: RunSession[RunHandle], run_id: str, fields: Mapping[str, Any]) -> None:
         super().__init__(client, run_id, fields)
         self._plans = {}  # so that no call takes the short way into the journal
         self._sections: dict[str, Any] = {}
@@ -101,7 +101,7 @@ class SilentRun(RunHandle):
                 self._sections.setdefault(section, {}).update(values)
 
 
-def silent_run(client: Session, name: str, **given: object) -> SilentRun:
+def silent_run(client: RunSession[RunHandle], name: str, **given: object) -> SilentRun:
     """Return a run for a process that records nothing; its identifier is that of the first one's where that is known."""
     logger.info("this process trains together with others, and the first of them records the run; here, nothing is")
     run_id = blocks.inherited_id() or new_id()

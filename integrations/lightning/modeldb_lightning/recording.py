@@ -24,7 +24,7 @@ from modeldb_lightning.resuming import Past, Position, past_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from modeldb_core.tracking import RunHandle, Session
+    from modeldb_core.tracking import RunHandle, RunSession
 
 _lock = threading.Lock()
 _taken: set[str] = set()
@@ -176,19 +176,17 @@ class Recording:
         self._is_begun = True
         self._opened(self.run)
 
-    def _continue(self, client: Session, run_id: str) -> RunHandle:
+    def _continue(self, client: RunSession[RunHandle], run_id: str) -> RunHandle:
         """Open a run again that has begun before; what only evaluates takes no part in how it ends."""
         if not self.is_training and self._past is None and self.run is None:
             self._past = past_of(client, run_id, client.writer.store_url)
         past = Past() if self._past is None or self.is_training else self._past
         self._is_ours = past.status != RUNNING
         if not self._is_ours:  # another process trains
-            theirs: RunHandle = client.get_run(run_id)
-            return theirs
+            return client.get_run(run_id)
         if past.status not in ("", FINISHED):
             self._ending = Ending(KILLED if past.status == LOST else past.status, past.failure)
-        run: RunHandle = client.start_run(run_id=run_id, every_rank=True, make_current=False)
-        return run
+        return client.start_run(run_id=run_id, every_rank=True, make_current=False)
 
     def _opened(self, run: RunHandle) -> None:
         if self.is_first_process:  # a trainer is at work, and ends its batch when SIGTERM comes
@@ -200,7 +198,7 @@ class Recording:
             self.checkpoints.know(past)
             self._past = past if past.last_steps else None
 
-    def _client(self) -> Session:
+    def _client(self) -> RunSession[RunHandle]:
         if self._parent is not None and self.options.client is None:
             return self._parent.client
         return self.options.resolved_client()
