@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from modeldb_core.audit.differences import differences
 from modeldb_core.audit.log import PAGE, LogAudit
 from modeldb_core.audit.report import Report
+from modeldb_core.audit.scopes import LogScopes
 from modeldb_core.errors import InvalidArgumentError, ModelDBError, NotFoundError
 from modeldb_core.log.changes import alters_entity
 from modeldb_core.log.replay import Record, replay
 from modeldb_core.model.entities import Document, now_us
 from modeldb_core.model.links import blobs_of
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import KINDS, SCOPES
 from modeldb_core.queries import Query
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from modeldb_core.log.changes import Change, Head
     from modeldb_core.log.erasures import Name
     from modeldb_core.log.points import PointGroup
-    from modeldb_core.model.entities import SeriesSummary
+    from modeldb_core.model.entities import Entity, SeriesSummary
     from modeldb_core.stores import ArtifactStore, MetadataStore
 
 Progress: TypeAlias = Callable[[str, int, int | None], None]
@@ -87,22 +89,29 @@ def verify(
 
 def _verify_entities(store: MetadataStore, report: Report, log: LogAudit, tell: Progress) -> dict[str, str]:
     digests: dict[str, str] = {}
+    scopes = LogScopes(store)
     for number, name in enumerate(log.names, 1):
-        _guarded(report, " ".join(map(str, name)), lambda name=name: _verify_entity(store, report, name, log, digests))  # type: ignore[misc]
+        _guarded(
+            report,
+            " ".join(map(str, name)),
+            lambda name=name: _verify_entity(store, report, name, log, scopes, digests),  # type: ignore[misc]
+        )
         report.entities += 1
         if number % 100 == 0 or number == len(log.names):
             tell("entities", number, len(log.names))
     return digests
 
 
-def _verify_entity(store: MetadataStore, report: Report, name: Name, log: LogAudit, digests: dict[str, str]) -> None:
+def _verify_entity(
+    store: MetadataStore, report: Report, name: Name, log: LogAudit, scopes: LogScopes, digests: dict[str, str]
+) -> None:
     kind, entity_id = name
     if kind not in KINDS:
         report.carried += 1
     for _ in range(_ATTEMPTS):
         changes = _ChangesOf(store, name)
         record = replay(kind, entity_id, changes)
-        complaints = list(_compare(store, record, log.ends))
+        complaints = list(_compare(store, record, log.ends, scopes))
         if not complaints or not changes.have_more():
             break
     else:
@@ -140,7 +149,9 @@ class _ChangesOf:
         return bool(self._store.read_changes(after=self._cursor, limit=1, entity_id=self._name[1]).changes)
 
 
-def _compare(store: MetadataStore, record: Record, heads: Mapping[str, Head]) -> Iterator[tuple[str, str]]:
+def _compare(
+    store: MetadataStore, record: Record, heads: Mapping[str, Head], scopes: LogScopes
+) -> Iterator[tuple[str, str]]:
     if getattr(store, "audit_waits", lambda *_: False)(record.kind, record.entity_id):
         return  # it is answered by what was known of it when it was stored
     if record.kind not in KINDS:
@@ -161,13 +172,24 @@ def _compare(store: MetadataStore, record: Record, heads: Mapping[str, Head]) ->
     else:
         if record.is_erased:
             yield "entity", "it is shown, though it was deleted and all of it erased"
-    for text in differences(found, expected):
+        yield from (("entity", text) for text in _compare_scope(store, record, found, scopes))
+    for text in differences(found, replace(expected, **{name: getattr(found, name) for name in SCOPES})):
         # A lease may have run out, or been renewed, between the two.
         if not (text.startswith("status is") and getattr(found, "status", "") in ("running", "lost")):
             yield "entity", text
     for key in record.series:
         yield from (("series", text) for text in _compare_series(store, record, key))
     yield from _compare_rows(store, record, getattr(expected, "series", {}))
+
+
+def _compare_scope(store: MetadataStore, record: Record, found: Entity, scopes: LogScopes) -> list[str]:
+    if "within_several" not in store.understands:
+        return []
+    texts = scopes.differences(found, record.document)
+    if texts:  # a container may have moved meanwhile
+        scopes.forget()
+        texts = scopes.differences(store.get(record.kind, record.entity_id), record.document)
+    return texts
 
 
 def _compare_rows(

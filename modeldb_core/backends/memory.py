@@ -24,7 +24,8 @@ from modeldb_core.log.settling import settle
 from modeldb_core.model.claims import Claim, claims_of
 from modeldb_core.model.entities import Document, Entity, now_us
 from modeldb_core.model.links import links_of
-from modeldb_core.model.schema import KINDS, METRICS, check_kind
+from modeldb_core.model.schema import KINDS, METRICS, SCOPES, check_kind
+from modeldb_core.model.scope import Scope, scope_of
 from modeldb_core.queries import (
     COLUMN,
     MISSING,
@@ -181,7 +182,7 @@ class MemoryStore(MetadataStore):
                 raise NotFoundError(msg)
             if record.is_erased:
                 raise erased_error(kind, entity_id, self.url)
-            return record.entity(self._heads, now_us())
+            return record.entity(self._heads, now_us(), scope=self._scope(record))
 
     def find(self, query: Query) -> Page:
         with self._lock:
@@ -202,7 +203,7 @@ class MemoryStore(MetadataStore):
             rest = [item for item in found if after is None or compare(item[0], after, order) > 0]
             page = rest[: query.limit]
             return Page(
-                tuple(record.entity(self._heads, now, wanted) for _, record in page),
+                tuple(record.entity(self._heads, now, wanted, self._scope(record)) for _, record in page),
                 encode_cursor(query, page[-1][0]) if page and len(rest) > len(page) else None,
                 len(found) if query.count else None,
             )
@@ -276,6 +277,7 @@ class MemoryStore(MetadataStore):
     def _matching(self, query: Query) -> list[Record]:
         expression = parse_filter(query.filter, query.kind)
         linked = self._linked(query.linked)
+        within = query.containers
         return [
             record
             for name, record in self._records.items()
@@ -283,7 +285,7 @@ class MemoryStore(MetadataStore):
             and (linked is None or name in linked)
             and not record.is_erased
             and (query.include_deleted or record.document.get("deleted_at") is None)
-            and (query.within is None or query.within in _containers(record))
+            and (within is None or any(container in within for container in self._containers(record)))
             and matches(expression, functools.partial(self._look_up, record))
         ]
 
@@ -305,6 +307,13 @@ class MemoryStore(MetadataStore):
 
         return reached([(linked.kind, linked.entity_id)], step, linked.depth)
 
+    def _scope(self, record: Record) -> Scope:
+        return scope_of(record.kind, record.entity_id, record.document, self.document)
+
+    def _containers(self, record: Record) -> set[str]:
+        """Return the identifiers of what an entity is part of, and of where it lies."""
+        return {self._column(record, name) for name in WITHIN_FIELDS[record.kind]} - {None}
+
     def _look_up(self, record: Record, asked: Field) -> Any:  # noqa: ANN401 - of any type
         """Return the value of a field, ``MISSING`` where there is no such key."""
         if asked.section == COLUMN:
@@ -323,6 +332,8 @@ class MemoryStore(MetadataStore):
         document, declaration = record.document, KINDS[record.kind]
         if column == "entity_id":
             return record.entity_id
+        if column in SCOPES:
+            return getattr(self._scope(record), column) or None
         if column == "status" and declaration.has_points:
             return record.status(self._heads, now_us())
         if column == "duration" and declaration.has_points:
@@ -339,7 +350,3 @@ class MemoryStore(MetadataStore):
 def name_of(change: Change) -> Name:
     """Return kind and identifier of the entity that a change is about."""
     return change.kind, change.entity_id
-
-
-def _containers(record: Record) -> list[Any]:
-    return [record.document.get(name) for name in WITHIN_FIELDS.get(record.kind, ())]

@@ -55,7 +55,7 @@ def create(store: MetadataStore, kind: str, fields: Mapping[str, Any], *, entity
     if document.get("tags"):
         document["tags"] = check_tags(document["tags"])
     for name, value in document.items():
-        declared = declaration.fields.get(name)
+        declared = declaration.stored.get(name)
         if declared is None or not declared.fits(value):
             expected = f"expected {declared.expected}" if declared else f"a {declaration.words} has no such field"
             msg = f"{name} is {repr(value)[:60]}; {expected}"

@@ -40,6 +40,8 @@ from modeldb_core.model.schema import KINDS, METRICS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from modeldb_core.model.scope import Scope
+
 
 Written: TypeAlias = tuple[str, PointGroup]
 """Points of one key, with the stream that wrote them."""
@@ -98,8 +100,17 @@ class Record:
         is_gone = head is not None and (head.closed or head.lease_until < at_us)
         return LOST if status == RUNNING and is_gone else status
 
-    def entity(self, heads: Mapping[str, Head], at_us: int, wanted: Wanted | None = None) -> Entity:
-        """Return the entity as it reads at a time, or the wanted part of it."""
+    def entity(
+        self, heads: Mapping[str, Head], at_us: int, wanted: Wanted | None = None, scope: Scope | None = None
+    ) -> Entity:
+        """Return the entity as it reads at a time, or the wanted part of it.
+
+        Args:
+            heads: of the streams.
+            at_us: the time.
+            wanted: which part.
+            scope: where it lies; without it an entity says only what its own document does.
+        """
         document = self.document
         maps: dict[str, Mapping[str, Any]] = {}
         if KINDS[self.kind].has_points:
@@ -112,6 +123,8 @@ class Record:
         # A deep copy: what is returned must not be a door into the record.
         document, maps = copy.deepcopy((document, maps))
         computed: dict[str, Any] = {name: MappingProxyType(values) for name, values in maps.items()}
+        if scope is not None:
+            computed.update(scope._asdict())
         if KINDS[self.kind].has_points:
             computed["status"] = self.status(heads, at_us)
         return entity_from_document(self.kind, self.entity_id, document, **computed)

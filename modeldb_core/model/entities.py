@@ -29,6 +29,7 @@ from modeldb_core.model.schema import (
     moment,
     reference,
     references,
+    scope,
     series,
     text,
     texts,
@@ -97,7 +98,11 @@ def to_datetime(time_us: int | None) -> datetime | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
-    """What every entity has. Times are aware UTC datetimes; ``owner`` is the actor who created it."""
+    """What every entity has. Times are aware UTC datetimes; ``owner`` is the actor who created it.
+
+    ``workspace_id`` and ``project_id`` say where it lies, through what it is part of (a comment on a run lies in the
+    run's project): the store works them out, and they are empty where it does not know.
+    """
 
     KIND: ClassVar[str] = "entity"
 
@@ -111,6 +116,8 @@ class Entity:
     updated_at: datetime | None = moment("when it was last changed", searchable=True)
     deleted_at: datetime | None = moment("when it was deleted", searchable=True)
     revision: int = integer("how many changes have altered it; points alter nothing", default=0)
+    workspace_id: str = scope("workspace", "the workspace that it lies in")
+    project_id: str = scope("project", "the project that it lies in")
     document: Mapping[str, Any] = field(default_factory=_empty, repr=False, compare=False)
     """The whole document as stored, with fields that this version has no name for."""
 
@@ -354,7 +361,7 @@ def entity_from_document(kind: str, entity_id: str, document: Document, **comput
     declaration = KINDS[kind]
     times, lists = declaration.times, declaration.lists
     values: dict[str, Any] = {"entity_id": entity_id, "document": MappingProxyType(document)}
-    for name, field_of in declaration.fields.items():
+    for name, field_of in declaration.stored.items():
         if name in document:
             value = document[name]
             if not (declaration.is_own or field_of.fits(value)):

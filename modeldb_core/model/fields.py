@@ -43,6 +43,8 @@ class FieldDeclaration:
         choices: the texts that it may hold, where they are known beforehand; offered when a filter is written.
         names_blobs: whether it is an entry with the ``digest`` of a file, or a map to such entries.
         names_actor: whether it names who makes the change: a server that knows who asks takes no other name.
+        computed: a store works it out from what the entity is part of; what a document says under that name counts
+            for nothing.
         secret: neither the API nor the command line shows it; it cannot be searched.
         since: the version of the declaration that brought it.
         default: what an entity has where its document does not say.
@@ -62,14 +64,15 @@ class FieldDeclaration:
     choices: tuple[str, ...] = ()
     names_blobs: bool = False
     names_actor: bool = False
+    computed: bool = False
     secret: bool = False
     since: int = 1
     default: Any = None
 
     @property
     def is_reference(self) -> bool:
-        """Whether it holds identifiers of entities."""
-        return bool(self.refers_to or self.entries)
+        """Whether a document names entities by it."""
+        return bool(self.refers_to or self.entries) and not self.computed
 
     def fits(self, value: object) -> bool:
         """Return whether a document may hold ``value`` for it."""
@@ -103,6 +106,11 @@ def reference(kind: str, description: str = "", *, default: str | None = "", **o
 def references(kind: str, description: str = "", **options: Any) -> Any:  # noqa: ANN401
     """Declare a field that holds the identifiers of entities of ``kind``."""
     return _declared("texts", description, default=(), refers_to=kind, **options)
+
+
+def scope(kind: str, description: str) -> Any:  # noqa: ANN401
+    """Declare the field that says in which entity of ``kind`` an entity lies (:mod:`modeldb_core.model.scope`)."""
+    return _declared("text", description, default="", refers_to=kind, searchable=True, computed=True)
 
 
 def moment(description: str = "", **options: Any) -> Any:  # noqa: ANN401

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from modeldb_core.model.schema import ANY, KINDS, FieldDeclaration
 from modeldb_core.model.values import BlobReference
@@ -48,8 +48,13 @@ def _links(declared: FieldDeclaration, value: object) -> Iterator[Link]:
             yield from _link(declared.name, declared.refers_to, named)
 
 
+def is_identifier(value: object) -> TypeGuard[str]:
+    """Return whether a value may be the identifier of an entity."""
+    return isinstance(value, str) and 0 < len(value) <= _MAX_ID and "\0" not in value
+
+
 def _link(field: str, kind: str, named: object) -> Iterator[Link]:
-    if isinstance(named, str) and 0 < len(named) <= _MAX_ID and "\0" not in named:
+    if is_identifier(named):
         yield Link(field, "" if kind == ANY else kind, named)
 
 

@@ -31,6 +31,7 @@ from modeldb_core.model.fields import (
     number,
     reference,
     references,
+    scope,
     series,
     text,
     texts,
@@ -58,6 +59,7 @@ __all__ = [
     "parts_of",
     "reference",
     "references",
+    "scope",
     "series",
     "shown_kinds",
     "text",
@@ -135,8 +137,14 @@ class KindDeclaration:
 
     @cached_property
     def common(self) -> frozenset[str]:
-        """The fields that entities of every kind have."""
-        return frozenset(each.name for each in dataclasses.fields(self.entity.__mro__[-2]))
+        """The fields that entities of every kind have, but for those that the kind declares as its containers."""
+        own = {each.name for each in dataclasses.fields(self.entity) if _is_container(each)}
+        return frozenset(each.name for each in dataclasses.fields(self.entity.__mro__[-2])) - own
+
+    @cached_property
+    def stored(self) -> Mapping[str, FieldDeclaration]:
+        """The fields that documents hold, by name."""
+        return MappingProxyType({name: each for name, each in self.fields.items() if not each.computed})
 
     def _named(self, condition: Callable[[FieldDeclaration], object]) -> tuple[FieldDeclaration, ...]:
         return tuple(each for each in self.fields.values() if condition(each))
@@ -262,7 +270,10 @@ class KindDeclaration:
     def fingerprint(self) -> str:
         """A digest of everything that decides which rows an entity is found by."""
         declared = [
-            (each.name, each.type, each.searchable, each.refers_to, sorted(each.entries.items()), each.unique_within)
+            (
+                *(each.name, each.type, each.searchable, each.refers_to, sorted(each.entries.items())),
+                *(each.unique_within, each.container, each.computed),
+            )
             for each in self._named(lambda each: each.searchable or each.is_reference or each.unique_within is not None)
         ]
         return hashlib.sha256(repr((ROWS_VERSION, self.home, sorted(declared, key=repr))).encode()).hexdigest()[:24]
@@ -270,12 +281,18 @@ class KindDeclaration:
 
 METRICS = "metrics"
 """The map of a kind with points that also has the last values of its series."""
+SCOPES: Mapping[str, str] = MappingProxyType({"workspace_id": "workspace", "project_id": "project"})
+"""The fields that say of every entity where it lies, and the kinds that they name."""
 ROWS_VERSION = 1
 """Rises when the code makes other rows of the same declaration."""
 
 
 def _named_field(name: str, declared: FieldDeclaration) -> FieldDeclaration:
     return dataclasses.replace(declared, name=name, title=declared.title or title_of(name))
+
+
+def _is_container(each: dataclasses.Field[Any]) -> bool:
+    return METADATA in each.metadata and each.metadata[METADATA].container
 
 
 def _is_column(each: FieldDeclaration) -> bool:
@@ -379,7 +396,8 @@ def _problem_of(declaration: KindDeclaration) -> str:
     if declaration.has_points and not declaration.is_own:
         return "only runs have points"
     for each in declaration.fields.values():
-        if each.name == "kind" or not _NAME.fullmatch(each.name):
+        is_taken = each.name == "kind" or (each.name == f"{kind}_id" and not each.computed)  # its own identifier
+        if is_taken or not _NAME.fullmatch(each.name):
             return f"a field cannot be called {each.name!r}"
         if each.unique_within and each.unique_within not in declaration.fields:
             return f"{each.name} is unique within {each.unique_within!r}, which is no field"
@@ -389,6 +407,13 @@ def _problem_of(declaration: KindDeclaration) -> str:
             return f"{each.name} is secret, and a filter would tell what it holds; it cannot be searchable"
         if each.container and not each.refers_to:
             return f"{each.name} names a container but refers to no kind"
+        if each.container and not (each.type == "text" and each.searchable):
+            return f"{each.name} names a container; write {each.name}: str = reference(KIND, container=True)"
+        if each.name in SCOPES and not each.computed and not (each.container and each.refers_to == SCOPES[each.name]):
+            wanted = f'reference("{SCOPES[each.name]}", container=True)'
+            return f"{each.name} says of every entity where it lies; leave it out, or write {each.name}: str = {wanted}"
+        if each.computed and each.name not in SCOPES:
+            return f"{each.name} is computed, and no store knows how"
         if each.searchable and each.type in ("texts", "series") and each.name != "tags":
             return f"{each.name} is of type {each.type}, which cannot be searched"
     return ""

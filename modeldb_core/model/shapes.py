@@ -24,7 +24,7 @@ def check_document(kind: str, document: Document) -> None:
     if declaration is None or not declaration.is_own:
         return
     for name, value in document.items():
-        declared = declaration.fields.get(name)
+        declared = declaration.stored.get(name)
         if declared is not None and not declared.fits(value):
             msg = f"{name} is {repr(value)[:60]}; expected {declared.expected}"
             raise InvalidTypeError(msg)

@@ -113,11 +113,14 @@ def parts(
     waiting, seen = [(kind, entity_id)], {(kind, entity_id)}
     while waiting:
         above, above_id = waiting.pop(0)
-        for of in dict.fromkeys(of for of, _ in parts_of(above)):
-            query = Query(of, when, "entity_id", (), within=above_id, include_deleted=is_deleted)
+        for of, field in parts_of(above):
+            query = Query(of, when, "entity_id", (field,), within=above_id, include_deleted=is_deleted)
             for part in pages(store, query):
                 name = (of, part.entity_id)
-                if name not in seen:
+                is_direct = (
+                    part.document.get(field) == above_id
+                )  # within a project or workspace is what lies deeper too
+                if is_direct and name not in seen:
                     seen.add(name)
                     waiting += [] if KINDS[of].remark else [name]
                     yield part

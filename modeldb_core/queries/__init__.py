@@ -25,6 +25,7 @@ from modeldb_core.queries.ast import (
     Scalar,
 )
 from modeldb_core.queries.cursors import (
+    DEFAULT_ORDER,
     OrderValue,
     compare,
     decode_cursor,
@@ -58,13 +59,15 @@ from modeldb_core.queries.linked import MAX_DEPTH, Linked, reached
 from modeldb_core.queries.literals import condition, quote
 from modeldb_core.queries.parse import field_name, parse_field, parse_filter, parse_order, parse_time
 from modeldb_core.queries.projection import Projection, parse_fields
-from modeldb_core.queries.query import MAX_LIMIT, Query
+from modeldb_core.queries.query import MAX_CONTAINERS, MAX_LIMIT, Query
 
 __all__ = [
     "AGGREGATES",
     "COLUMN",
     "COLUMNS",
+    "DEFAULT_ORDER",
     "CONTAINER_NAMES",
+    "MAX_CONTAINERS",
     "MAX_DEPTH",
     "MAX_LEAVES",
     "MAX_LIMIT",

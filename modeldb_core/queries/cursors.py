@@ -106,7 +106,7 @@ def _fingerprint(query: Query) -> str:
         query.kind,
         query.filter.strip(),
         query.order_by.strip(),
-        query.within,
+        query.containers,
         query.include_deleted,
     ]
     if query.linked is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
@@ -9,6 +10,8 @@ from modeldb_core.model.schema import check_kind
 from modeldb_core.queries.linked import Linked
 
 MAX_LIMIT = 100_000
+MAX_CONTAINERS = 1000
+"""In ``Query.within``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,9 @@ class Query:
         limit: at most this many in a page, 0 to 100,000.
         cursor: where the page begins: what the page before gave.
         count: whether to count how many match in all.
-        within: the identifier of a container, only whose entities are looked at.
+        within: containers, only whose entities are looked at: what names one of them as its container, and what lies in
+            it as its workspace or project, at any depth; a workspace and a project lie in themselves. One identifier,
+            or several, of which any will do; of none (``()``) there is nothing. Everything where it is ``None``.
         include_deleted: whether deleted entities match too.
         linked: only those that are linked to another entity so.
 
@@ -40,13 +45,13 @@ class Query:
     limit: int = 100
     cursor: str | None = None
     count: bool = False
-    within: str | None = None
+    within: str | tuple[str, ...] | None = None
     include_deleted: bool = False
     linked: Linked | None = None
 
     def __post_init__(self) -> None:
         check_kind(self.kind)
-        for name in ("filter", "order_by", "cursor", "within"):
+        for name in ("filter", "order_by", "cursor"):
             value: object = getattr(self, name)
             if not isinstance(value, str) and (value is not None or name in ("filter", "order_by")):
                 msg = f"{name} is of type {type(value).__name__}; expected text"
@@ -65,3 +70,41 @@ class Query:
             raise InvalidTypeError(msg)
         if self.fields is not None:
             object.__setattr__(self, "fields", tuple(self.fields))
+        if self.within is not None:
+            object.__setattr__(self, "within", _checked(self.within))
+
+    @property
+    def within_several(self) -> bool:
+        """Whether ``within`` is a tuple, of which stores of version 1 of the contract know nothing."""
+        return isinstance(self.within, tuple)
+
+    @property
+    def containers(self) -> tuple[str, ...] | None:
+        """The identifiers in ``within``, each once and in one order, however they were given; ``None`` for everything."""
+        if self.within is None:
+            return None
+        return (self.within,) if isinstance(self.within, str) else tuple(sorted(set(self.within)))
+
+
+def _checked(given: object) -> str | tuple[str, ...]:
+    """Return the identifier of a container, or those of several.
+
+    Raises:
+        InvalidArgumentError: they are too many, or not texts, or an empty text.
+    """
+    expected = "expected the identifier of a container, or a tuple of several"
+    if isinstance(given, (bytes, Mapping)) or not isinstance(given, Iterable):
+        msg = f"within is of type {type(given).__name__}; {expected}"
+        raise InvalidTypeError(msg)
+    containers: tuple[object, ...] = (given,) if isinstance(given, str) else tuple(given)
+    if len(containers) > MAX_CONTAINERS:
+        msg = f"within names {len(containers):,} containers; expected at most {MAX_CONTAINERS:,}"
+        raise InvalidArgumentError(msg)
+    for container in containers:
+        if not isinstance(container, str):
+            msg = f"within holds {container!r:.60} of type {type(container).__name__}; {expected}"
+            raise InvalidTypeError(msg)
+        if not container:
+            msg = f"within holds an empty text; {expected}"
+            raise InvalidArgumentError(msg)
+    return given if isinstance(given, str) else containers  # type: ignore[return-value]  # looked at one by one

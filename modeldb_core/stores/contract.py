@@ -70,7 +70,7 @@ class KeyInfo:
     value_types: tuple[str, ...] = ()
 
 
-PARTS_ADDED_TO_QUERY = frozenset({"linked"})
+PARTS_ADDED_TO_QUERY = frozenset({"linked", "within_several"})
 """The parts of a :class:`~modeldb_core.queries.Query` that stores of version 1 of the contract do not look at."""
 
 
@@ -95,7 +95,11 @@ class MetadataStore(ABC):
     """In whose name alone this store takes changes, where it knows who asks; empty: it believes the actor of a change."""
 
     understands: frozenset[str] = frozenset()
-    """Which of :data:`PARTS_ADDED_TO_QUERY` this store heeds; a query with another one is refused before it is asked."""
+    """Which of :data:`PARTS_ADDED_TO_QUERY` this store heeds; a query with another one is refused before it is asked.
+
+    One that looks within several containers also says of every entity in which workspace and project it lies: without
+    that nobody can be shown a part of a store.
+    """
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - whatever a class takes
         # A store that does not know a part of the query would answer as if nobody had asked for it: with what the

@@ -28,7 +28,7 @@ from modeldb_core.log.conditions import Condition, check_form, dump_condition, l
 from modeldb_core.log.packing import MAX_NUMBERS, pack, unpack_floats, unpack_ints
 from modeldb_core.log.points import Series
 from modeldb_core.model.entities import Entity, SeriesSummary, entity_from_document, to_datetime
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import KINDS, SCOPES
 from modeldb_core.model.values import from_json, normalize, to_json
 from modeldb_core.queries import Linked, Query
 from modeldb_core.stores import BlobInfo, KeyInfo, Page
@@ -80,8 +80,9 @@ MAX_EXPECT_BYTES = 1 << 20
 
 
 def dump_entity(entity: Entity) -> dict[str, Any]:
-    """Return an entity as JSON data: its document, and for a run what a store works out beside it."""
+    """Return an entity as JSON data: its document, and what a store works out beside it."""
     data = {"entity_id": entity.entity_id, "document": to_json(dict(entity.document))}
+    data.update({name: getattr(entity, name) for name in SCOPES})
     if KINDS[entity.KIND].has_points:
         series: Mapping[str, SeriesSummary] = entity.series  # type: ignore[attr-defined]
         data["status"] = entity.status  # type: ignore[attr-defined]
@@ -92,10 +93,10 @@ def dump_entity(entity: Entity) -> dict[str, Any]:
 
 def load_entity(kind: str, data: Mapping[str, Any]) -> Entity:
     """Return the entity that :func:`dump_entity` wrote."""
-    computed: dict[str, Any] = {}
+    computed: dict[str, Any] = {name: _typed(data[name], str, name) for name in SCOPES}
     if KINDS[kind].has_points:
         summaries = {key: _load_summary(item) for key, item in data["series"].items()}
-        computed = {
+        computed |= {
             "status": _typed(data["status"], str, "status"),
             "metrics": MappingProxyType(from_json(data["metrics"])),  # type: ignore[arg-type]
             "series": MappingProxyType(summaries),
@@ -148,6 +149,8 @@ def dump_query(query: Query) -> dict[str, Any]:
     data = {field.name: getattr(query, field.name) for field in fields(Query)}
     if query.fields is not None:
         data["fields"] = list(query.fields)
+    if query.containers is not None:
+        data["within"] = list(query.containers)
     if query.linked is not None:
         data["linked"] = [asdict(query.linked)]
     return data

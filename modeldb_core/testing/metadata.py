@@ -10,11 +10,21 @@ from modeldb_core.testing.finding import FindTests
 from modeldb_core.testing.lasting import LastingTests
 from modeldb_core.testing.linking import LinkTests
 from modeldb_core.testing.paging import PageTests
+from modeldb_core.testing.scoping import ScopeTests
 from modeldb_core.testing.series import SeriesTests
 
 
 class MetadataStoreTests(
-    ApplyTests, DecisionTests, ErasureTests, EntityTests, SeriesTests, FindTests, LinkTests, PageTests, LastingTests
+    ApplyTests,
+    DecisionTests,
+    ErasureTests,
+    EntityTests,
+    SeriesTests,
+    FindTests,
+    LinkTests,
+    ScopeTests,
+    PageTests,
+    LastingTests,
 ):
     """Every sentence of :class:`~modeldb_core.stores.MetadataStore`, as a test.
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from modeldb_core.model.entities import Run
 from modeldb_core.model.schema import KindDeclaration, shown_kinds
-from modeldb_core.queries import MAX_DEPTH
+from modeldb_core.queries import MAX_CONTAINERS, MAX_DEPTH
 from modeldb_server.handlers import entities, spilled
 from modeldb_server.routes import MAX_EXPRESSION, Parameter, Policy, Route
 
@@ -36,7 +36,10 @@ _FILTER = Parameter(
     description="which of them, in the filter language, for example: metrics.auc > 0.9 and tags contains 'best'",
 )
 _WITHIN = Parameter(
-    name="within", type="text", description="identifier of a container: only what is in it, such as a project's runs"
+    name="within",
+    type="texts",
+    max_items=MAX_CONTAINERS,
+    description="identifiers of containers: only what lies in one of them, such as a project's runs. Everything without it",
 )
 
 

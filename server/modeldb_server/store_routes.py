@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from modeldb_core.log.batches import MEDIA_TYPE
+from modeldb_core.queries import MAX_CONTAINERS
 from modeldb_core.stores.protocol import (
     BYTES_TYPE,
     MAX_PAGE,
@@ -25,7 +26,9 @@ _KIND = Parameter(name="kind", type="text", required=True, description="of the e
 _FILTER = Parameter(
     name="filter", type="text", default="", max_length=MAX_MESSAGE, is_raw=True, description="in the filter language"
 )
-_WITHIN = Parameter(name="within", type="text", is_raw=True, description="identifier of a container")
+_WITHIN = Parameter(
+    name="within", type="texts", max_items=MAX_CONTAINERS, is_raw=True, description="identifiers of containers"
+)
 _LIMIT = Parameter(
     name="limit", type="integer", required=True, minimum=0, maximum=MAX_PAGE, description="at most so many"
 )

@@ -58,7 +58,7 @@ def _values(name: str, description: str, *, required: bool = False) -> Parameter
 
 def _create_route(declaration: KindDeclaration) -> Route:
     taken = {"entity_id", "existing"}
-    shown = {name: each for name, each in declaration.fields.items() if not each.secret}
+    shown = {name: each for name, each in declaration.stored.items() if not each.secret}
     fields = [each for name, each in shown.items() if name not in _OF_CHANGES | taken]
     return _edit(
         "POST",

@@ -24,7 +24,8 @@ from modeldb_core.log.points import Series
 from modeldb_core.log.replay import Record
 from modeldb_core.model.claims import claims_of
 from modeldb_core.model.entities import now_us
-from modeldb_core.model.schema import check_kind
+from modeldb_core.model.schema import KINDS, check_kind
+from modeldb_core.model.scope import Scope, scope_of
 from modeldb_core.queries import decode_cursor
 from modeldb_core.stores import ArtifactStore, BlobInfo, ChangePage
 from modeldb_core.stores.naming import derive
@@ -232,6 +233,41 @@ class ForgetsTheContainer(MemoryStore):
             return super().find(dataclasses.replace(query, within=None))
         except QuerySyntaxError:
             return super().find(query)
+
+
+class LooksWithinTheFirstContainerOnly(MemoryStore):
+    def _matching(self, query):
+        within = query.within
+        return super()._matching(dataclasses.replace(query, within=within[:1] if isinstance(within, tuple) else within))
+
+
+class FindsEverythingWithinNothing(MemoryStore):
+    def _matching(self, query):
+        return super()._matching(dataclasses.replace(query, within=query.within or None))
+
+
+class KnowsNoContainersOfContainers(MemoryStore):
+    def _scope(self, record):
+        return scope_of(record.kind, record.entity_id, record.document, lambda *_: None)
+
+
+class BelievesWhatDocumentsSayOfWhereTheyLie(MemoryStore):
+    def _scope(self, record):
+        said = [record.document.get(name) for name in ("workspace_id", "project_id")]
+        return Scope(*(text if isinstance(text, str) else "" for text in said)).or_else(super()._scope(record))
+
+
+class LooksForDirectPartsOnly(MemoryStore):
+    def _containers(self, record):
+        return {record.document.get(field.name) for field in KINDS[record.kind].containers}
+
+
+class TakesAnyCursorWithin(MemoryStore):
+    def find(self, query):
+        try:
+            return super().find(query)
+        except QuerySyntaxError:
+            return super().find(dataclasses.replace(query, cursor=None))
 
 
 class IgnoresLinks(MemoryStore):
@@ -554,6 +590,12 @@ class LetsTwoHaveOneNumber(MemoryStore):
 
 
 BROKEN_STORES = {
+    LooksWithinTheFirstContainerOnly: "test_one_of_several_containers_is_enough",
+    FindsEverythingWithinNothing: "test_within_no_container_there_is_nothing",
+    KnowsNoContainersOfContainers: "test_everything_lies_in_a_workspace_and_a_project",
+    BelievesWhatDocumentsSayOfWhereTheyLie: "test_what_a_document_says_of_where_it_lies_counts_for_nothing",
+    LooksForDirectPartsOnly: "test_a_container_that_arrives_late_says_where_its_parts_lie",
+    TakesAnyCursorWithin: "test_pages_within_several_containers_add_up",
     IgnoresLinks: "test_links_lead_to_what_refers_to_an_entity",
     FollowsLinksOneWay: "test_links_lead_to_what_an_entity_refers_to",
     FollowsOneLink: "test_links_are_followed_as_deep_as_asked_for",

@@ -182,13 +182,16 @@ def test_what_a_store_of_version_1_cannot_answer_is_refused_and_not_answered_wit
         for ask in (store.find, store.find_keys):
             with pytest.raises(QueryUnsupportedError, match="does not understand 'linked'.*update the plugin"):
                 ask(query)
+            for within in ((), ("one", "other")):
+                with pytest.raises(QueryUnsupportedError, match="does not understand 'within_several'"):
+                    ask(Query("run", within=within))
         assert len(store.find(Query("run")).entities) == 1
     """)
 
 
 def test_every_part_that_was_added_to_a_query_is_refused_where_it_is_not_understood() -> None:
     added = {field.name for field in dataclasses.fields(Query)} - set(FIELDS_OF_VERSION_1[Query].split())
-    assert added == stores.PARTS_ADDED_TO_QUERY
+    assert added | {"within_several"} == stores.PARTS_ADDED_TO_QUERY  # ``within`` was there, and was one identifier
 
 
 def test_stores_of_version_1_are_copied_from_and_to(run) -> None:

@@ -25,7 +25,17 @@ from modeldb_core.errors import InvalidArgumentError, ModelDBWarning, QuerySynta
 from modeldb_core.log.stream import Entry
 from modeldb_core.model import schema
 from modeldb_core.model.entities import Entity, Run, new_id
-from modeldb_core.model.schema import KINDS, KindDeclaration, forget, mapping, number, text, texts
+from modeldb_core.model.schema import (
+    KINDS,
+    KindDeclaration,
+    forget,
+    mapping,
+    number,
+    reference,
+    references,
+    text,
+    texts,
+)
 from modeldb_core.model.tables import columns_table, kinds_table
 from modeldb_core.movement.bundle_audit import verify_bundle
 from modeldb_core.movement.collection import Collected, remove_blobs
@@ -120,6 +130,8 @@ def is_found(store: MetadataStore, written: Written) -> None:
     assert found(store, "project = 'churn'", "limit desc") == ["high", "low"]
     assert found(store, "gauge_id = ?".replace("?", repr(written.low))) == ["low"]
     assert found(store, within=written.project_id) == ["high", "low"]
+    workspace_id = store.get("project", written.project_id).workspace_id
+    assert found(store, within=(workspace_id, new_id())) == found(store, f"workspace_id = '{workspace_id}'")
     assert found(store, linked=Linked("run", written.run_id)) == ["high", "low"]
     assert found(store, linked=Linked("project", written.project_id, field="run_id")) == []
     runs = store.find(Query("run", linked=Linked("gauge", written.low, "from"))).entities
@@ -127,6 +139,7 @@ def is_found(store: MetadataStore, written: Written) -> None:
     keys = {(info.section, info.key) for info in store.find_keys(Query("gauge"))}
     assert {("options", "mode.kind"), ("tags", "loud")} <= keys
     gauge: Any = store.get("gauge", written.low)
+    assert (gauge.workspace_id, gauge.project_id) == (workspace_id, written.project_id)
     assert (gauge.limit, gauge.armed, gauge.unit, gauge.checked_at) == (
         0.5,
         True,
@@ -521,6 +534,11 @@ def declared(**fields: Any) -> type[Entity]:
         ({"KIND": "thing", "size": number(unique_within="")}, "only texts and integers"),
         ({"KIND": "thing", "serial": text(unique_within="box_id")}, "'box_id', which is no field"),
         ({"KIND": "thing", "box": text(container=True)}, "refers to no kind"),
+        ({"KIND": "thing", "boxes": references("box", container=True)}, "reference\\(KIND, container=True\\)"),
+        ({"KIND": "thing", "project_id": text()}, "where it lies"),
+        ({"KIND": "thing", "workspace_id": reference("project", container=True)}, "where it lies"),
+        ({"KIND": "thing", "thing_id": reference("thing")}, "cannot be called 'thing_id'"),
+        ({"KIND": "thing", "home": schema.scope("project", "its project")}, "no store knows how"),
         ({"KIND": "thing", "words": texts(searchable=True)}, "cannot be searched"),
         ({"KIND": "thing", "pin": text(searchable=True, secret=True)}, "a filter would tell"),
         ({"KIND": "thing", "losses": schema.series()}, "only runs have points"),

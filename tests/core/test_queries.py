@@ -268,6 +268,8 @@ def test_other_kinds_have_other_fields():
 def test_every_column_of_every_kind_parses(kind):
     literals = {"text": "'x'", "time": "now", "number": "1"}
     for name, column_type in COLUMNS[kind].items():
+        if name == f"{kind}_id":  # the identifier of the entity itself
+            continue
         assert parse_filter(f"{name} = {literals[column_type]}", kind).field == column(name)
         assert parse_order(f"{name} desc", kind) == (Order(column(name), descending=True),)
 

@@ -32,6 +32,7 @@ from modeldb_core.model.claims import may_claim
 from modeldb_core.model.entities import RUNNING, Document
 from modeldb_core.model.evolve import is_bare, unborn
 from modeldb_core.model.schema import KINDS, METRICS
+from modeldb_core.model.scope import NOWHERE, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,6 +59,7 @@ class Record:
         present: whether there is a document.
         erased: whether that says nothing, and no answer shows it.
         is_plain: whether ``before`` is its own JSON form.
+        scope: where it lies, as it is stored.
     """
 
     kind: str
@@ -69,6 +71,7 @@ class Record:
     present: bool = False
     erased: bool = False
     is_plain: bool = False
+    scope: Scope = NOWHERE
     appends: list[Append] = field(default_factory=list)
 
 
@@ -172,9 +175,10 @@ class Batch:
         records: dict[tuple[str, str], Record] = {}
         many = self.transaction.database.many
         parameters = {MANY: many({entity_id for _, entity_id in altered})}
-        for pk, entity_id, kind, present in self.transaction.rows(_entities, parameters):
+        for pk, entity_id, kind, present, workspace_id, project_id in self.transaction.rows(_entities, parameters):
             if (kind, entity_id) in altered:
-                record = Record(kind, entity_id, pk, present=bool(present), erased=present == ERASED)
+                scope = Scope(workspace_id or "", project_id or "")
+                record = Record(kind, entity_id, pk, present=bool(present), erased=present == ERASED, scope=scope)
                 records[kind, entity_id] = record
         wanted = {
             record.entity_pk: record
@@ -222,8 +226,8 @@ class Batch:
     def _save(self, record: Record) -> None:
         if record.after is not None and (record.after is not record.before or (record.erased and record.appends)):
             has_series = not is_bare(record.after) or self._has_series(record)
-            place = (record.entity_pk, record.kind, record.entity_id)
-            self.rows.put(*place, record.before, record.after, has_series=has_series, is_plain=record.is_plain)
+            place = (record.entity_pk, record.kind, record.entity_id, record.before, record.after, record.scope)
+            self.rows.put(*place, has_series=has_series, is_plain=record.is_plain)
         elif not record.stored:
             self.rows.name(record.entity_pk, record.kind, record.entity_id)
         has_ended = record.after is not record.before and _is_running(record.before) and not _is_running(record.after)
@@ -287,7 +291,8 @@ def _append(record: Record, change: Change, position: int, streams: Streams) -> 
 
 def _entities(database: Database) -> Select[Any]:
     table = entities.c
-    return select(table.entity_pk, table.entity_id, table.kind, table.present).where(database.among(table.entity_id))
+    wanted = (table.entity_pk, table.entity_id, table.kind, table.present, table.workspace_id, table.project_id)
+    return select(*wanted).where(database.among(table.entity_id))
 
 
 def _series(_database: Database) -> Select[Any]:

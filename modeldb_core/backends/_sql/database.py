@@ -150,7 +150,9 @@ class Database(ABC):
         return insert
 
     @abstractmethod
-    def among(self, column: ColumnElement[Any], values: Iterable[int] | None = None) -> ColumnElement[bool]:
+    def among(
+        self, column: ColumnElement[Any], values: Iterable[int] | Iterable[str] | None = None
+    ) -> ColumnElement[bool]:
         """Return the condition that ``column`` is one of many values: those given, or those of the parameter ``MANY``."""
 
     @abstractmethod

@@ -118,6 +118,15 @@ def is_outdated(transaction: Transaction, entity_pk: int) -> bool:
     return transaction.connection.execute(query.limit(1)).first() is not None
 
 
+def is_behind(transaction: Transaction, kind: str, entity_id: str) -> bool:
+    """Return whether the rows of an entity are not made as this process makes them."""
+    if not read_declared(transaction).is_current(kind):
+        return True
+    query = select(entities.c.entity_pk).where(entities.c.entity_id == entity_id, entities.c.kind == kind)
+    entity_pk = transaction.connection.execute(query).scalar()
+    return entity_pk is not None and is_outdated(transaction, entity_pk)
+
+
 def carries(transaction: Transaction) -> bool:
     """Return whether there are entities of kinds, or changes with actions, that this process does not know."""
     of_kinds = select(entities.c.entity_pk).where(entities.c.kind.not_in([*KINDS, STREAM])).limit(1)
@@ -142,10 +151,11 @@ def count_outdated(transaction: Transaction) -> int:
 
 
 def outdated_of(kinds: Sequence[str]) -> Select[Any]:
-    """Return the question for the outdated entities of some kinds: number, kind and identifier."""
+    """Return the question for the outdated entities of some kinds: number, kind, identifier, and where they lie."""
     # From what is outdated, as a rule nothing, to its entities: never through all entities of a kind.
     joined = FixedJoin(outdated, entities, entities.c.entity_pk == outdated.c.entity_pk)
-    query = select(outdated.c.entity_pk, entities.c.kind, entities.c.entity_id).select_from(joined)
+    place = (entities.c.kind, entities.c.entity_id, entities.c.workspace_id, entities.c.project_id)
+    query = select(outdated.c.entity_pk, *place).select_from(joined)
     query = query.where(can_be_interpreted(), entities.c.kind.in_(kinds))
     return query.distinct().order_by(outdated.c.entity_pk)
 

@@ -10,7 +10,7 @@ from modeldb_core.backends._sql.tables import ERASED
 from modeldb_core.errors import IntegrityError
 from modeldb_core.model.entities import RUNNING, Document
 from modeldb_core.model.evolve import is_bare
-from modeldb_core.model.schema import KINDS, ColumnType, KindDeclaration
+from modeldb_core.model.schema import KINDS, SCOPES, ColumnType, KindDeclaration
 from modeldb_core.model.values import Value, decode, json_text, to_json, write_key
 from modeldb_core.queries import Leaf, changed, is_searchable, leaf_of, leaves, sections_of
 
@@ -27,8 +27,8 @@ TAGGED = "tags"
 """The key in that section that an entity with at least one tag carries."""
 
 _TIMES = ("created_at", "updated_at", "started_at", "finished_at", "deleted_at")
-ROW_COLUMNS = ("present", "name", "owner", "status", "container_id", "project_id", "parent_id", "stream_pk", *_TIMES)
-"""The columns of ``entities`` that follow from a document."""
+ROW_COLUMNS = ("present", "name", "owner", "status", "container_id", *SCOPES, "parent_id", "stream_pk", *_TIMES)
+"""The columns of ``entities`` that follow from a document, and from those of its containers."""
 
 FACT_COLUMNS = ("value_type", "number", "text")
 """The columns of ``facts`` that hold a value."""
@@ -113,14 +113,18 @@ def searched(kind: str) -> tuple[str, ...]:
 
 
 def row_of(kind: str, document: Document, *, has_series: bool = True) -> dict[str, Any]:
-    """Return what the table ``entities`` holds of a document, but for the number of its writer's stream.
+    """Return what the table ``entities`` holds of a document, but for its writer's stream and where it lies.
 
     ``has_series`` needs to be known only where the document is bare.
     """
-    row: dict[str, Any] = dict.fromkeys(ROW_COLUMNS)
+    row: dict[str, Any] = {name: None for name in ROW_COLUMNS if name not in SCOPES}
     row["present"] = ERASED if not has_series and is_bare(document) else 1
+    if kind in KINDS and KINDS[kind].home:
+        row["container_id"] = _text(document.get(KINDS[kind].home))
     for name, column in places_of(kind).items():
         value = document.get(name, _UNSET.get(column))
+        if column in SCOPES:
+            continue
         if column in _TIMES:
             row[column] = value if type(value) is int and abs(value) < 2**63 else None
         else:
@@ -146,16 +150,16 @@ def fact_columns(kind: str) -> Mapping[str, ColumnType]:
 
 
 _OF_ANY = {name: name for name in ("name", "owner", "created_at", "updated_at", "deleted_at")}
-_TYPES_OF_PLACES = {"project_id": "text", "parent_id": "text", "started_at": "time", "finished_at": "time"}
+_TYPES_OF_PLACES = {"parent_id": "text", "started_at": "time", "finished_at": "time"}
 _UNSET = {"name": "", "owner": "", "status": RUNNING}
 
 
 @cache
 def _places(declaration: KindDeclaration) -> Mapping[str, str]:
-    found = dict(_OF_ANY)
+    found = {**_OF_ANY, **{name: name for name in SCOPES}}
     for name, declared in declaration.fields.items():
         if name == declaration.home:
-            found[name] = "container_id"
+            found.setdefault(name, "container_id")
         elif declared.searchable and declared.type == _TYPES_OF_PLACES.get(name):
             found[name] = name
     if declaration.has_points:  # of others a status that is not there is null

@@ -16,10 +16,12 @@ from modeldb_core.backends._sql.documents import (
     searched,
 )
 from modeldb_core.backends._sql.metrics import MetricRows
+from modeldb_core.backends._sql.scopes import Scopes, columns_of
 from modeldb_core.backends._sql.tables import documents, entities, facts, links, unique_values
 from modeldb_core.model.claims import claims_of
 from modeldb_core.model.links import links_of
 from modeldb_core.model.schema import KINDS, METRICS
+from modeldb_core.queries import WITHIN_FIELDS
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.dml import Delete, Insert
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from modeldb_core.model.claims import Claim
     from modeldb_core.model.entities import Document
     from modeldb_core.model.links import Link
+    from modeldb_core.model.scope import Scope
 
 
 class EntityRows:
@@ -52,10 +55,11 @@ class EntityRows:
         self._freed: list[dict[str, Any]] = []
         self._links: list[dict[str, Any]] = []
         self._unlinked: list[dict[str, Any]] = []
+        self._scopes = Scopes(transaction)
 
     def name(self, entity_pk: int, kind: str, entity_id: str) -> None:
         """Note an entity that a change names, but that has no document."""
-        row = dict.fromkeys(ROW_COLUMNS)
+        row: dict[str, Any] = dict.fromkeys(ROW_COLUMNS)
         self._entities.append({**row, "entity_pk": entity_pk, "kind": kind, "entity_id": entity_id, "present": 0})
 
     def put(
@@ -65,6 +69,7 @@ class EntityRows:
         entity_id: str,
         before: Document | None,
         after: Document,
+        scope: Scope,
         *,
         has_series: bool = True,
         claims: bool = True,
@@ -73,7 +78,8 @@ class EntityRows:
         """Note the document of an entity.
 
         Args:
-            before: the document that is stored, if any.
+            before: the document that is stored, if any, and made its rows.
+            scope: where the entity lies, as it is stored.
             claims: whether it has its unique values.
             is_plain: whether ``before`` is its own JSON form.
         """
@@ -82,8 +88,10 @@ class EntityRows:
         if isinstance(stream_id, str) and stream_id:
             self._streams.load([stream_id])
             row["stream_pk"] = self._streams.pk(stream_id)
-        row.update(entity_pk=entity_pk, kind=kind, entity_id=entity_id)
+        row.update(entity_pk=entity_pk, kind=kind, entity_id=entity_id, **columns_of(scope))
         self._entities.append(row)
+        if before is None or any(before.get(each) != after.get(each) for each in WITHIN_FIELDS.get(kind, ())):
+            self._scopes.add(row, scope, after, is_moved=before is not None)
         self._documents.append({"entity_pk": entity_pk, "document": dump_document(after, before if is_plain else None)})
         if claims:
             self._put_claims(entity_pk, claims_of(kind, before), claims_of(kind, after))
@@ -125,6 +133,7 @@ class EntityRows:
 
     def save(self) -> None:
         """Write what was gathered."""
+        self._scopes.place()
         self._transaction.write(_upsert_entity, self._entities)
         self._transaction.write(_upsert_document, self._documents)
         self._transaction.write(_delete_claim, self._freed, each_writes=None)
@@ -134,6 +143,7 @@ class EntityRows:
         self._transaction.write(_delete_link, self._unlinked, each_writes=None)
         self._transaction.write(_insert_link, self._links, each_writes=None)
         self.metrics.save()
+        self._scopes.spread()
 
 
 def _differs_in_facts(kind: str, before: Document, after: Document) -> bool:

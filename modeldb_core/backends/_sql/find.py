@@ -9,20 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, literal_column, or_, select, true
+from sqlalchemy import and_, func, literal_column, select, true
 
 from modeldb_core.backends._sql.conditions import Condition, Predicate, on_typed, together
 from modeldb_core.backends._sql.filters import NOW, Compiler, Source, key_of, keys_in
-from modeldb_core.backends._sql.joins import FixedJoin
+from modeldb_core.backends._sql.joins import FixedJoin, StartJoin
 from modeldb_core.backends._sql.linked import linked_condition
 from modeldb_core.backends._sql.numbers import Key, find_keys
 from modeldb_core.backends._sql.ordering import MISSING, NUMBER, TEXT, Criterion, after_all, criteria, rank_of
 from modeldb_core.backends._sql.tables import entities
+from modeldb_core.backends._sql.within import Within
 from modeldb_core.model.schema import KINDS, METRICS
 from modeldb_core.queries import (
     COLUMN,
+    DEFAULT_ORDER,
     TAGS,
-    WITHIN_FIELDS,
     And,
     Compare,
     Exists,
@@ -80,7 +81,7 @@ class Finder:
     def __init__(self, transaction: Transaction, query: Query, now: int) -> None:
         self._connection = transaction.connection
         self._query = query
-        self._among = transaction.database.among
+        self._database = transaction.database
         self._parameters = {NOW: now}
         self._expression = parse_filter(query.filter, query.kind, at_us=now)
         self._order = effective_order(query)
@@ -95,7 +96,7 @@ class Finder:
         self._basic = len(self._conditions)
         if query.linked is not None:
             self._conditions.append(linked_condition(transaction, query.linked, query.kind))
-        self._within: Condition | None = None
+        self._within: Within | None = None
         self._is_impossible = not (self._restrict_within() and self._split(self._expression))
 
     def find(self) -> Found:
@@ -122,24 +123,12 @@ class Finder:
     # What must hold
 
     def _restrict_within(self) -> bool:
-        """Add the container to the conditions; return whether it can hold anything."""
-        container, kind = self._query.within, self._query.kind
-        if container is None:
+        """Add the containers to the conditions; return whether there is anything in them."""
+        containers = self._query.containers
+        if containers is None:
             return True
-        holding = []
-        for name in WITHIN_FIELDS.get(kind, ()):
-            column = self._compiler.column(name)
-            probe: Select[Any] = (
-                select(literal_column("1")).where(column == container, entities.c.kind == kind).limit(1)
-            )
-            # One of a run's containers is asked for: two indexes cannot be walked at once.
-            if self._connection.execute(probe).first() is not None:
-                holding.append(column == container)
-        if not holding:
-            return False
-        self._within = or_(*holding)
-        self._conditions.append(self._within)
-        return True
+        self._within = Within.of(self._connection, self._database, self._compiler, containers)
+        return self._within is not None
 
     def _split(self, expression: Expression | None) -> bool:
         """Part a filter into joins and other conditions; return whether anything can match."""
@@ -159,7 +148,7 @@ class Finder:
         """Return a condition that lists the entities that satisfy ``condition``."""
         query = select(entities.c.entity_pk).where(entities.c.kind == self._query.kind, condition)
         found = self._connection.execute(query, self._parameters).scalars().all()
-        return self._among(entities.c.entity_pk, found)
+        return self._database.among(entities.c.entity_pk, found)
 
     def _join(self, item: Predicate) -> bool:
         """Add a predicate on a key to the joins; return whether any entity has the key."""
@@ -187,7 +176,7 @@ class Finder:
         """Return the join that leaves the fewest rows, and how many: ``None`` for the container or all entities."""
         best: tuple[Field | None, int] = (None, COUNTED)
         if self._within is not None:
-            best = (None, self._count_some(entities, self._within))
+            best = (None, self._count_some(self._within.some, true()))
         for place, joined in self._joined.items():
             if joined.is_indexed:
                 table = joined.source.table
@@ -215,7 +204,11 @@ class Finder:
         """Return whether the rows of keys tell all that must hold, but for which entities are deleted."""
         others = (kind for kind in KINDS if kind != self._query.kind)
         shared = {TAGS, *(section for kind in others for section in sections_of(kind))}
-        return len(self._conditions) == self._basic and any(place.section not in shared for place in self._joined)
+        return (
+            self._within is None
+            and len(self._conditions) == self._basic
+            and any(place.section not in shared for place in self._joined)
+        )
 
     def _from_keys(self, driver: Field) -> tuple[FromClause, list[Condition]]:
         """Return what :meth:`_from` does, without looking at the row of every entity."""
@@ -270,7 +263,10 @@ class Finder:
         driver = start[0]
         if start[1] > FEW:  # nothing leaves few: walk in the order asked for, until the page is full
             driver = place if first.source is not None and rank != MISSING else None
-        joined, conditions = self._from(driver, inner)
+        is_walked = (
+            start[1] >= COUNTED and place == DEFAULT_ORDER[0].field
+        )  # the index of all entities is in that order
+        joined, conditions = self._from(driver, inner, is_walked=is_walked)
         outer: dict[Field, Source] = {}
         for criterion in found:
             if criterion.source is not None and criterion.order.field not in inner:
@@ -289,10 +285,20 @@ class Finder:
             .order_by(*sorting)
         )
 
-    def _from(self, driver: Field | None, inner: Sequence[Field]) -> tuple[FromClause, list[Condition]]:
-        """Return entities joined with the rows that must be there, beginning with ``driver``, and all conditions."""
+    def _from(
+        self, driver: Field | None, inner: Sequence[Field], *, is_walked: bool = False
+    ) -> tuple[FromClause, list[Condition]]:
+        """Return entities joined with the rows that must be there, beginning with ``driver``, and all conditions.
+
+        Without one it begins with what lies within containers, unless all entities are walked in the order asked for.
+        """
         conditions = list(self._conditions)
         joined: FromClause = entities
+        within = self._within
+        if within is not None and within.start is not None and driver is None and not is_walked:
+            joined = StartJoin(within.start, entities, within.start.c.entity_pk == entities.c.entity_pk)
+        elif within is not None:
+            conditions.append(within.condition)
         if driver is not None:
             source = self._source(driver)
             assert source is not None

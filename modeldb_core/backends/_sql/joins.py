@@ -18,14 +18,22 @@ class FixedJoin(Join):
     inherit_cache = True
 
 
+class StartJoin(Join):
+    """An inner join that starts with its left side where the database has no statistics to decide by."""
+
+    inherit_cache = True
+
+
+@compiles(StartJoin)
 @compiles(FixedJoin)
-def _plain(element: FixedJoin, compiler: Any, **options: Any) -> str:  # noqa: ANN401 - of SQLAlchemy
+def _plain(element: Join, compiler: Any, **options: Any) -> str:  # noqa: ANN401 - of SQLAlchemy
     text: str = compiler.visit_join(element, **options)
     return text
 
 
+@compiles(StartJoin, "sqlite")
 @compiles(FixedJoin, "sqlite")
-def _for_sqlite(element: FixedJoin, compiler: Any, **options: Any) -> str:  # noqa: ANN401 - of SQLAlchemy
+def _for_sqlite(element: Join, compiler: Any, **options: Any) -> str:  # noqa: ANN401 - of SQLAlchemy
     options["asfrom"] = True
     left, right = (compiler.process(side, **options) for side in (element.left, element.right))
     options.pop("from_linter", None)

@@ -257,7 +257,9 @@ class PostgresDatabase(Database):
     def insert(self, table: Table) -> Insert:
         return insert(table)
 
-    def among(self, column: ColumnElement[Any], values: Iterable[int] | None = None) -> ColumnElement[bool]:
+    def among(
+        self, column: ColumnElement[Any], values: Iterable[int] | Iterable[str] | None = None
+    ) -> ColumnElement[bool]:
         kind = ARRAY(Text() if isinstance(column.type, String) else BigInteger())
         if values is None:
             return column == any_(bindparam(MANY, type_=kind))

@@ -63,9 +63,9 @@ def read_entities(
         if entity_pk not in rows:
             msg = f"a {kind} has lost its document (row {entity_pk}): the store is damaged or was altered; audit it"
             raise IntegrityError(msg)
-        _, entity_id, text, is_lost = rows[entity_pk]
+        _, entity_id, text, is_lost, workspace_id, project_id = rows[entity_pk]
         document = load_document(text)
-        computed: dict[str, Any] = {}
+        computed: dict[str, Any] = {"workspace_id": workspace_id or "", "project_id": project_id or ""}
         if is_run:
             own = series.get(entity_pk, {})
             computed["status"] = LOST if is_lost else document.get("status", RUNNING)
@@ -116,7 +116,8 @@ def _find(_database: Database) -> Select[Any]:
 def _documents(database: Database) -> Select[Any]:
     is_lost = case((and_(entities.c.status == RUNNING, is_gone()), literal(1)), else_=literal(0))
     joined = entities.join(documents, documents.c.entity_pk == entities.c.entity_pk)
-    wanted = select(entities.c.entity_pk, entities.c.entity_id, documents.c.document, is_lost)
+    place = (entities.c.workspace_id, entities.c.project_id)
+    wanted = select(entities.c.entity_pk, entities.c.entity_id, documents.c.document, is_lost, *place)
     return wanted.select_from(joined).where(database.among(entities.c.entity_pk))
 
 

@@ -172,7 +172,9 @@ class SQLiteDatabase(Database):
     def insert(self, table: Table) -> Insert:
         return insert(table)
 
-    def among(self, column: ColumnElement[Any], values: Iterable[int] | None = None) -> ColumnElement[bool]:
+    def among(
+        self, column: ColumnElement[Any], values: Iterable[int] | Iterable[str] | None = None
+    ) -> ColumnElement[bool]:
         many: BindParameter[Any] = (
             bindparam(MANY) if values is None else bindparam(MANY, self.many(values), unique=True)
         )

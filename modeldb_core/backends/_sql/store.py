@@ -186,6 +186,12 @@ class SQLMetadataStore(MetadataStore):
 
         return self._database.read(lambda read: waits(read, kind, entity_id))
 
+    def audit_is_behind(self, kind: str, entity_id: str) -> bool:
+        """Return whether code that knew less has made the rows of an entity, or whether that is not known."""
+        from modeldb_core.backends._sql.declared import is_behind
+
+        return self._database.read(lambda read: is_behind(read, kind, entity_id))
+
     def audit_outdated(self) -> int:
         """Return of how many entities the rows are not compared, because code that knew less has made them."""
         from modeldb_core.backends._sql.declared import count_outdated

@@ -84,6 +84,7 @@ entities = Table(
     Column("owner", _Text),
     Column("status", _Text),
     Column("container_id", _Text),  # KindDeclaration.home
+    Column("workspace_id", _Text),  # where it lies: scopes.py
     Column("project_id", _Text),
     Column("parent_id", _Text),
     Column("stream_pk", BigInteger),  # of the writer
@@ -96,18 +97,15 @@ entities = Table(
 )
 Index("entities_by_kind", entities.c.kind, entities.c.created_at, entities.c.entity_id)
 Index("entities_by_container", entities.c.container_id, entities.c.kind, entities.c.created_at, entities.c.entity_id)
-_partial(
-    "entities_by_project",
-    entities.c.project_id,
-    entities.c.created_at,
-    entities.c.entity_id,
-    where=entities.c.project_id.is_not(None),
-)
-_partial(
-    "entities_by_parent",
-    entities.c.parent_id,
-    where=entities.c.parent_id.is_not(None),
-)
+for _name in ("workspace", "project", "parent"):
+    _partial(
+        f"entities_by_{_name}",
+        entities.c[f"{_name}_id"],
+        entities.c.kind,
+        entities.c.created_at,
+        entities.c.entity_id,
+        where=entities.c[f"{_name}_id"].is_not(None),
+    )
 _partial(
     "entities_deleted",  # so few that counting can do without looking at every entity
     entities.c.kind,

@@ -37,7 +37,7 @@ def create_entity(
     declaration = KINDS[kind]
     fields = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items() if value != ()}
     first = Operation(())
-    if "workspace_id" in declaration.fields and not fields.get("workspace_id"):
+    if "workspace_id" in declaration.stored and not fields.get("workspace_id"):
         fields["workspace_id"], first = _default_workspace(context)
     if declaration.is_own and declaration.home and not fields.get(declaration.home):
         msg = f"{declaration.home} is missing: what the {declaration.words} is to be a part of"

@@ -27,7 +27,7 @@ def find_entities(
     filter: str,  # noqa: A002 - its name in the API
     order_by: str,
     fields: tuple[str, ...] | None,
-    within: str | None,
+    within: tuple[str, ...] | None,
     limit: int,
     cursor: str | None,
     count: bool,
@@ -84,7 +84,7 @@ def find_keys(
     *,
     kind: str,
     filter: str,  # noqa: A002 - its name in the API
-    within: str | None,
+    within: tuple[str, ...] | None,
     limit: int,
 ) -> Response:
     """Return the keys that entities carry, to offer columns and to complete a filter."""

@@ -150,7 +150,7 @@ def find_stored_entities(
     limit: int,
     cursor: str | None,
     count: bool,
-    within: str | None,
+    within: tuple[str, ...] | None,
     include_deleted: bool,
     linked: list[dict[str, Any]] | None,
 ) -> Response:
@@ -166,7 +166,7 @@ def find_stored_keys(
     kind: str,
     filter: str,  # noqa: A002 - its name in the API
     limit: int,
-    within: str | None,
+    within: tuple[str, ...] | None,
     include_deleted: bool,
     linked: list[dict[str, Any]] | None,
 ) -> Response:

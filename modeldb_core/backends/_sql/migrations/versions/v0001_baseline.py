@@ -95,6 +95,7 @@ def _create_entities() -> None:
         sa.Column("owner", _TEXT, nullable=True),
         sa.Column("status", _TEXT, nullable=True),
         sa.Column("container_id", _TEXT, nullable=True),
+        sa.Column("workspace_id", _TEXT, nullable=True),
         sa.Column("project_id", _TEXT, nullable=True),
         sa.Column("parent_id", _TEXT, nullable=True),
         sa.Column("stream_pk", sa.BigInteger(), nullable=True),
@@ -113,14 +114,14 @@ def _create_entities() -> None:
     op.create_index(
         "entities_deleted", "entities", ["kind", "entity_pk"], unique=False, **_where("deleted_at IS NOT NULL")
     )
-    op.create_index("entities_by_parent", "entities", ["parent_id"], unique=False, **_where("parent_id IS NOT NULL"))
-    op.create_index(
-        "entities_by_project",
-        "entities",
-        ["project_id", "created_at", "entity_id"],
-        unique=False,
-        **_where("project_id IS NOT NULL"),
-    )
+    for name in ("workspace", "project", "parent"):
+        op.create_index(
+            f"entities_by_{name}",
+            "entities",
+            [f"{name}_id", "kind", "created_at", "entity_id"],
+            unique=False,
+            **_where(f"{name}_id IS NOT NULL"),
+        )
     _create_declared()
     op.create_table(
         "documents",

@@ -1,0 +1,216 @@
+"""Where entities lie, in the table ``entities``: worked out when they are written, and for what lies in them.
+
+Each entity takes what it does not say itself from one container (:mod:`modeldb_core.model.scope`), and that one's row has
+it. So a new entity costs one question for its containers, and one whether anything waits for it: a container may arrive
+after what it contains, or move. Then what it contains is gone through, level by level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, select, update
+
+from modeldb_core.backends._sql.database import MANY, Database
+from modeldb_core.backends._sql.joins import FixedJoin
+from modeldb_core.backends._sql.tables import entities, links
+from modeldb_core.model.schema import KINDS
+from modeldb_core.model.scope import NOWHERE, Named, Scope, Step, kinds_of, step_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Select
+    from sqlalchemy.sql.dml import Update
+
+    from modeldb_core.backends._sql.database import Transaction
+    from modeldb_core.log.erasures import Name
+
+_SOME = 500
+"""Entities that are gone through together."""
+
+
+def scope_in(row: Any) -> Scope:  # noqa: ANN401 - a row of entities
+    """Return where an entity lies by its row."""
+    return _scope(row.workspace_id, row.project_id)
+
+
+def _scope(workspace_id: str | None, project_id: str | None) -> Scope:
+    return Scope(workspace_id or "", project_id or "")
+
+
+def columns_of(scope: Scope) -> dict[str, str | None]:
+    """Return what a row of ``entities`` holds of a scope."""
+    return {name: value or None for name, value in scope._asdict().items()}
+
+
+@dataclass(slots=True)
+class _Entry:
+    row: dict[str, Any]
+    stored: Scope
+    step: Step
+    is_moved: bool
+
+
+class Scopes:
+    """Works out where the entities of a batch lie, and then what lies in them."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._entries: dict[Name, _Entry] = {}
+        self._altered: list[Name] = []
+
+    def add(self, row: dict[str, Any], stored: Scope, named: Named, *, is_moved: bool) -> None:
+        """Note the row of an entity whose place is to be worked out.
+
+        Args:
+            row: gets the columns.
+            stored: where it lies as yet.
+            named: its document.
+            is_moved: it was there already, and its containers were others.
+        """
+        name = row["kind"], row["entity_id"]
+        self._entries[name] = _Entry(row, stored, step_of(*name, named), is_moved)
+
+    def place(self) -> None:
+        """Set the columns of the rows that were noted; they are to be written before :meth:`spread`."""
+        if not self._entries:
+            return
+        steps = {name: entry.step for name, entry in self._entries.items()}
+        steps.update(self._steps_above(steps))
+        outside = _stored(self._transaction, (step for step in steps.values() if step.above not in steps))
+        altered = []
+        for name, entry in self._entries.items():
+            scope = _follow(entry.step, steps, outside)
+            entry.row.update(columns_of(scope))
+            if entry.is_moved or scope != entry.stored:
+                altered.append(name)
+        many = {entity_id for _, entity_id in altered}
+        if many and self._transaction.rows(_are_named, {MANY: self._transaction.database.many(many)}):
+            self._altered = altered
+        self._entries = {}
+
+    def _steps_above(self, steps: Mapping[Name, Step]) -> dict[Name, Step]:
+        """Return the steps above what has moved, up to the top: it may have moved into what lies in it."""
+        found: dict[Name, Step] = {}
+        front = _containers(entry.step for entry in self._entries.values() if entry.is_moved)
+        while front:
+            new = {name: step for name, step in _steps(self._transaction, front).items() if name not in found}
+            found.update(new)
+            front = _containers(step for name, step in new.items() if name not in steps)
+        return {name: step for name, step in found.items() if name not in steps}
+
+    def spread(self) -> None:
+        """Write where the entities lie that take it from those that were placed."""
+        front, self._altered = self._altered, []
+        while front:
+            altered: list[Name] = []
+            for some in _some(front):
+                altered += self._spread_from({*some})
+            front = altered
+
+    def _spread_from(self, above: set[Name]) -> list[Name]:
+        """Write where the entities lie that are part of others; return those of which that is another place now."""
+        transaction = self._transaction
+        many = transaction.database.many({entity_id for _, entity_id in above})
+        found = {
+            pk: ((kind, entity_id), _scope(workspace_id, project_id))
+            for pk, kind, entity_id, workspace_id, project_id, field in transaction.rows(_parts, {MANY: many})
+            if kind in KINDS and any(field == each.name for each in KINDS[kind].containers)
+        }
+        altered: list[Name] = []
+        for pks in _some([*found]):
+            named: dict[int, dict[str, str]] = {pk: {} for pk in pks}
+            for pk, field, target_id in transaction.rows(_links_of, {MANY: transaction.database.many(pks)}):
+                named[pk][field] = target_id
+            steps = {pk: step_of(*found[pk][0], named[pk]) for pk in pks}
+            outside = _stored(transaction, steps.values())
+            rows = []
+            for pk, step in steps.items():
+                scope = _follow(step, {}, outside)
+                if scope != found[pk][1]:
+                    rows.append(
+                        {"pk": pk, "workspace": scope.workspace_id or None, "project": scope.project_id or None}
+                    )
+                    altered.append(found[pk][0])
+            transaction.write(_update, rows)
+        return altered
+
+
+def _follow(step: Step, steps: Mapping[Name, Step], outside: Mapping[Name, Scope]) -> Scope:
+    """Return where a step leads: along other steps, and at the end to what is stored."""
+    scope, seen = NOWHERE, set[Step]()
+    while step not in seen:
+        seen.add(step)
+        scope = scope.or_else(step.own)
+        if all(scope) or step.above is None:
+            break
+        kind, entity_id = step.above
+        names = ((each, entity_id) for each in kinds_of(kind))
+        name = next((name for name in names if name in steps or name in outside), None)
+        if name is None:
+            break
+        if name not in steps:
+            return scope.or_else(outside[name])
+        step = steps[name]
+    return scope
+
+
+def _stored(transaction: Transaction, steps: Iterable[Step]) -> dict[Name, Scope]:
+    """Return where the containers lie that steps need; those that are not there are left out."""
+    ids = _containers(steps)
+    if not ids:
+        return {}
+    rows = transaction.rows(_scopes, {MANY: transaction.database.many(ids)})
+    return {(kind, entity_id): _scope(*place) for kind, entity_id, *place in rows}
+
+
+def _containers(steps: Iterable[Step]) -> set[str]:
+    """Return the identifiers of the containers that steps need to know where they lead."""
+    return {step.above[1] for step in steps if step.above is not None and not all(step.own)}
+
+
+def _steps(transaction: Transaction, ids: Iterable[str]) -> dict[Name, Step]:
+    """Return what entities that are stored say themselves, by what the table of links holds of them."""
+    named: dict[Name, dict[str, str]] = {}
+    for kind, entity_id, field, target_id in transaction.rows(_links_above, {MANY: transaction.database.many(ids)}):
+        named.setdefault((kind, entity_id), {})[field] = target_id
+    return {name: step_of(*name, fields) for name, fields in named.items()}
+
+
+def _some(names: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for at in range(0, len(names), _SOME):
+        yield names[at : at + _SOME]
+
+
+def _scopes(database: Database) -> Select[Any]:
+    table = entities.c
+    wanted = select(table.kind, table.entity_id, table.workspace_id, table.project_id)
+    return wanted.where(database.among(table.entity_id), table.present != 0)
+
+
+def _links_above(database: Database) -> Select[Any]:
+    joined = entities.outerjoin(links, links.c.entity_pk == entities.c.entity_pk)
+    wanted = select(entities.c.kind, entities.c.entity_id, links.c.field, links.c.target_id).select_from(joined)
+    return wanted.where(database.among(entities.c.entity_id), entities.c.present != 0)
+
+
+def _are_named(database: Database) -> Select[Any]:
+    return select(links.c.entity_pk).where(database.among(links.c.target_id)).limit(1)
+
+
+def _parts(database: Database) -> Select[Any]:
+    table = entities.c
+    joined = FixedJoin(links, entities, table.entity_pk == links.c.entity_pk)
+    wanted = select(table.entity_pk, table.kind, table.entity_id, table.workspace_id, table.project_id, links.c.field)
+    return wanted.select_from(joined).where(database.among(links.c.target_id))
+
+
+def _links_of(database: Database) -> Select[Any]:
+    return select(links.c.entity_pk, links.c.field, links.c.target_id).where(database.among(links.c.entity_pk))
+
+
+def _update(_database: Database) -> Update:
+    changed = update(entities).where(entities.c.entity_pk == bindparam("pk"))
+    return changed.values(workspace_id=bindparam("workspace"), project_id=bindparam("project"))

@@ -1,0 +1,63 @@
+"""What lies within containers: a condition on entities, and where a search for them starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Text, exists, or_, select, type_coerce, union, union_all
+
+from modeldb_core.backends._sql.tables import entities
+from modeldb_core.queries import WITHIN_FIELDS
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection, Select, Subquery
+
+    from modeldb_core.backends._sql.database import Database
+    from modeldb_core.backends._sql.filters import Compiler
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """That entities lie within one of some containers.
+
+    Attributes:
+        condition: on entities.
+        start: the numbers of the entities, where they do not lie together in one index: a database without statistics
+            would rather look through all entities of the kind. ``None`` where they do.
+        some: the same numbers, some of them twice, of which a few are counted fast.
+    """
+
+    condition: ColumnElement[bool]
+    start: Subquery | None
+    some: Subquery
+
+    @classmethod
+    def of(
+        cls, connection: Connection, database: Database, compiler: Compiler, containers: tuple[str, ...]
+    ) -> Within | None:
+        """Return what lies within containers; ``None`` where nothing does."""
+        kind = compiler.kind
+
+        def holds(column: ColumnElement[str]) -> ColumnElement[bool]:
+            return column == containers[0] if len(containers) == 1 else database.among(column, containers)
+
+        conditions = [holds(type_coerce(compiler.column(name), Text())) for name in WITHIN_FIELDS[kind]]
+        if containers:
+            # Most columns hold none of them, and two indexes cannot be walked at once.
+            probes = [exists().where(condition, entities.c.kind == kind) for condition in conditions]
+            found = connection.execute(select(*probes)).one()
+            conditions = [condition for condition, is_held in zip(conditions, found, strict=True) if is_held]
+        if not (containers and conditions):
+            return None
+        parts = [_numbers(kind, condition) for condition in conditions]
+        start = None
+        if len(conditions) > 1:
+            start = union(*parts).subquery("within")
+        elif len(containers) > 1:
+            start = parts[0].subquery("within")
+        return cls(or_(*conditions), start, union_all(*parts).subquery())
+
+
+def _numbers(kind: str, condition: ColumnElement[bool]) -> Select[Any]:
+    return select(entities.c.entity_pk).where(entities.c.kind == kind, condition)
