@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from modeldb_core.autologging.imports import forget, when_imported
-from modeldb_core.autologging.switch import is_installing
+from modeldb_core.autologging.switch import during, is_installing
 from modeldb_core.commands.names import check_name, check_tags
 from modeldb_core.errors import InvalidTypeError, ModelDBError
 from modeldb_core.plugins import load_settings, plugin_manager
@@ -168,21 +168,7 @@ class AutologSwitch:
         """Return ``function`` such that autologging is in force while it runs; also for coroutine functions."""
         with self:
             pass  # from now on it is in force in calls only
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def run_async(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-                with self:
-                    return await function(*args, **kwargs)
-
-            return run_async  # type: ignore[return-value]
-
-        @functools.wraps(function)
-        def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            with self:
-                return function(*args, **kwargs)
-
-        return run
+        return during(self, function)
 
 
 def _functions(client: Client | None) -> dict[str, Callable[..., object]]:

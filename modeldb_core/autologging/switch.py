@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 
 from modeldb_core.autologging.patching import Patches
@@ -119,6 +119,25 @@ class Integration(Generic[OptionsT]):
             self.patches.undo()
 
 
+def during(block: AbstractContextManager[object], function: Callable[P, R]) -> Callable[P, R]:
+    """Return ``function`` such that it runs within ``block``, which is entered with each call; also a coroutine function."""
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def run_async(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            with block:
+                return await function(*args, **kwargs)
+
+        return run_async  # type: ignore[return-value]
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with block:
+            return function(*args, **kwargs)
+
+    return run
+
+
 class Switch(Generic[OptionsT]):
     """What ``autolog(...)`` returns: it is in force already; as a decorator or with ``with`` it is so only in there."""
 
@@ -148,21 +167,7 @@ class Switch(Generic[OptionsT]):
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return ``function`` such that autologging is in force while it runs; also for coroutine functions."""
         self._limit()
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def run_async(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-                with self:
-                    return await function(*args, **kwargs)
-
-            return run_async  # type: ignore[return-value]
-
-        @functools.wraps(function)
-        def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            with self:
-                return function(*args, **kwargs)
-
-        return run
+        return during(self, function)
 
     def _limit(self) -> None:
         if not self._limited:

@@ -55,12 +55,7 @@ def describe(session: Session, *, choice: Choice, text: str) -> None:
 @with_session
 def tag(session: Session, *, choice: Choice, tag: str) -> None:
     """Add the tag TAG to runs, or to an experiment or a project; what has it already is left alone."""
-    text = check_tag(tag)
-
-    def add(entity: Entity) -> Operation | None:
-        return None if text in entity.tags else edits.change_tags(entity.KIND, entity.entity_id, add=[text])
-
-    _edit(session, choice, "tag", f"tagged {tag!r}", add)
+    _change_tag(session, choice, "tag", "tagged", tag, is_added=True)
 
 
 @click.command(
@@ -71,12 +66,18 @@ def tag(session: Session, *, choice: Choice, tag: str) -> None:
 @with_session
 def untag(session: Session, *, choice: Choice, tag: str) -> None:
     """Take the tag TAG away from runs, or from an experiment or a project; what has it not is left alone."""
+    _change_tag(session, choice, "untag", "untagged", tag, is_added=False)
+
+
+def _change_tag(session: Session, choice: Choice, action: str, deed: str, tag: str, *, is_added: bool) -> None:
     text = check_tag(tag)
 
-    def remove(entity: Entity) -> Operation | None:
-        return edits.change_tags(entity.KIND, entity.entity_id, remove=[text]) if text in entity.tags else None
+    def change(entity: Entity) -> Operation | None:
+        if (text in entity.tags) == is_added:
+            return None
+        return edits.change_tags(entity.KIND, entity.entity_id, **{"add" if is_added else "remove": [text]})
 
-    _edit(session, choice, "untag", f"untagged {tag!r}", remove)
+    _edit(session, choice, action, f"{deed} {tag!r}", change)
 
 
 def _edit(

@@ -18,6 +18,7 @@ from modeldb_server.write_routes import write_routes
 if TYPE_CHECKING:
     from flask import Response
 
+    from modeldb_core.model.schema import KindDeclaration
     from modeldb_server.context import ServerContext
 
 _of_series, _of_artifacts, _of_changes, _of_server = (
@@ -248,11 +249,11 @@ def get_openapi(context: ServerContext) -> Response:
 
 def api_document() -> dict[str, Any]:
     """Return that description, for the kinds that there are."""
-    return _document(tuple(KINDS))
+    return _document(tuple(KINDS.values()))
 
 
 @cache
-def _document(_kinds: tuple[str, ...]) -> dict[str, Any]:
+def _document(_kinds: tuple[KindDeclaration, ...]) -> dict[str, Any]:
     from modeldb_server.openapi import describe_api  # when somebody asks: a server starts without it
 
     return describe_api(routes())
@@ -260,11 +261,11 @@ def _document(_kinds: tuple[str, ...]) -> dict[str, Any]:
 
 def routes() -> tuple[Route, ...]:
     """Return every route of the server but those of the pages, for the kinds that there are."""
-    return _routes(tuple(KINDS))
+    return _routes(tuple(KINDS.values()))
 
 
 @cache
-def _routes(_kinds: tuple[str, ...]) -> tuple[Route, ...]:
+def _routes(_kinds: tuple[KindDeclaration, ...]) -> tuple[Route, ...]:
     return (
         *entity_routes(),
         *_SERIES,

@@ -512,6 +512,23 @@ def test_the_command_line_shows_what_is_declared(
     assert "pt100" in shown.partition("Sensors")[2]
 
 
+def test_the_api_writes_what_is_declared(more_of_runs: None, tmp_path: Path) -> None:
+    from modeldb_server import create_app
+
+    artifacts = FsspecArtifactStore(f"file://{tmp_path}/blobs")
+    with open_store("memory://") as store:
+        client = create_app(store, artifacts, plugins=PluginManager()).test_client()
+        headers = {"X-ModelDB": "1"}
+        begun = {"project": "rigs", "sensors": {"pt100": 20.5}}
+        run = client.post("/api/v2/runs", json=begun, headers=headers).json
+        assert run["sensors"] == {"pt100": 20.5}
+        more = {"values": {"lamp": True}}
+        said = client.post(f"/api/v2/runs/{run['entity_id']}/sensors", json=more, headers=headers)
+        assert (said.status_code, said.json) == (200, {"changed": 1})
+        found = client.get("/api/v2/runs?filter=sensors.lamp = true and sensors.pt100 > 20").json["items"]
+        assert [each["entity_id"] for each in found] == [run["entity_id"]]
+
+
 # -- declarations that cannot be --------------------------------------------------------------------------------------------
 
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
-from tests.services.processes import Process, free_port
+from tests.services.processes import Process, Service, free_port
 
 PASSWORD = "secret of the test"
 _UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 
 
-class Postgres:
+class Postgres(Service):
     """A server with a superuser ``postgres`` whose password is ``PASSWORD``; it may be killed and started again."""
 
     def __init__(self, *, settings: dict[str, str] | None = None) -> None:
@@ -42,27 +41,6 @@ class Postgres:
         for name, value in {**self._settings, "unix_socket_directories": ""}.items():
             command += ["-c", f"{name}={value}"]
         self._process = Process(command, self._data.parent / "log", self._is_ready, user=self.user)
-
-    def kill(self) -> None:
-        """End it as a power failure would."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
-
-    def stop(self) -> None:
-        """End it and remove its files."""
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def pause(self) -> None:
-        """Let it hang: it accepts connections and never answers."""
-        assert self._process is not None
-        self._process.signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let it go on after :meth:`pause`."""
-        assert self._process is not None
-        self._process.signal(signal.SIGCONT)
 
     def url(self, database: str = "postgres", *, user: str = "postgres", password: str = PASSWORD) -> str:
         """Return the URL of a database."""

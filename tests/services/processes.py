@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -92,3 +93,31 @@ def answers(port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+class Service:
+    """A service with one process and a folder of its own; a subclass starts it."""
+
+    folder: Path
+    _process: Process | None = None
+
+    def kill(self) -> None:
+        """End it as a power failure would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def stop(self) -> None:
+        """End it and remove its files."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def pause(self) -> None:
+        """Let it hang: it accepts connections and never answers."""
+        assert self._process is not None
+        self._process.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after :meth:`pause`."""
+        assert self._process is not None
+        self._process.signal(signal.SIGCONT)

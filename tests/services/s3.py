@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.services.processes import Process, answers, free_port
+from tests.services.processes import Process, Service, answers, free_port
 
 ACCESS_KEY = "modeldb-test-key"
 SECRET_KEY = "modeldb-test-secret"
 REGION = "us-east-1"
 
 
-class S3Server:
+class S3Server(Service):
     """An S3 endpoint with one account; it may be killed and started again. Subclasses say which program serves it."""
 
     def __init__(self) -> None:
@@ -84,27 +83,6 @@ class S3Server:
     def start(self) -> None:
         """Start it, again on the same port, and wait until it answers."""
         self._process = Process(self._command(), self.folder / "log", self._is_ready)
-
-    def kill(self) -> None:
-        """End it as a power failure would."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
-
-    def stop(self) -> None:
-        """End it and remove its files."""
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def pause(self) -> None:
-        """Let it hang: it accepts connections and never answers."""
-        assert self._process is not None
-        self._process.signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let it go on after :meth:`pause`."""
-        assert self._process is not None
-        self._process.signal(signal.SIGCONT)
 
     def _command(self) -> list[str]:
         raise NotImplementedError
