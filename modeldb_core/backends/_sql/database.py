@@ -159,6 +159,12 @@ class Database(ABC):
     def many(self, values: Iterable[int] | Iterable[str]) -> Any:  # noqa: ANN401 - what the driver takes
         """Return ``values`` as the parameter ``MANY``."""
 
+    def create_tables(self, connection: Connection) -> None:
+        """Make the tables of ModelDB in an empty database."""
+        from modeldb_core.backends._sql.tables import metadata
+
+        metadata.create_all(connection, checkfirst=False)
+
     def table_names(self, connection: Connection) -> set[str]:
         """Return the names of all tables that are where those of ModelDB belong."""
         from sqlalchemy import inspect

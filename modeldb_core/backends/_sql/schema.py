@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, delete, insert, select
 
 from modeldb_core.backends._sql.declared import new_stamp, read_declared, write_declared
-from modeldb_core.backends._sql.tables import compatibility, metadata
+from modeldb_core.backends._sql.tables import compatibility
 from modeldb_core.errors import ConfigurationError, StoreReadOnlyError, StoreVersionError
 
 if TYPE_CHECKING:
@@ -297,7 +297,7 @@ def _create(transaction: Transaction) -> None:
     if read_version(transaction) is not None:
         return
     connection = transaction.connection
-    metadata.create_all(connection, checkfirst=False)
+    transaction.database.create_tables(connection)
     version_table.create(connection)
     connection.execute(insert(version_table), {"version_num": LATEST})
     _write_compatibility(transaction)
