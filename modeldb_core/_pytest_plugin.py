@@ -22,7 +22,7 @@ FOLDER = "{tmp_path}"
 
 _SUITES = "modeldb_core.testing"
 
-# The suites are no test modules by name, and their asserts shall explain themselves all the same.
+# The suites are not test modules by name, and their asserts shall explain themselves all the same.
 pytest.register_assert_rewrite(
     *(
         f"{_SUITES}.{name}"

@@ -1,4 +1,4 @@
-"""Checkpoints: how far every stream had come at a time, kept where whoever can alter the store cannot.
+"""Checkpoints: how far every stream had come at a time, kept where anyone who can alter the store cannot.
 
 A chain cannot show that its own end is missing, nor that a whole stream is, nor that changes of different streams were
 exchanged. A checkpoint outside of the store can.

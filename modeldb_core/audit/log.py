@@ -57,7 +57,7 @@ class LogAudit:
 
     Attributes:
         names: the entities that changes are about, in the order of their first change.
-        erased: those of them of which nothing is kept; whoever replays them notes it.
+        erased: those of them of which nothing is kept; anyone who replays them notes it.
         ends: how far each stream was read.
     """
 

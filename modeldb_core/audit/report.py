@@ -45,7 +45,7 @@ class Report:
         erased: changes whose payload was erased, each by a change that says so.
         undeleted: a sentence on each entity of which something was erased though it was not deleted; at most 1,000.
         idle_erasures: ``erase`` changes that have had no effect.
-        withheld: changes whose payload was kept back by whoever made the bundle or narrowed the log. They are not erased.
+        withheld: changes whose payload was kept back by the one who made the bundle or narrowed the log. They are not erased.
         sealed_streams: streams that ended with a closing change.
         open_streams: streams that have not. Of these a lost tail shows only against a checkpoint made after it.
         shared_entities: entities that several streams wrote. Without ``has_order`` no audit sees whether their changes

@@ -68,7 +68,7 @@ def wrap(original: Callable[..., Any], name: str, *, always: bool = False) -> Ca
 
 
 def wrap_plain(original: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """Do what :func:`wrap` does for a function that is no method."""
+    """Do what :func:`wrap` does for a function that is not a method."""
 
     @functools.wraps(original)
     def function(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
@@ -95,7 +95,7 @@ class Patches:
     def wrap_function(self, function: Callable[..., Any], name: str) -> bool:
         """Wrap a function that a decorator made with :func:`functools.wraps`; False for any other one.
 
-        The function object stays the same one, whoever holds it: exchanged is what it passes its calls on to.
+        The function object stays the same one, no matter who holds it: exchanged is what it passes its calls on to.
         """
         inner = getattr(function, "__wrapped__", None)
         with self._lock:

@@ -137,7 +137,7 @@ class Remote:
         identity: what makes two remotes the same place: the URL, and the endpoint or account it is looked for at.
 
     Raises:
-        ConfigurationError: the URL names no folder, or an option has a value that cannot be.
+        ConfigurationError: the URL names no folder, or an option has an invalid value.
         MissingDependencyError: a package is not installed.
     """
 
@@ -234,7 +234,7 @@ _inherited: list[Any] = []
 
 def _check_listing(parsed: dict[str, Any], **_: object) -> None:
     if parsed.get("ResponseMetadata", {}).get("HTTPStatusCode") == 200 and "IsTruncated" not in parsed:
-        msg = "what answers is no bucket of S3, perhaps a sign-in page; see to the network and to endpoint_url"
+        msg = "what answers is not a bucket of S3, perhaps a sign-in page; check the network and endpoint_url"
         raise StoreUnavailableError(msg)
 
 
@@ -260,7 +260,7 @@ def s3_arguments(options: Mapping[str, Any], url: str) -> dict[str, Any]:
     """Return what s3fs takes: credentials, ``client_kwargs`` and ``config_kwargs`` of botocore.
 
     Raises:
-        ConfigurationError: an option has a value that cannot be.
+        ConfigurationError: an option has an invalid value.
     """
     style = options.get("addressing_style", "auto")
     if style not in ("auto", "path", "virtual"):

@@ -23,7 +23,7 @@ Doing = Literal["read", "write"]
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _WRONG_CREDENTIALS = (
-    "the credentials are wrong or have expired ({code}); see to the options key and secret, the profile, or the AWS "
+    "the credentials are wrong or have expired ({code}); check the options key and secret, the profile, or the AWS "
     "variables of the environment"
 )
 _MESSAGES: Mapping[str, tuple[type[ModelDBError], str]] = {
@@ -55,7 +55,7 @@ _MESSAGES: Mapping[str, tuple[type[ModelDBError], str]] = {
     "NoSuchBucket": (ConfigurationError, "the bucket {bucket!r} does not exist there; create it, or correct the URL"),
     **dict.fromkeys(
         ("InvalidBucketName", "ParamValidationError"),
-        (ConfigurationError, "{bucket!r} is no name that a bucket can have; correct the URL"),
+        (ConfigurationError, "{bucket!r} is not a name that a bucket can have; correct the URL"),
     ),
     **dict.fromkeys(
         ("RequestTimeTooSkewed", "RequestExpired"),
@@ -73,7 +73,7 @@ _MESSAGES: Mapping[str, tuple[type[ModelDBError], str]] = {
         (ConfigurationError, "the region is missing or is none; set the option region"),
     ),
     "ProfileNotFound": (ConfigurationError, "the AWS profile that was asked for does not exist; see ~/.aws/config"),
-    "InvalidEndpoint": (ConfigurationError, "the endpoint is no URL; correct the option endpoint_url"),
+    "InvalidEndpoint": (ConfigurationError, "the endpoint is not a URL; correct the option endpoint_url"),
     **dict.fromkeys(
         ("SSLError", "SSLCertVerificationError", "ClientConnectorCertificateError", "ClientConnectorSSLError"),
         (
@@ -83,11 +83,11 @@ _MESSAGES: Mapping[str, tuple[type[ModelDBError], str]] = {
     ),
     **dict.fromkeys(
         ("ReadTimeoutError", "ConnectTimeoutError", "FSTimeoutError", "TimeoutError", "RequestTimeout"),
-        (StoreUnavailableError, "it does not answer in time; see to the network, or raise read_timeout_s"),
+        (StoreUnavailableError, "it does not answer in time; check the network, or raise read_timeout_s"),
     ),
     **dict.fromkeys(
         ("EndpointConnectionError", "ConnectionRefusedError", "ClientConnectorError", "ClientConnectorDNSError"),
-        (StoreUnavailableError, "it cannot be reached; see to the network, the URL and the option endpoint_url"),
+        (StoreUnavailableError, "it cannot be reached; check the network, the URL and the option endpoint_url"),
     ),
     **dict.fromkeys(
         ("ConnectionClosedError", "ConnectionResetError", "ClientPayloadError", "IncompleteRead", "HTTPClientError"),
@@ -131,17 +131,17 @@ def translate(error: BaseException, url: str, doing: Doing) -> ModelDBError:
     lines = str(error).strip().splitlines()
     words = redact_text(lines[0])[:300] if lines else type(error).__name__
     if isinstance(error, ValueError) and "://" not in words:
-        return ConfigurationError(f"{url} cannot be used: {words}; see to its URL and options")
+        return ConfigurationError(f"{url} cannot be used: {words}; check its URL and options")
     return StoreUnavailableError(f"{url} cannot be used now: {words}; the same call may succeed later")
 
 
 def _denied(url: str, doing: Doing) -> ModelDBError:
     if doing == "write":
         return StoreReadOnlyError(
-            f"this process may not write {url}; see to its permissions or the rights of its credentials"
+            f"this process may not write {url}; check its permissions or the rights of its credentials"
         )
     return PermissionDeniedError(
-        f"this process may not read {url}; see to its permissions or the rights of its credentials"
+        f"this process may not read {url}; check its permissions or the rights of its credentials"
     )
 
 

@@ -58,7 +58,7 @@ _EMPTY_WHERE_UNSET = frozenset({"name", "description", "owner"})
 
 
 class MemoryStore(MetadataStore):
-    """Keeps everything in this process, until it ends or the store is let go of."""
+    """Keeps everything in this process, until it ends or the store is released."""
 
     is_local = True
     understands = PARTS_ADDED_TO_QUERY
@@ -270,7 +270,7 @@ class MemoryStore(MetadataStore):
             return dict(self._heads)
 
     def close(self) -> None:
-        """Do nothing: there is nothing to let go of."""
+        """Do nothing: there is nothing to release."""
 
     # What an entity is
 

@@ -26,7 +26,7 @@ class EntityColumns:
     """
 
     def __init__(self, store: MetadataStore, kind: str, names: Sequence[str]) -> None:
-        """Parse the names; raises :class:`~modeldb_core.errors.QuerySyntaxError` for one that is no field."""
+        """Parse the names; raises :class:`~modeldb_core.errors.QuerySyntaxError` for one that is not a field."""
         self.names = list(names)
         self._store, self._declaration = store, KINDS[kind]
         self._fields = [None if name == kind else parse_field(name, kind) for name in self.names]

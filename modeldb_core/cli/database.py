@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def db() -> None:
-    """Look after the store itself."""
+    """Manage the store itself."""
 
 
 @db.command(epilog=examples("modeldb db upgrade --dry-run", "modeldb db upgrade"))

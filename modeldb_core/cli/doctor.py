@@ -173,7 +173,7 @@ def _store(session: Session) -> Iterator[Finding]:
     if path is None and getattr(store, "read_only", False):
         yield Finding("store", "note", "it can be read but not written by this user")
     for text in getattr(store, "audit_schema", tuple)():
-        yield Finding("store", "wrong", text, "take it away or put it right, then run: modeldb audit verify")
+        yield Finding("store", "wrong", text, "remove or repair it, then run: modeldb audit verify")
     lost = store.find(Query(kind="run", filter='status = "lost"', limit=0, count=True)).total or 0
     if lost:
         advice = "modeldb sync, on the machine where they ran, recovers what they had logged"

@@ -80,7 +80,7 @@ def _selecting(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--from-artifacts", metavar="URL", help="Where the files of FROM are; default: beside it.")
 @click.option("--to-artifacts", metavar="URL", help="Where the files of TO go; default: beside it.")
 @click.option("--artifacts/--no-artifacts", default=True, help="Copy files and models too; the default.")
-@click.option("--all-artifacts", is_flag=True, help="Look after the files of records too that TO has already.")
+@click.option("--all-artifacts", is_flag=True, help="Also copy what is missing of the files of records that TO has.")
 @_selecting
 @click.option("--allow-erasing", is_flag=True, help="Let FROM erase what TO has, without asking.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
@@ -102,7 +102,7 @@ def copy(
     """Give TO the records and files that FROM has and TO lacks.
 
     Identifiers and hashes stay as they are. What TO has is left alone, and both may be in use meanwhile. A copy that
-    was broken off goes on where it was when it is started again. Streams that differ in the two are named, all others
+    was interrupted goes on where it was when it is started again. Streams that differ in the two are named, all others
     are copied; the exit code is then 1. What FROM erases of records that TO has is counted, and it asks before.
     """
     from modeldb_core.movement.copying import copy as copy_streams
@@ -231,7 +231,7 @@ def _dry_export(
 def import_(session: Session, *, path: str, artifacts: bool, allow_erasing: bool, dry_run: bool, as_json: bool) -> int:
     """Take the records and files in a bundle into the store: what it lacks of them.
 
-    Everything is verified on the way. An import that was broken off goes on where it was when it is started again. What
+    Everything is verified on the way. An import that was interrupted goes on where it was when it is started again. What
     the bundle erases of records that the store has is counted, and it asks before.
     """
     from modeldb_core.movement.copying import copy as copy_streams

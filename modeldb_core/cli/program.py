@@ -75,7 +75,7 @@ _COMMANDS = {
     "config": ("modeldb_core.cli.setup:config", "Show the settings and where each comes from."),
     "doctor": ("modeldb_core.cli.doctor:doctor", "Check this installation and its store."),
     "conformance": ("modeldb_core.cli.conformance:conformance", "Prove that a store keeps its contract."),
-    "db": ("modeldb_core.cli.database:db", "Look after the store's schema."),
+    "db": ("modeldb_core.cli.database:db", "Manage the store's schema."),
 }
 
 

@@ -138,7 +138,7 @@ class Session:
 
 
 def settings_for(url: str | None, artifact_url: str | None, **overrides: Any) -> Settings:  # noqa: ANN401
-    """Return the settings with another store; where the configured one has its files is nothing to that."""
+    """Return the settings with another store; the artifact URL of the configured one does not apply to it."""
     settings = load_settings(url=url, artifact_url=artifact_url, **overrides)
     if url is not None and artifact_url is None and settings.url != load_settings().url:
         settings = replace(settings, artifact_url=places_for(settings).artifacts_of(settings.url))

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
 def sync(session: Session, *, folders: Sequence[Path], dry_run: bool, as_json: bool) -> int:
-    """Ship what processes that died had logged, and put their runs right.
+    """Ship what processes that died had logged, and correct the status of their runs.
 
     Every process that logs to the store does the same in the background; this does it at once. It exits with 1 where
     a journal is damaged, or cannot be shipped: what could be read of it has been shipped, and it is kept. It exits with 3
@@ -91,7 +91,7 @@ def _report(results: Sequence[Recovered], store_url: str, others: Sequence[Orpha
     runs = [run_id for result in results for run_id in result.runs]
     echo(
         f"{_count(sum(len(result.streams) for result in results), 'journal')} shipped to {store_url}: "
-        f"{_count(sum(result.changes for result in results), 'change')}, {_count(len(runs), 'run')} put right."
+        f"{_count(sum(result.changes for result in results), 'change')}, {_count(len(runs), 'run')} corrected."
     )
     for run_id in runs:
         echo(f"  {clean(run_id)}")

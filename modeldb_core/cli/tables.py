@@ -24,7 +24,7 @@ LEAST_CELL, LEAST_HEADING, GAP = 16, 24, 2
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console; where the output is no terminal, nothing is cut to a width."""
+    """Return a console; where the output is not a terminal, nothing is cut to a width."""
     from rich.console import Console
 
     class Output(Console):

@@ -1,6 +1,6 @@
 """Texts that others wrote, made harmless: for a terminal, for JSON, for a spreadsheet.
 
-Names, values and messages come from whoever logged them or from a server. A control character could do anything to a
+Names, values and messages come from the one who logged them or from a server. A control character could do anything to a
 terminal, a character that turns the direction of writing makes a line read as another, and a spreadsheet runs a formula.
 """
 

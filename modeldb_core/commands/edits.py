@@ -89,7 +89,7 @@ def rename(entity: Entity, name: str) -> Operation:
     """
     text = check_name(name, entity.KIND)
     field = KINDS[entity.KIND].fields["name"].unique_within
-    scope = str(entity.document.get(field) or "") if field else ""  # WHOLE_STORE is no field
+    scope = str(entity.document.get(field) or "") if field else ""  # WHOLE_STORE is not a field
     expect = () if field is None else (Unique(entity.KIND, scope, "name", text, entity.entity_id),)
     return Operation((Entry(UPDATE, entity.KIND, entity.entity_id, {"set": {"name": text}}),), expect, entity.entity_id)
 

@@ -16,7 +16,7 @@ def to_us(time: object, name: str) -> int:
     """Return a reported time in microseconds since 1970-01-01 UTC.
 
     Raises:
-        InvalidTypeError: it is no datetime.
+        InvalidTypeError: it is not a datetime.
         InvalidArgumentError: it has no time zone, or is before 1970.
     """
     if not isinstance(time, datetime):

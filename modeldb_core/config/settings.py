@@ -44,7 +44,7 @@ def _setting(kind: str, default: object, help_text: str, **more: object) -> Any:
 
     Args:
         more: ``table``: its table in ``modeldb.toml``; ``trust``: what a project's file may do to it (``trust.py``);
-            ``is_folder``: whether a text that is no URL names a folder.
+            ``is_folder``: whether a text that is not a URL names a folder.
     """
     metadata = {"kind": kind, "help": help_text, **more}
     if isinstance(default, Mapping):

@@ -7,7 +7,7 @@ cache, which survives the death of the process by any signal. A record is
     size u32 | type u8 | 3 bytes 0 | body | adler32 u32 of all before it          (little endian; a size of 0: the end)
 
 so a torn tail is recognized and cut. Rows of metrics name a *plan* (run and keys) that stands earlier in the same
-segment: :meth:`Journal.define` and :meth:`Journal.append` alone see to that. A *seal* says which records became which changes of the stream, with the random salts: turning records into
+segment: :meth:`Journal.define` and :meth:`Journal.append` alone ensure that. A *seal* says which records became which changes of the stream, with the random salts: turning records into
 changes is a function of the segment alone, so a batch that was sent before a crash is rebuilt bit for bit after it. The
 last bytes of a segment are kept free for its last seal, so that a segment explains itself alone.
 """
@@ -245,7 +245,7 @@ class Journal:
         self._unlock()
 
     def abandon(self) -> None:
-        """Let go of everything without touching it: what a forked child does with its parent's journal."""
+        """Release everything without touching it: what a forked child does with its parent's journal."""
         self._unlock()
 
     def _unlock(self) -> None:

@@ -1,6 +1,6 @@
 """Ships the journals of processes that died, and puts their runs right.
 
-A journal whose lock nobody holds belongs to the dead. Whoever finds it holds the lock while shipping it, so two that
+A journal whose lock nobody holds belongs to the dead. Anyone who finds it holds the lock while shipping it, so two that
 find it at once do not get in each other's way, and one that dies half way leaves it to the next.
 """
 
@@ -234,7 +234,7 @@ def _ship_segment(reader: SegmentReader, store: MetadataStore) -> int:
             continue
         if mark is None or mark.first.seq != head.seq or mark.first.hash != head.hash:
             # Never sealed; or sealed after records that lived in memory only and died with it: the store has seen
-            # nothing of it, so it may be numbered anew.
+            # nothing of it, so it may be numbered again.
             mark = _new_seal(reader, segment, start, end, Chain(head.seq, head.hash))
             if mark is None:
                 continue

@@ -21,9 +21,9 @@ logger = logging.getLogger("modeldb")
 
 INTERVAL_S = 30.0
 READ_INTERVAL_S = 1.0
-"""Whoever reads looks for such journals no more often than that: looking means to list a folder."""
+"""Anyone who reads looks for such journals no more often than that: looking means to list a folder."""
 READ_PATIENCE_S = 5.0
-"""How long whoever reads waits for what was found."""
+"""How long anyone who reads waits for what was found."""
 PATIENCE_S = 5.0  # what others left is not worth a longer wait at the end of a process
 
 
@@ -118,6 +118,6 @@ class BackgroundRecovery:
         try:
             recover(self._journal_dir, self._store_url, store, self._open_artifacts, stopped=self._stopped)
         except (ModelDBError, OSError) as error:
-            if not self._stopped.is_set():  # a store that was closed meanwhile is no news
+            if not self._stopped.is_set():  # a store that was closed meanwhile is not news
                 logger.warning("Journals of earlier processes could not all be recovered: %s", error)
         self._ended_at = time.monotonic()

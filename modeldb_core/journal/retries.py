@@ -16,9 +16,9 @@ MAX_PAUSE_S = 30.0
 ASKED_PAUSE_S = 5.0
 """The longest pause while somebody waits."""
 REFUSED_PAUSE_S = 600.0
-"""After a refusal that no repetition changes: only somebody who looks after the store, or after the settings, does."""
+"""After a refusal that no repetition changes: only somebody who repairs the store, or the settings, does."""
 REFUSED_ASKED_PAUSE_S = 10.0
-"""The same where somebody asks: whoever has put it right need not wait, and whoever has not does no harm."""
+"""The same where somebody asks: anyone who has repaired it need not wait, and anyone who has not does no harm."""
 
 REFUSALS = (ConfigurationError, PermissionDeniedError, StoreReadOnlyError, StoreVersionError)
 """What concerns a store as a whole, such as a wrong token or a bucket that is not there."""

@@ -254,7 +254,7 @@ def _parse_header(path: Path, record_type: int, content: bytes) -> dict[str, Any
 def read_records(memory: mmap.mmap | memoryview, start: int, end: int) -> Iterator[tuple[int, int, memoryview]]:
     """Iterate over (offset, type, body) of the whole records in a stretch of a segment; stops at the first that is not.
 
-    The bodies are views: let go of them before the segment is discarded.
+    The bodies are views: release them before the segment is discarded.
     """
     view = memoryview(memory)
     at = start
@@ -288,7 +288,7 @@ def map_new(path: Path, size: int) -> mmap.mmap:
 
 
 def discard(segment: Segment) -> None:
-    """Remove a segment's file and let go of its memory."""
+    """Remove a segment's file and release its memory."""
     with suppress(BufferError):  # a view of it is still being read; the mapping goes with the last one
         segment.memory.close()
     if segment.path is not None:

@@ -120,7 +120,7 @@ class OpenStream:
         """Wait until the store has all that was logged before; False where it has not by ``deadline``.
 
         The store is asked at once, but not more often than its refusals allow. Where it will take nothing until
-        somebody has looked after it, this does not wait; nor does it where what it waits for is waiting itself: in the
+        somebody has repaired it, this does not wait; nor does it where what it waits for is waiting itself: in the
         background thread, and in a signal handler that interrupted a log call.
 
         Args:
@@ -199,7 +199,7 @@ class OpenStream:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _leave(self, *, done: bool, is_sent: bool, deadline: float) -> bool:
-        """Let go of the thread, which may still be waiting for a store, and of the journal; True: nothing is left."""
+        """Release the thread, which may still be waiting for a store, and the journal; True: nothing is left."""
         self.uploads.stop()
         is_sent = is_sent and not self.uploads.waiting[0]  # another thread may have added a file
         with self._condition:

@@ -57,7 +57,7 @@ def measure(data: bytes) -> tuple[int, int]:
     """Return how many changes a batch says that it holds, and how long it says that they are, without unpacking it.
 
     Raises:
-        IntegrityError: the bytes are no batch.
+        IntegrityError: the bytes are not a batch.
     """
     if data[: len(MAGIC)] != MAGIC or len(data) < _HEAD.size:
         msg = f"this is not a batch of changes: it begins with {data[:8]!r}; expected {MAGIC!r}"
@@ -77,7 +77,7 @@ def decode_changes(
         max_changes: refuse one that holds more changes.
 
     Raises:
-        IntegrityError: the bytes are no batch, are not what they say, or are more than they may be.
+        IntegrityError: the bytes are not a batch, are not what they say, or are more than they may be.
     """
     count, length = measure(data)
     if length > max_bytes:

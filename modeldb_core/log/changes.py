@@ -65,7 +65,7 @@ class Change:
         payload_digest: SHA-256 of salt and payload.
         previous_hash: the hash of the change before, ``GENESIS`` for the first.
         hash: SHA-256 over all of this but salt and payload.
-        withheld: whether the payload is missing here only because whoever handed the change on kept it back: it is
+        withheld: whether the payload is missing here only because the one who handed the change on kept it back: it is
             still where the change came from. No hash covers this, and no store keeps such a change.
     """
 

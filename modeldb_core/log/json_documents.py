@@ -61,7 +61,7 @@ def entity_document(entity: Entity) -> dict[str, Any]:
         value = getattr(entity, name)
         if name in document or value is None or value in ("", ()) or value == {}:
             continue
-        if name == "series":  # by key, and a key is no map key of a value: nothing in it is tagged
+        if name == "series":  # by key, and a key is not a map key of a value: nothing in it is tagged
             document[name] = {key: json_value(summary) for key, summary in value.items()}
         else:
             document[name] = json_value(value)

@@ -11,7 +11,7 @@ import re
 import time
 import unicodedata
 import uuid
-from collections.abc import Mapping  # noqa: TC003 - whoever describes the entities reads these types at run time
+from collections.abc import Mapping  # noqa: TC003 - anyone who describes the entities reads these types at run time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType

@@ -32,7 +32,7 @@ class FieldDeclaration:
         description: in a few words, for documentation and the API's schema.
         title: what heads it in tables and pages; made from the name where it is empty.
         searchable: whether filters find entities by it: a text, a time, a number or a truth as a column, a map by its keys.
-        refers_to: the kind of the entity whose identifier it holds, ``*`` for one of any kind; empty: it is no reference.
+        refers_to: the kind of the entity whose identifier it holds, ``*`` for one of any kind; empty: it is not a reference.
         entries: of a map, by the key within each of its entries that holds an identifier, the kind that that names.
         container: whether the entity is part of the one that the reference names: deleting, restoring, copying and
             ``Query.within`` follow it. Of several the one declared last is the nearest.

@@ -207,7 +207,7 @@ class KindDeclaration:
 
     @cached_property
     def sources(self) -> Mapping[str, tuple[str, ...]]:
-        """The fields that a column is worked out from, for each that is no field itself."""
+        """The fields that a column is worked out from, for each that is not a field itself."""
         found: dict[str, tuple[str, ...]] = {
             column: (each.name,) for column, each in self.container_names.items() if column not in self.fields
         }
@@ -328,7 +328,7 @@ class ByKind(Mapping[str, _T]):
 
 
 def declare(declaration: KindDeclaration) -> None:
-    """Make a kind known to this process; declaring the same class again is no error.
+    """Make a kind known to this process; declaring the same class again is not an error.
 
     Raises:
         InvalidArgumentError: the kind is known already and is another class, or something in the declaration is
@@ -400,7 +400,7 @@ def _problem_of(declaration: KindDeclaration) -> str:
         if is_taken or not _NAME.fullmatch(each.name):
             return f"a field cannot be called {each.name!r}"
         if each.unique_within and each.unique_within not in declaration.fields:
-            return f"{each.name} is unique within {each.unique_within!r}, which is no field"
+            return f"{each.name} is unique within {each.unique_within!r}, which is not a field"
         if each.unique_within is not None and each.type not in ("text", "integer"):
             return f"{each.name} is unique and of type {each.type}; only texts and integers can be"
         if each.secret and each.searchable:

@@ -8,7 +8,7 @@ string and never cut.
 Written form: strict JSON, so that any language reads it. What JSON numbers cannot carry everywhere is tagged:
 ``{"$float": "NaN" | "Infinity" | "-Infinity"}``, ``{"$int": "9007199254740993"}`` for integers beyond ±(2^53 - 1), and
 ``{"$blob": "<sha256>", "size": n}`` for a value that was moved to the artifact store. A map key that begins with ``$``
-is written with one more ``$``; one that is no string as ``$`` and its JSON: ``$1``, ``$0.5``, ``$true``, ``$null``.
+is written with one more ``$``; one that is not a string as ``$`` and its JSON: ``$1``, ``$0.5``, ``$true``, ``$null``.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _normalize(value: object, where: str, depth: int) -> Value:
 def scalar_of(value: object) -> bool | int | float | str | None:
     """Return the Python scalar inside a NumPy scalar or a 0-dimensional array or tensor, else ``None``.
 
-    ``None`` too for times, which are no numbers, and for a long double that no 64-bit float equals.
+    ``None`` too for times, which are not numbers, and for a long double that no 64-bit float equals.
     """
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         if getattr(getattr(value, "dtype", None), "kind", "") in _KINDS_OF_TIMES:
@@ -239,7 +239,7 @@ def decode(data: bytes | str) -> Value:
 
 
 def _no_constant(name: str) -> NoReturn:
-    msg = f"{name} is no JSON"
+    msg = f"{name} is not JSON"
     raise ValueError(msg)
 
 

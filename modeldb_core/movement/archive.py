@@ -87,7 +87,7 @@ def read_members(descriptor: int, path: str) -> Iterator[Member]:
         member = _member(block, at)
         if member is None:
             what = "is cut off" if len(block) < BLOCK else "holds something that no bundle holds"
-            msg = f"{path} {what} at byte {at:,}: it is no bundle of ModelDB, or it was damaged on its way"
+            msg = f"{path} {what} at byte {at:,}: it is not a bundle of ModelDB, or it was damaged on its way"
             raise IntegrityError(msg)
         if member.end > length:
             msg = f"{path} is cut off within {member.name}: get it again"

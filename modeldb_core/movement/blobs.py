@@ -94,7 +94,7 @@ class BlobCopier:
         return None
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """Release the threads."""
         if self._pool is not None:
             self._pool.shutdown()
 

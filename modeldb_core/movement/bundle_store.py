@@ -40,7 +40,7 @@ class BundleStore(MetadataStore):
     Raises:
         InvalidArgumentError: the URL names no file, or the bundle was written by a newer version.
         NotFoundError: there is no such file.
-        IntegrityError: it is no bundle, or not as it was written.
+        IntegrityError: it is not a bundle, or not as it was written.
     """
 
     understands = PARTS_ADDED_TO_QUERY

@@ -74,7 +74,7 @@ class Bundle:
             raise
 
     def close(self) -> None:
-        """Close the file. Calling it twice is no error."""
+        """Close the file. Calling it twice is not an error."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -166,7 +166,7 @@ class Bundle:
             if number == 0:
                 self._check_format(member)
             elif manifest is not None or not (blob or batch or member.name == MANIFEST_NAME):
-                msg = f"{self.path} holds {member.name!r}, which has no place there: it is no bundle of ModelDB"
+                msg = f"{self.path} holds {member.name!r}, which has no place there: it is not a bundle of ModelDB"
                 raise IntegrityError(msg)
             elif blob:
                 digest = bytes.fromhex(blob[1])
@@ -203,7 +203,7 @@ class Bundle:
             )
             raise StoreVersionError(msg)
         if member.name != FORMAT_NAME or text != FORMAT:
-            msg = f"{self.path} is no bundle of ModelDB; make one with: modeldb export FILE"
+            msg = f"{self.path} is not a bundle of ModelDB; make one with: modeldb export FILE"
             raise IntegrityError(msg)
 
     def _read_manifest(self, member: Member) -> Manifest:

@@ -2,7 +2,7 @@
 
 Nothing that is referenced ever goes, whatever runs meanwhile and whenever it is killed. What was deleted is erased by
 changes, each batch of them whole or not at all, and what is left of an entity is found again by the next one. A blob
-goes only if no entity mentions it and nobody has put it for the grace period: whoever puts a blob that is there makes it
+goes only if no entity mentions it and nobody has put it for the grace period: anyone who puts a blob that is there makes it
 young again, and has the grace period to record what names it.
 """
 

@@ -106,7 +106,7 @@ def copy(
         artifacts: from where to where blobs are copied; without it none are.
         streams: only these, whole; by default all.
         view: what the target gets to see of a change; its hashes must stay. By default all of it.
-        every_blob: look after the blobs of those changes too that the target has already.
+        every_blob: also copy missing blobs of those changes that the target has already.
         dry_run: alter nothing, and count what would be.
         may_erase: asked before something is applied that erases what the target has, with how many payloads and some
             names of what they are of; where it says no, nothing more is copied. By default all may be.
@@ -226,7 +226,7 @@ class _Copy:
     def _first_lacking(self) -> int:
         """Return a place in the log before which the target has everything: a guess where it was not filled by a copy.
 
-        After a copy that was broken off the target has a beginning of the source's log, so that its end can be found by
+        After a copy that was interrupted the target has a beginning of the source's log, so that its end can be found by
         halving.
         """
         low, high = 0, 1

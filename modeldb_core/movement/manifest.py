@@ -89,7 +89,7 @@ class Manifest:
         """Return what stands in a bundle.
 
         Raises:
-            IntegrityError: it is no manifest, or was altered.
+            IntegrityError: it is not a manifest, or was altered.
         """
         try:
             return cls._decoded(text)
@@ -127,13 +127,13 @@ class Manifest:
 
 def _lease(value: object) -> float:
     if type(value) not in (int, float) or not 0 <= value <= MAX_LEASE_S:  # type: ignore[operator]  # a number by then
-        msg = f"{value!r} is no lease: expected seconds from 0 to {MAX_LEASE_S:.0f}"
+        msg = f"{value!r} is not a lease: expected seconds from 0 to {MAX_LEASE_S:.0f}"
         raise ValueError(msg)
     return float(value)  # type: ignore[arg-type]
 
 
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        msg = f"{value!r} is no number of anything"
+        msg = f"{value!r} is not a number of anything"
         raise ValueError(msg)
     return value

@@ -101,7 +101,7 @@ def load_target(backend: Backend, settings: Settings | None = None) -> Callable[
         target = getattr(import_module(module_name), class_name)
     except ImportError as error:
         wanted = f"{OWN_DISTRIBUTION}[{backend.extra}]" if info.is_own else backend.extra
-        advice = f"pip install '{wanted}'" if backend.extra else f"see to plugin {info}, which provides it"
+        advice = f"pip install '{wanted}'" if backend.extra else f"check plugin {info}, which provides it"
         msg = f"the backend for {backend.scheme!r} cannot be imported ({error}); {advice}"
         raise MissingDependencyError(msg) from error
     except AttributeError as error:
@@ -138,12 +138,14 @@ def _options(url: str, backend: Backend, target: Callable[..., object], settings
         elif name not in (known := own | _other_parameters(backend, settings)):
             close = get_close_matches(name, known, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known)) or 'none'}"
-            msg = f"stores.{backend.scheme}.{name} ({settings.origin('stores')}) is no option of that store; {hint}"
+            msg = f"unknown option stores.{backend.scheme}.{name} ({settings.origin('stores')}); {hint}"
             raise ConfigurationError(msg)
     if "is_named_by_project" in own:
         options["is_named_by_project"] = url in settings.project_urls
     if settings.durability == "fsync" and "durability" in own:
-        options["durability"] = settings.durability  # a journal is let go once the store has it: so it must not lose it
+        options["durability"] = (
+            settings.durability
+        )  # a journal is released once the store has it: so it must not lose it
     if "token" in own:
         options["token"] = settings.token_for(url)
     if "cache_dir" in own:

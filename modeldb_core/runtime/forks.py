@@ -1,10 +1,10 @@
 """Forks: connections are closed before one, because neither side could use them after it.
 
-A child must not touch its parent's connections. SQLite goes further: even opening the same file anew is wrong while the
+A child must not touch its parent's connections. SQLite goes further: even opening the same file again is wrong while the
 child has inherited an open connection, since SQLite then believes in locks that the child does not hold. So a process
 that forks waits for the operations under way, closes all connections, forks, and opens new ones on both sides when
 they are needed. A fork also waits while a thread of ModelDB imports something: the child, where that thread is not,
-would have half a module for ever. Starting a program (``subprocess``) is no fork in this sense.
+would have half a module for ever. Starting a program (``subprocess``) is not a fork in this sense.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _deadline = 0.0  # of the fork under way
 
 
 class Forkable(Protocol):
-    """What must let go of its connections before a fork."""
+    """What must release its connections before a fork."""
 
     def before_fork(self) -> None:
-        """Let go of all connections."""
+        """Release all connections."""
 
     def after_fork(self, *, in_child: bool) -> None:
         """Go on."""

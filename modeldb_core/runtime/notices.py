@@ -19,7 +19,7 @@ _INSIDE = frozenset({"modeldb_core", "modeldb_sklearn", "modeldb_lightning", "mo
 
 
 def warn(message: str) -> None:
-    """Emit a :class:`~modeldb_core.errors.ModelDBWarning` at the innermost caller that is no part of ModelDB."""
+    """Emit a :class:`~modeldb_core.errors.ModelDBWarning` at the innermost caller that is not part of ModelDB."""
     level = 2  # the caller of this function
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _INSIDE:

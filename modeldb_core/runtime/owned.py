@@ -89,7 +89,7 @@ class Folder:
         self.close()
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release it."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)

@@ -34,7 +34,7 @@ class BlobInfo:
 
 
 def check_stored(stored: BlobInfo, sent: BlobInfo, url: str) -> BlobInfo:
-    """Return what a store says that it holds, where that is what was sent; anything else is no acknowledgement.
+    """Return what a store says that it holds, where that is what was sent; anything else is not an acknowledgement.
 
     Raises:
         StoreUnavailableError: something answered, but for another blob, or for less of it.
@@ -148,4 +148,4 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of connections. Calling it twice is no error."""
+        """Release connections. Calling it twice is not an error."""

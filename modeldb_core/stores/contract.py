@@ -103,7 +103,7 @@ class MetadataStore(ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - whatever a class takes
         # A store that does not know a part of the query would answer as if nobody had asked for it: with what the
-        # caller meant to leave out. Whoever calls it, and however, the refusal has to come first.
+        # caller meant to leave out. No matter who calls it, and how, the refusal has to come first.
         super().__init_subclass__(**options)
         for name in ("find", "find_keys"):
             if name in vars(cls) and cls.understands != PARTS_ADDED_TO_QUERY:
@@ -252,7 +252,7 @@ class MetadataStore(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of files and connections. Calling it twice is no error."""
+        """Release files and connections. Calling it twice is not an error."""
 
     def __enter__(self) -> Self:
         return self

@@ -164,7 +164,7 @@ class ArtifactStoreTests:
         info = other.put(io.BytesIO(content))
         other.close()
         assert {first, second} <= artifacts.owners()
-        assert [found for found in artifacts.list() if found == info] == [info], "a name is no blob"
+        assert [found for found in artifacts.list() if found == info] == [info], "a name is not a blob"
 
     def test_unknown_blobs_are_not_found(self, artifacts: ArtifactStore) -> None:
         digest = _digest(_unique())

@@ -109,7 +109,7 @@ class ErasureTests(StoreCase):
         for number in order:
             scene.store.apply((author, deleter, eraser)[number].changes)
         (kept,) = read_stream(scene.store, author.stream_id)
-        # Whoever makes what was deleted brings it back: then there is nothing that may be erased.
+        # Anyone who makes what was deleted brings it back: then there is nothing that may be erased.
         assert (kept.payload is None) == (order.index(0) < order.index(1))
 
     def test_what_is_said_of_a_stream_cannot_be_erased(self, scene: Scene, store: MetadataStore) -> None:

@@ -65,7 +65,7 @@ def store(
             msg = "artifact is an empty text; expected the path of a file or folder ('.' is the current one)"
             raise InvalidArgumentError(msg)
         if "\0" in text:
-            msg = f"artifact {artifact!r} is no path: it holds a NUL character; pass bytes to log content"
+            msg = f"artifact {artifact!r} is not a path: it holds a NUL character; pass bytes to log content"
             raise InvalidArgumentError(msg)
         return _store_path(Path(text), name, kind, put, is_own)
     written = write(artifact, name)
@@ -86,7 +86,7 @@ def _store_path(
     if path.is_dir():
         return _store_folder(path, name, kind, put, is_own)
     if not path.is_file():
-        what = "is no regular file" if path.exists() else f"does not exist in {Path.cwd()}"
+        what = "is not a regular file" if path.exists() else f"does not exist in {Path.cwd()}"
         if path.is_symlink() and not path.exists():
             what = f"is a link to {os.readlink(path)!r}, where there is nothing"
         msg = f"artifact {str(path)!r} {what}; expected the path of a file or folder, or log_text for a text"

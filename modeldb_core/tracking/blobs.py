@@ -80,7 +80,7 @@ class BlobUploader:
             notes: takes what is to be said of objects that were turned into values; without it they are refused.
 
         Raises:
-            InvalidTypeError: it is no map, a key is no string, or a value cannot be stored; the message names it.
+            InvalidTypeError: it is not a map, a key is not a string, or a value cannot be stored; the message names it.
             InvalidArgumentError: a key is empty or too long.
         """
         if notes is None:

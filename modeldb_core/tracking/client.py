@@ -78,7 +78,7 @@ class Client(ClientReader):
         Raises:
             InvalidArgumentError: a name is too long or empty, a value cannot be stored, or ``started_at`` has no time zone,
                 lies in the future, or is given for a run that is continued.
-            InvalidTypeError: ``started_at`` is no datetime.
+            InvalidTypeError: ``started_at`` is not a datetime.
         """
         began_at = _reported_start(started_at, continues=run_id is not None)
         sections = {"hyperparameters": hyperparameters, "attributes": attributes}

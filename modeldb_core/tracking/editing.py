@@ -28,7 +28,7 @@ class RunEditor(RunReader):
         self._fields["name"] = operation.entries[0].values["set"]["name"]
 
     def set_attributes(self, attributes: object) -> None:
-        """Record facts about the run that are no settings; otherwise like :meth:`log_hyperparameters`.
+        """Record facts about the run that are not settings; otherwise like :meth:`log_hyperparameters`.
 
         A finished run takes attributes too: what is learned of a model later belongs to its record.
         """
@@ -69,7 +69,7 @@ class RunEditor(RunReader):
         return operation.entity_id
 
     def note(self, text: str) -> None:
-        """Leave word for whoever reads the run, for example on what could not be recorded.
+        """Leave word for anyone who reads the run, for example on what could not be recorded.
 
         Notes often quote exceptions, and those what the program connected to: secrets are taken out, as everywhere.
         """

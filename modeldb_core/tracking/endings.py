@@ -138,7 +138,7 @@ def take_sigterm() -> None:
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> Any:  # noqa: ANN401
-    """End through SystemExit: locks that the interrupted code holds are let go on the way."""
+    """End through SystemExit: locks that the interrupted code holds are released on the way."""
     global _is_terminated
     del number, frame
     _is_terminated = True  # for good: a program that goes on, and starts further runs, is not to handle the next one

@@ -167,7 +167,7 @@ def _message_of(error: BaseException) -> str:
 
 
 def _shown(text: str, limit: int) -> str:
-    """Return ``text`` without secrets, escape sequences of terminals and what is no Unicode; the middle of a long one left out."""
+    """Return ``text`` without secrets, escape sequences of terminals and what is not Unicode; the middle of a long one left out."""
     text = redact_text(_ESCAPES.sub("", text)).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
     if len(text) <= limit:
         return text

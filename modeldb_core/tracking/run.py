@@ -178,7 +178,7 @@ class RunHandle(RunEditor):
             name: its path within the run, any text; default: the name of the file or folder. Its extension says how an
                 object is written; without one a figure or image becomes PNG, a table Parquet, a map or list JSON.
                 :meth:`read_artifact` takes it with and without the extension that is added.
-            type: what it is, shown beside it; default: told from the object.
+            type: what it is, shown beside it; default: derived from the object.
 
         Raises:
             NotFoundError: there is no file at the path.
@@ -202,7 +202,7 @@ class RunHandle(RunEditor):
             name: its path within the run, such as ``"report.md"``.
 
         Raises:
-            InvalidTypeError: it is no text.
+            InvalidTypeError: it is not a text.
         """
         self.log_artifact(check_text(text, "text").encode(), name, type="text")
 
@@ -287,7 +287,7 @@ class RunHandle(RunEditor):
         Raises:
             InvalidArgumentError: ``status`` is not an end, or ``finished_at`` has no time zone, lies in the future, or before
                 the start of the run.
-            InvalidTypeError: ``finished_at`` is no datetime.
+            InvalidTypeError: ``finished_at`` is not a datetime.
         """
         ending = status if isinstance(status, Ending) else ending_of(error)
         if isinstance(status, str) and check_end(status) != ending.status:

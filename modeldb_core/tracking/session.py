@@ -121,7 +121,7 @@ class Session:
         self._rescue.before_reading(self.store)
 
     def close(self) -> None:
-        """Finish the runs that are still open, ship what is left, and let go of the store.
+        """Finish the runs that are still open, ship what is left, and release the store.
 
         It waits at most ``exit_timeout_s`` seconds; at the end of a program all clients share that time.
         """

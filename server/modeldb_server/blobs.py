@@ -77,7 +77,7 @@ class Artifact:
 
 
 def check_digest(digest: object) -> str:
-    """Return ``digest`` if it is the name of a blob; whoever wrote the document that holds it may have written anything.
+    """Return ``digest`` if it is the name of a blob; the author of the document that holds it may have written anything.
 
     Raises:
         NotFoundError: it is not 64 hexadecimal digits.
@@ -110,7 +110,7 @@ def find_artifact(run: Run, path: str, artifacts: ArtifactStore) -> Artifact:
 
 
 def _media_type(stated: object, path: str) -> str:
-    """Return a safe type: what the document says is a claim of whoever wrote it."""
+    """Return a safe type: what the document says is a claim of the one who wrote it."""
     suffix = "." + path.rpartition(".")[2].lower()
     guessed = _MORE_TYPES.get(suffix) or mimetypes.guess_type(f"x{suffix}", strict=True)[0]
     claim = stated.partition(";")[0].strip().lower() if isinstance(stated, str) and stated else guessed
@@ -183,5 +183,5 @@ class BlobBody(Iterator[bytes]):
         return piece
 
     def close(self) -> None:
-        """Close the stream. Calling it twice is no error."""
+        """Close the stream. Calling it twice is not an error."""
         self._stream.close()

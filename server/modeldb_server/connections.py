@@ -137,7 +137,7 @@ class Request(HTTPRequestParser):
         if codings and [coding.strip().lower() for coding in codings] != [b"chunked"]:
             msg = "the only Transfer-Encoding is chunked"
             raise ParsingError(msg)
-        with suppress(ValueError):  # a length of more digits than Python reads, a host that is no address
+        with suppress(ValueError):  # a length of more digits than Python reads, a host that is not an address
             super().parse_header(header_plus)
             if codings and self.version != "1.1":
                 msg = "Transfer-Encoding is for HTTP/1.1 only"

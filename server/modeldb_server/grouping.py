@@ -1,7 +1,7 @@
 """Writes that wait together are made together: one transaction of the store for all that arrived during the last one.
 
 A store lets one writer in at a time, and a transaction costs more than the changes in it. While one thread writes, the
-others put down what they have; whoever comes next takes all of it along. Each request keeps what the contract promises
+others put down what they have; anyone who comes next takes all of it along. Each request keeps what the contract promises
 it: where the whole is refused, every part is applied by itself, and gets its own error.
 """
 

@@ -1,7 +1,7 @@
 """What plugins add to the application: each by itself, so that a broken one is left out whole.
 
 A plugin whose hook raises, or that claims a path which is taken, is named in a warning; what it had registered until
-then answers 404 and is no place in any page's navigation.
+then answers 404 and is not a place in any page's navigation.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class Server:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def greeting(self) -> list[str]:
-        """Return what whoever starts the server should know, in lines."""
+        """Return what anyone who starts the server should know, in lines."""
         lines = [f"ModelDB serves {self.context.store.url} at {self.url} (Ctrl-C stops it)"]
         if self.context.settings.has_tokens:
             lines.append(_LOGIN)
@@ -117,7 +117,7 @@ class Server:
         return self._stopped.wait(timeout_s)
 
     def close(self) -> None:
-        """Close everything but the stores. Calling it twice is no error."""
+        """Close everything but the stores. Calling it twice is not an error."""
         with self._lock:
             if not self._is_open:
                 return

@@ -184,7 +184,7 @@ def loopback_address(host: str) -> str:
     """Return the loopback address that ``host`` names.
 
     Raises:
-        ConfigurationError: it is not loopback. Without tokens whoever reaches the port may read and change everything;
+        ConfigurationError: it is not loopback. Without tokens anyone who reaches the port may read and change everything;
             no setting turns this rule off.
     """
     addresses = _resolve(host)

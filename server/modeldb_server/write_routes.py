@@ -38,7 +38,7 @@ _TYPES: Mapping[str, ParameterType] = {
     "texts": "texts",
 }
 _REPORTED = (
-    "when it {}, if whoever logs it reports that (the run then says so in reported_times); not in the future;"
+    "when it {}, if the one who logs it reports that (the run then says so in reported_times); not in the future;"
     " default: now, measured by the server"
 )
 HYPERPARAMETERS = "hyperparameters"

@@ -716,7 +716,7 @@ class Dictionary(ArtifactStore):
     @staticmethod
     def check(digest):
         if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
-            msg = f"{digest!r} is no digest"
+            msg = f"{digest!r} is not a digest"
             raise InvalidArgumentError(msg)
 
 

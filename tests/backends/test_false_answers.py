@@ -116,10 +116,10 @@ def test_a_bucket_must_confirm_the_changes_that_were_sent(tmp_path, body, etag):
     with answering(body, etag) as url:
         store = ObjectMetadataStore("s3://bucket/prefix", endpoint_url=url, cache_dir=tmp_path, **options)
         for changes in (writer.changes[:1], writer.changes):
-            with pytest.raises(StoreUnavailableError, match="s3://bucket/prefix|no bucket of S3"):
+            with pytest.raises(StoreUnavailableError, match="s3://bucket/prefix|not a bucket of S3"):
                 store.apply(changes)
         if body is not LISTING:
-            with pytest.raises(StoreUnavailableError, match="no bucket of S3"):
+            with pytest.raises(StoreUnavailableError, match="not a bucket of S3"):
                 store.find(Query())
         store.close()
 

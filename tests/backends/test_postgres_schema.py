@@ -1,4 +1,4 @@
-"""Tables in PostgreSQL: made once by whoever comes first, upgraded with a backup, refused where they are not ours."""
+"""Tables in PostgreSQL: made once by the one who comes first, upgraded with a backup, refused where they are not ours."""
 
 from __future__ import annotations
 

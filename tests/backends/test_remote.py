@@ -503,9 +503,9 @@ HTML = b"<html><body>Welcome to the hotel's network</body></html>"
 @pytest.mark.parametrize(
     ("status", "body", "headers", "expected", "match"),
     [
-        (200, HTML, {}, ConfigurationError, "no server of ModelDB"),
-        (200, b'{"hello": "world"}', {}, ConfigurationError, "no server of ModelDB"),
-        (404, HTML, {}, ConfigurationError, "no server of ModelDB"),
+        (200, HTML, {}, ConfigurationError, "not a server of ModelDB"),
+        (200, b'{"hello": "world"}', {}, ConfigurationError, "not a server of ModelDB"),
+        (404, HTML, {}, ConfigurationError, "not a server of ModelDB"),
         (404, b'{"error": {"code": "not_found", "message": "x"}}', {}, StoreVersionError, "too old"),
         (
             302,
@@ -654,7 +654,7 @@ def test_a_closed_store_says_so(url):
 
 @pytest.fixture
 def server():
-    """A server that is no part of the process that forks."""
+    """A server that is not part of the process that forks."""
     process = ModelDBServer(with_token=False)
     yield process
     process.stop()

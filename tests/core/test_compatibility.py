@@ -1,6 +1,6 @@
 """A plugin that was written against an earlier version keeps working: what it may rely on is written down here.
 
-Whoever adds a hook, an argument, a method or a field finds the place to say so: nothing of an earlier version may go.
+Anyone who adds a hook, an argument, a method or a field finds the place to say so: nothing of an earlier version may go.
 """
 
 from __future__ import annotations

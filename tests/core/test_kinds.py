@@ -549,7 +549,7 @@ def declared(**fields: Any) -> type[Entity]:
         ({"KIND": "thing", "plain": 5}, "'plain' says nothing of itself"),
         ({"KIND": "thing", "kind": text()}, "cannot be called 'kind'"),
         ({"KIND": "thing", "size": number(unique_within="")}, "only texts and integers"),
-        ({"KIND": "thing", "serial": text(unique_within="box_id")}, "'box_id', which is no field"),
+        ({"KIND": "thing", "serial": text(unique_within="box_id")}, "'box_id', which is not a field"),
         ({"KIND": "thing", "box": text(container=True)}, "refers to no kind"),
         ({"KIND": "thing", "boxes": references("box", container=True)}, "reference\\(KIND, container=True\\)"),
         ({"KIND": "thing", "project_id": text()}, "where it lies"),

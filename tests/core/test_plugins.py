@@ -365,7 +365,7 @@ def _with_backend(installer: Installer, target: str, extra: str = "") -> None:
     ("target", "extra", "error", "message"),
     [
         ("gone_module:Store", "acme-driver", MissingDependencyError, "No module named 'gone_module'.*pip install 'acme-driver'"),
-        ("gone_module:Store", "", MissingDependencyError, "see to plugin 'acme_lazy_store' .acme 1.2."),
+        ("gone_module:Store", "", MissingDependencyError, "check plugin 'acme_lazy_store' .acme 1.2."),
         ("acme_lazy_store:Gone", "", ConfigurationError, "names 'acme_lazy_store:Gone' .*does not exist"),
         ("acme_lazy_store:NoStore", "", ConfigurationError, "is a NoStore; expected a MetadataStore"),
     ],

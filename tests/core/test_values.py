@@ -50,7 +50,7 @@ def test_values_come_back_in_every_bit(value):
 @given(ANY_VALUE)
 def test_the_written_form_is_strict_json(value):
     def refuse(text):
-        pytest.fail(f"{text} is no JSON")
+        pytest.fail(f"{text} is not JSON")
 
     data = json.loads(encode(value), parse_constant=refuse)
     assert exactly(from_json(data)) == exactly(value)

@@ -1,4 +1,4 @@
-"""A copy brings over what lacks and nothing else, wherever it was broken off, and says what it cannot bring."""
+"""A copy brings over what lacks and nothing else, wherever it was interrupted, and says what it cannot bring."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_a_linked_folder_in_an_artifact_store_leads_to_no_file_that_is_collected
 
 def test_a_pipe_in_the_place_of_a_bundle_is_refused(tmp_path):
     os.mkfifo(tmp_path / "a.bundle")
-    with pytest.raises(NotFoundError, match="no regular file"):
+    with pytest.raises(NotFoundError, match="not a regular file"):
         Bundle(tmp_path / "a.bundle")
 
 

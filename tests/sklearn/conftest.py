@@ -29,7 +29,7 @@ def client(tmp_path: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def runs(client: Any) -> Any:
-    """Return a function that reads all runs, oldest first; ``top`` only those that are no part of another one."""
+    """Return a function that reads all runs, oldest first; ``top`` only those that are not part of another one."""
 
     def read(*, top: bool = False) -> list[Run]:
         assert client.flush(100)

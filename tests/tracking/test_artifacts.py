@@ -290,7 +290,7 @@ def test_paths_that_are_none_are_refused(run: Any, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="nowhere"):
         run.log_artifact(tmp_path / "broken")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(NotFoundError, match="no regular file"):
+    with pytest.raises(NotFoundError, match="not a regular file"):
         run.log_artifact(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "broken").symlink_to("nowhere")

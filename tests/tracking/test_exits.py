@@ -222,7 +222,7 @@ def test_ctrl_c_ends_a_program_that_waits_for_its_stores_at_once(environment: di
 
 
 def test_all_clients_of_a_program_share_the_time_at_its_end(environment: dict[str, str]) -> None:
-    """Nothing is timed: what is waited for is told to whoever waits, and it is what is left of one time."""
+    """Nothing is timed: what is waited for is told to the one who waits, and it is what is left of one time."""
     script = """
         import modeldb_core as modeldb
         from modeldb_core.runtime import exits

@@ -357,7 +357,7 @@ def test_a_script_killed_in_the_middle_of_an_upload_is_completed_by_sync(
     assert all(key.startswith(".owners/") for key in held), "the file is not whole"
     sync = [sys.executable, "-m", "modeldb_core.cli", "sync"]
     done = subprocess.run(sync, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
-    assert "1 run put right" in done.stdout
+    assert "1 run corrected" in done.stdout
     assert arrived > 2
     assert client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == [], "it went on with the same upload"
     client.close()

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _MAGIC = b"LGR1"
 _BEGIN, _HEADER = struct.Struct("<4sQ"), struct.Struct("<4sQII")
 _ANY_LENGTH = 1 << 62  # limits are for the bytes of strangers
-_AT_ONCE = 1000  # changes in a frame of a file that is written anew
+_AT_ONCE = 1000  # changes in a frame of a file that is written again
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
 

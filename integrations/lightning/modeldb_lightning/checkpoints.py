@@ -157,7 +157,7 @@ class Checkpoints:
 
     def _queue(self) -> None:
         """Let the background work, unless it is about to: however slow the store, one job waits at most."""
-        run = self._recording.run or self._recording.start()  # an ended run takes artifacts too: it is not begun anew
+        run = self._recording.run or self._recording.start()  # an ended run takes artifacts too: it is not begun again
         with self._lock:
             if run is None or self._is_queued:
                 return

@@ -14,7 +14,7 @@ __all__ = ["described", "fitting_key", "type_name", "typed", "typed_map"]
 def typed_map(parameters: Any) -> tuple[dict[str, Any], list[str]]:  # noqa: ANN401 - a map, a Namespace, a configuration
     """Return hyperparameters by name, and those names that had to be changed, as they were given.
 
-    What is no map at all stands under ``"hyperparameters"``.
+    What is not a map at all stands under ``"hyperparameters"``.
     """
     value = typed(parameters)
     if not isinstance(value, dict) or "type" in value:

@@ -216,7 +216,7 @@ class LateRun:
     """Stands for a run that has not begun, or has ended: it begins when something is logged to it, not when it is looked at.
 
     In other processes than the first, and where no run can be started, whatever is asked of it does nothing, however deep:
-    ``logger.experiment.config.update(...)`` is no error. What a run has answers ``None`` there when it is called, as that of
+    ``logger.experiment.config.update(...)`` is not an error. What a run has answers ``None`` there when it is called, as that of
     Lightning's own stand-in does.
     """
 

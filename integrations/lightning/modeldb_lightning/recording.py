@@ -239,7 +239,7 @@ class Recording:
         self._evaluates = what
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log numbers at a step; anything else that is no number is recorded as what it is, or noted."""
+        """Log numbers at a step; anything else that is not a number is recorded as what it is, or noted."""
         if self._evaluates is not None:
             step = self._evaluated[self._evaluates] - 1
         try:
@@ -259,7 +259,7 @@ class Recording:
         return metrics if past is None or step is None or not self.is_training else past.renamed(metrics, step)
 
     def _log_anything(self, metrics: Mapping[str, Any], step: Any) -> None:  # noqa: ANN401
-        """Log what the quick way did not take: before the run has begun, and what is no number."""
+        """Log what the quick way did not take: before the run has begun, and what is not a number."""
         if self._waiting is not None:
             self.begin()
         run = self.start()

@@ -64,7 +64,7 @@ def autolog(
         log_models: store the fitted model, with skops.
         log_datasets: record digest, shape and schema of the training data.
         log_training_metrics: predict the training data and record the metrics that fit the task; not with estimators
-            that are no part of a library known to ModelDB, since no code of the program is called.
+            that are not part of a library known to ModelDB, since no code of the program is called.
         log_evaluations: record scores that the program works out later with the run of their model.
         log_candidates: a child run for each candidate of a search.
         log_pictures: store what pictures of the model show, as data that ModelDB's pages draw.
@@ -294,7 +294,7 @@ def _all_subclasses(root: type) -> list[type]:
 
 
 def _mixins() -> list[type]:
-    """Return the classes that are no estimators and bring methods to them, such as ``score``."""
+    """Return the classes that are not estimators and bring methods to them, such as ``score``."""
     import sklearn.base
 
     return [cls for name, cls in vars(sklearn.base).items() if isinstance(cls, type) and name.endswith("Mixin")]

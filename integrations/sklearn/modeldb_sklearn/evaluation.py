@@ -82,7 +82,7 @@ class Fitted:
 
 @dataclass(slots=True)
 class _Data:
-    """Data that something was predicted of: what tells it from other data, how the program calls it, what it is."""
+    """Data that something was predicted of: what distinguishes it from other data, how the program calls it, what it is."""
 
     key: str
     name: str

@@ -105,7 +105,7 @@ def of_learning_curve(name: str, x: list[Any], train: Any, test: Any) -> Iterato
 
     Args:
         name: of the parameter; "" for a learning curve.
-        x: sizes of the training data, or values of the parameter; where these are no numbers, their places count.
+        x: sizes of the training data, or values of the parameter; where these are not numbers, their places count.
         train: scores, shape (points, splits).
         test: likewise.
     """

@@ -23,7 +23,7 @@ _INSTALL = "pip install 'modeldb-core[sklearn]'"
 
 
 def dump(model: object, path: Path) -> dict[str, Any] | None:
-    """Write an estimator into the folder ``path``; ``None`` for what is no estimator.
+    """Write an estimator into the folder ``path``; ``None`` for what is not an estimator.
 
     Raises:
         InvalidTypeError: skops cannot write something in it.

@@ -93,7 +93,7 @@ class Streams:
             stream.calls += 1
 
     def end(self, estimator: Any) -> None:  # noqa: ANN401
-        """End the run of an estimator: it is fitted anew."""
+        """End the run of an estimator: it is fitted again."""
         stream = self._open.get(id(estimator))
         if stream is not None and stream.estimator() is estimator:
             self._close(id(estimator))

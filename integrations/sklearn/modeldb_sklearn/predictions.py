@@ -130,7 +130,7 @@ def truth_key(truth: Any) -> str:  # noqa: ANN401
 
 
 def _owner(value: Any) -> Any:  # noqa: ANN401
-    """Return the array that owns the memory of ``value``; anything that is no array owns itself."""
+    """Return the array that owns the memory of ``value``; anything that is not an array owns itself."""
     while isinstance(value, np.ndarray) and isinstance(value.base, np.ndarray):
         value = value.base
     return value

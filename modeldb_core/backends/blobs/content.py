@@ -23,7 +23,7 @@ def blob_path(digest: str) -> str:
     """Return where a blob lies below its store's root: after the first digits, so that no folder grows too large.
 
     Raises:
-        InvalidArgumentError: it is no digest, and could be a path out of the store.
+        InvalidArgumentError: it is not a digest, and could be a path out of the store.
     """
     if not _DIGEST.fullmatch(str(digest)):
         msg = f"{str(digest)[:80]!r} is not a digest; expected 64 hexadecimal digits in lower case"

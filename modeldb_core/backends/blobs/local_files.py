@@ -124,7 +124,7 @@ class LocalFiles:
     def remove_stale(self, path: str, before: float) -> bool:
         """Remove a file unless it was written or touched since ``before``; return whether it was removed.
 
-        It is taken aside before it is looked at: who touches it before that is seen, who comes after it writes anew.
+        It is taken aside before it is looked at: who touches it before that is seen, who comes after it writes it again.
         """
         refuse_links(self.root, path.rpartition("/")[0])
         aside = f"{self._temporary}/{uuid.uuid4().hex}"

@@ -73,7 +73,7 @@ class RangeReader(io.RawIOBase):
 
     def _next_block(self) -> bytes:
         in_order = self._at == self._start + len(self._block)
-        self._block = b""  # let go of before the next one comes
+        self._block = b""  # release before the next one comes
         if not in_order:
             self._drop_ahead()
             self._next_bytes = FIRST_BYTES

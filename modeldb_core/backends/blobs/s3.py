@@ -68,7 +68,7 @@ class S3ArtifactStore(ArtifactStore):
             and of ``_fsspec.S3_OPTIONS`` (credentials, endpoint, timeouts).
 
     Raises:
-        ConfigurationError: the URL names no bucket, or an option is unknown or has a value that cannot be.
+        ConfigurationError: the URL names no bucket, or an option is unknown or has an invalid value.
         MissingDependencyError: botocore is not installed.
     """
 

@@ -72,7 +72,7 @@ class FsspecArtifactStore(ArtifactStore):
 
     Raises:
         InvalidArgumentError: the URL names no folder.
-        ConfigurationError: an option is unknown or has a value that cannot be.
+        ConfigurationError: an option is unknown or has an invalid value.
         MissingDependencyError: what the scheme needs is not installed.
     """
 

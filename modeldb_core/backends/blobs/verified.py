@@ -35,7 +35,7 @@ class _VerifiedReader(io.RawIOBase):
     """Reads a blob and checks it against its digest.
 
     Read from its beginning to its end, it is hashed on the way, and the last bytes only come out if all of it matches.
-    Whoever seeks elsewhere first has it read and checked as a whole, then and there: so no part ever comes out of a
+    Anyone who seeks elsewhere first has it read and checked as a whole, then and there: so no part ever comes out of a
     blob that is damaged, unless it was read in order before the damage could be known.
     """
 

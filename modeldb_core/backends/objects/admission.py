@@ -1,6 +1,6 @@
 """What a writer checks before it writes an object, without looking at anything but its own streams.
 
-A stream may arrive in a store before the ones that it builds upon. So whether a change makes sense can be told from the
+A stream may arrive in a store before the ones that it builds upon. So whether a change makes sense can be seen from the
 change alone, and a process that only writes needs no replica.
 """
 

@@ -53,7 +53,7 @@ class Bucket:
     def listing(self, folder: str) -> dict[str, tuple[str, int]]:
         """Return the objects below a folder (which ends with a slash): from name to a mark and the size.
 
-        A mark changes when an object is written anew.
+        A mark changes when an object is written again.
 
         Raises:
             StoreVersionError: a newer version of ModelDB wrote there.

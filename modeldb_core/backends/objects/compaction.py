@@ -5,7 +5,7 @@ It runs in any process, in several at once, and may die at any point. Two rules 
 - A pack is written under a name that is new, from what the replica holds, and verified by reading it back. Nothing is
   deleted then.
 - An object is deleted only when every part of it is in a pack that a *listing* has shown, and a pack only when that one
-  has a higher name. So of all packs that hold a change, the one with the highest name stays; and whoever lists the
+  has a higher name. So of all packs that hold a change, the one with the highest name stays; and anyone who lists the
   bucket late still finds either the old objects or the new ones.
 """
 
@@ -237,7 +237,7 @@ class Compactor:
         except NotFoundError:
             is_there = False
         if not is_there:
-            msg = f"the object {name} was written to {self._bucket.url} and reads differently; see to that storage"
+            msg = f"the object {name} was written to {self._bucket.url} and reads differently; check the storage system"
             raise StoreUnavailableError(msg)
         adopt(self._replica, name, len(content), parts_of(name, content))
 

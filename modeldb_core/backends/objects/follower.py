@@ -56,9 +56,9 @@ class Follower:
 
     Args:
         bucket: what to follow.
-        identity: tells the bucket from others.
+        identity: distinguishes the bucket from others.
         cache_dir: where replicas lie; default: ``modeldb`` in the cache folder of the user.
-        max_staleness_s: list anew for an answer when the last listing is older.
+        max_staleness_s: list again for an answer when the last listing is older.
         allow_stale: answer from what there is while the bucket cannot be reached.
         compact: tidy up now and then.
     """
@@ -104,7 +104,7 @@ class Follower:
                 self._evicted += 1
 
     def answer(self, question: Callable[[Replica], Result]) -> Result:
-        """Return what the replica says, brought up to date first; a damaged one is made anew.
+        """Return what the replica says, brought up to date first; a damaged one is made again.
 
         Raises:
             StoreUnavailableError: the bucket cannot be reached.
@@ -183,7 +183,7 @@ class Follower:
         return done
 
     def _compact_a_little(self, replica: Replica) -> None:
-        """Tidy up now and then; whoever asked something does not notice, but for some hundred milliseconds."""
+        """Tidy up now and then; anyone who asked something does not notice, but for some hundred milliseconds."""
         if not self._compact or time.monotonic() < self._compact_at:
             return
         self._compact_at = time.monotonic() + _COMPACT_EVERY_S
@@ -198,7 +198,7 @@ class Follower:
             logger.info("%s could not be compacted: %s", self._bucket.url, error)
 
     def close(self) -> None:
-        """Let go of the replica."""
+        """Release the replica."""
         self.is_closed = True
         forks.forget(self)
         with self._lock.threads:
@@ -356,7 +356,7 @@ class Follower:
         self._tell()
 
     def _check_identity(self, replica: Replica, marker: str | None) -> None:
-        """Begin anew where the bucket holds another store than the one that the replica was made from."""
+        """Begin again where the bucket holds another store than the one that the replica was made from."""
         before = replica.state("marker")
         if marker is not None and before is not None and before != marker:
             raise RebuildNeededError
@@ -370,7 +370,7 @@ class Follower:
 
 
 def _unknown(listed: dict[str, tuple[str, int]], known: dict[str, tuple[str, str]]) -> dict[str, tuple[str, int]]:
-    """Return the objects that are to be read: new ones, and those that somebody wrote anew."""
+    """Return the objects that are to be read: new ones, and those that somebody wrote again."""
     return {
         name: info
         for name, info in listed.items()

@@ -118,7 +118,7 @@ class Inbox:
         awaited: set[str] = set()
         while batch := self._next(after):
             after = batch[-1].place
-            # What waits is taken right after what it waits for, whoever follows the bucket.
+            # What waits is taken right after what it waits for, no matter who follows the bucket.
             if not any(awaited & waiting.stream_ids for waiting in batch):
                 try:
                     self._take(batch)

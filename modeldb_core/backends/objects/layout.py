@@ -8,7 +8,7 @@
 - ``packs/-<number>.chg``: a part that was applied under conditions; ``deciding`` says how. (So that one listing shows
   these and the packs; "-" sorts before all of those.)
 - ``packs/-names``: containers were renamed or created under other identifiers than those that follow from their names.
-- ``packs/<zeros>.<unique>.store``: says that there is a store, and tells it from one that had the same place before.
+- ``packs/<zeros>.<unique>.store``: says that there is a store, and distinguishes it from one that had the same place before.
   A later format of all this will have ``.store-2`` there.
 
 A *part* is what one ``apply`` wrote, and is taken whole or not at all. Its *stamp* orders it among all others: the

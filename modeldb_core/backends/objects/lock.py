@@ -36,7 +36,7 @@ class ReplicaLock:
         self.begin()
 
     def begin(self) -> None:
-        """Begin anew in a forked child: a thread of the parent may have held the lock."""
+        """Begin again in a forked child: a thread of the parent may have held the lock."""
         self.threads = threading.RLock()
 
     @contextmanager

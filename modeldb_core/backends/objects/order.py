@@ -2,7 +2,7 @@
 
 Parts arrive when a listing shows them, and count by their stamps. One that arrives after others that it comes before is
 late. Mostly that alters nothing: the others were about other entities, or said the same. Where it does, the replica must
-be made anew, so that every replica comes to the same answers, and its log to the same order.
+be made again, so that every replica comes to the same answers, and its log to the same order.
 """
 
 from __future__ import annotations

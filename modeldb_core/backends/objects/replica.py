@@ -256,7 +256,7 @@ def _prepare(database: SQLiteDatabase, url: str) -> None:
         prepare(database)
         database.initialize()
     except (ConfigurationError, StoreVersionError) as error:
-        msg = f"the replica of {url} is no database of this version: {error}"
+        msg = f"the replica of {url} is not a database of this version: {error}"
         raise IntegrityError(msg) from error
     database.write(_make_tables)
 
@@ -275,7 +275,7 @@ def many(write: Transaction, text: str, rows: Sequence[tuple[Any, ...]]) -> None
 
 
 def is_damage(error: BaseException) -> bool:
-    """Return whether an error tells that the file of a replica is damaged or gone, so that it is to be made anew."""
+    """Return whether an error tells that the file of a replica is damaged or gone, so that it is to be made again."""
     cause = error.__cause__
     original = cause.orig if isinstance(cause, DBAPIError) else cause
     if isinstance(error, IntegrityError):

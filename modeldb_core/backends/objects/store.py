@@ -65,7 +65,7 @@ class ObjectMetadataStore(MetadataStore):
             scheme's driver.
 
     Raises:
-        ConfigurationError: the URL names no bucket or folder, or an option is unknown or has a value that cannot be.
+        ConfigurationError: the URL names no bucket or folder, or an option is unknown or has an invalid value.
         MissingDependencyError: a package is not installed.
     """
 

@@ -117,7 +117,7 @@ def is_loopback(host: str) -> bool:
 def _checked_token(token: str, url: str) -> str:
     if not token or (token.isascii() and token.isprintable() and " " not in token):
         return token
-    msg = f"the token for {url} holds a character that no token has, such as a space or a line end; set it anew"
+    msg = f"the token for {url} holds a character that no token has, such as a space or a line end; set it again"
     raise ConfigurationError(msg)
 
 

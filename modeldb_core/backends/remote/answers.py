@@ -34,7 +34,7 @@ _UNFIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, R
 """What taking apart an answer raises where it has another form."""
 
 BROKEN = (exceptions.HTTPError, HTTPException, OSError, ValueError)
-"""What the HTTP client raises where the way to a server is broken, or what comes is no HTTP: sizes of chunks below 0."""
+"""What the HTTP client raises where the way to a server is broken, or what comes is not HTTP: sizes of chunks below 0."""
 
 TRY_AGAIN = frozenset({429, 502, 503, 504})
 """Statuses after which the same request may succeed."""
@@ -64,7 +64,7 @@ def check_protocol(data: object, address: Address) -> None:
     """See that both sides speak the same version.
 
     Raises:
-        ConfigurationError: what answered is no server of ModelDB.
+        ConfigurationError: what answered is not a server of ModelDB.
         StoreVersionError: it is one, of a version too far from this one.
     """
     if not isinstance(data, dict) or data.get("name") != "ModelDB":
@@ -217,4 +217,4 @@ def _unauthorized(address: Address) -> PermissionDeniedError:
 
 
 def _no_modeldb(address: Address, why: str) -> ConfigurationError:
-    return ConfigurationError(f"what answers at {address.url} is no server of ModelDB ({why}); check the URL")
+    return ConfigurationError(f"what answers at {address.url} is not a server of ModelDB ({why}); check the URL")

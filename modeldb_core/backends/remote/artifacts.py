@@ -168,7 +168,7 @@ class _Joined(io.RawIOBase):
 
 
 def _checked(digest: str) -> str:
-    # What is no digest could be another path of the server.
+    # What is not a digest could be another path of the server.
     if not _DIGEST.fullmatch(digest):
         msg = f"{digest[:80]!r} is not a digest; expected 64 hexadecimal digits in lower case"
         raise InvalidArgumentError(msg)

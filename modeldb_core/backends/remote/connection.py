@@ -155,7 +155,7 @@ class Connection:
         return url if self._gives_urls else None
 
     def close(self) -> None:
-        """Close the connections. Calling it twice is no error."""
+        """Close the connections. Calling it twice is not an error."""
         self._is_closed = True
         _open.discard(self)
         pool, self._pool = self._pool, None

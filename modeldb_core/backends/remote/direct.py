@@ -2,7 +2,7 @@
 
 The server may be hostile, so its answer must not make this machine ask for what the server could not ask for itself: only
 HTTP, never less secure than the way to the server, and only hosts that are as public as the server is. The name is looked
-up once, and that address is the one that is connected to; redirects are not followed. The client logs no URLs: whoever has one
+up once, and that address is the one that is connected to; redirects are not followed. The client logs no URLs: anyone who has one
 of these is let in.
 """
 

@@ -36,7 +36,7 @@ class BlobReader(io.RawIOBase):
     """Reads a blob and checks it against its digest.
 
     Read from its beginning to its end, it comes as a stream and is hashed on the way; the last bytes only come out if all
-    of it matches. Whoever seeks elsewhere has the whole of it fetched and checked then and there, into a temporary file
+    of it matches. Anyone who seeks elsewhere has the whole of it fetched and checked then and there, into a temporary file
     where it is long. A connection that breaks is taken up again where it broke.
     """
 

@@ -47,5 +47,5 @@ class OnServer:
         self._connection = Connection(address)
 
     def close(self) -> None:
-        """Close the connections; calling it twice is no error."""
+        """Close the connections; calling it twice is not an error."""
         self._connection.close()

@@ -18,7 +18,7 @@ bytes as a number, then those bytes. What cannot be read as content has no diges
   number and an item) and the column: an *array* or *items* of one dimension. Where values are missing in a column of
   numbers, text ``missing`` and an array of bools stand before it, and the missing ones count as zero. Before times with a
   zone stands the text ``datetime64[unit, zone]``. Categories count as the values they stand for. An index, and what pandas
-  keeps in ``attrs``, is no part of the content.
+  keeps in ``attrs``, is not part of the content.
 - *masked* arrays: text ``missing``, the mask, and the array with zeros where it is masked.
 - *image* (Pillow): text ``image``, mode, width, height, the palette as bytes, the pixels as bytes.
 - *labelled*: text ``labelled``, then the 32-byte digests of features and target.

@@ -51,7 +51,7 @@ def encode_item(item: object, nested: Nested | None = None) -> bytes:
     """Return the written form of one item.
 
     Args:
-        nested: returns the digest of data within data as 32 bytes, ``None`` for what is no data.
+        nested: returns the digest of data within data as 32 bytes, ``None`` for what is not data.
 
     Raises:
         UnreadableContentError: it, or something in it, has none.

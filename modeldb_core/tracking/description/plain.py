@@ -1,6 +1,6 @@
 """Objects of programs as values that can be stored: paths, devices, enumerations, namespaces, configurations, arrays.
 
-Strict, for what users log themselves: what is not known stays as it is, so that whoever stores it refuses it by name.
+Strict, for what users log themselves: what is not known stays as it is, so that anyone who stores it refuses it by name.
 Lenient, for what integrations find: everything becomes a value, what is not known by its type and words. A form
 ``{"type": ..., ...}`` keeps the type of an object; where it is lost, :attr:`Plain.lost` says so.
 """

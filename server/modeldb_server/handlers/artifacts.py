@@ -40,7 +40,7 @@ def list_artifacts(context: ServerContext, *, run_id: str, prefix: str, limit: i
 
 
 def _described(entry: object) -> dict[str, Any]:
-    """Return what a run's document says of an artifact; whoever wrote it may have written anything."""
+    """Return what a run's document says of an artifact; its author may have written anything."""
     return json_value(dict(entry)) if isinstance(entry, Mapping) else {}
 
 

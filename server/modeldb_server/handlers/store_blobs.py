@@ -101,7 +101,7 @@ class JoinedParts(io.RawIOBase):
         part = self._artifacts.open(digest)
         if not part.read(protocol.PART_HEAD_BYTES).startswith(protocol.PART_MAGIC):
             part.close()
-            msg = f"the blob {digest} is no part of another"
+            msg = f"the blob {digest} is not part of another"
             raise InvalidArgumentError(msg)
         return part
 
@@ -189,7 +189,7 @@ def put_blob(context: ServerContext, *, digest: str, content: BinaryIO) -> Respo
 def join_blob(context: ServerContext, *, digest: str, size_bytes: int, parts: tuple[str, ...]) -> Response:
     """Put what the parts hold; where the blob is there already, see that it counts as put now."""
     artifacts = context.artifacts
-    with suppress(NotFoundError, IntegrityError):  # one that is damaged is put right
+    with suppress(NotFoundError, IntegrityError):  # one that is damaged is replaced
         info = artifacts.stat(_checked(digest))
         if info.size_bytes == size_bytes:
             return json_response(protocol.dump_blob(_renewed(artifacts, info)))

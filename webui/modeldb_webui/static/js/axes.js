@@ -1,4 +1,4 @@
-// Axes: what range is shown, where ticks are, and what they say. A label says its number exactly enough to be told from its
+// Axes: what range is shown, where ticks are, and what they say. A label says its number exactly enough to be distinguished from its
 // neighbours, and nothing is cut: the axis is as wide as its labels.
 
 import { decimal, exponent, formatCount, formatLabel } from "./format.js";

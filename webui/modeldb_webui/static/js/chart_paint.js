@@ -126,7 +126,7 @@ function markSpikes(context, { xs, low, high }, px, py, box, ratio) {
   }
 }
 
-/** Ticks on the ground where a value is no finite number. @param {CanvasRenderingContext2D} context @param {Line} line @param {Place} px @param {number} ground @param {number} ratio */
+/** Ticks on the ground where a value is not a finite number. @param {CanvasRenderingContext2D} context @param {Line} line @param {Place} px @param {number} ground @param {number} ratio */
 function markGaps(context, line, px, ground, ratio) {
   context.globalAlpha = 0.9;
   for (let at = 0; at < line.xs.length; at += 1) if (line.gaps[at]) context.fillRect(px(line.xs[at]) - ratio, ground - 5 * ratio, 2 * ratio, 5 * ratio);

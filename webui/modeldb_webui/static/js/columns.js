@@ -16,7 +16,7 @@ const BARE_KEY = /^[\p{L}\p{N}_/-]+(\.[\p{L}\p{N}_/-]+)*$/u;
 
 const WIDTHS = { text: 120, time: 104, number: 92, boolean: 80, texts: 150 };
 const NAME_WIDTH = 184;
-/** The columns that are no keys of maps, tags among them. @type {Map<string, KindColumn>} */
+/** The columns that are not keys of maps, tags among them. @type {Map<string, KindColumn>} */
 export const COLUMNS = new Map(
   [...RUN.columns.filter(({ name }) => RUN.shown.includes(name)), { name: "tags", type: "texts", title: "Tags", choices: [], fields: ["tags"] }].map((column) => [column.name, column]),
 );

@@ -126,7 +126,7 @@ export function complete(text, caret, keys, names) {
 const rank = ({ offer, at }) => (at === 0 ? 0 : /[./_]/.test(offer.text[at - 1]) ? 1 : 2);
 
 /**
- * What is sent for what was typed: words that are no condition look for runs of that name.
+ * What is sent for what was typed: words that are not a condition look for runs of that name.
  * @param {string} text
  */
 export function filterOf(text) {

@@ -20,7 +20,7 @@ const LONGEST_LABEL = 24;
 const text = (value) => (typeof value === "string" || typeof value === "number" || typeof value === "boolean" ? String(value).slice(0, 200) : "");
 /** @param {unknown} value @returns {unknown[] | null} */
 const list = (value) => (Array.isArray(value) ? value : null);
-/** @param {unknown} value @returns {number[] | null} NaN for what is no number */
+/** @param {unknown} value @returns {number[] | null} NaN for what is not a number */
 const numbers = (value) => list(value)?.map(toNumber) ?? null;
 /** @param {unknown} value @returns {string[] | null} */
 const texts = (value) => list(value)?.map(text) ?? null;

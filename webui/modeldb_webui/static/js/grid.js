@@ -130,7 +130,7 @@ export class Grid extends Component {
     const { shown, before, total } = this.columns();
     const pinned = props.columns.filter((column) => column.pinned);
     const width = PICK + pinned.reduce((sum, column) => sum + column.width, 0) + total;
-    // The elements stay where they are in the page and take on another row: moving them would lay all of them out anew.
+    // The elements stay where they are in the page and take on another row: moving them would lay all of them out again.
     const slots = Math.ceil(this.state.height / props.rowHeight) + 2 * SPARE_ROWS + 2;
     const rows = new Array(Math.min(slots, props.count)).fill(null);
     for (let index = first; index <= last; index += 1) {

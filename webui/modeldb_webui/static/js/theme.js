@@ -1,4 +1,4 @@
-// Runs before the first paint, so that a page kept in the other theme never flashes. The only script that is no module.
+// Runs before the first paint, so that a page kept in the other theme never flashes. The only script that is not a module.
 (() => {
   try {
     const theme = localStorage.getItem("modeldb.theme");
