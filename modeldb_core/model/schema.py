@@ -217,9 +217,10 @@ class KindDeclaration:
 
     @cached_property
     def shown(self) -> tuple[str, ...]:
-        """The columns that people are shown: what contains an entity by its name, and not by its identifier too."""
-        behind = {names[0] for names in self.sources.values() if len(names) == 1}
-        return tuple(name for name in self.columns if name not in behind)
+        """The columns that people are shown: what contains an entity by its name alone, and nothing that says it again."""
+        hidden = {names[0] for names in self.sources.values() if len(names) == 1}
+        hidden.update(name for name, each in self.fields.items() if each.computed)
+        return tuple(name for name in self.columns if name not in hidden)
 
     @cached_property
     def compared(self) -> tuple[str, ...]:
@@ -394,7 +395,7 @@ def _problem_of(declaration: KindDeclaration) -> str:
         if name in taken:
             return f"another kind goes by the name {name!r}"
     if declaration.has_points and not declaration.is_own:
-        return "only runs have points"
+        return "only runs have points: let its entities refer to a run that has them"
     for each in declaration.fields.values():
         is_taken = each.name == "kind" or (each.name == f"{kind}_id" and not each.computed)  # its own identifier
         if is_taken or not _NAME.fullmatch(each.name):

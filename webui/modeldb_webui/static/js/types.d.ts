@@ -29,7 +29,7 @@ export interface Kind {
 export interface KindColumn { name: string; type: string; title: string; choices: string[]; fields: string[] }
 export interface KindField {
   name: string; type: string; title: string; description: string; searchable: boolean; refers_to: string;
-  names_blobs: boolean; common: boolean;
+  names_blobs: boolean; common: boolean; computed: boolean;
 }
 export interface SeriesData {
   run_id: string; key: string; total: number; nan_count: number; infinite_count: number; nonpositive_count: number; hidden_count: number;

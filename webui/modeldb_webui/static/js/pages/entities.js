@@ -20,7 +20,7 @@ const FIRST = new Set(["name", "description"]);
 
 /** The columns of a kind that its entities hold themselves; when they were deleted, only where deleted ones are asked for. @param {Kind} kind @param {string} filter */
 const columnsOf = ({ columns, fields }, filter) =>
-  columns.filter(({ name }) => !FIRST.has(name) && fields.some((field) => field.name === name) && (name !== "deleted_at" || api.asksForDeleted(filter)));
+  columns.filter(({ name }) => !FIRST.has(name) && fields.some((field) => field.name === name && !field.computed) && (name !== "deleted_at" || api.asksForDeleted(filter)));
 
 /** @extends {Component<{}, any>} */
 class Entities extends Component {
