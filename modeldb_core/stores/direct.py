@@ -14,6 +14,7 @@ from modeldb_core.errors import (
     ConditionsUnsupportedError,
     InvalidArgumentError,
     InvalidTypeError,
+    PermissionDeniedError,
     PreconditionError,
     StoreReadOnlyError,
 )
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _REFUSALS = (
     PreconditionError,
+    PermissionDeniedError,
     ConditionsUnsupportedError,
     InvalidArgumentError,
     InvalidTypeError,

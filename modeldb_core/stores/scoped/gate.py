@@ -1,0 +1,213 @@
+"""What may be written in a scope: judged before the store is asked, so that its answer tells nothing of others.
+
+A change must be about something that lies in the scope, or make something that will. What is outside and what is not there
+are refused with the same words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from modeldb_core.errors import NotFoundError, PermissionDeniedError, PreconditionError
+from modeldb_core.log.changes import CREATE, STREAM, UPDATE
+from modeldb_core.log.conditions import Instant, Unique, check_form
+from modeldb_core.model.claims import claims_of
+from modeldb_core.model.schema import ANY, KINDS
+from modeldb_core.queries import Query, condition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from modeldb_core.log.changes import Change
+    from modeldb_core.log.conditions import Condition
+    from modeldb_core.log.withholding import Name
+    from modeldb_core.model.schema import FieldDeclaration
+    from modeldb_core.stores.contract import MetadataStore
+    from modeldb_core.stores.scoped.log import NarrowedLog
+    from modeldb_core.stores.scoped.sight import Sight
+
+_NOTHING = Instant({}, {})
+_ALTERED = ("set", "put", "add", "remove")
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What is known while a batch is judged: what lies in the scope, and what does once it is applied."""
+
+    held: set[Name]
+    made: set[Name] = field(default_factory=set)
+
+    def holds(self, name: Name) -> bool:
+        return name in self.held or name in self.made
+
+
+class Gate:
+    """Judges what a principal writes.
+
+    Args:
+        store: the whole store.
+        sight: what is seen of it.
+        log: the log as it is seen.
+    """
+
+    def __init__(self, store: MetadataStore, sight: Sight, log: NarrowedLog) -> None:
+        self._store, self._sight, self._log = store, sight, log
+
+    def check(self, changes: Sequence[Change], expect: Sequence[Condition]) -> tuple[Condition, ...]:
+        """Return the conditions that the store is to decide on: those on what is seen.
+
+        Raises:
+            PermissionDeniedError: a change is about something outside of the scope, or would put something there.
+            PreconditionError: a condition on something outside does not hold of something that is not there.
+        """
+        check_form(expect)
+        for stream_id in dict.fromkeys(change.stream_id for change in changes):
+            if self._log.is_of_others(stream_id):
+                msg = f"stream {stream_id} is none that you may add to; nothing was applied: begin another one"
+                raise PermissionDeniedError(msg)
+        altering = [change for change in changes if change.kind != STREAM]
+        data = [_said(change) for change in altering]
+        names = {(change.kind, change.entity_id) for change in altering}
+        names |= {
+            name for each, said in zip(altering, data, strict=True) for _, name in _containers(each, said) if name
+        }
+        batch = _Batch(self._sight.held_of(names))
+        for change, said in zip(altering, data, strict=True):
+            self._check(change, said, batch)
+        taken = [
+            (change.kind, said if change.action == CREATE else said.get("set") or {})
+            for change, said in zip(altering, data, strict=True)
+        ]
+        return tuple(each for each in expect if not self._is_settled(each, taken))
+
+    # Changes
+
+    def _check(self, change: Change, said: Mapping[str, Any], batch: _Batch) -> None:
+        name = (change.kind, change.entity_id)
+        given = list(_containers(change, said))
+        if batch.holds(name):
+            for declared, container in given:
+                if not self._may_hold(name, declared, container, batch) and not self._says_nothing(change, declared):
+                    _refuse(change)
+        elif change.action == CREATE and given and not self._exists(name):
+            inside = [container for _, container in given if container is not None and batch.holds(container)]
+            if not inside or not all(self._may_hold(name, declared, one, batch) for declared, one in given):
+                _refuse(change)
+            batch.made.add(name)
+        elif not self._repeats(change, said):
+            _refuse(change)
+
+    def _may_hold(self, name: Name, declared: FieldDeclaration, container: Name | None, batch: _Batch) -> bool:
+        """Return whether something in the scope may be put into a container."""
+        if container is None:  # it would be taken out of one: only what is a part of its like stays where it is
+            return declared.refers_to == name[0]
+        if batch.holds(container) or (declared.refers_to == ANY and self._holds_any(container[1], batch)):
+            return True
+        if declared.refers_to == name[0]:  # another run, which may arrive later
+            return not self._exists(container)
+        return container[0] == "workspace" and name[0] != "workspace" and self._is_above(name, container[1])
+
+    def _holds_any(self, entity_id: str, batch: _Batch) -> bool:
+        """Return whether something of any kind that has an identifier lies in the scope, and nothing else has it."""
+        names = [(kind, entity_id) for kind in KINDS]
+        return any(name in batch.made for name in names) or bool(self._sight.held_of(names))
+
+    def _is_above(self, name: Name, workspace_id: str) -> bool:
+        """Return whether something lies in a project of the scope, and that in a workspace."""
+        return name[0] == "project" and workspace_id in self._sight.above()
+
+    def _says_nothing(self, change: Change, declared: FieldDeclaration) -> bool:
+        """Return whether a change creates again what is there and has a container already, which then stays."""
+        return change.action == CREATE and bool(self._document(change).get(declared.name))
+
+    def _repeats(self, change: Change, said: Mapping[str, Any]) -> bool:
+        """Return whether a change declares the workspace of a project of the scope, as every run that begins does."""
+        if (change.kind, change.action) != ("workspace", CREATE) or change.entity_id not in self._sight.above():
+            return False
+        document = self._document(change)
+        return document.get("deleted_at") is None and all(document.get(name) == said[name] for name in said)
+
+    def _document(self, change: Change) -> Mapping[str, Any]:
+        try:
+            return self._store.get(change.kind, change.entity_id).document
+        except NotFoundError:
+            return {}
+
+    def _exists(self, name: Name) -> bool:
+        """Return whether there is something, wherever it lies; what was erased was there."""
+        if name[0] not in KINDS:
+            return False
+        try:
+            self._store.get(*name)
+        except NotFoundError as error:
+            return type(error) is not NotFoundError
+        return True
+
+    # Conditions
+
+    def _is_settled(self, one: Condition, taken: Sequence[tuple[str, Mapping[str, Any]]]) -> bool:
+        """Return whether a condition holds as far as the principal can tell, and is none that the store is to see.
+
+        Raises:
+            PreconditionError: it is on something outside, and does not hold of what is not there.
+        """
+        if isinstance(one, Unique):
+            if self._is_own(one, taken):
+                return False
+            self._check_unique(one)
+            return True
+        name = (one.kind, one.entity_id)  # type: ignore[attr-defined]  # every other one is of an entity
+        if self._sight.held_of([name]) or not self._exists(name):
+            return False
+        one.check(_NOTHING)
+        return True
+
+    def _is_own(self, one: Unique, taken: Sequence[tuple[str, Mapping[str, Any]]]) -> bool:
+        """Return whether a value must be unique among what is seen, or is about to be taken."""
+        fields = KINDS[one.kind].fields
+        within = fields[one.field].unique_within or ""
+        if within in fields:
+            return bool(self._sight.held_of([(fields[within].refers_to, one.scope)]))
+        return any(kind == one.kind and one.claim in claims_of(kind, values) for kind, values in taken)
+
+    def _check_unique(self, one: Unique) -> None:
+        if not KINDS[one.kind].fields[one.field].searchable:
+            return
+        same = condition(f"{one.field} = ?", one.value)  # of a field that is declared
+        query = Query(one.kind, same, fields=(), limit=2)
+        for entity in self._store.find(self._sight.narrowed(query)).entities:
+            one.check(Instant({}, {one.claim: entity.entity_id}))
+
+    def without_strangers(self, error: PreconditionError) -> PreconditionError:
+        """Return an error that does not name what is not seen: of it, that it has a value is all that there is to know."""
+        one = error.condition
+        if not isinstance(one, Unique) or self._sight.held_of([(one.kind, str(error.found))]):
+            return error
+        msg = f"nothing was applied: {one.field} {one.value!r:.80} of a {one.kind} is taken already"
+        return PreconditionError(msg, one, None)
+
+
+def _said(change: Change) -> Mapping[str, Any]:
+    return change.data() if change.action in (CREATE, UPDATE) else {}
+
+
+def _containers(change: Change, said: Mapping[str, Any]) -> Iterator[tuple[FieldDeclaration, Name | None]]:
+    """Iterate over the containers that a change names, each with its field; ``None`` where it takes one away."""
+    declaration = KINDS.get(change.kind)
+    for each in declaration.containers if declaration is not None else ():
+        places = [said] if change.action == CREATE else [said.get(part) or {} for part in _ALTERED]
+        for number, place in enumerate(places):
+            if isinstance(place, dict) and each.name in place:
+                value = place[each.name]
+                is_one = number == 0 and isinstance(value, str) and value
+                yield each, (each.refers_to, value) if is_one else None
+
+
+def _refuse(change: Change) -> NoReturn:
+    words = KINDS[change.kind].words if change.kind in KINDS else change.kind
+    msg = (
+        f"{change.action} of {words} {change.entity_id[:200]!r}: it does not lie, or would not, in what you may change; "
+        "nothing was applied"
+    )
+    raise PermissionDeniedError(msg)

@@ -1,0 +1,47 @@
+"""What a principal may see and change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
+
+MAX_CONTAINERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Workspaces and projects whose content a principal may see and change; nothing else is there for it.
+
+    All that lies in one of them belongs to it, at any depth, and they themselves. The name of the workspace that a project
+    of the scope lies in can be read too, and nothing else of it. For whoever may see everything there is no scope.
+
+    Attributes:
+        workspaces: identifiers of workspaces.
+        projects: identifiers of projects.
+
+    Raises:
+        InvalidArgumentError: there are more than 500, or one is no text or empty. None at all is a scope of nothing.
+    """
+
+    workspaces: frozenset[str] = frozenset()
+    projects: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        for name in ("workspaces", "projects"):
+            given: object = getattr(self, name)
+            if isinstance(given, str) or not isinstance(given, (set, frozenset, tuple, list)):
+                msg = f"{name} of a scope is of type {type(given).__name__}; expected a set of identifiers"
+                raise InvalidTypeError(msg)
+            if wrong := [each for each in given if not isinstance(each, str) or not each or "\0" in each]:
+                msg = f"{name} of a scope holds {wrong[0]!r:.60}; expected identifiers"
+                raise InvalidArgumentError(msg)
+            object.__setattr__(self, name, frozenset(given))
+        if len(self.workspaces) + len(self.projects) > MAX_CONTAINERS:
+            msg = f"a scope of {len(self.workspaces) + len(self.projects):,} containers; expected at most {MAX_CONTAINERS}"
+            raise InvalidArgumentError(msg)
+
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """The identifiers of all of them, in one order."""
+        return tuple(sorted(self.workspaces | self.projects))

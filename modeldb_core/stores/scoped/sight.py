@@ -1,0 +1,176 @@
+"""What can be seen in a scope: which entities, and how a query is narrowed to them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from modeldb_core.errors import InvalidArgumentError, NotFoundError
+from modeldb_core.model.links import links_of
+from modeldb_core.model.schema import ANY, KINDS
+from modeldb_core.queries import Query, condition, parse_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from modeldb_core.log.withholding import Name
+    from modeldb_core.model.entities import Entity
+    from modeldb_core.queries import Linked
+    from modeldb_core.stores.contract import MetadataStore
+    from modeldb_core.stores.scoped.scope import Scope
+
+MAX_PASSED = 1000
+"""Entities that a narrowed search passes on the way from one to what is linked with it through others."""
+_IDS, _CHARACTERS = 500, 20_000
+"""So many identifiers are looked up at once, and of such a length in all: a filter has an end."""
+
+
+class Sight:
+    """Tells what of a store lies in a scope. What is erased lies nowhere any more.
+
+    Args:
+        store: the whole store.
+        scope: what is seen of it.
+    """
+
+    def __init__(self, store: MetadataStore, scope: Scope) -> None:
+        self._store = store
+        self._scope = scope
+
+    # Entities
+
+    def holds(self, entity: Entity) -> bool:
+        """Return whether an entity lies in the scope."""
+        return entity.workspace_id in self._scope.workspaces or entity.project_id in self._scope.projects
+
+    def shows(self, entity: Entity) -> bool:
+        """Return whether an entity can be read: it lies in the scope, or is the workspace of one of its projects."""
+        return self.holds(entity) or (entity.KIND == "workspace" and entity.entity_id in self.above())
+
+    def above(self) -> frozenset[str]:
+        """Return the workspaces that the projects of the scope lie in."""
+        return frozenset(entity.workspace_id for entity in self._projects() if entity.workspace_id)
+
+    def _projects(self) -> Iterator[Entity]:
+        for project_id in sorted(self._scope.projects):
+            try:
+                yield self._store.get("project", project_id)
+            except NotFoundError:
+                continue
+
+    def held_of(self, names: Iterable[Name]) -> set[Name]:
+        """Return those entities that lie in the scope."""
+        return {name for name, _ in self._find(names, self._scope.containers)}
+
+    def strays_of(self, names: Iterable[Name]) -> set[Name]:
+        """Return those entities that may come to lie in the scope: what they are part of has not arrived yet."""
+        parts = (name for name in names if name[0] in KINDS and KINDS[name[0]].containers)
+        return {name for name, entity in self._find(parts, None) if not entity.workspace_id}
+
+    def _find(self, names: Iterable[Name], within: tuple[str, ...] | None) -> Iterator[tuple[Name, Entity]]:
+        by_kind: dict[str, dict[str, None]] = {}
+        for kind, entity_id in names:
+            by_kind.setdefault(kind, {})[entity_id] = None
+        for kind, ids in by_kind.items():
+            for some in _portions(ids) if kind in KINDS else ():
+                same = condition("entity_id in ?", some)
+                query = Query(kind, same, fields=(), limit=len(some), within=within, include_deleted=True)
+                for entity in self._store.find(query).entities:
+                    yield (kind, entity.entity_id), entity
+
+    # Queries
+
+    def narrowed(self, query: Query) -> Query:
+        """Return a query for those entities of which another one asks that can be read.
+
+        Raises:
+            QuerySyntaxError: its filter does not parse.
+        """
+        parse_filter(query.filter, query.kind)  # by itself: what is put beside it below must not become a part of it
+        above = self.above() if query.kind == "workspace" else frozenset[str]()
+        containers = tuple(sorted({*self._scope.containers, *above}))
+        linked = self._linked(query.kind, query.linked)
+        if linked is None or not containers:
+            return replace(query, within=())
+        found = replace(query, linked=linked[0], filter=_both(query.filter, linked[1]))
+        if query.within is None:
+            return replace(found, within=containers)
+        return replace(found, filter=_both(found.filter, self._lies_in(above)))
+
+    def _lies_in(self, above: frozenset[str]) -> str:
+        lists = {
+            "workspace_id in ?": self._scope.workspaces,
+            "project_id in ?": self._scope.projects,
+            "entity_id in ?": above,
+        }
+        return " or ".join(condition(template, sorted(ids)) for template, ids in lists.items() if ids)
+
+    def _linked(self, kind: str, linked: Linked | None) -> tuple[Linked | None, str] | None:
+        """Return a link and a filter that say the same but pass no entity that is not seen; ``None`` for nothing."""
+        if linked is None:
+            return None, ""
+        start = (linked.kind, linked.entity_id)
+        if linked.direction == "from" and not self.held_of([start]):
+            return None
+        if linked.depth == 1:  # only what the entities that are found say themselves, or one that is seen
+            return linked, ""
+        ids = sorted(entity_id for of_kind, entity_id in self._reached(start, linked) if of_kind == kind)
+        return (None, condition("entity_id in ?", ids)) if ids else None
+
+    def _reached(self, start: Name, linked: Linked) -> set[Name]:
+        seen, front = {start}, {start}
+        for _ in range(linked.depth):
+            step = self._named_by if linked.direction == "from" else self._naming
+            front = {name for each in front for name in step(each, linked.field)} - seen
+            seen |= front
+            if len(seen) > MAX_PASSED:
+                msg = f"more than {MAX_PASSED:,} entities are linked so; ask for fewer links in a row, or by one field"
+                raise InvalidArgumentError(msg)
+        return seen - {start}
+
+    def _named_by(self, name: Name, field: str) -> set[Name]:
+        """Return what an entity that is seen refers to, of that what is seen."""
+        try:
+            document = self._store.get(*name).document
+        except NotFoundError:
+            return set()
+        named = (link for link in links_of(name[0], document) if field in ("", link.field))
+        return self.held_of((kind, link.entity_id) for link in named for kind in ([link.kind] if link.kind else KINDS))
+
+    def _naming(self, name: Name, field: str) -> Iterator[Name]:
+        """Iterate over what is seen and refers to an entity."""
+        from modeldb_core.queries import Linked
+
+        for declaration in KINDS.values():
+            kinds = {kind for each in declaration.references for kind in (each.refers_to, *each.entries.values())}
+            if not kinds & {name[0], ANY}:
+                continue
+            query = Query(
+                declaration.kind,
+                fields=(),
+                limit=MAX_PASSED + 1,
+                within=self._scope.containers,
+                include_deleted=True,
+                linked=Linked(*name, field=field),
+            )
+            for entity in self._store.find(query).entities:
+                yield declaration.kind, entity.entity_id
+
+
+def _both(one: str, other: str) -> str:
+    """Return the filter that holds where two do."""
+    parts = [part for part in (one, other) if part.strip()]
+    return parts[0] if len(parts) == 1 else " and ".join(f"({part})" for part in parts)
+
+
+def _portions(ids: Iterable[str]) -> Iterator[list[str]]:
+    some: list[str] = []
+    length = 0
+    for entity_id in ids:
+        if some and (len(some) == _IDS or length + 2 * len(entity_id) > _CHARACTERS):
+            yield some
+            some, length = [], 0
+        some.append(entity_id)
+        length += 2 * len(entity_id) + 4
+    if some:
+        yield some
