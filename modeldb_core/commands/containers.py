@@ -35,7 +35,9 @@ def declare(kind: str, entity_id: str, name: str, **fields: Any) -> Operation:  
     return Operation((Entry(CREATE, kind, entity_id, said),), entity_id=entity_id)
 
 
-def create(store: MetadataStore, kind: str, fields: Mapping[str, Any], *, entity_id: str = "") -> Operation:
+def create(
+    store: MetadataStore, kind: str, fields: Mapping[str, Any], *, entity_id: str = "", declared_id: str = ""
+) -> Operation:
     """Make an entity that does not exist yet, with a new identifier.
 
     Args:
@@ -43,6 +45,7 @@ def create(store: MetadataStore, kind: str, fields: Mapping[str, Any], *, entity
         kind: of the entity.
         fields: of it; where its name must be unique there, nobody else may have it.
         entity_id: one of :func:`~modeldb_core.model.entities.new_id`, where the caller needs it beforehand.
+        declared_id: of a container that is declared together with it, and need not be there yet.
 
     Raises:
         InvalidArgumentError: a field cannot be that; NotFoundError: there is nothing of which it is to be a part.
@@ -61,7 +64,8 @@ def create(store: MetadataStore, kind: str, fields: Mapping[str, Any], *, entity
             msg = f"{name} is {repr(value)[:60]}; {expected}"
             raise InvalidArgumentError(msg)
     for container in declaration.containers:
-        if container.refers_to != ANY and (parent_id := document.get(container.name)):
+        parent_id = document.get(container.name)
+        if container.refers_to != ANY and parent_id and parent_id != declared_id:
             living(store, container.refers_to, parent_id)
     checked = check_new_id(entity_id) if entity_id else new_id()
     return Operation((Entry(CREATE, kind, checked, document),), for_creating(kind, checked, document), checked)

@@ -150,6 +150,9 @@ class Settings:
     server_erase_tokens: tuple[str, ...] = _setting(
         "list", (), "who shows the server one of these may also erase for good", table="server", trust=trust.USER
     )
+    server_scopes: tuple[str, ...] = _setting(
+        "list", (), "what users may see: USER=WORKSPACE or USER=WORKSPACE/PROJECT", table="server", trust=trust.USER
+    )
     server_allowed_hosts: tuple[str, ...] = _setting(
         "list",
         (),

@@ -236,7 +236,12 @@ def _status_routes() -> tuple[Route, ...]:
             tag="server",
         ),
         _of_server(
-            "GET", "/metrics", status.get_metrics, "Get counts and durations for Prometheus", answer=CONTENT_TYPE
+            "GET",
+            "/metrics",
+            status.get_metrics,
+            "Get counts and durations for Prometheus",
+            whole=True,
+            answer=CONTENT_TYPE,
         ),
     )
 

@@ -23,6 +23,7 @@ from modeldb_server.grouping import GroupedWrites
 from modeldb_server.metrics import ServerMetrics
 from modeldb_server.plugged import add_plugins
 from modeldb_server.repeats import earlier_answer, note_key
+from modeldb_server.scopes import ConfiguredScopes, NarrowedStores
 from modeldb_server.security import complete_policies, register_guards
 from modeldb_server.settings import server_settings
 from modeldb_server.tokens import Gatekeeper
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from modeldb_core.plugins import PluginManager
     from modeldb_core.stores import ArtifactStore, MetadataStore
     from modeldb_server.routes import Policy, Route
+    from modeldb_server.scopes import ScopeOf
     from modeldb_server.settings import ServerSettings
 
 API = "api"
@@ -47,6 +49,7 @@ def create_app(
     settings: Settings | ServerSettings | None = None,
     *,
     plugins: PluginManager | None = None,
+    scope_of: ScopeOf | None = None,
 ) -> Flask:
     """Return a WSGI application that serves ``store`` and ``artifacts``.
 
@@ -58,6 +61,9 @@ def create_app(
         artifacts: where files are kept.
         settings: those of ModelDB, or of the server alone; by default the server's defaults.
         plugins: whose blueprints are added, such as those of the web pages; by default every installed plugin's.
+        scope_of: returns what a user, of whom a token was shown, may see and change: a
+            :class:`~modeldb_core.stores.scoped.Scope`, or ``None`` for everything. It is asked with each request. By
+            default it is what ``settings.scopes`` says.
 
     Raises:
         ConfigurationError: a plugin adds a route that changes something and says not who may call it.
@@ -70,14 +76,14 @@ def create_app(
             store.refresh_rows()
         except ModelDBError as error:  # the store says so again to anyone who asks it something
             warn(f"the rows of {store.url} cannot be brought up to date: {error}")
-    context = _new_context(store, artifacts, chosen)
+    context = _new_context(store, artifacts, chosen, scope_of or ConfiguredScopes(store, chosen.scopes))
     app.extensions[EXTENSION] = context
     context.metrics.register(app)
     policies: dict[str, Policy] = {}
     register_guards(app, policies, {f"{API}.{route.name}": route for route in routes()})
     register_compression(app)
     register_error_handlers(app)
-    app.context_processor(lambda: {"modeldb_cursor": lambda: _text_of(context.events.cursor())})
+    app.context_processor(lambda: {"modeldb_cursor": lambda: _text_of(context.events.cursor(context.store))})
     app.register_blueprint(create_api(policies))
     add_plugins(app, manager, policies)
     complete_policies(app, policies)
@@ -100,7 +106,9 @@ def _new_app(settings: ServerSettings) -> Flask:
     return app
 
 
-def _new_context(store: MetadataStore, artifacts: ArtifactStore, settings: ServerSettings) -> ServerContext:
+def _new_context(
+    store: MetadataStore, artifacts: ArtifactStore, settings: ServerSettings, scope_of: ScopeOf
+) -> ServerContext:
     hub = EventHub(
         store,
         max_streams=settings.max_event_streams,
@@ -110,7 +118,7 @@ def _new_context(store: MetadataStore, artifacts: ArtifactStore, settings: Serve
     metrics = ServerMetrics(lambda: hub.streams)
     writes = GroupedWrites(store)
     return ServerContext(
-        store=store,
+        whole_store=store,
         artifacts=artifacts,
         settings=settings,
         gatekeeper=Gatekeeper(
@@ -127,6 +135,8 @@ def _new_context(store: MetadataStore, artifacts: ArtifactStore, settings: Serve
             store, writes, actor=settings.actor, read_only=settings.read_only, on_written=metrics.writes.inc
         ),
         metrics=metrics,
+        narrowed=NarrowedStores(store, writes),
+        scope_of=scope_of,
     )
 
 

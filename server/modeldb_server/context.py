@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flask import current_app, g
+from flask import current_app, g, has_request_context
 
 from modeldb_core.model.entities import derived_id, new_id
 from modeldb_server.repeats import stream_of_request
@@ -14,10 +14,12 @@ from modeldb_server.routes import RIGHTS, Policy
 if TYPE_CHECKING:
     from modeldb_core.commands.operation import Operation
     from modeldb_core.stores import ArtifactStore, MetadataStore
+    from modeldb_core.stores.scoped import Scope
     from modeldb_server.binding import BoundStreams
     from modeldb_server.events import EventHub
     from modeldb_server.grouping import GroupedWrites
     from modeldb_server.metrics import ServerMetrics
+    from modeldb_server.scopes import NarrowedStores, ScopeOf
     from modeldb_server.settings import ServerSettings
     from modeldb_server.tokens import Gatekeeper, Visitor
     from modeldb_server.writing import Writers
@@ -29,7 +31,8 @@ EXTENSION = "modeldb_server"
 class ServerContext:
     """The parts of one application. Nothing in it remembers a caller: any number of servers may share a store."""
 
-    store: MetadataStore
+    whole_store: MetadataStore
+    """All that there is. What a request is answered with comes from :attr:`store`."""
     artifacts: ArtifactStore
     settings: ServerSettings
     gatekeeper: Gatekeeper
@@ -38,6 +41,25 @@ class ServerContext:
     writes: GroupedWrites
     bound: BoundStreams
     metrics: ServerMetrics
+    narrowed: NarrowedStores
+    scope_of: ScopeOf
+
+    @property
+    def store(self) -> MetadataStore:
+        """The store as who asks may see and change it: the one door through which a request gets to it."""
+        scope = self.scope
+        return self.whole_store if scope is None else self.narrowed.of(scope)
+
+    @property
+    def scope(self) -> Scope | None:
+        """What who asks may see and change; ``None``: everything. Outside of a request nobody asks."""
+        visitor = self.visitor if has_request_context() else None
+        if visitor is None:
+            return None
+        if "modeldb_scope" not in g:
+            g.modeldb_scope = self.scope_of(visitor.user)
+        scope: Scope | None = g.modeldb_scope
+        return scope
 
     @property
     def actor(self) -> str:
@@ -61,7 +83,7 @@ class ServerContext:
     def execute(self, operation: Operation) -> None:
         """Carry out what the current request asks for, in the name of who asks; durable when this returns."""
         stream_id, digest = stream_of_request()
-        self.writers.execute(operation, self.actor, stream_id=stream_id, request=digest)
+        self.writers.execute(operation, self.actor, store=self.store, stream_id=stream_id, request=digest)
 
     def new_id(self, kind: str) -> str:
         """Return an identifier for what the current request creates; a repetition of it has the same one."""

@@ -125,7 +125,7 @@ def error_body(error: ModelDBError) -> dict[str, Any]:
 def without_places(message: str) -> str:
     """Return ``message`` without where the stores are, which a store may well name in it."""
     context = server_context()
-    for url in (context.store.url, context.artifacts.url):
+    for url in (context.whole_store.url, context.artifacts.url):
         scheme, _, path = url.partition("://")
         for place in (url, "/" + path.strip("/")):
             if len(place) > len("/"):

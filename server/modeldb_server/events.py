@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.errors import ModelDBError
 from modeldb_core.log.changes import STREAM
+from modeldb_core.stores.scoped import ScopedStore
 from modeldb_server.documents import is_secret
 from modeldb_server.limits import BusyError
 from modeldb_server.responses import dump_json
@@ -58,6 +59,8 @@ class Batch:
 
 def latest_cursor(store: MetadataStore) -> int:
     """Return the position of the newest change, found in about 2 log2(n) reads of one change each."""
+    if isinstance(store, ScopedStore):
+        return store.end_of_log()
     step = 1
     while store.read_changes(after=step, limit=1).changes:
         step *= 2
@@ -90,7 +93,7 @@ def _touched(page: ChangePage) -> dict[Touched, None]:
     return {
         (change.kind, change.entity_id, change.action): None
         for change in page.changes
-        if change.kind != STREAM and not is_secret(change.kind)
+        if change.kind != STREAM and not is_secret(change.kind) and not change.withheld
     }
 
 
@@ -128,25 +131,34 @@ class EventHub:
         """How many streams are open."""
         return self._streams
 
-    def cursor(self) -> int | None:
+    def cursor(self, store: MetadataStore | None = None) -> int | None:
         """Return a position of the store that lies before whatever is read from now on; ``None`` where it cannot be told.
 
         A page that begins with it and reads afterwards misses nothing when it follows the changes later.
+
+        Args:
+            store: as who asks may see it; default: the whole one.
         """
         with self._changed:
-            if self._poller is not None and self._poller.is_alive():
+            if store in (None, self.store) and self._poller is not None and self._poller.is_alive():
                 return self._cursor
         try:
-            return latest_cursor(self.store)
+            return latest_cursor(store or self.store)
         except ModelDBError:
             return None
 
-    def open(self, after: int | None = None, is_gone: Callable[[], bool] = lambda: False) -> EventStream:
+    def open(
+        self,
+        after: int | None = None,
+        is_gone: Callable[[], bool] = lambda: False,
+        store: MetadataStore | None = None,
+    ) -> EventStream:
         """Return a stream of the changes after ``after``, or from now on. Close it.
 
         Args:
             after: a cursor.
             is_gone: says whether the client has hung up.
+            store: as who follows it may see it; default: the whole one.
 
         Raises:
             BusyError: as many streams as allowed are open, or the server is stopping.
@@ -161,7 +173,10 @@ class EventHub:
             self._streams += 1
         try:
             start = self._ensure_polling()
-            return EventStream(self, start if after is None else min(after, start), is_gone)
+            narrowed = store if isinstance(store, ScopedStore) else None
+            if narrowed is not None:
+                start = narrowed.end_of_log()
+            return EventStream(self, start if after is None else min(after, start), is_gone, narrowed)
         except BaseException:
             self.release()
             raise
@@ -181,14 +196,17 @@ class EventHub:
         if poller is not None:
             poller.join(timeout=5)
 
-    def wait(self, cursor: int, timeout_s: float) -> bool:
-        """Wait until the hub has seen more than ``cursor``; returns whether the stream may go on."""
+    def wait(self, cursor: int, timeout_s: float) -> int | None:
+        """Wait until the hub has seen more than ``cursor``; return what it has seen, ``None`` where the stream must end."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._cursor > cursor, timeout_s)
-            return not self._closed
+            return None if self._closed else self._cursor
 
-    def since(self, cursor: int) -> Batch | None:
+    def since(self, cursor: int, narrowed: ScopedStore | None = None) -> Batch | None:
         """Return what was seen after ``cursor``, as one batch; ``None`` where that is nothing."""
+        if narrowed is not None:
+            batch, at_end = read_batch(narrowed, cursor)
+            return batch if at_end else Batch(cursor, batch.cursor, (), truncated=True)
         with self._changed:
             end = self._cursor
             batches = [batch for batch in self._batches if batch.cursor > cursor]
@@ -245,9 +263,13 @@ class EventHub:
 class EventStream(Iterator[bytes]):
     """The body of an answer of type ``text/event-stream``. It must be closed, also when it was never read."""
 
-    def __init__(self, hub: EventHub, cursor: int, is_gone: Callable[[], bool]) -> None:
+    def __init__(
+        self, hub: EventHub, cursor: int, is_gone: Callable[[], bool], narrowed: ScopedStore | None = None
+    ) -> None:
         self._hub = hub
         self._cursor = cursor
+        self._narrowed = narrowed
+        self._seen = cursor if narrowed is None else -1  # of what the hub has seen: a narrowed log ends before it
         self._is_gone = is_gone
         self._greeted = False
         self._ended = False
@@ -262,9 +284,10 @@ class EventStream(Iterator[bytes]):
             left = silent_until - time.monotonic()
             if left <= 0:
                 return b": alive\n\n"
-            if not self._hub.wait(self._cursor, min(left, TICK_S)) or self._is_gone():
+            seen = self._hub.wait(self._seen, min(left, TICK_S))
+            if seen is None or self._is_gone():
                 break
-            if event := self._event():
+            if seen > self._seen and (event := self._event(seen)):
                 return event
         raise StopIteration
 
@@ -274,14 +297,18 @@ class EventStream(Iterator[bytes]):
             self._ended = True
             self._hub.release()
 
-    def _event(self) -> bytes | None:
+    def _event(self, seen: int) -> bytes | None:
         try:
-            batch = self._hub.since(self._cursor)
+            batch = self._hub.since(self._cursor, self._narrowed)
         except ModelDBError:
-            return None  # said by the thread that follows the store
+            time.sleep(self._hub.interval_s)  # it is said by the thread that follows the store
+            return None
+        self._seen = seen
         if batch is None:
             return None
         self._cursor = max(self._cursor, batch.cursor)
+        if self._narrowed is None:
+            self._seen = self._cursor
         if not batch.entities and not batch.truncated:
             return None
         data = {

@@ -80,8 +80,9 @@ def _operation(route: Route) -> dict[str, Any]:
         "responses": _responses(route),
         "x-modeldb-policy": route.policy.value,
     }
-    if route.description:
-        operation["description"] = route.description
+    only_whole = "Refused (403) to those who may see a part of the store only." if route.whole else ""
+    if text := " ".join(filter(None, (route.description, only_whole))):
+        operation["description"] = text
     if route.body_type != JSON:
         operation["requestBody"] = {"required": True, "content": {route.body_type: {"schema": {}}}}
     elif route.body:

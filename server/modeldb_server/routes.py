@@ -148,6 +148,7 @@ class Route:
         fixed: arguments of the handler that come from the table.
         once: whether a client may send an ``Idempotency-Key``, by which the request is done once however often it comes.
         is_upload: the body is a file, which may be longer than memory.
+        whole: whether it is for those only who may see the whole store.
         tag: the group it is shown in.
     """
 
@@ -169,6 +170,7 @@ class Route:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     once: bool = False
     is_upload: bool = False
+    whole: bool = False
     tag: str = "entities"
 
     def __post_init__(self) -> None:

@@ -148,6 +148,7 @@ def check_request(*, is_trial: bool = False) -> Response | None:
     g.modeldb_visitor = context.gatekeeper.check(shown, policy, address, is_trial=is_trial)
     if policy is None:
         return None  # no such route: Flask answers 404 or 405
+    _check_scope()
     _check_body(settings)
     if policy is Policy.WRITE:
         _check_write(settings.read_only)
@@ -167,6 +168,17 @@ def _check_body(settings: ServerSettings) -> None:
     request.max_content_length = limit
     if (request.content_length or 0) > limit:
         abort(413, f"the body is longer than {limit:,} bytes")
+
+
+def _check_scope() -> None:
+    """Refuse a route that is for those who may see the whole store to anyone who may see a part of it."""
+    route: Route | None = current_app.extensions[TABLE].get(request.endpoint)
+    if route is not None and route.whole and server_context().scope is not None:
+        msg = (
+            f"{request.path[:80]} shows all that is stored, and this token is for some workspaces or projects; use the JSON API"
+            " (docs/api.md), or a token of a user who is not in server.scopes"
+        )
+        raise PermissionDeniedError(msg)
 
 
 def request_policy(request: Request) -> Policy:

@@ -89,7 +89,7 @@ class Server:
 
     def greeting(self) -> list[str]:
         """Return what anyone who starts the server should know, in lines."""
-        lines = [f"ModelDB serves {self.context.store.url} at {self.url} (Ctrl-C stops it)"]
+        lines = [f"ModelDB serves {self.context.whole_store.url} at {self.url} (Ctrl-C stops it)"]
         if self.context.settings.has_tokens:
             lines.append(_LOGIN)
             if not is_loopback(self.host):

@@ -10,6 +10,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from modeldb_core.errors import ConfigurationError
+from modeldb_core.runtime.users import login_name
+from modeldb_server.scopes import check_scope
 from modeldb_server.tokens import NEW_TOKEN, check_token, split_token
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class ServerSettings:
             health check asks for one, and the server may be reached from other machines.
         read_tokens: who shows one of these may read.
         erase_tokens: who shows one of these may read, write, and erase for good what is stored, as `modeldb gc` does.
+        scopes: what users may see and change: entries such as ``ada=research`` (a workspace) or ``ada=research/churn`` (a project of
+            it), by name or, in place of the whole, by identifier. Several for one user count together. Who is not named may see everything.
         allowed_hosts: host names, beside those of loopback, that a request may be addressed to. Needed behind a
             reverse proxy, which passes on the name that the browser asked for.
         allowed_origins: origins, such as ``https://dashboard.example.org``, whose pages may ask the JSON API.
@@ -59,6 +63,7 @@ class ServerSettings:
     tokens: tuple[str, ...] = field(default=(), repr=False)
     read_tokens: tuple[str, ...] = field(default=(), repr=False)
     erase_tokens: tuple[str, ...] = field(default=(), repr=False)
+    scopes: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     trusted_proxy: str = ""
@@ -98,6 +103,20 @@ class ServerSettings:
                 msg = f"server.{one} and server.{other} have {len(both)} in common; a token allows one of the two"
                 raise ConfigurationError(msg)
 
+        self._check_scopes()
+
+    def _check_scopes(self) -> None:
+        """See that scopes are those of users: one that is misspelled would leave its user free to see everything."""
+        entries = (*self.tokens, *self.read_tokens, *self.erase_tokens)
+        users = {split_token(entry)[0] for entry in entries}
+        known = {user or self.actor or login_name() for user in users}
+        for entry in self.scopes:
+            user, _ = check_scope(entry, "server.scopes")
+            if user not in known:
+                named = f"it knows {', '.join(sorted(known))}" if known else "it has none, and so cannot tell who asks"
+                msg = f"server.scopes names {user!r}, of whom the server has no token; {named}"
+                raise ConfigurationError(msg)
+
     @property
     def has_tokens(self) -> bool:
         """Whether one has to show a token."""
@@ -113,6 +132,7 @@ class ServerSettings:
             tokens=settings.server_tokens,
             read_tokens=settings.server_read_tokens,
             erase_tokens=settings.server_erase_tokens,
+            scopes=settings.server_scopes,
             allowed_hosts=settings.server_allowed_hosts,
             allowed_origins=settings.server_allowed_origins,
             trusted_proxy=settings.server_trusted_proxy,

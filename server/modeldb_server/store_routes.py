@@ -51,8 +51,7 @@ _PARTS = Parameter(
 )
 
 
-_read = partial(Route, policy=Policy.READ, tag="store")
-_write = partial(Route, policy=Policy.WRITE, tag="store")
+_read, _write = (partial(Route, policy=policy, whole=True, tag="store") for policy in (Policy.READ, Policy.WRITE))
 
 
 def _text(name: str, description: str, *, required: bool = True, max_length: int = 1024) -> Parameter:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from modeldb_core.commands.operation import execute
-from modeldb_core.errors import StoreReadOnlyError
+from modeldb_core.errors import PermissionDeniedError, StoreReadOnlyError
 from modeldb_core.runtime.users import login_name
 from modeldb_core.stores.direct import DirectWriter
+from modeldb_core.stores.scoped import ScopedStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from modeldb_core.commands.operation import Operation
     from modeldb_core.stores import MetadataStore
     from modeldb_core.stores.direct import Applies
+    from modeldb_core.stores.scoped import Scope
 
 _ABOUT = {"server": True}
 
 
 class Writers:
-    """The streams of this process: one for each user in whose name something is changed.
+    """The streams of this process: one for each user in whose name something is changed, and each scope of theirs.
 
     Args:
         store: where it is changed.
@@ -44,15 +47,24 @@ class Writers:
         self._store, self._door = store, door
         self._read_only = read_only
         self._on_written = on_written
-        self._writers: dict[str, DirectWriter] = {}
+        self._writers: dict[tuple[str, Scope | None], DirectWriter] = {}
         self._lock = threading.Lock()
 
-    def execute(self, operation: Operation, actor: str = "", *, stream_id: str = "", request: str = "") -> None:
+    def execute(
+        self,
+        operation: Operation,
+        actor: str = "",
+        *,
+        store: MetadataStore | None = None,
+        stream_id: str = "",
+        request: str = "",
+    ) -> None:
         """Carry an operation out; it is durable when this returns, and counted once.
 
         Args:
             operation: what is to be done.
             actor: in whose name; default: the one of the server.
+            store: as they see it; default: the whole one.
             stream_id: of a stream that holds this operation alone.
             request: what is noted in that stream of the request that it comes from.
 
@@ -63,22 +75,28 @@ class Writers:
         if self._read_only:
             msg = "this server changes nothing: it was started read-only"
             raise StoreReadOnlyError(msg)
+        narrowed = store if isinstance(store, ScopedStore) else None
         if stream_id:
-            alone = DirectWriter(self._store, actor or self.actor, {**_ABOUT, "request": request}, door=self._door)
-            execute(alone, operation, stream_id=stream_id)
+            execute(self._new(actor, narrowed, {"request": request}), operation, stream_id=stream_id)
         else:
-            execute(self._of(actor or self.actor), operation)
+            execute(self._of(actor, narrowed), operation)
         if self._on_written is not None:
             self._on_written(len(operation.entries))
 
     def close(self) -> None:
         """Seal the streams with their closing changes, so that a lost tail shows. They can still be used."""
         for writer in list(self._writers.values()):
-            writer.close()
+            with suppress(PermissionDeniedError):  # all that it spoke of has left its scope: the stream stays open
+                writer.close()
 
-    def _of(self, actor: str) -> DirectWriter:
+    def _of(self, actor: str, narrowed: ScopedStore | None) -> DirectWriter:
+        key = actor or self.actor, narrowed.scope if narrowed else None
         with self._lock:
-            writer = self._writers.get(actor)
+            writer = self._writers.get(key)
             if writer is None:
-                writer = self._writers[actor] = DirectWriter(self._store, actor, _ABOUT, door=self._door)
+                writer = self._writers[key] = self._new(actor, narrowed, {})
             return writer
+
+    def _new(self, actor: str, narrowed: ScopedStore | None, about: Mapping[str, str]) -> DirectWriter:
+        store, door = (narrowed, narrowed) if narrowed else (self._store, self._door)
+        return DirectWriter(store, actor or self.actor, {**_ABOUT, **about}, door=door)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands import containers, edits, runs
 from modeldb_core.commands.names import check_name
 from modeldb_core.commands.operation import Operation, together
 from modeldb_core.commands.values import recorded
-from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError
+from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from modeldb_core.log.json_documents import entity_document
 from modeldb_core.model.entities import DEFAULT_WORKSPACE
 from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import Query, condition
+from modeldb_core.stores.scoped import ScopedStore
 from modeldb_server.responses import json_response
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ def create_entity(
     for name in declaration.maps:
         if fields.get(name):
             fields[name] = recorded(fields[name], name, context.artifacts.put)
-    operation = containers.create(context.store, kind, fields, entity_id=entity_id or context.new_id(kind))
+    given_id = entity_id or context.new_id(kind)
+    operation = containers.create(context.store, kind, fields, entity_id=given_id, declared_id=first.entity_id)
     try:
         context.execute(together((first, operation)))
     except AlreadyExistsError:
@@ -109,7 +112,7 @@ def _home_of_run(
     if project is None:
         msg = "project is missing: the name of the project that the run belongs to; or give experiment_id, or parent_id"
         raise InvalidArgumentError(msg)
-    path = ("workspace", DEFAULT_WORKSPACE), ("project", project), ("experiment", experiment or "default")
+    path = ("workspace", _home(context)[1]), ("project", project), ("experiment", experiment or "default")
     names = tuple((kind, check_name(name, kind)) for kind, name in path)
     workspace_id, project_id, found_id = context.store.identify(*names)
     declared = (
@@ -125,8 +128,19 @@ def _ids(run: Entity) -> dict[str, str]:
 
 
 def _default_workspace(context: ServerContext) -> tuple[str, Operation]:
-    (workspace_id,) = context.store.identify(("workspace", DEFAULT_WORKSPACE))
-    return workspace_id, containers.declare("workspace", workspace_id, DEFAULT_WORKSPACE)
+    workspace_id, name = _home(context)
+    return workspace_id, containers.declare("workspace", workspace_id, name)
+
+
+def _home(context: ServerContext) -> tuple[str, str]:
+    """Return identifier and name of the workspace that is meant where none is named: the one that who asks may see."""
+    store = context.store
+    if isinstance(store, ScopedStore) and len(store.workspaces) == 1:
+        (workspace_id,) = store.workspaces
+        with suppress(NotFoundError):
+            return workspace_id, store.get("workspace", workspace_id).name
+    (workspace_id,) = store.identify(("workspace", DEFAULT_WORKSPACE))
+    return workspace_id, DEFAULT_WORKSPACE
 
 
 def _of_that_name(context: ServerContext, kind: str, fields: dict[str, Any]) -> Entity | None:

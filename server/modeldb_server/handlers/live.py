@@ -19,7 +19,7 @@ def follow_changes(context: ServerContext, *, after: int | None) -> Response:
     if last.isascii() and last.isdigit() and len(last) < 19:
         after = int(last)
     is_gone = request.environ.get("waitress.client_disconnected", lambda: False)
-    stream = () if request.method == "HEAD" else context.events.open(after, is_gone)
+    stream = () if request.method == "HEAD" else context.events.open(after, is_gone, context.store)
     response = Response(stream, content_type="text/event-stream; charset=utf-8")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"  # nginx would hold events back
