@@ -96,9 +96,9 @@ def test_chunks_grow_through_all_size_classes(store):
     assert_log_is(store, writer)
 
 
-@pytest.mark.parametrize("batch", [1, 5])
-def test_small_and_large_payloads_in_turn_keep_their_order(store, monkeypatch, batch):
-    small = {"DIRECT_BYTES": 300, "MAX_PENDING": 6, "MAX_PENDING_BYTES": 900, "FAN_IN": 4, "FULL_ROWS": 64}
+@pytest.mark.parametrize(("batch", "most"), [(1, 60), (5, 6)])
+def test_small_and_large_payloads_in_turn_keep_their_order(store, monkeypatch, batch, most):
+    small = {"DIRECT_BYTES": 300, "MAX_PENDING": most, "MAX_PENDING_BYTES": 900, "FAN_IN": 4, "FULL_ROWS": 64}
     for name, value in small.items():
         monkeypatch.setattr(storage, name, value)
     writer = StreamWriter()

@@ -17,6 +17,7 @@ from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.errors import ErasedError, InvalidArgumentError, StoreUnavailableError
+from modeldb_core.log.erasures import window_of
 from modeldb_core.model.entities import derived_id, now_us
 from modeldb_core.model.values import BlobReference
 from modeldb_core.movement import collection
@@ -127,6 +128,26 @@ def test_what_was_deleted_within_the_window_stays(store: Any) -> None:
     assert erase(store).entities == 0
     assert scene.get(scene.runs["old"]).name == "old"
     assert erase(store, window=timedelta(days=28)).entities == 2
+    run_id = scene.runs["old"]
+    with pytest.raises(ErasedError):
+        store.get("run", run_id)
+    deletions = [change for change in store.read_changes(entity_id=run_id).changes if change.action == "delete"]
+    assert [(change.actor, window_of(change) / 86_400) for change in deletions] == [("tester", 30), ("collector", 28)]
+    assert verify(store).ok
+
+
+def test_the_window_that_counts_is_that_of_the_last_deletion(store: Any) -> None:
+    scene = Scene(store, at=now_us() - 100 * DAY_US)
+    run_id = scene.run("old")
+    scene.writer.delete("run", run_id, window_s=1e9)
+    scene.writer.restore("run", run_id)
+    scene.writer.delete("run", run_id)
+    scene.ship()
+    assert erase(store).entities == 1
+    actions = [(change.action, change.actor) for change in store.read_changes(entity_id=run_id).changes]
+    assert ("delete", "collector") not in actions, "nobody's time was cut short"
+    with pytest.raises(ErasedError):
+        store.get("run", run_id)
 
 
 def test_what_somebody_says_was_deleted_before_it_was_written_has_its_window_all_the_same(store: Any) -> None:
@@ -164,6 +185,7 @@ def test_what_is_restored_while_it_is_collected_stays(store: Any, monkeypatch: p
     monkeypatch.setattr(collection, "changes_of", restoring)
     erase(store)
     assert scene.get(run_id).name == "old"
+    assert "erase" not in {change.action for change in store.read_changes(entity_id=run_id).changes}
 
 
 def test_a_container_goes_after_what_it_contains_and_not_before(store: Any) -> None:
