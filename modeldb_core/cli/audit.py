@@ -49,7 +49,7 @@ def audit() -> None:
     "-n",
     "--limit",
     type=click.IntRange(0, 1_000_000),
-    help="At most so many, 0: all. Default: 50 on a terminal, else all.",
+    help="At most this many; 0: all. Default: 50 on a terminal, else all.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
@@ -120,7 +120,7 @@ def _print_changes(session: Session, changes: list[Change]) -> None:
     )
 )
 @click.argument("bundle_path", metavar="[BUNDLE]", required=False)
-@click.option("--checkpoint", "checkpoint_path", metavar="FILE", help="Hold the store against this checkpoint.")
+@click.option("--checkpoint", "checkpoint_path", metavar="FILE", help="Compare the store with this checkpoint.")
 @click.option("--artifacts", "with_artifacts", is_flag=True, help="Read and check every stored file as well.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session

@@ -89,7 +89,7 @@ class Choice:
         if self.yes or self.dry_run:
             return True
         if not is_answered():
-            msg = f"{len(entities):,} runs are to be {deed}, and there is nobody to ask; say --yes, or look with --dry-run"
+            msg = f"{len(entities):,} runs are to be {deed}, and there is no terminal to confirm on; pass --yes, or check with --dry-run"
             raise InvalidArgumentError(msg)
         return click.confirm(f"{len(entities):,} runs will be {deed}. Go on?", err=True)
 

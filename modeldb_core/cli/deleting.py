@@ -105,7 +105,7 @@ def trash(session: Session, *, as_json: bool) -> None:
 
 
 @click.command(epilog=examples("modeldb gc --dry-run", "modeldb gc", "modeldb gc --window-days 0"))
-@click.option("--dry-run", is_flag=True, help="Only say what would go, and how many bytes.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be removed, and how many bytes.")
 @click.option("--window-days", type=click.FloatRange(0), help="Instead of the setting restore_window_days.")
 @click.option("--grace-days", type=click.FloatRange(0), help="Instead of the setting gc_grace_days.")
 @click.option("--artifacts/--no-artifacts", default=True, help="Remove files that nothing names; the default.")

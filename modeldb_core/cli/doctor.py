@@ -233,7 +233,7 @@ def _journals(session: Session) -> Iterator[Finding]:
         text = f"{len(waiting):,} of dead processes wait to be shipped ({total}), for {', '.join(urls) or 'no known store'}"
         yield Finding("journals", "note", text, "modeldb sync")
     for path in damaged_journals(folder):
-        advice = "what could be read is in the store; delete it when you need no more of it"
+        advice = "what could be read is in the store; delete it when you no longer need it"
         yield Finding("journals", "note", f"{path} is damaged", advice)
     alone = left_alone(folder)
     for found in alone[:MOST_LEFT_ALONE]:

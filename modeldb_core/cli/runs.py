@@ -62,12 +62,12 @@ def _listing_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--csv", "as_csv", is_flag=True, help="Print CSV."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
         click.option("--deleted", is_flag=True, help="Deleted ones too."),
-        click.option("--cursor", metavar="TEXT", help="Go on where a page ended; it says with what."),
+        click.option("--cursor", metavar="TEXT", help="Continue after a page, with the cursor that it printed."),
         click.option(
             "-n",
             "--limit",
             type=click.IntRange(0),
-            help="At most so many, 0: all. Default: 20 on a terminal, else all.",
+            help="At most this many; 0: all. Default: 20 on a terminal, else all.",
         ),
         click.option("-o", "--order-by", metavar="ORDER", default="", help="Such as 'metrics.auc desc, name'."),
         click.option(

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 def _server_options(function: Callable[..., Any]) -> Callable[..., Any]:
     options = (
-        click.option("--url", metavar="URL", help="The store; default: the configured one. It is made if need be."),
+        click.option(
+            "--url",
+            metavar="URL",
+            help="The store; default: the configured one. It is created where it does not exist.",
+        ),
         click.option("--artifact-url", metavar="URL", help="Where files and models are; default: beside the store."),
         click.option(
             "--host",

@@ -155,7 +155,7 @@ def comment(parent_id: str, message: str, *, author: str, comment_id: str = "") 
     """
     text: object = message
     if not isinstance(text, str) or not text.strip():
-        msg = f"comment {message!r} is not a text with something in it"
+        msg = f"comment {message!r} is empty or not a text"
         raise InvalidArgumentError(msg)
     entity_id = comment_id or new_id()
     fields = {"parent_id": parent_id, "message": check_text(text, "comment"), "author": author}

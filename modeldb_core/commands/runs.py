@@ -128,7 +128,7 @@ def check_end(status: str) -> str:
         InvalidArgumentError: it cannot.
     """
     if status not in ENDS:
-        msg = f"status {status!r} is not an end; expected one of {', '.join(ENDS)}"
+        msg = f"status {status!r} is not a final status; expected one of {', '.join(ENDS)}"
         raise InvalidArgumentError(msg)
     return status
 

@@ -105,7 +105,7 @@ def _read() -> dict[str, str]:
             warn(f"{path} is not a regular file; the tokens in it are not used")
             return {}
         if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o077):
-            warn(f"the tokens in {path} are not used, since others can get at them; chmod 600 {path}, and own it")
+            warn(f"the tokens in {path} are not used, since others can access them; chmod 600 {path}, and own it")
             return {}
         try:
             data = json.loads(file.read(_MAX_BYTES))

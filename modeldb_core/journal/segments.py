@@ -98,7 +98,7 @@ def claim_directory(directory: Path) -> int:
             unborn.rename(directory)
             fd = lock_directory(directory)
     if fd is None:
-        msg = "somebody is just looking whether its process is alive"
+        msg = "another process is checking whether its process is alive"
         raise BlockingIOError(errno.EAGAIN, msg)
     return fd
 

@@ -106,7 +106,7 @@ def _encode(change: Change, before: bytes) -> list[bytes]:
     if {len(change.hash), len(change.previous_hash), len(change.payload_digest)} != {_HASH_BYTES} or (
         has_payload and len(change.salt or b"") != SALT_BYTES
     ):
-        msg = f"change {change.seq} of stream {change.stream_id} has a hash or a salt of a length that none has"
+        msg = f"change {change.seq} of stream {change.stream_id} has a hash or a salt of an invalid length"
         raise InvalidArgumentError(msg)
     flags = (_HAS_PAYLOAD if has_payload else 0) | (_FOLLOWS if follows else 0) | (_WITHHELD if change.withheld else 0)
     parts = [_FIXED.pack(flags, change.seq, change.recorded_at)]

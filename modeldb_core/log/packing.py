@@ -93,7 +93,7 @@ def _decompressed(data: bytes, dtype: np.dtype[Any], most: int) -> NDArray[Any]:
 
 def _check_count(count: int, most: int) -> None:
     if count > most:
-        msg = f"it holds more than the {most:,} numbers that there can be"
+        msg = f"it holds more than the {most:,} numbers that it may hold"
         raise ValueError(msg)
 
 

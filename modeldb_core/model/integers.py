@@ -59,7 +59,7 @@ def big_int(text: str) -> int:
     try:
         return LongInteger(text, 16) if "x" in text else int(text)
     except ValueError as error:
-        msg = f"this Python was told to read fewer digits: {error}"
+        msg = f"this Python is configured to read fewer digits: {error}"
         raise InvalidArgumentError(msg) from error
 
 

@@ -111,7 +111,7 @@ class BundleWriter:
                     size += len(chunk)
                     self._write(chunk)
                 if sha.hexdigest() != digest:
-                    msg = f"the content hashes to {sha.hexdigest()}, not to {digest} as was said; nothing is stored"
+                    msg = f"the content hashes to {sha.hexdigest()}, not to {digest} as was given; nothing is stored"
                     raise IntegrityError(msg)
             except ModelDBError:
                 with self._failing():

@@ -179,7 +179,7 @@ class Bundle:
             else:
                 manifest = self._read_manifest(member)
         if manifest is None:
-            msg = f"{self.path} has no manifest: it is not complete, or no bundle of ModelDB"
+            msg = f"{self.path} has no manifest: it is not complete, or not a bundle of ModelDB"
             raise IntegrityError(msg)
         index = np.frombuffer(bytes(blobs), np.dtype(_BLOB_RECORD))
         self._index = np.sort(index, order="digest")

@@ -133,7 +133,7 @@ def remove_blobs(
 
     Raises:
         InvalidArgumentError: blobs may be another store's: it has left its name there, or none of them is mentioned; or
-            the store shows but a part of what there is.
+            the store shows only a part of what there is.
     """
     _check_alone(store, artifacts, force=force)
     tell = progress or (lambda *_: None)
@@ -160,7 +160,7 @@ def remove_blobs(
 def _check_alone(store: MetadataStore, artifacts: ArtifactStore, *, force: bool) -> None:
     """Refuse to collect the garbage of a store that is not whole, or whose artifact store has files of others."""
     if store.is_partial:
-        msg = f"{store.url} shows but a part of what there is, and what the rest needs would be removed; open the whole store"
+        msg = f"{store.url} shows only a part of what there is, and what the rest needs would be removed; open the whole store"
         raise InvalidArgumentError(msg)
     others = sorted(artifacts.owners() - {artifacts.owner, Places().owner_name(store.url, artifacts.url)})
     if others and not force:

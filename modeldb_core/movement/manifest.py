@@ -134,6 +134,6 @@ def _lease(value: object) -> float:
 
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        msg = f"{value!r} is not a number of anything"
+        msg = f"{value!r} is not a count"
         raise ValueError(msg)
     return value

@@ -265,7 +265,7 @@ def dump_series(series: Series) -> bytes:
 
 
 def load_series(run_id: str, key: str, data: bytes, max_points: int | None = None) -> Series:
-    """Return the series that :func:`dump_series` wrote, of at most so many points.
+    """Return the series that :func:`dump_series` wrote, of at most this many points.
 
     Raises:
         IntegrityError: the bytes are not what it writes.

@@ -116,7 +116,8 @@ class Session:
         """
         if not self._flush(exits.time_left(self.settings.exit_timeout_s), files=False, patient=False):
             logger.warning(
-                "%s has not yet all that this process logged: what is read may lack it.", self.writer.store_url
+                "%s does not have everything yet that this process logged: what is read may lack it.",
+                self.writer.store_url,
             )
         self._rescue.before_reading(self.store)
 

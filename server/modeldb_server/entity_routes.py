@@ -51,7 +51,7 @@ def limit_of(what: str, default: int, maximum: int = MAX_LIMIT) -> Parameter:
         default=default,
         minimum=1,
         maximum=maximum,
-        description=f"at most so many {what}",
+        description=f"at most this many {what}",
     )
 
 
@@ -94,7 +94,7 @@ _FIND = (
         default=1,
         minimum=1,
         maximum=MAX_DEPTH,
-        description="through at most so many links, one after another",
+        description="through at most this many links, one after another",
     ),
 )
 

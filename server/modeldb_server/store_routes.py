@@ -30,7 +30,7 @@ _WITHIN = Parameter(
     name="within", type="texts", max_items=MAX_CONTAINERS, is_raw=True, description="identifiers of containers"
 )
 _LIMIT = Parameter(
-    name="limit", type="integer", required=True, minimum=0, maximum=MAX_PAGE, description="at most so many"
+    name="limit", type="integer", required=True, minimum=0, maximum=MAX_PAGE, description="at most this many"
 )
 _LINKED = Parameter(
     name="linked",
@@ -98,7 +98,7 @@ _METADATA = (
         parameters=(
             Parameter(name="after", type="integer", default=0, description="cursor; 0 for the beginning"),
             Parameter(
-                name="limit", type="integer", required=True, maximum=MAX_PAGE, description="at most so many changes"
+                name="limit", type="integer", required=True, maximum=MAX_PAGE, description="at most this many changes"
             ),
             _text("entity_id", "only changes of this entity", required=False),
             _text("stream_id", "only changes of this stream", required=False),
@@ -207,7 +207,7 @@ _METADATA = (
             _text("key", "of the metric", max_length=MAX_MESSAGE),
             Parameter(name="first_step", type="integer", description="only points from this step on"),
             Parameter(name="last_step", type="integer", description="only points up to this step"),
-            Parameter(name="max_points", type="integer", description="thinned out to at most so many"),
+            Parameter(name="max_points", type="integer", description="thinned out to at most this many"),
         ),
         answer=SERIES_TYPE,
         errors=(400, 404, 503),

@@ -108,7 +108,7 @@ def test_what_a_filter_chose_is_shown_and_asked_for(
 def test_where_nobody_can_be_asked_a_filter_needs_yes(command: Command, scene: Scene, arguments: list[str]) -> None:
     result = command(*arguments)
     assert result.code == program.USAGE
-    assert "say --yes" in result.err
+    assert "pass --yes" in result.err
     done = json.loads(command(*arguments, "--yes", "--json").out)
     assert (done["action"], done["dry_run"], len(done["changed"])) == (arguments[0], False, 2)
 

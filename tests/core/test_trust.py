@@ -241,7 +241,7 @@ def test_a_stored_token_goes_to_its_address_only(tmp_path: Path) -> None:
 def test_a_file_of_tokens_that_is_damaged_or_readable_by_others_is_not_used(content: str) -> None:
     credentials.store_token(address_of(MINE), "hush")
     credentials.credentials_file().chmod(0o644)
-    with pytest.warns(ModelDBWarning, match="others can get at them"):
+    with pytest.warns(ModelDBWarning, match="others can access them"):
         assert credentials.stored_token(address_of(MINE)) == ""
     credentials.credentials_file().chmod(0o600)
     credentials.credentials_file().write_text(content)

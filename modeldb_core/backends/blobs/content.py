@@ -48,7 +48,7 @@ def is_digest(name: str) -> bool:
 def check_digest(hashed: BlobInfo, digest: str | None) -> None:
     """Raise an IntegrityError where content is not what was said; ``None``: nothing was."""
     if digest is not None and hashed.digest != digest:
-        msg = f"the content hashes to {hashed.digest}, not to {digest} as was said; nothing is stored"
+        msg = f"the content hashes to {hashed.digest}, not to {digest} as was given; nothing is stored"
         raise IntegrityError(msg)
 
 

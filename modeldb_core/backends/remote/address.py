@@ -133,7 +133,7 @@ def _warn(address: Address) -> None:
         return
     if address.scheme == "http" and address.token and not address.is_loopback:
         _warned.add(address.url)
-        warn(f"the token goes to {address.url} in clear text, for everybody on the way to read; use https://")
+        warn(f"the token goes to {address.url} in clear text, readable by anyone on the way; use https://")
     if address.scheme == "https" and not address.verify:
         _warned.add(address.url)
         warn(f"the certificate of {address.url} is not checked (verify = false): anyone on the way can be that server")

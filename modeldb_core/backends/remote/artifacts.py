@@ -177,5 +177,5 @@ def _checked(digest: str) -> str:
 
 def _compare(found: str, digest: str | None) -> None:
     if digest is not None and found != digest:
-        msg = f"the content hashes to {found}, not to {digest} as was said; nothing is stored"
+        msg = f"the content hashes to {found}, not to {digest} as was given; nothing is stored"
         raise IntegrityError(msg)
