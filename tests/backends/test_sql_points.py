@@ -98,7 +98,7 @@ def test_chunks_grow_through_all_size_classes(store):
 
 @pytest.mark.parametrize(("batch", "most"), [(1, 60), (5, 6)])
 def test_small_and_large_payloads_in_turn_keep_their_order(store, monkeypatch, batch, most):
-    small = {"DIRECT_BYTES": 300, "MAX_PENDING": most, "MAX_PENDING_BYTES": 900, "FAN_IN": 4, "FULL_ROWS": 64}
+    small = {"DIRECT_BYTES": 600, "MAX_PENDING": most, "MAX_PENDING_BYTES": 900, "FAN_IN": 4, "FULL_ROWS": 64}
     for name, value in small.items():
         monkeypatch.setattr(storage, name, value)
     writer = StreamWriter()
@@ -107,7 +107,7 @@ def test_small_and_large_payloads_in_turn_keep_their_order(store, monkeypatch, b
     groups, waiting = [], []
     for change in range(120):
         keys = KEYS[:1] if rng.random() < 0.7 else KEYS[:2]
-        parts = [group(keys, 100 * change + 30 * index, rng.integers(30)) for index in range(rng.integers(1, 4))]
+        parts = [group(keys, 100 * change + 30 * index, rng.integers(14)) for index in range(rng.integers(1, 4))]
         writer.append_groups(run_id, *parts)
         groups += parts
     for at in range(0, len(writer.changes), batch):
