@@ -13,6 +13,8 @@ from click.shell_completion import CompletionItem
 from modeldb_core.cli.session import Session
 from modeldb_core.cli.tables import short_id
 from modeldb_core.cli.text import clean
+from modeldb_core.model.schema import shown_kinds
+from modeldb_core.plugins import plugin_manager
 from modeldb_core.queries import Query, quote
 
 if TYPE_CHECKING:
@@ -37,6 +39,11 @@ def complete_project(context: click.Context, _: click.Parameter, incomplete: str
 def complete_experiment(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the names of experiments: of the project that was named, or of all."""
     return _offered(_experiments, context, incomplete)
+
+
+def complete_kind(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the kinds of entities, those of plugins too."""
+    return _offered(_kinds, context, incomplete)
 
 
 def _offered(
@@ -64,6 +71,11 @@ def _runs(session: Session, context: click.Context, incomplete: str) -> Iterator
         for run in session.store.find(Query("run", limit=20 * _OFFERED, fields=(), include_deleted=gone)).entities:
             if short_id(run.entity_id).startswith(incomplete):
                 yield CompletionItem(short_id(run.entity_id), help=clean(run.name))
+
+
+def _kinds(session: Session, _: click.Context, incomplete: str) -> Iterator[CompletionItem]:
+    plugin_manager(session.settings)  # their kinds are declared
+    yield from (CompletionItem(each.path) for each in shown_kinds() if each.path.startswith(incomplete))
 
 
 def _projects(session: Session, _: click.Context, incomplete: str) -> Iterator[CompletionItem]:

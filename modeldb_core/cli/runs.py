@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modeldb_core.cli.columns import EntityColumns
-from modeldb_core.cli.completion import complete_experiment, complete_project
+from modeldb_core.cli.completion import complete_experiment, complete_kind, complete_project
 from modeldb_core.cli.output import echo, is_terminal
 from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import duration, print_csv, print_json, print_json_list, print_table
@@ -105,7 +105,7 @@ def runs(session: Session, *, filter_text: str, project: str | None, experiment:
     "list",
     epilog=examples("modeldb list experiments", "modeldb list dataset-versions 'version > 2' --columns name,digest"),
 )
-@click.argument("kind")
+@click.argument("kind", shell_complete=complete_kind)
 @click.argument("filter_text", metavar="[FILTER]", default="")
 @_listing_options
 @with_session

@@ -37,6 +37,7 @@ def test_projects_and_experiments_are_offered_by_name(scene: Scene) -> None:
     assert offered("copy a b --project", "p") == ["prices"]
     assert offered("runs --experiment") == ["forest", "linear"]
     assert offered("runs --project prices --experiment") == ["linear"]
+    assert offered("list", "dataset") == ["datasets", "dataset-versions"]
 
 
 def test_without_a_store_nothing_is_offered_and_nothing_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,9 @@ class Written:
             options={"mode": {"kind": "max"}},
             **fields,
         )
-        writer.create("gauge", high, name="high", limit=2, armed=False, tags=["loud"], **fields)
+        writer.create(
+            "gauge", high, name="high", limit=2, armed=False, attributes={"maker": "acme"}, tags=["loud"], **fields
+        )
         store.apply(writer.changes)
         return cls(writer, ids["project_id"], run_id, low, high)
 

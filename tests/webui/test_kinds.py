@@ -42,7 +42,7 @@ def test_the_columns_of_a_plugins_kind_are_offered_and_can_be_filtered_and_order
         page.wait_for_selector("tbody tr:has-text('low')")
         heads = [text.strip() for text in page.locator("thead th").all_text_contents()]
         assert heads[0] == "Name"
-        assert {"Unit", "Limit", "Armed", "Checked", "Run", "Project"} <= set(heads)
+        assert {"Unit", "Limit", "Armed", "Checked", "Run", "Project", "maker"} <= set(heads)
         page.click("thead button:has-text('Limit')")
         page.wait_for_function("() => document.querySelector('tbody tr').textContent.includes('high')")
         page.click("input[role=combobox]")

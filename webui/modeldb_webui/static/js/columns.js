@@ -5,6 +5,7 @@ import { fieldOf, heading, METRICS, RUN } from "./schema.js";
 import { recall, remember } from "./storage.js";
 
 /** @typedef {import("./types").Column} Column */
+/** @typedef {import("./types").Entity} Entity */
 /** @typedef {import("./types").Run} Run */
 /** @typedef {import("./types").KeyInfo} KeyInfo */
 /** @typedef {import("./types").KindColumn} KindColumn */
@@ -57,7 +58,7 @@ export const fieldsOf = (column) => [fieldName(column.section, column.key, colum
 /** What an order by this column is called; empty where there is none. @param {Column} column */
 export const orderName = (column) => (!column.section && COLUMNS.get(column.key)?.type === "texts" ? "" : fieldName(column.section, column.key, column.agg));
 
-/** The value in a cell, `undefined` for none. @param {Run} run @param {Column} column @returns {any} */
+/** The value in a cell, `undefined` for none. @param {Entity} run @param {Column} column @returns {any} */
 export function valueAt(run, column) {
   if (!column.section) return run[column.key];
   if (column.agg && column.agg !== "last") return seriesOf(run, column.key)?.[/** @type {keyof import("./types").SeriesSummary} */ (SUMMARY_FIELDS[column.agg])];
@@ -65,7 +66,7 @@ export function valueAt(run, column) {
   return value === undefined && column.section === METRICS ? seriesOf(run, column.key)?.last : value;
 }
 
-/** What is known of a series of a run. @param {Run} run @param {string} key @returns {import("./types").SeriesSummary | undefined} */
+/** What is known of a series of a run. @param {Entity} run @param {string} key @returns {import("./types").SeriesSummary | undefined} */
 export const seriesOf = (run, key) => (run.series && Object.hasOwn(run.series, key) ? run.series[key] : undefined);
 
 /** A key of a map; where it has none of that name, dots lead into inner maps. @param {any} map @param {string} key @returns {any} */
@@ -82,17 +83,13 @@ export function lookUp(map, key) {
   return undefined;
 }
 
-/**
- * Columns for a first visit: the usual facts, and the keys that most of the first runs have.
- * @param {Run[]} runs @returns {Column[]}
- */
-export function guessColumns(runs) {
-  const columns = SHOWN_FIRST.map(ownColumn);
-  for (const section of RUN.listed) {
+/** The keys that most of some entities have, as columns: a few of each map. @param {Entity[]} entities @param {string[]} sections */
+export function commonKeys(entities, sections) {
+  return sections.flatMap((section) => {
     /** @type {Map<string, {count: number, numeric: boolean}>} */
     const seen = new Map();
-    for (const run of runs) {
-      for (const [sent, value] of Object.entries(run[section] ?? {})) {
+    for (const entity of entities) {
+      for (const [sent, value] of Object.entries(entity[section] ?? {})) {
         const key = untagged(sent);
         if (isMap(value) || isOwnMeasure(key)) continue;
         const entry = seen.get(key) ?? { count: 0, numeric: true };
@@ -102,10 +99,12 @@ export function guessColumns(runs) {
       }
     }
     const keys = [...seen].sort((a, b) => b[1].count - a[1].count).slice(0, KEYS_AT_FIRST);
-    columns.push(...keys.map(([key, { numeric }]) => keyColumn(section, key, numeric)));
-  }
-  return [...columns, ...SHOWN_LAST.map(ownColumn)];
+    return keys.map(([key, { numeric }]) => keyColumn(section, key, numeric));
+  });
 }
+
+/** Columns for a first visit: the usual facts, and the keys that most of the first runs have. @param {Run[]} runs @returns {Column[]} */
+export const guessColumns = (runs) => [...SHOWN_FIRST.map(ownColumn), ...commonKeys(runs, RUN.listed), ...SHOWN_LAST.map(ownColumn)];
 
 /** @param {any} value a map or list that was logged, not a tagged number */
 const isMap = (value) => value !== null && typeof value === "object" && !isNumber(value);

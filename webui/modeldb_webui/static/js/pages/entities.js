@@ -2,6 +2,7 @@
 
 import { Component, html } from "../../vendor/preact-htm.js";
 import * as api from "../api.js";
+import { commonKeys, orderName, valueAt } from "../columns.js";
 import { filterOf } from "../completion.js";
 import { FilterBox, FilterError } from "../filter_box.js";
 import { formatCount } from "../format.js";
@@ -63,7 +64,7 @@ class Entities extends Component {
     return [...columnKeys(kind), ...(await api.findKeys({ kind: kind.kind, limit: KEYS }))];
   };
 
-  /** @param {import("../types").KindColumn} column */
+  /** @param {{name: string, title: string}} column */
   head({ name, title: label }) {
     const { order } = this.state;
     const falls = order === `${name} desc`;
@@ -76,13 +77,15 @@ class Entities extends Component {
     if (error) return html`<div class="page"><${Problem} error=${error} retry=${this.begin} /></div>`;
     if (!kind) return html`<div class="page"></div>`;
     const columns = columnsOf(kind, filter);
+    const keys = commonKeys(items, kind.listed);
     return html`<div class="page"><div class="row"><h1 class="grow">${title(kind)} <span class="faint">${formatCount(total)}</span></h1></div>
       <p class="muted">${kind.summary}</p>
       <${FilterBox} text=${filter} what=${kind.words} keys=${this.fields} names=${{}} bad=${Boolean(wrong)} onChange=${(/** @type {string} */ text) => this.ask({ filter: text })} />
       ${wrong ? html`<${FilterError} error=${wrong} text=${filter} />` : null}
-      <table class="plain listing"><thead><tr>${[kind.columns.find((/** @type {import("../types").KindColumn} */ { name }) => name === "name"), ...columns].map((column) => this.head(column))}<th>Tags</th></tr></thead>
+      <table class="plain listing"><thead><tr>${[kind.columns.find((/** @type {import("../types").KindColumn} */ { name }) => name === "name"), ...columns, ...keys.map((column) => ({ ...column, name: orderName(column) }))].map((column) => this.head(column))}<th>Tags</th></tr></thead>
         <tbody>${items.map((/** @type {Entity} */ item) => html`<tr key=${item.entity_id}><td class="main" title=${item.description}>${item.name || item.entity_id}</td>
-          ${columns.map(({ name, type }) => html`<td key=${name}>${cell(item[name], type, fieldOf(kind, name)?.refers_to)}</td>`)}<td><${Tags} tags=${item.tags} limit=${4} /></td></tr>`)}</tbody></table>
+          ${columns.map(({ name, type }) => html`<td key=${name}>${cell(item[name], type, fieldOf(kind, name)?.refers_to)}</td>`)}
+          ${keys.map((column) => html`<td key=${column.id}>${cell(valueAt(item, column), "", "")}</td>`)}<td><${Tags} tags=${item.tags} limit=${4} /></td></tr>`)}</tbody></table>
       ${items.length ? null : html`<p class="muted">Nothing is to be found here.</p>`}
       ${cursor ? html`<p><button class="button" onClick=${() => this.load(false)}>Show more</button></p>` : null}</div>`;
   }
