@@ -201,6 +201,7 @@ class MemoryStore(MetadataStore):
                 ((place(record), record) for record in self._matching(query)), key=functools.cmp_to_key(by_place)
             )
             rest = [item for item in found if after is None or compare(item[0], after, order) > 0]
+            rest = rest[query.offset :]
             page = rest[: query.limit]
             return Page(
                 tuple(record.entity(self._heads, now, wanted, self._scope(record)) for _, record in page),

@@ -59,7 +59,7 @@ from modeldb_core.queries.linked import MAX_DEPTH, Linked, reached
 from modeldb_core.queries.literals import condition, quote
 from modeldb_core.queries.parse import field_name, parse_field, parse_filter, parse_order, parse_time
 from modeldb_core.queries.projection import Projection, parse_fields
-from modeldb_core.queries.query import MAX_CONTAINERS, MAX_LIMIT, Query
+from modeldb_core.queries.query import MAX_CONTAINERS, MAX_LIMIT, MAX_OFFSET, Query
 
 __all__ = [
     "AGGREGATES",
@@ -71,6 +71,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_LEAVES",
     "MAX_LIMIT",
+    "MAX_OFFSET",
     "MAX_TEXT",
     "MISSING",
     "TAGS",

@@ -10,6 +10,7 @@ from modeldb_core.model.schema import check_kind
 from modeldb_core.queries.linked import Linked
 
 MAX_LIMIT = 100_000
+MAX_OFFSET = 1_000_000
 MAX_CONTAINERS = 1000
 """In ``Query.within``."""
 
@@ -26,6 +27,9 @@ class Query:
             identifier, name, status and the times of creation, update and deletion always come.
         limit: at most this many in a page, 0 to 100,000.
         cursor: where the page begins: what the page before gave.
+        offset: how many of them come before the page, 0 to 1,000,000: for those who turn to a page by its number. Pages
+            by cursor neither miss nor repeat an entity while others are written, and the hundredth costs as much as the
+            first. Either cursor or offset; the page's own cursor goes on from there, without the offset.
         count: whether to count how many match in all.
         within: containers, only whose entities are looked at: what names one of them as its container, and what lies in
             it as its workspace or project, at any depth; a workspace and a project lie in themselves. One identifier,
@@ -48,6 +52,7 @@ class Query:
     within: str | tuple[str, ...] | None = None
     include_deleted: bool = False
     linked: Linked | None = None
+    offset: int = 0
 
     def __post_init__(self) -> None:
         check_kind(self.kind)
@@ -56,9 +61,14 @@ class Query:
             if not isinstance(value, str) and (value is not None or name in ("filter", "order_by")):
                 msg = f"{name} is of type {type(value).__name__}; expected text"
                 raise InvalidTypeError(msg)
-        limit: object = self.limit
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= MAX_LIMIT:
-            msg = f"limit {self.limit!r} is not a number from 0 to {MAX_LIMIT:,}"
+        for name, most in (("limit", MAX_LIMIT), ("offset", MAX_OFFSET)):
+            number: object = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= most:
+                hint = "" if name == "limit" else "; further ones are reached by cursors, or by a filter"
+                msg = f"{name} {number!r:.40} is not a number from 0 to {most:,}{hint}"
+                raise InvalidArgumentError(msg)
+        if self.offset and self.cursor is not None:
+            msg = f"a page begins at a cursor or at an offset ({self.offset:,}), not at both; leave one of them out"
             raise InvalidArgumentError(msg)
         linked: object = self.linked
         if linked is not None and not isinstance(linked, Linked):

@@ -70,7 +70,7 @@ class KeyInfo:
     value_types: tuple[str, ...] = ()
 
 
-PARTS_ADDED_TO_QUERY = frozenset({"linked", "within_several"})
+PARTS_ADDED_TO_QUERY = frozenset({"linked", "offset", "within_several"})
 """The parts of a :class:`~modeldb_core.queries.Query` that stores of version 1 of the contract do not look at."""
 
 
@@ -202,7 +202,7 @@ class MetadataStore(ABC):
     def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:
         """Return the keys that the entities matched by ``query``'s filter carry, the most frequent first.
 
-        Order, fields and cursor of the query are not looked at; at most ``query.limit`` keys of each section come back.
+        Order, fields, cursor and offset of the query are not looked at; at most ``query.limit`` keys of each section come back.
         """
 
     @abstractmethod

@@ -89,8 +89,13 @@ class StoreMachine(RuleBasedStateMachine):
             type(self).start = end_of(self.store, self.start)  # the next history begins where this one did
         workspace = DEFAULT_WORKSPACE if self.is_empty else new_id()
         self.workspace_id = derived_id("workspace", "", workspace)
+        self.elsewhere = new_id()
         self.ids = [self.writers[0].create_containers(name, "e", workspace) for name in ("p1", "p2")]
         self.runs: list[str] = []
+        self.comments: list[str] = []
+        project, experiment = self.ids[0]["project_id"], self.ids[1]["experiment_id"]
+        several = [(project, experiment), (self.workspace_id, project), (), (new_id(),)]
+        self.containers: list[str | tuple[str, ...] | None] = [None, project, experiment, *several]
         for number in range(count):
             self.create(data, number % 3)
             self.append(data, number % 3)
@@ -186,7 +191,37 @@ class StoreMachine(RuleBasedStateMachine):
         project_id = data.draw(st.sampled_from(self.ids))["project_id"]
         self.writers[writer].update("project", project_id, set={"name": data.draw(st.sampled_from(TEXTS))})
 
+    def comment(self, data: st.DataObject, writer: int) -> None:
+        """Comment on a run, or on a comment."""
+        about = data.draw(st.sampled_from([*self.runs, *self.comments]))
+        self.comments.append(self.writers[writer].create("comment", parent_id=about, message="said").entity_id)
+
+    def move(self, data: st.DataObject, writer: int) -> None:
+        """Move a run, a comment or a project, into itself too."""
+        kind = data.draw(st.sampled_from(["run", "comment", "project"] if self.comments else ["run", "project"]))
+        if kind == "project":
+            name, fields = (
+                self.ids[1]["project_id"],
+                {"workspace_id": st.sampled_from([self.workspace_id, self.elsewhere])},
+            )
+        elif kind == "comment":
+            name = data.draw(st.sampled_from(self.comments))
+            fields = {"parent_id": st.sampled_from([*self.runs, *self.comments])}
+        else:
+            name = data.draw(st.sampled_from(self.runs))
+            projects = [None, *(ids["project_id"] for ids in self.ids)]
+            fields = {"project_id": st.sampled_from(projects), "parent_id": st.sampled_from([None, *self.runs])}
+        field = data.draw(st.sampled_from(sorted(fields)))
+        self.writers[writer].update(kind, name, set={field: data.draw(fields[field])})
+
     # Questions
+
+    def find_comments(self, data: st.DataObject) -> None:
+        """Find comments by where they lie."""
+        query = Query("comment", within=data.draw(st.sampled_from([*self.containers[1:], self.elsewhere])), count=True)
+        found, expected = self.store.find(query), self.reference.find(query)
+        assert comparable(found.entities) == comparable(expected.entities)
+        assert found.total == expected.total
 
     def find(self, data: st.DataObject) -> None:
         """Go through all pages of a query."""
@@ -197,8 +232,9 @@ class StoreMachine(RuleBasedStateMachine):
             data.draw(PROJECTIONS),
             data.draw(st.integers(0, 5)),
             count=True,
-            within=data.draw(st.sampled_from([None, self.ids[0]["project_id"], self.ids[1]["experiment_id"]])),
+            within=data.draw(st.sampled_from(self.containers)),
             include_deleted=data.draw(st.booleans()),
+            offset=data.draw(st.sampled_from([0, 0, 1, 3])),
         )
         self.compare_pages(query)
 
@@ -206,8 +242,9 @@ class StoreMachine(RuleBasedStateMachine):
         """Compare all pages of a query."""
         cursors: tuple[str | None, str | None] = (None, None)
         for _ in range(len(self.runs) + 1):
-            page = self.reference.find(replace(query, cursor=cursors[0]))
-            found = self.store.find(replace(query, cursor=cursors[1]))
+            offset = query.offset if cursors[0] is None else 0
+            page = self.reference.find(replace(query, cursor=cursors[0], offset=offset))
+            found = self.store.find(replace(query, cursor=cursors[1], offset=offset))
             assert [item.entity_id for item in found.entities] == [item.entity_id for item in page.entities], query
             assert comparable(found.entities) == comparable(page.entities), query
             assert found.total == page.total, query

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from modeldb_core.errors import QuerySyntaxError
+from modeldb_core.errors import InvalidArgumentError, QuerySyntaxError
 from modeldb_core.model.entities import Run, now_us
-from modeldb_core.queries import Query
+from modeldb_core.queries import MAX_OFFSET, Query
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.letters import LettersCase
 
@@ -113,6 +113,34 @@ class PageTests(LettersCase):
     def _count_of_auc(letters: Scene, include_deleted: bool) -> int:
         infos = letters.store.find_keys(Query(within=letters.project_id, include_deleted=include_deleted))
         return next(info.count for info in infos if (info.section, info.key) == ("metrics", "auc"))
+
+    @pytest.mark.parametrize(
+        "order_by", ["", "name desc", "metrics.auc desc, name", "attributes.text, name", "started_at"]
+    )
+    def test_an_offset_begins_anywhere_in_the_whole(self, letters: Scene, order_by: str) -> None:
+        whole = [run.entity_id for run in letters.find(order_by=order_by).entities]
+        for offset in (0, 1, 3, len(whole) - 1, len(whole), len(whole) + 5):
+            page = letters.find(order_by=order_by, offset=offset, limit=2, count=True)
+            assert [run.entity_id for run in page.entities] == whole[offset : offset + 2], offset
+            assert (page.total, page.cursor is None) == (len(whole), offset + 2 >= len(whole))
+            if page.cursor is not None:  # it goes on without the offset
+                rest = letters.find(order_by=order_by, cursor=page.cursor)
+                assert [run.entity_id for run in rest.entities] == whole[offset + 2 :], offset
+        some = [run.entity_id for run in letters.find("metrics.auc exists", order_by=order_by).entities]
+        page = letters.find("metrics.auc exists", order_by=order_by, offset=2)
+        assert [run.entity_id for run in page.entities] == some[2:]
+        assert letters.store.find_keys(Query(within=letters.project_id, offset=3)) == letters.store.find_keys(
+            Query(within=letters.project_id)
+        )
+
+    def test_an_offset_that_cannot_be_is_refused(self, letters: Scene) -> None:
+        for wrong in (-1, MAX_OFFSET + 1, 1.0, True, "1", None):
+            with pytest.raises(InvalidArgumentError, match="offset"):
+                Query(offset=wrong)  # type: ignore[arg-type]
+        cursor = letters.find(limit=1).cursor
+        with pytest.raises(InvalidArgumentError, match="not at both"):
+            letters.find(limit=1, cursor=cursor, offset=1)
+        assert letters.find(limit=1, offset=MAX_OFFSET).entities == ()
 
     def test_a_limit_is_kept(self, letters: Scene) -> None:
         assert len(letters.find(limit=3).entities) == 3

@@ -6,7 +6,7 @@ from functools import partial
 
 from modeldb_core.model.entities import Run
 from modeldb_core.model.schema import KindDeclaration, shown_kinds
-from modeldb_core.queries import MAX_CONTAINERS, MAX_DEPTH
+from modeldb_core.queries import MAX_CONTAINERS, MAX_DEPTH, MAX_OFFSET
 from modeldb_server.handlers import entities, spilled
 from modeldb_server.routes import MAX_EXPRESSION, Parameter, Policy, Route
 
@@ -73,6 +73,14 @@ _FIND = (
     _WITHIN,
     limit_of("entities", 100),
     Parameter(name="cursor", type="text", max_length=20_000, description="of the page before, for the next one"),
+    Parameter(
+        name="offset",
+        type="integer",
+        default=0,
+        minimum=0,
+        maximum=MAX_OFFSET,
+        description="how many come before the page, in place of a cursor: to turn to a page by its number",
+    ),
     Parameter(name="count", type="flag", default=False, description="whether to count how many match in all"),
     Parameter(name="include_deleted", type="flag", default=False, description="whether deleted ones match too"),
     Parameter(

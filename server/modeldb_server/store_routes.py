@@ -171,6 +171,7 @@ _METADATA = (
             Parameter(
                 name="cursor", type="text", max_length=MAX_MESSAGE, is_raw=True, description="of the page before"
             ),
+            Parameter(name="offset", type="integer", default=0, description="how many come before the page"),
             Parameter(name="count", type="flag", default=False, description="whether to count all that match"),
             _WITHIN,
             _DELETED,

@@ -241,6 +241,17 @@ class LooksWithinTheFirstContainerOnly(MemoryStore):
         return super()._matching(dataclasses.replace(query, within=within[:1] if isinstance(within, tuple) else within))
 
 
+class IgnoresTheOffset(MemoryStore):
+    def find(self, query):
+        return super().find(dataclasses.replace(query, offset=0))
+
+
+class CountsFromTheOffset(MemoryStore):
+    def find(self, query):
+        page = super().find(query)
+        return page if page.total is None else dataclasses.replace(page, total=max(page.total - query.offset, 0))
+
+
 class FindsEverythingWithinNothing(MemoryStore):
     def _matching(self, query):
         return super()._matching(dataclasses.replace(query, within=query.within or None))
@@ -591,6 +602,8 @@ class LetsTwoHaveOneNumber(MemoryStore):
 
 BROKEN_STORES = {
     LooksWithinTheFirstContainerOnly: "test_one_of_several_containers_is_enough",
+    IgnoresTheOffset: "test_an_offset_begins_anywhere_in_the_whole",
+    CountsFromTheOffset: "test_an_offset_begins_anywhere_in_the_whole",
     FindsEverythingWithinNothing: "test_within_no_container_there_is_nothing",
     KnowsNoContainersOfContainers: "test_everything_lies_in_a_workspace_and_a_project",
     BelievesWhatDocumentsSayOfWhereTheyLie: "test_what_a_document_says_of_where_it_lies_counts_for_nothing",

@@ -106,7 +106,7 @@ class Finder:
             return Found((), None, 0 if query.count else None)
         start = self._fewest()
         total = self._count(start) if query.count else None
-        rows = self._page(start, query.limit + 1) if query.limit else []
+        rows = self._page(start, query.limit + 1, query.offset) if query.limit else []
         page = rows[: query.limit]
         cursor = encode_cursor(query, page[-1][1]) if len(rows) > len(page) and page else None
         return Found(tuple(entity_pk for entity_pk, _ in page), cursor, total)
@@ -227,8 +227,8 @@ class Finder:
             conditions.append(entity_pk.not_in(deleted))
         return joined, conditions
 
-    def _page(self, start: tuple[Field | None, int], limit: int) -> list[tuple[int, list[OrderValue]]]:
-        """Return the numbers of entities and where they stand, in order."""
+    def _page(self, start: tuple[Field | None, int], limit: int, offset: int) -> list[tuple[int, list[OrderValue]]]:
+        """Return the numbers of entities and where they stand, in order; ``offset`` of them come before."""
         found = criteria(self._query.kind, self._order, self._compiler, self._source)
         first = found[0]
         rows: list[tuple[int, list[OrderValue]]] = []
@@ -237,13 +237,21 @@ class Finder:
                 continue
             if rank not in self._possible_ranks(first):
                 continue
-            query = self._ranked(found, rank, start).limit(limit - len(rows))
-            for entity_pk, *values in self._connection.execute(query, self._parameters):
+            ranked = self._ranked(found, rank, start)
+            query = ranked.limit(limit - len(rows)).offset(offset) if offset else ranked.limit(limit - len(rows))
+            some = self._connection.execute(query, self._parameters).all()
+            for entity_pk, *values in some:
                 columns = iter(values)
                 rows.append((entity_pk, [criterion.of_row(columns) for criterion in found]))
+            if offset:  # all of this rank may come before the page
+                offset = 0 if some else offset - self._count_all(ranked)
             if len(rows) >= limit:
                 break
         return rows
+
+    def _count_all(self, ranked: Select[Any]) -> int:
+        rows = ranked.with_only_columns(entities.c.entity_pk).order_by(None).subquery()
+        return int(self._connection.execute(select(func.count()).select_from(rows), self._parameters).scalar_one())
 
     def _possible_ranks(self, first: Criterion) -> tuple[int, ...]:
         """Return the ranks that the filter leaves: one that compares a key with a number leaves numbers."""

@@ -81,7 +81,8 @@ class RemoteMetadataStore(OnServer, MetadataStore):
         cursor = query.cursor
         while True:
             limit = min(query.limit - len(entities), protocol.MAX_PAGE)
-            part = replace(query, limit=limit, cursor=cursor, count=query.count and total is None)
+            offset = query.offset if cursor is None else 0
+            part = replace(query, limit=limit, cursor=cursor, offset=offset, count=query.count and total is None)
             load = partial(protocol.load_page, query.kind)
             page = self._connection.post_json("/find", protocol.dump_query(part), load=load)
             if len(page.entities) > limit or (page.cursor is not None and limit and not page.entities):
@@ -94,7 +95,7 @@ class RemoteMetadataStore(OnServer, MetadataStore):
 
     def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:
         asked = protocol.dump_query(query)
-        for name in ("order_by", "fields", "cursor", "count"):  # which are not looked at
+        for name in ("order_by", "fields", "cursor", "offset", "count"):  # which are not looked at
             del asked[name]
         return self._connection.post_json("/keys", asked, load=protocol.load_keys)
 

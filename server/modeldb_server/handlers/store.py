@@ -149,6 +149,7 @@ def find_stored_entities(
     fields: tuple[str, ...] | None,
     limit: int,
     cursor: str | None,
+    offset: int,
     count: bool,
     within: tuple[str, ...] | None,
     include_deleted: bool,
@@ -156,7 +157,7 @@ def find_stored_entities(
 ) -> Response:
     """Return a page of entities."""
     link = protocol.load_linked(linked)
-    query = Query(kind, filter, order_by, fields, limit, cursor, count, within, include_deleted, link)
+    query = Query(kind, filter, order_by, fields, limit, cursor, count, within, include_deleted, link, offset)
     return json_response(protocol.dump_page(context.store.find(query)))
 
 
