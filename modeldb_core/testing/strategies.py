@@ -157,8 +157,21 @@ ACTIONS = [
     "beat",
     "close",
     "rename_project",
+    "comment",
+    "move",
+    "move",
 ]
-QUESTIONS = ["find", "find", "find", "find_keys", "find_projects", "read_series", "get", "read_changes"]
+QUESTIONS = [
+    "find",
+    "find",
+    "find",
+    "find_keys",
+    "find_projects",
+    "find_comments",
+    "read_series",
+    "get",
+    "read_changes",
+]
 SOME_WRITERS = st.tuples(st.permutations([0, 1, 2]), st.integers(0, 3)).map(lambda drawn: drawn[0][: drawn[1]])
 PROJECTIONS = st.sampled_from(
     [None, (), ("metrics.loss", "hyperparameters.opt.x"), ("metrics", "tags"), ("series.loss", 'attributes."opt"')]

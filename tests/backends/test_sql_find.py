@@ -151,6 +151,44 @@ def test_the_newest_are_found_by_an_index(store, plans):
     assert not any("TEMP B-TREE" in line for plan in plans for line in plan)
 
 
+def test_several_containers_are_looked_up_in_their_indexes(store, plans):
+    scenes = [Scene(store) for _ in range(3)]
+    for scene in scenes:
+        run_id = scene.run("run", metrics={"auc": 1})
+        scene.writer.create("comment", parent_id=run_id)
+        scene.ship()
+    workspace_id = scenes[0].get(scenes[0].runs["run"]).workspace_id
+    projects = tuple(scene.project_id for scene in scenes[:2])
+    asked = {
+        projects: ("entities_by_project",),
+        (workspace_id, projects[0]): ("entities_by_project", "entities_by_workspace"),
+        (workspace_id, "nowhere"): ("entities_by_workspace",),
+    }
+    for within, indexes in asked.items():
+        for kind, order_by in (("run", "name"), ("run", ""), ("run", "metrics.auc"), ("comment", "message")):
+            plans.clear()
+            assert len(store.find(Query(kind, order_by=order_by, within=within, count=True)).entities) >= 2
+            probe, *others = [
+                [line for line in plan if "entities" in line] for plan in plans if "entities" in str(plan)
+            ]
+            assert all("_id=? AND kind=?" in line for line in probe), probe  # for each column that may hold a container
+            for line in (line for plan in others for line in plan):
+                assert "PRIMARY KEY" in line or any(index in line for index in indexes), line
+
+
+def test_many_entities_within_several_containers_are_walked_in_the_usual_order(store, plans, monkeypatch):
+    monkeypatch.setattr("modeldb_core.backends._sql.find.COUNTED", 1)
+    scenes = [Scene(store) for _ in range(3)]
+    for scene in scenes:
+        scene.run("run")
+        scene.ship()
+    plans.clear()
+    assert len(store.find(Query(within=tuple(scene.project_id for scene in scenes[:2]), limit=1)).entities) == 1
+    pages = [plan for plan in plans if any("entities_by_kind" in line for line in plan)]
+    assert pages
+    assert not any("TEMP B-TREE" in line for plan in pages for line in plan)
+
+
 def test_no_question_reads_all_documents(store, plans, scene):
     scene.names("metrics.auc > 0.1 and (name contains 'b' or hyperparameters.k3 = 4) and tags not exists")
     assert not any(line.startswith("SCAN documents") for plan in plans for line in plan)
