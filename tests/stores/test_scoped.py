@@ -238,6 +238,11 @@ def test_every_name_of_the_contract_is_narrowed() -> None:
     public = {name for name in dir(MetadataStore) if not name.startswith("_")} | set(MetadataStore.__annotations__)
     assert public == set(questions(Workspace("a"), Workspace("b"))), "ask something of what is new, too"
     assert public <= set(vars(ScopedStore))
+    known = {"kind", "filter", "order_by", "fields", "limit", "cursor", "offset", "count", "within"}
+    known |= {"include_deleted", "linked"}
+    assert {each.name for each in dataclasses.fields(Query)} <= known, (
+        "narrow what is new in a query, and ask by it below"
+    )
 
 
 def ask_all(store: ScopedStore, asked: dict[str, list[Callable[[ScopedStore], object]]]) -> dict[str, list[str]]:

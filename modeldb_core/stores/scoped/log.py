@@ -96,9 +96,12 @@ class NarrowedLog:
         """Look through the rest of the log; return whether something may have been put elsewhere."""
         has_moved = False
         while (page := self._store.read_changes(after=self._scanned, limit=PAGE)).changes:
-            names = {(change.kind, change.entity_id) for change in page.changes if change.kind != STREAM}
+            passed = [
+                change for change in page.changes if change.kind != STREAM and change.stream_id not in self._shown
+            ]
+            names = {(change.kind, change.entity_id) for change in passed}
             held = self._sight.held_of(names)
-            self._shown.update(change.stream_id for change in page.changes if (change.kind, change.entity_id) in held)
+            self._shown.update(change.stream_id for change in passed if (change.kind, change.entity_id) in held)
             self._strays.update(dict.fromkeys(sorted(self._sight.strays_of(names - held))))
             while len(self._strays) > MAX_STRAYS:
                 del self._strays[next(iter(self._strays))]
