@@ -68,8 +68,8 @@ def check_field(kind: str, name: str) -> None:
     Raises:
         InvalidArgumentError: they have none of that name.
     """
-    declaration = KINDS[kind]
-    if name in declaration.fields:
+    declaration = KINDS.get(kind)
+    if declaration is None or name in declaration.fields:  # of a kind that only others know, they know the fields
         return
     known = [each for each, field in declaration.fields.items() if field.type == "map"]
     close = get_close_matches(name, declaration.fields, 1)
