@@ -13,7 +13,7 @@ from abc import abstractmethod
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import inspect, select
+from sqlalchemy import bindparam, inspect, select
 from sqlalchemy.exc import DBAPIError
 
 from modeldb_core.backends._sql import schema
@@ -128,8 +128,6 @@ class EngineDatabase(Database):
     def among(
         self, column: ColumnElement[Any], values: Iterable[int] | Iterable[str] | None = None
     ) -> ColumnElement[bool]:
-        from sqlalchemy import bindparam
-
         from modeldb_core.backends._sql.database import MANY
 
         if values is None:

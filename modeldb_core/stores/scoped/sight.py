@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.model.links import links_of
 from modeldb_core.model.schema import ANY, KINDS
-from modeldb_core.queries import Query, condition, parse_filter
+from modeldb_core.queries import Linked, Query, condition, parse_filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from modeldb_core.log.withholding import Name
     from modeldb_core.model.entities import Entity
-    from modeldb_core.queries import Linked
     from modeldb_core.stores.contract import MetadataStore
     from modeldb_core.stores.scoped.scope import Scope
 
@@ -139,8 +138,6 @@ class Sight:
 
     def _naming(self, name: Name, field: str) -> Iterator[Name]:
         """Iterate over what is seen and refers to an entity."""
-        from modeldb_core.queries import Linked
-
         for declaration in KINDS.values():
             kinds = {kind for each in declaration.references for kind in (each.refers_to, *each.entries.values())}
             if not kinds & {name[0], ANY}:
