@@ -100,15 +100,18 @@ class Runs(Sequence[R]):
     def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is optional
         """Return a DataFrame with a row for each run.
 
-        Columns: run_id, name, project, experiment (their names), status, started_at, finished_at (UTC), duration_s,
-        parent_id, owner, tags; then ``metrics.<key>``, ``hyperparameters.<key>`` and ``attributes.<key>``, for every key
-        that any of the runs has, those that ModelDB measured itself (``modeldb/…``) last. Maps are spread over columns,
-        named as in queries (``hyperparameters.optimizer.lr``); lists stay as they are.
+        Columns, named as in queries: run_id, name, project and experiment (their names), then the others that runs have
+        (``docs/queries.md``; times are UTC, duration is in seconds), owner and tags; then ``metrics.<key>``,
+        ``hyperparameters.<key>`` and ``attributes.<key>``, for every key that any of the runs has, those that ModelDB
+        measured itself (``modeldb/…``) last. Maps are spread over columns (``hyperparameters.optimizer.lr``); lists stay
+        as they are.
         """
         from modeldb_core.log.frames import Table
 
         names = self._client.container_names(self._all())
-        records = [_record(run, names) for run in self._all()]
+        declared = KINDS[Run.KIND]
+        own = [name for name in declared.shown if name in declared.stored and name not in declared.common]
+        records = [_record(run, names, own) for run in self._all()]
         columns = dict.fromkeys(key for row in records for key in row)
         listed = sorted(
             columns, key=lambda column: display.is_own(column.partition(".")[2])
@@ -192,16 +195,15 @@ class Runs(Sequence[R]):
         self._is_complete = page.cursor is None or (self._limit is not None and len(self._found) >= self._limit)
 
 
-def _record(run: Run, names: Mapping[str, str]) -> dict[str, Any]:
+def _record(run: Run, names: Mapping[str, str], own: Sequence[str]) -> dict[str, Any]:
     record: dict[str, Any] = {
         "run_id": run.entity_id,
         "name": run.name,
         "project": names.get(run.project_id),
         "experiment": names.get(run.experiment_id),
     }
-    for name in ("status", "started_at", "finished_at", "duration_s", "parent_id", "owner"):
-        record[name] = getattr(run, name)
-    record["tags"] = list(run.tags)
+    record.update((name, getattr(run, name)) for name in own)
+    record.update(duration=run.duration_s, owner=run.owner, tags=list(run.tags))
     for section in KINDS[run.KIND].listed:
         for key, value in display.flat(getattr(run, section)):
             record.setdefault(f"{section}.{key}", value)

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+import modeldb_core as modeldb
 from modeldb_core.audit import verify
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.cli.program import run as run_command
@@ -486,6 +487,10 @@ def test_the_command_line_shows_what_is_declared(
             Query("run", "rig = 'north' and sensors.pt100 < 21", fields=("rig", "sensors.pt100"))
         ).entities
         assert [(run.name, run.rig, dict(run.sensors)) for run in runs] == [("one", "north", {"pt100": 20.5})]
+
+    with modeldb.connect(url, journal_dir=str(tmp_path / "journals")) as client:
+        frame = client.search_runs("rig exists", order_by="name").to_pandas()
+    assert frame[["name", "rig", "sensors.pt100"]].values.tolist() == [["one", "north", 20.5], ["two", "south", 21]]
 
     def said(*arguments: str) -> str:
         assert run_command([*arguments, "--url", url]) == 0
