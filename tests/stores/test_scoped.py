@@ -78,6 +78,12 @@ class Workspace:
         writer.update("run", self.run, put={"datasets": used})
         self.deleted = writer.create_run(**ids, name=f"{word} deleted").entity_id
         writer.delete("run", self.deleted)
+        self.gone = new_id()
+        if other_run:
+            made = writer.create_run(**ids, name=f"{word} gone")
+            self.gone = made.entity_id
+            writer.delete("run", self.gone, window_s=0)
+            writer.erase(made)
 
     @property
     def names(self) -> dict[str, str]:
@@ -140,7 +146,7 @@ def questions(seen: Workspace, other: Workspace) -> dict[str, list[Callable[[Sco
     asked: dict[str, list[Callable[[ScopedStore], object]]] = {
         "get": [
             lambda s, n=name: s.get(*n)
-            for name in [*other.names.items(), ("run", other.deleted), ("run", new_id.__name__), *seen.names.items()]
+            for name in [*other.names.items(), ("run", other.deleted), ("run", other.gone), *seen.names.items()]
         ],
         "find": [lambda s, q=query: s.find(q) for query in queries],
         "find_keys": [lambda s, q=query: s.find_keys(q) for query in queries[::5]],
@@ -399,17 +405,38 @@ def test_a_scope_of_one_project_reads_the_name_of_its_workspace_and_nothing_else
         assert "PermissionDenied" in _attempt(scoped, write, ())
 
 
-def test_of_a_unique_value_that_something_unseen_has_nothing_is_told_but_that_it_is_taken() -> None:
+@pytest.mark.parametrize("with_condition", [True, False])
+def test_a_value_that_something_unseen_has_is_not_taken_and_nothing_is_told_but_that(with_condition: bool) -> None:
+    """Also not by a change that claims to be older: of two that claim one name, the store takes it from the later one."""
     store = MemoryStore()
     seen, other = Workspace("open"), Workspace(SECRET)
-    store.apply([*seen.writer.changes, *other.writer.changes])
-    scoped = ScopedStore(store, Scope(frozenset({seen.workspace})))
-    renamed = {"name": other.name}
-    unique = Unique("workspace", "", "name", other.name, seen.workspace)
-    answer = _attempt(scoped, lambda w: w.update("workspace", seen.workspace, set=renamed), (unique,))
-    assert answer.startswith("PreconditionError")
-    assert "taken already None" in answer
-    assert other.workspace not in answer
+    beside = StreamWriter()
+    beside.open()
+    beside.create_containers("beside", "experiment", seen.name)
+    store.apply([*seen.writer.changes, *other.writer.changes, *beside.changes])
+    names = {(entity.entity_id, entity.name) for kind in KINDS for entity in store.find(Query(kind)).entities}
+    workspace = ScopedStore(store, Scope(frozenset({seen.workspace})))
+    project = ScopedStore(store, Scope(projects=frozenset({seen.project})))
+    for scoped, kind, entity_id, within, name in (
+        (workspace, "workspace", seen.workspace, "", other.name),
+        (project, "project", seen.project, seen.workspace, "beside"),
+    ):
+        expect = (Unique(kind, within, "name", name, entity_id),) if with_condition else ()
+        answer = _attempt(scoped, lambda w, k=kind, i=entity_id, n=name: w.update(k, i, set={"name": n}), expect)
+        assert answer.startswith("PreconditionError"), answer
+        assert "taken already None" in answer
+        assert _attempt(scoped, lambda w, k=kind, i=entity_id: w.update(k, i, set={"name": "free"}), ()) == "applied"
+        assert store.get(kind, entity_id).name == "free"
+        writer = StreamWriter(at=1_700_000_000_000_000)
+        writer.open()
+        writer.update(kind, entity_id, set={"name": f"{seen.word} {kind}"})
+        scoped.apply(writer.changes)
+    assert {(entity.entity_id, entity.name) for kind in KINDS for entity in store.find(Query(kind)).entities} == names
+    # Asked about by a condition alone, nothing is told at all.
+    other_name = Unique("project", other.workspace, "name", f"{SECRET} project")
+    assert _attempt(project, lambda w: w.update("run", seen.run, add={"tags": ["x"]}), (other_name,)) == "applied"
+    renamed = {"name": f"{SECRET} project"}
+    assert _attempt(project, lambda w: w.update("project", seen.project, set=renamed), (other_name,)) == "applied"
 
 
 def test_a_scope_is_made_of_identifiers() -> None:

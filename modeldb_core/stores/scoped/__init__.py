@@ -1,7 +1,7 @@
 """A store for one principal: narrowed to what lies in some workspaces and projects.
 
 May import: what ``stores`` may. Begin with ``store.py``, whose methods are those of the contract; ``sight.py`` says what is
-seen, ``log.py`` narrows the log, and ``gate.py`` judges what is written.
+seen, ``log.py`` narrows the log, ``gate.py`` and ``names.py`` judge what is written.
 """
 
 from __future__ import annotations

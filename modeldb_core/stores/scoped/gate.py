@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from modeldb_core.errors import NotFoundError, PermissionDeniedError, PreconditionError
 from modeldb_core.log.changes import CREATE, STREAM, UPDATE
 from modeldb_core.log.conditions import Instant, Unique, check_form
-from modeldb_core.model.claims import claims_of
 from modeldb_core.model.schema import ANY, KINDS
 from modeldb_core.queries import Query, condition
+from modeldb_core.stores.scoped.names import SharedNames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,6 +53,7 @@ class Gate:
 
     def __init__(self, store: MetadataStore, sight: Sight, log: NarrowedLog) -> None:
         self._store, self._sight, self._log = store, sight, log
+        self._names = SharedNames(store, sight)
 
     def check(self, changes: Sequence[Change], expect: Sequence[Condition]) -> tuple[Condition, ...]:
         """Return the conditions that the store is to decide on: those on what is seen.
@@ -75,11 +76,15 @@ class Gate:
         batch = _Batch(self._sight.held_of(names))
         for change, said in zip(altering, data, strict=True):
             self._check(change, said, batch)
-        taken = [
-            (change.kind, said if change.action == CREATE else said.get("set") or {})
-            for change, said in zip(altering, data, strict=True)
+        claimed = [
+            one for change, said in zip(altering, data, strict=True) for one in self._names.claimed_by(change, said)
         ]
-        return tuple(each for each in expect if not self._is_settled(each, taken))
+        for one in claimed:
+            self._names.check(one)
+        left = [each for each in expect if not self._is_settled(each, claimed)]
+        if claimed and self._store.decides:  # nobody may come between
+            left += [one for one in claimed if one not in left]
+        return tuple(left)
 
     # Changes
 
@@ -146,14 +151,14 @@ class Gate:
 
     # Conditions
 
-    def _is_settled(self, one: Condition, taken: Sequence[tuple[str, Mapping[str, Any]]]) -> bool:
+    def _is_settled(self, one: Condition, claimed: Sequence[Unique]) -> bool:
         """Return whether a condition holds as far as the principal can tell, and is none that the store is to see.
 
         Raises:
             PreconditionError: it is on something outside, and does not hold of what is not there.
         """
         if isinstance(one, Unique):
-            if self._is_own(one, taken):
+            if any(one.claim == each.claim for each in claimed) or self._is_seen(one):
                 return False
             self._check_unique(one)
             return True
@@ -163,13 +168,11 @@ class Gate:
         one.check(_NOTHING)
         return True
 
-    def _is_own(self, one: Unique, taken: Sequence[tuple[str, Mapping[str, Any]]]) -> bool:
-        """Return whether a value must be unique among what is seen, or is about to be taken."""
+    def _is_seen(self, one: Unique) -> bool:
+        """Return whether a value is to be unique among what is seen."""
         fields = KINDS[one.kind].fields
         within = fields[one.field].unique_within or ""
-        if within in fields:
-            return bool(self._sight.held_of([(fields[within].refers_to, one.scope)]))
-        return any(kind == one.kind and one.claim in claims_of(kind, values) for kind, values in taken)
+        return within in fields and bool(self._sight.held_of([(fields[within].refers_to, one.scope)]))
 
     def _check_unique(self, one: Unique) -> None:
         if not KINDS[one.kind].fields[one.field].searchable:
@@ -180,12 +183,9 @@ class Gate:
             one.check(Instant({}, {one.claim: entity.entity_id}))
 
     def without_strangers(self, error: PreconditionError) -> PreconditionError:
-        """Return an error that does not name what is not seen: of it, that it has a value is all that there is to know."""
+        """Return an error that does not name what is not seen."""
         one = error.condition
-        if not isinstance(one, Unique) or self._sight.held_of([(one.kind, str(error.found))]):
-            return error
-        msg = f"nothing was applied: {one.field} {one.value!r:.80} of a {one.kind} is taken already"
-        return PreconditionError(msg, one, None)
+        return self._names.taken(one, str(error.found)) if isinstance(one, Unique) else error
 
 
 def _said(change: Change) -> Mapping[str, Any]:
