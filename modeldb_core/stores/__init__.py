@@ -1,7 +1,8 @@
 """The two store contracts: what every store of metadata and every store of artifacts promises.
 
 May import: ``queries``, ``log`` and below. Begin with ``contract.py`` and ``artifacts.py``; their names,
-and those of ``backend.py`` and ``places.py``, can be imported from here; ``protocol.py`` is the same contract over HTTP.
+and those of ``backend.py`` and ``places.py``, can be imported from here; ``protocol.py`` is the same contract over HTTP, and
+``scoped`` narrows a store to what somebody may see.
 """
 
 from __future__ import annotations

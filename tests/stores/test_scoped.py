@@ -280,6 +280,8 @@ def test_nothing_of_another_workspace_shows_by_whatever_is_asked(store: Metadata
     taking = [  # what somebody who knows an identifier may still try
         lambda w: w.create("run", other.run, project_id=seen.project, experiment_id=seen.experiment),
         lambda w: w.create_run(project_id=seen.project, experiment_id=seen.experiment, parent_id=other.run),
+        lambda w: w.create("comment", other.run, parent_id=seen.run, message="whose comments would be drawn here"),
+        lambda w: w.create("run", other.gone, project_id=seen.project, experiment_id=seen.experiment),
     ]
     for write in taking:
         assert "PermissionDenied" in _attempt(scoped, write, ())

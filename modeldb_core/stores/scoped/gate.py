@@ -95,7 +95,7 @@ class Gate:
             for declared, container in given:
                 if not self._may_hold(name, declared, container, batch) and not self._says_nothing(change, declared):
                     _refuse(change)
-        elif change.action == CREATE and given and not self._exists(name):
+        elif change.action == CREATE and given and not self._is_used(change.entity_id):
             inside = [container for _, container in given if container is not None and batch.holds(container)]
             if not inside or not all(self._may_hold(name, declared, one, batch) for declared, one in given):
                 _refuse(change)
@@ -148,6 +148,13 @@ class Gate:
         except NotFoundError as error:
             return type(error) is not NotFoundError
         return True
+
+    def _is_used(self, entity_id: str) -> bool:
+        """Return whether anything was ever said of something with an identifier, of whatever kind.
+
+        A comment names what it is about without its kind: what had the identifier of somebody's run would draw its comments.
+        """
+        return bool(self._store.read_changes(entity_id=entity_id, limit=1).changes)
 
     # Conditions
 
