@@ -4,7 +4,7 @@ The WSGI server answers a request in a thread of a pool, and an event stream hol
 open. Three things keep that from hurting anyone. The number of streams is limited, and the pool has that many threads
 *more* than it has for ordinary requests, so streams can never take the last one. The waiting costs no work: the store
 is asked once per interval however many streams there are, and not at all when there are none. And what a stream holds
-is bounded: changes are coalesced to "which entities", and whoever is too far behind is told to reload.
+is bounded: changes are coalesced to "which entities", and anyone who is too far behind is told to reload.
 """
 
 from __future__ import annotations
@@ -292,7 +292,7 @@ class EventStream(Iterator[bytes]):
         raise StopIteration
 
     def close(self) -> None:
-        """Give back the place. Calling it twice is no error."""
+        """Give back the place. Calling it twice is not an error."""
         if not self._ended:
             self._ended = True
             self._hub.release()

@@ -63,7 +63,7 @@ class ConfiguredScopes:
         workspaces: set[str] = set()
         projects: set[str] = set()
         for names in self._places[user]:
-            if len(names) == 1 and is_id(names[0]):  # of either; it is no identifier of the other
+            if len(names) == 1 and is_id(names[0]):  # of either; it is not an identifier of the other
                 workspaces.add(names[0])
                 projects.add(names[0])
             else:

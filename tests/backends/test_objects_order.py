@@ -1,4 +1,4 @@
-"""Every replica of a bucket comes to the same answers, whoever listed when."""
+"""Every replica of a bucket comes to the same answers, no matter who listed when."""
 
 from __future__ import annotations
 

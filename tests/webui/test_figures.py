@@ -33,7 +33,7 @@ def test_a_hostile_figure_is_text_and_numbers(site: Any, visitor: Any) -> None:
     assert page.evaluate("({}).polluted") is None
     assert page.locator("main img, main script, main iframe").count() == 0
     hostile = page.locator("[aria-label=Figures] figure", has=page.locator(f"figcaption:has-text('{'hacked=2'}')"))
-    assert hostile.locator("rect.bar").count() == 2, "what is no number has no bar"
+    assert hostile.locator("rect.bar").count() == 2, "what is not a number has no bar"
     texts = hostile.locator("svg > g > text").all_text_contents()
     assert all(len(text) <= 24 for text in texts)
     for bad in ("NaN", "Infinity", "undefined"):

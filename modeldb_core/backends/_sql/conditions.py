@@ -162,7 +162,7 @@ def on_column(predicate: Predicate, column: ColumnElement[Any]) -> Condition:
                 return on_text(column, operator, wanted)
             if isinstance(wanted, float) and math.isnan(wanted):
                 return column.is_not(None) if operator == "!=" else false()
-            if isinstance(wanted, float):  # NULL is no NaN here, but no value at all
+            if isinstance(wanted, float):  # NULL is not NaN here, but no value at all
                 return and_(column.is_not(None), on_number(column, None, operator, wanted))
             return _on_time(column, operator, wanted)
 

@@ -97,7 +97,7 @@ class Database(ABC):
         It may be called more than once.
 
         Args:
-            settled: what it sees must be as durable as :meth:`write` makes it: for those who let go of something, or
+            settled: what it sees must be as durable as :meth:`write` makes it: for those who release something, or
                 never ask again, once the database has it. Others may see what is on its way to the disk.
         """
 
@@ -205,7 +205,7 @@ class Database(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of all connections. Calling it twice is no error."""
+        """Release all connections. Calling it twice is not an error."""
 
     def carried_out(self, work: Callable[[Transaction], Result], transaction: Transaction) -> Result:
         """Return what ``work`` returns: the one place where rows are read that anybody may have written.

@@ -289,7 +289,7 @@ class PostgresDatabase(Database):
 
     def expect_version(self, transaction: Transaction, version: str, stamp: str) -> None:
         # Travels with the next statement. It evaluates nothing where the version is the expected one, and is an error
-        # where it is another: a text with letters is no number.
+        # where it is another: a text with letters is not a number.
         _driver(transaction.connection).defer(
             f"SELECT ({literal(_VERSION_CHANGED)} || version_num)::integer FROM modeldb_version "
             f"WHERE version_num <> {literal(version)} "

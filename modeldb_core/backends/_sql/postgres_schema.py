@@ -65,10 +65,10 @@ def check_schema(connection: Connection, schema_name: str, version: str) -> Iter
     for name, kind, persistence, has_rules, has_security, has_heirs in _ask(connection, _TABLES, schema_name):
         if name not in own:
             if is_latest or kind != "r":
-                yield f"the schema has {'the table' if kind == 'r' else 'what is no table:'} {name!r}, which is not one of ModelDB's"
+                yield f"the schema has {'the table' if kind == 'r' else 'what is not a table:'} {name!r}, which is not one of ModelDB's"
             continue
         flaws = {
-            "is no table": kind != "r",
+            "is not a table": kind != "r",
             "does not outlive a crash of the server (it is unlogged)": kind == "r" and persistence != "p",
             "has rules": kind == "r" and has_rules,
             "has row security": has_security,

@@ -36,7 +36,7 @@ def counted(statement: bytes, expected: int | None) -> bytes:
     """Return a statement that is an error where it writes another number of rows: nobody looks at what it gives."""
     if expected is None:
         return statement
-    # A text with letters is no number; where the count is as expected, there is no row that could be evaluated.
+    # A text with letters is not a number; where the count is as expected, there is no row that could be evaluated.
     return b"WITH written AS (%s RETURNING 1) SELECT ('%s' || count(*))::integer FROM written HAVING count(*) <> %d" % (
         statement,
         SWALLOWED.encode(),

@@ -242,7 +242,7 @@ class SQLiteDatabase(Database):
         except BaseException as error:
             unfinished.unlink(missing_ok=True)
             if isinstance(error, OSError):
-                msg = f"{self.path} cannot be backed up before its upgrade: {error}; see to its folder, and try again"
+                msg = f"{self.path} cannot be backed up before its upgrade: {error}; check its folder, and try again"
                 raise StoreUnavailableError(msg) from error
             raise
         return path

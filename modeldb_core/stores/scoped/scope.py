@@ -14,14 +14,14 @@ class Scope:
     """Workspaces and projects whose content a principal may see and change; nothing else is there for it.
 
     All that lies in one of them belongs to it, at any depth, and they themselves. The name of the workspace that a project
-    of the scope lies in can be read too, and nothing else of it. For whoever may see everything there is no scope.
+    of the scope lies in can be read too, and nothing else of it. For anyone who may see everything there is no scope.
 
     Attributes:
         workspaces: identifiers of workspaces.
         projects: identifiers of projects.
 
     Raises:
-        InvalidArgumentError: there are more than 500, or one is no text or empty. None at all is a scope of nothing.
+        InvalidArgumentError: there are more than 500, or one is not a text or empty. None at all is a scope of nothing.
     """
 
     workspaces: frozenset[str] = frozenset()

@@ -73,7 +73,7 @@ class ScopedStore(MetadataStore):
         self._store.prepare_to_write()
 
     def refresh_rows(self) -> int:
-        """Do nothing: that is for whoever may see the whole store, and how many there are would tell of others."""
+        """Do nothing: that is for anyone who may see the whole store, and how many there are would tell of others."""
         return 0
 
     def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
@@ -150,4 +150,4 @@ class ScopedStore(MetadataStore):
         return self._log.heads()
 
     def close(self) -> None:
-        """Do nothing: the store belongs to whoever opened it."""
+        """Do nothing: the store belongs to the one who opened it."""

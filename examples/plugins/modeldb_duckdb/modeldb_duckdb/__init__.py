@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from modeldb_core import hookimpl
-from modeldb_core.stores import Backend
+from modeldb_core.stores import Backend, Files
 
 
 @hookimpl
 def modeldb_register_backends() -> list[Backend]:
     """Say which class serves ``duckdb://``."""
-    return [
-        Backend("duckdb", "metadata", "modeldb_duckdb.store:DuckDBStore", extra="modeldb-duckdb", description="DuckDB")
-    ]
+    place = Files("duckdb:///", companions=(".wal",))
+    store = "modeldb_duckdb.store:DuckDBStore"
+    return [Backend("duckdb", "metadata", store, extra="modeldb-duckdb", description="one DuckDB file", place=place)]

@@ -1,6 +1,6 @@
 """The store on DuckDB: what its URLs mean, and what is particular to the database.
 
-One process at a time has a DuckDB file open, readers included. So this one lets go of it whenever it has not been asked for
+One process at a time has a DuckDB file open, readers included. So this one releases what it holds of it whenever it has not been asked for
 a moment, and for a moment while it is asked all the time; others wait meanwhile, as they wait for a lock.
 """
 

@@ -98,7 +98,7 @@ class RunPlace extends Component {
         ${fact("Experiment", names.experiment && html`<a class="link" href=${`${api.BASE}projects/${run.project_id}?experiment=${run.experiment_id}`}>${names.experiment}</a>`)}
         ${fact("Duration", formatDuration(runDuration(run)))}
         ${fact("Started", run.started_at && html`<time datetime=${run.started_at} title=${exactTime(run.started_at)}>${formatAgo(run.started_at)}</time>`)}
-        ${fact("Recorded", run.reported_times?.length && html`<time datetime=${run.created_at} title=${exactTime(run.created_at)}>${formatAgo(run.created_at)}</time> <span class="faint" title=${`Given by whoever logged the run: ${run.reported_times.join(", ")}`}>(times reported, not measured)</span>`)}
+        ${fact("Recorded", run.reported_times?.length && html`<time datetime=${run.created_at} title=${exactTime(run.created_at)}>${formatAgo(run.created_at)}</time> <span class="faint" title=${`Given by the one who logged the run: ${run.reported_times.join(", ")}`}>(times reported, not measured)</span>`)}
         ${fact("Author", run.owner)}
         ${fact("Commit", commit && html`<a class="link" href="?tab=code" onClick=${(/** @type {Event} */ event) => { event.preventDefault(); this.show("code"); }}><code>${String(commit).slice(0, 10)}</code></a>${run.code?.dirty ? html` <span class="badge killed" title="There were changes that were not committed">changed</span>` : null}`)}
         ${fact("Parent", run.parent_id && html`<a class="link" href=${`${api.BASE}runs/${run.parent_id}`}>${names.parent || run.parent_id.slice(0, 8)}</a>`)}
