@@ -105,9 +105,10 @@ class MetadataStore(ABC):
         # A store that does not know a part of the query would answer as if nobody had asked for it: with what the
         # caller meant to leave out. No matter who calls it, and how, the refusal has to come first.
         super().__init_subclass__(**options)
-        for name in ("find", "find_keys"):
-            if name in vars(cls) and cls.understands != PARTS_ADDED_TO_QUERY:
-                setattr(cls, name, _refusing(vars(cls)[name]))
+        for name in ("find", "find_keys") if cls.understands != PARTS_ADDED_TO_QUERY else ():
+            method = getattr(cls, name)  # also one that it has of a class that is no store
+            if not getattr(method, "__isabstractmethod__", False) and not hasattr(method, _REFUSES):
+                setattr(cls, name, _refusing(method))
 
     @abstractmethod
     def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:
@@ -263,11 +264,15 @@ class MetadataStore(ABC):
         self.close()
 
 
-def _refusing(method: Callable[[Any, Query], Any]) -> Callable[[Any, Query], Any]:
+_REFUSES = "_modeldb_refuses"
+"""The attribute of the methods that :func:`_refusing` has made."""
+
+
+def _refusing(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method of a store that refuses queries of which the store does not understand a part."""
 
     @wraps(method)
-    def ask(store: MetadataStore, query: Query) -> Any:  # noqa: ANN401 - what the method returns
+    def ask(store: MetadataStore, query: Query, *more: Any, **options: Any) -> Any:  # noqa: ANN401 - as the method has it
         for part in PARTS_ADDED_TO_QUERY - store.understands:
             if getattr(query, part):
                 msg = (
@@ -275,6 +280,7 @@ def _refusing(method: Callable[[Any, Query], Any]) -> Callable[[Any, Query], Any
                     f"update the plugin that provides it, or copy it into another store (modeldb copy)"
                 )
                 raise QueryUnsupportedError(msg)
-        return method(store, query)
+        return method(store, query, *more, **options)
 
+    setattr(ask, _REFUSES, True)
     return ask

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from modeldb_core import hookspecs, stores
+from modeldb_core.errors import QueryUnsupportedError
 from modeldb_core.log.changes import Change, Head
 from modeldb_core.log.points import PointGroup, Series
-from modeldb_core.queries import Query
+from modeldb_core.queries import Linked, Query
 
 ROOT = Path(__file__).parents[2]
 FROZEN = ROOT / "tests" / "assets" / "plugin_of_version_1"
@@ -187,6 +188,27 @@ def test_what_a_store_of_version_1_cannot_answer_is_refused_and_not_answered_wit
                     ask(Query("run", within=within))
         assert len(store.find(Query("run")).entities) == 1
     """)
+
+
+def test_a_store_refuses_what_it_does_not_understand_wherever_it_has_its_methods_from() -> None:
+    class Questions:
+        def find(self, query: Query, *, patience: int = 0) -> tuple[str, int]:
+            return query.kind, patience
+
+        def find_keys(self, query: Query) -> str:
+            return query.kind
+
+    methods = dict.fromkeys(METHODS_OF_VERSION_1[stores.MetadataStore] - {"find", "find_keys"})
+    old = type("Old", (Questions, stores.MetadataStore), {**methods, "url": "old://"})
+    older = type("Older", (old,), {"url": "older://"})
+    new = type("New", (Questions, stores.MetadataStore), {**methods, "understands": frozenset({"linked"})})
+    linked = Query("run", linked=Linked("run", "x"))
+    for store in (old(), older()):
+        assert store.find(Query("run"), patience=5) == ("run", 5)
+        for ask in (store.find, store.find_keys):
+            with pytest.raises(QueryUnsupportedError, match="'linked'"):
+                ask(linked)
+    assert new().find(linked) == ("run", 0)
 
 
 def test_every_part_that_was_added_to_a_query_is_refused_where_it_is_not_understood() -> None:
