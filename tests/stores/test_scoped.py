@@ -14,7 +14,7 @@ import pytest
 from modeldb_core.audit import Checkpoint, verify
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
-from modeldb_core.errors import InvalidArgumentError, ModelDBError
+from modeldb_core.errors import InvalidArgumentError, ModelDBError, QueryUnsupportedError
 from modeldb_core.log.changes import GENESIS, STREAM, verify_change
 from modeldb_core.log.conditions import Absent, RevisionIs, Unique, Unset, ValueIs
 from modeldb_core.model.entities import Entity, derived_id, new_id
@@ -125,6 +125,7 @@ def questions(seen: Workspace, other: Workspace) -> dict[str, list[Callable[[Sco
     """Return, by each name of the contract, what may be asked so that something of ``other`` could come out."""
     queries = [Query(kind, count=True, limit=1, include_deleted=True) for kind in KINDS]
     queries += [Query(kind, within=(seen.project, other.workspace, other.run), count=True, fields=()) for kind in KINDS]
+    queries += [Query(kind, offset=1, limit=1, order_by="entity_id", count=True) for kind in ("run", "project")]
     queries += [
         Query(filter=text, count=True)
         for text in (
@@ -439,6 +440,14 @@ def test_a_value_that_something_unseen_has_is_not_taken_and_nothing_is_told_but_
     assert _attempt(project, lambda w: w.update("run", seen.run, add={"tags": ["x"]}), (other_name,)) == "applied"
     renamed = {"name": f"{SECRET} project"}
     assert _attempt(project, lambda w: w.update("project", seen.project, set=renamed), (other_name,)) == "applied"
+
+
+def test_a_store_that_does_not_say_where_entities_lie_is_narrowed_for_nobody() -> None:
+    class OldStore(MemoryStore):
+        understands = frozenset({"linked"})
+
+    with pytest.raises(QueryUnsupportedError, match="nobody can be shown a part"):
+        ScopedStore(OldStore(), Scope({"a"}))  # type: ignore[arg-type]
 
 
 def test_a_scope_is_made_of_identifiers() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modeldb_core.errors import NotFoundError, PreconditionError
+from modeldb_core.errors import NotFoundError, PreconditionError, QueryUnsupportedError
 from modeldb_core.log.changes import is_understood
 from modeldb_core.model.schema import check_kind
 from modeldb_core.stores.contract import PARTS_ADDED_TO_QUERY, MetadataStore
@@ -35,12 +35,21 @@ class ScopedStore(MetadataStore):
         store: the whole store.
         scope: what may be seen of it.
         door: takes the changes that pass, where that is not the store itself.
+
+    Raises:
+        QueryUnsupportedError: the store does not say where entities lie.
     """
 
     is_partial = True
     understands = PARTS_ADDED_TO_QUERY  # what the store below does not, it refuses by itself
 
     def __init__(self, store: MetadataStore, scope: Scope, *, door: Applies | None = None) -> None:
+        if "within_several" not in store.understands:
+            msg = (
+                f"{store.url} does not say in which workspace and project entities lie, so nobody can be shown a part of it; "
+                "update the plugin that provides it"
+            )
+            raise QueryUnsupportedError(msg)
         self.scope = scope
         self._store = store
         self._door: Applies = door or store
