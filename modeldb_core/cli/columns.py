@@ -72,7 +72,9 @@ class EntityColumns:
 
 
 def container_name(store: MetadataStore, kind: str, entity_id: str) -> str:
-    """Return the name of a container, or its identifier where the store does not know it."""
+    """Return the name of a container, or its identifier where the store does not know it, or nobody its kind."""
+    if kind not in KINDS:
+        return entity_id
     try:
         found: Entity = store.get(kind, entity_id)
     except NotFoundError:

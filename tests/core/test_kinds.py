@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import pytest
 
 import modeldb_core as modeldb
+from modeldb_core import hookimpl
 from modeldb_core.audit import verify
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.cli.program import run as run_command
@@ -356,6 +357,7 @@ def test_files_of_a_kind_that_is_not_known_are_no_garbage(store: MetadataStore, 
 CLIENT = """
 import sys
 import modeldb_core as modeldb
+from modeldb_core import hookimpl
 from modeldb_core.queries import Linked, Query
 
 with modeldb.connect(sys.argv[1], journal_dir=sys.argv[2]) as client:
@@ -519,6 +521,31 @@ def test_the_command_line_shows_what_is_declared(
     assert "pt100" in shown.partition("Sensors")[2]
 
 
+def test_a_container_of_a_kind_that_nobody_declares_is_shown_by_its_identifier(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from modeldb_server import create_app
+
+    plugin: Any = ModuleType("acme_things")
+    kind = KindDeclaration(declared(KIND="thing", rack_id=schema.reference("rack", container=True)))
+    plugin.modeldb_register_kinds = hookimpl(lambda: [kind])
+    plugin.modeldb_register_kinds.__name__ = "modeldb_register_kinds"
+    url = f"sqlite:///{tmp_path}/modeldb.db"
+    try:
+        PluginManager().add(plugin, "acme_things")
+        with open_store(url) as store:
+            writer = StreamWriter()
+            writer.create("thing", new_id(), name="lamp", rack_id="rack-7")
+            store.apply(writer.changes)
+            app = create_app(store, FsspecArtifactStore(f"file://{tmp_path}/blobs"))
+            page = app.test_client().get("/kinds/things")
+            assert (page.status_code, "rack_id" in page.text) == (200, True)
+        assert run_command(["list", "things", "--url", url]) == 0
+        assert capsys.readouterr().out.splitlines()[1].split()[1:3] == ["lamp", "rack-7"]
+    finally:
+        forget("thing")
+
+
 def test_the_api_writes_what_is_declared(more_of_runs: None, tmp_path: Path) -> None:
     from modeldb_server import create_app
 
@@ -570,7 +597,6 @@ def declared(**fields: Any) -> type[Entity]:
 )
 def test_a_declaration_that_cannot_be_is_named_and_left_out(fields: dict[str, Any], message: str) -> None:
     plugin: Any = ModuleType("acme_things")
-    from modeldb_core import hookimpl
 
     plugin.modeldb_register_kinds = hookimpl(lambda: [KindDeclaration(declared(**fields))])
     plugin.modeldb_register_kinds.__name__ = "modeldb_register_kinds"

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from modeldb_core.errors import ConfigurationError, InvalidArgumentError, InvalidTypeError
 from modeldb_core.log.json_documents import kind_document
 from modeldb_core.model.entities import Run
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import shown_kinds
 from modeldb_webui.assets import Assets
 
 if TYPE_CHECKING:
@@ -90,10 +90,11 @@ class Frame:
 
 
 def _declared(*kinds: str) -> list[dict[str, Any]]:
-    """Return what is declared of some kinds and of what contains their entities."""
-    found = dict.fromkeys(kinds)
-    found.update(dict.fromkeys(each.refers_to for kind in kinds for each in KINDS[kind].container_names.values()))
-    return [kind_document(KINDS[kind]) for kind in found]
+    """Return what is declared of some kinds and of what contains their entities, as far as it is shown."""
+    shown = {each.kind: each for each in shown_kinds()}
+    wanted = dict.fromkeys(kinds)
+    wanted.update(dict.fromkeys(each.refers_to for kind in kinds for each in shown[kind].container_names.values()))
+    return [kind_document(shown[kind]) for kind in wanted if kind in shown]
 
 
 def add_page(
