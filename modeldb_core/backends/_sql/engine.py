@@ -13,7 +13,7 @@ from abc import abstractmethod
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, inspect, select
+from sqlalchemy import Select, bindparam, false, literal_column, select, table
 from sqlalchemy.exc import DBAPIError
 
 from modeldb_core.backends._sql import schema
@@ -144,16 +144,17 @@ class EngineDatabase(Database):
     def check_schema(self, connection: Connection, version: str) -> Iterator[str]:
         if version != schema.LATEST:
             return
-        known = {table.name: {column.name for column in table.columns} for table in metadata.sorted_tables}
+        known = {each.name: {column.name for column in each.columns} for each in metadata.sorted_tables}
         known[schema.VERSION_TABLE] = {"version_num"}
         found = self.table_names(connection)
         for name in sorted(found - known.keys()):
             yield f"the schema has the table {name!r}, which is not one of ModelDB's"
         for name in sorted(known.keys() - found):
             yield f"the schema lacks the table {name!r}"
-        inspector = inspect(connection)
         for name in sorted(found & known.keys()):
-            columns = {column["name"] for column in inspector.get_columns(name)}
+            # Asked of the table itself: what dialects know of the catalog varies, down to what does not work.
+            empty: Select[Any] = select(literal_column("*")).select_from(table(name)).where(false())
+            columns = set(connection.execute(empty).keys())
             for column in sorted(columns ^ known[name]):
                 yield f"the table {name!r} {'lacks' if column in known[name] else 'has'} the column {column!r}"
 
