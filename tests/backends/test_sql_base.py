@@ -18,6 +18,7 @@ from modeldb_core.testing import StreamWriter
 from modeldb_core.testing.applying import ApplyTests
 from modeldb_core.testing.deciding import DecisionTests
 from modeldb_core.testing.linking import LinkTests
+from modeldb_core.testing.scoping import ScopeTests
 
 PAGE = Path(__file__).parents[2] / "docs" / "backends.md"
 PREFIX = "plain://"
@@ -59,7 +60,7 @@ class PlainStore(SQLStore):
         return PlainDatabase(bare.removeprefix(PREFIX), **{**options, **found})
 
 
-class TestPlainStore(ApplyTests, DecisionTests, LinkTests):
+class TestPlainStore(ApplyTests, DecisionTests, LinkTests, ScopeTests):
     """The parts of the contract that need the most of a dialect; ``tox -e duckdb`` proves the whole with another one."""
 
     @pytest.fixture
