@@ -83,7 +83,11 @@ def create_app(
     register_guards(app, policies, {f"{API}.{route.name}": route for route in routes()})
     register_compression(app)
     register_error_handlers(app)
-    app.context_processor(lambda: {"modeldb_cursor": lambda: _text_of(context.events.cursor(context.store))})
+    app.context_processor(
+        lambda: {
+            "modeldb_cursor": lambda: "" if context.is_anonymous else _text_of(context.events.cursor(context.store))
+        }
+    )
     app.register_blueprint(create_api(policies))
     add_plugins(app, manager, policies)
     complete_policies(app, policies)
@@ -157,12 +161,12 @@ def _view(route: Route) -> Callable[..., Response]:
     def view(**variables: str) -> Response:
         context = server_context()
         note_key(route, context.actor)
-        if (answer := earlier_answer(context.store, route)) is not None:
+        if route.once and (answer := earlier_answer(context.store, route)) is not None:
             return answer
         try:
             return route.handler(context, **route.fixed, **variables, **read_arguments(route, request))
         except ModelDBError:
-            if (answer := earlier_answer(context.store, route)) is not None:  # carried out meanwhile
+            if route.once and (answer := earlier_answer(context.store, route)) is not None:  # carried out meanwhile
                 return answer
             raise
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import current_app, g, has_request_context
 
+from modeldb_core.errors import PermissionDeniedError
 from modeldb_core.model.entities import derived_id, new_id
 from modeldb_server.repeats import stream_of_request
 from modeldb_server.routes import RIGHTS, Policy
@@ -46,7 +47,14 @@ class ServerContext:
 
     @property
     def store(self) -> MetadataStore:
-        """The store as who asks may see and change it: the one door through which a request gets to it."""
+        """The store as who asks may see and change it: the one door through which a request gets to it.
+
+        Raises:
+            PermissionDeniedError: the route is public, and nobody has said who asks.
+        """
+        if self.is_anonymous:
+            msg = "nobody has said who asks, so nothing that is stored is shown; a public route has no store: give it the policy 'read'"
+            raise PermissionDeniedError(msg)
         scope = self.scope
         return self.whole_store if scope is None else self.narrowed.of(scope)
 
@@ -62,6 +70,11 @@ class ServerContext:
         return scope
 
     @property
+    def is_anonymous(self) -> bool:
+        """Whether the current request has not said who makes it, on a server that asks: it came to a public route."""
+        return has_request_context() and not self.gatekeeper.is_open and self.visitor is None
+
+    @property
     def actor(self) -> str:
         """In whose name the current request changes something."""
         visitor = self.visitor
@@ -75,6 +88,8 @@ class ServerContext:
 
     def may(self, policy: Policy) -> bool:
         """Say whether who asks may call a route of ``policy``: also what a page need not offer to them."""
+        if self.is_anonymous:
+            return policy is Policy.PUBLIC
         if policy in (Policy.WRITE, Policy.ERASE) and self.settings.read_only:
             return False
         visitor = self.visitor

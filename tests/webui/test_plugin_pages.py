@@ -17,9 +17,10 @@ from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.errors import ModelDBWarning
 from modeldb_core.hookspecs import hookimpl
 from modeldb_core.plugins import PluginManager, open_store
+from modeldb_core.queries import Query
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing import StreamWriter
-from modeldb_server import Server, ServerSettings, create_app
+from modeldb_server import Policy, Server, ServerSettings, create_app, server_context
 from modeldb_webui import add_page
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
@@ -129,6 +130,26 @@ def test_a_page_knows_who_asks_and_what_they_may(build: Build) -> None:
         "may only read"
         in build(page_of_the_docs(), read_only=True).test_client().get("/acme/board", base_url=BASE).text
     )
+
+
+def test_a_public_route_is_given_no_store_on_a_server_that_asks_who_one_is(build: Build) -> None:
+    def register(blueprint: Blueprint) -> None:
+        blueprint.add_url_rule("/acme/count", view_func=count)
+        blueprint.add_url_rule("/acme/rights", view_func=rights)
+
+    def count() -> str:
+        return str(len(server_context().store.find(Query("run")).entities))
+
+    def rights() -> list[str]:
+        return [each for each in Policy if server_context().may(each)]
+
+    for view in (count, rights):
+        view.modeldb_policy = "public"  # type: ignore[attr-defined]
+    client = build(Pages(register), tokens=(f"ada:{TOKEN}",)).test_client()
+    assert client.get("/acme/count", base_url=BASE).status_code == 403
+    assert client.get("/acme/rights", base_url=BASE).json == ["public"]
+    assert client.get("/health", base_url=BASE).status_code == 200
+    assert build(Pages(register)).test_client().get("/acme/count", base_url=BASE).text == "2"
 
 
 class Pages:

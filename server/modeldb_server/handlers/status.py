@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def get_health(context: ServerContext) -> Response:
     """Say whether the server can answer, which it cannot without its store."""
     try:
-        context.store.find(Query(kind="workspace", limit=1, fields=()))
+        context.whole_store.find(Query(kind="workspace", limit=1, fields=()))
     except ModelDBError as error:
         logger.warning("the store does not answer: %s", error)
         return json_response({"status": "unavailable"}, 503)
