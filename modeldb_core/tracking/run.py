@@ -97,7 +97,7 @@ class RunHandle(RunEditor):
                 name's series, a 64-bit float; a Decimal or a Fraction counts as the nearest one.
             step: a label of the points; steps may come late, and repeat. Without one, each number is the metric's one
                 value, kept as it is.
-            timestamp: when it was measured, a datetime or seconds since 1970-01-01 UTC; default: now.
+            timestamp: when it was measured, a datetime with a time zone or seconds since 1970-01-01 UTC; default: now.
 
         Raises:
             InvalidTypeError: something is not a number (times are none), or a name is not a string.

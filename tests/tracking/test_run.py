@@ -469,6 +469,10 @@ def test_wrong_types_are_named_wherever_they_are_given(client: Client) -> None:
             (lambda: run.note(wrong), "note is of type int"),
             (lambda: run.log_artifact("a\0b"), "NUL"),
             (lambda: run.log_metric("m", 1.0, timestamp=1.0), "timestamp is given without a step"),
+            (
+                lambda: run.log_metric("m", 1.0, 1, timestamp=datetime(2026, 1, 1)),
+                "timestamp 2026-01-01.* no time zone",
+            ),
         ):
             with pytest.raises(InvalidArgumentError, match=named):
                 call()
