@@ -29,6 +29,7 @@ TAGGED = "tags"
 _TIMES = ("created_at", "updated_at", "started_at", "finished_at", "deleted_at")
 ROW_COLUMNS = ("present", "name", "owner", "status", "container_id", *SCOPES, "parent_id", "stream_pk", *_TIMES)
 """The columns of ``entities`` that follow from a document, and from those of its containers."""
+_OWN_COLUMNS = tuple(name for name in ROW_COLUMNS if name not in SCOPES)
 
 FACT_COLUMNS = ("value_type", "number", "text")
 """The columns of ``facts`` that hold a value."""
@@ -117,7 +118,7 @@ def row_of(kind: str, document: Document, *, has_series: bool = True) -> dict[st
 
     ``has_series`` needs to be known only where the document is bare.
     """
-    row: dict[str, Any] = {name: None for name in ROW_COLUMNS if name not in SCOPES}
+    row: dict[str, Any] = dict.fromkeys(_OWN_COLUMNS)
     row["present"] = ERASED if not has_series and is_bare(document) else 1
     if kind in KINDS and KINDS[kind].home:
         row["container_id"] = _text(document.get(KINDS[kind].home))

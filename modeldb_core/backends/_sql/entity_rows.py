@@ -21,7 +21,6 @@ from modeldb_core.backends._sql.tables import documents, entities, facts, links,
 from modeldb_core.model.claims import claims_of
 from modeldb_core.model.links import links_of
 from modeldb_core.model.schema import KINDS, METRICS
-from modeldb_core.queries import WITHIN_FIELDS
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.dml import Delete, Insert
@@ -90,7 +89,7 @@ class EntityRows:
             row["stream_pk"] = self._streams.pk(stream_id)
         row.update(entity_pk=entity_pk, kind=kind, entity_id=entity_id, **columns_of(scope))
         self._entities.append(row)
-        if before is None or any(before.get(each) != after.get(each) for each in WITHIN_FIELDS.get(kind, ())):
+        if before is None or _has_moved(kind, before, after):
             self._scopes.add(row, scope, after, is_moved=before is not None)
         self._documents.append({"entity_pk": entity_pk, "document": dump_document(after, before if is_plain else None)})
         if claims:
@@ -144,6 +143,13 @@ class EntityRows:
         self._transaction.write(_insert_link, self._links, each_writes=None)
         self.metrics.save()
         self._scopes.spread()
+
+
+def _has_moved(kind: str, before: Document, after: Document) -> bool:
+    """Return whether an entity is part of something else than before."""
+    declaration = KINDS.get(kind)
+    parts = () if declaration is None else declaration.containers
+    return any(before.get(each.name) != after.get(each.name) for each in parts)
 
 
 def _differs_in_facts(kind: str, before: Document, after: Document) -> bool:
