@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from modeldb_core.audit.differences import differences
+from modeldb_core.audit.homes import LogHomes
 from modeldb_core.audit.log import PAGE, LogAudit
 from modeldb_core.audit.report import Report
-from modeldb_core.audit.scopes import LogScopes
 from modeldb_core.errors import InvalidArgumentError, ModelDBError, NotFoundError
 from modeldb_core.log.changes import alters_entity
 from modeldb_core.log.replay import Record, replay
 from modeldb_core.model.entities import Document, now_us
 from modeldb_core.model.links import blobs_of
-from modeldb_core.model.schema import KINDS, SCOPES
+from modeldb_core.model.schema import HOME_FIELDS, KINDS
 from modeldb_core.queries import Query
 
 if TYPE_CHECKING:
@@ -89,12 +89,12 @@ def verify(
 
 def _verify_entities(store: MetadataStore, report: Report, log: LogAudit, tell: Progress) -> dict[str, str]:
     digests: dict[str, str] = {}
-    scopes = LogScopes(store)
+    homes = LogHomes(store)
     for number, name in enumerate(log.names, 1):
         _guarded(
             report,
             " ".join(map(str, name)),
-            lambda name=name: _verify_entity(store, report, name, log, scopes, digests),  # type: ignore[misc]
+            lambda name=name: _verify_entity(store, report, name, log, homes, digests),  # type: ignore[misc]
         )
         report.entities += 1
         if number % 100 == 0 or number == len(log.names):
@@ -103,7 +103,7 @@ def _verify_entities(store: MetadataStore, report: Report, log: LogAudit, tell: 
 
 
 def _verify_entity(
-    store: MetadataStore, report: Report, name: Name, log: LogAudit, scopes: LogScopes, digests: dict[str, str]
+    store: MetadataStore, report: Report, name: Name, log: LogAudit, homes: LogHomes, digests: dict[str, str]
 ) -> None:
     kind, entity_id = name
     if kind not in KINDS:
@@ -111,7 +111,7 @@ def _verify_entity(
     for _ in range(_ATTEMPTS):
         changes = _ChangesOf(store, name)
         record = replay(kind, entity_id, changes)
-        complaints = list(_compare(store, record, log.ends, scopes))
+        complaints = list(_compare(store, record, log.ends, homes))
         if not complaints or not changes.have_more():
             break
     else:
@@ -150,7 +150,7 @@ class _ChangesOf:
 
 
 def _compare(
-    store: MetadataStore, record: Record, heads: Mapping[str, Head], scopes: LogScopes
+    store: MetadataStore, record: Record, heads: Mapping[str, Head], homes: LogHomes
 ) -> Iterator[tuple[str, str]]:
     if getattr(store, "audit_waits", lambda *_: False)(record.kind, record.entity_id):
         return  # it is answered by what was known of it when it was stored
@@ -172,8 +172,8 @@ def _compare(
     else:
         if record.is_erased:
             yield "entity", "it is shown, though it was deleted and all of it erased"
-        yield from (("entity", text) for text in _compare_scope(store, record, found, scopes))
-    for text in differences(found, replace(expected, **{name: getattr(found, name) for name in SCOPES})):
+        yield from (("entity", text) for text in _compare_home(store, record, found, homes))
+    for text in differences(found, replace(expected, **{name: getattr(found, name) for name in HOME_FIELDS})):
         # A lease may have run out, or been renewed, between the two.
         if not (text.startswith("status is") and getattr(found, "status", "") in ("running", "lost")):
             yield "entity", text
@@ -182,13 +182,13 @@ def _compare(
     yield from _compare_rows(store, record, getattr(expected, "series", {}))
 
 
-def _compare_scope(store: MetadataStore, record: Record, found: Entity, scopes: LogScopes) -> list[str]:
+def _compare_home(store: MetadataStore, record: Record, found: Entity, homes: LogHomes) -> list[str]:
     if "within_several" not in store.understands:
         return []
-    texts = scopes.differences(found, record.document)
+    texts = homes.differences(found, record.document)
     if texts:  # a container may have moved meanwhile
-        scopes.forget()
-        texts = scopes.differences(store.get(record.kind, record.entity_id), record.document)
+        homes.forget()
+        texts = homes.differences(store.get(record.kind, record.entity_id), record.document)
     return texts
 
 

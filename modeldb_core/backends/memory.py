@@ -23,9 +23,9 @@ from modeldb_core.log.replay import Record, erased_error
 from modeldb_core.log.settling import settle
 from modeldb_core.model.claims import Claim, claims_of
 from modeldb_core.model.entities import Document, Entity, now_us
+from modeldb_core.model.homes import Home, home_of
 from modeldb_core.model.links import links_of
-from modeldb_core.model.schema import KINDS, METRICS, SCOPES, check_kind
-from modeldb_core.model.scope import Scope, scope_of
+from modeldb_core.model.schema import HOME_FIELDS, KINDS, METRICS, check_kind
 from modeldb_core.queries import (
     COLUMN,
     MISSING,
@@ -182,7 +182,7 @@ class MemoryStore(MetadataStore):
                 raise NotFoundError(msg)
             if record.is_erased:
                 raise erased_error(kind, entity_id, self.url)
-            return record.entity(self._heads, now_us(), scope=self._scope(record))
+            return record.entity(self._heads, now_us(), home=self._home(record))
 
     def find(self, query: Query) -> Page:
         with self._lock:
@@ -204,7 +204,7 @@ class MemoryStore(MetadataStore):
             rest = rest[query.offset :]
             page = rest[: query.limit]
             return Page(
-                tuple(record.entity(self._heads, now, wanted, self._scope(record)) for _, record in page),
+                tuple(record.entity(self._heads, now, wanted, self._home(record)) for _, record in page),
                 encode_cursor(query, page[-1][0]) if page and len(rest) > len(page) else None,
                 len(found) if query.count else None,
             )
@@ -308,8 +308,8 @@ class MemoryStore(MetadataStore):
 
         return reached([(linked.kind, linked.entity_id)], step, linked.depth)
 
-    def _scope(self, record: Record) -> Scope:
-        return scope_of(record.kind, record.entity_id, record.document, self.document)
+    def _home(self, record: Record) -> Home:
+        return home_of(record.kind, record.entity_id, record.document, self.document)
 
     def _containers(self, record: Record) -> set[str]:
         """Return the identifiers of what an entity is part of, and of where it lies."""
@@ -333,8 +333,8 @@ class MemoryStore(MetadataStore):
         document, declaration = record.document, KINDS[record.kind]
         if column == "entity_id":
             return record.entity_id
-        if column in SCOPES:
-            return getattr(self._scope(record), column) or None
+        if column in HOME_FIELDS:
+            return getattr(self._home(record), column) or None
         if column == "status" and declaration.has_points:
             return record.status(self._heads, now_us())
         if column == "duration" and declaration.has_points:

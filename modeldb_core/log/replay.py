@@ -40,7 +40,7 @@ from modeldb_core.model.schema import KINDS, METRICS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from modeldb_core.model.scope import Scope
+    from modeldb_core.model.homes import Home
 
 
 Written: TypeAlias = tuple[str, PointGroup]
@@ -101,7 +101,7 @@ class Record:
         return LOST if status == RUNNING and is_gone else status
 
     def entity(
-        self, heads: Mapping[str, Head], at_us: int, wanted: Wanted | None = None, scope: Scope | None = None
+        self, heads: Mapping[str, Head], at_us: int, wanted: Wanted | None = None, home: Home | None = None
     ) -> Entity:
         """Return the entity as it reads at a time, or the wanted part of it.
 
@@ -109,7 +109,7 @@ class Record:
             heads: of the streams.
             at_us: the time.
             wanted: which part.
-            scope: where it lies; without it an entity says only what its own document does.
+            home: where it lies; without it an entity says only what its own document does.
         """
         document = self.document
         maps: dict[str, Mapping[str, Any]] = {}
@@ -123,8 +123,8 @@ class Record:
         # A deep copy: what is returned must not be a door into the record.
         document, maps = copy.deepcopy((document, maps))
         computed: dict[str, Any] = {name: MappingProxyType(values) for name, values in maps.items()}
-        if scope is not None:
-            computed.update(scope._asdict())
+        if home is not None:
+            computed.update(home._asdict())
         if KINDS[self.kind].has_points:
             computed["status"] = self.status(heads, at_us)
         return entity_from_document(self.kind, self.entity_id, document, **computed)

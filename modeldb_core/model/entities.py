@@ -24,12 +24,12 @@ from modeldb_core.model.schema import (
     KindDeclaration,
     check_kind,  # noqa: F401 - where plugins look for it
     declare,
+    home,
     integer,
     mapping,
     moment,
     reference,
     references,
-    scope,
     series,
     text,
     texts,
@@ -116,8 +116,8 @@ class Entity:
     updated_at: datetime | None = moment("when it was last changed", searchable=True)
     deleted_at: datetime | None = moment("when it was deleted", searchable=True)
     revision: int = integer("how many changes have altered it; points alter nothing", default=0)
-    workspace_id: str = scope("workspace", "the workspace that it lies in")
-    project_id: str = scope("project", "the project that it lies in")
+    workspace_id: str = home("workspace", "the workspace that it lies in")
+    project_id: str = home("project", "the project that it lies in")
     document: Mapping[str, Any] = field(default_factory=_empty, repr=False, compare=False)
     """The whole document as stored, with fields that this version has no name for."""
 

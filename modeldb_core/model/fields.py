@@ -108,8 +108,8 @@ def references(kind: str, description: str = "", **options: Any) -> Any:  # noqa
     return _declared("texts", description, default=(), refers_to=kind, **options)
 
 
-def scope(kind: str, description: str) -> Any:  # noqa: ANN401
-    """Declare the field that says in which entity of ``kind`` an entity lies (:mod:`modeldb_core.model.scope`)."""
+def home(kind: str, description: str) -> Any:  # noqa: ANN401
+    """Declare the field that says in which entity of ``kind`` an entity lies (:mod:`modeldb_core.model.homes`)."""
     return _declared("text", description, default="", refers_to=kind, searchable=True, computed=True)
 
 

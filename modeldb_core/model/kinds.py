@@ -237,7 +237,7 @@ class KindDeclaration:
 
 METRICS = "metrics"
 """The map of a kind with points that also has the last values of its series."""
-SCOPES: Mapping[str, str] = MappingProxyType({"workspace_id": "workspace", "project_id": "project"})
+HOME_FIELDS: Mapping[str, str] = MappingProxyType({"workspace_id": "workspace", "project_id": "project"})
 """The fields that say of every entity where it lies, and the kinds that they name."""
 ROWS_VERSION = 1
 """Rises when the code makes other rows of the same declaration."""
@@ -285,10 +285,14 @@ def problem_of(declaration: KindDeclaration, others: Iterable[KindDeclaration]) 
             return f"{each.name} names a container but refers to no kind"
         if each.container and not (each.type == "text" and each.searchable):
             return f"{each.name} names a container; write {each.name}: str = reference(KIND, container=True)"
-        if each.name in SCOPES and not each.computed and not (each.container and each.refers_to == SCOPES[each.name]):
-            wanted = f'reference("{SCOPES[each.name]}", container=True)'
+        if (
+            each.name in HOME_FIELDS
+            and not each.computed
+            and not (each.container and each.refers_to == HOME_FIELDS[each.name])
+        ):
+            wanted = f'reference("{HOME_FIELDS[each.name]}", container=True)'
             return f"{each.name} says of every entity where it lies; leave it out, or write {each.name}: str = {wanted}"
-        if each.computed and each.name not in SCOPES:
+        if each.computed and each.name not in HOME_FIELDS:
             return f"{each.name} is computed, and no store knows how"
         if each.searchable and each.type in ("texts", "series") and each.name != "tags":
             return f"{each.name} is of type {each.type}, which cannot be searched"

@@ -19,25 +19,25 @@ from modeldb_core.model.fields import (
     FieldDeclaration,
     FieldType,
     boolean,
+    home,
     integer,
     mapping,
     moment,
     number,
     reference,
     references,
-    scope,
     series,
     text,
     texts,
     title_of,
 )
-from modeldb_core.model.kinds import METRICS, SCOPES, ColumnType, KindDeclaration, problem_of
+from modeldb_core.model.kinds import HOME_FIELDS, METRICS, ColumnType, KindDeclaration, problem_of
 
 __all__ = [
     "ANY",
     "KINDS",
     "METRICS",
-    "SCOPES",
+    "HOME_FIELDS",
     "WHOLE_STORE",
     "ByKind",
     "ColumnType",
@@ -55,7 +55,7 @@ __all__ = [
     "parts_of",
     "reference",
     "references",
-    "scope",
+    "home",
     "series",
     "shown_kinds",
     "text",

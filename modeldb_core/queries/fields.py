@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, get_args
 
 from modeldb_core.errors import QuerySyntaxError
-from modeldb_core.model.schema import KINDS, METRICS, SCOPES, ByKind, ColumnType, check_kind
+from modeldb_core.model.schema import HOME_FIELDS, KINDS, METRICS, ByKind, ColumnType, check_kind
 from modeldb_core.queries.ast import COLUMN, TAGS, Aggregate, Field
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ CONTAINER_NAMES: Mapping[str, str] = ByKind(lambda declaration: f"{declaration.k
 """Columns that hold the name of a container, and the field with the container's identifier; the column is its kind."""
 
 WITHIN_FIELDS: Mapping[str, tuple[str, ...]] = ByKind(
-    lambda declaration: tuple(dict.fromkeys((*(field.name for field in declaration.containers), *SCOPES)))
+    lambda declaration: tuple(dict.fromkeys((*(field.name for field in declaration.containers), *HOME_FIELDS)))
 )
 """The fields of which one must hold a container of ``Query.within``, by kind."""
 

@@ -28,7 +28,7 @@ from modeldb_core.log.conditions import Condition, check_form, dump_condition, l
 from modeldb_core.log.packing import MAX_NUMBERS, pack, unpack_floats, unpack_ints
 from modeldb_core.log.points import Series
 from modeldb_core.model.entities import Entity, SeriesSummary, entity_from_document, to_datetime
-from modeldb_core.model.schema import KINDS, SCOPES
+from modeldb_core.model.schema import HOME_FIELDS, KINDS
 from modeldb_core.model.values import from_json, normalize, to_json
 from modeldb_core.queries import Linked, Query
 from modeldb_core.stores import BlobInfo, KeyInfo, Page
@@ -82,7 +82,7 @@ MAX_EXPECT_BYTES = 1 << 20
 def dump_entity(entity: Entity) -> dict[str, Any]:
     """Return an entity as JSON data: its document, and what a store works out beside it."""
     data = {"entity_id": entity.entity_id, "document": to_json(dict(entity.document))}
-    data.update({name: getattr(entity, name) for name in SCOPES})
+    data.update({name: getattr(entity, name) for name in HOME_FIELDS})
     if KINDS[entity.KIND].has_points:
         series: Mapping[str, SeriesSummary] = entity.series  # type: ignore[attr-defined]
         data["status"] = entity.status  # type: ignore[attr-defined]
@@ -93,7 +93,7 @@ def dump_entity(entity: Entity) -> dict[str, Any]:
 
 def load_entity(kind: str, data: Mapping[str, Any]) -> Entity:
     """Return the entity that :func:`dump_entity` wrote."""
-    computed: dict[str, Any] = {name: _typed(data[name], str, name) for name in SCOPES}
+    computed: dict[str, Any] = {name: _typed(data[name], str, name) for name in HOME_FIELDS}
     if KINDS[kind].has_points:
         summaries = {key: _load_summary(item) for key, item in data["series"].items()}
         computed |= {

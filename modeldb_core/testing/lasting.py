@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from modeldb_core.audit.differences import differences
-from modeldb_core.audit.scopes import LogScopes
+from modeldb_core.audit.homes import LogHomes
 from modeldb_core.audit.verify import SearchRows
 from modeldb_core.errors import ConflictError, ModelDBError, NotFoundError
 from modeldb_core.log.batches import encode_changes
@@ -87,8 +87,8 @@ class LastingTests(StoreCase):
         for kind, entity_id in (("run", run_id), ("project", scene.project_id)):
             changes = store.read_changes(entity_id=entity_id).changes
             record = replay(kind, entity_id, [change for change in changes if alters_entity(change)])
-            scope = LogScopes(store).of(kind, entity_id, record.document)
-            expected = record.entity(heads, now_us(), scope=scope)
+            home = LogHomes(store).of(kind, entity_id, record.document)
+            expected = record.entity(heads, now_us(), home=home)
             assert list(differences(store.get(kind, entity_id), expected)) == []
             if isinstance(store, SearchRows):
                 summaries = {key: record.summary(key) for key in record.series}

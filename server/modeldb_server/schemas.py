@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from modeldb_core.log.json_documents import TOLD_OF_FIELDS
 from modeldb_core.model.entities import SeriesSummary
-from modeldb_core.model.schema import ANY, SCOPES, ColumnType, FieldDeclaration, KindDeclaration, shown_kinds
+from modeldb_core.model.schema import ANY, HOME_FIELDS, ColumnType, FieldDeclaration, KindDeclaration, shown_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,7 +102,7 @@ _STORED_ENTITY = record(
     {
         "entity_id": TEXT,
         "document": OBJECT,
-        **dict.fromkeys(SCOPES, TEXT),
+        **dict.fromkeys(HOME_FIELDS, TEXT),
         "status": TEXT,
         "metrics": OBJECT,
         "series": OBJECT,

@@ -24,8 +24,8 @@ from modeldb_core.log.points import Series
 from modeldb_core.log.replay import Record
 from modeldb_core.model.claims import claims_of
 from modeldb_core.model.entities import now_us
+from modeldb_core.model.homes import Home, home_of
 from modeldb_core.model.schema import KINDS, check_kind
-from modeldb_core.model.scope import Scope, scope_of
 from modeldb_core.queries import decode_cursor
 from modeldb_core.stores import ArtifactStore, BlobInfo, ChangePage
 from modeldb_core.stores.naming import derive
@@ -258,14 +258,14 @@ class FindsEverythingWithinNothing(MemoryStore):
 
 
 class KnowsNoContainersOfContainers(MemoryStore):
-    def _scope(self, record):
-        return scope_of(record.kind, record.entity_id, record.document, lambda *_: None)
+    def _home(self, record):
+        return home_of(record.kind, record.entity_id, record.document, lambda *_: None)
 
 
 class BelievesWhatDocumentsSayOfWhereTheyLie(MemoryStore):
-    def _scope(self, record):
+    def _home(self, record):
         said = [record.document.get(name) for name in ("workspace_id", "project_id")]
-        return Scope(*(text if isinstance(text, str) else "" for text in said)).or_else(super()._scope(record))
+        return Home(*(text if isinstance(text, str) else "" for text in said)).or_else(super()._home(record))
 
 
 class LooksForDirectPartsOnly(MemoryStore):

@@ -413,8 +413,8 @@ def test_what_was_applied_survives_a_kill(url, after):
         for _ in range(after):
             line = process.stdout.readline()
         process.kill()
-        line = ([line, *process.stdout.readlines()])[-1]
-    run_id, said = line.split()
+        lines = [line, *process.stdout.readlines()]
+    run_id, said = next(line for line in reversed(lines) if line.endswith("\n")).split()  # the last may be half written
     with SQLiteStore(url) as store:
         values = store.read_series(run_id, "loss").values.tolist()
         assert values == [float(step) for step in range(len(values))]

@@ -589,7 +589,7 @@ def declared(**fields: Any) -> type[Entity]:
         ({"KIND": "thing", "project_id": text()}, "where it lies"),
         ({"KIND": "thing", "workspace_id": reference("project", container=True)}, "where it lies"),
         ({"KIND": "thing", "thing_id": reference("thing")}, "cannot be called 'thing_id'"),
-        ({"KIND": "thing", "home": schema.scope("project", "its project")}, "no store knows how"),
+        ({"KIND": "thing", "home": schema.home("project", "its project")}, "no store knows how"),
         ({"KIND": "thing", "words": texts(searchable=True)}, "cannot be searched"),
         ({"KIND": "thing", "pin": text(searchable=True, secret=True)}, "a filter would tell"),
         ({"KIND": "thing", "losses": schema.series()}, "only runs have points"),

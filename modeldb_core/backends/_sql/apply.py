@@ -31,8 +31,8 @@ from modeldb_core.log.settling import settle
 from modeldb_core.model.claims import may_claim
 from modeldb_core.model.entities import RUNNING, Document
 from modeldb_core.model.evolve import is_bare, unborn
+from modeldb_core.model.homes import NOWHERE, Home
 from modeldb_core.model.schema import KINDS, METRICS
-from modeldb_core.model.scope import NOWHERE, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,7 +59,7 @@ class Record:
         present: whether there is a document.
         erased: whether that says nothing, and no answer shows it.
         is_plain: whether ``before`` is its own JSON form.
-        scope: where it lies, as it is stored.
+        home: where it lies, as it is stored.
     """
 
     kind: str
@@ -71,7 +71,7 @@ class Record:
     present: bool = False
     erased: bool = False
     is_plain: bool = False
-    scope: Scope = NOWHERE
+    home: Home = NOWHERE
     appends: list[Append] = field(default_factory=list)
 
 
@@ -177,8 +177,8 @@ class Batch:
         parameters = {MANY: many({entity_id for _, entity_id in altered})}
         for pk, entity_id, kind, present, workspace_id, project_id in self.transaction.rows(_entities, parameters):
             if (kind, entity_id) in altered:
-                scope = Scope(workspace_id or "", project_id or "")
-                record = Record(kind, entity_id, pk, present=bool(present), erased=present == ERASED, scope=scope)
+                home = Home(workspace_id or "", project_id or "")
+                record = Record(kind, entity_id, pk, present=bool(present), erased=present == ERASED, home=home)
                 records[kind, entity_id] = record
         wanted = {
             record.entity_pk: record
@@ -226,7 +226,7 @@ class Batch:
     def _save(self, record: Record) -> None:
         if record.after is not None and (record.after is not record.before or (record.erased and record.appends)):
             has_series = not is_bare(record.after) or self._has_series(record)
-            place = (record.entity_pk, record.kind, record.entity_id, record.before, record.after, record.scope)
+            place = (record.entity_pk, record.kind, record.entity_id, record.before, record.after, record.home)
             self.rows.put(*place, has_series=has_series, is_plain=record.is_plain)
         elif not record.stored:
             self.rows.name(record.entity_pk, record.kind, record.entity_id)

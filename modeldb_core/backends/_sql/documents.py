@@ -10,7 +10,7 @@ from modeldb_core.backends._sql.tables import ERASED
 from modeldb_core.errors import IntegrityError
 from modeldb_core.model.entities import RUNNING, Document
 from modeldb_core.model.evolve import is_bare
-from modeldb_core.model.schema import KINDS, SCOPES, ColumnType, KindDeclaration
+from modeldb_core.model.schema import HOME_FIELDS, KINDS, ColumnType, KindDeclaration
 from modeldb_core.model.values import Value, decode, json_text, to_json, write_key
 from modeldb_core.queries import Leaf, changed, is_searchable, leaf_of, leaves, sections_of
 
@@ -27,9 +27,9 @@ TAGGED = "tags"
 """The key in that section that an entity with at least one tag carries."""
 
 _TIMES = ("created_at", "updated_at", "started_at", "finished_at", "deleted_at")
-ROW_COLUMNS = ("present", "name", "owner", "status", "container_id", *SCOPES, "parent_id", "stream_pk", *_TIMES)
+ROW_COLUMNS = ("present", "name", "owner", "status", "container_id", *HOME_FIELDS, "parent_id", "stream_pk", *_TIMES)
 """The columns of ``entities`` that follow from a document, and from those of its containers."""
-_OWN_COLUMNS = tuple(name for name in ROW_COLUMNS if name not in SCOPES)
+_OWN_COLUMNS = tuple(name for name in ROW_COLUMNS if name not in HOME_FIELDS)
 
 FACT_COLUMNS = ("value_type", "number", "text")
 """The columns of ``facts`` that hold a value."""
@@ -124,7 +124,7 @@ def row_of(kind: str, document: Document, *, has_series: bool = True) -> dict[st
         row["container_id"] = _text(document.get(KINDS[kind].home))
     for name, column in places_of(kind).items():
         value = document.get(name, _UNSET.get(column))
-        if column in SCOPES:
+        if column in HOME_FIELDS:
             continue
         if column in _TIMES:
             row[column] = value if type(value) is int and abs(value) < 2**63 else None
@@ -157,7 +157,7 @@ _UNSET = {"name": "", "owner": "", "status": RUNNING}
 
 @cache
 def _places(declaration: KindDeclaration) -> Mapping[str, str]:
-    found = {**_OF_ANY, **{name: name for name in SCOPES}}
+    found = {**_OF_ANY, **{name: name for name in HOME_FIELDS}}
     for name, declared in declaration.fields.items():
         if name == declaration.home:
             found.setdefault(name, "container_id")

@@ -15,8 +15,8 @@ from modeldb_core.backends._sql.documents import (
     row_of,
     searched,
 )
+from modeldb_core.backends._sql.homes import Homes, columns_of
 from modeldb_core.backends._sql.metrics import MetricRows
-from modeldb_core.backends._sql.scopes import Scopes, columns_of
 from modeldb_core.backends._sql.tables import documents, entities, facts, links, unique_values
 from modeldb_core.model.claims import claims_of
 from modeldb_core.model.links import links_of
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.numbers import Numbers
     from modeldb_core.model.claims import Claim
     from modeldb_core.model.entities import Document
+    from modeldb_core.model.homes import Home
     from modeldb_core.model.links import Link
-    from modeldb_core.model.scope import Scope
 
 
 class EntityRows:
@@ -54,7 +54,7 @@ class EntityRows:
         self._freed: list[dict[str, Any]] = []
         self._links: list[dict[str, Any]] = []
         self._unlinked: list[dict[str, Any]] = []
-        self._scopes = Scopes(transaction)
+        self._homes = Homes(transaction)
 
     def name(self, entity_pk: int, kind: str, entity_id: str) -> None:
         """Note an entity that a change names, but that has no document."""
@@ -68,7 +68,7 @@ class EntityRows:
         entity_id: str,
         before: Document | None,
         after: Document,
-        scope: Scope,
+        home: Home,
         *,
         has_series: bool = True,
         claims: bool = True,
@@ -78,7 +78,7 @@ class EntityRows:
 
         Args:
             before: the document that is stored, if any, and made its rows.
-            scope: where the entity lies, as it is stored.
+            home: where the entity lies, as it is stored.
             claims: whether it has its unique values.
             is_plain: whether ``before`` is its own JSON form.
         """
@@ -87,10 +87,10 @@ class EntityRows:
         if isinstance(stream_id, str) and stream_id:
             self._streams.load([stream_id])
             row["stream_pk"] = self._streams.pk(stream_id)
-        row.update(entity_pk=entity_pk, kind=kind, entity_id=entity_id, **columns_of(scope))
+        row.update(entity_pk=entity_pk, kind=kind, entity_id=entity_id, **columns_of(home))
         self._entities.append(row)
         if before is None or _has_moved(kind, before, after):
-            self._scopes.add(row, scope, after, is_moved=before is not None)
+            self._homes.add(row, home, after, is_moved=before is not None)
         self._documents.append({"entity_pk": entity_pk, "document": dump_document(after, before if is_plain else None)})
         if claims:
             self._put_claims(entity_pk, claims_of(kind, before), claims_of(kind, after))
@@ -132,7 +132,7 @@ class EntityRows:
 
     def save(self) -> None:
         """Write what was gathered."""
-        self._scopes.place()
+        self._homes.place()
         self._transaction.write(_upsert_entity, self._entities)
         self._transaction.write(_upsert_document, self._documents)
         self._transaction.write(_delete_claim, self._freed, each_writes=None)
@@ -142,7 +142,7 @@ class EntityRows:
         self._transaction.write(_delete_link, self._unlinked, each_writes=None)
         self._transaction.write(_insert_link, self._links, each_writes=None)
         self.metrics.save()
-        self._scopes.spread()
+        self._homes.spread()
 
 
 def _has_moved(kind: str, before: Document, after: Document) -> bool:

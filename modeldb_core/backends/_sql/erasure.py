@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, case, delete, exists, null, or_, select, tuple
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._sql.entity_rows import EntityRows
-from modeldb_core.backends._sql.scopes import scope_in
+from modeldb_core.backends._sql.homes import home_in
 from modeldb_core.backends._sql.tables import (
     actors,
     changes,
@@ -175,7 +175,7 @@ def rework(batch: Parts, entity_pk: int) -> None:
         _rework_series(batch, entity_pk, rows.metrics)
     before, after = load_document(text), replay(batch.transaction, entity_pk, found.kind)
     has_series = rows.metrics.has_series(entity_pk)
-    rows.put(entity_pk, found.kind, found.entity_id, before, after, scope_in(found), has_series=has_series)
+    rows.put(entity_pk, found.kind, found.entity_id, before, after, home_in(found), has_series=has_series)
     rows.save()
 
 

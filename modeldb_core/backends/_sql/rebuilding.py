@@ -11,8 +11,8 @@ from modeldb_core.backends._sql.deciding import StoredClaims
 from modeldb_core.backends._sql.declared import Declared, can_be_interpreted, outdated_of, read_declared, take_over
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._sql.erasure import replay
+from modeldb_core.backends._sql.homes import home_in
 from modeldb_core.backends._sql.numbers import Remembered
-from modeldb_core.backends._sql.scopes import scope_in
 from modeldb_core.backends._sql.tables import (
     changes,
     documents,
@@ -103,7 +103,7 @@ def _put(transaction: Transaction, found: Sequence[Any], stored: Mapping[int, Do
         if row.entity_pk in stored:
             place = (row.entity_pk, row.kind, row.entity_id)
             document, is_there = stored[row.entity_pk], row.entity_pk in with_series
-            batch.rows.put(*place, None, document, scope_in(row), has_series=is_there, claims=False)
+            batch.rows.put(*place, None, document, home_in(row), has_series=is_there, claims=False)
     batch.rows.save()
     batch.streams.save()
 

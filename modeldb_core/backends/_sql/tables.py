@@ -84,7 +84,7 @@ entities = Table(
     Column("owner", _Text),
     Column("status", _Text),
     Column("container_id", _Text),  # KindDeclaration.home
-    Column("workspace_id", _Text),  # where it lies: scopes.py
+    Column("workspace_id", _Text),  # where it lies: homes.py
     Column("project_id", _Text),
     Column("parent_id", _Text),
     Column("stream_pk", BigInteger),  # of the writer

@@ -1,6 +1,6 @@
 """Where entities lie, in the table ``entities``: worked out when they are written, and for what lies in them.
 
-Each entity takes what it does not say itself from one container (:mod:`modeldb_core.model.scope`), and that one's row has
+Each entity takes what it does not say itself from one container (:mod:`modeldb_core.model.homes`), and that one's row has
 it. So a new entity costs one question for its containers, and one whether anything waits for it: a container may arrive
 after what it contains, or move. Then what it contains is gone through, level by level.
 """
@@ -15,8 +15,8 @@ from sqlalchemy import bindparam, select, update
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.joins import FixedJoin
 from modeldb_core.backends._sql.tables import entities, links
+from modeldb_core.model.homes import NOWHERE, Home, Named, Step, kinds_of, step_of
 from modeldb_core.model.schema import KINDS
-from modeldb_core.model.scope import NOWHERE, Named, Scope, Step, kinds_of, step_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,29 +31,29 @@ _SOME = 500
 """Entities that are gone through together."""
 
 
-def scope_in(row: Any) -> Scope:  # noqa: ANN401 - a row of entities
+def home_in(row: Any) -> Home:  # noqa: ANN401 - a row of entities
     """Return where an entity lies by its row."""
-    return _scope(row.workspace_id, row.project_id)
+    return _home(row.workspace_id, row.project_id)
 
 
-def _scope(workspace_id: str | None, project_id: str | None) -> Scope:
-    return Scope(workspace_id or "", project_id or "")
+def _home(workspace_id: str | None, project_id: str | None) -> Home:
+    return Home(workspace_id or "", project_id or "")
 
 
-def columns_of(scope: Scope) -> dict[str, str | None]:
-    """Return what a row of ``entities`` holds of a scope."""
-    return {name: value or None for name, value in scope._asdict().items()}
+def columns_of(home: Home) -> dict[str, str | None]:
+    """Return what a row of ``entities`` holds of a home."""
+    return {name: value or None for name, value in home._asdict().items()}
 
 
 @dataclass(slots=True)
 class _Entry:
     row: dict[str, Any]
-    stored: Scope
+    stored: Home
     step: Step
     is_moved: bool
 
 
-class Scopes:
+class Homes:
     """Works out where the entities of a batch lie, and then what lies in them."""
 
     def __init__(self, transaction: Transaction) -> None:
@@ -61,7 +61,7 @@ class Scopes:
         self._entries: dict[Name, _Entry] = {}
         self._altered: list[Name] = []
 
-    def add(self, row: dict[str, Any], stored: Scope, named: Named, *, is_moved: bool) -> None:
+    def add(self, row: dict[str, Any], stored: Home, named: Named, *, is_moved: bool) -> None:
         """Note the row of an entity whose place is to be worked out.
 
         Args:
@@ -82,9 +82,9 @@ class Scopes:
         outside = _stored(self._transaction, (step for step in steps.values() if step.above not in steps))
         altered = []
         for name, entry in self._entries.items():
-            scope = _follow(entry.step, steps, outside)
-            entry.row.update(columns_of(scope))
-            if entry.is_moved or scope != entry.stored:
+            home = _follow(entry.step, steps, outside)
+            entry.row.update(columns_of(home))
+            if entry.is_moved or home != entry.stored:
                 altered.append(name)
         many = {entity_id for _, entity_id in altered}
         if many and self._transaction.rows(_are_named, {MANY: self._transaction.database.many(many)}):
@@ -115,7 +115,7 @@ class Scopes:
         transaction = self._transaction
         many = transaction.database.many({entity_id for _, entity_id in above})
         found = {
-            pk: ((kind, entity_id), _scope(workspace_id, project_id))
+            pk: ((kind, entity_id), _home(workspace_id, project_id))
             for pk, kind, entity_id, workspace_id, project_id, field in transaction.rows(_parts, {MANY: many})
             if kind in KINDS and any(field == each.name for each in KINDS[kind].containers)
         }
@@ -128,23 +128,21 @@ class Scopes:
             outside = _stored(transaction, steps.values())
             rows = []
             for pk, step in steps.items():
-                scope = _follow(step, {}, outside)
-                if scope != found[pk][1]:
-                    rows.append(
-                        {"pk": pk, "workspace": scope.workspace_id or None, "project": scope.project_id or None}
-                    )
+                home = _follow(step, {}, outside)
+                if home != found[pk][1]:
+                    rows.append({"pk": pk, "workspace": home.workspace_id or None, "project": home.project_id or None})
                     altered.append(found[pk][0])
             transaction.write(_update, rows)
         return altered
 
 
-def _follow(step: Step, steps: Mapping[Name, Step], outside: Mapping[Name, Scope]) -> Scope:
+def _follow(step: Step, steps: Mapping[Name, Step], outside: Mapping[Name, Home]) -> Home:
     """Return where a step leads: along other steps, and at the end to what is stored."""
-    scope, seen = NOWHERE, set[Step]()
+    home, seen = NOWHERE, set[Step]()
     while step not in seen:
         seen.add(step)
-        scope = scope.or_else(step.own)
-        if all(scope) or step.above is None:
+        home = home.or_else(step.own)
+        if all(home) or step.above is None:
             break
         kind, entity_id = step.above
         names = ((each, entity_id) for each in kinds_of(kind))
@@ -152,18 +150,18 @@ def _follow(step: Step, steps: Mapping[Name, Step], outside: Mapping[Name, Scope
         if name is None:
             break
         if name not in steps:
-            return scope.or_else(outside[name])
+            return home.or_else(outside[name])
         step = steps[name]
-    return scope
+    return home
 
 
-def _stored(transaction: Transaction, steps: Iterable[Step]) -> dict[Name, Scope]:
+def _stored(transaction: Transaction, steps: Iterable[Step]) -> dict[Name, Home]:
     """Return where the containers lie that steps need; those that are not there are left out."""
     ids = _containers(steps)
     if not ids:
         return {}
-    rows = transaction.rows(_scopes, {MANY: transaction.database.many(ids)})
-    return {(kind, entity_id): _scope(*place) for kind, entity_id, *place in rows}
+    rows = transaction.rows(_homes, {MANY: transaction.database.many(ids)})
+    return {(kind, entity_id): _home(*place) for kind, entity_id, *place in rows}
 
 
 def _containers(steps: Iterable[Step]) -> set[str]:
@@ -184,7 +182,7 @@ def _some(names: Sequence[Any]) -> Iterator[Sequence[Any]]:
         yield names[at : at + _SOME]
 
 
-def _scopes(database: Database) -> Select[Any]:
+def _homes(database: Database) -> Select[Any]:
     table = entities.c
     wanted = select(table.kind, table.entity_id, table.workspace_id, table.project_id)
     return wanted.where(database.among(table.entity_id), table.present != 0)

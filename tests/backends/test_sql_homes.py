@@ -29,7 +29,7 @@ def asked(monkeypatch):
     rows = Transaction.rows
 
     def counted(self, build, parameters=None):
-        counts[build.__name__] += build.__module__.endswith("_sql.scopes")
+        counts[build.__name__] += build.__module__.endswith("_sql.homes")
         return rows(self, build, parameters)
 
     monkeypatch.setattr(Transaction, "rows", counted)
@@ -44,7 +44,7 @@ def test_only_what_is_new_or_moves_asks_where_it_lies(store, asked):
     for number in range(20):
         scene.run(f"further {number}", parent_id=run_id)
     scene.ship()
-    assert +asked == {"_scopes": 1, "_are_named": 1}  # for all of them together
+    assert +asked == {"_homes": 1, "_are_named": 1}  # for all of them together
     asked.clear()
     scene.writer.append(run_id, {"loss": [1.0]})
     scene.writer.update("run", run_id, set={"status": "finished"}, put={"metrics": {"auc": 1}})
@@ -54,7 +54,7 @@ def test_only_what_is_new_or_moves_asks_where_it_lies(store, asked):
 
 
 def test_a_project_that_arrives_late_reaches_all_that_waits_for_it(store, monkeypatch):
-    monkeypatch.setattr("modeldb_core.backends._sql.scopes._SOME", 7)
+    monkeypatch.setattr("modeldb_core.backends._sql.homes._SOME", 7)
     writer, project_id, workspace_id = StreamWriter(), new_id(), new_id()
     for number in range(20):
         run_id = writer.create_run(name=f"run {number}", project_id=project_id).entity_id

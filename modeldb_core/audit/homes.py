@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.log.changes import APPEND, alters_entity, document_after
+from modeldb_core.model.homes import Home, home_of
 from modeldb_core.model.schema import KINDS
-from modeldb_core.model.scope import Scope, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ _REMEMBERED = 10_000  # containers
 _PAGE = 1000
 
 
-class LogScopes:
+class LogHomes:
     """Works out where entities lie, and remembers what their containers say."""
 
     def __init__(self, store: MetadataStore) -> None:
@@ -27,10 +27,10 @@ class LogScopes:
         self._named: dict[Name, Mapping[str, Any] | None] = {}
         self._passed: list[Name] = []
 
-    def of(self, kind: str, entity_id: str, document: Document) -> Scope:
+    def of(self, kind: str, entity_id: str, document: Document) -> Home:
         """Return where an entity lies."""
         self._passed = [(kind, entity_id)]
-        return scope_of(kind, entity_id, document, self._named_by)
+        return home_of(kind, entity_id, document, self._named_by)
 
     def differences(self, found: Entity, document: Document) -> list[str]:
         """Return a sentence on each part of where an entity is said to lie that does not follow from the log."""

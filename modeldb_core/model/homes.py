@@ -11,23 +11,23 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from modeldb_core.model.links import is_identifier
-from modeldb_core.model.schema import ANY, KINDS, SCOPES
+from modeldb_core.model.schema import ANY, HOME_FIELDS, KINDS
 
-_WORKSPACE, _PROJECT = SCOPES.values()
+_WORKSPACE, _PROJECT = HOME_FIELDS.values()
 
 
-class Scope(NamedTuple):
+class Home(NamedTuple):
     """The identifiers of a workspace and of a project; "" where it is not known, or there is none."""
 
     workspace_id: str = ""
     project_id: str = ""
 
-    def or_else(self, other: Scope) -> Scope:
+    def or_else(self, other: Home) -> Home:
         """Return this one with what it lacks taken from ``other``."""
-        return Scope(self.workspace_id or other.workspace_id, self.project_id or other.project_id)
+        return Home(self.workspace_id or other.workspace_id, self.project_id or other.project_id)
 
 
-NOWHERE = Scope()
+NOWHERE = Home()
 
 
 class Step(NamedTuple):
@@ -39,7 +39,7 @@ class Step(NamedTuple):
             any kind.
     """
 
-    own: Scope
+    own: Home
     above: tuple[str, str] | None
 
 
@@ -52,7 +52,7 @@ LookUp: TypeAlias = Callable[[str, str], Named | None]
 def step_of(kind: str, entity_id: str, named: Named) -> Step:
     """Return what an entity itself says; nothing of a kind that this process does not know."""
     itself = entity_id if is_identifier(entity_id) else ""
-    own = Scope(itself if kind == _WORKSPACE else "", itself if kind == _PROJECT else "")
+    own = Home(itself if kind == _WORKSPACE else "", itself if kind == _PROJECT else "")
     above: tuple[str, str] | None = None
     declaration = KINDS.get(kind)
     for each in declaration.containers if declaration is not None else ():
@@ -60,26 +60,26 @@ def step_of(kind: str, entity_id: str, named: Named) -> Step:
         if not is_identifier(container_id):
             continue
         if each.refers_to == _WORKSPACE:
-            own = own.or_else(Scope(container_id))
+            own = own.or_else(Home(container_id))
         elif above is None or (each.refers_to == _PROJECT and not own.project_id):
             above = (each.refers_to, container_id)
         if each.refers_to == _PROJECT:
-            own = own.or_else(Scope("", container_id))
+            own = own.or_else(Home("", container_id))
     return Step(own, above)
 
 
-def scope_of(kind: str, entity_id: str, named: Named, look_up: LookUp) -> Scope:
+def home_of(kind: str, entity_id: str, named: Named, look_up: LookUp) -> Home:
     """Return where an entity lies."""
-    scope, seen, name = NOWHERE, set(), (kind, entity_id)
+    home, seen, name = NOWHERE, set(), (kind, entity_id)
     while name not in seen:
         seen.add(name)
         own, above = step_of(*name, named)
-        scope = scope.or_else(own)
-        found = None if all(scope) or above is None else container_of(above, look_up)
+        home = home.or_else(own)
+        found = None if all(home) or above is None else container_of(above, look_up)
         if found is None:
             break
         name, named = found
-    return scope
+    return home
 
 
 def container_of(above: tuple[str, str], look_up: LookUp) -> tuple[tuple[str, str], Named] | None:
