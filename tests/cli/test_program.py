@@ -229,7 +229,7 @@ def test_the_command_of_the_plugins_page_works_as_it_stands_there(
     manager = PluginManager()
     manager.add(plugin, "acme_tags")
     with monkeypatch.context() as patched:
-        patched.setattr("modeldb_core.plugins.plugin_manager", lambda settings=None: manager)
+        patched.setattr(program, "plugin_manager", lambda settings=None: manager)
         patched.setattr(program, "cli", CommandGroup("modeldb"))
         group = program.cli
         assert group.list_commands(click.Context(group))[-1] == "praise"
