@@ -131,6 +131,7 @@ def served(places):
     return {kind: places.new(kind) for kind in KINDS if " over " in kind}
 
 
+@pytest.mark.thorough
 class TestServerOverBucket(ArtifactStoreTests):
     @pytest.fixture
     def make_artifacts(self, served):

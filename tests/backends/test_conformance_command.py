@@ -95,6 +95,7 @@ def test_a_store_in_use_is_proved_without_a_look_at_what_others_wrote(tmp_path):
         assert "3 passed" in output
 
 
+@pytest.mark.thorough
 def test_options_of_the_settings_reach_the_store_and_are_shown(tmp_path):
     (tmp_path / "modeldb.toml").write_text("[stores.sqlite]\nbusy_timeout_s = 5\ndurability = 'fsync'\n")
     code, output = prove(tmp_path, SQLITE, "-k", "closing_twice")

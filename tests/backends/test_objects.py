@@ -77,6 +77,7 @@ class TestFolderWithReplicasApart(TestFolder):
         return lambda: ObjectMetadataStore(process_url, cache_dir=tmp_path_factory.mktemp("cache"))
 
 
+@pytest.mark.thorough  # what differs from a folder is tested below
 class TestS3(MetadataStoreTests):
     @pytest.fixture
     def process_url(self, s3_url, tmp_path):

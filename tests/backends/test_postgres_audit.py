@@ -80,6 +80,7 @@ def alter(connection, table, column, value, identity):
     pytest.fail(f"no other value for {column} {value!r} is possible")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("table", TABLES)
 def test_any_deleted_row_shows(url, connection, table):
     keys = [column.name for column in metadata.tables[table].primary_key.columns]

@@ -130,6 +130,8 @@ def _checkpoint() -> bytes:
 _CHECKPOINT = _checkpoint()
 _RUN_DATA: dict[str, Any] = {
     "entity_id": "e",
+    "workspace_id": "w",
+    "project_id": "p",
     "document": {
         "name": "a",
         "created_at": 5,

@@ -8,7 +8,7 @@ import pytest
 
 import modeldb_core as modeldb
 from modeldb_core.model.values import BlobReference
-from modeldb_core.tracking import session as session_module
+from modeldb_core.tracking import circumstances
 from modeldb_core.tracking.blobs import SPILL_BYTES
 
 
@@ -28,7 +28,7 @@ def test_a_value_of_64_kib_stays_in_the_record_and_one_byte_more_goes_to_the_art
 
 @pytest.mark.parametrize(("life_s", "expected"), [(-1.0, ["one", "two"]), (3600.0, ["one", "one"])])
 def test_the_circumstances_of_a_run_are_those_of_its_time(environment, monkeypatch, life_s, expected):
-    monkeypatch.setattr(session_module, "_CONTEXT_LIFE_S", life_s)
+    monkeypatch.setattr(circumstances, "LIFE_S", life_s)
     found = []
     with modeldb.connect(capture_enabled=True, capture_git=False, capture_packages=False, capture_host=False) as client:
         for argument in ("one", "two"):

@@ -57,25 +57,22 @@ def test_axe_finds_nothing_serious_where_something_is_edited(site, visitor, look
     assert serious(page) == []
 
 
+PLACES = (
+    *("projects", "runs", "nasty", "run", "charts", "artifacts", "code", "environment", "data", "children", "audit"),
+    *("compare", "parallel"),
+)
+ALWAYS = ("runs", "run", "charts")
+"""Looked at in the dark and on a narrow screen by every run of the tests: they have most of what the others have."""
+
+
 @pytest.mark.parametrize(
-    "place",
+    ("place", "look", "width"),
     [
-        "projects",
-        "runs",
-        "nasty",
-        "run",
-        "charts",
-        "artifacts",
-        "code",
-        "environment",
-        "data",
-        "children",
-        "audit",
-        "compare",
-        "parallel",
+        pytest.param(place, look, width, marks=[] if bright or place in ALWAYS else pytest.mark.thorough)
+        for look, width, bright in (("light", 1440, True), ("dark", 1440, False), ("light", 360, False))
+        for place in PLACES
     ],
 )
-@pytest.mark.parametrize(("look", "width"), [("light", 1440), ("dark", 1440), ("light", 360)])
 def test_axe_finds_nothing_serious(site, visitor, place: str, look: str, width: int) -> None:
     visit = visitor(width=width, height=860 if width > 400 else 740, color_scheme=look)
     path, ready = places(site)[place]
