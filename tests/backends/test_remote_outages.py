@@ -74,6 +74,7 @@ def test_a_server_killed_and_started_again_costs_nothing(server, train):
     assert "Traceback" not in server.log
 
 
+@pytest.mark.thorough  # the server of tests/stores/test_outages.py
 def test_a_network_that_hangs_cuts_or_refuses_costs_nothing(server, train):
     proxy = Proxy(server.port, cut_after=3000)
     trainers = train(f"http://127.0.0.1:{proxy.port}")

@@ -201,7 +201,9 @@ def cut(world: World, training: Training) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("world", WORLDS, indirect=True)
+@pytest.mark.parametrize(
+    "world", ["server", pytest.param("postgres", marks=pytest.mark.thorough), "bucket"], indirect=True
+)
 def test_nothing_is_lost_or_doubled_and_training_goes_on(world: World, training: Training, tmp_path: Path) -> None:
     training.wait_for(100)
     for outage in (kill, cut, hang):

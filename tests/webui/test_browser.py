@@ -291,7 +291,16 @@ def test_the_audit_tab_tells_who_changed_what(site, visitor) -> None:
     assert "points of train/loss, val/loss, val/auc" in lines[1]
 
 
-@pytest.mark.parametrize("tab", ["overview", "charts", "artifacts", "code", "environment", "data", "children", "audit"])
+@pytest.mark.parametrize(
+    "tab",
+    [
+        *("overview", "artifacts", "data"),
+        *(
+            pytest.param(tab, marks=pytest.mark.thorough)
+            for tab in ("charts", "code", "environment", "children", "audit")
+        ),
+    ],
+)
 def test_nothing_that_was_logged_is_ever_run(site, visitor, tab: str) -> None:
     from modeldb_core.queries import Query
 
