@@ -81,7 +81,7 @@ class KindDeclaration:
     @cached_property
     def summary(self) -> str:
         """What an entity of it is, in a line."""
-        return (self.entity.__doc__ or "").strip().partition("\n")[0]
+        return (self.entity.__doc__ or "").strip().partition("\n")[0].replace("``", "")
 
     @cached_property
     def fields(self) -> Mapping[str, FieldDeclaration]:
