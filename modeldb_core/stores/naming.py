@@ -8,6 +8,7 @@ name. Then the name leads to its entity by who has it, and a name that is free a
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from modeldb_core.log.changes import CREATE, Change, alters_entity
@@ -16,14 +17,18 @@ from modeldb_core.model.entities import derived_id
 from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from modeldb_core.model.entities import Document
 
-Path: TypeAlias = "Sequence[tuple[str, str]]"
+Path: TypeAlias = tuple[tuple[str, str], ...]
 """Kinds and names of containers, each within the one before."""
 
 
+_PATHS = 256  # remembered: each run that starts asks for the one of its project
+
+
+@lru_cache(_PATHS)
 def derive(path: Path) -> tuple[str, ...]:
     """Return the identifiers that follow from names alone."""
     found: list[str] = []
@@ -32,10 +37,11 @@ def derive(path: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def derived_claims(path: Path) -> list[Claim]:
+@lru_cache(_PATHS)
+def derived_claims(path: Path) -> tuple[Claim, ...]:
     """Return the claims to the names where each container has the identifier that follows from its name."""
     scopes = ("", *derive(path))
-    return [claim_of(kind, scope, "name", name) for (kind, name), scope in zip(path, scopes, strict=False)]
+    return tuple(claim_of(kind, scope, "name", name) for (kind, name), scope in zip(path, scopes, strict=False))
 
 
 def alters_names(change: Change) -> bool:

@@ -11,7 +11,7 @@ from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._sql.tables import documents, entities, streams, unique_values
 from modeldb_core.log.conditions import Condition, Instant, asked_for, check_conditions
 from modeldb_core.stores import naming
-from modeldb_core.stores.naming import Path, derived_claims
+from modeldb_core.stores.naming import Path, derive, derived_claims
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -57,6 +57,8 @@ def identify(transaction: Transaction, path: Path) -> tuple[str, ...]:
     """Return the identifiers under which containers are declared; as a rule that is one question."""
     claims = derived_claims(path)
     known: dict[Claim, str | None] = {**dict.fromkeys(claims), **find_holders(transaction, claims)}
+    if tuple(known.values()) == derive(path):
+        return derive(path)  # nothing was renamed, or made under another identifier
 
     def holder(claim: Claim) -> str | None:
         return known[claim] if claim in known else find_holders(transaction, [claim]).get(claim)
