@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import types
 import typing
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from modeldb_server.routes import Schema
 
-_ATTRIBUTE = re.compile(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", re.MULTILINE)
+_ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 """An attribute in the docstring of a class, and what it says."""
 TEXT: Schema = {"type": "string"}
 NUMBER: Schema = {"type": "number"}
@@ -305,8 +306,10 @@ def _field_schema(declared: FieldDeclaration) -> Schema:
 
 def _field_of_kind() -> Schema:
     described = _of_class(FieldDeclaration)["properties"]
-    said = dict(_ATTRIBUTE.findall(FieldDeclaration.__doc__ or ""))
-    properties = {name: {**described[name], "description": " ".join(said[name].split())} for name in TOLD_OF_FIELDS}
+    said = dict(_ATTRIBUTE.findall(inspect.cleandoc(FieldDeclaration.__doc__ or "")))
+    properties = {
+        name: {**described[name], "description": " ".join(said.get(name, "").split())} for name in TOLD_OF_FIELDS
+    }
     return record({**properties, "common": {**FLAG, "description": "whether entities of every kind have it"}})
 
 

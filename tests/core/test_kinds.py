@@ -632,3 +632,14 @@ def test_a_kind_is_declared_once(gauges: Callable[..., None]) -> None:
     gauges("new")
     with pytest.raises(InvalidArgumentError, match="has declared it already"):
         schema.declare(KindDeclaration(Other))
+
+
+@pytest.mark.interpreter
+@pytest.mark.parametrize("option", ["-B", "-OO"])
+def test_the_api_describes_its_answers_whatever_python_does_with_docstrings(option: str) -> None:
+    program = (
+        "from modeldb_server.schemas import component_schemas; field = component_schemas()['Field']['properties']; "
+        "print(sorted(name for name in field if not field[name]['description']) if __debug__ else [], len(field) > 5)"
+    )
+    done = subprocess.run([sys.executable, option, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "[] True\n", done.stderr
