@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
-from modeldb_core.model.entities import now_us, to_datetime
+from modeldb_core.model.entities import from_datetime, now_us, to_datetime
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CLOCK_TOLERANCE_US = 300_000_000
 """How far a reported time may lie in the future of this machine's clock: clocks differ."""
 
@@ -25,13 +24,22 @@ def to_us(time: object, name: str) -> int:
             f" datetime(2026, 1, 31, 12, 0, tzinfo=UTC)"
         )
         raise InvalidTypeError(msg)
+    check_zone(time, name)
+    if (time_us := from_datetime(time)) < 0:
+        msg = f"{name} {time.isoformat()} is before 1970; expected a time since 1970-01-01 UTC"
+        raise InvalidArgumentError(msg)
+    return time_us
+
+
+def check_zone(time: datetime, name: str) -> None:
+    """See that a time says where on earth it is meant.
+
+    Raises:
+        InvalidArgumentError: it has no time zone.
+    """
     if time.utcoffset() is None:
         msg = f"{name} {time.isoformat()} has no time zone; give one: tzinfo=UTC, or .astimezone() for local time"
         raise InvalidArgumentError(msg)
-    if time < _EPOCH:
-        msg = f"{name} {time.isoformat()} is before 1970; expected a time since 1970-01-01 UTC"
-        raise InvalidArgumentError(msg)
-    return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def check_reported(time_us: int, name: str) -> int:

@@ -96,6 +96,11 @@ def to_datetime(time_us: int | None) -> datetime | None:
         return None
 
 
+def from_datetime(time: datetime) -> int:
+    """Return an aware time as stored: microseconds since 1970-01-01 UTC."""
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
     """What every entity has. Times are aware UTC datetimes; ``owner`` is the actor who created it.

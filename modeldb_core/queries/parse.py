@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from modeldb_core.errors import QuerySyntaxError
-from modeldb_core.model.entities import now_us
+from modeldb_core.model.entities import from_datetime, now_us
 from modeldb_core.model.schema import KINDS, METRICS, KindDeclaration, check_kind
 from modeldb_core.queries.ast import (
     COLUMN,
@@ -46,7 +46,6 @@ MAX_WILDCARDS = 20
 """Of a ``like`` pattern; matching costs a power of their number."""
 _CACHED_LENGTH = 2000
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SAME = {"==": "=", "<>": "!="}
 _UNITS_US = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6, "d": 86400e6, "w": 604800e6}
 _PART = re.compile(r"""\.?(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|`((?:[^`]|``)*)`|([\w/-]+))""")
@@ -148,7 +147,7 @@ def parse_time(text: str) -> int:
     """
     time = datetime.fromisoformat(text.strip())
     time = time.replace(tzinfo=UTC) if time.tzinfo is None else time
-    return (time - _EPOCH) // timedelta(microseconds=1)
+    return from_datetime(time)
 
 
 def _check_is_text(text: object, what: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core import plugins
 from modeldb_core.commands import runs
-from modeldb_core.commands.times import to_us
+from modeldb_core.commands.times import check_reported, to_us
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.entities import new_id
 from modeldb_core.model.values import check_key
@@ -83,7 +83,7 @@ class Client(ClientReader):
         began_at = _reported_start(started_at, continues=run_id is not None)
         sections = {"hyperparameters": hyperparameters, "attributes": attributes}
         if not (every_rank or is_first()):
-            return self._started(silent_run(self, name, **sections), make_current=make_current)
+            return self._started(silent_run(self, name, began_at, **sections), make_current=make_current)
         self.writer.ensure_stream()
         if run_id is not None:
             return self._started(self._resume(run_id), make_current=make_current)
@@ -119,7 +119,7 @@ class Client(ClientReader):
         """Start a run that is part of ``parent``, in its experiment; arguments as of :meth:`start_run`."""
         began_at = _reported_start(started_at)
         if not (every_rank or is_first()):
-            return silent_run(self, name, hyperparameters=hyperparameters, attributes=attributes)
+            return silent_run(self, name, began_at, hyperparameters=hyperparameters, attributes=attributes)
         self.writer.ensure_stream()
         project_id, experiment_id = parent.container_ids
         self._revive(project=project_id, experiment=experiment_id)
@@ -191,4 +191,4 @@ def _reported_start(started_at: datetime | None, *, continues: bool = False) -> 
     if started_at is not None and continues:
         msg = "started_at is given for a run that is continued, which keeps its start; leave out started_at or run_id"
         raise InvalidArgumentError(msg)
-    return None if started_at is None else to_us(started_at, "started_at")
+    return None if started_at is None else check_reported(to_us(started_at, "started_at"), "started_at")

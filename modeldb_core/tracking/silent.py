@@ -101,11 +101,14 @@ class SilentRun(RunHandle):
                 self._sections.setdefault(section, {}).update(values)
 
 
-def silent_run(client: RunSession[RunHandle], name: str, **given: object) -> SilentRun:
+def silent_run(client: RunSession[RunHandle], name: str, started_at: int | None, **given: object) -> SilentRun:
     """Return a run for a process that records nothing; its identifier is that of the first one's where that is known."""
     logger.info("this process trains together with others, and the first of them records the run; here, nothing is")
     run_id = blocks.inherited_id() or new_id()
-    run = SilentRun(client, run_id, {"name": check_name(name, "run") if name else readable_name(run_id)})
+    fields: dict[str, Any] = {"name": check_name(name, "run") if name else readable_name(run_id)}
+    if started_at is not None:
+        fields["started_at"] = started_at
+    run = SilentRun(client, run_id, fields)
     for section, values in given.items():
         if values is not None:
             run._put(section, values)

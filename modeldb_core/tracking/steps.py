@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from modeldb_core.commands.times import check_zone
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
 from modeldb_core.model.numbers import to_float
 
@@ -28,11 +29,8 @@ def checked_step(step: object) -> int:
 
 def checked_time_ns(timestamp: object) -> int:
     """Return a time in nanoseconds since 1970-01-01 UTC."""
-    if isinstance(timestamp, datetime) and timestamp.utcoffset() is None:
-        msg = (
-            f"timestamp {timestamp.isoformat()} has no time zone; give one: tzinfo=UTC, or .astimezone() for local time"
-        )
-        raise InvalidArgumentError(msg)
+    if isinstance(timestamp, datetime):
+        check_zone(timestamp, "timestamp")
     seconds = timestamp.timestamp() if isinstance(timestamp, datetime) else to_float(timestamp, "timestamp")
     if not 0 <= seconds < 2**33:
         msg = f"timestamp {timestamp!r} is not a time between 1970 and 2242 in seconds since 1970-01-01 UTC"

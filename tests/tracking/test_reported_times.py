@@ -82,6 +82,7 @@ def test_a_time_that_cannot_be_is_refused_by_name_and_nothing_is_recorded(
     run.finish()
     client.flush()
     assert [each.project for each in client.search_runs()] == ["kept"]
+    assert [each.name for each in client.projects()] == ["kept"]
 
 
 def test_a_clock_that_is_a_little_ahead_is_believed(client: Client) -> None:
@@ -105,3 +106,16 @@ def test_a_run_does_not_end_before_it_began(client: Client) -> None:
     resumed.finish(finished_at=ENDED)
     with pytest.raises(InvalidArgumentError, match="keeps its start"):
         client.start_run(run_id=run.run_id, started_at=BEGAN)
+
+
+def test_processes_that_record_nothing_refuse_the_same_times(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidArgumentError, match="in the future"):
+        client.start_run("p", started_at=datetime.now(UTC) + timedelta(hours=1))
+    run = client.start_run("p", started_at=BEGAN)
+    with pytest.raises(InvalidArgumentError, match="before started_at"):
+        run.finish(finished_at=BEGAN - timedelta(seconds=1))
+    run.finish(finished_at=ENDED)
+    client.flush()
+    assert list(client.search_runs()) == []

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +39,7 @@ from modeldb_core.backends._sql.tables import (
 )
 from modeldb_core.log.changes import ERASE, GENESIS, Head
 from modeldb_core.model.claims import claims_of, may_claim
+from modeldb_core.model.entities import from_datetime
 from modeldb_core.model.links import links_of
 from modeldb_core.model.schema import KINDS, METRICS
 from modeldb_core.model.values import decode
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from modeldb_core.model.entities import Document, SeriesSummary
     from modeldb_core.model.links import Link
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FLOATS = ("first", "last", "minimum", "maximum", "mean", "total")
 _SOME = 200  # entities that are looked at together
 
@@ -191,7 +190,7 @@ def _wrong_columns(row: Any, summary: SeriesSummary | None) -> Iterator[str]:  #
             yield name
     for name in ("first_at", "last_at"):
         time = getattr(summary, name)
-        if time is not None and getattr(row, name) != (time - _EPOCH) // timedelta(microseconds=1):
+        if time is not None and getattr(row, name) != from_datetime(time):
             yield name
 
 
