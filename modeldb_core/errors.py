@@ -180,6 +180,10 @@ class PermissionDeniedError(ModelDBError, PermissionError):
     code = "permission_denied"
 
 
+class StreamDeniedError(PermissionDeniedError):
+    """The caller may not add to this stream; nothing was applied, and another one can be begun."""
+
+
 class FolderChangedError(ModelDBError, OSError):
     """A folder changed while it was read, so that nothing true can be said of it."""
 

@@ -35,13 +35,14 @@ class LogHomes:
     def differences(self, found: Entity, document: Document) -> list[str]:
         """Return a sentence on each part of where an entity is said to lie that does not follow from the log."""
         expected = self.of(found.KIND, found.entity_id, document)
-        if any(map(self._is_behind, self._passed)):
-            return []  # somebody who knows more works it out with the next write
-        return [
+        found_wrong = [
             f"{name} is {getattr(found, name)!r}; the changes say {value!r}"
             for name, value in expected._asdict().items()
             if getattr(found, name) != value
         ]
+        if found_wrong and any(map(self._is_behind, self._passed)):
+            return []  # somebody who knows more works it out with the next write
+        return found_wrong
 
     def forget(self) -> None:
         """Read again what containers say: they may have moved."""

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from modeldb_core.log.changes import Change
-
-Name = tuple[str, str]
-"""Kind and identifier of an entity."""
+    from modeldb_core.log.erasures import Name
 
 
 class Withholding:

@@ -117,9 +117,8 @@ def parts(
             query = Query(of, when, "entity_id", (field,), within=above_id, include_deleted=is_deleted)
             for part in pages(store, query):
                 name = (of, part.entity_id)
-                is_direct = (
-                    part.document.get(field) == above_id
-                )  # within a project or workspace is what lies deeper too
+                # Within a project or a workspace is what lies deeper as well.
+                is_direct = part.document.get(field) == above_id
                 if is_direct and name not in seen:
                     seen.add(name)
                     waiting += [] if KINDS[of].remark else [name]

@@ -11,7 +11,7 @@ from modeldb_core.model.schema import KINDS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from modeldb_core.log.withholding import Name
+    from modeldb_core.log.erasures import Name
     from modeldb_core.model.entities import Entity
     from modeldb_core.stores import MetadataStore
 

@@ -106,7 +106,7 @@ class MetadataStore(ABC):
         # caller meant to leave out. No matter who calls it, and how, the refusal has to come first.
         super().__init_subclass__(**options)
         for name in ("find", "find_keys") if cls.understands != PARTS_ADDED_TO_QUERY else ():
-            method = getattr(cls, name)  # also one that it has of a class that is no store
+            method = getattr(cls, name)  # including one inherited from a class that is not a store
             if not getattr(method, "__isabstractmethod__", False) and not hasattr(method, _REFUSES):
                 setattr(cls, name, _refusing(method))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from modeldb_core.errors import (
@@ -17,6 +18,7 @@ from modeldb_core.errors import (
     PermissionDeniedError,
     PreconditionError,
     StoreReadOnlyError,
+    StreamDeniedError,
 )
 from modeldb_core.log.changes import CLOSE, OPEN, STREAM
 from modeldb_core.log.stream import Entry, StreamWriter
@@ -88,18 +90,21 @@ class DirectWriter:
         if not written:
             return
         with self._lock:
-            if self._stream is None or self._process_id != os.getpid():
-                self._stream, self._process_id = StreamWriter(new_id(), self.actor), os.getpid()
-            if self._stream.seq == 0:
-                written.insert(0, self._opening(self._stream.stream_id))
-            self._apply(self._stream, written, expect, now_us() if recorded_at is None else recorded_at)
+            at = now_us() if recorded_at is None else recorded_at
+            try:
+                self._append(written, expect, at)
+            except StreamDeniedError:
+                # All that the stream spoke of is out of the writer's sight by now.
+                self._stream = None
+                self._append(written, expect, at)
 
     def close(self) -> None:
         """Seal the stream with its closing change, so that a lost tail shows. The writer can be used further."""
         with self._lock:
             stream, self._stream = self._stream, None
             if stream is not None and stream.seq and self._process_id == os.getpid():
-                self._apply(stream, [_closing(stream.stream_id)], (), now_us())
+                with suppress(StreamDeniedError):  # it stays open
+                    self._apply(stream, [_closing(stream.stream_id)], (), now_us())
 
     def apply_alone(self, stream_id: str, entries: Iterable[Entry], *, expect: Sequence[Condition] = ()) -> None:
         """Make changes that are a whole stream by themselves: anyone who sends them again finds it there.
@@ -111,6 +116,12 @@ class DirectWriter:
         stream, at = StreamWriter(stream_id, self.actor), now_us()
         written = [self._opening(stream_id), *_written(entries), _closing(stream_id)]
         self._send([stream.write(entry, at) for entry in written], expect)
+
+    def _append(self, entries: list[Entry], expect: Sequence[Condition], at: int) -> None:
+        if self._stream is None or self._process_id != os.getpid():
+            self._stream, self._process_id = StreamWriter(new_id(), self.actor), os.getpid()
+        stream = self._stream
+        self._apply(stream, entries if stream.seq else [self._opening(stream.stream_id), *entries], expect, at)
 
     def _apply(self, stream: StreamWriter, entries: list[Entry], expect: Sequence[Condition], at: int) -> None:
         changes = [stream.write(entry, at) for entry in entries]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import asdict, fields
-from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -27,7 +26,7 @@ from modeldb_core.log.changes import Head
 from modeldb_core.log.conditions import Condition, check_form, dump_condition, load_condition
 from modeldb_core.log.packing import MAX_NUMBERS, pack, unpack_floats, unpack_ints
 from modeldb_core.log.points import Series
-from modeldb_core.model.entities import Entity, SeriesSummary, entity_from_document, to_datetime
+from modeldb_core.model.entities import Entity, SeriesSummary, entity_from_document, from_datetime, to_datetime
 from modeldb_core.model.schema import HOME_FIELDS, KINDS
 from modeldb_core.model.values import from_json, normalize, to_json
 from modeldb_core.queries import Linked, Query
@@ -35,6 +34,7 @@ from modeldb_core.stores import BlobInfo, KeyInfo, Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from modeldb_core.log.changes import Change
 
@@ -69,7 +69,6 @@ PART_HEAD_BYTES = len(PART_MAGIC) + 64 + 1
 
 _SUMMARY_FIELDS = tuple(field.name for field in fields(SeriesSummary))
 _SUMMARY_TIMES = frozenset({"first_at", "last_at"})
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SERIES = struct.Struct("<QIII")
 EXPECT_MAGIC = b"EXP1"
 _EXPECT = struct.Struct("<4sI")  # magic, length of the JSON that follows
@@ -138,7 +137,7 @@ def _load_summary(items: list[Any]) -> SeriesSummary:
 
 def time_us(time: datetime | None) -> int | None:
     """Return a time as stored: microseconds since 1970-01-01 UTC."""
-    return None if time is None else (time - _EPOCH) // timedelta(microseconds=1)
+    return None if time is None else from_datetime(time)
 
 
 # -- questions and their answers --------------------------------------------------------------------------------------

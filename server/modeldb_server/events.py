@@ -3,7 +3,8 @@
 The WSGI server answers a request in a thread of a pool, and an event stream holds its thread for as long as a page is
 open. Three things keep that from hurting anyone. The number of streams is limited, and the pool has that many threads
 *more* than it has for ordinary requests, so streams can never take the last one. The waiting costs no work: the store
-is asked once per interval however many streams there are, and not at all when there are none. And what a stream holds
+is asked once per interval however many streams there are, and not at all when there are none; only a stream of somebody
+who may see a part asks for its own part, when there is something new. And what a stream holds
 is bounded: changes are coalesced to "which entities", and anyone who is too far behind is told to reload.
 """
 

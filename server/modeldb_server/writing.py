@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from modeldb_core.commands.operation import execute
-from modeldb_core.errors import PermissionDeniedError, StoreReadOnlyError
+from modeldb_core.errors import StoreReadOnlyError
 from modeldb_core.runtime.users import login_name
 from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.stores.scoped import ScopedStore
@@ -86,8 +85,7 @@ class Writers:
     def close(self) -> None:
         """Seal the streams with their closing changes, so that a lost tail shows. They can still be used."""
         for writer in list(self._writers.values()):
-            with suppress(PermissionDeniedError):  # all that it spoke of has left its scope: the stream stays open
-                writer.close()
+            writer.close()
 
     def _of(self, actor: str, narrowed: ScopedStore | None) -> DirectWriter:
         key = actor or self.actor, narrowed.scope if narrowed else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from modeldb_core.errors import NotFoundError, PermissionDeniedError, PreconditionError
+from modeldb_core.errors import NotFoundError, PermissionDeniedError, PreconditionError, StreamDeniedError
 from modeldb_core.log.changes import CREATE, STREAM, UPDATE
 from modeldb_core.log.conditions import Instant, Unique, check_form
 from modeldb_core.model.schema import ANY, KINDS
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.log.changes import Change
     from modeldb_core.log.conditions import Condition
-    from modeldb_core.log.withholding import Name
+    from modeldb_core.log.erasures import Name
     from modeldb_core.model.schema import FieldDeclaration
     from modeldb_core.stores.contract import MetadataStore
     from modeldb_core.stores.scoped.log import NarrowedLog
@@ -60,13 +60,14 @@ class Gate:
 
         Raises:
             PermissionDeniedError: a change is about something outside of the scope, or would put something there.
+            StreamDeniedError: a stream speaks of others alone.
             PreconditionError: a condition on something outside does not hold of something that is not there.
         """
         check_form(expect)
         for stream_id in dict.fromkeys(change.stream_id for change in changes):
             if self._log.is_of_others(stream_id):
                 msg = f"stream {stream_id} is none that you may add to; nothing was applied: begin another one"
-                raise PermissionDeniedError(msg)
+                raise StreamDeniedError(msg)
         altering = [change for change in changes if change.kind != STREAM]
         data = [_said(change) for change in altering]
         names = {(change.kind, change.entity_id) for change in altering}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from modeldb_core.log.changes import Change, Head
-    from modeldb_core.log.withholding import Name
+    from modeldb_core.log.erasures import Name
     from modeldb_core.stores.contract import MetadataStore
     from modeldb_core.stores.scoped.sight import Sight
 
@@ -47,10 +47,6 @@ class NarrowedLog:
         self._strays: dict[Name, None] = {}  # entities that may come to be seen
 
     # Which streams are shown
-
-    def shows(self, stream_id: str) -> bool:
-        """Return whether a stream says something of what is seen."""
-        return stream_id in self._shown or stream_id in self._catch_up()
 
     def is_of_others(self, stream_id: str) -> bool:
         """Return whether a stream speaks of something, and of nothing that is seen."""
@@ -100,9 +96,9 @@ class NarrowedLog:
                 change for change in page.changes if change.kind != STREAM and change.stream_id not in self._shown
             ]
             names = {(change.kind, change.entity_id) for change in passed}
-            held = self._sight.held_of(names)
+            held, strays = self._sight.held_and_strays_of(names)
             self._shown.update(change.stream_id for change in passed if (change.kind, change.entity_id) in held)
-            self._strays.update(dict.fromkeys(sorted(self._sight.strays_of(names - held))))
+            self._strays.update(dict.fromkeys(sorted(strays)))
             while len(self._strays) > MAX_STRAYS:
                 del self._strays[next(iter(self._strays))]
             for number, change in enumerate(page.changes, 1):

@@ -13,7 +13,7 @@ from modeldb_core.queries import Linked, Query, condition, parse_filter
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from modeldb_core.log.withholding import Name
+    from modeldb_core.log.erasures import Name
     from modeldb_core.model.entities import Entity
     from modeldb_core.stores.contract import MetadataStore
     from modeldb_core.stores.scoped.scope import Scope
@@ -48,23 +48,22 @@ class Sight:
 
     def above(self) -> frozenset[str]:
         """Return the workspaces that the projects of the scope lie in."""
-        return frozenset(entity.workspace_id for entity in self._projects() if entity.workspace_id)
-
-    def _projects(self) -> Iterator[Entity]:
-        for project_id in sorted(self._scope.projects):
-            try:
-                yield self._store.get("project", project_id)
-            except NotFoundError:
-                continue
+        projects = (("project", project_id) for project_id in sorted(self._scope.projects))
+        return frozenset(entity.workspace_id for _, entity in self._find(projects, None) if entity.workspace_id)
 
     def held_of(self, names: Iterable[Name]) -> set[Name]:
         """Return those entities that lie in the scope."""
         return {name for name, _ in self._find(names, self._scope.containers)}
 
-    def strays_of(self, names: Iterable[Name]) -> set[Name]:
-        """Return those entities that may come to lie in the scope: what they are part of has not arrived yet."""
-        parts = (name for name in names if name[0] in KINDS and KINDS[name[0]].containers)
-        return {name for name, entity in self._find(parts, None) if not entity.workspace_id}
+    def held_and_strays_of(self, names: Iterable[Name]) -> tuple[set[Name], set[Name]]:
+        """Return those entities that lie in the scope, and those that may come to: what they are part of has not arrived."""
+        held, strays = set(), set()
+        for name, entity in self._find(names, None):
+            if self.holds(entity):
+                held.add(name)
+            elif KINDS[name[0]].containers and not entity.workspace_id:
+                strays.add(name)
+        return held, strays
 
     def _find(self, names: Iterable[Name], within: tuple[str, ...] | None) -> Iterator[tuple[Name, Entity]]:
         by_kind: dict[str, dict[str, None]] = {}
