@@ -37,7 +37,7 @@ class PluginInfo:
         error: why it is broken, in a sentence.
         hooks: the hooks that it implements.
         backends: the storage backends that it provides.
-        failed_in: the hooks that raised when they were last called one plugin after another.
+        failed_in: the hooks that have raised; a call of one plugin after another begins anew.
     """
 
     name: str

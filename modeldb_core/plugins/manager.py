@@ -86,12 +86,18 @@ class PluginManager(pluggy.PluginManager):
     def call_each(self, hook: str, /, **arguments: object) -> Iterator[tuple[PluginInfo, Any]]:
         """Call a hook one plugin after another, ModelDB's own first; yields each plugin with its list of results.
 
-        For callers that take back what a plugin did which raised: ``info.failed_in`` has the hook then.
+        Wrappers are around each of these calls. For callers that take back what a plugin did which raised:
+        ``info.failed_in`` has the hook then.
         """
-        for implementation in self._implementations(hook):
-            info = self.infos[implementation.plugin_name]
+        answering = {
+            each.plugin_name: each.plugin
+            for each in self._implementations(hook)
+            if not (each.wrapper or each.hookwrapper)
+        }
+        for name, plugin in answering.items():
+            info = self.infos[name]
             info.failed_in.discard(hook)
-            others = [plugin for plugin in self.get_plugins() if plugin is not implementation.plugin]
+            others = [other for other in answering.values() if other is not plugin]
             yield info, _call(self.subset_hook_caller(hook, others), arguments)
 
     def backends(self) -> Mapping[tuple[str, str], tuple[Backend, PluginInfo]]:

@@ -143,9 +143,8 @@ def _options(url: str, backend: Backend, target: Callable[..., object], settings
     if "is_named_by_project" in own:
         options["is_named_by_project"] = url in settings.project_urls
     if settings.durability == "fsync" and "durability" in own:
-        options["durability"] = (
-            settings.durability
-        )  # a journal is released once the store has it: so it must not lose it
+        # A journal is released once the store has it: so the store must not lose it.
+        options["durability"] = settings.durability
     if "token" in own:
         options["token"] = settings.token_for(url)
     if "cache_dir" in own:

@@ -11,7 +11,7 @@ from modeldb_core.commands import edits, runs
 from modeldb_core.errors import InvalidArgumentError, ModelDBWarning
 from modeldb_core.hookspecs import hookimpl
 from modeldb_core.model.entities import new_id
-from modeldb_core.plugins import PluginManager, plugin_manager
+from modeldb_core.plugins import PluginManager, load_settings, plugin_manager
 from modeldb_core.tracking import Client
 
 
@@ -67,6 +67,39 @@ def test_what_no_run_has_is_named_and_left_out_and_the_rest_is_kept(
         assert run.entity.environment["python"] == "4.0", "of two plugins the later one counts"
         assert run.entity.environment["packages"]
         assert "a" not in run.entity.metrics
+
+
+def test_a_wrapper_is_around_what_every_plugin_says(client: Client, manager: PluginManager) -> None:
+    class Strips:
+        @hookimpl(wrapper=True)
+        def modeldb_run_context(self) -> Any:
+            given = yield
+            return [{key: values for key, values in each.items() if key != "environment"} for each in given]
+
+    manager.add(Says({"environment": {"secret": "x"}, "context": {"cluster": "blue"}}), "acme")
+    manager.add(Strips(), "strips")
+    client.start_run("p").finish()
+    client.flush()
+    (run,) = client.search_runs()
+    assert not run.entity.environment
+    assert run.entity.context["cluster"] == "blue"
+
+
+def test_a_plugin_with_two_implementations_is_asked_once(manager: PluginManager) -> None:
+    class Twice:
+        @hookimpl
+        def modeldb_run_context(self) -> Any:
+            return {"context": {"a": 1}}
+
+        @hookimpl(specname="modeldb_run_context")
+        def modeldb_more_context(self) -> Any:
+            return {"context": {"b": 2}}
+
+    manager.add(Says({"context": {"c": 3}}), "acme")
+    manager.add(Twice(), "twice")
+    found = {info.name: given for info, given in manager.call_each("modeldb_run_context", settings=load_settings())}
+    assert found["acme"] == [{"context": {"c": 3}}]
+    assert sorted(map(str, found["twice"])) == ["{'context': {'a': 1}}", "{'context': {'b': 2}}"]
 
 
 def test_a_command_refuses_a_section_that_no_entity_has(client: Client) -> None:
