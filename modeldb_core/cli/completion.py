@@ -14,7 +14,6 @@ from modeldb_core.cli.session import Session
 from modeldb_core.cli.tables import short_id
 from modeldb_core.cli.text import clean
 from modeldb_core.model.schema import shown_kinds
-from modeldb_core.plugins import plugin_manager
 from modeldb_core.queries import Query, quote
 
 if TYPE_CHECKING:
@@ -74,7 +73,6 @@ def _runs(session: Session, context: click.Context, incomplete: str) -> Iterator
 
 
 def _kinds(session: Session, _: click.Context, incomplete: str) -> Iterator[CompletionItem]:
-    plugin_manager(session.settings)  # their kinds are declared
     yield from (CompletionItem(each.path) for each in shown_kinds() if each.path.startswith(incomplete))
 
 

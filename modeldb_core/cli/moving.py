@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from modeldb_core.config import Settings
-    from modeldb_core.log.withholding import Withholding
     from modeldb_core.movement.copying import Copied
     from modeldb_core.movement.selection import Selection
     from modeldb_core.stores import MetadataStore

@@ -114,14 +114,13 @@ def list_(session: Session, *, kind: str, filter_text: str, **options: Any) -> N
 
     KIND is its name, such as experiment, or experiments. FILTER is as for runs.
     """
-    store = session.store  # plugins are loaded
     names = {name: each.kind for each in shown_kinds() for name in (each.kind, each.path)}
     if kind not in names:
         msg = f"there is no kind {kind!r}; known: {', '.join(dict.fromkeys(names.values()))}"
         raise click.UsageError(msg)
     declaration = KINDS[names[kind]]
     own = [name for name in declaration.compared if name not in declaration.common]
-    _list(store, declaration.kind, filter_text, None, [] if declaration.has_points else own, **options)
+    _list(session.store, declaration.kind, filter_text, None, [] if declaration.has_points else own, **options)
 
 
 def _list(

@@ -181,14 +181,15 @@ def _compared(session: Session, runs: list[Run]) -> Iterator[tuple[str, str, lis
     for section in declaration.maps:
         is_of_files = declaration.fields[section].names_blobs
         maps = [
-            {path: entry.get("digest", "")[:12] for path, entry in getattr(run, section).items()}
+            {path: entry.get("digest", "") for path, entry in getattr(run, section).items()}
             if is_of_files
             else dict(flat({key: session.resolve(value) for key, value in getattr(run, section).items()}))
             for run in runs
         ]
         for key in sorted(dict.fromkeys(key for found in maps for key in found), key=is_own):
             listed = [found.get(key, _ABSENT) for found in maps]
-            yield section, key, listed, _differ(listed)
+            shown_values = [value[:12] if is_of_files and value is not _ABSENT else value for value in listed]
+            yield section, key, shown_values, _differ(listed)
 
 
 def _differ(values: Sequence[Any]) -> bool:

@@ -237,4 +237,6 @@ def test_the_command_of_the_plugins_page_works_as_it_stands_there(
     monkeypatch.setattr(program, "cli", group)
     assert command("praise", run_id).out.endswith("is good\n")
     assert "good" in json.loads(command("show", run_id, "--json").out)["tags"]
-    assert command("praise", "nothing").code != 0
+    refused = command("praise", "nothing")
+    assert refused.code == program.exit_code_of(NotFoundError(""))
+    assert "nothing" in refused.err
