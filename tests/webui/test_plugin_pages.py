@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
 import types
 from collections.abc import Callable, Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, redirect, send_file
 
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.errors import ModelDBWarning
@@ -199,6 +201,47 @@ def test_a_page_that_cannot_be_is_named_and_left_out(build: Build, register: Any
     assert 'data-place="projects"' in client.get("/", base_url=BASE).text
     assert 'data-place="run"' in client.get("/runs/x", base_url=BASE).text
     assert client.get("/api/v2/runs", base_url=BASE).json["items"]
+
+
+def test_pages_stand_in_the_navigation_by_their_order_and_bring_their_styles(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "whole.html").write_text("<p>by itself</p>")
+    blueprint = Blueprint("acme", __name__)
+
+    def page(path: str, view: Callable[[], Any], **place: Any) -> None:
+        view.__name__ = path[1:]
+        add_page(blueprint, path, path[1:].capitalize(), view, **place)
+
+    page("/late", lambda: "late", order=30, group="Acme")
+    page("/early", lambda: "early", order=10, group="Acme", styles=["/acme.css"])
+    page("/middle", lambda: "middle", order=20, group="Other")
+    page("/away", lambda: redirect("/elsewhere"))
+    page("/file", lambda: send_file(tmp_path / "whole.html"))
+
+    class Acme:
+        @hookimpl
+        def modeldb_register_blueprints(self, app: Flask) -> None:
+            app.register_blueprint(blueprint)
+
+    client = build(Acme()).test_client()
+    early = client.get("/early", base_url=BASE).text
+    assert '<link rel="stylesheet" href="acme.css">' in early
+    places = [(each["group"], each["title"]) for each in json.loads(unescape(_navigation(early)))]
+    assert [each for each in places if each[0] in ("Acme", "Other")] == [
+        ("Acme", "Early"),
+        ("Other", "Middle"),
+        ("Acme", "Late"),
+    ]
+    away = client.get("/away", base_url=BASE)
+    assert (away.status_code, away.headers["Location"]) == (302, "/elsewhere")
+    assert "data-navigation" not in away.text
+    with client.get("/file", base_url=BASE) as file:
+        assert file.text == "<p>by itself</p>"
+
+
+def _navigation(page: str) -> str:
+    found = re.search(r"data-navigation='([^']*)'", page)
+    assert found is not None
+    return found[1]
 
 
 def test_pages_without_the_web_ui_are_left_out(store: MetadataStore, tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def register_page(
     @functools.wraps(view)
     def show(**variables: object) -> Response:
         answer = current_app.make_response(view(**variables))
-        if answer.mimetype != "text/html" or 300 <= answer.status_code < 400:
+        if answer.direct_passthrough or answer.mimetype != "text/html" or 300 <= answer.status_code < 400:
             return answer
         answer.set_data(frame.render(answer.get_data(as_text=True)))
         answer.headers.setdefault("Cache-Control", "no-cache")
@@ -196,9 +196,7 @@ def navigation(app: Flask) -> list[NavigationEntry]:
         entry: NavigationEntry | None = getattr(app.view_functions[rule.endpoint], _PLACE, None)
         if entry is not None and not rule.arguments:
             found.append(replace(entry, path=rule.rule))
-    found.sort(key=lambda entry: (entry.order, entry.title))
-    groups = list(dict.fromkeys(entry.group for entry in found))
-    return sorted(found, key=lambda entry: groups.index(entry.group))
+    return sorted(found, key=lambda entry: (entry.order, entry.title))
 
 
 def address(path: str) -> str:

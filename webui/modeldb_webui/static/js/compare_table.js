@@ -14,9 +14,15 @@ import { Short } from "./values.js";
 /** @typedef {{key: string, values: any[], differs: boolean}} Line */
 
 const LINES_AT_FIRST = 300;
+/** @param {Run} run */
+function durationOf(run) {
+  const seconds = runDuration(run);
+  return Number.isNaN(seconds) ? undefined : seconds;
+}
+
 /** @param {Run} run @param {string} section a map, or none for the run's own columns @returns {Map<string, any>} */
 function valuesOf(run, section) {
-  if (!section) return new Map(RUN.compared.map((name) => [name, name === "duration" ? runDuration(run) || undefined : run[COLUMNS.get(name)?.fields[0] ?? ""]]));
+  if (!section) return new Map(RUN.compared.map((name) => [name, name === "duration" ? durationOf(run) : run[COLUMNS.get(name)?.fields[0] ?? ""]]));
   if (!fieldOf(RUN, section)?.names_blobs) return flatten(run[section] ?? {});
   return new Map(Object.entries(run[section] ?? {}).map(([path, entry]) => [path, String(entry?.digest ?? "").slice(0, 12)]));
 }

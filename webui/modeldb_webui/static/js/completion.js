@@ -67,10 +67,10 @@ function fields(keys) {
   return offers;
 }
 
-/** The types of the values of a field; of an aggregate of a series those of the series. @param {KeyInfo | undefined} info */
+/** The types of the values of a field. @param {KeyInfo | undefined} info */
 const typesOf = (info) => info?.value_types ?? [];
 
-/** @param {string} field @param {KeyInfo[]} keys */
+/** What is known of a field; of an aggregate of a series that of the series. @param {string} field @param {KeyInfo[]} keys */
 function infoOf(field, keys) {
   /** @param {string} wanted */
   const named = (wanted) => keys.find(({ section, key }) => fieldName(section, key) === wanted);

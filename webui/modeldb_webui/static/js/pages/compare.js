@@ -63,12 +63,13 @@ class Compare extends Component {
     else startFrame(id);
     /** @type {Map<string, string>} */
     const names = new Map();
-    for (const { name, fields } of RUN.columns.filter((column) => column.fields.length === 1 && column.fields[0] !== column.name)) {
+    const containers = RUN.columns.filter((column) => column.fields.length === 1 && column.fields[0] !== column.name);
+    await Promise.all(containers.map(async ({ name, fields }) => {
       const kind = KINDS.find((each) => each.kind === name);
       const ids = [...new Set(runs.map((run) => run[fields[0]]).filter(Boolean))];
       const found = kind && ids.length ? await api.find(kind.path, { filter: api.idFilter(ids), fields: "name", limit: ids.length, include_deleted: 1 }).catch(() => null) : null;
       for (const item of found?.items ?? []) names.set(item.entity_id, item.name);
-    }
+    }));
     this.setState({ names });
     if (projects.size === 1) setPlace([{ label: "Projects", href: api.BASE }, { label: names.get(id) || "Project", href: `${api.BASE}projects/${id}?runs=${this.ids.join(",")}` }, here]);
   }

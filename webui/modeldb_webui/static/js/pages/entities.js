@@ -16,6 +16,9 @@ import { Ago, Problem, Short, Tags } from "../values.js";
 
 const PAGE = 100;
 const KEYS = 2000;
+/** The server has a page for each kind that it declares. */
+const kind = /** @type {Kind} */ (KINDS.find(({ path }) => path === pageId));
+const title = heading(kind.path.replaceAll("-", " "));
 /** What the first cell of a row shows. */
 const FIRST = new Set(["name", "description"]);
 
@@ -27,18 +30,12 @@ const columnsOf = ({ columns, fields }, filter) =>
 class Entities extends Component {
   constructor() {
     super({});
-    this.state = { kind: /** @type {Kind | null} */ (null), items: /** @type {Entity[]} */ ([]), cursor: null, total: 0, error: null, wrong: null, filter: parameter("filter"), order: parameter("order") };
+    this.state = { items: /** @type {Entity[]} */ ([]), cursor: null, total: 0, error: null, wrong: null, filter: parameter("filter"), order: parameter("order") };
   }
 
   componentDidMount() {
-    this.begin();
+    void this.load(true);
   }
-
-  begin = () => {
-    const kind = KINDS.find(({ path }) => path === pageId);
-    if (kind) setPlace([{ label: "Projects", href: api.BASE }, { label: title(kind) }]);
-    this.setState(kind ? { kind, error: null } : { error: new api.ApiError(`There is no kind of entities ${pageId}.`, "not_found", 404) }, () => kind && this.load(true));
-  };
 
   /** @param {boolean} first */
   async load(first) {
@@ -59,10 +56,7 @@ class Entities extends Component {
     });
   }
 
-  fields = async () => {
-    const kind = /** @type {Kind} */ (this.state.kind);
-    return [...columnKeys(kind), ...(await api.findKeys({ kind: kind.kind, limit: KEYS }))];
-  };
+  fields = async () => [...columnKeys(kind), ...(await api.findKeys({ kind: kind.kind, limit: KEYS }))];
 
   /** @param {{name: string, title: string}} column */
   head({ name, title: label }) {
@@ -73,12 +67,11 @@ class Entities extends Component {
   }
 
   /** @param {{}} _ @param {any} state */
-  render(_, { kind, items, total, cursor, error, wrong, filter }) {
-    if (error) return html`<div class="page"><${Problem} error=${error} retry=${this.begin} /></div>`;
-    if (!kind) return html`<div class="page"></div>`;
+  render(_, { items, total, cursor, error, wrong, filter }) {
+    if (error) return html`<div class="page"><${Problem} error=${error} retry=${() => this.load(true)} /></div>`;
     const columns = columnsOf(kind, filter);
     const keys = commonKeys(items, kind.listed);
-    return html`<div class="page"><div class="row"><h1 class="grow">${title(kind)} <span class="faint">${formatCount(total)}</span></h1></div>
+    return html`<div class="page"><div class="row"><h1 class="grow">${title} <span class="faint">${formatCount(total)}</span></h1></div>
       <p class="muted">${kind.summary}</p>
       <${FilterBox} text=${filter} what=${kind.words} keys=${this.fields} names=${{}} bad=${Boolean(wrong)} onChange=${(/** @type {string} */ text) => this.ask({ filter: text })} />
       ${wrong ? html`<${FilterError} error=${wrong} text=${filter} />` : null}
@@ -98,9 +91,6 @@ function cell(value, type, target) {
   return type === "time" ? html`<${Ago} time=${value} />` : html`<${Short} value=${value} />`;
 }
 
-/** @param {Kind} kind */
-const title = ({ path }) => heading(path.replaceAll("-", " "));
-
 startFrame();
-setPlace([{ label: "Projects", href: api.BASE }]);
+setPlace([{ label: "Projects", href: api.BASE }, { label: title }]);
 showPlace(html`<${Entities} />`);

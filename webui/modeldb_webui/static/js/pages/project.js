@@ -35,8 +35,8 @@ const LONGEST = 6000;
 const RETRY_MS = 3000;
 const REGROUP_MS = 5000;
 
-/** What edits is loaded when it is asked for. */
-const editors = () => import("../edits.js");
+/** Loads what edits, now that it is asked for. @param {(editors: typeof import("../edits.js")) => void} open */
+const withEditors = (open) => import("../edits.js").then(open, (error) => toast(error.message, true));
 
 /** @extends {Component<{}, any>} */
 class Project extends Component {
@@ -313,12 +313,11 @@ class Project extends Component {
     bind("v", "Table, both, charts", () => this.setView({ both: "charts-only", "charts-only": "table", table: "both" }[/** @type {string} */ (this.state.view)] ?? "both"));
   }
 
-  edit = async () => {
-    const { openRunEditor } = await editors();
+  edit = () => withEditors(({ openRunEditor }) => {
     const { filter, experiment } = this.state;
     const total = this.rows.isCounted && !this.state.filterError ? this.rows.count : null;
     openRunEditor({ ids: this.selection.ids, filter: filterOf(filter), within: experiment || pageId, total, done: this.lookAgain });
-  };
+  });
 
   /** A project that is not there, or not any more. @param {any} error */
   missing(error) {
@@ -363,7 +362,7 @@ class Project extends Component {
       </div>
       <div class="statusbar"><span aria-live="polite">${ready ? (this.rows.isCounted ? plural(this.rows.count, "run") : "Counting runs") : "Loading"}${filter && ready && this.rows.isCounted ? " match" : ""}</span>
         ${this.selection.ids.length ? html`<span>${this.selection.ids.length} selected</span><button class="button quiet small" onClick=${this.pickAll}>Clear selection</button>` : null}
-        <span class="grow"></span>${api.asksForDeleted(filter) ? null : html`<button class="button quiet small" onClick=${this.showDeleted}>Deleted runs</button>`}${state.project && !state.project.deleted_at ? html`<button class="button quiet small" onClick=${() => editors().then(({ openProjectEditor }) => openProjectEditor(/** @type {import("../types").Entity} */ (state.project), this.lookAgain))}>Edit project</button>` : null}<span class="faint wide"><kbd>j</kbd> <kbd>k</kbd> move  <kbd>x</kbd> select  <kbd>o</kbd> open  <kbd>c</kbd> compare  <kbd>?</kbd> keys</span></div>`;
+        <span class="grow"></span>${api.asksForDeleted(filter) ? null : html`<button class="button quiet small" onClick=${this.showDeleted}>Deleted runs</button>`}${state.project && !state.project.deleted_at ? html`<button class="button quiet small" onClick=${() => withEditors(({ openProjectEditor }) => openProjectEditor(/** @type {import("../types").Entity} */ (state.project), this.lookAgain))}>Edit project</button>` : null}<span class="faint wide"><kbd>j</kbd> <kbd>k</kbd> move  <kbd>x</kbd> select  <kbd>o</kbd> open  <kbd>c</kbd> compare  <kbd>?</kbd> keys</span></div>`;
   }
 
   loadChoices = async () => {
