@@ -773,7 +773,7 @@ def test_a_writer_pauses_while_a_decision_is_missing_and_then_says_so(place, mon
     for name in ("first", "second"):
         writer = StreamWriter()
         store.apply([writer.create_run(name=name)], expect=[Absent("run", writer.changes[0].entity_id)])
-    min(place.root.rglob("-*.chg"), key=lambda path: path.stat().st_mtime_ns).unlink()
+    min(place.root.rglob("-*.chg"), key=lambda path: path.name).unlink()
     late, looks, pauses = place.open("two"), [], []
     fresh, pause = late._follower.fresh, deciding._pause
     monkeypatch.setattr(late._follower, "fresh", lambda **options: (looks.append(options), fresh(**options))[1])

@@ -227,7 +227,7 @@ class Batch:
         if record.after is not None and (record.after is not record.before or (record.erased and record.appends)):
             has_series = not is_bare(record.after) or self._has_series(record)
             place = (record.entity_pk, record.kind, record.entity_id, record.before, record.after, record.home)
-            self.rows.put(*place, has_series=has_series, is_plain=record.is_plain)
+            self.rows.put(*place, has_series=has_series, is_plain=record.is_plain, is_new=not record.stored)
         elif not record.stored:
             self.rows.name(record.entity_pk, record.kind, record.entity_id)
         has_ended = record.after is not record.before and _is_running(record.before) and not _is_running(record.after)

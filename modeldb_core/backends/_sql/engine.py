@@ -13,11 +13,11 @@ from abc import abstractmethod
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, bindparam, false, literal_column, select, table
+from sqlalchemy import bindparam, false, literal_column, select, table
 from sqlalchemy.exc import DBAPIError
 
 from modeldb_core.backends._sql import schema
-from modeldb_core.backends._sql.database import Database, SwallowedError, Transaction, VersionChangedError
+from modeldb_core.backends._sql.database import MANY, Database, SwallowedError, Transaction, VersionChangedError
 from modeldb_core.backends._sql.tables import compatibility, metadata
 from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
 from modeldb_core.runtime import forks
@@ -53,10 +53,10 @@ class EngineDatabase(Database):
         self.read_only = read_only
         self.timeout_s = timeout_s
         self._closed = False
-        self._begin_anew()
+        self._begin()
         forks.register(self)
 
-    def _begin_anew(self) -> None:
+    def _begin(self) -> None:
         self._gate, self._write_lock = forks.Gate(), threading.Lock()
         self.engine = self.make_engine()
 
@@ -128,8 +128,6 @@ class EngineDatabase(Database):
     def among(
         self, column: ColumnElement[Any], values: Iterable[int] | Iterable[str] | None = None
     ) -> ColumnElement[bool]:
-        from modeldb_core.backends._sql.database import MANY
-
         if values is None:
             return column.in_(bindparam(MANY, expanding=True))
         return column.in_(self.many(values))
@@ -179,7 +177,7 @@ class EngineDatabase(Database):
         """Go on in the parent; begin afresh in the child."""
         if in_child:
             _inherited.append(self.engine)  # what could not be closed must never be: it is the parent's
-            self._begin_anew()
+            self._begin()
         else:
             self._gate.open()
 

@@ -73,6 +73,7 @@ class EntityRows:
         has_series: bool = True,
         claims: bool = True,
         is_plain: bool = False,
+        is_new: bool = False,
     ) -> None:
         """Note the document of an entity.
 
@@ -81,6 +82,7 @@ class EntityRows:
             home: where the entity lies, as it is stored.
             claims: whether it has its unique values.
             is_plain: whether ``before`` is its own JSON form.
+            is_new: whether nothing at all is stored of it, so no points that came before it either.
         """
         row = row_of(kind, after, has_series=has_series)
         stream_id = after.get("stream_id")
@@ -95,7 +97,7 @@ class EntityRows:
         if claims:
             self._put_claims(entity_pk, claims_of(kind, before), claims_of(kind, after))
         if before is None or _differs_in_facts(kind, before, after):
-            self._put_facts(entity_pk, *facts_between(kind, before or {}, after))
+            self._put_facts(entity_pk, *facts_between(kind, before or {}, after), is_new=is_new)
         self._put_links(entity_pk, kind, before or {}, after)
 
     def _put_links(self, entity_pk: int, kind: str, before: Document, after: Document) -> None:
@@ -114,13 +116,13 @@ class EntityRows:
         self._freed += [{"claim": claim.digest, "entity": entity_pk} for claim in before - after]
         self._claims += [{"digest": claim.digest, "entity_pk": entity_pk} for claim in after - before]
 
-    def _put_facts(self, entity_pk: int, before: Facts, after: Facts) -> None:
+    def _put_facts(self, entity_pk: int, before: Facts, after: Facts, *, is_new: bool) -> None:
         altered = [pair for pair, value in after.items() if before.get(pair) != value]
         gone = [pair for pair in before if pair not in after]
         key_pks = self._numbers.of_keys([*altered, *gone])
         once = [pair for pair in (*altered, *gone) if pair[0] == METRICS]
-        # Also for a new document: points may have come before it.
-        self.metrics.load(entity_pk, (key_pks[pair] for pair in once))
+        if not is_new:  # also where there was no document yet: points may have come before it
+            self.metrics.load(entity_pk, (key_pks[pair] for pair in once))
         for pair in once:
             self.metrics.set_once(entity_pk, key_pks[pair], after.get(pair))
         for pair in altered:

@@ -197,7 +197,7 @@ class _File:
             self._used_at = time.monotonic()
             gives_way = not self._users and self._open is not None and self._used_at - self._opened_at > HELD_S
             if gives_way:
-                self._let_go()
+                self._release()
             elif self._timer is None and self._open is not None:
                 self._wait(IDLE_S)
         if gives_way:
@@ -216,11 +216,11 @@ class _File:
                 return
             left = IDLE_S if self._users else IDLE_S - (time.monotonic() - self._used_at)
             if left <= 0:
-                self._let_go()
+                self._release()
             else:
                 self._wait(left)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._open is not None:
             self._open.close()
             self._open = None
@@ -230,4 +230,4 @@ class _File:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            self._let_go()
+            self._release()
