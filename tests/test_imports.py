@@ -1,4 +1,4 @@
-"""Imports: no cycle of any kind, and inside a function only where that saves something; integrations use public doors.
+"""Imports: no cycle of any kind, and inside a function only where that saves something.
 
 An import stands at the top of its module. One inside a function needs a reason, and the reasons are here: a package that is
 optional or costs time (:data:`PACKAGES`, and each module of ours that brings one along), a module that everybody loads

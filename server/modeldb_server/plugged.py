@@ -1,4 +1,4 @@
-"""What plugins add to the application: each by itself, so that a broken one is left out whole.
+"""What plugins add to the application: each by itself, so that the routes of a broken one are left out, all of them.
 
 A plugin whose hook raises, or that claims a path which is taken, is named in a warning; what it had registered until
 then answers 404 and is not a place in any page's navigation.

@@ -145,7 +145,7 @@ def test_the_window_that_counts_is_that_of_the_last_deletion(store: Any) -> None
     scene.ship()
     assert erase(store).entities == 1
     actions = [(change.action, change.actor) for change in store.read_changes(entity_id=run_id).changes]
-    assert ("delete", "collector") not in actions, "nobody's time was cut short"
+    assert ("delete", "collector") not in actions, "the time for restoring was not shortened"
     with pytest.raises(ErasedError):
         store.get("run", run_id)
 

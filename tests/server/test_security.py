@@ -285,7 +285,7 @@ def test_t05_t06_no_field_tag_or_flag_of_a_run_is_taken_for_a_location(
             put={"artifacts": {"odd": hints, "notes.txt": {"digest": filled.blobs["notes.txt"], **hints}}},
         )
         filled.apply()
-        mimetypes.init()  # the process reads what the system knows of types once, whoever asks first
+        mimetypes.init()  # reads the types known to the system, once for the process: not what is watched here
         with watching() as events:
             assert client.request("GET", f"{path}?path=odd").status_code == 404
             assert client.request("GET", f"{path}?path=notes.txt").data == "Grüße\n".encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.plugins import PluginManager, open_store
 from modeldb_server import Server, ServerSettings, create_app
-from tests.services.processes import Process, answers, free_port
+from tests.services.processes import Process, Service, answers, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +25,7 @@ TOKEN = "a-token-of-the-tests"
 READ_TOKEN = "a-token-that-only-reads"
 
 
-class ModelDBServer:
+class ModelDBServer(Service):
     """``modeldb server`` on a store, by default SQLite in a folder of its own, with ``TOKEN`` unless it is open.
 
     Args:
@@ -50,7 +49,6 @@ class ModelDBServer:
         self.store_url = store_url or f"sqlite:///{self.folder}/modeldb.db"
         self.artifact_url = artifact_url or f"file://{self.folder}/artifacts"
         self._environment = {"MODELDB_SERVER_ERASE_TOKENS": self.token, **(environment or {})}
-        self._process: Process | None = None
         try:
             self.start()
         except BaseException:
@@ -82,12 +80,6 @@ class ModelDBServer:
                 if value is not None:
                     os.environ[name] = value
 
-    def kill(self) -> None:
-        """End it as a power failure would."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
-
     def terminate(self) -> int:
         """Ask it to end, and wait until it has; returns its exit code."""
         assert self._process is not None
@@ -95,21 +87,6 @@ class ModelDBServer:
         code = self._process.wait()
         self._process = None
         return code
-
-    def pause(self) -> None:
-        """Let it hang: it accepts connections and never answers."""
-        assert self._process is not None
-        self._process.signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let it go on after :meth:`pause`."""
-        assert self._process is not None
-        self._process.signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """End it and remove its files."""
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextmanager
