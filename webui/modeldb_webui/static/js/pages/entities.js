@@ -75,7 +75,7 @@ class Entities extends Component {
       <p class="muted">${kind.summary}</p>
       <${FilterBox} text=${filter} what=${kind.words} keys=${this.fields} names=${{}} bad=${Boolean(wrong)} onChange=${(/** @type {string} */ text) => this.ask({ filter: text })} />
       ${wrong ? html`<${FilterError} error=${wrong} text=${filter} />` : null}
-      <table class="plain listing"><thead><tr>${[kind.columns.find((/** @type {import("../types").KindColumn} */ { name }) => name === "name"), ...columns, ...keys.map((column) => ({ ...column, name: orderName(column) }))].map((column) => this.head(column))}<th>Tags</th></tr></thead>
+      <table class="plain listing"><thead><tr>${[...kind.columns.filter(({ name }) => name === "name"), ...columns, ...keys.map((column) => ({ ...column, name: orderName(column) }))].map((column) => this.head(column))}<th>Tags</th></tr></thead>
         <tbody>${items.map((/** @type {Entity} */ item) => html`<tr key=${item.entity_id}><td class="main" title=${item.description}>${item.name || item.entity_id}</td>
           ${columns.map(({ name, type }) => html`<td key=${name}>${cell(item[name], type, fieldOf(kind, name)?.refers_to)}</td>`)}
           ${keys.map((column) => html`<td key=${column.id}>${cell(valueAt(item, column), "", "")}</td>`)}<td><${Tags} tags=${item.tags} limit=${4} /></td></tr>`)}</tbody></table>
