@@ -97,5 +97,5 @@ def test_a_run_begins_where_the_store_does_not_answer(client: Client, monkeypatc
         run.finish()
     finally:
         silent.may_answer.set()
-    expected = derive([("workspace", DEFAULT_WORKSPACE), ("project", "offline"), ("experiment", "default")])
+    expected = derive((("workspace", DEFAULT_WORKSPACE), ("project", "offline"), ("experiment", "default")))
     assert run.container_ids == expected[1:]
