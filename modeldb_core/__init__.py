@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modeldb_core import errors as errors
     from modeldb_core.autologging.frameworks import autolog as autolog
     from modeldb_core.hookspecs import hookimpl as hookimpl
+    from modeldb_core.reproduction.doors import diff as diff
     from modeldb_core.tracking import Client as Client
     from modeldb_core.tracking import RunHandle as RunHandle
     from modeldb_core.tracking import Runs as Runs
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "autolog": "modeldb_core.autologging.frameworks",
+    "diff": "modeldb_core.reproduction.doors",
     "errors": "modeldb_core",
     "hookimpl": "modeldb_core.hookspecs",
     "register_ending": "modeldb_core.tracking.failures",
@@ -80,6 +82,7 @@ __all__ = [
     "autolog",
     "connect",
     "current_run",
+    "diff",
     "errors",
     "experiments",
     "flush",

@@ -52,6 +52,7 @@ _COMMANDS = {
     "list": ("modeldb_core.cli.runs:list_", "List entities of any kind."),
     "show": ("modeldb_core.cli.show:show", "Show everything about a run."),
     "compare": ("modeldb_core.cli.show:compare", "Show what differs between runs."),
+    "diff": ("modeldb_core.cli.diff:diff", "Explain how two runs differ."),
     "history": ("modeldb_core.cli.history:history", "Show the history of a metric."),
     "artifacts": ("modeldb_core.cli.artifacts:artifacts", "List and fetch the files of a run."),
     "server": ("modeldb_core.cli.serving:server", "Serve the web pages and the HTTP API."),

@@ -13,11 +13,11 @@ from modeldb_core.cli.output import echo
 from modeldb_core.cli.text import clean
 from modeldb_core.commands.operation import execute
 from modeldb_core.config import Settings
-from modeldb_core.errors import ModelDBError, NotFoundError, StoreUnavailableError
+from modeldb_core.errors import NotFoundError, StoreUnavailableError
 from modeldb_core.journal.rescue import BackgroundRecovery
 from modeldb_core.log.settling import SETTLER
-from modeldb_core.model.values import BlobReference, decode
 from modeldb_core.plugins import load_settings, open_artifacts, open_store, places_for
+from modeldb_core.reproduction.values import resolving
 from modeldb_core.runtime.users import login_name
 from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.stores.references import find_run
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from modeldb_core.commands.operation import Operation
     from modeldb_core.model.entities import Run
     from modeldb_core.stores import ArtifactStore, MetadataStore
-
-MAX_RESOLVED_BYTES = 16 << 20
-"""Larger values that were moved to the artifact store are named, not fetched."""
 
 
 class Session:
@@ -105,13 +102,7 @@ class Session:
 
     def resolve(self, value: Any) -> Any:  # noqa: ANN401 - any value
         """Return a value; one that was moved to the artifact store is read from there, if it can be."""
-        if not isinstance(value, BlobReference) or value.size_bytes > MAX_RESOLVED_BYTES:
-            return value
-        try:
-            with self.artifacts.open(value.digest) as stream:
-                return decode(stream.read())
-        except ModelDBError:
-            return value
+        return resolving(lambda digest: self.artifacts.open(digest))(value)
 
     def container_id(self, project: str | None, experiment: str | None) -> str | None:
         """Return the identifier of a project or experiment, by name; ``None`` where neither is given.

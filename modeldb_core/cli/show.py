@@ -12,16 +12,16 @@ from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import console, duration, print_json, print_pairs, print_table, short_id, size
 from modeldb_core.cli.text import clean, clean_lines
-from modeldb_core.log.display import flat, is_own
+from modeldb_core.log.display import is_own
 from modeldb_core.log.json_documents import entity_document, json_value
 from modeldb_core.model.schema import KINDS, METRICS
+from modeldb_core.reproduction.values import ABSENT, compare_maps, differ
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from modeldb_core.model.entities import Run
 
-_ABSENT = object()
 _HEADING = frozenset({"entity_id", "name", "status", "description"})
 """What stands above the facts of a run."""
 _UNTRACKED = 10
@@ -70,7 +70,7 @@ def compare(session: Session, *, references: tuple[str, ...], show_all: bool, as
                 "section": section,
                 "key": key,
                 "differs": differs,
-                "values": [None if value is _ABSENT else json_value(value) for value in values],
+                "values": [None if value is ABSENT else json_value(value) for value in values],
             }
             for section, key, values, differs in rows
         ]
@@ -78,7 +78,7 @@ def compare(session: Session, *, references: tuple[str, ...], show_all: bool, as
         return
     head = ["", *(f"{run.name or 'run'} {short_id(run.entity_id)}" for run in found)]
     cells = [
-        [f"{section}.{key}" if section else key, *("" if value is _ABSENT else value for value in values)]
+        [f"{section}.{key}" if section else key, *("" if value is ABSENT else value for value in values)]
         for section, key, values, _ in rows
     ]
     if cells:
@@ -177,25 +177,8 @@ def _compared(session: Session, runs: list[Run]) -> Iterator[tuple[str, str, lis
     shown = EntityColumns(session.store, declaration.kind, (*declaration.compared, "tags"))
     for name, values in zip(shown.names, zip(*map(shown.row, runs), strict=True), strict=True):
         if any(values):
-            yield "", name, list(values), _differ(values)
-    for section in declaration.maps:
-        is_of_files = declaration.fields[section].names_blobs
-        maps = [
-            {path: entry.get("digest", "") for path, entry in getattr(run, section).items()}
-            if is_of_files
-            else dict(flat({key: session.resolve(value) for key, value in getattr(run, section).items()}))
-            for run in runs
-        ]
-        for key in sorted(dict.fromkeys(key for found in maps for key in found), key=is_own):
-            listed = [found.get(key, _ABSENT) for found in maps]
-            shown_values = [value[:12] if is_of_files and value is not _ABSENT else value for value in listed]
-            yield section, key, shown_values, _differ(listed)
-
-
-def _differ(values: Sequence[Any]) -> bool:
-    """Whether not all values are the same; NaN is the same as NaN, and 1 is not True."""
-    first = values[0]
-    return any(
-        type(value) is not type(first) or not (value == first or (value != value and first != first))
-        for value in values[1:]
-    )
+            yield "", name, list(values), differ(values)
+    for row in compare_maps(runs, session.resolve):
+        is_of_files = declaration.fields[row.section].names_blobs
+        shown_values = [value[:12] if is_of_files and isinstance(value, str) else value for value in row.values]
+        yield row.section, row.key, shown_values, row.differs

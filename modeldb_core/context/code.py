@@ -45,7 +45,7 @@ def describe_git(settings: Settings, deadline: Deadline) -> dict[str, Any]:
     For an interactive session and for a program that is installed, that of the working folder is taken. Nothing is
     returned outside a repository. No program that the repository's configuration names is run (``git.py``).
     """
-    root = _repository_root(_code_directory())
+    root = repository_root(_code_directory())
     if root is None:
         return {}
     try:
@@ -93,7 +93,7 @@ def _code_directory() -> Path:
     return script.parent if script and script.parent.is_dir() else Path.cwd()
 
 
-def _repository_root(directory: Path) -> Path | None:
+def repository_root(directory: Path) -> Path | None:
     """Return the folder that holds ``.git``; starting git only to hear that there is no repository costs too much."""
     return next((folder for folder in (directory, *directory.parents) if (folder / ".git").exists()), None)
 

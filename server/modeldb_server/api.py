@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.model.schema import KINDS
 from modeldb_server.edit_routes import edit_routes
 from modeldb_server.entity_routes import MAX_LIMIT, PREFIX, entity_routes, limit_of, served_kinds
-from modeldb_server.handlers import artifacts, audit, live, series, status
+from modeldb_server.handlers import artifacts, audit, comparing, live, series, status
 from modeldb_server.metrics import CONTENT_TYPE
 from modeldb_server.responses import json_response
 from modeldb_server.routes import Parameter, Policy, Route
@@ -204,6 +204,25 @@ _CHANGES = (
 )
 
 
+_COMPARING = (
+    Route(
+        "GET",
+        f"{PREFIX}/runs/<run_id>/diff",
+        comparing.diff_runs,
+        "Explain how two runs differ: code, data, environment, hyperparameters, results",
+        policy=Policy.READ,
+        description="A section for each aspect, with what differs and how many keys do not.",
+        parameters=(
+            Parameter(
+                name="other", type="text", required=True, max_length=256, description="identifier of the other run"
+            ),
+        ),
+        answer="RunDiff",
+        errors=(400, 404),
+    ),
+)
+
+
 def _status_routes() -> tuple[Route, ...]:
     return (
         _of_server(
@@ -276,6 +295,7 @@ def _routes(_kinds: tuple[KindDeclaration, ...]) -> tuple[Route, ...]:
         *_SERIES,
         *_ARTIFACTS,
         *_CHANGES,
+        *_COMPARING,
         *edit_routes(),
         *write_routes(),
         *_status_routes(),

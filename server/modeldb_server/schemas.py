@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from modeldb_core.log.json_documents import TOLD_OF_FIELDS
 from modeldb_core.model.entities import SeriesSummary
 from modeldb_core.model.schema import ANY, HOME_FIELDS, ColumnType, FieldDeclaration, KindDeclaration, shown_kinds
+from modeldb_core.reproduction.differences import ADDED, CHANGED, REMOVED, TITLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -182,6 +183,33 @@ _ANSWERS: dict[str, Schema] = {
             "previous_hash": TEXT,
             "hash": TEXT,
         }
+    ),
+    "RunDiff": record(
+        {
+            **dict.fromkeys(("first", "second"), record({"run_id": TEXT, "name": TEXT})),
+            "differs": FLAG,
+            "sections": list_of(
+                record(
+                    {
+                        "name": {"enum": list(TITLES)},
+                        "title": TEXT,
+                        "changes": list_of(reference("Difference")),
+                        "same": {**COUNT, "description": "keys of which the values are the same"},
+                        "note": {"type": "string", "description": "what could not be compared, and why"},
+                    }
+                )
+            ),
+        }
+    ),
+    "Difference": record(
+        {
+            "key": TEXT,
+            "change": {"enum": [ADDED, REMOVED, CHANGED]},
+            "first": reference("Value"),
+            "second": reference("Value"),
+            "difference": {**FLOAT, "description": "the second number less the first"},
+        },
+        optional=("first", "second", "difference"),
     ),
     "Server": record(
         {

@@ -86,7 +86,9 @@ def test_no_route_shows_anything_of_another_workspace_or_tells_it_from_what_is_n
         for other in (two.other.names, nobody):
             entity_id = other.get(route.fixed.get("kind", "run"), other["run"])
             path = route.path.replace("<run_id>", other["run"]).replace("<entity_id>", entity_id)
-            answer = ask(two.app, path, route.method, query_string=_arguments(route), **_body(route, other))
+            answer = ask(
+                two.app, path, route.method, query_string=_arguments(route, two.seen.run), **_body(route, other)
+            )
             text = answer.text
             for each in other.values():
                 text = text.replace(each, "ID")
@@ -97,15 +99,18 @@ def test_no_route_shows_anything_of_another_workspace_or_tells_it_from_what_is_n
             assert answers[0][0] in (403, 404), (route.name, answers[0])
             walked += 1
     assert walked > 80
+    unseen = [{"other": other["run"]} for other in (two.other.names, nobody)]
+    answers = [ask(two.app, f"/api/v2/runs/{two.seen.run}/diff", query_string=each) for each in unseen]
+    assert [each.status_code for each in answers] == [404, 404]
     assert two.store.find(Query("comment", count=True, within=two.other.workspace)).total == 1
     assert two.store.get("run", two.other.run).revision == 3
 
 
-def _arguments(route: Route) -> dict[str, str]:
-    """Return what a route must be asked with, of something that the other workspace has."""
+def _arguments(route: Route, seen: str) -> dict[str, str]:
+    """Return what a route must be asked with, of something that the other workspace has; a second run is one that is seen."""
     key = f"{SECRET} loss" if route.name == "read_series" else f"{SECRET} key"
     section = "hyperparameters" if route.fixed.get("kind", "run") == "run" else "attributes"
-    known = {"path": "notes.txt", "key": key, "section": section}
+    known = {"path": "notes.txt", "key": key, "section": section, "other": seen}
     return {each.name: known[each.name] for each in route.parameters if each.required and each.name in known}
 
 

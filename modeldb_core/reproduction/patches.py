@@ -1,0 +1,53 @@
+"""Reading the uncommitted changes that a run recorded: the output of ``git diff``."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+_SECTION = re.compile(r"^(?=diff --git )", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class FilePatch:
+    """The changes of one file.
+
+    Attributes:
+        path: of the file, in the repository.
+        text: the lines of the patch, with their header.
+    """
+
+    path: str
+    text: str
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether the patch only says that a binary file differs."""
+        return re.search(r"^Binary files .* differ$", self.text, re.MULTILINE) is not None
+
+    @property
+    def summary(self) -> str:
+        """How many lines were added and removed, and the beginning of the digest of the patch."""
+        digest = hashlib.sha256(self.text.encode()).hexdigest()[:8]
+        if self.is_binary:
+            return f"binary, patch {digest}"
+        body = self.text.partition("\n@@")[2]
+        added, removed = (len(re.findall(f"^{sign}", body, re.MULTILINE)) for sign in ("[+]", "-"))
+        return f"+{added} -{removed}, patch {digest}"
+
+
+def split_patch(text: str) -> dict[str, FilePatch]:
+    """Return the files that a ``git diff`` changes, by path."""
+    parts = [part for part in _SECTION.split(text) if part.startswith("diff --git ")]
+    return {patch.path: patch for patch in (FilePatch(_path_of(part), part) for part in parts)}
+
+
+def _path_of(part: str) -> str:
+    head = part.partition("\n@@")[0]
+    for mark in ("+++ b/", "rename to ", "--- a/"):
+        if (found := re.search(rf"^{re.escape(mark)}(.+?)\t?$", head, re.MULTILINE)) is not None:
+            return found[1]
+    names = part.partition("\n")[0].removeprefix("diff --git ")
+    first, second = names[: len(names) // 2], names[len(names) // 2 + 1 :]
+    return second[2:] if first[2:] == second[2:] else names  # what git quotes stays as git writes it
