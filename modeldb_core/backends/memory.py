@@ -76,6 +76,9 @@ class MemoryStore(MetadataStore):
     def decides(self) -> bool:
         return True
 
+    def write_mark(self) -> object:
+        return len(self._log)
+
     # Writing
 
     def apply(self, changes: Sequence[Change], *, expect: Sequence[Condition] = ()) -> None:

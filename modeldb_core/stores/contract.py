@@ -199,6 +199,14 @@ class MetadataStore(ABC):
 
         return identify(path, holder, document)
 
+    def write_mark(self) -> object:
+        """Return what differs from an earlier mark of this store once anybody has written since.
+
+        ``None``, as a rule: that cannot be told without asking. Where it can, callers remember answers for as long as
+        the mark that they took before asking is the same.
+        """
+        return None
+
     @abstractmethod
     def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:
         """Return the keys that the entities matched by ``query``'s filter carry, the most frequent first.

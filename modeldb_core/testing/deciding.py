@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class DecisionTests(StoreCase):
     """What :meth:`~modeldb_core.stores.MetadataStore.apply` promises of conditions and of unique values."""
 
-    promises: ClassVar[tuple[object, ...]] = (MetadataStore.apply, MetadataStore.identify)
+    promises: ClassVar[tuple[object, ...]] = (MetadataStore.apply, MetadataStore.identify, MetadataStore.write_mark)
 
     def test_a_store_that_does_not_decide_says_so(self, scene: Scene) -> None:
         if scene.store.decides:
@@ -183,6 +183,13 @@ class DecisionTests(StoreCase):
         other = scene.writer.create("project", name=scene.project, workspace_id=workspace_id).entity_id
         scene.ship()
         assert store.identify(*path)[1] == other
+
+    def test_a_mark_is_another_one_once_something_was_written(self, scene: Scene) -> None:
+        scene.ship()
+        before = scene.store.write_mark()
+        scene.writer.update("project", scene.project_id, set={"name": f"renamed {new_id()}"})
+        scene.ship()
+        assert before is None or scene.store.write_mark() != before
 
     def test_names_are_equal_after_normalization(self, scene: Scene) -> None:
         project = _decided_project(scene)

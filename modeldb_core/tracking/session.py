@@ -64,7 +64,7 @@ class Session:
         self._artifacts: ArtifactStore | None = None
         self._deleted: set[str] = set()
         self._names: dict[str, str] = {}
-        self._identified: dict[tuple[tuple[str, str], ...], tuple[tuple[str, ...], float]] = {}
+        self._identified: dict[tuple[tuple[str, str], ...], tuple[tuple[str, ...], float, object]] = {}
         self._ask_again_at = 0.0
         self._askers = Workers(1, "modeldb-names")
         self.on_close: list[Callable[[], object]] = []
@@ -336,8 +336,10 @@ class Session:
         now, store = time.monotonic(), self._store
         if store is None or now < self._ask_again_at:
             return derive(path)
-        found, at = self._identified.get(path, ((), 0.0))
-        if found and not store.is_local and now - at < _IDENTIFIED_LIFE_S:
+        mark = store.write_mark()  # before asking: what is written meanwhile makes another one
+        found, at, known = self._identified.get(path, ((), 0.0, None))
+        is_fresh = not store.is_local and now - at < _IDENTIFIED_LIFE_S if mark is None else mark == known
+        if found and is_fresh:
             return found
         try:
             found = self._askers.submit(partial(store.identify, *path)).result(_PATIENCE_S)
@@ -345,7 +347,7 @@ class Session:
             logger.debug("the store was not asked for names: %r", error)
             self._ask_again_at = time.monotonic() + _ASK_AGAIN_S
             return derive(path)
-        self._identified[path] = found, now
+        self._identified[path] = found, now, mark
         return found
 
     def declare(self, operation: Operation) -> None:

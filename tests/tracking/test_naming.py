@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from modeldb_core import connect
+from modeldb_core.backends._sql.store import SQLMetadataStore
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.log.changes import CREATE, UPDATE
 from modeldb_core.log.conditions import for_creating
 from modeldb_core.log.stream import Entry
 from modeldb_core.model.entities import DEFAULT_WORKSPACE, Project, derived_id, new_id
+from modeldb_core.plugins import open_store
 from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.stores.naming import derive
 from modeldb_core.testing import StreamWriter
@@ -46,6 +48,30 @@ def test_after_a_renaming_the_old_name_makes_a_new_project(client: Client) -> No
     assert run_id in {run.run_id for run in client.search_runs(project="new")}
     assert {run.run_id for run in client.search_runs(project="old")} >= {other_id}
     assert client.container_id("old") == second
+
+
+def test_a_store_is_asked_for_names_again_once_anybody_has_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(f"sqlite:///{tmp_path}/names.db", flush_interval_s=600) as client:
+        first = a_run(client, "old")[0]
+        asked: list[object] = []
+        identify = SQLMetadataStore.identify
+
+        def counted(store: SQLMetadataStore, *path: tuple[str, str]) -> tuple[str, ...]:
+            asked.append(path)
+            return identify(store, *path)
+
+        monkeypatch.setattr(SQLMetadataStore, "identify", counted)
+        for _ in range(3):
+            client.start_run(project="old", capture=False).finish()
+        assert len(asked) == 1, "nobody has written since"
+        with open_store(client.writer.store_url) as other, DirectWriter(other, "somebody") as writer:
+            writer.apply([Entry(UPDATE, "project", first, {"set": {"name": "new"}})])
+        with client.start_run(project="old", capture=False) as run:
+            assert run.container_ids[0] != first
+        with client.start_run(project="new", capture=False) as run:
+            assert run.container_ids[0] == first
 
 
 def test_a_run_goes_into_the_project_that_somebody_created(client: Client) -> None:

@@ -108,6 +108,10 @@ class Database(ABC):
         It may be called more than once, each time after everything was undone.
         """
 
+    def write_mark(self) -> object:
+        """Return what differs once anybody has committed something; ``None``: the database does not tell at once."""
+        return None
+
     def run(self, connection: Connection, build: Build, parameters: Mapping[str, Any]) -> Sequence[Row]:
         """Return the rows that the statement of ``build`` gives; faster than SQLAlchemy where a database knows how."""
         return connection.execute(self.statement(build), parameters).all()

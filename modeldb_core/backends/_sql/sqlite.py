@@ -33,6 +33,7 @@ from modeldb_core.backends._sql.database import (
     VersionChangedError,
 )
 from modeldb_core.backends._sql.sqlite_files import PREFIX, make_private, may_write, prepare_folder
+from modeldb_core.backends._sql.sqlite_watch import Watch
 from modeldb_core.errors import (
     ConfigurationError,
     IntegrityError,
@@ -97,6 +98,7 @@ class SQLiteDatabase(Database):
         self._gate = forks.Gate()
         self._write_lock = threading.Lock()
         self._engine = self._make_engine()
+        self._watch = Watch(self._connect)
         forks.register(self)
 
     # Transactions
@@ -144,6 +146,12 @@ class SQLiteDatabase(Database):
                     raise self.translate(original) from error
             time.sleep(pause_s * (0.5 + random.random()))
             pause_s = min(2 * pause_s, 0.1)
+
+    def write_mark(self) -> object:
+        if self.read_only or self._closed:
+            return None
+        with self._gate.inside():
+            return self._watch.write_mark()
 
     # What SQLite says otherwise
 
@@ -250,6 +258,7 @@ class SQLiteDatabase(Database):
     def close(self) -> None:
         self._closed = True
         forks.forget(self)
+        self._watch.close()
         self._engine.dispose()
 
     def _make_engine(self) -> Engine:
@@ -321,6 +330,7 @@ class SQLiteDatabase(Database):
     def before_fork(self) -> None:
         """Wait for the operations under way and close all connections."""
         self._gate.shut()
+        self._watch.close()
         self._engine.dispose()
 
     def after_fork(self, *, in_child: bool) -> None:
@@ -329,7 +339,7 @@ class SQLiteDatabase(Database):
             # What could not be closed must never be: that would break the parent's locks.
             _inherited.append(self._engine)
             self._gate, self._write_lock = forks.Gate(), threading.Lock()
-            self._engine = self._make_engine()
+            self._engine, self._watch = self._make_engine(), Watch(self._connect)
         else:
             self._gate.open()
 

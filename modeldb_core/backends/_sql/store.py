@@ -122,6 +122,9 @@ class SQLMetadataStore(MetadataStore):
 
         return self._database.read(lambda transaction: identify(transaction, path))
 
+    def write_mark(self) -> object:
+        return self._database.write_mark()
+
     def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:
         from modeldb_core.backends._sql.find import Finder
         from modeldb_core.backends._sql.key_counts import read_keys

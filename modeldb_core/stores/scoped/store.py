@@ -119,6 +119,10 @@ class ScopedStore(MetadataStore):
     def identify(self, *path: tuple[str, str]) -> tuple[str, ...]:
         return super().identify(*path)  # by what is found here
 
+    def write_mark(self) -> object:
+        """Return nothing: a mark would tell when others write."""
+        return None
+
     def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:
         return self._store.find_keys(self._sight.narrowed(query))
 
