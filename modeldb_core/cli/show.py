@@ -154,6 +154,8 @@ def _code_pairs(session: Session, code: Mapping[str, Any]) -> Iterator[tuple[str
     for key, value in code.items():
         if key == "diff":
             yield key, f"{len(_diff_text(session.resolve(value)).splitlines()):,} lines; --diff prints it"
+        elif key == "source":
+            yield key, f"{len(_diff_text(session.resolve(value)).splitlines()):,} lines; --json prints it"
         elif key == "untracked":
             names = list(value) if isinstance(value, (list, tuple)) else [value]
             more = [f"and {len(names) - _UNTRACKED:,} more; --json lists all"] if len(names) > _UNTRACKED else []

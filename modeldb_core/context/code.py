@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from modeldb_core.context.script import MAIN_FILE
 from modeldb_core.runtime.redaction import count_hidden, redact_arguments, redact_diff, redact_text, strip_userinfo
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from modeldb_core.config import Settings
     from modeldb_core.context.deadline import Deadline
 
@@ -42,12 +45,12 @@ def describe_script(settings: Settings, deadline: Deadline) -> dict[str, Any]:
 def describe_git(settings: Settings, deadline: Deadline) -> dict[str, Any]:
     """Return commit, branch, remote and uncommitted changes of the repository that holds the script.
 
-    For an interactive session and for a program that is installed, that of the working folder is taken. Nothing is
+    A script that git does not hold is recorded itself: without it nobody could repeat the run. For an interactive session and for a program that is installed, that of the working folder is taken. Nothing is
     returned outside a repository. No program that the repository's configuration names is run (``git.py``).
     """
     root = repository_root(_code_directory())
     if root is None:
-        return {}
+        return _source(settings)
     try:
         repository = open_repository(root, deadline)
         status = repository.ask(
@@ -60,7 +63,7 @@ def describe_git(settings: Settings, deadline: Deadline) -> dict[str, Any]:
         return {"git_error": redact_text(str(error))}
     if status.exit_code != 0 and status.is_complete:
         return {"git_error": redact_text(status.errors.partition("\n")[0])}
-    result = _parse_status(status.text.decode("utf-8", "replace"))
+    result = {"repository": str(root), **_parse_status(status.text.decode("utf-8", "replace"))}
     if not status.is_complete:
         result["git_error"] = "git status did not end in time: the list of changes is not complete"
         return result
@@ -68,6 +71,8 @@ def describe_git(settings: Settings, deadline: Deadline) -> dict[str, Any]:
         result["filters_not_run"] = list(repository.filters)
     if remote := _remote(repository):
         result["remote"] = remote
+    if _is_untracked(_script(), root, result.get("untracked", ())):
+        result.update(_source(settings))
     if result["dirty"] and settings.capture_diff and settings.capture_diff_limit_bytes and "commit" in result:
         result.update(_diff(repository, settings.capture_diff_limit_bytes, deadline))
     return result
@@ -96,6 +101,31 @@ def _code_directory() -> Path:
 def repository_root(directory: Path) -> Path | None:
     """Return the folder that holds ``.git``; starting git only to hear that there is no repository costs too much."""
     return next((folder for folder in (directory, *directory.parents) if (folder / ".git").exists()), None)
+
+
+def _is_untracked(script: Path | None, root: Path, untracked: Sequence[str]) -> bool:
+    """Return whether git lists a script, or a folder that it lies in, among what it does not know."""
+    if script is None or not script.is_relative_to(root):
+        return False
+    path = script.relative_to(root).as_posix()
+    return any(path == name or (name.endswith("/") and path.startswith(name)) for name in untracked)
+
+
+def _source(settings: Settings) -> dict[str, Any]:
+    """Return the text of the script without secrets, and the digest of the file; nothing of one that is too long."""
+    script, limit_bytes = _script(), settings.capture_diff_limit_bytes
+    if script is None or not settings.capture_diff or script.stat().st_size > limit_bytes:
+        return {}
+    content = script.read_bytes()
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return {}
+    shown = redact_text(text)
+    result: dict[str, Any] = {"source": shown, "source_digest": hashlib.sha256(content).hexdigest()}
+    if hidden := count_hidden([text], [shown]):
+        result["source_redacted"] = hidden
+    return result
 
 
 def _parse_status(text: str) -> dict[str, Any]:

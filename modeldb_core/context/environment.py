@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 import sys
 from typing import TYPE_CHECKING, Any
+
+from modeldb_core.runtime.redaction import strip_userinfo
 
 if TYPE_CHECKING:
     from modeldb_core.config import Settings
@@ -21,28 +24,53 @@ def describe_python(settings: Settings, deadline: Deadline) -> dict[str, Any]:
 
 
 def describe_packages(settings: Settings, deadline: Deadline) -> dict[str, Any]:
-    """Return the versions of the packages that can be imported, by their normalized names."""
+    """Return the versions of the packages that can be imported, by their normalized names, and what some came from."""
     del settings, deadline
     folders = tuple((path, _modified(path)) for path in dict.fromkeys(path or "." for path in sys.path))
-    return {"packages": _packages(folders)}
+    packages, sources = installed(folders)
+    return {"packages": packages, **({"package_sources": sources} if sources else {})}
 
 
 @functools.lru_cache(maxsize=2)
-def _packages(folders: tuple[tuple[str, int], ...]) -> dict[str, str]:
+def installed(folders: tuple[tuple[str, int], ...]) -> tuple[dict[str, str], dict[str, str]]:
     """Return the packages of the folders, which carry their time of change: an installed package makes a new answer.
 
     The names of the metadata folders tell name and version (Core metadata, "The .dist-info directory"): reading the
-    files would take a hundred times as long.
+    files would take a hundred times as long. The second map has the URL of each package that was not installed from an
+    index: looking for the file that says so is one system call for each package.
     """
     found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for folder, modified in folders:
-        if modified:
-            for name, version in _packages_in(folder):
-                found.setdefault(name, version)
-    return dict(sorted(found.items()))
+        for name, version, entry in packages_in(folder) if modified else ():
+            if name not in found:
+                found[name] = version
+                if entry.endswith(".dist-info") and (source := _source_of(os.path.join(folder, entry))):
+                    sources[name] = source
+    return dict(sorted(found.items())), dict(sorted(sources.items()))
 
 
-def _packages_in(folder: str) -> list[tuple[str, str]]:
+def _source_of(metadata: str) -> str:
+    """Return what a package was installed from, if not from an index (PEP 610); "" where that is not said.
+
+    As in a requirement: ``git+https://…@commit``; a folder that is only linked is ``-e file:///…``.
+    """
+    path = os.path.join(metadata, "direct_url.json")
+    if not os.path.exists(path):
+        return ""
+    try:
+        with open(path, encoding="utf-8") as file:
+            data = json.load(file)
+        url = strip_userinfo(data["url"])
+        if "vcs_info" in data:
+            return f"{data['vcs_info']['vcs']}+{url}@{data['vcs_info']['commit_id']}"
+        return f"-e {url}" if data.get("dir_info", {}).get("editable") else url
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # whoever made it wrote something else
+        return "unknown"
+
+
+def packages_in(folder: str) -> list[tuple[str, str, str]]:
+    """Return name, version and metadata folder of each package that lies in a folder."""
     result = []
     try:
         names = sorted(os.listdir(folder))
@@ -57,7 +85,7 @@ def _packages_in(folder: str) -> list[tuple[str, str]]:
         else:
             continue
         if name and version:
-            result.append((re.sub(r"[-_.]+", "-", name).lower(), version))
+            result.append((re.sub(r"[-_.]+", "-", name).lower(), version, entry))
     return result
 
 

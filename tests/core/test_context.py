@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import select
@@ -78,7 +79,7 @@ def test_each_part_can_be_switched_off(repository: Path, switch: str, section: s
 def test_a_clean_repository_gives_commit_and_branch(repository: Path) -> None:
     found = described()
     head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=repository, text=True).strip()
-    assert found == {"dirty": False, "commit": head, "branch": "main"}
+    assert found == {"repository": str(repository), "dirty": False, "commit": head, "branch": "main"}
 
 
 def test_uncommitted_changes_and_untracked_files_are_recorded(repository: Path) -> None:
@@ -90,6 +91,50 @@ def test_uncommitted_changes_and_untracked_files_are_recorded(repository: Path) 
     assert found["diff_bytes"] == len(found["diff"].encode())
     assert found["untracked"] == ["größe neu.txt"]
     assert "diff" not in described(capture_diff=False)
+
+
+def test_a_script_that_git_does_not_hold_is_recorded_itself(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (repository / "new folder", tmp_path / "outside"):
+        folder.mkdir()
+        script = folder / "try.py"
+        script.write_text("API_TOKEN = 'hush-hush-hush'\nlr = 0.1\n")
+        monkeypatch.setattr(code, "MAIN_FILE", str(script))
+        found = described()
+        assert found["source"] == "API_TOKEN = '***'\nlr = 0.1\n"
+        assert found["source_redacted"] == 1
+        assert found["source_digest"] == hashlib.sha256(script.read_bytes()).hexdigest()
+        assert "source" not in described(capture_diff=False)
+        assert "source" not in described(capture_diff_limit_bytes=10)
+    monkeypatch.setattr(code, "MAIN_FILE", str(repository / "train.py"))
+    assert "source" not in described(), "the commit holds it"
+
+
+def test_packages_that_no_index_has_are_recorded_with_what_they_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    told = {
+        "linked": {"url": "file:///src/linked", "dir_info": {"editable": True}},
+        "fetched": {"url": "https://me:hush@git.example.org/x", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+        "wheel": {"url": "https://example.org/wheel-1.0-py3-none-any.whl", "archive_info": {}},
+        "strange": ["no map"],
+        "plain": None,
+    }
+    for name, content in told.items():
+        folder = tmp_path / f"{name}-1.0.dist-info"
+        folder.mkdir()
+        if content is not None:
+            (folder / "direct_url.json").write_text(json.dumps(content))
+    found = environment.describe_packages(load_settings(), Deadline(5))
+    assert found["packages"] == dict.fromkeys(sorted(told), "1.0")
+    assert found["package_sources"] == {
+        "fetched": "git+https://git.example.org/x@abc",
+        "linked": "-e file:///src/linked",
+        "strange": "unknown",
+        "wheel": "https://example.org/wheel-1.0-py3-none-any.whl",
+    }
 
 
 def test_staged_changes_are_part_of_the_diff(repository: Path) -> None:
@@ -128,7 +173,7 @@ def test_a_detached_head_has_no_branch_and_a_fresh_repository_no_commit(reposito
     fresh.mkdir()
     git(fresh, "init")
     os.chdir(fresh)
-    assert described() == {"dirty": False, "branch": "main"}
+    assert described() == {"repository": str(fresh), "dirty": False, "branch": "main"}
 
 
 def test_outside_a_repository_nothing_is_said_about_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

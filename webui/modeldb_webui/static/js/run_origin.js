@@ -68,16 +68,17 @@ export const Environment = ({ run }) => html`<${WithLargeValues} key=${run.entit
 
 /** @param {Record<string, any>} code */
 function drawCode(code) {
-  if (!Object.keys(code).length) return html`<div class="tab muted">No code was recorded: the script was not in a git repository, or recording it is switched off.</div>`;
+  if (!Object.keys(code).length) return html`<div class="tab muted">No code was recorded: recording it is switched off, or it was an interactive session outside of a git repository.</div>`;
   const diff = typeof code.diff === "string" ? code.diff : "";
   const { files, added, removed } = patchSize(diff);
-  const rest = Object.fromEntries(Object.entries(code).filter(([key]) => !["diff", "diff_bytes", "diff_truncated", "diff_redacted", "untracked", "untracked_count"].includes(key) && !CODE_FACTS.includes(key)));
+  const rest = Object.fromEntries(Object.entries(code).filter(([key]) => !["diff", "diff_bytes", "diff_truncated", "diff_redacted", "untracked", "untracked_count", "source", "source_digest"].includes(key) && !CODE_FACTS.includes(key)));
   const known = Object.fromEntries(CODE_FACTS.filter((key) => key in code).map((key) => [key, code[key]]));
   return html`<div class="tab"><${Facts} title="Version" map=${{ ...known, ...rest }} />
     <section class="block"><h2>Changes that were not committed <span class="count">${diff ? `${plural(files, "file")}, +${added} −${removed}` : ""}</span></h2>
       ${code.diff_truncated ? html`<p class="notice">The diff was longer than is recorded: ${formatSize(Number(code.diff_bytes))} in all.</p>` : null}
       ${code.diff_redacted ? html`<p class="notice">What looked like a password or a key was left out.</p>` : null}
       ${diff ? html`<${Patch} text=${diff} />` : html`<p class="none">${blobOf(code.diff) ? "Reading them…" : code.dirty === false ? "None: the working tree was clean." : "None were recorded."}</p>`}</section>
+    ${typeof code.source === "string" ? html`<section class="block"><h2>The script, which no commit holds</h2><pre class="mono">${code.source}</pre></section>` : null}
     ${Array.isArray(code.untracked) && code.untracked.length ? html`<section class="block"><h2>Files that git does not know <span class="count">${formatCount(Number(code.untracked_count ?? code.untracked.length))}</span></h2><ul class="mono">${code.untracked.map((/** @type {string} */ path) => html`<li key=${path}>${path}</li>`)}</ul></section>` : null}</div>`;
 }
 
