@@ -36,6 +36,7 @@ from modeldb_core.log.stream import Entry, StreamWriter
 from modeldb_core.model.entities import KILLED, now_us
 from modeldb_core.queries import Query, condition
 from modeldb_core.runtime.owned import Folder
+from modeldb_core.stores.numbering import number_shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -254,6 +255,7 @@ def _ship_segment(reader: SegmentReader, store: MetadataStore) -> int:
             msg = f"what {reader.path.name} holds from {start} to {end} is not what was sealed there"
             raise CorruptJournalError(msg)
         store.apply(changes)
+        number_shipped(store, changes, reader.header["actor"])
         applied += len(changes)
         head = store.heads()[stream_id]
     return applied

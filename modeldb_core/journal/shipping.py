@@ -19,6 +19,7 @@ from modeldb_core.journal.uploads import Uploads
 from modeldb_core.log.changes import BEAT, CLOSE, GENESIS, OPEN, SALT_BYTES, STREAM, payload_of
 from modeldb_core.model.entities import new_id, now_us
 from modeldb_core.runtime import __version__, exits
+from modeldb_core.stores.numbering import number_shipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -311,6 +312,7 @@ class OpenStream:
             if self._has_left():
                 return  # the store hung, and the stream was left to its journal meanwhile
             self._unsent, self._chain = None, chain
+            number_shipped(store, changes, self.target.actor)
             self._sent_at = time.monotonic()
             self._advance(segment.base + end)
 

@@ -5,10 +5,15 @@ made, so nothing is refused. The rule is the same in every store and replica, wh
 
 - The value stays with the entity that took it earlier by the clock of its writer, and of equal times with the one of the
   lower identifier.
-- The other one's name gets a suffix that follows from its identifier: "churn (1f3a52b0)". A number is taken away (0).
+- The other one's name gets a suffix that follows from its identifier: "churn (1f3a52b0)".
+- The other one's number becomes the next: 4 instead of 3. Where somebody has that too, the rule is applied again. After
+  :data:`MAX_STEPS` numbers it has none (0), and whoever numbers what has no number gives it one.
 - That is a change of its own, in a stream of its own, right after the change that made it necessary. All of it follows
   from the change by which the loser took the value, so every store makes the same one, byte for byte, and what one store
   ships to another is known there.
+
+Where numbers end up does not depend on the order of arrival either: each entity tries the numbers from its own upwards,
+and the earlier one keeps each, so there is one outcome (as of stable matching).
 """
 
 from __future__ import annotations
@@ -37,7 +42,10 @@ if TYPE_CHECKING:
 
     from modeldb_core.model.entities import Document
 
+_MAX_NUMBER = 2**53 - 1  # beyond it, JavaScript would show another one
 _ATTEMPTS = 3  # that are looked for: that more are needed, nobody has a reason for
+MAX_STEPS = 64
+"""How many numbers a version tries when others have them: that bounds what a batch of many with one number costs."""
 SETTLER = "modeldb"
 """The actor of the changes that are made here."""
 
@@ -145,10 +153,12 @@ class _Settling:
 
 def settlement(claim: Claim, taking: Change, stream_id: str) -> list[Change]:
     """Return the stream that takes a value away from the entity that took it with ``taking``."""
-    value = {claim.field: _other_value(decode(claim.value), taking.entity_id)}
+    step = _step_of(taking, claim.field) + 1
+    value = {claim.field: _other_value(decode(claim.value), taking.entity_id, step)}
     stream = StreamWriter(stream_id, SETTLER, salt=taking.salt or b"")
+    said = {"set": value, "reason": "taken", **({"step": step} if step > 1 else {})}
     entries = (
-        Entry(UPDATE, taking.kind, taking.entity_id, {"set": value, "reason": "taken"}),
+        Entry(UPDATE, taking.kind, taking.entity_id, said),
         Entry(CLOSE, STREAM, stream_id, {}),
     )
     return [stream.write(entry, taking.recorded_at) for entry in entries]
@@ -170,9 +180,18 @@ def _stream_id(entity_id: str, hashed: str, field: str, attempt: int) -> str:
     return derived_id("settlement", entity_id, f"{hashed}\0{field}\0{attempt}")
 
 
-def _other_value(value: Any, entity_id: str) -> str | int:  # noqa: ANN401 - a text or a number
-    if not isinstance(value, str):
+def _step_of(taking: Change, field: str) -> int:
+    """Return how many times in a row the entity was given another value up to this change; 0: it chose it itself."""
+    data = taking.data()
+    if taking.actor != SETTLER or taking.action != UPDATE or data.get("reason") != "taken" or field not in data["set"]:
         return 0
+    step = data.get("step", 1)
+    return step if type(step) is int and 0 < step <= MAX_STEPS else MAX_STEPS
+
+
+def _other_value(value: Any, entity_id: str, step: int) -> str | int:  # noqa: ANN401 - a text or a number
+    if not isinstance(value, str):
+        return value + 1 if step <= MAX_STEPS and 0 < value < _MAX_NUMBER else 0
     digest = hashlib.sha256(entity_id.encode()).hexdigest()
     short = f"{value} ({digest[:8]})"
     return f"{value} ({digest})" if value.endswith(f"({digest[:8]})") else short

@@ -29,6 +29,7 @@ from modeldb_core.model.schema import (
     KINDS,
     WHOLE_STORE,
     KindDeclaration,
+    boolean,
     check_kind,  # noqa: F401 - where plugins look for it
     declare,
     integer,
@@ -57,6 +58,7 @@ __all__ = [  # beside what is defined here
 RUNNING, LOST = "running", "lost"
 FINISHED, FAILED, KILLED, PRUNED = "finished", "failed", "killed", "pruned"
 ENDS = (FINISHED, FAILED, KILLED, PRUNED)
+DATASET_TYPES = ("raw", "path", "query")
 STATUSES = (RUNNING, *ENDS)  # what is stored; LOST is read from an expired lease
 
 
@@ -177,28 +179,38 @@ class Run(Entity):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset(Entity):
-    """A named line of dataset versions. ``dataset_type`` is raw, path or query."""
+    """A named line of dataset versions. ``dataset_type`` is raw, path or query: of all its versions."""
 
     KIND: ClassVar[str] = "dataset"
 
     name: str = text("what people call it", searchable=True, unique_within="workspace_id")
     workspace_id: str = reference("workspace", container=True)
-    dataset_type: str = text("raw, path or query", searchable=True)
+    dataset_type: str = text("raw, path or query", title="Type", searchable=True, choices=DATASET_TYPES)
     visibility: str = text("who may see it", searchable=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetVersion(Entity):
-    """One state of a dataset: ``digest`` of its content, ``info`` on where it came from and its shape and schema."""
+    """One state of a dataset. ``digest`` is of its content alone, without times: versions of equal content have one.
+
+    ``info`` says what else is known: of raw data shape, schema and statistics; of a path where it lay; of a query its
+    text, parameters and when it ran. The number is 0 until the store has given one.
+    """
 
     KIND: ClassVar[str] = "dataset_version"
 
     dataset_id: str = reference("dataset", container=True)
     parent_id: str | None = reference("dataset_version", "the version before", default=None)
-    version: int = integer("its number", default=0, searchable=True)
-    dataset_type: str = text("raw, path or query", searchable=True)
+    version: int = integer("its number, from 1", default=0, searchable=True, unique_within="dataset_id")
+    dataset_type: str = text("raw, path or query", title="Type", searchable=True, choices=DATASET_TYPES)
     digest: str = text("of its content", searchable=True)
-    info: Mapping[str, Any] = mapping("origin, shape and schema")
+    size_bytes: int | None = integer("of its content", title="Size in bytes", searchable=True)
+    record_count: int | None = integer("rows or records", title="Records", searchable=True)
+    part_count: int | None = integer("files that it consists of", title="Files", searchable=True)
+    source: str = text("where it was: a path, an address, a database", searchable=True)
+    is_kept: bool | None = boolean("whether its content is kept in the artifact store", title="Kept", searchable=True)
+    visibility: str = text("who may see it", searchable=True)
+    info: Mapping[str, Any] = mapping("shape, schema and statistics; the query", title="Details")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -224,15 +224,20 @@ class DecisionTests(StoreCase):
         assert _named(scene.store, name, workspace_id) == [keeper]
         assert _named(scene.store, renamed.name, workspace_id) == [loser]
 
-    def test_of_two_that_claim_a_number_the_later_one_loses_it(self, scene: Scene) -> None:
+    def test_versions_that_claim_one_number_get_the_next_ones_by_their_times(self, scene: Scene) -> None:
         scene.ship()
-        model_id = new_id()
-        writers = [StreamWriter(at=1_750_000_000_000_000 + second) for second in range(2)]
-        versions = [writer.create("model_version", registered_model_id=model_id, version=3) for writer in writers]
-        for writer in reversed(writers):
-            scene.store.apply(writer.changes)
-        found = [scene.store.get("model_version", change.entity_id) for change in versions]
-        assert [entity.document["version"] for entity in found] == [3, 0]
+        wished = (3, 3, 4, 3, 7)
+        for order in ((0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 3, 4, 1)):
+            model_id = new_id()
+            writers = [StreamWriter(at=1_750_000_000_000_000 + second) for second in range(len(wished))]
+            versions = [
+                writer.create("model_version", registered_model_id=model_id, version=number)
+                for writer, number in zip(writers, wished, strict=True)
+            ]
+            for place in order:
+                scene.store.apply(writers[place].changes)
+            numbers = [scene.store.get("model_version", change.entity_id).document["version"] for change in versions]
+            assert numbers == [3, 4, 5, 6, 7], f"arrived in the order {order}"
 
 
 def _decided_project(scene: Scene) -> Entity:

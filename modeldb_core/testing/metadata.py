@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modeldb_core.testing.applying import ApplyTests
+from modeldb_core.testing.datasets import DatasetTests
 from modeldb_core.testing.deciding import DecisionTests
 from modeldb_core.testing.entities import EntityTests
 from modeldb_core.testing.erasing import ErasureTests
@@ -17,6 +18,7 @@ from modeldb_core.testing.series import SeriesTests
 class MetadataStoreTests(
     ApplyTests,
     DecisionTests,
+    DatasetTests,
     ErasureTests,
     EntityTests,
     SeriesTests,

@@ -348,6 +348,9 @@ def test_the_same_data_set_is_one_version_wherever_it_is_logged(client: Client) 
     assert stored.name == stored.document["info"]["name"] == "customers"
     assert second.entity.datasets["test"]["digest"] == first.entity.datasets["train"]["digest"]
     assert second.entity.datasets["train"]["dataset_id"] == first.entity.datasets["train"]["dataset_id"]
+    other = client.store.get("dataset_version", second.entity.datasets["train"]["dataset_version_id"])
+    assert [stored.document["version"], other.document["version"]] == [1, 2], "the store numbers what was logged"
+    assert (other.document["parent_id"], other.document["record_count"]) == (version, 2)
 
 
 def test_a_data_set_that_nobody_names_is_called_after_its_project_and_origin(
