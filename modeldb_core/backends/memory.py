@@ -309,7 +309,8 @@ class MemoryStore(MetadataStore):
                 return {target for name in names for target in named.get(name, ())}
             return {name for name, targets in named.items() if targets & names}
 
-        return reached([(linked.kind, linked.entity_id)], step, linked.depth)
+        start = {(kind, entity_id) for kind in linked.kinds for entity_id in linked.entity_ids}
+        return reached(start, step, linked.depth)
 
     def _home(self, record: Record) -> Home:
         return home_of(record.kind, record.entity_id, record.document, self.document)

@@ -55,7 +55,7 @@ from modeldb_core.queries.leaves import (
     nearest_float,
     searchable,
 )
-from modeldb_core.queries.linked import MAX_DEPTH, Linked, reached
+from modeldb_core.queries.linked import MAX_DEPTH, MAX_NAMED, Linked, reached
 from modeldb_core.queries.literals import condition, quote
 from modeldb_core.queries.parse import field_name, parse_field, parse_filter, parse_order, parse_time
 from modeldb_core.queries.projection import Projection, parse_fields
@@ -69,6 +69,7 @@ __all__ = [
     "CONTAINER_NAMES",
     "MAX_CONTAINERS",
     "MAX_DEPTH",
+    "MAX_NAMED",
     "MAX_LEAVES",
     "MAX_LIMIT",
     "MAX_OFFSET",

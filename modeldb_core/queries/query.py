@@ -84,6 +84,11 @@ class Query:
             object.__setattr__(self, "within", _checked(self.within))
 
     @property
+    def linked_several(self) -> bool:
+        """Whether ``linked`` names several entities, or one of any kind, of which some stores know nothing."""
+        return self.linked is not None and self.linked.is_of_several
+
+    @property
     def within_several(self) -> bool:
         """Whether ``within`` is a tuple, of which stores of version 1 of the contract know nothing."""
         return isinstance(self.within, tuple)

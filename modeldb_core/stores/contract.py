@@ -70,7 +70,7 @@ class KeyInfo:
     value_types: tuple[str, ...] = ()
 
 
-PARTS_ADDED_TO_QUERY = frozenset({"linked", "offset", "within_several"})
+PARTS_ADDED_TO_QUERY = frozenset({"linked", "linked_several", "offset", "within_several"})
 """The parts of a :class:`~modeldb_core.queries.Query` that stores of version 1 of the contract do not look at."""
 
 

@@ -151,7 +151,7 @@ def dump_query(query: Query) -> dict[str, Any]:
     if query.containers is not None:
         data["within"] = list(query.containers)
     if query.linked is not None:
-        data["linked"] = [asdict(query.linked)]
+        data["linked"] = [{**asdict(query.linked), "entity_id": list(query.linked.entity_ids)}]
     return data
 
 
@@ -162,7 +162,11 @@ def load_query(data: Mapping[str, Any]) -> Query:
 
 def load_linked(data: list[dict[str, Any]] | None) -> Linked | None:
     """Return the link in what :func:`dump_query` wrote; raises what :class:`Linked` raises."""
-    return Linked(**data[0]) if data else None
+    if not data:
+        return None
+    named = data[0]["entity_id"]
+    ids = tuple(named) if isinstance(named, (list, tuple)) else named
+    return Linked(**{**data[0], "entity_id": ids[0] if isinstance(ids, tuple) and len(ids) == 1 else ids})
 
 
 def dump_keys(keys: tuple[KeyInfo, ...]) -> list[Any]:

@@ -8,7 +8,8 @@ import pytest
 
 from modeldb_core.errors import InvalidArgumentError, QueryUnsupportedError
 from modeldb_core.model.entities import new_id
-from modeldb_core.queries import MAX_DEPTH, Linked, Query
+from modeldb_core.model.schema import ANY
+from modeldb_core.queries import MAX_DEPTH, MAX_NAMED, Linked, Query
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.scene import Scene, StoreCase
 
@@ -76,6 +77,25 @@ class LinkTests(StoreCase):
         assert linked(scene, "dataset", Linked("model_version", model, "from", depth=2)) == ["data"]
         assert linked(scene, "run", Linked("model_version", model, "from", depth=MAX_DEPTH)) == ["child", "parent"]
 
+    def test_links_to_several_entities_are_asked_for_at_once(self, scene: Scene, lineage: dict[str, str]) -> None:
+        several = (lineage["parent"], lineage["version"], new_id())
+        if "linked_several" not in scene.store.understands:
+            with pytest.raises(QueryUnsupportedError, match="'linked_several'"):
+                scene.store.find(Query(linked=Linked("run", several)))
+            pytest.skip("this store takes one entity for a link, and says so")
+        assert linked(scene, "run", Linked("run", several)) == ["child"]
+        assert linked(scene, "run", Linked(ANY, several)) == ["child"]  # what is named is not among the answers
+        assert linked(scene, "run", Linked(ANY, several[1:])) == ["child", "parent"]
+        assert linked(scene, "run", Linked(ANY, several[1:], field="parent_id")) == []
+        assert linked(scene, "run", Linked(ANY, several, depth=2)) == ["child", "grandchild"]
+        ends = (lineage["grandchild"], lineage["comment"])
+        assert linked(scene, "run", Linked(ANY, ends, "from")) == ["child"]
+        assert linked(scene, "run", Linked(ANY, ends, "from", depth=2)) == ["child", "parent"]
+        assert linked(scene, "run", Linked("comment", ends, "from")) == ["child"]
+        page = scene.store.find(Query(order_by="name", limit=1, count=True, linked=Linked(ANY, several[1:])))
+        rest = scene.store.find(Query(order_by="name", linked=Linked(ANY, several[1:]), cursor=page.cursor))
+        assert ([run.name for run in (*page.entities, *rest.entities)], page.total) == (["child", "parent"], 2)
+
     def test_links_in_a_circle_come_to_an_end(self, scene: Scene) -> None:
         one = scene.run("one")
         two = scene.run("two", parent_id=one)
@@ -120,6 +140,8 @@ class LinkTests(StoreCase):
         assert "train" not in {info.key for info in keys}
 
     def test_a_link_that_cannot_be_is_refused(self) -> None:
-        for wrong in ({"kind": "gadget"}, {"direction": "sideways"}, {"field": "color"}, {"depth": 0}, {"depth": 101}):
+        of_ids = ({"entity_id": ()}, {"entity_id": ("x",) * (MAX_NAMED + 1)}, {"entity_id": ("x", 1)})
+        of_others = ({"kind": "gadget"}, {"direction": "sideways"}, {"field": "color"}, {"depth": 0}, {"depth": 101})
+        for wrong in (*of_ids, *of_others):
             with pytest.raises(InvalidArgumentError):
                 Linked(**{"kind": "run", "entity_id": "x", **wrong})  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from modeldb_core.log.batches import MEDIA_TYPE
-from modeldb_core.queries import MAX_CONTAINERS
+from modeldb_core.queries import MAX_CONTAINERS, MAX_NAMED
 from modeldb_core.stores.protocol import (
     BYTES_TYPE,
     MAX_PAGE,
@@ -39,7 +39,14 @@ _LINKED = Parameter(
     description="only what is linked to another entity so",
     items=(
         Parameter(name="kind", type="text", required=True, description="of the other entity"),
-        Parameter(name="entity_id", type="text", required=True, is_raw=True, description="its identifier"),
+        Parameter(
+            name="entity_id",
+            type="texts",
+            required=True,
+            max_items=MAX_NAMED,
+            is_raw=True,
+            description="its identifier, or those of several",
+        ),
         Parameter(name="direction", type="text", default="to", choices=("to", "from"), description="of the link"),
         Parameter(name="field", type="text", default="", is_raw=True, description="by this field only"),
         Parameter(name="depth", type="integer", default=1, description="through so many links at most"),

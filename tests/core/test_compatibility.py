@@ -213,7 +213,8 @@ def test_a_store_refuses_what_it_does_not_understand_wherever_it_has_its_methods
 
 def test_every_part_that_was_added_to_a_query_is_refused_where_it_is_not_understood() -> None:
     added = {field.name for field in dataclasses.fields(Query)} - set(FIELDS_OF_VERSION_1[Query].split())
-    assert added | {"within_several"} == stores.PARTS_ADDED_TO_QUERY  # ``within`` was there, and was one identifier
+    # ``within`` was there, and was one identifier; so was that of ``linked``.
+    assert added | {"within_several", "linked_several"} == stores.PARTS_ADDED_TO_QUERY
 
 
 def test_stores_of_version_1_are_copied_from_and_to(run) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, or_, select
 
 from modeldb_core.backends._sql.tables import entities, links
+from modeldb_core.model.schema import ANY
 from modeldb_core.queries import Linked, reached
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 def linked_condition(transaction: Transaction, linked: Linked, kind: str) -> ColumnElement[bool]:
     """Return the condition that an entity of a kind is linked as asked."""
     by_field = [links.c.field == linked.field] if linked.field else []
-    start = select(entities.c.entity_pk).where(entities.c.entity_id == linked.entity_id, entities.c.kind == linked.kind)
-    itself = and_(entities.c.entity_id == linked.entity_id, entities.c.kind == linked.kind)
+    named = _named(transaction, linked, entities.c.entity_id)
+    itself = and_(named, *([] if linked.kind == ANY else [entities.c.kind == linked.kind]))
+    start = select(entities.c.entity_pk).where(itself)
     if linked.direction == "to":
-        meant = and_(links.c.target_id == linked.entity_id, links.c.target_kind.in_((linked.kind, "")), *by_field)
-        first = select(links.c.entity_pk).where(meant)
+        of_kind = [] if linked.kind == ANY else [links.c.target_kind.in_((linked.kind, ""))]
+        first = select(links.c.entity_pk).where(_named(transaction, linked, links.c.target_id), *of_kind, *by_field)
         if linked.depth == 1:
             return and_(entities.c.entity_pk.in_(first), ~itself)
     else:
@@ -50,3 +52,9 @@ def linked_condition(transaction: Transaction, linked: Linked, kind: str) -> Col
     else:
         found = reached(connection.execute(start).scalars(), step, linked.depth)
     return and_(among(entities.c.entity_pk, found), ~itself)
+
+
+def _named(transaction: Transaction, linked: Linked, column: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the condition that a column holds one of the identifiers that a link names."""
+    ids = linked.entity_ids
+    return column == ids[0] if len(ids) == 1 else transaction.database.among(column, ids)

@@ -107,16 +107,19 @@ class Sight:
         """Return a link and a filter that say the same but pass no entity that is not seen; ``None`` for nothing."""
         if linked is None:
             return None, ""
-        start = (linked.kind, linked.entity_id)
-        if linked.direction == "from" and not self.held_of([start]):
-            return None
+        start = {(kind_of, entity_id) for kind_of in linked.kinds for entity_id in linked.entity_ids}
+        if linked.direction == "from":
+            start = self.held_of(start)
+            if not start:
+                return None
+            linked = replace(linked, entity_id=tuple(sorted({entity_id for _, entity_id in start})))
         if linked.depth == 1:  # only what the entities that are found say themselves, or one that is seen
             return linked, ""
         ids = sorted(entity_id for of_kind, entity_id in self._reached(start, linked) if of_kind == kind)
         return (None, condition("entity_id in ?", ids)) if ids else None
 
-    def _reached(self, start: Name, linked: Linked) -> set[Name]:
-        seen, front = {start}, {start}
+    def _reached(self, start: set[Name], linked: Linked) -> set[Name]:
+        seen, front = set(start), set(start)
         for _ in range(linked.depth):
             step = self._named_by if linked.direction == "from" else self._naming
             front = {name for each in front for name in step(each, linked.field)} - seen
@@ -124,7 +127,7 @@ class Sight:
             if len(seen) > MAX_PASSED:
                 msg = f"more than {MAX_PASSED:,} entities are linked so; ask for fewer links in a row, or by one field"
                 raise InvalidArgumentError(msg)
-        return seen - {start}
+        return seen - start
 
     def _named_by(self, name: Name, field: str) -> set[Name]:
         """Return what an entity that is seen refers to, of that what is seen."""
