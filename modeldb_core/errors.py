@@ -88,6 +88,12 @@ class ConflictError(ModelDBError):
     code = "conflict"
 
 
+class CycleError(ConflictError):
+    """Something was to be made from itself, directly or through others; nothing was applied."""
+
+    code = "cycle"
+
+
 class StreamGapError(ModelDBError):
     """A stream arrived with a number missing; ``expected`` is the one the store waits for."""
 

@@ -9,22 +9,13 @@ from __future__ import annotations
 import json
 import re
 
-_HARMFUL = (
-    r"\x00-\x1f\x7f-\x9f"  # C0 and C1 controls, with the escape that sequences begin with
-    r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # directions
-    r"\u200b\u2028\u2029\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # line ends, what is unseen
-    r"\ud800-\udfff"  # halves of characters
-)
-_ANY = re.compile(f"[{_HARMFUL}]")
-_NOT_ESCAPED_BY_JSON = re.compile(f"(?![\n])[{_HARMFUL}]")
-_SPACES = frozenset("\n\t\r")
+from modeldb_core.runtime.harmless import HARMFUL, clean
+
+__all__ = ["clean", "clean_lines", "csv_text", "json_escaped"]
+
+_NOT_ESCAPED_BY_JSON = re.compile(f"(?![\n])[{HARMFUL}]")
 _FORMULA = frozenset("=+-@\t\r\n＝＋－＠")
 """What a cell of a spreadsheet begins with that is a formula (OWASP, "CSV Injection")."""
-
-
-def clean(text: str) -> str:
-    """Return ``text`` on one line and without control characters."""
-    return _ANY.sub(lambda match: " " if match[0] in _SPACES else "\N{REPLACEMENT CHARACTER}", text)
 
 
 def clean_lines(text: str) -> str:

@@ -20,6 +20,7 @@ from modeldb_core.model.entity import (
     derived_id,
     from_datetime,
     is_id,
+    made_from,
     new_id,
     now_us,
     to_datetime,
@@ -137,7 +138,9 @@ class Run(Entity):
 
     project_id: str = reference("project", container=True)
     experiment_id: str = reference("experiment", container=True)
-    parent_id: str | None = reference("run", "the run that it is a part of", default=None, container=True)
+    parent_id: str | None = reference(
+        "run", "the run that it is a part of", default=None, container=True, lineage="input"
+    )
     status: str = text(
         "running, finished, failed, killed, pruned or lost", default=RUNNING, searchable=True, choices=(*STATUSES, LOST)
     )
@@ -156,7 +159,9 @@ class Run(Entity):
         "the data it used, by role",
         searchable=True,
         entries={"dataset_id": "dataset", "dataset_version_id": "dataset_version"},
+        lineage="input",
     )
+    inputs: Mapping[str, Any] = made_from()
     code: Mapping[str, Any] = mapping("commit, branch and changes of the code", searchable=True)
     environment: Mapping[str, Any] = mapping("interpreter and packages")
     context: Mapping[str, Any] = mapping("machine and process", title="Machine and command")
@@ -200,7 +205,7 @@ class DatasetVersion(Entity):
     KIND: ClassVar[str] = "dataset_version"
 
     dataset_id: str = reference("dataset", container=True)
-    parent_id: str | None = reference("dataset_version", "the version before", default=None)
+    parent_id: str | None = reference("dataset_version", "the version before", default=None, lineage="input")
     version: int = integer("its number, from 1", default=0, searchable=True, unique_within="dataset_id")
     dataset_type: str = text("raw, path or query", title="Type", searchable=True, choices=DATASET_TYPES)
     digest: str = text("of its content", searchable=True)
@@ -211,6 +216,7 @@ class DatasetVersion(Entity):
     is_kept: bool | None = boolean("whether its content is kept in the artifact store", title="Kept", searchable=True)
     visibility: str = text("who may see it", searchable=True)
     info: Mapping[str, Any] = mapping("shape, schema and statistics; the query", title="Details")
+    inputs: Mapping[str, Any] = made_from()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,10 +238,11 @@ class Commit(Entity):
     KIND: ClassVar[str] = "commit"
 
     repository_id: str = reference("repository", container=True)
-    parent_ids: tuple[str, ...] = references("commit", "the commits before")
+    parent_ids: tuple[str, ...] = references("commit", "the commits before", lineage="input")
     message: str = text("what was changed", searchable=True)
     author: str = text("who made it", searchable=True)
     blobs: Mapping[str, Any] = mapping("contents by location", names_blobs=True)
+    inputs: Mapping[str, Any] = made_from()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,9 +264,10 @@ class ModelVersion(Entity):
 
     registered_model_id: str = reference("registered_model", container=True)
     version: int = integer("its number", default=0, searchable=True, unique_within="registered_model_id")
-    run_id: str = reference("run", "the run that made it")
+    run_id: str = reference("run", "the run that made it", lineage="input")
     artifact: Mapping[str, Any] = mapping("its file", names_blobs=True)
     stage: str = text("how far it has come", searchable=True)
+    inputs: Mapping[str, Any] = made_from()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

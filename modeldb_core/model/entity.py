@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
-from modeldb_core.model.fields import home, integer, mapping, moment, text, texts
+from modeldb_core.model.fields import ANY, home, integer, mapping, moment, text, texts
 
 Document: TypeAlias = dict[str, Any]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -98,3 +98,17 @@ class Entity:
     project_id: str = home("project", "the project that it lies in")
     document: Mapping[str, Any] = field(default_factory=_empty, repr=False, compare=False)
     """The whole document as stored, with fields that this version has no name for."""
+
+
+def made_from() -> Any:  # noqa: ANN401 - as dataclasses.field
+    """Declare the field ``inputs``, in which people and programs say what an entity was made from.
+
+    Each entry has the ``kind`` and the ``entity_id`` of the other entity; of a file that was used its ``path`` and
+    ``digest`` too.
+    """
+    return mapping(
+        "artifacts and models it used, and what people say it was made from",
+        entries={"entity_id": ANY},
+        lineage="input",
+        names_blobs=True,
+    )

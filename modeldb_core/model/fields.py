@@ -13,6 +13,9 @@ from typing import Any, Literal, TypeAlias
 FieldType: TypeAlias = Literal["text", "time", "integer", "number", "boolean", "map", "texts", "series"]
 """What a field holds. Of a time a document holds microseconds since 1970-01-01 UTC; series are not in the document."""
 
+Direction: TypeAlias = Literal["", "input", "output"]
+"""What an entity that is named is to the one that names it: what that was made from, what was made of it, or neither."""
+
 ANY = "*"
 """As the kind that a reference names: an entity of any kind."""
 WHOLE_STORE = ""
@@ -41,6 +44,9 @@ class FieldDeclaration:
         offered: whether the keys of a searchable map are offered as columns and for completing a filter.
         listed: whether tables of entities have a column for each key of the map unasked: for what people log.
         choices: the texts that it may hold, where they are known beforehand; offered when a filter is written.
+        lineage: of a reference, whether it names what the entity was made from (``input``) or what was made of it
+            (``output``); empty: it is no part of lineage. Of an entry that names an entity and what that is a part of,
+            the former counts.
         names_blobs: whether it is an entry with the ``digest`` of a file, or a map to such entries.
         names_actor: whether it names who makes the change: a server that knows who asks takes no other name.
         computed: a store works it out from what the entity is part of; what a document says under that name counts
@@ -62,6 +68,7 @@ class FieldDeclaration:
     offered: bool = True
     listed: bool = False
     choices: tuple[str, ...] = ()
+    lineage: Direction = ""
     names_blobs: bool = False
     names_actor: bool = False
     computed: bool = False

@@ -213,6 +213,16 @@ class KindDeclaration:
         return self._named(lambda each: each.is_reference)
 
     @cached_property
+    def flows(self) -> tuple[FieldDeclaration, ...]:
+        """The references that say what an entity was made from, and what was made of it."""
+        return tuple(each for each in self.references if each.lineage)
+
+    @cached_property
+    def is_activity(self) -> bool:
+        """Whether an entity of it is something that happens, such as a run, and not something that is made."""
+        return {"started_at", "finished_at"} <= self.times
+
+    @cached_property
     def unique(self) -> tuple[FieldDeclaration, ...]:
         """The fields of which no two entities may have one value in the same scope."""
         return self._named(lambda each: each.unique_within is not None)
@@ -292,6 +302,8 @@ def problem_of(declaration: KindDeclaration, others: Iterable[KindDeclaration]) 
         ):
             wanted = f'reference("{HOME_FIELDS[each.name]}", container=True)'
             return f"{each.name} says of every entity where it lies; leave it out, or write {each.name}: str = {wanted}"
+        if each.lineage and not each.is_reference:
+            return f"{each.name} is part of lineage and names no entity; it is to be a reference"
         if each.computed and each.name not in HOME_FIELDS:
             return f"{each.name} is computed, and no store knows how"
         if each.searchable and each.type in ("texts", "series") and each.name != "tags":

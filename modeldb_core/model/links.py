@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeGuard
 
-from modeldb_core.model.schema import ANY, KINDS, FieldDeclaration
+from modeldb_core.model.schema import ANY, KINDS, FieldDeclaration, most_specific
 from modeldb_core.model.values import BlobReference
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -46,6 +46,50 @@ def _links(declared: FieldDeclaration, value: object) -> Iterator[Link]:
     else:
         for named in value if isinstance(value, (list, tuple)) else (value,):
             yield from _link(declared.name, declared.refers_to, named)
+
+
+class Flow(NamedTuple):
+    """That an entity was made from another one, or another one of it.
+
+    Attributes:
+        field: the field that says so.
+        key: the entry of a map that does; "" where the field is not a map.
+        kind: of the other entity; "" where nobody has said.
+        entity_id: its identifier.
+        is_input: whether the other one is what this one was made from.
+        entry: the entry of a map, with what else is known.
+    """
+
+    field: str
+    key: str
+    kind: str
+    entity_id: str
+    is_input: bool
+    entry: Mapping[str, Any]
+
+
+def flows_of(kind: str, document: Mapping[str, Any]) -> list[Flow]:
+    """Return what a document says of lineage; nothing of a kind that this process does not know."""
+    declaration = KINDS.get(kind)
+    found: list[Flow] = []
+    for each in declaration.flows if declaration is not None else ():
+        value, is_input = document.get(each.name), each.lineage == "input"
+        if each.entries:
+            for key, entry in value.items() if isinstance(value, Mapping) else ():
+                of_entry = {link.kind: link for link in _links(each, {key: entry})}
+                more = entry if isinstance(entry, Mapping) else {}
+                for named in most_specific(of_entry):
+                    said = named or _kind_in(more)
+                    found.append(Flow(each.name, key, said, of_entry[named].entity_id, is_input, more))
+        else:
+            found += [Flow(each.name, "", link.kind, link.entity_id, is_input, {}) for link in _links(each, value)]
+    return found
+
+
+def _kind_in(entry: Mapping[str, Any]) -> str:
+    """Return the kind that an entry says beside the identifier of an entity of any kind."""
+    kind = entry.get("kind")
+    return kind if isinstance(kind, str) and kind in KINDS and not KINDS[kind].secret else ""
 
 
 def is_identifier(value: object) -> TypeGuard[str]:

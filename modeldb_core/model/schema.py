@@ -8,7 +8,7 @@ follow from the declaration. A plugin declares kinds of its own by the hook ``mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -49,8 +49,10 @@ __all__ = [
     "declare",
     "forget",
     "integer",
+    "lineage_kinds",
     "mapping",
     "moment",
+    "most_specific",
     "number",
     "parts_of",
     "reference",
@@ -123,6 +125,22 @@ def forget(kind: str) -> None:
 def shown_kinds() -> tuple[KindDeclaration, ...]:
     """Return the kinds that the server and the command line show."""
     return tuple(each for each in KINDS.values() if not each.secret)
+
+
+def lineage_kinds() -> tuple[str, ...]:
+    """Return the kinds that lineage leads through: those with a field of it, and those that such a field names."""
+    found = {each.kind for each in KINDS.values() if each.flows}
+    for declaration in KINDS.values():
+        for each in declaration.flows:
+            found.update(most_specific(each.entries.values() or (each.refers_to,)))
+    return tuple(kind for kind in KINDS if kind in found)
+
+
+def most_specific(kinds: Iterable[str]) -> list[str]:
+    """Return those kinds of which no other one is a part: a version, and not the data set that it is a version of."""
+    listed = list(kinds)
+    above = {each.refers_to for kind in listed if kind in KINDS for each in KINDS[kind].containers} - {ANY}
+    return [kind for kind in listed if kind not in above or len(listed) == 1]
 
 
 def check_kind(kind: str) -> str:

@@ -45,6 +45,8 @@ def _row(kind: str, declared: FieldDeclaration) -> str:
         notes.append(f"unique within {scope}")
     if declared.entries:
         notes.append(f"names {' and '.join(sorted(set(declared.entries.values()))).replace('_', ' ')}")
+    if declared.lineage:
+        notes.append("what it was made from" if declared.lineage == "input" else "what was made of it")
     if declared.secret:
         notes.append("not shown")
     if declared.searchable:

@@ -67,12 +67,10 @@ class Linked:
             raise InvalidArgumentError(msg)
 
     def _check_named(self) -> None:
-        given: object = self.entity_id
-        if isinstance(given, list):  # as it comes out of JSON
-            object.__setattr__(self, "entity_id", tuple(given))
         for each in self.entity_ids:
-            if not isinstance(each, str):
-                msg = f"entity_id of linked is of type {type(each).__name__}; expected text, or a tuple of texts"
+            given: object = each
+            if not isinstance(given, str):
+                msg = f"entity_id of linked is of type {type(given).__name__}; expected text, or a tuple of texts"
                 raise InvalidTypeError(msg)
         if not 1 <= len(self.entity_ids) <= MAX_NAMED:
             msg = f"linked names {len(self.entity_ids):,} entities; expected 1 to {MAX_NAMED:,}"

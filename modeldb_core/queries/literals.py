@@ -6,8 +6,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Iterator
     from typing import LiteralString
+
+
+_IDS, _CHARACTERS = 500, 20_000
+"""So many identifiers are looked up at once, and of such a length in all: a filter has an end."""
 
 
 def quote(text: str) -> str:
@@ -34,6 +38,20 @@ def condition(template: LiteralString, *values: str | int | datetime | Collectio
         raise ValueError(msg)
     texts = [_literal(value) if isinstance(value, (str, int, datetime)) else _listed(value) for value in values]
     return "".join(text for pair in zip(parts, [*texts, ""], strict=True) for text in pair)
+
+
+def portions(ids: Iterable[str]) -> Iterator[list[str]]:
+    """Iterate over identifiers in lists that a filter has room for."""
+    some: list[str] = []
+    length = 0
+    for entity_id in ids:
+        if some and (len(some) == _IDS or length + 2 * len(entity_id) > _CHARACTERS):
+            yield some
+            some, length = [], 0
+        some.append(entity_id)
+        length += 2 * len(entity_id) + 4
+    if some:
+        yield some
 
 
 def _listed(values: Collection[Any]) -> str:

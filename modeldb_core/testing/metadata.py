@@ -9,6 +9,7 @@ from modeldb_core.testing.entities import EntityTests
 from modeldb_core.testing.erasing import ErasureTests
 from modeldb_core.testing.finding import FindTests
 from modeldb_core.testing.lasting import LastingTests
+from modeldb_core.testing.lineage import LineageTests
 from modeldb_core.testing.linking import LinkTests
 from modeldb_core.testing.paging import PageTests
 from modeldb_core.testing.scoping import ScopeTests
@@ -24,6 +25,7 @@ class MetadataStoreTests(
     SeriesTests,
     FindTests,
     LinkTests,
+    LineageTests,
     ScopeTests,
     PageTests,
     LastingTests,

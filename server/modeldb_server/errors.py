@@ -47,6 +47,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "already_exists": 409,
         "run_finished": 409,
         "conflict": 409,
+        "cycle": 409,
         "stream_gap": 409,
         "folder_changed": 409,
         "precondition": 412,

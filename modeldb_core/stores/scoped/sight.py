@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.model.links import links_of
 from modeldb_core.model.schema import ANY, KINDS
-from modeldb_core.queries import Linked, Query, condition, parse_filter
+from modeldb_core.queries import Linked, Query, condition, parse_filter, portions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 MAX_PASSED = 1000
 """Entities that a narrowed search passes on the way from one to what is linked with it through others."""
-_IDS, _CHARACTERS = 500, 20_000
-"""So many identifiers are looked up at once, and of such a length in all: a filter has an end."""
 
 
 class Sight:
@@ -70,7 +68,7 @@ class Sight:
         for kind, entity_id in names:
             by_kind.setdefault(kind, {})[entity_id] = None
         for kind, ids in by_kind.items():
-            for some in _portions(ids) if kind in KINDS else ():
+            for some in portions(ids) if kind in KINDS else ():
                 same = condition("entity_id in ?", some)
                 query = Query(kind, same, fields=(), limit=len(some), within=within, include_deleted=True)
                 for entity in self._store.find(query).entities:
@@ -160,16 +158,3 @@ def _both(one: str, other: str) -> str:
     """Return the filter that holds where two do."""
     parts = [part for part in (one, other) if part.strip()]
     return parts[0] if len(parts) == 1 else " and ".join(f"({part})" for part in parts)
-
-
-def _portions(ids: Iterable[str]) -> Iterator[list[str]]:
-    some: list[str] = []
-    length = 0
-    for entity_id in ids:
-        if some and (len(some) == _IDS or length + 2 * len(entity_id) > _CHARACTERS):
-            yield some
-            some, length = [], 0
-        some.append(entity_id)
-        length += 2 * len(entity_id) + 4
-    if some:
-        yield some
