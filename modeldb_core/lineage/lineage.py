@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.lineage.dot import to_dot
 from modeldb_core.lineage.graph import Edge, Graph, Name
+from modeldb_core.lineage.openlineage import to_openlineage
+from modeldb_core.lineage.prov import to_prov
 from modeldb_core.log.json_documents import json_value
 
 if TYPE_CHECKING:
@@ -60,18 +63,12 @@ class Lineage(Graph):
 
     def to_dot(self) -> str:
         """Return it as text for Graphviz."""
-        from modeldb_core.lineage.dot import to_dot
-
         return to_dot(self)
 
     def to_prov(self) -> dict[str, Any]:
         """Return it in W3C PROV, as PROV-JSON."""
-        from modeldb_core.lineage.prov import to_prov
-
         return to_prov(self)
 
     def to_openlineage(self) -> list[dict[str, Any]]:
         """Return what runs read and wrote, as events of OpenLineage: one for each run."""
-        from modeldb_core.lineage.openlineage import to_openlineage
-
         return to_openlineage(self)
