@@ -48,6 +48,8 @@ class FieldDeclaration:
             (``output``); empty: it is no part of lineage. Of an entry that names an entity and what that is a part of,
             the former counts.
         names_blobs: whether it is an entry with the ``digest`` of a file, or a map to such entries.
+        names_trees: whether it is the root of a content tree (:mod:`modeldb_core.trees`): what follows blobs follows its
+            nodes, and what its entries name.
         names_actor: whether it names who makes the change: a server that knows who asks takes no other name.
         computed: a store works it out from what the entity is part of; what a document says under that name counts
             for nothing.
@@ -70,6 +72,7 @@ class FieldDeclaration:
     choices: tuple[str, ...] = ()
     lineage: Direction = ""
     names_blobs: bool = False
+    names_trees: bool = False
     names_actor: bool = False
     computed: bool = False
     secret: bool = False
@@ -103,6 +106,11 @@ def title_of(name: str) -> str:
 def text(description: str = "", *, default: str | None = "", **options: Any) -> Any:  # noqa: ANN401 - as dataclasses.field
     """Declare a field that holds a text; ``options`` are the attributes of :class:`FieldDeclaration`."""
     return _declared("text", description, default=default, **options)
+
+
+def content_tree(description: str = "", **options: Any) -> Any:  # noqa: ANN401
+    """Declare a field that holds the root of a content tree; "" where there is none."""
+    return _declared("text", description, default="", names_trees=True, **options)
 
 
 def reference(kind: str, description: str = "", *, default: str | None = "", **options: Any) -> Any:  # noqa: ANN401

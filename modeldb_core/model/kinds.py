@@ -304,6 +304,8 @@ def problem_of(declaration: KindDeclaration, others: Iterable[KindDeclaration]) 
             return f"{each.name} says of every entity where it lies; leave it out, or write {each.name}: str = {wanted}"
         if each.lineage and not each.is_reference:
             return f"{each.name} is part of lineage and names no entity; it is to be a reference"
+        if each.names_trees and each.type != "text":
+            return f"{each.name} names a tree by the digest of its root; write {each.name}: str = content_tree()"
         if each.computed and each.name not in HOME_FIELDS:
             return f"{each.name} is computed, and no store knows how"
         if each.searchable and each.type in ("texts", "series") and each.name != "tags":

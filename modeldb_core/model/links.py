@@ -122,6 +122,15 @@ def blobs_of(kind: str, document: Mapping[str, Any]) -> Iterator[str]:
             waiting.extend(value)
 
 
+def trees_of(kind: str, document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Iterate over the content trees that a document names: field and root."""
+    declaration = KINDS.get(kind)
+    for each in declaration.fields.values() if declaration is not None else ():
+        root = document.get(each.name) if each.names_trees else None
+        if isinstance(root, str) and _DIGEST.fullmatch(root):
+            yield each.name, root
+
+
 def _digest_of(entry: object) -> Iterator[str]:
     digest = entry.get("digest") if isinstance(entry, Mapping) else None
     if isinstance(digest, str) and _DIGEST.fullmatch(digest):

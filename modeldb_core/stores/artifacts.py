@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
-from modeldb_core.errors import NotFoundError, StoreUnavailableError
+from modeldb_core.errors import IntegrityError, NotFoundError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
 
@@ -110,6 +112,40 @@ class ArtifactStore(ABC):
             NotFoundError: there is no such blob.
             IntegrityError: (on reading) the stored bytes are not the ones that were put.
         """
+
+    def put_many(self, contents: Sequence[bytes]) -> None:
+        """Store small blobs, in no order; raises as :meth:`put` does, and then some of them may be there.
+
+        A store that can take many in one request, or several at once, overrides this.
+        """
+        for content in contents:
+            sent = BlobInfo(hashlib.sha256(content).hexdigest(), len(content))
+            check_stored(self.put(io.BytesIO(content), digest=sent.digest), sent, self.url)
+
+    def read_many(self, digests: Sequence[str], max_bytes: int) -> Sequence[bytes]:
+        """Return the content of small blobs, as they are asked for; raises as :meth:`open` does.
+
+        A store that can give many in one answer, or several at once, overrides this.
+
+        Args:
+            digests: of the blobs.
+            max_bytes: what a single one may have; what is longer is none of those that are meant.
+
+        Raises:
+            IntegrityError: a blob is longer, or is damaged.
+        """
+        return [self._read_small(digest, max_bytes) for digest in digests]
+
+    def _read_small(self, digest: str, max_bytes: int) -> bytes:
+        with self.open(digest) as stream:
+            parts, left = [], max_bytes + 1
+            while left > 0 and (part := stream.read(left)):
+                parts.append(part)
+                left -= len(part)
+        if left <= 0:
+            msg = f"blob {digest} in {self.url} has more than {max_bytes:,} bytes, which is more than was to be read"
+            raise IntegrityError(msg)
+        return b"".join(parts)
 
     @abstractmethod
     def stat(self, digest: str) -> BlobInfo:

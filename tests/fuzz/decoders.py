@@ -33,7 +33,7 @@ from modeldb_core.backends.remote.answers import check_protocol, error_of_answer
 from modeldb_core.backends.sqlite import path_of as sqlite_path
 from modeldb_core.config import credentials
 from modeldb_core.config.trust import address_of, options_in
-from modeldb_core.errors import ModelDBError
+from modeldb_core.errors import InvalidArgumentError, ModelDBError
 from modeldb_core.log.batches import MAGIC, decode_changes, encode_changes, measure
 from modeldb_core.log.changes import EMPTY_HEAD, Head, advance, seal, verify_change
 from modeldb_core.log.conditions import Absent, RevisionIs, Unset, ValueIs
@@ -45,7 +45,7 @@ from modeldb_core.log.replay import Record, alters_entity, erased_by
 from modeldb_core.model.entities import Run
 from modeldb_core.model.schema import KINDS
 from modeldb_core.model.shapes import check_document
-from modeldb_core.model.values import decode, encode, normalize
+from modeldb_core.model.values import decode, encode, is_digest, normalize
 from modeldb_core.movement.bundle_store import path_of as bundle_path
 from modeldb_core.movement.manifest import Manifest
 from modeldb_core.plugins import Places, load_settings
@@ -61,6 +61,10 @@ from modeldb_core.tracking.description.model_formats import load_model
 from modeldb_core.tracking.description.model_types import names_in
 from modeldb_core.tracking.description.origins import place_of
 from modeldb_core.tracking.description.signatures import guard
+from modeldb_core.trees import decode_node
+from modeldb_core.trees.entries import Record as TreeRecord
+from modeldb_core.trees.entries import blobs_in, entry_of, record_of, trees_in
+from modeldb_core.trees.nodes import Child, make_node
 from modeldb_server.arguments import split_names
 from modeldb_server.blobs import Artifact
 from modeldb_server.previews import preview
@@ -166,12 +170,45 @@ _ARTIFACTS = {
 }
 
 
+def _leaf() -> bytes:
+    entries = {
+        f"a/{number}": {"digest": f"{number:064x}", "size_bytes": 300 * number, "observed": {"at": number}}
+        for number in range(4)
+    }
+    records = [record_of(name.replace("/", "\0").encode(), name, entry) for name, entry in entries.items()]
+    return make_node(0, [*records, record_of(b"b", "b", {"tree": "0" * 64, "x": 0.5})])[1]
+
+
+def _leaf_with(text: bytes) -> bytes:
+    return make_node(0, [TreeRecord(b"a", 5, text, text)])[1]
+
+
+_LEAF = _leaf()
+_BRANCH = make_node(
+    1, [Child(f"k{number}".encode(), bytes(32), bytes([number]) * 32, 200, 2**40) for number in range(3)]
+)[1]
+
+
 # -- decoders in several steps ----------------------------------------------------------------------------------------
 
 
 def _reading_objects(name: str) -> list[object]:
     found: list[object] = [layout.is_known(name), layout.is_pack(name), layout.is_marker(name), layout.range_of(name)]
     return [*found, layout.newer_format([name]), layout.pack_time(name), layout.may_hold(name, "s")]
+
+
+def _tree_node(data: bytes) -> object:
+    node = decode_node(data)
+    assert make_node(node.level, node.items)[1] == data  # a node has one form
+    if node.level:
+        return node
+    entries = [entry_of(record) for record in node.records]
+    for record, entry in zip(node.records, entries, strict=True):
+        location = record.key.decode()
+        with suppress(InvalidArgumentError):  # what it names need not be a digest
+            assert record_of(record.key, location, entry) == record
+        assert all(map(is_digest, (*blobs_in(entry), *trees_in(entry))))
+    return entries
 
 
 def _value(data: bytes) -> object:
@@ -419,6 +456,14 @@ DECODERS: tuple[Decoder, ...] = (
         texts(_OBJECT[0], layout.pack_of([_PART], 9)[0], layout.new_marker(), "packs/0.store-2"),
         _reading_objects,
     ),
+    Decoder("leaf of a tree", _LEAF, damaged(_LEAF), _tree_node),
+    Decoder(
+        "entry of a tree",
+        _LEAF,
+        (other_json({"digest": "0" * 64, "x": {"$int": "5"}}) | other_json({"modified_at": 5})).map(_leaf_with),
+        _tree_node,
+    ),
+    Decoder("branch of a tree", _BRANCH, damaged(_BRANCH), _tree_node),
     Decoder("points", _POINTS, damaged(_POINTS), decode_points),
     *(
         Decoder(f"column {number}", pack(column), damaged(pack(column)), decode_column)
