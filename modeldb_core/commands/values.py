@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from modeldb_core.errors import InvalidTypeError
-from modeldb_core.model.values import BlobReference, Value, check_key, encode, normalize
+from modeldb_core.model.values import SAFE_INTEGER, BlobReference, Value, check_key, encode, normalize
 
 if TYPE_CHECKING:
     from modeldb_core.stores import BlobInfo
@@ -44,6 +44,8 @@ def _spilled(value: Value, put_blob: PutBlob, limit: int) -> Value:
     if value is None or isinstance(value, (bool, float, BlobReference)):
         return value
     if isinstance(value, str) and len(value) * 4 < limit:
+        return value
+    if isinstance(value, int) and abs(value) <= SAFE_INTEGER:
         return value
     data = encode(value)
     if len(data) <= limit:

@@ -201,18 +201,17 @@ def verify_change(change: Change, previous_hash: bytes, *, may_be_withheld: bool
         InvalidArgumentError: it has a number, a time or a text that no change has, however well it is sealed; or its
             payload was withheld.
     """
-    where = _name(change)
-    _check_head(change, where)
+    _check_head(change)
     if change.withheld and not may_be_withheld:
-        msg = f"the payload of {where} was withheld; a store takes whole streams only: copy it from where nothing is withheld"
+        msg = f"the payload of {_name(change)} was withheld; a store takes whole streams only: copy it from where nothing is withheld"
         raise InvalidArgumentError(msg)
     if change.previous_hash != previous_hash:
-        msg = f"{where} does not follow the change before it: one of the two was altered, dropped or moved"
+        msg = f"{_name(change)} does not follow the change before it: one of the two was altered, dropped or moved"
         raise IntegrityError(msg)
     if change.payload is not None and (
         change.salt is None or payload_digest(change.salt, change.payload) != change.payload_digest
     ):
-        msg = f"the payload of {where} does not match its digest: it was altered"
+        msg = f"the payload of {_name(change)} does not match its digest: it was altered"
         raise IntegrityError(msg)
     expected = change_hash(
         change.stream_id,
@@ -226,21 +225,21 @@ def verify_change(change: Change, previous_hash: bytes, *, may_be_withheld: bool
         change.previous_hash,
     )
     if expected != change.hash:
-        msg = f"{where} does not match its hash: it was altered"
+        msg = f"{_name(change)} does not match its hash: it was altered"
         raise IntegrityError(msg)
 
 
-def _check_head(change: Change, where: str) -> None:
+def _check_head(change: Change) -> None:
     for what, number, limit in (("number", change.seq, _MAX_SEQ), ("time", change.recorded_at, MAX_TIME_US)):
         if type(number) is not int or not 0 <= number <= limit:
-            msg = f"{where} has the {what} {str(number)[:40]}; expected an integer from 0 to {limit}"
+            msg = f"{_name(change)} has the {what} {str(number)[:40]}; expected an integer from 0 to {limit}"
             raise InvalidArgumentError(msg)
     for name in ("stream_id", "actor", "action", "kind", "entity_id"):
-        text = check_text(getattr(change, name), f"the {name} of {where}")
+        text = getattr(change, name)
+        if not isinstance(text, str) or not text.isascii():
+            check_text(text, f"the {name} of {_name(change)}")
         if not is_name(text) and (text or name != "actor"):
-            msg = (
-                f"the {name} of {where} has {len(text):,} characters; expected 1 to {MAX_TEXT:,}, and none that is NUL"
-            )
+            msg = f"the {name} of {_name(change)} has {len(text):,} characters; expected 1 to {MAX_TEXT:,}, and none that is NUL"
             raise InvalidArgumentError(msg)
 
 
@@ -307,7 +306,7 @@ def document_after(document: Document | None, change: Change) -> Document:
     data = change.data()
     try:
         after = evolve(document, change.action, data, actor=change.actor, recorded_at=change.recorded_at)
-        check_document(change.kind, after)
+        check_document(change.kind, after, document)
     except (ModelDBError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise misfit(change, error) from error
     return after

@@ -110,15 +110,33 @@ def _normalize(value: object, where: str, depth: int) -> Value:
         msg = f"{where} is nested deeper than {MAX_DEPTH} levels; log it as an artifact instead"
         raise InvalidArgumentError(msg)
     if isinstance(value, Mapping):
-        items = ((check_key_in_map(key, where), item) for key, item in value.items())
-        return {key: _normalize(item, f"{where}.{key_text(key)}", depth + 1) for key, item in items}
+        return {
+            key if _is_plain(key) else check_key_in_map(key, where): item
+            if _is_plain(item)
+            else _normalize(item, f"{where}.{key_text(check_key_in_map(key, where))}", depth + 1)
+            for key, item in value.items()
+        }
     if isinstance(value, (list, tuple)):
-        return [_normalize(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)]
+        return [
+            item if _is_plain(item) else _normalize(item, f"{where}[{index}]", depth + 1)
+            for index, item in enumerate(value)
+        ]
     number = scalar_of(value)
     if number is not None:
         return number
     msg = f"{where} is of type {type_name(value)}, which cannot be stored; {_hint(value)}"
     raise InvalidTypeError(msg)
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether a value is what :func:`normalize` makes of it: most are, and this is many times faster."""
+    kind = type(value)
+    if kind is str:
+        return value.isascii()  # type: ignore[attr-defined, no-any-return]
+    return kind in _KEPT or (kind is int and -SAFE_INTEGER <= value <= SAFE_INTEGER)  # type: ignore[operator]
+
+
+_KEPT = frozenset({bool, float, type(None)})
 
 
 def scalar_of(value: object) -> bool | int | float | str | None:
@@ -218,7 +236,7 @@ def encode(value: Value) -> bytes:
 
 def json_text(data: Any) -> str:  # noqa: ANN401 - JSON data
     """Return JSON data, such as :func:`to_json` makes, as strict JSON without spaces."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(data)
 
 
 def decode(data: bytes | str) -> Value:
@@ -228,7 +246,10 @@ def decode(data: bytes | str) -> Value:
         InvalidArgumentError: it is not strict JSON in UTF-8, or something in it stands for no value.
     """
     try:
-        return from_json(_DECODER.decode(data if isinstance(data, str) else data.decode()))
+        text = data if isinstance(data, str) else data.decode()
+        found = _DECODER.decode(text)
+        is_text = data is not text or text.isascii()  # what was decoded has no lone surrogates
+        return found if is_text and _is_flat(text) else from_json(found)
     except InvalidArgumentError:
         raise
     except RecursionError:
@@ -238,26 +259,35 @@ def decode(data: bytes | str) -> Value:
     raise InvalidArgumentError(msg)
 
 
+def _is_flat(text: str) -> bool:
+    """Return whether JSON stands for the values that it shows: no tag, no text that may be no Unicode, few levels."""
+    return '"$' not in text and "\\u" not in text and text.count("{") + text.count("[") <= MAX_WRITTEN_DEPTH
+
+
 def _no_constant(name: str) -> NoReturn:
     msg = f"{name} is not JSON"
     raise ValueError(msg)
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)  # Python reads NaN and Infinity by default
 
 
 def to_json(value: Value) -> Any:  # noqa: ANN401 - JSON data
     """Return ``value`` as data that a strict JSON writer takes."""
+    if type(value) is str or value is None or isinstance(value, (bool, str)):
+        return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$float": _FLOAT_NAMES.get(value, "NaN")}
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return value
     if isinstance(value, int):
         return value if -SAFE_INTEGER <= value <= SAFE_INTEGER else {"$int": int_text(value)}
     if isinstance(value, BlobReference):
         return {"$blob": value.digest, "size": value.size_bytes}
     if isinstance(value, dict):
-        return {write_key(key): to_json(item) for key, item in value.items()}
+        return {
+            key if type(key) is str and key[:1] != "$" else write_key(key): item if type(item) is str else to_json(item)
+            for key, item in value.items()
+        }
     return [to_json(item) for item in value]
 
 

@@ -48,12 +48,18 @@ def searchable(kind: str, document: Mapping[str, Any]) -> dict[tuple[str, str], 
         values = document.get(section)
         if isinstance(values, Mapping):
             for key, value in values.items():
+                if type(value) in _WITHOUT_PARTS:
+                    found.setdefault((section, key), value)
+                    continue
                 for name, item in _flatten(key, value):
                     found.setdefault((section, name), item)
     for tag in document.get(TAGS, ()):
         if isinstance(tag, str):
             found.setdefault((TAGS, tag), tag)
     return found
+
+
+_WITHOUT_PARTS = frozenset({bool, float, int, str, type(None)})
 
 
 def changed(
@@ -118,6 +124,8 @@ def _flatten(key: str, value: object) -> Iterator[tuple[str, object]]:
 
 def leaf_of(section: str, key: str, value: object) -> Leaf:
     """Return the leaf of one value."""
+    if type(value) is float:
+        return Leaf(section, key, "number", value if value == value else None)
     if isinstance(value, bool):
         return Leaf(section, key, "bool", float(value))
     if isinstance(value, (int, float)):
