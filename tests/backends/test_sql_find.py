@@ -100,7 +100,7 @@ def plans(store):
             rows = driver.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
             found.append([row[3] for row in rows])
 
-    event.listen(store._database._engine, "before_cursor_execute", explain)
+    event.listen(store._database.engine, "before_cursor_execute", explain)
     return found
 
 
@@ -129,7 +129,7 @@ def test_whether_rows_are_to_be_made_again_is_asked_of_those_alone(store):
     scene = Scene(store)
     scene.run("run")
     scene.ship()
-    event.listen(store._database._engine, "before_cursor_execute", explain)
+    event.listen(store._database.engine, "before_cursor_execute", explain)
     store.find(Query())
     assert found
     for plan in found:

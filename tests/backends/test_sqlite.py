@@ -144,7 +144,7 @@ def test_a_full_disk_is_an_outage_that_passes(url):
 
 def limit_pages(store, count):
     """Let SQLite believe that the disk ends after some pages (at the earliest after those in use)."""
-    engine = store._database._engine
+    engine = store._database.engine
     engine.dispose()
     for listener in getattr(limit_pages, "listeners", []):
         event.remove(engine, "connect", listener)

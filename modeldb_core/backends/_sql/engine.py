@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from abc import abstractmethod
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, false, literal_column, select, table
@@ -41,11 +41,18 @@ class EngineDatabase(Database):
     several transactions write at once, :meth:`begin` takes a lock that holds until the commit: numbers are given, and conditions
     judged, by one transaction at a time.
 
+    Attributes:
+        errors: what the driver raises, by itself or through SQLAlchemy.
+        why_read_only: why it may only be read, or what to do then; for messages.
+
     Args:
         url: how the store calls itself, without secrets.
         read_only: refuse to write.
         timeout_s: how long to wait for others that write.
     """
+
+    errors: tuple[type[BaseException], ...] = (DBAPIError,)
+    why_read_only = "it was opened with read_only"
 
     def __init__(self, url: str, *, read_only: bool = False, timeout_s: float = TIMEOUT_S) -> None:
         super().__init__()
@@ -88,15 +95,21 @@ class EngineDatabase(Database):
 
     def write(self, work: Callable[[Transaction], Result]) -> Result:
         if self.read_only:
-            msg = f"{self.url} may only be read by this process: it was opened with read_only"
+            msg = f"{self.url} may only be read by this process: {self.why_read_only}"
             raise StoreReadOnlyError(msg)
         return self._retried(lambda: self._run(work, writing=True))
 
     def _run(self, work: Callable[[Transaction], Result], *, writing: bool) -> Result:
+        # One writer at a time: waiting for a thread costs nothing, waiting for the database's lock costs sleeps.
         lock = self._write_lock if writing else nullcontext()
-        with self._gate.inside(), lock, self.engine.connect() as connection, connection.begin():
-            self.begin(connection, writing=writing)
+        with self._gate.inside(), lock, self._transaction(writing=writing) as connection:
             return self.carried_out(work, Transaction(self, connection))
+
+    @contextmanager
+    def _transaction(self, *, writing: bool) -> Iterator[Connection]:
+        with self.engine.connect() as connection, connection.begin():
+            self.begin(connection, writing=writing)
+            yield connection
 
     def _retried(self, work: Callable[[], Result]) -> Result:
         """Call ``work`` until nothing stands in its way, or time is up."""
@@ -110,9 +123,10 @@ class EngineDatabase(Database):
                 return work()
             except SwallowedError as error:
                 raise self.swallowed() from error
-            except DBAPIError as error:
-                if not self.may_pass(error.orig) or time.monotonic() > deadline:
-                    raise self.translate(error.orig) from error
+            except self.errors as error:
+                original = error.orig if isinstance(error, DBAPIError) else error
+                if not self.may_pass(original) or time.monotonic() > deadline:
+                    raise self.translate(original) from error
             time.sleep(pause_s * (0.5 + random.random()))
             pause_s = min(2 * pause_s, 0.05)
 
@@ -132,7 +146,7 @@ class EngineDatabase(Database):
             return column.in_(bindparam(MANY, expanding=True))
         return column.in_(self.many(values))
 
-    def many(self, values: Iterable[int] | Iterable[str]) -> list[Any]:
+    def many(self, values: Iterable[int] | Iterable[str]) -> Any:  # noqa: ANN401 - what the driver takes
         return list(values)
 
     def check(self, connection: Connection) -> Iterator[str]:

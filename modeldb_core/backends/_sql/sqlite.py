@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import sqlite3
 import stat
-import threading
-import time
 import warnings
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import quote
@@ -25,13 +23,11 @@ from sqlalchemy.pool import NullPool, QueuePool
 from modeldb_core.backends._sql.database import (
     MANY,
     Build,
-    Database,
-    Result,
     Row,
     SwallowedError,
     Transaction,
-    VersionChangedError,
 )
+from modeldb_core.backends._sql.engine import EngineDatabase
 from modeldb_core.backends._sql.sqlite_files import PREFIX, make_private, may_write, prepare_folder
 from modeldb_core.backends._sql.sqlite_watch import Watch
 from modeldb_core.errors import (
@@ -42,7 +38,6 @@ from modeldb_core.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
-from modeldb_core.runtime import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -66,7 +61,7 @@ _READ_ONLY = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQ
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT})
 
 
-class SQLiteDatabase(Database):
+class SQLiteDatabase(EngineDatabase):
     """Connections to one SQLite file; see :class:`SQLiteStore` for the arguments.
 
     Attributes:
@@ -74,6 +69,8 @@ class SQLiteDatabase(Database):
     """
 
     further_tables: frozenset[str] = frozenset()
+    errors = (DBAPIError, sqlite3.Error)  # most statements go past SQLAlchemy
+    why_read_only = "check the permissions of the file and its folder"
 
     def __init__(
         self,
@@ -83,69 +80,39 @@ class SQLiteDatabase(Database):
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         read_only: bool = False,
     ) -> None:
-        super().__init__()
         if durability not in ("normal", "fsync"):
             msg = f"durability {durability!r} is unknown; expected 'normal' or 'fsync'"
             raise ConfigurationError(msg)
         self.path = path
-        self.url = f"{PREFIX}{quote(str(path))}"
         self._durability = durability
-        self._busy_timeout_s = busy_timeout_s
         self._may_write_folder = prepare_folder(path, create=not read_only)
-        self.read_only = read_only or not self._may_write_folder or not may_write(path)
-        self._closed = self._is_initialized = False
+        self._is_initialized = False
         self._compiled: dict[Build, _Compiled] = {}
-        self._gate = forks.Gate()
-        self._write_lock = threading.Lock()
-        self._engine = self._make_engine()
+        may_only_read = read_only or not self._may_write_folder or not may_write(path)
+        super().__init__(f"{PREFIX}{quote(str(path))}", read_only=may_only_read, timeout_s=busy_timeout_s)
+
+    def _begin(self) -> None:
+        super()._begin()
         self._watch = Watch(self._connect)
-        forks.register(self)
 
     # Transactions
 
-    def read(self, work: Callable[[Transaction], Result], *, settled: bool = False) -> Result:
-        del settled  # nobody sees what is not committed
-        return self._retried(lambda: self._run("BEGIN", work))
-
-    def write(self, work: Callable[[Transaction], Result]) -> Result:
-        if self.read_only:
-            msg = f"{self.path} may only be read by this process; check the permissions of the file and its folder"
-            raise StoreReadOnlyError(msg)
-        return self._retried(lambda: self._run("BEGIN IMMEDIATE", work))
-
-    def _run(self, begin: str, work: Callable[[Transaction], Result]) -> Result:
-        # One writer at a time: waiting for a thread costs nothing, waiting for SQLite's lock costs sleeps.
-        lock = self._write_lock if begin == "BEGIN IMMEDIATE" else nullcontext()
-        with self._gate.inside(), lock, self._engine.connect() as connection:
-            connection.exec_driver_sql(begin)
+    @contextmanager
+    def _transaction(self, *, writing: bool) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            driver = _driver(connection)
+            driver.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
             try:
-                result = self.carried_out(work, Transaction(self, connection))
-                connection.exec_driver_sql("COMMIT")
+                yield connection
+                driver.execute("COMMIT")
             except BaseException:
                 # A failed COMMIT may have ended the transaction already.
-                if _driver(connection).in_transaction:
-                    connection.exec_driver_sql("ROLLBACK")
+                if driver.in_transaction:
+                    driver.execute("ROLLBACK")
                 raise
-            return result
 
-    def _retried(self, work: Callable[[], Result]) -> Result:
-        """Call ``work`` until no lock stands in its way, or time is up."""
-        if self._closed:
-            msg = f"the store {self.url} was closed; open it again"
-            raise StoreUnavailableError(msg)
-        deadline = time.monotonic() + self._busy_timeout_s
-        pause_s = 0.001
-        while True:
-            try:
-                return work()
-            except SwallowedError as error:
-                raise self.swallowed() from error
-            except (DBAPIError, sqlite3.Error) as error:
-                original = error.orig if isinstance(error, DBAPIError) else error
-                if not _is_busy(original) or time.monotonic() > deadline:
-                    raise self.translate(original) from error
-            time.sleep(pause_s * (0.5 + random.random()))
-            pause_s = min(2 * pause_s, 0.1)
+    def may_pass(self, error: BaseException | None) -> bool:
+        return isinstance(error, sqlite3.Error) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _BUSY
 
     def write_mark(self) -> object:
         if self.read_only or self._closed:
@@ -166,7 +133,7 @@ class SQLiteDatabase(Database):
         if len(rows) == 1:
             cursor = _driver(connection).execute(compiled.text, compiled.row(rows[0]))
         else:
-            cursor = _driver(connection).executemany(compiled.text, [compiled.row(row) for row in rows])
+            cursor = _driver(connection).executemany(compiled.text, map(compiled.row, rows))
         if written is not None and cursor.rowcount != written:
             raise SwallowedError
 
@@ -207,11 +174,6 @@ class SQLiteDatabase(Database):
     def is_own(self) -> bool:  # type: ignore[override]
         """Whether this user owns the file."""
         return not hasattr(os, "geteuid") or self.path.stat().st_uid == os.geteuid()
-
-    def expect_version(self, transaction: Transaction, version: str, stamp: str) -> None:
-        query = "SELECT version_num, (SELECT stamp FROM modeldb_compatibility) FROM modeldb_version"
-        if tuple(transaction.connection.exec_driver_sql(query).one()) != (version, stamp):
-            raise VersionChangedError
 
     def initialize(self) -> None:
         if self._is_initialized:
@@ -257,11 +219,10 @@ class SQLiteDatabase(Database):
 
     def close(self) -> None:
         self._closed = True
-        forks.forget(self)
         self._watch.close()
-        self._engine.dispose()
+        super().close()
 
-    def _make_engine(self) -> Engine:
+    def make_engine(self) -> Engine:
         # A database that may not be written is looked at afresh for each question: see _uri.
         pool: Any = NullPool if self.read_only else QueuePool
         options: dict[str, Any] = {} if self.read_only else {"pool_size": 8, "max_overflow": -1}
@@ -278,7 +239,7 @@ class SQLiteDatabase(Database):
         connection = sqlite3.connect(
             self._uri(),
             uri=True,
-            timeout=min(self._busy_timeout_s, _DRIVER_TIMEOUT_S),
+            timeout=min(self.timeout_s, _DRIVER_TIMEOUT_S),
             isolation_level=None,  # transactions begin and end where this module says so
             check_same_thread=False,
             cached_statements=256,
@@ -325,23 +286,9 @@ class SQLiteDatabase(Database):
         connection.execute(f"PRAGMA fullfsync = {int(self._durability == 'fsync')}")  # of macOS: past the drive's cache
         connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT_BYTES}")
 
-    # Forks
-
     def before_fork(self) -> None:
-        """Wait for the operations under way and close all connections."""
-        self._gate.shut()
+        super().before_fork()
         self._watch.close()
-        self._engine.dispose()
-
-    def after_fork(self, *, in_child: bool) -> None:
-        """Go on in the parent; begin afresh in the child."""
-        if in_child:
-            # What could not be closed must never be: that would break the parent's locks.
-            _inherited.append(self._engine)
-            self._gate, self._write_lock = forks.Gate(), threading.Lock()
-            self._engine, self._watch = self._make_engine(), Watch(self._connect)
-        else:
-            self._gate.open()
 
     # Errors
 
@@ -350,7 +297,7 @@ class SQLiteDatabase(Database):
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _BUSY:
             return StoreUnavailableError(
-                f"{self.path} is locked by another process for more than {self._busy_timeout_s:g} s; "
+                f"{self.path} is locked by another process for more than {self.timeout_s:g} s; "
                 f"look for a process that holds it open, or raise busy_timeout_s"
             )
         if code == sqlite3.SQLITE_FULL:
@@ -371,9 +318,6 @@ class SQLiteDatabase(Database):
         return StoreUnavailableError(f"{self.path}: SQLite refused an operation: {error}")
 
 
-_inherited: list[Engine] = []
-
-
 class _Compiled:
     """A statement as text, and how its parameters become a row."""
 
@@ -382,9 +326,12 @@ class _Compiled:
         self.text = str(compiled)
         self._names = tuple(compiled.positiontup or ())
         self._constants = {name: value for name, value in compiled.params.items() if value is not None}
+        self.row: Callable[[Mapping[str, Any]], tuple[Any, ...]] = self._row_of_any
+        """Returns the values of parameters in their order."""
+        if len(self._names) > 1 and not self._constants:
+            self.row = itemgetter(*self._names)  # the same, without a line of Python
 
-    def row(self, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Return the values of the parameters in their order."""
+    def _row_of_any(self, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
         if self._constants:
             parameters = {**self._constants, **parameters}
         return tuple([parameters[name] for name in self._names])
@@ -392,7 +339,3 @@ class _Compiled:
 
 def _driver(connection: Connection) -> sqlite3.Connection:
     return cast("sqlite3.Connection", connection.connection.dbapi_connection)
-
-
-def _is_busy(error: BaseException | None) -> bool:
-    return isinstance(error, sqlite3.Error) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _BUSY
