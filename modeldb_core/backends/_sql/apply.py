@@ -14,6 +14,7 @@ from modeldb_core.backends._sql.chain import Streams
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import is_plain, load_document
 from modeldb_core.backends._sql.entity_rows import EntityRows
+from modeldb_core.backends._sql.homes import are_named
 from modeldb_core.backends._sql.numbers import Numbers, Remembered
 from modeldb_core.backends._sql.tables import ERASED, documents, entities, metrics
 from modeldb_core.backends._sql.tables import changes as changes_table
@@ -191,7 +192,11 @@ class Batch:
                 wanted[pk].is_plain = is_plain(text)
         missing = [name for name in altered if name not in records]
         if missing:
-            for pk, name in enumerate(missing, self.numbers.next(_last_entity)):
+            parameters = {MANY: many({entity_id for _, entity_id in missing})}
+            ((last, is_named),) = self.transaction.rows(_last_entity, parameters)
+            if is_named is None:
+                self.rows.homes.nobody_names(missing)
+            for pk, name in enumerate(missing, (last or 0) + 1):
                 records[name] = Record(*name, pk, stored=False)
         return records
 
@@ -309,5 +314,5 @@ def _insert_change(_database: Database) -> Insert:
     return insert(changes_table)
 
 
-def _last_entity(_database: Database) -> Select[Any]:
-    return select(func.max(entities.c.entity_pk))
+def _last_entity(database: Database) -> Select[Any]:
+    return select(func.max(entities.c.entity_pk), are_named(database).scalar_subquery())

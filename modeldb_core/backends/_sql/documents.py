@@ -15,7 +15,7 @@ from modeldb_core.model.values import Value, decode, json_text, to_json, write_k
 from modeldb_core.queries import Leaf, changed, is_searchable, leaf_of, leaves, sections_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 VALUE_TYPES: Mapping[str, int] = {"number": 1, "text": 2, "bool": 3, "null": 4, "json": 5}
 """How the type of a searchable value is stored."""
@@ -29,6 +29,8 @@ TAGGED = "tags"
 _TIMES = ("created_at", "updated_at", "started_at", "finished_at", "deleted_at")
 ROW_COLUMNS = ("present", "name", "owner", "status", "container_id", *HOME_FIELDS, "parent_id", "stream_pk", *_TIMES)
 """The columns of ``entities`` that follow from a document, and from those of its containers."""
+PLACE_COLUMNS = ("container_id", *HOME_FIELDS, "parent_id", "created_at")
+"""Those of them that hardly ever change, and that most indexes begin with or hold."""
 _OWN_COLUMNS = tuple(name for name in ROW_COLUMNS if name not in HOME_FIELDS)
 
 FACT_COLUMNS = ("value_type", "number", "text")
@@ -122,10 +124,8 @@ def row_of(kind: str, document: Document, *, has_series: bool = True) -> dict[st
     row["present"] = ERASED if not has_series and is_bare(document) else 1
     if kind in KINDS and KINDS[kind].home:
         row["container_id"] = _text(document.get(KINDS[kind].home))
-    for name, column in places_of(kind).items():
+    for name, column in _own_places(KINDS.get(kind)):
         value = document.get(name, _UNSET.get(column))
-        if column in HOME_FIELDS:
-            continue
         if column in _TIMES:
             row[column] = value if type(value) is int and abs(value) < 2**63 else None
         else:
@@ -166,6 +166,21 @@ def _places(declaration: KindDeclaration) -> Mapping[str, str]:
     if declaration.has_points:  # of others a status that is not there is null
         found["status"] = "status"
     return found
+
+
+@cache
+def _own_places(declaration: KindDeclaration | None) -> Sequence[tuple[str, str]]:
+    places = _OF_ANY if declaration is None else _places(declaration)
+    return tuple((name, column) for name, column in places.items() if column not in HOME_FIELDS)
+
+
+@cache
+def placing_fields(kind: str) -> Sequence[str]:
+    """Return the fields that :data:`PLACE_COLUMNS` follow from."""
+    declaration = KINDS.get(kind)
+    own = {name for name, column in _own_places(declaration) if column in PLACE_COLUMNS}
+    containers = () if declaration is None else declaration.containers
+    return tuple(own.union(each.name for each in containers))
 
 
 @cache

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete
+from sqlalchemy import bindparam, delete, update
 
 from modeldb_core.backends._sql.documents import (
     FACT_COLUMNS,
+    PLACE_COLUMNS,
     ROW_COLUMNS,
     Facts,
     dump_document,
     facts_between,
+    placing_fields,
     row_of,
     searched,
 )
@@ -23,7 +25,9 @@ from modeldb_core.model.links import links_of
 from modeldb_core.model.schema import KINDS, METRICS
 
 if TYPE_CHECKING:
-    from sqlalchemy.sql.dml import Delete, Insert
+    from collections.abc import Mapping
+
+    from sqlalchemy.sql.dml import Delete, Insert, Update
 
     from modeldb_core.backends._sql.chain import Streams
     from modeldb_core.backends._sql.database import Database, Transaction
@@ -39,6 +43,7 @@ class EntityRows:
 
     Attributes:
         metrics: the rows of ``metrics``, to which points may be added.
+        homes: where entities lie, worked out once for all.
     """
 
     def __init__(self, transaction: Transaction, numbers: Numbers, streams: Streams) -> None:
@@ -47,6 +52,7 @@ class EntityRows:
         self._numbers = numbers
         self._streams = streams
         self._entities: list[dict[str, Any]] = []
+        self._placed: list[dict[str, Any]] = []
         self._documents: list[dict[str, Any]] = []
         self._facts: list[dict[str, Any]] = []
         self._gone: list[dict[str, Any]] = []
@@ -54,7 +60,7 @@ class EntityRows:
         self._freed: list[dict[str, Any]] = []
         self._links: list[dict[str, Any]] = []
         self._unlinked: list[dict[str, Any]] = []
-        self._homes = Homes(transaction)
+        self.homes = Homes(transaction)
 
     def name(self, entity_pk: int, kind: str, entity_id: str) -> None:
         """Note an entity that a change names, but that has no document."""
@@ -92,7 +98,9 @@ class EntityRows:
         row.update(entity_pk=entity_pk, kind=kind, entity_id=entity_id, **columns_of(home))
         self._entities.append(row)
         if before is None or _has_moved(kind, before, after):
-            self._homes.add(row, home, after, is_moved=before is not None)
+            self.homes.add(row, home, after, is_moved=before is not None)
+            if not is_new:
+                self._placed.append(row)
         self._documents.append({"entity_pk": entity_pk, "document": dump_document(after, before if is_plain else None)})
         if claims:
             self._put_claims(entity_pk, claims_of(kind, before), claims_of(kind, after))
@@ -134,8 +142,9 @@ class EntityRows:
 
     def save(self) -> None:
         """Write what was gathered."""
-        self._homes.place()
+        self.homes.place()
         self._transaction.write(_upsert_entity, self._entities)
+        self._transaction.write(_place_entity, [_place_row(row) for row in self._placed])
         self._transaction.write(_upsert_document, self._documents)
         self._transaction.write(_delete_claim, self._freed, each_writes=None)
         self._transaction.write(_upsert_claim, self._claims)
@@ -144,14 +153,12 @@ class EntityRows:
         self._transaction.write(_delete_link, self._unlinked, each_writes=None)
         self._transaction.write(_insert_link, self._links, each_writes=None)
         self.metrics.save()
-        self._homes.spread()
+        self.homes.spread()
 
 
 def _has_moved(kind: str, before: Document, after: Document) -> bool:
     """Return whether an entity is part of something else than before."""
-    declaration = KINDS.get(kind)
-    parts = () if declaration is None else declaration.containers
-    return any(before.get(each.name) != after.get(each.name) for each in parts)
+    return any(before.get(name) != after.get(name) for name in placing_fields(kind))
 
 
 def _differs_in_facts(kind: str, before: Document, after: Document) -> bool:
@@ -161,7 +168,16 @@ def _differs_in_facts(kind: str, before: Document, after: Document) -> bool:
 
 
 def _upsert_entity(database: Database) -> Insert:
-    return database.upsert(entities, update=ROW_COLUMNS)
+    return database.upsert(entities, update=[name for name in ROW_COLUMNS if name not in PLACE_COLUMNS])
+
+
+def _place_entity(_database: Database) -> Update:
+    changed = update(entities).where(entities.c.entity_pk == bindparam("pk"))
+    return changed.values({name: bindparam(f"{name}_") for name in PLACE_COLUMNS})
+
+
+def _place_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"pk": row["entity_pk"], **{f"{name}_": row[name] for name in PLACE_COLUMNS}}
 
 
 def _upsert_document(database: Database) -> Insert:

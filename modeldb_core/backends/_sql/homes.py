@@ -60,6 +60,11 @@ class Homes:
         self._transaction = transaction
         self._entries: dict[Name, _Entry] = {}
         self._altered: list[Name] = []
+        self._unnamed: set[Name] = set()
+
+    def nobody_names(self, names: Iterable[Name]) -> None:
+        """Note entities that are new, and that no link in the store leads to: nothing waits for them."""
+        self._unnamed.update(names)
 
     def add(self, row: dict[str, Any], stored: Home, named: Named, *, is_moved: bool) -> None:
         """Note the row of an entity whose place is to be worked out.
@@ -86,10 +91,11 @@ class Homes:
             entry.row.update(columns_of(home))
             if entry.is_moved or home != entry.stored:
                 altered.append(name)
-        many = {entity_id for _, entity_id in altered}
-        if many and self._transaction.rows(_are_named, {MANY: self._transaction.database.many(many)}):
+        many = {name[1] for name in altered if name not in self._unnamed}
+        if many and self._transaction.rows(are_named, {MANY: self._transaction.database.many(many)}):
             self._altered = altered
         self._entries = {}
+        self._unnamed = set()
 
     def _steps_above(self, steps: Mapping[Name, Step]) -> dict[Name, Step]:
         """Return the steps above what has moved, up to the top: it may have moved into what lies in it."""
@@ -194,7 +200,8 @@ def _links_above(database: Database) -> Select[Any]:
     return wanted.where(database.among(entities.c.entity_id), entities.c.present != 0)
 
 
-def _are_named(database: Database) -> Select[Any]:
+def are_named(database: Database) -> Select[Any]:
+    """Build the question whether a link leads to one of some identifiers."""
     return select(links.c.entity_pk).where(database.among(links.c.target_id)).limit(1)
 
 
