@@ -136,8 +136,11 @@ class Folder:
         unborn = f".{name}.{os.urandom(8).hex()}"
         descriptor = self.open_file(unborn, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
+            try:
+                while content:
+                    content = content[os.write(descriptor, content) :]
+            finally:
+                os.close(descriptor)
             os.replace(self._at(unborn), self._at(name), src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         except BaseException:
             with suppress(OSError):
@@ -203,6 +206,8 @@ def make_folder(path: Path) -> Folder:
         NotOursError: there is something else of that name, or it belongs to another user.
         OSError: it cannot be made.
     """
+    with suppress(FileNotFoundError):
+        return Folder.open(path)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
