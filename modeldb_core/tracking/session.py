@@ -20,7 +20,7 @@ from modeldb_core.journal.writer import Writer
 from modeldb_core.log.changes import CREATE, DELETE, RESTORE, payload_of
 from modeldb_core.model.entities import Experiment, Project, now_us
 from modeldb_core.movement.deletion import pages
-from modeldb_core.queries.literals import condition
+from modeldb_core.queries import condition, portions
 from modeldb_core.queries.query import Query
 from modeldb_core.runtime import exits
 from modeldb_core.runtime.redaction import redact_url
@@ -48,7 +48,6 @@ _DECLARED_LIFE_S = 10.0
 _IDENTIFIED_LIFE_S = 10.0  # of names, where asking is a trip over the network
 _PATIENCE_S = 1.0  # with a store that is asked for names
 _ASK_AGAIN_S = 30.0  # after it did not answer
-_NAMES_AT_ONCE = 500
 
 
 class Session:
@@ -199,9 +198,8 @@ class Session:
             wanted["experiment"].add(run.experiment_id)
         names: dict[str, str] = {}
         for kind, all_ids in wanted.items():
-            ids = sorted(all_ids - {""})
-            for at in range(0, len(ids), _NAMES_AT_ONCE):
-                these = condition("entity_id in ?", ids[at : at + _NAMES_AT_ONCE])
+            for some in portions(sorted(all_ids - {""})):
+                these = condition("entity_id in ?", some)
                 query = Query(kind=kind, filter=these, fields=("name",), include_deleted=True)
                 names.update((found.entity_id, found.name) for found in pages(self.store, query))
         return names

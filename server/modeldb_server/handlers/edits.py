@@ -8,7 +8,7 @@ from modeldb_core.commands import edits, removal
 from modeldb_core.commands.operation import together
 from modeldb_core.errors import ConflictError, InvalidArgumentError
 from modeldb_core.log.json_documents import entity_document
-from modeldb_core.queries import Query, condition
+from modeldb_core.queries import Query, condition, portions
 from modeldb_server.handlers.entities import check_id
 from modeldb_server.responses import json_response
 
@@ -160,9 +160,9 @@ def _check_all(context: ServerContext, run_ids: list[str], *, deleted_too: bool)
     for run_id in run_ids:
         check_id("run", run_id)
     found: set[str] = set()
-    for at in range(0, len(run_ids), _PAGE):
-        these = condition("entity_id in ?", run_ids[at : at + _PAGE])
-        query = Query(filter=these, fields=("name",), limit=_PAGE, include_deleted=deleted_too)
+    for some in portions(run_ids):
+        these = condition("entity_id in ?", some)
+        query = Query(filter=these, fields=("name",), limit=len(some), include_deleted=deleted_too)
         found.update(entity.entity_id for entity in context.store.find(query).entities)
     for run_id in run_ids:
         if run_id not in found:
