@@ -234,6 +234,15 @@ def test_many_runs_are_looked_up_at_once(client: Any, filled: Any, monkeypatch: 
     client.send("POST", "/api/v2/runs/edit", {"action": "tag", "tags": ["more"], "run_ids": ids}, 404)
 
 
+def test_runs_with_long_identifiers_are_edited_together(client: Any, filled: Any) -> None:
+    ids = [f"{index:04}" * 250 for index in range(70)]
+    for run_id in ids:
+        filled.writer.create("run", run_id, name="run", project_id=filled.project_id)
+    filled.apply()
+    answer = client.send("POST", "/api/v2/runs/edit", {"action": "tag", "tags": ["seen"], "run_ids": ids})
+    assert answer == {"run_ids": ids, "changed": len(ids)}
+
+
 def test_all_that_match_a_filter_are_changed_if_they_are_as_many_as_expected(client: Any, filled: Any) -> None:
     path, all_of_it = "/api/v2/runs/edit", {"filter": "", "within": filled.project_id}
     error = client.send("POST", path, {"action": "delete", **all_of_it, "expect": 3}, 409)["error"]
