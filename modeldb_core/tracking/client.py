@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from modeldb_core.commands.operation import Operation
     from modeldb_core.config import Settings
 
 
@@ -87,12 +88,20 @@ class Client(ClientReader):
         self.writer.ensure_stream()
         if run_id is not None:
             return self._started(self._resume(run_id), make_current=make_current)
-        project_id, experiment_id = self._declare(project, experiment)
+        project_id, experiment_id, declarations = self._containers(project, experiment)
         containers = {"project_id": project_id, "experiment_id": experiment_id}
         if parent is not None:
             containers["parent_id"] = parent.run_id if isinstance(parent, RunHandle) else check_key(parent, "parent")
         run = self._create_run(
-            containers, name, tags, description, sections, capture=capture, reserved_id=reserved_id, started_at=began_at
+            containers,
+            name,
+            tags,
+            description,
+            sections,
+            capture=capture,
+            reserved_id=reserved_id,
+            started_at=began_at,
+            declarations=declarations,
         )
         return self._started(run, make_current=make_current)
 
@@ -140,6 +149,7 @@ class Client(ClientReader):
         capture: bool,
         reserved_id: str | None,
         started_at: int | None,
+        declarations: Iterable[Operation] = (),
     ) -> RunHandle:
         run_id = new_id() if reserved_id is None else check_key(reserved_id, "reserved_id")
         notes: list[str] = []
@@ -160,6 +170,8 @@ class Client(ClientReader):
             notes=notes,
             stream_id=stream.stream_id,
         )
+        for each in declarations:  # only now: a run that cannot be started leaves no project
+            self.declare(each)
         stream.open_runs.add(run_id)  # before the run is there: another thread may be closing the stream
         taken_by = self.execute(operation)
         fields = dict(operation.entries[0].values)

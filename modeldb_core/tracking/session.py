@@ -313,18 +313,20 @@ class Session:
                 self._artifacts = plugins.open_artifacts(self.settings.artifact_url, self.settings)
             return self._artifacts
 
-    def _declare(self, project: str | None, experiment: str | None) -> tuple[str, str]:
-        """Create the containers of a run, once in each stream; returns the project's and the experiment's identifier."""
+    def _containers(self, project: str | None, experiment: str | None) -> tuple[str, str, tuple[Operation, ...]]:
+        """Return the identifiers of the project and the experiment of a run, and what is to be declared before it."""
         workspace = self.settings.workspace
         project = check_name(self.settings.project if project is None else project, "project")
         experiment = check_name(self.settings.experiment if experiment is None else experiment, "experiment")
         path = ("workspace", workspace), ("project", project), ("experiment", experiment)
         workspace_id, project_id, experiment_id = self.identify(*path)
         self._names |= {project_id: project, experiment_id: experiment}
-        self.declare(containers.declare("workspace", workspace_id, workspace))
-        self.declare(containers.declare("project", project_id, project, workspace_id=workspace_id))
-        self.declare(containers.declare("experiment", experiment_id, experiment, project_id=project_id))
-        return project_id, experiment_id
+        declarations = (
+            containers.declare("workspace", workspace_id, workspace),
+            containers.declare("project", project_id, project, workspace_id=workspace_id),
+            containers.declare("experiment", experiment_id, experiment, project_id=project_id),
+        )
+        return project_id, experiment_id, declarations
 
     def identify(self, *path: tuple[str, str]) -> tuple[str, ...]:
         """Return the identifiers of containers by their names; where the store says nothing soon, what follows from them.

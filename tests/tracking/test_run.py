@@ -537,3 +537,25 @@ def test_sigterm_can_be_left_to_a_framework_and_taken_back(client: Client) -> No
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tags": ["good", ""]},
+        {"tags": [3]},
+        {"name": "x" * 300},
+        {"description": "\ud800"},
+        {"parent": ""},
+        {"hyperparameters": {"lr": object()}},
+        {"attributes": {"": 1}},
+        {"reserved_id": "\0"},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_run_that_cannot_be_started_leaves_no_project(client: Client, wrong: dict[str, Any]) -> None:
+    with pytest.raises((InvalidArgumentError, InvalidTypeError)):
+        client.start_run("nothing", "at all", capture=False, **wrong)
+    with client.start_run("something", capture=False):
+        pass
+    assert [project.name for project in client.projects()] == ["something"]
