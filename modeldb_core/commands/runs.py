@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modeldb_core.commands.edits import check_field, put_values, update
@@ -76,6 +77,22 @@ def start(
     if stream_id:
         fields["stream_id"] = stream_id
     return Operation((Entry(CREATE, RUN, run_id, fields),), (Absent(RUN, run_id),), run_id)
+
+
+def ended(started: Operation, status: str, *, finished_at: int) -> Operation:
+    """Return what :func:`start` returned as one change that starts the run and ends it.
+
+    Args:
+        started: the operation that starts it.
+        status: finished, failed, killed or pruned.
+        finished_at: microseconds since 1970-01-01 UTC.
+
+    Raises:
+        InvalidArgumentError: ``status`` is not an end.
+    """
+    (entry,) = started.entries
+    fields = {**entry.values, "status": check_end(status), "finished_at": finished_at}
+    return replace(started, entries=(entry._replace(data=fields),))
 
 
 def move_to_stream(run_id: str, stream_id: str) -> Operation:

@@ -111,6 +111,8 @@ def test_a_grid_search_is_a_run_with_a_child_for_every_candidate(client: Any, ru
     for index, child in enumerate(children):
         assert child.parent_id == parent.run_id
         assert child.status == "finished"
+        assert child.reported_times == ("started_at",), "worked out from how long scikit-learn says that it took"
+        assert child.started_at <= child.finished_at
         assert child.hyperparameters["svc"]["C"] == results["params"][index]["svc__C"]
         for name in ("mean_test_score", "std_test_score", "rank_test_score", "split0_test_score", "split2_test_score"):
             assert child.metrics[name] == results[name][index]

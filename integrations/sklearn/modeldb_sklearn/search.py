@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.log.changes import CREATE, UPDATE
+from modeldb_core.commands import edits, runs
 from modeldb_core.model.entities import ENDS, FAILED, FINISHED, RUNNING, new_id, now_us
+from modeldb_core.model.schema import METRICS
 from modeldb_sklearn.hyperparameters import nested, typed
 from modeldb_sklearn.parallel import Watch, followed
 
@@ -200,37 +201,33 @@ class SearchWatch(Watch):
         news = {name: value for name, value in candidate.metrics.items() if not _same(candidate.told.get(name), value)}
         candidate.told.update(news)
         self._shown_at = monotonic()
-        ends = {"status": status, "finished_at": now} if status in ENDS else {}
         notes = [f"The fit of a split raised {error}"[:1024] for error in dict.fromkeys(candidate.errors)]
         if candidate.run_id:
-            change: dict[str, Any] = {"put": {"metrics": news}} if news else {}
-            if ends:
-                change["set"] = ends
+            change: dict[str, Any] = {"put": {METRICS: news}} if news else {}
+            if status in ENDS:
+                change["set"] = {"status": status, "finished_at": now}
                 if notes:
                     change["add"] = {"notes": notes}
             if change:
-                client.log_change(UPDATE, "run", candidate.run_id, change)
+                client.execute(edits.update("run", candidate.run_id, change))
             return
         project_id, experiment_id = self.run.container_ids
         candidate.run_id = new_id()
-        fields = {
-            "project_id": project_id,
-            "experiment_id": experiment_id,
-            "parent_id": self.run.run_id,
-            "name": _name(candidate.index, candidate.params),
-            "status": RUNNING,
-            "started_at": now - int(1e6 * candidate.seconds),
-            "reported_times": ["started_at"],  # from how long scikit-learn says that the splits took
-            "stream_id": client.writer.stream_id,
-            "tags": ["sklearn", "candidate"],
-            "hyperparameters": client.blobs.checked_map(nested(candidate.params), "hyperparameters"),
-            "metrics": news,
-            "attributes": {"candidate": candidate.index},
-            **ends,
-        }
-        if notes:
-            fields["notes"] = notes
-        client.log_change(CREATE, "run", candidate.run_id, fields)
+        operation = runs.start(
+            candidate.run_id,
+            {"project_id": project_id, "experiment_id": experiment_id, "parent_id": self.run.run_id},
+            started_at=now - int(1e6 * candidate.seconds),  # from how long scikit-learn says that the splits took
+            name=_name(candidate.index, candidate.params),
+            tags=("sklearn", "candidate"),
+            sections={
+                "hyperparameters": client.blobs.checked_map(nested(candidate.params), "hyperparameters"),
+                METRICS: news,
+                "attributes": {"candidate": candidate.index},
+            },
+            notes=notes,
+            stream_id=client.writer.stream_id,
+        )
+        client.execute(runs.ended(operation, status, finished_at=now) if status in ENDS else operation)
 
 
 def _same(first: float | None, second: float) -> bool:
