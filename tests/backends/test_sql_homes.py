@@ -44,13 +44,35 @@ def test_only_what_is_new_or_moves_asks_where_it_lies(store, asked):
     for number in range(20):
         scene.run(f"further {number}", parent_id=run_id)
     scene.ship()
-    assert +asked == {"_homes": 1, "_are_named": 1}  # for all of them together
+    assert +asked == {"_homes": 1}  # for all of them together
     asked.clear()
     scene.writer.append(run_id, {"loss": [1.0]})
     scene.writer.update("run", run_id, set={"status": "finished"}, put={"metrics": {"auc": 1}})
     scene.writer.delete("run", run_id)
     scene.ship()
     assert +asked == {}
+
+
+def test_places_are_written_when_an_entity_is_new_or_moves(store, monkeypatch):
+    placed = []
+    write = Transaction.write
+
+    def noted(self, build, rows, **options):
+        placed.extend(row["pk"] for row in rows if build.__name__ == "_place_entity")
+        write(self, build, rows, **options)
+
+    monkeypatch.setattr(Transaction, "write", noted)
+    scene = Scene(store)
+    run_id, parent_id = scene.run("run"), scene.run("parent")
+    scene.ship()
+    scene.writer.update("run", run_id, set={"name": "other", "status": "finished"}, put={"metrics": {"auc": 1}})
+    scene.ship()
+    assert placed == []
+    scene.writer.update("run", run_id, set={"parent_id": parent_id})
+    scene.ship()
+    assert len(placed) == 1
+    assert [run.entity_id for run in store.find(Query(filter=f'parent_id = "{parent_id}"')).entities] == [run_id]
+    assert verify(store).findings == []
 
 
 def test_a_project_that_arrives_late_reaches_all_that_waits_for_it(store, monkeypatch):
