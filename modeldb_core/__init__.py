@@ -40,7 +40,11 @@ if TYPE_CHECKING:
     from modeldb_core.tracking import set_description as set_description
     from modeldb_core.tracking import set_tags as set_tags
     from modeldb_core.tracking import start_run as start_run
+    from modeldb_core.tracking import use_artifact as use_artifact
     from modeldb_core.tracking.failures import register_ending as register_ending
+    from modeldb_core.tracking.lineage import add_lineage as add_lineage
+    from modeldb_core.tracking.lineage import delete_lineage as delete_lineage
+    from modeldb_core.tracking.lineage import lineage as lineage
 
 _MODULES = {
     "autolog": "modeldb_core.autologging.frameworks",
@@ -48,6 +52,9 @@ _MODULES = {
     "errors": "modeldb_core",
     "hookimpl": "modeldb_core.hookspecs",
     "register_ending": "modeldb_core.tracking.failures",
+    "add_lineage": "modeldb_core.tracking.lineage",
+    "delete_lineage": "modeldb_core.tracking.lineage",
+    "lineage": "modeldb_core.tracking.lineage",
     "Client": "modeldb_core.tracking",
     "RunHandle": "modeldb_core.tracking",
     "Runs": "modeldb_core.tracking",
@@ -71,6 +78,7 @@ _MODULES = {
     "set_description": "modeldb_core.tracking",
     "set_tags": "modeldb_core.tracking",
     "start_run": "modeldb_core.tracking",
+    "use_artifact": "modeldb_core.tracking",
 }
 
 __all__ = [
@@ -78,16 +86,19 @@ __all__ = [
     "RunHandle",
     "Runs",
     "__version__",
+    "add_lineage",
     "add_tags",
     "autolog",
     "connect",
     "current_run",
+    "delete_lineage",
     "diff",
     "errors",
     "experiments",
     "flush",
     "get_run",
     "hookimpl",
+    "lineage",
     "log_artifact",
     "log_dataset",
     "log_hyperparameters",
@@ -103,6 +114,7 @@ __all__ = [
     "set_description",
     "set_tags",
     "start_run",
+    "use_artifact",
 ]
 
 

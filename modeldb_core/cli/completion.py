@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 from modeldb_core.cli.session import Session
 from modeldb_core.cli.tables import short_id
 from modeldb_core.cli.text import clean
-from modeldb_core.model.schema import shown_kinds
+from modeldb_core.model.schema import KINDS, lineage_kinds, shown_kinds
 from modeldb_core.queries import Query, quote
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ _OFFERED = 30
 def complete_run(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer runs, the newest first: by the short identifier that tables show, and by name once that was begun."""
     return _offered(_runs, context, incomplete)
+
+
+def complete_entity(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer what takes part in lineage: runs, and names of what has versions."""
+    return _offered(_entities, context, incomplete)
 
 
 def complete_project(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -70,6 +75,14 @@ def _runs(session: Session, context: click.Context, incomplete: str) -> Iterator
         for run in session.store.find(Query("run", limit=20 * _OFFERED, fields=(), include_deleted=gone)).entities:
             if short_id(run.entity_id).startswith(incomplete):
                 yield CompletionItem(short_id(run.entity_id), help=clean(run.name))
+
+
+def _entities(session: Session, context: click.Context, incomplete: str) -> Iterator[CompletionItem]:
+    yield from _runs(session, context, incomplete)
+    for kind in lineage_kinds():
+        home = KINDS[kind].fields.get(KINDS[kind].home)
+        if home is not None and "version" in KINDS[kind].columns:
+            yield from _named(session, home.refers_to, incomplete, None)
 
 
 def _kinds(session: Session, _: click.Context, incomplete: str) -> Iterator[CompletionItem]:

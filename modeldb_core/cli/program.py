@@ -53,6 +53,7 @@ _COMMANDS = {
     "show": ("modeldb_core.cli.show:show", "Show everything about a run."),
     "compare": ("modeldb_core.cli.show:compare", "Show what differs between runs."),
     "diff": ("modeldb_core.cli.diff:diff", "Explain how two runs differ."),
+    "lineage": ("modeldb_core.cli.lineage:lineage", "Show what made an entity, and what it went into."),
     "history": ("modeldb_core.cli.history:history", "Show the history of a metric."),
     "artifacts": ("modeldb_core.cli.artifacts:artifacts", "List and fetch the files of a run."),
     "server": ("modeldb_core.cli.serving:server", "Serve the web pages and the HTTP API."),

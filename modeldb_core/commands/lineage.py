@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.commands.edits import living, update
 from modeldb_core.commands.operation import Operation, together
 from modeldb_core.errors import CycleError, InvalidArgumentError, NotFoundError
-from modeldb_core.lineage.graph import Name
-from modeldb_core.lineage.walk import MAX_LIMIT, Walker, walk
 from modeldb_core.log.conditions import MAX_CONDITIONS, ValueIs
 from modeldb_core.model.schema import KINDS, lineage_kinds
 from modeldb_core.model.values import check_text
+from modeldb_core.provenance.graph import Name
+from modeldb_core.provenance.walk import MAX_LIMIT, Walker, walk
 from modeldb_core.queries import MAX_DEPTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from modeldb_core.lineage.lineage import Lineage
     from modeldb_core.log.conditions import Condition
     from modeldb_core.model.entities import Entity
+    from modeldb_core.provenance.lineage import Lineage
     from modeldb_core.stores import MetadataStore
 
 INPUTS = "inputs"

@@ -244,6 +244,27 @@ def link_artifacts(run_id: str, entries: Mapping[str, Mapping[str, object]]) -> 
     return update(RUN, run_id, {"put": {"artifacts": checked}})
 
 
+def use_artifacts(run_id: str, source_id: str, entries: Mapping[str, Mapping[str, object]]) -> Operation:
+    """Record that a run read files of another one.
+
+    Args:
+        run_id: which run.
+        source_id: the run that the files belong to.
+        entries: by path: ``digest`` and ``size_bytes``.
+    """
+    source = {"kind": RUN, "entity_id": check_key(source_id, "run")}
+    used = {
+        f"{RUN}:{source_id}/{path}": {**source, "path": path, **_digest_and_size(entry, path)}
+        for path, entry in entries.items()
+    }
+    return update(RUN, run_id, {"put": {"inputs": used}})
+
+
+def _digest_and_size(entry: Mapping[str, object], path: str) -> dict[str, Any]:
+    """Return of the entry of a file what says which file it is."""
+    return {name: normalize(entry[name], f"{path}.{name}") for name in ("digest", "size_bytes") if name in entry}
+
+
 def unlink_artifacts(run_id: str, paths: Iterable[str]) -> Operation:
     """Take artifacts away from a run. What nothing names any more, garbage collection removes later."""
     return update(RUN, run_id, {"remove": {"artifacts": [check_key(path, "artifact name") for path in paths]}})

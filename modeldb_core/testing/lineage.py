@@ -10,16 +10,16 @@ import pytest
 from modeldb_core.commands.lineage import add_lineage, delete_lineage
 from modeldb_core.commands.operation import execute
 from modeldb_core.errors import ConditionsUnsupportedError, CycleError, NotFoundError, PreconditionError
-from modeldb_core.lineage.walk import walk
 from modeldb_core.model.entities import new_id
+from modeldb_core.provenance.walk import walk
 from modeldb_core.queries import Linked, Query
 from modeldb_core.stores import MetadataStore, Page
 from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.testing.scene import Scene, StoreCase
 
 if TYPE_CHECKING:
-    from modeldb_core.lineage.graph import Direction
-    from modeldb_core.lineage.lineage import Lineage
+    from modeldb_core.provenance.graph import Direction
+    from modeldb_core.provenance.lineage import Lineage
 
 WIDTH = 20
 """Runs that read the same version of a data set."""

@@ -25,6 +25,7 @@ from modeldb_core.tracking.current import (
     set_attributes,
     set_description,
     set_tags,
+    use_artifact,
 )
 from modeldb_core.tracking.inheritance import current as current_run
 from modeldb_core.tracking.run import RunHandle
@@ -58,4 +59,5 @@ __all__ = [
     "set_description",
     "set_tags",
     "start_run",
+    "use_artifact",
 ]

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands import edits, runs
 from modeldb_core.errors import RunFinishedError
-from modeldb_core.tracking import deletion
+from modeldb_core.tracking import deletion, usage
 from modeldb_core.tracking.reader import RunReader
 
 if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
     from modeldb_core.commands.operation import Operation
 
 
@@ -83,6 +86,29 @@ class RunEditor(RunReader):
                 ``media_type``, and anything else that is to be shown beside it.
         """
         self._record(runs.link_artifacts(self.run_id, entries))
+
+    def use_artifact(self, run: RunReader | str, path: str, *, to: str | os.PathLike[str] | None = None) -> Path:
+        """Read a file of another run, and record that this run did: the link, and the digest of what was read.
+
+        Args:
+            run: the run that has the file: a handle, or its identifier.
+            path: of the file among its artifacts, or of a folder, such as ``"model"``.
+            to: where it is written; default: a folder of the cache (the setting ``cache_dir``), where a file that was
+                fetched before is verified and used again. Do not change what lies there.
+
+        Returns:
+            The file, or the folder; every byte has been checked against its digest.
+
+        Raises:
+            NotFoundError: there is no such run or artifact; ConflictError: the run is deleted.
+            InvalidArgumentError: it is this run itself, or the folder has more than 1,000 files.
+            IntegrityError: the stored content does not match its digest.
+            RunFinishedError: this run has ended.
+        """
+        self._check_open()
+        found, operation = usage.fetch(self, run, path, to)
+        self._record(operation)
+        return found
 
     def unlink_artifacts(self, *names: str) -> None:
         """Take artifacts away from this run. What no other run names either, garbage collection removes later."""

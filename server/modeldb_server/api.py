@@ -9,6 +9,7 @@ from modeldb_core.model.schema import KINDS
 from modeldb_server.edit_routes import edit_routes
 from modeldb_server.entity_routes import MAX_LIMIT, PREFIX, entity_routes, limit_of, served_kinds
 from modeldb_server.handlers import artifacts, audit, comparing, live, series, status
+from modeldb_server.lineage_routes import LINEAGE_ROUTES
 from modeldb_server.metrics import CONTENT_TYPE
 from modeldb_server.responses import json_response
 from modeldb_server.routes import Parameter, Policy, Route
@@ -296,6 +297,7 @@ def _routes(_kinds: tuple[KindDeclaration, ...]) -> tuple[Route, ...]:
         *_ARTIFACTS,
         *_CHANGES,
         *_COMPARING,
+        *LINEAGE_ROUTES,
         *edit_routes(),
         *write_routes(),
         *_status_routes(),

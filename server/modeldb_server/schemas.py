@@ -132,7 +132,36 @@ _DRAWING = {
     ),
 }
 
+_NAME = record({"kind": {**TEXT, "description": "empty where nobody knows it"}, "entity_id": TEXT})
+_LINEAGE = record(
+    {
+        "roots": list_of(_NAME),
+        "direction": {"enum": ["both", "upstream", "downstream"]},
+        "depth": COUNT,
+        "limit": COUNT,
+        "complete": {**FLAG, "description": "whether nothing was left out for depth or limit"},
+        "notes": {**list_of(TEXT), "description": "what is missing, in words"},
+        "nodes": list_of(
+            record(
+                {
+                    **_NAME["properties"],
+                    "state": {"enum": ["present", "deleted", "erased", "unknown"]},
+                    **dict.fromkeys(("title", "name", "container"), TEXT),
+                    "version": nullable(COUNT),
+                    "facts": OBJECT,
+                }
+            )
+        ),
+        "edges": list_of(
+            record({"input": _NAME, "output": _NAME, **dict.fromkeys(("field", "key", "label"), TEXT), "entry": OBJECT})
+        ),
+    }
+)
+
 _ANSWERS: dict[str, Schema] = {
+    "Lineage": _LINEAGE,
+    "Provenance": {**OBJECT, "description": "PROV-JSON, https://www.w3.org/submissions/prov-json/"},
+    "LineageEvents": record({"events": list_of({**OBJECT, "description": "a RunEvent of OpenLineage 2-0-2"})}),
     "Series": record(_SERIES),
     "Drawing": record(_DRAWING, optional=("points", "columns")),
     "ManySeries": record(

@@ -102,6 +102,14 @@ def test_no_route_shows_anything_of_another_workspace_or_tells_it_from_what_is_n
     unseen = [{"other": other["run"]} for other in (two.other.names, nobody)]
     answers = [ask(two.app, f"/api/v2/runs/{two.seen.run}/diff", query_string=each) for each in unseen]
     assert [each.status_code for each in answers] == [404, 404]
+    for each in (two.other.names, nobody):
+        walks = ("/lineage", "/lineage/dot", "/lineage/prov", "/lineage/openlineage")
+        beyond = [ask(two.app, f"/api/v2{walk}", query_string={"entity": f"run:{each['run']}"}) for walk in walks]
+        assert [one.status_code for one in beyond] == [404] * 4
+    shown = ask(two.app, "/api/v2/lineage", query_string={"entity": f"run:{two.seen.run}"})
+    assert shown.status_code == 200
+    assert SECRET not in shown.text
+    assert not [name for name in two.other.names.values() if name in shown.text]
     assert two.store.find(Query("comment", count=True, within=two.other.workspace)).total == 1
     assert two.store.get("run", two.other.run).revision == 3
 
@@ -135,6 +143,8 @@ def _body(route: Route, other: dict[str, str]) -> dict[str, Any]:
         "finish_run": {"status": "finished"},
         "change_tags": {"add": ["x"]},
         "edit_entity": {"name": "x"},
+        "create_lineage": {"inputs": [f"run:{other['run']}"], "outputs": [f"run:{other['run']}"]},
+        "remove_lineage": {"inputs": [f"run:{other['run']}"], "outputs": [f"run:{other['run']}"]},
     }
     return {"json": body.get(route.name) or body.get(route.handler.__name__, {})}
 

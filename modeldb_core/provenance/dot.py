@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from modeldb_core.runtime.harmless import clean
 
 if TYPE_CHECKING:
-    from modeldb_core.lineage.graph import Graph, Name, Node
+    from modeldb_core.provenance.graph import Graph, Name, Node
 
 _DASHED = frozenset({"deleted", "erased", "unknown"})
 

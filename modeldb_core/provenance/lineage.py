@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.lineage.dot import to_dot
-from modeldb_core.lineage.graph import Edge, Graph, Name
-from modeldb_core.lineage.openlineage import to_openlineage
-from modeldb_core.lineage.prov import to_prov
 from modeldb_core.log.json_documents import json_value
+from modeldb_core.provenance.dot import to_dot
+from modeldb_core.provenance.graph import Edge, Graph, Name
+from modeldb_core.provenance.openlineage import to_openlineage
+from modeldb_core.provenance.prov import to_prov
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Lineage(Graph):
-    """What was made from what, around some entities; see :class:`~modeldb_core.lineage.graph.Graph`."""
+    """What was made from what, around some entities; see :class:`~modeldb_core.provenance.graph.Graph`."""
 
     def inputs_of(self, name: Name) -> Iterator[Edge]:
         """Iterate over the edges that lead to what an entity was made from."""

@@ -10,10 +10,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError
-from modeldb_core.lineage.graph import Direction, Edge, Name, Node, State
-from modeldb_core.lineage.lineage import Lineage
 from modeldb_core.model.links import flows_of
 from modeldb_core.model.schema import ANY, KINDS, lineage_kinds
+from modeldb_core.provenance.graph import Direction, Edge, Name, Node, State
+from modeldb_core.provenance.lineage import Lineage
 from modeldb_core.queries import MAX_DEPTH, Linked, Query, condition, portions
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from modeldb_core.model.values import is_digest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from modeldb_core.lineage.graph import Edge, Graph, Name, Node
+    from modeldb_core.provenance.graph import Edge, Graph, Name, Node
 
 NAMESPACE = "urn:modeldb:"
 

@@ -16,7 +16,7 @@ from modeldb_core.model.values import is_digest
 from modeldb_core.runtime import __version__
 
 if TYPE_CHECKING:
-    from modeldb_core.lineage.graph import Edge, Graph, Node
+    from modeldb_core.provenance.graph import Edge, Graph, Node
 
 NAMESPACE = "modeldb"
 PRODUCER = f"urn:modeldb-core:{__version__}"

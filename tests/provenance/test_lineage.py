@@ -1,0 +1,181 @@
+"""Lineage as people meet it: filled in by logging, walked in Python and on the command line, and written for other programs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import prov.model
+import pydot
+import pytest
+from openlineage.client import event_v2
+from openlineage.client.facet_v2 import dataset_version_dataset, parent_run
+
+import modeldb_core as modeldb
+from modeldb_core.cli import program
+from modeldb_core.commands.containers import create
+from modeldb_core.commands.operation import execute
+from modeldb_core.errors import ConflictError, CycleError, IntegrityError, InvalidArgumentError, NotFoundError
+from modeldb_core.stores.direct import DirectWriter
+from modeldb_core.tracking import Client
+
+HOSTILE = 'evil"; digraph { \\N \x1b[31m\u202e <b> \n end\\'
+
+
+@pytest.fixture
+def trained(client: Client) -> dict[str, str]:
+    """A run that read data, a child of it, a run that used a file of the child, and a model made from that one."""
+    with client.start_run("churn", "forest", HOSTILE) as search:
+        version = search.log_dataset([1.0, 2.0, 3.0], "train", name="customers")
+        with search.start_child("best") as best:
+            best.log_artifact(b"weights", "model/weights.bin")
+            best.log_artifact(b"{}", "model/config.json")
+    with client.start_run("churn", "deploy", "export") as export:
+        export.use_artifact(best, "model/weights.bin")
+    client.flush()
+    ids = {"search": search.run_id, "best": best.run_id, "export": export.run_id, "version": version}
+    with DirectWriter(client.store, "ada") as writer:
+        (workspace_id,) = client.store.identify(("workspace", client.settings.workspace))
+        registered = create(client.store, "registered_model", {"name": "churn", "workspace_id": workspace_id})
+        execute(writer, registered)
+        fields = {"registered_model_id": registered.entity_id, "version": 3, "run_id": export.run_id}
+        model = create(client.store, "model_version", fields)
+        execute(writer, model)
+    return {**ids, "model": model.entity_id}
+
+
+def test_logging_fills_in_what_made_a_model(trained: dict[str, str]) -> None:
+    graph = modeldb.lineage("churn@v3", "upstream")
+    names = {entity_id: name for name, entity_id in trained.items()}
+    assert [names[key.entity_id] for key in graph.nodes] == ["model", "export", "best", "search", "version"]
+    down = modeldb.lineage(f"dataset_version:{trained['version']}", "downstream")
+    assert [names[key.entity_id] for key in down.nodes] == ["version", "search", "best", "export", "model"]
+    (used,) = [edge for edge in graph.edges if edge.field == "inputs"]
+    assert (used.label, used.entry["size_bytes"], len(used.entry["digest"])) == ("model/weights.bin", 7, 64)
+
+
+def test_a_used_artifact_is_fetched_verified_and_fetched_again_when_it_was_altered(
+    client: Client, trained: dict[str, str], tmp_path: Path
+) -> None:
+    with client.start_run("churn") as run:
+        path = run.use_artifact(trained["best"], "model/weights.bin")
+        assert path.read_bytes() == b"weights"
+        path.write_bytes(b"altered")
+        assert modeldb.use_artifact(trained["best"], "model/weights.bin").read_bytes() == b"weights"
+        folder = run.use_artifact(client.get_run(trained["best"]), "model", to=tmp_path / "copy")
+        assert sorted(file.name for file in folder.iterdir()) == ["config.json", "weights.bin"]
+        cached = run.use_artifact(trained["best"], "model")
+        (cached / "extra.py").write_text("")
+        with pytest.raises(IntegrityError, match=r"extra\.py"):
+            run.use_artifact(trained["best"], "model")
+        with pytest.raises(NotFoundError, match=r"no artifact 'nothing'.*weights"):
+            run.use_artifact(trained["best"], "nothing")
+        with pytest.raises(InvalidArgumentError, match="file of its own"):
+            run.use_artifact(run, "model")
+    client.get_run(trained["best"]).delete()
+    client.flush()
+    with client.start_run("churn") as late, pytest.raises(ConflictError, match="is deleted"):
+        late.use_artifact(trained["best"], "model")
+    assert {entry["path"] for entry in run.refresh().entity.inputs.values()} == {
+        "model/weights.bin",
+        "model/config.json",
+    }
+    gone = modeldb.lineage(run, "upstream", depth=1)
+    assert [node.state for node in gone.nodes.values()] == ["present", "deleted"]
+
+
+def test_people_add_edges_and_take_them_back(client: Client, trained: dict[str, str]) -> None:
+    version = f"dataset_version:{trained['version']}"
+    with pytest.raises(CycleError, match="customers"):
+        modeldb.add_lineage("churn@v3", version)
+    with client.start_run("churn", name="labels") as labels:
+        pass
+    modeldb.add_lineage([labels, trained["export"]], "churn@v3", note="labels by hand")
+    assert modeldb.lineage("churn@v3", "upstream", depth=1).edges[-1].label == "labels by hand"
+    (project,) = client.projects()
+    for inputs, outputs, error in (
+        ([], version, InvalidArgumentError),
+        (labels, project, InvalidArgumentError),
+        (labels, "nothing at all", NotFoundError),
+        (labels, labels, CycleError),
+    ):
+        with pytest.raises(error):
+            modeldb.add_lineage(inputs, outputs)
+    modeldb.delete_lineage(labels, "churn@v3")
+    with pytest.raises(NotFoundError, match="nobody has said"):
+        modeldb.delete_lineage(labels, "churn@v3")
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated - use:DeprecationWarning")  # pydot, of pyparsing
+def test_lineage_is_written_for_other_programs(trained: dict[str, str]) -> None:
+    del trained
+    graph = modeldb.lineage("churn@v3")
+    (drawn,) = pydot.graph_from_dot_data(graph.to_dot())
+    assert len(drawn.get_edges()) == len(graph.edges)
+    assert {node.get_name() for node in drawn.get_nodes()} - {"node"} == {
+        f'"{kind}:{one}"' for kind, one in graph.nodes
+    }
+    document = prov.model.ProvDocument.deserialize(content=json.dumps(graph.to_prov()), format="json")
+    kinds = Counter(record.get_type().localpart for record in document.get_records())
+    assert (kinds["Activity"], kinds["Entity"], kinds["Generation"], kinds["Communication"]) == (3, 3, 2, 1)
+    assert prov.model.ProvDocument.deserialize(content=document.serialize(format="json"), format="json") == document
+    events = [_openlineage(event) for event in graph.to_openlineage()]
+    assert {event.run.runId for event in events} == {key.entity_id for key in graph.nodes if key.kind == "run"}
+    read = [dataset.name for event in events for dataset in event.inputs]
+    assert "dataset_version/customers" in read
+    assert any(name.endswith("model/weights.bin") for name in read)
+
+
+def _openlineage(data: dict) -> event_v2.RunEvent:
+    """Return an event as the reference library builds it: its classes follow from the published schema, and check it."""
+
+    def dataset(cls: type, given: dict) -> object:
+        version = given["facets"]["version"]
+        facet = dataset_version_dataset.DatasetVersionDatasetFacet(
+            version["datasetVersion"], producer=version["_producer"]
+        )
+        assert facet._schemaURL == version["_schemaURL"]
+        return cls(given["namespace"], given["name"], facets={"version": facet})
+
+    facets = {}
+    if parent := data["run"]["facets"].get("parent"):
+        runs = parent_run.Run(parent["run"]["runId"]), parent_run.Job(**parent["job"])
+        facets["parent"] = parent_run.ParentRunFacet(*runs, producer=parent["_producer"])
+        assert facets["parent"]._schemaURL == parent["_schemaURL"]
+    event = event_v2.RunEvent(
+        eventTime=data["eventTime"],
+        run=event_v2.Run(data["run"]["runId"], facets=facets),
+        job=event_v2.Job(**data["job"]),
+        eventType=event_v2.RunState[data["eventType"]],
+        inputs=[dataset(event_v2.InputDataset, one) for one in data["inputs"]],
+        outputs=[dataset(event_v2.OutputDataset, one) for one in data["outputs"]],
+        producer=data["producer"],
+    )
+    assert event.schemaURL == data["schemaURL"]
+    return event
+
+
+def test_the_command_draws_a_tree_and_harms_no_terminal(
+    client: Client, trained: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    url = ("--url", client.settings.url)
+
+    def run(*arguments: str, code: int = 0) -> str:
+        capsys.readouterr()
+        assert program.run(["lineage", *arguments, *url]) == code
+        out, err = capsys.readouterr()
+        assert not set(out + err) & {"\x1b", "\u202e"}
+        return out + err
+
+    drawn = run("churn@v3", "--upstream")
+    assert [word for word in ("churn@v3", "export", "best", "customers", "evil") if word not in drawn] == []
+    assert "there is more upstream than 1 link away" in run("churn@v3", "--depth", "1")
+    assert json.loads(run("churn@v3", "--json"))["complete"]
+    for form in ("dot", "prov", "openlineage"):
+        assert "evil" in run("churn@v3", "--format", form) or form == "openlineage"
+    assert "(by hand)" in run("churn@v3", "--add-input", f"run:{trained['search']}", "--note", "by hand")
+    assert "would be made from itself" in run(trained["search"], "--add-input", "churn@v3", code=1)
+    assert "(by hand)" not in run("churn@v3", "--remove-input", f"run:{trained['search']}")
+    assert "nothing called" in run("nothing", code=4)
