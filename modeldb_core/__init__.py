@@ -41,10 +41,16 @@ if TYPE_CHECKING:
     from modeldb_core.tracking import set_tags as set_tags
     from modeldb_core.tracking import start_run as start_run
     from modeldb_core.tracking import use_artifact as use_artifact
+    from modeldb_core.tracking import use_model as use_model
     from modeldb_core.tracking.failures import register_ending as register_ending
     from modeldb_core.tracking.lineage import add_lineage as add_lineage
     from modeldb_core.tracking.lineage import delete_lineage as delete_lineage
     from modeldb_core.tracking.lineage import lineage as lineage
+    from modeldb_core.tracking.registry import load_model as load_model
+    from modeldb_core.tracking.registry import models_at as models_at
+    from modeldb_core.tracking.registry import register_model as register_model
+    from modeldb_core.tracking.registry import registered_model as registered_model
+    from modeldb_core.tracking.registry import registered_models as registered_models
 
 _MODULES = {
     "autolog": "modeldb_core.autologging.frameworks",
@@ -55,6 +61,11 @@ _MODULES = {
     "add_lineage": "modeldb_core.tracking.lineage",
     "delete_lineage": "modeldb_core.tracking.lineage",
     "lineage": "modeldb_core.tracking.lineage",
+    "load_model": "modeldb_core.tracking.registry",
+    "models_at": "modeldb_core.tracking.registry",
+    "register_model": "modeldb_core.tracking.registry",
+    "registered_model": "modeldb_core.tracking.registry",
+    "registered_models": "modeldb_core.tracking.registry",
     "Client": "modeldb_core.tracking",
     "RunHandle": "modeldb_core.tracking",
     "Runs": "modeldb_core.tracking",
@@ -79,6 +90,7 @@ _MODULES = {
     "set_tags": "modeldb_core.tracking",
     "start_run": "modeldb_core.tracking",
     "use_artifact": "modeldb_core.tracking",
+    "use_model": "modeldb_core.tracking",
 }
 
 __all__ = [
@@ -99,6 +111,7 @@ __all__ = [
     "get_run",
     "hookimpl",
     "lineage",
+    "load_model",
     "log_artifact",
     "log_dataset",
     "log_hyperparameters",
@@ -107,14 +120,19 @@ __all__ = [
     "log_model",
     "log_params",
     "log_text",
+    "models_at",
     "projects",
     "register_ending",
+    "register_model",
+    "registered_model",
+    "registered_models",
     "search_runs",
     "set_attributes",
     "set_description",
     "set_tags",
     "start_run",
     "use_artifact",
+    "use_model",
 ]
 
 

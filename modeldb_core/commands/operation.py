@@ -10,9 +10,10 @@ from modeldb_core.errors import AlreadyExistsError, ConditionsUnsupportedError, 
 from modeldb_core.log.conditions import Absent, Unique
 from modeldb_core.queries import Query
 from modeldb_core.queries import condition as literal
+from modeldb_core.stores import numbering
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from modeldb_core.log.conditions import Condition
     from modeldb_core.log.stream import Entry
@@ -30,12 +31,14 @@ class Operation:
             streams come together.
         entity_id: of what was made, or altered.
         ends_run: whether points that were logged before are part of the run all the same.
+        lost: what to tell anyone who loses a race for it: in words, what somebody else has done meanwhile.
     """
 
     entries: tuple[Entry, ...]
     expect: tuple[Condition, ...] = ()
     entity_id: str = ""
     ends_run: bool = False
+    lost: str = ""
 
 
 def together(operations: Iterable[Operation]) -> Operation:
@@ -65,6 +68,9 @@ def execute(writer: DirectWriter, operation: Operation, *, stream_id: str | None
         if isinstance(error.condition, (Absent, Unique)):
             msg = str(error).removeprefix("nothing was applied: ")
             raise AlreadyExistsError(msg) from error
+        if operation.lost:
+            msg = f"{operation.lost} ({error})"
+            raise PreconditionError(msg, error.condition, error.found) from error
         raise
     except ConditionsUnsupportedError:
         if not all(isinstance(each, Absent) or _is_of_a_name(each) for each in operation.expect):
@@ -73,6 +79,35 @@ def execute(writer: DirectWriter, operation: Operation, *, stream_id: str | None
         for condition in operation.expect:
             _look(writer.store, condition)
         _send(writer, operation, (), stream_id)
+
+
+def decide(carry_out: Callable[[Operation], object], look: Callable[[], Operation]) -> Operation:
+    """Carry out an operation that goes by what is stored; where somebody came between, look again and make another one.
+
+    For what is right whoever comes first, such as the next number. What a person has decided on what they saw is not
+    repeated for them: they are told.
+
+    Args:
+        carry_out: :func:`execute`, or what calls it.
+        look: returns the operation, by what is stored now.
+
+    Returns:
+        The operation that was carried out.
+
+    Raises:
+        PreconditionError, AlreadyExistsError: others came between again and again.
+        ModelDBError: as :func:`execute`.
+    """
+    for _ in range(numbering.ATTEMPTS - 1):
+        operation = look()
+        try:
+            carry_out(operation)
+        except (PreconditionError, AlreadyExistsError):
+            numbering.pause()
+        else:
+            return operation
+    carry_out(operation := look())
+    return operation
 
 
 def _is_of_a_name(condition: Condition) -> bool:

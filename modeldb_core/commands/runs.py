@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.log.points import PointGroup
     from modeldb_core.model.entities import Entity
+    from modeldb_core.model.registry import ModelVersion, RegisteredModel
     from modeldb_core.model.values import Value
 
 RUN = Run.KIND
@@ -231,6 +232,17 @@ def note(run_id: str, text: str) -> Operation:
     """Leave word for those who read the run, for example on what could not be recorded; without secrets."""
     shown = redact_text(check_text(text, "note"))[:MAX_NOTE]
     return update(RUN, run_id, {"add": {"notes": [check_key(shown, "note")]}})
+
+
+def use_model(run_id: str, role: str, model: RegisteredModel, version: ModelVersion) -> Operation:
+    """Record that a run uses a version of a registered model, in a role."""
+    reference: Value = {
+        "name": model.name,
+        "version": version.version,
+        "registered_model_id": model.entity_id,
+        "model_version_id": version.entity_id,
+    }
+    return put_values(RUN, run_id, "models", {check_key(role, "role of a model"): reference})
 
 
 def link_artifacts(run_id: str, entries: Mapping[str, Mapping[str, object]]) -> Operation:

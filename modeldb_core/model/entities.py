@@ -25,6 +25,7 @@ from modeldb_core.model.entity import (
     now_us,
     to_datetime,
 )
+from modeldb_core.model.registry import Approval, ModelVersion, RegisteredModel
 from modeldb_core.model.schema import (
     ANY,
     KINDS,
@@ -46,8 +47,11 @@ from modeldb_core.model.schema import (
 __all__ = [  # beside what is defined here
     "DEFAULT_WORKSPACE",
     "EMPTY",
+    "Approval",
     "Document",
     "Entity",
+    "ModelVersion",
+    "RegisteredModel",
     "derived_id",
     "from_datetime",
     "is_id",
@@ -161,6 +165,12 @@ class Run(Entity):
         entries={"dataset_id": "dataset", "dataset_version_id": "dataset_version"},
         lineage="input",
     )
+    models: Mapping[str, Any] = mapping(
+        "the versions of registered models that it used, by role",
+        searchable=True,
+        entries={"registered_model_id": "registered_model", "model_version_id": "model_version"},
+        lineage="input",
+    )
     inputs: Mapping[str, Any] = made_from()
     code: Mapping[str, Any] = mapping("commit, branch and changes of the code", searchable=True)
     environment: Mapping[str, Any] = mapping("interpreter and packages")
@@ -246,31 +256,6 @@ class Commit(Entity):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegisteredModel(Entity):
-    """A named line of model versions. ``aliases`` maps a name such as "champion" to a version's identifier."""
-
-    KIND: ClassVar[str] = "registered_model"
-
-    name: str = text("what people call it", searchable=True, unique_within="workspace_id")
-    workspace_id: str = reference("workspace", container=True)
-    aliases: Mapping[str, Any] = mapping("versions by alias", entries={"": "model_version"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelVersion(Entity):
-    """One version of a registered model: the run and artifact it came from, and its stage."""
-
-    KIND: ClassVar[str] = "model_version"
-
-    registered_model_id: str = reference("registered_model", container=True)
-    version: int = integer("its number", default=0, searchable=True, unique_within="registered_model_id")
-    run_id: str = reference("run", "the run that made it", lineage="input")
-    artifact: Mapping[str, Any] = mapping("its file", names_blobs=True)
-    stage: str = text("how far it has come", searchable=True)
-    inputs: Mapping[str, Any] = made_from()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Comment(Entity):
     """What a person said about another entity."""
 
@@ -303,7 +288,9 @@ class Token(Entity):
 
 for _declaration in (
     *map(KindDeclaration, (Workspace, Project, Experiment, Run, Dataset, DatasetVersion, Repository, Commit)),
-    *map(KindDeclaration, (RegisteredModel, ModelVersion)),
+    KindDeclaration(RegisteredModel),
+    KindDeclaration(ModelVersion, made_by_operation=True),
+    KindDeclaration(Approval, remark=True),
     KindDeclaration(Comment, remark=True),
     KindDeclaration(User, secret=True),
     KindDeclaration(Token, secret=True),

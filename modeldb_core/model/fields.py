@@ -51,6 +51,7 @@ class FieldDeclaration:
         names_trees: whether it is the root of a content tree (:mod:`modeldb_core.trees`): what follows blobs follows its
             nodes, and what its entries name.
         names_actor: whether it names who makes the change: a server that knows who asks takes no other name.
+        decided: an operation of its own says it, under conditions; the route that creates an entity does not take it.
         computed: a store works it out from what the entity is part of; what a document says under that name counts
             for nothing.
         secret: neither the API nor the command line shows it; it cannot be searched.
@@ -74,6 +75,7 @@ class FieldDeclaration:
     names_blobs: bool = False
     names_trees: bool = False
     names_actor: bool = False
+    decided: bool = False
     computed: bool = False
     secret: bool = False
     since: int = 1

@@ -46,6 +46,7 @@ class KindDeclaration:
         secret: whether the server shows nothing of it.
         remark: whether an entity is but a remark on its container, such as a comment: it is deleted and restored with it
             unasked, and never listed among what is deleted.
+        made_by_operation: whether an operation of its own makes it, such as the one that numbers versions, and no general route.
         plural: its name in paths of the server; made from the kind where it is empty.
         is_own: it comes with ModelDB, so every store refuses documents whose fields are of other types. A store may not
             know a plugin's kind, so no store refuses one of those: what does not fit its field is not shown in it.
@@ -54,6 +55,7 @@ class KindDeclaration:
     entity: type[Any]
     secret: bool = False
     remark: bool = False
+    made_by_operation: bool = False
     plural: str = ""
     is_own: bool = False
 

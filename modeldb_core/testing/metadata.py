@@ -12,6 +12,7 @@ from modeldb_core.testing.lasting import LastingTests
 from modeldb_core.testing.lineage import LineageTests
 from modeldb_core.testing.linking import LinkTests
 from modeldb_core.testing.paging import PageTests
+from modeldb_core.testing.registering import RegistryTests
 from modeldb_core.testing.scoping import ScopeTests
 from modeldb_core.testing.series import SeriesTests
 
@@ -26,6 +27,7 @@ class MetadataStoreTests(
     FindTests,
     LinkTests,
     LineageTests,
+    RegistryTests,
     ScopeTests,
     PageTests,
     LastingTests,

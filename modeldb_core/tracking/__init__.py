@@ -26,6 +26,7 @@ from modeldb_core.tracking.current import (
     set_description,
     set_tags,
     use_artifact,
+    use_model,
 )
 from modeldb_core.tracking.inheritance import current as current_run
 from modeldb_core.tracking.run import RunHandle
@@ -60,4 +61,5 @@ __all__ = [
     "set_tags",
     "start_run",
     "use_artifact",
+    "use_model",
 ]

@@ -49,6 +49,7 @@ set_tags = _of_current_run(RunHandle.set_tags)
 add_tags = _of_current_run(RunHandle.add_tags)
 set_description = _of_current_run(RunHandle.set_description)
 use_artifact = _of_current_run(RunHandle.use_artifact)
+use_model = _of_current_run(RunHandle.use_model)
 
 
 def log_model(model: object, name: str = "model", **options: Any) -> None:  # noqa: ANN401 - as of the method

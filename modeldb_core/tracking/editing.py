@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands import edits, runs
 from modeldb_core.errors import RunFinishedError
-from modeldb_core.tracking import deletion, usage
+from modeldb_core.tracking import deletion, models, usage
 from modeldb_core.tracking.reader import RunReader
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from modeldb_core.commands.operation import Operation
+    from modeldb_core.tracking.models import ModelVersionHandle
 
 
 class RunEditor(RunReader):
@@ -77,6 +78,21 @@ class RunEditor(RunReader):
         Notes often quote exceptions, and those what the program connected to: secrets are taken out, as everywhere.
         """
         self._record(runs.note(self.run_id, text))
+
+    def use_model(self, reference: str | ModelVersionHandle, *, role: str | None = None) -> ModelVersionHandle:
+        """Record that the run uses a version of a registered model, and return the version; loading a model does it by itself.
+
+        Args:
+            reference: such as ``"churn@champion"`` or ``"churn@v3"``, or a version.
+            role: what the run does with it, the key among its ``models``; default: the reference.
+
+        Raises:
+            NotFoundError: there is no such model or version; ConflictError: it is deleted.
+        """
+        version = models.find_version(self.client, reference)
+        key = role or (reference if isinstance(reference, str) else version.reference)
+        self._record(runs.use_model(self.run_id, key, version.model, version.entity))
+        return version
 
     def link_artifacts(self, entries: Mapping[str, Mapping[str, object]]) -> None:
         """Name blobs that are stored already as artifacts of this run; a finished run takes them too.

@@ -59,7 +59,7 @@ def _values(name: str, description: str, *, required: bool = False) -> Parameter
 def _create_route(declaration: KindDeclaration) -> Route:
     taken = {"entity_id", "existing"}
     shown = {name: each for name, each in declaration.stored.items() if not each.secret}
-    fields = [each for name, each in shown.items() if name not in _OF_CHANGES | taken]
+    fields = [each for name, each in shown.items() if name not in _OF_CHANGES | taken and not each.decided]
     return _edit(
         "POST",
         f"{PREFIX}/{declaration.path}",
@@ -276,7 +276,7 @@ def write_routes() -> tuple[Route, ...]:
     """Return the routes by which programs create and log."""
     kinds = [declaration for declaration in served_kinds().values() if not declaration.remark]
     return (
-        *(_create_route(declaration) for declaration in kinds if not declaration.has_points),
+        *(_create_route(each) for each in kinds if not (each.has_points or each.made_by_operation)),
         *(_section_route(each, section) for each in kinds for section in said_of(each) if section != HYPERPARAMETERS),
         *(_create_run_route(), _METRICS, _SERIES, _HYPERPARAMETERS, *_ARTIFACTS, _DATASETS, _FINISH),
     )

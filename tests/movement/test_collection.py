@@ -309,7 +309,7 @@ def test_every_place_where_a_digest_can_stand_keeps_its_blob(store: Any, artifac
         environment={"packages": BlobReference(one(), 1)},
         invented_later={"somewhere": [f"sha256:{one()}"]},
     )
-    scene.writer.create("model_version", artifact={"digest": one()})
+    scene.writer.create("model_version", artifacts={"model": {"digest": one()}})
     scene.writer.create("commit", blobs={"data.csv": {"digest": one(), "type": "dataset"}})
     scene.writer.create("dataset_version", info={"profile": BlobReference(one(), 1)})
     scene.writer.update("project", scene.project_id, put={"artifacts": {"a": {"digest": one()}}})
