@@ -202,6 +202,12 @@ class ModelLoadError(ModelDBError):
     code = "model_load"
 
 
+class ReproductionError(ModelDBError):
+    """A recorded run cannot be repeated: the record lacks something, asks for what is refused, or something is not here."""
+
+    code = "reproduction"
+
+
 class UntrustedModelError(ModelDBError):
     """Loading a model would run code or build types that the caller did not allow."""
 

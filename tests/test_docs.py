@@ -68,6 +68,7 @@ def commands_of(page: Path) -> Iterator[list[str]]:
         words = shlex.split(line.replace("\\", ""), comments=True)
         while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
             words = words[1:]
+        words = list(itertools.takewhile(lambda word: word != "--", words))  # a command of another program follows
         if words[:1] == ["modeldb"] and len(words) > 1 and not re.search(r"[A-Z]{3}|[<>|]|\.\.\.", words[1]):
             yield words[1:]
 

@@ -24,15 +24,16 @@ from modeldb_core.runtime.notices import warn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OK, FOUND, USAGE, STORE, MISSING, CONFIGURATION, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 130
+OK, FOUND, USAGE, STORE, MISSING, CONFIGURATION, NOT_REPEATED, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 70, 130
 
 EXIT_CODES = {
     OK: "done",
-    FOUND: "a check found a fault (audit verify, doctor, conformance), or something could not be done (sync, copy, export, import), or the output could not be written",
+    FOUND: "a check found a fault (audit verify, doctor, conformance) or a difference (reproduce), or something could not be done (sync, copy, export, import), or the output could not be written",
     USAGE: "the command line or a query is wrong",
     STORE: "the store is not there, cannot be reached, cannot be written, does not let you in, or has another version",
     MISSING: "there is no such run, metric or artifact",
     CONFIGURATION: "a setting is wrong, or something is not installed",
+    NOT_REPEATED: "a run could not be repeated (reproduce): refused, something missing, or its program failed",
     INTERNAL: "a fault in ModelDB",
     INTERRUPTED: "interrupted",
 }
@@ -54,6 +55,7 @@ _COMMANDS = {
     "compare": ("modeldb_core.cli.show:compare", "Show what differs between runs."),
     "diff": ("modeldb_core.cli.diff:diff", "Explain how two runs differ."),
     "lineage": ("modeldb_core.cli.lineage:lineage", "Show what made an entity, and what it went into."),
+    "reproduce": ("modeldb_core.cli.reproduce:reproduce", "Repeat a run and compare the results."),
     "history": ("modeldb_core.cli.history:history", "Show the history of a metric."),
     "artifacts": ("modeldb_core.cli.artifacts:artifacts", "List and fetch the files of a run."),
     "server": ("modeldb_core.cli.serving:server", "Serve the web pages and the HTTP API."),
@@ -196,6 +198,8 @@ def exit_code_of(error: errors.ModelDBError) -> int:
         return USAGE
     if isinstance(error, errors.NotFoundError):
         return MISSING
+    if isinstance(error, errors.ReproductionError):
+        return NOT_REPEATED
     if isinstance(error, _OF_THE_STORE):
         return STORE
     return FOUND

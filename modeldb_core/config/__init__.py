@@ -14,10 +14,11 @@ from modeldb_core.config.locations import (
     system_config_file,
     working_folder,
 )
-from modeldb_core.config.settings import DEFAULT_URL, Settings, read_settings
+from modeldb_core.config.settings import DEFAULT_URL, FINAL_VARIABLE, Settings, read_settings
 
 __all__ = [
     "DEFAULT_URL",
+    "FINAL_VARIABLE",
     "Settings",
     "config_files",
     "default_cache_dir",

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from modeldb_core.stores.backend import StoreKind
 
 DEFAULT_URL = "sqlite:///modeldb.db"
+FINAL_VARIABLE = "MODELDB_STORE_IS_FINAL"
+"""Set for a program that repeats a run: it logs where its environment says, whatever store it names itself."""
+_FINAL = ("url", "artifact_url", "journal_dir")
 
 
 def _setting(kind: str, default: object, help_text: str, **more: object) -> Any:  # noqa: ANN401
@@ -253,7 +256,8 @@ def read_settings(
     base = Path(directory) if directory is not None else working_folder()
     environ = os.environ if environ is None else environ
     inherited = frozenset(str(overrides.pop("project_urls", "")).split())
-    arguments = from_arguments(overrides, base, _specs())
+    final = _FINAL if environ.get(FINAL_VARIABLE) else ()
+    arguments = from_arguments({name: overrides[name] for name in overrides if name not in final}, base, _specs())
     environment = from_environment(environ, base, _specs())
     files = _read_files(base, environ, environment | arguments)
     sources = (files.own, files.project, environment, arguments)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.runtime.redaction import strip_userinfo
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from modeldb_core.config import Settings
     from modeldb_core.context.deadline import Deadline
 
@@ -26,13 +28,18 @@ def describe_python(settings: Settings, deadline: Deadline) -> dict[str, Any]:
 def describe_packages(settings: Settings, deadline: Deadline) -> dict[str, Any]:
     """Return the versions of the packages that can be imported, by their normalized names, and what some came from."""
     del settings, deadline
-    folders = tuple((path, _modified(path)) for path in dict.fromkeys(path or "." for path in sys.path))
-    packages, sources = installed(folders)
+    packages, sources = describe_installed()
     return {"packages": packages, **({"package_sources": sources} if sources else {})}
 
 
+def describe_installed(path: Sequence[str] | None = None) -> tuple[dict[str, str], dict[str, str]]:
+    """Return versions, and what some packages came from, by name: of what ``path`` has, or else this process."""
+    given = sys.path if path is None else path
+    return _installed(tuple((folder, _modified(folder)) for folder in dict.fromkeys(each or "." for each in given)))
+
+
 @functools.lru_cache(maxsize=2)
-def installed(folders: tuple[tuple[str, int], ...]) -> tuple[dict[str, str], dict[str, str]]:
+def _installed(folders: tuple[tuple[str, int], ...]) -> tuple[dict[str, str], dict[str, str]]:
     """Return the packages of the folders, which carry their time of change: an installed package makes a new answer.
 
     The names of the metadata folders tell name and version (Core metadata, "The .dist-info directory"): reading the
@@ -42,7 +49,7 @@ def installed(folders: tuple[tuple[str, int], ...]) -> tuple[dict[str, str], dic
     found: dict[str, str] = {}
     sources: dict[str, str] = {}
     for folder, modified in folders:
-        for name, version, entry in packages_in(folder) if modified else ():
+        for name, version, entry in _packages_in(folder) if modified else ():
             if name not in found:
                 found[name] = version
                 if entry.endswith(".dist-info") and (source := _source_of(os.path.join(folder, entry))):
@@ -69,7 +76,7 @@ def _source_of(metadata: str) -> str:
         return "unknown"
 
 
-def packages_in(folder: str) -> list[tuple[str, str, str]]:
+def _packages_in(folder: str) -> list[tuple[str, str, str]]:
     """Return name, version and metadata folder of each package that lies in a folder."""
     result = []
     try:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from modeldb_core.context.deadline import Deadline, Output, run_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _OPTIONS = (
@@ -66,15 +67,19 @@ class Repository:
     filters: tuple[str, ...]
     remotes: dict[str, str]
 
-    def ask(self, arguments: list[str], deadline: Deadline, limit_bytes: int = 4_000_000) -> Output:
+    def ask(self, arguments: list[str], deadline: Deadline, limit_bytes: int = 4_000_000, *, index: str = "") -> Output:
         """Run ``git`` with these arguments.
+
+        Args:
+            index: a file to use in place of the repository's index.
 
         Raises:
             OSError: git cannot be started.
         """
         off = (f"filter.{name}.{key}" for name in self.filters for key in _FILTER_COMMANDS)
         optional = (f"filter.{name}.required=false" for name in self.filters)
-        return _run(self.root, arguments, deadline, limit_bytes, (*(f"{key}=" for key in off), *optional))
+        settings = (*(f"{key}=" for key in off), *optional)
+        return _run(self.root, arguments, deadline, limit_bytes, settings, {"GIT_INDEX_FILE": index} if index else {})
 
 
 def open_repository(root: Path, deadline: Deadline) -> Repository:
@@ -115,10 +120,41 @@ def _entries(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _run(
-    root: Path, arguments: list[str], deadline: Deadline, limit_bytes: int = 4_000_000, settings: tuple[str, ...] = ()
+    root: Path,
+    arguments: list[str],
+    deadline: Deadline,
+    limit_bytes: int = 4_000_000,
+    settings: tuple[str, ...] = (),
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Output:
     given = [part for setting in (*_CONFIGURATION, *settings) for part in ("-c", setting)]
     # The working tree is where .git was found; "core.worktree" could name any folder of this machine.
     command = ["git", *_OPTIONS, f"--work-tree={root}", *given, *arguments]
     environ = {name: value for name, value in os.environ.items() if name not in _REDIRECTIONS}
-    return run_program(command, deadline, directory=root, environ={**environ, **_ENVIRONMENT}, limit_bytes=limit_bytes)
+    environ |= {**_ENVIRONMENT, **variables}
+    return run_program(command, deadline, directory=root, environ=environ, limit_bytes=limit_bytes)
+
+
+def fetch_commit(folder: Path, url: str, commit: str, deadline: Deadline) -> Output:
+    """Make a new repository in ``folder``, which exists, and fetch one commit into it, over HTTPS or SSH.
+
+    Raises:
+        OSError: git cannot be started.
+    """
+    made = _run(folder, ["init", "--quiet"], deadline)
+    if made.exit_code != 0:
+        return made
+    asked = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--depth=1", "--end-of-options", url, commit]
+    return _run(folder, asked, deadline, variables={"GIT_ALLOW_PROTOCOL": "https:ssh"})
+
+
+def apply_patch(folder: Path, patch: Path, deadline: Deadline) -> Output:
+    """Apply a patch to the files of ``folder``; git refuses one that leads outside of it, also through links.
+
+    Raises:
+        OSError: git cannot be started.
+    """
+    environ = {name: value for name, value in os.environ.items() if name not in _REDIRECTIONS}
+    environ |= {**_ENVIRONMENT, "GIT_CEILING_DIRECTORIES": str(folder.parent)}  # no repository around it
+    command = ["git", *_OPTIONS, "apply", "--whitespace=nowarn", "--", str(patch)]
+    return run_program(command, deadline, directory=folder, environ=environ)

@@ -178,6 +178,7 @@ class Run(Entity):
     artifacts: Mapping[str, Any] = mapping("files by path", searchable=True, offered=False, names_blobs=True)
     failure: Mapping[str, Any] = mapping("the exception that made it fail", searchable=True, offered=False)
     notes: tuple[str, ...] = texts("what the reader should know")
+    repeats_id: str | None = reference("run", "the run that it repeats (modeldb reproduce --record)", default=None)
 
     @property
     def run_id(self) -> str:

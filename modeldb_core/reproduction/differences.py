@@ -244,8 +244,15 @@ def _is_number(value: object) -> bool:
 
 
 def text_rows(section: Section) -> Sequence[Sequence[Any]]:
-    """Return a row for each difference: key, change, and the two values."""
+    """Return a row for each difference: key, change, and the two values; of data sets name and digest."""
+    shown = _name_and_digest if section.name == "data" else lambda value: value
     return [
-        (each.key, each.change, *("" if value is ABSENT else value for value in (each.first, each.second)))
+        (each.key, each.change, *("" if value is ABSENT else shown(value) for value in (each.first, each.second)))
         for each in section.changes
     ]
+
+
+def _name_and_digest(entry: Any) -> Any:  # noqa: ANN401 - what a run says of a data set
+    if not isinstance(entry, Mapping):
+        return entry
+    return f"{entry.get('name', '')} ({str(entry.get('digest', ''))[:12] or 'no digest'})"

@@ -5,8 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modeldb_core.runtime.redaction import HIDDEN
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SECTION = re.compile(r"^(?=diff --git )", re.MULTILINE)
+_HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+\d+(?:,\d+)? @@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +58,23 @@ def _path_of(part: str) -> str:
     names = part.partition("\n")[0].removeprefix("diff --git ")
     first, second = names[: len(names) // 2], names[len(names) // 2 + 1 :]
     return second[2:] if first[2:] == second[2:] else names  # what git quotes stays as git writes it
+
+
+def restore_hidden(patch: FilePatch, code: Path) -> str:
+    """Return a patch with the secrets that were hidden in it put back where the file that it changes still has them.
+
+    A secret in a line that the patch adds stays hidden: nothing knows it.
+    """
+    path = code / patch.path
+    if HIDDEN not in patch.text or not path.is_file() or not path.resolve().is_relative_to(code.resolve()):
+        return patch.text
+    old = path.read_bytes().decode("utf-8", "replace").split("\n")
+    lines, number = patch.text.split("\n"), -1
+    for index, line in enumerate(lines):
+        if (found := _HUNK.match(line)) is not None:
+            number = int(found[1]) - 1
+        elif number >= 0 and line[:1] in (" ", "-"):
+            if HIDDEN in line and number < len(old):
+                lines[index] = line[0] + old[number]
+            number += 1
+    return "\n".join(lines)

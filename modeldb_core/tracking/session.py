@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - Python refuses it at the end of a program, when a store may need it
 import logging
 import threading
 import time

@@ -1,0 +1,101 @@
+"""Running the command of a record, in its folder, with a store of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from modeldb_core.config import FINAL_VARIABLE
+from modeldb_core.errors import ReproductionError
+from modeldb_core.reproduction.checkout import within
+from modeldb_core.reproduction.environments import program_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modeldb_core.reproduction.environments import Environment
+    from modeldb_core.reproduction.record import Recording
+
+_TAIL = 20
+"""Lines of the output that an error quotes."""
+
+
+class OwnStore(NamedTuple):
+    """Where a repeated run is logged, as settings."""
+
+    url: str
+    artifact_url: str
+    journal_dir: str
+
+
+def store_settings(folder: Path) -> OwnStore:
+    """Return the settings of the store that the repeated run goes to, all below ``folder``."""
+    return OwnStore(f"sqlite:///{folder / 'record.db'}", f"file://{folder / 'artifacts'}", str(folder / "journals"))
+
+
+def run_command(recording: Recording, environment: Environment, folder: Path, say: Callable[[str], None]) -> str:
+    """Run the command and wait for it; what it prints is said line by line.
+
+    The program has the rights of this user: it is not in a sandbox. Its store is one of its own, whatever URL it names.
+
+    Returns:
+        What is to be known of how it ended; "" where it ended well.
+
+    Raises:
+        ReproductionError: it cannot be started.
+    """
+    code = folder / "code"
+    programs = Path(environment.python).parent
+    words = recording.command.words(environment.python)
+    if recording.command.target == "script" and os.path.isabs(recording.command.name):
+        words[words.index(recording.command.name)] = str(programs / os.path.basename(recording.command.name))
+    elif recording.command.target == "script":
+        within(code / recording.place.folder / recording.command.name, code)
+    variables = {f"MODELDB_{name.upper()}": value for name, value in store_settings(folder)._asdict().items()}
+    variables |= {FINAL_VARIABLE: "1", "MODELDB_ANNOUNCE": "0", "MODELDB_EXIT_TIMEOUT_S": "3600"}
+    variables["PATH"] = os.pathsep.join((str(programs), os.environ.get("PATH", os.defpath)))
+    if not environment.is_here:
+        variables["VIRTUAL_ENV"] = str(folder / "environment")
+    try:
+        process = subprocess.Popen(
+            words,
+            cwd=within(code / recording.place.folder, code),
+            env=program_environment(**variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that the programs that it starts can be ended with it
+            encoding="utf-8",
+            errors="replace",
+        )
+    except OSError as error:
+        msg = f"the program cannot be started: {error}"
+        raise ReproductionError(msg) from error
+    last = _followed(process, say)
+    if process.returncode == 0:
+        return ""
+    tail = "\n".join(last)
+    return f"the program ended with exit code {process.returncode}; the end of what it printed:\n{tail}"
+
+
+def _followed(process: subprocess.Popen[str], say: Callable[[str], None]) -> list[str]:
+    """Pass on what a program prints until it ends; returns the last lines."""
+    last: list[str] = []
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            text = line.rstrip("\r\n")
+            last = [*last[1 - _TAIL :], text]
+            say(text)
+        process.wait()
+    finally:
+        process.stdout.close()
+        if process.poll() is None:
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+            process.wait()
+    return last
