@@ -44,6 +44,7 @@ def two(client: Client, repository: Path, monkeypatch: pytest.MonkeyPatch) -> tu
             packages = {"numpy": f"{number}.0", "scipy": "1.0", f"only-{number}": "1"}
             run._record(_set(run.run_id, code={**code}, environment={"python": "3.11.7", "packages": packages}))
         found.append(run.run_id)
+    assert client.flush(240)
     return found[0], found[1]
 
 
