@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from modeldb_core.tracking import log_params as log_params
     from modeldb_core.tracking import log_text as log_text
     from modeldb_core.tracking import projects as projects
+    from modeldb_core.tracking import repository as repository
     from modeldb_core.tracking import search_runs as search_runs
     from modeldb_core.tracking import set_attributes as set_attributes
     from modeldb_core.tracking import set_description as set_description
@@ -51,6 +52,11 @@ if TYPE_CHECKING:
     from modeldb_core.tracking.registry import register_model as register_model
     from modeldb_core.tracking.registry import registered_model as registered_model
     from modeldb_core.tracking.registry import registered_models as registered_models
+    from modeldb_core.tracking.repositories.ingredients import configuration as configuration
+    from modeldb_core.tracking.repositories.ingredients import docker_environment as docker_environment
+    from modeldb_core.tracking.repositories.ingredients import git_snapshot as git_snapshot
+    from modeldb_core.tracking.repositories.ingredients import notebook as notebook
+    from modeldb_core.tracking.repositories.ingredients import python_environment as python_environment
 
 _MODULES = {
     "autolog": "modeldb_core.autologging.frameworks",
@@ -66,6 +72,12 @@ _MODULES = {
     "register_model": "modeldb_core.tracking.registry",
     "registered_model": "modeldb_core.tracking.registry",
     "registered_models": "modeldb_core.tracking.registry",
+    "configuration": "modeldb_core.tracking.repositories.ingredients",
+    "docker_environment": "modeldb_core.tracking.repositories.ingredients",
+    "git_snapshot": "modeldb_core.tracking.repositories.ingredients",
+    "notebook": "modeldb_core.tracking.repositories.ingredients",
+    "python_environment": "modeldb_core.tracking.repositories.ingredients",
+    "repository": "modeldb_core.tracking",
     "Client": "modeldb_core.tracking",
     "RunHandle": "modeldb_core.tracking",
     "Runs": "modeldb_core.tracking",
@@ -101,14 +113,17 @@ __all__ = [
     "add_lineage",
     "add_tags",
     "autolog",
+    "configuration",
     "connect",
     "current_run",
     "delete_lineage",
     "diff",
+    "docker_environment",
     "errors",
     "experiments",
     "flush",
     "get_run",
+    "git_snapshot",
     "hookimpl",
     "lineage",
     "load_model",
@@ -121,11 +136,14 @@ __all__ = [
     "log_params",
     "log_text",
     "models_at",
+    "notebook",
     "projects",
+    "python_environment",
     "register_ending",
     "register_model",
     "registered_model",
     "registered_models",
+    "repository",
     "search_runs",
     "set_attributes",
     "set_description",

@@ -120,6 +120,26 @@ class PreconditionError(ModelDBError):
         self.found = found
 
 
+class BranchMovedError(PreconditionError):
+    """A branch was moved by somebody else meanwhile, so a commit was not made; build on its new head and try again."""
+
+    code = "branch_moved"
+
+
+class MergeConflictError(ModelDBError):
+    """Two lines of work cannot be merged without a decision; nothing was written.
+
+    Attributes:
+        conflicts: what is to be decided: each a :class:`~modeldb_core.repositories.merging.Conflict`, or from a server a map.
+    """
+
+    code = "merge_conflict"
+
+    def __init__(self, message: str, conflicts: tuple[object, ...] = ()) -> None:
+        super().__init__(message)
+        self.conflicts = conflicts
+
+
 class ConditionsUnsupportedError(ModelDBError):
     """A store cannot apply changes under conditions: nothing there decides who comes first."""
 

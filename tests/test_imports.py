@@ -60,6 +60,7 @@ DOORS = {
     "modeldb_webui": "a plugin: loaded with every store that is opened",
 }
 ROOMS = {
+    "modeldb_core.tracking.repositories": "programs that only log runs never enter it",
     "modeldb_core.backends._sql": "who only reads needs nothing that writes, and the other way round",
 }
 

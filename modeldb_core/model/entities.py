@@ -172,6 +172,12 @@ class Run(Entity):
         lineage="input",
     )
     inputs: Mapping[str, Any] = made_from()
+    commits: Mapping[str, Any] = mapping(
+        "the commits of repositories that it was given, by the name of the repository, with the locations that it used",
+        searchable=True,
+        entries={"repository_id": "repository", "commit_id": "commit"},
+        lineage="input",
+    )
     code: Mapping[str, Any] = mapping("commit, branch and changes of the code", searchable=True)
     environment: Mapping[str, Any] = mapping("interpreter and packages")
     context: Mapping[str, Any] = mapping("machine and process", title="Machine and command")
@@ -232,7 +238,7 @@ class DatasetVersion(Entity):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repository(Entity):
-    """A line of commits that version code, data, configuration and environment. ``refs`` maps branches and tags."""
+    """A line of commits that version code, data, configuration and environment; branches and tags name some of them."""
 
     KIND: ClassVar[str] = "repository"
 
@@ -244,15 +250,18 @@ class Repository(Entity):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit(Entity):
-    """One state of a repository: ``blobs`` maps a location to its content's digest and type."""
+    """One state of a repository: a tree of code, data, configuration and environment, and the commits before it."""
 
     KIND: ClassVar[str] = "commit"
 
     repository_id: str = reference("repository", container=True)
-    parent_ids: tuple[str, ...] = references("commit", "the commits before", lineage="input")
-    message: str = text("what was changed", searchable=True)
-    author: str = text("who made it", searchable=True)
-    blobs: Mapping[str, Any] = mapping("contents by location", names_blobs=True)
+    parent_ids: tuple[str, ...] = references("commit", "the commits before: of a merge, ours first", title="Parents", lineage="input")
+    message: str = text("what was changed, and why", searchable=True)
+    author: str = text("who wrote what it changes, by what they call themselves", title="Written by", searchable=True)
+    authored_at: datetime | None = moment("when that was written", title="Written", searchable=True)
+    digest: str = text("of its content and of the digests of its parents", searchable=True)
+    generation: int = integer("how many commits lead up to it, on the longest way", default=0, searchable=True)
+    tree: str = text("the root of the content tree that has its blobs by location")
     inputs: Mapping[str, Any] = made_from()
 
 

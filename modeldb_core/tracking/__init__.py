@@ -9,6 +9,7 @@ from modeldb_core.tracking.connections import (
     flush,
     get_run,
     projects,
+    repository,
     search_runs,
     start_run,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "log_params",
     "log_text",
     "projects",
+    "repository",
     "search_runs",
     "set_attributes",
     "set_description",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from modeldb_core.commands.operation import Operation
     from modeldb_core.config import Settings
+    from modeldb_core.tracking.repositories.commits import CommitHandle
+    from modeldb_core.tracking.repositories.repository import RepositoryHandle
 
 
 class Client(ClientReader):
@@ -53,6 +55,7 @@ class Client(ClientReader):
         every_rank: bool = False,
         make_current: bool = True,
         started_at: datetime | None = None,
+        commit: CommitHandle | str | None = None,
     ) -> RunHandle:
         """Start a run and return its handle, also to be used with ``with``.
 
@@ -75,6 +78,8 @@ class Client(ClientReader):
             make_current: whether it becomes the current run without a block; integrations say no.
             started_at: when it began, with a time zone, for a run that is imported; the record says that this is reported.
                 Default: now, as measured. :meth:`RunHandle.finish` takes the end.
+            commit: the commit of a repository that the run is given: one, or what names one, such as ``"churn@main"``;
+                :meth:`RunHandle.log_commit` says which locations were used.
 
         Raises:
             InvalidArgumentError: a name is too long or empty, a value cannot be stored, or ``started_at`` has no time zone,
@@ -85,9 +90,10 @@ class Client(ClientReader):
         sections = {"hyperparameters": hyperparameters, "attributes": attributes}
         if not (every_rank or is_first()):
             return self._started(silent_run(self, name, began_at, **sections), make_current=make_current)
+        given = None if commit is None else self._find_commit(commit)
         self.writer.ensure_stream()
         if run_id is not None:
-            return self._started(self._resume(run_id), make_current=make_current)
+            return self._started(self._resume(run_id), make_current=make_current, commit=given)
         project_id, experiment_id, declarations = self._containers(project, experiment)
         containers = {"project_id": project_id, "experiment_id": experiment_id}
         if parent is not None:
@@ -103,13 +109,26 @@ class Client(ClientReader):
             started_at=began_at,
             declarations=declarations,
         )
-        return self._started(run, make_current=make_current)
+        return self._started(run, make_current=make_current, commit=given)
 
-    def _started(self, run: RunHandle, *, make_current: bool) -> RunHandle:
+    def _started(self, run: RunHandle, *, make_current: bool, commit: CommitHandle | None = None) -> RunHandle:
+        if commit is not None:
+            run.log_commit(commit)
         announcement.announce(run)
         if make_current:
             run.make_current()
         return run
+
+    def repository(self, name: str, *, create: bool = True) -> RepositoryHandle:
+        """Return a repository of the workspace by its name; see :func:`modeldb_core.repository`."""
+        from modeldb_core.tracking.repositories.opening import open_repository
+
+        return open_repository(self, name, create=create)
+
+    def _find_commit(self, commit: CommitHandle | str) -> CommitHandle:
+        from modeldb_core.tracking.repositories.opening import commit_of
+
+        return commit_of(self, commit)
 
     def start_child_of(
         self,

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from modeldb_core.model.entities import Experiment, Project
+    from modeldb_core.tracking.repositories.commits import CommitHandle
+    from modeldb_core.tracking.repositories.repository import RepositoryHandle
     from modeldb_core.tracking.run import RunHandle
     from modeldb_core.tracking.runs import Runs
 
@@ -81,6 +83,7 @@ def start_run(
     every_rank: bool = False,
     make_current: bool = True,
     started_at: datetime | None = None,
+    commit: CommitHandle | str | None = None,
     client: Client | None = None,
 ) -> RunHandle:
     """Start a run with the default client, or with ``client``; otherwise as :meth:`Client.start_run`."""
@@ -99,6 +102,7 @@ def start_run(
         every_rank=every_rank,
         make_current=make_current,
         started_at=started_at,
+        commit=commit,
     )
 
 
@@ -142,6 +146,21 @@ def projects(*, client: Client | None = None) -> tuple[Project, ...]:
 def experiments(project: str | None = None, *, client: Client | None = None) -> tuple[Experiment, ...]:
     """Return the experiments of a project in the default client's store, or in ``client``'s, by name."""
     return (client or default_client()).experiments(project)
+
+
+def repository(name: str, *, create: bool = True, client: Client | None = None) -> RepositoryHandle:
+    """Return a repository of the workspace by its name: what versions code, data, configuration and environment together.
+
+    Args:
+        name: of the repository.
+        create: whether it is made where there is none.
+        client: whose store; default: that of the client that was connected last.
+
+    Raises:
+        NotFoundError: there is none, and it is not to be made.
+        StoreUnavailableError: the store cannot be reached.
+    """
+    return (client or default_client()).repository(name, create=create)
 
 
 def flush(timeout_s: float | None = None) -> bool:

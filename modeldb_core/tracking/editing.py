@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.commands.operation import Operation
     from modeldb_core.tracking.models import ModelVersionHandle
+    from modeldb_core.tracking.repositories.commits import CommitHandle
 
 
 class RunEditor(RunReader):
@@ -93,6 +94,22 @@ class RunEditor(RunReader):
         key = role or (reference if isinstance(reference, str) else version.reference)
         self._record(runs.use_model(self.run_id, key, version.model, version.entity))
         return version
+
+    def log_commit(
+        self, commit: CommitHandle | str, locations: Mapping[str, str] | Iterable[str] | None = None
+    ) -> None:
+        """Record which commit of a repository the run was given; one of each repository, the last one counts.
+
+        Args:
+            commit: the commit, or what names it: ``"churn@main"``, ``"churn@3f9a1c2e"``.
+            locations: which locations of the commit the run uses, or by what it calls them: ``{"train": "data/train"}``.
+
+        Raises:
+            NotFoundError: there is no such commit, or it has nothing at one of the locations.
+        """
+        from modeldb_core.tracking.repositories.opening import log_commit
+
+        self._record(log_commit(self.client, self.run_id, commit, locations))
 
     def link_artifacts(self, entries: Mapping[str, Mapping[str, object]]) -> None:
         """Name blobs that are stored already as artifacts of this run; a finished run takes them too.

@@ -176,6 +176,11 @@ class RunReader:
         return dict(self.entity.artifacts)
 
     @property
+    def commits(self) -> dict[str, Any]:
+        """By the name of a repository: the commit that it was given, and the locations that it used."""
+        return dict(self.entity.commits)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What ModelDB has to say about the run."""
         return self.entity.notes

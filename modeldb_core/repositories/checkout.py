@@ -1,0 +1,248 @@
+"""Writing what a commit holds into a folder, and bringing such a folder to another commit.
+
+A location becomes a file of that name: the JSON of its blob, or for data that was kept its files, in a folder of that name. What is
+written was recorded by somebody, who may be a stranger: names cannot lead out of the folder, links are not followed, and no
+file is replaced that is not what an earlier checkout wrote, unless that is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError, ModelDBError
+from modeldb_core.model.values import is_digest, to_json
+from modeldb_core.repositories.blobs import Entry, from_entry
+from modeldb_core.repositories.names import check_location
+from modeldb_core.repositories.reading import CommitTree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from modeldb_core.model.entities import Commit
+    from modeldb_core.repositories.reading import RepositoryReader
+
+MARK = ".modeldb-checkout.json"
+"""The file in a folder that was checked out that says what was."""
+_CHUNK = 1 << 20
+_SHOWN = 5
+
+
+class File(NamedTuple):
+    """What a file is to hold: bytes, or the blob of a digest."""
+
+    digest: str
+    text: bytes | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a checkout does to a folder.
+
+    Attributes:
+        write: what files are to hold, by their path in the folder.
+        remove: what files hold that an earlier checkout wrote and that are to go.
+        before: what files held that an earlier checkout wrote and that are to be replaced.
+    """
+
+    write: dict[str, File] = field(default_factory=dict)
+    remove: dict[str, File] = field(default_factory=dict)
+    before: dict[str, File] = field(default_factory=dict)
+
+
+def checkout(
+    repository: RepositoryReader, commit: Commit, path: str | os.PathLike[str], *, force: bool = False
+) -> tuple[Path, Plan]:
+    """Bring a folder to what a commit holds; return it, and what was done.
+
+    Args:
+        repository: of the commit.
+        commit: which.
+        path: the folder, which is made where it is not there.
+        force: whether files that are in the way are replaced, or removed where an earlier checkout wrote them.
+
+    Raises:
+        AlreadyExistsError: a file is in the way, or a link; nothing is written.
+        InvalidArgumentError: a location cannot be the name of a file, or ``path`` is not a folder.
+        NotFoundError, IntegrityError: something that the commit needs is not in the artifact store, or damaged.
+    """
+    root = Path(path)
+    if root.exists() and not root.is_dir():
+        msg = f"{str(root)!r} is not a folder; name a folder to check out into"
+        raise InvalidArgumentError(msg)
+    target = repository.tree(commit)
+    plan = _plan(repository, _tree_of(root, repository), target)
+    _check(root, plan, force=force)
+    root.mkdir(parents=True, exist_ok=True)
+    for name in plan.remove:
+        _remove(root, name)
+    for name, file in plan.write.items():
+        _write(root / name, file, repository.artifacts.open)
+    mark = {"repository_id": repository.repository.entity_id, "commit": commit.digest, "tree": target.tree.root}
+    text = json.dumps(mark, indent=2).encode() + b"\n"
+    _write(root / MARK, File(hashlib.sha256(text).hexdigest(), text), repository.artifacts.open)
+    return root, plan
+
+
+def rendered(repository: RepositoryReader, entry: Entry) -> bytes:
+    """Return the JSON of a blob as a file holds it."""
+    plain = from_entry(entry, repository.artifacts.open).plain()
+    return json.dumps(to_json(plain), indent=2, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+
+
+def _tree_of(root: Path, repository: RepositoryReader) -> CommitTree:
+    """Return the tree that an earlier checkout wrote: that without locations where there was none, or of something else."""
+    with suppress(OSError, ValueError, ModelDBError):
+        mark = json.loads((root / MARK).read_bytes()) if not (root / MARK).is_symlink() else None
+        if isinstance(mark, dict) and mark.get("repository_id") == repository.repository.entity_id:
+            tree = repository.tree_at(mark["tree"]) if is_digest(mark.get("tree")) else None
+            if tree is not None and tree.tree.count >= 0:  # it can be read
+                return tree
+    return repository.tree(None)
+
+
+def _plan(repository: RepositoryReader, before: CommitTree, after: CommitTree) -> Plan:
+    plan = Plan()
+    for location, old, new in before.differences(after):
+        check_location(location)
+        have, want = dict(_files(repository, location, old, new)), dict(_files(repository, location, new, old))
+        plan.write.update(want)
+        plan.before.update((name, file) for name, file in have.items() if name in want)
+        plan.remove.update((name, file) for name, file in have.items() if name not in want)
+    if MARK in plan.write:
+        msg = f"location {MARK!r} is the name of the file that says what was checked out; it cannot be checked out"
+        raise InvalidArgumentError(msg)
+    for name in plan.write:
+        plan.remove.pop(name, None)
+    return plan
+
+
+def _files(
+    repository: RepositoryReader, location: str, entry: Entry | None, other: Entry | None
+) -> Iterator[tuple[str, File]]:
+    """Iterate over the files of an entry; of the parts of data, those that are not the same in the other entry."""
+    if entry is None:
+        return
+    root, other_root = _kept(repository, entry), None if other is None else _kept(repository, other)
+    if root is None:
+        text = rendered(repository, entry)
+        yield location, File(hashlib.sha256(text).hexdigest(), text)
+        return
+    begun = root if other_root is None else other_root
+    parts = (
+        ((part, found) for part, _, found in CommitTree(begun.tree).differences(root))
+        if other_root is not None
+        else root.tree.items()
+    )
+    for part, found in parts:
+        if found is not None and is_digest(found.get("digest")):
+            yield f"{location}/{check_location(part)}", File(str(found["digest"]))
+
+
+def _kept(repository: RepositoryReader, entry: Entry) -> CommitTree | None:
+    """Return the tree of the files of data, where they were kept."""
+    root = entry.get("tree")
+    if not is_digest(root):
+        return None
+    tree = repository.tree_at(str(root))
+    first = next(iter(tree.tree.items(limit=1)), None)
+    return tree if first is not None and is_digest(first[1].get("digest")) else None
+
+
+def _check(root: Path, plan: Plan, *, force: bool) -> None:
+    """See that nothing is in the way.
+
+    Raises:
+        AlreadyExistsError: something is.
+    """
+    wrong: list[str] = []
+    for name, file in {**plan.remove, **plan.write}.items():
+        target = root / name
+        if problem := _on_the_way(root, name, plan):
+            wrong.append(problem)
+            continue
+        try:
+            mode = target.lstat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if stat.S_ISDIR(mode):
+            if not _becomes_file(name, plan):
+                wrong.append(f"{name} is a folder")
+        elif not force and not _holds(target, mode, [file, *filter(None, [plan.before.get(name)])]):
+            wrong.append(f"{name} is {'a link' if stat.S_ISLNK(mode) else 'there, and is not what was checked out'}")
+    if wrong:
+        more = f" and {len(wrong) - _SHOWN:,} more" if len(wrong) > _SHOWN else ""
+        msg = (
+            f"{str(root)!r} cannot be checked out into: {'; '.join(wrong[:_SHOWN])}{more}. Nothing was written; choose"
+            f" another folder, or force it"
+        )
+        raise AlreadyExistsError(msg)
+
+
+def _on_the_way(root: Path, name: str, plan: Plan) -> str:
+    """Return what is wrong with the folders above a file: one that is a link leads elsewhere."""
+    parts = name.split("/")[:-1]
+    for count in range(1, len(parts) + 1):
+        folder = "/".join(parts[:count])
+        try:
+            mode = (root / folder).lstat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        if stat.S_ISLNK(mode):
+            return f"{folder} is a link"
+        if not stat.S_ISDIR(mode) and folder not in plan.remove:
+            return f"{folder} is a file"
+    return ""
+
+
+def _becomes_file(name: str, plan: Plan) -> bool:
+    """Return whether all that an earlier checkout wrote into a folder goes, so that a file can take its name."""
+    return any(each.startswith(f"{name}/") for each in plan.remove)
+
+
+def _holds(path: Path, mode: int, files: list[File]) -> bool:
+    """Return whether a file is one of these."""
+    if not stat.S_ISREG(mode):
+        return False
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() in {each.digest for each in files}
+
+
+def _write(path: Path, file: File, open_blob: Callable[[str], BinaryIO]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
+    try:
+        with (
+            os.fdopen(fd, "wb") as out,
+            io.BytesIO(file.text) if file.text is not None else open_blob(file.digest) as stream,
+        ):
+            while chunk := stream.read(_CHUNK):
+                out.write(chunk)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _remove(root: Path, name: str) -> None:
+    """Remove a file, and the folders above it that are empty then."""
+    (root / name).unlink(missing_ok=True)
+    parts = name.split("/")[:-1]
+    with suppress(OSError):  # it is not empty
+        for count in range(len(parts), 0, -1):
+            (root / "/".join(parts[:count])).rmdir()
