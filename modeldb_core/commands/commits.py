@@ -20,7 +20,7 @@ from modeldb_core.log.stream import Entry
 from modeldb_core.model.entities import Commit, Repository, derived_id, from_datetime, now_us
 from modeldb_core.model.values import MAX_NAME_LENGTH, check_key, check_text, encode
 from modeldb_core.repositories.blobs import Blob, to_entry
-from modeldb_core.repositories.names import check_location, check_reference
+from modeldb_core.repositories.names import check_location, check_reference, normalized
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -193,6 +193,7 @@ def move_branch(repository: RepositoryReader, name: str, to: Commit) -> Operatio
     """
     check_living(repository.repository)
     check_living(to)
+    name = normalized(name)
     head = head_of(repository, name)
     repository_id = repository.repository.entity_id
     return Operation(
@@ -209,6 +210,7 @@ def delete_branch(repository: RepositoryReader, name: str, *, force: bool = Fals
         NotFoundError: there is no such branch.
         InvalidArgumentError: no other branch and no tag has its commits, and ``force`` is not set.
     """
+    name = normalized(name)
     head = head_of(repository, name)
     others = {each for key, each in repository.branches.items() if key != name} | set(repository.tags.values())
     if not force and not any(repository.history.is_before(head.entity_id, other) for other in others):
@@ -223,6 +225,7 @@ def delete_tag(repository: RepositoryReader, name: str) -> Operation:
     Raises:
         NotFoundError: there is no such tag.
     """
+    name = normalized(name)
     if name not in repository.tags:
         msg = f"there is no tag {name!r:.80} in repository {repository.repository.name!r:.80}"
         raise NotFoundError(msg)
@@ -235,6 +238,7 @@ def head_of(repository: RepositoryReader, branch: str) -> Commit:
     Raises:
         NotFoundError: there is no such branch.
     """
+    branch = normalized(branch)
     if branch not in repository.branches:
         known = ", ".join(sorted(repository.branches)[:8]) or "none"
         msg = f"there is no branch {branch!r:.80} in repository {repository.repository.name!r:.80}; there are: {known}"

@@ -244,8 +244,8 @@ class Repository(Entity):
 
     name: str = text("what people call it", searchable=True, unique_within="workspace_id")
     workspace_id: str = reference("workspace", container=True)
-    branches: Mapping[str, Any] = mapping("commits by the name of a branch", entries={"": "commit"})
-    commit_tags: Mapping[str, Any] = mapping("commits by tag", entries={"": "commit"})
+    branches: Mapping[str, Any] = mapping("commits by the name of a branch", entries={"": "commit"}, holds=True)
+    commit_tags: Mapping[str, Any] = mapping("commits by tag", entries={"": "commit"}, holds=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +255,9 @@ class Commit(Entity):
     KIND: ClassVar[str] = "commit"
 
     repository_id: str = reference("repository", container=True)
-    parent_ids: tuple[str, ...] = references("commit", "the commits before: of a merge, ours first", title="Parents", lineage="input")
+    parent_ids: tuple[str, ...] = references(
+        "commit", "the commits before: of a merge, ours first", title="Parents", holds=True, lineage="input"
+    )
     message: str = text("what was changed, and why", searchable=True)
     author: str = text("who wrote what it changes, by what they call themselves", title="Written by", searchable=True)
     authored_at: datetime | None = moment("when that was written", title="Written", searchable=True)

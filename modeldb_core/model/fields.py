@@ -50,6 +50,7 @@ class FieldDeclaration:
         names_blobs: whether it is an entry with the ``digest`` of a file, or a map to such entries.
         names_trees: whether it is the root of a content tree (:mod:`modeldb_core.trees`): what follows blobs follows its
             nodes, and what its entries name.
+        holds: whether what it names cannot be deleted alone, as long as this entity is there: the commits before a commit.
         names_actor: whether it names who makes the change: a server that knows who asks takes no other name.
         decided: an operation of its own says it, under conditions; the route that creates an entity does not take it.
         computed: a store works it out from what the entity is part of; what a document says under that name counts
@@ -74,6 +75,7 @@ class FieldDeclaration:
     lineage: Direction = ""
     names_blobs: bool = False
     names_trees: bool = False
+    holds: bool = False
     names_actor: bool = False
     decided: bool = False
     computed: bool = False

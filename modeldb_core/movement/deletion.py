@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.model.schema import KINDS, parts_of
-from modeldb_core.queries import Query, condition
+from modeldb_core.queries import Linked, Query, condition
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -36,7 +36,7 @@ def to_delete(
 
     Raises:
         NotFoundError: there is no such entity.
-        InvalidArgumentError: it contains something, and ``recursive`` is not set.
+        InvalidArgumentError: it contains something, and ``recursive`` is not set; or something that stays cannot do without it.
     """
     entity = store.get(kind, entity_id)
     if entity.deleted_at is not None:
@@ -48,7 +48,20 @@ def to_delete(
         listed = ", ".join(f"{count:,} {KINDS[of].words}{'s' if count > 1 else ''}" for of, count in counts.items())
         msg = f"{kind} {entity.name!r} contains {listed}; delete them with it (recursive, or --recursive), or delete them first"
         raise InvalidArgumentError(msg)
+    for holder, field in _holders(store, entity):
+        if (name := (holder.KIND, holder.entity_id)) not in found and name not in among:
+            msg = f"{kind} {entity.name!r} ({entity_id}) cannot be deleted: the {KINDS[name[0]].words} {holder.name!r} names it in {field}"
+            raise InvalidArgumentError(msg)
     return [*reversed(found), (kind, entity_id)]
+
+
+def _holders(store: MetadataStore, entity: Entity) -> Iterator[tuple[Entity, str]]:
+    """Iterate over what cannot do without an entity, with the fields that name it."""
+    for of in KINDS.values():
+        for field in of.references:
+            if field.holds and entity.KIND in (field.refers_to, *field.entries.values()):
+                link = Linked(entity.KIND, entity.entity_id, field=field.name)
+                yield from ((holder, field.name) for holder in pages(store, Query(of.kind, fields=(), linked=link)))
 
 
 def to_restore(store: MetadataStore, kind: str, entity_id: str) -> list[Name]:

@@ -65,6 +65,11 @@ def check_reference(name: object, what: str = "branch") -> str:
     return text
 
 
+def normalized(name: object) -> str:
+    """Return the name of a branch or a tag as it is recorded; there need not be one."""
+    return unicodedata.normalize("NFC", check_key(name, "name of a branch or tag"))
+
+
 def _problem_of_reference(text: str) -> str:
     if len(text) > MAX_REFERENCE:
         return f"it has {len(text):,} characters; at most {MAX_REFERENCE} are allowed"
