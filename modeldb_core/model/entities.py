@@ -33,6 +33,7 @@ from modeldb_core.model.schema import (
     KindDeclaration,
     boolean,
     check_kind,  # noqa: F401 - where plugins look for it
+    content_tree,
     declare,
     integer,
     mapping,
@@ -263,7 +264,7 @@ class Commit(Entity):
     authored_at: datetime | None = moment("when that was written", title="Written", searchable=True)
     digest: str = text("of its content and of the digests of its parents", searchable=True)
     generation: int = integer("how many commits lead up to it, on the longest way", default=0, searchable=True)
-    tree: str = text("the root of the content tree that has its blobs by location")
+    tree: str = content_tree("what it holds: blobs by location")
     inputs: Mapping[str, Any] = made_from()
 
 

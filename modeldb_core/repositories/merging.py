@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 from modeldb_core.errors import InvalidArgumentError
-from modeldb_core.model.values import Value, normalize
+from modeldb_core.model.values import Value, normalize, to_json
 from modeldb_core.repositories.blobs import Blob, Entry, from_entry
 from modeldb_core.repositories.parts import Part, Path, assembled, parts_of, text_of
 from modeldb_core.repositories.states import Change, Changes, same
@@ -50,6 +50,17 @@ class Conflict:
     ours: Entry | None = None
     theirs: Entry | None = None
     other: str = ""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """It as JSON data."""
+        sides = {"base": self.base, "ours": self.ours, "theirs": self.theirs}
+        return {
+            "location": self.location,
+            "reason": self.reason,
+            "parts": [text_of(path) for path in self.parts],
+            **{name: None if entry is None else to_json(dict(entry)) for name, entry in sides.items()},
+        }
 
     def __str__(self) -> str:
         """Return it in a line."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from modeldb_core.errors import (
     IntegrityError,
     InvalidArgumentError,
+    MergeConflictError,
     ModelDBError,
     PreconditionError,
     QuerySyntaxError,
@@ -342,6 +343,8 @@ def error_fields(error: ModelDBError) -> dict[str, Any]:
         condition = error.condition
         data = dump_condition(condition) if isinstance(condition, Condition) else None
         return {"condition": data, "found": to_json(normalize(error.found, "found"))}
+    if isinstance(error, MergeConflictError):
+        return {"conflicts": [getattr(each, "document", each) for each in error.conflicts]}
     return {"expected": error.expected} if isinstance(error, StreamGapError) else {}
 
 
@@ -350,6 +353,8 @@ def load_error(data: Mapping[str, Any]) -> ModelDBError:
     error = error_from_code(str(data.get("code", "")), str(data.get("message", "")))
     if isinstance(error, QuerySyntaxError):
         error.column, error.text = int(data.get("column", 0)), str(data.get("text", ""))
+    elif isinstance(error, MergeConflictError):
+        error.conflicts = tuple(_typed(data.get("conflicts", []), list, "conflicts"))
     elif isinstance(error, StreamGapError):
         error.expected = int(data.get("expected", 0))
     elif isinstance(error, PreconditionError):

@@ -50,6 +50,8 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "cycle": 409,
         "stream_gap": 409,
         "folder_changed": 409,
+        "merge_conflict": 409,
+        "branch_moved": 412,
         "precondition": 412,
         "error": 500,
         "integrity": 500,
