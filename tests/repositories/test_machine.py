@@ -242,6 +242,6 @@ class RepositoryMachine(RuleBasedStateMachine):
 
 
 RepositoryMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 test_a_repository_is_what_a_simple_model_says = RepositoryMachine.TestCase
