@@ -89,6 +89,8 @@ def load_document(text: str) -> Document:
 
 def facts_between(kind: str, before: Document, after: Document) -> tuple[Facts, Facts]:
     """Return the searchable values of two documents, without most of those that are in both."""
+    if not before:
+        return {}, facts_of(kind, after)
     one, other = changed(kind, before, after)
     return _facts(kind, before, one), _facts(kind, after, other)
 
