@@ -266,7 +266,7 @@ def test_other_kinds_have_other_fields():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_column_of_every_kind_parses(kind):
-    literals = {"text": "'x'", "time": "now", "number": "1"}
+    literals = {"text": "'x'", "time": "now", "number": "1", "boolean": "true"}
     for name, column_type in COLUMNS[kind].items():
         if name == f"{kind}_id":  # the identifier of the entity itself
             continue

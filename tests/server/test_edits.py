@@ -235,7 +235,7 @@ def test_many_runs_are_looked_up_at_once(client: Any, filled: Any, monkeypatch: 
 
 
 def test_runs_with_long_identifiers_are_edited_together(client: Any, filled: Any) -> None:
-    ids = [f"{index:04}" * 250 for index in range(70)]
+    ids = [f"{index:04}" * 60 for index in range(450)]
     for run_id in ids:
         filled.writer.create("run", run_id, name="run", project_id=filled.project_id)
     filled.apply()
