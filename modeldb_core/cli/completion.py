@@ -35,6 +35,11 @@ def complete_entity(context: click.Context, _: click.Parameter, incomplete: str)
     return _offered(_entities, context, incomplete)
 
 
+def complete_model(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer registered models, and after an @ the versions, stages and aliases of the one before it."""
+    return _offered(_models, context, incomplete)
+
+
 def complete_project(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the names of projects."""
     return _offered(_projects, context, incomplete)
@@ -87,6 +92,21 @@ def _entities(session: Session, context: click.Context, incomplete: str) -> Iter
 
 def _kinds(session: Session, _: click.Context, incomplete: str) -> Iterator[CompletionItem]:
     yield from (CompletionItem(each.path) for each in shown_kinds() if each.path.startswith(incomplete))
+
+
+def _models(session: Session, _: click.Context, incomplete: str) -> Iterator[CompletionItem]:
+    workspace_id = session.store.identify(("workspace", session.settings.workspace))[-1]
+    name, at, _begun = incomplete.rpartition("@")
+    if not at:
+        yield from _named(session, "registered_model", incomplete, workspace_id)
+        return
+    query = Query("registered_model", f"name = {quote(name)}", within=workspace_id, limit=1)
+    for model in session.store.find(query).entities:
+        versions = Query("model_version", "version > 0", "version desc", within=model.entity_id, limit=_OFFERED)
+        numbers = (f"v{each.document['version']}" for each in session.store.find(versions).entities)
+        for word in (*model.document.get("aliases", ()), *model.document.get("stages", ()), *numbers):
+            if f"{name}@{word}".startswith(incomplete):
+                yield CompletionItem(f"{name}@{word}")
 
 
 def _projects(session: Session, _: click.Context, incomplete: str) -> Iterator[CompletionItem]:

@@ -54,6 +54,7 @@ _COMMANDS = {
     "show": ("modeldb_core.cli.show:show", "Show everything about a run."),
     "compare": ("modeldb_core.cli.show:compare", "Show what differs between runs."),
     "diff": ("modeldb_core.cli.diff:diff", "Explain how two runs differ."),
+    "model": ("modeldb_core.cli.models:model", "Register models, promote them, see what was in production."),
     "lineage": ("modeldb_core.cli.lineage:lineage", "Show what made an entity, and what it went into."),
     "reproduce": ("modeldb_core.cli.reproduce:reproduce", "Repeat a run and compare the results."),
     "history": ("modeldb_core.cli.history:history", "Show the history of a metric."),

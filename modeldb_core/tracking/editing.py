@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands import edits, runs
 from modeldb_core.errors import RunFinishedError
-from modeldb_core.tracking import deletion, models, usage
+from modeldb_core.tracking import deletion, usage
 from modeldb_core.tracking.reader import RunReader
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from modeldb_core.commands.operation import Operation
-    from modeldb_core.tracking.models import ModelVersionHandle
+    from modeldb_core.tracking.registry.models import ModelVersionHandle
     from modeldb_core.tracking.repositories.commits import CommitHandle
 
 
@@ -90,6 +90,8 @@ class RunEditor(RunReader):
         Raises:
             NotFoundError: there is no such model or version; ConflictError: it is deleted.
         """
+        from modeldb_core.tracking.registry import models
+
         version = models.find_version(self.client, reference)
         key = role or (reference if isinstance(reference, str) else version.reference)
         self._record(runs.use_model(self.run_id, key, version.model, version.entity))

@@ -16,7 +16,7 @@ from modeldb_core.log.changes import CREATE, UPDATE
 from modeldb_core.log.conditions import Condition, Unset, ValueIs, for_creating
 from modeldb_core.log.stream import Entry
 from modeldb_core.model.entities import EMPTY, new_id
-from modeldb_core.model.registry import RegisteredModel
+from modeldb_core.model.registry import ModelVersion, RegisteredModel
 from modeldb_core.model.values import check_key, check_text, is_digest, normalize
 from modeldb_core.stores import numbering
 
@@ -157,6 +157,11 @@ def next_number(store: MetadataStore, model: RegisteredModel) -> int:
         store, VERSION, model.entity_id
     )  # streams that were merged may have brought higher ones
     return max(highest, (model.last_version or 0) + 1)
+
+
+def folder_of(version: ModelVersion) -> str:
+    """Return the name under which the files of a version lie in its ``artifacts``: a file, or a folder."""
+    return version.artifact or next(iter(version.artifacts), "").partition("/")[0]
 
 
 def check_trusted(trusted: Iterable[str]) -> list[str]:

@@ -226,7 +226,7 @@ class ModelVersionHandle:
         Raises:
             NotFoundError: a file is no longer in the artifact store.
         """
-        name = self.entity.artifact or next(iter(self.entity.artifacts), "").partition("/")[0]
+        name = versions.folder_of(self.entity)
         try:
             return artifact_kinds.download(self.entity.artifacts, name, Path(path), self.client.blobs.open)
         except NotFoundError as error:

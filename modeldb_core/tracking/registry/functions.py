@@ -15,7 +15,7 @@ from modeldb_core.tracking import artifacts as artifact_kinds
 from modeldb_core.tracking import inheritance
 from modeldb_core.tracking.connections import default_client
 from modeldb_core.tracking.description.model_formats import load_model as load_files
-from modeldb_core.tracking.models import (
+from modeldb_core.tracking.registry.models import (
     ModelVersionHandle,
     RegisteredModelHandle,
     carry_out,
