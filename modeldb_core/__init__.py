@@ -47,11 +47,11 @@ if TYPE_CHECKING:
     from modeldb_core.tracking.lineage import add_lineage as add_lineage
     from modeldb_core.tracking.lineage import delete_lineage as delete_lineage
     from modeldb_core.tracking.lineage import lineage as lineage
-    from modeldb_core.tracking.registry.functions import load_model as load_model
-    from modeldb_core.tracking.registry.functions import models_at as models_at
-    from modeldb_core.tracking.registry.functions import register_model as register_model
-    from modeldb_core.tracking.registry.functions import registered_model as registered_model
-    from modeldb_core.tracking.registry.functions import registered_models as registered_models
+    from modeldb_core.tracking.registering import load_model as load_model
+    from modeldb_core.tracking.registering import models_at as models_at
+    from modeldb_core.tracking.registering import register_model as register_model
+    from modeldb_core.tracking.registering import registered_model as registered_model
+    from modeldb_core.tracking.registering import registered_models as registered_models
     from modeldb_core.tracking.repositories.ingredients import configuration as configuration
     from modeldb_core.tracking.repositories.ingredients import docker_environment as docker_environment
     from modeldb_core.tracking.repositories.ingredients import git_snapshot as git_snapshot
@@ -67,11 +67,11 @@ _MODULES = {
     "add_lineage": "modeldb_core.tracking.lineage",
     "delete_lineage": "modeldb_core.tracking.lineage",
     "lineage": "modeldb_core.tracking.lineage",
-    "load_model": "modeldb_core.tracking.registry.functions",
-    "models_at": "modeldb_core.tracking.registry.functions",
-    "register_model": "modeldb_core.tracking.registry.functions",
-    "registered_model": "modeldb_core.tracking.registry.functions",
-    "registered_models": "modeldb_core.tracking.registry.functions",
+    "load_model": "modeldb_core.tracking.registering",
+    "models_at": "modeldb_core.tracking.registering",
+    "register_model": "modeldb_core.tracking.registering",
+    "registered_model": "modeldb_core.tracking.registering",
+    "registered_models": "modeldb_core.tracking.registering",
     "configuration": "modeldb_core.tracking.repositories.ingredients",
     "docker_environment": "modeldb_core.tracking.repositories.ingredients",
     "git_snapshot": "modeldb_core.tracking.repositories.ingredients",

@@ -1,5 +1,5 @@
-"""The model registry as programs use it: ``functions.py`` has what users call, ``models.py`` what that returns.
+"""Registered models and their versions, as programs hold them; ``registering.py`` beside this room makes and finds them.
 
-Imported by programs that register or load models alone. May import: what ``tracking`` may; ``models.py`` only what a run's
-handle stands on, which records the versions that it uses.
+Imported by programs that register or load models alone. May import: only what the handle of a run stands on, since that
+records the versions that a run uses.
 """
