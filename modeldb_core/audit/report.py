@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+Progress: TypeAlias = Callable[[str, int, int | None], None]
+"""Called now and then with what is being verified ("changes", "entities", "blobs"), how many were, and of how many."""
 Aspect: TypeAlias = Literal[
     "change", "stream", "entity", "series", "search", "table", "artifact", "checkpoint", "bundle"
 ]

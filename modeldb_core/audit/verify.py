@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from modeldb_core.audit.blobs import Named, verify_blobs
 from modeldb_core.audit.differences import differences
 from modeldb_core.audit.homes import LogHomes
 from modeldb_core.audit.log import PAGE, LogAudit
@@ -15,23 +15,22 @@ from modeldb_core.errors import InvalidArgumentError, ModelDBError, NotFoundErro
 from modeldb_core.log.changes import alters_entity
 from modeldb_core.log.replay import Record, replay
 from modeldb_core.model.entities import Document, now_us
-from modeldb_core.model.links import blobs_of
 from modeldb_core.model.schema import HOME_FIELDS, KINDS
 from modeldb_core.queries import Query
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
     from modeldb_core.audit.checkpoints import Checkpoint
+    from modeldb_core.audit.report import Progress
     from modeldb_core.log.changes import Change, Head
     from modeldb_core.log.erasures import Name
     from modeldb_core.log.points import PointGroup
     from modeldb_core.model.entities import Entity, SeriesSummary
     from modeldb_core.stores import ArtifactStore, MetadataStore
 
-Progress: TypeAlias = Callable[[str, int, int | None], None]
-"""Called now and then with what is being verified ("changes", "entities", "blobs"), how many were, and of how many."""
 
 _ATTEMPTS = 20  # an entity may change while it is compared
-_CHUNK = 1 << 20
 
 
 class _UnknownThereError(Exception):
@@ -65,7 +64,8 @@ def verify(
 
     Args:
         store: what to verify.
-        artifacts: where blobs lie; with it, every blob that an entity names is read and checked.
+        artifacts: where blobs lie; with it, every blob that an entity names is read and checked, every node of the trees
+            that one names, and every blob that their entries name: memory for some 100 bytes for each of these.
         progress: called as it goes on.
         checkpoint: how far the streams had come when it was made, so that lost ends and lost streams show.
 
@@ -76,34 +76,34 @@ def verify(
     tell = progress or (lambda *_: None)
     log = LogAudit(store, report, checkpoint)
     log.run(tell)
-    digests = _verify_entities(store, report, log, tell)
+    named = _verify_entities(store, report, log, tell)
     _find_strangers(store, report, log)
     if isinstance(store, SearchRows):
         report.has_search_rows = True
         report.outdated = getattr(store, "audit_outdated", int)()
         _guarded(report, "the tables", lambda: _verify_tables(store, report))
     if artifacts is not None:
-        _verify_blobs(artifacts, report, digests, tell)
+        verify_blobs(artifacts, report, named, tell)
     return report
 
 
-def _verify_entities(store: MetadataStore, report: Report, log: LogAudit, tell: Progress) -> dict[str, str]:
-    digests: dict[str, str] = {}
+def _verify_entities(store: MetadataStore, report: Report, log: LogAudit, tell: Progress) -> Named:
+    named = Named()
     homes = LogHomes(store)
     for number, name in enumerate(log.names, 1):
         _guarded(
             report,
             " ".join(map(str, name)),
-            lambda name=name: _verify_entity(store, report, name, log, homes, digests),  # type: ignore[misc]
+            lambda name=name: _verify_entity(store, report, name, log, homes, named),  # type: ignore[misc]
         )
         report.entities += 1
         if number % 100 == 0 or number == len(log.names):
             tell("entities", number, len(log.names))
-    return digests
+    return named
 
 
 def _verify_entity(
-    store: MetadataStore, report: Report, name: Name, log: LogAudit, homes: LogHomes, digests: dict[str, str]
+    store: MetadataStore, report: Report, name: Name, log: LogAudit, homes: LogHomes, named: Named
 ) -> None:
     kind, entity_id = name
     if kind not in KINDS:
@@ -123,8 +123,7 @@ def _verify_entity(
     report.points += sum(len(points) for written in record.series.values() for _, points in written)
     if record.is_erased:
         log.erased.add(name)
-    for digest in blobs_of(kind, record.document):
-        digests.setdefault(digest, f"{kind} {entity_id}")
+    named.add(kind, entity_id, record.document)
 
 
 class _ChangesOf:
@@ -268,21 +267,6 @@ def _ids(store: MetadataStore, report: Report, kind: str) -> Iterator[str]:
 def _verify_tables(store: SearchRows, report: Report) -> None:
     for text in store.audit_tables():
         report.add("table", "the tables", text)
-
-
-def _verify_blobs(artifacts: ArtifactStore, report: Report, digests: Mapping[str, str], tell: Progress) -> None:
-    for number, (digest, owner) in enumerate(digests.items(), 1):
-        where = f"blob {digest} (of {owner})"
-        try:
-            with artifacts.open(digest) as stream:
-                while stream.read(_CHUNK):
-                    pass
-        except NotFoundError:
-            report.add("artifact", where, "it is missing")
-        except ModelDBError as error:
-            report.add("artifact", where, error)
-        report.blobs += 1
-        tell("blobs", number, len(digests))
 
 
 def _guarded(report: Report, subject: str, work: Callable[[], object]) -> None:

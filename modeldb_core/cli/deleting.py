@@ -126,8 +126,8 @@ def gc(
 
     Of what was deleted longer ago than restore_window_days everything that was logged is erased. What is left in the
     record is that it was there, who deleted it and when; every chain still verifies. A file goes if no run or other
-    entity names it and nobody has stored it for gc_grace_days and a day. An artifact store must belong to one store
-    only: files that another one names would go.
+    entity names it, nor a tree that one names, and nobody has stored it for gc_grace_days and a day. An artifact store
+    must belong to one store only: files that another one names would go.
     """
     from modeldb_core.movement.collection import Collected, erase_deleted, remove_blobs
 
@@ -166,6 +166,8 @@ def _report(done: Collected, *, dry_run: bool, with_artifacts: bool) -> None:
     )
     for line in done.held:
         echo(f"Not erased: {clean(line)}", err=True)
+    for line in done.unreadable:
+        echo(f"Not whole: {clean(line)}", err=True)
     if with_artifacts:
         spared = [f"{done.young:,} too young to go"] if done.young else []
         spared += [f"{done.ageless:,} of unknown age stay"] if done.ageless else []

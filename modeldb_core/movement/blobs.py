@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, TypeVar
 
 from modeldb_core.errors import IntegrityError, NotFoundError
 from modeldb_core.stores import BlobInfo, check_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from modeldb_core.stores import ArtifactStore
 
@@ -18,6 +20,9 @@ WORKERS = 4
 _REMEMBERED = 200_000  # digests that need not be asked for again, some 100 bytes each
 _FRESH = timedelta(hours=12)
 """A blob that was put so recently is far from being collected as garbage: it need not be put again."""
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 class BlobTarget(Protocol):
@@ -34,6 +39,7 @@ class BlobCopier:
     """Copies blobs that the target lacks, several at a time, each verified on the way. Close it in the end.
 
     Attributes:
+        source: from where.
         copied, copied_bytes: what was copied, or with ``dry_run`` would be.
         missing: digests that the source does not have.
         damaged: by digest, what is wrong with the blob at the source.
@@ -42,7 +48,8 @@ class BlobCopier:
     def __init__(
         self, source: ArtifactStore, target: BlobTarget, *, workers: int = WORKERS, dry_run: bool = False
     ) -> None:
-        self._source, self._target, self._dry_run = source, target, dry_run
+        self.source = source
+        self._target, self._dry_run = target, dry_run
         self._pool = ThreadPoolExecutor(workers, "modeldb-blobs") if workers > 1 else None
         self._seen: dict[str, None] = {}
         self.copied = self.copied_bytes = 0
@@ -61,14 +68,49 @@ class BlobCopier:
         wanted = [digest for digest in dict.fromkeys(digests) if digest not in self._seen]
         if len(self._seen) > _REMEMBERED:
             self._seen.clear()
-        done = self._pool.map(self._copy, wanted) if self._pool else map(self._copy, wanted)
-        for digest, size in zip(wanted, done, strict=True):
+        for digest, size in zip(wanted, self.map(self._copy, wanted), strict=True):
             self._seen[digest] = None
             if size is not None:
-                self.copied += 1
-                self.copied_bytes += size
+                self._count(size)
                 if advance is not None:
                     advance(1, size)
+
+    def map(self, work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
+        """Do some work on each of some items, several at a time; the results come in their order."""
+        return self._pool.map(work, items) if self._pool else map(work, items)
+
+    def has_seen(self, digest: str) -> bool:
+        """Return whether a blob was dealt with lately."""
+        return digest in self._seen
+
+    def is_safe(self, digest: str) -> bool:
+        """Return whether a blob is in the target and will stay until what names it is there as well."""
+        try:
+            return _is_safe(self._target.stat(digest))
+        except NotFoundError:
+            return False
+
+    def put_nodes(self, contents: list[bytes]) -> None:
+        """Put nodes of a tree of which the target has all that is below them, several at a time; where one is there, again."""
+        for digest, size in self.map(self._put_node, contents):
+            self._seen[digest] = None
+            if size is not None:
+                self._count(size)
+
+    def _put_node(self, content: bytes) -> tuple[str, int | None]:
+        """Return the digest of a node, and its size if it had to be copied."""
+        sent = BlobInfo(hashlib.sha256(content).hexdigest(), len(content))
+        try:
+            there = self._target.stat(sent.digest)
+        except NotFoundError:
+            there = None
+        if not self._dry_run and not (there and _is_safe(there)):
+            check_stored(self._target.put(io.BytesIO(content), digest=sent.digest), sent, "the target of the copy")
+        return sent.digest, None if there else sent.size_bytes
+
+    def _count(self, size: int) -> None:
+        self.copied += 1
+        self.copied_bytes += size
 
     def _copy(self, digest: str) -> int | None:
         """Return the size of a blob that had to be copied."""
@@ -80,8 +122,8 @@ class BlobCopier:
             return None
         try:
             if self._dry_run:
-                return None if there else self._source.stat(digest).size_bytes
-            with self._source.open(digest) as stream:
+                return None if there else self.source.stat(digest).size_bytes
+            with self.source.open(digest) as stream:
                 info = self._target.put(stream, digest=digest)
                 check_stored(info, BlobInfo(digest, info.size_bytes), "the target of the copy")
         except NotFoundError:

@@ -6,10 +6,12 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from modeldb_core.audit import Checkpoint, Report
+from modeldb_core.audit.blobs import walked
 from modeldb_core.audit.log import LogAudit
 from modeldb_core.errors import IntegrityError, ModelDBError
 from modeldb_core.movement.logs import changes_of
-from modeldb_core.movement.references import needed_by
+from modeldb_core.movement.references import needed_by, trees_needed_by
+from modeldb_core.trees.walking import Walk
 
 if TYPE_CHECKING:
     from modeldb_core.audit import Progress
@@ -22,7 +24,8 @@ def verify_bundle(bundle: Bundle, progress: Progress | None = None, *, checkpoin
     """Verify that a bundle is whole and that everything in it is as its writers sealed it.
 
     Every chain and every payload is checked, that each stream ends where the manifest says, the digests of the manifest,
-    every blob, and that every blob that changes need is there unless the manifest says that it was not.
+    every blob, and that every blob that changes need is there unless the manifest says that it was not, nodes of trees and what
+    their entries name among them.
 
     Args:
         checkpoint: how far streams had come when it was made. Of a bundle that holds a selection, those of its streams.
@@ -76,11 +79,24 @@ def _check_blobs(bundle: Bundle, report: Report, tell: Progress) -> None:
 
 def _check_needs(bundle: Bundle, report: Report) -> None:
     absent = set(bundle.manifest.absent_blobs)
+    walk = Walk(bundle)
     try:
         for change in changes_of(bundle):
+            owner = f"{change.kind} {change.entity_id}"
             for digest in needed_by(change):
-                if digest not in absent and not bundle.has(digest):
-                    absent.add(digest)
-                    report.add("artifact", f"blob {digest} (of {change.kind} {change.entity_id})", "it is missing")
+                _check_need(bundle, report, absent, digest, owner)
+            for field, root in trees_needed_by(change):
+                for node in walked(walk, root, f"{owner}, {field}"):
+                    for problem in node.problems():
+                        if node.visit.digest not in absent:
+                            report.add("artifact", node.subject, problem)
+                    for need in node.needs():
+                        _check_need(bundle, report, absent, need.digest, need.where)
     except ModelDBError:
         return  # the log cannot be read: said already
+
+
+def _check_need(bundle: Bundle, report: Report, absent: set[str], digest: str, owner: str) -> None:
+    if digest not in absent and not bundle.has(digest):
+        absent.add(digest)
+        report.add("artifact", f"blob {digest} (of {owner})", "it is missing")

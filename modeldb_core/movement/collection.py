@@ -2,29 +2,25 @@
 
 Nothing that is referenced ever goes, whatever runs meanwhile and whenever it is killed. What was deleted is erased by
 changes, each batch of them whole or not at all, and what is left of an entity is found again by the next one. A blob
-goes only if no entity mentions it and nobody has put it for the grace period: anyone who puts a blob that is there makes it
+goes only if no entity mentions it, nor a tree that one names, and nobody has put it for the grace period: anyone who puts a blob that is there makes it
 young again, and has the grace period to record what names it.
 """
 
 from __future__ import annotations
 
-from array import array
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from modeldb_core.errors import InvalidArgumentError, NotFoundError
-from modeldb_core.log.changes import DELETE, ERASE, is_understood
+from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError
+from modeldb_core.log.changes import DELETE, ERASE
 from modeldb_core.log.erasures import Target, can_be_erased, window_of
 from modeldb_core.log.stream import Entry
 from modeldb_core.model.schema import KINDS, parts_of
-from modeldb_core.model.values import encode
 from modeldb_core.movement.deletion import pages
 from modeldb_core.movement.logs import changes_of
-from modeldb_core.movement.references import mentioned_in
+from modeldb_core.movement.marking import Marking, Mentioned, is_over
 from modeldb_core.plugins import Places
 from modeldb_core.queries import Query, condition
 from modeldb_core.stores import REFRESH_S
@@ -73,6 +69,7 @@ class Collected:
         young: blobs that nothing names, but that were put within the grace period.
         ageless: blobs that nothing names, and of which the artifact store does not know when they were put; they stay.
         kept: blobs that something names.
+        unreadable: a sentence on each node of a tree that is missing or damaged.
     """
 
     erased: list[Erased] = field(default_factory=list)
@@ -85,6 +82,7 @@ class Collected:
     young: int = 0
     ageless: int = 0
     kept: int = 0
+    unreadable: list[str] = field(default_factory=list)
 
 
 def erase_deleted(
@@ -121,25 +119,37 @@ def remove_blobs(
     force: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Remove the blobs that no entity mentions and that nobody has put for the time of ``grace`` and a day.
+    """Remove the blobs that no entity and none of their trees mention, and that nobody has put for ``grace`` and a day.
 
     (The day is how much older than it is a blob may look; see :data:`~modeldb_core.stores.REFRESH_S`.)
 
-    Memory holds 8 bytes for each digest that entities mention, and 10,000 blobs at a time.
+    Memory holds 8 bytes for each digest that entities and trees mention, some 100 for each node of a tree, and 10,000 blobs
+    at a time.
 
     Args:
         window: entities that were deleted longer ago count as erased: for a ``dry_run``, which erases none.
-        force: go on where another store keeps files there too, or the store mentions none of the blobs.
+        force: go on where another store keeps files there too, the store mentions none of the blobs, or a tree cannot be
+            read: what lies below the node that is missing may then go.
 
     Raises:
         InvalidArgumentError: blobs may be another store's: it has left its name there, or none of them is mentioned; or
             the store shows only a part of what there is.
+        IntegrityError: a tree that an entity names is not whole, so that nobody knows what else it needs.
     """
     _check_alone(store, artifacts, force=force)
     tell = progress or (lambda *_: None)
-    mentioned = _mentioned_by(store, datetime.now(UTC) - window if window is not None else None, tell)
-    stale: list[BlobInfo] = []
     before = datetime.now(UTC) - grace - timedelta(seconds=REFRESH_S)
+    marking = Marking(store, artifacts, before, tell)
+    marking.run(datetime.now(UTC) - window if window is not None else None)
+    done.unreadable = marking.unreadable
+    if marking.unreadable and not dry_run and not force:
+        msg = (
+            f"{marking.unreadable[0]}. What lies below it cannot be known, so nothing is removed: it may still be on its "
+            "way, or is lost, which `modeldb audit verify` says. If it is, use force=True, or --force"
+        )
+        raise IntegrityError(msg)
+    mentioned = marking.mentioned
+    stale: list[BlobInfo] = []
     with ThreadPoolExecutor(_WORKERS, "modeldb-gc") as pool:
         for chunk in _chunks(artifacts.list()):
             stale += _sort(chunk, mentioned, before, done)
@@ -172,20 +182,6 @@ def _check_alone(store: MetadataStore, artifacts: ArtifactStore, *, force: bool)
         raise InvalidArgumentError(msg)
 
 
-def _mentioned_by(store: MetadataStore, doomed: datetime | None, tell: Progress) -> _Mentioned:
-    """Return the digests that the entities of a store mention; those deleted before ``doomed`` do not count."""
-    mentioned = _Mentioned()
-    for number, entity in enumerate(_documents(store, doomed), 1):
-        mentioned.add(mentioned_in(encode(dict(entity.document))))
-        if number % _DOCUMENTS == 0:
-            tell("entities", number, None)
-    if store.carries():  # of kinds and with actions that nobody here knows: what they mention is kept
-        for change in changes_of(store):
-            if change.payload is not None and not is_understood(change):
-                mentioned.add(mentioned_in(change.payload))
-    return mentioned
-
-
 # -- entities ---------------------------------------------------------------------------------------------------------
 
 
@@ -193,12 +189,6 @@ def _deleted_before(kind: str, time: datetime) -> Query:
     return Query(
         kind, condition("deleted_at < ? and updated_at < ?", time, time), "entity_id", (), include_deleted=True
     )
-
-
-def _is_over(entity: Entity, before: datetime) -> bool:
-    """Return whether an entity was deleted before a time, and nothing was said of it since."""
-    times = (entity.deleted_at, entity.updated_at)
-    return all(time is not None and time < before for time in times)
 
 
 def _still_holds(store: MetadataStore, entity: Entity, before: datetime) -> str | None:
@@ -252,7 +242,7 @@ def _record(
 ) -> bool:
     """Record changes of an entity, unless it was restored a moment ago, or somebody else erased it."""
     try:
-        if not _is_over(writer.store.get(entity.KIND, entity.entity_id), before):
+        if not is_over(writer.store.get(entity.KIND, entity.entity_id), before):
             return False
     except NotFoundError:
         return False
@@ -261,43 +251,6 @@ def _record(
 
 
 # -- blobs ------------------------------------------------------------------------------------------------------------
-
-
-class _Mentioned:
-    """The digests that are mentioned, by their first 8 bytes: two that share them keep each other, which does no harm."""
-
-    def __init__(self) -> None:
-        self._fresh = array("Q")
-        self._sorted: Any = None
-
-    def add(self, digests: list[str]) -> None:
-        self._fresh.extend(int(digest[:16], 16) for digest in digests)
-        if len(self._fresh) >= 1_000_000:
-            self._merge()
-
-    def among(self, digests: list[str]) -> list[bool]:
-        """Return of each digest whether it is mentioned."""
-        self._merge()
-        asked = np.array([int(digest[:16], 16) for digest in digests], np.uint64)
-        if not len(self._sorted):
-            return [False] * len(digests)
-        places = np.searchsorted(self._sorted, asked).clip(max=len(self._sorted) - 1)
-        found: list[bool] = (self._sorted[places] == asked).tolist()
-        return found
-
-    def _merge(self) -> None:
-        fresh = np.frombuffer(self._fresh, np.uint64) if self._fresh else np.empty(0, np.uint64)
-        if self._sorted is None or len(fresh):
-            known = np.empty(0, np.uint64) if self._sorted is None else self._sorted
-            self._sorted = np.unique(np.concatenate([known, fresh]))
-        self._fresh = array("Q")
-
-
-def _documents(store: MetadataStore, doomed: datetime | None) -> Iterator[Entity]:
-    for kind in KINDS:
-        for entity in pages(store, Query(kind, "", "entity_id", include_deleted=True), _DOCUMENTS):
-            if doomed is None or not _is_over(entity, doomed):
-                yield entity
 
 
 def _chunks(blobs: Iterator[BlobInfo]) -> Iterator[list[BlobInfo]]:
@@ -311,7 +264,7 @@ def _chunks(blobs: Iterator[BlobInfo]) -> Iterator[list[BlobInfo]]:
         yield chunk
 
 
-def _sort(chunk: list[BlobInfo], mentioned: _Mentioned, before: datetime, done: Collected) -> list[BlobInfo]:
+def _sort(chunk: list[BlobInfo], mentioned: Mentioned, before: datetime, done: Collected) -> list[BlobInfo]:
     """Return those of some blobs that may go."""
     stale = []
     for info, is_mentioned in zip(chunk, mentioned.among([info.digest for info in chunk]), strict=True):

@@ -16,17 +16,13 @@ from modeldb_core.errors import (
     ConflictError,
     IntegrityError,
     InvalidArgumentError,
-    NotFoundError,
     StreamGapError,
 )
 from modeldb_core.log.changes import EMPTY_HEAD, Change, by_stream
-from modeldb_core.model.links import blobs_of
-from modeldb_core.model.schema import KINDS
 from modeldb_core.movement.blobs import WORKERS, BlobCopier
 from modeldb_core.movement.erasing import Losses, MayErase
 from modeldb_core.movement.logs import changes_of
-from modeldb_core.movement.references import mentioned_by, needed_by
-from modeldb_core.stores import MetadataStore
+from modeldb_core.movement.named_blobs import NamedBlobs
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -59,7 +55,7 @@ class Copied:
         refused: by stream, why the rest of it was not copied: it differs from the one in the target, for example.
         absent: digests of blobs that changes need and the source does not have, because something else took their
             place, or because they have not arrived there.
-        missing: those of them that an entity still needs, with its kind and identifier.
+        missing: those of them that an entity still needs, with its kind and identifier, and the location in its tree.
         damaged: by digest, what is wrong with a blob at the source.
         erased: payloads that the target had before and that changes from the source erase, in accord with the rule for
             that (:mod:`modeldb_core.log.erasures`).
@@ -163,13 +159,12 @@ class _Copy:
         self.done = Copied()
         self._source, self._target = source, target
         self._every_blob, self._dry_run, self._tell = every_blob, dry_run, tell
-        self._blobs: BlobCopier | None = None
+        self._named: NamedBlobs | None = None
         self._lacking: dict[str, _Stream] = {}
         self._goals: dict[str, int] = {}  # of all chosen streams
         self._limit = _PAGE
         self._batch: list[Change] = []
         self._batch_bytes = 0
-        self._needed: dict[str, tuple[str, str]] = {}  # absent blobs, and the entity that needs them
         self.view: Callable[[Change], Change] = lambda change: change
         self.may_erase: MayErase | None = None
         self._losses = Losses(target, dry_run=dry_run)
@@ -179,7 +174,9 @@ class _Copy:
 
     def run(self, blobs: BlobCopier | None) -> None:
         """Copy."""
-        self._blobs = blobs
+        if blobs is not None:
+            whole = self._every_blob
+            self._named = NamedBlobs(self._source, self._target, blobs, whole=whole, tell=self._tell)
         if self._every_blob and blobs is not None:
             self._follow(0)
         elif self._open:
@@ -191,14 +188,9 @@ class _Copy:
                 self._refuse(stream_id, f"its head says {stream.goal:,} changes, but only {stream.seq:,} can be read")
         self.done.streams = sum(stream.seq > stream.start for stream in self._lacking.values())
         self.done.changes = sum(stream.seq - stream.start for stream in self._lacking.values())
-        if blobs is not None:
+        if blobs is not None and self._named is not None:
             self.done.blobs, self.done.blob_bytes, self.done.damaged = blobs.copied, blobs.copied_bytes, blobs.damaged
-            self.done.absent = set(self._needed)
-            self.done.missing = {
-                digest: f"{kind} {entity_id}"
-                for digest, (kind, entity_id) in self._needed.items()
-                if self._is_needed(kind, entity_id, digest)
-            }
+            self.done.absent, self.done.missing = self._named.absent, self._named.missing()
 
     # What lacks
 
@@ -255,7 +247,7 @@ class _Copy:
 
     def _follow(self, cursor: int, *, is_guess: bool = False) -> bool:
         """Copy what lacks from a place in the log on; ``False`` where it turns out to have lacked something before."""
-        must_read_all = self._every_blob and self._blobs is not None
+        must_read_all = self._every_blob and self._named is not None
         left = sum(self._goals.values()) if must_read_all else 0
         while self._open or left > 0:
             page = self._source.read_changes(after=cursor, limit=self._limit)
@@ -309,8 +301,8 @@ class _Copy:
         batch, self._batch, self._batch_bytes = self._batch, [], 0
         if not batch:
             return
-        if self._blobs is not None:
-            self._copy_blobs(batch)
+        if self._named is not None:
+            self._named.copy(batch)
         fresh = [change for change in batch if self._is_new(change)]
         more = self._losses.look(fresh, self._was_there)
         self.done.erased, self.done.erased_names = self._losses.count, self._losses.names
@@ -349,39 +341,3 @@ class _Copy:
 
     def _differs(self) -> str:
         return f"it differs from the one in {self._target.url}: two writers used one stream, or one of them was altered"
-
-    # Blobs
-
-    def _copy_blobs(self, batch: Sequence[Change]) -> None:
-        blobs = self._blobs
-        assert blobs is not None
-        readable = [change for change in batch if _can_be_read(change)]
-        blobs.copy(
-            (digest for change in readable for digest in mentioned_by(change)),
-            lambda *_: self._tell("blobs", blobs.copied, None),
-        )
-        if blobs.missing:
-            for change in readable:
-                for digest in needed_by(change):
-                    if digest in blobs.missing:
-                        self._needed.setdefault(digest, (change.kind, change.entity_id))
-
-    def _is_needed(self, kind: str, entity_id: str, digest: str) -> bool:
-        """Return whether an entity of the source needs a blob as it is now, and not only in the past."""
-        if not isinstance(self._source, MetadataStore):
-            return True
-        if kind not in KINDS:
-            return False
-        try:
-            return digest in blobs_of(kind, self._source.get(kind, entity_id).document)
-        except NotFoundError:
-            return False
-
-
-def _can_be_read(change: Change) -> bool:
-    """Return whether a change says something; the target refuses it otherwise, and its stream alone."""
-    try:
-        change.data()
-    except InvalidArgumentError:
-        return False
-    return True

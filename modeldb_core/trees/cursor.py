@@ -5,12 +5,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
+from modeldb_core.trees.nodestore import Place
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from modeldb_core.trees.entries import Record
     from modeldb_core.trees.nodes import Node
-    from modeldb_core.trees.nodestore import NodeStore
+    from modeldb_core.trees.nodestore import NodeReader
 
 _MOST_AHEAD = 64
 """Leaves that are read together when many follow one another."""
@@ -19,7 +21,7 @@ _MOST_AHEAD = 64
 class Span:
     """The entries of a tree whose keys are at least ``start`` and less than ``stop``; an empty ``stop`` is the end."""
 
-    def __init__(self, store: NodeStore, root: Node, start: bytes = b"", stop: bytes = b"") -> None:
+    def __init__(self, store: NodeReader, root: Node, start: bytes = b"", stop: bytes = b"") -> None:
         self._store, self._root = store, root
         self._start, self._stop = start, stop
         self._ahead = 1
@@ -47,14 +49,12 @@ class Span:
         end = min(high + 1, len(node.items))  # the last one that begins before the stop
         while at < end:
             together = self._ahead if node.level == 1 else 1
-            children = node.children[at : min(at + together, end)]
-            before = node.keys[at - 1] if at else after
-            for below in self._store.nodes(children, node.level - 1, before):
-                yield from self._leaves(below, before)
-                before = below.summary.key
+            places = places_below(node, after)[at : min(at + together, end)]
+            for place, below in zip(places, self._store.nodes(places), strict=True):
+                yield from self._leaves(below, place.after)
             if node.level == 1:
                 self._ahead = min(_MOST_AHEAD, 2 * self._ahead)
-            at += len(children)
+            at += len(places)
 
     def _measure(self, node: Node, after: bytes) -> tuple[int, int]:
         low, high = self._limits(node)
@@ -71,7 +71,13 @@ class Span:
         return count, size_bytes
 
 
-def first_key(store: NodeStore, node: Node, after: bytes) -> bytes:
+def places_below(node: Node, after: bytes) -> list[Place]:
+    """Return the places of the nodes below one, which itself comes after the key ``after``."""
+    befores = (after, *node.keys)
+    return [Place(child, node.level - 1, before) for child, before in zip(node.children, befores, strict=False)]
+
+
+def first_key(store: NodeReader, node: Node, after: bytes) -> bytes:
     """Return the first key below a node, which comes after the key ``after``."""
     while node.level:
         node = store.node(node.children[0], node.level - 1, after)

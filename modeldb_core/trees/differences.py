@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from modeldb_core.trees.nodes import Child, Item, Node
-    from modeldb_core.trees.nodestore import NodeStore
+    from modeldb_core.trees.nodestore import NodeReader
 
 
 class Difference(NamedTuple):
@@ -31,7 +31,7 @@ class Difference(NamedTuple):
 class _Side:
     """One of two trees, of which one goes through entries and, where that is enough, through whole nodes."""
 
-    def __init__(self, store: NodeStore, root: Node) -> None:
+    def __init__(self, store: NodeReader, root: Node) -> None:
         self._store = store
         self._waiting: list[tuple[Item, int, bytes]] = []  # what is next stands last: item, level, key before it
         if root.items:
@@ -61,7 +61,7 @@ class _Side:
 
 
 def differences(
-    store: NodeStore, before: Node, after_store: NodeStore, after: Node, *, observed: bool
+    store: NodeReader, before: Node, after_store: NodeReader, after: Node, *, observed: bool
 ) -> Iterator[Difference]:
     """Iterate over what differs between two trees, in the order of locations.
 

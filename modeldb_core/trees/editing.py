@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from modeldb_core.trees.cutting import Builder
     from modeldb_core.trees.entries import Record
     from modeldb_core.trees.nodes import Child, Node
-    from modeldb_core.trees.nodestore import NodeStore
+    from modeldb_core.trees.nodestore import NodeReader
 
 Edit = tuple[bytes, "Record | None"]
 """A key, and what is to be there; ``None`` for nothing."""
@@ -30,7 +30,7 @@ class Editor:
         edits: sorted by key, each key once.
     """
 
-    def __init__(self, store: NodeStore, builder: Builder, edits: Sequence[Edit]) -> None:
+    def __init__(self, store: NodeReader, builder: Builder, edits: Sequence[Edit]) -> None:
         self._store, self._builder = store, builder
         self._edits = edits
         self._keys = [key for key, _ in edits]
@@ -89,7 +89,7 @@ class Editor:
         self._builder.add(wanted)
 
 
-def lowest(store: NodeStore, root: Child) -> Child:
+def lowest(store: NodeReader, root: Child) -> Child:
     """Return the lowest node that has all entries below it: one that was taken over may be more than is needed."""
     node = store.root(root.digest.hex())
     while node.level and len(node.items) == 1:

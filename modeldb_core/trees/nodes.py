@@ -152,14 +152,14 @@ def _number(value: int) -> bytes:
 # -- reading what somebody else may have made --------------------------------------------------------------------------
 
 
-def decode_node(data: bytes, expected: Child | None = None, after: bytes = b"", level: int | None = None) -> Node:
+def decode_node(data: bytes, expected: Child | None = None, level: int | None = None, after: bytes = b"") -> Node:
     """Return the node that ``data`` holds.
 
     Args:
         data: what :func:`make_node` made, here or elsewhere.
         expected: what the node above says of it; ``None`` of a root.
-        after: the key before its first one in the tree.
         level: that it has by the node above.
+        after: the key before its first one in the tree.
 
     Raises:
         IntegrityError: it is no node, is damaged, is not in the one form that such a node has, or is not the one that

@@ -6,7 +6,7 @@ import hashlib
 import io
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 from modeldb_core.errors import IntegrityError
 from modeldb_core.stores import ArtifactStore, BlobInfo, check_stored
@@ -23,26 +23,44 @@ _KEPT = 64
 """Whoever makes fewer nodes, by an edit, is likely to read them next."""
 
 
-class Blobs(Protocol):
-    """What trees are kept in: an :class:`~modeldb_core.stores.ArtifactStore`, or what passes blobs on to one later."""
-
-    def put(self, stream: BinaryIO, /) -> BlobInfo:
-        """Store what ``stream`` holds, and return its digest and size."""
+class Readable(Protocol):
+    """What nodes are read from: an artifact store, or a bundle."""
 
     def open(self, digest: str, /) -> BinaryIO:
         """Return the content of a blob, or raise NotFoundError."""
 
 
-class NodeStore:
-    """Reads nodes and puts them. Safe for any number of threads; it need not be closed.
+class Blobs(Readable, Protocol):
+    """What trees are kept in: an :class:`~modeldb_core.stores.ArtifactStore`, or what passes blobs on to one later."""
+
+    def put(self, stream: BinaryIO, /) -> BlobInfo:
+        """Store what ``stream`` holds, and return its digest and size."""
+
+
+class Place(NamedTuple):
+    """Where a node is in a tree.
+
+    Attributes:
+        child: what the node above says of it.
+        level: that it has.
+        after: the key before its first one; empty where there is none.
+    """
+
+    child: Child
+    level: int
+    after: bytes
+
+
+class NodeReader:
+    """Reads nodes. Safe for any number of threads; it need not be closed.
 
     Args:
         blobs: where nodes are kept.
         cache_bytes: how much of what was read is kept in memory.
     """
 
-    def __init__(self, blobs: Blobs, *, cache_bytes: int = CACHE_BYTES) -> None:
-        self.blobs = blobs
+    def __init__(self, blobs: Readable, *, cache_bytes: int = CACHE_BYTES) -> None:
+        self._readable = blobs
         self._cache_bytes = cache_bytes
         self._cached: OrderedDict[str, tuple[Node, int]] = OrderedDict()
         self._size = 0
@@ -54,69 +72,27 @@ class NodeStore:
 
     def node(self, child: Child, level: int, after: bytes) -> Node:
         """Return the node that one above it names; see :meth:`nodes`."""
-        return self.nodes([child], level, after)[0]
+        return self.nodes([Place(child, level, after)])[0]
 
-    def nodes(self, children: Sequence[Child], level: int, after: bytes) -> list[Node]:
-        """Return nodes that follow one another in a tree, those that are not in memory in as few requests as there can be.
-
-        Args:
-            children: what the node above says of them.
-            level: that they have.
-            after: the key before the first of them.
+    def nodes(self, places: Sequence[Place]) -> list[Node]:
+        """Return nodes, those that are not in memory in as few requests as there can be.
 
         Raises:
             NotFoundError: one is not in the artifact store.
             IntegrityError: one is damaged, or not what the node above says.
             StoreUnavailableError: the artifact store cannot be read.
         """
-        found = [self._known(child.digest.hex()) for child in children]
-        lacking = [child.digest.hex() for child, node in zip(children, found, strict=True) if node is None]
+        found = [self._known(place.child.digest.hex()) for place in places]
+        lacking = [place.child.digest.hex() for place, node in zip(places, found, strict=True) if node is None]
         read = dict(zip(lacking, self._read_all(lacking), strict=True))
         nodes = []
-        for child, known in zip(children, found, strict=True):
+        for place, known in zip(places, found, strict=True):
             if known is not None:
-                _check(known, child, level, after)
-            node = known or self.keep(decode_node(read[child.digest.hex()], child, after, level))
-            nodes.append(node)
-            after = child.key
+                _check(known, place)
+                nodes.append(known)
+            else:
+                nodes.append(self.keep(decode_node(read[place.child.digest.hex()], *place)))
         return nodes
-
-    def put_all(self, contents: Sequence[bytes]) -> None:
-        """Put nodes, in as few requests as there can be."""
-        if isinstance(self.blobs, ArtifactStore):
-            self.blobs.put_many(contents)
-            return
-        for content in contents:
-            sent = BlobInfo(hashlib.sha256(content).hexdigest(), len(content))
-            check_stored(
-                self.blobs.put(io.BytesIO(content)), sent, str(getattr(self.blobs, "url", "the artifact store"))
-            )
-
-    def _read_all(self, digests: list[str]) -> Sequence[bytes]:
-        if len(digests) > 1 and isinstance(self.blobs, ArtifactStore):
-            return self.blobs.read_many(digests, MAX_NODE_BYTES)
-        return [self._read(digest) for digest in digests]
-
-    def _read(self, digest: str) -> bytes:
-        with self.blobs.open(digest) as stream:
-            parts = []
-            left = MAX_NODE_BYTES + 1
-            while left > 0 and (part := stream.read(left)):
-                parts.append(part)
-                left -= len(part)
-        data = b"".join(parts)
-        if hashlib.sha256(data).hexdigest() != digest:
-            msg = f"blob {digest} is not a node of a tree: it has more than {MAX_NODE_BYTES:,} bytes, or is damaged"
-            raise IntegrityError(msg)
-        return data
-
-    def _known(self, digest: str) -> Node | None:
-        with self._lock:
-            found = self._cached.get(digest)
-            if found is None:
-                return None
-            self._cached.move_to_end(digest)
-            return found[0]
 
     def keep(self, node: Node) -> Node:
         """Have a node in memory that is in the artifact store."""
@@ -132,6 +108,50 @@ class NodeStore:
                 _, (_, freed) = self._cached.popitem(last=False)
                 self._size -= freed
         return node
+
+    def _read_all(self, digests: list[str]) -> Sequence[bytes]:
+        if len(digests) > 1 and isinstance(self._readable, ArtifactStore):
+            return [_checked(digest, data) for digest, data in zip(digests, self._many(digests), strict=True)]
+        return [self._read(digest) for digest in digests]
+
+    def _many(self, digests: list[str]) -> Sequence[bytes]:
+        assert isinstance(self._readable, ArtifactStore)
+        return self._readable.read_many(digests, MAX_NODE_BYTES)
+
+    def _read(self, digest: str) -> bytes:
+        with self._readable.open(digest) as stream:
+            parts = []
+            left = MAX_NODE_BYTES + 1
+            while left > 0 and (part := stream.read(left)):
+                parts.append(part)
+                left -= len(part)
+        return _checked(digest, b"".join(parts))
+
+    def _known(self, digest: str) -> Node | None:
+        with self._lock:
+            found = self._cached.get(digest)
+            if found is None:
+                return None
+            self._cached.move_to_end(digest)
+            return found[0]
+
+
+class NodeStore(NodeReader):
+    """Reads nodes and puts them; see :class:`NodeReader`."""
+
+    def __init__(self, blobs: Blobs, *, cache_bytes: int = CACHE_BYTES) -> None:
+        super().__init__(blobs, cache_bytes=cache_bytes)
+        self._blobs = blobs
+
+    def put_all(self, contents: Sequence[bytes]) -> None:
+        """Put nodes, in as few requests as there can be."""
+        if isinstance(self._blobs, ArtifactStore):
+            self._blobs.put_many(contents)
+            return
+        for content in contents:
+            sent = BlobInfo(hashlib.sha256(content).hexdigest(), len(content))
+            where = str(getattr(self._blobs, "url", "the artifact store"))
+            check_stored(self._blobs.put(io.BytesIO(content)), sent, where)
 
 
 class NodeWriter:
@@ -168,8 +188,16 @@ class NodeWriter:
                 self._store.keep(node)
 
 
-def _check(node: Node, child: Child, level: int, after: bytes) -> None:
+def _checked(digest: str, data: bytes) -> bytes:
+    if hashlib.sha256(data).hexdigest() != digest:
+        msg = f"blob {digest} is not a node of a tree: it has more than {MAX_NODE_BYTES:,} bytes, or is damaged"
+        raise IntegrityError(msg)
+    return data
+
+
+def _check(node: Node, place: Place) -> None:
     """Hold a node that is in memory against the place in which another tree has it."""
-    if node.summary != child or node.level != level or node.keys[0] <= after:
+    child = place.child
+    if node.summary != child or node.level != place.level or node.keys[0] <= place.after:
         msg = f"the node {child.digest.hex()} of a tree does not fit its place: it was made by no version of ModelDB"
         raise IntegrityError(msg)

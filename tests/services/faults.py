@@ -100,10 +100,10 @@ class _Points:
 def _serve() -> None:
     from modeldb_core.backends import objects, sqlite  # noqa: F401
     from modeldb_core.cli import program
-    from modeldb_core.movement import bundle_store, collection, copying  # noqa: F401
+    from modeldb_core.movement import bundle_store, collection, copying, marking  # noqa: F401
 
     copying.BATCH_CHANGES = 40  # small ones, so that there is a half way
-    collection._DOCUMENTS = 2
+    collection._DOCUMENTS = marking.DOCUMENTS = 2
     exec(sys.argv[1], {})
     for line in sys.stdin:
         arguments, cwd, kill_at = json.loads(line)
