@@ -51,6 +51,7 @@ class Sizes:
     small_files: int = 1_000
     small_file_bytes: int = 100 << 10
     lightning_steps: int = 1_000
+    tree_entries: tuple[int, ...] = (10_000, 100_000)
 
 
 FULL = Sizes()
@@ -72,6 +73,7 @@ QUICK = Sizes(
     big_file_bytes=64 << 20,
     small_files=200,
     lightning_steps=400,
+    tree_entries=(10_000,),
 )
 TINY = Sizes(
     repeats=1,
@@ -100,6 +102,7 @@ TINY = Sizes(
     small_files=4,
     small_file_bytes=5_000,
     lightning_steps=20,
+    tree_entries=(300,),
 )
 
 

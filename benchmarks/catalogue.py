@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import (
     bucket,
+    content_trees,
     crash,
     disk,
     files,
@@ -54,6 +55,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "artifacts": files.artifacts,
     "bucket": bucket.bucket,
     "objects": opened_bucket.opened_bucket,
+    "trees": content_trees.trees,
     "installed": starting.installed,
 }
 

@@ -17,6 +17,7 @@ import pytest
 
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError
 from modeldb_core.stores import REFRESH_S, ArtifactStore, BlobInfo
+from modeldb_core.trees import TreeStore, cutting
 
 MakeArtifacts: TypeAlias = Callable[[], ArtifactStore]
 
@@ -120,6 +121,44 @@ class ArtifactStoreTests:
             info = artifacts.put(stream, digest=digest)
             assert info == BlobInfo(_digest(content), size)
         assert artifacts.open(info.digest).read() == content
+
+    def test_small_blobs_go_and_come_together(self, artifacts: ArtifactStore) -> None:
+        contents = [_unique(100 * number) for number in range(20)]
+        digests = [_digest(content) for content in contents]
+        artifacts.put_many([*contents, contents[1]])
+        assert [artifacts.stat(digest).size_bytes for digest in digests[:3]] == [0, 100, 200]
+        assert list(artifacts.read_many([*digests, digests[1]], 2000)) == [*contents, contents[1]]
+        artifacts.put_many([])
+        assert list(artifacts.read_many([], 10)) == []
+        with pytest.raises(IntegrityError):
+            artifacts.read_many(digests, 1899)
+        artifacts.delete(digests[7])
+        with pytest.raises(NotFoundError):
+            artifacts.read_many(digests, 2000)
+        with pytest.raises(InvalidArgumentError, match="not a digest"):
+            artifacts.read_many(["../x"], 2000)
+
+    def test_a_small_blob_that_is_damaged_does_not_come(self, artifacts: ArtifactStore) -> None:
+        artifacts.put_many([b"sound", b"as it was put"])
+        self.damage(artifacts, _digest(b"as it was put"), b"as it is now!")
+        with pytest.raises(IntegrityError):
+            artifacts.read_many([_digest(b"sound"), _digest(b"as it was put")], 100)
+        artifacts.delete(_digest(b"as it was put"))
+
+    def test_a_content_tree_lives_in_it(
+        self, artifacts: ArtifactStore, make_artifacts: MakeArtifacts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cutting, "BITS", 3)  # small nodes on several levels
+        salt = os.urandom(4).hex()
+        entries = {f"{number % 3}/{number}": {"size_bytes": number, "salt": salt} for number in range(300)}
+        tree = TreeStore(artifacts).build(entries)
+        edited = tree.edit({"1/new": {"digest": artifacts.put(io.BytesIO(b"a file")).digest}}, remove=["0/0"])
+        other = make_artifacts()
+        found = TreeStore(other).open(edited.root)
+        del entries["0/0"]
+        assert dict(found.items()) == {**entries, "1/new": edited.get("1/new")}
+        assert [item.location for item in TreeStore(other).open(tree.root).diff(found)] == ["0/0", "1/new"]
+        other.close()
 
     def test_the_same_content_is_one_blob(self, artifacts: ArtifactStore) -> None:
         content = _unique()

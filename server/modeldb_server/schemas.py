@@ -319,6 +319,7 @@ _ANSWERS: dict[str, Schema] = {
     "StoredKeys": record({"keys": list_of(list_of(ANYTHING))}),
     "Blob": record({"digest": TEXT, "size_bytes": COUNT, "modified_at": nullable(COUNT)}),
     "BlobOwners": record({"owners": {"type": "array", "items": TEXT}}),
+    "BlobDigests": record({"digests": {"type": "array", "items": TEXT}}),
     "BlobURL": record({"url": nullable(TEXT)}),
     "Health": record({"status": {"enum": ["ok", "unavailable"]}}),
 }

@@ -6,6 +6,7 @@ from functools import partial
 
 from modeldb_core.log.batches import MEDIA_TYPE
 from modeldb_core.queries import MAX_CONTAINERS, MAX_NAMED
+from modeldb_core.stores.blob_batches import MAX_BLOBS, MAX_BYTES
 from modeldb_core.stores.protocol import (
     BYTES_TYPE,
     MAX_PAGE,
@@ -232,6 +233,44 @@ _BLOBS = (
         "List all blobs, a line of JSON for each, and an empty line at the end",
         answer="application/x-ndjson",
         errors=(503,),
+    ),
+    _write(
+        "POST",
+        f"{PREFIX}/blobs",
+        store_blobs.put_blobs,
+        "Put several small blobs at once",
+        description="docs/format.md gives the bytes of a body of blobs.",
+        body_type=BYTES_TYPE,
+        max_body_bytes=PART_BODY_BYTES,
+        answer="BlobDigests",
+        errors=(*_REFUSED, 422, 503),
+    ),
+    _read(
+        "POST",
+        f"{PREFIX}/blob-contents",
+        store_blobs.read_blobs,
+        "Read several small blobs at once",
+        description="The answer may hold fewer than were asked for, from the first on: ask for the others again.",
+        body=(
+            Parameter(
+                name="digests",
+                type="texts",
+                required=True,
+                max_length=64,
+                max_items=MAX_BLOBS,
+                description="of the blobs",
+            ),
+            Parameter(
+                name="max_bytes",
+                type="integer",
+                required=True,
+                minimum=0,
+                maximum=MAX_BYTES,
+                description="a longer one is an error",
+            ),
+        ),
+        answer=BYTES_TYPE,
+        errors=(400, 404, 422, 503),
     ),
     _read(
         "GET",

@@ -43,6 +43,7 @@ from modeldb_core.plugins import load_settings, open_artifacts, open_store
 from modeldb_core.queries import Query
 from modeldb_core.stores import protocol
 from modeldb_core.testing import ArtifactStoreTests, MetadataStoreTests, StreamWriter
+from modeldb_core.trees import TreeStore
 from modeldb_server import ServerSettings
 from tests.services.processes import free_port
 from tests.services.server import READ_TOKEN, TOKEN, ModelDBServer, serving, serving_folder
@@ -200,6 +201,26 @@ def test_a_blob_that_is_there_is_not_sent_again_but_counts_as_young(url, tmp_pat
     monkeypatch.setattr(artifacts, "_put_whole", None)
     assert artifacts.put(io.BytesIO(content)) == info
     assert artifacts.stat(info.digest).modified_at.year > 2001
+
+
+def test_a_tree_goes_through_a_server_in_a_few_requests(url, monkeypatch):
+    artifacts, asked = RemoteArtifactStore(url), []
+    request = artifacts._connection.request
+
+    def counted(method, path, *arguments, **options):
+        asked.append(method)
+        return request(method, path, *arguments, **options)
+
+    monkeypatch.setattr(artifacts._connection, "request", counted)
+    entries = {f"data/{number:06d}": {"size_bytes": number, "sha256": f"{number:064x}"} for number in range(8000)}
+    tree = TreeStore(artifacts).build(entries)
+    assert len(asked) <= 4, "some sixty leaves in one request, and the node above them"
+    asked.clear()
+    assert sum(1 for _ in TreeStore(artifacts).open(tree.root).items()) == 8000
+    assert len(asked) <= 12
+    asked.clear()
+    TreeStore(artifacts).open(tree.root).edit({"data/004000": {}})
+    assert len(asked) <= 7
 
 
 class Bucket(FsspecArtifactStore):

@@ -53,6 +53,7 @@ from modeldb_core.queries import Query, decode_cursor, effective_order, encode_c
 from modeldb_core.queries.parse import parse_field, parse_filter, parse_order
 from modeldb_core.runtime.redaction import redact_arguments, redact_diff, redact_text, redact_url, redact_value
 from modeldb_core.stores import protocol
+from modeldb_core.stores.blob_batches import decode_blobs, encode_blobs
 from modeldb_core.testing import StreamWriter
 from modeldb_core.tracking import blocks
 from modeldb_core.tracking.artifacts import download
@@ -456,6 +457,7 @@ DECODERS: tuple[Decoder, ...] = (
         texts(_OBJECT[0], layout.pack_of([_PART], 9)[0], layout.new_marker(), "packs/0.store-2"),
         _reading_objects,
     ),
+    Decoder("several blobs", encode_blobs([b"a", b"", b"bc"]), damaged(encode_blobs([b"a", b"", b"bc"])), decode_blobs),
     Decoder("leaf of a tree", _LEAF, damaged(_LEAF), _tree_node),
     Decoder(
         "entry of a tree",

@@ -289,6 +289,8 @@ def ask_stranger(url: str, number: int) -> None:
             store.heads,
             lambda: blobs.put(io.BytesIO(b"content")),
             lambda: blobs.open(_DIGEST).read(),
+            lambda: blobs.put_many([b"content", b"more"]),
+            lambda: blobs.read_many([_DIGEST, _DIGEST], 100),
             lambda: list(blobs.list()),
             lambda: blobs.delete(_DIGEST),
             blobs.owners,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -43,13 +44,14 @@ from modeldb_core.runtime.workers import Workers
 from modeldb_core.stores import REFRESH_S, ArtifactStore, BlobInfo, check_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 logger = logging.getLogger("modeldb")
 
 PART_MIB = 16
 PARALLEL = 4
 MEMORY_MIB = 128
+_SMALL_AT_ONCE = 8
 
 MAX_EXPIRES_S = 7 * 24 * 3600  # what signature version 4 allows
 _COPY_BYTES = 1 << 30  # a copy in one request may have 5 GiB; smaller ones end before a connection times out
@@ -88,6 +90,17 @@ class S3ArtifactStore(ArtifactStore):
         self._lanes = Lanes(workers, parallel, MemoryBudget(memory_mib * MIB), part_mib * MIB)
         self._cache_dir = cache_dir
         self._is_swept = False
+
+    # -- several at once: a request takes long, and little work -------------------------------------------------------
+
+    def put_many(self, contents: Sequence[bytes]) -> None:
+        with ThreadPoolExecutor(_SMALL_AT_ONCE, "modeldb-s3-small") as pool:
+            for _ in pool.map(lambda content: ArtifactStore.put_many(self, [content]), contents):
+                pass
+
+    def read_many(self, digests: Sequence[str], max_bytes: int) -> Sequence[bytes]:
+        with ThreadPoolExecutor(_SMALL_AT_ONCE, "modeldb-s3-small") as pool:
+            return list(pool.map(lambda digest: self._read_small(digest, max_bytes), digests))
 
     # -- writing ------------------------------------------------------------------------------------------------------
 

@@ -94,6 +94,11 @@ def load_blob(body: bytes | str, address: Address) -> BlobInfo:
     return info
 
 
+def load_digests(data: dict[str, list[str]]) -> list[str]:
+    """Return the digests of blobs that a server has put."""
+    return [str(digest) for digest in data["digests"]]
+
+
 def understood(address: Address, load: Callable[[], R]) -> R:
     """Return what ``load`` makes of an answer: the one place where answers of a server are taken apart.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from modeldb_core.backends.remote.answers import load_blob
+from modeldb_core.backends.remote.answers import foreign_answer, load_blob, load_digests, understood
 from modeldb_core.backends.remote.download import BlobReader
 from modeldb_core.backends.remote.on_server import OnServer
 from modeldb_core.backends.remote.parts import (
@@ -22,9 +23,10 @@ from modeldb_core.backends.remote.parts import (
 )
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError, StoreUnavailableError
 from modeldb_core.stores import ArtifactStore, BlobInfo, check_stored, protocol
+from modeldb_core.stores.blob_batches import MAX_BLOBS, decode_blobs, encode_blobs, together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _BUFFER = 1 << 16
@@ -61,6 +63,33 @@ class RemoteArtifactStore(OnServer, ArtifactStore):
         if len(first) < protocol.PART_BYTES:
             return self._put_seekable(io.BytesIO(first), digest)
         return self._put_stream(first, stream, digest)
+
+    def put_many(self, contents: Sequence[bytes]) -> None:
+        self._claim()
+        for group in together(contents):
+            if len(group) == 1:
+                self.put(io.BytesIO(group[0]))
+                continue
+            sent = [hashlib.sha256(content).hexdigest() for content in group]
+            answer = self._connection.request("POST", "/blobs", encode_blobs(group), media_type=protocol.BYTES_TYPE)
+            if understood(self._connection.address, lambda: load_digests(json.loads(answer.body))) != sent:  # noqa: B023
+                raise foreign_answer(self._connection.address)
+
+    def read_many(self, digests: Sequence[str], max_bytes: int) -> Sequence[bytes]:
+        found: list[bytes] = []
+        while len(found) < len(digests):
+            wanted = [_checked(digest) for digest in digests[len(found) : len(found) + MAX_BLOBS]]
+            data = protocol.dump_json({"digests": wanted, "max_bytes": max_bytes})
+            answer = self._connection.request("POST", "/blob-contents", data)
+            contents = understood(self._connection.address, lambda: decode_blobs(answer.body))  # noqa: B023
+            if not 0 < len(contents) <= len(wanted):
+                raise foreign_answer(self._connection.address)
+            for digest, content in zip(wanted, contents, strict=False):
+                if hashlib.sha256(content).hexdigest() != digest:
+                    msg = f"blob {digest} of {self.url} is damaged: its content does not match its digest"
+                    raise IntegrityError(msg)
+            found += contents
+        return found
 
     def _put_seekable(self, stream: BinaryIO, digest: str | None) -> BlobInfo:
         start, sha, size = stream.tell(), hashlib.sha256(), 0

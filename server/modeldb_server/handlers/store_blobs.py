@@ -8,6 +8,7 @@ that nothing refers to, which ``modeldb gc`` removes.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from bisect import bisect_right
 from contextlib import suppress
@@ -19,6 +20,7 @@ from flask import Response, request
 
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError
 from modeldb_core.stores import REFRESH_S, protocol
+from modeldb_core.stores.blob_batches import MAX_BYTES, decode_blobs, encode_blobs
 from modeldb_server.blobs import CHUNK_BYTES, SANDBOX_POLICY, BlobBody, check_digest, requested_range
 from modeldb_server.errors import refuse
 from modeldb_server.responses import dump_json, json_response
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from modeldb_server.context import ServerContext
 
 _LINES = 500
+_AT_ONCE = 8  # that are read together: memory holds them, however large they turn out
 
 
 class JoinedParts(io.RawIOBase):
@@ -184,6 +187,32 @@ def put_blob(context: ServerContext, *, digest: str, content: BinaryIO) -> Respo
     except IntegrityError as error:
         return refuse(error)
     return json_response(protocol.dump_blob(info))
+
+
+def put_blobs(context: ServerContext, *, content: BinaryIO) -> Response:
+    """Put each of the blobs in the body."""
+    try:
+        contents = decode_blobs(content.read())
+        context.artifacts.put_many(contents)
+    except IntegrityError as error:
+        return refuse(error)
+    return json_response({"digests": [hashlib.sha256(each).hexdigest() for each in contents]})
+
+
+def read_blobs(context: ServerContext, *, digests: tuple[str, ...], max_bytes: int) -> Response:
+    """Return the bytes of blobs, of the first ones where they are many bytes."""
+    found: list[bytes] = []
+    size = 0
+    for at in range(0, len(digests), _AT_ONCE):
+        contents = context.artifacts.read_many([_checked(digest) for digest in digests[at : at + _AT_ONCE]], max_bytes)
+        found += contents
+        size += sum(map(len, contents))
+        if size >= MAX_BYTES:
+            break
+    response = Response(encode_blobs(found), content_type=protocol.BYTES_TYPE)
+    response.headers["Content-Disposition"] = "attachment"
+    response.headers["Content-Security-Policy"] = SANDBOX_POLICY
+    return response
 
 
 def join_blob(context: ServerContext, *, digest: str, size_bytes: int, parts: tuple[str, ...]) -> Response:
