@@ -123,10 +123,15 @@ def _store_folder(path: Path, name: str, kind: str | None, put: Put, is_own: Cal
 
 
 def own_places(settings: Settings) -> Callable[[Path], bool]:
-    """Return a test of whether a path is ModelDB's own: the store, its files, the journal and the cache."""
-    places = {os.path.realpath(settings.journal_dir), os.path.realpath(settings.cache_dir)}
-    places |= places_for(settings).files_of(settings)
+    """Return a test of whether a path is ModelDB's own."""
+    places = own_paths(settings)
     return lambda path: os.path.realpath(path) in places
+
+
+def own_paths(settings: Settings) -> frozenset[str]:
+    """Return the real paths of what is ModelDB's own: the store, its files, the journal and the cache."""
+    places = {os.path.realpath(settings.journal_dir), os.path.realpath(settings.cache_dir)}
+    return frozenset(places | places_for(settings).files_of(settings))
 
 
 def _put_file(path: Path, name: str, kind: str, put: Put) -> dict[str, Any]:

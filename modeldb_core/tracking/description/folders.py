@@ -89,7 +89,7 @@ def _scan(
             else:
                 _scan(found, path, f"{inside}/", (*above, identity), is_left_out)
         elif not stat.S_ISREG(state.st_mode):
-            found.left_out[inside] = f"not a file but {_KINDS.get(stat.S_IFMT(state.st_mode), 'something else')}"
+            found.left_out[inside] = f"not a file but {KINDS.get(stat.S_IFMT(state.st_mode), 'something else')}"
         elif not os.access(path, os.R_OK):
             found.left_out[inside] = "cannot be read: permission denied"
         else:
@@ -113,7 +113,7 @@ def _identity(path: Path) -> tuple[int, int]:
     return state.st_dev, state.st_ino
 
 
-_KINDS = {
+KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFBLK: "a device",
