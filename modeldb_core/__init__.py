@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from modeldb_core.tracking import start_run as start_run
     from modeldb_core.tracking import use_artifact as use_artifact
     from modeldb_core.tracking import use_model as use_model
+    from modeldb_core.tracking.data.sources import path as path
+    from modeldb_core.tracking.data.sources import query as query
+    from modeldb_core.tracking.dataset_versions import dataset as dataset
+    from modeldb_core.tracking.dataset_versions import log_dataset_version as log_dataset_version
     from modeldb_core.tracking.failures import register_ending as register_ending
     from modeldb_core.tracking.lineage import add_lineage as add_lineage
     from modeldb_core.tracking.lineage import delete_lineage as delete_lineage
@@ -57,6 +61,7 @@ if TYPE_CHECKING:
     from modeldb_core.tracking.repositories.ingredients import git_snapshot as git_snapshot
     from modeldb_core.tracking.repositories.ingredients import notebook as notebook
     from modeldb_core.tracking.repositories.ingredients import python_environment as python_environment
+    from modeldb_core.tracking.used_datasets import use_dataset as use_dataset
 
 _MODULES = {
     "autolog": "modeldb_core.autologging.frameworks",
@@ -78,6 +83,11 @@ _MODULES = {
     "notebook": "modeldb_core.tracking.repositories.ingredients",
     "python_environment": "modeldb_core.tracking.repositories.ingredients",
     "repository": "modeldb_core.tracking",
+    "dataset": "modeldb_core.tracking.dataset_versions",
+    "log_dataset_version": "modeldb_core.tracking.dataset_versions",
+    "use_dataset": "modeldb_core.tracking.used_datasets",
+    "path": "modeldb_core.tracking.data.sources",
+    "query": "modeldb_core.tracking.data.sources",
     "Client": "modeldb_core.tracking",
     "RunHandle": "modeldb_core.tracking",
     "Runs": "modeldb_core.tracking",
@@ -119,6 +129,11 @@ __all__ = [
     "delete_lineage",
     "diff",
     "docker_environment",
+    "dataset",
+    "log_dataset_version",
+    "use_dataset",
+    "path",
+    "query",
     "errors",
     "experiments",
     "flush",

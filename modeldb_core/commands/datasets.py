@@ -9,7 +9,7 @@ content is the next one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands.containers import declare
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 RAW, PATH, QUERY = DATASET_TYPES
 LATEST = "latest"
-_SHOWN = ("digest", "kind", "shape", "size_bytes", "origin")
-_TYPES = {"file": PATH, "folder": PATH, "url": PATH, "delta": PATH, "iceberg": PATH, "query": QUERY}
+SHOWN = ("digest", "kind", "shape", "size_bytes", "origin")
+"""What a run itself says of the data that it used."""
+_TYPES = {"path": PATH, "file": PATH, "folder": PATH, "url": PATH, "delta": PATH, "iceberg": PATH, "query": QUERY}
 _NUMBER = re.compile(r"v?([1-9][0-9]{0,15})")
 
 
@@ -65,6 +66,10 @@ class Content:
     part_count: int | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_info(self, info: Mapping[str, Any]) -> Content:
+        """Return it with this in place of what else is known."""
+        return replace(self, info=info)
 
     def document(self) -> dict[str, Any]:
         """Return what a version says of it; what is not known is left out.
@@ -105,7 +110,7 @@ def content_of(description: Mapping[str, Any]) -> Content:
 
 
 def log_dataset(
-    run_id: str, role: str, name: str, info: Mapping[str, Any], *, workspace_id: str, dataset_id: str
+    run_id: str, role: str, name: str, content: Content, *, workspace_id: str, dataset_id: str
 ) -> tuple[Operation, Operation, Operation]:
     """Record that a run used a version of a data set.
 
@@ -113,7 +118,7 @@ def log_dataset(
         run_id: which run.
         role: what the run does with it; the key among its data sets.
         name: of the data set.
-        info: what is known of the content: ``digest``, ``kind``, ``shape``, ``size_bytes``, ``origin`` and more.
+        content: of the version.
         workspace_id: where the data set belongs.
         dataset_id: the data set of that name there.
 
@@ -121,9 +126,8 @@ def log_dataset(
         The operations that declare the data set and its version, and the one that makes the run refer to that. The
         identifier of a version is the same wherever the same content is logged under the name.
     """
-    content = content_of(info)
     version_id = content_id(dataset_id, content.digest)
-    shown = {key: info[key] for key in _SHOWN if key in info}
+    shown = {key: content.info[key] for key in SHOWN if key in content.info}
     return (
         declare("dataset", dataset_id, name, dataset_type=content.dataset_type, workspace_id=workspace_id),
         declare("dataset_version", version_id, name, dataset_id=dataset_id, **{"digest": "", **content.document()}),

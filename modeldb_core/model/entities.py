@@ -227,6 +227,7 @@ class DatasetVersion(Entity):
     version: int = integer("its number, from 1", default=0, searchable=True, unique_within="dataset_id")
     dataset_type: str = text("raw, path or query", title="Type", searchable=True, choices=DATASET_TYPES)
     digest: str = text("of its content", searchable=True)
+    tree: str = content_tree("its files")
     size_bytes: int | None = integer("of its content", title="Size in bytes", searchable=True)
     record_count: int | None = integer("rows or records", title="Records", searchable=True)
     part_count: int | None = integer("files that it consists of", title="Files", searchable=True)

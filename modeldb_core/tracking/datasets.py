@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core import plugins
 from modeldb_core.commands import datasets
 from modeldb_core.commands.names import check_name, fitting_name
 from modeldb_core.model.values import check_key
+from modeldb_core.tracking.data.opening import as_data, reader_of
+from modeldb_core.tracking.data.sources import PathData, QueryData
 from modeldb_core.tracking.description.datasets import Described, Labelled, describe
 from modeldb_core.tracking.description.origins import caller, place_of, variable_name
 
@@ -25,18 +28,40 @@ def log(run: RunEditor, data: object, role: str, name: str | None) -> str:
     """Record a data set with a run; see :meth:`RunHandle.log_dataset`."""
     client = run.client
     check_key(role, "role of a data set")
-    manager = plugins.plugin_manager(client.settings)
-    described = describe(data, role, describe_object=lambda obj: manager.call("modeldb_describe_object", obj=obj))
-    if note := described.get("note"):
+    content, note = _content(run, data, role)
+    if note:
         run.note(f"Data set {role!r}: {note}")
-    name = _default_name(run, data, described, role) if name is None else check_name(name, "data set")
-    info = client.blobs.checked_map({**described, "name": name}, "dataset")
+    name = _default_name(run, data, dict(content.info), role) if name is None else check_name(name, "data set")
+    info = client.blobs.checked_map({**content.info, "name": name}, "dataset")
     workspace_id, dataset_id = client.identify(("workspace", client.settings.workspace), ("dataset", name))
-    operations = datasets.log_dataset(run.run_id, role, name, info, workspace_id=workspace_id, dataset_id=dataset_id)
+    content = content.with_info(info)
+    operations = datasets.log_dataset(run.run_id, role, name, content, workspace_id=workspace_id, dataset_id=dataset_id)
     for operation in operations[:2]:
         client.declare(operation)
     run._record(operations[2])
     return operations[1].entity_id
+
+
+def _content(run: RunEditor, data: object, role: str) -> tuple[datasets.Content, str]:
+    """Return the content of data, and a note on what could not be read: what is logged stops no training."""
+    manager = plugins.plugin_manager(run.client.settings)
+    if _is_read(data):
+        reader = reader_of(run.client, is_lenient=True)
+        try:
+            read = reader.read(as_data(data), role)
+        finally:
+            reader.cache.close()
+        return read.content, read.note
+    described = describe(data, role, describe_object=lambda obj: manager.call("modeldb_describe_object", obj=obj))
+    return datasets.content_of(described), str(described.get("note") or "")
+
+
+def _is_read(data: object) -> bool:
+    """Return whether data are files that exist, or a path or a query that was named as such: an address alone is not read."""
+    if isinstance(data, (str, os.PathLike)):
+        text = os.fsdecode(data)
+        return "\0" not in text and (not isinstance(data, str) or "://" not in text) and os.path.exists(text)
+    return isinstance(data, (PathData, QueryData))
 
 
 def _default_name(run: RunEditor, data: object, described: dict[str, Any], role: str) -> str:

@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modeldb_core.errors import FolderChangedError, InvalidArgumentError, NotFoundError, PermissionDeniedError
+from modeldb_core.errors import (
+    FolderChangedError,
+    InvalidArgumentError,
+    ModelDBError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from modeldb_core.tracking.data.parts import Found, Part
 from modeldb_core.tracking.description.folders import KINDS as KINDS_OF_FILES
 
@@ -152,7 +158,8 @@ def _walk(scan: _Scan, folder: str, real: str, prefix: str, above: tuple[tuple[i
 
 def _leave_out(scan: _Scan, location: str, error: Exception) -> None:
     """Name something that is no part; raises unless the scan is lenient."""
-    problem = _problem(scan.root, location, error) if isinstance(error, OSError) else error
+    is_ours = isinstance(error, ModelDBError)
+    problem = error if is_ours or not isinstance(error, OSError) else _problem(scan.root, location, error)
     if not scan.is_lenient or not location or isinstance(problem, FolderChangedError):
         raise problem from error
     shown = location.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -189,7 +196,7 @@ def _checked_name(root: str, location: str) -> str:
             location.encode()
         except UnicodeEncodeError as error:
             shown = location.encode("utf-8", "surrogateescape")
-            msg = f"a name in {root!r} is not UTF-8: {shown!r}; rename or exclude it"
+            msg = f"a name in {root!r} is not UTF-8: {shown!r}; rename it, or exclude it with '?' in place of the bytes"
             raise InvalidArgumentError(msg) from error
     return location
 

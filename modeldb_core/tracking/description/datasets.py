@@ -20,6 +20,7 @@ import numpy as np
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, NotFoundError
 from modeldb_core.runtime.redaction import redact_url
+from modeldb_core.tracking.description.arrow import describe_arrow, is_arrow
 from modeldb_core.tracking.description.contents import (
     as_array,
     digested,
@@ -39,6 +40,7 @@ from modeldb_core.tracking.description.contents import (
 from modeldb_core.tracking.description.digests import CHUNK_ITEMS, FORMAT, ContentHash, file_digest, folder_digest
 from modeldb_core.tracking.description.folders import name_left_out
 from modeldb_core.tracking.description.items import encode_item
+from modeldb_core.tracking.description.lakes import describe_delta, describe_iceberg, is_delta, is_iceberg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -83,7 +85,7 @@ def describe(
 
         - ``name``, ``digest`` (64 hexadecimal digits; empty for a URL, whose content is not read, and where something in
           the data cannot be read, which ``note`` then names), ``digest_format``;
-        - ``kind``: array, sparse, table, column, lazy, image, items, map, labelled, file, folder or url;
+        - ``kind``: array, sparse, table, column, lazy, image, items, map, labelled, file, folder, url, delta or iceberg;
         - ``type``: the class of the object, such as ``pandas.DataFrame``;
         - ``shape``: a list of lengths, ``None`` for files; ``size_bytes``: of the content in memory or on disk;
         - ``schema``: for tables ``{"columns": [{"name", "dtype"}, …]}``, for arrays ``{"dtype"}``;
@@ -344,6 +346,9 @@ def _describe_path(data: Any) -> Description:  # noqa: ANN401
 _DESCRIBERS: Iterable[tuple[Callable[[object], bool], Callable[[Any], Description]]] = (
     (lambda data: isinstance(data, np.ndarray), _describe_array),
     (is_lazy, _describe_lazy),
+    (is_delta, describe_delta),
+    (is_iceberg, describe_iceberg),
+    (is_arrow, describe_arrow),
     (is_table, _describe_table),
     (is_sparse, _describe_sparse),
     (is_column, _describe_column),

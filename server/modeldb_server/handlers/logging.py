@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from flask import request
 
 from modeldb_core.commands import edits, runs
+from modeldb_core.commands.datasets import content_of
 from modeldb_core.commands.datasets import log_dataset as log_a_dataset
 from modeldb_core.commands.names import check_name
 from modeldb_core.commands.operation import together
@@ -149,7 +150,8 @@ def log_dataset(
     checked = recorded(described, "info", context.artifacts.put)
     text = check_name(name, "data set")
     workspace_id, dataset_id = context.store.identify(("workspace", _workspace_of(context, run)), ("dataset", text))
-    operations = log_a_dataset(run_id, role, text, checked, workspace_id=workspace_id, dataset_id=dataset_id)
+    content = content_of({"name": text, **checked})
+    operations = log_a_dataset(run_id, role, text, content, workspace_id=workspace_id, dataset_id=dataset_id)
     return changed(context, together(operations))
 
 

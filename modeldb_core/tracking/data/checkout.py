@@ -1,0 +1,155 @@
+"""Writing the content of a version into a folder: whole or not at all, and never over what is there unasked.
+
+A tree may be a stranger's. Everything is written into a new folder beside the target, each file under a name that must not be
+there yet and by no link, and checked against its digest; then that folder takes the target's name.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.errors import AlreadyExistsError, IntegrityError, InvalidArgumentError, NotFoundError
+from modeldb_core.model.values import is_digest
+from modeldb_core.trees import OBSERVED, check_location
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from modeldb_core.trees import Blobs, Tree
+
+_CHUNK_BYTES = 1 << 20
+_WORKERS = 8
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+
+
+def check_out(
+    tree: Tree,
+    blobs: Blobs,
+    folder: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write the files of a tree into a folder, which is there whole when this returns, or as it was before.
+
+    Args:
+        tree: whose entries name blobs below ``observed``.
+        blobs: where these are.
+        folder: a new one, or an empty one.
+        overwrite: whether what lies in it is replaced by the files of the tree.
+        progress: called with files that are written, and files in all.
+
+    Returns:
+        The folder.
+
+    Raises:
+        AlreadyExistsError: something is there, and ``overwrite`` is not set; or it is no folder.
+        NotFoundError: the content was not kept, or is not there any more.
+        IntegrityError: a blob is not the one that the tree names.
+        InvalidArgumentError: a location cannot be a path within the folder on this machine.
+    """
+    target = Path(os.path.abspath(folder))
+    check_target(target, overwrite=overwrite)
+    entries = dict(tree.items())
+    missing = next((location for location, entry in entries.items() if kept_digest(entry) is None), None)
+    if missing is not None:
+        msg = f"the content of {missing!r} was not kept; add the version with keep=True to check it out later"
+        raise NotFoundError(msg)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    private = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        unborn = private / "content"
+        unborn.mkdir()
+        _write_all(entries, blobs, unborn, progress)
+        _take_place(unborn, target, private / "replaced", overwrite=overwrite)
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+    return target
+
+
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """See that a folder may be written.
+
+    Raises:
+        AlreadyExistsError: something is there that is not to be replaced.
+    """
+    if not os.path.lexists(target):
+        return
+    if target.is_symlink() or not target.is_dir():
+        msg = f"{str(target)!r} is not a folder; name a new one"
+        raise AlreadyExistsError(msg)
+    if not overwrite and next(target.iterdir(), None) is not None:
+        msg = f"the folder {str(target)!r} is not empty; name a new one, or have it replaced (overwrite=True)"
+        raise AlreadyExistsError(msg)
+
+
+def kept_digest(entry: Mapping[str, Any]) -> str | None:
+    """Return the digest of the blob that holds what an entry stands for; ``None``: its content was not kept."""
+    observed = entry.get(OBSERVED)
+    digest = observed.get("digest") if isinstance(observed, dict) else None
+    return digest if isinstance(digest, str) and is_digest(digest) else None
+
+
+def _write_all(
+    entries: Mapping[str, Mapping[str, Any]], blobs: Blobs, root: Path, progress: Callable[[int, int], None] | None
+) -> None:
+    paths = {location: _path_within(root, location) for location in entries}
+    for folder in sorted({path.parent for path in paths.values()}):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            msg = f"{str(folder.relative_to(root))!r} would be a file and a folder; the tree is not one of a folder"
+            raise IntegrityError(msg) from error
+
+    def fetch(location: str) -> None:
+        _write(entries[location], blobs, paths[location], location)
+
+    with ThreadPoolExecutor(_WORKERS, "modeldb-fetch") as pool:
+        for done, _ in enumerate(pool.map(fetch, entries), 1):
+            if progress is not None:
+                progress(done, len(entries))
+
+
+def _write(entry: Mapping[str, Any], blobs: Blobs, path: Path, location: str) -> None:
+    digest = kept_digest(entry)
+    assert digest is not None
+    if entry.get("sha256", digest) != digest:
+        msg = f"{location!r} names the blob {digest}, which is not the content it was added with; the tree was altered"
+        raise IntegrityError(msg)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK | getattr(os, "O_BINARY", 0), 0o666)
+    except FileExistsError as error:
+        msg = f"{location!r} and another file have one name on this machine; check it out where names differ in case"
+        raise InvalidArgumentError(msg) from error
+    except OSError as error:
+        msg = f"{location!r} cannot be a file on this machine: {error.strerror or error}"
+        raise InvalidArgumentError(msg) from error
+    with os.fdopen(descriptor, "wb") as file, blobs.open(digest) as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            file.write(chunk)
+
+
+def _path_within(root: Path, location: str) -> Path:
+    parts = PurePosixPath(check_location(location)).parts
+    if os.sep != "/" and any(os.sep in part or ":" in part for part in parts):
+        msg = f"{location!r} cannot be a path on this machine; check it out on another one"
+        raise InvalidArgumentError(msg)
+    return root.joinpath(*parts)
+
+
+def _take_place(unborn: Path, target: Path, replaced: Path, *, overwrite: bool) -> None:
+    check_target(target, overwrite=overwrite)
+    if not target.exists():
+        os.rename(unborn, target)
+        return
+    os.rename(target, replaced)
+    try:
+        os.rename(unborn, target)
+    except OSError:
+        os.rename(replaced, target)
+        raise

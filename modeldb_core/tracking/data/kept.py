@@ -1,0 +1,135 @@
+"""Objects as the content of a file, and back: tables, arrays, sparse matrices, lists and maps, never by pickling."""
+
+from __future__ import annotations
+
+import io
+import json
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from modeldb_core.errors import InvalidTypeError, MissingDependencyError
+from modeldb_core.tracking.description.arrow import is_arrow
+from modeldb_core.tracking.description.contents import (
+    is_array_like,
+    is_column,
+    is_from,
+    is_sparse,
+    is_table,
+    type_name,
+)
+from modeldb_core.tracking.description.datasets import describe
+from modeldb_core.tracking.formats import write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def dump(data: Any) -> tuple[str, bytes]:  # noqa: ANN401
+    """Return the name of a file for an object, and its content.
+
+    Raises:
+        InvalidTypeError: there is no format for it that loads without running code.
+        MissingDependencyError: the format needs a package that is not installed.
+    """
+    buffer = io.BytesIO()
+    if isinstance(data, np.ndarray) or is_array_like(data):
+        array = np.asarray(data)
+        if array.dtype.hasobject:
+            msg = f"an array of {array.dtype} cannot be kept without pickling it; convert it, or keep a file"
+            raise InvalidTypeError(msg)
+        np.save(buffer, array, allow_pickle=False)
+        return "data.npy", buffer.getvalue()
+    if is_sparse(data):
+        from scipy import sparse
+
+        sparse.save_npz(buffer, data)
+        return "data.npz", buffer.getvalue()
+    if is_arrow(data):
+        from pyarrow import ipc
+
+        with ipc.new_file(buffer, data.schema) as writer:
+            writer.write(data)
+        return "data.arrow", buffer.getvalue()
+    if (is_table(data) or is_column(data)) and not _has_parquet(data):
+        return "data.csv", _csv(data)
+    if is_table(data) or is_column(data) or isinstance(data, (list, tuple, dict, bytes)):
+        written = write(data, "data.bin" if isinstance(data, bytes) else None)
+        return f"data.{written.name.partition('.')[2]}", written.content
+    msg = f"data of type {type_name(data)} cannot be kept; keep a file or a folder with path(..., keep=True)"
+    raise InvalidTypeError(msg)
+
+
+def _has_parquet(table: Any) -> bool:  # noqa: ANN401
+    return is_from("polars", table) or find_spec("pyarrow") is not None or find_spec("fastparquet") is not None
+
+
+def _csv(table: Any) -> bytes:  # noqa: ANN401
+    """Return a pandas table as CSV, where that gives the same table again.
+
+    Raises:
+        MissingDependencyError: it does not: what is missing is no empty text, and times are no texts.
+    """
+    frame = table if is_table(table) else table.to_frame()
+    content = str(frame.to_csv(index=False)).encode()
+    try:
+        again = _table("csv", io.BytesIO(content), "pandas", [str(dtype) for dtype in frame.dtypes])
+        is_same = describe(again)["digest"] == describe(frame)["digest"]
+    except (TypeError, ValueError):
+        is_same = False
+    if not is_same:
+        msg = "keeping this table needs Parquet, which pandas writes with pyarrow; pip install pyarrow, or keep a file"
+        raise MissingDependencyError(msg)
+    return content
+
+
+def load(name: str, stream: BinaryIO, kind: str, dtypes: Sequence[str] = ()) -> Any:  # noqa: ANN401
+    """Return the object that a file holds.
+
+    Args:
+        name: of the file, whose extension says the format.
+        stream: its content.
+        kind: the class that was kept, such as ``polars.DataFrame``; what else reads the format takes its place.
+        dtypes: of the columns of a table, for formats that do not say them.
+
+    Raises:
+        InvalidTypeError: the format is none of those that :func:`dump` writes.
+        MissingDependencyError: it needs a package that is not installed.
+    """
+    extension = name.rpartition(".")[2]
+    try:
+        if extension == "npy":
+            return np.load(io.BytesIO(stream.read()), allow_pickle=False)
+        if extension == "npz":
+            from scipy import sparse
+
+            return sparse.load_npz(io.BytesIO(stream.read()))
+        if extension == "arrow":
+            from pyarrow import ipc
+
+            return ipc.open_file(stream.read()).read_all()
+        if extension == "json":
+            return json.loads(stream.read())
+        if extension == "bin":
+            return stream.read()
+        if extension in ("parquet", "csv"):
+            return _table(extension, io.BytesIO(stream.read()), kind, dtypes)
+    except ImportError as error:
+        msg = f"reading {name!r} needs a package that is not installed ({error})"
+        raise MissingDependencyError(msg) from error
+    msg = f"{name!r} is not an object that was kept; read the file itself"
+    raise InvalidTypeError(msg)
+
+
+def _table(extension: str, content: io.BytesIO, kind: str, dtypes: Sequence[str]) -> Any:  # noqa: ANN401
+    if kind.startswith("polars"):
+        import polars
+
+        return polars.read_parquet(content) if extension == "parquet" else polars.read_csv(content)
+    import pandas
+
+    if extension == "parquet":
+        return pandas.read_parquet(content)
+    table = pandas.read_csv(content)
+    return table.astype(dict(zip(table.columns, dtypes, strict=True))) if dtypes else table

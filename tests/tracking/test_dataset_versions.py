@@ -1,0 +1,378 @@
+"""Versions of data sets: logged, numbered, compared, used and written out again."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars
+import pytest
+from scipy import sparse
+
+import modeldb_core as modeldb
+from modeldb_core.errors import (
+    AlreadyExistsError,
+    FolderChangedError,
+    IntegrityError,
+    InvalidArgumentError,
+    InvalidTypeError,
+    MissingDependencyError,
+    ModelDBError,
+    NotFoundError,
+    PermissionDeniedError,
+)
+from modeldb_core.testing.streams import StreamWriter
+from modeldb_core.tracking import Client
+from modeldb_core.tracking.data import files
+from modeldb_core.tracking.data.cache import HashCache
+from modeldb_core.tracking.data.checkout import check_out
+from modeldb_core.tracking.data.files import find_files
+from modeldb_core.tracking.description.digests import folder_digest
+from modeldb_core.trees import TreeStore
+
+
+@pytest.fixture
+def folder(tmp_path: Path, client: Client) -> Path:
+    """Return a folder of data that was written a while ago, as its times say."""
+    root = tmp_path / "train"
+    for name in ("a/x.csv", "a/y.csv", "b.csv", "same.csv"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("same" if name in ("b.csv", "same.csv") else name)
+    _let_times_settle(root)
+    return root
+
+
+def _let_times_settle(root: Path) -> None:
+    """Wait until a change would show in the times of every file."""
+    last = max(path.stat().st_ctime_ns for path in root.rglob("*"))
+    while time.time_ns() <= last + 150_000_000:
+        time.sleep(0.01)
+
+
+def test_a_second_version_reads_only_what_changed(client: Client, folder: Path) -> None:
+    counted: list[tuple[int, int, int]] = []
+    first = modeldb.log_dataset_version(
+        "churn/train", modeldb.path(folder, keep=True), tags=["raw"], progress=lambda *n: counted.append(n)
+    )
+    assert (first.version, first.read.hashed, first.read.sent) == (1, 4, 3)
+    assert counted[-1][:2] == (4, 4)
+    assert (first.entity.part_count, first.entity.size_bytes, first.entity.is_kept) == (4, 22, True)
+    assert first.digest == folder_digest(folder)[0]
+    again = modeldb.log_dataset_version("churn/train", str(folder))
+    assert (again.version_id, again.read.hashed, again.entity.tags) == (first.version_id, 0, ("raw",))
+    (folder / "b.csv").write_text("other")
+    (folder / "a" / "x.csv").unlink()
+    (folder / "new.csv").write_text("new")
+    second = modeldb.log_dataset_version("churn/train", modeldb.path(folder, keep=True))
+    assert (second.version, second.read.hashed, second.read.sent) == (2, 2, 2)
+    assert second.entity.parent_id == first.version_id
+    data = modeldb.dataset("churn/train")
+    diff = data.diff(1, "v2").as_json()
+    assert diff["files"] == {
+        "added": {"new.csv": 3},
+        "removed": {"a/x.csv": 7},
+        "changed": {"b.csv": {"before": 4, "after": 5}},
+    }
+    assert data.diff(1, 1).is_same
+    assert [each.reference for each in data.versions()] == ["churn/train@v2", "churn/train@v1"]
+    with client.start_run(capture=False) as run:
+        assert run.log_dataset(folder, name="churn/train") == second.version_id, "one thing, however it is logged"
+
+
+def test_touched_files_are_the_same_version(folder: Path) -> None:
+    first = modeldb.log_dataset_version("churn/train", folder)
+    os.utime(folder / "b.csv", (1, 1))
+    again = modeldb.log_dataset_version("churn/train", folder)
+    assert (again.version_id, again.read.hashed) == (first.version_id, 1)
+    kept = modeldb.log_dataset_version("churn/train", modeldb.path(folder, keep=True))
+    assert (kept.version_id, kept.entity.is_kept, kept.read.sent) == (first.version_id, True, 3)
+
+
+def test_a_version_in_use_is_recorded_and_verified(client: Client, folder: Path, tmp_path: Path) -> None:
+    kept = modeldb.log_dataset_version("churn/train", modeldb.path(folder, keep=True))
+    modeldb.log_dataset_version("churn/one", folder / "b.csv")
+    (folder / "a" / "x.csv").write_text("altered since")
+    with client.start_run(capture=False) as run:
+        with modeldb.use_dataset("churn/train@v1") as data:
+            assert (data.path / "a" / "x.csv").read_text() == "a/x.csv"
+            inside = data.path
+        assert not inside.exists()
+        with modeldb.use_dataset("churn/one", role="test") as data, open(data) as file:
+            assert file.read() == "same"
+    used = run.entity.datasets
+    assert used["churn/train"]["dataset_version_id"] == kept.version_id
+    assert used["test"]["version"] == 1
+    (folder / "b.csv").write_text("altered")
+    with pytest.raises(IntegrityError, match=r"churn/one@v1.*b\.csv"), modeldb.use_dataset("churn/one@latest"):
+        pass
+    (folder / "b.csv").unlink()
+    with pytest.raises(NotFoundError, match="not kept"), modeldb.use_dataset("churn/one"):
+        pass
+    for reference, error in (
+        ("churn/train@v9", NotFoundError),
+        ("nobody", NotFoundError),
+        ("a@", InvalidArgumentError),
+    ):
+        with pytest.raises(error), modeldb.use_dataset(reference):
+            pass
+
+
+def test_content_is_written_out_whole_and_over_nothing(folder: Path, tmp_path: Path) -> None:
+    version = modeldb.log_dataset_version("churn/train", modeldb.path(folder, keep=True))
+    target = tmp_path / "new" / "out"
+    assert version.checkout(target) == target
+    assert folder_digest(target)[0] == version.digest
+    (target / "more").write_text("mine")
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    for there in (target, link, folder / "b.csv"):
+        with pytest.raises(AlreadyExistsError):
+            version.checkout(there)
+    assert (target / "more").read_text() == "mine"
+    modeldb.dataset("churn/train").checkout(1, target, overwrite=True)
+    assert folder_digest(target)[0] == version.digest
+    assert sorted(path.name for path in target.parent.iterdir()) == ["out"]
+    unkept = modeldb.log_dataset_version("churn/other", folder)
+    with pytest.raises(NotFoundError, match="keep=True"):
+        unkept.checkout(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_tree_of_a_stranger_leads_nowhere_else(client: Client, tmp_path: Path) -> None:
+    trees = TreeStore(client.artifacts)
+    digest = client.artifacts.put(io.BytesIO(b"of somebody")).digest
+    entry = {"sha256": "0" * 64, "observed": {"digest": digest}}
+    for entries, error in (
+        ({"a": entry}, IntegrityError),
+        ({"a": {"observed": {"digest": "1" * 64}}}, NotFoundError),
+        ({"a": {"observed": {"digest": 5}}}, ModelDBError),
+        ({"a": {"observed": "text"}}, ModelDBError),
+    ):
+        with pytest.raises(error):
+            check_out(trees.build(entries), client.artifacts, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".out")] == []
+
+
+def test_data_that_cannot_be_read_as_it_is_leaves_nothing(client: Client, folder: Path, tmp_path: Path) -> None:
+    def make_loop(path: Path) -> None:
+        path.symlink_to(folder)
+
+    def make_secret(path: Path) -> None:
+        path.write_text("x")
+        path.chmod(0)
+
+    def make_socket(path: Path) -> None:
+        with socket.socket(socket.AF_UNIX) as made:
+            os.chdir(path.parent)
+            made.bind(path.name)
+
+    cases: dict[str, tuple[Any, type[Exception], str]] = {
+        "loop": (make_loop, InvalidArgumentError, "link back"),
+        "dangling": (lambda path: path.symlink_to("nowhere"), NotFoundError, "nowhere"),
+        "itself": (lambda path: path.symlink_to(path), InvalidArgumentError, "itself"),
+        "pipe": (os.mkfifo, InvalidArgumentError, "a pipe"),
+        "socket": (make_socket, InvalidArgumentError, "a socket"),
+        "caf\udce9": (lambda path: path.write_text("x"), InvalidArgumentError, "not UTF-8"),
+    }
+    if os.geteuid():
+        cases["secret"] = (make_secret, PermissionDeniedError, "secret")
+    here = Path.cwd()
+    for name, (make, error, words) in cases.items():
+        path = folder / name
+        make(path)
+        os.chdir(here)
+        with pytest.raises(error, match=words):
+            modeldb.log_dataset_version("bad", folder)
+        modeldb.log_dataset_version(
+            f"good {cases[name][2]}", modeldb.path(folder, exclude=[name.replace("\udce9", "?")])
+        )
+        path.unlink()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for data, error in (
+        (modeldb.path(empty), InvalidArgumentError),
+        (modeldb.path(tmp_path / "missing"), NotFoundError),
+        ("missing/folder", NotFoundError),
+        ("nothing", InvalidArgumentError),
+        (modeldb.path("magic://x/y"), ModelDBError),
+        (object(), InvalidTypeError),
+    ):
+        with pytest.raises(error):
+            modeldb.log_dataset_version("bad", data)
+    with pytest.raises(NotFoundError):
+        _ = modeldb.dataset("bad").entity
+    for make in (lambda: modeldb.path(""), lambda: modeldb.path("a", exclude="x"), lambda: modeldb.query(" ")):
+        with pytest.raises(InvalidArgumentError):
+            make()
+
+
+def test_a_folder_that_changes_while_it_is_read_is_no_version(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = files._hash_some
+
+    def after(alter: Any) -> None:
+        def hash_some(found: Any) -> Any:
+            result = whole(found)
+            alter()
+            return result
+
+        monkeypatch.setattr(files, "_hash_some", hash_some)
+        with pytest.raises(FolderChangedError):
+            find_files(folder, HashCache(None))
+        monkeypatch.setattr(files, "_hash_some", whole)
+
+    after(lambda: (folder / "b.csv").write_text("same"))
+    after(lambda: (folder / "a" / "more.csv").write_text("added"))
+    after(lambda: (folder / "a" / "more.csv").unlink())
+    stop = threading.Event()
+
+    def write() -> None:
+        count = 0
+        while not stop.is_set():
+            count += 1
+            (folder / "b.csv").write_text(str(count))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with pytest.raises(FolderChangedError):
+            for _ in range(10_000):
+                find_files(folder, HashCache(None))
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_a_cache_that_is_damaged_or_somebody_elses_gives_no_digest(folder: Path, tmp_path: Path) -> None:
+    def count(where: Path | None) -> int:
+        cache = HashCache(where)
+        try:
+            found = find_files(folder, cache)
+            assert found.digest == expected
+            return found.hashed
+        finally:
+            cache.close()
+
+    expected, where = folder_digest(folder)[0], tmp_path / "hashes"
+    assert [count(where), count(where), count(None)] == [4, 0, 4]
+    import sqlite3
+
+    with sqlite3.connect(where / "hashes-1.db") as connection:
+        connection.execute("UPDATE files SET digest = zeroblob(32)")
+    connection.close()
+    assert [count(where), count(where)] == [4, 0], "a row that was altered counts for nothing"
+    (where / "hashes-1.db").write_bytes(b"no database" * 100)
+    assert [count(where), count(where), count(where)] == [4, 4, 0]
+    where.chmod(0o777)
+    assert count(where) == 4
+    where.chmod(0o700)
+    (where / "hashes-1.db").chmod(0o666)
+    assert count(where) == 4
+    (where / "hashes-1.db").unlink()
+    (where / "hashes-1.db").symlink_to(tmp_path / "elsewhere")
+    assert count(where) == 4
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_objects_are_kept_and_compared(client: Client) -> None:
+    frame = pd.DataFrame({"x": [1.0, 2.0], "y": ["a", "b"]})
+    objects: dict[str, Any] = {
+        "pandas": frame,
+        "polars": polars.DataFrame({"x": [1, None], "y": ["a", "b"]}),
+        "array": np.arange(6.0).reshape(2, 3),
+        "sparse": sparse.csr_array(np.eye(3)),
+        "list": [1, "two", None],
+        "map": {"a": [1, 2]},
+    }
+    for name, data in objects.items():
+        version = modeldb.log_dataset_version(name, data, keep=True)
+        loaded = modeldb.dataset(name).version("v1").load()
+        assert type(loaded) is type(data)
+        assert modeldb.log_dataset_version(name, loaded).version_id == version.version_id, name
+    changed = frame.assign(x=[1.0, 4.0], z=[True, False]).drop(columns="y")
+    modeldb.log_dataset_version("pandas", changed)
+    diff = modeldb.dataset("pandas").diff("v1")
+    assert (dict(diff.columns_added), list(diff.columns_removed)) == ({"z": "bool"}, ["y"])
+    assert (diff.statistics["x"]["max"].before, diff.statistics["x"]["max"].after) == (2.0, 4.0)
+    assert modeldb.dataset("pandas").version().entity.info["statistics"]["z"]["missing"] == 0
+    with pytest.raises(NotFoundError, match="not kept"):
+        modeldb.dataset("pandas").version().load()
+    with pytest.raises((InvalidTypeError, MissingDependencyError)):
+        modeldb.log_dataset_version("lost", np.array([object()]), keep=True)
+
+
+def test_a_query_is_the_same_version_whenever_it_is_asked(client: Client) -> None:
+    from datetime import UTC, datetime
+
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection:
+        rows = connection.execute(text("select :n as n"), {"n": 1}).fetchall()
+
+    def log(**options: Any) -> Any:
+        known = {"source": engine, "parameters": {"n": 1}, "result": rows, **options}
+        return modeldb.log_dataset_version("answers", modeldb.query("select :n as n", **known))
+
+    first = log(executed_at=datetime(2026, 1, 1, tzinfo=UTC))
+    assert log(executed_at=datetime(2026, 2, 1, tzinfo=UTC)).version_id == first.version_id
+    assert (first.entity.record_count, first.entity.dataset_type, first.entity.source) == (1, "query", "sqlite://")
+    second = log(parameters={"n": 2}, source="postgresql://ada:secret@host/db")
+    assert (second.version, second.entity.source) == (2, "postgresql://ada:***@host/db")
+    assert "secret" not in str(second.entity.document)
+    diff = modeldb.dataset("answers").diff(1)
+    assert diff.values["query_parameters"].after == {"n": 2}
+    with pytest.raises(InvalidArgumentError, match="of type query"):
+        modeldb.log_dataset_version("answers", [1, 2])
+    with pytest.raises(InvalidArgumentError):
+        modeldb.query("select 1", keep=True)
+
+
+def test_objects_of_any_storage_are_parts(client: Client, tmp_path: Path) -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    for name, content in (("/bucket/train/a.csv", b"a"), ("/bucket/train/deep/b.csv", b"bb"), ("/bucket/not.csv", b"")):
+        memory.pipe(name, content)
+    try:
+        version = modeldb.log_dataset_version("remote", modeldb.path("memory://bucket/train", keep=True))
+        assert {location: entry["size_bytes"] for location, entry in version.parts()} == {"a.csv": 1, "deep/b.csv": 2}
+        assert version.checkout(tmp_path / "out").joinpath("deep", "b.csv").read_bytes() == b"bb"
+        assert version.digest == folder_digest(tmp_path / "out")[0]
+        one = modeldb.log_dataset_version("remote/one", "memory://bucket/train/a.csv")
+        with modeldb.use_dataset("remote/one") as data:
+            assert str(data) == "memory://bucket/train/a.csv"
+        memory.pipe("/bucket/train/a.csv", b"altered")
+        with pytest.raises(IntegrityError, match=r"a\.csv"), modeldb.use_dataset("remote/one"):
+            pass
+        assert one.entity.part_count == 1
+        with pytest.raises(NotFoundError):
+            modeldb.log_dataset_version("remote", modeldb.path("memory://bucket/nothing"))
+    finally:
+        memory.rm("/bucket", recursive=True)
+
+
+def test_what_a_journal_brings_is_numbered_by_the_store(client: Client) -> None:
+    with client.start_run(capture=False) as run:
+        first = run.log_dataset([1, 2, 3], name="numbers")
+    client.flush()
+    added = modeldb.log_dataset_version("numbers", [4, 5])
+    assert [(each.version, each.version_id) for each in modeldb.dataset("numbers").versions()] == [
+        (2, added.version_id),
+        (1, first),
+    ]
+    writer = StreamWriter()
+    writer.create(
+        "dataset_version", dataset_id=modeldb.dataset("numbers").dataset_id, dataset_type="raw", digest="f" * 64
+    )
+    client.store.apply(writer.changes)
+    assert modeldb.log_dataset_version("numbers", [6]).version == 4
+    assert [each.version for each in modeldb.dataset("numbers").versions()] == [4, 3, 2, 1]
