@@ -34,6 +34,7 @@ PACKAGES = {
     "pwd": "not on Windows",
     "resource": "not on Windows",
     "sklearn": "optional; seconds",
+    "scipy": "optional",
     "skops": "optional",
     # costly, and seldom needed by who loads the module
     "alembic": "only tables that are upgraded need it",
