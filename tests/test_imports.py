@@ -45,6 +45,7 @@ PACKAGES = {
     "lark": "only filters need it",
     "multiprocessing": "only programs that use it have to be told",
     "numpy": "as long as everything else together",
+    "pickle": "only models need it",
     "platformdirs": "only where no folder is named",
     "rich": "only tables for a terminal need it",
     "sqlalchemy": "backends/_sql/database.py brings it where it is needed",

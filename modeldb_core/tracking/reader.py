@@ -15,7 +15,6 @@ from modeldb_core.log import display
 from modeldb_core.model import entities
 from modeldb_core.model.entities import ENDS
 from modeldb_core.tracking import artifacts as artifact_kinds
-from modeldb_core.tracking.description.model_formats import load_model
 
 if TYPE_CHECKING:
     from modeldb_core.log.points import Series
@@ -222,6 +221,8 @@ class RunReader:
             NotFoundError: there is no model of this name.
             UntrustedModelError: it holds types that were not allowed; the message lists them.
         """
+        from modeldb_core.tracking.description.model_formats import load_model
+
         given: object = trusted
         if isinstance(given, (str, bool)) or not isinstance(given, Iterable):
             msg = (

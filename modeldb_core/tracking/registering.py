@@ -14,7 +14,6 @@ from modeldb_core.queries import Query
 from modeldb_core.tracking import artifacts as artifact_kinds
 from modeldb_core.tracking import inheritance
 from modeldb_core.tracking.connections import default_client
-from modeldb_core.tracking.description.model_formats import load_model as load_files
 from modeldb_core.tracking.registry.models import (
     ModelVersionHandle,
     RegisteredModelHandle,
@@ -159,6 +158,8 @@ def load_model(
         InvalidArgumentError: it holds files that are no model which :meth:`RunHandle.log_model` wrote.
         UntrustedModelError: it holds types that nobody allowed; the message lists them.
     """
+    from modeldb_core.tracking.description.model_formats import load_model as load_files
+
     given = versions.check_names(trusted)
     version = find_version(client or _client_of(None), reference)
     described = version.entity.model

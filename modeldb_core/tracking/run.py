@@ -26,7 +26,6 @@ from modeldb_core.model.values import check_key, check_text, normalize
 from modeldb_core.queries import condition, parse_filter
 from modeldb_core.tracking import artifacts as artifact_kinds
 from modeldb_core.tracking import blocks, endings
-from modeldb_core.tracking.description.model_formats import dump_model
 from modeldb_core.tracking.editing import RunEditor
 from modeldb_core.tracking.failures import Ending, describe_failure, ending_of
 from modeldb_core.tracking.steps import checked_step, checked_time_ns
@@ -235,6 +234,8 @@ class RunHandle(RunEditor):
         Raises:
             InvalidTypeError: no installed plugin knows how to store such a model.
         """
+        from modeldb_core.tracking.description.model_formats import dump_model
+
         self._check_open()
         with artifact_kinds.scratch_folder() as folder:
             description = dump_model(model, folder, settings=self.client.settings, **options)
