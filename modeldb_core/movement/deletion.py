@@ -128,9 +128,11 @@ def parts(
         above, above_id = waiting.pop(0)
         for of, field in parts_of(above):
             query = Query(of, when, "entity_id", (field,), within=above_id, include_deleted=is_deleted)
+            if field in KINDS[of].columns:  # within a project is what lies deeper as well: that comes by in its turn
+                directly = condition(f"{field} = ?", above_id)
+                query = replace(query, filter=f"{when} and {directly}" if when else directly, within=None)
             for part in pages(store, query):
                 name = (of, part.entity_id)
-                # Within a project or a workspace is what lies deeper as well.
                 is_direct = part.document.get(field) == above_id
                 if is_direct and name not in seen:
                     seen.add(name)

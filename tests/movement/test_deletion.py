@@ -13,7 +13,7 @@ from modeldb_core.audit import verify
 from modeldb_core.errors import ErasedError, InvalidArgumentError, NotFoundError
 from modeldb_core.log.erasures import Target, window_of
 from modeldb_core.log.stream import Entry
-from modeldb_core.movement.deletion import deleted
+from modeldb_core.movement.deletion import deleted, parts
 from modeldb_core.queries import Query
 from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.tracking import Client
@@ -230,3 +230,24 @@ def test_the_commands_delete_list_and_restore(client: Client, command: Any) -> N
     assert command("delete", "one", "--project", "churn")[0] == 2
     assert command("delete", "nothing")[0] == 4
     assert verify(client.store).ok
+
+
+def test_what_lies_deeper_is_read_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        with client.start_run("churn", f"e{number}", "run") as run:
+            run.comment("fine")
+            run.start_child("child").finish()
+    assert client.flush()
+    project = client.projects()[0].entity_id
+    read: list[str] = []
+    find = type(client.store).find
+
+    def counted(store: Any, query: Query) -> Any:
+        page = find(store, query)
+        read.extend(entity.entity_id for entity in page.entities)
+        return page
+
+    monkeypatch.setattr(type(client.store), "find", counted)
+    found = [part.entity_id for part in parts(client.store, "project", project)]
+    assert len(found) == 12, "three experiments, six runs, three comments"
+    assert len(read) < 2 * len(found)
