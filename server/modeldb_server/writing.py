@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from modeldb_core.commands.operation import execute
-from modeldb_core.errors import StoreReadOnlyError
+from modeldb_core.errors import ModelDBError, StoreReadOnlyError
 from modeldb_core.runtime.users import login_name
 from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.stores.scoped import ScopedStore
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from modeldb_core.stores.scoped import Scope
 
 _ABOUT = {"server": True}
+_MOST_OPEN = 1000
+"""Streams that are kept open; those of whom nobody has heard for longest are sealed."""
 
 
 class Writers:
@@ -46,7 +50,7 @@ class Writers:
         self._store, self._door = store, door
         self._read_only = read_only
         self._on_written = on_written
-        self._writers: dict[tuple[str, Scope | None], DirectWriter] = {}
+        self._writers: OrderedDict[tuple[str, Scope | None], DirectWriter] = OrderedDict()
         self._lock = threading.Lock()
 
     def execute(
@@ -89,11 +93,18 @@ class Writers:
 
     def _of(self, actor: str, narrowed: ScopedStore | None) -> DirectWriter:
         key = actor or self.actor, narrowed.scope if narrowed else None
+        oldest = None
         with self._lock:
             writer = self._writers.get(key)
             if writer is None:
                 writer = self._writers[key] = self._new(actor, narrowed, {})
-            return writer
+            self._writers.move_to_end(key)
+            if len(self._writers) > _MOST_OPEN:
+                _, oldest = self._writers.popitem(last=False)
+        if oldest is not None:
+            with suppress(ModelDBError):  # its stream stays open; whoever comes now has nothing to do with it
+                oldest.close()
+        return writer
 
     def _new(self, actor: str, narrowed: ScopedStore | None, about: Mapping[str, str]) -> DirectWriter:
         store, door = (narrowed, narrowed) if narrowed else (self._store, self._door)

@@ -125,6 +125,17 @@ def test_after_a_failure_the_next_change_begins_a_new_stream(filled: Any) -> Non
     assert filled.store.get("run", filled.run_id).name == "two"
 
 
+def test_streams_of_those_who_went_silent_are_sealed(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modeldb_server.writing._MOST_OPEN", 2)
+    writers = Writers(filled.store, filled.store)
+    for actor in ("ann", "bob", "ann", "cleo"):
+        writers.execute(runs.rename(filled.run_id, actor), actor)
+    last = {changes[0].actor: changes[-1].action for changes in streams_of_the_server(filled)}
+    assert last == {"ann": "update", "bob": "close", "cleo": "update"}
+    writers.close()
+    assert {changes[-1].action for changes in streams_of_the_server(filled)} == {"close"}
+
+
 class _FailingStore:
     """A real store that can be cut off."""
 
