@@ -94,7 +94,10 @@ def _declared(*kinds: str) -> list[dict[str, Any]]:
     shown = {each.kind: each for each in shown_kinds()}
     wanted = dict.fromkeys(kinds)
     wanted.update(dict.fromkeys(each.refers_to for kind in kinds for each in shown[kind].container_names.values()))
-    return [kind_document(shown[kind]) for kind in wanted if kind in shown]
+    return [_document(shown[kind]) for kind in wanted if kind in shown]
+
+
+_document = functools.cache(kind_document)
 
 
 def add_page(
