@@ -120,7 +120,8 @@ def list_(session: Session, *, kind: str, filter_text: str, **options: Any) -> N
         raise click.UsageError(msg)
     declaration = KINDS[names[kind]]
     own = [name for name in declaration.compared if name not in declaration.common]
-    _list(session.store, declaration.kind, filter_text, None, [] if declaration.has_points else own, **options)
+    leading = [name for name in ("project",) if name in declaration.columns] if declaration.has_points else own
+    _list(session.store, declaration.kind, filter_text, None, leading, **options)
 
 
 def _list(
@@ -225,13 +226,20 @@ def _all_columns(store: MetadataStore, query: Query, leading: list[str]) -> list
     inner = {(section, key[:at]) for section, key in keys for at in range(len(key)) if key[at] == "."}
     maps = {name for name in inner & keys.keys() if set(keys[name].value_types) <= {"json"}}
     names = sorted(keys.keys() - maps, key=lambda name: (sections.index(name[0]), -keys[name].count, name[1]))
-    return _ordered(query.kind, names, [*leading, "tags"])
+    return _ordered(query.kind, names, leading, with_tags=True)
 
 
-def _ordered(kind: str, keys: list[tuple[str, str]], leading: list[str]) -> list[str]:
-    """Return columns: which one it is, what users logged, when it was, and last what ModelDB measured by itself."""
+def _ordered(kind: str, keys: list[tuple[str, str]], leading: list[str], *, with_tags: bool = False) -> list[str]:
+    """Return columns: which one it is, what users logged, when it was, and last what ModelDB measured by itself.
+
+    Args:
+        kind: of the entities.
+        keys: what was logged, by section and key.
+        leading: columns that stand first after the name.
+        with_tags: whether labels have a column.
+    """
     logged, own = ([field_name(*name) for name in keys if is_own(name[1]) == which] for which in (False, True))
+    tags = ["tags"] if with_tags else []
     if not KINDS[kind].has_points:
-        return [kind, "name", *leading, *logged, "created_at"]
-    first = [name for name in leading if name != "tags"]
-    return [kind, "name", *first, "status", *leading[len(first) :], *logged, "started_at", "duration", *own]
+        return [kind, "name", *leading, *tags, *logged, "created_at"]
+    return [kind, "name", *leading, "status", *tags, *logged, "started_at", "duration", *own]

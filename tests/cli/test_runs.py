@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+import modeldb_core as modeldb
 from modeldb_core.cli import program, tables
 from tests.cli.conftest import Command, Scene
 
@@ -35,6 +37,20 @@ def test_runs_are_listed_newest_first_with_the_columns_that_tell_them_apart(comm
     assert "hyperparameters.max_depth" in head
     assert second.split()[:3] == [scene.second[-8:], "second", "finished"]
     assert first.split()[:3] == [scene.first[-8:], "first", "finished"]
+
+
+def test_runs_listed_as_any_kind_say_which_project_they_belong_to(command: Command, scene: Scene) -> None:
+    assert command("list", "runs").out == command("runs").out
+    rows = list(csv.DictReader(io.StringIO(command("list", "runs", "--csv").out)))
+    assert [row["project"] for row in rows] == ["prices", "churn", "churn"]
+
+
+def test_show_says_which_times_nobody_measured(command: Command, scene: Scene) -> None:
+    began, ended = datetime(2026, 1, 31, 12, tzinfo=UTC), datetime(2026, 1, 31, 13, tzinfo=UTC)
+    with modeldb.connect(capture_enabled=False) as client:
+        client.start_run("churn", "forest", "imported", started_at=began).finish(finished_at=ended)
+    assert "started_at and finished_at, not measured" in " ".join(command("show", "imported").out.split())
+    assert "not measured" not in command("show", "second").out
 
 
 def test_runs_are_filtered_ordered_and_limited(command: Command, scene: Scene) -> None:
@@ -74,7 +90,6 @@ def test_an_unknown_project_is_an_error(command: Command, scene: Scene) -> None:
 @pytest.fixture
 def many(command: Command, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> int:
     """The scene with more runs than a page and a screen have; returns how many there are."""
-    import modeldb_core as modeldb
     from modeldb_core.cli import runs
 
     monkeypatch.setattr(runs, "_PAGE", 7)
