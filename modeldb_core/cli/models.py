@@ -14,7 +14,6 @@ from modeldb_core.cli.registering import (
     alias,
     aliases_of,
     approve,
-    check_there,
     json_option,
     model_argument,
     promote,
@@ -166,8 +165,7 @@ def download(session: Session, *, reference: str, output: Path | None, as_json: 
     registered, found = references.resolve(session.store, workspace_id_of(session), reference)
     name = versions.folder_of(found)
     target = output or Path(name.rpartition("/")[2])
-    for path, entry in artifact_kinds.files_of(found.artifacts).items():
-        check_there(session, path, str(entry["digest"]))
+    versions.check_there(session.artifacts, found)
     written = artifact_kinds.download(found.artifacts, name, target, session.artifacts.open)
     if as_json:
         print_json({"model_version_id": found.entity_id, "version": found.version, "path": str(written)})

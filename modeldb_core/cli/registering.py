@@ -72,19 +72,13 @@ def register(
         )
     else:
         source = versions.from_run(session.run(str(run)), artifact)
-        for path, entry in source.artifacts.items():
-            check_there(session, path, str(entry["digest"]))
+        versions.check_there(session.artifacts, source)
+
+    workspace = containers.declare("workspace", workspace_id, session.settings.workspace)
+    said = versions.Said(description=description, tags=tags, trusted=trusted)
 
     def look() -> Operation:
-        return versions.register(
-            session.store,
-            source,
-            workspace=containers.declare("workspace", workspace_id, session.settings.workspace),
-            name=name,
-            description=description,
-            tags=tags,
-            trusted=trusted,
-        )
+        return versions.register(session.store, name, source, said, workspace=workspace)
 
     made = decide(session.execute, look)
     found = cast("ModelVersion", session.store.get("model_version", made.entity_id))
@@ -216,19 +210,6 @@ def workspace_id_of(session: Session) -> str:
 def aliases_of(registered: RegisteredModel, found: ModelVersion) -> list[str]:
     """Return the aliases that a version has."""
     return sorted(name for name, each in registered.aliases.items() if each == found.entity_id)
-
-
-def check_there(session: Session, path: str, digest: str) -> None:
-    """See that a file of a version is in the artifact store.
-
-    Raises:
-        NotFoundError: it is not.
-    """
-    try:
-        session.artifacts.stat(digest)
-    except NotFoundError as error:
-        msg = f"the file {path!r} is no longer in the artifact store, or was erased: {error}"
-        raise NotFoundError(msg) from error
 
 
 def _report(entity: Entity, as_json: bool, sentence: str) -> None:

@@ -108,7 +108,10 @@ class _Registry:
         source = versions.Source(artifacts={"model": {"digest": DIGEST, "size_bytes": 1}})
         workspace = declare("workspace", self.workspace_id, DEFAULT_WORKSPACE)
         for _ in range(count):
-            decide(self.do, lambda: versions.register(self.store, source, workspace=workspace, name=self.name))
+            decide(
+                self.do,
+                lambda: versions.register(self.store, self.name, source, versions.Said(), workspace=workspace),
+            )
         return self.model()
 
     def promote(

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from modeldb_core.commands import containers
+from modeldb_core.commands.names import check_tags
 from modeldb_core.commands.operation import decide
 from modeldb_core.commands.registry import history, references, versions
-from modeldb_core.errors import InvalidArgumentError, NoRunError, NotFoundError, StoreUnavailableError
+from modeldb_core.errors import InvalidArgumentError, NoRunError, StoreUnavailableError
 from modeldb_core.movement.deletion import pages
 from modeldb_core.queries import Query
 from modeldb_core.tracking import artifacts as artifact_kinds
@@ -75,22 +76,15 @@ def register_model(
     further = client.blobs.checked_map(attributes or {}, "attributes")
     _settle(client)
     if source.run_id:
-        _check_there(client, source)
+        versions.check_there(client.artifacts, source)
     (workspace_id,) = client.store.identify(("workspace", client.settings.workspace))
     workspace = containers.declare("workspace", workspace_id, client.settings.workspace)
-    labels, types = list(tags) if not isinstance(tags, str) else tags, trusted
+    said = versions.Said(
+        description=description, tags=check_tags(tags), attributes=further, trusted=versions.check_trusted(trusted)
+    )
 
     def look() -> Operation:
-        return versions.register(
-            client.store,
-            source,
-            workspace=workspace,
-            name=name,
-            description=description,
-            tags=labels,
-            attributes=further,
-            trusted=types,
-        )
+        return versions.register(client.store, name, source, said, workspace=workspace)
 
     made = decide(lambda operation: carry_out(client, operation), look)
     version = cast("ModelVersion", client.store.get("model_version", made.entity_id))
@@ -208,12 +202,3 @@ def _settle(client: Client) -> None:
     if not client.flush(client.settings.exit_timeout_s):
         msg = f"{client.store.url} does not have everything yet that this process logged; nothing was registered: try again"
         raise StoreUnavailableError(msg)
-
-
-def _check_there(client: Client, source: versions.Source) -> None:
-    for path, entry in source.artifacts.items():
-        try:
-            client.artifacts.stat(entry["digest"])
-        except NotFoundError as error:
-            msg = f"{path!r} of run {source.run_id} is no longer in the artifact store, so no version can be made of it: {error}"
-            raise NotFoundError(msg) from error

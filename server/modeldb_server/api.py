@@ -11,6 +11,7 @@ from modeldb_server.entity_routes import MAX_LIMIT, PREFIX, entity_routes, limit
 from modeldb_server.handlers import artifacts, audit, comparing, live, series, status
 from modeldb_server.lineage_routes import LINEAGE_ROUTES
 from modeldb_server.metrics import CONTENT_TYPE
+from modeldb_server.model_routes import MODEL_ROUTES
 from modeldb_server.responses import json_response
 from modeldb_server.routes import Parameter, Policy, Route
 from modeldb_server.store_routes import STORE_ROUTES
@@ -298,6 +299,7 @@ def _routes(_kinds: tuple[KindDeclaration, ...]) -> tuple[Route, ...]:
         *_CHANGES,
         *_COMPARING,
         *LINEAGE_ROUTES,
+        *MODEL_ROUTES,
         *edit_routes(),
         *write_routes(),
         *_status_routes(),

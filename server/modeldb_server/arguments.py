@@ -73,6 +73,8 @@ def _from_text(parameter: Parameter, text: str) -> Any:  # noqa: ANN401 - as the
             msg = f"{parameter.name} is {text[:40]!r}; expected 1 or 0"
             raise InvalidArgumentError(msg)
         return _FLAGS[text.lower()]
+    if parameter.type == "time":
+        return _time(parameter, text)
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
         msg = f"{parameter.name} is {text[:40]!r}; expected a whole number"

@@ -20,9 +20,10 @@ from flask import request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from modeldb_core.errors import NotFoundError
+from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
-    from modeldb_core.model.entities import Run
+    from modeldb_core.model.entities import ModelVersion, Run
     from modeldb_core.stores import ArtifactStore
 
 CHUNK_BYTES = 256 * 1024
@@ -88,18 +89,18 @@ def check_digest(digest: object) -> str:
     raise NotFoundError(msg)
 
 
-def find_artifact(run: Run, path: str, artifacts: ArtifactStore) -> Artifact:
-    """Return the artifact that was logged to ``run`` under ``path``.
+def find_artifact(entity: Run | ModelVersion, path: str, artifacts: ArtifactStore) -> Artifact:
+    """Return the file that an entity has among its artifacts under ``path``.
 
     Raises:
         NotFoundError: there is none, or its blob is gone.
     """
-    entry = run.artifacts.get(path)
+    entry = entity.artifacts.get(path)
     entry = entry if isinstance(entry, Mapping) else {}
     try:
         digest = check_digest(entry.get("digest"))
     except NotFoundError:
-        msg = f"the run has no file {path[:200]!r} among its artifacts"
+        msg = f"the {KINDS[entity.KIND].words} has no file {path[:200]!r} among its artifacts"
         raise NotFoundError(msg) from None
     try:
         size_bytes = artifacts.stat(digest).size_bytes

@@ -10,7 +10,8 @@ from modeldb_core.stores.protocol import VERSION, WRITE_HEADER
 from modeldb_server.repeats import HEADER, MAX_KEY
 from modeldb_server.responses import JSON
 from modeldb_server.routes import Policy, object_schema
-from modeldb_server.schemas import component_schemas, reference
+from modeldb_server.schemas import component_schemas
+from modeldb_server.shapes import reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

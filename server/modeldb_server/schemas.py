@@ -13,44 +13,28 @@ from modeldb_core.log.json_documents import TOLD_OF_FIELDS
 from modeldb_core.model.entities import SeriesSummary
 from modeldb_core.model.schema import ANY, HOME_FIELDS, ColumnType, FieldDeclaration, KindDeclaration, shown_kinds
 from modeldb_core.reproduction.differences import ADDED, CHANGED, REMOVED, TITLES
+from modeldb_server.model_schemas import MODEL_ANSWERS
+from modeldb_server.shapes import (
+    ANYTHING,
+    COUNT,
+    FLAG,
+    FLOAT,
+    INTEGER,
+    NUMBER,
+    OBJECT,
+    TEXT,
+    TIME,
+    list_of,
+    nullable,
+    record,
+    reference,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from modeldb_server.routes import Schema
 
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 """An attribute in the docstring of a class, and what it says."""
-TEXT: Schema = {"type": "string"}
-NUMBER: Schema = {"type": "number"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-FLAG: Schema = {"type": "boolean"}
-TIME: Schema = {"type": "string", "format": "date-time"}
-ANYTHING: Schema = {}
-OBJECT: Schema = {"type": "object"}
-FLOAT: Schema = {"oneOf": [NUMBER, {"$ref": "#/components/schemas/TaggedFloat"}]}
-INTEGER: Schema = {"oneOf": [{"type": "integer"}, {"$ref": "#/components/schemas/TaggedInteger"}]}
-
-
-def reference(name: str) -> Schema:
-    """Return a reference to a named schema."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def list_of(item: Schema) -> Schema:
-    """Return the schema of a list."""
-    return {"type": "array", "items": item}
-
-
-def nullable(schema: Schema) -> Schema:
-    """Return the schema of something that may be null."""
-    return {"oneOf": [schema, {"type": "null"}]}
-
-
-def record(properties: Mapping[str, Schema], optional: tuple[str, ...] = ()) -> Schema:
-    """Return the schema of an object, all of whose properties come but the optional ones."""
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": dict(properties), "required": required}
 
 
 def component_schemas() -> dict[str, Schema]:
@@ -159,6 +143,7 @@ _LINEAGE = record(
 )
 
 _ANSWERS: dict[str, Schema] = {
+    **MODEL_ANSWERS,
     "Lineage": _LINEAGE,
     "Provenance": {**OBJECT, "description": "PROV-JSON, https://www.w3.org/submissions/prov-json/"},
     "LineageEvents": record({"events": list_of({**OBJECT, "description": "a RunEvent of OpenLineage 2-0-2"})}),

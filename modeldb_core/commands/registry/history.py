@@ -114,12 +114,14 @@ def state_at(store: MetadataStore, model: RegisteredModel, at: datetime | None =
     return None if found is None else next(iter(_states(store, [(model, found)])))
 
 
-def registry_at(store: MetadataStore, workspace_id: str, at: datetime | None = None) -> list[State]:
-    """Return which versions had the stages and aliases of each model of a workspace at a time, by the names of the models.
+def registry_at(store: MetadataStore, workspace_id: str = "", at: datetime | None = None) -> list[State]:
+    """Return which versions had the stages and aliases of each model at a time, by the names of the models.
 
-    Only the changes of models that have changed since then are read.
+    The models are those of a workspace; where none is named, all that are seen. Only the changes of models that have changed since then are read.
     """
-    query = Query("registered_model", order_by="name, entity_id", within=workspace_id, include_deleted=at is not None)
+    query = Query(
+        "registered_model", order_by="name, entity_id", within=workspace_id or None, include_deleted=at is not None
+    )
     models = (cast("RegisteredModel", each) for each in pages(store, query))
     return _states(store, [(each, found) for each in models if (found := _ids_at(store, each, at)) is not None])
 

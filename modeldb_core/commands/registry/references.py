@@ -44,7 +44,7 @@ def find_model(store: MetadataStore, workspace_id: str, name: str) -> Registered
         return found
     known = store.find(Query("registered_model", order_by="name", within=workspace_id, limit=_SHOWN)).entities
     there = ", ".join(repr(each.name) for each in known) or "none"
-    msg = f"there is no registered model {name!r:.80} in {store.url}; there are: {there}"
+    msg = f"there is no registered model {name!r:.80}; there are: {there}"
     raise NotFoundError(msg)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from modeldb_core.stores import numbering
 
 if TYPE_CHECKING:
     from modeldb_core.model.entities import Entity, Run
-    from modeldb_core.stores import MetadataStore
+    from modeldb_core.stores import ArtifactStore, MetadataStore
 
 MODEL, VERSION = "registered_model", "model_version"
 PICKLE = "pickle"
@@ -75,17 +75,38 @@ def from_run(run: Run, artifact: str) -> Source:
     return Source(artifacts=kept, run_id=run.entity_id, artifact=name, model=described)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What is said of a version beside its files.
+
+    Attributes:
+        description: in words.
+        tags: labels.
+        attributes: further facts, as they are recorded.
+        trusted: names of types that loading it may build.
+    """
+
+    description: str = ""
+    tags: Sequence[str] = ()
+    attributes: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    trusted: Sequence[str] = ()
+
+    def document(self) -> dict[str, Any]:
+        """Return the fields that say so.
+
+        Raises:
+            InvalidTypeError, InvalidArgumentError: a label or a type cannot be that, or ``trusted`` names pickle.
+        """
+        return {
+            "description": check_text(self.description, "description"),
+            "tags": check_tags(self.tags),
+            "attributes": dict(self.attributes),
+            "trusted_types": check_trusted(self.trusted),
+        }
+
+
 def register(
-    store: MetadataStore,
-    source: Source,
-    *,
-    workspace: Operation,
-    name: str,
-    description: str = "",
-    tags: Iterable[str] = (),
-    attributes: Mapping[str, Any] = EMPTY,
-    trusted: Iterable[str] = (),
-    version_id: str = "",
+    store: MetadataStore, name: str, source: Source, said: Said, *, workspace: Operation, version_id: str = ""
 ) -> Operation:
     """Make a version with the next number of the registered model of a name; that is made unless it is there.
 
@@ -93,62 +114,70 @@ def register(
 
     Args:
         store: where the model is looked up.
-        source: what the version is made from.
-        workspace: declares the workspace of the model.
         name: of the model.
-        description: what is to be said of the version.
-        tags: labels of the version.
-        attributes: further facts of it, as they are recorded.
-        trusted: names of types that loading it may build.
+        source: what the version is made from.
+        said: what else is said of it.
+        workspace: declares the workspace of the model.
         version_id: its identifier; default: a new one.
 
     Raises:
         InvalidArgumentError: a name or a label cannot be that, or ``trusted`` names pickle.
         ConflictError: the model is deleted.
     """
-    name = check_name(name, "registered model")
-    fields: dict[str, Any] = {
-        "run_id": source.run_id or None,
-        "artifact": source.artifact or None,
-        "artifacts": normalize(dict(source.artifacts), "artifacts"),
-        "model": normalize(dict(source.model), "model") or None,
-        "description": check_text(description, "description") or None,
-        "tags": check_tags(tags) or None,
-        "attributes": dict(attributes) or None,
-        "trusted_types": check_trusted(trusted) or None,
-    }
-    model = model_of_name(store, workspace.entity_id, name)
-    if model is None:
-        return _first_version(store, workspace, name, fields, version_id)
+    checked = check_name(name, "registered model")
+    model = model_of_name(store, workspace.entity_id, checked)
+    if model is not None:
+        return register_next(store, model, source, said, version_id=version_id)
+    made = {"name": checked, "workspace_id": workspace.entity_id, "last_version": 1}
+    created = containers.create(store, MODEL, made, declared_id=workspace.entity_id)
+    first = _version(RegisteredModel(entity_id=created.entity_id), 1, source, said, version_id)
+    both = together((workspace, created, first))
+    return Operation(both.entries, both.expect, first.entity_id)
+
+
+def register_next(
+    store: MetadataStore, model: RegisteredModel, source: Source, said: Said, *, version_id: str = ""
+) -> Operation:
+    """Make a version with the next number of a registered model as it was read; see :func:`register`."""
     check_living(model)
     number = next_number(store, model)
-    created = _version(model, number, fields, version_id)
+    created = _version(model, number, source, said, version_id)
     counted = Entry(UPDATE, MODEL, model.entity_id, {"set": {"last_version": number}})
     expect = (*created.expect, unchanged(model, "last_version"), Unset(MODEL, model.entity_id, "deleted_at"))
     return Operation((counted, *created.entries), expect, created.entity_id)
 
 
-def _first_version(
-    store: MetadataStore, workspace: Operation, name: str, fields: dict[str, Any], version_id: str
-) -> Operation:
-    made = {"name": name, "workspace_id": workspace.entity_id, "last_version": 1}
-    created = containers.create(store, MODEL, made, declared_id=workspace.entity_id)
-    model = RegisteredModel(entity_id=created.entity_id, name=str(created.entries[0].values["name"]))
-    version = _version(model, 1, fields, version_id)
-    both = together((workspace, created, version))
-    return Operation(both.entries, both.expect, version.entity_id)
-
-
-def _version(model: RegisteredModel, number: int, fields: Mapping[str, Any], version_id: str) -> Operation:
+def _version(model: RegisteredModel, number: int, source: Source, said: Said, version_id: str) -> Operation:
     checked = containers.check_new_id(version_id) if version_id else new_id()
+    fields = {
+        "run_id": source.run_id,
+        "artifact": source.artifact,
+        "artifacts": normalize(dict(source.artifacts), "artifacts"),
+        "model": normalize(dict(source.model), "model"),
+        **said.document(),
+    }
     document = {
         "name": f"v{number}",
         "registered_model_id": model.entity_id,
         "version": number,
         "stage": stage_names(model)[0],
-        **{name: value for name, value in fields.items() if value is not None},
+        **{name: value for name, value in fields.items() if value},
     }
     return Operation((Entry(CREATE, VERSION, checked, document),), for_creating(VERSION, checked, document), checked)
+
+
+def check_there(artifacts: ArtifactStore, version: Source | ModelVersion) -> None:
+    """See that the files of a version, or of what is to become one, are in the artifact store.
+
+    Raises:
+        NotFoundError: one is not.
+    """
+    for path, entry in version.artifacts.items():
+        try:
+            artifacts.stat(str(entry.get("digest")) if isinstance(entry, Mapping) else "")
+        except NotFoundError as error:
+            msg = f"the file {path!r:.200} is no longer in the artifact store; it was erased, or lies in another one: {error}"
+            raise NotFoundError(msg) from error
 
 
 def next_number(store: MetadataStore, model: RegisteredModel) -> int:

@@ -23,6 +23,7 @@ from modeldb_server.previews import preview
 from modeldb_server.responses import json_response
 
 if TYPE_CHECKING:
+    from modeldb_core.model.entities import ModelVersion
     from modeldb_server.context import ServerContext
 
 PREVIEW_BYTES = 64 * 1024
@@ -46,7 +47,12 @@ def _described(entry: object) -> dict[str, Any]:
 
 def read_artifact(context: ServerContext, *, run_id: str, path: str, download: bool) -> Response:
     """Return the bytes of an artifact, or the part of them that the request asks for."""
-    artifact = find_artifact(_run(context, run_id), path, context.artifacts)
+    return send_artifact(context, _run(context, run_id), path, download=download)
+
+
+def send_artifact(context: ServerContext, entity: Run | ModelVersion, path: str, *, download: bool) -> Response:
+    """Return the bytes of a file that an entity has among its artifacts, or the part that the request asks for."""
+    artifact = find_artifact(entity, path, context.artifacts)
     if request.if_none_match.contains(artifact.digest):
         return _with_headers(Response(status=304), artifact, download)
     start, stop = requested_range(artifact.digest, artifact.size_bytes)

@@ -112,7 +112,7 @@ def _home_of_run(
     if project is None:
         msg = "project is missing: the name of the project that the run belongs to; or give experiment_id, or parent_id"
         raise InvalidArgumentError(msg)
-    path = ("workspace", _home(context)[1]), ("project", project), ("experiment", experiment or "default")
+    path = ("workspace", home_of(context)[1]), ("project", project), ("experiment", experiment or "default")
     names = tuple((kind, check_name(name, kind)) for kind, name in path)
     workspace_id, project_id, found_id = context.store.identify(*names)
     declared = (
@@ -128,11 +128,11 @@ def _ids(run: Entity) -> dict[str, str]:
 
 
 def _default_workspace(context: ServerContext) -> tuple[str, Operation]:
-    workspace_id, name = _home(context)
+    workspace_id, name = home_of(context)
     return workspace_id, containers.declare("workspace", workspace_id, name)
 
 
-def _home(context: ServerContext) -> tuple[str, str]:
+def home_of(context: ServerContext) -> tuple[str, str]:
     """Return identifier and name of the workspace that is meant where none is named: the one that who asks may see."""
     store = context.store
     if isinstance(store, ScopedStore) and len(store.workspaces) == 1:
