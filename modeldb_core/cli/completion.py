@@ -40,6 +40,11 @@ def complete_model(context: click.Context, _: click.Parameter, incomplete: str) 
     return _offered(_models, context, incomplete)
 
 
+def complete_dataset(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer data sets, and after an @ the versions of the one before it."""
+    return _offered(_datasets, context, incomplete)
+
+
 def complete_project(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the names of projects."""
     return _offered(_projects, context, incomplete)
@@ -105,6 +110,20 @@ def _models(session: Session, _: click.Context, incomplete: str) -> Iterator[Com
         versions = Query("model_version", "version > 0", "version desc", within=model.entity_id, limit=_OFFERED)
         numbers = (f"v{each.document['version']}" for each in session.store.find(versions).entities)
         for word in (*model.document.get("aliases", ()), *model.document.get("stages", ()), *numbers):
+            if f"{name}@{word}".startswith(incomplete):
+                yield CompletionItem(f"{name}@{word}")
+
+
+def _datasets(session: Session, _: click.Context, incomplete: str) -> Iterator[CompletionItem]:
+    workspace_id = session.store.identify(("workspace", session.settings.workspace))[-1]
+    name, at, _begun = incomplete.rpartition("@")
+    if not at:
+        yield from _named(session, "dataset", incomplete, workspace_id)
+        return
+    for found in session.store.find(Query("dataset", f"name = {quote(name)}", within=workspace_id, limit=1)).entities:
+        versions = Query("dataset_version", "version > 0", "version desc", within=found.entity_id, limit=_OFFERED)
+        numbers = (f"v{each.document['version']}" for each in session.store.find(versions).entities)
+        for word in ("latest", *numbers):
             if f"{name}@{word}".startswith(incomplete):
                 yield CompletionItem(f"{name}@{word}")
 

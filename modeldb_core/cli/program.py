@@ -59,6 +59,7 @@ _COMMANDS = {
     "reproduce": ("modeldb_core.cli.reproduce:reproduce", "Repeat a run and compare the results."),
     "history": ("modeldb_core.cli.history:history", "Show the history of a metric."),
     "artifacts": ("modeldb_core.cli.artifacts:artifacts", "List and fetch the files of a run."),
+    "dataset": ("modeldb_core.cli.datasets:dataset", "List, add, compare and check out versions of data sets."),
     "server": ("modeldb_core.cli.serving:server", "Serve the web pages and the HTTP API."),
     "ui": ("modeldb_core.cli.serving:ui", "Serve the web pages and open them in a browser."),
     "sync": ("modeldb_core.cli.sync:sync", "Ship what processes that died had logged."),

@@ -200,8 +200,10 @@ def add_version(
     raise ConflictError(msg)
 
 
-def find_version(store: MetadataStore, dataset_id: str, version: str | int) -> DatasetVersion:
+def find_version(store: MetadataStore, dataset_id: str, version: str | int, name: str = "") -> DatasetVersion:
     """Return a version of a data set by its number (``3``, ``"v3"``), ``"latest"``, or its identifier.
+
+    ``name`` is what the data set is called, for messages.
 
     Raises:
         NotFoundError: there is no such version; InvalidArgumentError: nothing of that form names one.
@@ -221,8 +223,8 @@ def find_version(store: MetadataStore, dataset_id: str, version: str | int) -> D
         raise InvalidArgumentError(msg)
     if not isinstance(found, DatasetVersion):
         last = numbering.latest(store, "dataset_version", dataset_id)
-        there = "it has none with a number" if last is None else f"the latest is v{last.document.get('version')}"
-        msg = f"there is no version {text!r:.60} of the data set {dataset_id}: {there}"
+        there = "it has no version" if last is None else f"the latest is v{last.document.get('version')}"
+        msg = f"there is no version {text!r:.60} of the data set {name or dataset_id}: {there}"
         raise NotFoundError(msg)
     return found
 

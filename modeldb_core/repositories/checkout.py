@@ -23,6 +23,7 @@ from modeldb_core.model.values import is_digest, to_json
 from modeldb_core.repositories.blobs import Entry, from_entry
 from modeldb_core.repositories.names import check_location
 from modeldb_core.repositories.reading import CommitTree
+from modeldb_core.trees import blob_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,8 +144,8 @@ def _files(
         else root.tree.items()
     )
     for part, found in parts:
-        if found is not None and is_digest(found.get("digest")):
-            yield f"{location}/{check_location(part)}", File(str(found["digest"]))
+        if found is not None and (digest := blob_of(found)) is not None:
+            yield f"{location}/{check_location(part)}", File(digest)
 
 
 def _kept(repository: RepositoryReader, entry: Entry) -> CommitTree | None:
@@ -154,7 +155,7 @@ def _kept(repository: RepositoryReader, entry: Entry) -> CommitTree | None:
         return None
     tree = repository.tree_at(str(root))
     first = next(iter(tree.tree.items(limit=1)), None)
-    return tree if first is not None and is_digest(first[1].get("digest")) else None
+    return tree if first is not None and blob_of(first[1]) is not None else None
 
 
 def _check(root: Path, plan: Plan, *, force: bool) -> None:

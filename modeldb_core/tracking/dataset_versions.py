@@ -15,20 +15,20 @@ from modeldb_core.queries import Query
 from modeldb_core.stores import numbering
 from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.tracking.connections import default_client
-from modeldb_core.tracking.data.checkout import check_out, kept_digest
+from modeldb_core.tracking.data.checkout import check_out
 from modeldb_core.tracking.data.comparing import DatasetDiff, columns_of, compare
 from modeldb_core.tracking.data.kept import load
 from modeldb_core.tracking.data.opening import as_data, reader_of
 from modeldb_core.tracking.data.reading import Read
-from modeldb_core.trees import TreeStore
+from modeldb_core.trees import TreeStore, blob_of
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from modeldb_core.tracking.data.opening import DataClient
     from modeldb_core.tracking.data.parts import Progress
-    from modeldb_core.tracking.session import Session
     from modeldb_core.trees import Tree
 
 
@@ -36,7 +36,7 @@ def _nothing() -> Read:
     return Read(Content())
 
 
-def dataset(name: str, *, client: Session | None = None) -> DatasetHandle:
+def dataset(name: str, *, client: DataClient | None = None) -> DatasetHandle:
     """Return the handle of a data set by its name; it need not exist yet.
 
     Raises:
@@ -54,7 +54,7 @@ def log_dataset_version(
     tags: Iterable[str] = (),
     attributes: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-    client: Session | None = None,
+    client: DataClient | None = None,
 ) -> VersionHandle:
     """Add a version to a data set; otherwise as :meth:`DatasetHandle.log_version`."""
     return dataset(name, client=client).log_version(
@@ -71,7 +71,7 @@ class DatasetHandle:
         name: of the data set within the workspace.
     """
 
-    client: Session
+    client: DataClient
     name: str
 
     @property
@@ -167,7 +167,7 @@ class DatasetHandle:
             NotFoundError: there is none; InvalidArgumentError: it names no version.
         """
         self.client.settle()
-        return VersionHandle(self, find_version(self.client.store, self.dataset_id, version))
+        return VersionHandle(self, find_version(self.client.store, self.dataset_id, version, self.name))
 
     def diff(self, before: str | int, after: str | int = LATEST) -> DatasetDiff:
         """Return what differs from one version to another: files, columns, statistics, the query."""
@@ -278,7 +278,7 @@ class VersionHandle:
         if not isinstance(described, dict):
             described = {}
         location, entry = next(self._kept_tree().items(limit=1))
-        digest = kept_digest(entry)
+        digest = blob_of(entry)
         if digest is None:
             raise self._not_kept()
         with client.blobs.open(digest) as stream:
@@ -298,7 +298,7 @@ class VersionHandle:
         )
 
 
-def find_reference(reference: str, client: Session) -> VersionHandle:
+def find_reference(reference: str, client: DataClient) -> VersionHandle:
     """Return the version that ``NAME@VERSION`` names.
 
     Raises:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
 
+    from modeldb_core.tracking.data.opening import DataClient
     from modeldb_core.tracking.run import RunHandle
-    from modeldb_core.tracking.session import Session
 
 _NAMED = 5  # files in a message
 
@@ -70,7 +70,7 @@ def use_dataset(
     folder: str | os.PathLike[str] | None = None,
     run: RunHandle | None = None,
     storage_options: Mapping[str, Any] | None = None,
-    client: Session | None = None,
+    client: DataClient | None = None,
 ) -> Iterator[UsedDataset]:
     """Use a version of a data set in a ``with`` block: the run records it, and its content is checked.
 

@@ -13,7 +13,7 @@ same nodes, however they were made.
 from __future__ import annotations
 
 from modeldb_core.trees.differences import Difference
-from modeldb_core.trees.entries import OBSERVED, Entry, blobs_in, trees_in
+from modeldb_core.trees.entries import OBSERVED, Entry, blob_of, blobs_in, trees_in
 from modeldb_core.trees.locations import check_location, order_of
 from modeldb_core.trees.nodes import MAX_NODE_BYTES, decode_node, is_node
 from modeldb_core.trees.nodestore import Blobs
@@ -29,6 +29,7 @@ __all__ = [
     "Tree",
     "TreeInfo",
     "TreeStore",
+    "blob_of",
     "blobs_in",
     "check_location",
     "decode_node",

@@ -104,6 +104,18 @@ def blobs_in(entry: Entry) -> Iterator[str]:
     return _named(entry, DIGEST, with_values=True)
 
 
+def blob_of(entry: Entry) -> str | None:
+    """Return the digest of the blob that holds what an entry stands for; ``None``: that was not kept.
+
+    It is part of the entry, or was only observed: then the same content is one entry, whether it is kept or not.
+    """
+    for part in (entry, entry.get(OBSERVED)):
+        value = part.get(DIGEST) if isinstance(part, Mapping) else None
+        if isinstance(value, str) and is_digest(value):
+            return value
+    return None
+
+
 def trees_in(entry: Entry) -> Iterator[str]:
     """Iterate over the roots of the trees that an entry names."""
     return _named(entry, TREE, with_values=False)

@@ -376,3 +376,21 @@ def test_what_a_journal_brings_is_numbered_by_the_store(client: Client) -> None:
     client.store.apply(writer.changes)
     assert modeldb.log_dataset_version("numbers", [6]).version == 4
     assert [each.version for each in modeldb.dataset("numbers").versions()] == [4, 3, 2, 1]
+
+
+def test_a_commit_holds_paths_and_queries(client: Client, folder: Path, tmp_path: Path) -> None:
+    repository = modeldb.repository("churn")
+    with repository.commit("data", branch="main") as commit:
+        commit["data/train"] = modeldb.path(folder, keep=True)
+        commit["data/customers"] = modeldb.query("select 1", source="postgresql://ada:secret@host/db")
+    os.utime(folder / "b.csv", (1, 1))
+    with pytest.raises(InvalidArgumentError), repository.commit("touched", branch="main") as commit:
+        commit["data/train"] = modeldb.path(folder, keep=True)
+    (folder / "b.csv").write_text("other")
+    with repository.commit("changed", branch="main") as commit:
+        commit["data/train"] = modeldb.path(folder, keep=True)
+    repository["main~1"].checkout(tmp_path / "out")
+    assert (tmp_path / "out" / "data" / "train" / "b.csv").read_text() == "same"
+    repository["main"].checkout(tmp_path / "out")
+    assert folder_digest(tmp_path / "out" / "data" / "train") == folder_digest(folder)
+    assert "secret" not in (tmp_path / "out" / "data" / "customers").read_text()

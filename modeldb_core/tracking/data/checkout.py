@@ -14,8 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import AlreadyExistsError, IntegrityError, InvalidArgumentError, NotFoundError
-from modeldb_core.model.values import is_digest
-from modeldb_core.trees import OBSERVED, check_location
+from modeldb_core.trees import blob_of, check_location
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,7 +55,7 @@ def check_out(
     target = Path(os.path.abspath(folder))
     check_target(target, overwrite=overwrite)
     entries = dict(tree.items())
-    missing = next((location for location, entry in entries.items() if kept_digest(entry) is None), None)
+    missing = next((location for location, entry in entries.items() if blob_of(entry) is None), None)
     if missing is not None:
         msg = f"the content of {missing!r} was not kept; add the version with keep=True to check it out later"
         raise NotFoundError(msg)
@@ -88,13 +87,6 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         raise AlreadyExistsError(msg)
 
 
-def kept_digest(entry: Mapping[str, Any]) -> str | None:
-    """Return the digest of the blob that holds what an entry stands for; ``None``: its content was not kept."""
-    observed = entry.get(OBSERVED)
-    digest = observed.get("digest") if isinstance(observed, dict) else None
-    return digest if isinstance(digest, str) and is_digest(digest) else None
-
-
 def _write_all(
     entries: Mapping[str, Mapping[str, Any]], blobs: Blobs, root: Path, progress: Callable[[int, int], None] | None
 ) -> None:
@@ -116,7 +108,7 @@ def _write_all(
 
 
 def _write(entry: Mapping[str, Any], blobs: Blobs, path: Path, location: str) -> None:
-    digest = kept_digest(entry)
+    digest = blob_of(entry)
     assert digest is not None
     if entry.get("sha256", digest) != digest:
         msg = f"{location!r} names the blob {digest}, which is not the content it was added with; the tree was altered"

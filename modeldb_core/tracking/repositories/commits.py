@@ -153,7 +153,9 @@ class CommitDraft(MutableMapping[str, Blob]):
         author: str,
         allow_empty: bool,
         rebases: bool,
+        describe: Callable[[object], object] | None = None,
     ) -> None:
+        self._describe = describe
         self.reader = reader
         self.branch = branch
         self.message = commits.check_message(message)
@@ -169,7 +171,8 @@ class CommitDraft(MutableMapping[str, Blob]):
 
     def __setitem__(self, location: str, value: object) -> None:
         """Put something at a location: a map of settings, or a description of data, code or an environment."""
-        self._edits[check_location(location)] = blob_of(value, f"what is put at {location!r:.200}")
+        described = value if self._describe is None else self._describe(value)
+        self._edits[check_location(location)] = blob_of(described, f"what is put at {location!r:.200}")
 
     def __delitem__(self, location: str) -> None:
         checked = check_location(location)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from modeldb_core.commands import commits
@@ -13,6 +14,7 @@ from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.model.entities import Repository, new_id
 from modeldb_core.model.values import check_text
 from modeldb_core.stores.direct import DirectWriter
+from modeldb_core.tracking.data.ingredients import describe_data
 from modeldb_core.tracking.repositories.commits import CommitHandle
 from modeldb_core.tracking.repositories.repository import RepositoryHandle
 
@@ -56,7 +58,7 @@ def open_repository(client: Session, name: str, *, create: bool = True) -> Repos
         execute(DirectWriter(store, client.actor), made, stream_id=new_id())
         found = store.get(Repository.KIND, repository_id)
     assert isinstance(found, Repository)
-    return RepositoryHandle(store, client.artifacts, found, client.actor)
+    return RepositoryHandle(store, client.artifacts, found, client.actor, partial(describe_data, client))
 
 
 def commit_of(client: Session, given: CommitHandle | str) -> CommitHandle:

@@ -16,7 +16,7 @@ from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.tracking.repositories.commits import CommitDraft, CommitHandle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from modeldb_core.stores import ArtifactStore, MetadataStore
 
@@ -31,9 +31,18 @@ class RepositoryHandle:
         store, artifacts: where the repository is.
         repository: the repository.
         actor: in whose name it is changed.
+        describe: returns the blob for data that is to be read, such as a path, and anything else as it is.
     """
 
-    def __init__(self, store: MetadataStore, artifacts: ArtifactStore, repository: Repository, actor: str) -> None:
+    def __init__(
+        self,
+        store: MetadataStore,
+        artifacts: ArtifactStore,
+        repository: Repository,
+        actor: str,
+        describe: Callable[[object], object] | None = None,
+    ) -> None:
+        self._describe = describe
         self.reader = RepositoryReader(store, artifacts, repository)
         self.actor = actor
 
@@ -131,6 +140,7 @@ class RepositoryHandle:
             author=author or self.actor,
             allow_empty=allow_empty,
             rebases=rebase,
+            describe=self._describe,
         )
 
     def create_branch(self, name: str, at: CommitHandle | str = DEFAULT_BRANCH) -> BranchHandle:
