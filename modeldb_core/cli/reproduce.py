@@ -41,6 +41,12 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="So small a difference counts as the same: relative, absolute around zero. Default: 0, exactly the same.",
         ),
         click.option("--changed-data", is_flag=True, help="Go on with data that is not what it was."),
+        click.option(
+            "--copy",
+            metavar="PATH",
+            multiple=True,
+            help="Also a file or folder beside the code that no record mentions, as it is now; may be repeated.",
+        ),
         click.option("--data", type=_FOLDER, help="Where the data lies that lay beside the code."),
         click.option(
             "--allow-builds", is_flag=True, help="Also install packages without a wheel: building runs their code."

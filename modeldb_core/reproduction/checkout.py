@@ -44,7 +44,7 @@ class CodePlan:
             lines.append(f"commit {recording.commit} of {where}")
         lines += [f"  uncommitted changes of {shown(patch.path)}: {patch.summary}" for patch in patches]
         if recording.source is not None:
-            lines.append(f"  the recorded text of {shown(recording.command.name)}")
+            lines.append(f"  the recorded text of {shown(recording.script)}")
         return lines
 
 
@@ -98,8 +98,11 @@ def make_code(plan: CodePlan, recording: Recording, folder: Path) -> list[str]:
         gaps += [f"the filter {literal(name)} of the repository was not run" for name in repository.filters]
     if recording.patch:
         gaps += _patch(recording.patch, code, folder / "changes.patch")
-    if recording.source is not None and recording.command.target == "script" and not recording.is_given:
-        _write_script(recording, code)
+    if recording.source is not None:
+        path = within(code / recording.script, code)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(recording.source, "utf-8", newline="")
+        within(code / recording.place.folder, code).mkdir(parents=True, exist_ok=True)
     if not within(code / recording.place.folder, code).is_dir():
         msg = f"the working folder {shown(recording.place.folder)} is not in the code"
         raise ReproductionError(msg)
@@ -136,13 +139,6 @@ def _patch(text: str, code: Path, written: Path) -> list[str]:
             msg = f"the uncommitted changes cannot be applied: {literal(output.errors)[:500]}"
             raise ReproductionError(msg)
     return [f"{literal(path)} is a binary file that was changed, and how was not recorded" for path in binary]
-
-
-def _write_script(recording: Recording, code: Path) -> None:
-    path = within(code / recording.place.folder / recording.command.name, code)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    (code / recording.place.folder).mkdir(parents=True, exist_ok=True)
-    path.write_text(recording.source or "", "utf-8", newline="")
 
 
 def within(path: Path, folder: Path) -> Path:

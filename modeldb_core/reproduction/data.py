@@ -18,7 +18,7 @@ from modeldb_core.tracking.description.datasets import describe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from modeldb_core.reproduction.record import Recording
+    from modeldb_core.reproduction.record import Place, Recording
 
 FILE, FOLDER = "file", "folder"
 EMPTY = hashlib.sha256().hexdigest()
@@ -95,12 +95,40 @@ def _place(data: DataFile, code: Path, folder: Path | None, allow_changed: bool)
         return _verified(data, target, allow_changed)
     source = Path(data.path) if folder is None else folder / data.inside
     gap = _verified(data, source, allow_changed)
+    _copy(source, target)
+    return gap
+
+
+def copy_unrecorded(paths: Sequence[str], place: Place, code: Path, *, folder: Path | None = None) -> list[str]:
+    """Copy what lay beside the code and is in no record, as it is now; returns what that means, for people.
+
+    Args:
+        paths: relative to the recorded code, as the user has named them.
+        place: where the code lay.
+        code: the folder of the code.
+        folder: where to look in place of where the code lay.
+
+    Raises:
+        ReproductionError: there is nothing, or it does not belong beside the code.
+    """
+    for path in paths:
+        target, source = within(code / path, code), (folder or Path(place.root)) / path
+        if not source.exists():
+            msg = f"there is no {shown(str(source))} to copy"
+            raise ReproductionError(msg)
+        if target.exists():
+            msg = f"the code has {shown(path)} already, which is not replaced"
+            raise ReproductionError(msg)
+        _copy(source, target)
+    return [f"{shown(path)} was copied as it is now: no record says what it was" for path in paths]
+
+
+def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    if data.kind == FOLDER:
+    if source.is_dir():
         shutil.copytree(source, target)
     else:
         shutil.copyfile(source, target)
-    return gap
 
 
 def _verified(data: DataFile, path: Path, allow_changed: bool) -> str:

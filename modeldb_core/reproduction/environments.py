@@ -8,6 +8,7 @@ user has asked for that alone.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import sys
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class EnvironmentPlan:
     Attributes:
         is_here: the one that this process runs in.
         differences: how the one that this process runs in differs from the recorded one.
-        python: what uv is asked for, such as ``cpython@3.11.7``.
+        python: name and version of the interpreter.
         requirements: packages of an index.
         urls: requirements that come from elsewhere.
         options: where uv looks for packages.
@@ -127,12 +128,19 @@ def plan_environment(
     return EnvironmentPlan(
         is_here=is_here,
         differences=tuple(differences),
-        python=f"{recording.implementation}@{recording.python}",
+        python=f"{recording.implementation} {recording.python}",
         requirements=tuple(pinned),
         urls=tuple(urls),
         options=tuple(options),
         builds=allow_builds,
     )
+
+
+def _python_for(recording: Recording, version: str) -> str:
+    """Return what uv is asked for: the interpreter of this process where it has the version, so that none is looked for."""
+    here = f"{platform.python_version()}."
+    is_this = recording.implementation == sys.implementation.name and here.startswith(f"{version}.")
+    return sys.executable if is_this else f"{recording.implementation}@{version}"
 
 
 def _check_sources(sources: Mapping[str, str], differences: Sequence[str], *, allow_urls: bool) -> None:
@@ -174,10 +182,11 @@ def build(plan: EnvironmentPlan, recording: Recording, folder: Path) -> Environm
     if plan.is_here:
         return Environment(sys.executable, plan.differences, is_here=True)
     uv, target = _find_uv(), folder / "environment"
-    made = _uv(uv, folder, ["venv", "--no-project", "--python", plan.python, str(target)])
-    if made.exit_code != 0:  # this version of Python is not to be had: the nearest one of the same language
-        made = _uv(uv, folder, ["venv", "--no-project", "--python", plan.python.rpartition(".")[0], str(target)])
-    if made.exit_code != 0:
+    for version in (recording.python, recording.python.rpartition(".")[0]):  # or the nearest one of the same language
+        made = _uv(uv, folder, ["venv", "--no-project", "--python", _python_for(recording, version), str(target)])
+        if made.exit_code == 0:
+            break
+    else:
         raise _not_built(plan, f"there is no {plan.python}", made)
     python = target / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     listed = folder / "requirements.txt"

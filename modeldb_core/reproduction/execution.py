@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from modeldb_core.reproduction.environments import Environment
     from modeldb_core.reproduction.record import Recording
 
-_TAIL = 20
-"""Lines of the output that an error quotes."""
-
 
 class OwnStore(NamedTuple):
     """Where a repeated run is logged, as settings."""
@@ -75,22 +72,16 @@ def run_command(recording: Recording, environment: Environment, folder: Path, sa
     except OSError as error:
         msg = f"the program cannot be started: {error}"
         raise ReproductionError(msg) from error
-    last = _followed(process, say)
-    if process.returncode == 0:
-        return ""
-    tail = "\n".join(last)
-    return f"the program ended with exit code {process.returncode}; the end of what it printed:\n{tail}"
+    _follow(process, say)
+    return f"the program ended with exit code {process.returncode}" if process.returncode else ""
 
 
-def _followed(process: subprocess.Popen[str], say: Callable[[str], None]) -> list[str]:
-    """Pass on what a program prints until it ends; returns the last lines."""
-    last: list[str] = []
+def _follow(process: subprocess.Popen[str], say: Callable[[str], None]) -> None:
+    """Pass on what a program prints until it ends; where this is interrupted, it is ended with all that it started."""
     assert process.stdout is not None
     try:
         for line in process.stdout:
-            text = line.rstrip("\r\n")
-            last = [*last[1 - _TAIL :], text]
-            say(text)
+            say(line.rstrip("\r\n"))
         process.wait()
     finally:
         process.stdout.close()
@@ -98,4 +89,3 @@ def _followed(process: subprocess.Popen[str], say: Callable[[str], None]) -> lis
             with suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
             process.wait()
-    return last

@@ -63,6 +63,7 @@ class Recording:
         remote: where the repository came from; "" where that is not known.
         patch: the uncommitted changes.
         source: the text of the script, where no commit holds it.
+        script: where that lay, relative to the root; "" where there is none.
         python, implementation: version and name of the interpreter.
         packages: versions by name.
         sources: of packages that came from no index, what they came from.
@@ -78,6 +79,7 @@ class Recording:
     remote: str
     patch: str
     source: str | None
+    script: str
     python: str
     implementation: str
     packages: Mapping[str, str]
@@ -110,6 +112,9 @@ def read_record(run: Run, resolve: Resolve, command: Sequence[str] = ()) -> Reco
     if not python:
         msg = "the run did not record its environment (capture.enabled), so it cannot be repeated"
         raise ReproductionError(msg)
+    source = code["source"] if isinstance(code.get("source"), str) else None
+    path = _path(code, "script")
+    script = place.inside(path) if path and source is not None else None
     recording = Recording(
         command=parsed,
         is_given=bool(command),
@@ -118,7 +123,8 @@ def read_record(run: Run, resolve: Resolve, command: Sequence[str] = ()) -> Reco
         commit=_commit(code),
         remote=_text(code, "remote"),
         patch=_patch(code),
-        source=code["source"] if isinstance(code.get("source"), str) else None,
+        source=source if script else None,
+        script=script or "",
         python=python,
         implementation=_text(environment, "implementation", _IMPLEMENTATION) or "cpython",
         packages=_packages(environment),

@@ -13,7 +13,7 @@ from modeldb_core.model.entities import FINISHED, RUNNING, Run
 from modeldb_core.plugins import load_settings, open_artifacts, open_store
 from modeldb_core.reproduction.checkout import make_code, plan_code
 from modeldb_core.reproduction.command import shown, shown_words
-from modeldb_core.reproduction.data import data_files, place_data
+from modeldb_core.reproduction.data import copy_unrecorded, data_files, place_data
 from modeldb_core.reproduction.differences import Section, compare_runs
 from modeldb_core.reproduction.environments import build, plan_environment
 from modeldb_core.reproduction.execution import run_command, store_settings
@@ -47,6 +47,7 @@ class Options:
     allow_urls: bool = False
     allow_builds: bool = False
     data: Path | None = None
+    copy: Sequence[str] = ()
     changed_data: bool = False
     tolerance: float = 0.0
 
@@ -75,8 +76,10 @@ class Plan:
         ]
         lines += ["Code:", *(f"  {line}" for line in self.code.lines(self.recording) or ["none that was recorded"]), ""]
         lines += ["Environment:", *(f"  {line}" for line in self.environment.lines()), ""]
-        if self.data:
-            lines += ["Data:", *(f"  {each.line()}" for each in self.data), ""]
+        data = [each.line() for each in self.data]
+        data += [f"{shown(path)}, copied as it is now, as asked for" for path in self.options.copy]
+        if data:
+            lines += ["Data:", *(f"  {line}" for line in data), ""]
         lines += [
             "Command, run without a shell:",
             f"  {command}",
@@ -175,13 +178,14 @@ def carry_out(
     say("Making the code...")
     gaps = [*recording.gaps, *make_code(planned.code, recording, folder)]
     gaps += place_data(planned.data, folder / "code", folder=options.data, allow_changed=options.changed_data)
+    gaps += copy_unrecorded(options.copy, recording.place, folder / "code", folder=options.data)
     say("Making the environment...")
     environment = build(planned.environment, recording, folder)
     say("Running the program...")
     if problem := run_command(recording, environment, folder, say):
         if planned.run.status in (FINISHED, RUNNING):
             raise ReproductionError(problem)
-        gaps.append(problem.partition(";")[0])
+        gaps.append(problem)
     url, artifact_url, journal_dir = store_settings(folder)
     settings = load_settings(url=url, artifact_url=artifact_url, journal_dir=journal_dir)
     with open_store(url, settings) as own, closing(open_artifacts(artifact_url, settings)) as artifacts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -92,9 +93,27 @@ def reproduce(capsys: pytest.CaptureFixture[str]) -> Reproduce:
     return run
 
 
-def test_a_run_is_repeated_with_identical_metrics_and_the_record_stays_clean(
-    recorded: Recorded, reproduce: Reproduce, client: Client, tmp_path: Path
+def test_a_run_is_repeated_once_that_was_agreed_to_and_the_record_stays_clean(
+    recorded: Recorded, reproduce: Reproduce, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    code, shown, said = reproduce(recorded.run.entity_id)
+    assert code == program.NOT_REPEATED
+    assert "no terminal to confirm on" in said
+    for text in (
+        "uncommitted changes of src/train.py",
+        f"commit {recorded.run.code['commit']}",
+        "'../../mark; $(touch evil)'",
+    ):
+        assert text in shown or text.replace("../../mark", str(recorded.mark.parent / "mark")) in shown
+    monkeypatch.setattr("modeldb_core.cli.reproduce.is_answered", lambda: True)
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "n")
+    code, _, said = reproduce(recorded.run.entity_id)
+    assert (code, "nothing was run" in said) == (program.NOT_REPEATED, True)
+    code, shown, _ = reproduce(recorded.run.entity_id, "--dry-run")
+    assert code == 0
+    assert "this one: the same Python and every recorded package" in shown
+    assert not recorded.ran()
+
     code, found, said = reproduce(recorded.run.entity_id, "--yes", "--json", "--folder", str(tmp_path / "again"))
     assert code == 0, said
     assert recorded.ran()
@@ -136,21 +155,81 @@ def test_one_changed_byte_of_the_data_is_said_before_anything_runs(recorded: Rec
     assert "data set train is missing" in said
 
 
-def test_nothing_is_run_unasked(recorded: Recorded, reproduce: Reproduce, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, shown, said = reproduce(recorded.run.entity_id)
-    assert code == program.NOT_REPEATED
-    assert "no terminal to confirm on" in said
-    for text in (
-        "uncommitted changes of src/train.py",
-        f"commit {recorded.run.code['commit']}",
-        "'../../mark; $(touch evil)'",
-    ):
-        assert text in shown or text.replace("../../mark", str(recorded.mark.parent / "mark")) in shown
-    monkeypatch.setattr("modeldb_core.cli.reproduce.is_answered", lambda: True)
-    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "n")
-    code, _, said = reproduce(recorded.run.entity_id)
-    assert (code, "nothing was run" in said) == (program.NOT_REPEATED, True)
-    code, shown, _ = reproduce(recorded.run.entity_id, "--dry-run")
-    assert code == 0
-    assert "this one: the same Python and every recorded package" in shown
-    assert not recorded.ran()
+SKLEARN = """
+import sys
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+import modeldb_core as modeldb
+import modeldb_sklearn
+
+modeldb_sklearn.autolog(project="flowers", experiment="models")
+rows = np.loadtxt("rows.csv", delimiter=",")
+X, y = rows[:, :2], rows[:, 2].astype(int)
+for name, C in (("weak", 0.01), ("strong", float(sys.argv[1]))):
+    with modeldb.start_run("flowers", "models", name) as run:
+        run.log_dataset("rows.csv", "rows")
+        run.log_metric("accuracy", LogisticRegression(C=C).fit(X, y).score(X, y))
+"""
+
+
+def test_an_autologged_script_outside_of_version_control_is_repeated(
+    client: Client, environment: dict[str, str], tmp_path: Path, reproduce: Reproduce
+) -> None:
+    folder = tmp_path / "script"
+    folder.mkdir()
+    (folder / "fit.py").write_text(SKLEARN)
+    (folder / "rows.csv").write_text("".join(f"{n % 7},{n % 5},{int(n % 7 > n % 5)}\n" for n in range(60)))
+    record([str(folder / "fit.py"), "10.0"], folder)
+    run = modeldb.get_run("strong").entity
+    (folder / "fit.py").unlink()
+    code, found, said = reproduce(run.entity_id, "--yes", "--json")
+    assert code == 0, said
+    assert "accuracy" in {each["key"] for each in found["results"]}
+    assert {each["verdict"] for each in found["results"]} == {"same"}
+    assert any("not what it imports" in gap for gap in found["gaps"])
+    code, found, said = reproduce(run.entity_id, "--yes", "--json", "--", "fit.py", "0.00001")
+    assert code == program.FOUND, said
+    (folder / "rows.csv").rename(tmp_path / "rows.csv")
+    code, _, said = reproduce(run.entity_id, "--yes", "--data", str(tmp_path), "--copy", "no/such.txt")
+    assert (code, "no/such.txt to copy" in said) == (program.NOT_REPEATED, True)
+    (tmp_path / "rows.csv").rename(folder / "rows.csv")
+    (folder / "rows.csv").write_bytes((folder / "rows.csv").read_bytes()[:-2] + b"9\n")
+    code, _, said = reproduce(run.entity_id, "--yes", "--json")
+    assert (code, "data set rows has changed" in said) == (program.NOT_REPEATED, True)
+
+
+@pytest.mark.thorough
+def test_the_example_for_scikit_learn_gives_identical_metrics(
+    client: Client, environment: dict[str, str], reproduce: Reproduce
+) -> None:
+    root = Path(__file__).parents[2]
+    record(["examples/sklearn_quickstart.py"], root)
+    for name in ("random forest", "SGD, rate 0.03"):
+        code, found, said = reproduce(name, "--yes", "--json")
+        assert code == 0, (found, said)
+        assert len(found["results"]) > 1
+
+
+@pytest.mark.thorough
+def test_an_environment_from_the_index_repeats_a_run(
+    client: Client, environment: dict[str, str], repository: Path, reproduce: Reproduce, tmp_path: Path
+) -> None:
+    (repository / "train.py").write_text(
+        "import modeldb_core as modeldb\nmodeldb.start_run('x').log_metric('y', 1.5)\n"
+    )
+    git(repository, "add", ".")
+    git(repository, "commit", "-m", "first")
+    uv, python = shutil.which("uv", path=str(Path(sys.executable).parent)), tmp_path / "theirs" / "bin" / "python"
+    assert uv
+    subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(python.parents[1])], check=True, timeout=240)
+    root = str(Path(__file__).parents[2])
+    subprocess.run([uv, "pip", "install", "-q", "--python", str(python), "-e", root], check=True, timeout=240)
+    subprocess.run([str(python), "train.py"], cwd=repository, check=True, timeout=240)
+    (run,) = modeldb.search_runs()
+    code, _, said = reproduce(run.run_id, "--yes", "--environment", "new")
+    assert (code, "nothing is installed from elsewhere unasked: modeldb-core" in said) == (program.NOT_REPEATED, True)
+    code, found, said = reproduce(run.run_id, "--yes", "--json", "--environment", "new", "--allow-urls")
+    assert code == 0, said
+    assert found["environment"] == []
