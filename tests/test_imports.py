@@ -19,6 +19,7 @@ HERE = Path(__file__).parents[1]
 PACKAGES = {
     # optional, or only on some systems
     "bz2": "Python may be built without it",
+    "cryptography": "optional; only signing needs it",
     "fcntl": "not on Windows",
     "fsspec": "optional for Lightning; half a second",
     "grp": "not on Windows",

@@ -57,6 +57,8 @@ _COMMANDS = {
     "model": ("modeldb_core.cli.models:model", "Register models, promote them, see what was in production."),
     "lineage": ("modeldb_core.cli.lineage:lineage", "Show what made an entity, and what it went into."),
     "reproduce": ("modeldb_core.cli.reproduce:reproduce", "Repeat a run and compare the results."),
+    "bom": ("modeldb_core.cli.provenance:bom", "Write the bill of materials of a run or a model."),
+    "attest": ("modeldb_core.cli.provenance:attest", "Sign how a run or a model was made, or verify that."),
     "history": ("modeldb_core.cli.history:history", "Show the history of a metric."),
     "artifacts": ("modeldb_core.cli.artifacts:artifacts", "List and fetch the files of a run."),
     "dataset": ("modeldb_core.cli.datasets:dataset", "List, add, compare and check out versions of data sets."),
