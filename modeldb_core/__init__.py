@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from modeldb_core.tracking.dataset_versions import log_dataset_version as log_dataset_version
     from modeldb_core.tracking.failures import register_ending as register_ending
     from modeldb_core.tracking.lineage import add_lineage as add_lineage
+    from modeldb_core.tracking.lineage import bom as bom
     from modeldb_core.tracking.lineage import delete_lineage as delete_lineage
     from modeldb_core.tracking.lineage import lineage as lineage
     from modeldb_core.tracking.registering import load_model as load_model
@@ -70,6 +71,7 @@ _MODULES = {
     "hookimpl": "modeldb_core.hookspecs",
     "register_ending": "modeldb_core.tracking.failures",
     "add_lineage": "modeldb_core.tracking.lineage",
+    "bom": "modeldb_core.tracking.lineage",
     "delete_lineage": "modeldb_core.tracking.lineage",
     "lineage": "modeldb_core.tracking.lineage",
     "load_model": "modeldb_core.tracking.registering",
@@ -123,6 +125,7 @@ __all__ = [
     "add_lineage",
     "add_tags",
     "autolog",
+    "bom",
     "configuration",
     "connect",
     "current_run",

@@ -28,6 +28,7 @@ from modeldb_core.movement.bundle_store import BundleArtifactStore, BundleStore
 from modeldb_core.movement.bundle_writer import BundleWriter
 from modeldb_core.movement.withholding import needed_with
 from modeldb_core.plugins import open_artifacts, open_store
+from modeldb_core.provenance.crate import entities_of, make_crate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -143,6 +144,7 @@ def copy(
 @_selecting
 @click.option("--artifacts/--no-artifacts", default=True, help="With files and models; the default.")
 @click.option("--withhold-others", is_flag=True, help="Without what the same streams say of anything else.")
+@click.option("--ro-crate", "ro_crate", is_flag=True, help="With RO-Crate metadata: unpacked with tar, it is a crate.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be written.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -155,6 +157,7 @@ def export(
     runs: Sequence[str],
     artifacts: bool,
     withhold_others: bool,
+    ro_crate: bool,
     dry_run: bool,
     force: bool,
     as_json: bool,
@@ -178,6 +181,7 @@ def export(
         view = Withholding(needed_with(store, selection.wanted))
     if dry_run:
         return _dry_export(session, path, selection, view, artifacts=artifacts, as_json=as_json)
+    described = entities_of(store, None if selection is None else selection.wanted) if ro_crate else []
     with BundleWriter(path, replace=force) as writer, stages_bar() as show:
         done = copy_streams(
             store,
@@ -188,6 +192,8 @@ def export(
             workers=1,  # in one order, so that the same records make the same file
             progress=show,
         )
+        if ro_crate:
+            writer.add_crate(make_crate(described, writer.has, Path(path).stem))
         chosen = [] if selection is None else selection.asked
         manifest = writer.finish(has_artifacts=artifacts, absent_blobs=sorted(done.absent), selection=chosen)
     _report(done, path, "written", with_artifacts=artifacts, as_json=as_json, sha256=manifest.digest)

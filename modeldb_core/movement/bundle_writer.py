@@ -22,7 +22,16 @@ from modeldb_core.errors import (
 from modeldb_core.log.batches import encode_changes
 from modeldb_core.log.changes import EMPTY_HEAD, Change, Head, advance
 from modeldb_core.movement.archive import BLOCK, end_of_archive, header, padding
-from modeldb_core.movement.manifest import BLOBS, CHANGES, FORMAT, FORMAT_NAME, MANIFEST_NAME, Manifest, manifest_limit
+from modeldb_core.movement.manifest import (
+    BLOBS,
+    CHANGES,
+    CRATE_NAME,
+    FORMAT,
+    FORMAT_NAME,
+    MANIFEST_NAME,
+    Manifest,
+    manifest_limit,
+)
 from modeldb_core.runtime import disk, owned
 from modeldb_core.stores import BlobInfo, ChangePage
 
@@ -59,6 +68,7 @@ class BundleWriter:
         self._heads: dict[str, Head] = {}
         self._changes, self._batch_bytes, self._changes_sha = 0, 0, hashlib.sha256()
         self._withheld = 0
+        self._crate_sha256 = ""
         self._blobs: set[bytes] = set()
         self._blob_bytes, self._blobs_sha = 0, hashlib.sha256()
         self._file = self._create()
@@ -127,7 +137,17 @@ class BundleWriter:
             self._blob_bytes += size
             return BlobInfo(digest, size)
 
+    def has(self, digest: str) -> bool:
+        """Return whether a blob is in it so far."""
+        return bytes.fromhex(digest) in self._blobs
+
     # The end
+
+    def add_crate(self, data: bytes) -> None:
+        """Add the metadata of an RO-Crate, after everything that it describes and once at most."""
+        assert not self._crate_sha256
+        self._write(header(CRATE_NAME, len(data)) + data + padding(len(data)))
+        self._crate_sha256 = hashlib.sha256(data).hexdigest()
 
     def finish(
         self,
@@ -153,6 +173,7 @@ class BundleWriter:
             tuple(absent_blobs),
             tuple(selection),
             self._withheld,
+            self._crate_sha256,
         )
         data = manifest.encode()
         if len(data) > (limit := manifest_limit(self._batch_bytes)):

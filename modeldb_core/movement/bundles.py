@@ -25,6 +25,7 @@ from modeldb_core.movement.archive import BLOCK, Member, read_members
 from modeldb_core.movement.manifest import (
     BATCH_NAME,
     BLOB_NAME,
+    CRATE_NAME,
     FORMAT,
     FORMAT_NAME,
     MANIFEST_NAME,
@@ -161,11 +162,16 @@ class Bundle:
 
         blobs, digests, size = bytearray(), hashlib.sha256(), 0
         manifest: Manifest | None = None
+        crate = ""
         for number, member in enumerate(read_members(self._descriptor, str(self.path))):
             blob, batch = BLOB_NAME.fullmatch(member.name), BATCH_NAME.fullmatch(member.name)
             if number == 0:
                 self._check_format(member)
-            elif manifest is not None or not (blob or batch or member.name == MANIFEST_NAME):
+            elif (
+                manifest is not None
+                or not (blob or batch or member.name in (MANIFEST_NAME, CRATE_NAME))
+                or (crate and member.name != MANIFEST_NAME)
+            ):
                 msg = f"{self.path} holds {member.name!r}, which has no place there: it is not a bundle of ModelDB"
                 raise IntegrityError(msg)
             elif blob:
@@ -176,6 +182,8 @@ class Bundle:
             elif batch:
                 self._starts.append(int(batch[1]))
                 self._batches.append(member)
+            elif member.name == CRATE_NAME:
+                crate = self._sha256(member)
             else:
                 manifest = self._read_manifest(member)
         if manifest is None:
@@ -186,6 +194,9 @@ class Bundle:
         if (len(index), size, digests.hexdigest()) != (manifest.blobs, manifest.blob_bytes, manifest.blobs_sha256):
             msg = f"{self.path} holds other blobs than its manifest says: it was altered"
             raise IntegrityError(msg)
+        if crate != manifest.crate_sha256:
+            msg = f"{self.path} holds other metadata of a crate than its manifest says: it was altered"
+            raise IntegrityError(msg)
         if self._starts != sorted(set(self._starts)) or (self._starts or [0])[0] != 0:
             msg = f"the changes in {self.path} are not in order: it was altered"
             raise IntegrityError(msg)
@@ -193,6 +204,16 @@ class Bundle:
             msg = f"{self.path} holds another number of changes than its manifest says: it was altered"
             raise IntegrityError(msg)
         return manifest
+
+    def _sha256(self, member: Member) -> str:
+        sha, at = hashlib.sha256(), member.offset
+        while at < member.offset + member.size:
+            chunk = os.pread(self._descriptor, min(_CHUNK, member.offset + member.size - at), at)
+            if not chunk:
+                break  # the file was cut meanwhile: the digest differs
+            sha.update(chunk)
+            at += len(chunk)
+        return sha.hexdigest()
 
     def _check_format(self, member: Member) -> None:
         text = self._read(member, BLOCK)[:100].decode("ascii", "replace").strip() if member.size < BLOCK else ""

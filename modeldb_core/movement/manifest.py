@@ -18,6 +18,7 @@ FORMAT = "modeldb-bundle-1"
 MAX_MANIFEST_BYTES = 256 << 20
 FREE_BYTES, BYTES_FOR_BYTE = 1 << 20, 4
 FORMAT_NAME, MANIFEST_NAME, BLOBS, CHANGES = "format", "manifest.json", "blobs/", "changes/"
+CRATE_NAME = "ro-crate-metadata.json"
 
 BLOB_NAME = re.compile(r"blobs/([0-9a-f]{64})")
 BATCH_NAME = re.compile(r"changes/([0-9]{12})\.chg")
@@ -43,6 +44,7 @@ class Manifest:
         absent_blobs: those that changes in it need and that are not in it.
         selection: the identifiers of the projects and runs whose streams it holds; empty for a whole store.
         withheld: how many of the changes have no payload here because it was kept back.
+        crate_sha256: of the RO-Crate metadata in it; empty where there is none.
     """
 
     heads: Mapping[str, Head]
@@ -55,6 +57,7 @@ class Manifest:
     absent_blobs: tuple[str, ...] = ()
     selection: tuple[str, ...] = ()
     withheld: int = 0
+    crate_sha256: str = ""
 
     @property
     def digest(self) -> str:
@@ -82,6 +85,7 @@ class Manifest:
             "absent_blobs": sorted(self.absent_blobs),
             "selection": sorted(self.selection),
             "withheld": self.withheld,
+            "crate_sha256": self.crate_sha256,
         }
 
     @classmethod
@@ -118,6 +122,7 @@ class Manifest:
             tuple(map(str, data["absent_blobs"])),
             tuple(map(str, data["selection"])),
             _count(data["withheld"]),
+            str(data["crate_sha256"]),
         )
         if found.encode() != text:
             msg = "it does not match its digest: it was altered"

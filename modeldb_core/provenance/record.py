@@ -96,7 +96,7 @@ def record_of(store: MetadataStore, entity: Entity, resolve: Resolve) -> Record:
     elif isinstance(entity, ModelVersion):
         run = _run_of(store, entity, missing)
         name, version = _container_name(store, entity), str(entity.version or "")
-        files = tuple(_files(entity.document.get("artifacts"))) or tuple(_files({"": entity.document.get("artifact")}))
+        files = tuple(_files(entity.artifacts))
         if not files and run is not None:
             files = _model_files(run.artifacts)
     else:
@@ -153,7 +153,7 @@ def _files(artifacts: object) -> Iterator[Part]:
         if isinstance(entry, Mapping) and is_digest(digest := entry.get("digest")):
             size, media_type = entry.get("size_bytes"), entry.get("media_type")
             yield Part(
-                path or str(entry.get("path") or "model"),
+                path,
                 str(digest),
                 size if type(size) is int else None,
                 media_type=media_type if isinstance(media_type, str) else "",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modeldb_core.commands import lineage as commands
 from modeldb_core.commands.operation import execute
 from modeldb_core.model.entities import Entity
 from modeldb_core.model.values import check_key
+from modeldb_core.provenance.bom import make_bom
+from modeldb_core.provenance.record import record_of
 from modeldb_core.provenance.walk import DEPTH, LIMIT, walk
 from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.stores.references import find_entity
@@ -56,6 +58,23 @@ def lineage(
     client = client or default_client()
     client.settle()
     return walk(client.store, [_name(client.store, entity)], direction, depth=depth, limit=limit)
+
+
+def bom(entity: Reference, *, client: Client | None = None) -> dict[str, Any]:
+    """Return the bill of materials of a run or of a version of a model: a CycloneDX ML-BOM 1.6, as JSON data.
+
+    Args:
+        entity: which one, as of :func:`lineage`.
+        client: whose store is asked; default: the client that was connected last.
+
+    Raises:
+        NotFoundError: there is no such entity.
+        InvalidArgumentError: it is neither a run nor a version of a model, or several are meant.
+    """
+    client = client or default_client()
+    client.settle()
+    found = client.store.get(*_name(client.store, entity))
+    return make_bom(record_of(client.store, found, client.resolve), client.resolve)
 
 
 def add_lineage(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from modeldb_core.model.entities import ModelVersion, Run
+from modeldb_core.model.schema import KINDS
 from modeldb_core.provenance.walk import DEPTH, LIMIT, MAX_LIMIT
 from modeldb_core.queries import MAX_DEPTH
 from modeldb_server.entity_routes import PREFIX
@@ -71,6 +73,19 @@ LINEAGE_ROUTES = (
             fixed={"form": form},
         )
         for form, (path, answer, summary) in _ANSWERS.items()
+    ),
+    *(
+        _read(
+            "GET",
+            f"{PREFIX}/{KINDS[kind].path}/<entity_id>/bom",
+            lineage.read_bom,
+            f"Get the bill of materials of a {KINDS[kind].words}, a CycloneDX ML-BOM",
+            name=f"read_{kind}_bom",
+            answer="BillOfMaterials",
+            errors=(400, 404),
+            fixed={"kind": kind},
+        )
+        for kind in (Run.KIND, ModelVersion.KIND)
     ),
     _edit(
         "POST",

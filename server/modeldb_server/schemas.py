@@ -146,6 +146,7 @@ _ANSWERS: dict[str, Schema] = {
     **MODEL_ANSWERS,
     "Lineage": _LINEAGE,
     "Provenance": {**OBJECT, "description": "PROV-JSON, https://www.w3.org/submissions/prov-json/"},
+    "BillOfMaterials": {**OBJECT, "description": "CycloneDX 1.6, https://cyclonedx.org/docs/1.6/json/"},
     "LineageEvents": record({"events": list_of({**OBJECT, "description": "a RunEvent of OpenLineage 2-0-2"})}),
     "Series": record(_SERIES),
     "Drawing": record(_DRAWING, optional=("points", "columns")),

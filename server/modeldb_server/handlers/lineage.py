@@ -9,7 +9,10 @@ from flask import Response
 from modeldb_core.commands.lineage import add_lineage, delete_lineage
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.schema import shown_kinds
+from modeldb_core.provenance.bom import make_bom
+from modeldb_core.provenance.record import record_of
 from modeldb_core.provenance.walk import walk
+from modeldb_core.reproduction.values import resolving
 from modeldb_server.handlers.edits import changed
 from modeldb_server.handlers.entities import check_id
 from modeldb_server.responses import json_response
@@ -33,6 +36,13 @@ def read_lineage(
     if form == "prov":
         return json_response(graph.to_prov())
     return json_response({"events": graph.to_openlineage()} if form == "openlineage" else graph.to_json())
+
+
+def read_bom(context: ServerContext, *, kind: str, entity_id: str) -> Response:
+    """Return the bill of materials of a run or of a version of a model."""
+    check_id(kind, entity_id)
+    resolve = resolving(context.artifacts.open)
+    return json_response(make_bom(record_of(context.store, context.store.get(kind, entity_id), resolve), resolve))
 
 
 def create_lineage(context: ServerContext, *, inputs: tuple[str, ...], outputs: tuple[str, ...], note: str) -> Response:
