@@ -44,7 +44,6 @@ def bom(session: Session, *, reference: str, output: str | None, as_json: bool) 
 
 @click.command(
     epilog=examples(
-        "openssl genpkey -algorithm ed25519 -out key.pem",
         "modeldb attest churn@v3 --key key.pem -o churn.intoto.json",
         "modeldb attest --verify churn.intoto.json --key key.pub churn@v3 --file model.skops",
     )
@@ -74,7 +73,8 @@ def attest(
 ) -> None:
     """State how the files of a run or a version of a model were made, and sign that with your key.
 
-    It is an in-toto statement with SLSA provenance, in a DSSE envelope.
+    It is an in-toto statement with SLSA provenance, in a DSSE envelope. To make a key:
+    openssl genpkey -algorithm ed25519 -out key.pem; openssl pkey -in key.pem -pubout -out key.pub
     """
     if signed is not None:
         if output is not None:
