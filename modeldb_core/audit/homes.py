@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.log.changes import APPEND, alters_entity, document_after
+from modeldb_core.audit.changes_of import ChangesOf
+from modeldb_core.log.changes import APPEND, document_after
 from modeldb_core.model.homes import Home, home_of
 from modeldb_core.model.schema import KINDS
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from modeldb_core.stores import MetadataStore
 
 _REMEMBERED = 10_000  # containers
-_PAGE = 1000
 
 
 class LogHomes:
@@ -64,10 +64,6 @@ class LogHomes:
     def _read(self, kind: str, entity_id: str) -> Mapping[str, Any] | None:
         """Return what an entity names as its containers; ``None`` where no change made it."""
         document: Document | None = None
-        cursor = 0
-        while (page := self._store.read_changes(after=cursor, limit=_PAGE, entity_id=entity_id)).changes:
-            for change in page.changes:
-                if change.kind == kind and alters_entity(change):
-                    document = (document or {}) if change.action == APPEND else document_after(document, change)
-            cursor = page.cursor
+        for change in ChangesOf(self._store, (kind, entity_id)):
+            document = (document or {}) if change.action == APPEND else document_after(document, change)
         return None if document is None else {each.name: document.get(each.name) for each in KINDS[kind].containers}

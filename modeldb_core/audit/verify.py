@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from modeldb_core.audit.blobs import Named, verify_blobs
+from modeldb_core.audit.changes_of import ChangesOf
 from modeldb_core.audit.differences import differences
 from modeldb_core.audit.homes import LogHomes
-from modeldb_core.audit.log import PAGE, LogAudit
+from modeldb_core.audit.log import LogAudit
 from modeldb_core.audit.report import Report
 from modeldb_core.errors import InvalidArgumentError, ModelDBError, NotFoundError
-from modeldb_core.log.changes import alters_entity
 from modeldb_core.log.replay import Record, replay
 from modeldb_core.model.entities import Document, now_us
 from modeldb_core.model.schema import HOME_FIELDS, KINDS
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.audit.checkpoints import Checkpoint
     from modeldb_core.audit.report import Progress
-    from modeldb_core.log.changes import Change, Head
+    from modeldb_core.log.changes import Head
     from modeldb_core.log.erasures import Name
     from modeldb_core.log.points import PointGroup
     from modeldb_core.model.entities import Entity, SeriesSummary
@@ -109,7 +109,7 @@ def _verify_entity(
     if kind not in KINDS:
         report.carried += 1
     for _ in range(_ATTEMPTS):
-        changes = _ChangesOf(store, name)
+        changes = ChangesOf(store, name)
         record = replay(kind, entity_id, changes)
         complaints = list(_compare(store, record, log.ends, homes))
         if not complaints or not changes.have_more():
@@ -124,28 +124,6 @@ def _verify_entity(
     if record.is_erased:
         log.erased.add(name)
     named.add(kind, entity_id, record.document)
-
-
-class _ChangesOf:
-    """The changes that alter an entity, in the order of their arrival."""
-
-    def __init__(self, store: MetadataStore, name: Name) -> None:
-        self._store, self._name = store, name
-        self._cursor = 0
-
-    def __iter__(self) -> Iterator[Change]:
-        while True:
-            page = self._store.read_changes(after=self._cursor, limit=PAGE, entity_id=self._name[1])
-            for change in page.changes:
-                if (change.kind, change.entity_id) == self._name and alters_entity(change):
-                    yield change
-            self._cursor = page.cursor
-            if not page.changes:
-                return
-
-    def have_more(self) -> bool:
-        """Return whether more has arrived since the last one was read."""
-        return bool(self._store.read_changes(after=self._cursor, limit=1, entity_id=self._name[1]).changes)
 
 
 def _compare(
@@ -238,7 +216,7 @@ def _find_strangers_of(store: MetadataStore, report: Report, log: LogAudit, kind
 
 def _has_changes(store: MetadataStore, name: Name, report: Report) -> bool:
     try:
-        return any(_ChangesOf(store, name))
+        return any(ChangesOf(store, name))
     except Exception as error:  # as in _guarded
         report.add("entity", f"{name[0]} {name[1]}", f"its changes cannot be read: {type(error).__name__}: {error}")
         return True

@@ -10,7 +10,7 @@ from flask import current_app, g, has_request_context
 from modeldb_core.errors import PermissionDeniedError
 from modeldb_core.model.entities import derived_id, new_id
 from modeldb_server.repeats import stream_of_request
-from modeldb_server.routes import RIGHTS, Policy
+from modeldb_server.routes import Policy
 
 if TYPE_CHECKING:
     from modeldb_core.commands.operation import Operation
@@ -93,7 +93,7 @@ class ServerContext:
         if policy in (Policy.WRITE, Policy.ERASE) and self.settings.read_only:
             return False
         visitor = self.visitor
-        return visitor is None or RIGHTS.index(policy) <= RIGHTS.index(visitor.granted)
+        return visitor is None or visitor.granted.allows(policy)
 
     def execute(self, operation: Operation) -> None:
         """Carry out what the current request asks for, in the name of who asks; durable when this returns."""

@@ -38,7 +38,7 @@ _SCHEMAS: Mapping[str, Schema] = {
 
 
 class Policy(StrEnum):
-    """Who may call a route."""
+    """Who may call a route: who is granted one may do what those before it allow."""
 
     PUBLIC = "public"
     """Anyone who reaches the port: says nothing about what is stored."""
@@ -49,9 +49,10 @@ class Policy(StrEnum):
     ERASE = "erase"
     """Who may apply ``erase`` changes as well; no route's, but that of a token."""
 
-
-RIGHTS = tuple(Policy)
-"""The policies: who is granted one may do what those before it allow."""
+    def allows(self, policy: Policy) -> bool:
+        """Return whether who is granted this may call a route of ``policy``."""
+        order = list(Policy)
+        return order.index(policy) <= order.index(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

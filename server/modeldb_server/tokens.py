@@ -200,12 +200,12 @@ def _refusal(*, is_known: bool) -> Unauthorized:
 
 
 def _check_granted(granted: Policy, policy: Policy | None) -> None:
-    if policy is Policy.WRITE and granted not in (Policy.WRITE, Policy.ERASE):
-        msg = "this token allows reading only; use one of server.tokens"
-        raise PermissionDeniedError(msg)
-    if policy is Policy.ERASE and granted is not Policy.ERASE:
+    if policy is None or granted.allows(policy):
+        return
+    msg = "this token allows reading only; use one of server.tokens"
+    if policy is Policy.ERASE:
         msg = (
             "some of these changes erase what others recorded, which this token does not allow; use one of "
             "server.erase_tokens"
         )
-        raise PermissionDeniedError(msg)
+    raise PermissionDeniedError(msg)
