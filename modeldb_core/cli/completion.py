@@ -13,8 +13,9 @@ from click.shell_completion import CompletionItem
 from modeldb_core.cli.session import Session
 from modeldb_core.cli.tables import short_id
 from modeldb_core.cli.text import clean
+from modeldb_core.model.entities import Repository
 from modeldb_core.model.schema import KINDS, lineage_kinds, shown_kinds
-from modeldb_core.queries import Query, quote
+from modeldb_core.queries import Query, condition, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -53,6 +54,16 @@ def complete_project(context: click.Context, _: click.Parameter, incomplete: str
 def complete_experiment(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the names of experiments: of the project that was named, or of all."""
     return _offered(_experiments, context, incomplete)
+
+
+def complete_repository(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the names of repositories."""
+    return _offered(_repositories, context, incomplete)
+
+
+def complete_revision(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the branches and tags of the repository that was named."""
+    return _offered(_revisions, context, incomplete)
 
 
 def complete_kind(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -135,6 +146,18 @@ def _projects(session: Session, _: click.Context, incomplete: str) -> Iterator[C
 def _experiments(session: Session, context: click.Context, incomplete: str) -> Iterator[CompletionItem]:
     project = context.params.get("project")
     yield from _named(session, "experiment", incomplete, session.container_id(project, None) if project else None)
+
+
+def _repositories(session: Session, _: click.Context, incomplete: str) -> Iterator[CompletionItem]:
+    yield from _named(session, "repository", incomplete, None)
+
+
+def _revisions(session: Session, context: click.Context, incomplete: str) -> Iterator[CompletionItem]:
+    named = condition("name = ?", context.params.get("name") or "")
+    for found in session.store.find(Query("repository", named, limit=1)).entities:
+        if isinstance(found, Repository):
+            names = [*sorted(found.branches), *sorted(found.commit_tags)]
+            yield from (CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(incomplete))
 
 
 def _named(session: Session, kind: str, incomplete: str, within: str | None) -> Iterator[CompletionItem]:

@@ -33,42 +33,8 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _name = click.argument("name", shell_complete=complete_dataset)
 
 
-class _Client:
-    """The session of a command, as data sets need it."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    @property
-    def settings(self) -> Settings:
-        return self._session.settings
-
-    @property
-    def actor(self) -> str:
-        return self.store.user or self.settings.user or login_name()
-
-    @property
-    def store(self) -> MetadataStore:
-        return self._session.store
-
-    @property
-    def artifacts(self) -> ArtifactStore:
-        return self._session.artifacts
-
-    blobs = artifacts
-
-    def settle(self) -> None:
-        """Do nothing: a command logs nothing by a journal."""
-
-    def identify(self, *path: tuple[str, str]) -> tuple[str, ...]:
-        return self.store.identify(*path)
-
-    def resolve(self, value: Any, /) -> Any:  # noqa: ANN401
-        return self._session.resolve(value)
-
-
 def _dataset(session: Session, name: str) -> DatasetHandle:
-    return DatasetHandle(_Client(session), name)
+    return DatasetHandle(session, name)
 
 
 @click.group()
@@ -135,7 +101,7 @@ def versions(session: Session, *, name: str, as_json: bool) -> None:
 @with_session
 def show(session: Session, *, reference: str, files: bool, as_json: bool) -> None:
     """Show a version of a data set; default: the latest."""
-    version = find_reference(reference, _Client(session))
+    version = find_reference(reference, session)
     listed = dict(version.parts()) if files else {}
     if as_json:
         document = entity_document(version.entity)
@@ -249,7 +215,7 @@ def diff(session: Session, *, name: str, before: str, after: str, as_json: bool)
 @with_session
 def checkout(session: Session, *, reference: str, folder: Path, overwrite: bool, as_json: bool) -> None:
     """Write the content of a version, which was kept, into a new folder: all of it, or nothing."""
-    version: VersionHandle = find_reference(reference, _Client(session))
+    version: VersionHandle = find_reference(reference, session)
     with stages_bar() as bar:
         target = version.checkout(
             folder, overwrite=overwrite, progress=lambda done, total: bar("Writing files", done, total)

@@ -62,6 +62,7 @@ _COMMANDS = {
     "history": ("modeldb_core.cli.history:history", "Show the history of a metric."),
     "artifacts": ("modeldb_core.cli.artifacts:artifacts", "List and fetch the files of a run."),
     "dataset": ("modeldb_core.cli.datasets:dataset", "List, add, compare and check out versions of data sets."),
+    "repo": ("modeldb_core.cli.committing:repo", "Version data, code, settings and environments, in git's words."),
     "server": ("modeldb_core.cli.serving:server", "Serve the web pages and the HTTP API."),
     "ui": ("modeldb_core.cli.serving:ui", "Serve the web pages and open them in a browser."),
     "sync": ("modeldb_core.cli.sync:sync", "Ship what processes that died had logged."),

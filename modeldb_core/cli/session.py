@@ -80,6 +80,30 @@ class Session:
         self._rescue = BackgroundRecovery(self.settings.journal_dir, store.url, lambda: self.artifacts)
         self._rescue.before_reading(store)
 
+    def store_to_write(self) -> MetadataStore:
+        """Return the store, which is made where there is none: for a command that begins something."""
+        if self._store is None:
+            self._store = open_store(self.settings.url, self.settings)
+            self._ship_orphans(self._store)
+        return self._store
+
+    @property
+    def actor(self) -> str:
+        """In whose name the command changes something."""
+        return self.store.user or self.settings.user or login_name()
+
+    def settle(self) -> None:
+        """Do nothing: a command logs nothing that would have to arrive first."""
+
+    def identify(self, *path: tuple[str, str]) -> tuple[str, ...]:
+        """Return the identifiers of containers by their names."""
+        return self.store.identify(*path)
+
+    @property
+    def blobs(self) -> ArtifactStore:
+        """Where content is read and kept."""
+        return self.artifacts
+
     @property
     def artifacts(self) -> ArtifactStore:
         """The artifact store."""

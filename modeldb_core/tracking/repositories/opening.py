@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from modeldb_core.commands import commits
 from modeldb_core.commands.containers import declare
+from modeldb_core.commands.edits import check_living
 from modeldb_core.commands.names import check_name
 from modeldb_core.commands.operation import execute, together
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
@@ -20,13 +21,13 @@ from modeldb_core.tracking.repositories.repository import RepositoryHandle
 
 if TYPE_CHECKING:
     from modeldb_core.commands.operation import Operation
-    from modeldb_core.tracking.session import Session
+    from modeldb_core.tracking.data.opening import DataClient
 
 Locations: TypeAlias = "Mapping[str, str] | Iterable[str]"
 """Locations of a commit by what the run calls them, or alone."""
 
 
-def open_repository(client: Session, name: str, *, create: bool = True) -> RepositoryHandle:
+def open_repository(client: DataClient, name: str, *, create: bool = True) -> RepositoryHandle:
     """Return a repository of a client's workspace by its name.
 
     Args:
@@ -36,32 +37,32 @@ def open_repository(client: Session, name: str, *, create: bool = True) -> Repos
 
     Raises:
         NotFoundError: there is none, and it is not to be made.
+        ConflictError: it is deleted, and not to be made again.
     """
-    checked = check_name(name, "repository")
-    path = (("workspace", client.settings.workspace), ("repository", checked))
-    store = client.store
-    workspace_id, repository_id = store.identify(*path)
+    checked, workspace, store = check_name(name, "repository"), client.settings.workspace, client.store
+    workspace_id, repository_id = store.identify(("workspace", workspace), ("repository", checked))
     try:
         found = store.get(Repository.KIND, repository_id)
     except NotFoundError:
         found = None
-    if found is None or (found.deleted_at is not None and create):
-        if not create:
-            msg = f"there is no repository {checked!r} in {store.url}; `modeldb list repositories` shows what there is"
-            raise NotFoundError(msg)
+    if create and (found is None or found.deleted_at is not None):
         made = together(
             (
-                declare("workspace", workspace_id, client.settings.workspace),
+                declare("workspace", workspace_id, workspace),
                 declare(Repository.KIND, repository_id, checked, workspace_id=workspace_id),
             )
         )
         execute(DirectWriter(store, client.actor), made, stream_id=new_id())
         found = store.get(Repository.KIND, repository_id)
+    if found is None:
+        msg = f"there is no repository {checked!r} in {store.url}; `modeldb list repositories` shows what there is"
+        raise NotFoundError(msg)
+    check_living(found)
     assert isinstance(found, Repository)
     return RepositoryHandle(store, client.artifacts, found, client.actor, partial(describe_data, client))
 
 
-def commit_of(client: Session, given: CommitHandle | str) -> CommitHandle:
+def commit_of(client: DataClient, given: CommitHandle | str) -> CommitHandle:
     """Return a commit, or the one that a text names: ``churn@main``, ``churn@v1.0`` or ``churn@3f9a1c2e``.
 
     Raises:
@@ -78,7 +79,7 @@ def commit_of(client: Session, given: CommitHandle | str) -> CommitHandle:
     return open_repository(client, name, create=False).get(revision)
 
 
-def log_commit(client: Session, run_id: str, commit: CommitHandle | str, locations: Locations | None) -> Operation:
+def log_commit(client: DataClient, run_id: str, commit: CommitHandle | str, locations: Locations | None) -> Operation:
     """Return what records with a run which commit it was given; see :meth:`~modeldb_core.tracking.RunHandle.log_commit`."""
     found = commit_of(client, commit)
     listed: Mapping[str, str] = {}
