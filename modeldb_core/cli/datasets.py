@@ -16,7 +16,6 @@ from modeldb_core.log.json_documents import entity_document
 from modeldb_core.model.entities import Dataset, DatasetVersion
 from modeldb_core.movement.deletion import pages
 from modeldb_core.queries import Query
-from modeldb_core.runtime.users import login_name
 from modeldb_core.stores import numbering
 from modeldb_core.tracking.data.sources import path as path_data
 from modeldb_core.tracking.dataset_versions import DatasetHandle, VersionHandle, find_reference
@@ -24,8 +23,6 @@ from modeldb_core.tracking.dataset_versions import DatasetHandle, VersionHandle,
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from modeldb_core.config import Settings
-    from modeldb_core.stores import ArtifactStore, MetadataStore
     from modeldb_core.tracking.data.comparing import Changed, DatasetDiff
 
 _SHOWN = 20  # files of each list of a diff

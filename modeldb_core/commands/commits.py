@@ -143,6 +143,27 @@ def edit_tree(
     return tree.edit(puts, remove=removed).root
 
 
+def beginning(repository: RepositoryReader, branch: str, base: Commit | None) -> tuple[Commit | None, bool]:
+    """Return on what a commit to a branch is built, none in an empty repository, and whether the branch is new.
+
+    Args:
+        repository: in which.
+        branch: its name.
+        base: where it begins, if it is new.
+
+    Raises:
+        NotFoundError: there is no such branch, and no ``base``, although there are commits.
+        InvalidArgumentError: there is such a branch and a ``base``.
+    """
+    head = repository.branches.get(branch)
+    if head is not None and base is not None:
+        msg = f"there is a branch {branch!r} already, so a commit on it begins at its head; leave out base, or choose another branch"
+        raise InvalidArgumentError(msg)
+    if head is not None:
+        return repository.history.commit(head), False
+    return (head_of(repository, branch) if base is None and repository.branches else base), True
+
+
 # -- branches and tags ------------------------------------------------------------------------------------------------
 
 

@@ -246,8 +246,10 @@ class Repository(Entity):
 
     name: str = text("what people call it", searchable=True, unique_within="workspace_id")
     workspace_id: str = reference("workspace", container=True)
-    branches: Mapping[str, Any] = mapping("commits by the name of a branch", entries={"": "commit"}, holds=True)
-    commit_tags: Mapping[str, Any] = mapping("commits by tag", entries={"": "commit"}, holds=True)
+    branches: Mapping[str, Any] = mapping(
+        "commits by the name of a branch", entries={"": "commit"}, holds=True, decided=True
+    )
+    commit_tags: Mapping[str, Any] = mapping("commits by tag", entries={"": "commit"}, holds=True, decided=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,7 +303,8 @@ class Token(Entity):
 
 
 for _declaration in (
-    *map(KindDeclaration, (Workspace, Project, Experiment, Run, Dataset, DatasetVersion, Repository, Commit)),
+    *map(KindDeclaration, (Workspace, Project, Experiment, Run, Dataset, DatasetVersion, Repository)),
+    KindDeclaration(Commit, made_by_operation=True),
     KindDeclaration(RegisteredModel),
     KindDeclaration(ModelVersion, made_by_operation=True),
     KindDeclaration(Approval, remark=True),

@@ -12,6 +12,7 @@ from modeldb_server.handlers import artifacts, audit, comparing, live, series, s
 from modeldb_server.lineage_routes import LINEAGE_ROUTES
 from modeldb_server.metrics import CONTENT_TYPE
 from modeldb_server.model_routes import MODEL_ROUTES
+from modeldb_server.repository_routes import REPOSITORY_ROUTES
 from modeldb_server.responses import json_response
 from modeldb_server.routes import Parameter, Policy, Route
 from modeldb_server.store_routes import STORE_ROUTES
@@ -300,6 +301,7 @@ def _routes(_kinds: tuple[KindDeclaration, ...]) -> tuple[Route, ...]:
         *_COMPARING,
         *LINEAGE_ROUTES,
         *MODEL_ROUTES,
+        *REPOSITORY_ROUTES,
         *edit_routes(),
         *write_routes(),
         *_status_routes(),

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands import commits, merges
 from modeldb_core.commands.operation import Operation, execute
-from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.entities import Repository, new_id
 from modeldb_core.repositories.blobs import blob_of
 from modeldb_core.repositories.merging import SIDES, Resolution
@@ -118,25 +117,14 @@ class RepositoryHandle:
         """
         self.refresh()
         name = check_reference(branch)
-        reader, head = self.reader, self.reader.branches.get(name)
-        if head is not None and base is not None:
-            msg = f"there is a branch {name!r} already, so a commit on it begins at its head; leave out base, or choose another branch"
-            raise InvalidArgumentError(msg)
-        if head is not None:
-            begun = reader.history.commit(head)
-        elif base is not None:
-            begun = self._commit(base)
-        elif reader.branches:
-            begun = commits.head_of(reader, name)  # raises
-        else:
-            begun = None
+        begun, is_new = commits.beginning(self.reader, name, None if base is None else self._commit(base))
         return CommitDraft(
-            reader,
+            self.reader,
             self._execute,
             message,
             branch=name,
             base=begun,
-            is_new=head is None,
+            is_new=is_new,
             author=author or self.actor,
             allow_empty=allow_empty,
             rebases=rebase,
