@@ -92,6 +92,8 @@ def test_what_cannot_be_committed_over_http_is_refused_and_nothing_is_written(cl
     assert client.get(f"/api/v2/repositories/{home['entity_id']}")["branches"] == {"main": head["entity_id"]}
     for wrong, status in (("nowhere", 404), ("main~9", 404), ("~", 400)):
         assert client.error(f"{path}/log", status, revision=wrong)
-    deleted = client.request("DELETE", f"/api/v2/commits/{head['entity_id']}", headers={"X-ModelDB": "1"})
+    deleted = client.request(
+        "DELETE", f"/api/v2/commits/{head['entity_id']}", headers={"X-ModelDB": "1", "Content-Type": "application/json"}
+    )
     assert (deleted.status_code, "names it" in deleted.json["error"]["message"]) == (400, True)
     assert client.send("POST", "/api/v2/commits", {"repository_id": home["entity_id"]}, 405)["error"]
