@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from modeldb_core.commands.registry.approvals import approvals_of
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
     from modeldb_core.model.registry import ModelVersion, RegisteredModel
     from modeldb_core.stores import MetadataStore
 
-_MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&$:@^=])")
+_MARKUP = re.compile(
+    r"[\\`*_\[\]()<>|~&$@:]"  # emphasis, code, links, HTML, cells, entities, formulas, addresses
+    r"|^[#+\-=.]|^\d+(?=\.)"  # what means something at the beginning
+    r"|(?<=www)\.",  # an address without a scheme
+    re.IGNORECASE,
+)
 _MAX_TEXT, _MAX_ROWS = 2000, 200
 
 
@@ -55,7 +61,7 @@ def card(
         "Aliases": ", ".join(aliases),
         "Labels": ", ".join(version.tags),
         "Registered by": version.owner,
-        "Registered at": time_text(version.created_at),
+        "Registered at": version.created_at,
     }
     sections = (
         ("", about),
@@ -83,10 +89,14 @@ def escaped(value: object) -> str:
     """Return a value as Markdown that shows it as it is, on one line."""
     if isinstance(value, BlobReference):
         return f"{value.size_bytes:,} bytes"
+    if isinstance(value, (bool, int, float)):
+        return str(value)
+    if isinstance(value, datetime):
+        return str(time_text(value))
     text = " ".join(str(value).split())
     text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     text = text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
-    return _MARKUP.sub(r"\\\1", text)
+    return _MARKUP.sub(lambda found: f"{found[0]}\\" if found[0].isdigit() else f"\\{found[0]}", text)
 
 
 def _table(title: str, values: Mapping[str, Any]) -> list[str]:
@@ -173,7 +183,7 @@ def _named(entries: Mapping[str, Any], fields: Iterable[str]) -> dict[str, str]:
 def _approvals(store: MetadataStore, version: ModelVersion) -> Iterator[str]:
     for each in approvals_of(store, version.entity_id):
         why = f": {escaped(each.reason)}" if each.reason else ""
-        yield f"{escaped(time_text(each.created_at))} {escaped(each.owner)}: {escaped(each.verdict)} for {escaped(each.stage)}{why}"
+        yield f"{escaped(each.created_at)} {escaped(each.owner)}: {escaped(each.verdict)} for {escaped(each.stage)}{why}"
 
 
 def _moves(moves: Iterable[Move], version: ModelVersion) -> Iterator[str]:
@@ -183,7 +193,7 @@ def _moves(moves: Iterable[Move], version: ModelVersion) -> Iterator[str]:
             {move.version.version_id} if move.version else set()
         )
         if version.entity_id in ids:
-            yield f"{escaped(time_text(move.at))} {escaped(move.actor)}: {escaped(move_text(move))}"
+            yield f"{escaped(move.at)} {escaped(move.actor)}: {escaped(move_text(move))}"
 
 
 def move_text(move: Move) -> str:
