@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from modeldb_core.log.json_documents import kind_document
+from modeldb_core.model.entities import KINDS
+
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 
@@ -164,12 +167,15 @@ def test_names_of_keys_are_understood_by_the_store(run, site, key: str) -> None:
 
 
 def test_columns_survive_an_address(run) -> None:
+    kind = kind_document(KINDS["run"])
     columns = [
         {"id": "name", "section": "", "key": "name", "pinned": True},
         {"id": "metrics.val/loss, x", "section": "metrics", "key": "val/loss, x", "agg": "max", "numeric": True},
         {"id": "hyperparameters.a*b@c!", "section": "hyperparameters", "key": "a*b@c!", "numeric": False},
     ]
-    back = run("columns.js", "m.readColumns(m.writeColumns(a))", columns)
+    back = run(
+        "columns.js", "m.readColumns(a.kind, m.writeColumns(a.columns))", {"kind": kind, "columns": columns}
+    )
     assert [(column["id"], column["pinned"], column.get("agg"), column["numeric"]) for column in back] == [
         ("name", True, None, False),
         ("metrics.val/loss, x", False, "max", True),

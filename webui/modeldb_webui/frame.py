@@ -15,7 +15,6 @@ from markupsafe import Markup
 
 from modeldb_core.errors import ConfigurationError, InvalidArgumentError, InvalidTypeError
 from modeldb_core.log.json_documents import kind_document
-from modeldb_core.model.entities import Run
 from modeldb_core.model.schema import shown_kinds
 from modeldb_webui.assets import Assets
 
@@ -56,8 +55,8 @@ class Frame:
     Attributes:
         title: of the page, until a script knows a better one.
         place: the script of ModelDB's own that starts the page, one of ``static/js/pages``.
-        identifier: what the script is told of what it shows; default: the variable ``entity_id`` of the path.
-        kind: of the entities that it shows: the script is sent what is declared of them.
+        kind: of the entities that it shows, where that is not in its script.
+        kinds: those that the script is sent the declarations of, with the kinds of what contains them; default: all.
         has_charts: whether the script draws charts.
         scripts: further ones, JavaScript modules, by their paths below the address of the server.
         styles: further style sheets, likewise.
@@ -65,8 +64,8 @@ class Frame:
 
     title: str
     place: str = "page"
-    identifier: str = ""
-    kind: str = Run.KIND
+    kind: str = ""
+    kinds: Sequence[str] = ()
     has_charts: bool = False
     scripts: Sequence[str] = ()
     styles: Sequence[str] = ()
@@ -76,23 +75,23 @@ class Frame:
         return render_template(
             "modeldb_webui/page.html",
             frame=self,
-            identifier=self.identifier or (request.view_args or {}).get("entity_id", ""),
+            identifier=(request.view_args or {}).get("entity_id", ""),
             content=Markup(content),
             navigation=[
                 {"title": entry.title, "group": entry.group, "path": entry.path.lstrip("/")}
                 for entry in navigation(current_app)
             ],
-            kinds=_declared(Run.KIND, self.kind),
+            kinds=_declared(self.kinds),
             address=address,
             version=ASSETS.version,
             modules=ASSETS.imports(f"js/pages/{self.place}.js"),
         )
 
 
-def _declared(*kinds: str) -> list[dict[str, Any]]:
-    """Return what is declared of some kinds and of what contains their entities, as far as it is shown."""
+def _declared(kinds: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what is declared of some kinds and of what contains their entities, as far as it is shown; of none: of all."""
     shown = {each.kind: each for each in shown_kinds()}
-    wanted = dict.fromkeys(kinds)
+    wanted = dict.fromkeys(kinds or shown)
     wanted.update(dict.fromkeys(each.refers_to for kind in kinds for each in shown[kind].container_names.values()))
     return [_document(shown[kind]) for kind in wanted if kind in shown]
 

@@ -6,23 +6,25 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, abort, request
 
+from modeldb_core.model.entities import Project, Run
 from modeldb_core.model.schema import shown_kinds
 from modeldb_webui.frame import ASSETS, BLUEPRINT, Frame, NavigationEntry, address, register_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from modeldb_core.model.schema import KindDeclaration
     from modeldb_webui.assets import Assets
 
 PLACES = {
     "/": Frame(title="Projects", place="projects"),
-    "/projects/<entity_id>": Frame(title="Runs", place="project", has_charts=True),
+    "/projects/<entity_id>": Frame(title="Runs", place="project", kinds=(Run.KIND,), has_charts=True),
     "/runs/<entity_id>": Frame(title="Run", place="run", has_charts=True),
-    "/compare": Frame(title="Compare", place="compare", has_charts=True),
+    "/compare": Frame(title="Compare", place="compare", kinds=(Run.KIND,), has_charts=True),
 }
 """Every page by its path; those of kinds are beside them."""
-KINDS_ORDER = 500
-"""Where the kinds that plugins declare stand in the navigation."""
+CONTAINERS_ORDER, KINDS_ORDER = 400, 500
+"""Where the navigation has what lies in a workspace beside projects, such as data sets, and the kinds that plugins declare."""
 
 NEEDS_SCRIPTS = (
     "<noscript>ModelDB shows its data with scripts: allow them for this page, or use the <code>modeldb</code> command."
@@ -41,12 +43,23 @@ def create_blueprint() -> Blueprint:
         register_page(blueprint, path, frame.place, _empty, frame)
     for kind in shown_kinds():
         title = kind.path.capitalize().replace("-", " ")
-        frame = Frame(title=title, place="entities", identifier=kind.path, kind=kind.kind)
-        entry = None if kind.is_own else NavigationEntry(title=title, group="Further kinds", order=KINDS_ORDER)
-        register_page(blueprint, f"/kinds/{kind.path}", f"kind {kind.path}", _empty, frame, entry)
+        path = f"/kinds/{kind.path}"
+        every = Frame(title=title, place="entities", kind=kind.kind)
+        one = Frame(title=kind.words.capitalize(), place="entity", kind=kind.kind)
+        register_page(blueprint, path, f"kind {kind.path}", _empty, every, _entry(kind, title))
+        register_page(blueprint, f"{path}/<entity_id>", f"one {kind.kind}", _empty, one)
     blueprint.add_url_rule("/assets/<version>/<path:name>", "asset", _asset(ASSETS))
     blueprint.app_context_processor(lambda: {"modeldb_address": address})
     return blueprint
+
+
+def _entry(kind: KindDeclaration, title: str) -> NavigationEntry | None:
+    """Return the place of a kind in the navigation: everything that leads to entities which no other list leads to."""
+    if not kind.is_own:
+        return NavigationEntry(title=title, group="Further kinds", order=KINDS_ORDER)
+    if kind.home == "workspace_id" and kind.kind != Project.KIND:
+        return NavigationEntry(title=title, group="Data, code, models", order=CONTAINERS_ORDER)
+    return None
 
 
 def _empty(entity_id: str = "") -> str:

@@ -1,7 +1,7 @@
-// Choosing the columns of the table of runs, from any number of keys.
+// Choosing the columns of a table, from any number of keys.
 
 import { Component, html } from "../vendor/preact-htm.js";
-import { allColumns, GROUPS } from "./columns.js";
+import { allColumns, groupTitle } from "./columns.js";
 import { formatCount } from "./format.js";
 import { close, openDialog } from "./overlays.js";
 
@@ -11,13 +11,14 @@ const LINE = 26;
 const SPARE = 10;
 
 /**
+ * @param {import("./types").Kind} kind of the entities
  * @param {Column[]} columns those that are shown
  * @param {() => Promise<import("./types").KeyInfo[]>} keys
  * @param {(columns: Column[]) => void} onChange
  * @param {() => void} onReset
  */
-export function openColumns(columns, keys, onChange, onReset) {
-  openDialog("Columns", html`<${Chooser} columns=${columns} keys=${keys} onChange=${onChange} onReset=${onReset} />`);
+export function openColumns(kind, columns, keys, onChange, onReset) {
+  openDialog("Columns", html`<${Chooser} kind=${kind} columns=${columns} keys=${keys} onChange=${onChange} onReset=${onReset} />`);
 }
 
 /** @extends {Component<any, any>} */
@@ -25,11 +26,11 @@ class Chooser extends Component {
   /** @param {any} props */
   constructor(props) {
     super(props);
-    this.state = { columns: props.columns, all: allColumns([]), search: "", top: 0, error: null };
+    this.state = { columns: props.columns, all: allColumns(props.kind, []), search: "", top: 0, error: null };
   }
 
   componentDidMount() {
-    this.props.keys().then((/** @type {any} */ keys) => this.setState({ all: allColumns(keys) }), (/** @type {any} */ error) => this.setState({ error }));
+    this.props.keys().then((/** @type {any} */ keys) => this.setState({ all: allColumns(this.props.kind, keys) }), (/** @type {any} */ error) => this.setState({ error }));
   }
 
   /** @param {Column[]} columns */
@@ -50,7 +51,7 @@ class Chooser extends Component {
   }
 
   /** @param {any} _ @param {any} state */
-  render(_, { columns, all, search, top, error }) {
+  render({ kind }, { columns, all, search, top, error }) {
     const wanted = search.toLowerCase();
     const shown = new Set(columns.map((/** @type {Column} */ { id }) => id));
     const found = all.filter((/** @type {Column} */ { id, title }) => `${id} ${title}`.toLowerCase().includes(wanted));
@@ -62,7 +63,7 @@ class Chooser extends Component {
       <div class="chooser"><div class="list" tabindex="0" role="group" aria-label="Columns" onScroll=${(/** @type {any} */ event) => this.setState({ top: event.currentTarget.scrollTop })}>
         <div style=${{ height: `${found.length * LINE}px` }}></div>
         ${part.map((/** @type {any} */ column, /** @type {number} */ index) => html`<label key=${column.id} style=${{ top: `${(first + index) * LINE}px` }}><input type="checkbox" checked=${shown.has(column.id)} onChange=${() => this.toggle(column)} />
-          <span class="cut">${column.title}</span><span class="in">${GROUPS.get(column.section)}${column.count ? `, ${formatCount(column.count)} runs` : ""}</span></label>`)}
+          <span class="cut">${column.title}</span><span class="in">${groupTitle(kind, column.section)}${column.count ? `, in ${formatCount(column.count)}` : ""}</span></label>`)}
         ${error ? html`<p class="notice bad">${error.message}</p>` : null}</div></div>
       <div class="body row"><span class="grow faint">Drag a column's head to move it, its edge to size it.</span><button class="button" onClick=${() => { this.props.onReset(); close(); }}>Reset</button><button class="button primary" onClick=${close}>Done</button></div>`;
   }

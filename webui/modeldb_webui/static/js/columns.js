@@ -1,12 +1,12 @@
-// The columns of the table of runs: which there are, which are shown, what a cell holds, and how a query names them.
+// The columns of tables of entities: which a kind has, which are shown, what a cell holds, and how a query names them.
 
 import { isOwnMeasure, untagged } from "./format.js";
-import { fieldOf, heading, METRICS, RUN } from "./schema.js";
+import { fieldOf, heading, METRICS, TITLES } from "./schema.js";
 import { recall, remember } from "./storage.js";
 
 /** @typedef {import("./types").Column} Column */
 /** @typedef {import("./types").Entity} Entity */
-/** @typedef {import("./types").Run} Run */
+/** @typedef {import("./types").Kind} Kind */
 /** @typedef {import("./types").KeyInfo} KeyInfo */
 /** @typedef {import("./types").KindColumn} KindColumn */
 
@@ -17,15 +17,28 @@ const BARE_KEY = /^[\p{L}\p{N}_/-]+(\.[\p{L}\p{N}_/-]+)*$/u;
 
 const WIDTHS = { text: 120, time: 104, number: 92, boolean: 80, texts: 150 };
 const NAME_WIDTH = 184;
-/** The columns that are not keys of maps, tags among them. @type {Map<string, KindColumn>} */
-export const COLUMNS = new Map(
-  [...RUN.columns.filter(({ name }) => RUN.shown.includes(name)), { name: "tags", type: "texts", title: "Tags", choices: [], fields: ["tags"] }].map((column) => [column.name, column]),
-);
-/** What heads the columns of a map, by its name; those of none are the run's own. @type {Map<string, string>} */
-export const GROUPS = new Map([["", heading(RUN.words)], ...RUN.sections.map((section) => /** @type {[string, string]} */ ([section, fieldOf(RUN, section)?.title ?? section]))]);
-const SHOWN_FIRST = ["name", "status", "started_at"];
-const SHOWN_LAST = ["tags", "duration"];
+const FIRST_OF_RUNS = ["name", "status", "started_at"];
+const LAST_OF_RUNS = ["tags", "duration"];
+/** What tables of a kind leave out at first: what says little, and what every entity has. */
+const RARE = new Set(["entity_id", "description", "updated_at", "deleted_at", "visibility", "workspace"]);
 const KEYS_AT_FIRST = 8;
+
+/** @type {WeakMap<Kind, Map<string, KindColumn>>} */
+const own = new WeakMap();
+
+/** The columns of a kind that are not keys of maps, tags among them, by name. @param {Kind} kind */
+export function ownColumns(kind) {
+  let found = own.get(kind);
+  if (!found) {
+    const columns = [...kind.columns.filter(({ name }) => kind.shown.includes(name)), { name: "tags", type: "texts", title: "Tags", choices: [], fields: ["tags"] }];
+    found = new Map(columns.map((column) => [column.name, column]));
+    own.set(kind, found);
+  }
+  return found;
+}
+
+/** What heads the columns of a map; those of none are the entity's own. @param {Kind} kind @param {string} section */
+export const groupTitle = (kind, section) => (section ? fieldOf(kind, section)?.title ?? section : heading(kind.words));
 
 /** How a query names a key of a section. @param {string} section @param {string} key @param {string} [agg] */
 export function fieldName(section, key, agg = "") {
@@ -36,11 +49,12 @@ export function fieldName(section, key, agg = "") {
   return agg && agg !== "last" ? `${name}.${agg}` : name;
 }
 
-/** @param {string} name of one of the run's own columns @returns {Column} */
-function ownColumn(name) {
-  const { title, type } = /** @type {KindColumn} */ (COLUMNS.get(name));
+/** @param {Kind} kind @param {string} name of one of its own columns @returns {Column} */
+function ownColumn(kind, name) {
+  const { title, type } = /** @type {KindColumn} */ (ownColumns(kind).get(name));
   const width = name === "name" ? NAME_WIDTH : WIDTHS[/** @type {keyof typeof WIDTHS} */ (type)];
-  return { id: name, section: "", key: name, title, width, numeric: type === "number", pinned: name === "name" };
+  const fields = name === "name" ? TITLES.filter((field) => fieldOf(kind, field)) : undefined;
+  return { id: name, section: "", key: name, title, width, numeric: type === "number", pinned: name === "name", fields };
 }
 
 /** @param {string} section @param {string} key @param {boolean} numeric @param {string} [agg] @returns {Column} */
@@ -53,17 +67,17 @@ export function keyColumn(section, key, numeric, agg = "") {
 export const columnId = (section, key) => (section ? `${section}.${key}` : key);
 
 /** @param {Column} column what must be asked for so that its cells can be shown */
-export const fieldsOf = (column) => [fieldName(column.section, column.key, column.agg)];
+export const fieldsOf = (column) => column.fields ?? [fieldName(column.section, column.key, column.agg)];
 
 /** What an order by this column is called; empty where there is none. @param {Column} column */
-export const orderName = (column) => (!column.section && COLUMNS.get(column.key)?.type === "texts" ? "" : fieldName(column.section, column.key, column.agg));
+export const orderName = (column) => (!column.section && column.key === "tags" ? "" : fieldName(column.section, column.key, column.agg));
 
-/** The value in a cell, `undefined` for none. @param {Entity} run @param {Column} column @returns {any} */
-export function valueAt(run, column) {
-  if (!column.section) return run[column.key];
-  if (column.agg && column.agg !== "last") return seriesOf(run, column.key)?.[/** @type {keyof import("./types").SeriesSummary} */ (SUMMARY_FIELDS[column.agg])];
-  const value = lookUp(run[column.section], column.key);
-  return value === undefined && column.section === METRICS ? seriesOf(run, column.key)?.last : value;
+/** The value in a cell, `undefined` for none. @param {Entity} entity @param {Column} column @returns {any} */
+export function valueAt(entity, column) {
+  if (!column.section) return entity[column.key];
+  if (column.agg && column.agg !== "last") return seriesOf(entity, column.key)?.[/** @type {keyof import("./types").SeriesSummary} */ (SUMMARY_FIELDS[column.agg])];
+  const value = lookUp(entity[column.section], column.key);
+  return value === undefined && column.section === METRICS ? seriesOf(entity, column.key)?.last : value;
 }
 
 /** What is known of a series of a run. @param {Entity} run @param {string} key @returns {import("./types").SeriesSummary | undefined} */
@@ -103,8 +117,17 @@ export function commonKeys(entities, sections) {
   });
 }
 
-/** Columns for a first visit: the usual facts, and the keys that most of the first runs have. @param {Run[]} runs @returns {Column[]} */
-export const guessColumns = (runs) => [...SHOWN_FIRST.map(ownColumn), ...commonKeys(runs, RUN.listed), ...SHOWN_LAST.map(ownColumn)];
+/**
+ * Columns for a first visit: the usual facts, and the keys that most of the first entities have.
+ * @param {Kind} kind @param {Entity[]} entities @param {string[]} [without] columns that say the same in every row @returns {Column[]}
+ */
+export function guessColumns(kind, entities, without = []) {
+  const all = [...ownColumns(kind).values()];
+  const usual = all.filter(({ name, fields }) => !RARE.has(name) && !without.includes(name) && fields.every((field) => !fieldOf(kind, field)?.computed));
+  const [first, last] = kind.has_points ? [FIRST_OF_RUNS, LAST_OF_RUNS] : [usual.map(({ name }) => name).filter((name) => name !== "tags"), ["tags"]];
+  const columns = (/** @type {string[]} */ names) => names.map((name) => ownColumn(kind, name));
+  return [...columns(first), ...commonKeys(entities, kind.listed), ...columns(last)];
+}
 
 /** @param {any} value a map or list that was logged, not a tagged number */
 const isMap = (value) => value !== null && typeof value === "object" && !isNumber(value);
@@ -112,11 +135,11 @@ const isMap = (value) => value !== null && typeof value === "object" && !isNumbe
 /** @param {any} value */
 const isNumber = (value) => typeof value === "number" || (value !== null && typeof value === "object" && ("$int" in value || "$float" in value));
 
-/** All columns that could be chosen. @param {KeyInfo[]} keys @returns {(Column & {count?: number})[]} */
-export function allColumns(keys) {
-  const found = [...COLUMNS.keys()].map(ownColumn);
+/** All columns that could be chosen. @param {Kind} kind @param {KeyInfo[]} keys @returns {(Column & {count?: number})[]} */
+export function allColumns(kind, keys) {
+  const found = [...ownColumns(kind).keys()].map((name) => ownColumn(kind, name));
   for (const { section, key, count, value_types: types } of keys) {
-    if (!section || !GROUPS.has(section)) continue;
+    if (!kind.sections.includes(section)) continue;
     // A map is not a column: its inner keys are.
     if (types.length && types.every((type) => type === "json") && keys.some((other) => other.section === section && other.key.startsWith(`${key}.`))) continue;
     const numeric = types.every((type) => type === "number" || type === "series");
@@ -125,14 +148,14 @@ export function allColumns(keys) {
   return found.sort((a, b) => Number(isOwnMeasure(a.key)) - Number(isOwnMeasure(b.key)));
 }
 
-/** The reader's choice for a project, or `null`. @param {string} projectId @returns {Column[] | null} */
-export function recallColumns(projectId) {
-  const kept = recall(`columns.${projectId}`, null);
+/** The reader's choice for a place, or `null`. @param {string} place @returns {Column[] | null} */
+export function recallColumns(place) {
+  const kept = recall(`columns.${place}`, null);
   return Array.isArray(kept) && kept.length ? kept : null;
 }
 
-/** @param {string} projectId @param {Column[]} columns */
-export const rememberColumns = (projectId, columns) => remember(`columns.${projectId}`, columns);
+/** @param {string} place @param {Column[]} columns */
+export const rememberColumns = (place, columns) => remember(`columns.${place}`, columns);
 
 /**
  * Columns in an address: ids between commas, `*` before pinned ones, `@max` behind those that show an aggregate.
@@ -150,8 +173,8 @@ function decoded(text) {
   }
 }
 
-/** @param {string} text @returns {Column[]} */
-export function readColumns(text) {
+/** @param {Kind} kind @param {string} text @returns {Column[]} */
+export function readColumns(kind, text) {
   /** @type {Column[]} */
   const columns = [];
   for (const part of text.split(",").filter(Boolean)) {
@@ -160,9 +183,9 @@ export function readColumns(text) {
     const id = decoded(match[2]);
     const dot = id.indexOf(".");
     const section = id.slice(0, Math.max(0, dot));
-    if (dot < 0 ? !COLUMNS.has(id) : !section || !GROUPS.has(section)) continue;
+    if (dot < 0 ? !ownColumns(kind).has(id) : !kind.sections.includes(section)) continue;
     if (match[4] && !AGGREGATES.includes(match[4])) continue;
-    const column = dot < 0 ? ownColumn(id) : keyColumn(id.slice(0, dot), id.slice(dot + 1), !match[3], match[4]);
+    const column = dot < 0 ? ownColumn(kind, id) : keyColumn(id.slice(0, dot), id.slice(dot + 1), !match[3], match[4]);
     columns.push({ ...column, pinned: match[1] === "*" });
   }
   return columns;

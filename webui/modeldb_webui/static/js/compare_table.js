@@ -3,10 +3,11 @@
 import { html, useState } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
 import { colorClass } from "./colors.js";
-import { COLUMNS } from "./columns.js";
+import { ownCell } from "./cells.js";
+import { ownColumns } from "./columns.js";
 import { flatten, same } from "./diff.js";
 import { byKey, isNumeric, plural, runDuration, toNumber } from "./format.js";
-import { ownCell, runName } from "./run_cells.js";
+import { runName } from "./run_cells.js";
 import { fieldOf, heading, METRICS, RUN } from "./schema.js";
 import { Short } from "./values.js";
 
@@ -22,7 +23,7 @@ function durationOf(run) {
 
 /** @param {Run} run @param {string} section a map, or none for the run's own columns @returns {Map<string, any>} */
 function valuesOf(run, section) {
-  if (!section) return new Map(RUN.compared.map((name) => [name, name === "duration" ? durationOf(run) : run[COLUMNS.get(name)?.fields[0] ?? ""]]));
+  if (!section) return new Map(RUN.compared.map((name) => [name, name === "duration" ? durationOf(run) : run[ownColumns(RUN).get(name)?.fields[0] ?? ""]]));
   if (!fieldOf(RUN, section)?.names_blobs) return flatten(run[section] ?? {});
   return new Map(Object.entries(run[section] ?? {}).map(([path, entry]) => [path, String(entry?.digest ?? "").slice(0, 12)]));
 }
@@ -63,7 +64,7 @@ function Group({ section, title, lines, runs, names }) {
   return html`<tr><th class="group" colspan=${runs.length + 1}>${title} <span class="faint">${lines.length}</span></th></tr>
     ${lines.slice(0, most).map(({ key, values, differs }) => {
       const common = differs ? mostCommon(values) : undefined;
-      const label = section ? key : COLUMNS.get(key)?.title;
+      const label = section ? key : ownColumns(RUN).get(key)?.title;
       const numeric = values.every((value) => value === undefined || isNumeric(value));
       const best = section === METRICS && numeric && differs ? bestOf(key, values) : [];
       return html`<tr key=${key}><th scope="row" title=${section ? `${section}.${key}` : key}>${label}</th>${values.map((value, at) => html`<td key=${at} class=${`${numeric ? "num" : ""} ${common && section !== METRICS && !same(value, common.value) ? "differs" : ""} ${best.includes(at) ? "best" : ""} ${value === undefined ? "missing" : ""}`} title=${best.includes(at) ? "The best of these, going by the metric's name" : undefined}>

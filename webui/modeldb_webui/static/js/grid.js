@@ -11,7 +11,7 @@ import { GridHead } from "./grid_head.js";
  * @property {(index: number) => any} rowAt `undefined` while it is not loaded
  * @property {(row: any, column: Column) => unknown} cell what a cell shows
  * @property {(row: any, index: number) => string} rowClass
- * @property {(row: any, index: number) => unknown} pick what the first, narrow column shows
+ * @property {(row: any, index: number) => unknown} [pick] what a first, narrow column shows: there is none without it
  * @property {(first: number, last: number, columns: Column[]) => void} onView told what is in view
  * @property {(index: number, event: MouseEvent) => void} onPick
  * @property {(index: number) => void} [onHover]
@@ -129,7 +129,7 @@ export class Grid extends Component {
     const { first, last } = this.rows();
     const { shown, before, total } = this.columns();
     const pinned = props.columns.filter((column) => column.pinned);
-    const width = PICK + pinned.reduce((sum, column) => sum + column.width, 0) + total;
+    const width = (props.pick ? PICK : 0) + pinned.reduce((sum, column) => sum + column.width, 0) + total;
     // The elements stay where they are in the page and take on another row: moving them would lay all of them out again.
     const slots = Math.ceil(this.state.height / props.rowHeight) + 2 * SPARE_ROWS + 2;
     const rows = new Array(Math.min(slots, props.count)).fill(null);
@@ -139,10 +139,10 @@ export class Grid extends Component {
         width=${width} height=${props.rowHeight} cell=${props.cell} pick=${props.pick} className=${row ? props.rowClass(row, index) : ""} current=${index === props.current}
         revision=${props.revision} />`;
     }
-    return html`<div class=${props.rowHeight > 28 ? "grid tall" : "grid"} role="grid" aria-multiselectable="true" tabindex="0" aria-label=${props.label} aria-rowcount=${props.count + 1} aria-colcount=${props.columns.length + 1}
+    return html`<div class=${props.rowHeight > 28 ? "grid tall" : "grid"} role="grid" aria-multiselectable=${Boolean(props.pick)} tabindex="0" aria-label=${props.label} aria-rowcount=${props.count + 1} aria-colcount=${props.columns.length + (props.pick ? 1 : 0)}
       ref=${(/** @type {HTMLElement} */ element) => (this.root = element)} onScroll=${this.scrolled} onClick=${this.clicked} onMouseOver=${this.hovered} onMouseLeave=${() => props.onHover?.(-1)}>
       <div class="grid-canvas" role="presentation" style=${{ width: `${width}px`, height: `${HEAD + props.count * props.rowHeight}px`, minWidth: "100%" }}>
-        <${GridHead} ...${props.head} pinned=${pinned} shown=${shown} before=${before} width=${width} />
+        <${GridHead} ...${props.head} pick=${props.pick ? PICK : 0} pinned=${pinned} shown=${shown} before=${before} width=${width} />
         <div role="rowgroup">${rows}</div>
       </div>
       ${props.count === 0 && props.empty ? html`<div class="grid-empty">${props.empty}</div>` : null}
@@ -180,10 +180,10 @@ class GridRow extends Component {
     /** @param {Column} column */
     const draw = (column) => html`<div key=${column.id} role="gridcell" class=${column.numeric ? "grid-cell numeric" : "grid-cell"} style=${{ width: `${column.width}px` }}>
       ${row ? cell(row, column) : html`<span class="skeleton"></span>`}</div>`;
-    return html`<div role="row" aria-rowindex=${index + 2} aria-selected=${className.includes("selected")} data-index=${index} class=${`grid-row ${className} ${current ? "current" : ""}`}
+    return html`<div role="row" aria-rowindex=${index + 2} aria-selected=${pick ? className.includes("selected") : undefined} data-index=${index} class=${`grid-row ${className} ${current ? "current" : ""}`}
       style=${{ top: `${HEAD + index * height}px`, height: `${height}px`, width: `${width}px`, minWidth: "100%" }}>
       <div class="grid-pinned" role="presentation">
-        <div role="gridcell" class="grid-cell pick">${row ? pick(row, index) : null}</div>
+        ${pick ? html`<div role="gridcell" class="grid-cell pick">${row ? pick(row, index) : null}</div>` : null}
         ${pinned.map(draw)}
       </div>
       <div role="presentation" style=${{ width: `${before}px`, flex: "none" }}></div>

@@ -12,8 +12,9 @@ import { icon } from "./icons.js";
  * @property {(column: Column, anchor: HTMLElement) => void} onMenu
  * @property {(column: Column, width: number) => void} onResize
  * @property {(column: Column, before: string) => void} onMove
- * @property {() => void} onPickAll
- * @property {unknown} pickAll
+ * @property {() => void} [onPickAll]
+ * @property {unknown} [pickAll] what heads the marks
+ * @property {string} [pickTitle] what a click on that does
  */
 
 const LEAST = 56;
@@ -93,16 +94,17 @@ export class GridHead extends Component {
   }
 
   /** @param {any} props */
-  render({ pinned, shown, before, width, pickAll, onPickAll }) {
+  render({ pinned, shown, before, width, pick, pickAll, pickTitle, onPickAll }) {
+    const held = pinned.reduce((/** @type {number} */ sum, /** @type {Column} */ column) => sum + column.width, 0);
     const style = { width: `${width}px`, minWidth: "100%" };
     return html`<div class="grid-head" role="rowgroup" style=${style}>
       <div class="grid-groups" aria-hidden="true">
-        <div class="grid-pinned"><div class="grid-group" style=${{ width: "36px" }}></div><div class="grid-group" style=${{ width: `${pinned.reduce((/** @type {number} */ sum, /** @type {Column} */ column) => sum + column.width, 0)}px` }}></div></div>
-        <div style=${{ width: `${before}px`, flex: "none" }}></div>${this.groups(shown, 44 + pinned.reduce((/** @type {number} */ sum, /** @type {Column} */ column) => sum + column.width, 0))}
+        <div class="grid-pinned"><div style=${{ width: `${pick + held}px` }}></div></div>
+        <div style=${{ width: `${before}px`, flex: "none" }}></div>${this.groups(shown, pick + 8 + held)}
       </div>
       <div class="grid-titles" role="row" aria-rowindex="1">
         <div class="grid-pinned" role="presentation">
-          <div class="grid-title pick" role="columnheader"><button title="Draw all, none, or the first again" aria-label="Change what is selected" onClick=${onPickAll}>${pickAll}</button></div>
+          ${pick ? html`<div class="grid-title pick" role="columnheader"><button title=${pickTitle} aria-label="Change what is selected" onClick=${onPickAll}>${pickAll}</button></div>` : null}
           ${pinned.map((/** @type {Column} */ column) => this.title(column))}
         </div>
         <div role="presentation" style=${{ width: `${before}px`, flex: "none" }}></div>${shown.map((/** @type {Column} */ column) => this.title(column))}

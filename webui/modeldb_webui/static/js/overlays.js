@@ -113,3 +113,6 @@ export function toast(message, bad = false, offer = undefined) {
   list.append(item);
   setTimeout(() => item.remove(), offer ? 30_000 : bad ? 10_000 : 3000);
 }
+
+/** Uses a module that is loaded now that it is asked for. @template M @param {Promise<M>} loading @param {(module: M) => void} use */
+export const lazily = (loading, use) => loading.then(use, (error) => toast(error.message, true));

@@ -1,41 +1,19 @@
-// What the cells of the table of runs show.
+// How runs are shown: their names, their marks, and each as two lines.
 
 import { html } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
-import { COLUMNS, valueAt } from "./columns.js";
+import { valueAt } from "./columns.js";
 import { colorClass } from "./colors.js";
-import { formatDuration, formatValue, runDuration } from "./format.js";
+import { formatValue } from "./format.js";
 import { Status } from "./icons.js";
-import { fieldOf, METRICS, pageOf, RUN } from "./schema.js";
-import { Ago, Short, Tags } from "./values.js";
+import { METRICS } from "./schema.js";
+import { Ago } from "./values.js";
 
 /** @typedef {import("./types").Run} Run */
 /** @typedef {import("./types").Column} Column */
 
 /** @param {Run} run */
 export const runName = (run) => run.name || run.entity_id.slice(0, 8);
-
-/** @param {Run} run @param {Column} column @param {(kind: string, id: string) => string} nameOf of what contains the run */
-export function runCell(run, column, nameOf) {
-  if (!column.section) return ownCell(run, column.key, nameOf);
-  const value = valueAt(run, column);
-  return value === undefined ? null : html`<${Short} value=${value} measured=${column.section === METRICS} />`;
-}
-
-/** A cell of one of the run's own columns. @param {Run} run @param {string} name @param {(kind: string, id: string) => string} nameOf */
-export function ownCell(run, name, nameOf) {
-  if (name === "name") return html`<a class="name" href=${pageOf(run.kind, run.entity_id)} title=${runName(run)}>${runName(run)}</a>`;
-  if (name === "status") return html`<${Status} status=${run.status} />`;
-  if (name === "duration") return formatDuration(runDuration(run));
-  const { type, fields } = /** @type {import("./types").KindColumn} */ (COLUMNS.get(name));
-  const value = run[fields[0]];
-  const kind = fieldOf(RUN, fields[0])?.refers_to;
-  if (value === undefined || value === null) return null;
-  if (type === "texts") return html`<${Tags} tags=${value} limit=${4} />`;
-  if (type === "time") return html`<${Ago} time=${value} />`;
-  if (fields[0] !== name) return nameOf(String(kind), value);
-  return pageOf(kind, value) ? html`<a href=${pageOf(kind, value)}>${String(value).slice(0, 8)}</a>` : html`<${Short} value=${value} />`;
-}
 
 /** One run as two lines, for narrow screens. @param {Run} run @param {Column[]} columns */
 export function runLines(run, columns) {

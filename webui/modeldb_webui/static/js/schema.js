@@ -5,7 +5,7 @@ import { BASE } from "./api.js";
 /** @typedef {import("./types").Kind} Kind */
 /** @typedef {import("./types").KeyInfo} KeyInfo */
 
-/** The kinds that the page shows, and those of what contains them. @type {Kind[]} */
+/** The kinds that there are. @type {Kind[]} */
 export const KINDS = JSON.parse(document.body.dataset.kinds || "[]");
 /** The kind of what trains. */
 export const RUN = /** @type {Kind} */ (KINDS.find(({ kind }) => kind === "run"));
@@ -21,5 +21,24 @@ export const columnKeys = (kind) => kind.columns.map(({ name, type, choices }) =
 /** A name in words, as a heading. @param {string} words */
 export const heading = (words) => words.charAt(0).toUpperCase() + words.slice(1);
 
-/** The page of an entity; empty for kinds that have none. @param {string | null | undefined} kind @param {string} id */
-export const pageOf = (kind, id) => (kind === "run" ? `${BASE}runs/${id}` : kind === "project" ? `${BASE}projects/${id}` : "");
+/** @param {string | null | undefined} name @returns {Kind | undefined} */
+export const kindOf = (name) => KINDS.find(({ kind }) => kind === name);
+
+/** The kind of the entities that the page shows, where its script knows nothing of kinds. */
+export const pageKind = /** @type {Kind} */ (kindOf(document.body.dataset.kind));
+
+/** The page of an entity; empty for kinds that have none. @param {string | null | undefined} name of the kind @param {string} id */
+export function pageOf(name, id) {
+  if (name === "run" || name === "project") return `${BASE}${name}s/${id}`;
+  const kind = kindOf(name);
+  return kind ? `${BASE}kinds/${kind.path}/${id}` : "";
+}
+
+/** The fields that the name of an entity for readers is made from. */
+export const TITLES = ["name", "version", "message", "digest"];
+
+/** What an entity is called: versions have a number, commits a message. @param {import("./types").Entity} entity */
+export function titleOf({ name, version, message, digest, entity_id: id }) {
+  if (version) return `${name} v${version}`.trim();
+  return name || String(message ?? "").trim().split("\n")[0] || String(digest || id).slice(0, 8);
+}

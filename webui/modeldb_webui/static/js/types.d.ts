@@ -29,7 +29,9 @@ export interface Kind {
 export interface KindColumn { name: string; type: string; title: string; choices: string[]; fields: string[] }
 export interface KindField {
   name: string; type: string; title: string; description: string; searchable: boolean; refers_to: string;
-  names_blobs: boolean; common: boolean; computed: boolean;
+  names_blobs: boolean; common: boolean; computed: boolean; container: boolean; lineage: string;
+  /** of a map: the kinds that its entries name, by the key within an entry */
+  entries: Record<string, string>;
 }
 export interface SeriesData {
   run_id: string; key: string; total: number; nan_count: number; infinite_count: number; nonpositive_count: number; hidden_count: number;
@@ -39,9 +41,11 @@ export interface SeriesData {
   error?: { code: string; message: string };
 }
 export interface ChangeNotice { kind: string; entity_id: string; action: string }
-/** One column of the table of runs. */
+/** One column of a table of entities. */
 export interface Column {
   id: string; section: string; key: string; title: string; width: number; numeric: boolean; pinned: boolean; agg?: string;
+  /** what must be asked for so that its cells can be shown, where it is not the column itself */
+  fields?: string[];
 }
 /** A run as charts draw it. */
 export interface Drawn { id: string; name: string; slot: number; series: Record<string, SeriesSummary>;

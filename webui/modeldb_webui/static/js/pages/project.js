@@ -4,9 +4,9 @@ import { Component, html } from "../../vendor/preact-htm.js";
 import * as api from "../api.js";
 import { follow } from "../events.js";
 import { Charts } from "../charts.js";
-import { openColumns } from "../column_dialog.js";
-import { GROUPS, guessColumns, keyColumn, orderName, readColumns, recallColumns, rememberColumns, writeColumns, fieldsOf } from "../columns.js";
-import { columnMenu, sortedBy } from "../column_menu.js";
+import { cellOf } from "../cells.js";
+import { guessColumns, keyColumn, readColumns, recallColumns, rememberColumns, writeColumns, fieldsOf } from "../columns.js";
+import { headOf } from "../column_menu.js";
 import { filterOf } from "../completion.js";
 import { DrawnRuns } from "../drawn_runs.js";
 import { FilterBox, FilterError } from "../filter_box.js";
@@ -14,11 +14,11 @@ import { plural } from "../format.js";
 import { pageId, setPlace, showPlace, startFrame } from "../frame.js";
 import { Grid } from "../grid.js";
 import { icon } from "../icons.js";
-import { toast } from "../overlays.js";
+import { lazily, toast } from "../overlays.js";
 import { bind } from "../keyboard.js";
-import { Mark, runCell, runLines } from "../run_cells.js";
+import { Mark, runLines } from "../run_cells.js";
 import { RunGroups } from "../run_groups.js";
-import { RunRows } from "../run_rows.js";
+import { Rows } from "../rows.js";
 import { DRAWN_AT_FIRST, MOST_SELECTED, Selection } from "../selection.js";
 import { columnKeys, RUN } from "../schema.js";
 import { Splitter } from "../splitter.js";
@@ -35,14 +35,14 @@ const LONGEST = 6000;
 const RETRY_MS = 3000;
 const REGROUP_MS = 5000;
 
-/** Loads what edits, now that it is asked for. @param {(editors: typeof import("../edits.js")) => void} open */
-const withEditors = (open) => import("../edits.js").then(open, (error) => toast(error.message, true));
+/** @param {(editors: typeof import("../edits.js")) => void} open */
+const withEditors = (open) => lazily(import("../edits.js"), open);
 
 /** @extends {Component<{}, any>} */
 class Project extends Component {
   constructor() {
     super({});
-    this.rows = new RunRows(pageId, () => this.touch());
+    this.rows = new Rows(RUN.path, () => this.touch());
     this.rows.failed = (error) => this.setState({ error });
     this.selection = new Selection(parameter("runs").split(",").filter(Boolean));
     /** @type {ReturnType<Selection["ofGroups"]> | null} */
@@ -99,18 +99,18 @@ class Project extends Component {
     try {
       const columns = this.state.columns ?? (await this.firstColumns());
       if (!this.state.columns) this.setState({ columns });
-      await this.rows.start({ filter: filterOf(filter), order, experiment, fields: [...new Set(/** @type {string[]} */ (columns.flatMap(fieldsOf)))] });
+      await this.rows.start({ filter: filterOf(filter), order, among: { within: experiment || pageId }, fields: [...new Set(/** @type {string[]} */ (columns.flatMap(fieldsOf)))] });
       this.setState({ ...change, error: null, filterError: null, ready: true, stale: false, pending: [], ...(still ? {} : { current: -1 }), revision: this.state.revision + 1 }, firm ? () => this.write() : this.writeSoon);
       if (this.grid?.root && !still) this.grid.root.scrollTop = 0;
       this.draw();
     } catch (/** @type {any} */ error) {
       if (error.name === "AbortError") return;
-      this.setState({ ready: true, columns: this.state.columns ?? guessColumns([]) });
+      this.setState({ ready: true, columns: this.state.columns ?? guessColumns(RUN, []) });
       const isFilter = error.code === "query_syntax" && error.part !== "order";
       if (!isFilter) this.setState({ error });
-      else if (firm || this.state.filterError || !this.rows.within) this.setState({ filterError: error });
+      else if (firm || this.state.filterError || !this.rows.among) this.setState({ filterError: error });
       // An order of the address that cannot be is left out, or nobody would get to the rows.
-      if (!isFilter && !this.rows.within && order && error.status === 400) {
+      if (!isFilter && !this.rows.among && order && error.status === 400) {
         this.setState({ order: "" });
         await this.search(firm);
         this.setState({ error });
@@ -120,11 +120,11 @@ class Project extends Component {
 
   /** Those of the address, the reader's own, or the ones that the newest runs suggest. */
   async firstColumns() {
-    const given = readColumns(parameter("columns"));
+    const given = readColumns(RUN, parameter("columns"));
     const kept = given.length ? given : recallColumns(pageId);
     if (kept) return kept;
     const page = await api.find("runs", { within: pageId, limit: SAMPLE, fields: RUN.listed.join(",") });
-    return guessColumns(page.items);
+    return guessColumns(RUN, page.items);
   }
 
   touch() {
@@ -198,7 +198,7 @@ class Project extends Component {
         if (top) await this.search(false, {}, true);
         else this.setState({ stale: true });
       } else if (top) this.rows.admit(fresh);
-      else this.setState({ pending: [...new Set([...fresh, ...this.state.pending])].filter((id) => this.rows.runs.has(id)) });
+      else this.setState({ pending: [...new Set([...fresh, ...this.state.pending])].filter((id) => this.rows.entities.has(id)) });
       this.touch();
     } catch {
       for (const id of ids) this.waiting.add(id);
@@ -233,7 +233,7 @@ class Project extends Component {
     this.chosen = false;
     rememberColumns(pageId, []);
     setParameters({ columns: "" });
-    this.setState({ columns: guessColumns(page.items), revision: this.state.revision + 1 });
+    this.setState({ columns: guessColumns(RUN, page.items), revision: this.state.revision + 1 });
   };
 
   /** @param {string} order */
@@ -347,7 +347,7 @@ class Project extends Component {
           <option value="">All experiments</option>${[...this.experiments].map(([id, name]) => html`<option key=${id} value=${id}>${name}</option>`)}</select>` : null}
         <select class="input facet wide" aria-label="Group by" value=${state.group} onFocus=${this.loadChoices} onChange=${(/** @type {any} */ event) => this.setGroup(event.target.value)}>
           <option value="">Not grouped</option>${this.groupChoices().map((key) => html`<option key=${key} value=${key}>by ${key}</option>`)}</select>
-        <button class="button wide" onClick=${() => openColumns(columns ?? [], this.keys, this.setColumns, this.resetColumns)}>${icon("columns")}Columns</button>
+        <button class="button wide" onClick=${() => lazily(import("../column_dialog.js"), ({ openColumns }) => openColumns(RUN, columns ?? [], this.keys, this.setColumns, this.resetColumns))}>${icon("columns")}Columns</button>
         <button class="button wide" disabled=${!this.rows.count} onClick=${this.edit} title="Tag, describe or delete the selected runs, or all that match (e)">${icon("edit")}Edit${this.selection.ids.length ? ` ${this.selection.ids.length}` : ""}</button>
         <button class="button" disabled=${ids.length < 2} onClick=${this.compare} title="Compare what is drawn (c)">Compare ${ids.length > 1 ? ids.length : ""}</button>
         <span class="segments" role="group" aria-label="What to show">${views.map(([name, label]) => html`<button key=${name} class="button" aria-pressed=${view === name} onClick=${() => this.setView(name)}>${label}</button>`)}</span>
@@ -398,21 +398,11 @@ class Project extends Component {
     const narrow = NARROW.matches;
     const width = Math.max(200, innerWidth - 36);
     const shown = narrow ? [{ ...keyColumn("", "name", false), id: "list", title: "Run", width }] : [...columns.filter((/** @type {Column} */ c) => c.pinned), ...columns.filter((/** @type {Column} */ c) => !c.pinned)];
-    const cell = narrow ? (/** @type {Run} */ run) => runLines(run, columns) : (/** @type {Run} */ run, /** @type {Column} */ column) => runCell(run, column, this.nameOf);
-    /** @param {Column} column */
-    const sort = (column) => orderName(column) && this.setOrder(sortedBy(order, column, column.numeric ? ["desc", "asc", ""] : ["asc", "desc", ""]));
+    const cell = narrow ? (/** @type {Run} */ run) => runLines(run, columns) : (/** @type {Run} */ run, /** @type {Column} */ column) => cellOf(run, column, this.nameOf);
     const head = {
-      groupOf: (/** @type {Column} */ column) => GROUPS.get(column.section) ?? column.section,
-      sorted: (/** @type {Column} */ column) => (order && order === `${orderName(column)} desc` ? "desc" : order && order === orderName(column) ? "asc" : ""),
-      onSort: sort,
-      onMenu: (/** @type {Column} */ column, /** @type {HTMLElement} */ anchor) => columnMenu(column, anchor, columns, { set: this.setColumns, order: this.setOrder }),
-      onResize: (/** @type {Column} */ column, /** @type {number} */ size) => this.setColumns(columns.map((/** @type {Column} */ other) => (other.id === column.id ? { ...other, width: size } : other))),
-      onMove: (/** @type {Column} */ column, /** @type {string} */ before) => {
-        const rest = columns.filter((/** @type {Column} */ { id }) => id !== column.id);
-        const at = rest.findIndex((/** @type {Column} */ { id }) => id === before);
-        this.setColumns([...rest.slice(0, at), { ...column, pinned: rest[at].pinned }, ...rest.slice(at)]);
-      },
+      ...headOf(RUN, columns, order, { set: this.setColumns, order: this.setOrder }),
       onPickAll: this.pickAll,
+      pickTitle: "Draw all, none, or the first again",
       pickAll: html`<span class=${`check ${this.selection.ids.length ? "" : "drawn c9"}`}></span>`,
     };
     const empty = this.state.filterError ? html`<p>The filter above cannot be read.</p>` : this.state.error ? html`<p>The runs could not be read.</p>` : filter ? html`<p>No run matches this filter.</p>` : html`<p>No runs in this project yet. Log one:</p><${Snippet} code=${`import modeldb_core as modeldb\n\nwith modeldb.start_run(project=${JSON.stringify(project?.name ?? "first")}) as run:\n    run.log_metrics({"loss": 0.25}, step=1)`} />`;

@@ -1,12 +1,13 @@
-// The rows of the table of runs: pages fetched by cursor as they come into view, cells by groups of columns, and changes
+// The rows of a table of entities: pages fetched by cursor as they come into view, cells by groups of columns, and changes
 // of what has been fetched put in place. What was deleted, or matches no more, goes.
 
 import * as api from "./api.js";
 import { AGGREGATES, fieldsOf } from "./columns.js";
 import { METRICS } from "./schema.js";
 
-/** @typedef {import("./types").Run} Run */
+/** @typedef {import("./types").Entity} Entity */
 /** @typedef {import("./types").Column} Column */
+/** Which entities of a kind a table is of: those in a container, those that another one names, and so on. @typedef {import("./api.js").Params} Among */
 
 export const PAGE = 100;
 /** Pages that are only walked through, on the way to one far down, are fetched this many at a time. */
@@ -21,30 +22,30 @@ const isMap = (value) => value !== null && typeof value === "object" && !Array.i
 /** Whether fields that were asked for hold this one: its section may have come whole. @param {Set<string>} asked @param {string} field */
 const covers = (asked, field) => asked.has(field) || (!AGGREGATE.test(field) && asked.has(field.slice(0, Math.max(0, field.indexOf(".")))));
 
-export class RunRows {
-  /** @param {string} projectId @param {() => void} changed called when something is to be drawn */
-  constructor(projectId, changed) {
-    this.projectId = projectId;
+export class Rows {
+  /** @param {string} path the plural of the kind, as in the address @param {() => void} changed called when something is to be drawn */
+  constructor(path, changed) {
+    this.path = path;
     this.changed = changed;
     /** @type {((error: any) => void) | null} */
     this.failed = null;
-    /** @type {string | undefined} the project, or one of its experiments; none before the first answer */
-    this.within = undefined;
-    /** @type {Map<string, Run>} */
-    this.runs = new Map();
+    /** @type {Among | null} none before the first answer */
+    this.among = null;
+    /** @type {Map<string, Entity>} */
+    this.entities = new Map();
     this.abort = new AbortController();
     this.filter = "";
     this.order = "";
     /** @type {string[]} those that were fetched, from the first on */
     this.ids = [];
-    /** @type {Map<string, Set<string>>} the fields that were asked for, by run; runs that came together share a set */
+    /** @type {Map<string, Set<string>>} the fields that were asked for, by entity; those that came together share a set */
     this.asked = new Map();
     /** @type {string | null} the cursor behind the last row */
     this.next = null;
     this.total = 0;
     this.done = false;
     this.isCounted = false;
-    /** @type {string[]} runs that were created since, on top */
+    /** @type {string[]} those that were created since, on top */
     this.fresh = [];
     this.walking = false;
     this.want = { first: 0, last: 0, fields: /** @type {string[]} */ ([]) };
@@ -53,33 +54,32 @@ export class RunRows {
   /**
    * Fetches the first page. What was shown before stays until it is there. An error says in `part` what of the question is
    * at fault: `filter`, or else `order`.
-   * @param {{filter: string, order: string, fields: string[], experiment: string}} query
+   * @param {{filter: string, order: string, fields: string[], among: Among}} query
    */
-  async start({ filter, order, fields, experiment }) {
-    const within = experiment || this.projectId;
+  async start({ filter, order, fields, among }) {
     this.abort.abort();
     this.abort = new AbortController();
     this.walking = false;
     const { signal } = this.abort;
     // Counting a hundred thousand runs takes longer than fetching the first hundred.
-    const counting = api.find("runs", { within, filter, fields: "name", limit: 1, count: 1 }, signal);
+    const counting = api.find(this.path, { ...among, filter, fields: "name", limit: 1, count: 1 }, signal);
     counting.catch(() => undefined);
     const first = fields.slice(0, FIELDS_PER_REQUEST);
     let page;
     try {
-      page = await api.find("runs", { within, filter, order_by: order, fields: first.join(",") || "name", limit: PAGE }, signal);
+      page = await api.find(this.path, { ...among, filter, order_by: order, fields: first.join(",") || "name", limit: PAGE }, signal);
     } catch (/** @type {any} */ error) {
       error.part = await counting.then(() => "order", () => "filter");
       throw error;
     }
-    Object.assign(this, { filter, order, within, ids: [], asked: new Map(), fresh: [], want: { first: 0, last: 0, fields: first } });
+    Object.assign(this, { filter, order, among, ids: [], asked: new Map(), fresh: [], want: { first: 0, last: 0, fields: first } });
     this.total = page.items.length;
     this.isCounted = page.cursor === null;
     void this.learnTotal(counting);
     this.take(page.items, new Set(first));
     this.next = page.cursor;
     this.done = page.cursor === null;
-    return /** @type {Run[]} */ (page.items);
+    return page.items;
   }
 
   /** @param {Promise<import("./types").Page>} counting */
@@ -99,41 +99,41 @@ export class RunRows {
   take(items, fields) {
     for (const item of items) {
       this.merge(item);
-      // A run that moved down meanwhile comes a second time.
+      // One that moved down meanwhile comes a second time.
       if (this.asked.has(item.entity_id)) continue;
       this.ids.push(item.entity_id);
       this.asked.set(item.entity_id, fields);
     }
   }
 
-  /** Puts fetched fields beside those that a run already has. @param {Run} item */
+  /** Puts fetched fields beside those that are there already. @param {Entity} item */
   merge(item) {
-    const known = this.runs.get(item.entity_id);
+    const known = this.entities.get(item.entity_id);
     if (!known) {
-      this.runs.set(item.entity_id, item);
+      this.entities.set(item.entity_id, item);
       return;
     }
     const merged = { ...known, ...item };
     for (const name of Object.keys(item)) if (isMap(known[name]) && isMap(item[name])) merged[name] = { ...known[name], ...item[name] };
-    this.runs.set(item.entity_id, merged);
+    this.entities.set(item.entity_id, merged);
   }
 
   get count() {
     return this.total + this.fresh.length;
   }
 
-  /** @param {number} index @returns {Run | undefined} */
+  /** @param {number} index @returns {Entity | undefined} */
   at(index) {
     const id = index < this.fresh.length ? this.fresh[index] : this.ids[index - this.fresh.length];
-    return id === undefined ? undefined : this.runs.get(id);
+    return id === undefined ? undefined : this.entities.get(id);
   }
 
   /** The ids of the first rows, as far as they are there. @param {number} count */
   firstIds(count) {
     const ids = [];
     for (let index = 0; index < Math.min(count, this.count); index += 1) {
-      const run = this.at(index);
-      if (run) ids.push(run.entity_id);
+      const entity = this.at(index);
+      if (entity) ids.push(entity.entity_id);
     }
     return ids;
   }
@@ -146,7 +146,7 @@ export class RunRows {
   }
 
   async fill() {
-    if (this.walking || this.within === undefined) return;
+    if (this.walking || this.among === null) return;
     try {
       if (!this.done && this.ids.length <= this.want.last) {
         this.walking = true;
@@ -170,7 +170,7 @@ export class RunRows {
     const fields = skip ? [] : this.want.fields.slice(0, FIELDS_PER_REQUEST);
     const limit = skip ? PAGE * Math.min(STRIDE, far) : PAGE;
     const { signal } = this.abort;
-    const page = await api.find("runs", { ...this.question(fields), limit, cursor: this.next }, signal);
+    const page = await api.find(this.path, { ...this.question(fields), limit, cursor: this.next }, signal);
     this.take(page.items, new Set(fields));
     this.next = page.cursor;
     if (page.cursor === null) {
@@ -181,7 +181,7 @@ export class RunRows {
 
   /** @param {string[]} fields */
   question(fields) {
-    return { within: this.within, filter: this.filter, order_by: this.order, fields: fields.length ? fields.join(",") : "name" };
+    return { ...this.among, filter: this.filter, order_by: this.order, fields: fields.length ? fields.join(",") : "name" };
   }
 
   /** Fetches the cells that are missing in the pages in view. */
@@ -203,7 +203,7 @@ export class RunRows {
       const more = new Set([...asked, ...missing]);
       for (const id of ids) this.asked.set(id, more);
       const back = () => ids.forEach((id) => this.asked.get(id) === more && this.asked.set(id, asked));
-      jobs.push(this.fetchRuns(ids, missing, signal).catch((error) => { back(); throw error; }));
+      jobs.push(this.fetch(ids, missing, signal).catch((error) => { back(); throw error; }));
     }
     if (!jobs.length) return;
     await Promise.all(jobs);
@@ -211,10 +211,10 @@ export class RunRows {
   }
 
   /**
-   * @param {string[]} ids @param {string[]} fields @param {AbortSignal} [signal] @param {{within?: string, filter: string}} [among]
+   * @param {string[]} ids @param {string[]} fields @param {AbortSignal} [signal] @param {Among | null} [among] @param {string} [filter]
    * @returns {Promise<Set<string>>} those of them that there are
    */
-  async fetchRuns(ids, fields, signal, { within, filter } = { filter: "" }) {
+  async fetch(ids, fields, signal, among = null, filter = "") {
     /** @type {Set<string>} */
     const found = new Set();
     for (let at = 0; at < ids.length; at += IDS_PER_REQUEST) {
@@ -223,7 +223,7 @@ export class RunRows {
       for (let from = 0; from < Math.max(1, fields.length); from += FIELDS_PER_REQUEST) {
         const names = fields.slice(from, from + FIELDS_PER_REQUEST);
         const include_deleted = api.asksForDeleted(this.filter) ? 1 : undefined;
-        const page = await api.find("runs", { within, filter: condition, fields: names.join(",") || "name", limit: part.length, include_deleted }, signal);
+        const page = await api.find(this.path, { ...among, filter: condition, fields: names.join(",") || "name", limit: part.length, include_deleted }, signal);
         for (const item of page.items) {
           this.merge(item);
           found.add(item.entity_id);
@@ -234,20 +234,20 @@ export class RunRows {
   }
 
   /**
-   * Runs have changed: those that are there are fetched again, or go where they are deleted or match no more; new ones that
+   * Entities have changed: those that are there are fetched again, or go where they are deleted or match no more; new ones that
    * match come on top.
    * @param {Set<string>} changed ids
-   * @returns {Promise<string[]>} the ids of new runs, which `admit` puts on top
+   * @returns {Promise<string[]>} the ids of new ones, which `admit` puts on top
    */
   async refresh(changed) {
-    const { within, filter } = this;
+    const { among, filter } = this;
     const { signal } = this.abort;
     const { fields } = this.want;
-    const found = await this.fetchRuns([...changed], fields, signal, { within, filter });
-    if (filter !== this.filter || within !== this.within) return this.refresh(changed); // another question was answered meanwhile
+    const found = await this.fetch([...changed], fields, signal, among, filter);
+    if (filter !== this.filter || among !== this.among) return this.refresh(changed); // another question was answered meanwhile
     const kept = new Set(fields);
     const isHere = (/** @type {string} */ id) => this.asked.has(id) || this.fresh.includes(id);
-    // What else was known of a changed run may be true no more.
+    // What else was known of a changed one may be true no more.
     for (const id of found) if (isHere(id)) this.asked.set(id, kept);
     this.drop([...changed].filter((id) => isHere(id) && !found.has(id)));
     return [...found].filter((id) => !isHere(id));
@@ -263,13 +263,13 @@ export class RunRows {
     this.total -= before - this.ids.length;
     for (const id of ids) {
       this.asked.delete(id);
-      this.runs.delete(id);
+      this.entities.delete(id);
     }
   }
 
-  /** Puts new runs on top. @param {string[]} ids */
+  /** Puts new ones on top. @param {string[]} ids */
   admit(ids) {
     const there = new Set([...this.fresh, ...this.ids]);
-    this.fresh = [...ids.filter((id) => !there.has(id) && this.runs.has(id)), ...this.fresh];
+    this.fresh = [...ids.filter((id) => !there.has(id) && this.entities.has(id)), ...this.fresh];
   }
 }

@@ -1,0 +1,2 @@
+import { startFrame } from "../frame.js";
+startFrame();
