@@ -117,21 +117,19 @@ export const previewArtifact = (runId, path, bytes) => request(`/runs/${encodeUR
 /** @param {string} kind @param {string} id @param {string} message */
 export const addComment = (kind, id, message) => request("/comments", { body: { parent_kind: kind, parent_id: id, message } });
 
-/** @typedef {"runs" | "experiments" | "projects"} Edited */
-
-/** @param {Edited} kinds @param {string} id */
+/** @param {string} kinds @param {string} id */
 const pathOf = (kinds, id) => `/${kinds}/${encodeURIComponent(id)}`;
 
-/** @param {Edited} kinds @param {string} id @param {{name?: string, description?: string}} change @returns {Promise<Entity>} */
+/** @param {string} kinds @param {string} id @param {{name?: string, description?: string}} change @returns {Promise<Entity>} */
 export const edit = (kinds, id, change) => request(pathOf(kinds, id), { method: "PATCH", body: change });
 
-/** @param {Edited} kinds @param {string} id @param {{add?: string[], remove?: string[]}} change @returns {Promise<Entity>} */
+/** @param {string} kinds @param {string} id @param {{add?: string[], remove?: string[]}} change @returns {Promise<Entity>} */
 export const changeTags = (kinds, id, change) => request(`${pathOf(kinds, id)}/tags`, { body: change });
 
-/** @param {Edited} kinds @param {string} id @param {boolean} recursive @returns {Promise<{changed: number}>} */
+/** @param {string} kinds @param {string} id @param {boolean} recursive @returns {Promise<{changed: number}>} */
 export const remove = (kinds, id, recursive) => request(pathOf(kinds, id), { method: "DELETE", params: { recursive: recursive ? 1 : undefined } });
 
-/** @param {Edited} kinds @param {string} id @returns {Promise<{changed: number}>} */
+/** @param {string} kinds @param {string} id @returns {Promise<{changed: number}>} */
 export const restore = (kinds, id) => request(`${pathOf(kinds, id)}/restore`, { method: "POST" });
 
 /** Changes many runs, all or none. @param {Record<string, unknown>} change @returns {Promise<{run_ids: string[], changed: number}>} */

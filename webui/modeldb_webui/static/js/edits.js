@@ -5,10 +5,10 @@ import * as api from "./api.js";
 import { plural } from "./format.js";
 import { icon } from "./icons.js";
 import { close, openDialog, toast } from "./overlays.js";
+import { kindOf, titleOf } from "./schema.js";
 import { Problem } from "./values.js";
 
 /** @typedef {import("./types").Entity} Entity */
-/** @typedef {import("./api.js").Edited} Edited */
 
 /**
  * A text that is edited where it stands.
@@ -62,7 +62,7 @@ export class EditableText extends Component {
 /** @param {string} text tags between commas */
 const tagsOf = (text) => text.split(",").map((tag) => tag.trim()).filter(Boolean);
 
-/** Tags that can be taken off and added. @param {{kinds: Edited, entity: Entity, onChange: () => void}} props */
+/** Tags that can be taken off and added. @param {{kinds: string, entity: Entity, onChange: () => void}} props */
 export function EditableTags({ kinds, entity, onChange }) {
   const [text, setText] = useState(/** @type {string | null} */ (null));
   const [error, setError] = useState(/** @type {any} */ (null));
@@ -94,11 +94,10 @@ export function deleted(what, restore) {
   toast(`${what} deleted.`, false, { label: "Undo", action: () => restore().then(() => toast(`${what} restored.`), (error) => toast(error.message, true)) });
 }
 
-/** Asks, deletes, and offers the way back. @param {Edited} kinds @param {Entity} entity @param {() => void} done */
+/** Asks, deletes, and offers the way back. @param {string} kinds @param {Entity} entity @param {() => void} done */
 export function askToDelete(kinds, entity, done) {
-  const kind = kinds.slice(0, -1);
-  const name = entity.name || entity.entity_id.slice(0, 8);
-  openDialog(`Delete ${kind}`, html`<${ConfirmDelete} text=${`Delete ${name}? It goes out of sight, with its comments, and can be restored until it is collected as garbage (30 days unless set otherwise).`} inner=${kinds === "runs" ? "Its child runs go too" : "All that it contains goes too"}
+  const name = titleOf(entity);
+  openDialog(`Delete ${kindOf(entity.kind)?.words}`, html`<${ConfirmDelete} text=${`Delete ${name}? It goes out of sight, with its comments, and can be restored until it is collected as garbage (30 days unless set otherwise).`} inner=${kinds === "runs" ? "Its child runs go too" : "All that it contains goes too"}
     act=${async (/** @type {boolean} */ recursive) => {
       await api.remove(kinds, entity.entity_id, recursive);
       deleted(name, () => api.restore(kinds, entity.entity_id).then(done));

@@ -1,45 +1,20 @@
 // The first tab of a run: what was set, what came out, what people and ModelDB say about it.
 
-import { Component, html, useState } from "../vendor/preact-htm.js";
-import * as api from "./api.js";
-import { byKey, formatCount, formatLabel, formatMetric, fullValue, isOwnMeasure, toNumber, untagged } from "./format.js";
-import { Figures } from "./run_artifacts.js";
+import { html, useState } from "../vendor/preact-htm.js";
 import { seriesOf } from "./columns.js";
+import { Comments } from "./comments.js";
+import { entriesOf, Facts, FILTER_FROM, SHOWN_AT_FIRST } from "./facts.js";
+import { formatCount, formatLabel, formatMetric, fullValue, isOwnMeasure, toNumber } from "./format.js";
 import { icon } from "./icons.js";
+import { Figures } from "./run_artifacts.js";
 import { fieldOf, METRICS, RUN } from "./schema.js";
-import { Ago, Long, Problem, Short } from "./values.js";
+import { Short } from "./values.js";
 
 /** @typedef {import("./types").Run} Run */
 
 /** The maps that have another place than the right column: one of their own here, or a tab. */
 const ELSEWHERE = new Set([METRICS, "failure", "artifacts", "code", "environment", "context", "datasets"]);
 const HERE = RUN.maps.filter((name) => !ELSEWHERE.has(name));
-const FILTER_FROM = 12;
-const SHOWN_AT_FIRST = 200;
-
-/** @param {Record<string, unknown>} map @param {string} search */
-function entriesOf(map, search) {
-  const wanted = search.toLowerCase();
-  return Object.entries(map)
-    .filter(([key, value]) => !wanted || key.toLowerCase().includes(wanted) || fullValue(value).toLowerCase().includes(wanted))
-    .sort(([a], [b]) => byKey(a, b));
-}
-
-/**
- * A map as a list of names and values; a long one can be searched.
- * @param {{title: string, map?: Record<string, any>, none?: string}} props
- */
-export function Facts({ title, map = {}, none = "None." }) {
-  const [search, setSearch] = useState("");
-  const [most, setMost] = useState(SHOWN_AT_FIRST);
-  const count = Object.keys(map).length;
-  const entries = entriesOf(map, search);
-  return html`<section class="block" aria-label=${title}><h2>${title} <span class="count">${count ? formatCount(count) : ""}</span>
-      ${count > FILTER_FROM ? html`<input class="input small" type="search" placeholder="Find" aria-label=${`Find in ${title}`} value=${search} onInput=${(/** @type {any} */ event) => setSearch(event.target.value)} />` : null}</h2>
-    ${entries.length ? html`<table class="plain"><tbody>${entries.slice(0, most).map(([key, value]) => html`<tr key=${key}><td class="key">${key === "" ? html`<span class="special">empty</span>` : untagged(key)}</td><td><${Long} value=${value} /></td></tr>`)}</tbody></table>` : html`<p class="none">${search ? "Nothing found." : none}</p>`}
-    ${entries.length > most ? html`<button class="button small" onClick=${() => setMost(most + 1000)}>Show ${formatCount(entries.length - most)} more</button>` : null}</section>`;
-}
-
 /** @param {{run: Run}} props */
 function Metrics({ run }) {
   const [search, setSearch] = useState("");
@@ -73,57 +48,7 @@ function Failure({ failure }) {
     ${failure.traceback ? html`<div class="code" tabindex="0" role="region" aria-label="Traceback"><span>${String(failure.traceback)}</span></div>` : null}</section>`;
 }
 
-/** @extends {Component<{run: Run, revision: number}, any>} */
-class Comments extends Component {
-  /** @param {any} props */
-  constructor(props) {
-    super(props);
-    this.state = { items: null, error: null, text: "", sending: false };
-  }
-
-  componentDidMount() {
-    void this.load();
-  }
-
-  /** @param {any} before */
-  componentDidUpdate(before) {
-    if (before.revision !== this.props.revision) void this.load();
-  }
-
-  async load() {
-    try {
-      const page = await api.find("comments", { within: this.props.run.entity_id, limit: 200, order_by: "created_at" });
-      this.setState({ items: page.items, error: null });
-    } catch (error) {
-      this.setState({ error });
-    }
-  }
-
-  send = async () => {
-    this.setState({ sending: true, failed: null });
-    try {
-      await api.addComment("run", this.props.run.entity_id, this.state.text);
-      this.setState({ text: "" });
-      await this.load();
-    } catch (error) {
-      this.setState({ failed: error });
-    } finally {
-      this.setState({ sending: false });
-    }
-  };
-
-  /** @param {any} _ @param {any} state */
-  render(_, { items, error, text, sending, failed }) {
-    return html`<section class="block" aria-label="Comments"><h2>Comments <span class="count">${items?.length || ""}</span></h2>
-      ${error ? html`<${Problem} error=${error} />` : null}
-      ${(items ?? []).map((/** @type {any} */ item) => html`<article class="comment" key=${item.entity_id}><header>${item.author || item.owner} <${Ago} time=${item.created_at} /></header><p>${item.message}</p></article>`)}
-      <div class="comment-form"><textarea aria-label="Comment" placeholder="Say what you found" value=${text} onInput=${(/** @type {any} */ event) => this.setState({ text: event.target.value })}
-        onKeyDown=${(/** @type {KeyboardEvent} */ event) => (event.ctrlKey || event.metaKey) && event.key === "Enter" && text.trim() && this.send()}></textarea>
-        <button class="button primary" disabled=${!text.trim() || sending} onClick=${this.send}>Comment</button></div>${failed ? html`<${Problem} error=${failed} />` : null}</section>`;
-  }
-}
-
 /** @param {{run: Run, revision: number}} props */
 export const Overview = ({ run, revision }) => html`<div class="tab">${run.failure && Object.keys(run.failure).length ? html`<${Failure} failure=${run.failure} />` : null}<div class="columns">
   <div><${Metrics} run=${run} /><${Figures} run=${run} /></div>
-  <div>${HERE.map((name) => html`<${Facts} key=${name} title=${fieldOf(RUN, name)?.title} map=${run[name]} />`)}<${Comments} run=${run} revision=${revision} /></div></div></div>`;
+  <div>${HERE.map((name) => html`<${Facts} key=${name} title=${fieldOf(RUN, name)?.title} map=${run[name]} />`)}<${Comments} entity=${run} revision=${revision} /></div></div></div>`;

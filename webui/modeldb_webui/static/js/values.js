@@ -1,6 +1,6 @@
 // Shows values of any type. User text only ever becomes text nodes.
 
-import { html, useState } from "../vendor/preact-htm.js";
+import { html, useEffect, useState } from "../vendor/preact-htm.js";
 import { exactTime, formatAgo, formatValue, fullValue, isNumeric, toNumber } from "./format.js";
 import { icon } from "./icons.js";
 
@@ -57,3 +57,11 @@ export const Problem = ({ error, retry }) =>
 
 /** Code that a reader can take along. @param {{code: string}} props */
 export const Snippet = ({ code }) => html`<div class="snippet" tabindex="0" role="group" aria-label="Code">${code}<${Copy} text=${code} /></div>`;
+
+/** A part of a page whose script is loaded now that it is shown; it is given the other properties. @param {{load: () => Promise<any>, [name: string]: any}} props */
+export function Later({ load, ...rest }) {
+  const [part, setPart] = useState(/** @type {any} */ ({}));
+  useEffect(() => void load().then((shown) => setPart({ shown }), (error) => setPart({ error })), []);
+  if (part.error) return html`<div class="tab"><${Problem} error=${part.error} /></div>`;
+  return part.shown ? html`<${part.shown} ...${rest} />` : html`<div class="tab"></div>`;
+}

@@ -92,7 +92,7 @@ class Compare extends Component {
       ${missing > 0 ? html`<div class="notice">${plural(missing, "run")} of this comparison ${missing === 1 ? "does" : "do"} not exist in this store.</div>` : null}
       ${this.ids.length > MOST_SELECTED ? html`<div class="notice">The first ${MOST_SELECTED} of ${this.ids.length} runs are compared.</div>` : null}
       <div class="compare-body" tabindex="0" role="region" aria-label=${TABS[/** @type {keyof typeof TABS} */ (tab)]}>
-        ${tab === "table" ? html`<${CompareTable} runs=${runs} slots=${this.slots} names=${names} onHot=${this.setHot} />`
+        ${tab === "table" ? html`<${CompareTable} entities=${runs} slots=${this.slots} nameOf=${(/** @type {string} */ _, /** @type {string} */ id) => names.get(id) ?? id} onHot=${this.setHot} />`
           : tab === "charts" ? html`<${Charts} runs=${this.list} storage="compare" hot=${hot} onHot=${this.setHot} lead=${this.legend(runs)} />`
           : tab === "plots" ? html`<${ComparePlots} runs=${runs} slots=${this.slots} hot=${hot} onHot=${this.setHot} />`
           : html`<${CodeSide} runs=${runs} slots=${this.slots} />`}</div>`;

@@ -7,26 +7,26 @@ import { Charts, drawn } from "../charts.js";
 import { assignSlots } from "../colors.js";
 import { exactTime, formatAgo, formatDuration, runDuration } from "../format.js";
 import { pageId, setPlace, showPlace, startFrame } from "../frame.js";
+import { EntityHead } from "../entity_head.js";
+import { History } from "../history.js";
 import { icon, Status } from "../icons.js";
-import { askToDelete, EditableTags, EditableText } from "../edits.js";
 import { bind } from "../keyboard.js";
-import { toast } from "../overlays.js";
 import { Artifacts } from "../run_artifacts.js";
-import { Audit, Children, Code, Data, Environment } from "../run_origin.js";
+import { Children, Code, Data, Environment } from "../run_origin.js";
 import { Overview } from "../run_overview.js";
-import { debounce, parameter, setParameters } from "../storage.js";
-import { Copy, Problem, Tags } from "../values.js";
+import { debounce } from "../storage.js";
+import { currentTab, followTabs, openTab, Tabs } from "../tabs.js";
+import { Later, Problem } from "../values.js";
 
 /** @typedef {import("../types").Run} Run */
 
-const TABS = { overview: "Overview", charts: "Charts", artifacts: "Artifacts", code: "Code", environment: "Environment", data: "Data", children: "Children", audit: "Audit" };
+const TABS = { overview: "Overview", charts: "Charts", artifacts: "Artifacts", code: "Code", environment: "Environment", data: "Data", children: "Children", lineage: "Lineage", audit: "Audit" };
 
 /** @extends {Component<{}, any>} */
 class RunPlace extends Component {
   constructor() {
     super({});
-    const tab = parameter("tab");
-    this.state = { run: /** @type {Run | null} */ (null), error: null, tab: Object.hasOwn(TABS, tab) ? tab : "overview", names: /** @type {Record<string, string>} */ ({}), revision: 0, children: null };
+    this.state = { run: /** @type {Run | null} */ (null), error: null, tab: currentTab(TABS), names: /** @type {Record<string, string>} */ ({}), revision: 0, children: null };
     /** @type {Run | null} */
     this.lastRun = null;
     this.refreshSoon = debounce(() => this.load(), 200);
@@ -38,8 +38,7 @@ class RunPlace extends Component {
       if (all || changed.some(({ entity_id: id, kind }) => id === pageId || kind === "comment")) this.refreshSoon();
     });
     setInterval(() => this.state.run?.status === "running" && !document.hidden && this.forceUpdate(), 1000);
-    addEventListener("popstate", () => this.setState({ tab: Object.hasOwn(TABS, parameter("tab")) ? parameter("tab") : "overview" }));
-    Object.keys(TABS).forEach((tab, at) => bind(String(at + 1), at ? "" : "First tab; 2 to 8 the others", () => this.show(tab)));
+    followTabs(() => TABS, this.show);
     bind("u", "Up to the project", () => this.state.run && (location.href = `${api.BASE}projects/${this.state.run.project_id}`));
   }
 
@@ -70,48 +69,35 @@ class RunPlace extends Component {
 
   loadNow = () => void this.load();
 
-  /** @param {{name?: string, description?: string}} change */
-  edit = async (change) => {
-    const run = await api.edit("runs", pageId, change);
+  /** @param {Run} run */
+  edited = (run) => {
     this.setState({ run, revision: this.state.revision + 1 });
-    if (change.name !== undefined) void this.name(run);
+    if (this.named !== run.name) void this.name(run);
   };
 
-  restore = () => api.restore("runs", pageId).then(this.loadNow, (error) => toast(error.message, true));
+  show = (/** @type {string} */ tab) => this.setState({ tab });
 
-  /** @param {string} tab */
-  show(tab) {
-    this.setState({ tab });
-    setParameters({ tab: tab === "overview" ? "" : tab }, true);
+  /** @param {Run} run @returns {[string, unknown][]} */
+  facts(run) {
+    const { names } = this.state;
+    const commit = run.code?.commit;
+    const toCode = (/** @type {Event} */ event) => { event.preventDefault(); openTab(TABS, "code", this.show); };
+    return [
+      ["Experiment", names.experiment && html`<a class="link" href=${`${api.BASE}projects/${run.project_id}?experiment=${run.experiment_id}`}>${names.experiment}</a>`],
+      ["Duration", formatDuration(runDuration(run))],
+      ["Started", run.started_at && html`<time datetime=${run.started_at} title=${exactTime(run.started_at)}>${formatAgo(run.started_at)}</time>`],
+      ["Recorded", run.reported_times?.length && html`<time datetime=${run.created_at} title=${exactTime(run.created_at)}>${formatAgo(run.created_at)}</time> <span class="faint" title=${`Given by the one who logged the run: ${run.reported_times.join(", ")}`}>(times reported, not measured)</span>`],
+      ["Author", run.owner],
+      ["Commit", commit && html`<a class="link" href="?tab=code" onClick=${toCode}><code>${String(commit).slice(0, 10)}</code></a>${run.code?.dirty ? html` <span class="badge killed" title="There were changes that were not committed">changed</span>` : null}`],
+      ["Parent", run.parent_id && html`<a class="link" href=${`${api.BASE}runs/${run.parent_id}`}>${names.parent || run.parent_id.slice(0, 8)}</a>`],
+    ];
   }
 
   /** @param {Run} run */
-  head(run) {
-    const { names } = this.state;
-    const commit = run.code?.commit;
-    const title = html`<h1>${run.name || run.entity_id.slice(0, 8)}</h1>`;
-    /** @param {string} label @param {unknown} value */
-    const fact = (label, value) => (value ? html`<div><dt>${label}</dt><dd>${value}</dd></div>` : null);
-    return html`<header class="run-head"><div class="run-title">${run.deleted_at ? title : html`<${EditableText} label="Rename the run" value=${run.name} empty=${run.entity_id.slice(0, 8)} shown=${title} save=${(/** @type {string} */ name) => this.edit({ name })} />`}<${Status} status=${run.status} />
-        ${run.deleted_at ? html`<${Tags} tags=${run.tags} /><span class="badge failed">deleted</span><button class="button small" onClick=${this.restore}>Restore</button>` : html`<${EditableTags} kinds="runs" entity=${run} onChange=${this.loadNow} /><span class="grow"></span><button class="button quiet small" onClick=${() => askToDelete("runs", run, this.loadNow)}>${icon("remove")}Delete</button>`}</div>
-      <dl class="facts">
-        ${fact("Experiment", names.experiment && html`<a class="link" href=${`${api.BASE}projects/${run.project_id}?experiment=${run.experiment_id}`}>${names.experiment}</a>`)}
-        ${fact("Duration", formatDuration(runDuration(run)))}
-        ${fact("Started", run.started_at && html`<time datetime=${run.started_at} title=${exactTime(run.started_at)}>${formatAgo(run.started_at)}</time>`)}
-        ${fact("Recorded", run.reported_times?.length && html`<time datetime=${run.created_at} title=${exactTime(run.created_at)}>${formatAgo(run.created_at)}</time> <span class="faint" title=${`Given by the one who logged the run: ${run.reported_times.join(", ")}`}>(times reported, not measured)</span>`)}
-        ${fact("Author", run.owner)}
-        ${fact("Commit", commit && html`<a class="link" href="?tab=code" onClick=${(/** @type {Event} */ event) => { event.preventDefault(); this.show("code"); }}><code>${String(commit).slice(0, 10)}</code></a>${run.code?.dirty ? html` <span class="badge killed" title="There were changes that were not committed">changed</span>` : null}`)}
-        ${fact("Parent", run.parent_id && html`<a class="link" href=${`${api.BASE}runs/${run.parent_id}`}>${names.parent || run.parent_id.slice(0, 8)}</a>`)}
-        ${fact("Id", html`<span class="row"><code title=${run.entity_id}>${run.entity_id.slice(0, 8)}…${run.entity_id.slice(-4)}</code><${Copy} text=${run.entity_id} label="Copy the id" /></span>`)}
-      </dl>
-      ${run.deleted_at ? html`<p class="muted">${run.description}</p>` : html`<${EditableText} label="Describe the run" long=${true} value=${run.description ?? ""} empty="No description" shown=${html`<p class="muted description">${run.description}</p>`} save=${(/** @type {string} */ description) => this.edit({ description })} />`}
-      ${(run.notes ?? []).map((note) => html`<div class="notice" role="note" key=${note}>${icon("warning")}<div class="grow">${note}</div></div>`)}</header>`;
-  }
-
-  /** @param {Run} run @param {string} tab */
-  counts(run, tab) {
-    const size = { charts: run.series, artifacts: run.artifacts, data: run.datasets }[tab];
-    return tab === "children" ? this.state.children : size ? Object.keys(size).length : 0;
+  counts(run) {
+    /** @param {object | undefined} map */
+    const size = (map) => Object.keys(map ?? {}).length;
+    return { charts: size(run.series), artifacts: size(run.artifacts), data: size(run.datasets), children: this.state.children };
   }
 
   /** The same list while the run is the same. @param {Run} run */
@@ -127,9 +113,10 @@ class RunPlace extends Component {
   render(_, { run, error, tab, revision }) {
     if (error && !run) return html`<div class="page"><${Problem} error=${error} retry=${error.status === 404 ? undefined : () => this.load()} /></div>`;
     if (!run) return html`<div class="page"></div>`;
-    return html`${this.head(run)}${error ? html`<${Problem} error=${error} retry=${() => this.load()} />` : null}
-      <nav class="tabs" aria-label="Parts of the run">${Object.entries(TABS).map(([name, label]) => html`<a key=${name} href=${name === "overview" ? location.pathname : `?tab=${name}`} aria-current=${tab === name ? "page" : undefined}
-        onClick=${(/** @type {MouseEvent} */ event) => { if (event.ctrlKey || event.metaKey || event.shiftKey) return; event.preventDefault(); this.show(name); }}>${label}${this.counts(run, name) ? html`<span class="count">${this.counts(run, name)}</span>` : null}</a>`)}</nav>
+    return html`<${EntityHead} entity=${run} mark=${html`<${Status} status=${run.status} />`} facts=${this.facts(run)} load=${this.loadNow} edited=${this.edited} />
+      ${(run.notes ?? []).map((/** @type {string} */ note) => html`<div class="notice of-run" role="note" key=${note}>${icon("warning")}<div class="grow">${note}</div></div>`)}
+      ${error ? html`<${Problem} error=${error} retry=${() => this.load()} />` : null}
+      <${Tabs} tabs=${TABS} current=${tab} label="Parts of the run" counts=${this.counts(run)} show=${this.show} />
       ${tab === "overview" ? html`<${Overview} run=${run} revision=${revision} />`
         : tab === "charts" ? html`<div class="tab flush"><${Charts} runs=${this.drawnList(run)} storage="run" hot="" onHot=${() => undefined} /></div>`
         : tab === "artifacts" ? html`<${Artifacts} run=${run} />`
@@ -137,7 +124,8 @@ class RunPlace extends Component {
         : tab === "environment" ? html`<${Environment} run=${run} />`
         : tab === "data" ? html`<${Data} run=${run} />`
         : tab === "children" ? html`<${Children} run=${run} revision=${revision} />`
-        : html`<${Audit} run=${run} revision=${revision} />`}`;
+        : tab === "lineage" ? html`<${Later} load=${() => import("../lineage.js").then(({ Lineage }) => Lineage)} entity=${run} revision=${revision} />`
+        : html`<${History} entity=${run} revision=${revision} />`}`;
   }
 }
 
