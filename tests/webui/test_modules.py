@@ -367,3 +367,17 @@ def test_no_text_in_csv_is_a_formula_or_turns_its_line_around(run) -> None:
     assert run("chart_export.js", "a.map((x) => m.csvCell(x))", texts) == [
         *("'=1+1", "'-2+3", "'@x", "'＝1", "-5", '"a,b"', "plain", "x\ufffdgnp\ufffd[31m"),
     ]
+
+
+def test_every_edge_leads_to_the_right_and_runs_between_the_nodes(run) -> None:
+    edges = [["a", "b"], ["b", "c"], ["a", "c"], ["d", "c"], ["c", "c2"], ["c2", "a"]]
+    spots, ways = run(
+        "layers.js",
+        "(({ spots, ways }) => [[...spots], ways])(m.layOut(['a', 'b', 'c', 'c2', 'd', 'alone'], a))",
+        edges,
+    )
+    layers = {node: spot["layer"] for node, spot in spots if "\n" not in node}
+    assert layers == {"a": 0, "b": 1, "c": 2, "c2": 3, "d": 0, "alone": 0}
+    assert len({(spot["layer"], spot["row"]) for _, spot in spots}) == len(spots), "nothing stands on another"
+    for way in ways:
+        assert [spot["layer"] for spot in way] == list(range(way[0]["layer"], way[-1]["layer"] + 1))

@@ -4,24 +4,39 @@
 
 const SWEEPS = 6;
 
+/** The place on the way of an edge where it crosses a layer. @param {string} from @param {string} to @param {number} layer */
+const crossing = (from, to, layer) => `${from}\n${to}\n${layer}`;
+
 /**
  * @param {string[]} nodes @param {[string, string][]} edges from and to, of these nodes
- * @returns {Map<string, Spot>} the layer from the left, and the place in it from the top
+ * @returns {{spots: Map<string, Spot>, ways: Spot[][]}} where each node stands, its layer counted from the left; and for each edge
+ *   the spots that it leads through, from its beginning to its end
  */
 export function layOut(nodes, edges) {
   const forward = withoutCircles(nodes, edges);
   const layers = inLayers(nodes, forward);
+  /** @param {string} node */
+  const layerOf = (node) => /** @type {number} */ (layers.get(node));
   /** @type {string[][]} */
   const columns = [];
-  for (const node of nodes) (columns[/** @type {number} */ (layers.get(node))] ??= []).push(node);
-  const before = neighbours(forward, 1, 0);
-  const after = neighbours(forward, 0, 1);
+  for (const node of nodes) (columns[layerOf(node)] ??= []).push(node);
+  const ways = forward.map(([from, to]) => {
+    const way = [from];
+    // An edge has a place of its own in each layer that it crosses, so that it runs between the nodes and not behind them.
+    for (let layer = layerOf(from) + 1; layer < layerOf(to); layer += 1) way.push(crossing(from, to, layer));
+    return [...way, to];
+  });
+  for (const way of new Map(ways.map((each) => [each.join("\t"), each])).values()) way.slice(1, -1).forEach((spot, at) => columns[layerOf(way[0]) + at + 1].push(spot));
+  const steps = ways.flatMap((way) => way.slice(1).map((to, at) => /** @type {[string, string]} */ ([way[at], to])));
+  const before = neighbours(steps, 1, 0);
+  const after = neighbours(steps, 0, 1);
   for (let sweep = 0; sweep < SWEEPS; sweep += 1) {
     const rightwards = sweep % 2 === 0;
     const order = rightwards ? columns : [...columns].reverse();
     for (const column of order) straighten(column, rightwards ? before : after, rowsOf(columns));
   }
-  return new Map(columns.flatMap((column, layer) => column.map((node, row) => /** @type {[string, Spot]} */ ([node, { layer, row: row - (column.length - 1) / 2 }]))));
+  const spots = new Map(columns.flatMap((column, layer) => column.map((node, row) => /** @type {[string, Spot]} */ ([node, { layer, row: row - (column.length - 1) / 2 }]))));
+  return { spots, ways: ways.map((way) => way.map((node) => /** @type {Spot} */ (spots.get(node)))) };
 }
 
 /** Turns round the edges that close a circle. @param {string[]} nodes @param {[string, string][]} edges @returns {[string, string][]} */
@@ -43,14 +58,15 @@ function withoutCircles(nodes, edges) {
       if (target === undefined) {
         seen.set(top[0], "done");
         path.pop();
-      } else if (seen.get(target) === "open") closing.add(`${top[0]}\n${target}`);
+      } else if (target === top[0]) continue;
+      else if (seen.get(target) === "open") closing.add(`${top[0]}\n${target}`);
       else if (!seen.has(target)) {
         seen.set(target, "open");
         path.push([target, 0]);
       }
     }
   }
-  return edges.filter(([from, to]) => from !== to).map(([from, to]) => (closing.has(`${from}\n${to}`) ? [to, from] : [from, to]));
+  return edges.map(([from, to]) => (closing.has(`${from}\n${to}`) ? [to, from] : [from, to]));
 }
 
 /** The longest way to each node from the left. @param {string[]} nodes @param {[string, string][]} edges without circles */

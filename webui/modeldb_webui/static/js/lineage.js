@@ -15,7 +15,7 @@ import { Problem } from "./values.js";
 /** More entities than this are not drawn: the table has them. */
 const MOST_DRAWN = 300;
 const LIMIT = 1000;
-const WIDTH = 176, HEIGHT = 40, GAP_X = 64, GAP_Y = 14, LETTERS = 26;
+const WIDTH = 176, HEIGHT = 40, GAP_X = 64, GAP_Y = 14, LETTERS = 23;
 const DIRECTIONS = { both: "Both", upstream: "What made it", downstream: "What it made" };
 const DEPTHS = [1, 2, 3, 5, 10];
 
@@ -71,26 +71,29 @@ export class Lineage extends Component {
 
 /** @param {{graph: Graph, root: string}} props */
 function Drawing({ graph, root }) {
-  const spots = layOut(graph.nodes.map(keyOf), graph.edges.map(({ input, output }) => [keyOf(input), keyOf(output)]));
+  const edges = graph.edges.filter(({ input, output }) => keyOf(input) !== keyOf(output));
+  const { spots, ways } = layOut(graph.nodes.map(keyOf), edges.map(({ input, output }) => [keyOf(input), keyOf(output)]));
   const rows = [...spots.values()].map(({ row }) => row);
   const top = Math.min(...rows);
-  /** @param {Name} name */
-  const place = (name) => {
-    const { layer, row } = spots.get(keyOf(name)) ?? { layer: 0, row: 0 };
-    return { x: layer * (WIDTH + GAP_X) + 2, y: (row - top) * (HEIGHT + GAP_Y) + 2 };
-  };
+  /** @param {import("./layers.js").Spot} spot */
+  const place = ({ layer, row }) => ({ x: layer * (WIDTH + GAP_X) + 2, y: (row - top) * (HEIGHT + GAP_Y) + 2 });
   const width = Math.max(...[...spots.values()].map(({ layer }) => layer)) * (WIDTH + GAP_X) + WIDTH + 4;
   const height = (Math.max(...rows) - top) * (HEIGHT + GAP_Y) + HEIGHT + 4;
   return html`<div class="lineage" tabindex="0" role="region" aria-label="Drawing: inputs on the left"><svg width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} role="group" aria-label="Lineage">
-    ${graph.edges.map((edge, at) => html`<path key=${at} class="edge" d=${curve(place(edge.input), place(edge.output))}><title>${edge.label}</title></path>`)}
-    ${graph.nodes.map((node) => html`<${Box} key=${keyOf(node)} node=${node} at=${place(node)} isRoot=${keyOf(node) === root} />`)}</svg></div>`;
+    ${edges.map((edge, at) => html`<path key=${at} class="edge" d=${curve(ways[at].map(place))}><title>${edge.label}</title></path>`)}
+    ${graph.nodes.map((node) => html`<${Box} key=${keyOf(node)} node=${node} at=${place(/** @type {import("./layers.js").Spot} */ (spots.get(keyOf(node))))} isRoot=${keyOf(node) === root} />`)}</svg></div>`;
 }
 
-/** @param {{x: number, y: number}} from @param {{x: number, y: number}} to */
-function curve(from, to) {
-  const [x1, y1, x2, y2] = [from.x + WIDTH, from.y + HEIGHT / 2, to.x, to.y + HEIGHT / 2];
-  const bend = Math.max(24, (x2 - x1) / 2);
-  return `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
+/** A line from box to box; it runs straight through the layers between. @param {{x: number, y: number}[]} way */
+function curve(way) {
+  const middle = HEIGHT / 2;
+  const bend = GAP_X / 2;
+  return way.map(({ x, y }, at) => {
+    if (!at) return `M${x + WIDTH} ${y + middle}`;
+    const from = way[at - 1];
+    const step = `C${from.x + WIDTH + bend} ${from.y + middle} ${x - bend} ${y + middle} ${x} ${y + middle}`;
+    return at < way.length - 1 ? `${step}H${x + WIDTH}` : step;
+  }).join("");
 }
 
 /** @param {Node} node */
@@ -111,8 +114,8 @@ function EdgeTable({ graph }) {
   const cell = (name) => {
     const node = nodes.get(keyOf(name)) ?? { ...name, state: "unknown", title: name.entity_id, name: "", container: "", version: null };
     const page = node.state === "present" || node.state === "deleted" ? pageOf(node.kind, node.entity_id) : "";
-    return html`<td>${page ? html`<a class="link" href=${page}>${node.title}</a>` : node.title} <span class="faint">${wordsOf(node)}</span></td>`;
+    return html`<td>${page ? html`<a class="link" href=${page}>${node.title}</a>` : node.title}<div class="faint">${wordsOf(node)}</div></td>`;
   };
-  return html`<table class="plain"><caption class="visually-hidden">What was made from what</caption><thead><tr><th>Input</th><th>Output</th><th>As</th></tr></thead><tbody>
+  return html`<table class="plain even"><caption class="visually-hidden">What was made from what</caption><thead><tr><th>Input</th><th>Output</th><th>As</th></tr></thead><tbody>
     ${graph.edges.map((edge, at) => html`<tr key=${at}>${cell(edge.input)}${cell(edge.output)}<td class="muted">${edge.label}</td></tr>`)}</tbody></table>`;
 }

@@ -7,6 +7,7 @@ import { Patch, patchSize } from "./diff.js";
 import { Facts } from "./facts.js";
 import { formatCount, formatDuration, formatSize, fullValue, isOwnMeasure, plural, runDuration } from "./format.js";
 import { Status } from "./icons.js";
+import { pageOf } from "./schema.js";
 import { Copy, Long, Problem, Short } from "./values.js";
 
 /** @typedef {import("./types").Run} Run */
@@ -97,9 +98,10 @@ export function Data({ run }) {
   const entries = Object.entries(run.datasets ?? {});
   if (!entries.length) return html`<div class="tab muted">No data set was logged: run.log_dataset(frame) records its digest and shape.</div>`;
   return html`<div class="tab">${entries.map(([name, data]) => {
-    const { schema, digest, ...rest } = data ?? {};
+    const { schema, digest, dataset_id: set, dataset_version_id: version, ...rest } = data ?? {};
+    const page = version ? pageOf("dataset_version", version) : pageOf("dataset", set);
     const columns = lookUp(schema, "columns");
-    return html`<section class="block" key=${name}><h2>${name} <span class="count">${Array.isArray(data?.shape) ? data.shape.join(" × ") : ""}</span></h2>
+    return html`<section class="block" key=${name}><h2>${set ? html`<a class="link" href=${page}>${name}</a>` : name} <span class="count">${Array.isArray(data?.shape) ? data.shape.join(" × ") : ""}</span></h2>
       <table class="plain"><tbody>${digest ? html`<tr><td class="key">digest</td><td><span class="row"><code>${digest}</code><${Copy} text=${String(digest)} /></span></td></tr>` : null}
         ${Object.entries(rest).filter(([, value]) => value !== null && value !== "").map(([key, value]) => html`<tr key=${key}><td class="key">${key}</td><td>${key === "size_bytes" ? html`<span title=${`${value} bytes`}>${formatSize(Number(value))}</span>` : html`<${Long} value=${value} />`}</td></tr>`)}
         ${schema && !Array.isArray(columns) && Object.keys(schema).length ? html`<tr><td class="key">schema</td><td><${Long} value=${schema} /></td></tr>` : null}</tbody></table>

@@ -39,6 +39,6 @@ export const TITLES = ["name", "version", "message", "digest"];
 
 /** What an entity is called: versions have a number, commits a message. @param {import("./types").Entity} entity */
 export function titleOf({ name, version, message, digest, entity_id: id }) {
-  if (version) return `${name} v${version}`.trim();
+  if (version) return name === `v${version}` ? name : `${name} v${version}`.trim();
   return name || String(message ?? "").trim().split("\n")[0] || String(digest || id).slice(0, 8);
 }

@@ -1,0 +1,149 @@
+"""The pages of data sets, models, and everything else that is not a run: lists, versions, uses, lineage, history."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import modeldb_core as modeldb
+from modeldb_core.backends.blobs import FsspecArtifactStore
+from modeldb_core.plugins import open_store
+from modeldb_server import Server, ServerSettings, create_app
+from tests.webui.conftest import Site
+from tests.webui.test_accessibility import serious
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+HOSTILE = '<img src=x onerror="window.hacked=1">'
+LONG = "customers of the north " * 8
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Data sets, a model and what was made from what, logged as programs log them."""
+    folder = tmp_path_factory.mktemp("entities")
+    url, artifact_url = f"sqlite:///{folder}/modeldb.db", f"file://{folder}/blobs"
+    with modeldb.connect(url=url, artifact_url=artifact_url) as client:
+        fill(client, folder)
+    with open_store(url) as store:
+        artifacts = FsspecArtifactStore(artifact_url)
+        app = create_app(store, artifacts, ServerSettings(port=0, poll_interval_s=0.1))
+        server = Server(app)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        yield Site(server.url, store, None)
+        server.stop()
+        thread.join(30)
+        app.extensions["modeldb_server"].close()
+        artifacts.close()
+
+
+def fill(client: modeldb.Client, folder: Path) -> None:
+    """Train three models on three versions of a data set, register them, and promote one."""
+    for number in range(1, 4):
+        with modeldb.start_run("churn", name=f"train {number}", client=client) as run:
+            run.log_dataset({"age": list(range(number))}, "train", name="customers")
+            run.log_dataset({"name": [HOSTILE]}, "test", name=LONG)
+            weights = folder / "weights.bin"
+            weights.write_bytes(b"weights %d" % number)
+            run.log_artifact(weights, "model/weights.bin")
+        version = modeldb.register_model("churn", run=run, description=HOSTILE, client=client)
+        model = modeldb.registered_model("churn", client=client)
+        model.promote(version, stage="staging", reason=f"as good as {number}")
+    version.request_approval("production", HOSTILE)
+    version.approve("production")
+    model.promote(version, stage="production", alias="champion", reason="the best so far")
+
+
+def first(site: Site, kind: str, filter_: str = "") -> str:
+    """Return the path of the page of the newest entity of a kind."""
+    from modeldb_core.queries import Query
+
+    (entity,) = site.store.find(Query(kind, filter_, limit=1)).entities
+    from modeldb_core.model.schema import KINDS
+
+    return f"/kinds/{KINDS[kind].path}/{entity.entity_id}"
+
+
+def test_from_a_data_set_to_its_versions_their_difference_and_what_used_them(site, visitor) -> None:
+    from playwright.sync_api import expect
+
+    visit = visitor()
+    page = visit.go("/", ".rail a:has-text('Datasets')")
+    page.click(".rail a:has-text('Datasets')")
+    page.click(".grid-row a:text-is('customers')")
+    expect(page.get_by_role("heading", level=1)).to_have_text("customers")
+    page.click(".tabs a:has-text('Versions')")
+    expect(page.locator(".grid-row")).to_have_count(3)
+    expect(page.locator(".grid-row").first).to_contain_text("customers v3")
+    page.locator(".grid-row .pick").nth(0).click()
+    page.locator(".grid-row .pick").nth(2).click()
+    visit.picture("dataset-versions")
+    page.click("button:has-text('Compare 2')")
+    expect(page.locator(".diff-table thead a")).to_have_text(["customers v1", "customers v3"])
+    expect(page.locator(".diff-table tr:has(th:text-is('Version'))")).to_contain_text("13")
+    page.click(".tabs a:has-text('Used by')")
+    expect(page.locator(".grid-row")).to_have_count(1)
+    page.click(".tabs a:has-text('History')")
+    expect(page.locator("tbody tr")).not_to_have_count(0)
+    page.go_back()
+    expect(page.locator(".tabs a[aria-current]")).to_contain_text("Used by")
+    expect(page.locator(".grid-row")).to_have_count(1)
+    page.keyboard.press("j")
+    page.keyboard.press("o")
+    page.wait_for_selector("h1:text-is('train 1'), h1:text-is('train 3')")
+    page.click(".tabs a:has-text('Lineage')")
+    expect(page.locator(".lineage .node.root")).to_contain_text("train")
+    page.click(".lineage a.node:has-text('customers@v')")
+    page.wait_for_selector(".tabs a:has-text('Used by')")
+
+
+def test_a_model_shows_its_stages_aliases_and_versions(site, visitor) -> None:
+    from playwright.sync_api import expect
+
+    page = visitor().go(first(site, "registered_model"), "section[aria-label=Aliases]")
+    expect(page.locator("section[aria-label=Aliases]")).to_contain_text("championv3")
+    page.click("section[aria-label=Aliases] a")
+    expect(page.locator("section[aria-label=Facts]")).to_contain_text("production")
+    expect(page.locator(".crumbs")).to_contain_text("churn")
+    page.click(".tabs a:has-text('Approvals')")
+    expect(page.locator(".grid-row")).to_have_count(2)
+
+
+def test_what_cannot_be_shown_says_so(site, visitor) -> None:
+    from playwright.sync_api import expect
+
+    visit = visitor()
+    page = visit.go("/kinds/datasets/01a226a6-23cd-7601-8652-8989fb0a5b50", ".notice.bad")
+    expect(page.locator(".notice.bad")).to_contain_text("dataset")
+    visit.complaints[:] = [each for each in visit.complaints if "404" not in each]
+    page = visit.go("/kinds/repositories", ".grid-empty")
+    expect(page.locator(".grid-empty")).to_have_text("There are none yet.")
+
+
+PAGES = {
+    "datasets": "/kinds/datasets",
+    "dataset": "{dataset}",
+    "versions": "{dataset}?tab=dataset-versions",
+    "version": "{dataset_version}",
+    "uses": "{dataset_version}?tab=uses",
+    "lineage": "{model_version}?tab=lineage",
+    "history": "{registered_model}?tab=history",
+    "model": "{registered_model}",
+    "model-version": "{model_version}",
+}
+
+
+@pytest.mark.parametrize(("look", "width"), [("light", 1280), ("dark", 390)])
+def test_axe_finds_nothing_serious_on_pages_of_entities(site, visitor, look: str, width: int) -> None:
+    kinds = ("dataset", "dataset_version", "registered_model", "model_version")
+    paths = {kind: first(site, kind) for kind in kinds}
+    visit = visitor(width=width, height=860, color_scheme=look)
+    for name, path in PAGES.items():
+        page = visit.go(path.format(**paths), ".grid-row, .tab .plain, .lineage, .tab.muted")
+        visit.picture(f"entity-{name}-{look}-{width}")
+        assert serious(page) == [], name
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than the screen"
