@@ -44,7 +44,9 @@ def test_the_columns_of_a_plugins_kind_are_offered_and_can_be_filtered_and_order
         assert heads[0] == "Name"
         assert {"Unit", "Limit", "Armed", "Checked", "Run", "Project", "maker"} <= set(heads)
         page.click("[role=columnheader] .name:has-text('Limit')")
-        page.wait_for_function("() => document.querySelector('.grid-row[data-index=\"0\"]').textContent.includes('high')")
+        page.wait_for_function(
+            "() => document.querySelector('.grid-row[data-index=\"0\"]').textContent.includes('high')"
+        )
         page.click("input[role=combobox]")
         page.keyboard.type("lim")
         page.wait_for_selector(".completions li:has-text('limit')")

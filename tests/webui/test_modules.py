@@ -173,9 +173,7 @@ def test_columns_survive_an_address(run) -> None:
         {"id": "metrics.val/loss, x", "section": "metrics", "key": "val/loss, x", "agg": "max", "numeric": True},
         {"id": "hyperparameters.a*b@c!", "section": "hyperparameters", "key": "a*b@c!", "numeric": False},
     ]
-    back = run(
-        "columns.js", "m.readColumns(a.kind, m.writeColumns(a.columns))", {"kind": kind, "columns": columns}
-    )
+    back = run("columns.js", "m.readColumns(a.kind, m.writeColumns(a.columns))", {"kind": kind, "columns": columns})
     assert [(column["id"], column["pinned"], column.get("agg"), column["numeric"]) for column in back] == [
         ("name", True, None, False),
         ("metrics.val/loss, x", False, "max", True),
