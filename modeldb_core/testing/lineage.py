@@ -36,7 +36,7 @@ class LineageTests(StoreCase):
         if "linked_several" not in scene.store.understands:
             pytest.skip("this store takes one entity for a link, and says so")
         writer = scene.writer
-        ids = {name: new_id() for name in ("data", "first", "second", "models", "model", "gone")}
+        ids = {name: new_id() for name in ("data", "first", "second", "models", "model", "gone", "erased")}
         writer.create("dataset", ids["data"], name="data")
         writer.create("dataset_version", ids["first"], name="first", dataset_id=ids["data"])
         writer.create(
@@ -45,9 +45,11 @@ class LineageTests(StoreCase):
         used = {"train": {"dataset_id": ids["data"], "dataset_version_id": ids["second"]}}
         for number in range(WIDTH):
             ids[f"run {number}"] = scene.run(f"run {number}", datasets=used)
-        ids["child"] = scene.run(
-            "child", parent_id=ids["run 0"], datasets={"test": {"dataset_version_id": ids["gone"]}}
-        )
+        old = writer.create("dataset_version", ids["erased"], name="erased", dataset_id=ids["data"])
+        writer.delete("dataset_version", ids["erased"])
+        writer.erase(old)
+        lost = {role: {"dataset_version_id": ids[role]} for role in ("gone", "erased")}
+        ids["child"] = scene.run("child", parent_id=ids["run 0"], datasets=lost)
         writer.create("registered_model", ids["models"], name="models")
         writer.create("model_version", ids["model"], registered_model_id=ids["models"], run_id=ids["child"], version=3)
         file = {"kind": "run", "entity_id": ids["child"], "path": "model.skops", "digest": "0" * 64}
@@ -67,7 +69,7 @@ class LineageTests(StoreCase):
         assert found("model_version", "model", "upstream") == [
             {"model"},
             {"child"},
-            {"run 0", "gone"},
+            {"run 0", "gone", "erased"},
             {"second"},
             {"first"},
         ]
@@ -82,6 +84,7 @@ class LineageTests(StoreCase):
             "child": "deleted",
             "run 0": "present",
             "gone": "unknown",
+            "erased": "erased",
         }
         assert [(edge.label, edge.entry.get("digest")) for edge in graph.inputs_of(graph.roots[0])] == [
             ("model.skops", "0" * 64)

@@ -21,9 +21,8 @@ from in_toto_attestation.v1.statement import Statement
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import SSlibKey
 
+import modeldb_core
 from modeldb_core.cli import program
-from modeldb_core.commands.containers import create
-from modeldb_core.commands.operation import execute
 from modeldb_core.provenance import envelope as envelopes
 from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.tracking import Client
@@ -64,12 +63,8 @@ def model(client: Client) -> str:
             "package_sources": {"ours": "-e file:///home/ada/ours"},
         }
         writer.apply([_put("run", train.run_id, code=code, environment=environment)])
-        (workspace_id,) = client.store.identify(("workspace", client.settings.workspace))
-        registered = create(client.store, "registered_model", {"name": "churn", "workspace_id": workspace_id})
-        execute(writer, registered)
-        fields = {"registered_model_id": registered.entity_id, "version": 3, "run_id": train.run_id}
-        execute(writer, create(client.store, "model_version", fields))
-    return "churn@v3"
+    modeldb_core.register_model("churn", run=train, artifact="model.bin")
+    return "churn@v1"
 
 
 def _put(kind: str, entity_id: str, **sections: dict[str, Any]) -> Any:

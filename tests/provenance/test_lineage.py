@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import prov.model
 import pydot
@@ -14,10 +17,17 @@ from openlineage.client.facet_v2 import dataset_version_dataset, parent_run
 
 import modeldb_core as modeldb
 from modeldb_core.cli import program
-from modeldb_core.commands.containers import create
+from modeldb_core.commands.lineage import add_lineage
 from modeldb_core.commands.operation import execute
 from modeldb_core.errors import ConflictError, CycleError, IntegrityError, InvalidArgumentError, NotFoundError
+from modeldb_core.model import schema
+from modeldb_core.model.entities import Entity, made_from, new_id
+from modeldb_core.model.kinds import problem_of
+from modeldb_core.model.schema import KindDeclaration, reference, text
+from modeldb_core.plugins import open_store
+from modeldb_core.provenance.walk import walk
 from modeldb_core.stores.direct import DirectWriter
+from modeldb_core.testing.scene import Scene
 from modeldb_core.tracking import Client
 
 HOSTILE = 'evil"; digraph { \\N \x1b[31m\u202e <b> \n end\\'
@@ -32,26 +42,31 @@ def trained(client: Client) -> dict[str, str]:
             best.log_artifact(b"weights", "model/weights.bin")
             best.log_artifact(b"{}", "model/config.json")
     with client.start_run("churn", "deploy", "export") as export:
-        export.use_artifact(best, "model/weights.bin")
+        export.log_artifact(export.use_artifact(best, "model/weights.bin"), "model/exported.bin")
+    model = modeldb.register_model("churn", run=export)
+    modeldb.registered_model("churn").promote(1, stage="production", alias="champion", reason="the first")
+    with client.start_run("churn", "deploy", "score") as score:
+        score.use_model("churn@champion")
     client.flush()
-    ids = {"search": search.run_id, "best": best.run_id, "export": export.run_id, "version": version}
-    with DirectWriter(client.store, "ada") as writer:
-        (workspace_id,) = client.store.identify(("workspace", client.settings.workspace))
-        registered = create(client.store, "registered_model", {"name": "churn", "workspace_id": workspace_id})
-        execute(writer, registered)
-        fields = {"registered_model_id": registered.entity_id, "version": 3, "run_id": export.run_id}
-        model = create(client.store, "model_version", fields)
-        execute(writer, model)
-    return {**ids, "model": model.entity_id}
+    return {
+        "search": search.run_id,
+        "best": best.run_id,
+        "export": export.run_id,
+        "version": version,
+        "model": model.entity.entity_id,
+        "score": score.run_id,
+    }
 
 
 def test_logging_fills_in_what_made_a_model(trained: dict[str, str]) -> None:
-    graph = modeldb.lineage("churn@v3", "upstream")
+    graph = modeldb.lineage("churn@v1", "upstream")
     names = {entity_id: name for name, entity_id in trained.items()}
     assert [names[key.entity_id] for key in graph.nodes] == ["model", "export", "best", "search", "version"]
     down = modeldb.lineage(f"dataset_version:{trained['version']}", "downstream")
-    assert [names[key.entity_id] for key in down.nodes] == ["version", "search", "best", "export", "model"]
+    assert [names[key.entity_id] for key in down.nodes] == ["version", "search", "best", "export", "model", "score"]
+    assert modeldb.lineage("churn@champion").roots == modeldb.lineage("churn@production").roots == graph.roots
     (used,) = [edge for edge in graph.edges if edge.field == "inputs"]
+    assert [edge.label for edge in down.inputs_of(("run", trained["score"]))] == ["churn@champion"]
     assert (used.label, used.entry["size_bytes"], len(used.entry["digest"])) == ("model/weights.bin", 7, 64)
 
 
@@ -88,11 +103,11 @@ def test_a_used_artifact_is_fetched_verified_and_fetched_again_when_it_was_alter
 def test_people_add_edges_and_take_them_back(client: Client, trained: dict[str, str]) -> None:
     version = f"dataset_version:{trained['version']}"
     with pytest.raises(CycleError, match="customers"):
-        modeldb.add_lineage("churn@v3", version)
+        modeldb.add_lineage("churn@v1", version)
     with client.start_run("churn", name="labels") as labels:
         pass
-    modeldb.add_lineage([labels, trained["export"]], "churn@v3", note="labels by hand")
-    assert modeldb.lineage("churn@v3", "upstream", depth=1).edges[-1].label == "labels by hand"
+    modeldb.add_lineage([labels, trained["export"]], "churn@v1", note="labels by hand")
+    assert modeldb.lineage("churn@v1", "upstream", depth=1).edges[-1].label == "labels by hand"
     (project,) = client.projects()
     for inputs, outputs, error in (
         ([], version, InvalidArgumentError),
@@ -102,15 +117,61 @@ def test_people_add_edges_and_take_them_back(client: Client, trained: dict[str, 
     ):
         with pytest.raises(error):
             modeldb.add_lineage(inputs, outputs)
-    modeldb.delete_lineage(labels, "churn@v3")
+    modeldb.delete_lineage(labels, "churn@v1")
     with pytest.raises(NotFoundError, match="nobody has said"):
-        modeldb.delete_lineage(labels, "churn@v3")
+        modeldb.delete_lineage(labels, "churn@v1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation(Entity):
+    """What a plugin knows: a judgement of a version of a model, which makes a version of a data set."""
+
+    KIND: ClassVar[str] = "evaluation"
+
+    project_id: str = reference("project", container=True)
+    model_version_id: str = reference("model_version", lineage="input")
+    report_id: str = reference("dataset_version", lineage="output")
+    inputs: Mapping[str, Any] = made_from()
+
+
+def test_a_plugin_s_kind_takes_part_by_its_declaration() -> None:
+    schema.declare(KindDeclaration(Evaluation))
+    try:
+        scene = Scene(open_store("memory://"))
+        writer, ids = scene.writer, {name: new_id() for name in ("model", "evaluation", "report", "by hand")}
+        writer.create("model_version", ids["model"], name="model", registered_model_id=new_id(), version=1)
+        writer.create("dataset_version", ids["report"], name="report", dataset_id=new_id(), version=1)
+        said = {"project_id": scene.project_id, "model_version_id": ids["model"], "report_id": ids["report"]}
+        writer.create("evaluation", ids["evaluation"], name="judged", **said)
+        ids["by hand"] = scene.run("by hand")
+        scene.ship()
+        with DirectWriter(scene.store, "ada") as direct:
+            execute(direct, add_lineage(scene.store, [("run", ids["by hand"])], [("evaluation", ids["evaluation"])]))
+        names = {entity_id: name for name, entity_id in ids.items()}
+        for kind, name, direction, expected in (
+            ("model_version", "model", "downstream", ["model", "evaluation", "report"]),
+            ("dataset_version", "report", "upstream", ["report", "evaluation", "model", "by hand"]),
+            ("evaluation", "evaluation", "both", ["evaluation", "model", "by hand", "report"]),
+        ):
+            graph = walk(scene.store, [(kind, ids[name])], direction)  # type: ignore[arg-type]
+            assert [names[key.entity_id] for key in graph.nodes] == expected
+        with pytest.raises(CycleError, match="judged"):
+            add_lineage(scene.store, [("dataset_version", ids["report"])], [("evaluation", ids["evaluation"])])
+        wrong = KindDeclaration(
+            make_dataclass("Wrong", [("color", str, text(lineage="input"))], bases=(Evaluation,), **_FORM)
+        )
+        assert "names no entity" in problem_of(wrong, ())
+    finally:
+        schema.forget("evaluation")
+
+
+_FORM = {"frozen": True, "slots": True, "kw_only": True}
 
 
 @pytest.mark.filterwarnings("ignore:.*deprecated - use:DeprecationWarning")  # pydot, of pyparsing
 def test_lineage_is_written_for_other_programs(trained: dict[str, str]) -> None:
     del trained
-    graph = modeldb.lineage("churn@v3")
+    graph = modeldb.lineage("churn@v1")
     (drawn,) = pydot.graph_from_dot_data(graph.to_dot())
     assert len(drawn.get_edges()) == len(graph.edges)
     assert {node.get_name() for node in drawn.get_nodes()} - {"node"} == {
@@ -118,7 +179,7 @@ def test_lineage_is_written_for_other_programs(trained: dict[str, str]) -> None:
     }
     document = prov.model.ProvDocument.deserialize(content=json.dumps(graph.to_prov()), format="json")
     kinds = Counter(record.get_type().localpart for record in document.get_records())
-    assert (kinds["Activity"], kinds["Entity"], kinds["Generation"], kinds["Communication"]) == (3, 3, 2, 1)
+    assert (kinds["Activity"], kinds["Entity"], kinds["Generation"], kinds["Communication"]) == (4, 3, 2, 1)
     assert prov.model.ProvDocument.deserialize(content=document.serialize(format="json"), format="json") == document
     events = [_openlineage(event) for event in graph.to_openlineage()]
     assert {event.run.runId for event in events} == {key.entity_id for key in graph.nodes if key.kind == "run"}
@@ -169,13 +230,13 @@ def test_the_command_draws_a_tree_and_harms_no_terminal(
         assert not set(out + err) & {"\x1b", "\u202e"}
         return out + err
 
-    drawn = run("churn@v3", "--upstream")
-    assert [word for word in ("churn@v3", "export", "best", "customers", "evil") if word not in drawn] == []
-    assert "there is more upstream than 1 link away" in run("churn@v3", "--depth", "1")
-    assert json.loads(run("churn@v3", "--json"))["complete"]
+    drawn = run("churn@v1", "--upstream")
+    assert [word for word in ("churn@v1", "export", "best", "customers", "evil") if word not in drawn] == []
+    assert "there is more upstream than 1 link away" in run("churn@v1", "--depth", "1")
+    assert json.loads(run("churn@v1", "--json"))["complete"]
     for form in ("dot", "prov", "openlineage"):
-        assert "evil" in run("churn@v3", "--format", form) or form == "openlineage"
-    assert "(by hand)" in run("churn@v3", "--add-input", f"run:{trained['search']}", "--note", "by hand")
-    assert "would be made from itself" in run(trained["search"], "--add-input", "churn@v3", code=1)
-    assert "(by hand)" not in run("churn@v3", "--remove-input", f"run:{trained['search']}")
+        assert "evil" in run("churn@v1", "--format", form) or form == "openlineage"
+    assert "(by hand)" in run("churn@v1", "--add-input", f"run:{trained['search']}", "--note", "by hand")
+    assert "would be made from itself" in run(trained["search"], "--add-input", "churn@v1", code=1)
+    assert "(by hand)" not in run("churn@v1", "--remove-input", f"run:{trained['search']}")
     assert "nothing called" in run("nothing", code=4)
