@@ -147,8 +147,8 @@ def put_values(
     return update(kind, entity_id, {"put": {section: dict(values)}, **({"add": {"notes": listed}} if listed else {})})
 
 
-def comment(parent_id: str, message: str, *, author: str, comment_id: str = "") -> Operation:
-    """Say something about an entity.
+def comment(parent_id: str, message: str, *, comment_id: str = "") -> Operation:
+    """Say something about an entity. Its author is who makes the change.
 
     Raises:
         InvalidArgumentError: the message says nothing.
@@ -158,5 +158,5 @@ def comment(parent_id: str, message: str, *, author: str, comment_id: str = "") 
         msg = f"comment {message!r} is empty or not a text"
         raise InvalidArgumentError(msg)
     entity_id = comment_id or new_id()
-    fields = {"parent_id": parent_id, "message": check_text(text, "comment"), "author": author}
+    fields = {"parent_id": parent_id, "message": check_text(text, "comment")}
     return Operation((Entry(CREATE, "comment", entity_id, fields),), entity_id=entity_id)

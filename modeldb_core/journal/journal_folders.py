@@ -198,6 +198,9 @@ def check_header(header: dict[str, Any], path: Path, first: dict[str, Any] | Non
         if first is not None and value != first.get(name):
             msg = f"{path} has a header with {name} = {_shown(value)}; the segment before it says {_shown(first.get(name))}"
             raise CorruptJournalError(msg)
+    if not isinstance(known := header.get("is_actor_known", True), bool):
+        msg = f"{path} has a header with is_actor_known = {_shown(known)}; expected true or false"
+        raise CorruptJournalError(msg)
     if header["stream_id"] != path.parent.name:
         msg = (
             f"{path} has a header with stream_id = {_shown(header['stream_id'])}; its folder is that of another stream"

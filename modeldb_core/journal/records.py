@@ -72,6 +72,7 @@ class Seal:
         sealed_at: microseconds since 1970-01-01 UTC; the time of changes that have none of their own.
         salt: from which the salts of the changes are made.
         last_hash: the hash of the last change, to check what is rebuilt.
+        actor: who acts in these changes. The header of a journal may not know it yet (``is_actor_known``).
     """
 
     start: int
@@ -81,18 +82,20 @@ class Seal:
     salt: bytes
     last_seq: int
     last_hash: bytes
+    actor: str
 
     def record(self) -> bytes:
         """Return it as a record of the journal."""
         first = self.first
         numbers = (self.start, self.end, first.seq, self.last_seq, self.sealed_at, first.last_time)
-        return make_record(SEAL, _SEAL.pack(*numbers, first.hash, self.last_hash, self.salt))
+        return make_record(SEAL, _SEAL.pack(*numbers, first.hash, self.last_hash, self.salt) + self.actor.encode())
 
     @classmethod
     def from_body(cls, body: bytes) -> Seal:
         """Return the seal that a record's body holds."""
-        start, end, seq, last_seq, sealed_at, last_time, previous, last_hash, salt = _SEAL.unpack(body)
-        return cls(start, end, Chain(seq, previous, last_time), sealed_at, salt, last_seq, last_hash)
+        start, end, seq, last_seq, sealed_at, last_time, previous, last_hash, salt = _SEAL.unpack_from(body)
+        actor = body[_SEAL.size :].decode()
+        return cls(start, end, Chain(seq, previous, last_time), sealed_at, salt, last_seq, last_hash, actor)
 
 
 @dataclass(frozen=True, slots=True)

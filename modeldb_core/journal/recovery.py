@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import (
     ConfigurationError,
@@ -223,6 +223,7 @@ def _ship_segment(reader: SegmentReader, store: MetadataStore) -> int:
     stream_id = reader.header["stream_id"]
     with _reading(reader):
         plans, seals = read_plans(segment, segment.used), read_seals(segment)
+    actor = seals[-1].actor if seals else _actor_of(reader.header, store)
     head = store.heads().get(stream_id, EMPTY_HEAD)
     applied, at = 0, 0
     for mark in [*seals, None]:
@@ -236,7 +237,7 @@ def _ship_segment(reader: SegmentReader, store: MetadataStore) -> int:
         if mark is None or mark.first.seq != head.seq or mark.first.hash != head.hash:
             # Never sealed; or sealed after records that lived in memory only and died with it: the store has seen
             # nothing of it, so it may be numbered again.
-            mark = _new_seal(reader, segment, start, end, Chain(head.seq, head.hash))
+            mark = _new_seal(reader, segment, start, end, Chain(head.seq, head.hash), actor)
             if mark is None:
                 continue
         with _reading(reader):
@@ -245,7 +246,7 @@ def _ship_segment(reader: SegmentReader, store: MetadataStore) -> int:
                 start,
                 end,
                 stream_id=stream_id,
-                actor=reader.header["actor"],
+                actor=mark.actor,
                 first=mark.first,
                 sealed_at=mark.sealed_at,
                 salt=mark.salt,
@@ -255,13 +256,19 @@ def _ship_segment(reader: SegmentReader, store: MetadataStore) -> int:
             msg = f"what {reader.path.name} holds from {start} to {end} is not what was sealed there"
             raise CorruptJournalError(msg)
         store.apply(changes)
-        number_shipped(store, changes, reader.header["actor"])
+        number_shipped(store, changes, actor)
         applied += len(changes)
         head = store.heads()[stream_id]
     return applied
 
 
-def _new_seal(reader: SegmentReader, segment: Segment, start: int, end: int, first: Chain) -> Seal | None:
+def _actor_of(header: dict[str, Any], store: MetadataStore) -> str:
+    """Return who acts in a stream of which nothing is sealed: where its process did not know, the store does."""
+    actor: str = header["actor"]
+    return actor if header.get("is_actor_known", True) else store.user or actor
+
+
+def _new_seal(reader: SegmentReader, segment: Segment, start: int, end: int, first: Chain, actor: str) -> Seal | None:
     """Seal records of a dead process, in its segment, before they are sent: so that a crash now repeats nothing."""
     sealed_at, salt = _last_write_us(reader), os.urandom(SALT_BYTES)
     with _reading(reader):
@@ -270,7 +277,7 @@ def _new_seal(reader: SegmentReader, segment: Segment, start: int, end: int, fir
             start,
             end,
             stream_id=reader.header["stream_id"],
-            actor=reader.header["actor"],
+            actor=actor,
             first=first,
             sealed_at=sealed_at,
             salt=salt,
@@ -278,7 +285,7 @@ def _new_seal(reader: SegmentReader, segment: Segment, start: int, end: int, fir
         )
     if not changes:
         return None
-    mark = Seal(start, end, first, sealed_at, salt, chain.seq, chain.hash)
+    mark = Seal(start, end, first, sealed_at, salt, chain.seq, chain.hash, actor)
     record = mark.record()
     if segment.used + len(record) <= segment.size:
         segment.memory[segment.used : segment.used + len(record)] = record
@@ -287,7 +294,7 @@ def _new_seal(reader: SegmentReader, segment: Segment, start: int, end: int, fir
     return mark
 
 
-def _put_right(header: dict[str, str], store: MetadataStore) -> list[str]:
+def _put_right(header: dict[str, Any], store: MetadataStore) -> list[str]:
     """Mark the runs killed that the stream left running, and close it."""
     stream_id = header["stream_id"]
     head = store.heads().get(stream_id)
@@ -303,7 +310,7 @@ def _put_right(header: dict[str, str], store: MetadataStore) -> list[str]:
         update = {"set": {"status": KILLED, "finished_at": head.recorded_at}, "add": {"notes": [note]}}
         entries.append(Entry(UPDATE, "run", run.entity_id, update))
     entries.append(Entry(CLOSE, STREAM, stream_id, {"recovered": True}))
-    stream = StreamWriter(stream_id, header["actor"], head.seq, head.hash)
+    stream = StreamWriter(stream_id, _actor_of(header, store), head.seq, head.hash)
     at = max(now, head.recorded_at)
     store.apply([stream.write(entry, at) for entry in entries])
     return [run.entity_id for run in runs]

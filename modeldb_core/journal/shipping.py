@@ -44,6 +44,8 @@ class Target:
         store_url: where the store is, without secrets: what a journal is recovered by.
         journal_dir: where the journals of all processes lie.
         actor: who is logging.
+        is_actor_known: whether that is certain. A server takes changes only in the name of the user of a token, and may
+            not have answered yet: then it is asked before anything is sealed.
     """
 
     open_store: Callable[[], MetadataStore]
@@ -51,6 +53,7 @@ class Target:
     store_url: str
     journal_dir: Path
     actor: str
+    is_actor_known: bool = True
     flush_interval_s: float = 1.0
     lease_s: float = 30.0
     fsync: bool = False
@@ -91,7 +94,8 @@ class OpenStream:
         self._declared_lease_s = target.lease_s
         self._retries = Retries(target.flush_interval_s)
         about = {"pid": os.getpid(), "version": __version__}
-        header = {"store_url": target.store_url, "actor": target.actor, **about}
+        named = {"actor": target.actor, "is_actor_known": target.is_actor_known}
+        header = {"store_url": target.store_url, **named, **about}
         self.journal = Journal(target.journal_dir, self.stream_id, header, fsync=target.fsync)
         self.journal.on_rotate = self.wake_soon
         opening = payload_of({"lease_s": target.lease_s, **about})
@@ -305,6 +309,9 @@ class OpenStream:
             self._recovery.start(store, again=self._chain.seq < 10)
 
     def _ship(self, store: MetadataStore) -> None:
+        target = self.target
+        if not target.is_actor_known:
+            target.actor, target.is_actor_known = store.user or target.actor, True
         while not self._has_left() and (self._unsent is not None or self._seal_next()):
             assert self._unsent is not None
             segment, end, changes, chain = self._unsent
@@ -312,7 +319,7 @@ class OpenStream:
             if self._has_left():
                 return  # the store hung, and the stream was left to its journal meanwhile
             self._unsent, self._chain = None, chain
-            number_shipped(store, changes, self.target.actor)
+            number_shipped(store, changes, target.actor)
             self._sent_at = time.monotonic()
             self._advance(segment.base + end)
 
@@ -342,7 +349,7 @@ class OpenStream:
             if not changes:
                 self._advance(self._sealed)
                 continue
-            mark: Seal = Seal(start, end, self._chain, sealed_at, salt, chain.seq, chain.hash)
+            mark = Seal(start, end, self._chain, sealed_at, salt, chain.seq, chain.hash, self.target.actor)
             self.journal.append_seal(segment, mark.record())
             self._unsent = (segment, end, changes, chain)
             return True

@@ -305,7 +305,9 @@ def document_after(document: Document | None, change: Change) -> Document:
     """
     data = change.data()
     try:
-        after = evolve(document, change.action, data, actor=change.actor, recorded_at=change.recorded_at)
+        after = evolve(
+            document, change.action, data, actor=change.actor, recorded_at=change.recorded_at, kind=change.kind
+        )
         check_document(change.kind, after, document)
     except (ModelDBError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise misfit(change, error) from error

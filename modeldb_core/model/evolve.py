@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
     from modeldb_core.model.entities import Document
@@ -21,11 +22,14 @@ def is_bare(document: Document) -> bool:
     return document.get("deleted_at") is not None and document.keys() <= _OF_CHANGES
 
 
-def evolve(document: Document | None, action: str, payload: Document, *, actor: str, recorded_at: int) -> Document:
+def evolve(
+    document: Document | None, action: str, payload: Document, *, actor: str, recorded_at: int, kind: str = ""
+) -> Document:
     """Return the document after a change; ``document`` is the one before, or ``None``, and stays as it was.
 
     - ``create``: the payload is the document. Where the entity is there already (containers have derived identifiers,
-      so two writers may create the same one), the first one's fields win, and a deleted entity comes back.
+      so two writers may create the same one), the first one's fields win, and a deleted entity comes back. A field that
+      names who makes the change, such as the author of a comment, does so where the payload says nothing.
     - ``update``: ``set`` gives fields new values; ``put`` writes keys of maps; ``add`` appends what is missing to
       lists; ``remove`` drops keys of maps, or elements of lists.
     - ``delete``: ``deleted_at`` is set. The document stays, so that it can be restored and the audit can show it.
@@ -41,6 +45,8 @@ def evolve(document: Document | None, action: str, payload: Document, *, actor: 
     if action == "create":
         for name, value in payload.items():
             after.setdefault(name, value)
+        for name in KINDS[kind].actors if kind in KINDS else ():
+            after.setdefault(name, actor)
         after.pop("deleted_at", None)
     elif action == "update":
         _update(after, payload)

@@ -69,7 +69,7 @@ class RunEditor(RunReader):
 
     def comment(self, message: str) -> str:
         """Say something about the run; returns the comment's identifier."""
-        operation = edits.comment(self.run_id, message, author=self.client.actor)
+        operation = edits.comment(self.run_id, message)
         self._record(operation)
         return operation.entity_id
 

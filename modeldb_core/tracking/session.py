@@ -72,24 +72,33 @@ class Session:
         """Called with the timeout before what was logged is shipped, ``False``: the time did not do. Autologging waits."""
         plugins.plugin_manager(settings).call("modeldb_configure", settings=settings)
         store_url = self._find_store_url()
-        self.actor = self._find_user() or settings.user or login_name()
-        target = Target(
+        actor, is_actor_known = self._find_actor()
+        self._target = Target(
             open_store=self._open_store,
             open_artifacts=self._open_artifacts,
             store_url=store_url,
             journal_dir=settings.journal_dir,
-            actor=self.actor,
+            actor=actor,
+            is_actor_known=is_actor_known,
             flush_interval_s=settings.flush_interval_s,
             lease_s=settings.lease_s,
             fsync=settings.durability == "fsync",
         )
-        self.writer = Writer(target, exit_timeout_s=settings.exit_timeout_s)
+        self.writer = Writer(self._target, exit_timeout_s=settings.exit_timeout_s)
         self._rescue = self._new_rescue()
         self.writer.on_stream += [partial(endings.close_at_exit, self), self._prepare_store]
         self.blobs = BlobUploader(self._open_artifacts, self.writer)
         self._circumstances = Circumstances(settings, self.blobs)
 
     # -- stores -------------------------------------------------------------------------------------------------------
+
+    @property
+    def actor(self) -> str:
+        """In whose name things are recorded; where the store has not said yet, it is asked again."""
+        target = self._target
+        if not target.is_actor_known:
+            target.actor, target.is_actor_known = self._find_actor()
+        return target.actor
 
     @property
     def store(self) -> MetadataStore:
@@ -284,15 +293,19 @@ class Session:
             logger.warning("%s. Logging goes on into the journal and is shipped later.", error)
             return redact_url(self.settings.url)
 
-    def _find_user(self) -> str:
-        """Return in whose name alone the store takes changes; empty where it takes any, or does not say soon."""
+    def _find_actor(self) -> tuple[str, bool]:
+        """Return who acts, and whether that is certain: a store may take changes in one name only, and not say soon."""
         store, user = self._store, ""
-        with suppress(Exception):  # what is logged is kept in any case
-            if store is not None and not store.is_local:
+        is_known = store is not None
+        if store is not None and not store.is_local:
+            try:
                 user = self._askers.submit(lambda: store.user).result(_PATIENCE_S)
+            except Exception as error:  # what is logged is kept in any case
+                logger.debug("the store did not say in whose name it takes changes: %r", error)
+                is_known = False
         if user and self.settings.user not in ("", user):
             logger.warning("What is logged is recorded in the name of %r, whose token this is.", user)
-        return user
+        return user or self.settings.user or login_name(), is_known
 
     def _open_store(self) -> MetadataStore:
         if (store := self._store) is not None:  # without the lock, which a forked child could find held for ever

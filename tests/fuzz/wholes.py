@@ -280,7 +280,7 @@ def _segment() -> bytes:
             row = b"\x01\0\0\0" + step.to_bytes(8, "little") + (5_000 + step).to_bytes(8, "little")
             journal.append(make_record(3, row + b"\0" * 16))
         journal.append(Draft("update", "run", "r", 6, b'{"set": {"status": "finished"}}', ends_run=True).record())
-        journal.append(Seal(0, 0, Chain(0, bytes(32)), 5, bytes(16), 0, bytes(32)).record())
+        journal.append(Seal(0, 0, Chain(0, bytes(32)), 5, bytes(16), 0, bytes(32), "me").record())
         content = bytes(journal.memory[: journal.position + 4_096])
         journal.close(remove=False)
         return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import modeldb_core as modeldb
 from modeldb_core.errors import PermissionDeniedError
 from modeldb_core.log.batches import MEDIA_TYPE, encode_changes
 from modeldb_core.plugins import PluginManager
+from modeldb_core.queries import Query
 from modeldb_core.testing import StreamWriter
 from modeldb_server import ServerSettings, create_app
 from tests.server.conftest import Client
+from tests.services.proxy import Proxy
 from tests.services.server import serving
 
 ADA, GRACE, ADMIN, NOBODY = (
@@ -121,6 +124,29 @@ def test_a_key_of_one_user_says_nothing_of_a_request_of_another(app: Flask, fill
     ]
     assert [answer["owner"] for answer in answers] == ["ada", "grace", "ada"]
     assert answers[0]["entity_id"] == answers[2]["entity_id"] != answers[1]["entity_id"]
+
+
+def test_a_program_that_begins_offline_records_in_the_name_of_its_token_all_the_same(
+    filled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "somebody")
+    with serving(filled.store, filled.artifacts, SETTINGS) as url, closing(Proxy(int(url.rpartition(":")[2]))) as proxy:
+        through = f"http://127.0.0.1:{proxy.port}"
+        options = {"url": through, "artifact_url": through, "journal_dir": tmp_path / "journal", "token": GRACE}
+        options |= {"capture_enabled": False, "exit_timeout_s": 0.2}
+        proxy.mode = "refuse"
+        with modeldb.connect(**options) as client, client.start_run("p") as left:  # left to the next process
+            left.comment("before")
+        with modeldb.connect(**options) as client:
+            with client.start_run("p") as run:
+                run.comment("hello")
+            proxy.mode = "pass"
+            assert client.flush(60)
+            assert client.actor == "grace"
+            client.writer.recover(60)
+    for run_id in (left.run_id, run.run_id):
+        found = filled.store.find(Query("comment", within=run_id)).entities
+        assert (filled.store.get("run", run_id).owner, [each.author for each in found]) == ("grace", ["grace"])
 
 
 def test_a_program_records_in_the_name_of_its_token(

@@ -191,7 +191,7 @@ def replay(transaction: Transaction, entity_pk: int, kind: str) -> Document:
             continue
         if action != APPEND:
             data: Any = {} if payload is None else decode(payload)
-            document = evolve(document, action, data, actor=actor, recorded_at=recorded_at)
+            document = evolve(document, action, data, actor=actor, recorded_at=recorded_at, kind=kind)
         elif document is None:
             document = unborn(actor=actor, recorded_at=recorded_at)
     return document or {}

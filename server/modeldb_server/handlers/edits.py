@@ -30,7 +30,7 @@ _PAGE = 500
 def create_comment(context: ServerContext, *, parent_kind: str, parent_id: str, message: str) -> Response:
     """Record a comment on an entity and return it."""
     _living(context, parent_kind, parent_id)
-    operation = edits.comment(parent_id, message, author=context.actor, comment_id=context.new_id("comment"))
+    operation = edits.comment(parent_id, message, comment_id=context.new_id("comment"))
     return edited(context, operation, 201)
 
 
