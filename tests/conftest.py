@@ -23,6 +23,11 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("fuzz", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile("fuzz" if os.environ.get("MODELDB_TEST_FUZZ") else "repeatable")
 
+# Several workers share a few processors: threads of BLAS and OpenMP that spin while they wait for one another would take
+# minutes for what takes a second. Set before numpy is imported here, and for every process that a test starts.
+for _library in ("OMP", "OPENBLAS"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
 # A command that a shell started in the background ignores Ctrl-C, and so would every program that it starts.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

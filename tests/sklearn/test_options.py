@@ -256,7 +256,8 @@ def test_fits_in_a_run_that_is_continued_are_its_children_also_where_the_store_h
     with client.start_run(project="churn", capture=False) as first:
         pass
     autolog(client, log_models=False)
-    with client.start_run(run_id=first.run_id):
+    with monkeypatch.context() as patient, client.start_run(run_id=first.run_id):
+        patient.setattr("modeldb_sklearn.placement.PATIENCE_S", 60)
         Ridge().fit(X, Y)
         Ridge(alpha=2.0).fit(X, Y)
     parent, child = runs()
