@@ -94,7 +94,7 @@ def normalize(value: object, where: str) -> Value:
         InvalidArgumentError: it is nested deeper than 100 levels, or holds text that is not valid Unicode or an integer
             of more than 2^20 bits.
     """
-    return _normalize(value, where, 0)
+    return value if _is_plain(value) else _normalize(value, where, 0)  # type: ignore[return-value]
 
 
 def _normalize(value: object, where: str, depth: int) -> Value:
