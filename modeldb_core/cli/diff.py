@@ -13,6 +13,7 @@ from modeldb_core.cli.tables import console, print_json, print_table, short_id
 from modeldb_core.cli.text import clean
 from modeldb_core.reproduction.differences import Section, compare_runs, text_rows
 from modeldb_core.reproduction.repository import files_between
+from modeldb_core.reproduction.versions import Versions
 
 
 @click.command(epilog=examples("modeldb diff 3f9a1c2e 77b0d4aa", "modeldb diff first second --json"))
@@ -29,7 +30,9 @@ from modeldb_core.reproduction.repository import files_between
 @with_session
 def diff(session: Session, *, first: str, second: str, repository: Path, as_json: bool) -> None:
     """Explain how two runs differ: code, data, environment, hyperparameters, results."""
-    found = compare_runs(session.run(first), session.run(second), session.resolve, files_between(repository))
+    runs = (session.run(first), session.run(second))
+    versions = Versions(session.store, session.artifacts)
+    found = compare_runs(*runs, session.resolve, versions, files_between(repository))
     if as_json:
         print_json(found.document())
         return

@@ -18,6 +18,7 @@ from modeldb_core.cli.tables import print_json, print_table
 from modeldb_core.errors import InvalidArgumentError, ReproductionError
 from modeldb_core.reproduction.reproduce import Options, Plan, Reproduction, carry_out, plan, record_repetition
 from modeldb_core.reproduction.values import ABSENT
+from modeldb_core.reproduction.versions import Versions
 from modeldb_core.tracking.client import Client
 
 if TYPE_CHECKING:
@@ -130,7 +131,8 @@ def reproduce(
                 recorded.append(record_repetition(client, found, series))
 
         place = _own_folder(folder, stack)
-        found = carry_out(planned, place, session.store, session.resolve, lambda line: echo(line, err=True), log)
+        versions = Versions(session.store, session.artifacts)
+        found = carry_out(planned, place, versions, lambda line: echo(line, err=True), log)
     _report(found, recorded, as_json=as_json)
     return SAME if found.is_same else DIFFERS
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +14,23 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.errors import ModelDBError, ReproductionError
 from modeldb_core.reproduction.checkout import within
 from modeldb_core.reproduction.command import literal, shown
-from modeldb_core.tracking.description.datasets import describe
+from modeldb_core.tracking.data.cache import HashCache
+from modeldb_core.tracking.data.checkout import check_out
+from modeldb_core.tracking.data.files import find_files
+from modeldb_core.trees import TreeStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from modeldb_core.model.entities import DatasetVersion
     from modeldb_core.reproduction.record import Place, Recording
+    from modeldb_core.reproduction.versions import Versions
 
 FILE, FOLDER = "file", "folder"
 EMPTY = hashlib.sha256().hexdigest()
 """The digest of an empty file, which is not read: what says of itself to be empty may be a device."""
+
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,7 @@ class DataFile:
         digest: of its content, as recorded.
         kind: file or folder.
         size_bytes: as recorded.
+        entry: what the run says of it.
     """
 
     role: str
@@ -44,6 +53,7 @@ class DataFile:
     digest: str
     kind: str
     size_bytes: int
+    entry: Mapping[str, Any]
 
     def line(self) -> str:
         """Return what is to be done, for people."""
@@ -66,37 +76,65 @@ def data_files(recording: Recording) -> list[DataFile]:
             msg = f"the record says of data set {shown(role)} that it is the {origin.get('type')} {literal(repr(path))[:200]}; expected an absolute path, a digest and a size"
             raise ReproductionError(msg)
         inside = recording.place.inside(path)
-        found.append(DataFile(role, path, inside, digest, str(origin["type"]), size))
+        found.append(DataFile(role, path, inside, digest, str(origin["type"]), size, entry))
     return found
 
 
 def place_data(
-    files: Sequence[DataFile], code: Path, *, folder: Path | None = None, allow_changed: bool = False
+    files: Sequence[DataFile],
+    code: Path,
+    versions: Versions,
+    *,
+    folder: Path | None = None,
+    allow_changed: bool = False,
 ) -> list[str]:
     """See that the data is there and what it was; returns what is not, for people, where that is allowed.
+
+    What lay beside the code is copied from where it was, or, where that is not what it was, taken from the artifact store,
+    if its content was kept.
 
     Args:
         files: the data sets.
         code: the folder of the code, into which data is copied that lay beside the code.
+        versions: knows the files of the data sets.
         folder: where to look for that in place of where it was.
         allow_changed: go on with data that is not what it was.
 
     Raises:
         ReproductionError: data is missing, or, unless that is allowed, changed.
     """
-    return [gap for each in files if (gap := _place(each, code, folder, allow_changed))]
+    gaps = []
+    for data in files:
+        version = versions.of(data.entry)
+        target = None if data.inside is None else within(code / data.inside, code)
+        is_beside = target is not None and not target.exists()  # else it is of the commit, or read where it was
+        source = (folder / data.inside if folder and data.inside else Path(data.path)) if is_beside else target
+        source = source or Path(data.path)
+        problem = _difference(data, source, version, versions)
+        if problem and target and is_beside and version and version.is_kept and not allow_changed:
+            _check_out(data, version, versions, target)
+            continue
+        if problem and not (allow_changed and _is_there(data, source)):
+            hint = "--data FOLDER names another place, --changed-data repeats the run with what is there"
+            msg = f"{problem}. {hint}"
+            raise ReproductionError(msg)
+        if is_beside and target:
+            _copy(source, target)
+        gaps += [problem] if problem else []
+    return gaps
 
 
-def _place(data: DataFile, code: Path, folder: Path | None, allow_changed: bool) -> str:
-    if data.inside is None:
-        return _verified(data, Path(data.path), allow_changed)
-    target = within(code / data.inside, code)
-    if target.exists():  # of the commit
-        return _verified(data, target, allow_changed)
-    source = Path(data.path) if folder is None else folder / data.inside
-    gap = _verified(data, source, allow_changed)
-    _copy(source, target)
-    return gap
+def _check_out(data: DataFile, version: DatasetVersion, versions: Versions, target: Path) -> None:
+    """Write kept content to where the program looks for it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".modeldb-") as scratch:
+        try:
+            tree = TreeStore(versions.blobs).open(version.tree)
+            root = check_out(tree, versions.blobs, Path(scratch) / "content")
+        except ModelDBError as error:
+            msg = f"the kept content of data set {shown(data.role)} cannot be checked out: {literal(str(error))}"
+            raise ReproductionError(msg) from error
+        (root if data.kind == FOLDER else root / next(iter(dict(tree.items(limit=1))))).rename(target)
 
 
 def copy_unrecorded(paths: Sequence[str], place: Place, code: Path, *, folder: Path | None = None) -> list[str]:
@@ -131,28 +169,33 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _verified(data: DataFile, path: Path, allow_changed: bool) -> str:
-    """Return what is wrong with the content at a path; "" where nothing is."""
-    if not (path.is_dir() if data.kind == FOLDER else path.is_file()):  # neither a device nor a pipe
-        msg = f"data set {shown(data.role)} is missing: there is no {data.kind} {shown(str(path))}; --data FOLDER names another place"
-        raise ReproductionError(msg)
-    problem = _difference(data, path)
-    if problem and not allow_changed:
-        msg = f"{problem}. --changed-data repeats the run with it all the same"
-        raise ReproductionError(msg)
-    return problem
+def _is_there(data: DataFile, path: Path) -> bool:
+    """Return whether there is a file or a folder, as it was: neither a device nor a pipe."""
+    return path.is_dir() if data.kind == FOLDER else path.is_file()
 
 
-def _difference(data: DataFile, path: Path) -> str:
-    """Return how content differs from the recorded; of a file the size is looked at first, so that none is read in vain."""
-    try:
-        size = path.stat().st_size if data.kind == FILE else data.size_bytes
-        if size != data.size_bytes:
-            now, then = f"{size} bytes", f"{data.size_bytes} bytes"
-        else:
-            now, then = describe(path)["digest"] if size or data.kind == FOLDER else EMPTY, data.digest
-    except (OSError, ModelDBError) as error:
-        return f"data set {shown(data.role)} cannot be read: {literal(str(error))}"
-    if now == then:
+def _difference(data: DataFile, path: Path, version: DatasetVersion | None, versions: Versions) -> str:
+    """Return how content at a path differs from the recorded; of a file the size is looked at before it is read."""
+    role, place = shown(data.role), shown(str(path))
+    if not _is_there(data, path):
+        return f"data set {role} is missing: there is no {data.kind} {place}"
+    if data.kind == FILE and path.stat().st_size != data.size_bytes:
+        return f"data set {role} has changed: {place} has {path.stat().st_size:,} bytes now and had {data.size_bytes:,}"
+    if data.kind == FILE and not data.size_bytes:
+        digest, parts = EMPTY, {}
+    else:
+        exclude = version.info.get("exclude") if version is not None else None
+        patterns = [each for each in exclude if isinstance(each, str)] if isinstance(exclude, (list, tuple)) else []
+        try:
+            found = find_files(path, HashCache(None), exclude=patterns, is_lenient=True)
+        except (OSError, ModelDBError) as error:
+            return f"data set {role} cannot be read: {literal(str(error))}"
+        digest, parts = found.digest, {part.location: part.sha256 for part in found.parts}
+    if digest == data.digest:
         return ""
-    return f"data set {shown(data.role)} has changed: {shown(str(path))} has {now} now and had {then}"
+    then = versions.files(version) if data.kind == FOLDER else {}
+    names = sorted(name for name in parts.keys() | then.keys() if parts.get(name) != then.get(name)) if then else []
+    more = (
+        f" in {', '.join(map(shown, names[:_NAMED]))}" + (" and others" if len(names) > _NAMED else "") if names else ""
+    )
+    return f"data set {role} has changed{more}: {place} has the SHA-256 {digest} now and had {data.digest}"

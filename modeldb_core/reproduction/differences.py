@@ -15,8 +15,9 @@ from modeldb_core.reproduction.values import ABSENT, compare_maps, differ, same
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from modeldb_core.model.entities import Run
+    from modeldb_core.model.entities import DatasetVersion, Run
     from modeldb_core.reproduction.values import Resolve
+    from modeldb_core.reproduction.versions import Versions
 
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
 TITLES: Mapping[str, str] = {
@@ -24,6 +25,7 @@ TITLES: Mapping[str, str] = {
     "files": "Files that differ between the commits",
     "uncommitted": "Uncommitted changes",
     "data": "Data",
+    "data_files": "Files of the data",
     "environment": "Environment",
     "packages": "Packages",
     "hyperparameters": "Hyperparameters",
@@ -42,6 +44,7 @@ _AGGREGATES = ("count", "minimum", "maximum", "mean")
 _OF_DATA = ("name", "dataset_id", "dataset_version_id", "version", "digest", "kind", "shape", "size_bytes", "origin")
 
 Files = Mapping[str, tuple[str, str]]
+Pair = tuple[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,11 @@ class RunDiff:
 
 
 def compare_runs(
-    first: Run, second: Run, resolve: Resolve, changed_files: Callable[[str, str], Files | None] | None = None
+    first: Run,
+    second: Run,
+    resolve: Resolve,
+    versions: Versions | None = None,
+    changed_files: Callable[[str, str], Files | None] | None = None,
 ) -> RunDiff:
     """Compare two runs.
 
@@ -147,16 +154,17 @@ def compare_runs(
         first: the run that the other one is compared with.
         second: the other run.
         resolve: reads values that were moved to the artifact store.
+        versions: knows the versions of data sets: without it neither their numbers nor their files are compared.
         changed_files: returns by path how files differ between two commits, as digests of either state ("" where there
             is none), ``None`` where the commits are not known; without it files are not compared.
     """
-    rows: dict[str, dict[str, tuple[Any, Any]]] = {name: {} for name in TITLES}
+    rows: dict[str, dict[str, Pair]] = {name: {} for name in TITLES}
     for row in compare_maps((first, second), resolve):
         name, key = _place(row.section, row.key)
         if name in rows and not _is_left_out(name, key):
             rows[name][key] = (row.values[0], row.values[1])
     rows["results"] |= _summaries(first, second)
-    rows["data"] = _data(first, second)
+    rows["data"], rows["data_files"] = _data(first, second, versions)
     rows["uncommitted"], note = _patches(first, second, resolve)
     notes = {"uncommitted": note}
     rows["files"], notes["files"] = _files(first, second, changed_files)
@@ -181,7 +189,7 @@ def _section(name: str, values: Mapping[str, tuple[Any, Any]], note: str) -> Sec
     return Section(name, changes, len(values) - len(changes), note)
 
 
-def _summaries(first: Run, second: Run) -> dict[str, tuple[Any, Any]]:
+def _summaries(first: Run, second: Run) -> dict[str, Pair]:
     """Return what is known of the series that both have."""
     keys = (key for key in first.series if key in second.series and not is_own(key))
     return {
@@ -191,26 +199,35 @@ def _summaries(first: Run, second: Run) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def _data(first: Run, second: Run) -> dict[str, tuple[Any, Any]]:
-    """Return the data sets by role. Those of one digest are the same, whatever they are called."""
-    found: dict[str, tuple[Any, Any]] = {}
+def _data(first: Run, second: Run, versions: Versions | None) -> tuple[dict[str, Pair], dict[str, Pair]]:
+    """Return the data sets by role, and the files of those that differ. Those of one digest are the same, however called."""
+    found: dict[str, Pair] = {}
+    files: dict[str, Pair] = {}
     for role in dict.fromkeys((*first.datasets, *second.datasets)):
-        pair = [_shown_data(run.datasets.get(role, ABSENT)) for run in (first, second)]
-        digests = [entry.get("digest") if isinstance(entry, Mapping) else None for entry in pair]
-        is_same = digests[0] == digests[1] if all(digests) else same(*pair)
+        entries = [run.datasets.get(role, ABSENT) for run in (first, second)]
+        digests = [entry.get("digest") if isinstance(entry, Mapping) else None for entry in entries]
+        is_same = digests[0] == digests[1] if all(digests) else same(*entries)
+        known = [None if versions is None else versions.of(entry) for entry in entries]
+        pair = [_shown_data(entry, version) for entry, version in zip(entries, known, strict=True)]
         found[role] = (pair[0], pair[0]) if is_same else (pair[0], pair[1])
-    return found
+        if versions is not None and not is_same:
+            differing = versions.differences(known[0], known[1])
+            files |= {f"{role}: {path}": (one or ABSENT, other or ABSENT) for path, (one, other) in differing.items()}
+    return found, files
 
 
-def _shown_data(entry: Any) -> Any:  # noqa: ANN401 - what a run says of a data set
-    return {key: entry[key] for key in _OF_DATA if key in entry} if isinstance(entry, Mapping) else entry
+def _shown_data(entry: Any, version: DatasetVersion | None) -> Any:  # noqa: ANN401 - what a run says of a data set
+    if not isinstance(entry, Mapping):
+        return entry
+    number = {"version": version.version} if version is not None and version.version else {}
+    return {**{key: entry[key] for key in _OF_DATA if key in entry}, **number}
 
 
-def _patches(first: Run, second: Run, resolve: Resolve) -> tuple[dict[str, tuple[Any, Any]], str]:
+def _patches(first: Run, second: Run, resolve: Resolve) -> tuple[dict[str, Pair], str]:
     """Return the files with uncommitted changes, each with how many lines; and what of them was not recorded."""
     texts = [resolve(run.code.get("diff", "")) for run in (first, second)]
     patches = [split_patch(text) if isinstance(text, str) else {} for text in texts]
-    found: dict[str, tuple[Any, Any]] = {}
+    found: dict[str, Pair] = {}
     for path in dict.fromkeys(path for of_run in patches for path in of_run):
         shown = [of_run[path].summary if path in of_run else ABSENT for of_run in patches]
         found[path] = (shown[0], shown[1])
@@ -229,7 +246,7 @@ def _gaps(runs: Iterable[tuple[Run, object]]) -> Iterator[str]:
 
 def _files(
     first: Run, second: Run, changed_files: Callable[[str, str], Files | None] | None
-) -> tuple[dict[str, tuple[Any, Any]], str]:
+) -> tuple[dict[str, Pair], str]:
     commits = [run.code.get("commit") for run in (first, second)]
     if not all(isinstance(commit, str) for commit in commits) or commits[0] == commits[1]:
         return {}, ""
@@ -255,4 +272,5 @@ def text_rows(section: Section) -> Sequence[Sequence[Any]]:
 def _name_and_digest(entry: Any) -> Any:  # noqa: ANN401 - what a run says of a data set
     if not isinstance(entry, Mapping):
         return entry
-    return f"{entry.get('name', '')} ({str(entry.get('digest', ''))[:12] or 'no digest'})"
+    number = f"@v{entry['version']}" if "version" in entry else ""
+    return f"{entry.get('name', '')}{number} ({str(entry.get('digest', ''))[:12] or 'no digest'})"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from modeldb_core.reproduction.differences import compare_runs
 from modeldb_core.reproduction.repository import files_between
 from modeldb_core.reproduction.values import resolving
+from modeldb_core.reproduction.versions import Versions
 from modeldb_core.stores.references import find_run
 from modeldb_core.tracking.connections import default_client
 
@@ -44,4 +45,5 @@ def diff(
     client = client or default_client()
     client.settle()
     first, second = (find_run(client.store, run if isinstance(run, str) else run.run_id) for run in (run1, run2))
-    return compare_runs(first, second, resolving(client.blobs.open), files_between(Path(repository or ".")))
+    versions = Versions(client.store, client.blobs)
+    return compare_runs(first, second, resolving(client.blobs.open), versions, files_between(Path(repository or ".")))

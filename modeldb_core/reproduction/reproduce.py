@@ -19,6 +19,7 @@ from modeldb_core.reproduction.environments import build, plan_environment
 from modeldb_core.reproduction.execution import run_command, store_settings
 from modeldb_core.reproduction.record import read_record
 from modeldb_core.reproduction.results import compare_results, matching_run
+from modeldb_core.reproduction.values import resolving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from modeldb_core.reproduction.record import Recording
     from modeldb_core.reproduction.results import Result
     from modeldb_core.reproduction.values import Resolve
-    from modeldb_core.stores import MetadataStore
+    from modeldb_core.reproduction.versions import Versions
     from modeldb_core.tracking.client import Client
 
 
@@ -156,8 +157,7 @@ def plan(run: Run, resolve: Resolve, options: Options) -> Plan:
 def carry_out(
     planned: Plan,
     folder: Path,
-    store: MetadataStore,
-    resolve: Resolve,
+    versions: Versions,
     say: Callable[[str], None],
     record: Callable[[Reproduction, Mapping[str, Series]], None] | None = None,
 ) -> Reproduction:
@@ -166,8 +166,7 @@ def carry_out(
     Args:
         planned: what somebody has agreed to.
         folder: an empty folder for code, environment and store.
-        store: where the original run is.
-        resolve: reads its values.
+        versions: where the original run and its data are.
         say: is told what happens and what the program prints.
         record: called at the end with the repeated run's series, while its store is open.
 
@@ -177,7 +176,7 @@ def carry_out(
     recording, options = planned.recording, planned.options
     say("Making the code...")
     gaps = [*recording.gaps, *make_code(planned.code, recording, folder)]
-    gaps += place_data(planned.data, folder / "code", folder=options.data, allow_changed=options.changed_data)
+    gaps += place_data(planned.data, folder / "code", versions, folder=options.data, allow_changed=options.changed_data)
     gaps += copy_unrecorded(options.copy, recording.place, folder / "code", folder=options.data)
     say("Making the environment...")
     environment = build(planned.environment, recording, folder)
@@ -190,14 +189,14 @@ def carry_out(
     settings = load_settings(url=url, artifact_url=artifact_url, journal_dir=journal_dir)
     with open_store(url, settings) as own, closing(open_artifacts(artifact_url, settings)) as artifacts:
         recover(settings.journal_dir, own.url, own, lambda: artifacts)
-        repeated = matching_run(planned.run, store, own)
-        results = compare_results(planned.run, repeated, (store, own), options.tolerance)
+        repeated = matching_run(planned.run, versions.store, own)
+        results = compare_results(planned.run, repeated, (versions.store, own), options.tolerance)
         found = Reproduction(
             run=planned.run,
             repeated=repeated,
             results=results,
             tolerance=options.tolerance,
-            data=compare_runs(planned.run, repeated, resolve)["data"],
+            data=compare_runs(planned.run, repeated, resolving(versions.blobs.open))["data"],
             environment=environment.differences,
             gaps=gaps,
         )

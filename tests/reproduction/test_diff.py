@@ -40,6 +40,7 @@ def two(client: Client, repository: Path, monkeypatch: pytest.MonkeyPatch) -> tu
                 run.log_metrics({"loss": 1.0}, step=step)
             run.log_dataset(np.arange(number + 2), "train", name="customers")
             run.log_dataset(np.arange(3), "test", name=f"other name {number}")
+            run.log_dataset(repository, "folder", name="folder")
             code = {"commit": git(repository, "rev-parse", "HEAD"), "diff": patch(number), "diff_redacted": number - 1}
             packages = {"numpy": f"{number}.0", "scipy": "1.0", f"only-{number}": "1"}
             run._record(_set(run.run_id, code={**code}, environment={"python": "3.11.7", "packages": packages}))
@@ -68,8 +69,10 @@ def test_a_diff_of_two_runs_explains_code_data_environment_hyperparameters_and_r
     assert files["only_2.py"][0] is ABSENT
     assert set(changes(found, "uncommitted")) == {"in all.py"}
     assert "secrets are hidden in the changes of number 2" in found["uncommitted"].note
-    assert set(changes(found, "data")) == {"train"}, "the test data has the same content under another name"
+    assert set(changes(found, "data")) == {"train", "folder"}, "the test data has the same content under another name"
     assert changes(found, "data")["train"][0]["name"] == "customers"
+    assert [entry["version"] for entry in changes(found, "data")["folder"]] == [1, 2]
+    assert {"folder: train.py", "folder: only_2.py"} <= set(changes(found, "data_files"))
     assert changes(found, "packages") == {
         "numpy": ("1.0", "2.0"),
         "only-1": ("1", ABSENT),

@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -19,8 +19,10 @@ from modeldb_core.reproduction.data import place_data
 from modeldb_core.reproduction.environments import program_environment
 from modeldb_core.reproduction.patches import split_patch
 from modeldb_core.reproduction.reproduce import Options, Plan, plan
+from modeldb_core.reproduction.versions import Versions
 from tests.reproduction.conftest import git
 
+NO_VERSIONS = Versions(cast("Any", None), cast("Any", None))  # no entry here names a version, so nothing is asked
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -207,7 +209,7 @@ def test_a_link_of_the_code_leads_nothing_outside(repository: Path, tmp_path: Pa
     with pytest.raises(ReproductionError, match="leads out of the folder of the code"):
         make_code(found.code, found.recording, tmp_path / "own")
     with pytest.raises(ReproductionError, match="leads out of the folder of the code"):
-        place_data(found.data, tmp_path / "own" / "code")
+        place_data(found.data, tmp_path / "own" / "code", NO_VERSIONS)
     assert not list(elsewhere.iterdir())
 
 
@@ -218,7 +220,7 @@ def test_what_is_no_file_is_not_read_as_one(path: str, tmp_path: Path) -> None:
     found = planned(run(tmp_path / "code", datasets={"train": entry}))
     (tmp_path / "own").mkdir()
     with pytest.raises(ReproductionError, match="data set train is missing"):
-        place_data(found.data, tmp_path / "own")
+        place_data(found.data, tmp_path / "own", NO_VERSIONS)
 
 
 def test_a_repository_runs_no_program_when_its_code_is_taken(repository: Path, tmp_path: Path) -> None:

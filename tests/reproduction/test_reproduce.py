@@ -31,7 +31,8 @@ Path(sys.argv[1]).write_text("ran")
 data = np.loadtxt("../data/x.csv")
 with modeldb.connect(url="sqlite:///ELSEWHERE"), modeldb.start_run("prices", "means", "first") as run:
     run.log_dataset("../data/x.csv", "train")
-    run.log_hyperparameters({"shift": 1})
+    run.log_dataset(modeldb.path("../data/kept", keep=True), "kept")
+    run.log_hyperparameters({"shift": len(Path("../data/kept/a.txt").read_text())})
     run.log_metrics({"mean": float(data.mean()), "not a number": float("nan")})
     for step in range(3):
         run.log_metrics({"loss": float(data.sum()) / (step + 1)}, step=step)
@@ -59,6 +60,10 @@ def recorded(client: Client, repository: Path, tmp_path: Path, environment: dict
     data.parent.mkdir()
     source.mkdir()
     data.write_text("1\n2\n4\n")
+    kept = data.with_name("kept")
+    kept.mkdir()
+    for name in ("a.txt", "b.txt"):
+        (kept / name).write_text(name)
     script = source / "train.py"
     script.write_text("raise SystemExit('the changes were not applied')\n")
     (repository / ".gitignore").write_text("data\n")
@@ -114,6 +119,7 @@ def test_a_run_is_repeated_once_that_was_agreed_to_and_the_record_stays_clean(
     assert "this one: the same Python and every recorded package" in shown
     assert not recorded.ran()
 
+    shutil.rmtree(recorded.data.with_name("kept"))
     code, found, said = reproduce(recorded.run.entity_id, "--yes", "--json", "--folder", str(tmp_path / "again"))
     assert code == 0, said
     assert recorded.ran()
@@ -136,6 +142,7 @@ def test_one_changed_byte_of_the_data_is_said_before_anything_runs(recorded: Rec
     assert code == program.NOT_REPEATED
     assert "data set train has changed" in said
     assert not recorded.ran()
+    (recorded.data.with_name("kept") / "b.txt").write_text("other")
     code, found, _ = reproduce(recorded.run.entity_id, "--yes", "--changed-data", "--record", "--json")
     assert code == program.FOUND
     assert recorded.ran()
@@ -144,7 +151,7 @@ def test_one_changed_byte_of_the_data_is_said_before_anything_runs(recorded: Rec
     assert results["mean"]["difference"] == pytest.approx(1 / 3)
     assert results["loss"]["different_points"] == 3
     assert found["data"]["changes"][0]["key"] == "train"
-    assert "has changed" in found["gaps"][-1]
+    assert "data set kept has changed in b.txt:" in found["gaps"][-1]
     again = modeldb.get_run(found["recorded_as"])
     assert again.entity.repeats_id == recorded.run.entity_id
     assert again.attributes["outcome"] == "differs"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from modeldb_core.model.entities import Run
 from modeldb_core.reproduction.differences import compare_runs
 from modeldb_core.reproduction.values import resolving
+from modeldb_core.reproduction.versions import Versions
 from modeldb_server.handlers.entities import check_id
 from modeldb_server.responses import json_response
 
@@ -21,4 +22,5 @@ def diff_runs(context: ServerContext, *, run_id: str, other: str) -> Response:
     check_id(Run.KIND, run_id)
     check_id(Run.KIND, other)
     first, second = (cast("Run", context.store.get(Run.KIND, each)) for each in (run_id, other))
-    return json_response(compare_runs(first, second, resolving(context.artifacts.open)).document())
+    versions = Versions(context.store, context.artifacts)
+    return json_response(compare_runs(first, second, resolving(context.artifacts.open), versions).document())
