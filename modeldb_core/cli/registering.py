@@ -78,7 +78,9 @@ def register(
     said = versions.Said(description=description, tags=tags, trusted=trusted)
 
     def look() -> Operation:
-        return versions.register(session.store, name, source, said, workspace=workspace)
+        return versions.register(
+            session.store, name, source, said, workspace=workspace, stages=session.settings.model_stages
+        )
 
     made = decide(session.execute, look)
     found = cast("ModelVersion", session.store.get("model_version", made.entity_id))

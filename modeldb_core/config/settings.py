@@ -104,6 +104,9 @@ class Settings:
         minimum=0.0,
         trust=trust.USER,
     )
+    model_stages: tuple[str, ...] = _setting(
+        "list", (), "the stages of a model that is registered from now on; default: development to archived"
+    )
     announce: bool = _setting(
         "bool", True, "say in a terminal or a notebook where the first run can be seen", trust=trust.LESS
     )

@@ -84,7 +84,9 @@ def register_model(
     )
 
     def look() -> Operation:
-        return versions.register(client.store, name, source, said, workspace=workspace)
+        return versions.register(
+            client.store, name, source, said, workspace=workspace, stages=client.settings.model_stages
+        )
 
     made = decide(lambda operation: carry_out(client, operation), look)
     version = cast("ModelVersion", client.store.get("model_version", made.entity_id))

@@ -168,6 +168,22 @@ def test_stages_of_one_s_own_and_approvals(client: Client) -> None:
         version.reject("live", "")
 
 
+def test_models_to_come_have_the_stages_that_the_settings_name(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"weights")
+    modeldb.register_model("before", files=tmp_path / "weights")
+    with modeldb.connect(model_stages=["new", "live", "old"]) as other:
+        made = modeldb.register_model("after", files=tmp_path / "weights", client=other)
+        modeldb.register_model("before", files=tmp_path / "weights", client=other)
+    assert made.stage == "new"
+    assert modeldb.registered_model("after").stage_names == ("new", "live", "old")
+    assert modeldb.registered_model("before").stage_names[0] == "development"
+    with (
+        modeldb.connect(model_stages=["one"]) as wrong,
+        pytest.raises(InvalidArgumentError, match="at least two different"),
+    ):
+        modeldb.register_model("never", files=tmp_path / "weights", client=wrong)
+
+
 def test_a_version_outlives_its_run_and_says_what_is_gone(client: Client, tmp_path: Path) -> None:
     run = trained()
     version = modeldb.register_model("churn", run=run)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands.edits import check_living
-from modeldb_core.commands.names import check_name
 from modeldb_core.commands.operation import Operation
 from modeldb_core.commands.registry.approvals import check_approved
-from modeldb_core.commands.registry.references import LATEST, number_of, stage_names, versions_by_id
+from modeldb_core.commands.registry.references import check_stage_names, check_word, stage_names, versions_by_id
 from modeldb_core.commands.registry.versions import MODEL, VERSION, unchanged
 from modeldb_core.errors import ConflictError, InvalidArgumentError, NotFoundError
 from modeldb_core.log.changes import UPDATE
@@ -166,16 +165,7 @@ def set_stages(model: RegisteredModel, names: Sequence[str]) -> Operation:
         ConflictError: a version is in a stage that would be none any more.
     """
     check_living(model)
-    given: object = names
-    if isinstance(given, str) or not all(isinstance(name, str) for name in names):
-        msg = f"stages is {names!r:.80}; expected a list of names in order, such as ['candidate', 'live', 'retired']"
-        raise InvalidArgumentError(msg)
-    stages = [_check_word(name, "stage") for name in names]
-    if len(stages) < 2 or len(set(stages)) < len(stages):
-        msg = (
-            f"stages are {stages!r:.80}; expected at least two different ones: where versions begin and where they end"
-        )
-        raise InvalidArgumentError(msg)
+    stages = check_stage_names(names)
     for what, used in (("stages", model.stages), ("approvals_needed", model.approvals_needed)):
         if gone := sorted(set(used) - set(stages[1:-1] if what == "stages" else stages[1:])):
             msg = f"{gone[0]!r} of {model.name!r} is in use ({what}); empty it first, or keep it between the first and the last stage"
@@ -235,7 +225,7 @@ def check_alias(model: RegisteredModel, alias: str) -> str:
     Raises:
         InvalidArgumentError: it means something else already.
     """
-    word = _check_word(alias, "alias")
+    word = check_word(alias, "alias")
     if word in stage_names(model):
         msg = f"{alias!r} is a stage of {model.name!r}; move versions there by stage={alias!r}"
         raise InvalidArgumentError(msg)
@@ -251,15 +241,6 @@ def check_reason(reason: str) -> str:
     text = check_text(reason, "reason").strip()
     if not text:
         msg = "reason is empty; say why, for those who read the history"
-        raise InvalidArgumentError(msg)
-    return text
-
-
-def _check_word(word: str, what: str) -> str:
-    """Return the name of a stage or an alias, as it may stand after the @ of a reference."""
-    text = check_name(word, what)
-    if text != word or "@" in text or text == LATEST or number_of(text) is not None:
-        msg = f"{what} {word!r:.80} cannot be that: it has space around it, an '@', or means a number or the latest version"
         raise InvalidArgumentError(msg)
     return text
 

@@ -12,7 +12,7 @@ from modeldb_core.model.registry import STAGES, ModelVersion, RegisteredModel
 from modeldb_core.queries import Query, condition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from modeldb_core.stores import MetadataStore
 
@@ -32,6 +32,38 @@ def number_of(text: str) -> int | None:
     """Return the number that ``v3`` or ``3`` means; ``None`` where it is the name of something."""
     found = _NUMBER.fullmatch(text)
     return int(found[1]) if found else None
+
+
+def check_word(word: str, what: str) -> str:
+    """Return the name of a stage or an alias, as it may stand after the @ of a reference.
+
+    Raises:
+        InvalidArgumentError: it cannot stand there, or means something else.
+    """
+    text = check_name(word, what)
+    if text != word or "@" in text or text == LATEST or number_of(text) is not None:
+        msg = f"{what} {word!r:.80} cannot be that: it has space around it, an '@', or means a number or the latest version"
+        raise InvalidArgumentError(msg)
+    return text
+
+
+def check_stage_names(names: Sequence[str]) -> list[str]:
+    """Return the names of stages, in order.
+
+    Raises:
+        InvalidArgumentError: there are fewer than two, one comes twice, or one cannot be a stage.
+    """
+    given: object = names
+    if isinstance(given, str) or not all(isinstance(name, str) for name in names):
+        msg = f"stages is {names!r:.80}; expected a list of names in order, such as ['candidate', 'live', 'retired']"
+        raise InvalidArgumentError(msg)
+    stages = [check_word(name, "stage") for name in names]
+    if len(stages) < 2 or len(set(stages)) < len(stages):
+        msg = (
+            f"stages are {stages!r:.80}; expected at least two different ones: where versions begin and where they end"
+        )
+        raise InvalidArgumentError(msg)
+    return stages
 
 
 def find_model(store: MetadataStore, workspace_id: str, name: str) -> RegisteredModel:

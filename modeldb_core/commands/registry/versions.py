@@ -10,7 +10,7 @@ from modeldb_core.commands import containers
 from modeldb_core.commands.edits import check_living
 from modeldb_core.commands.names import check_name, check_tags
 from modeldb_core.commands.operation import Operation, together
-from modeldb_core.commands.registry.references import model_of_name, stage_names
+from modeldb_core.commands.registry.references import check_stage_names, model_of_name, stage_names
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, NotFoundError
 from modeldb_core.log.changes import CREATE, UPDATE
 from modeldb_core.log.conditions import Condition, Unset, ValueIs, for_creating
@@ -106,7 +106,7 @@ class Said:
 
 
 def register(
-    store: MetadataStore, name: str, source: Source, said: Said, *, workspace: Operation, version_id: str = ""
+    store: MetadataStore, name: str, source: Source, said: Said, *, workspace: Operation, stages: Sequence[str] = ()
 ) -> Operation:
     """Make a version with the next number of the registered model of a name; that is made unless it is there.
 
@@ -118,7 +118,7 @@ def register(
         source: what the version is made from.
         said: what else is said of it.
         workspace: declares the workspace of the model.
-        version_id: its identifier; default: a new one.
+        stages: what the versions of a model go through that is made now; none: the usual ones.
 
     Raises:
         InvalidArgumentError: a name or a label cannot be that, or ``trusted`` names pickle.
@@ -127,10 +127,12 @@ def register(
     checked = check_name(name, "registered model")
     model = model_of_name(store, workspace.entity_id, checked)
     if model is not None:
-        return register_next(store, model, source, said, version_id=version_id)
-    made = {"name": checked, "workspace_id": workspace.entity_id, "last_version": 1}
+        return register_next(store, model, source, said)
+    names = check_stage_names(stages) if stages else []
+    made = {"name": checked, "workspace_id": workspace.entity_id, "last_version": 1, "stage_names": names or None}
     created = containers.create(store, MODEL, made, declared_id=workspace.entity_id)
-    first = _version(RegisteredModel(entity_id=created.entity_id), 1, source, said, version_id)
+    model = RegisteredModel(entity_id=created.entity_id, stage_names=tuple(names))
+    first = _version(model, 1, source, said, "")
     both = together((workspace, created, first))
     return Operation(both.entries, both.expect, first.entity_id)
 
