@@ -148,6 +148,10 @@ class _Crate:
             self._graph[file_id] = item
             if is_here:
                 self._files[file_id] = None
+        elif path and path != self._graph[file_id]["name"]:  # one content under several names
+            others = self._graph[file_id].setdefault("alternateName", [])
+            if path not in others:
+                others.append(path)
         return {"@id": file_id}
 
     def _named(self, kind: str, entity_id: str, name: str) -> dict[str, str]:

@@ -48,12 +48,14 @@ def verify(envelope: object, key: Ed25519PublicKey) -> dict[str, Any]:
     """
     from cryptography.exceptions import InvalidSignature
 
+    if not isinstance(envelope, dict):
+        msg = f"this is not a signed envelope (DSSE), but JSON of type {type(envelope).__name__}"
+        raise IntegrityError(msg)
     try:
-        assert isinstance(envelope, dict)
         payload_type, payload = envelope["payloadType"], _from_base64(envelope["payload"])
         signatures = [_from_base64(each["sig"]) for each in envelope["signatures"]]
         signed = _encoded(payload_type, payload)
-    except (AssertionError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         msg = f"this is not a signed envelope (DSSE) with a payload and signatures: {error!r:.200}"
         raise IntegrityError(msg) from error
     for signature in signatures:

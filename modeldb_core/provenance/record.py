@@ -104,6 +104,8 @@ def record_of(store: MetadataStore, entity: Entity, resolve: Resolve) -> Record:
         raise InvalidArgumentError(msg)
     if not files:
         missing.append("files: no file is recorded")
+    gone = [one for one in (entity, run) if one is not None and one.deleted_at is not None]
+    missing += [f"{one.KIND}: {one.entity_id} is deleted" for one in {id(each): each for each in gone}.values()]
     environment = {} if run is None else run.environment
     packages = _texts(resolve(environment.get("packages")))
     if run is not None and not packages:
