@@ -61,6 +61,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "missing_dependency": 500,
         "store_version": 500,
         "model_load": 500,
+        "reproduction": 500,
         "conditions_unsupported": 501,
         "query_unsupported": 501,
         "store_unavailable": 503,
