@@ -13,6 +13,7 @@ from modeldb_core.testing.lineage import LineageTests
 from modeldb_core.testing.linking import LinkTests
 from modeldb_core.testing.paging import PageTests
 from modeldb_core.testing.registering import RegistryTests
+from modeldb_core.testing.repositories import RepositoryTests
 from modeldb_core.testing.scoping import ScopeTests
 from modeldb_core.testing.series import SeriesTests
 
@@ -28,6 +29,7 @@ class MetadataStoreTests(
     LinkTests,
     LineageTests,
     RegistryTests,
+    RepositoryTests,
     ScopeTests,
     PageTests,
     LastingTests,

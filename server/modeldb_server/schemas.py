@@ -14,6 +14,7 @@ from modeldb_core.model.entities import SeriesSummary
 from modeldb_core.model.schema import ANY, HOME_FIELDS, ColumnType, FieldDeclaration, KindDeclaration, shown_kinds
 from modeldb_core.reproduction.differences import ADDED, CHANGED, REMOVED, TITLES
 from modeldb_server.model_schemas import MODEL_ANSWERS
+from modeldb_server.repository_schemas import REPOSITORY_ANSWERS
 from modeldb_server.shapes import (
     ANYTHING,
     COUNT,
@@ -142,65 +143,9 @@ _LINEAGE = record(
     }
 )
 
-_PART: Schema = {**list_of(TEXT), "description": "where it is, such as ['optimizer', 'lr']"}
-_REPOSITORIES: dict[str, Schema] = {
-    "RepositoryBlobs": record(
-        {
-            "items": list_of(record({"location": TEXT, "kind": TEXT})),
-            "after": {**nullable(TEXT), "description": "of the last one, for the next page; null: that was all"},
-            "count": {**COUNT, "description": "of all locations"},
-        }
-    ),
-    "RepositoryBlob": {
-        "type": "object",
-        "properties": {"kind": TEXT, "type": TEXT, "tree": TEXT},
-        "required": ["kind"],
-        "description": "kind (code, data, config or environment) and the fields of that",
-    },
-    "RepositoryDifferences": record(
-        {
-            "items": list_of(
-                record(
-                    {
-                        "location": TEXT,
-                        "status": {"enum": [ADDED, REMOVED, CHANGED]},
-                        "kind": TEXT,
-                        "parts": list_of(
-                            record(
-                                {
-                                    "part": _PART,
-                                    "status": {"enum": [ADDED, REMOVED, CHANGED]},
-                                    "before": reference("Value"),
-                                    "after": reference("Value"),
-                                },
-                                optional=("before", "after"),
-                            )
-                        ),
-                    }
-                )
-            ),
-            "is_cut": {**FLAG, "description": "there are more"},
-        }
-    ),
-    "RepositoryOrigins": record(
-        {
-            "items": list_of(
-                record(
-                    {
-                        "part": _PART,
-                        "name": TEXT,
-                        "value": reference("Value"),
-                        "commit": {**OBJECT, "description": "the one that gave it this value"},
-                    }
-                )
-            )
-        }
-    ),
-}
-
 _ANSWERS: dict[str, Schema] = {
     **MODEL_ANSWERS,
-    **_REPOSITORIES,
+    **REPOSITORY_ANSWERS,
     "Lineage": _LINEAGE,
     "Provenance": {**OBJECT, "description": "PROV-JSON, https://www.w3.org/submissions/prov-json/"},
     "BillOfMaterials": {**OBJECT, "description": "CycloneDX 1.6, https://cyclonedx.org/docs/1.6/json/"},
