@@ -53,6 +53,13 @@ def fill(client: modeldb.Client, folder: Path) -> None:
         version = modeldb.register_model("churn", run=run, description=HOSTILE, client=client)
         model = modeldb.registered_model("churn", client=client)
         model.promote(version, stage="staging", reason=f"as good as {number}")
+    repository = modeldb.repository("churn", client=client)
+    for number in (1, 2):
+        with repository.commit(f"batches of {number}", branch="main") as commit:
+            commit["config/training"] = {"batch": number, "note": HOSTILE}
+            commit["config/model"] = {"depth": 8}
+    with repository.commit("deeper", branch="deep", base="main") as commit:
+        commit["config/model"] = {"depth": 16}
     version.request_approval("production", HOSTILE)
     version.approve("production")
     model.promote(version, stage="production", alias="champion", reason="the best so far")
@@ -120,8 +127,51 @@ def test_what_cannot_be_shown_says_so(site, visitor) -> None:
     page = visit.go("/kinds/datasets/01a226a6-23cd-7601-8652-8989fb0a5b50", ".notice.bad")
     expect(page.locator(".notice.bad")).to_contain_text("dataset")
     visit.complaints[:] = [each for each in visit.complaints if "404" not in each]
-    page = visit.go("/kinds/repositories", ".grid-empty")
-    expect(page.locator(".grid-empty")).to_have_text("There are none yet.")
+    page = visit.go("/kinds/repositories?filter=name = 'none'", ".grid-empty")
+    expect(page.locator(".grid-empty")).to_have_text("Nothing matches this filter.")
+
+
+def test_a_model_tells_its_moves_what_was_where_and_its_card(site, visitor) -> None:
+    from playwright.sync_api import expect
+
+    page = visitor().go(first(site, "registered_model") + "?tab=moves", "section[aria-label=Moves] tbody")
+    moves = page.locator("section[aria-label=Moves] tbody tr")
+    expect(moves).to_have_count(4)
+    expect(moves.first).to_contain_text("the best so far")
+    expect(moves.first).to_contain_text("staging → production")
+    expect(page.locator("section[aria-label='What was where']")).to_contain_text("championv3")
+    page.fill("input[type=datetime-local]", "2020-01-01T00:00:00")
+    expect(page.locator("section[aria-label='What was where']")).to_contain_text("The model was not there then.")
+    moves.first.locator("a").first.click()
+    page.click(".tabs a:has-text('Card')")
+    expect(page.locator(".prose h2").first).to_have_text("churn v3")
+    expect(page.locator(".prose")).to_contain_text(HOSTILE)
+
+
+def test_a_repository_shows_its_log_what_commits_hold_and_what_they_changed(site, visitor) -> None:
+    from playwright.sync_api import expect
+
+    page = visitor().go(first(site, "repository"), "section[aria-label=Branches]")
+    expect(page.locator("section[aria-label=Branches]")).to_contain_text("mainbatches of 2")
+    page.click(".tabs a:has-text('Log')")
+    expect(page.locator(".tab tbody tr")).to_have_count(2)
+    page.select_option("select[aria-label='Branch or tag']", "deep")
+    expect(page.locator(".tab tbody tr")).to_have_count(3)
+    page.click(".tab tbody a:has-text('deeper')")
+    page.click(".tabs a:has-text('Contents')")
+    page.click(".tab button:text-is('config/')")
+    page.click(".tab button:text-is('model')")
+    expect(page.locator("section[aria-label='config/model']")).to_contain_text("hyperparameters.depth16")
+    page.click(".tabs a:has-text('Changes')")
+    expect(page.locator("section:has(h2:has-text('config/model')) tbody")).to_contain_text("816")
+    page.click(".crumbs a:has-text('churn')")
+    page.click(".tabs a:has-text('Commits')")
+    expect(page.locator(".grid-row")).to_have_count(3)
+    page.locator(".grid-row .pick").nth(0).click()
+    page.locator(".grid-row .pick").nth(2).click()
+    page.click("button:has-text('Compare 2')")
+    expect(page.locator("section:has(h2:has-text('config/training')) tbody")).to_contain_text("12")
+    expect(page.locator(".diff-table thead a")).to_have_text(["batches of 1", "deeper"])
 
 
 PAGES = {
@@ -134,12 +184,18 @@ PAGES = {
     "history": "{registered_model}?tab=history",
     "model": "{registered_model}",
     "model-version": "{model_version}",
+    "moves": "{registered_model}?tab=moves",
+    "card": "{model_version}?tab=card",
+    "repository": "{repository}",
+    "log": "{repository}?tab=log",
+    "contents": "{commit}?tab=contents&path=config/model",
+    "changes": "{commit}?tab=changes",
 }
 
 
 @pytest.mark.parametrize(("look", "width"), [("light", 1280), ("dark", 390)])
 def test_axe_finds_nothing_serious_on_pages_of_entities(site, visitor, look: str, width: int) -> None:
-    kinds = ("dataset", "dataset_version", "registered_model", "model_version")
+    kinds = ("dataset", "dataset_version", "registered_model", "model_version", "repository", "commit")
     paths = {kind: first(site, kind) for kind in kinds}
     visit = visitor(width=width, height=860, color_scheme=look)
     for name, path in PAGES.items():

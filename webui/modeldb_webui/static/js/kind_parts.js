@@ -1,8 +1,11 @@
 // What the pages of some kinds have beside what those of all have.
 
+import { html } from "../vendor/preact-htm.js";
+import { Later } from "./values.js";
+
 /** @typedef {import("./types").Entity} Entity */
 /** @typedef {import("./cells.js").NameOf} NameOf */
-/** @typedef {{entity: Entity, revision: number, nameOf: NameOf, open?: (tab: string, more: Record<string, string>) => void}} Shown */
+/** @typedef {{entity: Entity, revision: number, nameOf: NameOf}} Shown */
 /**
  * @typedef {object} Parts
  * @property {Record<string, string>} tabs titles by name
@@ -16,8 +19,45 @@
 /** @type {Parts} */
 const NONE = { tabs: {}, without: [], facts: () => [], overview: () => null, draw: () => null, difference: () => null };
 
+/** A part from a module that is loaded when it is shown. @param {Promise<any>} module @param {string} part @returns {Promise<any>} */
+const from = (module, part) => module.then((exported) => exported[part]);
+const ofModels = (/** @type {string} */ part) => () => from(import("./models.js"), part);
+const ofDatasets = (/** @type {string} */ part) => () => from(import("./datasets.js"), part);
+const ofRepositories = (/** @type {string} */ part) => () => from(import("./repositories.js"), part);
+
 /** @type {Record<string, Partial<Parts>>} */
-const PARTS = {};
+const PARTS = {
+  dataset_version: {
+    tabs: { files: "Files" },
+    without: ["tree"],
+    draw: (tab, shown) => (tab === "files" ? html`<${Later} key=${tab} load=${ofDatasets("Files")} ...${shown} />` : null),
+    difference: (first, second) => html`<${Later} load=${ofDatasets("Difference")} dataset=${first.dataset_id} before=${first.entity_id} after=${second.entity_id} />`,
+  },
+  registered_model: {
+    tabs: { moves: "Moves" },
+    without: ["last_move"],
+    draw: (tab, shown) => (tab === "moves" ? html`<${Later} key=${tab} load=${ofModels("Moves")} ...${shown} />` : null),
+  },
+  model_version: {
+    tabs: { card: "Card" },
+    facts: ({ stage, approval }) => [["Stage", stage], ["Approval", approval]],
+    draw: (tab, shown) => (tab === "card" ? html`<${Later} key=${tab} load=${ofModels("Card")} ...${shown} />` : null),
+  },
+  repository: {
+    tabs: { log: "Log" },
+    draw: (tab, shown) => (tab === "log" ? html`<${Later} key=${tab} load=${ofRepositories("Log")} ...${shown} />` : null),
+  },
+  commit: {
+    tabs: { contents: "Contents", changes: "Changes" },
+    without: ["tree"],
+    draw: (tab, shown) => {
+      if (tab === "contents") return html`<${Later} key=${tab} load=${ofRepositories("Contents")} ...${shown} />`;
+      if (tab === "changes") return html`<div class="tab"><${Later} key=${tab} load=${ofRepositories("Differences")} repository=${shown.entity.repository_id} after=${shown.entity.entity_id} /></div>`;
+      return null;
+    },
+    difference: (first, second) => html`<${Later} load=${ofRepositories("Differences")} repository=${first.repository_id} before=${first.entity_id} after=${second.entity_id} />`,
+  },
+};
 
 /** @param {import("./types").Kind} kind @returns {Parts} */
 export const partsOf = ({ kind }) => ({ ...NONE, ...PARTS[kind] });

@@ -20,9 +20,9 @@ export function followTabs(tabs, show) {
   }
 }
 
-/** @param {Record<string, string>} tabs @param {string} tab @param {(tab: string) => void} show @param {Record<string, string>} [more] parameters of the address */
-export function openTab(tabs, tab, show, more = {}) {
-  setParameters({ tab: tab === Object.keys(tabs)[0] ? "" : tab, filter: "", order: "", ...more }, true);
+/** @param {Record<string, string>} tabs @param {string} tab @param {(tab: string) => void} show */
+export function openTab(tabs, tab, show) {
+  setParameters({ tab: tab === Object.keys(tabs)[0] ? "" : tab, filter: "", order: "" }, true);
   show(tab);
 }
 

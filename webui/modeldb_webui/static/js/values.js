@@ -65,3 +65,14 @@ export function Later({ load, ...rest }) {
   if (part.error) return html`<div class="tab"><${Problem} error=${part.error} /></div>`;
   return part.shown ? html`<${part.shown} ...${rest} />` : html`<div class="tab"></div>`;
 }
+
+/** Asks again when what it depends on changes. @template T @param {() => Promise<T>} load @param {unknown[]} needs @returns {{value?: T, error?: any}} */
+export function useAnswer(load, needs) {
+  const [answer, setAnswer] = useState(/** @type {{value?: T, error?: any}} */ ({}));
+  useEffect(() => {
+    let isWanted = true;
+    load().then((value) => isWanted && setAnswer({ value }), (error) => isWanted && setAnswer({ error }));
+    return () => void (isWanted = false);
+  }, needs);
+  return answer;
+}

@@ -15,7 +15,7 @@ import { Lineage } from "../lineage.js";
 import { Names } from "../names.js";
 import { heading, KINDS, kindOf, pageKind as kind, pageOf, titleOf } from "../schema.js";
 import { debounce, parameter } from "../storage.js";
-import { currentTab, followTabs, openTab, Tabs } from "../tabs.js";
+import { currentTab, followTabs, Tabs } from "../tabs.js";
 import { countUses, UsedBy } from "../used_by.js";
 import { Ago, Problem } from "../values.js";
 
@@ -108,7 +108,7 @@ class EntityPlace extends Component {
       const order = inner.columns.some(({ name }) => name === "version") ? "version desc" : "";
       return html`<${EntityTable} key=${tab} kind=${inner} place=${`inner.${inner.kind}`} among=${{ within: pageId }} order=${order} without=${[...said, ...said.map((name) => name.replace(/_id$/, ""))]} two=${{ label: "Compare", act: this.compare }} />`;
     }
-    const own = PARTS.draw(tab, { entity, revision, nameOf: this.names.of, open: (/** @type {string} */ name, /** @type {Record<string, string>} */ more) => openTab(this.tabs, name, this.show, more) });
+    const own = PARTS.draw(tab, { entity, revision, nameOf: this.names.of });
     if (own) return own;
     if (tab === "compare") return html`<${Comparison} entity=${entity} other=${parameter("other")} nameOf=${this.names.of} />`;
     if (tab === "uses") return html`<${UsedBy} entity=${entity} revision=${revision} />`;
@@ -117,6 +117,9 @@ class EntityPlace extends Component {
     return html`<${EntityOverview} entity=${entity} revision=${revision} nameOf=${this.names.of} without=${PARTS.without}>${PARTS.overview({ entity, revision, nameOf: this.names.of })}<//>`;
   }
 }
+
+/** What comes before what: versions are numbered, commits counted. @param {Entity} entity */
+const placeInLine = ({ version, generation }) => version ?? generation ?? 0;
 
 /** Two entities of a kind, side by side. @extends {Component<{entity: Entity, other: string, nameOf: import("../cells.js").NameOf}, any>} */
 class Comparison extends Component {
@@ -136,7 +139,7 @@ class Comparison extends Component {
   render({ entity, nameOf }, { other, error }) {
     if (error) return html`<div class="tab"><${Problem} error=${error} retry=${this.load} /></div>`;
     if (!other) return html`<div class="tab"></div>`;
-    const [first, second] = (entity.version ?? 0) <= (other.version ?? 0) ? [entity, other] : [other, entity];
+    const [first, second] = placeInLine(entity) <= placeInLine(other) ? [entity, other] : [other, entity];
     return html`<div class="tab">${PARTS.difference(first, second)}<div class="scroll-x" tabindex="0" role="region" aria-label="What is recorded of both"><${CompareTable} entities=${[first, second]} nameOf=${nameOf} /></div></div>`;
   }
 }
