@@ -138,6 +138,11 @@ class KindDeclaration:
         return tuple(each.name for each in self._named(lambda each: each.names_actor))
 
     @cached_property
+    def trees(self) -> tuple[str, ...]:
+        """The fields that name content trees."""
+        return tuple(each.name for each in self._named(lambda each: each.names_trees and not each.secret))
+
+    @cached_property
     def has_points(self) -> bool:
         """Whether entities have series, a status that goes by their writer's lease, and so on."""
         return any(each.type == "series" for each in self.fields.values())

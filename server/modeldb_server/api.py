@@ -16,6 +16,7 @@ from modeldb_server.repository_routes import REPOSITORY_ROUTES
 from modeldb_server.responses import json_response
 from modeldb_server.routes import Parameter, Policy, Route
 from modeldb_server.store_routes import STORE_ROUTES
+from modeldb_server.tree_routes import tree_routes
 from modeldb_server.write_routes import write_routes
 
 if TYPE_CHECKING:
@@ -302,6 +303,7 @@ def _routes(_kinds: tuple[KindDeclaration, ...]) -> tuple[Route, ...]:
         *LINEAGE_ROUTES,
         *MODEL_ROUTES,
         *REPOSITORY_ROUTES,
+        *tree_routes(),
         *edit_routes(),
         *write_routes(),
         *_status_routes(),

@@ -96,11 +96,22 @@ def find_artifact(entity: Run | ModelVersion, path: str, artifacts: ArtifactStor
         NotFoundError: there is none, or its blob is gone.
     """
     entry = entity.artifacts.get(path)
-    entry = entry if isinstance(entry, Mapping) else {}
+    if not isinstance(entry, Mapping) or "digest" not in entry:
+        msg = f"the {KINDS[entity.KIND].words} has no file {path[:200]!r} among its artifacts"
+        raise NotFoundError(msg)
+    return find_file(path, entry, artifacts)
+
+
+def find_file(path: str, entry: Mapping[str, object], artifacts: ArtifactStore) -> Artifact:
+    """Return the file that an entry of a document or of a content tree names.
+
+    Raises:
+        NotFoundError: it names none, or its blob is gone.
+    """
     try:
         digest = check_digest(entry.get("digest"))
     except NotFoundError:
-        msg = f"the {KINDS[entity.KIND].words} has no file {path[:200]!r} among its artifacts"
+        msg = f"the record names no file at {path[:200]!r}"
         raise NotFoundError(msg) from None
     try:
         size_bytes = artifacts.stat(digest).size_bytes

@@ -307,6 +307,18 @@ _ANSWERS: dict[str, Schema] = {
     "StoredKeys": record({"keys": list_of(list_of(ANYTHING))}),
     "Blob": record({"digest": TEXT, "size_bytes": COUNT, "modified_at": nullable(COUNT)}),
     "BlobOwners": record({"owners": {"type": "array", "items": TEXT}}),
+    "TreePage": record(
+        {
+            "items": list_of(
+                record({"location": TEXT, "entry": {**nullable(OBJECT), "description": "null of a folder"}})
+            ),
+            "cursor": nullable(TEXT),
+            "root": {**TEXT, "description": "the digest of the tree"},
+            "content": {**TEXT, "description": "the digest of its content, without what was observed"},
+            "count": {**COUNT, "description": "of all its entries"},
+            "size_bytes": {**COUNT, "description": "of them together"},
+        }
+    ),
     "BlobDigests": record({"digests": {"type": "array", "items": TEXT}}),
     "BlobURL": record({"url": nullable(TEXT)}),
     "Health": record({"status": {"enum": ["ok", "unavailable"]}}),

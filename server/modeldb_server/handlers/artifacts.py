@@ -52,7 +52,11 @@ def read_artifact(context: ServerContext, *, run_id: str, path: str, download: b
 
 def send_artifact(context: ServerContext, entity: Run | ModelVersion, path: str, *, download: bool) -> Response:
     """Return the bytes of a file that an entity has among its artifacts, or the part that the request asks for."""
-    artifact = find_artifact(entity, path, context.artifacts)
+    return send_file(context, find_artifact(entity, path, context.artifacts), download=download)
+
+
+def send_file(context: ServerContext, artifact: Artifact, *, download: bool) -> Response:
+    """Return the bytes of a file, or the part of them that the request asks for."""
     if request.if_none_match.contains(artifact.digest):
         return _with_headers(Response(status=304), artifact, download)
     start, stop = requested_range(artifact.digest, artifact.size_bytes)
