@@ -9,12 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, TypeVar
 
 from modeldb_core.errors import IntegrityError, NotFoundError
-from modeldb_core.stores import BlobInfo, check_stored
+from modeldb_core.stores import ArtifactStore, BlobInfo, check_stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
-    from modeldb_core.stores import ArtifactStore
 
 WORKERS = 4
 _REMEMBERED = 200_000  # digests that need not be asked for again, some 100 bytes each
@@ -52,6 +50,7 @@ class BlobCopier:
         self._target, self._dry_run = target, dry_run
         self._pool = ThreadPoolExecutor(workers, "modeldb-blobs") if workers > 1 else None
         self._seen: dict[str, None] = {}
+        self._there: dict[str, BlobInfo | None] = {}  # what the target said of nodes that are dealt with now
         self.copied = self.copied_bytes = 0
         self.missing: set[str] = set()
         self.damaged: dict[str, str] = {}
@@ -85,28 +84,40 @@ class BlobCopier:
 
     def is_safe(self, digest: str) -> bool:
         """Return whether a blob is in the target and will stay until what names it is there as well."""
-        try:
-            return _is_safe(self._target.stat(digest))
-        except NotFoundError:
-            return False
+        there = self._stat(digest)
+        if there is not None and _is_safe(there):
+            return True
+        self._there[digest] = there
+        return False
 
     def put_nodes(self, contents: list[bytes]) -> None:
-        """Put nodes of a tree of which the target has all that is below them, several at a time; where one is there, again."""
-        for digest, size in self.map(self._put_node, contents):
-            self._seen[digest] = None
-            if size is not None:
-                self._count(size)
+        """Put nodes of a tree of which the target has all that is below them, together; where one is there, again."""
+        sent = [BlobInfo(hashlib.sha256(content).hexdigest(), len(content)) for content in contents]
+        unknown = [info.digest for info in sent if info.digest not in self._there]
+        found = {**self._there, **dict(zip(unknown, self.map(self._stat, unknown), strict=True))}
+        standing = [found[info.digest] for info in sent]
+        if not self._dry_run:
+            needed = [each for each, there in zip(contents, standing, strict=True) if not (there and _is_safe(there))]
+            self._put_together(needed)
+        for info, there in zip(sent, standing, strict=True):
+            self._there.pop(info.digest, None)
+            self._seen[info.digest] = None
+            if there is None:
+                self._count(info.size_bytes)
 
-    def _put_node(self, content: bytes) -> tuple[str, int | None]:
-        """Return the digest of a node, and its size if it had to be copied."""
-        sent = BlobInfo(hashlib.sha256(content).hexdigest(), len(content))
-        try:
-            there = self._target.stat(sent.digest)
-        except NotFoundError:
-            there = None
-        if not self._dry_run and not (there and _is_safe(there)):
+    def _put_together(self, contents: list[bytes]) -> None:
+        if isinstance(self._target, ArtifactStore):
+            self._target.put_many(contents)
+            return
+        for content in contents:
+            sent = BlobInfo(hashlib.sha256(content).hexdigest(), len(content))
             check_stored(self._target.put(io.BytesIO(content), digest=sent.digest), sent, "the target of the copy")
-        return sent.digest, None if there else sent.size_bytes
+
+    def _stat(self, digest: str) -> BlobInfo | None:
+        try:
+            return self._target.stat(digest)
+        except NotFoundError:
+            return None
 
     def _count(self, size: int) -> None:
         self.copied += 1
@@ -114,10 +125,7 @@ class BlobCopier:
 
     def _copy(self, digest: str) -> int | None:
         """Return the size of a blob that had to be copied."""
-        try:
-            there = self._target.stat(digest)
-        except NotFoundError:
-            there = None
+        there = self._stat(digest)
         if there is not None and _is_safe(there):
             return None
         try:

@@ -65,11 +65,11 @@ def test_a_tree_is_listed_in_pages_and_by_folders(two: Two, commits: dict[str, s
 
 def test_a_file_that_an_entry_names_is_given_out(two: Two, commits: dict[str, str]) -> None:  # noqa: F811
     base = f"{commits['open']}/tree/file"
-    for query in ("location=file.csv", "location=kept", "inside=parts&location=x/part.csv"):
+    for query in ("path=file.csv", "path=kept", "inside=parts&path=x/part.csv"):
         answer = get(two.app, f"{base}?{query}")
         assert (answer.status_code, answer.data) == (200, b"a, b\n1, 2\n"), query
         assert answer.headers["Content-Disposition"].startswith("attachment")
-    assert get(two.app, f"{base}?location=kept").headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert get(two.app, f"{base}?path=kept").headers["Content-Type"] == "text/csv; charset=utf-8"
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,12 @@ def test_a_file_that_an_entry_names_is_given_out(two: Two, commits: dict[str, st
         ("/tree?inside=file.csv", 404),
         ("/tree?field=other", 400),
         ("/tree/file", 400),
-        ("/tree/file?location=nothing", 404),
-        ("/tree/file?location=many", 404),
-        ("/tree/file?location=many/000", 404),
-        ("/tree/file?location=lost", 404),
-        ("/tree/file?location=parts", 404),
-        ("/tree/file?location=" + quote("a\0b"), 400),
+        ("/tree/file?path=nothing", 404),
+        ("/tree/file?path=many", 404),
+        ("/tree/file?path=many/000", 404),
+        ("/tree/file?path=lost", 404),
+        ("/tree/file?path=parts", 404),
+        ("/tree/file?path=" + quote("a\0b"), 400),
     ],
 )
 def test_what_is_not_there_is_said(two: Two, commits: dict[str, str], path: str, status: int) -> None:  # noqa: F811
@@ -97,7 +97,7 @@ def test_what_is_not_there_is_said(two: Two, commits: dict[str, str], path: str,
 
 def test_a_tree_and_its_files_are_seen_by_those_who_see_the_entity(two: Two, commits: dict[str, str]) -> None:  # noqa: F811
     secret = next(commit_id for word, commit_id in commits.items() if not word.startswith("open"))
-    for path in ("/tree", "/tree/file?location=file.csv"):
+    for path in ("/tree", "/tree/file?path=file.csv"):
         assert get(two.app, secret + path, token=BOB).status_code == 200
         answer = get(two.app, secret + path, token=ADA)
         assert (answer.status_code, answer.json["error"]["code"]) == (404, "not_found")

@@ -70,12 +70,12 @@ def read_tree_file(
     entity_id: str,
     field: str,
     inside: tuple[str, ...],
-    location: str,
+    path: str,
     download: bool,
 ) -> Response:
     """Return the bytes of the file that an entry names, or the part of them that the request asks for."""
-    entry = _tree(context, kind, entity_id, field, inside).get(location)
-    return send_file(context, find_file(location, _naming(entry), context.artifacts), download=download)
+    entry = _tree(context, kind, entity_id, field, inside).get(path)
+    return send_file(context, find_file(path, _naming(entry), context.artifacts), download=download)
 
 
 def _naming(entry: Entry) -> Entry:
