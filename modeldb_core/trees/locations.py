@@ -6,6 +6,8 @@ Trees are ordered by the parts of locations, as a walk through folders visits th
 
 from __future__ import annotations
 
+import re
+
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.values import check_text
 
@@ -14,7 +16,8 @@ MAX_LOCATION_BYTES = 4096
 SEPARATOR = b"\0"
 AFTER_FOLDER = b"\1"
 """A folder's name and this comes after all that lies in the folder, and before everything else."""
-_NO_PARTS = ("", ".", "..")
+_NO_PART = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)")
+_NO_PART_OF_KEY = re.compile(rb"(?:\A|\0)\.{0,2}(?:\0|\Z)")
 
 
 def order_of(location: str) -> str:
@@ -45,8 +48,8 @@ def check_location(location: object) -> str:
             "allowed: use shorter names"
         )
         raise InvalidArgumentError(msg)
-    wrong = next((part for part in text.split("/") if part in _NO_PARTS), None)
-    if wrong is not None:
+    if _NO_PART.search(text):
+        wrong = next(part for part in text.split("/") if part in ("", ".", ".."))
         what = f"has the part {wrong!r}" if wrong else "begins or ends with '/', or holds '//'"
         msg = f"location {text!r:.200} {what}; write names of folders and of the file alone, as in 'data/train.csv'"
         raise InvalidArgumentError(msg)
@@ -78,7 +81,7 @@ def key_problem(key: bytes) -> str:
         return f"it has {len(key):,} bytes; expected 1 to {MAX_LOCATION_BYTES:,}"
     if b"/" in key:
         return "it holds a slash"
-    if not {b"", b".", b".."}.isdisjoint(key.split(SEPARATOR)):
+    if _NO_PART_OF_KEY.search(key):
         return "it has a part that is empty, '.' or '..'"
     try:
         key.decode()

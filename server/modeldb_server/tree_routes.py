@@ -19,22 +19,26 @@ _read = partial(Route, policy=Policy.READ, tag="trees")
 _FOLDER = Parameter(
     name="folder",
     type="text",
-    max_length=MAX_PATH,
+    max_length=MAX_LOCATION,
     description="only what lies immediately in this folder, empty for the top, with its folders as items without an entry",
 )
 _PREFIX = Parameter(
-    name="prefix", type="text", default="", max_length=MAX_PATH, description="only locations that begin so"
+    name="prefix", type="text", default="", max_length=MAX_LOCATION, description="only locations that begin so"
 )
-_AFTER = Parameter(name="after", type="text", default="", max_length=MAX_PATH, description="cursor of the page before")
+_AFTER = Parameter(
+    name="after", type="text", default="", max_length=MAX_LOCATION, description="cursor of the page before"
+)
 _INSIDE = Parameter(
     name="inside",
     type="texts",
     default=(),
-    max_length=MAX_PATH,
+    max_length=MAX_LOCATION,
     max_items=MAX_INSIDE,
     description="in the tree that the entry at this location names, and so on",
 )
-_PATH = Parameter(name="path", type="text", required=True, max_length=MAX_PATH, description="the location of the entry")
+_PATH = Parameter(
+    name="path", type="text", required=True, max_length=MAX_LOCATION, description="the location of the entry"
+)
 _DOWNLOAD = Parameter(name="download", type="flag", default=False, description="whether a browser is to save it")
 
 
