@@ -7,6 +7,7 @@ them all, and fails where a function of ModelDB takes bytes apart and no decoder
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import struct
@@ -23,7 +24,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from modeldb_core.audit import Checkpoint
+from modeldb_core.audit import Checkpoint, Report
+from modeldb_core.audit.blobs import Named, verify_blobs
 from modeldb_core.backends._sql.chunks import Segments
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._urls import split_options
@@ -33,7 +35,7 @@ from modeldb_core.backends.remote.answers import check_protocol, error_of_answer
 from modeldb_core.backends.sqlite import path_of as sqlite_path
 from modeldb_core.config import credentials
 from modeldb_core.config.trust import address_of, options_in
-from modeldb_core.errors import InvalidArgumentError, ModelDBError
+from modeldb_core.errors import InvalidArgumentError, ModelDBError, NotFoundError
 from modeldb_core.log.batches import MAGIC, decode_changes, encode_changes, measure
 from modeldb_core.log.changes import EMPTY_HEAD, Head, advance, seal, verify_change
 from modeldb_core.log.conditions import Absent, RevisionIs, Unset, ValueIs
@@ -45,7 +47,7 @@ from modeldb_core.log.replay import Record, alters_entity, erased_by
 from modeldb_core.model.entities import Run
 from modeldb_core.model.schema import KINDS
 from modeldb_core.model.shapes import check_document
-from modeldb_core.model.values import decode, encode, is_digest, normalize
+from modeldb_core.model.values import BlobReference, decode, encode, is_digest, normalize
 from modeldb_core.movement.bundle_store import path_of as bundle_path
 from modeldb_core.movement.manifest import Manifest
 from modeldb_core.plugins import Places, load_settings
@@ -210,6 +212,25 @@ def _tree_node(data: bytes) -> object:
             assert record_of(record.key, location, entry) == record
         assert all(map(is_digest, (*blobs_in(entry), *trees_in(entry))))
     return entries
+
+
+class _Only:
+    """An artifact store in which there is one blob."""
+
+    def __init__(self, content: bytes) -> None:
+        self.digest, self._content = hashlib.sha256(content).hexdigest(), content
+
+    def open(self, digest: str) -> io.BytesIO:
+        if digest != self.digest:
+            raise NotFoundError(digest)
+        return io.BytesIO(self._content)
+
+
+def _audited_tree(data: bytes) -> object:
+    blobs, report, named = _Only(data), Report(), Named()
+    named.add("commit", "c", {"tree": blobs.digest, "attributes": {"x": BlobReference("1" * 64, 5)}})
+    verify_blobs(blobs, report, named, lambda *_: None)  # type: ignore[arg-type]  # it opens them, and no more
+    return str(report)
 
 
 def _value(data: bytes) -> object:
@@ -465,6 +486,7 @@ DECODERS: tuple[Decoder, ...] = (
         (other_json({"digest": "0" * 64, "x": {"$int": "5"}}) | other_json({"modified_at": 5})).map(_leaf_with),
         _tree_node,
     ),
+    Decoder("tree of an entity", _LEAF, damaged(_LEAF) | damaged(_BRANCH), _audited_tree),
     Decoder("branch of a tree", _BRANCH, damaged(_BRANCH), _tree_node),
     Decoder("points", _POINTS, damaged(_POINTS), decode_points),
     *(

@@ -39,7 +39,7 @@ ELSEWHERE = {
     # Not made by others
     "modeldb_core.backends.objects.compaction.": "numbers in rows of the replica, which this machine wrote",
     "modeldb_core.backends.blobs.fsspec_files._stated": "a time that a library of a storage states",
-    "modeldb_core.movement.bundle_writer.BundleWriter.stat": "a digest that was checked",
+    "modeldb_core.movement.bundle_writer.BundleWriter.": "digests that were checked",
     "modeldb_core.movement.marking.Mentioned._merge": "digests that a pattern found",
     "modeldb_core.plugins.manager.PluginManager._load": "loads a module",
     "modeldb_core.tracking.description.contents.": "what this program logs, by its digest",
