@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +21,14 @@ import modeldb_core as modeldb
 from modeldb_core.cli import program
 from modeldb_core.commands.lineage import add_lineage
 from modeldb_core.commands.operation import execute
-from modeldb_core.errors import ConflictError, CycleError, IntegrityError, InvalidArgumentError, NotFoundError
+from modeldb_core.errors import (
+    ConflictError,
+    CycleError,
+    IntegrityError,
+    InvalidArgumentError,
+    NotFoundError,
+    PreconditionError,
+)
 from modeldb_core.model import schema
 from modeldb_core.model.entities import Entity, made_from, new_id
 from modeldb_core.model.kinds import problem_of
@@ -240,3 +249,28 @@ def test_the_command_draws_a_tree_and_harms_no_terminal(
     assert "would be made from itself" in run(trained["search"], "--add-input", "churn@v1", code=1)
     assert "(by hand)" not in run("churn@v1", "--remove-input", f"run:{trained['search']}")
     assert "nothing called" in run("nothing", code=4)
+
+
+def test_of_a_circle_that_many_close_at_once_one_edge_is_refused(tmp_path: Path) -> None:
+    size = 5
+    with open_store(f"sqlite:///{tmp_path}/ring.db") as store:
+        scene = Scene(store)
+        runs = [("run", scene.run(f"run {number}")) for number in range(size)]
+        scene.ship()
+        together = threading.Barrier(size)
+
+        def link(number: int) -> str:
+            together.wait()
+            while True:
+                try:
+                    edge = add_lineage(store, [runs[number]], [runs[(number + 1) % size]])
+                    execute(DirectWriter(store, f"user {number}"), edge)
+                except PreconditionError:
+                    continue  # somebody else said something above it: look again
+                except CycleError:
+                    return "refused"
+                return "made"
+
+        with ThreadPoolExecutor(size) as pool:
+            assert Counter(pool.map(link, range(size))) == {"made": size - 1, "refused": 1}
+        assert len(walk(store, [runs[0]]).edges) == size - 1
