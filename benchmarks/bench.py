@@ -52,6 +52,7 @@ class Sizes:
     small_file_bytes: int = 100 << 10
     lightning_steps: int = 1_000
     tree_entries: tuple[int, ...] = (10_000, 100_000)
+    dataset_files: int = 20_000
 
 
 FULL = Sizes()
@@ -74,6 +75,7 @@ QUICK = Sizes(
     small_files=200,
     lightning_steps=400,
     tree_entries=(10_000,),
+    dataset_files=2_000,
 )
 TINY = Sizes(
     repeats=1,
@@ -103,6 +105,7 @@ TINY = Sizes(
     small_file_bytes=5_000,
     lightning_steps=20,
     tree_entries=(300,),
+    dataset_files=120,
 )
 
 

@@ -9,6 +9,7 @@ from benchmarks import (
     bucket,
     content_trees,
     crash,
+    dataset_versions,
     disk,
     files,
     finished_run,
@@ -56,6 +57,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "bucket": bucket.bucket,
     "objects": opened_bucket.opened_bucket,
     "trees": content_trees.trees,
+    "datasets": dataset_versions.datasets,
     "installed": starting.installed,
 }
 

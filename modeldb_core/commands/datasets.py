@@ -15,13 +15,10 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.commands.containers import declare
 from modeldb_core.commands.edits import living, put_values
 from modeldb_core.commands.names import check_tags
-from modeldb_core.commands.operation import Operation, execute
+from modeldb_core.commands.operation import Operation, decide, execute
 from modeldb_core.errors import (
-    AlreadyExistsError,
-    ConflictError,
     InvalidArgumentError,
     NotFoundError,
-    PreconditionError,
 )
 from modeldb_core.log.changes import CREATE, UPDATE
 from modeldb_core.log.conditions import Absent, Unique
@@ -178,26 +175,53 @@ def add_version(
         InvalidArgumentError: the data set has versions of another type.
         NotFoundError: the parent is no version of the data set.
         ConditionsUnsupportedError: the store cannot decide on numbers.
-        ConflictError: others added versions all the while.
+        PreconditionError, AlreadyExistsError: others added versions all the while.
     """
-    store, about = writer.store, about or About()
+    store, actor = writer.store, writer.actor
+
+    def look() -> Operation:
+        return next_version(store, name, content, about, workspace_id=workspace_id, dataset_id=dataset_id, actor=actor)
+
+    made = decide(lambda operation: execute(writer, operation), look)
+    return _version(store, made.entity_id)
+
+
+def next_version(
+    store: MetadataStore,
+    name: str,
+    content: Content,
+    about: About | None = None,
+    *,
+    workspace_id: str,
+    dataset_id: str,
+    actor: str,
+    version_id: str = "",
+) -> Operation:
+    """Return what adds a version to a data set, by what is stored now: for :func:`~modeldb_core.commands.operation.decide`.
+
+    Args:
+        store: where it is added; versions that have no number yet are numbered first.
+        name, content, about, workspace_id, dataset_id: as of :func:`add_version`.
+        actor: in whose name versions are numbered.
+        version_id: of the new version, where an older one has the same content.
+
+    Returns:
+        An operation with the identifier of the version; one without changes where the latest version is it.
+
+    Raises:
+        InvalidArgumentError, NotFoundError: as :func:`add_version`.
+    """
+    about = about or About()
+    _check_dataset(store, dataset_id, name, content)
+    numbering.number_within(store, "dataset_version", dataset_id, actor)
+    before = numbering.latest(store, "dataset_version", dataset_id)
+    if isinstance(before, DatasetVersion) and _is_same(before, content):
+        return _kept(before, content)
     made = {"dataset_type": content.dataset_type, "workspace_id": workspace_id}
     container = declare("dataset", dataset_id, name, **made)
-    for _ in range(numbering.ATTEMPTS):
-        _check_dataset(store, dataset_id, name, content)
-        numbering.number_within(store, "dataset_version", dataset_id, writer.actor)
-        before = numbering.latest(store, "dataset_version", dataset_id)
-        try:
-            if isinstance(before, DatasetVersion) and _is_same(before, content):
-                return _kept(writer, before, content)
-            operation = _next(store, dataset_id, name, content, about, before.entity_id if before else "")
-            execute(writer, Operation((*container.entries, *operation.entries), operation.expect))
-        except (AlreadyExistsError, PreconditionError):
-            numbering.pause()
-            continue
-        return _version(store, operation.entity_id)
-    msg = f"others added versions of {name!r} first, {numbering.ATTEMPTS} times; try again"
-    raise ConflictError(msg)
+    before_id = before.entity_id if before else ""
+    operation = _next(store, dataset_id, name, content, about, before_id, version_id or new_id())
+    return Operation((*container.entries, *operation.entries), operation.expect, operation.entity_id)
 
 
 def find_version(store: MetadataStore, dataset_id: str, version: str | int, name: str = "") -> DatasetVersion:
@@ -265,23 +289,23 @@ def _is_same(version: DatasetVersion, content: Content) -> bool:
     return bool(content.digest) and (version.digest, version.dataset_type) == (content.digest, content.dataset_type)
 
 
-def _kept(writer: DirectWriter, version: DatasetVersion, content: Content) -> DatasetVersion:
-    """Return a version whose content is added again; it is kept from now on where it was not."""
+def _kept(version: DatasetVersion, content: Content) -> Operation:
+    """Return what adding a version's content again changes: it is kept from now on where it was not."""
     if not content.fields.get("is_kept") or version.is_kept:
-        return version
+        return Operation((), entity_id=version.entity_id)
     said = {name: value for name, value in content.fields.items() if value is not None}
-    writer.apply([Entry(UPDATE, "dataset_version", version.entity_id, {"set": said})])
-    return _version(writer.store, version.entity_id)
+    entry = Entry(UPDATE, "dataset_version", version.entity_id, {"set": said})
+    return Operation((entry,), entity_id=version.entity_id)
 
 
 def _next(
-    store: MetadataStore, dataset_id: str, name: str, content: Content, about: About, before_id: str
+    store: MetadataStore, dataset_id: str, name: str, content: Content, about: About, before_id: str, other_id: str
 ) -> Operation:
     number = numbering.next_number(store, "dataset_version", dataset_id)
     version_id = content_id(dataset_id, content.digest)
     try:
         store.get("dataset_version", version_id)
-        version_id = new_id()  # an older version has this content
+        version_id = other_id  # an older version has this content
     except NotFoundError:
         pass
     if about.parent_id:

@@ -6,6 +6,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.model.schema import KINDS
+from modeldb_server.dataset_routes import DATASET_ROUTES
 from modeldb_server.edit_routes import edit_routes
 from modeldb_server.entity_routes import MAX_LIMIT, PREFIX, entity_routes, limit_of, served_kinds
 from modeldb_server.handlers import artifacts, audit, comparing, live, series, status
@@ -304,6 +305,7 @@ def _routes(_kinds: tuple[KindDeclaration, ...]) -> tuple[Route, ...]:
         *MODEL_ROUTES,
         *REPOSITORY_ROUTES,
         *tree_routes(),
+        *DATASET_ROUTES,
         *edit_routes(),
         *write_routes(),
         *_status_routes(),

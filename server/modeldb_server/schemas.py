@@ -147,6 +147,24 @@ _ANSWERS: dict[str, Schema] = {
     **MODEL_ANSWERS,
     **REPOSITORY_ANSWERS,
     "Lineage": _LINEAGE,
+    "DatasetParts": record(
+        {
+            "items": list_of(record({"path": TEXT, "size_bytes": COUNT, "sha256": TEXT}, optional=("sha256",))),
+            "after": {**nullable(TEXT), "description": "where the next page begins"},
+            "total": COUNT,
+        }
+    ),
+    "DatasetDiff": record(
+        {
+            "before": COUNT,
+            "after": COUNT,
+            "is_same": FLAG,
+            "files": record({"added": OBJECT, "removed": OBJECT, "changed": OBJECT}),
+            "columns": record({"added": OBJECT, "removed": OBJECT, "changed": OBJECT}),
+            "statistics": OBJECT,
+            "values": OBJECT,
+        }
+    ),
     "Provenance": {**OBJECT, "description": "PROV-JSON, https://www.w3.org/submissions/prov-json/"},
     "BillOfMaterials": {**OBJECT, "description": "CycloneDX 1.6, https://cyclonedx.org/docs/1.6/json/"},
     "LineageEvents": record({"events": list_of({**OBJECT, "description": "a RunEvent of OpenLineage 2-0-2"})}),

@@ -117,16 +117,14 @@ class Reader:
     def store(self, found: Found, *, keep: bool, before: str = "") -> tuple[Tree, int]:
         """Put the parts of a version as a tree, and their content where that is kept; return how many were sent."""
         trees = TreeStore(self.blobs)
-        entries = {part.location: part.entry(is_kept=keep) for part in sorted(found.parts, key=_order)}
-        if not before:
-            sent = self._send(found, found.parts) if keep else 0
-            return trees.build(entries.items()), sent
-        known = trees.open(before)
-        there = dict(known.items())
-        is_there = {entry.get("observed", {}).get("digest") for entry in there.values()}
-        sent = self._send(found, [part for part in found.parts if part.sha256 not in is_there]) if keep else 0
-        put = {location: entry for location, entry in entries.items() if there.get(location) != entry}
-        return known.edit(put, remove=there.keys() - entries.keys()), sent
+        tree = trees.build((part.location, part.entry(is_kept=keep)) for part in sorted(found.parts, key=_order))
+        if not keep:
+            return tree, 0
+        parts: Collection[Part] = found.parts
+        if before:
+            changed = {each.location for each in trees.open(before).diff(tree, observed=True) if each.after}
+            parts = [part for part in parts if part.location in changed]
+        return tree, self._send(found, parts)
 
     # Inside
 
