@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 import modeldb_core as modeldb
 from modeldb_core.errors import (
     ConflictError,
+    ErasedError,
     IntegrityError,
     InvalidArgumentError,
     InvalidTypeError,
@@ -21,9 +22,11 @@ from modeldb_core.errors import (
     PreconditionError,
     UntrustedModelError,
 )
-from modeldb_core.movement.collection import Collected, remove_blobs
+from modeldb_core.movement.collection import Collected, erase_deleted, remove_blobs
 from modeldb_core.queries import Linked, Query
+from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.tracking import Client
+from modeldb_core.tracking.deletion import delete
 
 X, Y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 0, 1, 1])
 
@@ -205,6 +208,26 @@ def test_a_version_outlives_its_run_and_says_what_is_gone(client: Client, tmp_pa
     client.get_run(run.run_id).restore()
     with pytest.raises(NotFoundError, match="no longer in the artifact store"):
         modeldb.register_model("churn", run=run.run_id)
+
+
+def test_an_alias_says_when_its_version_is_deleted_or_erased(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"weights")
+    version = modeldb.register_model("net", files=tmp_path / "weights")
+    model = modeldb.registered_model("net")
+    model.promote(1, stage="production", alias="champion", reason="the only one")
+    delete(client, "model_version", version.entity.entity_id)
+    client.flush()
+    for selector in (1, "champion", "production"):
+        with pytest.raises(ConflictError, match="is deleted; restore it"):
+            model.version(selector)
+    with DirectWriter(client.store, "ada") as writer:
+        erase_deleted(writer, timedelta(0), Collected())
+    with pytest.raises(ErasedError, match="deleted and erased; move 'champion' on"):
+        model.version("champion")
+    assert model.stages == {"production": None}
+    assert modeldb.register_model("net", files=tmp_path / "weights").number == 2, "no number comes again"
+    model.promote(2, stage="production", alias="champion", reason="the new one")
+    assert [move.reason for move in model.history()] == ["the only one", "the new one"]
 
 
 def test_pickles_are_loaded_by_the_word_of_the_caller_alone(client: Client) -> None:

@@ -99,6 +99,7 @@ def check_approved(store: MetadataStore, model: RegisteredModel, version: ModelV
     needed = model.approvals_needed.get(stage, 0)
     if not needed or version.stage == stage:
         return
+    needed = needed if type(needed) is int else 1  # a record may hold anything
     verdicts = standing(store, version.entity_id, stage)
     given = sorted(person for person, verdict in verdicts.items() if verdict == APPROVED)
     refused = sorted(person for person, verdict in verdicts.items() if verdict == REJECTED)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from modeldb_core.commands.edits import check_living
 from modeldb_core.commands.names import check_name
-from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, NotFoundError
+from modeldb_core.errors import ErasedError, InvalidArgumentError, InvalidTypeError, NotFoundError
 from modeldb_core.model.registry import STAGES, ModelVersion, RegisteredModel
 from modeldb_core.queries import Query, condition
 
@@ -93,7 +93,7 @@ def find_version(store: MetadataStore, model: RegisteredModel, selector: str | i
     """Return the version of a model that a number, ``v3``, an alias, a stage, ``latest`` or an identifier means.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is none; ErasedError: nothing of it is kept.
         ConflictError: it is deleted.
         InvalidArgumentError: many versions may be in the stage.
     """
@@ -104,6 +104,9 @@ def find_version(store: MetadataStore, model: RegisteredModel, selector: str | i
         )
         raise InvalidTypeError(msg)
     version = _version(store, model, str(given))
+    if version is None and str(given) in {**model.aliases, **model.stages}:
+        msg = f"nothing is kept of the version that {given!r} of {model.name!r} names: it was deleted and erased; move {given!r} on"
+        raise ErasedError(msg)
     if version is None:
         raise NotFoundError(_no_version(model, str(given)))
     check_living(version)

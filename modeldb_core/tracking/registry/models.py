@@ -167,7 +167,8 @@ class RegisteredModelHandle:
 
     def _numbers(self, ids: Mapping[str, Any]) -> dict[str, int | None]:
         found = references.versions_by_id(self.client.store, ids.values())
-        return {name: found[each].version if each in found else None for name, each in ids.items()}
+        versions_of = {name: found.get(str(each)) for name, each in ids.items()}
+        return {name: None if version is None else version.version for name, version in versions_of.items()}
 
     def __repr__(self) -> str:
         return f"<RegisteredModel {self.name!r} {self.entity.entity_id}>"
@@ -218,7 +219,7 @@ class ModelVersionHandle:
     @property
     def trusted_types(self) -> tuple[str, ...]:
         """The names of types that loading it may build, by the word of the one who registered it."""
-        return tuple(name for name in self.entity.trusted_types if name != versions.PICKLE)
+        return tuple(str(name) for name in self.entity.trusted_types if name != versions.PICKLE)
 
     def download(self, path: str | os.PathLike[str]) -> Path:
         """Write its files to a path, checked against their digests; returns it.
