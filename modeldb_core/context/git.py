@@ -138,14 +138,17 @@ def _run(
 def fetch_commit(folder: Path, url: str, commit: str, deadline: Deadline) -> Output:
     """Make a new repository in ``folder``, which exists, and fetch one commit into it, over HTTPS or SSH.
 
+    Stored credentials are not used: the address comes from a record.
+
     Raises:
         OSError: git cannot be started.
     """
-    made = _run(folder, ["init", "--quiet"], deadline)
+    made = _run_outside(folder, ["init", "--quiet", "--template="], deadline)
     if made.exit_code != 0:
         return made
     asked = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--depth=1", "--end-of-options", url, commit]
-    return _run(folder, asked, deadline, variables={"GIT_ALLOW_PROTOCOL": "https:ssh"})
+    ssh = ("core.sshCommand=ssh",)
+    return _run(folder, asked, deadline, settings=ssh, variables={"GIT_ALLOW_PROTOCOL": "https:ssh"})
 
 
 def apply_patch(folder: Path, patch: Path, deadline: Deadline) -> Output:
@@ -154,7 +157,11 @@ def apply_patch(folder: Path, patch: Path, deadline: Deadline) -> Output:
     Raises:
         OSError: git cannot be started.
     """
+    return _run_outside(folder, ["apply", "--whitespace=nowarn", "--", str(patch)], deadline)
+
+
+def _run_outside(folder: Path, arguments: list[str], deadline: Deadline) -> Output:
+    """Run git in a folder that is in no repository, or is not to be taken for a part of one."""
     environ = {name: value for name, value in os.environ.items() if name not in _REDIRECTIONS}
-    environ |= {**_ENVIRONMENT, "GIT_CEILING_DIRECTORIES": str(folder.parent)}  # no repository around it
-    command = ["git", *_OPTIONS, "apply", "--whitespace=nowarn", "--", str(patch)]
-    return run_program(command, deadline, directory=folder, environ=environ)
+    environ |= {**_ENVIRONMENT, "GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    return run_program(["git", *_OPTIONS, *arguments], deadline, directory=folder, environ=environ)

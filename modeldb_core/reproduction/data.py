@@ -134,7 +134,10 @@ def _check_out(data: DataFile, version: DatasetVersion, versions: Versions, targ
         except ModelDBError as error:
             msg = f"the kept content of data set {shown(data.role)} cannot be checked out: {literal(str(error))}"
             raise ReproductionError(msg) from error
-        (root if data.kind == FOLDER else root / next(iter(dict(tree.items(limit=1))))).rename(target)
+        content = root if data.kind == FOLDER else root / next((name for name, _ in tree.items(limit=1)), "")
+        if problem := _difference(data, content, version, versions):  # the tree need not be that of the digest
+            raise ReproductionError(problem)
+        content.rename(target)
 
 
 def copy_unrecorded(paths: Sequence[str], place: Place, code: Path, *, folder: Path | None = None) -> list[str]:
@@ -162,11 +165,15 @@ def copy_unrecorded(paths: Sequence[str], place: Place, code: Path, *, folder: P
 
 
 def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, target)
-    else:
-        shutil.copyfile(source, target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore_dangling_symlinks=True)
+        else:
+            shutil.copyfile(source, target)
+    except OSError as error:  # links in a circle, no space
+        msg = f"{shown(str(source))} cannot be copied to {shown(str(target))}: {literal(str(error))[:500]}"
+        raise ReproductionError(msg) from error
 
 
 def _is_there(data: DataFile, path: Path) -> bool:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,7 @@ from modeldb_core.reproduction.environments import program_environment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from modeldb_core.reproduction.command import Command
     from modeldb_core.reproduction.environments import Environment
     from modeldb_core.reproduction.record import Recording
 
@@ -34,6 +36,13 @@ def store_settings(folder: Path) -> OwnStore:
     return OwnStore(f"sqlite:///{folder / 'record.db'}", f"file://{folder / 'artifacts'}", str(folder / "journals"))
 
 
+def words_of(command: Command, python: str) -> list[str]:
+    """Return the command line for an interpreter; a program of the recorded environment is that of the new one."""
+    if command.target == "script" and os.path.isabs(command.name):
+        command = replace(command, name=os.path.join(os.path.dirname(python), os.path.basename(command.name)))
+    return command.words(python)
+
+
 def run_command(recording: Recording, environment: Environment, folder: Path, say: Callable[[str], None]) -> str:
     """Run the command and wait for it; what it prints is said line by line.
 
@@ -47,10 +56,8 @@ def run_command(recording: Recording, environment: Environment, folder: Path, sa
     """
     code = folder / "code"
     programs = Path(environment.python).parent
-    words = recording.command.words(environment.python)
-    if recording.command.target == "script" and os.path.isabs(recording.command.name):
-        words[words.index(recording.command.name)] = str(programs / os.path.basename(recording.command.name))
-    elif recording.command.target == "script":
+    words = words_of(recording.command, environment.python)
+    if recording.command.target == "script" and not os.path.isabs(recording.command.name):
         within(code / recording.place.folder / recording.command.name, code)
     variables = {f"MODELDB_{name.upper()}": value for name, value in store_settings(folder)._asdict().items()}
     variables |= {FINAL_VARIABLE: "1", "MODELDB_ANNOUNCE": "0", "MODELDB_EXIT_TIMEOUT_S": "3600"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from modeldb_core.reproduction.command import shown, shown_words
 from modeldb_core.reproduction.data import copy_unrecorded, data_files, place_data
 from modeldb_core.reproduction.differences import Section, compare_runs
 from modeldb_core.reproduction.environments import build, plan_environment
-from modeldb_core.reproduction.execution import run_command, store_settings
+from modeldb_core.reproduction.execution import run_command, store_settings, words_of
 from modeldb_core.reproduction.record import read_record
 from modeldb_core.reproduction.results import compare_results, matching_run
 from modeldb_core.reproduction.values import resolving
@@ -69,8 +70,8 @@ class Plan:
 
         What comes from the record is written so that nothing in it is hidden: escapes stand for control characters.
         """
-        interpreter = "python" if self.environment.is_here else "environment/bin/python"
-        command = shown_words(self.recording.command.words(interpreter))
+        interpreter = sys.executable if self.environment.is_here else "environment/bin/python"
+        command = shown_words(words_of(self.recording.command, interpreter))
         lines = [
             f"Run {shown(self.run.name)} ({self.run.entity_id}) will be repeated in a folder of its own, with your rights.",
             "",

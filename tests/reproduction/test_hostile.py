@@ -109,6 +109,31 @@ def test_no_commit_is_fetched_from_an_address_that_names_a_program(
         planned(record, fetch=True)
 
 
+def test_a_commit_is_fetched_over_ssh_where_that_was_asked_for(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / "train.py").write_text("print('hello')\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-m", "first")
+    ssh = tmp_path / "ssh"  # a host that is this machine: the last argument is what is to be run there
+    ssh.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
+    monkeypatch.chdir(tmp_path)
+    code = {
+        "commit": git(repository, "rev-parse", "HEAD"),
+        "remote": f"ssh://git.example.org{repository}",
+        "source": None,
+    }
+    record = run(tmp_path / "gone", code=code)
+    with pytest.raises(ReproductionError, match="--fetch fetches it from ssh://git.example.org"):
+        planned(record)
+    found = planned(record, fetch=True)
+    (tmp_path / "own").mkdir()
+    make_code(found.code, found.recording, tmp_path / "own")
+    assert (tmp_path / "own" / "code" / "train.py").read_text() == "print('hello')\n"
+
+
 @pytest.mark.parametrize(
     "source", ["git+ext://x", "http://evil.example/x.whl", "https://evil.example/${HOME}", "unknown"]
 )
