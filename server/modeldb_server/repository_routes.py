@@ -12,7 +12,7 @@ from modeldb_server.handlers import repositories
 from modeldb_server.routes import MAX_NAME, Parameter, Policy, Route
 
 _PATH = f"{PREFIX}/repositories/<entity_id>"
-_MAX_EDITS = 1000
+_MAX_EDITS = 500
 _read = partial(Route, policy=Policy.READ, errors=(400, 404), tag="repositories")
 _edit = partial(Route, policy=Policy.WRITE, errors=(400, 403, 404, 409, 412, 413, 415), tag="repositories")
 
@@ -26,7 +26,7 @@ def _text(name: str, description: str, *, default: str | None = None, required: 
 _REVISION = _text(
     "revision", "a branch, a tag, or a digest or its beginning; main~2 and v1^2 go back", default=DEFAULT_BRANCH
 )
-_LOCATION = _text("location", "what it holds there, such as data/train", required=True)
+_PATH_IN = _text("path", "the location of what it holds, such as data/train", required=True)
 _BRANCH = _text("branch", "which branch is moved", default=DEFAULT_BRANCH, most=MAX_REFERENCE)
 _NAME = _text("name", "its name, as git takes it", required=True, most=MAX_REFERENCE)
 _AT = _text("at", "the commit, by a branch, a tag or a digest", default=DEFAULT_BRANCH)
@@ -39,7 +39,7 @@ _DECIDED = (
         default=(),
         max_items=_MAX_EDITS,
         items=(
-            _text("location", "where both changed something", required=True),
+            _text("path", "the location where both changed something", required=True),
             _text("part", "of what is there, such as optimizer.lr; all of it without one"),
             Parameter(name="take", type="text", required=True, choices=SIDES, description="whose is to stand"),
         ),
@@ -62,7 +62,7 @@ REPOSITORY_ROUTES = (
         "List a commit and those before it, the newest first",
         parameters=(
             _REVISION,
-            _text("location", "only commits that changed what is there", default=""),
+            _text("path", "only commits that changed what is at this location", default=""),
             limit_of("commits", 100, repositories.MAX_LISTED),
         ),
         answer="CommitPage",
@@ -87,7 +87,7 @@ REPOSITORY_ROUTES = (
         repositories.read_blob,
         "Read what a commit holds at a location",
         name="read_repository_blob",
-        parameters=(_REVISION, _LOCATION),
+        parameters=(_REVISION, _PATH_IN),
         answer="RepositoryBlob",
     ),
     _read(
@@ -98,7 +98,7 @@ REPOSITORY_ROUTES = (
         parameters=(
             _text("before", "the first commit; default: the first parent of the second"),
             _text("after", "the second commit", default=DEFAULT_BRANCH),
-            _text("location", "only there, or below this folder", default=""),
+            _text("path", "only at this location, or below this folder", default=""),
             limit_of("locations", 100, repositories.MAX_LISTED),
         ),
         answer="RepositoryDifferences",
@@ -108,7 +108,7 @@ REPOSITORY_ROUTES = (
         f"{_PATH}/blame",
         repositories.blame_location,
         "Say which commit gave each part of a location its value",
-        parameters=(_REVISION, _LOCATION),
+        parameters=(_REVISION, _PATH_IN),
         answer="RepositoryOrigins",
     ),
     _edit(
@@ -146,7 +146,7 @@ REPOSITORY_ROUTES = (
         "Merge a commit into a branch",
         description="What both changed is a conflict (409, with conflicts), and nothing is done until resolve or favour decide.",
         body=(
-            _text("source", "what is merged", required=True),
+            _text("revision", "what is merged: a branch, a tag or a digest", required=True),
             _text("into", "the branch that is moved", default=DEFAULT_BRANCH, most=MAX_REFERENCE),
             _MESSAGE,
             *_DECIDED,

@@ -29,17 +29,17 @@ def test_a_repository_is_committed_to_merged_and_read_over_http(client: Any, fil
     moved = commit("late", 412, blobs=config(lr=9), expected=first["digest"])["error"]
     assert moved["code"] == "branch_moved"
     assert second["digest"] in moved["message"]
-    conflict = client.send("POST", f"{path}/merge", {"source": "try/it"}, 409)["error"]
+    conflict = client.send("POST", f"{path}/merge", {"revision": "try/it"}, 409)["error"]
     assert conflict["code"] == "merge_conflict"
     assert [(each["location"], each["parts"]) for each in conflict["conflicts"]] == [("config", ["lr"])]
     merged = client.send(
         "POST",
         f"{path}/merge",
-        {"source": "try/it", "resolve": [{"location": "config", "part": "lr", "take": "theirs"}]},
+        {"revision": "try/it", "resolve": [{"path": "config", "part": "lr", "take": "theirs"}]},
     )
     assert merged["parent_ids"] == [second["entity_id"], theirs["entity_id"]]
-    assert client.get(f"{path}/blob", location="config")["hyperparameters"] == {"batch": 2, "lr": 0.3}
-    assert [each["message"] for each in client.get(f"{path}/log", location="config")["items"]][-1] == "first"
+    assert client.get(f"{path}/blob?path=config")["hyperparameters"] == {"batch": 2, "lr": 0.3}
+    assert [each["message"] for each in client.get(f"{path}/log?path=config")["items"]][-1] == "first"
     assert client.get(f"{path}/blobs", limit=1) == {
         "items": [{"location": "config", "kind": "config"}],
         "after": "config",
@@ -47,14 +47,15 @@ def test_a_repository_is_committed_to_merged_and_read_over_http(client: Any, fil
     }
     (rest,) = client.get(f"{path}/blobs", after="config")["items"]
     assert rest == {"location": "env", "kind": "environment"}
-    diff = client.get(f"{path}/diff", before="main~", location="config")["items"]
+    diff = client.get(f"{path}/diff?before=main~&path=config")["items"]
     assert [(each["part"], each["before"], each["after"]) for each in diff[0]["parts"]] == [
         (["batch"], 1, 2),
         (["lr"], 0.2, 0.3),
     ]
-    assert {
-        each["name"]: each["commit"]["message"] for each in client.get(f"{path}/blame", location="config")["items"]
-    } == {"batch": "theirs", "lr": "theirs"}
+    assert {each["name"]: each["commit"]["message"] for each in client.get(f"{path}/blame?path=config")["items"]} == {
+        "batch": "theirs",
+        "lr": "theirs",
+    }
     reverted = client.send("POST", f"{path}/revert", {"commit": "main", "mainline": 1}, 201)
     assert reverted["parent_ids"] == [merged["entity_id"]]
     assert (

@@ -160,6 +160,10 @@ def _body(route: Route, other: dict[str, str]) -> dict[str, Any]:
         "require_approvals": {"stage": "production", "count": 1},
         "approve": {"stage": "production"},
         "create_lineage": {"inputs": [f"run:{other['run']}"], "outputs": [f"run:{other['run']}"]},
+        "create_commit": {"message": "x"},
+        "merge_commit": {"revision": "main"},
+        **{key: {"commit": "main"} for key in ("revert_commit", "cherry_pick_commit")},
+        **{key: {"name": "x"} for key in ("set_branch", "delete_branch", "create_tag", "delete_tag")},
         "remove_lineage": {"inputs": [f"run:{other['run']}"], "outputs": [f"run:{other['run']}"]},
     }
     return {"json": body.get(route.name) or body.get(route.handler.__name__, {})}

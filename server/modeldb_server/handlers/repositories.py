@@ -33,10 +33,10 @@ def _opened(context: ServerContext, entity_id: str) -> RepositoryReader:
     return RepositoryReader(context.store, context.artifacts, found)
 
 
-def list_commits(context: ServerContext, *, entity_id: str, revision: str, location: str, limit: int) -> Response:
+def list_commits(context: ServerContext, *, entity_id: str, revision: str, path: str, limit: int) -> Response:
     """Return a commit and those before it, the newest first."""
     repository = _opened(context, entity_id)
-    found = islice(repository.log(repository.commit(revision), location), limit)
+    found = islice(repository.log(repository.commit(revision), path), limit)
     return json_response({"items": [entity_document(each) for each in found], "cursor": None, "total": None})
 
 
@@ -54,14 +54,14 @@ def list_blobs(
     return json_response({"items": listed, "after": last, "count": tree.count})
 
 
-def read_blob(context: ServerContext, *, entity_id: str, revision: str, location: str) -> Response:
+def read_blob(context: ServerContext, *, entity_id: str, revision: str, path: str) -> Response:
     """Return what a commit holds at a location."""
     repository = _opened(context, entity_id)
-    return json_response(blob_document(repository.blob(repository.commit(revision), location)))
+    return json_response(blob_document(repository.blob(repository.commit(revision), path)))
 
 
 def compare_commits(
-    context: ServerContext, *, entity_id: str, before: str | None, after: str, location: str, limit: int
+    context: ServerContext, *, entity_id: str, before: str | None, after: str, path: str, limit: int
 ) -> Response:
     """Return what differs between two commits."""
     repository = _opened(context, entity_id)
@@ -69,15 +69,15 @@ def compare_commits(
     old = repository.commit(before) if before is not None else None
     if before is None and new.parent_ids:
         old = repository.history.commit(new.parent_ids[0])
-    found = list(islice(repository.differences(old, new, location), limit + 1))
+    found = list(islice(repository.differences(old, new, path), limit + 1))
     items = [difference_document(each) for each in found[:limit]]
     return json_response({"items": items, "is_cut": len(found) > limit})
 
 
-def blame_location(context: ServerContext, *, entity_id: str, revision: str, location: str) -> Response:
+def blame_location(context: ServerContext, *, entity_id: str, revision: str, path: str) -> Response:
     """Return which commit gave each part of a location its value."""
     repository = _opened(context, entity_id)
-    origins = repository.blame(repository.commit(revision), location)
+    origins = repository.blame(repository.commit(revision), path)
     return json_response({"items": [origin_document(each) for each in origins]})
 
 
@@ -137,7 +137,7 @@ def merge_commit(
     context: ServerContext,
     *,
     entity_id: str,
-    source: str,
+    revision: str,
     into: str,
     message: str,
     favour: str | None,
@@ -148,7 +148,7 @@ def merge_commit(
     repository = _opened(context, entity_id)
     plan = merges.merge(
         repository,
-        repository.commit(source),
+        repository.commit(revision),
         into,
         author=context.actor,
         message=message,
@@ -238,7 +238,7 @@ def delete_tag(context: ServerContext, *, entity_id: str, name: str) -> Response
 def _resolution(resolve: tuple[dict[str, Any], ...], favour: str | None) -> Resolution:
     choices: dict[str | tuple[str, str], Any] = {}
     for each in resolve:
-        key = each["location"] if each["part"] is None else (each["location"], each["part"])
+        key = each["path"] if each["part"] is None else (each["path"], each["part"])
         choices[key] = each["take"]
     return Resolution(choices, favour or "")
 
