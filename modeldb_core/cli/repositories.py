@@ -12,6 +12,7 @@ from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import print_json, print_pairs, print_table, short, shown_time
 from modeldb_core.cli.text import clean, clean_lines
+from modeldb_core.repositories.checkout import checkout as write
 from modeldb_core.repositories.documents import (
     blob_document,
     commit_document,
@@ -280,8 +281,6 @@ def _print_names(named: dict[str, Commit], what: str, *, as_json: bool) -> None:
 @with_session
 def checkout(session: Session, *, name: str, at: str, folder: str, force: bool, as_json: bool) -> None:
     """Write what a commit holds into FOLDER, or bring a folder that was checked out to it."""
-    from modeldb_core.repositories.checkout import checkout as write
-
     commit = opened(session, name).get(at)
     path, plan = write(commit.reader, commit.entity, folder, force=force)
     if as_json:
