@@ -78,7 +78,7 @@ def recorded(client: Client, repository: Path, tmp_path: Path, environment: dict
 
 
 def record(words: list[str], folder: Path) -> None:
-    subprocess.run([sys.executable, *words], cwd=folder, check=True, timeout=240, stdin=subprocess.DEVNULL)
+    subprocess.run([sys.executable, *words], cwd=folder, check=True, timeout=1200, stdin=subprocess.DEVNULL)
 
 
 Reproduce = Callable[..., tuple[int, Any, str]]
