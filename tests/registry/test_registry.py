@@ -244,7 +244,7 @@ def test_pickles_are_loaded_by_the_word_of_the_caller_alone(client: Client) -> N
     assert modeldb.load_model("guess@v1", trusted=["pickle"]).predict(X).tolist() == Y.tolist()
 
 
-def test_at_every_instant_the_registry_is_what_a_replay_says(client: Client) -> None:
+def test_at_every_instant_the_registry_is_what_a_replay_says(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     run = trained()
     names = ("churn", "fraud", "idle")
     for name in names:
@@ -267,6 +267,13 @@ def test_at_every_instant_the_registry_is_what_a_replay_says(client: Client) -> 
             found = modeldb.models_at(moment)
             assert {name: {s: held.number for s, held in found[name].stages.items()} for name in names} == places
     assert modeldb.models_at(datetime(2020, 1, 1, tzinfo=UTC)) == {}
+    read, read_changes = [], client.store.read_changes
+    with monkeypatch.context() as patch:
+        patch.setattr(client.store, "read_changes", lambda **asked: read.append(asked) or read_changes(**asked))
+        modeldb.models_at(expected[-1][0])
+        assert read == [], "nothing has changed since"
+        modeldb.models_at(expected[0][0])
+    assert {each["entity_id"] for each in read} == {models[name].entity.entity_id for name in ("churn", "fraud")}
     assert models["churn"].at(expected[10][0]).stages.keys() == expected[10][1]["churn"].keys()
     for wrong in (datetime(2020, 1, 1), "yesterday"):
         with pytest.raises(InvalidArgumentError):
