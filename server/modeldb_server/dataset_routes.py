@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from modeldb_core.model.entities import DATASET_TYPES
-from modeldb_server.entity_routes import PREFIX, limit_of
+from modeldb_server.entity_routes import PREFIX
 from modeldb_server.handlers import datasets
 from modeldb_server.routes import MAX_MESSAGE, Parameter, Policy, Route
 
@@ -81,20 +81,5 @@ DATASET_ROUTES = (
         ),
         answer="DatasetDiff",
         errors=(400, 404),
-    ),
-    _read(
-        "GET",
-        f"{PREFIX}/dataset-versions/<entity_id>/parts",
-        datasets.read_parts,
-        "List the files of a version of a data set",
-        name="list_dataset_parts",
-        parameters=(
-            Parameter(name="prefix", type="text", default="", max_length=4096, description="only paths that begin so"),
-            Parameter(
-                name="after", type="text", default="", max_length=4096, description="only what follows this path"
-            ),
-            limit_of("files", 100),
-        ),
-        answer="DatasetParts",
     ),
 )

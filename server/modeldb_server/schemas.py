@@ -147,13 +147,6 @@ _ANSWERS: dict[str, Schema] = {
     **MODEL_ANSWERS,
     **REPOSITORY_ANSWERS,
     "Lineage": _LINEAGE,
-    "DatasetParts": record(
-        {
-            "items": list_of(record({"path": TEXT, "size_bytes": COUNT, "sha256": TEXT}, optional=("sha256",))),
-            "after": {**nullable(TEXT), "description": "where the next page begins"},
-            "total": COUNT,
-        }
-    ),
     "DatasetDiff": record(
         {
             "before": COUNT,

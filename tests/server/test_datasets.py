@@ -43,11 +43,8 @@ def test_versions_are_added_numbered_and_compared_over_http(client: Any) -> None
         "removed": {"two.csv": 2},
         "changed": {"one.csv": {"before": 2, "after": 2}},
     }
-    listed = client.get(f"/api/v2/dataset-versions/{added['entity_id']}/parts?limit=1")
-    assert schema_errors("DatasetParts", listed) == []
-    assert [item["path"] for item in listed["items"]] == ["one.csv"]
-    rest = client.get(f"/api/v2/dataset-versions/{added['entity_id']}/parts?after={listed['after']}")
-    assert ([item["path"] for item in rest["items"]], rest["after"], rest["total"]) == (["two.csv"], None, 2)
+    listed = client.get(f"/api/v2/dataset-versions/{added['entity_id']}/tree")
+    assert [item["location"] for item in listed["items"]] == ["one.csv", "two.csv"]
 
     for wrong, status in (
         ({"dataset_type": "raw", "digest": "d"}, 400),

@@ -36,6 +36,7 @@ from modeldb_core.tracking.data.checkout import check_out
 from modeldb_core.tracking.data.files import find_files
 from modeldb_core.tracking.description.digests import folder_digest
 from modeldb_core.trees import TreeStore
+from tests.services.s3 import SeaweedFS
 
 
 @pytest.fixture
@@ -394,3 +395,30 @@ def test_a_commit_holds_paths_and_queries(client: Client, folder: Path, tmp_path
     repository["main"].checkout(tmp_path / "out")
     assert folder_digest(tmp_path / "out" / "data" / "train") == folder_digest(folder)
     assert "secret" not in (tmp_path / "out" / "data" / "customers").read_text()
+
+
+def test_the_version_of_an_object_in_a_bucket_is_recorded_and_read(client: Client, s3: SeaweedFS) -> None:
+    bucket, storage = s3.new_bucket(), s3.client()
+    storage.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for name, body in (("train/a.csv", b"a"), ("train/deep/b.csv", b"b"), ("other.csv", b"c")):
+        storage.put_object(Bucket=bucket, Key=name, Body=body)
+    options = {
+        "key": s3.environment["AWS_ACCESS_KEY_ID"],
+        "secret": s3.environment["AWS_SECRET_ACCESS_KEY"],
+        "client_kwargs": {"endpoint_url": s3.endpoint_url},
+    }
+    data = modeldb.path(f"s3://{bucket}/train", keep=True, storage_options=options)
+    first = modeldb.log_dataset_version("bucket", data)
+    parts = dict(first.parts())
+    assert (sorted(parts), first.read.hashed) == (["a.csv", "deep/b.csv"], 2)
+    versions = storage.list_object_versions(Bucket=bucket, Prefix="train/a.csv")["Versions"]
+    assert parts["a.csv"]["observed"]["version_id"] == versions[0]["VersionId"]
+    assert parts["a.csv"]["observed"]["modified_at"] > 0
+    assert modeldb.log_dataset_version("bucket", data).read.hashed == 0, "what has a version is read once"
+    storage.put_object(Bucket=bucket, Key="train/a.csv", Body=b"other")
+    second = modeldb.log_dataset_version("bucket", data)
+    assert (second.version, second.read.hashed) == (2, 1)
+    assert dict(modeldb.dataset("bucket").diff(1).changed).keys() == {"a.csv"}
+    assert options["secret"] not in str(second.entity.document)
+    with pytest.raises(NotFoundError):
+        modeldb.log_dataset_version("bucket", modeldb.path(f"s3://{bucket}/nothing", storage_options=options))

@@ -1,4 +1,4 @@
-"""Versions of data sets through the API: adding, by number, their files, and what differs."""
+"""Versions of data sets through the API: adding, by number, and what differs."""
 
 from __future__ import annotations
 
@@ -110,19 +110,6 @@ def compare_versions(context: ServerContext, *, entity_id: str, before: str, aft
     resolve = resolving(lambda digest: context.artifacts.open(digest))
     found = compare(one, other, trees, (resolve(dict(one.info)), resolve(dict(other.info))))
     return json_response(found.as_json())
-
-
-def read_parts(context: ServerContext, *, entity_id: str, prefix: str, after: str, limit: int) -> Response:
-    """Return files of a version, a page of them."""
-    check_id("dataset_version", entity_id)
-    version = context.store.get("dataset_version", entity_id)
-    assert isinstance(version, DatasetVersion)
-    items: list[dict[str, Any]] = []
-    if version.tree:
-        tree = TreeStore(context.artifacts).open(version.tree)
-        items = [{"path": path, **entry} for path, entry in tree.items(prefix, after=after, limit=limit)]
-    more = items[-1]["path"] if len(items) == limit else None
-    return json_response({"items": items, "after": more, "total": version.part_count or len(items)})
 
 
 def _dataset(context: ServerContext, entity_id: str) -> Dataset:
