@@ -140,7 +140,7 @@ def edit_tree(
         else:
             msg = f"there is nothing at {location!r:.200} that could be removed"
             raise NotFoundError(msg)
-    return tree.edit(puts, remove=removed).root
+    return (repository.trees.build(puts) if base is None else tree.edit(puts, remove=removed)).root
 
 
 def beginning(repository: RepositoryReader, branch: str, base: Commit | None) -> tuple[Commit | None, bool]:

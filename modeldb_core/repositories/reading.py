@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import string
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.model.entities import Commit, Repository, is_id
@@ -15,6 +17,7 @@ from modeldb_core.repositories.differences import Difference, difference
 from modeldb_core.repositories.names import check_location, split_revision
 from modeldb_core.repositories.parts import Part, Path, parts_of, text_of
 from modeldb_core.repositories.states import same
+from modeldb_core.stores import BlobInfo
 from modeldb_core.trees import TreeStore
 
 if TYPE_CHECKING:
@@ -27,6 +30,22 @@ if TYPE_CHECKING:
 
 MIN_DIGITS = 4
 """Of the digest of a commit, to name it."""
+
+
+class _InMemory:
+    """Keeps the nodes of the tree without locations."""
+
+    def __init__(self) -> None:
+        self._contents: dict[str, bytes] = {}
+
+    def put(self, stream: BinaryIO, /) -> BlobInfo:
+        content = stream.read()
+        digest = hashlib.sha256(content).hexdigest()
+        self._contents[digest] = content
+        return BlobInfo(digest, len(content))
+
+    def open(self, digest: str, /) -> BinaryIO:
+        return io.BytesIO(self._contents[digest])
 
 
 class CommitTree:
@@ -142,7 +161,7 @@ class RepositoryReader:
         if commit is not None and commit.tree:
             return self.tree_at(commit.tree)
         if self._empty is None:
-            self._empty = CommitTree(self.trees.build({}))
+            self._empty = CommitTree(TreeStore(_InMemory()).build({}))  # reading writes nothing into the artifact store
         return self._empty
 
     def tree_at(self, root: str) -> CommitTree:
