@@ -253,7 +253,7 @@ def test_a_tree_that_is_still_on_its_way_holds_nothing_up(blobs: Blobs) -> None:
 
 def test_a_collection_reads_what_trees_share_once(blobs: Blobs) -> None:
     log = Log()
-    tree = TreeStore(blobs).build(many(5000))
+    tree = TreeStore(blobs).build(many(3000))
     shelf = log.shelf(tree)
     for number in range(20):
         tree = tree.edit({"data/00007": {"n": number}})
@@ -328,7 +328,7 @@ def test_an_audit_names_a_tree_that_is_not_cut_by_the_rule(blobs: Blobs) -> None
 
 def test_an_audit_reads_what_trees_share_once(blobs: Blobs) -> None:
     log = Log()
-    tree = TreeStore(blobs).build(many(5000))
+    tree = TreeStore(blobs).build(many(3000))
     shelf = log.shelf(tree)
     for number in range(20):
         tree = tree.edit({"data/00007": {"n": number}})
@@ -365,11 +365,11 @@ def test_a_copy_takes_all_that_trees_need_along(blobs: Blobs, other: Blobs) -> N
 @pytest.mark.parametrize("days", [0, 100])
 def test_a_copy_passes_over_what_the_target_has(days: int, blobs: Blobs, other: Blobs) -> None:
     log, target = Log(), MemoryStore()
-    tree = TreeStore(blobs).build(many(10_000))
+    tree = TreeStore(blobs).build(many(4000))
     first = log.shelf(tree)
     copied(log, blobs, target, other)
     other.age(days)
-    later = tree.edit({"data/05000": {"x": 1}, "data/new": file(blobs, "a new one")}, remove=["data/09000"])
+    later = tree.edit({"data/02000": {"x": 1}, "data/new": file(blobs, "a new one")}, remove=["data/03500"])
     log.shelf(later, first)
     for each in (blobs, other):
         each.forget()
