@@ -65,7 +65,6 @@ DOORS = {
     "modeldb_webui": "a plugin: loaded with every store that is opened",
 }
 ROOMS = {
-    "modeldb_core.tracking.repositories": "programs that only log runs never enter it",
     "modeldb_core.backends._sql": "who only reads needs nothing that writes, and the other way round",
     "modeldb_core.tracking.registry": "programs that use no registered models have nothing to do with them",
 }
