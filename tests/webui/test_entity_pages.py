@@ -53,6 +53,12 @@ def fill(client: modeldb.Client, folder: Path) -> None:
         version = modeldb.register_model("churn", run=run, description=HOSTILE, client=client)
         model = modeldb.registered_model("churn", client=client)
         model.promote(version, stage="staging", reason=f"as good as {number}")
+    data = folder / "photos"
+    (data / "cats").mkdir(parents=True)
+    for length in (1, 2):
+        (data / "cats" / "one.jpg").write_bytes(b"x" * length)
+        (data / f"{length}.txt").write_text("there since then")
+        modeldb.log_dataset_version("photos", modeldb.path(data), client=client)
     repository = modeldb.repository("churn", client=client)
     for number in (1, 2):
         with repository.commit(f"batches of {number}", branch="main") as commit:
@@ -106,6 +112,21 @@ def test_from_a_data_set_to_its_versions_their_difference_and_what_used_them(sit
     expect(page.locator(".lineage .node.root")).to_contain_text("train")
     page.click(".lineage a.node:has-text('customers@v')")
     page.wait_for_selector(".tabs a:has-text('Used by')")
+
+
+def test_a_version_of_files_shows_its_folders_and_which_files_differ(site, visitor) -> None:
+    from playwright.sync_api import expect
+
+    page = visitor().go(first(site, "dataset_version", "name = 'photos'") + "?tab=files", ".tab tbody")
+    expect(page.locator(".tab tbody tr")).to_have_text(["cats/1", "1.txt16 B", "2.txt16 B"])
+    page.click(".tab button:text-is('cats/')")
+    expect(page.locator(".tab tbody tr")).to_have_text(["one.jpg2 B"])
+    page.click(".crumbs a:has-text('photos')")
+    page.click(".tabs a:has-text('Versions')")
+    page.locator(".grid-row .pick").nth(0).click()
+    page.locator(".grid-row .pick").nth(1).click()
+    page.click("button:has-text('Compare 2')")
+    expect(page.locator("section[aria-label=Files] tbody tr")).to_have_text(["cats/one.jpg1 B2 B", "2.txt16 B"])
 
 
 def test_a_model_shows_its_stages_aliases_and_versions(site, visitor) -> None:
@@ -179,6 +200,7 @@ PAGES = {
     "dataset": "{dataset}",
     "versions": "{dataset}?tab=dataset-versions",
     "version": "{dataset_version}",
+    "files": "{dataset_version}?tab=files",
     "uses": "{dataset_version}?tab=uses",
     "lineage": "{model_version}?tab=lineage",
     "history": "{registered_model}?tab=history",

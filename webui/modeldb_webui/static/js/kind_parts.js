@@ -22,10 +22,17 @@ const NONE = { tabs: {}, without: [], facts: () => [], overview: () => null, dra
 /** A part from a module that is loaded when it is shown. @param {Promise<any>} module @param {string} part @returns {Promise<any>} */
 const from = (module, part) => module.then((exported) => exported[part]);
 const ofModels = (/** @type {string} */ part) => () => from(import("./models.js"), part);
+const ofDatasets = (/** @type {string} */ part) => () => from(import("./datasets.js"), part);
 const ofRepositories = (/** @type {string} */ part) => () => from(import("./repositories.js"), part);
 
 /** @type {Record<string, Partial<Parts>>} */
 const PARTS = {
+  dataset_version: {
+    tabs: { files: "Files" },
+    without: ["tree"],
+    draw: (tab, shown) => (tab === "files" ? html`<${Later} key=${tab} load=${ofDatasets("Files")} ...${shown} />` : null),
+    difference: (first, second) => html`<${Later} load=${ofDatasets("Difference")} dataset=${first.dataset_id} before=${first.entity_id} after=${second.entity_id} />`,
+  },
   registered_model: {
     tabs: { moves: "Moves" },
     without: ["last_move"],

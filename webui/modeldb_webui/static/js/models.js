@@ -42,9 +42,9 @@ export class Moves extends Component {
     if (error) return html`<div class="tab"><${Problem} error=${error} retry=${this.load} /></div>`;
     if (!moves) return html`<div class="tab"></div>`;
     return html`<div class="tab"><${AsOf} entity=${entity} />
-      <section class="block" aria-label="Moves"><h2>Moves <span class="count">${moves.length || ""}</span></h2>${moves.length ? html`<table class="plain"><thead><tr><th>When</th><th>Who</th><th>Version</th><th>Stage</th><th>Aliases</th><th>Why</th></tr></thead><tbody>
+      <section class="block" aria-label="Moves"><h2>Moves <span class="count">${moves.length || ""}</span></h2>${moves.length ? html`<div class="scroll-x" tabindex="0" role="region" aria-label="All moves"><table class="plain"><thead><tr><th>When</th><th>Who</th><th>Version</th><th>Stage</th><th>Aliases</th><th>Why</th></tr></thead><tbody>
       ${moves.map((/** @type {Move} */ move, /** @type {number} */ at) => html`<tr key=${at}><td class="when tight"><${Ago} time=${move.at} /></td><td class="tight">${move.actor}</td>${move.erased ? html`<td colspan="4" class="special">erased</td>` : html`<td>${move.version ? html`<${Version} held=${move.version} />` : null}</td>
-        <td>${move.to_stage ? `${move.from_stage || "none"} → ${move.to_stage}` : null}</td><td>${Changes(move.aliases)}</td><td>${move.reason}</td>`}</tr>`)}</tbody></table>` : html`<p class="none">No version has moved yet.</p>`}</section></div>`;
+        <td>${move.to_stage ? `${move.from_stage || "none"} → ${move.to_stage}` : null}</td><td>${Changes(move.aliases)}</td><td>${move.reason}</td>`}</tr>`)}</tbody></table></div>` : html`<p class="none">No version has moved yet.</p>`}</section></div>`;
   }
 }
 
