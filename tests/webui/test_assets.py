@@ -15,7 +15,14 @@ from modeldb_webui import modeldb_register_blueprints
 from modeldb_webui.assets import Assets
 
 BUDGET_BYTES = 120_000
-PLACES = {"/": "projects", "/projects/x": "project", "/runs/x": "run", "/compare": "compare", "/kinds/runs": "entities"}
+PLACES = {
+    "/": "projects",
+    "/projects/x": "project",
+    "/runs/x": "run",
+    "/compare": "compare",
+    "/kinds/runs": "entities",
+    "/kinds/runs/x": "entity",
+}
 OWN = [path for path in sorted(Assets().folder.rglob("*")) if path.is_file() and "vendor" not in path.parts]
 
 

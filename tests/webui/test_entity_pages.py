@@ -117,8 +117,8 @@ def test_from_a_data_set_to_its_versions_their_difference_and_what_used_them(sit
 def test_a_version_of_files_shows_its_folders_and_which_files_differ(site, visitor) -> None:
     from playwright.sync_api import expect
 
-    page = visitor().go(first(site, "dataset_version", "name = 'photos'") + "?tab=files", ".tab tbody")
-    expect(page.locator(".tab tbody tr")).to_have_text(["cats/1", "1.txt16 B", "2.txt16 B"])
+    page = visitor().go(first(site, "dataset_version", "name = 'photos'") + "?tab=contents", ".tab tbody")
+    expect(page.locator(".tab tbody tr")).to_have_text(["1.txt16 B", "2.txt16 B", "cats/"])
     page.click(".tab button:text-is('cats/')")
     expect(page.locator(".tab tbody tr")).to_have_text(["one.jpg2 B"])
     page.click(".crumbs a:has-text('photos')")
@@ -200,7 +200,7 @@ PAGES = {
     "dataset": "{dataset}",
     "versions": "{dataset}?tab=dataset-versions",
     "version": "{dataset_version}",
-    "files": "{dataset_version}?tab=files",
+    "files": "{dataset_version}?tab=contents",
     "uses": "{dataset_version}?tab=uses",
     "lineage": "{model_version}?tab=lineage",
     "history": "{registered_model}?tab=history",

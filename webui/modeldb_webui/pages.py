@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from modeldb_webui.assets import Assets
 
 PLACES = {
-    "/": Frame(title="Projects", place="projects"),
+    "/": Frame(title="Projects", place="projects", kinds=(Run.KIND,)),
     "/projects/<entity_id>": Frame(title="Runs", place="project", kinds=(Run.KIND,), has_charts=True),
     "/runs/<entity_id>": Frame(title="Run", place="run", has_charts=True),
     "/compare": Frame(title="Compare", place="compare", kinds=(Run.KIND,), has_charts=True),

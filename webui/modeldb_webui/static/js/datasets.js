@@ -1,22 +1,12 @@
-// What versions of data sets have beside other entities: their files, and what differs between two.
+// What versions of data sets have beside other entities: what differs between two of them.
 
 import { html } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
 import { BeforeAfter } from "./before_after.js";
-import { Folders } from "./folders.js";
 import { formatSize } from "./format.js";
 import { Problem, useAnswer } from "./values.js";
 
-/** @typedef {import("./types").Entity} Entity */
 /** @typedef {{before: any, after: any}} Pair */
-
-const PAGE = 1000;
-
-/** @param {{entity: Entity}} props */
-export const Files = ({ entity }) => html`<${Folders} noted="Size" empty="This version does not consist of files." load=${async (/** @type {string} */ prefix, /** @type {string | null} */ after) => {
-  const page = await api.request(`/dataset-versions/${entity.entity_id}/parts`, { params: { prefix, after, limit: PAGE } });
-  return { items: page.items.map((/** @type {any} */ part) => ({ location: part.path, note: formatSize(Number(part.size_bytes)) })), after: page.after };
-}} />`;
 
 /** @param {Record<string, any>} added @param {Record<string, any>} removed @param {Record<string, Pair>} changed @returns {import("./before_after.js").Row[]} */
 const rowsOf = (added, removed, changed) => [

@@ -56,7 +56,7 @@ function mapSection(field, map, nameOf) {
 export function EntityOverview({ entity, revision, nameOf, without = [], children }) {
   const kind = /** @type {import("./types").Kind} */ (kindOf(entity.kind));
   const held = kind.fields.filter(({ name, type }) => !IN_HEAD.has(name) && !without.includes(name) && type !== "series" && entity[name] !== undefined && entity[name] !== null);
-  const plain = held.filter(({ type, common }) => type !== "map" && !common);
+  const plain = held.filter(({ type, common, names_trees: isTree }) => type !== "map" && !common && !isTree);
   const maps = held.filter(({ type }) => type === "map");
   return html`<div class="tab"><div class="columns"><div>
       ${plain.length ? html`<section class="block" aria-label="Facts"><h2>${heading(kind.words)}</h2><table class="plain"><tbody>${plain.map((field) => html`<tr key=${field.name}><td class="key">${field.title}</td><td>${fieldValue(field, entity[field.name], nameOf)}</td></tr>`)}</tbody></table></section>` : null}

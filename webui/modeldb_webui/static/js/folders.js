@@ -1,62 +1,51 @@
-// Locations with slashes, folder by folder: what a commit or a version of a data set consists of.
+// The content tree of an entity, folder by folder: what a commit or a version of a data set consists of.
 
 import { Component, html } from "../vendor/preact-htm.js";
-import { formatCount } from "./format.js";
+import * as api from "./api.js";
+import { formatCount, formatSize } from "./format.js";
+import { kindOf } from "./schema.js";
 import { parameter, setParameters } from "./storage.js";
 import { Problem } from "./values.js";
 
-/** @typedef {{location: string, note: unknown}} Item */
-/** @typedef {{items: Item[], after: string | null}} ItemPage */
-/**
- * @typedef {object} FoldersProps
- * @property {(prefix: string, after: string | null) => Promise<ItemPage>} load
- * @property {string} noted what the notes say
- * @property {(location: string) => unknown} [view] shows what lies at a location
- * @property {string} empty
- */
+/** @typedef {import("./types").Entity} Entity */
+/** @typedef {{location: string, entry: Record<string, any> | null}} Item an entry, or a folder */
+/** @typedef {{entity: Entity, field: string, view?: (location: string, entity: Entity) => unknown}} FoldersProps `view` shows what lies at a location */
 
-/** Folders and locations directly below a prefix. @param {Item[]} items @param {string} prefix */
-export function folderOf(items, prefix) {
-  /** @type {Map<string, {name: string, note: unknown, count: number}>} */
-  const found = new Map();
-  for (const { location, note } of items) {
-    const rest = location.slice(prefix.length);
-    const slash = rest.indexOf("/");
-    const name = slash < 0 ? rest : rest.slice(0, slash + 1);
-    const entry = found.get(name) ?? { name, note, count: 0 };
-    entry.count += 1;
-    found.set(name, entry);
-  }
-  return [...found.values()].sort((a, b) => Number(b.name.endsWith("/")) - Number(a.name.endsWith("/")) || a.name.localeCompare(b.name, "en", { numeric: true }));
-}
+const PAGE = 500;
+
+/** @param {Record<string, any>} entry */
+const noteOf = (entry) => (entry.size_bytes === undefined ? entry.kind : formatSize(Number(entry.size_bytes)));
 
 /** @extends {Component<FoldersProps, any>} */
 export class Folders extends Component {
   /** @param {FoldersProps} props */
   constructor(props) {
     super(props);
-    this.state = { path: parameter("path"), items: null, after: null, error: null };
+    this.state = { path: parameter("path"), items: null, cursor: null, count: 0, error: null };
   }
 
   componentDidMount() {
-    void this.load();
+    if (this.props.entity[this.props.field]) void this.load();
   }
 
-  folder = () => this.state.path.slice(0, this.state.path.lastIndexOf("/") + 1);
+  /** The folder that is open; empty at the top. */
+  folder = () => this.state.path.slice(0, Math.max(0, this.state.path.lastIndexOf("/")));
 
-  /** @param {boolean} [more] */
-  async load(more = false) {
-    const { after, items } = this.state;
+  /** @param {string | null} [after] */
+  async load(after = null) {
+    const { entity, field } = this.props;
     const folder = this.folder();
+    // An empty folder is the top, and not what nobody asked for.
+    const query = new URLSearchParams({ field, folder, limit: String(PAGE), ...(after ? { after } : {}) });
     try {
-      const page = await this.props.load(folder, more ? after : null);
-      if (folder === this.folder()) this.setState({ items: more ? [...(items ?? []), ...page.items] : page.items, after: page.after, error: null });
+      const page = await api.request(`/${kindOf(entity.kind)?.path}/${entity.entity_id}/tree?${query}`);
+      if (folder === this.folder()) this.setState({ items: after ? [...(this.state.items ?? []), ...page.items] : page.items, cursor: page.cursor, count: page.count, error: null });
     } catch (error) {
       this.setState({ error });
     }
   }
 
-  /** @param {string} path */
+  /** @param {string} path a folder ends with a slash */
   open(path) {
     const before = this.folder();
     setParameters({ path });
@@ -64,17 +53,21 @@ export class Folders extends Component {
   }
 
   /** @param {FoldersProps} props @param {any} state */
-  render({ noted, view, empty }, { path, items, after, error }) {
+  render({ entity, field, view }, { path, items, cursor, count, error }) {
+    if (!entity[field]) return html`<div class="tab muted">It does not consist of files.</div>`;
     const folder = this.folder();
     const steps = folder.split("/").filter(Boolean);
     /** @param {string} to @param {string} label */
     const link = (to, label) => html`<button class="button quiet small" onClick=${() => this.open(to)}>${label}</button>`;
-    /** @param {ReturnType<typeof folderOf>[number]} entry */
-    const row = ({ name, note, count }) => html`<tr key=${name}><td>${view || name.endsWith("/") ? link(folder + name, name) : name}</td><td class="muted">${name.endsWith("/") ? `${formatCount(count)}${after ? " or more" : ""}` : note}</td></tr>`;
-    return html`<div class="tab"><div class="row wrap">${link("", "All")}${steps.map((/** @type {string} */ step, /** @type {number} */ at) => html`<span key=${at} class="row">/ ${link(`${steps.slice(0, at + 1).join("/")}/`, step)}</span>`)}</div>
+    /** @param {Item} item */
+    const row = ({ location, entry }) => {
+      const name = folder ? location.slice(folder.length + 1) : location;
+      return html`<tr key=${location}><td>${entry === null ? link(`${location}/`, `${name}/`) : view ? link(location, name) : name}</td><td class="muted num">${entry && noteOf(entry)}</td></tr>`;
+    };
+    return html`<div class="tab"><div class="row wrap">${link("", "All")}${steps.map((/** @type {string} */ step, /** @type {number} */ at) => html`<span key=${at} class="row">/ ${link(`${steps.slice(0, at + 1).join("/")}/`, step)}</span>`)}<span class="muted">${items ? `${formatCount(count)} in all` : ""}</span></div>
       ${error ? html`<${Problem} error=${error} retry=${() => this.load()} />` : null}
-      <div class=${view ? "columns" : ""}><div>${!items ? null : items.length ? html`<table class="plain"><thead><tr><th>Location</th><th>${noted}</th></tr></thead><tbody>${folderOf(items, folder).map(row)}</tbody></table>` : html`<p class="muted">${empty}</p>`}
-        ${after ? html`<p><button class="button" onClick=${() => this.load(true)}>Show more</button></p>` : null}</div>
-      ${view && path && !path.endsWith("/") ? html`<div key=${path}>${view(path)}</div>` : null}</div></div>`;
+      <div class=${view ? "columns" : ""}><div>${!items ? null : items.length ? html`<table class="plain"><tbody>${items.map(row)}</tbody></table>` : html`<p class="muted">There is nothing in it.</p>`}
+        ${cursor ? html`<p><button class="button" onClick=${() => this.load(cursor)}>Show more</button></p>` : null}</div>
+      ${view && path && !path.endsWith("/") ? html`<div key=${path}>${view(path, entity)}</div>` : null}</div></div>`;
   }
 }

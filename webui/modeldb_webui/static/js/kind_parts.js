@@ -13,6 +13,7 @@ import { Later } from "./values.js";
  * @property {(entity: Entity, nameOf: NameOf) => [string, unknown][]} facts in the head
  * @property {(shown: Shown) => unknown} overview beside the fields
  * @property {(tab: string, shown: Shown) => unknown} draw a tab
+ * @property {(location: string, entity: Entity) => unknown} [view] what lies at a location of its content tree
  * @property {(first: Entity, second: Entity) => unknown} difference above the comparison of two
  */
 
@@ -28,9 +29,6 @@ const ofRepositories = (/** @type {string} */ part) => () => from(import("./repo
 /** @type {Record<string, Partial<Parts>>} */
 const PARTS = {
   dataset_version: {
-    tabs: { files: "Files" },
-    without: ["tree"],
-    draw: (tab, shown) => (tab === "files" ? html`<${Later} key=${tab} load=${ofDatasets("Files")} ...${shown} />` : null),
     difference: (first, second) => html`<${Later} load=${ofDatasets("Difference")} dataset=${first.dataset_id} before=${first.entity_id} after=${second.entity_id} />`,
   },
   registered_model: {
@@ -48,13 +46,9 @@ const PARTS = {
     draw: (tab, shown) => (tab === "log" ? html`<${Later} key=${tab} load=${ofRepositories("Log")} ...${shown} />` : null),
   },
   commit: {
-    tabs: { contents: "Contents", changes: "Changes" },
-    without: ["tree"],
-    draw: (tab, shown) => {
-      if (tab === "contents") return html`<${Later} key=${tab} load=${ofRepositories("Contents")} ...${shown} />`;
-      if (tab === "changes") return html`<div class="tab"><${Later} key=${tab} load=${ofRepositories("Differences")} repository=${shown.entity.repository_id} after=${shown.entity.entity_id} /></div>`;
-      return null;
-    },
+    tabs: { changes: "Changes" },
+    view: (location, entity) => html`<${Later} load=${ofRepositories("BlobView")} entity=${entity} location=${location} />`,
+    draw: (tab, { entity }) => (tab === "changes" ? html`<div class="tab"><${Later} key=${tab} load=${ofRepositories("Differences")} repository=${entity.repository_id} after=${entity.entity_id} /></div>` : null),
     difference: (first, second) => html`<${Later} load=${ofRepositories("Differences")} repository=${first.repository_id} before=${first.entity_id} after=${second.entity_id} />`,
   },
 };

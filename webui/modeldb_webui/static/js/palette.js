@@ -9,6 +9,9 @@ import { debounce } from "./storage.js";
 /** @typedef {{label: string, kind: string, href: string}} Target */
 
 const MOST = 8;
+const MOST_OF_A_KIND = 4;
+/** Where the lists of kinds lie: what the navigation leads to is searched. */
+const LISTS = "kinds/";
 
 export function openPalette() {
   openDialog("Go to", html`<${Palette} />`, "palette");
@@ -17,15 +20,18 @@ export function openPalette() {
 /** @param {string} text @returns {Promise<Target[]>} */
 async function search(text) {
   const like = text ? `name contains "${text.replaceAll('"', '""')}"` : "";
-  const [projects, runs] = await Promise.all([
+  const lists = text ? LINKS.filter(({ path }) => path.startsWith(LISTS)) : [];
+  const [projects, runs, ...others] = await Promise.all([
     api.find("projects", { filter: like, fields: "name", limit: MOST, order_by: text ? "name" : "updated_at desc" }),
     api.find("runs", { filter: like, fields: "name", limit: MOST }),
+    ...lists.map(({ path }) => api.find(path.slice(LISTS.length), { filter: like, fields: "name", limit: MOST_OF_A_KIND })),
   ]);
   const places = LINKS.filter((link) => text && link.title.toLowerCase().includes(text.toLowerCase()));
   const found = [
     ...places.map((link) => ({ label: link.title, kind: "page", href: api.BASE + link.path })),
     ...projects.items.map((item) => ({ label: item.name, kind: "project", href: `${api.BASE}projects/${item.entity_id}` })),
     ...runs.items.map((item) => ({ label: item.name || item.entity_id, kind: "run", href: `${api.BASE}runs/${item.entity_id}` })),
+    ...lists.flatMap(({ title, path }, at) => others[at].items.map((item) => ({ label: item.name || item.entity_id, kind: title, href: `${api.BASE}${path}/${item.entity_id}` }))),
   ];
   if (/^[0-9a-f]{8}-[0-9a-f-]{27}$/i.test(text)) found.unshift({ label: text, kind: "run by its id", href: `${api.BASE}runs/${text}` });
   return found;

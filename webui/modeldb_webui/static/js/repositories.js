@@ -5,7 +5,6 @@ import * as api from "./api.js";
 import { BeforeAfter } from "./before_after.js";
 import { flatten, Patch } from "./diff.js";
 import { Facts } from "./facts.js";
-import { Folders } from "./folders.js";
 import { formatCount } from "./format.js";
 import { pageOf, titleOf } from "./schema.js";
 import { parameter, setParameters } from "./storage.js";
@@ -35,15 +34,8 @@ export function Log({ entity, revision }) {
       ${value.items.length === most && most < PAGE ? html`<p><button class="button" onClick=${() => setMost(PAGE)}>Show more</button></p>` : null}` : null}</div>`;
 }
 
-/** What a commit holds, folder by folder. @param {{entity: Entity}} props */
-export const Contents = ({ entity }) => html`<${Folders} noted="Kind" empty="This commit holds nothing." view=${(/** @type {string} */ location) => html`<${BlobView} entity=${entity} location=${location} />`}
-  load=${async (/** @type {string} */ prefix, /** @type {string | null} */ after) => {
-    const page = await ask(entity.repository_id, "blobs", { revision: entity.entity_id, prefix, after, limit: PAGE });
-    return { items: page.items.map((/** @type {any} */ { location, kind }) => ({ location, note: kind })), after: page.after };
-  }} />`;
-
 /** What a commit holds at a location. @param {{entity: Entity, location: string}} props */
-function BlobView({ entity, location }) {
+export function BlobView({ entity, location }) {
   const { value, error } = useAnswer(() => ask(entity.repository_id, "blob", { revision: entity.entity_id, location }), []);
   if (error) return html`<${Problem} error=${error} />`;
   if (!value) return null;

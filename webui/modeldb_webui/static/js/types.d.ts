@@ -29,7 +29,7 @@ export interface Kind {
 export interface KindColumn { name: string; type: string; title: string; choices: string[]; fields: string[] }
 export interface KindField {
   name: string; type: string; title: string; description: string; searchable: boolean; refers_to: string;
-  names_blobs: boolean; common: boolean; computed: boolean; container: boolean; lineage: string;
+  names_blobs: boolean; names_trees: boolean; common: boolean; computed: boolean; container: boolean; lineage: string;
   /** of a map: the kinds that its entries name, by the key within an entry */
   entries: Record<string, string>;
 }

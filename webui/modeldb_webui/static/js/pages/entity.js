@@ -8,6 +8,7 @@ import { EntityHead } from "../entity_head.js";
 import { EntityOverview } from "../entity_overview.js";
 import { EntityTable } from "../entity_table.js";
 import { follow } from "../events.js";
+import { Folders } from "../folders.js";
 import { pageId, setPlace, showPlace, startFrame } from "../frame.js";
 import { History } from "../history.js";
 import { partsOf } from "../kind_parts.js";
@@ -27,6 +28,8 @@ const INNER = KINDS.filter((each) => each.fields.some(({ container, computed, re
 /** The fields that say what the entity is part of, the nearest last. */
 const OUTER = kind.fields.filter(({ container, refers_to: target }) => container && kindOf(target) && target !== "workspace");
 const PARTS = partsOf(kind);
+/** The field that names what it consists of. */
+const TREE = kind.fields.find(({ names_trees: isTree }) => isTree)?.name;
 
 /** What the parts are called: versions of a data set are "Versions" there. @param {Kind} inner */
 const innerTitle = ({ words, path }) => heading(path.replaceAll("-", " ").replace(words.startsWith(`${kind.words} `) ? `${kind.words} ` : "", ""));
@@ -37,7 +40,7 @@ class EntityPlace extends Component {
     super({});
     this.names = new Names(() => this.forceUpdate());
     this.tabs = {
-      overview: "Overview", ...Object.fromEntries(INNER.map((inner) => [inner.path, innerTitle(inner)])), ...PARTS.tabs,
+      overview: "Overview", ...Object.fromEntries(INNER.map((inner) => [inner.path, innerTitle(inner)])), ...(TREE ? { contents: "Contents" } : {}), ...PARTS.tabs,
       ...(this.isCompared() ? { compare: "Comparison" } : {}), uses: "Used by", ...(kind.fields.some(({ lineage }) => lineage) || INNER.length ? { lineage: "Lineage" } : {}), history: "History",
     };
     this.state = { entity: /** @type {Entity | null} */ (null), error: null, tab: currentTab(this.tabs), counts: {}, revision: 0 };
@@ -110,6 +113,7 @@ class EntityPlace extends Component {
     }
     const own = PARTS.draw(tab, { entity, revision, nameOf: this.names.of });
     if (own) return own;
+    if (tab === "contents" && TREE) return html`<${Folders} entity=${entity} field=${TREE} view=${PARTS.view} />`;
     if (tab === "compare") return html`<${Comparison} entity=${entity} other=${parameter("other")} nameOf=${this.names.of} />`;
     if (tab === "uses") return html`<${UsedBy} entity=${entity} revision=${revision} />`;
     if (tab === "lineage") return html`<${Lineage} entity=${entity} revision=${revision} />`;

@@ -17,13 +17,12 @@ import { icon } from "../icons.js";
 import { lazily, toast } from "../overlays.js";
 import { bind } from "../keyboard.js";
 import { Mark, runLines } from "../run_cells.js";
-import { RunGroups } from "../run_groups.js";
 import { Rows } from "../rows.js";
 import { DRAWN_AT_FIRST, MOST_SELECTED, Selection } from "../selection.js";
 import { columnKeys, RUN } from "../schema.js";
 import { Splitter } from "../splitter.js";
 import { debounce, parameter, recall, remember, setParameters } from "../storage.js";
-import { Problem, Snippet } from "../values.js";
+import { Later, Problem, Snippet } from "../values.js";
 
 /** @typedef {import("../types").Column} Column */
 /** @typedef {import("../types").Run} Run */
@@ -37,6 +36,8 @@ const REGROUP_MS = 5000;
 
 /** @param {(editors: typeof import("../edits.js")) => void} open */
 const withEditors = (open) => lazily(import("../edits.js"), open);
+
+const loadGroups = () => import("../run_groups.js").then(({ RunGroups }) => RunGroups);
 
 /** @extends {Component<{}, any>} */
 class Project extends Component {
@@ -380,7 +381,7 @@ class Project extends Component {
 
   /** @param {any} state */
   groups({ group, columns, filter, experiment, revision }) {
-    return html`<${RunGroups} within=${experiment || pageId} filter=${filterOf(filter)} by=${group} columns=${columns} revision=${revision} version=${this.state.groupVersion} slots=${this.grouping?.slots ?? new Map()} onGroups=${this.setGroups}
+    return html`<${Later} load=${loadGroups} within=${experiment || pageId} filter=${filterOf(filter)} by=${group} columns=${columns} revision=${revision} version=${this.state.groupVersion} slots=${this.grouping?.slots ?? new Map()} onGroups=${this.setGroups}
       onOpen=${(/** @type {string} */ condition) => { this.setState({ filter: filter ? `(${filterOf(filter)}) and ${condition}` : condition }, () => this.search()); this.setGroup(""); }} />`;
   }
 
