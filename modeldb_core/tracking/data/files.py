@@ -77,7 +77,7 @@ def find_files(
         cache: of digests that are known.
         exclude: patterns (``*.tmp``, ``cache/*``) of names or locations that are no part of it.
         own: real paths of what is ModelDB's own, and no part of it.
-        is_lenient: whether what cannot be read is left out, and named, instead of an error.
+        is_lenient: whether what cannot be read, or is written to meanwhile, is left out and named, instead of an error.
         progress: called now and then, from this thread.
 
     Raises:
@@ -108,7 +108,8 @@ def find_files(
         left = f"; left out: {', '.join(sorted(scan.left_out)[:5])}" if scan.left_out else ""
         msg = f"the folder {root!r} holds no files{left}; expected data in it"
         raise InvalidArgumentError(msg)
-    _check_unchanged(scan)
+    if not is_lenient:
+        _check_unchanged(scan)
     parts = tuple(
         Part(each.location, each.state.st_size, each.digest.hex(), {"modified_at": each.state.st_mtime_ns // 1000})
         for each in scan.files
@@ -137,6 +138,7 @@ def _walk(scan: _Scan, folder: str, real: str, prefix: str, above: tuple[tuple[i
         real_path = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name)
         if real_path in scan.own:
             scan.left_out[location] = "ModelDB's own"
+            scan.folders.pop(folder, None)  # a store makes and removes files beside its own
             continue
         try:
             state = entry.stat()
@@ -233,7 +235,9 @@ def _hash(scan: _Scan, cache: HashCache, progress: Progress | None) -> tuple[int
             ):
                 for each, result in zip(batch, results, strict=True):
                     if isinstance(result, Exception):
-                        _leave_out(scan, each.location, _opening_problem(scan.root, each, result))
+                        _leave_out(
+                            scan, each.location, _opening_problem(scan.root, each, result, is_lenient=scan.is_lenient)
+                        )
                         unreadable.add(id(each))
                         continue
                     each.digest = result[0]
@@ -283,8 +287,10 @@ def _hash_file(file: _File, buffer: bytearray) -> bytes:
     return digest.digest()
 
 
-def _opening_problem(root: str, file: _File, error: Exception) -> Exception:
+def _opening_problem(root: str, file: _File, error: Exception, *, is_lenient: bool) -> Exception:
     if isinstance(error, FolderChangedError):
+        if is_lenient:
+            return InvalidArgumentError("it was written to while it was read")
         return _changed(root, f"{file.location!r} was written to")
     if isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError)):
         return _changed(root, f"{file.location!r} went away")
