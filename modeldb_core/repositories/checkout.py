@@ -10,15 +10,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
+import shutil
 import stat
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError, ModelDBError
+from modeldb_core.model.entities import new_id
 from modeldb_core.model.values import is_digest, to_json
 from modeldb_core.repositories.blobs import Entry, from_entry
 from modeldb_core.repositories.names import check_location
@@ -26,6 +26,7 @@ from modeldb_core.repositories.reading import CommitTree
 from modeldb_core.trees import blob_of
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator
 
     from modeldb_core.model.entities import Commit
@@ -219,25 +220,17 @@ def _holds(path: Path, mode: int, files: list[File]) -> bool:
 
 def _write(path: Path, file: File, open_blob: Callable[[str], BinaryIO]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
+    unborn = path.parent / f".{new_id()}"
     try:
         with (
-            os.fdopen(fd, "wb") as out,
+            unborn.open("xb") as out,
             io.BytesIO(file.text) if file.text is not None else open_blob(file.digest) as stream,
         ):
-            while chunk := stream.read(_CHUNK):
-                out.write(chunk)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+            shutil.copyfileobj(stream, out, _CHUNK)
+        unborn.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        unborn.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _remove(root: Path, name: str) -> None:

@@ -41,7 +41,7 @@ def histories(draw: st.DrawFn) -> list[list[int]]:
     return [sorted(draw(st.sets(st.integers(0, number - 1), max_size=2))) if number else [] for number in range(count)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(histories(), st.data())
 def test_merge_bases_are_the_best_common_ancestors(parents: list[list[int]], data: st.DataObject) -> None:
     numbers = st.integers(0, len(parents) - 1)
@@ -53,7 +53,7 @@ def test_merge_bases_are_the_best_common_ancestors(parents: list[list[int]], dat
     assert history.is_before(str(one), str(other)) == (one in all_before(parents, other))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(histories())
 def test_a_walk_meets_each_commit_once_and_none_before_one_that_builds_on_it(parents: list[list[int]]) -> None:
     last = len(parents) - 1

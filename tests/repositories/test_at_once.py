@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from modeldb_core.log.changes import Change
     from modeldb_core.tracking.repositories.repository import RepositoryHandle
 
-PROCESSES, COMMITS = 8, 3
+PROCESSES, COMMITS = 8, 2
 PROGRAM = """
 import json, sys
 import modeldb_core as modeldb
