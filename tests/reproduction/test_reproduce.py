@@ -208,15 +208,15 @@ def test_an_autologged_script_outside_of_version_control_is_repeated(
 
 
 @pytest.mark.thorough
+@pytest.mark.timeout(1800)
 def test_the_example_for_scikit_learn_gives_identical_metrics(
     client: Client, environment: dict[str, str], reproduce: Reproduce
 ) -> None:
     root = Path(__file__).parents[2]
     record(["examples/sklearn_quickstart.py"], root)
-    for name in ("random forest", "SGD, rate 0.03"):
-        code, found, said = reproduce(name, "--yes", "--json")
-        assert code == 0, (found, said)
-        assert len(found["results"]) > 1
+    code, found, said = reproduce("SGD, rate 0.03", "--yes", "--json")
+    assert code == 0, (found, said)
+    assert {"loss", "accuracy", "validation_loss"} <= {each["key"] for each in found["results"]}
 
 
 @pytest.mark.thorough

@@ -128,7 +128,14 @@ def _arguments(route: Route, seen: str) -> dict[str, str]:
     """Return what a route must be asked with, of something that the other workspace has; a second run is one that is seen."""
     key = f"{SECRET} loss" if route.name == "read_series" else f"{SECRET} key"
     section = "hyperparameters" if route.fixed.get("kind", "run") == "run" else "attributes"
-    known = {"reference": f"{SECRET} model@v1", "path": "notes.txt", "key": key, "section": section, "other": seen}
+    known = {
+        "reference": f"{SECRET} model@v1",
+        "path": "notes.txt",
+        "key": key,
+        "section": section,
+        "other": seen,
+        "before": "v1",
+    }
     return {each.name: known[each.name] for each in route.parameters if each.required and each.name in known}
 
 
