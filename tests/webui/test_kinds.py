@@ -62,6 +62,8 @@ def test_the_columns_of_a_plugins_kind_are_offered_and_can_be_filtered_and_order
         page.keyboard.press("End")
         page.keyboard.type("t")
         page.wait_for_selector(".completions li:has-text('true')")
+        page.goto(f"{url}/kinds/repositories")
+        page.wait_for_selector(".grid-empty .snippet:has-text('modeldb.repository')")
         assert complaints == []
 
 
