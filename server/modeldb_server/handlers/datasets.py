@@ -48,10 +48,7 @@ def add_version(
 ) -> Response:
     """Add a version and return it."""
     dataset = _dataset(context, entity_id)
-    if parts and dataset_type != PATH:
-        msg = f"parts are given for a version of type {dataset_type}; only one of type {PATH} consists of files"
-        raise InvalidArgumentError(msg)
-    files = _parts(parts or ())
+    files = _parts(parts or (), dataset_type)
     put = context.artifacts.put
     content = Content(
         dataset_type=dataset_type,
@@ -123,7 +120,10 @@ def _version(context: ServerContext, dataset: Dataset, version: str) -> DatasetV
     return find_version(context.store, dataset.entity_id, version, dataset.name)
 
 
-def _parts(given: tuple[dict[str, Any], ...]) -> list[Part]:
+def _parts(given: tuple[dict[str, Any], ...], dataset_type: str) -> list[Part]:
+    if given and dataset_type != PATH:
+        msg = f"parts are given for a version of type {dataset_type}; only one of type {PATH} consists of files"
+        raise InvalidArgumentError(msg)
     parts = []
     for each in given:
         if not is_digest(each["sha256"]):
