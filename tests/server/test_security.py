@@ -294,7 +294,9 @@ def test_t05_t06_no_field_tag_or_flag_of_a_run_is_taken_for_a_location(
 
 
 def test_t05_no_parameter_of_the_api_is_a_location() -> None:
-    names = {item.name for route in routes() for item in (*route.parameters, *route.body)}
+    written_down = {"add_version.source", "create_dataset_version.source"}  # in words: the server opens nothing there
+    items = [(route, item) for route in routes() for item in (*route.parameters, *route.body)]
+    names = {item.name for route, item in items if f"{route.name}.{item.name}" not in written_down}
     assert names.isdisjoint({"uri", "url", "root", "source", "location", "artifact_uri", "destination", "target"})
 
 
@@ -617,6 +619,8 @@ MANY = {
     "edit_runs.run_ids": 10_000,
     "join_blob.parts": 10_000,
     "apply_staged_changes.parts": 10_000,
+    "add_version.parts": 10_000,
+    "create_dataset_version.parts": 10_000,
 }
 """Lists that need to be longer; the body has its limit all the same."""
 
@@ -629,7 +633,8 @@ def test_t19_every_text_list_and_number_of_the_api_has_a_limit() -> None:
             most = MAX_CONTAINERS if item.name == "within" else most
             assert item.max_items <= MANY.get(f"{route.name}.{item.name}", most)
             if item.name == "limit":
-                assert item.maximum <= {"find_keys": 20_000, "find_stored_keys": 100_000}.get(route.name, 1000)
+                longest = 10_000 if route.name.startswith("read_lineage_") else 1000
+                assert item.maximum <= {"find_keys": 20_000, "find_stored_keys": 100_000}.get(route.name, longest)
         assert (route.max_body_bytes or 2**20) < 8 * 2**20, "more than waitress holds in memory"
 
 
