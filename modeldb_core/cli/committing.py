@@ -121,7 +121,7 @@ def _blob_in(path: Path) -> Blob:
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}"
         raise NotFoundError(msg) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         msg = f"{path} is not {'TOML' if path.suffix == '.toml' else 'JSON'} in UTF-8: {error}"
         raise InvalidArgumentError(msg) from error
     if not isinstance(found, dict):

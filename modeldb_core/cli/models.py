@@ -259,7 +259,7 @@ def _time(text: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        return moment if moment.tzinfo is not None else moment.astimezone()
+    except (ValueError, OverflowError) as error:
         msg = f"{text!r:.60} is not a time; expected for example 2026-11-01T12:00:00Z, or now"
         raise InvalidArgumentError(msg) from error
-    return moment if moment.tzinfo is not None else moment.astimezone()

@@ -72,7 +72,7 @@ def _source_of(metadata: str) -> str:
         if "vcs_info" in data:
             return f"{data['vcs_info']['vcs']}+{url}@{data['vcs_info']['commit_id']}"
         return f"-e {url}" if data.get("dir_info", {}).get("editable") else url
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # whoever made it wrote something else
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # written by another program
         return "unknown"
 
 

@@ -176,7 +176,8 @@ def _modules() -> tuple[Any, Any]:
 def _read(path: Path, most_bytes: int) -> bytes:
     try:
         with os.fdopen(disk.open_regular(path, follow=True), "rb") as file:
-            data = file.read(most_bytes + 1)
+            size_bytes = os.fstat(file.fileno()).st_size
+            data = file.read(min(size_bytes, most_bytes) + 1)  # read() makes room for all that it may read
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}"
         raise NotFoundError(msg) from error

@@ -102,7 +102,7 @@ def rendered(repository: RepositoryReader, entry: Entry) -> bytes:
 
 def _tree_of(root: Path, repository: RepositoryReader) -> CommitTree:
     """Return the tree that an earlier checkout wrote: that without locations where there was none, or of something else."""
-    with suppress(OSError, ValueError, ModelDBError):
+    with suppress(OSError, ValueError, RecursionError, ModelDBError):
         mark = json.loads((root / MARK).read_bytes()) if not (root / MARK).is_symlink() else None
         if isinstance(mark, dict) and mark.get("repository_id") == repository.repository.entity_id:
             tree = repository.tree_at(mark["tree"]) if is_digest(mark.get("tree")) else None

@@ -291,7 +291,7 @@ def _greeting(body: bytes) -> None:
     understood(_ADDRESS, lambda: check_protocol(json.loads(body), _ADDRESS))
 
 
-def _file(read: Callable[[Path], object], name: str = "file") -> Callable[[bytes], object]:
+def in_file(read: Callable[[Path], object], name: str = "file") -> Callable[[bytes], object]:
     def decoded(content: bytes) -> object:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, name)
@@ -558,7 +558,7 @@ DECODERS: tuple[Decoder, ...] = (
         "checkpoint",
         _CHECKPOINT,
         other_json(json.loads(_CHECKPOINT)) | damaged(_CHECKPOINT),
-        _file(Checkpoint.read),
+        in_file(Checkpoint.read),
     ),
     # Answers of servers
     Decoder("entity of a server", _dumped(_RUN_DATA), other_json(_RUN_DATA), _answer(_run_of)),
@@ -603,8 +603,8 @@ DECODERS: tuple[Decoder, ...] = (
     ),
     Decoder("greeting", _dumped({"name": "ModelDB", "version": "1", "protocols": [1]}), other_json({"name": "ModelDB", "version": "1", "protocols": [1]}), _greeting),
     # Configuration
-    Decoder("configuration", _TOML.encode(), damaged(_TOML.encode()) | texts(_TOML).map(lambda text: text.encode("utf-8", "surrogatepass")), _file(_settings, "modeldb.toml")),
-    Decoder("configuration of a project", _TOML.encode(), damaged(_TOML.encode()) | texts(_TOML).map(lambda text: text.encode("utf-8", "surrogatepass")), _file(_project_settings, "modeldb.toml")),
+    Decoder("configuration", _TOML.encode(), damaged(_TOML.encode()) | texts(_TOML).map(lambda text: text.encode("utf-8", "surrogatepass")), in_file(_settings, "modeldb.toml")),
+    Decoder("configuration of a project", _TOML.encode(), damaged(_TOML.encode()) | texts(_TOML).map(lambda text: text.encode("utf-8", "surrogatepass")), in_file(_project_settings, "modeldb.toml")),
     Decoder(
         "environment",
         {"MODELDB_URL": "sqlite:///x.db", "MODELDB_LEASE_S": "5"},
@@ -628,11 +628,11 @@ DECODERS: tuple[Decoder, ...] = (
         "stored tokens",
         b'{"https://h:443":"secret"}',
         other_json({"https://h:443": "secret"}) | damaged(b'{"https://h:443":"secret"}'),
-        _file(_tokens, "modeldb/credentials.json"),
+        in_file(_tokens, "modeldb/credentials.json"),
     ),
-    Decoder("run of another process", _dumped(_TOLD), other_json(_TOLD) | damaged(_dumped(_TOLD)), _file(_inherited)),
+    Decoder("run of another process", _dumped(_TOLD), other_json(_TOLD) | damaged(_dumped(_TOLD)), in_file(_inherited)),
     # What pages and clients show
-    Decoder("model of skops", zipped_schema(b'{"__module__":"a"}'), damaged(zipped_schema(b"{}")) | other_json({"a": [1]}).map(zipped_schema) | _bombs, _file(_model, "x/model.skops")),
+    Decoder("model of skops", zipped_schema(b'{"__module__":"a"}'), damaged(zipped_schema(b"{}")) | other_json({"a": [1]}).map(zipped_schema) | _bombs, in_file(_model, "x/model.skops")),
     Decoder("URL of data", "https://h/x.csv?a=b", texts("https://user:p@h:5/x.csv?token=b", "s3://bucket/x"), _data),
     Decoder("redaction", 'password = "x"', texts(
         'diff --git a/x.env b/x.env\n+password: abc\n+TOKEN="x" export A=b\n',

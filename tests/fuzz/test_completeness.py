@@ -13,6 +13,7 @@ from typing import Any
 
 from modeldb_core.errors import ModelDBWarning
 from tests.fuzz.decoders import DECODERS
+from tests.fuzz.versioned import VERSIONED
 from tests.fuzz.wholes import WHOLES
 
 PACKAGES = ("modeldb_core", "modeldb_server", "modeldb_webui", "modeldb_sklearn", "modeldb_lightning")
@@ -42,6 +43,10 @@ ELSEWHERE = {
     "modeldb_core.movement.bundle_writer.BundleWriter.": "digests that were checked",
     "modeldb_core.movement.marking.Mentioned._merge": "digests that a pattern found",
     "modeldb_core.plugins.manager.PluginManager._load": "loads a module",
+    "modeldb_core.tracking.data.parts.folder_digest": "digests that this program made",
+    "modeldb_core.tracking.data.reading.Reader.find": "a path that this program was given",
+    "modeldb_core.tracking.dataset_versions.VersionHandle.load": "calls what is tried",
+    "modeldb_core.tracking.used_datasets.UsedDataset.load": "calls what is tried",
     "modeldb_core.tracking.description.contents.": "what this program logs, by its digest",
     "modeldb_core.tracking.description.datasets.": "likewise",
     "modeldb_core.tracking.description.digests.": "likewise",
@@ -94,7 +99,7 @@ def _reached() -> set[tuple[str, int]]:
         before = sys.getprofile()
         sys.setprofile(note)
         try:
-            for decoder in (*DECODERS, *WHOLES):
+            for decoder in (*DECODERS, *VERSIONED, *WHOLES):
                 decoder.decode(decoder.sample)
         finally:
             sys.setprofile(before)

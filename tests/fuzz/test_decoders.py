@@ -17,10 +17,11 @@ from modeldb_core.testing.hostile import HOSTILE
 from tests.fuzz.bounds import check
 from tests.fuzz.decoders import DECODERS, Decoder
 from tests.fuzz.running import run
+from tests.fuzz.versioned import VERSIONED
 from tests.fuzz.wholes import WHOLES
 
 
-@pytest.mark.parametrize("decoder", [*DECODERS, *WHOLES], ids=lambda decoder: decoder.name)
+@pytest.mark.parametrize("decoder", [*DECODERS, *VERSIONED, *WHOLES], ids=lambda decoder: decoder.name)
 def test_decoder(decoder: Decoder) -> None:
     with warnings.catch_warnings(action="ignore", category=ModelDBWarning):
         decoder.decode(decoder.sample)

@@ -19,9 +19,10 @@ from modeldb_core.queries import parse_order
 from modeldb_core.testing import StreamWriter
 from tests.fuzz.bounds import check
 from tests.fuzz.decoders import DECODERS, Decoder, zipped_schema
+from tests.fuzz.versioned import VERSIONED
 from tests.fuzz.wholes import WHOLES
 
-BY_NAME: dict[str, Decoder] = {decoder.name: decoder for decoder in (*DECODERS, *WHOLES)}
+BY_NAME: dict[str, Decoder] = {decoder.name: decoder for decoder in (*DECODERS, *VERSIONED, *WHOLES)}
 _BATCH = encode_changes([StreamWriter("s", at=5).create_run(name="a")])
 
 

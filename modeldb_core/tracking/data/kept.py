@@ -94,7 +94,7 @@ def load(name: str, stream: BinaryIO, kind: str, dtypes: Sequence[str] = ()) -> 
         dtypes: of the columns of a table, for formats that do not say them.
 
     Raises:
-        InvalidTypeError: the format is none of those that :func:`dump` writes.
+        InvalidTypeError: the format is none of those that :func:`dump` writes, or the content is not of it.
         MissingDependencyError: it needs a package that is not installed.
     """
     extension = name.rpartition(".")[2]
@@ -118,6 +118,11 @@ def load(name: str, stream: BinaryIO, kind: str, dtypes: Sequence[str] = ()) -> 
     except ImportError as error:
         msg = f"reading {name!r} needs a package that is not installed ({error})"
         raise MissingDependencyError(msg) from error
+    except Exception as error:  # whatever a library says of a file that somebody else made
+        msg = (
+            f"{name!r} does not hold what its name says ({type(error).__name__}: {error!s:.200}); read the file itself"
+        )
+        raise InvalidTypeError(msg) from error
     msg = f"{name!r} is not an object that was kept; read the file itself"
     raise InvalidTypeError(msg)
 
