@@ -135,7 +135,7 @@ class ArtifactStoreTests:
         artifacts.delete(digests[7])
         with pytest.raises(NotFoundError):
             artifacts.read_many(digests, 2000)
-        with pytest.raises(InvalidArgumentError, match="not a digest"):
+        with pytest.raises(InvalidArgumentError):
             artifacts.read_many(["../x"], 2000)
 
     def test_a_small_blob_that_is_damaged_does_not_come(self, artifacts: ArtifactStore) -> None:
