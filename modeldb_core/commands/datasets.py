@@ -214,13 +214,16 @@ def next_version(
     about = about or About()
     _check_dataset(store, dataset_id, name, content)
     numbering.number_within(store, "dataset_version", dataset_id, actor)
+    number = numbering.next_number(store, "dataset_version", dataset_id)  # first: it is taken if what follows is not so
     before = numbering.latest(store, "dataset_version", dataset_id)
     if isinstance(before, DatasetVersion) and _is_same(before, content):
         return _kept(before, content)
     made = {"dataset_type": content.dataset_type, "workspace_id": workspace_id}
     container = declare("dataset", dataset_id, name, **made)
     before_id = before.entity_id if before else ""
-    operation = _next(store, dataset_id, name, content, about, before_id, version_id or new_id())
+    operation = _next(
+        store, dataset_id, name, content, about, before_id, number=number, other_id=version_id or new_id()
+    )
     return Operation((*container.entries, *operation.entries), operation.expect, operation.entity_id)
 
 
@@ -299,9 +302,16 @@ def _kept(version: DatasetVersion, content: Content) -> Operation:
 
 
 def _next(
-    store: MetadataStore, dataset_id: str, name: str, content: Content, about: About, before_id: str, other_id: str
+    store: MetadataStore,
+    dataset_id: str,
+    name: str,
+    content: Content,
+    about: About,
+    before_id: str,
+    *,
+    number: int,
+    other_id: str,
 ) -> Operation:
-    number = numbering.next_number(store, "dataset_version", dataset_id)
     version_id = content_id(dataset_id, content.digest)
     try:
         store.get("dataset_version", version_id)
