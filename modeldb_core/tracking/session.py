@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
 
 from modeldb_core import plugins
 from modeldb_core.commands import containers, edits
@@ -51,6 +51,22 @@ _PATIENCE_S = 1.0  # with a store that is asked for names
 _ASK_AGAIN_S = 30.0  # after it did not answer
 
 
+class _Names(NamedTuple):
+    """What a store said of names: the identifiers, when, and its mark of what was written before."""
+
+    identifiers: tuple[str, ...]
+    at: float
+    mark: object
+
+
+def _ask_names(store: MetadataStore, path: tuple[tuple[str, str], ...], known: _Names | None) -> _Names:
+    """Ask a store for identifiers, unless nobody has written since it said them; it may hang, so in a thread of its own."""
+    at, mark = time.monotonic(), store.write_mark()  # before asking: what is written meanwhile makes another one
+    if known is not None and mark is not None and mark == known.mark:
+        return known
+    return _Names(store.identify(*path), at, mark)
+
+
 class Session:
     """What a run needs of its client: the stores, the journal and the names of containers.
 
@@ -64,7 +80,7 @@ class Session:
         self._artifacts: ArtifactStore | None = None
         self._deleted: set[str] = set()
         self._names: dict[str, str] = {}
-        self._identified: dict[tuple[tuple[str, str], ...], tuple[tuple[str, ...], float, object]] = {}
+        self._identified: dict[tuple[tuple[str, str], ...], _Names] = {}
         self._ask_again_at = 0.0
         self._askers = Workers(1, "modeldb-names")
         self.on_close: list[Callable[[], object]] = []
@@ -350,19 +366,17 @@ class Session:
         now, store = time.monotonic(), self._store
         if store is None or now < self._ask_again_at:
             return derive(path)
-        mark = store.write_mark()  # before asking: what is written meanwhile makes another one
-        found, at, known = self._identified.get(path, ((), 0.0, None))
-        is_fresh = not store.is_local and now - at < _IDENTIFIED_LIFE_S if mark is None else mark == known
-        if found and is_fresh:
-            return found
+        known = self._identified.get(path)
+        if known is not None and not store.is_local and now - known.at < _IDENTIFIED_LIFE_S:
+            return known.identifiers
         try:
-            found = self._askers.submit(partial(store.identify, *path)).result(_PATIENCE_S)
+            found = self._askers.submit(partial(_ask_names, store, path, known)).result(_PATIENCE_S)
         except Exception as error:
             logger.debug("the store was not asked for names: %r", error)
             self._ask_again_at = time.monotonic() + _ASK_AGAIN_S
             return derive(path)
-        self._identified[path] = found, now, mark
-        return found
+        self._identified[path] = found
+        return found.identifiers
 
     def declare(self, operation: Operation) -> None:
         """Create a container with a derived identifier unless this stream did a moment ago.
