@@ -45,7 +45,7 @@ def evolve(
     if action == "create":
         for name, value in payload.items():
             after.setdefault(name, value)
-        for name in KINDS[kind].actors if kind in KINDS else ():
+        for name in KINDS[kind].actors if payload and kind in KINDS else ():  # not of one that was erased
             after.setdefault(name, actor)
         after.pop("deleted_at", None)
     elif action == "update":

@@ -130,7 +130,7 @@ def parts(
             query = Query(of, when, "entity_id", (field,), within=above_id, include_deleted=is_deleted)
             if field in KINDS[of].columns:  # within a project is what lies deeper as well: that comes by in its turn
                 directly = condition(f"{field} = ?", above_id)
-                query = replace(query, filter=f"{when} and {directly}" if when else directly, within=None)
+                query = replace(query, filter=" and ".join(filter(None, (when, directly))), within=None)
             for part in pages(store, query):
                 name = (of, part.entity_id)
                 is_direct = part.document.get(field) == above_id

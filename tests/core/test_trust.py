@@ -85,6 +85,7 @@ def test_no_setting_is_open_to_a_project_without_somebody_having_thought_of_it()
     free = {spec.name for spec in config._specs() if not spec.metadata.get("trust")}
     assert free == {
         *("url", "artifact_url", "workspace", "project", "experiment", "stores", "plugins", "disable_plugins"),
+        "model_stages",
         *("durability", "lease_s", "flush_interval_s", "exit_timeout_s"),
         *("capture_diff_limit_bytes", "capture_timeout_s"),
     }

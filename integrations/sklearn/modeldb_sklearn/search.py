@@ -17,7 +17,6 @@ import numpy as np
 
 from modeldb_core.commands import edits, runs
 from modeldb_core.model.entities import ENDS, FAILED, FINISHED, RUNNING, new_id, now_us
-from modeldb_core.model.schema import METRICS
 from modeldb_sklearn.hyperparameters import nested, typed
 from modeldb_sklearn.parallel import Watch, followed
 
@@ -203,7 +202,7 @@ class SearchWatch(Watch):
         self._shown_at = monotonic()
         notes = [f"The fit of a split raised {error}"[:1024] for error in dict.fromkeys(candidate.errors)]
         if candidate.run_id:
-            change: dict[str, Any] = {"put": {METRICS: news}} if news else {}
+            change: dict[str, Any] = {"put": {"metrics": news}} if news else {}
             if status in ENDS:
                 change["set"] = {"status": status, "finished_at": now}
                 if notes:
@@ -221,7 +220,7 @@ class SearchWatch(Watch):
             tags=("sklearn", "candidate"),
             sections={
                 "hyperparameters": client.blobs.checked_map(nested(candidate.params), "hyperparameters"),
-                METRICS: news,
+                "metrics": news,
                 "attributes": {"candidate": candidate.index},
             },
             notes=notes,
