@@ -7,9 +7,10 @@ name. Then the name leads to its entity by who has it, and a name that is free a
 
 from __future__ import annotations
 
+import time
 import unicodedata
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from modeldb_core.log.changes import CREATE, Change, alters_entity
 from modeldb_core.model.claims import Claim, claim_of
@@ -42,6 +43,30 @@ def derived_claims(path: Path) -> tuple[Claim, ...]:
     """Return the claims to the names where each container has the identifier that follows from its name."""
     scopes = ("", *derive(path))
     return tuple(claim_of(kind, scope, "name", name) for (kind, name), scope in zip(path, scopes, strict=False))
+
+
+class Names(NamedTuple):
+    """What a store said of names: the identifiers, when, and its mark of what was written before."""
+
+    identifiers: tuple[str, ...]
+    at: float
+    mark: object
+
+
+class _Asked(Protocol):
+    """A store, which says who has a name, and whether anybody has written."""
+
+    def identify(self, *path: tuple[str, str]) -> tuple[str, ...]: ...
+
+    def write_mark(self) -> object: ...
+
+
+def ask_names(store: _Asked, path: Path, known: Names | None) -> Names:
+    """Ask a store for identifiers, unless nobody has written since it said them; it may hang, so in a thread of its own."""
+    at, mark = time.monotonic(), store.write_mark()  # before asking: what is written meanwhile makes another one
+    if known is not None and mark is not None and mark == known.mark:
+        return known
+    return Names(store.identify(*path), at, mark)
 
 
 def alters_names(change: Change) -> bool:

@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from modeldb_core import plugins
 from modeldb_core.commands import containers, edits
@@ -27,7 +27,7 @@ from modeldb_core.runtime import exits
 from modeldb_core.runtime.redaction import redact_url
 from modeldb_core.runtime.users import login_name
 from modeldb_core.runtime.workers import Workers
-from modeldb_core.stores.naming import derive
+from modeldb_core.stores.naming import Names, ask_names, derive
 from modeldb_core.tracking import endings
 from modeldb_core.tracking.blobs import BlobUploader
 from modeldb_core.tracking.circumstances import Circumstances
@@ -51,22 +51,6 @@ _PATIENCE_S = 1.0  # with a store that is asked for names
 _ASK_AGAIN_S = 30.0  # after it did not answer
 
 
-class _Names(NamedTuple):
-    """What a store said of names: the identifiers, when, and its mark of what was written before."""
-
-    identifiers: tuple[str, ...]
-    at: float
-    mark: object
-
-
-def _ask_names(store: MetadataStore, path: tuple[tuple[str, str], ...], known: _Names | None) -> _Names:
-    """Ask a store for identifiers, unless nobody has written since it said them; it may hang, so in a thread of its own."""
-    at, mark = time.monotonic(), store.write_mark()  # before asking: what is written meanwhile makes another one
-    if known is not None and mark is not None and mark == known.mark:
-        return known
-    return _Names(store.identify(*path), at, mark)
-
-
 class Session:
     """What a run needs of its client: the stores, the journal and the names of containers.
 
@@ -80,7 +64,7 @@ class Session:
         self._artifacts: ArtifactStore | None = None
         self._deleted: set[str] = set()
         self._names: dict[str, str] = {}
-        self._identified: dict[tuple[tuple[str, str], ...], _Names] = {}
+        self._identified: dict[tuple[tuple[str, str], ...], Names] = {}
         self._ask_again_at = 0.0
         self._askers = Workers(1, "modeldb-names")
         self.on_close: list[Callable[[], object]] = []
@@ -370,7 +354,7 @@ class Session:
         if known is not None and not store.is_local and now - known.at < _IDENTIFIED_LIFE_S:
             return known.identifiers
         try:
-            found = self._askers.submit(partial(_ask_names, store, path, known)).result(_PATIENCE_S)
+            found = self._askers.submit(partial(ask_names, store, path, known)).result(_PATIENCE_S)
         except Exception as error:
             logger.debug("the store was not asked for names: %r", error)
             self._ask_again_at = time.monotonic() + _ASK_AGAIN_S
