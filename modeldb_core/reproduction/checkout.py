@@ -11,7 +11,7 @@ from modeldb_core.context.deadline import Deadline
 from modeldb_core.context.git import apply_patch, fetch_commit, open_repository
 from modeldb_core.errors import ReproductionError
 from modeldb_core.reproduction.command import literal, shown
-from modeldb_core.reproduction.patches import restore_hidden, split_patch
+from modeldb_core.reproduction.patches import check_patch, restore_hidden, split_patch
 from modeldb_core.reproduction.repository import find_repository, has_commit
 
 if TYPE_CHECKING:
@@ -57,8 +57,10 @@ def plan_code(recording: Recording, *, repository: Path | None = None, fetch: bo
         fetch: whether the commit may be fetched from the recorded address.
 
     Raises:
-        ReproductionError: no repository here has the commit, and it is not to be fetched, or cannot be.
+        ReproductionError: no repository here has the commit, and it is not to be fetched, or cannot be; or the recorded
+            changes are not what git writes.
     """
+    check_patch(recording.patch)
     if not recording.commit:
         if recording.source is None and not recording.is_given:
             msg = (

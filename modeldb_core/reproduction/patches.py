@@ -7,13 +7,18 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from modeldb_core.errors import ReproductionError
 from modeldb_core.runtime.redaction import HIDDEN
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _SECTION = re.compile(r"^(?=diff --git )", re.MULTILINE)
-_HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+\d+(?:,\d+)? @@")
+_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+\d+(?:,(\d+))? @@")
+_HEADER = re.compile(
+    r"diff --git |index |(?:old|new|new file|deleted file) mode |(?:dis)?similarity index |(?:rename|copy) (?:from|to) "
+    r"|--- |\+\+\+ |Binary files "
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,57 @@ def split_patch(text: str) -> dict[str, FilePatch]:
     """Return the files that a ``git diff`` changes, by path."""
     parts = [part for part in _SECTION.split(text) if part.startswith("diff --git ")]
     return {patch.path: patch for patch in (FilePatch(_path_of(part), part) for part in parts)}
+
+
+def check_patch(text: str) -> None:
+    """Refuse a patch that would change files that :func:`split_patch` does not name.
+
+    Git also applies what follows the last hunk of a file, and a second patch of the same file: whoever is shown one would
+    agree to the other.
+
+    Raises:
+        ReproductionError: the message names the file and the line.
+    """
+    parts = [part for part in _SECTION.split(text) if part.startswith("diff --git ")]
+    seen: set[str] = set()
+    for part in parts:
+        path, strange = _path_of(part), _strange_line(part)
+        if strange is None and path in seen:
+            strange = "a second patch of it"
+        if strange is not None:
+            msg = (
+                f"the recorded changes of {path!r:.200} are not what git writes ({strange!r:.100}), so what they would "
+                "change cannot be shown; they are not applied"
+            )
+            raise ReproductionError(msg)
+        seen.add(path)
+
+
+def _strange_line(part: str) -> str | None:
+    """Return the first line of the patch of one file that is no part of its header or of a hunk."""
+    lines = part.removesuffix("\n").split("\n")
+    starts = lines[: next((at for at, line in enumerate(lines) if line[:2] == "@@"), len(lines))]
+    for mark in ("--- ", "+++ ", "rename to ", "copy to "):
+        marked = [line for line in starts if line.startswith(mark)]
+        if len(marked) > 1:
+            return marked[1]
+    old = new = 0
+    in_hunks = False
+    for line in lines:
+        if old > 0 or new > 0:
+            if line[:1] not in ("", " ", "+", "-", "\\"):
+                return line
+            old -= line[:1] in ("", " ", "-")
+            new -= line[:1] in ("", " ", "+")
+        elif (found := _HUNK.match(line)) is not None:
+            in_hunks = True
+            old, new = (int(count or 1) for count in found.groups()[1:])
+        elif in_hunks:
+            if line[:1] != "\\":
+                return line
+        elif _HEADER.match(line) is None:
+            return line
+    return None if (old, new) == (0, 0) else "a hunk that ends early"
 
 
 def _path_of(part: str) -> str:
