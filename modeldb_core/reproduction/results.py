@@ -47,10 +47,9 @@ class Result:
 
     @property
     def difference(self) -> float | None:
-        """What is there now less what was recorded; ``None`` where one of them is missing."""
-        if self.recorded is ABSENT or self.repeated is ABSENT:
-            return None
-        return float(self.repeated) - float(self.recorded)
+        """What is there now less what was recorded; ``None`` where one of them is missing, or no number."""
+        recorded, repeated = _number(self.recorded), _number(self.repeated)
+        return None if recorded is None or repeated is None else repeated - recorded
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON data; a value that is not there is left out."""
@@ -112,10 +111,21 @@ def _points(
     return len(first), sum(each != "same" for each in verdicts), worst
 
 
-def _verdict(first: Any, second: Any, tolerance: float) -> Verdict:  # noqa: ANN401 - numbers
-    if same(float(first), float(second)):
+def _verdict(first: Any, second: Any, tolerance: float) -> Verdict:  # noqa: ANN401 - numbers, as a rule
+    one, other = _number(first), _number(second)
+    if one is None or other is None:
+        return "same" if same(first, second) else "differs"
+    if same(one, other):
         return "same"
-    return "close" if tolerance and math.isclose(first, second, rel_tol=tolerance, abs_tol=tolerance) else "differs"
+    return "close" if tolerance and math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance) else "differs"
+
+
+def _number(value: Any) -> float | None:  # noqa: ANN401
+    """Return a value as a float; ``None`` of what is no number, or too large for one: a record may hold anything."""
+    try:
+        return float(value) if isinstance(value, (int, float)) else None
+    except OverflowError:
+        return None
 
 
 def matching_run(recorded: Run, recorded_store: MetadataStore, store: MetadataStore) -> Run:

@@ -58,7 +58,8 @@ def resolving(open_blob: Callable[[str], BinaryIO]) -> Resolve:
             return value
         try:
             with open_blob(value.digest) as stream:
-                return decode(stream.read())
+                content = stream.read(value.size_bytes + 1)
+            return decode(content) if len(content) == value.size_bytes else value  # the record may say anything
         except ModelDBError:
             return value
 
