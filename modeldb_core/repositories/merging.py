@@ -164,7 +164,8 @@ class Merger:
             assert mine is not None
             assert yours is not None
             if mine.kind == yours.kind and mine.form is yours.form and not mine.form.is_whole:
-                return self._blobs(location, blobs[0], mine, yours, (base, our.after, their.after))
+                entries = (base, our.after, their.after)
+                return self._blobs(location, blobs[0], mine, yours, entries, is_undecided=our.is_undecided)
             reason = KINDS if mine.kind != yours.kind or mine.form is not yours.form else BOTH
         side = self.resolution.of(location)
         if side == "theirs":
@@ -176,12 +177,20 @@ class Merger:
         return from_entry(entry, self.open_blob)
 
     def _blobs(
-        self, location: str, base: Blob | None, ours: Blob, theirs: Blob, entries: tuple[Entry | None, Entry, Entry]
+        self,
+        location: str,
+        base: Blob | None,
+        ours: Blob,
+        theirs: Blob,
+        entries: tuple[Entry | None, Entry, Entry],
+        *,
+        is_undecided: bool,
     ) -> tuple[Any, Conflict | None]:
         if base is not None and (base.kind, base.form) != (ours.kind, ours.form):
             base = None
+        was = None if is_undecided else parts_of(base)
         merged, left = merge_parts(
-            parts_of(base), parts_of(ours), parts_of(theirs), lambda path: self.resolution.of(location, path)
+            was, parts_of(ours), parts_of(theirs), lambda path: self.resolution.of(location, path)
         )
         if left:
             return _NOTHING, Conflict(location, BOTH, tuple(left), *entries)
@@ -217,7 +226,7 @@ def folders_of(location: str) -> list[str]:
 
 
 def merge_parts(
-    base: Mapping[Path, Part],
+    base: Mapping[Path, Part] | None,
     ours: Mapping[Path, Part],
     theirs: Mapping[Path, Part],
     choose: Callable[[Path], Any] = lambda path: _NOTHING,
@@ -225,7 +234,7 @@ def merge_parts(
     """Merge two blobs part by part.
 
     Args:
-        base: the parts of the common state.
+        base: the parts of the common state; ``None``: nobody can say which, so that sides agree about a part or are in conflict.
         ours, theirs: those of the two sides.
         choose: returns what was decided about a part that both changed: a side, or a value, or nothing known.
 
@@ -234,11 +243,12 @@ def merge_parts(
     """
     merged: dict[Path, Part] = {}
     left: list[Path] = []
-    for path in sorted({**base, **ours, **theirs}):
-        was, mine, yours = base.get(path), ours.get(path), theirs.get(path)
-        if _written(mine) == _written(yours) or _written(yours) == _written(was):
+    for path in sorted({**(base or {}), **ours, **theirs}):
+        mine, yours = ours.get(path), theirs.get(path)
+        was = None if base is None else _written(base.get(path))
+        if _written(mine) == _written(yours) or (base is not None and _written(yours) == was):
             taken = mine
-        elif _written(mine) == _written(was):
+        elif base is not None and _written(mine) == was:
             taken = yours
         else:
             taken, is_decided = _chosen(choose(path), mine, yours)

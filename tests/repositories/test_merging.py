@@ -185,6 +185,23 @@ def test_a_conflict_is_resolved_by_what_was_chosen(choices: Any, expected: Any, 
     assert blobs(result) == blobs({key: value for key, value in {**ours, **expected}.items() if value is not None})
 
 
+def test_a_removed_setting_does_not_come_back_where_the_common_states_do_not_agree() -> None:
+    state, ours, theirs = (tree_of({"c": value}) for value in ({"lr": 1, "x": 2}, {"lr": 3, "x": 2}, {"lr": 3}))
+    undecided = State(state.tree, {}, frozenset({"c"}))
+    for mine, yours in ((ours, theirs), (theirs, ours)):
+        merger = Merger(opened, lambda blob: to_entry(blob, keep))
+        found = merger.merge(changes_between(undecided, mine), changes_between(undecided, yours))
+        assert [(each.location, each.parts) for each in found.conflicts] == [("c", (("x",),))]
+    agreeing = Merger(opened, lambda blob: to_entry(blob, keep)).merge(
+        changes_between(undecided, theirs), changes_between(undecided, theirs)
+    )
+    assert not agreeing.conflicts
+    taken = Merger(opened, lambda blob: to_entry(blob, keep), Resolution({("c", "x"): "theirs"})).merge(
+        changes_between(undecided, ours), changes_between(undecided, theirs)
+    )
+    assert (plain_of(taken.edits["c"]), taken.conflicts) == ({"lr": 3}, ())
+
+
 def test_a_side_that_there_is_not_cannot_be_favoured() -> None:
     with pytest.raises(InvalidArgumentError, match="'ours' or 'theirs'"):
         Resolution(favour="mine")
