@@ -155,7 +155,9 @@ class Merger:
         """Return what is to be put at a location that both sides changed, ``_NOTHING`` where ours stays, and the conflict."""
         chosen = self.resolution.choices.get(location, _NOTHING)
         if chosen is not _NOTHING and chosen not in SIDES:
-            return None if chosen is None else self.write(chosen), None
+            if chosen is None:
+                return _NOTHING if our.after is None else None, None
+            return self.write(chosen), None
         base = None if our.is_undecided else our.before
         reason = REMOVED
         if our.after is not None and their.after is not None:

@@ -202,6 +202,13 @@ def test_a_removed_setting_does_not_come_back_where_the_common_states_do_not_agr
     assert (plain_of(taken.edits["c"]), taken.conflicts) == ({"lr": 3}, ())
 
 
+def test_nothing_can_be_chosen_where_ours_has_nothing() -> None:
+    base, ours, theirs = tree_of({"a": "1"}), tree_of({}), tree_of({"a": "2"})
+    merger = Merger(opened, lambda blob: to_entry(blob, keep), Resolution({"a": None}))
+    found = merger.merge(changes_between(base, ours), changes_between(base, theirs))
+    assert (found.edits, found.conflicts) == ({}, ()), "there is nothing to remove"
+
+
 def test_a_side_that_there_is_not_cannot_be_favoured() -> None:
     with pytest.raises(InvalidArgumentError, match="'ours' or 'theirs'"):
         Resolution(favour="mine")
