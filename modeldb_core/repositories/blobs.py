@@ -7,6 +7,7 @@ under which the artifact store has it. Equal blobs have equal entries, so two tr
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -167,6 +168,10 @@ class Blob:
 
     def __post_init__(self) -> None:
         given: object = self.content
+        kind: object = self.kind
+        if not isinstance(kind, str):
+            msg = f"the kind of a blob is of type {type_name(kind)}; expected one of {', '.join(FORMS)}"
+            raise InvalidTypeError(msg)
         if self.kind not in FORMS:
             msg = f"blob kind {self.kind!r:.60} is unknown; expected one of {', '.join(FORMS)}"
             raise InvalidArgumentError(msg)
@@ -258,10 +263,21 @@ def from_entry(entry: Entry, open_blob: Callable[[str], BinaryIO]) -> Blob:
             if not is_digest(digest) or type(size) is not int or not 0 <= size <= MAX_CONTENT_BYTES:
                 raise IntegrityError(_no_entry(entry))
             with open_blob(digest) as stream:
-                content = decode(stream.read())
+                data = _read(stream, size + 1)
+            if len(data) != size:
+                raise IntegrityError(_no_entry(entry))
+            content = decode(data)
         return Blob(entry["kind"], content, entry.get("tree") or "")
     except (KeyError, InvalidArgumentError) as error:
         raise IntegrityError(_no_entry(entry)) from error
+
+
+def _read(stream: BinaryIO, most_bytes: int) -> bytes:
+    """Return what a stream holds, at most so many bytes; one may give fewer at once."""
+    data = b""
+    while len(data) < most_bytes and (chunk := stream.read(most_bytes - len(data))):
+        data += chunk
+    return data
 
 
 def _no_entry(entry: Entry) -> str:
@@ -290,7 +306,8 @@ def _check_form(kind: str, content: dict[str, Any]) -> None:
             msg = f"a {kind} blob has no field {name!r:.60}; expected {', '.join(form.fields)}"
             raise InvalidArgumentError(msg)
     names = [name for section in form.by_key if kind == CONFIG for name in content.get(section, {})]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    if len(names) > len(set(names)):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
         msg = f"the configuration has {twice!r} more than once; it is a hyperparameter, a range, or a set of values"
         raise InvalidArgumentError(msg)
 

@@ -8,6 +8,7 @@ can be resolved beforehand: by a side, or by what is to stand there.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
@@ -245,7 +246,8 @@ def merge_parts(
     """
     merged: dict[Path, Part] = {}
     left: list[Path] = []
-    for path in sorted({**(base or {}), **ours, **theirs}):
+    paths = sorted({**(base or {}), **ours, **theirs})
+    for path in paths:
         mine, yours = ours.get(path), theirs.get(path)
         was = None if base is None else _written(base.get(path))
         if _written(mine) == _written(yours) or (base is not None and _written(yours) == was):
@@ -258,20 +260,20 @@ def merge_parts(
                 left.append(path)
         if taken is not None:
             merged[path] = taken
-    for path in [each for each in merged if any(_is_below(other, each) for other in merged)]:
-        within = {each for each in merged if each == path or _is_below(each, path)}
+    folders = {path[:count] for path in merged for count in range(1, len(path))}
+    for path in [each for each in merged if each in folders]:
         chosen = choose(path)
         side = theirs if chosen == "theirs" else ours
         if chosen not in SIDES:
             left.append(path)
-        for each in within:
-            del merged[each]
-        merged.update((each, part) for each, part in side.items() if each == path or _is_below(each, path))
+        for at in range(bisect_left(paths, path), len(paths)):  # in order, what is below a path follows it
+            each = paths[at]
+            if each[: len(path)] != path:
+                break
+            merged.pop(each, None)
+            if each in side:
+                merged[each] = side[each]
     return merged, sorted(set(left))
-
-
-def _is_below(path: Path, other: Path) -> bool:
-    return len(path) > len(other) and path[: len(other)] == other
 
 
 def _written(part: Part | None) -> bytes | None:

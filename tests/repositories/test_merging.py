@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 
-from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.errors import IntegrityError, InvalidArgumentError, InvalidTypeError
 from modeldb_core.repositories.blobs import Blob, Entry, blob_of, from_entry, to_entry
 from modeldb_core.repositories.differences import compare
-from modeldb_core.repositories.merging import BOTH, FOLDER, KINDS, REMOVED, Merger, Resolution
+from modeldb_core.repositories.merging import BOTH, FOLDER, KINDS, REMOVED, Merger, Resolution, merge_parts
+from modeldb_core.repositories.parts import Part
 from modeldb_core.repositories.states import State, changes_between, same
 from modeldb_core.stores import BlobInfo
 
@@ -230,3 +232,49 @@ def test_what_differs_is_told_part_by_part() -> None:
 
 def blobs(plain: Plain) -> dict[str, Any]:
     return {location: to_entry(blob_from(value), keep) for location, value in plain.items()}
+
+
+class Lasting(io.BytesIO):
+    """Stays open, to say how far it was read."""
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("size", [-1, 1])
+def test_a_content_of_another_size_than_its_entry_says_is_refused_before_it_is_read(size: int) -> None:
+    entry = to_entry(blob_of(LONG, "a location"), keep)
+    stream = Lasting(KEPT[entry["digest"]] + b"\0" * 10_000)
+    with pytest.raises(IntegrityError):
+        from_entry({**entry, "size_bytes": entry["size_bytes"] + size}, lambda _: stream)
+    assert stream.tell() <= entry["size_bytes"] + size + 1
+    short = {**entry, "size_bytes": entry["size_bytes"] + 1}
+    with pytest.raises(IntegrityError):
+        from_entry(short, opened)
+
+
+def test_a_kind_that_is_no_text_is_refused() -> None:
+    with pytest.raises(InvalidTypeError, match="kind"):
+        Blob(["a"], {})  # type: ignore[arg-type]
+    with pytest.raises(IntegrityError):
+        from_entry({"kind": ["a"], "content": {}}, opened)
+
+
+def test_merging_settings_looks_at_each_a_few_times() -> None:
+    def calls(count: int) -> int:
+        counted = 0
+
+        def count_call(_frame: object, event: str, _arg: object) -> None:
+            nonlocal counted
+            counted += event in ("call", "c_call")
+
+        parts = {(f"setting {number}",): Part("hyperparameters", number) for number in range(count)}
+        before = sys.getprofile()
+        sys.setprofile(count_call)
+        try:
+            merge_parts({}, parts, parts)
+        finally:
+            sys.setprofile(before)
+        return counted
+
+    assert calls(400) < 3 * calls(200)
