@@ -50,7 +50,6 @@ class BlobCopier:
         self._target, self._dry_run = target, dry_run
         self._pool = ThreadPoolExecutor(workers, "modeldb-blobs") if workers > 1 else None
         self._seen: dict[str, None] = {}
-        self._there: dict[str, BlobInfo | None] = {}  # what the target said of nodes that are dealt with now
         self.copied = self.copied_bytes = 0
         self.missing: set[str] = set()
         self.damaged: dict[str, str] = {}
@@ -78,29 +77,14 @@ class BlobCopier:
         """Do some work on each of some items, several at a time; the results come in their order."""
         return self._pool.map(work, items) if self._pool else map(work, items)
 
-    def has_seen(self, digest: str) -> bool:
-        """Return whether a blob was dealt with lately."""
-        return digest in self._seen
-
-    def is_safe(self, digest: str) -> bool:
-        """Return whether a blob is in the target and will stay until what names it is there as well."""
-        there = self._stat(digest)
-        if there is not None and _is_safe(there):
-            return True
-        self._there[digest] = there
-        return False
-
     def put_nodes(self, contents: list[bytes]) -> None:
         """Put nodes of a tree of which the target has all that is below them, together; where one is there, again."""
         sent = [BlobInfo(hashlib.sha256(content).hexdigest(), len(content)) for content in contents]
-        unknown = [info.digest for info in sent if info.digest not in self._there]
-        found = {**self._there, **dict(zip(unknown, self.map(self._stat, unknown), strict=True))}
-        standing = [found[info.digest] for info in sent]
+        standing = list(self.map(self._stat, [info.digest for info in sent]))
         if not self._dry_run:
             needed = [each for each, there in zip(contents, standing, strict=True) if not (there and _is_safe(there))]
             self._put_together(needed)
         for info, there in zip(sent, standing, strict=True):
-            self._there.pop(info.digest, None)
             self._seen[info.digest] = None
             if there is None:
                 self._count(info.size_bytes)

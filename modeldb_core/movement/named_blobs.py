@@ -98,7 +98,7 @@ class NamedBlobs:
                 self._needed.setdefault(digest, _Need(change.kind, change.entity_id, root, where))
             trees.lacking.clear()
         for digest in likely_trees_in(change):
-            if not blobs.has_seen(digest) and looks_like_a_node(blobs.source, digest):
+            if looks_like_a_node(blobs.source, digest):
                 trees.copy(digest, owner)
 
     def _base(self, change: Change, field: str) -> str:

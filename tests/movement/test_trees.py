@@ -20,6 +20,7 @@ from modeldb_core.errors import IntegrityError
 from modeldb_core.model import schema
 from modeldb_core.model.entities import Entity, now_us
 from modeldb_core.model.schema import KindDeclaration, content_tree, reference, text
+from modeldb_core.movement import copying
 from modeldb_core.movement.bundle_audit import verify_bundle
 from modeldb_core.movement.bundle_writer import BundleWriter
 from modeldb_core.movement.bundles import Bundle
@@ -395,6 +396,42 @@ def test_a_copy_into_a_store_with_old_garbage_makes_it_young(blobs: Blobs, other
     unnamed.shelf(TreeStore(other).build({"a": {}}))
     collect(unnamed, other)  # of a moment before the changes arrived
     assert kept <= other.digests
+
+
+@pytest.mark.parametrize("is_bundle", [False, True])
+def test_a_root_that_was_mentioned_before_does_not_come_alone(
+    is_bundle: bool, blobs: Blobs, other: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "BATCH_CHANGES", 1)
+    log, target = Log(), MemoryStore()
+    tree = planted(blobs)
+    needed = blobs.digests
+    log.shelf("", name=f"see {tree.root}")
+    if is_bundle:
+        log.shelf(tree)
+        with BundleWriter(tmp_path / "a.bundle") as writer:
+            done = copied(log, blobs, writer, writer)
+            writer.finish(absent_blobs=sorted(done.absent))
+        with Bundle(tmp_path / "a.bundle") as bundle:
+            assert {info.digest for info in bundle.list()} == needed
+        return
+    copied(log, blobs, target, other)
+    log.shelf(tree)
+    assert copied(log, blobs, target, other).ok  # a second call, minutes later
+    assert other.digests == needed
+
+
+def test_a_tree_that_lacked_something_is_looked_at_again(blobs: Blobs, other: Blobs) -> None:
+    log, target = Log(), MemoryStore()
+    log.shelf(planted(blobs))
+    leaf = leaf_of(blobs, 500)
+    content = blobs.path(leaf).read_bytes()
+    blobs.delete(leaf)
+    assert set(copied(log, blobs, target, other).missing) == {leaf}
+    blobs.put(io.BytesIO(content))
+    log.shelf(planted(blobs))
+    assert copied(log, blobs, target, other).ok
+    assert verify(target, other).ok
 
 
 def test_a_copy_says_what_of_a_tree_is_missing_or_damaged(blobs: Blobs, other: Blobs) -> None:
