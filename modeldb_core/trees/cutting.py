@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.trees.entries import MAX_SIZE, Record
 from modeldb_core.trees.locations import SEPARATOR, location_of
-from modeldb_core.trees.nodes import Child, Item, Node, make_node
+from modeldb_core.trees.nodes import MAX_ITEM_BYTES, Child, Item, Node, make_node, weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +24,6 @@ BITS = 7
 """Of the hash, for each level: 128 items in a node on average."""
 MAX_RANK = 8
 """Levels above are cut by length alone: whoever grinds hashes does not make a tree deep."""
-MAX_ITEM_BYTES = 128 << 10
-"""A node ends with the item with which its items come to so many bytes, by :func:`weight_of`."""
-_ITEM, _CHILD = 64, 80
 
 
 def rank_of(key: bytes) -> int:
@@ -35,13 +32,6 @@ def rank_of(key: bytes) -> int:
     if digest[0] >> (8 - BITS):  # as of nearly all
         return 0
     return min(MAX_RANK, (256 - int.from_bytes(digest, "big").bit_length()) // BITS)
-
-
-def weight_of(item: Item) -> int:
-    """Return what an item counts for the length of its node: nothing that was observed plays a part in it."""
-    if isinstance(item, Record):
-        return len(item.key) + len(item.identity) + _ITEM
-    return len(item.key) + _CHILD
 
 
 @dataclass(slots=True)

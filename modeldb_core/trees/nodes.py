@@ -23,6 +23,9 @@ MAX_LEVEL = 24
 """A tree with more levels was not made by the rule for cutting, whatever it holds."""
 MAX_NODE_BYTES = 5 << 20
 """Some 20 KiB are usual. A node of the shortest entries, each with as much observed as there may be, comes to 4.3 MiB."""
+MAX_ITEM_BYTES = 128 << 10
+"""A node ends with the item with which its items come to so many bytes, by :func:`weight_of`."""
+_ITEM, _CHILD = 64, 80
 _HEAD = struct.Struct("<4sBIQQ")  # magic, level, number of items, entries below, their size
 _DIGEST_BYTES = 32
 _SMALL = tuple(bytes([number]) for number in range(128))
@@ -76,6 +79,13 @@ class Node:
         """What is below another node."""
         assert self.level > 0
         return self.items  # type: ignore[return-value]  # as the level says
+
+
+def weight_of(item: Item) -> int:
+    """Return what an item counts for the length of its node: nothing that was observed plays a part in it."""
+    if isinstance(item, Record):
+        return len(item.key) + len(item.identity) + _ITEM
+    return len(item.key) + _CHILD
 
 
 def is_node(data: bytes) -> bool:
@@ -235,13 +245,16 @@ class _Reader:
 
 def _read_items(reader: _Reader, level: int, number: int) -> list[Item]:
     items: list[Item] = []
-    before = b""
+    before, weight = b"", 0
     for _ in range(number):
+        if weight >= MAX_ITEM_BYTES:  # keys that share what they begin with take far more memory than bytes of a node
+            msg = f"a node of a tree goes on after {before[:80]!r}, where it has to end by its length"
+            raise IntegrityError(msg)
         shared = reader.number()
         key = before[:shared] + reader.take(reader.number())
         _check_key(key, before)
         items.append(_read_child(reader, key) if level else _read_record(reader, key))
-        before = key
+        before, weight = key, weight + weight_of(items[-1])
     return items
 
 

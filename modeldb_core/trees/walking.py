@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modeldb_core.errors import IntegrityError, ModelDBError, NotFoundError
 from modeldb_core.trees.cursor import places_below
-from modeldb_core.trees.cutting import MAX_ITEM_BYTES, rank_of, weight_of
+from modeldb_core.trees.cutting import rank_of
 from modeldb_core.trees.locations import location_of
+from modeldb_core.trees.nodes import MAX_ITEM_BYTES, weight_of
 from modeldb_core.trees.nodestore import NodeReader, Place, Readable
 
 if TYPE_CHECKING:

@@ -12,6 +12,8 @@ import pytest
 
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, InvalidTypeError, NotFoundError
 from modeldb_core.trees import Difference, Tree, TreeStore, describe, order_of
+from modeldb_core.trees.entries import Record
+from modeldb_core.trees.nodes import make_node
 from tests.trees.conftest import CountingBlobs, entry
 
 MANY = 10_000
@@ -288,3 +290,13 @@ def test_a_node_that_is_missing_or_damaged_is_said(tree: Tree, blobs: CountingBl
     blobs.contents[leaf] = content[:-3] + b"x" + content[-2:]
     with pytest.raises(IntegrityError, match=leaf):
         list(TreeStore(blobs).open(tree.root).items())
+
+
+def test_a_node_whose_keys_repeat_is_refused_before_it_fills_the_memory(trees: TreeStore, blobs: CountingBlobs) -> None:
+    key = b"x" * 800
+    records = [Record(key + b"%06d" % number, 0, b"", b"") for number in range(20_000)]  # 16 MB of keys
+    content = make_node(0, records)[1]
+    assert len(content) < 300_000
+    root = blobs.put(io.BytesIO(content)).digest
+    with pytest.raises(IntegrityError, match="has to end by its length"):
+        list(trees.open(root).items())
