@@ -120,15 +120,16 @@ def log_dataset(
         dataset_id: the data set of that name there.
 
     Returns:
-        The operations that declare the data set and its version, and the one that makes the run refer to that. The
-        identifier of a version is the same wherever the same content is logged under the name.
+        The operations that declare the data set and its version, and the one that makes the run refer to that, and says
+        that the version is kept where it is now: it may have been declared before, when it was not. The identifier of a version is the same wherever the same content is logged under the name.
     """
     version_id = content_id(dataset_id, content.digest)
     shown = {key: content.info[key] for key in SHOWN if key in content.info}
+    used = use_version(run_id, role, name, dataset_id, version_id, shown)
     return (
         declare("dataset", dataset_id, name, dataset_type=content.dataset_type, workspace_id=workspace_id),
         declare("dataset_version", version_id, name, dataset_id=dataset_id, **{"digest": "", **content.document()}),
-        use_version(run_id, role, name, dataset_id, version_id, shown),
+        Operation((*_keeping(version_id, content), *used.entries), used.expect, used.entity_id),
     )
 
 
@@ -294,11 +295,16 @@ def _is_same(version: DatasetVersion, content: Content) -> bool:
 
 def _kept(version: DatasetVersion, content: Content) -> Operation:
     """Return what adding a version's content again changes: it is kept from now on where it was not."""
-    if not content.fields.get("is_kept") or version.is_kept:
-        return Operation((), entity_id=version.entity_id)
+    entries = () if version.is_kept else _keeping(version.entity_id, content)
+    return Operation(entries, entity_id=version.entity_id)
+
+
+def _keeping(version_id: str, content: Content) -> tuple[Entry, ...]:
+    """Return what says of a version that is there already that its content is kept; nothing where it is not."""
+    if not content.fields.get("is_kept"):
+        return ()
     said = {name: value for name, value in content.fields.items() if value is not None}
-    entry = Entry(UPDATE, "dataset_version", version.entity_id, {"set": said})
-    return Operation((entry,), entity_id=version.entity_id)
+    return (Entry(UPDATE, "dataset_version", version_id, {"set": said}),)
 
 
 def _next(

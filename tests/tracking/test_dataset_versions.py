@@ -389,6 +389,19 @@ def test_what_a_journal_brings_is_numbered_by_the_store(client: Client) -> None:
     assert [each.version for each in modeldb.dataset("numbers").versions()] == [4, 3, 2, 1]
 
 
+def test_content_that_was_logged_before_is_kept_once_that_is_asked_for(
+    client: Client, folder: Path, tmp_path: Path
+) -> None:
+    with client.start_run(capture=False) as run:
+        run.log_dataset(modeldb.path(folder), name="churn/train")
+        run.log_dataset(modeldb.path(folder, keep=True), "test", name="churn/train")
+        run.log_dataset(modeldb.path(folder), "again", name="churn/train")
+    client.flush()
+    version = modeldb.dataset("churn/train").version("latest")
+    assert version.entity.is_kept
+    assert folder_digest(version.checkout(tmp_path / "out"))[0] == version.digest
+
+
 def test_a_commit_holds_paths_and_queries(client: Client, folder: Path, tmp_path: Path) -> None:
     repository = modeldb.repository("churn")
     with repository.commit("data", branch="main") as commit:
