@@ -11,6 +11,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import modeldb_core as modeldb
+from modeldb_core.commands.operation import execute
+from modeldb_core.commands.registry import versions
 from modeldb_core.errors import (
     ConflictError,
     ErasedError,
@@ -96,6 +98,27 @@ def test_whoever_decided_on_what_is_no_longer_so_is_told(client: Client) -> None
     mine.remove_alias("challenger", reason="done")
     assert mine.aliases == {}
     assert [move.reason for move in mine.history()] == ["mine", "all the same", "another place", "done"]
+
+
+def test_whoever_decided_on_other_stages_than_there_are_is_told(client: Client) -> None:
+    run = trained()
+    modeldb.register_model("churn", run=run)
+    mine, yours, hers = (modeldb.registered_model("churn") for _ in range(3))
+    late = versions.register_next(client.store, yours.entity, versions.Source(artifacts={}), versions.Said())
+    mine.set_stages("development", "champion", "archived")
+    with pytest.raises(PreconditionError):
+        hers.require_approvals("staging", 1)
+    with pytest.raises(PreconditionError):
+        yours.promote(1, alias="champion", reason="it is a stage by now")
+    with pytest.raises(PreconditionError), DirectWriter(client.store, "ada") as writer:
+        execute(writer, late)
+    assert len(mine.versions()) == 1
+    mine.reload()
+    yours.reload()
+    yours.require_approvals("champion", 1)
+    with pytest.raises(PreconditionError):
+        mine.set_stages("development", "live", "archived")
+    assert mine.stage_names == ("development", "champion", "archived")
 
 
 def test_what_cannot_be_is_refused_and_nothing_is_written(client: Client, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ class _Move:
         """Give the version an alias."""
         self.said["alias"] = alias
         self.put["aliases"] = {alias: self.version.entity_id}
-        self.expect.append(unchanged(self.model, "aliases", alias))
+        self.expect += [unchanged(self.model, "aliases", alias), unchanged(self.model, "stage_names")]
 
     def operation(self) -> Operation:
         """Return all of it as one operation."""
@@ -173,7 +173,7 @@ def set_stages(model: RegisteredModel, names: Sequence[str]) -> Operation:
     if taken := sorted(set(stages) & set(model.aliases)):
         msg = f"{taken[0]!r} is an alias of {model.name!r}; name the stage otherwise, or remove the alias"
         raise ConflictError(msg)
-    expect = (unchanged(model, "stages"), unchanged(model, "aliases"), unchanged(model, "stage_names"))
+    expect = tuple(unchanged(model, name) for name in ("stages", "aliases", "stage_names", "approvals_needed"))
     return _settled(model, {"stage_names": stages}, expect)
 
 
@@ -192,9 +192,8 @@ def require_approvals(model: RegisteredModel, stage: str, count: int) -> Operati
         msg = f"versions begin in {stage!r}; approvals can be needed before a later stage only"
         raise InvalidArgumentError(msg)
     needed = {name: number for name, number in model.approvals_needed.items() if name != stage}
-    return _settled(
-        model, {"approvals_needed": needed | ({stage: count} if count else {})}, (unchanged(model, "approvals_needed"),)
-    )
+    expect = (unchanged(model, "approvals_needed"), unchanged(model, "stage_names"))
+    return _settled(model, {"approvals_needed": needed | ({stage: count} if count else {})}, expect)
 
 
 def _settled(model: RegisteredModel, values: Mapping[str, Any], expect: Sequence[Condition]) -> Operation:

@@ -145,7 +145,8 @@ def register_next(
     number = next_number(store, model)
     created = _version(model, number, source, said, version_id)
     counted = Entry(UPDATE, MODEL, model.entity_id, {"set": {"last_version": number}})
-    expect = (*created.expect, unchanged(model, "last_version"), Unset(MODEL, model.entity_id, "deleted_at"))
+    seen = (unchanged(model, "last_version"), unchanged(model, "stage_names"))  # it begins in the first stage
+    expect = (*created.expect, *seen, Unset(MODEL, model.entity_id, "deleted_at"))
     return Operation((counted, *created.entries), expect, created.entity_id)
 
 
