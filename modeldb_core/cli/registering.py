@@ -184,7 +184,8 @@ def stages(session: Session, *, name: str, stages: tuple[str, ...], needed: tupl
     """Show the stages of the model NAME, or say which there are, and before which of them approvals are needed."""
     workspace_id = workspace_id_of(session)
     if stages:
-        session.execute(promotion.set_stages(references.find_model(session.store, workspace_id, name), stages))
+        registered = references.find_model(session.store, workspace_id, name)
+        session.execute(promotion.set_stages(session.store, registered, stages))
     for each in needed:
         stage, _, count = each.rpartition("=")
         if not stage or not (count.isascii() and count.isdigit() and len(count) < 4):

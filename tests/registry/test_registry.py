@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 import modeldb_core as modeldb
 from modeldb_core.commands.operation import execute
-from modeldb_core.commands.registry import versions
+from modeldb_core.commands.registry import promotion, versions
 from modeldb_core.errors import (
     ConflictError,
     ErasedError,
@@ -24,6 +24,8 @@ from modeldb_core.errors import (
     PreconditionError,
     UntrustedModelError,
 )
+from modeldb_core.log.changes import UPDATE
+from modeldb_core.log.stream import Entry
 from modeldb_core.movement.collection import Collected, erase_deleted, remove_blobs
 from modeldb_core.queries import Linked, Query
 from modeldb_core.stores.direct import DirectWriter
@@ -173,6 +175,10 @@ def test_stages_of_one_s_own_and_approvals(client: Client) -> None:
     with pytest.raises(ConflictError, match="'staging'"):
         model.set_stages("candidate", "live", "retired")
     model.promote(1, stage="development", reason="back")
+    with pytest.raises(ConflictError, match="v1 of 'churn' is in 'development', which would be none any more"):
+        model.set_stages("candidate", "live", "retired")
+    model.set_stages("candidate", "live", "retired", "development")
+    model.promote(1, stage="candidate", reason="again")
     model.set_stages("candidate", "live", "retired")
     model.require_approvals("live", 2)
     version = model.version(1)
@@ -192,6 +198,28 @@ def test_stages_of_one_s_own_and_approvals(client: Client) -> None:
     ]
     with pytest.raises(InvalidArgumentError, match="say why"):
         version.reject("live", "")
+
+
+def test_a_stage_that_one_version_has_to_itself_is_never_that_of_two(client: Client) -> None:
+    run = trained()
+    modeldb.register_model("churn", run=run)
+    model = modeldb.registered_model("churn")
+    with pytest.raises(
+        ConflictError, match="v1 of 'churn' is in 'development', which one version would have to itself"
+    ):
+        model.set_stages("new", "development", "live", "gone")
+    late = promotion.set_stages(client.store, model.entity, ("development", "live"))
+    model.promote(1, stage="archived", reason="old")
+    with pytest.raises(PreconditionError), DirectWriter(client.store, "ada") as writer:
+        execute(writer, late)
+    with DirectWriter(client.store, "ada") as writer:  # what another program has left
+        writer.apply([Entry(UPDATE, "model_version", model.version(1).entity.entity_id, {"set": {"stage": "staging"}})])
+    with pytest.raises(NotFoundError):
+        model.version("staging")
+    model.promote(1, stage="staging", reason="really")
+    assert model.stages == {"staging": 1}
+    with pytest.raises(ConflictError, match="nothing would move"):
+        model.promote(1, stage="staging", reason="twice")
 
 
 def test_models_to_come_have_the_stages_that_the_settings_name(client: Client, tmp_path: Path) -> None:

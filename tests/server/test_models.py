@@ -49,8 +49,10 @@ def test_versions_are_promoted_approved_and_looked_up_over_http(client: Any, mod
         assert schema_errors("ModelStates", states) == []
         assert states["models"][0]["stages"]["production"]["number"] == number
     client.send("POST", f"{model}/aliases/remove", {"alias": "champion", "reason": "not needed"})
-    changed = client.send("PUT", f"{model}/stages", {"stages": ["new", "staging", "production", "old"]})
-    assert changed["stage_names"] == ["new", "staging", "production", "old"]
+    stages = ["new", "staging", "production", "archived"]
+    refused = client.send("PUT", f"{model}/stages", {"stages": [*stages[:3], "old"]}, 409)
+    assert "v1 of 'churn' is in 'archived'" in refused["error"]["message"]
+    assert client.send("PUT", f"{model}/stages", {"stages": stages})["stage_names"] == stages
     card = client.get(f"/api/v2/model-versions/{second}/card")
     assert schema_errors("ModelCard", card) == []
     assert card["card"].startswith("# churn v2")

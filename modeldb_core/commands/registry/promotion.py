@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from modeldb_core.commands.edits import check_living
 from modeldb_core.commands.operation import Operation
@@ -14,9 +14,10 @@ from modeldb_core.log.changes import UPDATE
 from modeldb_core.log.conditions import Condition, RevisionIs, Unset
 from modeldb_core.log.stream import Entry
 from modeldb_core.model.values import check_text
+from modeldb_core.queries import Query, condition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from modeldb_core.model.registry import ModelVersion, RegisteredModel
     from modeldb_core.stores import MetadataStore
@@ -56,7 +57,8 @@ def promote(
     if stage:
         check_stage(model, stage)
         check_approved(store, model, version, stage)
-        if version.stage != stage:
+        has_it_to_itself = stage in stage_names(model)[1:-1]
+        if version.stage != stage or (has_it_to_itself and model.stages.get(stage) != version.entity_id):
             move.to_stage(store, stage)
         move.expect.append(unchanged(model, "approvals_needed", stage))
         if model.approvals_needed.get(stage):  # a verdict alters the version
@@ -157,12 +159,17 @@ def _moving(
 # -- what a model demands ---------------------------------------------------------------------------------------------
 
 
-def set_stages(model: RegisteredModel, names: Sequence[str]) -> Operation:
+def set_stages(store: MetadataStore, model: RegisteredModel, names: Sequence[str]) -> Operation:
     """Say which stages the versions of a model go through, in order: they begin in the first and end in the last.
+
+    Args:
+        store: where the versions are looked up; who moves or registers one meanwhile makes the operation fail.
+        model: as it was read.
+        names: of the stages.
 
     Raises:
         InvalidArgumentError: there are fewer than two, one comes twice, or one cannot be a stage.
-        ConflictError: a version is in a stage that would be none any more.
+        ConflictError: a version is in a stage that would be none any more, or that another one would have to itself.
     """
     check_living(model)
     stages = check_stage_names(names)
@@ -173,8 +180,29 @@ def set_stages(model: RegisteredModel, names: Sequence[str]) -> Operation:
     if taken := sorted(set(stages) & set(model.aliases)):
         msg = f"{taken[0]!r} is an alias of {model.name!r}; name the stage otherwise, or remove the alias"
         raise ConflictError(msg)
-    expect = tuple(unchanged(model, name) for name in ("stages", "aliases", "stage_names", "approvals_needed"))
-    return _settled(model, {"stage_names": stages}, expect)
+    _check_versions(store, model, stages)
+    # every move, alias and new version alters the model, so that its revision stands for the stages of its versions too
+    return _settled(model, {"stage_names": stages}, (RevisionIs(MODEL, model.entity_id, model.revision),))
+
+
+def _check_versions(store: MetadataStore, model: RegisteredModel, stages: Sequence[str]) -> None:
+    """See that each version is in a stage of some names, and in one between the first and the last only if that is its own."""
+    outside = condition("stage not in ?", stages)
+    for which, wrong in ((outside, "would be none any more"), *_shared(model, stages)):
+        found = store.find(Query(VERSION, which, "version", within=model.entity_id, limit=1)).entities
+        if found:
+            version = cast("ModelVersion", found[0])
+            msg = (
+                f"v{version.version} of {model.name!r} is in {version.stage!r:.80}, which {wrong}; promote it to another stage "
+                "first, one that stays"
+            )
+            raise ConflictError(msg)
+
+
+def _shared(model: RegisteredModel, stages: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for stage in stages[1:-1]:
+        which = condition("stage = ? and entity_id != ?", stage, str(model.stages.get(stage, "")))
+        yield which, "one version would have to itself, and it is not that one"
 
 
 def require_approvals(model: RegisteredModel, stage: str, count: int) -> Operation:

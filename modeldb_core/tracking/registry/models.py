@@ -132,7 +132,7 @@ class RegisteredModelHandle:
         Raises:
             InvalidArgumentError: there are fewer than two; ConflictError: one that is in use would go.
         """
-        self._do(promotion.set_stages(self.entity, names))
+        self._do(promotion.set_stages(self.client.store, self.entity, names))
 
     def require_approvals(self, stage: str, count: int = 1) -> None:
         """Say how many people have to approve a version before it comes into a stage; 0: nobody has to.

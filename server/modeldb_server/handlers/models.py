@@ -72,7 +72,7 @@ def remove_alias(context: ServerContext, *, entity_id: str, alias: str, reason: 
 
 def set_stages(context: ServerContext, *, entity_id: str, stages: tuple[str, ...]) -> Response:
     """Say which stages a model's versions go through, and return the model."""
-    return edited(context, promotion.set_stages(_model(context, entity_id), stages))
+    return edited(context, promotion.set_stages(context.store, _model(context, entity_id), stages))
 
 
 def require_approvals(context: ServerContext, *, entity_id: str, stage: str, count: int) -> Response:
