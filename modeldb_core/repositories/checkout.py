@@ -23,7 +23,7 @@ from modeldb_core.model.values import is_digest, to_json
 from modeldb_core.repositories.blobs import Entry, from_entry
 from modeldb_core.repositories.names import check_location
 from modeldb_core.repositories.reading import CommitTree
-from modeldb_core.trees import blob_of
+from modeldb_core.trees import blob_of, check_path
 
 if TYPE_CHECKING:
     import os
@@ -146,7 +146,7 @@ def _files(
     )
     for part, found in parts:
         if found is not None and (digest := blob_of(found)) is not None:
-            yield f"{location}/{check_location(part)}", File(digest)
+            yield f"{location}/{check_path(part)}", File(digest)
 
 
 def _kept(repository: RepositoryReader, entry: Entry) -> CommitTree | None:

@@ -11,6 +11,7 @@ import unicodedata
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.entities import is_id
 from modeldb_core.model.values import check_key, is_digest
+from modeldb_core.runtime.git_names import is_git_name
 
 MAX_REFERENCE = 256
 """Characters of the name of a branch or tag."""
@@ -44,6 +45,8 @@ def _problem_of_part(part: str) -> str:
         return "it begins or ends with a slash, or has two in a row"
     if part in (".", ".."):
         return f"{part!r} means another folder"
+    if is_git_name(part):
+        return f"{part!r:.60} is git's own folder"
     if "\\" in part or any(unicodedata.category(letter) == "Cc" for letter in part):
         return "it has a backslash or control characters"
     if len(part.encode()) > MAX_SEGMENT_BYTES:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from modeldb_core.trees.differences import Difference
 from modeldb_core.trees.entries import OBSERVED, Entry, blob_of, blobs_in, trees_in
-from modeldb_core.trees.locations import check_location, order_of
+from modeldb_core.trees.locations import check_location, check_path, order_of
 from modeldb_core.trees.nodes import MAX_NODE_BYTES, decode_node, is_node
 from modeldb_core.trees.nodestore import Blobs
 from modeldb_core.trees.tree import FolderItem, Tree, TreeInfo, TreeStore, describe
@@ -32,6 +32,7 @@ __all__ = [
     "blob_of",
     "blobs_in",
     "check_location",
+    "check_path",
     "decode_node",
     "describe",
     "is_node",

@@ -6,13 +6,17 @@ Trees are ordered by the parts of locations, as a walk through folders visits th
 
 from __future__ import annotations
 
+import os
 import re
 
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.values import check_text
+from modeldb_core.runtime.git_names import is_git_name
 
 MAX_LOCATION_BYTES = 4096
 """Of a location in UTF-8: what paths may have on Linux; keys of S3 have at most 1,024."""
+MAX_NAME_BYTES = 255
+"""Of a part of a path, in UTF-8: what file systems take as a name."""
 SEPARATOR = b"\0"
 AFTER_FOLDER = b"\1"
 """A folder's name and this comes after all that lies in the folder, and before everything else."""
@@ -52,6 +56,26 @@ def check_location(location: object) -> str:
         wrong = next(part for part in text.split("/") if part in ("", ".", ".."))
         what = f"has the part {wrong!r}" if wrong else "begins or ends with '/', or holds '//'"
         msg = f"location {text!r:.200} {what}; write names of folders and of the file alone, as in 'data/train.csv'"
+        raise InvalidArgumentError(msg)
+    return text
+
+
+def check_path(location: object) -> str:
+    """Return ``location`` if a file may be written there, within a folder of this machine; raises as :func:`check_location` does.
+
+    Raises:
+        InvalidArgumentError: a part leads elsewhere on this machine, is too long, or is git's own folder.
+    """
+    text = check_location(location)
+    parts = text.split("/")
+    if os.sep != "/" and any(os.sep in part or ":" in part for part in parts):
+        msg = f"{text!r:.200} cannot be a path on this machine; check it out on another one"
+        raise InvalidArgumentError(msg)
+    if any(map(is_git_name, parts)):
+        msg = f"{text!r:.200} is not written: it would stand in a folder of git, and git would run what it says"
+        raise InvalidArgumentError(msg)
+    if any(len(part.encode()) > MAX_NAME_BYTES for part in parts):
+        msg = f"{text!r:.200} cannot be a path: a part of it has more than {MAX_NAME_BYTES} bytes"
         raise InvalidArgumentError(msg)
     return text
 

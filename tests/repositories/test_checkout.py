@@ -109,10 +109,14 @@ def test_nothing_is_written_through_links_or_outside(repository: RepositoryHandl
     assert not (folder / "c").is_symlink()
     assert (outside / "victim").read_text() == "precious"
     reader = repository.reader
-    for location in ("a\\b", "x" * 300, "c\nd", MARK):
+    for location in ("a\\b", "x" * 300, "c\nd", MARK, ".git/config", "a/.Git", "git~1/x"):
         tree = reader.trees.build({location: {"kind": "config", "content": {}}})
         with pytest.raises(InvalidArgumentError):
             checkout(reader, replaced(head.entity, tree.root), tmp_path / "hostile")
+    hook = kept(repository, **{".git__hooks__pre-commit": "rm"})
+    tree = reader.trees.build({"data": {"kind": "data", "content": {"type": "path"}, "tree": hook.tree}})
+    with pytest.raises(InvalidArgumentError, match="git"):
+        checkout(reader, replaced(head.entity, tree.root), tmp_path / "hostile")
     assert not (tmp_path / "hostile").exists()
 
 

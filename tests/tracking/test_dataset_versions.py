@@ -155,6 +155,21 @@ def test_content_is_written_out_whole_and_over_nothing(folder: Path, tmp_path: P
     assert not (tmp_path / "nothing").exists()
 
 
+GITS = (".git", "a/.GIT", "git~1", ".git.", ".g\u200cit")
+
+
+def test_the_folder_of_git_is_no_part_of_data(folder: Path, tmp_path: Path) -> None:
+    plain = modeldb.log_dataset_version("churn/plain", modeldb.path(folder, keep=True))
+    (folder / "a" / ".git").mkdir()
+    (folder / "a" / ".git" / "config").write_text("[core]")
+    _let_times_settle(folder)
+    version = modeldb.log_dataset_version("churn/train", modeldb.path(folder, keep=True))
+    assert [location for location, _ in version.parts()] == ["a/x.csv", "a/y.csv", "b.csv", "same.csv"]
+    assert version.digest == plain.digest == folder_digest(folder)[0]
+    assert find_files(folder, HashCache(None)).left_out == {"a/.git": "git's own"}
+    assert folder_digest(version.checkout(tmp_path / "out"))[0] == version.digest
+
+
 def test_a_tree_of_a_stranger_leads_nowhere_else(client: Client, tmp_path: Path) -> None:
     trees = TreeStore(client.artifacts)
     digest = client.artifacts.put(io.BytesIO(b"of somebody")).digest
@@ -164,6 +179,7 @@ def test_a_tree_of_a_stranger_leads_nowhere_else(client: Client, tmp_path: Path)
         ({"a": {"observed": {"digest": "1" * 64}}}, NotFoundError),
         ({"a": {"observed": {"digest": 5}}}, ModelDBError),
         ({"a": {"observed": "text"}}, ModelDBError),
+        *(({f"{name}/config": {"observed": {"digest": digest}}}, InvalidArgumentError) for name in GITS),
     ):
         with pytest.raises(error):
             check_out(trees.build(entries), client.artifacts, tmp_path / "out")

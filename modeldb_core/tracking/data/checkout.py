@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import AlreadyExistsError, IntegrityError, InvalidArgumentError, NotFoundError
-from modeldb_core.trees import blob_of, check_location
+from modeldb_core.trees import blob_of, check_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -127,11 +127,7 @@ def _write(entry: Mapping[str, Any], blobs: Blobs, path: Path, location: str) ->
 
 
 def _path_within(root: Path, location: str) -> Path:
-    parts = PurePosixPath(check_location(location)).parts
-    if os.sep != "/" and any(os.sep in part or ":" in part for part in parts):
-        msg = f"{location!r} cannot be a path on this machine; check it out on another one"
-        raise InvalidArgumentError(msg)
-    return root.joinpath(*parts)
+    return root.joinpath(*PurePosixPath(check_path(location)).parts)
 
 
 def _take_place(unborn: Path, target: Path, replaced: Path, *, overwrite: bool) -> None:

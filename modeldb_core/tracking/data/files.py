@@ -20,6 +20,7 @@ from modeldb_core.errors import (
     NotFoundError,
     PermissionDeniedError,
 )
+from modeldb_core.runtime.git_names import GITS, is_git_name
 from modeldb_core.tracking.data.parts import Found, Part
 from modeldb_core.tracking.description.folders import KINDS as KINDS_OF_FILES
 
@@ -134,6 +135,9 @@ def _walk(scan: _Scan, folder: str, real: str, prefix: str, above: tuple[tuple[i
     for entry in entries:
         location = f"{prefix}{entry.name}"
         if scan.is_excluded(entry.name, location):
+            continue
+        if is_git_name(entry.name):  # it is never written out again
+            scan.left_out[location] = GITS
             continue
         real_path = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name)
         if real_path in scan.own:

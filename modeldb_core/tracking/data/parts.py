@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
+from modeldb_core.runtime.git_names import is_git_name
 from modeldb_core.tracking.description.digests import ContentHash
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def folder_digest(parts: Iterable[Part], left_out: Iterable[str] = ()) -> str:
     for part in ordered:
         content.text(part.location)
         content.raw(bytes.fromhex(part.sha256))
-    if names := sorted(left_out, key=lambda name: name.encode("utf-8", "surrogateescape")):
+    names = [name for name in left_out if not is_git_name(name.rpartition("/")[2])]
+    if names := sorted(names, key=lambda name: name.encode("utf-8", "surrogateescape")):
         content.text("left out")
         content.number(len(names))
         for name in names:

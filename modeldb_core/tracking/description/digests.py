@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modeldb_core.runtime.git_names import GITS, is_git_name
 from modeldb_core.tracking.description.folders import scan
 from modeldb_core.tracking.description.items import Nested, UnreadableContentError, encode_item
 
@@ -185,7 +186,7 @@ def folder_digest(path: Path) -> tuple[str, int, int, dict[str, str]]:
         FolderChangedError: something in it went away meanwhile.
     """
     content = ContentHash()
-    found = scan(path)
+    found = scan(path, lambda item: GITS if is_git_name(item.name) else None)
     files = sorted(found.files.items(), key=lambda item: os.fsencode(item[0]))
     content.text("folder")
     content.number(len(files))
@@ -196,10 +197,11 @@ def folder_digest(path: Path) -> tuple[str, int, int, dict[str, str]]:
         content.text(name)
         content.raw(bytes.fromhex(digest))
         total += size
-    if found.left_out:
+    # What is git's own is in no copy that is written out, and no part of what a copy is compared by.
+    if names := [name for name in found.left_out if not is_git_name(name.rpartition("/")[2])]:
         content.text("left out")
-        content.number(len(found.left_out))
-        for name in sorted(found.left_out, key=os.fsencode):
+        content.number(len(names))
+        for name in sorted(names, key=os.fsencode):
             content.text(name)
     return content.hexdigest(), total, len(files), found.left_out
 
