@@ -21,6 +21,7 @@ from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError, ModelD
 from modeldb_core.model.entities import new_id
 from modeldb_core.model.values import is_digest, to_json
 from modeldb_core.repositories.blobs import Entry, from_entry
+from modeldb_core.repositories.merging import folders_of
 from modeldb_core.repositories.names import check_location
 from modeldb_core.repositories.reading import CommitTree
 from modeldb_core.trees import blob_of, check_path
@@ -116,15 +117,24 @@ def _plan(repository: RepositoryReader, before: CommitTree, after: CommitTree) -
     for location, old, new in before.differences(after):
         check_location(location)
         have, want = dict(_files(repository, location, old, new)), dict(_files(repository, location, new, old))
+        if twice := next((name for name in want if name in plan.write), None):
+            raise InvalidArgumentError(_meet(twice))
         plan.write.update(want)
         plan.before.update((name, file) for name, file in have.items() if name in want)
         plan.remove.update((name, file) for name, file in have.items() if name not in want)
-    if MARK in plan.write:
+    folders = {folder for name in plan.write for folder in folders_of(name)}
+    if both := next((name for name in plan.write if name in folders), None):
+        raise InvalidArgumentError(_meet(both))
+    if any(name.partition("/")[0].casefold() == MARK for name in plan.write):
         msg = f"location {MARK!r} is the name of the file that says what was checked out; it cannot be checked out"
         raise InvalidArgumentError(msg)
     for name in plan.write:
         plan.remove.pop(name, None)
     return plan
+
+
+def _meet(name: str) -> str:
+    return f"two locations would both be written at {name!r:.200}; the commit cannot be checked out into one folder"
 
 
 def _files(
@@ -176,8 +186,10 @@ def _check(root: Path, plan: Plan, *, force: bool) -> None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         if stat.S_ISDIR(mode):
-            if not _becomes_file(name, plan):
+            if not any(each.startswith(f"{name}/") for each in plan.remove):
                 wrong.append(f"{name} is a folder")
+            elif staying := _staying(root, name, plan):
+                wrong.append(f"{name} is a folder with {staying}, which is not what was checked out: move it away")
         elif not force and not _holds(target, mode, [file, *filter(None, [plan.before.get(name)])]):
             wrong.append(f"{name} is {'a link' if stat.S_ISLNK(mode) else 'there, and is not what was checked out'}")
     if wrong:
@@ -205,9 +217,14 @@ def _on_the_way(root: Path, name: str, plan: Plan) -> str:
     return ""
 
 
-def _becomes_file(name: str, plan: Plan) -> bool:
-    """Return whether all that an earlier checkout wrote into a folder goes, so that a file can take its name."""
-    return any(each.startswith(f"{name}/") for each in plan.remove)
+def _staying(root: Path, name: str, plan: Plan) -> str:
+    """Return what keeps a folder from going, so that a file could take its name: what no earlier checkout wrote into it."""
+    folders = {folder for each in plan.remove for folder in folders_of(each)}
+    for path in (root / name).rglob("*"):
+        inside = path.relative_to(root).as_posix()
+        if inside not in plan.remove and (inside not in folders or path.is_symlink()):
+            return inside
+    return ""
 
 
 def _holds(path: Path, mode: int, files: list[File]) -> bool:
@@ -239,4 +256,5 @@ def _remove(root: Path, name: str) -> None:
     parts = name.split("/")[:-1]
     with suppress(OSError):  # it is not empty
         for count in range(len(parts), 0, -1):
-            (root / "/".join(parts[:count])).rmdir()
+            with suppress(FileNotFoundError):
+                (root / "/".join(parts[:count])).rmdir()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError
+from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError, ModelDBError
 from modeldb_core.repositories.blobs import Blob
 from modeldb_core.repositories.checkout import MARK, checkout
 
@@ -133,6 +133,54 @@ def test_a_mark_of_something_else_is_no_reason_to_remove_anything(repository: Re
         (folder / MARK).write_text(mark)
         repository["main"].checkout(folder)
         assert sorted(files(folder)) == ["a", "b"]
+
+
+def test_a_file_of_the_user_in_a_folder_that_becomes_a_file_is_told_before_anything_is_removed(
+    repository: RepositoryHandle, tmp_path: Path
+) -> None:
+    with repository.commit("first") as commit:
+        commit["data"] = kept(repository, a="A", sub__b="B")
+        commit["other"] = {"x": 1}
+    with repository.commit("second") as commit:
+        commit["data"] = {"now": "a file"}
+        del commit["other"]
+    first, second = repository["main~"], repository["main"]
+    folder = first.checkout(tmp_path / "out")
+    for mine in ("notes.txt", "sub/more/notes.txt"):
+        (folder / "data" / mine).parent.mkdir(exist_ok=True)
+        (folder / "data" / mine).write_text("mine")
+        before = files(folder)
+        for force in (False, True):
+            with pytest.raises(AlreadyExistsError, match=f"data/{mine.removesuffix('/notes.txt')}"):
+                second.checkout(folder, force=force)
+        assert files(folder) == before, "nothing was removed"
+        (folder / "data" / mine).unlink()
+    (folder / "data" / "sub" / "more").rmdir()
+    (folder / "data" / "sub" / "b").unlink()
+    (folder / "data" / "sub").rmdir()
+    (folder / "data" / "a").unlink()
+    second.checkout(folder)
+    assert sorted(files(folder)) == ["data"]
+
+
+def test_files_of_kept_data_keep_their_names(repository: RepositoryHandle, tmp_path: Path) -> None:
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    with repository.commit("first") as commit:
+        commit["data"] = kept(repository, **{composed: "1", apart: "2", "a\\b": "3"})
+    folder = repository["main"].checkout(tmp_path / "out")
+    assert files(folder) == {f"data/{composed}": "1", f"data/{apart}": "2", "data/a\\b": "3"}
+
+
+def test_locations_that_meet_are_refused(repository: RepositoryHandle, tmp_path: Path) -> None:
+    with repository.commit("first") as commit:
+        commit["a"] = {"lr": 0.1}
+    reader, head = repository.reader, repository["main"].entity
+    data = {"kind": "data", "content": {"type": "path"}, "tree": kept(repository, x="1").tree}
+    blob = {"kind": "config", "content": {}}
+    for entries in ({"data": data, "data/x": blob}, {"data": data, "data/x/y": blob}, {f"{MARK}/x": blob}):
+        with pytest.raises(ModelDBError):
+            checkout(reader, replaced(head, reader.trees.build(entries).root), tmp_path / "hostile")
+    assert not (tmp_path / "hostile").exists()
 
 
 def replaced(entity: object, tree: str) -> object:
