@@ -418,6 +418,27 @@ def test_content_that_was_logged_before_is_kept_once_that_is_asked_for(
     assert folder_digest(version.checkout(tmp_path / "out"))[0] == version.digest
 
 
+def test_a_file_that_is_written_to_while_it_is_logged_stops_no_training(
+    client: Client, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = files._hash_file
+
+    def hash_file(file: Any, buffer: bytearray) -> bytes:
+        with open(file.path, "a") as stream:
+            stream.write("more")
+        return whole(file, buffer)
+
+    monkeypatch.setattr(files, "_hash_file", hash_file)
+    with client.start_run(capture=False) as run:
+        ids = {run.log_dataset(modeldb.path(folder / "b.csv", keep=True), role, name="one") for role in ("a", "b")}
+    client.flush()
+    versions = modeldb.dataset("one").versions()
+    assert {each.version_id for each in versions} == ids
+    assert len(ids) == 2, "nobody knows whether the content is the same"
+    assert {(each.digest, each.entity.is_kept) for each in versions} == {("", False)}
+    assert "written to while it was read" in str(versions[0].entity.document["info"]["note"])
+
+
 def test_a_commit_holds_paths_and_queries(client: Client, folder: Path, tmp_path: Path) -> None:
     repository = modeldb.repository("churn")
     with repository.commit("data", branch="main") as commit:

@@ -67,7 +67,12 @@ class Found:
 
     @property
     def digest(self) -> str:
-        """The digest of the content, as :mod:`modeldb_core.tracking.description.digests` defines it."""
+        """The digest of the content, as :mod:`modeldb_core.tracking.description.digests` defines it.
+
+        "" of a file that was left out: nothing is known of its content.
+        """
+        if self.is_file and not self.parts:
+            return ""
         return self.parts[0].sha256 if self.is_file else folder_digest(self.parts, self.left_out)
 
 

@@ -131,6 +131,8 @@ class Reader:
     def _read_path(self, data: PathData, name: str, keep: bool, before: DatasetVersion | None) -> Read:
         found = self.find(data)
         root, sent = "" if before is None else before.tree, 0
+        size = found.size_bytes if found.digest else None
+        keep = keep and bool(found.digest)  # of a file that could not be read there is nothing to keep
         if before is None or not root or before.digest != found.digest or (keep and not before.is_kept):
             tree, sent = self.store(found, keep=keep, before=root)
             root = tree.root
@@ -143,7 +145,7 @@ class Reader:
             "type": kind,
             "digest": found.digest,
             "shape": None,
-            "size_bytes": found.size_bytes,
+            "size_bytes": size,
             "schema": {"files": len(found.parts)},
             "origin": {"type": kind, **place},
             **({"exclude": list(data.exclude)} if data.exclude else {}),
@@ -155,7 +157,7 @@ class Reader:
             dataset_type=PATH,
             digest=found.digest,
             source=found.url,
-            size_bytes=found.size_bytes,
+            size_bytes=size,
             part_count=len(found.parts),
             info=info,
             fields={"tree": root, "is_kept": keep},
