@@ -439,6 +439,25 @@ def test_a_file_that_is_written_to_while_it_is_logged_stops_no_training(
     assert "written to while it was read" in str(versions[0].entity.document["info"]["note"])
 
 
+def test_folders_may_be_nested_deeper_than_calls(tmp_path: Path) -> None:
+    here = Path.cwd()
+    try:
+        os.chdir(tmp_path)
+        for _ in range(1100):
+            os.mkdir("a")
+            os.chdir("a")
+        Path("file").write_text("deep")
+    finally:
+        os.chdir(here)
+    try:
+        assert [part.location for part in find_files(tmp_path, HashCache(None)).parts] == ["a/" * 1100 + "file"]
+    finally:
+        for depth in range(1100, 0, -1):  # what removes folders recurses, too
+            folder = tmp_path / ("a/" * depth)
+            (folder / "file").unlink(missing_ok=True)
+            folder.rmdir()
+
+
 def test_a_commit_holds_paths_and_queries(client: Client, folder: Path, tmp_path: Path) -> None:
     repository = modeldb.repository("churn")
     with repository.commit("data", branch="main") as commit:

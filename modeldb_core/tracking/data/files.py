@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from modeldb_core.errors import (
     FolderChangedError,
@@ -34,6 +34,7 @@ _CHUNK_BYTES = 1 << 20
 _AT_ONCE = 64  # files a worker takes
 _WINDOW = 8192  # files between two looks at the cache
 _WORKERS = min(16, (os.cpu_count() or 2) + 2)
+_Identity: TypeAlias = tuple[int, int]
 
 
 @dataclass(slots=True)
@@ -99,7 +100,7 @@ def find_files(
         name = os.path.basename(root)
         scan.files.append(_File(_checked_name(root, name), root, state))
     elif stat.S_ISDIR(state.st_mode):
-        _walk(scan, root, os.path.realpath(root), "", ((state.st_dev, state.st_ino),))
+        _walk(scan, root, os.path.realpath(root), (state.st_dev, state.st_ino))
     else:
         msg = f"{root!r} is not a file or a folder but {_kind_of(state)}; expected a path of data"
         raise InvalidArgumentError(msg)
@@ -124,7 +125,20 @@ def find_files(
 # -- finding -----------------------------------------------------------------------------------------------------------
 
 
-def _walk(scan: _Scan, folder: str, real: str, prefix: str, above: tuple[tuple[int, int], ...]) -> None:
+def _walk(scan: _Scan, root: str, real: str, identity: _Identity) -> None:
+    waiting = [_walk_folder(scan, root, real, "", (identity,))]
+    while waiting:  # folders may be nested deeper than calls
+        below = next(waiting[-1], None)
+        if below is None:
+            waiting.pop()
+        else:
+            waiting.append(_walk_folder(scan, *below))
+
+
+def _walk_folder(
+    scan: _Scan, folder: str, real: str, prefix: str, above: tuple[_Identity, ...]
+) -> Iterator[tuple[str, str, str, tuple[_Identity, ...]]]:
+    """Take the files of a folder up, and iterate over the folders in it: path, real path, prefix, and what it lies in."""
     try:
         scan.folders[folder] = os.stat(folder).st_mtime_ns
         with os.scandir(folder) as found:
@@ -159,7 +173,7 @@ def _walk(scan: _Scan, folder: str, real: str, prefix: str, above: tuple[tuple[i
             loop = f"{location!r} in {scan.root!r} is a link back to a folder that it lies in; remove or exclude it"
             _leave_out(scan, location, InvalidArgumentError(loop))
         else:
-            _walk(scan, entry.path, real_path, f"{location}/", (*above, identity))
+            yield entry.path, real_path, f"{location}/", (*above, identity)
 
 
 def _leave_out(scan: _Scan, location: str, error: Exception) -> None:
