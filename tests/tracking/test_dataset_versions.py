@@ -177,6 +177,7 @@ def test_a_tree_of_a_stranger_leads_nowhere_else(client: Client, tmp_path: Path)
     for entries, error in (
         ({"a": entry}, IntegrityError),
         ({"a": {"observed": {"digest": "1" * 64}}}, NotFoundError),
+        ({"x" * 256 + "/a": {"observed": {"digest": digest}}}, InvalidArgumentError),
         ({"a": {"observed": {"digest": 5}}}, ModelDBError),
         ({"a": {"observed": "text"}}, ModelDBError),
         *(({f"{name}/config": {"observed": {"digest": digest}}}, InvalidArgumentError) for name in GITS),

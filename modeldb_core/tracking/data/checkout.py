@@ -97,6 +97,9 @@ def _write_all(
         except (FileExistsError, NotADirectoryError) as error:
             msg = f"{str(folder.relative_to(root))!r} would be a file and a folder; the tree is not one of a folder"
             raise IntegrityError(msg) from error
+        except OSError as error:
+            msg = f"{str(folder.relative_to(root))!r} cannot be a folder on this machine: {error.strerror or error}"
+            raise InvalidArgumentError(msg) from error
 
     def fetch(location: str) -> None:
         _write(entries[location], blobs, paths[location], location)
