@@ -384,6 +384,9 @@ def test_objects_of_any_storage_are_parts(client: Client, tmp_path: Path) -> Non
         assert one.entity.part_count == 1
         with pytest.raises(NotFoundError):
             modeldb.log_dataset_version("remote", modeldb.path("memory://bucket/nothing"))
+        memory.pipe("/bucket/train//a.csv", b"another object")
+        with pytest.raises(InvalidArgumentError, match="'/a.csv'"):
+            modeldb.log_dataset_version("remote", modeldb.path("memory://bucket/train"))
     finally:
         memory.rm("/bucket", recursive=True)
 

@@ -120,7 +120,7 @@ class _Storage:
         self.is_file = len(found) == 1 and next(iter(found)).rstrip("/") == root
         listed: dict[str, dict[str, Any]] = {}
         for path, info in sorted(found.items()):
-            location = path.rpartition("/")[2] if self.is_file else path[len(root) :].lstrip("/")
+            location = path.rpartition("/")[2] if self.is_file else path[len(root) :].removeprefix("/")
             name = location.rpartition("/")[2]
             is_marker = not name or (info.get("size") in (0, None) and path.endswith("/"))
             if is_marker or any(
