@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pandas as pd
 import polars
@@ -365,8 +366,6 @@ def test_a_query_is_the_same_version_whenever_it_is_asked(client: Client) -> Non
 
 
 def test_objects_of_any_storage_are_parts(client: Client, tmp_path: Path) -> None:
-    import fsspec
-
     memory = fsspec.filesystem("memory")
     for name, content in (("/bucket/train/a.csv", b"a"), ("/bucket/train/deep/b.csv", b"bb"), ("/bucket/not.csv", b"")):
         memory.pipe(name, content)
@@ -490,10 +489,12 @@ def test_the_version_of_an_object_in_a_bucket_is_recorded_and_read(client: Clien
         "secret": s3.environment["AWS_SECRET_ACCESS_KEY"],
         "client_kwargs": {"endpoint_url": s3.endpoint_url},
     }
+    own = fsspec.filesystem("s3", **options)
     data = modeldb.path(f"s3://{bucket}/train", keep=True, storage_options=options)
     first = modeldb.log_dataset_version("bucket", data)
     parts = dict(first.parts())
     assert (sorted(parts), first.read.hashed) == (["a.csv", "deep/b.csv"], 2)
+    assert not own.version_aware, "the program's own file system stays as it was"
     versions = storage.list_object_versions(Bucket=bucket, Prefix="train/a.csv")["Versions"]
     assert parts["a.csv"]["observed"]["version_id"] == versions[0]["VersionId"]
     assert parts["a.csv"]["observed"]["modified_at"] > 0

@@ -173,7 +173,9 @@ class _Storage:
         bucket = self._root.partition("/")[0]
         if not self._system.is_bucket_versioned(bucket):
             return False
-        self._system.version_aware = True
+        # Not set on this one: fsspec gives the program the same instance.
+        options = {**self._system.storage_options, "version_aware": True}
+        self._system = type(self._system)(*self._system.storage_args, **options)
         return True
 
 
