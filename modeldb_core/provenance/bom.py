@@ -10,10 +10,11 @@ import re
 import uuid
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from modeldb_core.log.display import flat, is_own
 from modeldb_core.log.json_documents import time_text
+from modeldb_core.provenance.text import quoted
 from modeldb_core.runtime import __version__
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _file(part: Part) -> dict[str, Any]:
     said += [("modeldb:run", part.run_id)] if part.run_id else []
     component: dict[str, Any] = {
         "type": "file",
-        "bom-ref": f"file:{quote(part.run_id, safe='')}:{part.digest}:{quote(part.path)}",
+        "bom-ref": f"file:{quoted(part.run_id)}:{part.digest}:{quoted(part.path, '/')}",
         "name": part.path,
         "hashes": [_sha256(part.digest)],
         "properties": [_property(*pair) for pair in said],
@@ -146,12 +147,12 @@ def _platform(record: Record) -> Iterator[dict[str, Any]]:
 def _package(name: str, version: str, source: str) -> dict[str, Any]:
     component: dict[str, Any] = {
         "type": "library",
-        "bom-ref": f"package:{quote(name, safe='')}@{quote(version, safe='')}",
+        "bom-ref": f"package:{quoted(name)}@{quoted(version)}",
         "name": name,
         "version": _short(version),
     }
     if not source:  # an index had it; which one, the record does not say
-        component["purl"] = f"pkg:pypi/{quote(name, safe='')}@{quote(version, safe='')}"
+        component["purl"] = f"pkg:pypi/{quoted(name)}@{quoted(version)}"
     else:
         component["properties"] = [_property("modeldb:source", source)]
     return component
@@ -167,7 +168,7 @@ def _unique(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _ref(each: Input) -> str:
-    return f"{each.kind or 'unknown'}:{quote(each.entity_id, safe='')}"
+    return f"{each.kind or 'unknown'}:{quoted(each.entity_id)}"
 
 
 def _sha256(digest: str) -> dict[str, str]:
@@ -187,9 +188,9 @@ def _url(remote: object) -> str:
     if not isinstance(remote, str):
         return ""
     if scp := _SCP.fullmatch(remote):
-        return f"ssh://git@{scp[1]}/{quote(scp[2])}"
+        return f"ssh://git@{scp[1]}/{quoted(scp[2], '/')}"
     try:
         parts = urlsplit(remote)
     except ValueError:
         return ""
-    return quote(remote, safe=":/?#[]@!$&'()*+,;=%~-._") if parts.scheme in ("https", "http", "ssh", "git") else ""
+    return quoted(remote, safe=":/?#[]@!$&'()*+,;=%~-._") if parts.scheme in ("https", "http", "ssh", "git") else ""

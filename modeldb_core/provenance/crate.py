@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.log.json_documents import time_text
 from modeldb_core.model.links import flows_of
 from modeldb_core.model.schema import KINDS, lineage_kinds
 from modeldb_core.model.values import is_digest
+from modeldb_core.provenance.text import quoted
 from modeldb_core.queries import Query, condition, portions
 from modeldb_core.runtime import __version__
 
@@ -160,7 +160,7 @@ class _Crate:
         return {"@id": item_id}
 
     def _person(self, owner: str) -> dict[str, str]:
-        item_id = f"#user-{quote(owner, safe='')}"
+        item_id = f"#user-{quoted(owner)}"
         self._graph.setdefault(item_id, {"@id": item_id, "@type": "Person", "name": owner})
         return {"@id": item_id}
 
@@ -187,4 +187,4 @@ def _refs(ids: Iterable[str]) -> list[dict[str, str]]:
 
 
 def _id(kind: str, entity_id: str) -> str:
-    return f"#{kind or 'entity'}-{quote(entity_id, safe='')}"
+    return f"#{kind or 'entity'}-{quoted(entity_id)}"

@@ -7,10 +7,10 @@ entity of its own, named by its digest.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from modeldb_core.log.json_documents import time_text
 from modeldb_core.model.values import is_digest
+from modeldb_core.provenance.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,12 +83,12 @@ def _of_edge(edge: Edge, graph: Graph, document: dict[str, Any]) -> Iterator[tup
 
 
 def _type(node: Node) -> dict[str, str]:
-    return {"$": f"modeldb:{quote(node.kind or 'unknown', safe='')}", "type": "prov:QUALIFIED_NAME"}
+    return {"$": f"modeldb:{quoted(node.kind or 'unknown')}", "type": "prov:QUALIFIED_NAME"}
 
 
 def _id(name: Name) -> str:
-    return f"modeldb:{quote(name.kind or 'unknown', safe='')}/{quote(name.entity_id, safe='')}"
+    return f"modeldb:{quoted(name.kind or 'unknown')}/{quoted(name.entity_id)}"
 
 
 def _agent(owner: object) -> str:
-    return f"modeldb:user/{quote(str(owner), safe='')}"
+    return f"modeldb:user/{quoted(str(owner))}"

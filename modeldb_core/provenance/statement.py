@@ -7,10 +7,10 @@ The predicate is SLSA provenance v1 (https://slsa.dev/spec/v1.0/provenance). Its
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
 from modeldb_core.log.json_documents import json_value, time_text
+from modeldb_core.provenance.text import quoted
 from modeldb_core.runtime import __version__
 
 if TYPE_CHECKING:
@@ -74,21 +74,21 @@ def _dependencies(record: Record) -> Iterator[dict[str, Any]]:
     for part in record.used:
         yield {
             "name": part.path,
-            "uri": f"urn:modeldb:run:{quote(part.run_id, safe='')}",
+            "uri": f"urn:modeldb:run:{quoted(part.run_id)}",
             "digest": {"sha256": part.digest},
         }
     for each in record.inputs:
         yield _of_input(each)
     for name, version in record.packages.items():
         source_url = record.sources.get(name)
-        uri = f"pkg:pypi/{quote(name, safe='')}@{quote(version, safe='')}"
+        uri = f"pkg:pypi/{quoted(name)}@{quoted(version)}"
         yield {"name": name, "uri": uri} if not source_url else {"name": name, "annotations": {"source": source_url}}
 
 
 def _of_input(each: Input) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": each.name,
-        "uri": f"urn:modeldb:{each.kind or 'entity'}:{quote(each.entity_id, safe='')}",
+        "uri": f"urn:modeldb:{each.kind or 'entity'}:{quoted(each.entity_id)}",
         "annotations": {"role": each.role, **({"version": each.version} if each.version else {})},
     }
     return {**found, "digest": {"modeldb": each.digest}} if each.digest else found

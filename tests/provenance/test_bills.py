@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +171,31 @@ def test_what_is_no_key_and_what_has_no_files_is_refused(
     client.flush()
     code, text = modeldb("attest", "empty", "--key", str(key))
     assert (code, "no files on record" in text) == (2, True)
+
+
+def test_half_of_a_surrogate_pair_in_a_record_stops_no_document(
+    client: Client, modeldb: Modeldb, tmp_path: Path
+) -> None:
+    with client.start_run("churn", name="train") as run:
+        run.log_artifact(b"weights", "HALF.bin")
+    client.flush()
+    owner = client.store.get("run", run.run_id).owner
+    with DirectWriter(client.store, "ada") as writer:
+        packages = {"HALF": "1.HALF", "numpy": "2.0"}
+        writer.apply([_put("run", run.run_id, environment={"packages": packages, "python": "3.12.1"})])
+    with closing(sqlite3.connect(tmp_path / "modeldb.db")) as database, database:  # ModelDB itself writes none
+        for text in ("HALF", f'"owner":"{owner}'):
+            half = f"{text.removesuffix('HALF')}a\\ud800"
+            database.execute("UPDATE documents SET document = replace(document, ?, ?)", (text, half))
+    assert "\ud800" in client.store.get("run", run.run_id).owner
+    key = tmp_path / "key.pem"
+    key.write_bytes(Ed25519PrivateKey.generate().private_bytes(PEM, PKCS8, serialization.NoEncryption()))
+    found = [modeldb(*arguments) for arguments in (
+        ("bom", run.run_id),
+        ("bom", run.run_id, "-o", str(tmp_path / "bom.json")),
+        ("attest", run.run_id, "--key", str(key)),
+        ("export", str(tmp_path / "one.bundle"), "--ro-crate"),
+        *(("lineage", run.run_id, "--format", form) for form in ("tree", "json", "dot", "prov", "openlineage")),
+    )]  # fmt: skip
+    assert [(code, text) for code, text in found if code] == []
+    assert "%ED%A0%80" in found[0][1]
