@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import ModelDBError, ReproductionError
+from modeldb_core.model.values import is_digest
 from modeldb_core.reproduction.checkout import within
 from modeldb_core.reproduction.command import literal, shown
 from modeldb_core.tracking.data.cache import HashCache
@@ -72,8 +73,8 @@ def data_files(recording: Recording) -> list[DataFile]:
         digest: Any = entry.get("digest")
         size: Any = entry.get("size_bytes")
         is_path = isinstance(path, str) and posixpath.isabs(path) and "\0" not in path
-        if not (is_path and isinstance(digest, str) and type(size) is int):
-            msg = f"the record says of data set {shown(role)} that it is the {origin.get('type')} {literal(repr(path))[:200]}; expected an absolute path, a digest and a size"
+        if not (is_path and is_digest(digest) and type(size) is int):  # what is shown holds no control characters
+            msg = f"the record says of data set {shown(role)} that it is the {origin.get('type')} {literal(repr(path))[:200]}; expected an absolute path, a SHA-256 and a size"
             raise ReproductionError(msg)
         inside = recording.place.inside(path)
         found.append(DataFile(role, path, inside, digest, str(origin["type"]), size, entry))

@@ -86,6 +86,11 @@ def planned(record: Run, **options: Any) -> Plan:
             "expected an absolute path",
         ),
         ("datasets", {"x": {"origin": {"type": "file", "path": "/dev/zero"}, "digest": "0"}}, "and a size"),
+        (
+            "datasets",
+            {"x": {"origin": {"type": "file", "path": "/x.csv"}, "digest": "\x1b[2J", "size_bytes": 1}},
+            "a SHA-256 and a size",
+        ),
     ],
 )
 def test_a_record_that_asks_for_what_nobody_should_do_is_refused(
