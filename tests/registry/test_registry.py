@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 import modeldb_core as modeldb
 from modeldb_core.commands.operation import execute
-from modeldb_core.commands.registry import promotion, versions
+from modeldb_core.commands.registry import cards, promotion, versions
 from modeldb_core.errors import (
     ConflictError,
     ErasedError,
@@ -356,6 +356,23 @@ def test_a_card_shows_the_record_and_means_nothing_else(client: Client) -> None:
     assert "](" not in text
     assert text.count("\n# ") == 0
     assert all(line.count("|") - line.count("\\|") == 3 for line in text.splitlines() if line.startswith("|"))
+
+
+def test_a_card_of_a_version_in_wide_use_says_that_there_is_more(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modeldb.register_model("churn", run=trained())
+    model = modeldb.registered_model("churn")
+    for number in range(9):
+        with modeldb.start_run("scoring", name=f"scoring {number}"):
+            modeldb.load_model("churn@v1")
+        model.promote(1, alias=f"alias {number}", reason=f"reason {number}")
+    monkeypatch.setattr(cards, "_MAX_ROWS", 7)
+    text = model.version(1).card()
+    assert "used by runs | more than 7\\: scoring" in text
+    assert sum(f"scoring {number}" in text for number in range(9)) == 7
+    assert [f"reason {number}" in text for number in range(9)] == [False] * 2 + [True] * 7
+    assert "- … 2 earlier" in text
 
 
 def test_gc_keeps_the_files_that_a_version_names(client: Client, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ written and means nothing: no markup, no link, no HTML, no control character.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
@@ -18,7 +19,6 @@ from modeldb_core.errors import ErasedError, NotFoundError
 from modeldb_core.log.display import flat
 from modeldb_core.log.json_documents import time_text
 from modeldb_core.model.values import BlobReference
-from modeldb_core.movement.deletion import pages
 from modeldb_core.queries import Linked, Query
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def card(
     for title, values in sections:
         lines += _table(title, values)
     lines += _listed("Approvals", _approvals(store, version))
-    lines += _listed("History", _moves(history(store, model.entity_id), version))
+    lines += _listed("History", _last(_moves(history(store, model.entity_id), version)))
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -111,6 +111,17 @@ def _table(title: str, values: Mapping[str, Any]) -> list[str]:
 def _listed(title: str, items: Iterable[str]) -> list[str]:
     lines = [f"- {item}" for item in items]
     return [f"## {title}", "", *lines, ""] if lines else []
+
+
+def _last(items: Iterable[str]) -> Iterator[str]:
+    """Iterate over the last of many items, after how many are left out."""
+    kept: deque[str] = deque(maxlen=_MAX_ROWS)
+    number = 0
+    for number, item in enumerate(items, 1):  # noqa: B007 - the last number counts
+        kept.append(item)
+    if number > len(kept):
+        yield f"… {number - len(kept):,} earlier"
+    yield from kept
 
 
 def _run_of(store: MetadataStore, version: ModelVersion) -> tuple[Run | None, str]:
@@ -161,16 +172,16 @@ def _environment(run: Run, version: ModelVersion, resolve: Callable[[Any], Any])
 
 
 def _lineage(store: MetadataStore, run: Run | None, gone: str, version: ModelVersion) -> dict[str, Any]:
-    users = [
-        each.name for each in pages(store, Query("run", linked=Linked(VERSION, version.entity_id), fields=("name",)))
-    ]
+    users = Query("run", linked=Linked(VERSION, version.entity_id), fields=("name",), limit=_MAX_ROWS + 1)
+    names = [each.name for each in store.find(users).entities]  # those of all that use it may be very many
+    more = f"more than {_MAX_ROWS}: " if len(names) > _MAX_ROWS else ""
     found: dict[str, Any] = {"run": f"{version.run_id} ({gone})" if gone else version.run_id}
     if run is not None:
         commit = run.code.get("commit")
         found |= {"run name": run.name, "parent run": run.parent_id, "code": commit}
         found |= {f"model {role}": f"{entry.get('name')} v{entry.get('version')}" for role, entry in _maps(run.models)}
         found |= {f"data {role}": entry.get("name") for role, entry in _maps(run.datasets)}
-    return found | {"used by runs": ", ".join(users[:_MAX_ROWS])}
+    return found | {"used by runs": more + ", ".join(names[:_MAX_ROWS])}
 
 
 def _named(entries: Mapping[str, Any], fields: Iterable[str]) -> dict[str, str]:
