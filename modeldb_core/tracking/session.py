@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures.thread  # noqa: F401 - Python refuses it at the end of a program, when a store may need it
 import logging
 import threading
 import time
@@ -42,6 +41,9 @@ if TYPE_CHECKING:
     from modeldb_core.model.entities import Run
     from modeldb_core.model.values import Value
     from modeldb_core.stores import ArtifactStore, BlobInfo, MetadataStore
+
+with suppress(RuntimeError):  # at the end of a program Python refuses it; it is here, since a store may need it then
+    import concurrent.futures.thread  # noqa: F401
 
 logger = logging.getLogger("modeldb")
 

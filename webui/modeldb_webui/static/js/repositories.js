@@ -36,7 +36,7 @@ export function Log({ entity, revision }) {
 
 /** What a commit holds at a location. @param {{entity: Entity, location: string}} props */
 export function BlobView({ entity, location }) {
-  const { value, error } = useAnswer(() => ask(entity.repository_id, "blob", { revision: entity.entity_id, location }), []);
+  const { value, error } = useAnswer(() => ask(entity.repository_id, "blob", { revision: entity.entity_id, path: location }), []);
   if (error) return html`<${Problem} error=${error} />`;
   if (!value) return null;
   const { diff, ...rest } = value;
