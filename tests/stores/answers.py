@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modeldb_core.errors import ModelDBError
-from modeldb_core.log.changes import APPEND, STREAM
+from modeldb_core.log.changes import APPEND, STREAM, UPDATE
 from modeldb_core.log.json_documents import change_document, entity_document
 from modeldb_core.model.entities import derived_id
 from modeldb_core.model.schema import KINDS
@@ -203,6 +203,9 @@ class _Asked:
             if exactly:
                 return [change_document(change) for change in found]
             told = [change for change in found if change.kind != STREAM and change.action != APPEND]
+            told.sort(
+                key=lambda change: (change.kind, change.action) == ("dataset_version", UPDATE)
+            )  # numbers come by time
             kept = ("actor", "action", "kind", "entity_id", "data", "erased")
             return [{name: change_document(change)[name] for name in kept} for change in told]
 
