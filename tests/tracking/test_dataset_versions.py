@@ -156,6 +156,28 @@ def test_content_is_written_out_whole_and_over_nothing(folder: Path, tmp_path: P
     assert not (tmp_path / "nothing").exists()
 
 
+def test_a_checkout_that_is_interrupted_leaves_what_was_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = modeldb.log_dataset_version("churn/train", modeldb.path(folder, keep=True))
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "mine").write_text("the only copy")
+    rename = os.rename
+    for failure in (KeyboardInterrupt(), OSError(28, "No space left on device")):
+
+        def renamed(old: Path, new: Path, failure: BaseException = failure) -> None:
+            if Path(old).name == "content":
+                raise failure
+            rename(old, new)
+
+        monkeypatch.setattr(os, "rename", renamed)
+        with pytest.raises(type(failure)):
+            version.checkout(target, overwrite=True)
+        assert (target / "mine").read_text() == "the only copy"
+        assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".out", "out"))) == ["out"]
+
+
 GITS = (".git", "a/.GIT", "git~1", ".git.", ".g\u200cit")
 
 

@@ -61,12 +61,15 @@ def check_out(
         raise NotFoundError(msg)
     target.parent.mkdir(parents=True, exist_ok=True)
     private = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    replaced = private / "replaced"
     try:
         unborn = private / "content"
         unborn.mkdir()
         _write_all(entries, blobs, unborn, progress)
-        _take_place(unborn, target, private / "replaced", overwrite=overwrite)
+        _take_place(unborn, target, replaced, overwrite=overwrite)
     finally:
+        if replaced.exists() and not os.path.lexists(target):  # interrupted, or refused, in between
+            os.rename(replaced, target)
         shutil.rmtree(private, ignore_errors=True)
     return target
 
@@ -135,12 +138,6 @@ def _path_within(root: Path, location: str) -> Path:
 
 def _take_place(unborn: Path, target: Path, replaced: Path, *, overwrite: bool) -> None:
     check_target(target, overwrite=overwrite)
-    if not target.exists():
-        os.rename(unborn, target)
-        return
-    os.rename(target, replaced)
-    try:
-        os.rename(unborn, target)
-    except OSError:
-        os.rename(replaced, target)
-        raise
+    if target.exists():
+        os.rename(target, replaced)
+    os.rename(unborn, target)
