@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -84,15 +85,31 @@ def run_command(recording: Recording, environment: Environment, folder: Path, sa
 
 
 def _follow(process: subprocess.Popen[str], say: Callable[[str], None]) -> None:
-    """Pass on what a program prints until it ends; where this is interrupted, it is ended with all that it started."""
+    """Pass on what a program prints until it ends; what it started ends with it, also where this is interrupted."""
     assert process.stdout is not None
+    rest = threading.Thread(target=_end_rest, args=(process,), name="modeldb-reproduce", daemon=True)
+    rest.start()
     try:
         for line in process.stdout:
             say(line.rstrip("\r\n"))
-        process.wait()
+        rest.join()
+    except BaseException:
+        _kill(process)
+        raise
     finally:
         process.stdout.close()
-        if process.poll() is None:
-            with suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
-            process.wait()
+        rest.join()
+        process.wait()
+
+
+def _end_rest(process: subprocess.Popen[str]) -> None:
+    """Once a program has ended, end what it left running, which may hold its output open for ever."""
+    if hasattr(os, "waitid"):
+        with suppress(OSError):  # it was waited for already
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # its number stays taken
+            _kill(process)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    with suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
