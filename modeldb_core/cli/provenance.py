@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from modeldb_core.provenance.record import Record
 
 _OUTPUT = click.option("-o", "--output", metavar="FILE", help="Write it into a file, which must not exist yet.")
-_CHUNK = 1 << 20
 
 
 @click.command(epilog=examples("modeldb bom churn@v3", "modeldb bom 3f9a1c2e -o bom.cdx.json"))
@@ -130,12 +129,9 @@ def _write(data: dict[str, Any], output: str | None) -> None:
 
 
 def _digest(path: Path) -> str:
-    sha = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                sha.update(chunk)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}"
         raise NotFoundError(msg) from error
-    return sha.hexdigest()

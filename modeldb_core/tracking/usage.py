@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 MAX_FILES = 1000
 """Of a folder that is used; each of its files is named on the run that used it."""
-_CHUNK = 1 << 20
 
 Entries = dict[str, "Mapping[str, Any]"]
 
@@ -93,11 +92,8 @@ def _cached(folder: Path, entries: Entries, name: str, open_blob: Callable[[str]
 
 def _is(path: Path, digest: str) -> bool:
     """Return whether a file has the content of that digest."""
-    sha = hashlib.sha256()
     try:
         with os.fdopen(disk.open_regular(path), "rb") as file:
-            while chunk := file.read(_CHUNK):
-                sha.update(chunk)
+            return hashlib.file_digest(file, "sha256").hexdigest() == digest
     except OSError:
         return False
-    return sha.hexdigest() == digest

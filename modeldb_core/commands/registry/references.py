@@ -9,7 +9,7 @@ from modeldb_core.commands.edits import check_living
 from modeldb_core.commands.names import check_name
 from modeldb_core.errors import ErasedError, InvalidArgumentError, InvalidTypeError, NotFoundError
 from modeldb_core.model.registry import STAGES, ModelVersion, RegisteredModel
-from modeldb_core.queries import Query, condition
+from modeldb_core.queries import Query, condition, portions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,6 @@ LATEST = "latest"
 """In place of an alias: the version with the highest number."""
 _NUMBER = re.compile(r"v?([0-9]{1,18})", re.ASCII)
 _SHOWN = 20
-_AT_ONCE = 500
 
 
 def stage_names(model: RegisteredModel) -> tuple[str, ...]:
@@ -135,9 +134,8 @@ def versions_by_id(store: MetadataStore, ids: Iterable[object]) -> Mapping[str, 
     """Return versions by their identifiers, deleted ones too; what nothing is kept of is left out."""
     wanted = sorted({each for each in ids if isinstance(each, str) and each})
     found: dict[str, ModelVersion] = {}
-    for at in range(0, len(wanted), _AT_ONCE):
-        these = condition("entity_id in ?", wanted[at : at + _AT_ONCE])
-        query = Query("model_version", these, limit=_AT_ONCE, include_deleted=True)
+    for some in portions(wanted):
+        query = Query("model_version", condition("entity_id in ?", some), limit=len(some), include_deleted=True)
         found.update((each.entity_id, cast("ModelVersion", each)) for each in store.find(query).entities)
     return found
 

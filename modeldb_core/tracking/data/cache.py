@@ -54,11 +54,6 @@ class HashCache:
         self._lock = threading.Lock()
         self._connection = None if folder is None else _connect(folder)
 
-    @property
-    def is_used(self) -> bool:
-        """Whether anything is remembered."""
-        return self._connection is not None
-
     def find(self, states: Iterable[os.stat_result]) -> dict[tuple[int, int], bytes]:
         """Return the digests of files that are as they were when they were hashed, by device and inode."""
         by_name = {(_signed(state.st_dev), _signed(state.st_ino)): state for state in states}
