@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlencode
@@ -31,22 +32,30 @@ def test_of_eight_processes_that_commit_to_one_branch_none_loses_a_commit(tmp_pa
         journal = tmp_path / f"journal {os.getpid()}"
         return modeldb.connect(url, artifact_url=files, journal_dir=journal, capture_enabled=False)
 
+    context = multiprocessing.get_context("fork")
+    all_have_looked, told = context.Barrier(PROCESSES), context.Value("i", 0)
+
     def work() -> None:
         with connected() as client:
             repository = client.repository("churn")
             for number in range(COMMITS):
                 draft = repository.commit(f"commit {os.getpid()} {number}")
                 draft[f"of/{os.getpid()}/{number}"] = {"number": number}
+                if number == 0:
+                    all_have_looked.wait(240)  # so that all but one are told
                 while draft.commit is None:
                     try:
                         draft.save()
                     except BranchMovedError as error:
                         assert "made by" in str(error)
+                        with told:
+                            told.value += 1
                         draft.rebase()
 
     with connected() as client, client.repository("churn").commit("first") as commit:
         commit["config"] = {"lr": 0.1}
     in_children(PROCESSES, work)
+    assert told.value >= PROCESSES - 1
     with connected() as client:
         repository = client.repository("churn")
         messages = [each.message for each in repository.log()]
