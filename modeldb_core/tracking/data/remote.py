@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 20
 _WORKERS = 16
+_AT_ONCE = 64  # digests that are remembered in one transaction
 _TAGS = ("ETag", "etag", "md5", "md5Hash", "content_md5")
 _TIMES = ("LastModified", "last_modified", "mtime", "updated", "modified")
 _VERSIONS = ("VersionId", "version_id", "generation")
@@ -77,16 +78,22 @@ def find_objects(
         unknown = [location for location, identity in identities.items() if identity not in known]
         digests = {location: known[identity] for location, identity in identities.items() if identity in known}
         read_bytes = 0
-        with ThreadPoolExecutor(_WORKERS, "modeldb-hash") as pool:
-            for location, digest in zip(
-                unknown, pool.map(lambda each: storage.hash(listed[each]), unknown), strict=True
-            ):
-                digests[location] = digest
-                read_bytes += int(listed[location]["size"] or 0)
-                if identities[location]:
-                    cache.keep_objects({identities[location]: digest})
-                if progress is not None:
-                    progress(len(digests), len(listed), read_bytes)
+        new: dict[str, bytes] = {}
+        try:
+            with ThreadPoolExecutor(_WORKERS, "modeldb-hash") as pool:
+                hashed = pool.map(lambda each: storage.hash(listed[each]), unknown)
+                for location, digest in zip(unknown, hashed, strict=True):
+                    digests[location] = digest
+                    read_bytes += int(listed[location]["size"] or 0)
+                    if identities[location]:
+                        new[identities[location]] = digest
+                    if len(new) == _AT_ONCE:
+                        cache.keep_objects(new)
+                        new = {}
+                    if progress is not None:
+                        progress(len(digests), len(listed), read_bytes)
+        finally:
+            cache.keep_objects(new)  # what was hashed so far is not read again
     parts = tuple(
         Part(location, int(info["size"] or 0), digests[location].hex(), _observed(info))
         for location, info in listed.items()
