@@ -16,7 +16,6 @@ from modeldb_core.log.json_documents import time_text
 from modeldb_core.model.entities import EMPTY, to_datetime
 from modeldb_core.model.registry import RegisteredModel
 from modeldb_core.movement.deletion import pages
-from modeldb_core.movement.logs import changes_of
 from modeldb_core.queries import Query
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from modeldb_core.model.registry import ModelVersion
     from modeldb_core.stores import MetadataStore
 
+_PAGE = 1000
 _PLACES = ("stages", "aliases")
 
 
@@ -158,9 +158,15 @@ def _states(store: MetadataStore, found: Sequence[tuple[RegisteredModel, tuple[_
 
 
 def _changes(store: MetadataStore, model_id: str) -> Iterator[Change]:
-    for change in changes_of(store, entity_id=model_id):
-        if change.kind == RegisteredModel.KIND and alters_entity(change) and change.action != APPEND:
-            yield change
+    after = 0
+    while True:
+        page = store.read_changes(after=after, limit=_PAGE, entity_id=model_id)
+        for change in page.changes:
+            if change.kind == RegisteredModel.KIND and alters_entity(change) and change.action != APPEND:
+                yield change
+        if not page.changes or page.cursor == after:
+            return
+        after = page.cursor
 
 
 def _ids(document: Document | None, place: str) -> _Ids:
