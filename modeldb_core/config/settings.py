@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from modeldb_core.config import trust
 from modeldb_core.config.credentials import stored_token
+from modeldb_core.config.fields import setting
 from modeldb_core.config.locations import (
     config_files,
     default_cache_dir,
     default_journal_dir,
     working_folder,
 )
+from modeldb_core.config.server import ServerOptions
 from modeldb_core.config.sources import (
     ARGUMENT,
     ENVIRONMENT_PREFIX,
@@ -42,149 +44,92 @@ FINAL_VARIABLE = "MODELDB_STORE_IS_FINAL"
 _FINAL = ("url", "artifact_url", "journal_dir")
 
 
-def _setting(kind: str, default: object, help_text: str, **more: object) -> Any:  # noqa: ANN401
-    """Return a dataclass field that knows how its text is read.
-
-    Args:
-        more: ``table``: its table in ``modeldb.toml``; ``trust``: what a project's file may do to it (``trust.py``);
-            ``is_folder``: whether a text that is not a URL names a folder.
-    """
-    metadata = {"kind": kind, "help": help_text, **more}
-    if isinstance(default, Mapping):
-        return field(default_factory=lambda: default, metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Settings:
+class Settings(ServerOptions):
     """The settings in force. Get one from :func:`modeldb_core.plugins.load_settings`.
 
     Times are in seconds. URLs and paths are absolute: a later ``os.chdir`` does not move the store.
     """
 
-    url: str = _setting("url", DEFAULT_URL, "where runs are kept")
-    artifact_url: str = _setting(
-        "url", "", "where files and models are kept; default: beside the store", is_folder=True
-    )
-    workspace: str = _setting("name", "default", "the workspace that projects belong to")
-    project: str = _setting("name", "default", "the project of a run that names none")
-    experiment: str = _setting("name", "default", "the experiment of a run that names none")
-    user: str = _setting(
+    url: str = setting("url", DEFAULT_URL, "where runs are kept")
+    artifact_url: str = setting("url", "", "where files and models are kept; default: beside the store", is_folder=True)
+    workspace: str = setting("name", "default", "the workspace that projects belong to")
+    project: str = setting("name", "default", "the project of a run that names none")
+    experiment: str = setting("name", "default", "the experiment of a run that names none")
+    user: str = setting(
         "text", "", "who is recorded as the author of changes; default: the login name", trust=trust.USER
     )
-    journal_dir: Path = _setting(  # noqa: RUF009
+    journal_dir: Path = setting(  # noqa: RUF009
         "path", Path(), "folder of the crash-safe journals; default: in the user's state folder", trust=trust.USER
     )
-    cache_dir: Path = _setting(  # noqa: RUF009
+    cache_dir: Path = setting(  # noqa: RUF009
         "path", Path(), "folder of what can be fetched again; default: in the user's cache folder", trust=trust.USER
     )
-    token: str = _setting("text", "", "what this process shows a server to be let in", trust=trust.USER)
-    durability: str = _setting(
+    token: str = setting("text", "", "what this process shows a server to be let in", trust=trust.USER)
+    durability: str = setting(
         "choice",
         "process",
         'what a log call outlives once it returned: "process" (the process), "fsync" (a power failure too)',
         choices=("process", "fsync"),
     )
-    lease_s: float = _setting(
+    lease_s: float = setting(
         "float", 30.0, "a run whose writer was silent for so long reads as lost", minimum=1.0, maximum=3e7
     )
-    flush_interval_s: float = _setting("float", 1.0, "how often what was logged is shipped", minimum=0.01)
-    exit_timeout_s: float = _setting("float", 30.0, "how long a process waits at exit for a slow store", minimum=0.0)
-    restore_window_days: float = _setting(
+    flush_interval_s: float = setting("float", 1.0, "how often what was logged is shipped", minimum=0.01)
+    exit_timeout_s: float = setting("float", 30.0, "how long a process waits at exit for a slow store", minimum=0.0)
+    restore_window_days: float = setting(
         "float",
         30.0,
         "for how many days what was deleted can be restored, whatever `modeldb gc` does",
         minimum=0.0,
         trust=trust.USER,
     )
-    gc_grace_days: float = _setting(
+    gc_grace_days: float = setting(
         "float",
         30.0,
         "`modeldb gc` spares files that were stored within so many days, and one more",
         minimum=0.0,
         trust=trust.USER,
     )
-    model_stages: tuple[str, ...] = _setting(
+    model_stages: tuple[str, ...] = setting(
         "list", (), "the stages of a model that is registered from now on; default: development to archived"
     )
-    announce: bool = _setting(
+    announce: bool = setting(
         "bool", True, "say in a terminal or a notebook where the first run can be seen", trust=trust.LESS
     )
-    ui_url: str = _setting(
+    ui_url: str = setting(
         "text", "", "address of the web pages that show this store, for links to runs", trust=trust.USER
     )
-    disable_plugins: tuple[str, ...] = _setting(
+    disable_plugins: tuple[str, ...] = setting(
         "list", (), "plugins to leave out, by name, or * for all third-party ones"
     )
-    capture_enabled: bool = _setting(
+    capture_enabled: bool = setting(
         "bool", True, "record the circumstances of a run at all", table="capture", trust=trust.LESS
     )
-    capture_git: bool = _setting(
+    capture_git: bool = setting(
         "bool", True, "commit, branch, remote and state of the working tree", table="capture", trust=trust.LESS
     )
-    capture_diff: bool = _setting(
+    capture_diff: bool = setting(
         "bool", True, "the uncommitted changes themselves, as a diff", table="capture", trust=trust.LESS
     )
-    capture_diff_limit_bytes: int = _setting(
+    capture_diff_limit_bytes: int = setting(
         "int", 1_000_000, "of a longer diff only so much is recorded", table="capture", minimum=0
     )
-    capture_command: bool = _setting(
+    capture_command: bool = setting(
         "bool", True, "script, arguments and working folder", table="capture", trust=trust.LESS
     )
-    capture_packages: bool = _setting(
+    capture_packages: bool = setting(
         "bool", True, "versions of the installed packages", table="capture", trust=trust.LESS
     )
-    capture_host: bool = _setting(
+    capture_host: bool = setting(
         "bool", True, "machine, operating system, processor, memory, GPU", table="capture", trust=trust.LESS
     )
-    capture_timeout_s: float = _setting("float", 2.0, "what takes longer is left out", table="capture", minimum=0.05)
-    server_host: str = _setting("text", "127.0.0.1", "address the server listens on", table="server", trust=trust.USER)
-    server_port: int = _setting(
-        "int", 5000, "port the server listens on; 0: any", table="server", trust=trust.USER, minimum=0, maximum=65535
-    )
-    server_threads: int = _setting("int", 8, "threads for requests", table="server", trust=trust.USER, minimum=1)
-    server_tokens: tuple[str, ...] = _setting(
-        "list",
-        (),
-        "who shows the server one of these may read and write; needed to listen beyond loopback",
-        table="server",
-        trust=trust.USER,
-    )
-    server_read_tokens: tuple[str, ...] = _setting(
-        "list", (), "who shows the server one of these may read", table="server", trust=trust.USER
-    )
-    server_erase_tokens: tuple[str, ...] = _setting(
-        "list", (), "who shows the server one of these may also erase for good", table="server", trust=trust.USER
-    )
-    server_scopes: tuple[str, ...] = _setting(
-        "list", (), "what users may see: USER=WORKSPACE or USER=WORKSPACE/PROJECT", table="server", trust=trust.USER
-    )
-    server_allowed_hosts: tuple[str, ...] = _setting(
-        "list",
-        (),
-        "host names, beside those of this machine, under which the server may be asked",
-        table="server",
-        trust=trust.USER,
-    )
-    server_allowed_origins: tuple[str, ...] = _setting(
-        "list",
-        (),
-        "origins whose pages may ask the server, such as https://dashboard.example.org",
-        table="server",
-        trust=trust.USER,
-    )
-    server_trusted_proxy: str = _setting(
-        "text",
-        "",
-        "address of the reverse proxy whose X-Forwarded-For is believed",
-        table="server",
-        trust=trust.USER,
-    )
-    stores: Mapping[str, Any] = _setting(
+    capture_timeout_s: float = setting("float", 2.0, "what takes longer is left out", table="capture", minimum=0.05)
+    stores: Mapping[str, Any] = setting(
         "table", MappingProxyType({}), "options of stores, a table for each scheme, such as [stores.s3]"
     )
-    plugins: Mapping[str, Any] = _setting("table", MappingProxyType({}), "settings of plugins, a table for each")
-    trusted_folders: tuple[str, ...] = _setting(
+    plugins: Mapping[str, Any] = setting("table", MappingProxyType({}), "settings of plugins, a table for each")
+    trusted_folders: tuple[str, ...] = setting(
         "list", (), "folders whose modeldb.toml is obeyed like your own", trust=trust.USER
     )
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)

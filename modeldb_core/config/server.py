@@ -1,0 +1,56 @@
+"""The settings of a server: the table ``[server]`` of ``modeldb.toml``. No project's file may set them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modeldb_core.config import trust
+from modeldb_core.config.fields import setting
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ServerOptions:
+    """The part of :class:`~modeldb_core.config.settings.Settings` that only a server looks at."""
+
+    server_host: str = setting("text", "127.0.0.1", "address the server listens on", table="server", trust=trust.USER)
+    server_port: int = setting(
+        "int", 5000, "port the server listens on; 0: any", table="server", trust=trust.USER, minimum=0, maximum=65535
+    )
+    server_threads: int = setting("int", 8, "threads for requests", table="server", trust=trust.USER, minimum=1)
+    server_tokens: tuple[str, ...] = setting(
+        "list",
+        (),
+        "who shows the server one of these may read and write; needed to listen beyond loopback",
+        table="server",
+        trust=trust.USER,
+    )
+    server_read_tokens: tuple[str, ...] = setting(
+        "list", (), "who shows the server one of these may read", table="server", trust=trust.USER
+    )
+    server_erase_tokens: tuple[str, ...] = setting(
+        "list", (), "who shows the server one of these may also erase for good", table="server", trust=trust.USER
+    )
+    server_scopes: tuple[str, ...] = setting(
+        "list", (), "what users may see: USER=WORKSPACE or USER=WORKSPACE/PROJECT", table="server", trust=trust.USER
+    )
+    server_allowed_hosts: tuple[str, ...] = setting(
+        "list",
+        (),
+        "host names, beside those of this machine, under which the server may be asked",
+        table="server",
+        trust=trust.USER,
+    )
+    server_allowed_origins: tuple[str, ...] = setting(
+        "list",
+        (),
+        "origins whose pages may ask the server, such as https://dashboard.example.org",
+        table="server",
+        trust=trust.USER,
+    )
+    server_trusted_proxy: str = setting(
+        "text",
+        "",
+        "address of the reverse proxy whose X-Forwarded-For is believed",
+        table="server",
+        trust=trust.USER,
+    )
