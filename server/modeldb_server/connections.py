@@ -49,6 +49,8 @@ LOG_INTERVAL_S = 60.0
 
 _CODINGS = re.compile(rb"(?im)^transfer-encoding:[ \t]*([^\r\n]*)")
 _LENGTH = re.compile(rb"(?im)^content-length:")
+_DEVELOPER_KEY = re.compile(rb"(?im)^(grpc-metadata-developer)_key:")
+"""The one header with an underscore that is not dropped: clients of the ModelDB v1 API sign in with it."""
 _FOLDED = re.compile(rb"\r\n[ \t]")
 _MAX_LENGTH_DIGITS = 18
 
@@ -137,6 +139,7 @@ class Request(HTTPRequestParser):
         if codings and [coding.strip().lower() for coding in codings] != [b"chunked"]:
             msg = "the only Transfer-Encoding is chunked"
             raise ParsingError(msg)
+        header_plus = _DEVELOPER_KEY.sub(rb"\1-key:", header_plus)
         with suppress(ValueError):  # a length of more digits than Python reads, a host that is not an address
             super().parse_header(header_plus)
             if codings and self.version != "1.1":

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from flask import request
 
 from modeldb_core.log.batches import MEDIA_TYPE
 from modeldb_core.plugins import PluginManager
@@ -310,3 +311,16 @@ def test_a_process_without_descriptors_closes_idle_connections(live: Any, monkey
         assert live.json("/health") == {"status": "ok"}
     assert failed.is_set()
     assert metric(live, "modeldb_connections_dropped_total") >= 2
+
+
+def test_the_developer_key_of_a_v1_client_arrives_and_other_headers_with_underscores_do_not(live: Any) -> None:
+    seen: list[dict[str, str]] = []
+    live.server.app.before_request(lambda: seen.append(dict(request.headers)))
+    sent = head("GET", "/health", Connection="close").replace(
+        b"\r\n\r\n", b"\r\nGrpc-Metadata-developer_key: secret\r\nX_Forwarded_For: 10.1.1.1\r\n\r\n"
+    )
+    with connect(live) as raw:
+        raw.sendall(sent)
+        assert statuses(read_to_end(raw)) == [200]
+    assert seen[0]["Grpc-Metadata-Developer-Key"] == "secret"
+    assert not [name for name in seen[0] if "forwarded" in name.lower()]
