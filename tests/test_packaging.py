@@ -114,7 +114,9 @@ def test_the_wheel_holds_every_module_and_data_file(wheel: zipfile.ZipFile) -> N
 def test_the_wheel_installs_no_generic_top_level_name(wheel: zipfile.ZipFile) -> None:
     tops = {name.partition("/")[0] for name in wheel.namelist()}
     assert all(
-        top.startswith(("modeldb_core", "modeldb_lightning", "modeldb_sklearn", "modeldb_server", "modeldb_webui"))
+        top.startswith(
+            ("modeldb_core", "modeldb_lightning", "modeldb_sklearn", "modeldb_server", "modeldb_v1", "modeldb_webui")
+        )
         for top in tops
     )
 
