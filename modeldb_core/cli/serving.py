@@ -39,6 +39,11 @@ def _server_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--allow-host", "hosts", metavar="NAME", multiple=True, help="Host name of a reverse proxy; repeatable."
         ),
+        click.option(
+            "--grpc-port",
+            type=click.IntRange(0, 65535),
+            help="Port on which to answer gRPC as well; 0: any that is free. Default: none.",
+        ),
     )
     for option in reversed(options):
         function = option(function)
@@ -47,6 +52,7 @@ def _server_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(epilog=examples("modeldb server", "modeldb server --port 8080 --url sqlite:////data/modeldb.db"))
 @_server_options
+@click.option("--grpc-only", is_flag=True, help="Answer gRPC and no HTTP.")
 def server(**options: Any) -> None:  # noqa: ANN401 - the options above
     """Serve the web pages and the HTTP API until interrupted."""
     _serve(_session(**options), open_browser=False)
@@ -75,6 +81,8 @@ def _session(
     port: int | None,
     threads: int | None,
     hosts: tuple[str, ...],
+    grpc_port: int | None,
+    grpc_only: bool = False,
 ) -> Session:
     return Session(
         url=url,
@@ -83,6 +91,8 @@ def _session(
         server_port=port,
         server_threads=threads,
         server_allowed_hosts=hosts or None,
+        server_grpc_port=grpc_port,
+        server_grpc_only=grpc_only or None,
     )
 
 

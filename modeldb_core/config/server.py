@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from modeldb_core.config import trust
 from modeldb_core.config.fields import setting
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -53,4 +57,24 @@ class ServerOptions:
         "address of the reverse proxy whose X-Forwarded-For is believed",
         table="server",
         trust=trust.USER,
+    )
+    server_grpc_port: int = setting(
+        "int",
+        -1,
+        "port on which the server answers gRPC as well; 0: any, -1: it does not",
+        table="server",
+        trust=trust.USER,
+        minimum=-1,
+        maximum=65535,
+    )
+    server_grpc_only: bool = setting("bool", False, "answer gRPC and no HTTP", table="server", trust=trust.USER)
+    server_grpc_certificate: Path | None = setting(  # noqa: RUF009
+        "path",
+        None,
+        "file of the certificates (PEM) that gRPC shows; default: no TLS",
+        table="server",
+        trust=trust.USER,
+    )
+    server_grpc_key: Path | None = setting(  # noqa: RUF009
+        "path", None, "file of the private key (PEM) of that certificate", table="server", trust=trust.USER
     )

@@ -27,6 +27,7 @@ from modeldb_core.config import Settings
 from modeldb_core.errors import ConfigurationError
 from modeldb_core.journal.rescue import BackgroundRecovery
 from modeldb_server.app import create_app
+from modeldb_server.beside import servers_beside
 from modeldb_server.connections import CLEANUP_INTERVAL_S, BodyRoom, Front, Listener
 from modeldb_server.context import EXTENSION, ServerContext
 from modeldb_server.security import longest_body
@@ -76,12 +77,23 @@ class Server:
         self._stopped = threading.Event()
         self._lock = threading.RLock()  # a signal handler may come while its thread has it
         self._is_open = True
-        self._server = self._listen()
-        self.port = int(self._server.effective_port)  # type: ignore[attr-defined]
+        self.beside = servers_beside(app)
+        if context.settings.grpc_port is not None and not self.beside:
+            msg = "nothing here answers gRPC: the plugin modeldb_v1 is switched off, or could not be loaded"
+            raise ConfigurationError(msg)
+        try:
+            self._server = None if context.settings.grpc_only else self._listen()
+        except BaseException:
+            for server in self.beside:
+                server.stop(0)
+            raise
+        self.port = 0 if self._server is None else int(self._server.effective_port)  # type: ignore[attr-defined]
 
     @property
     def url(self) -> str:
-        """Where a browser finds the server."""
+        """Where a browser finds the server; where it answers no HTTP, a client of gRPC."""
+        if self._server is None:
+            return self.beside[0].url
         host = self.host
         if host in _EVERYWHERE:
             host = socket.gethostname()
@@ -90,6 +102,8 @@ class Server:
     def greeting(self) -> list[str]:
         """Return what anyone who starts the server should know, in lines."""
         lines = [f"ModelDB serves {self.context.whole_store.url} at {self.url} (Ctrl-C stops it)"]
+        for server in self.beside:
+            lines += server.greeting()
         if self.context.settings.has_tokens:
             lines.append(_LOGIN)
             if not is_loopback(self.host):
@@ -99,6 +113,10 @@ class Server:
     def run(self) -> None:
         """Answer requests until :meth:`stop` is called, then finish those that have begun, and close."""
         try:
+            for server in self.beside:
+                server.start()
+            if self._server is None:
+                self._stopping.wait()
             while not self._stopping.is_set():
                 self._turn(LOOP_INTERVAL_S)
             self._finish()
@@ -109,7 +127,7 @@ class Server:
         """Let :meth:`run` come to its end. May be called from any thread, and from a signal handler."""
         self._stopping.set()
         with self._lock:
-            if self._is_open:  # the loop may have seen it, and be at its end already
+            if self._is_open and self._server is not None:  # the loop may have seen it, and be at its end already
                 self._server.pull_trigger()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -122,8 +140,11 @@ class Server:
             if not self._is_open:
                 return
             self._is_open = False
+        for server in self.beside:
+            server.stop(0)
         self.context.close()
-        self._server.task_dispatcher.shutdown(timeout=1)
+        if self._server is not None:
+            self._server.task_dispatcher.shutdown(timeout=1)
         wasyncore.close_all(self._sockets)
         self._stopped.set()
 
@@ -132,13 +153,21 @@ class Server:
 
     def _finish(self) -> None:
         """Take no more connections, end the event streams, and let requests that have begun be answered."""
-        self._server.accepting = False
+        timeout_s = self.context.settings.stop_timeout_s
+        end = time.monotonic() + timeout_s
+        for server in self.beside:
+            server.stop(timeout_s)
+        if self._server is not None:
+            self._server.accepting = False
         self.context.events.close()
-        end = time.monotonic() + self.context.settings.stop_timeout_s
         while time.monotonic() < end and self._is_busy():
             self._turn(0.05)
+        for server in self.beside:
+            server.wait(max(0.0, end - time.monotonic()))
 
     def _is_busy(self) -> bool:
+        if self._server is None:
+            return False
         return any(channel.requests or channel.total_outbufs_len for channel in self._server.active_channels.values())
 
     def _listen(self) -> Listener:

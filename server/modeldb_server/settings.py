@@ -15,6 +15,8 @@ from modeldb_server.scopes import check_scope
 from modeldb_server.tokens import NEW_TOKEN, check_token, split_token
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modeldb_core.config import Settings
 
 MIB = 1024 * 1024
@@ -55,6 +57,12 @@ class ServerSettings:
         restore_window_days: for so long what is deleted through the server can be restored.
         max_connections: connections that may be open at once, at most half as many as the process may have files open.
             Idle ones are closed to make room for others.
+        grpc_port: port on which gRPC is answered as well; 0 takes a free one, ``None``: it is not.
+        grpc_only: gRPC is answered and HTTP is not.
+        grpc_certificate: file of the certificates, in PEM, that gRPC shows, its own first. It is read again when it has
+            changed. ``None``: gRPC without TLS.
+        grpc_key: file of the private key of that certificate, in PEM.
+        max_grpc_calls: gRPC calls that may be in progress or wait for a thread at once; more are refused.
     """
 
     host: str = "127.0.0.1"
@@ -78,9 +86,14 @@ class ServerSettings:
     max_upload_bytes: int = 5 * 1024 * MIB
     restore_window_days: float = 30.0
     max_connections: int = 1000
+    grpc_port: int | None = None
+    grpc_only: bool = False
+    grpc_certificate: Path | None = None
+    grpc_key: Path | None = None
+    max_grpc_calls: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("threads", "max_event_streams", "max_body_bytes", "max_connections"):
+        for name in ("threads", "max_event_streams", "max_body_bytes", "max_connections", "max_grpc_calls"):
             if getattr(self, name) < 1:
                 msg = f"{name} is {getattr(self, name)}; expected at least 1"
                 raise ConfigurationError(msg)
@@ -104,6 +117,23 @@ class ServerSettings:
                 raise ConfigurationError(msg)
 
         self._check_scopes()
+        self._check_grpc()
+
+    def _check_grpc(self) -> None:
+        if self.grpc_port is None:
+            if self.grpc_only:
+                msg = "server.grpc_only (--grpc-only) needs server.grpc_port (--grpc-port): the port to answer gRPC on"
+                raise ConfigurationError(msg)
+            return
+        if not 0 <= self.grpc_port <= 65535:
+            msg = f"grpc_port is {self.grpc_port}; expected 0 to 65535"
+            raise ConfigurationError(msg)
+        if self.grpc_port == self.port != 0 and not self.grpc_only:
+            msg = f"grpc_port and port are both {self.port}; gRPC and HTTP need a port each"
+            raise ConfigurationError(msg)
+        if (self.grpc_certificate is None) is not (self.grpc_key is None):
+            msg = "TLS needs both server.grpc_certificate and server.grpc_key; one of the two is missing"
+            raise ConfigurationError(msg)
 
     def _check_scopes(self) -> None:
         """See that scopes are those of users: one that is misspelled would leave its user free to see everything."""
@@ -138,6 +168,10 @@ class ServerSettings:
             trusted_proxy=settings.server_trusted_proxy,
             actor=settings.user,
             restore_window_days=settings.restore_window_days,
+            grpc_port=settings.server_grpc_port if settings.server_grpc_port >= 0 else None,
+            grpc_only=settings.server_grpc_only,
+            grpc_certificate=settings.server_grpc_certificate,
+            grpc_key=settings.server_grpc_key,
         )
 
 
