@@ -39,7 +39,7 @@ def commit(
     tree: str,
     parents: Iterable[Commit],
     *,
-    branch: str,
+    branch: str | None,
     message: str,
     author: str,
     authored_at: int | None = None,
@@ -51,7 +51,7 @@ def commit(
         repository: in which.
         tree: the root of its tree.
         parents: the commits before it, the head of the branch first; none where the branch is new.
-        branch: the name of the branch.
+        branch: the name of the branch; ``None``: none is moved, and the commit is named by its digest until one is set.
         message: what was changed, and why.
         author: who wrote that.
         authored_at: when, in microseconds since 1970-01-01 UTC; default: now.
@@ -66,7 +66,8 @@ def commit(
     for each in before:
         check_living(each)
     repository_id = repository.repository.entity_id
-    name, text = check_reference(branch), check_message(message)
+    name = None if branch is None else check_reference(branch)
+    text = check_message(message)
     fields: dict[str, Any] = {
         "message": text,
         "author": check_text(author, "author")[:MAX_NAME_LENGTH],
@@ -78,11 +79,15 @@ def commit(
     fields |= {"repository_id": repository_id, "parent_ids": [each.entity_id for each in before]}
     fields |= {"digest": digest, "generation": 1 + max((each.generation for each in before), default=0)}
     fields["name"] = text.partition("\n")[0][:MAX_NAME_LENGTH]
-    moved = _put(repository_id, BRANCHES, name, commit_id)
+    made: list[Entry] = [Entry(CREATE, _COMMIT, commit_id, fields)]
+    at: list[Condition] = []
+    if name is not None:
+        made.append(_put(repository_id, BRANCHES, name, commit_id))
+        at.append(_is_at(repository_id, BRANCHES, name, before[0].entity_id if before and not is_new else None))
     return Operation(
-        (Entry(CREATE, _COMMIT, commit_id, fields), moved),
+        tuple(made),
         (
-            _is_at(repository_id, BRANCHES, name, before[0].entity_id if before and not is_new else None),
+            *at,
             Unset(_REPOSITORY, repository_id, "deleted_at"),
             *(Unset(_COMMIT, each.entity_id, "deleted_at") for each in before),
         ),

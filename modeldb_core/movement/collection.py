@@ -18,11 +18,11 @@ from modeldb_core.log.changes import DELETE, ERASE
 from modeldb_core.log.erasures import Target, can_be_erased, window_of
 from modeldb_core.log.stream import Entry
 from modeldb_core.model.schema import KINDS, parts_of
-from modeldb_core.movement.deletion import pages
+from modeldb_core.movement.deletion import held_by, pages
 from modeldb_core.movement.logs import changes_of
 from modeldb_core.movement.marking import Marking, Mentioned, is_over
 from modeldb_core.plugins import Places
-from modeldb_core.queries import Query, condition
+from modeldb_core.queries import Linked, Query, condition
 from modeldb_core.stores import REFRESH_S
 
 if TYPE_CHECKING:
@@ -192,12 +192,17 @@ def _deleted_before(kind: str, time: datetime) -> Query:
 
 
 def _still_holds(store: MetadataStore, entity: Entity, before: datetime) -> str | None:
-    """Return in words what keeps a container: something in it that is not deleted, or not for long enough."""
+    """Return in words what keeps an entity: something in it, or that cannot do without it, which is not deleted for long enough."""
+    stays = condition("deleted_at is null or deleted_at >= ? or updated_at >= ?", before, before)
     for kind in dict.fromkeys(kind for kind, _ in parts_of(entity.KIND) if not KINDS[kind].remark):
-        stays = condition("deleted_at is null or deleted_at >= ? or updated_at >= ?", before, before)
         query = Query(kind, stays, limit=0, count=True, within=entity.entity_id, include_deleted=True)
         if count := store.find(query).total:
             return f"{count:,} of kind {kind} that are not deleted, or not for long enough"
+    for kind, field in held_by(entity.KIND):
+        link = Linked(entity.KIND, entity.entity_id, field=field)
+        query = Query(kind, stays, fields=("name",), limit=1, linked=link, include_deleted=True)
+        for holder in store.find(query).entities:
+            return f"its place in the {field} of the {KINDS[kind].words} {holder.name!r:.80}"
     return None
 
 

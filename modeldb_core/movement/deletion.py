@@ -57,11 +57,17 @@ def to_delete(
 
 def _holders(store: MetadataStore, entity: Entity) -> Iterator[tuple[Entity, str]]:
     """Iterate over what cannot do without an entity, with the fields that name it."""
+    for kind, field in held_by(entity.KIND):
+        link = Linked(entity.KIND, entity.entity_id, field=field)
+        yield from ((holder, field) for holder in pages(store, Query(kind, fields=(), linked=link)))
+
+
+def held_by(kind: str) -> Iterator[tuple[str, str]]:
+    """Iterate over the kinds that cannot do without entities of a kind that they name, and the fields in which they name them."""
     for of in KINDS.values():
         for field in of.references:
-            if field.holds and entity.KIND in (field.refers_to, *field.entries.values()):
-                link = Linked(entity.KIND, entity.entity_id, field=field.name)
-                yield from ((holder, field.name) for holder in pages(store, Query(of.kind, fields=(), linked=link)))
+            if field.holds and kind in (field.refers_to, *field.entries.values()):
+                yield of.kind, field.name
 
 
 def to_restore(store: MetadataStore, kind: str, entity_id: str) -> list[Name]:

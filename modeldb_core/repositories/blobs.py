@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Entry: TypeAlias = Mapping[str, Any]
 """A blob as a tree holds it: ``kind``, then ``content`` or ``digest`` and ``size_bytes``, and ``tree`` where it has parts."""
 
+OBSERVED, _ORDER = "observed", "order"
 CODE, DATA, CONFIG, ENVIRONMENT = "code", "data", "config", "environment"
 INLINE_BYTES = 1024
 """A content whose written form is longer is stored as a blob of its own."""
@@ -113,7 +114,9 @@ FORMS: Mapping[str, Mapping[str, Form]] = MappingProxyType(
     {
         CODE: {
             "git": Form(_GIT, is_open=True, is_whole=True),
-            "notebook": Form({"path": _TEXT, "sha256": _TEXT, "git": _MAP}, is_open=True, is_whole=True),
+            "notebook": Form(
+                {"path": _TEXT, "sha256": _TEXT, "git": _MAP, **_COMPONENTS}, is_open=True, is_whole=True
+            ),
         },
         DATA: {
             "path": Form(_COMPONENTS, frozenset({"components"}), is_open=True, is_whole=True),
@@ -156,6 +159,8 @@ class Blob:
         kind: code, data, config or environment.
         content: as :data:`FORMS` has it.
         tree: the root of the content tree of its parts, for data that has many; "" where there is none.
+        order: in which order somebody listed what maps of the content hold, where that matters to them. It is kept, but is
+            no part of the content: blobs that differ in it alone are equal.
 
     Raises:
         InvalidArgumentError: the kind or its type is unknown, or the content does not have the form of that.
@@ -164,7 +169,7 @@ class Blob:
     kind: str
     content: Mapping[str, Value]
     tree: str = ""
-    _entry: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    order: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         given: object = self.content
@@ -246,7 +251,19 @@ def to_entry(blob: Blob, put: Callable[[BinaryIO], BlobInfo]) -> dict[str, Any]:
         entry |= {"digest": info.digest, "size_bytes": info.size_bytes}
         if "type" in content:
             entry["type"] = content["type"]
-    return {**entry, "tree": blob.tree} if blob.tree else entry
+    if blob.tree:
+        entry["tree"] = blob.tree
+    if blob.order:
+        entry[OBSERVED] = _observed({_ORDER: {name: list(keys) for name, keys in blob.order.items()}}, put)
+    return entry
+
+
+def _observed(observed: dict[str, Any], put: Callable[[BinaryIO], BlobInfo]) -> dict[str, Any]:
+    written = encode(observed)
+    if len(written) <= INLINE_BYTES:
+        return observed
+    info = put(io.BytesIO(written))
+    return {"digest": info.digest, "size_bytes": info.size_bytes}
 
 
 def from_entry(entry: Entry, open_blob: Callable[[str], BinaryIO]) -> Blob:
@@ -259,17 +276,31 @@ def from_entry(entry: Entry, open_blob: Callable[[str], BinaryIO]) -> Blob:
     try:
         content: Any = entry.get("content")
         if content is None:
-            digest, size = entry["digest"], entry["size_bytes"]
-            if not is_digest(digest) or type(size) is not int or not 0 <= size <= MAX_CONTENT_BYTES:
-                raise IntegrityError(_no_entry(entry))
-            with open_blob(digest) as stream:
-                data = _read(stream, size + 1)
-            if len(data) != size:
-                raise IntegrityError(_no_entry(entry))
-            content = decode(data)
-        return Blob(entry["kind"], content, entry.get("tree") or "")
+            content = _fetched(entry, entry, open_blob)
+        return Blob(entry["kind"], content, entry.get("tree") or "", _order_of(entry, open_blob))
     except (KeyError, InvalidArgumentError) as error:
         raise IntegrityError(_no_entry(entry)) from error
+
+
+def _fetched(entry: Entry, named: Mapping[str, Any], open_blob: Callable[[str], BinaryIO]) -> Value:
+    """Return the value that lies in the blob which a part of an entry names."""
+    digest, size = named["digest"], named["size_bytes"]
+    if not is_digest(digest) or type(size) is not int or not 0 <= size <= MAX_CONTENT_BYTES:
+        raise IntegrityError(_no_entry(entry))
+    with open_blob(digest) as stream:
+        data = _read(stream, size + 1)
+    if len(data) != size:
+        raise IntegrityError(_no_entry(entry))
+    return decode(data)
+
+
+def _order_of(entry: Entry, open_blob: Callable[[str], BinaryIO]) -> Mapping[str, Sequence[str]]:
+    """Return the order that an entry remembers; none where somebody else observed something else."""
+    observed: Any = entry.get(OBSERVED)
+    if isinstance(observed, Mapping) and "digest" in observed:
+        observed = _fetched(entry, observed, open_blob)
+    order = observed.get(_ORDER) if isinstance(observed, Mapping) else None
+    return order if isinstance(order, Mapping) and all(map(_is_texts, order.values())) else {}
 
 
 def _read(stream: BinaryIO, most_bytes: int) -> bytes:

@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from modeldb_core.model.values import to_json
+from modeldb_core.repositories.blobs import OBSERVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from modeldb_core.repositories.blobs import Entry
-
-
-OBSERVED = "observed"
 
 
 @dataclass(frozen=True, slots=True)
