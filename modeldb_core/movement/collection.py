@@ -198,11 +198,11 @@ def _still_holds(store: MetadataStore, entity: Entity, before: datetime) -> str 
         query = Query(kind, stays, limit=0, count=True, within=entity.entity_id, include_deleted=True)
         if count := store.find(query).total:
             return f"{count:,} of kind {kind} that are not deleted, or not for long enough"
-    for kind, field in held_by(entity.KIND):
-        link = Linked(entity.KIND, entity.entity_id, field=field)
+    for kind, place in held_by(entity.KIND):
+        link = Linked(entity.KIND, entity.entity_id, field=place)
         query = Query(kind, stays, fields=("name",), limit=1, linked=link, include_deleted=True)
         for holder in store.find(query).entities:
-            return f"its place in the {field} of the {KINDS[kind].words} {holder.name!r:.80}"
+            return f"its place in the {place} of the {KINDS[kind].words} {holder.name!r:.80}"
     return None
 
 

@@ -114,9 +114,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = MappingProxyType(
     {
         CODE: {
             "git": Form(_GIT, is_open=True, is_whole=True),
-            "notebook": Form(
-                {"path": _TEXT, "sha256": _TEXT, "git": _MAP, **_COMPONENTS}, is_open=True, is_whole=True
-            ),
+            "notebook": Form({"path": _TEXT, "sha256": _TEXT, "git": _MAP, **_COMPONENTS}, is_open=True, is_whole=True),
         },
         DATA: {
             "path": Form(_COMPONENTS, frozenset({"components"}), is_open=True, is_whole=True),

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import struct
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.values import json_text, to_json
-from modeldb_core.repositories.blobs import CODE, CONFIG, DATA, ENVIRONMENT, Blob
+from modeldb_core.repositories.blobs import CODE, DATA, ENVIRONMENT, Blob
 from modeldb_v1.schema import message_class
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _code(message: Any, what: str, order: dict[str, list[str]]) -> dict[str, Any
     if form == "git":
         return {"type": "git", **_git(message.git, what)}
     if form is None:
-        raise _missing(what, "git or notebook")
+        _refuse_empty(what, "git or notebook")
     notebook = message.notebook
     content: dict[str, Any] = {"type": "notebook"}
     if notebook.HasField("git_repo"):
@@ -74,7 +74,7 @@ def _code(message: Any, what: str, order: dict[str, list[str]]) -> dict[str, Any
 
 def _git(message: Any, what: str) -> dict[str, Any]:  # noqa: ANN401
     if not message.repo:
-        raise _missing(what, "the repo of git")
+        _refuse_empty(what, "the repo of git")
     found = {name: getattr(message, field) for field, name in _GIT.items() if getattr(message, field)}
     return {**found, "dirty": message.is_dirty}
 
@@ -82,10 +82,10 @@ def _git(message: Any, what: str) -> dict[str, Any]:  # noqa: ANN401
 def _dataset(message: Any, what: str, order: dict[str, list[str]]) -> dict[str, Any]:  # noqa: ANN401
     form = message.WhichOneof("content")
     if form is None:
-        raise _missing(what, "path or s3")
+        _refuse_empty(what, "path or s3")
     given = getattr(message, form).components
     if not given:
-        raise _missing(what, f"the components of {form}")
+        _refuse_empty(what, f"the components of {form}")
     listed = [each.path for each in given] if form == "s3" else given
     return {"type": form, "components": _components(listed, what, order)}
 
@@ -139,7 +139,9 @@ def _version_text(message: Any, what: str) -> str:  # noqa: ANN401
 def _requirement_text(message: Any, what: str) -> str:  # noqa: ANN401
     version = _version_text(message.version, f"the version of the {what}") if message.HasField("version") else ""
     if re.search(r"\d", message.constraint):
-        msg = f"the constraint of the {what} is {message.constraint!r:.80}; expected one such as == or >=, without digits"
+        msg = (
+            f"the constraint of the {what} is {message.constraint!r:.80}; expected one such as == or >=, without digits"
+        )
         raise InvalidArgumentError(msg)
     return f"{message.constraint}{version}"
 
@@ -160,7 +162,7 @@ def _config(message: Any, what: str, order: dict[str, list[str]]) -> dict[str, A
 def _setting(message: Any, what: str) -> int | float | str:  # noqa: ANN401
     form = message.WhichOneof("value")
     if form is None:
-        raise _missing(f"hyperparameter {what}", "a value")
+        _refuse_empty(f"hyperparameter {what}", "a value")
     value: int | float | str = getattr(message, form)
     return _shortest(value) if isinstance(value, float) else value
 
@@ -177,15 +179,15 @@ def _shortest(value: float) -> float:
 def _choice(message: Any, what: str) -> dict[str, Any] | list[Any]:  # noqa: ANN401
     form = message.WhichOneof("value")
     if form is None:
-        raise _missing(f"hyperparameter {what}", "continuous or discrete")
+        _refuse_empty(f"hyperparameter {what}", "continuous or discrete")
     if form == "discrete":
         if not message.discrete.values:
-            raise _missing(f"hyperparameter {what}", "values")
+            _refuse_empty(f"hyperparameter {what}", "values")
         return [_setting(each, what) for each in message.discrete.values]
     span = {}
     for name in ("begin", "end", "step"):
         if not message.continuous.HasField(f"interval_{name}"):
-            raise _missing(f"hyperparameter {what}", f"interval_{name}")
+            _refuse_empty(f"hyperparameter {what}", f"interval_{name}")
         span[name] = _setting(getattr(message.continuous, f"interval_{name}"), what)
         if isinstance(span[name], str):
             msg = f"interval_{name} of the hyperparameter {what} is {span[name]!r:.80}; expected a number"
@@ -205,7 +207,7 @@ def _by_name(
     elements = list(listed)
     names = [getattr(each, field) for each in elements]
     if not all(names):
-        raise _missing(f"a {what}", f"its {field}")
+        _refuse_empty(f"a {what}", f"its {field}")
     if len(names) > len(set(names)):
         twice = next(name for name, count in Counter(names).items() if count > 1)
         msg = f"the {what} {twice!r:.80} is there more than once; expected each {field} once"
@@ -215,8 +217,9 @@ def _by_name(
     return {name: read(each, f"{name!r:.80} {what}") for name, each in zip(names, elements, strict=True)}
 
 
-def _missing(what: str, field: str) -> InvalidArgumentError:
-    return InvalidArgumentError(f"{what} does not say what it is: {field} is missing")
+def _refuse_empty(what: str, field: str) -> NoReturn:
+    msg = f"{what} does not say what it is: {field} is missing"
+    raise InvalidArgumentError(msg)
 
 
 _READERS = {"code": _code, "dataset": _dataset, "environment": _environment, "config": _config}
@@ -231,7 +234,7 @@ def message_of(blob: Blob, open_tree: Callable[[str], Tree]) -> Any:  # noqa: AN
     Raises:
         InvalidArgumentError: it has more files than a message lists.
     """
-    message = BLOB()
+    message: Any = BLOB()
     if blob.kind == DATA:
         _show_dataset(message.dataset, blob, open_tree)
     elif blob.kind == CODE:
@@ -399,5 +402,7 @@ def _show_value(message: Any, value: object) -> None:  # noqa: ANN401
         message.float_value = value
     elif type(value) is int and value in _INT64:
         message.int_value = value
+    elif type(value) is int:
+        message.string_value = str(value)
     else:
         message.string_value = json_text(to_json(value))  # type: ignore[arg-type]

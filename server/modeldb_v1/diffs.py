@@ -64,9 +64,10 @@ _OF_EVERY_ENVIRONMENT = (
 def form_of(message: Any) -> tuple[str, str]:  # noqa: ANN401 - a message
     """Return of which kind a blob or a difference is, and of which form of that; "" where it has one only."""
     kind = message.WhichOneof("content") or ""
-    inner = getattr(message, kind) if kind else None
-    has_forms = inner is not None and "content" in inner.DESCRIPTOR.oneofs_by_name
-    return kind, (inner.WhichOneof("content") or "") if has_forms else ""
+    inner: Any = getattr(message, kind) if kind else None
+    if inner is None or "content" not in inner.DESCRIPTOR.oneofs_by_name:
+        return kind, ""
+    return kind, inner.WhichOneof("content") or ""
 
 
 def _sides(form: tuple[str, str]) -> tuple[Side, ...]:
