@@ -105,7 +105,7 @@ def plans(store):
 
 
 def test_an_order_by_a_metric_walks_its_index_and_sorts_ties_only(store, plans, monkeypatch):
-    monkeypatch.setattr("modeldb_core.backends._sql.find.FEW", -1)
+    monkeypatch.setattr(Finder, "_is_walking_cheaper", lambda *_: True)
     scene = Scene(store)
     for index in range(20):
         scene.run(f"run{index}", metrics={"auc": index / 20})
@@ -116,6 +116,48 @@ def test_an_order_by_a_metric_walks_its_index_and_sorts_ties_only(store, plans, 
     assert "metrics_by_number" in plan[0]
     assert "entities USING INTEGER PRIMARY KEY" in plan[1]
     assert plan[2:] == ["USE TEMP B-TREE FOR RIGHT PART OF ORDER BY"]
+
+
+@pytest.mark.parametrize(
+    ("filter_text", "order", "is_walked"),
+    [
+        ("metrics.auc >= 0", "metrics.loss", True),  # every run matches: the first ten are the page
+        ("metrics.auc >= 0", "metrics.loss desc", True),
+        ("metrics.auc >= 0.9", "metrics.loss", False),  # the walk would go through all runs for a page
+        ("metrics.auc >= 0.5 and hyperparameters.seed >= 200", "metrics.loss", True),
+        ("metrics.auc >= 0.8 and hyperparameters.seed >= 320", "metrics.loss", False),
+        ("metrics.auc >= 0", "created_at", True),
+        ("metrics.auc >= 0.5", "name", False),  # no index is in this order
+    ],
+)
+def test_a_search_walks_along_its_order_only_where_that_costs_less(
+    store, plans, monkeypatch, filter_text, order, is_walked
+):
+    monkeypatch.setattr("modeldb_core.backends._sql.find.FEW", 10)
+    scene = Scene(store)
+    for number in range(400):
+        metrics = {"auc": number / 400, "loss": (number * 7) % 400}
+        scene.run(f"run{number}", metrics=metrics, hyperparameters={"seed": (number * 3) % 400})
+    scene.ship()
+    plans.clear()
+    found = store.find(Query(filter=filter_text, order_by=order, limit=10))
+    assert len(found.entities) == 10
+    page = next(plan for plan in plans if any("ORDER BY" in line or "entities_by_kind" in line for line in plan))
+    sorts_all = "USE TEMP B-TREE FOR ORDER BY" in page
+    assert sorts_all is not is_walked, page
+
+
+def test_the_newest_version_is_found_by_the_index_of_numbers(store, plans):
+    scene = Scene(store)
+    model_id = scene.writer.create("registered_model", name="model", workspace_id="w").entity_id
+    for number in range(1, 401):
+        scene.writer.create("model_version", registered_model_id=model_id, version=number)
+    scene.ship()
+    plans.clear()
+    (newest,) = store.find(Query("model_version", order_by="version desc", within=model_id, limit=1)).entities
+    assert newest.document["version"] == 400
+    assert any("facts_by_number" in plan[0] for plan in plans)
+    assert not any("USE TEMP B-TREE FOR ORDER BY" in plan for plan in plans)
 
 
 def test_whether_rows_are_to_be_made_again_is_asked_of_those_alone(store):
@@ -247,7 +289,7 @@ def test_a_search_starts_where_the_fewest_rows_are(store, is_first):
 
 @pytest.mark.parametrize("order", ["metrics.auc, name", "metrics.auc desc, name"])
 def test_pages_along_an_index_leave_no_tie_out(store, order, monkeypatch):
-    monkeypatch.setattr("modeldb_core.backends._sql.find.FEW", -1)
+    monkeypatch.setattr(Finder, "_is_walking_cheaper", lambda *_: True)
     scene = Scene(store)
     for number in range(9):
         scene.run(f"run {number}", metrics={"auc": number // 3})

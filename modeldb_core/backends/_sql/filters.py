@@ -216,6 +216,11 @@ class Compiler:
         return status_of(entities.c.status, is_gone(), RUNNING, LOST)
 
 
+def is_apart(kind: str, name: str) -> bool:
+    """Return whether a column is, where an entity has a value, a row of ``facts``, and nothing where it has none."""
+    return name in fact_columns(kind) and name not in _EMPTY_WHERE_UNSET
+
+
 def is_gone() -> Condition:
     """Return whether the writer of an entity has ended its stream or stopped renewing its lease."""
     writer = streams.alias()

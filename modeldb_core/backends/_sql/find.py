@@ -6,6 +6,7 @@ Predicates on keys that all must hold are joined to the entity; the rest is a co
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -49,10 +50,11 @@ if TYPE_CHECKING:
 
 COUNTED = 20_000
 """Up to how many rows of an index are counted to see how much a predicate leaves: half a millisecond."""
-FEW = 3_000
-"""Rows that are cheaper to fetch and sort than to look for along another order."""
+FEW = 300
+"""Rows that are fetched and sorted without asking what walking along the order would cost."""
 
 
+CREATED = DEFAULT_ORDER[0].field
 MAX_JOINS = 20
 """Predicates that are joined; further ones are subqueries. (SQLite joins at most 64 tables.)"""
 
@@ -97,6 +99,7 @@ class Finder:
         if query.linked is not None:
             self._conditions.append(linked_condition(transaction, query.linked, query.kind))
         self._within: Within | None = None
+        self._counts: list[int] = []
         self._is_impossible = not (self._restrict_within() and self._split(self._expression))
 
     def find(self) -> Found:
@@ -177,10 +180,12 @@ class Finder:
         best: tuple[Field | None, int] = (None, COUNTED)
         if self._within is not None:
             best = (None, self._count_some(self._within.some, true()))
+            self._counts.append(best[1])
         for place, joined in self._joined.items():
             if joined.is_indexed:
                 table = joined.source.table
                 count = self._count_some(table, and_(joined.source.pick, *joined.conditions))
+                self._counts.append(count)
                 if count < best[1]:
                     best = (place, count)
         return best
@@ -231,13 +236,14 @@ class Finder:
         """Return the numbers of entities and where they stand, in order; ``offset`` of them come before."""
         found = criteria(self._query.kind, self._order, self._compiler, self._source)
         first = found[0]
+        is_walked = self._is_walking_cheaper(start, limit + offset)
         rows: list[tuple[int, list[OrderValue]]] = []
         for rank in first.ranks:
             if self._after is not None and rank < rank_of(self._after[0]):
                 continue
             if rank not in self._possible_ranks(first):
                 continue
-            ranked = self._ranked(found, rank, start)
+            ranked = self._ranked(found, rank, start, is_walked=is_walked)
             query = ranked.limit(limit - len(rows)).offset(offset) if offset else ranked.limit(limit - len(rows))
             some = self._connection.execute(query, self._parameters).all()
             for entity_pk, *values in some:
@@ -248,6 +254,22 @@ class Finder:
             if len(rows) >= limit:
                 break
         return rows
+
+    def _is_walking_cheaper(self, start: tuple[Field | None, int], wanted: int) -> bool:
+        """Return whether to walk along the order until ``wanted`` entities are found, and not to sort what is left.
+
+        Each row costs about the same on both ways. Those that match lie along the order as if predicates knew nothing
+        of it and of one another: the shares that they leave are multiplied.
+        """
+        if start[1] >= COUNTED:
+            return True
+        if start[1] <= max(FEW, wanted):
+            return False
+        newest = select(func.max(entities.c.entity_pk))
+        rows = int(self._connection.execute(newest).scalar_one())  # of all kinds: at the most
+        # Of what was not counted to its end, the share lies between COUNTED / rows and 1: the middle of their logarithms.
+        shares = (count / rows if count < COUNTED else math.sqrt(COUNTED / rows) for count in self._counts)
+        return wanted < math.prod(shares) * start[1]
 
     def _count_all(self, ranked: Select[Any]) -> int:
         rows = ranked.with_only_columns(entities.c.entity_pk).order_by(None).subquery()
@@ -261,7 +283,9 @@ class Finder:
                 return (TEXT,) if isinstance(item.value, str) else (NUMBER, MISSING)[: 1 + _may_be_nan(item)]
         return (NUMBER, TEXT, MISSING)
 
-    def _ranked(self, found: Sequence[Criterion], rank: int, start: tuple[Field | None, int]) -> Select[Any]:
+    def _ranked(
+        self, found: Sequence[Criterion], rank: int, start: tuple[Field | None, int], *, is_walked: bool
+    ) -> Select[Any]:
         """Return the question for entities of one rank of the first criterion."""
         first = found[0]
         inner = list(self._joined)
@@ -269,12 +293,11 @@ class Finder:
         if first.source is not None and rank != MISSING and place not in inner:
             inner.append(place)
         driver = start[0]
-        if start[1] > FEW:  # nothing leaves few: walk in the order asked for, until the page is full
-            driver = place if first.source is not None and rank != MISSING else None
-        is_walked = (
-            start[1] >= COUNTED and place == DEFAULT_ORDER[0].field
-        )  # the index of all entities is in that order
-        joined, conditions = self._from(driver, inner, is_walked=is_walked)
+        if is_walked and place == CREATED:
+            driver = None  # the indexes of entities are in that order
+        elif is_walked and first.source is not None and rank != MISSING:
+            driver = place
+        joined, conditions = self._from(driver, inner, is_walked=start[1] >= COUNTED and place == CREATED)
         outer: dict[Field, Source] = {}
         for criterion in found:
             if criterion.source is not None and criterion.order.field not in inner:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BindParameter, ColumnElement, Null, and_, case, false, or_, select, true
 
 from modeldb_core.backends._sql.documents import VALUE_TYPES
+from modeldb_core.backends._sql.filters import is_apart
 from modeldb_core.errors import QuerySyntaxError
 from modeldb_core.queries import COLUMN, Order, OrderValue, column_type
 
@@ -131,21 +132,29 @@ def criteria(
     found: list[Criterion] = []
     for wanted in order:
         field = wanted.field
-        row = None if field.section == COLUMN else source(field)
-        if field.section == COLUMN:
+        is_text = field.section == COLUMN and column_type(kind, field.key) == "text"
+        row = source(field) if field.section != COLUMN or is_apart(kind, field.key) else None
+        if field.section == COLUMN and row is None:
             column = compiler.column(field.key)
-            is_text = column_type(kind, field.key) == "text"
             number, text = (None, column) if is_text else (column, None)
             found.append(Criterion(wanted, number, text, is_always_there=field.key == "entity_id"))
         elif row is None:
             found.append(Criterion(wanted, None, None))
         else:
-            text = None if field.aggregate else case((row.value.value_type == VALUE_TYPES["text"], row.value.text))
+            number, text = _values(row, field, is_text=is_text)
             if len(found) < _MAX_JOINS:
-                found.append(Criterion(wanted, row.value.number, text, row))
+                found.append(Criterion(wanted, number, text, row))
             else:
-                found.append(Criterion(wanted, _alone(row, row.value.number), _alone(row, text)))
+                found.append(Criterion(wanted, _alone(row, number), _alone(row, text)))
     return found
+
+
+def _values(row: Source, field: Field, *, is_text: bool) -> tuple[ColumnElement[Any] | None, ColumnElement[Any] | None]:
+    """Return the number and the text that an order by a field takes from its row."""
+    if field.section == COLUMN:  # it is declared which of the two it has
+        return (None, row.value.text) if is_text else (row.value.number, None)
+    text = None if field.aggregate else case((row.value.value_type == VALUE_TYPES["text"], row.value.text))
+    return row.value.number, text
 
 
 def _alone(row: Source, value: ColumnElement[Any] | None) -> ColumnElement[Any] | None:
