@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from modeldb_core.audit.blobs import Named, verify_blobs
@@ -11,12 +12,13 @@ from modeldb_core.audit.changes_of import ChangesOf
 from modeldb_core.audit.differences import differences
 from modeldb_core.audit.homes import LogHomes
 from modeldb_core.audit.log import LogAudit
-from modeldb_core.audit.report import Report
+from modeldb_core.audit.report import MAX_FINDINGS, Report
 from modeldb_core.errors import InvalidArgumentError, ModelDBError, NotFoundError
 from modeldb_core.log.replay import Record, replay
 from modeldb_core.model.entities import Document, now_us
 from modeldb_core.model.schema import HOME_FIELDS, KINDS
 from modeldb_core.queries import Query
+from modeldb_core.stores.clashes import clashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -78,6 +80,7 @@ def verify(
     log.run(tell)
     named = _verify_entities(store, report, log, tell)
     _find_strangers(store, report, log)
+    _guarded(report, "clashes", lambda: report.clashes.extend(islice(clashes(store), MAX_FINDINGS)))
     if isinstance(store, SearchRows):
         report.has_search_rows = True
         report.outdated = getattr(store, "audit_outdated", int)()

@@ -19,6 +19,7 @@ from modeldb_core.log.settling import SETTLER
 from modeldb_core.plugins import load_settings, open_artifacts, open_store, places_for
 from modeldb_core.reproduction.values import resolving
 from modeldb_core.runtime.users import login_name
+from modeldb_core.stores.clashes import clashes
 from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.stores.references import find_run
 
@@ -167,9 +168,12 @@ def writer_for(store: MetadataStore, settings: Settings) -> DirectWriter:
 
 @contextmanager
 def telling_what_is_settled(store: MetadataStore) -> Iterator[None]:
-    """Say which names and numbers the store has settled when the block has brought streams together in it."""
-    before = store.heads()
+    """Say which names and numbers the store has settled, and which decisions clash, now that the block has brought streams together."""
+    before, known = store.heads(), set(clashes(store))
     yield
+    for sentence in clashes(store):
+        if sentence not in known:
+            echo(clean(sentence), err=True)
     for stream_id, head in store.heads().items():
         if stream_id in before or head.seq > 2:  # one change and the closing one
             continue

@@ -17,6 +17,7 @@ from modeldb_core.errors import (
 from modeldb_core.log.changes import CREATE, UPDATE
 from modeldb_core.log.conditions import Unset, ValueIs
 from modeldb_core.log.stream import Entry
+from modeldb_core.model.decisions import saw
 from modeldb_core.model.entities import Commit, Repository, derived_id, from_datetime, now_us
 from modeldb_core.model.values import MAX_NAME_LENGTH, check_key, check_text, encode
 from modeldb_core.repositories.blobs import Blob, to_entry
@@ -82,7 +83,7 @@ def commit(
     made: list[Entry] = [Entry(CREATE, _COMMIT, commit_id, fields)]
     at: list[Condition] = []
     if name is not None:
-        made.append(_put(repository_id, BRANCHES, name, commit_id))
+        made.append(_put(repository, BRANCHES, name, commit_id))
         at.append(_is_at(repository_id, BRANCHES, name, before[0].entity_id if before and not is_new else None))
     return Operation(
         tuple(made),
@@ -199,7 +200,7 @@ def _create(repository: RepositoryReader, field: str, name: str, at: Commit) -> 
         raise AlreadyExistsError(msg)
     repository_id = repository.repository.entity_id
     return Operation(
-        (_put(repository_id, field, name, at.entity_id),),
+        (_put(repository, field, name, at.entity_id),),
         (_is_at(repository_id, field, name, None), Unset(_COMMIT, at.entity_id, "deleted_at")),
         repository_id,
     )
@@ -223,7 +224,7 @@ def move_branch(repository: RepositoryReader, name: str, to: Commit) -> Operatio
     head = head_of(repository, name)
     repository_id = repository.repository.entity_id
     return Operation(
-        (_put(repository_id, BRANCHES, name, to.entity_id),),
+        (_put(repository, BRANCHES, name, to.entity_id),),
         (_is_at(repository_id, BRANCHES, name, head.entity_id), Unset(_COMMIT, to.entity_id, "deleted_at")),
         repository_id,
     )
@@ -315,13 +316,18 @@ def _is_at(repository_id: str, field: str, name: str, commit_id: str | None) -> 
     return ValueIs(_REPOSITORY, repository_id, field, commit_id, name)
 
 
-def _put(repository_id: str, field: str, name: str, commit_id: str) -> Entry:
-    return Entry(UPDATE, _REPOSITORY, repository_id, {"put": {field: {name: commit_id}}})
+def _put(repository: RepositoryReader, field: str, name: str, commit_id: str) -> Entry:
+    return _moving(repository, {"put": {field: {name: commit_id}}})
+
+
+def _moving(repository: RepositoryReader, data: dict[str, Any]) -> Entry:
+    entity = repository.repository
+    return Entry(UPDATE, _REPOSITORY, entity.entity_id, saw(_REPOSITORY, entity.document, data))
 
 
 def _remove(repository: RepositoryReader, field: str, name: str, commit_id: str) -> Operation:
     repository_id = repository.repository.entity_id
-    entry = Entry(UPDATE, _REPOSITORY, repository_id, {"remove": {field: [name]}})
+    entry = _moving(repository, {"remove": {field: [name]}})
     return Operation((entry,), (_is_at(repository_id, field, name, commit_id),), repository_id)
 
 

@@ -12,6 +12,7 @@ from modeldb_core.log.changes import DELETE, UPDATE
 from modeldb_core.log.conditions import RevisionIs, Unset
 from modeldb_core.log.erasures import promise
 from modeldb_core.log.stream import Entry
+from modeldb_core.model.decisions import clash_at, saw
 from modeldb_core.model.entities import Commit, Repository
 from modeldb_core.repositories.names import check_reference
 from modeldb_core.repositories.reading import RepositoryReader
@@ -63,7 +64,8 @@ def set_branch(repository: RepositoryReader, name: str, to: Commit) -> Operation
     name = check_reference(name)
     if name not in repository.branches:
         return commits.create_branch(repository, name, to)
-    if repository.branches[name] == to.entity_id:
+    clash = clash_at(repository.repository.document, commits.BRANCHES, name)
+    if repository.branches[name] == to.entity_id and not clash:
         check_living(to)
         return Operation((), entity_id=repository.repository.entity_id)
     return commits.move_branch(repository, name, to)
@@ -90,7 +92,8 @@ def delete_commit(repository: RepositoryReader, commit: Commit, *, window_days: 
         for field, names in ((commits.BRANCHES, repository.branches), (commits.TAGS, repository.tags))
     }
     removed = {field: names for field, names in named.items() if names}
-    entries = [Entry(UPDATE, Repository.KIND, repository_id, {"remove": removed})] if removed else []
+    data = saw(Repository.KIND, repository.repository.document, {"remove": removed})
+    entries = [Entry(UPDATE, Repository.KIND, repository_id, data)] if removed else []
     entries.append(Entry(DELETE, Commit.KIND, commit_id, promise(window_days)))
     expect = RevisionIs(Repository.KIND, repository_id, repository.repository.revision)  # nobody lets a branch be at it
     return Operation(tuple(entries), (expect, Unset(Commit.KIND, commit_id, "deleted_at")), commit_id)

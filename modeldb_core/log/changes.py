@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, ModelDBError
+from modeldb_core.model.decisions import Mark, decide
 from modeldb_core.model.entities import to_datetime
 from modeldb_core.model.evolve import evolve
 from modeldb_core.model.schema import KINDS
@@ -308,6 +309,7 @@ def document_after(document: Document | None, change: Change) -> Document:
         after = evolve(
             document, change.action, data, actor=change.actor, recorded_at=change.recorded_at, kind=change.kind
         )
+        decide(document, after, Mark.of(change.hash, change.recorded_at), change.kind, change.action, data)
         check_document(change.kind, after, document)
     except (ModelDBError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise misfit(change, error) from error

@@ -17,6 +17,8 @@ from modeldb_core.model.entity import (
     EMPTY,
     Document,
     Entity,
+    clash_count,
+    clashes,
     derived_id,
     from_datetime,
     is_id,
@@ -250,6 +252,8 @@ class Repository(Entity):
         "commits by the name of a branch", entries={"": "commit"}, holds=True, decided=True
     )
     commit_tags: Mapping[str, Any] = mapping("commits by tag", entries={"": "commit"}, holds=True, decided=True)
+    clashes: Mapping[str, Any] = clashes("commit")
+    clash_count: int = clash_count()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,6 +100,26 @@ class Entity:
     """The whole document as stored, with fields that this version has no name for."""
 
 
+def clashes(kind: str) -> Any:  # noqa: ANN401 - as dataclasses.field
+    """Declare the field ``clashes``: decisions of stores that were merged, which do not count because later ones do.
+
+    Each entry has the ``field``, the ``key`` of the map that it is about, and the ``value``, the identifier of an entity of ``kind``;
+    an empty kind: it is a text.
+    """
+    entries = {"value": kind} if kind else {}
+    return mapping(
+        "what other stores decided, of which a later decision counts",
+        entries=entries,
+        holds=kind == "commit",
+        decided=True,
+    )
+
+
+def clash_count() -> Any:  # noqa: ANN401 - as dataclasses.field
+    """Declare the field ``clash_count``, by which entities with clashes are found."""
+    return integer("how many decisions of other stores do not count", default=0, searchable=True, decided=True)
+
+
 def made_from() -> Any:  # noqa: ANN401 - as dataclasses.field
     """Declare the field ``inputs``, in which people and programs say what an entity was made from.
 

@@ -53,6 +53,7 @@ class FieldDeclaration:
         holds: whether what it names cannot be deleted alone, as long as this entity is there: the commits before a commit.
         names_actor: whether it names who makes the change: a server that knows who asks takes no other name.
         decided: an operation of its own says it, under conditions; the route that creates an entity does not take it.
+        says_last: it only says what was decided last; where stores come together that say different things, no clash is shown.
         computed: a store works it out from what the entity is part of; what a document says under that name counts
             for nothing.
         secret: neither the API nor the command line shows it; it cannot be searched.
@@ -78,6 +79,7 @@ class FieldDeclaration:
     holds: bool = False
     names_actor: bool = False
     decided: bool = False
+    says_last: bool = False
     computed: bool = False
     secret: bool = False
     since: int = 1

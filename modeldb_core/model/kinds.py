@@ -138,6 +138,12 @@ class KindDeclaration:
         return tuple(each.name for each in self._named(lambda each: each.names_actor))
 
     @cached_property
+    def decided(self) -> tuple[str, ...]:
+        """The fields whose values are decided under conditions, but for unique ones, which are settled by their claims."""
+        found = self._named(lambda each: each.decided and each.unique_within is None and each.name not in OF_CLASHES)
+        return tuple(each.name for each in found)
+
+    @cached_property
     def trees(self) -> tuple[str, ...]:
         """The fields that name content trees."""
         return tuple(each.name for each in self._named(lambda each: each.names_trees and not each.secret))
@@ -252,6 +258,8 @@ class KindDeclaration:
         return hashlib.sha256(repr((ROWS_VERSION, self.home, sorted(declared, key=repr))).encode()).hexdigest()[:24]
 
 
+OF_CLASHES = ("clashes", "clash_count")
+"""Fields that follow from the decisions in a document; what a payload says of them counts for nothing."""
 METRICS = "metrics"
 """The map of a kind with points that also has the last values of its series."""
 HOME_FIELDS: Mapping[str, str] = MappingProxyType({"workspace_id": "workspace", "project_id": "project"})

@@ -6,7 +6,7 @@ from collections.abc import Mapping  # noqa: TC003 - anyone who describes the en
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from modeldb_core.model.entity import Entity, made_from
+from modeldb_core.model.entity import Entity, clash_count, clashes, made_from
 from modeldb_core.model.schema import integer, mapping, reference, text, texts
 
 STAGES = ("development", "staging", "production", "archived")
@@ -37,8 +37,14 @@ class RegisteredModel(Entity):
     approvals_needed: Mapping[str, Any] = mapping(
         "how many people have to approve a version before a stage, by stage", decided=True
     )
-    last_version: int = integer("the highest number that it has given to a version", default=0, decided=True)
-    last_move: Mapping[str, Any] = mapping("the last promotion: which version, from where to where, why", decided=True)
+    last_version: int = integer(
+        "the highest number that it has given to a version", default=0, decided=True, says_last=True
+    )
+    last_move: Mapping[str, Any] = mapping(
+        "the last promotion: which version, from where to where, why", decided=True, says_last=True
+    )
+    clashes: Mapping[str, Any] = clashes("model_version")
+    clash_count: int = clash_count()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +56,15 @@ class ModelVersion(Entity):
     registered_model_id: str = reference("registered_model", container=True)
     version: int = integer("its number", default=0, searchable=True, unique_within="registered_model_id", decided=True)
     stage: str = text("how far it has come", searchable=True, choices=STAGES, decided=True)
-    approval: str = text("the last verdict on it", searchable=True, choices=VERDICTS, decided=True)
+    approval: str = text("the last verdict on it", searchable=True, choices=VERDICTS, decided=True, says_last=True)
     run_id: str = reference("run", "the run that made it", lineage="input")
     artifact: str = text("where its files are among the artifacts of that run", searchable=True)
     artifacts: Mapping[str, Any] = mapping("files by path", searchable=True, offered=False, names_blobs=True)
     model: Mapping[str, Any] = mapping("how it was stored: format, class, packages, signature", searchable=True)
     trusted_types: tuple[str, ...] = texts("types that loading it may build, by the word of the one who registered it")
     inputs: Mapping[str, Any] = made_from()
+    clashes: Mapping[str, Any] = clashes("")
+    clash_count: int = clash_count()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

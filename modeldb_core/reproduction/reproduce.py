@@ -20,7 +20,7 @@ from modeldb_core.reproduction.environments import build, plan_environment
 from modeldb_core.reproduction.execution import run_command, store_settings, words_of
 from modeldb_core.reproduction.record import read_record
 from modeldb_core.reproduction.results import compare_results, matching_run
-from modeldb_core.reproduction.values import resolving
+from modeldb_core.reproduction.values import resolving, with_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -98,7 +98,7 @@ class Reproduction:
 
     Attributes:
         run: the original one.
-        repeated: the other one, in the store of its folder.
+        repeated: the other one, in the store of its folder, with all the values that had been moved to its artifact store.
         results: the metrics of both.
         tolerance: up to which a difference counts as close.
         data: the data sets that differ, those in memory too.
@@ -192,14 +192,16 @@ def carry_out(
         recover(settings.journal_dir, own.url, own, lambda: artifacts)
         repeated = matching_run(planned.run, versions.store, own)
         results = compare_results(planned.run, repeated, (versions.store, own), options.tolerance)
+        there, here = resolving(versions.blobs.open), resolving(artifacts.open)
+        whole, lost = with_values(repeated, artifacts.open)  # the folder of its artifacts may go
         found = Reproduction(
             run=planned.run,
-            repeated=repeated,
+            repeated=whole,
             results=results,
             tolerance=options.tolerance,
-            data=compare_runs(planned.run, repeated, resolving(versions.blobs.open))["data"],
+            data=compare_runs(planned.run, repeated, lambda value: here(there(value)))["data"],
             environment=environment.differences,
-            gaps=gaps,
+            gaps=[*gaps, *lost],
         )
         if record is not None:
             record(found, {key: own.read_series(repeated.entity_id, key) for key in repeated.series})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Resolve: TypeAlias = Callable[[Any], Any]
 """Returns a value; one that was moved to the artifact store is read from there, where that is possible."""
+OpenBlob: TypeAlias = "Callable[[str], BinaryIO]"
+"""Opens a blob by its digest."""
 MAX_RESOLVED_BYTES = 16 << 20
 """Larger values that were moved to the artifact store are named, not read."""
 
@@ -47,14 +49,14 @@ class Row:
     differs: bool
 
 
-def resolving(open_blob: Callable[[str], BinaryIO]) -> Resolve:
+def resolving(open_blob: OpenBlob, limit: float = MAX_RESOLVED_BYTES) -> Resolve:
     """Return what reads values that were moved to the artifact store, whose blobs ``open_blob`` opens by digest.
 
-    A value that is not there, or larger than :data:`MAX_RESOLVED_BYTES`, stays a reference: equal ones are equal values.
+    A value that is not there, or larger than ``limit`` bytes, stays a reference: equal ones are equal values.
     """
 
     def resolve(value: Any) -> Any:  # noqa: ANN401 - any value
-        if not isinstance(value, BlobReference) or value.size_bytes > MAX_RESOLVED_BYTES:
+        if not isinstance(value, BlobReference) or value.size_bytes > limit:
             return value
         try:
             with open_blob(value.digest) as stream:
@@ -64,6 +66,19 @@ def resolving(open_blob: Callable[[str], BinaryIO]) -> Resolve:
             return value
 
     return resolve
+
+
+def with_values(run: Run, open_blob: OpenBlob) -> tuple[Run, list[str]]:
+    """Return a run with the values that were moved to its artifact store, however large, and a sentence on each that is lost."""
+    resolve = resolving(open_blob, math.inf)
+    sections: dict[str, Any] = {}
+    lost: list[str] = []
+    for section in KINDS[run.KIND].maps:
+        values = {key: resolve(value) for key, value in getattr(run, section).items()}
+        gone = [key for key, value in values.items() if isinstance(value, BlobReference)]
+        lost += [f"{section}.{key} of the repeated run is not in its artifact store, so it is left out" for key in gone]
+        sections[section] = {key: value for key, value in values.items() if key not in gone}
+    return replace(run, **sections), lost
 
 
 def differ(values: Sequence[Any]) -> bool:

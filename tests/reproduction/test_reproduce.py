@@ -32,7 +32,8 @@ data = np.loadtxt("../data/x.csv")
 with modeldb.connect(url="sqlite:///ELSEWHERE"), modeldb.start_run("prices", "means", "first") as run:
     run.log_dataset("../data/x.csv", "train")
     run.log_dataset(modeldb.path("../data/kept", keep=True), "kept")
-    run.log_hyperparameters({"shift": len(Path("../data/kept/a.txt").read_text())})
+    run.log_hyperparameters({"shift": len(Path("../data/kept/a.txt").read_text()), "table": data.tolist() * 10_000})
+    run.set_attributes({"prompt": "x" * 100_000})
     run.log_metrics({"mean": float(data.mean()), "not a number": float("nan")})
     for step in range(3):
         run.log_metrics({"loss": float(data.sum()) / (step + 1)}, step=step)
@@ -156,6 +157,9 @@ def test_one_changed_byte_of_the_data_is_said_before_anything_runs(recorded: Rec
     assert again.entity.repeats_id == recorded.run.entity_id
     assert again.attributes["outcome"] == "differs"
     assert again.series["loss"].count == 3
+    assert again.hyperparameters["table"] == [1.0, 2.0, 5.0] * 10_000, (
+        "it is kept after the folder of the repetition has gone"
+    )
     recorded.data.unlink()
     code, _, said = reproduce(recorded.run.entity_id, "--yes")
     assert (code, recorded.ran()) == (program.NOT_REPEATED, False)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, cast
 from modeldb_core.commands.edits import check_living
 from modeldb_core.commands.operation import Operation
 from modeldb_core.commands.registry.references import stage_names
-from modeldb_core.commands.registry.versions import VERSION
+from modeldb_core.commands.registry.versions import VERSION, updating
 from modeldb_core.errors import ConflictError, InvalidArgumentError
-from modeldb_core.log.changes import CREATE, UPDATE
+from modeldb_core.log.changes import CREATE
 from modeldb_core.log.conditions import Absent, Unset
 from modeldb_core.log.stream import Entry
 from modeldb_core.model.entities import new_id
@@ -68,7 +68,7 @@ def approve(
     entity_id = approval_id or new_id()
     # The version changes with it: a promotion that looked before fails.
     entries = (
-        Entry(UPDATE, VERSION, version.entity_id, {"set": {"approval": verdict}}),
+        updating(version, {"set": {"approval": verdict}}),
         Entry(CREATE, APPROVAL, entity_id, {"name": f"{verdict} by {author}"[:256], **said}),
     )
     expect = (Absent(APPROVAL, entity_id), Unset(VERSION, version.entity_id, "deleted_at"))

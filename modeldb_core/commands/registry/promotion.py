@@ -8,17 +8,17 @@ from modeldb_core.commands.edits import check_living
 from modeldb_core.commands.operation import Operation
 from modeldb_core.commands.registry.approvals import check_approved
 from modeldb_core.commands.registry.references import check_stage_names, check_word, stage_names, versions_by_id
-from modeldb_core.commands.registry.versions import MODEL, VERSION, unchanged
+from modeldb_core.commands.registry.versions import MODEL, VERSION, unchanged, updating
 from modeldb_core.errors import ConflictError, InvalidArgumentError, NotFoundError
-from modeldb_core.log.changes import UPDATE
 from modeldb_core.log.conditions import Condition, RevisionIs, Unset
-from modeldb_core.log.stream import Entry
+from modeldb_core.model.decisions import clash_at
 from modeldb_core.model.values import check_text
 from modeldb_core.queries import Query, condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from modeldb_core.log.stream import Entry
     from modeldb_core.model.registry import ModelVersion, RegisteredModel
     from modeldb_core.stores import MetadataStore
 
@@ -58,12 +58,14 @@ def promote(
         check_stage(model, stage)
         check_approved(store, model, version, stage)
         has_it_to_itself = stage in stage_names(model)[1:-1]
-        if version.stage != stage or (has_it_to_itself and model.stages.get(stage) != version.entity_id):
+        is_there = version.stage == stage and (not has_it_to_itself or model.stages.get(stage) == version.entity_id)
+        if not is_there or clash_at(model.document, "stages", stage) or clash_at(version.document, "stage"):
             move.to_stage(store, stage)
         move.expect.append(unchanged(model, "approvals_needed", stage))
         if model.approvals_needed.get(stage):  # a verdict alters the version
             move.expect.append(RevisionIs(VERSION, version.entity_id, version.revision))
-    if alias and model.aliases.get(check_alias(model, alias)) != version.entity_id:
+    has_alias = bool(alias) and model.aliases.get(check_alias(model, alias)) == version.entity_id
+    if alias and (not has_alias or clash_at(model.document, "aliases", alias)):
         move.to_alias(alias)
     if not move.put and not move.set:
         there = " and ".join([f"is in {stage!r}"] * bool(stage) + [f"has the alias {alias!r}"] * bool(alias))
@@ -84,7 +86,7 @@ class _Move:
         }
         self.put: dict[str, dict[str, str]] = {}
         self.removed: list[str] = []
-        self.set: list[tuple[str, str]] = []
+        self.set: list[tuple[ModelVersion, str]] = []
         self.expect: list[Condition] = [
             Unset(MODEL, model.entity_id, "deleted_at"),
             Unset(VERSION, version.entity_id, "deleted_at"),
@@ -95,7 +97,7 @@ class _Move:
         model, version, stages = self.model, self.version, stage_names(self.model)
         self.said |= {"from": version.stage, "to": stage}
         self.expect += [unchanged(version, "stage"), unchanged(model, "stage_names")]
-        self.set.append((version.entity_id, stage))
+        self.set.append((version, stage))
         left = [name for name, holder in model.stages.items() if holder == version.entity_id and name != stage]
         self.removed += left
         self.expect += [unchanged(model, "stages", name) for name in left]
@@ -103,10 +105,14 @@ class _Move:
             return
         self.put["stages"] = {stage: version.entity_id}
         self.expect.append(unchanged(model, "stages", stage))
-        holder = versions_by_id(store, [model.stages.get(stage)]).get(str(model.stages.get(stage)))
-        if holder is not None and holder.entity_id != version.entity_id:
-            self.said |= {"replaced": holder.version, "replaced_id": holder.entity_id}
-            self.set.append((holder.entity_id, stages[-1]))
+        others = clash_at(model.document, "stages", stage)  # which other stores put there
+        found = versions_by_id(store, [model.stages.get(stage), *others])
+        for holder in found.values():
+            if holder.entity_id == model.stages.get(stage) != version.entity_id:
+                self.said |= {"replaced": holder.version, "replaced_id": holder.entity_id}
+            elif holder.entity_id == version.entity_id or holder.stage != stage:
+                continue
+            self.set.append((holder, stages[-1]))
             self.expect.append(unchanged(holder, "stage"))
 
     def to_alias(self, alias: str) -> None:
@@ -117,7 +123,7 @@ class _Move:
 
     def operation(self) -> Operation:
         """Return all of it as one operation."""
-        versions = [Entry(UPDATE, VERSION, each, {"set": {"stage": stage}}) for each, stage in self.set]
+        versions = [updating(each, {"set": {"stage": stage}}) for each, stage in self.set]
         return _moving(self.model, self.said, self.put, {"stages": self.removed}, versions, self.expect)
 
 
@@ -149,7 +155,7 @@ def _moving(
         data["put"] = {name: dict(values) for name, values in put.items()}
     if gone := {name: list(names) for name, names in removed.items() if names}:
         data["remove"] = gone
-    entries = (*versions, Entry(UPDATE, MODEL, model.entity_id, data))
+    entries = (*versions, updating(model, data))
     names = sorted({*removed.get("stages", ()), *(name for values in put.values() for name in values)})
     what = " or ".join(map(repr, names)) or "the version"
     lost = f"somebody has moved {what} of {model.name!r} meanwhile; look at its history and decide again"
@@ -225,7 +231,7 @@ def require_approvals(model: RegisteredModel, stage: str, count: int) -> Operati
 
 
 def _settled(model: RegisteredModel, values: Mapping[str, Any], expect: Sequence[Condition]) -> Operation:
-    entry = Entry(UPDATE, MODEL, model.entity_id, {"set": dict(values)})
+    entry = updating(model, {"set": dict(values)})
     lost = f"somebody has changed {model.name!r} meanwhile; look at it and decide again"
     return Operation((entry,), (*expect, Unset(MODEL, model.entity_id, "deleted_at")), model.entity_id, lost=lost)
 

@@ -15,6 +15,7 @@ from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, NotFound
 from modeldb_core.log.changes import CREATE, UPDATE
 from modeldb_core.log.conditions import Condition, Unset, ValueIs, for_creating
 from modeldb_core.log.stream import Entry
+from modeldb_core.model.decisions import saw
 from modeldb_core.model.entities import EMPTY, new_id
 from modeldb_core.model.registry import ModelVersion, RegisteredModel
 from modeldb_core.model.values import check_key, check_text, is_digest, normalize
@@ -144,7 +145,7 @@ def register_next(
     check_living(model)
     number = next_number(store, model)
     created = _version(model, number, source, said, version_id)
-    counted = Entry(UPDATE, MODEL, model.entity_id, {"set": {"last_version": number}})
+    counted = updating(model, {"set": {"last_version": number}})
     seen = (unchanged(model, "last_version"), unchanged(model, "stage_names"))  # it begins in the first stage
     expect = (*created.expect, *seen, Unset(MODEL, model.entity_id, "deleted_at"))
     return Operation((counted, *created.entries), expect, created.entity_id)
@@ -224,6 +225,11 @@ def check_names(trusted: Iterable[str]) -> list[str]:
         msg = f"trusted is {trusted!r:.80}; expected a list of names of types"
         raise InvalidTypeError(msg)
     return list(dict.fromkeys(check_key(name, "name of a type") for name in names))
+
+
+def updating(entity: Entity, data: dict[str, Any]) -> Entry:
+    """Return the update of an entity, with what was seen of the decisions that it replaces."""
+    return Entry(UPDATE, entity.KIND, entity.entity_id, saw(entity.KIND, entity.document, data))
 
 
 def unchanged(entity: Entity, name: str, key: str | None = None) -> Condition:
