@@ -88,9 +88,10 @@ class Project(Entity):
     name: str = text("what people call it", searchable=True, unique_within="workspace_id")
     workspace_id: str = reference("workspace", container=True)
     readme: str = text("a longer text for readers")
+    short_name: str = text("a short name, for addresses")
     visibility: str = text("who may see it", searchable=True)
     artifacts: Mapping[str, Any] = mapping("files by path", searchable=True, offered=False, names_blobs=True)
-    code: Mapping[str, Any] = mapping("the code that belongs to it", searchable=True)
+    code: Mapping[str, Any] = mapping("the code that belongs to it", searchable=True, names_blobs=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ class Experiment(Entity):
     name: str = text("what people call it", searchable=True, unique_within="project_id")
     project_id: str = reference("project", container=True)
     artifacts: Mapping[str, Any] = mapping("files by path", searchable=True, offered=False, names_blobs=True)
-    code: Mapping[str, Any] = mapping("the code that belongs to it", searchable=True)
+    code: Mapping[str, Any] = mapping("the code that belongs to it", searchable=True, names_blobs=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,10 +182,17 @@ class Run(Entity):
         entries={"repository_id": "repository", "commit_id": "commit"},
         lineage="input",
     )
-    code: Mapping[str, Any] = mapping("commit, branch and changes of the code", searchable=True)
+    code: Mapping[str, Any] = mapping("commit, branch and changes of the code", searchable=True, names_blobs=True)
     environment: Mapping[str, Any] = mapping("interpreter and packages")
     context: Mapping[str, Any] = mapping("machine and process", title="Machine and command")
     artifacts: Mapping[str, Any] = mapping("files by path", searchable=True, offered=False, names_blobs=True)
+    features: Mapping[str, Any] = mapping(
+        "names of the columns that a model is made from", searchable=True, offered=False
+    )
+    observations: Mapping[str, Any] = mapping(
+        "what was observed and is no number, which series hold: each with its key, value and time", offered=False
+    )
+    job_id: str = text("the job that carries it out", searchable=True)
     failure: Mapping[str, Any] = mapping("the exception that made it fail", searchable=True, offered=False)
     notes: tuple[str, ...] = texts("what the reader should know")
     repeats_id: str | None = reference("run", "the run that it repeats (modeldb reproduce --record)", default=None)

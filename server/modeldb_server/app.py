@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
     from modeldb_core.plugins import PluginManager
     from modeldb_core.stores import ArtifactStore, MetadataStore
-    from modeldb_server.routes import Policy, Route
+    from modeldb_server.routes import Route
     from modeldb_server.scopes import ScopeOf
+    from modeldb_server.security import Policies
     from modeldb_server.settings import ServerSettings
 
 API = "api"
@@ -79,7 +80,7 @@ def create_app(
     context = _new_context(store, artifacts, chosen, scope_of or ConfiguredScopes(store, chosen.scopes))
     app.extensions[EXTENSION] = context
     context.metrics.register(app)
-    policies: dict[str, Policy] = {}
+    policies: Policies = {}
     register_guards(app, policies, {f"{API}.{route.name}": route for route in routes()})
     register_compression(app)
     register_error_handlers(app)
@@ -148,7 +149,7 @@ def _text_of(cursor: int | None) -> str:
     return "" if cursor is None else str(cursor)
 
 
-def create_api(policies: dict[str, Policy]) -> Blueprint:
+def create_api(policies: Policies) -> Blueprint:
     """Return the blueprint with every route of the table, and note the policy of each in ``policies``."""
     blueprint = Blueprint(API, __name__)
     for route in routes():

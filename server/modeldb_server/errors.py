@@ -123,7 +123,10 @@ def error_body(error: ModelDBError) -> dict[str, Any]:
         if not request.path.startswith(PREFIX):
             fields.pop("text", None)  # who asks here knows it
         return {**body, **fields}
-    return {"code": error.code, "message": _neutral(_NEUTRAL.get(error.code, "The server could not answer."), error)}
+    return {
+        "code": error.code,
+        "message": neutral_message(_NEUTRAL.get(error.code, "The server could not answer."), error),
+    }
 
 
 def without_places(message: str) -> str:
@@ -161,20 +164,29 @@ def _answer_http_error(error: HTTPException) -> AnyResponse:
     status = error.code or 500
     if status < 400:  # a redirect
         return error.get_response()
-    code = HTTP_CODES.get(status, "error")
-    message = _HTTP_MESSAGES.get(status) or error.description or error.name
-    response = _answer(status, {"code": code, "message": message})
-    for name, value in error.get_headers():
-        if name in ("Allow", "Content-Range", "Retry-After", "WWW-Authenticate"):
-            response.headers.add(name, value)
+    response = _answer(status, {"code": HTTP_CODES.get(status, "error"), "message": http_message(error)})
+    for name, value in kept_headers(error):
+        response.headers.add(name, value)
     return response
 
 
+def http_message(error: HTTPException) -> str:
+    """Return what a caller is told of an error that comes from HTTP itself."""
+    return _HTTP_MESSAGES.get(error.code or 500) or error.description or error.name
+
+
+def kept_headers(error: HTTPException) -> list[tuple[str, str]]:
+    """Return the headers of an error that its answer carries."""
+    kept = ("Allow", "Content-Range", "Retry-After", "WWW-Authenticate")
+    return [(name, value) for name, value in error.get_headers() if name in kept]
+
+
 def _answer_unexpected(error: Exception) -> Response:
-    return _answer(500, {"code": "error", "message": _neutral("Something went wrong in the server.", error)})
+    return _answer(500, {"code": "error", "message": neutral_message("Something went wrong in the server.", error)})
 
 
-def _neutral(sentence: str, error: BaseException) -> str:
+def neutral_message(sentence: str, error: BaseException) -> str:
+    """Return what a caller is told of a fault of the server's: a sentence, and the number under which the log has the rest."""
     number = secrets.token_hex(4)
     logger.error("error %s in %s %r", number, request.method, request.path, exc_info=error)
     return f"{sentence} (The server's log has the details under {number}.)"

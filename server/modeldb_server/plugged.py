@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from werkzeug.routing import Rule
 
     from modeldb_core.plugins import PluginManager
+    from modeldb_server.security import Policies
 
 HOOK = "modeldb_register_blueprints"
 _VARIABLE = re.compile(r"<[^>]*>")
 _OF_EVERY_RULE = frozenset({"HEAD", "OPTIONS"})
 
 
-def add_plugins(app: Flask, plugins: PluginManager, policies: dict[str, Policy]) -> None:
+def add_plugins(app: Flask, plugins: PluginManager, policies: Policies) -> None:
     """Let every plugin register its blueprints with ``app``, ModelDB's own first; leave out those that fail."""
     known = set(app.view_functions)
     for info, _ in plugins.call_each(HOOK, app=app):

@@ -56,6 +56,24 @@ class Policy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """The form of a request that a route takes; a plugin's view function states it in its attribute ``modeldb_form``.
+
+    Attributes:
+        body_type: the media type of the body; empty: any.
+        max_body_bytes: how long the body may be, where that is not what the settings say.
+        is_upload: the body is a file, which may be longer than memory.
+        needs_header: whether a request that changes something needs the header ``X-ModelDB``. Clients that do not know that
+            header send what no page of another origin can send unasked (:func:`modeldb_server.security.is_of_a_program`).
+    """
+
+    body_type: str = JSON
+    max_body_bytes: int | None = None
+    is_upload: bool = False
+    needs_header: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
     """An argument of a route: in the query string, or a field of the JSON body.
 
@@ -177,3 +195,8 @@ class Route:
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", self.handler.__name__)
+
+    @property
+    def form(self) -> Form:
+        """The form of its requests."""
+        return Form(body_type=self.body_type, max_body_bytes=self.max_body_bytes, is_upload=self.is_upload)

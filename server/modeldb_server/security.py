@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flask import abort, current_app, g, request
 from werkzeug.exceptions import UnsupportedMediaType
@@ -21,10 +21,10 @@ from modeldb_core.stores.protocol import WRITE_HEADER
 from modeldb_server.context import server_context
 from modeldb_server.origins import TABLE, is_allowed_origin, mark, preflight
 from modeldb_server.responses import JSON
-from modeldb_server.routes import Policy
+from modeldb_server.routes import Form, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from flask import Flask, Request, Response
     from werkzeug.routing import Rule
@@ -32,8 +32,13 @@ if TYPE_CHECKING:
     from modeldb_server.routes import Route
     from modeldb_server.settings import ServerSettings
 
+_JSON_FORM = Form()
+_V1_HEADERS = "grpc-metadata-"
+"""What the headers of clients of the v1 API begin with."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 POLICIES = "modeldb_policies"
+Policies: TypeAlias = "dict[str, Policy | Callable[[Request], Policy]]"
+"""Who may call each endpoint."""
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -63,7 +68,7 @@ DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 """The Content-Security-Policy of everything that is not a page."""
 
 
-def register_guards(app: Flask, policies: dict[str, Policy], table: dict[str, Route]) -> None:
+def register_guards(app: Flask, policies: Policies, table: dict[str, Route]) -> None:
     """Check every request of ``app`` and mark every answer.
 
     Args:
@@ -76,10 +81,11 @@ def register_guards(app: Flask, policies: dict[str, Policy], table: dict[str, Ro
     app.after_request(protect_response)
 
 
-def complete_policies(app: Flask, policies: dict[str, Policy]) -> None:
+def complete_policies(app: Flask, policies: Policies) -> None:
     """Give the routes of plugins a policy: what only reads may be read; a function that changes something must say so.
 
-    A plugin's view function states another policy in its attribute ``modeldb_policy``.
+    A plugin's view function states another policy in its attribute ``modeldb_policy``: a name, or for one that does many
+    things a function that returns the policy of a request.
 
     Raises:
         ConfigurationError: a route takes other methods than GET and has no policy.
@@ -89,7 +95,7 @@ def complete_policies(app: Flask, policies: dict[str, Policy]) -> None:
             continue
         stated = getattr(app.view_functions.get(rule.endpoint), "modeldb_policy", None)
         if stated is not None:
-            policies[rule.endpoint] = Policy(stated)
+            policies[rule.endpoint] = stated if callable(stated) else Policy(stated)
         elif methods_of(rule) <= SAFE_METHODS:
             policies[rule.endpoint] = Policy.READ
         else:
@@ -155,16 +161,22 @@ def check_request(*, is_trial: bool = False) -> Response | None:
     return None
 
 
+def _form() -> Form:
+    """Return the form that the current route takes."""
+    route: Route | None = current_app.extensions[TABLE].get(request.endpoint)
+    if route is not None:
+        return route.form
+    stated = getattr(current_app.view_functions.get(request.endpoint or ""), "modeldb_form", None)
+    return stated if isinstance(stated, Form) else _JSON_FORM
+
+
 def _check_body(settings: ServerSettings) -> None:
     """Refuse a body that is not of the type that the route takes, or too long; no other page can send such types."""
-    route: Route | None = current_app.extensions[TABLE].get(request.endpoint)
-    expected = JSON if route is None else route.body_type
-    if request.method not in SAFE_METHODS and request.mimetype != expected:
-        name = "JSON" if expected == JSON else f"of type {expected}"
-        raise UnsupportedMediaType(description=f"the body must be {name}: send it with Content-Type: {expected}")
-    limit = (route.max_body_bytes if route is not None else None) or settings.max_body_bytes
-    if route is not None and route.is_upload:
-        limit = settings.max_upload_bytes
+    form = _form()
+    if request.method not in SAFE_METHODS and form.body_type and request.mimetype != form.body_type:
+        name = "JSON" if form.body_type == JSON else f"of type {form.body_type}"
+        raise UnsupportedMediaType(description=f"the body must be {name}: send it with Content-Type: {form.body_type}")
+    limit = settings.max_upload_bytes if form.is_upload else form.max_body_bytes or settings.max_body_bytes
     request.max_content_length = limit
     if (request.content_length or 0) > limit:
         abort(413, f"the body is longer than {limit:,} bytes")
@@ -184,14 +196,26 @@ def _check_scope() -> None:
 def request_policy(request: Request) -> Policy:
     """Return who may make ``request``; a route without a policy is nobody's."""
     policy = current_app.extensions[POLICIES].get(request.endpoint)
+    if callable(policy):
+        policy = policy(request)
     if isinstance(policy, Policy):
         return policy
     msg = "this route has no policy and is closed"
     raise PermissionDeniedError(msg)
 
 
+def is_of_a_program(request: Request) -> bool:
+    """Say whether a request has what no page of another origin can send unasked: a form has none of it, nor has a link."""
+    return (
+        request.method not in (*SAFE_METHODS, "POST")
+        or request.mimetype == JSON
+        or (request.headers.get("Authorization") or "").lower().startswith("bearer ")
+        or any(name.lower().startswith(_V1_HEADERS) for name, _ in request.headers)
+    )
+
+
 def _check_write(read_only: bool) -> None:
-    if request.headers.get(WRITE_HEADER) != "1":
+    if request.headers.get(WRITE_HEADER) != "1" and (_form().needs_header or not is_of_a_program(request)):
         msg = f"a request that changes something needs the header {WRITE_HEADER}: 1"
         raise PermissionDeniedError(msg)
     if read_only:

@@ -4,7 +4,7 @@
 ``[request, response, "VERB path [body]", ...]``. Begin with ``table.py``; ``descriptors.py`` makes the classes.
 """
 
-from modeldb_v1.schema.descriptors import POOL, enum_type, enum_values, message_class
+from modeldb_v1.schema.descriptors import POOL, Fields, enum_type, enum_values, message_class
 from modeldb_v1.schema.table import CALLS, SERVICES, Binding, CallDeclaration, call_named
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "SERVICES",
     "Binding",
     "CallDeclaration",
+    "Fields",
     "call_named",
     "enum_type",
     "enum_values",

@@ -7,7 +7,7 @@ from functools import cache
 from graphlib import TopologicalSorter
 from importlib.resources import files
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 from google.protobuf import descriptor_pb2, struct_pb2
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
     from google.protobuf.message import Message
 
+Fields: TypeAlias = Any
+"""A message whose fields are those that ``api.json`` has; no checker of types knows them."""
 _FIELD = re.compile(
     r"(?P<repeated>repeated )?(?P<type>\S+) (?P<name>\w+) = (?P<number>\d+)( in (?P<oneof>\w+))?(?P<deprecated> deprecated)?"
 )

@@ -1,0 +1,41 @@
+"""Workspaces as the v1 API names them: by their name, or not at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeldb_core.commands import containers
+from modeldb_core.commands.names import check_name
+from modeldb_core.errors import NotFoundError
+from modeldb_server.handlers.creating import home_of
+
+if TYPE_CHECKING:
+    from modeldb_core.commands.operation import Operation
+    from modeldb_server.context import ServerContext
+
+
+def workspace_id_of(context: ServerContext, name: str) -> str:
+    """Return the identifier of the workspace of a name; without a name, of the one where who asks is at home.
+
+    A user's own name means that one too, unless there is a workspace of that name.
+    """
+    if not name:
+        return home_of(context)[0]
+    (workspace_id,) = context.store.identify(("workspace", check_name(name, "workspace")))
+    if name == context.actor and not _is_there(context, workspace_id):
+        return home_of(context)[0]
+    return workspace_id
+
+
+def declare_workspace(context: ServerContext, name: str) -> tuple[str, Operation]:
+    """Return the identifier of the workspace of a name, and what makes it unless it is there."""
+    home_id, home_name = home_of(context)
+    workspace_id = workspace_id_of(context, name)
+    return workspace_id, containers.declare("workspace", workspace_id, home_name if workspace_id == home_id else name)
+
+
+def _is_there(context: ServerContext, workspace_id: str) -> bool:
+    try:
+        return context.store.get("workspace", workspace_id).deleted_at is None
+    except NotFoundError:
+        return False
