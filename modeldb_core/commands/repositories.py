@@ -33,6 +33,7 @@ def create_repository(
     branch: str,
     author: str,
     repository_id: str = "",
+    declared_id: str = "",
 ) -> Operation:
     """Make a repository that begins with an empty commit on a branch: all of it, or nothing.
 
@@ -43,11 +44,12 @@ def create_repository(
         branch: the name of the branch.
         author: of the commit.
         repository_id: where the caller needs it beforehand.
+        declared_id: of a workspace that is declared together with it.
 
     Raises:
         InvalidArgumentError: a name cannot be that; NotFoundError: there is no such workspace.
     """
-    made = create(store, Repository.KIND, fields, entity_id=repository_id)
+    made = create(store, Repository.KIND, fields, entity_id=repository_id, declared_id=declared_id)
     reader = RepositoryReader(store, artifacts, Repository(entity_id=made.entity_id, name=str(fields.get("name", ""))))
     tree = commits.edit_tree(reader, None, {})
     first = commits.commit(reader, tree, (), branch=branch, message=FIRST_MESSAGE, author=author)

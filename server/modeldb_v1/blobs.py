@@ -225,6 +225,37 @@ def _refuse_empty(what: str, field: str) -> NoReturn:
 _READERS = {"code": _code, "dataset": _dataset, "environment": _environment, "config": _config}
 
 
+def carried(there: Blob, shown: Any, sent: Blob) -> Blob:  # noqa: ANN401 - a message
+    """Return a blob with what somebody changed in the message that they were shown of it.
+
+    A message has no words for all that a blob of ours may hold, such as maps within settings: that stays as it was.
+
+    Args:
+        there: the blob.
+        shown: its message, as :func:`message_of` returns it.
+        sent: the blob that was sent in its place.
+    """
+    try:
+        before = blob_from(shown, "the blob")
+    except InvalidArgumentError:  # a message that clients may not send: take what they did send
+        return sent
+    if before == sent:
+        return there
+    if there.form is not sent.form or there.form.is_whole:
+        return sent
+    content: dict[str, Any] = dict(there.content)
+    for section in {**before.content, **sent.content}:
+        old: Any = before.content.get(section)
+        new: Any = sent.content.get(section)
+        if section in content and isinstance(old, dict) and isinstance(new, dict):
+            kept = {key: value for key, value in content[section].items() if key in new}
+            changed = {key: value for key, value in new.items() if old.get(key) != value or key not in kept}
+            content[section] = {**kept, **changed}
+        elif old != new:
+            content[section] = new
+    return Blob(there.kind, {name: value for name, value in content.items() if value is not None}, order=sent.order)
+
+
 # -- to messages ------------------------------------------------------------------------------------------------------
 
 
@@ -387,8 +418,8 @@ def _show_config(message: Any, blob: Blob) -> None:  # noqa: ANN401
     for name, value in _in_order(chosen, blob.order.get(_CHOICES, ())):
         added = message.hyperparameter_set.add(name=name)
         if isinstance(value, dict):
-            for part, number in value.items():
-                _show_value(getattr(added.continuous, f"interval_{part}"), number)
+            for part in ("begin", "end", "step"):
+                _show_value(getattr(added.continuous, f"interval_{part}"), value.get(part, 0))
         else:
             for each in value:
                 _show_value(added.discrete.values.add(), each)

@@ -123,8 +123,9 @@ def _fill_lists(found: Any, kind: str, side: Side, old: Iterable[Any], new: Iter
     was = {_get(each, side.key): each for each in old}
     now = {_get(each, side.key): each for each in new}
     for mine, others, place in ((was, now, side.before), (now, was, side.after)):
-        listed = _get(found, f"{kind}.{place}")
-        listed.extend(each for name, each in mine.items() if others.get(name) != each)
+        differing = [each for name, each in mine.items() if others.get(name) != each]
+        if differing:
+            _get(found, f"{kind}.{place}").extend(differing)
 
 
 # -- applying ---------------------------------------------------------------------------------------------------------

@@ -53,7 +53,11 @@ class V1Kind:
 PROJECT = V1Kind("project", "Project", "project")
 EXPERIMENT = V1Kind("experiment", "Experiment", "experiment", "project_id")
 RUN = V1Kind("run", "ExperimentRun", "experiment_run", "experiment_id")
-V1_KINDS: Mapping[str, V1Kind] = MappingProxyType({each.kind: each for each in (PROJECT, EXPERIMENT, RUN)})
+DATASET = V1Kind("dataset", "Dataset", "dataset")
+DATASET_VERSION = V1Kind("dataset_version", "DatasetVersion", "dataset_version", "dataset_id")
+V1_KINDS: Mapping[str, V1Kind] = MappingProxyType(
+    {each.kind: each for each in (PROJECT, EXPERIMENT, RUN, DATASET, DATASET_VERSION)}
+)
 
 
 def required(request: Fields, name: str) -> Fields:

@@ -63,7 +63,7 @@ def described(context: ServerContext, request: Fields) -> dict[str, Any]:
         fields["tags"] = checked_tags(request.tags)
     if request.attributes:
         fields["attributes"] = _recorded(context, request.attributes, "attributes", "Attribute")
-    if request.artifacts:
+    if "artifacts" in request.DESCRIPTOR.fields_by_name and request.artifacts:
         check_keys([each.key for each in request.artifacts], "Artifact")
         fields["artifacts"] = {each.key: artifact_entry(each) for each in request.artifacts}
     return fields

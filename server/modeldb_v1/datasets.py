@@ -1,0 +1,160 @@
+"""Data sets: what only they have. What they share with projects and runs is in ``sections.py``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modeldb_core.commands import containers, edits
+from modeldb_core.commands.operation import together
+from modeldb_core.errors import NotFoundError
+from modeldb_core.log.conditions import Unique
+from modeldb_core.model.entities import Dataset, Experiment, Run
+from modeldb_core.movement.deletion import pages
+from modeldb_core.queries import Linked, Query, condition
+from modeldb_server.routes import Policy
+from modeldb_v1.calls import declare, read, write
+from modeldb_v1.dataset_contents import TYPE_NUMBERS, type_of
+from modeldb_v1.kinds import DATASET, found, milliseconds, name_of, required
+from modeldb_v1.messages import VISIBILITIES, fill
+from modeldb_v1.projects import visibility_of
+from modeldb_v1.sections import (
+    declare_attributes,
+    declare_entities,
+    declare_tags,
+    describe,
+    described,
+    editing,
+    rename,
+)
+from modeldb_v1.values import fill_pairs
+from modeldb_v1.workspaces import declare_workspace, workspace_id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from modeldb_core.commands.operation import Operation
+    from modeldb_core.model.entities import Entity
+    from modeldb_server.context import ServerContext
+    from modeldb_v1.schema import Fields
+
+
+def fill_dataset(context: ServerContext, message: Fields, entity: Entity) -> None:
+    """Write a data set into its message."""
+    document = entity.document
+    message.id, message.name, message.description = entity.entity_id, entity.name, entity.description
+    message.owner = entity.owner
+    message.tags.extend(entity.tags)
+    message.dataset_visibility = VISIBILITIES.get(document.get("visibility") or "", 0)
+    message.dataset_type = TYPE_NUMBERS.get(document.get("dataset_type") or "", 0)
+    message.time_created = milliseconds(document.get("created_at"))
+    message.time_updated = milliseconds(document.get("updated_at"))
+    fill_pairs(message.attributes, document.get("attributes", {}), context.artifacts)
+
+
+def _set_visibility(context: ServerContext, request: Fields, entity: Entity) -> Operation:
+    del context
+    visibility = visibility_of(request.dataset_visibility)
+    return edits.update(entity.KIND, entity.entity_id, {"set": {"visibility": visibility or "private"}})
+
+
+def _set_workspace(context: ServerContext, request: Fields, entity: Entity) -> Operation:
+    """Move a data set to another workspace, where no other one has its name."""
+    workspace_id, declared = declare_workspace(context, required(request, "workspace_name"))
+    moved = edits.update(entity.KIND, entity.entity_id, {"set": {"workspace_id": workspace_id}})
+    unique = Unique(entity.KIND, workspace_id, "name", entity.name, entity.entity_id)
+    both = together((declared, moved))
+    return type(both)(both.entries, (*both.expect, unique), entity.entity_id)
+
+
+declare_entities(DATASET, fill_dataset)
+declare_tags(DATASET, fill_dataset)
+declare_attributes(DATASET, fill_dataset)
+for _method, _edit in (
+    ("updateDatasetName", rename),
+    ("updateDatasetDescription", describe),
+    ("setDatasetVisibility", _set_visibility),
+    ("setDatasetWorkspace", _set_workspace),
+):
+    declare(f"DatasetService.{_method}", Policy.WRITE, editing(DATASET, _edit, fill_dataset))
+
+
+@write("DatasetService.createDataset")
+def create_dataset(context: ServerContext, request: Fields, response: Fields) -> None:
+    """Create a data set; another one of the name in the workspace is a conflict."""
+    workspace_id, declared = declare_workspace(context, request.workspace_name)
+    fields = {
+        **described(context, request),
+        "name": name_of(request),
+        "workspace_id": workspace_id,
+        "dataset_type": type_of(request.dataset_type),
+        "visibility": visibility_of(request.dataset_visibility),
+    }
+    dataset_id = context.new_id("dataset")
+    created = containers.create(context.store, "dataset", fields, entity_id=dataset_id, declared_id=workspace_id)
+    context.execute(together((declared, created)))
+    fill_dataset(context, response.dataset, found(context, "dataset", dataset_id))
+
+
+@read("DatasetService.getDatasetByName")
+def get_dataset_by_name(context: ServerContext, request: Fields, response: Fields) -> None:
+    """Return the data set of a name in a workspace, and those of the name in others that who asks may see."""
+    name = required(request, "name")
+    page = context.store.find(Query("dataset", condition("name = ?", name), order_by="created_at"))
+    workspace_id = workspace_id_of(context, request.workspace_name)
+    for dataset in page.entities:
+        is_own = dataset.workspace_id == workspace_id
+        if is_own or not request.workspace_name:
+            fill_dataset(context, response.dataset_by_user if is_own else response.shared_datasets.add(), dataset)
+    if not response.HasField("dataset_by_user") and not response.shared_datasets:
+        msg = f"Dataset not found: {name[:80]}"
+        raise NotFoundError(msg)
+
+
+# -- the runs that used one -------------------------------------------------------------------------------------------
+
+
+def _runs_of(context: ServerContext, dataset: Dataset) -> list[Run]:
+    """Return the runs that used a data set, or a version of it, those that were changed last first."""
+    versions = (each.entity_id for each in pages(context.store, Query("dataset_version", within=dataset.entity_id)))
+    names = [("dataset", dataset.entity_id), *(("dataset_version", each) for each in versions)]
+    runs: dict[str, Run] = {}
+    for kind, entity_id in names:
+        linked = Linked(kind, entity_id, field="datasets")
+        for run in pages(context.store, Query("run", linked=linked)):
+            assert isinstance(run, Run)
+            runs[run.entity_id] = run
+    return sorted(runs.values(), key=lambda run: run.document.get("updated_at", 0), reverse=True)
+
+
+def _dataset(context: ServerContext, request: Fields) -> Dataset:
+    entity = found(context, "dataset", required(request, "dataset_id"))
+    assert isinstance(entity, Dataset)
+    return entity
+
+
+@read("DatasetService.getExperimentRunByDataset")
+def get_runs_by_dataset(context: ServerContext, request: Fields, response: Fields) -> None:
+    """Return the runs that used a data set."""
+    for run in _runs_of(context, _dataset(context, request)):
+        fill(context, response.experiment_runs.add(), run)
+
+
+@read("DatasetService.getLastExperimentByDatasetId")
+def get_last_experiment(context: ServerContext, request: Fields, response: Fields) -> None:
+    """Return the experiment whose run used a data set last."""
+    dataset = _dataset(context, request)
+    experiment = next(_experiments(context, _runs_of(context, dataset)), None)
+    if experiment is None:
+        msg = f"no experiment has used the dataset {dataset.name!r:.80}"
+        raise NotFoundError(msg)
+    fill(context, response.experiment, experiment)
+
+
+def _experiments(context: ServerContext, runs: Iterable[Run]) -> Iterator[Experiment]:
+    for experiment_id in dict.fromkeys(run.experiment_id for run in runs if run.experiment_id):
+        try:
+            entity = context.store.get("experiment", experiment_id)
+        except NotFoundError:
+            continue
+        if isinstance(entity, Experiment) and entity.deleted_at is None:
+            yield entity
