@@ -55,14 +55,28 @@ class ChangeLog(Protocol):
 class LogAudit:
     """Reads the whole log once.
 
+    Args:
+        store: the log.
+        report: gets what is found.
+        checkpoint: what the log is held against.
+        starts: where streams begin whose first changes were removed, by a log that may do so and says it.
+
     Attributes:
         names: the entities that changes are about, in the order of their first change.
         erased: those of them of which nothing is kept; anyone who replays them notes it.
         ends: how far each stream was read.
     """
 
-    def __init__(self, store: ChangeLog, report: Report, checkpoint: Checkpoint | None) -> None:
+    def __init__(
+        self,
+        store: ChangeLog,
+        report: Report,
+        checkpoint: Checkpoint | None,
+        *,
+        starts: Mapping[str, Head] | None = None,
+    ) -> None:
         self._store = store
+        self._starts = starts or {}
         self._report = report
         self._checkpoint = checkpoint
         self.names: dict[Name, None] = {}
@@ -75,7 +89,8 @@ class LogAudit:
         self._bare: set[Name] = set()  # those of which nothing else is here than that there are some
         self._passed: set[str] = set()  # streams that came to where the checkpoint saw them
         self._writers: dict[Name, str] = {}  # the stream that wrote each entity first
-        self._order = _Order(store, report, checkpoint) if checkpoint is not None and checkpoint.order else None
+        has_order = checkpoint is not None and checkpoint.order and not self._starts
+        self._order = _Order(store, report, checkpoint) if checkpoint is not None and has_order else None
 
     def run(self, progress: Callable[[str, int, int | None], None]) -> None:
         """Verify every change, every chain and every head, and hold them against the checkpoint."""
@@ -97,7 +112,7 @@ class LogAudit:
         self._report.open_streams = sorted(name for name, head in self.ends.items() if not head.closed)
 
     def _take(self, change: Change) -> None:
-        end = self.ends.get(change.stream_id, EMPTY_HEAD)
+        end = self.ends.get(change.stream_id) or self._starts.get(change.stream_id, EMPTY_HEAD)
         where = describe(change)
         if change.seq != end.seq + 1:
             if change.stream_id not in self._broken:
@@ -198,7 +213,7 @@ class LogAudit:
             return
         self._report.checkpoint_made_at = self._checkpoint.time
         for stream_id, (seq, _) in sorted(self._checkpoint.streams.items()):
-            if seq and stream_id not in self._passed:
+            if seq and stream_id not in self._passed and seq > self._starts.get(stream_id, EMPTY_HEAD).seq:
                 has = self.ends.get(stream_id, EMPTY_HEAD).seq
                 state = f"it ends at number {has}" if has else "it is not there"
                 message = f"{state}, but the checkpoint of {self._checkpoint.time} saw {seq} changes: they are gone"

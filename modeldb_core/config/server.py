@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from modeldb_core.config import trust
 from modeldb_core.config.fields import setting
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -50,6 +47,21 @@ class ServerOptions:
         "origins whose pages may ask the server, such as https://dashboard.example.org",
         table="server",
         trust=trust.USER,
+    )
+    server_access_log_dir: Path = setting(  # noqa: RUF009
+        "path",
+        Path(),
+        "where the server records who was refused, who signed in and who read files; default: beside the journals",
+        table="server",
+        trust=trust.USER,
+    )
+    server_access_log_mb: int = setting(
+        "int",
+        256,
+        "so many MiB of it are kept, the latest ones; 0: none is written",
+        table="server",
+        trust=trust.USER,
+        minimum=0,
     )
     server_trusted_proxy: str = setting(
         "text",

@@ -222,6 +222,7 @@ def read_settings(
         values["journal_dir"] = default_journal_dir()
     if "cache_dir" not in values:
         values["cache_dir"] = default_cache_dir()
+    values.setdefault("server_access_log_dir", values["journal_dir"].parent / "access")
     _warn_of(files.refusals)
     named = _urls_in(files.project)
     trusted = _urls_in(files.own) | _urls_in(environment) | _urls_in(arguments)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Flask, request
 
+from modeldb_core.audit.access import AccessLog
 from modeldb_core.config import Settings
-from modeldb_core.errors import ModelDBError
+from modeldb_core.errors import ConfigurationError, ModelDBError
 from modeldb_core.plugins import plugin_manager
 from modeldb_core.runtime.notices import warn
 from modeldb_core.runtime.users import login_name
+from modeldb_server.access import AccessNotes, note_hidden
 from modeldb_server.api import routes
 from modeldb_server.arguments import read_arguments
 from modeldb_server.binding import BoundStreams
@@ -79,6 +81,7 @@ def create_app(
             warn(f"the rows of {store.url} cannot be brought up to date: {error}")
     context = _new_context(store, artifacts, chosen, scope_of or ConfiguredScopes(store, chosen.scopes))
     app.extensions[EXTENSION] = context
+    context.access.register(app)
     context.metrics.register(app)
     policies: Policies = {}
     register_guards(app, policies, {f"{API}.{route.name}": route for route in routes()})
@@ -140,9 +143,28 @@ def _new_context(
             store, writes, actor=settings.actor, read_only=settings.read_only, on_written=metrics.writes.inc
         ),
         metrics=metrics,
-        narrowed=NarrowedStores(store, writes),
+        access=AccessNotes(_access_log(settings, metrics)),
+        narrowed=NarrowedStores(store, writes, on_hidden=note_hidden),
         scope_of=scope_of,
     )
+
+
+def _access_log(settings: ServerSettings, metrics: ServerMetrics) -> AccessLog | None:
+    if settings.access_log_dir is None:
+        return None
+    try:
+        return AccessLog(
+            settings.access_log_dir, max_bytes=settings.access_log_bytes, on_lost=metrics.access_entries_lost.inc
+        )
+    except OSError as error:
+        msg = (
+            f"the access log cannot be written in {settings.access_log_dir}: {error.strerror or error}; name another folder"
+            " (server.access_log_dir), or write none (server.access_log_mb = 0)"
+        )
+        if settings.access_log_required:
+            raise ConfigurationError(msg) from error
+        warn(msg)
+        return None
 
 
 def _text_of(cursor: int | None) -> str:

@@ -23,7 +23,7 @@ from modeldb_core.errors import NotFoundError
 from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
-    from modeldb_core.model.entities import ModelVersion, Run
+    from modeldb_core.model.entities import Entity, ModelVersion, Run
     from modeldb_core.stores import ArtifactStore
 
 CHUNK_BYTES = 256 * 1024
@@ -50,19 +50,21 @@ _MORE_TYPES = {".md": "text/plain", ".log": "text/plain", ".yaml": "text/plain",
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file of a run.
+    """A file of an entity.
 
     Attributes:
         path: the key under which it was logged.
         digest: the name of the blob, 64 hexadecimal digits.
         media_type: one of :data:`SAFE_TYPES`, else :data:`BINARY`.
         size_bytes: as the blob store says, not as the document says.
+        owner: whose file it is.
     """
 
     path: str
     digest: str
     media_type: str
     size_bytes: int
+    owner: Entity
 
     @property
     def is_image(self) -> bool:
@@ -99,11 +101,11 @@ def find_artifact(entity: Run | ModelVersion, path: str, artifacts: ArtifactStor
     if not isinstance(entry, Mapping) or "digest" not in entry:
         msg = f"the {KINDS[entity.KIND].words} has no file {path[:200]!r} among its artifacts"
         raise NotFoundError(msg)
-    return find_file(path, entry, artifacts)
+    return find_file(entity, path, entry, artifacts)
 
 
-def find_file(path: str, entry: Mapping[str, object], artifacts: ArtifactStore) -> Artifact:
-    """Return the file that an entry of a document or of a content tree names.
+def find_file(entity: Entity, path: str, entry: Mapping[str, object], artifacts: ArtifactStore) -> Artifact:
+    """Return the file that an entry of the document of an entity, or of its content tree, names.
 
     Raises:
         NotFoundError: it names none, or its blob is gone.
@@ -118,7 +120,7 @@ def find_file(path: str, entry: Mapping[str, object], artifacts: ArtifactStore) 
     except NotFoundError:
         msg = f"the content of {path[:200]!r} is not in the artifact store: it was not uploaded yet, or was deleted"
         raise NotFoundError(msg) from None
-    return Artifact(path, digest, _media_type(entry.get("media_type"), path), size_bytes)
+    return Artifact(path, digest, _media_type(entry.get("media_type"), path), size_bytes, entity)
 
 
 def _media_type(stated: object, path: str) -> str:

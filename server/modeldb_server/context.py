@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modeldb_core.commands.operation import Operation
     from modeldb_core.stores import ArtifactStore, MetadataStore
     from modeldb_core.stores.scoped import Scope
+    from modeldb_server.access import AccessNotes
     from modeldb_server.binding import BoundStreams
     from modeldb_server.events import EventHub
     from modeldb_server.grouping import GroupedWrites
@@ -42,6 +43,7 @@ class ServerContext:
     writes: GroupedWrites
     bound: BoundStreams
     metrics: ServerMetrics
+    access: AccessNotes
     narrowed: NarrowedStores
     scope_of: ScopeOf
 
@@ -106,9 +108,10 @@ class ServerContext:
         return derived_id(kind, stream_id, "") if stream_id else new_id()
 
     def close(self) -> None:
-        """End the event streams and seal the stream of changes. The stores belong to the caller and stay open."""
+        """End the event streams, and seal the stream of changes and that of the access log. The stores belong to the caller and stay open."""
         self.events.close()
         self.writers.close()
+        self.access.close()
 
 
 def server_context() -> ServerContext:

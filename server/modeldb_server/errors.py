@@ -13,7 +13,7 @@ from http.client import responses
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from flask import Response, request
+from flask import Response, g, request
 from markupsafe import escape
 from werkzeug.exceptions import HTTPException
 
@@ -193,6 +193,7 @@ def neutral_message(sentence: str, error: BaseException) -> str:
 
 
 def _answer(status: int, body: dict[str, Any]) -> Response:
+    g.modeldb_error_code = body["code"]  # for the access log
     if request.path.startswith(API_PREFIX):
         return json_response({"error": body}, status)
     accepted = request.accept_mimetypes

@@ -61,6 +61,9 @@ class ServerMetrics:
         self.bodies_refused = Counter(
             "modeldb_bodies_refused", "Requests refused because too much was being received.", registry=self.registry
         )
+        self.access_entries_lost = Counter(
+            "modeldb_access_entries_lost", "Entries of the access log that could not be kept.", registry=self.registry
+        )
         streams = Gauge("modeldb_event_streams", "Open event streams.", registry=self.registry)
         streams.set_function(count_streams)
         version = Gauge("modeldb_server_info", "The version of the server.", ["version"], registry=self.registry)

@@ -89,10 +89,13 @@ class NarrowedStores:
     Args:
         store: the whole store.
         door: takes the changes that are made.
+        on_hidden: called when somebody asks for an entity outside of their scope.
     """
 
-    def __init__(self, store: MetadataStore, door: Applies) -> None:
-        self._store, self._door = store, door
+    def __init__(
+        self, store: MetadataStore, door: Applies, on_hidden: Callable[[str, str], object] | None = None
+    ) -> None:
+        self._store, self._door, self._on_hidden = store, door, on_hidden
         self._stores: OrderedDict[Scope, ScopedStore] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -101,7 +104,9 @@ class NarrowedStores:
         with self._lock:
             found = self._stores.get(scope)
             if found is None:
-                found = self._stores[scope] = ScopedStore(self._store, scope, door=self._door)
+                found = self._stores[scope] = ScopedStore(
+                    self._store, scope, door=self._door, on_hidden=self._on_hidden
+                )
             self._stores.move_to_end(scope)
             while len(self._stores) > _MOST_STORES:
                 self._stores.popitem(last=False)

@@ -22,6 +22,7 @@ from modeldb_server.context import server_context
 from modeldb_server.origins import TABLE, is_allowed_origin, mark, preflight
 from modeldb_server.responses import JSON
 from modeldb_server.routes import Form, Policy
+from modeldb_server.tokens import NotGrantedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -151,7 +152,11 @@ def check_request(*, is_trial: bool = False) -> Response | None:
         raise PermissionDeniedError(msg)
     policy = None if request.endpoint is None else request_policy(request)
     shown, address = request.headers.get("Authorization"), request.remote_addr or ""
-    g.modeldb_visitor = context.gatekeeper.check(shown, policy, address, is_trial=is_trial)
+    try:
+        g.modeldb_visitor = context.gatekeeper.check(shown, policy, address, is_trial=is_trial)
+    except NotGrantedError as error:
+        g.modeldb_visitor = error.visitor  # whom the access log names
+        raise
     if policy is None:
         return None  # no such route: Flask answers 404 or 405
     _check_scope()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from modeldb_core.audit.access import access_folder
 from modeldb_core.errors import ConfigurationError
 from modeldb_core.runtime.users import login_name
 from modeldb_server.scopes import check_scope
@@ -55,6 +56,9 @@ class ServerSettings:
         max_upload_bytes: the longest file that is taken in one request; what does not fit into memory waits in a temporary
             file.
         restore_window_days: for so long what is deleted through the server can be restored.
+        access_log_dir: the folder in which the access log is written; ``None``: none is written.
+        access_log_bytes: so much of it is kept.
+        access_log_required: whether the server refuses to start where it cannot be written.
         max_connections: connections that may be open at once, at most half as many as the process may have files open.
             Idle ones are closed to make room for others.
         grpc_port: port on which gRPC is answered as well; 0 takes a free one, ``None``: it is not.
@@ -85,6 +89,9 @@ class ServerSettings:
     max_body_bytes: int = MIB
     max_upload_bytes: int = 5 * 1024 * MIB
     restore_window_days: float = 30.0
+    access_log_dir: Path | None = None
+    access_log_bytes: int = 256 * MIB
+    access_log_required: bool = True
     max_connections: int = 1000
     grpc_port: int | None = None
     grpc_only: bool = False
@@ -172,6 +179,11 @@ class ServerSettings:
             grpc_only=settings.server_grpc_only,
             grpc_certificate=settings.server_grpc_certificate,
             grpc_key=settings.server_grpc_key,
+            access_log_dir=(
+                access_folder(settings.server_access_log_dir, settings.url) if settings.server_access_log_mb else None
+            ),
+            access_log_bytes=settings.server_access_log_mb * MIB,
+            access_log_required=settings.origin("server_access_log_dir") != "default",
         )
 
 

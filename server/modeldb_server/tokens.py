@@ -69,6 +69,18 @@ class Visitor(NamedTuple):
     granted: Policy
 
 
+class NotGrantedError(PermissionDeniedError):
+    """Somebody who is known may not do that.
+
+    Attributes:
+        visitor: who.
+    """
+
+    def __init__(self, message: str, visitor: Visitor) -> None:
+        super().__init__(message)
+        self.visitor = visitor
+
+
 def split_token(entry: str) -> tuple[str, str]:
     """Return the user and the token of an entry such as ``ada:TOKEN``; no user where none is named."""
     user, colon, token = entry.partition(":")
@@ -147,7 +159,7 @@ class Gatekeeper:
             raise _refusal(is_known=True)
         if not is_trial:
             self._guesses.accept(address, digest)
-        _check_granted(visitor.granted, policy)
+        _check_granted(visitor, policy)
         return visitor
 
     def _note_wrong(self, address: str, digest: bytes) -> None:
@@ -199,8 +211,8 @@ def _refusal(*, is_known: bool) -> Unauthorized:
     return Unauthorized(description, www_authenticate=challenges)
 
 
-def _check_granted(granted: Policy, policy: Policy | None) -> None:
-    if policy is None or granted.allows(policy):
+def _check_granted(visitor: Visitor, policy: Policy | None) -> None:
+    if policy is None or visitor.granted.allows(policy):
         return
     msg = "this token allows reading only; use one of server.tokens"
     if policy is Policy.ERASE:
@@ -208,4 +220,4 @@ def _check_granted(granted: Policy, policy: Policy | None) -> None:
             "some of these changes erase what others recorded, which this token does not allow; use one of "
             "server.erase_tokens"
         )
-    raise PermissionDeniedError(msg)
+    raise NotGrantedError(msg, visitor)

@@ -13,7 +13,7 @@ from modeldb_core.stores.scoped.log import PAGE, NarrowedLog
 from modeldb_core.stores.scoped.sight import Sight
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from modeldb_core.log.changes import Change, Head
     from modeldb_core.log.conditions import Condition
@@ -35,6 +35,7 @@ class ScopedStore(MetadataStore):
         store: the whole store.
         scope: what may be seen of it.
         door: takes the changes that pass, where that is not the store itself.
+        on_hidden: called with kind and identifier when somebody asks for an entity that is there and outside of the scope.
 
     Raises:
         QueryUnsupportedError: the store does not say where entities lie.
@@ -43,7 +44,14 @@ class ScopedStore(MetadataStore):
     is_partial = True
     understands = PARTS_ADDED_TO_QUERY  # what the store below does not, it refuses by itself
 
-    def __init__(self, store: MetadataStore, scope: Scope, *, door: Applies | None = None) -> None:
+    def __init__(
+        self,
+        store: MetadataStore,
+        scope: Scope,
+        *,
+        door: Applies | None = None,
+        on_hidden: Callable[[str, str], object] | None = None,
+    ) -> None:
         if "within_several" not in store.understands:
             msg = (
                 f"{store.url} does not say in which workspace and project entities lie, so nobody can be shown a part of it; "
@@ -53,6 +61,7 @@ class ScopedStore(MetadataStore):
         self.scope = scope
         self._store = store
         self._door: Applies = door or store
+        self._on_hidden = on_hidden
         self._sight = Sight(store, scope)
         self._log = NarrowedLog(store, self._sight)
         self._gate = Gate(store, self._sight, self._log)
@@ -110,6 +119,8 @@ class ScopedStore(MetadataStore):
         else:
             if self._sight.shows(entity):
                 return entity
+            if self._on_hidden is not None:
+                self._on_hidden(kind, entity_id)
         msg = f"there is no {kind} {entity_id!r} in {self.url}"
         raise NotFoundError(msg)
 

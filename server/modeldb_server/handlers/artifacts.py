@@ -9,6 +9,7 @@ from flask import Response, request
 
 from modeldb_core.log.json_documents import json_value
 from modeldb_core.model.entities import Run
+from modeldb_server.access import note_read
 from modeldb_server.blobs import (
     SAFE_TYPES,
     SANDBOX_POLICY,
@@ -59,6 +60,7 @@ def send_file(context: ServerContext, artifact: Artifact, *, download: bool) -> 
     """Return the bytes of a file, or the part of them that the request asks for."""
     if request.if_none_match.contains(artifact.digest):
         return _with_headers(Response(status=304), artifact, download)
+    note_read(artifact.digest, artifact.owner, path=artifact.path)
     start, stop = requested_range(artifact.digest, artifact.size_bytes)
     stream = context.artifacts.open(artifact.digest)
     try:
@@ -84,6 +86,7 @@ def preview_artifact(context: ServerContext, *, run_id: str, path: str, max_byte
             head += piece
         if head and len(head) == artifact.size_bytes:
             stream.read(1)  # the end, where the stream compares digests
+    note_read(artifact.digest, artifact.owner, path=artifact.path, size_bytes=len(head))
     return json_response(preview(artifact, head, max_rows=max_rows))
 
 

@@ -10,6 +10,7 @@ from flask import Response
 from modeldb_core.errors import NotFoundError
 from modeldb_core.log.json_documents import json_value
 from modeldb_core.model.values import BlobReference
+from modeldb_server.access import note_read
 from modeldb_server.blobs import SANDBOX_POLICY, BlobBody, check_digest
 from modeldb_server.handlers.entities import check_id
 from modeldb_server.responses import JSON, json_response
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
 def read_value(context: ServerContext, *, kind: str, entity_id: str, section: str, key: str) -> Response:
     """Return one value of a map as JSON; a large one is streamed from the artifact store as it was written."""
     check_id(kind, entity_id)
-    values = getattr(context.store.get(kind, entity_id), section)
+    entity = context.store.get(kind, entity_id)
+    values = getattr(entity, section)
     if not isinstance(values, Mapping) or key not in values:
         msg = f"the {kind} has no {key[:200]!r} among its {section}"
         raise NotFoundError(msg)
     value = values[key]
-    return _stream(context, value) if isinstance(value, BlobReference) else json_response(json_value(value))
+    if not isinstance(value, BlobReference):
+        return json_response(json_value(value))
+    note_read(check_digest(value.digest), entity, path=key)
+    return _stream(context, value)
 
 
 def _stream(context: ServerContext, reference: BlobReference) -> Response:

@@ -21,6 +21,7 @@ from flask import Response, request
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError
 from modeldb_core.stores import REFRESH_S, protocol
 from modeldb_core.stores.blob_batches import MAX_BYTES, decode_blobs, encode_blobs
+from modeldb_server.access import note_read
 from modeldb_server.blobs import CHUNK_BYTES, SANDBOX_POLICY, BlobBody, check_digest, requested_range
 from modeldb_server.errors import refuse
 from modeldb_server.responses import dump_json, json_response
@@ -148,6 +149,7 @@ def add_owner(context: ServerContext, *, owner: str) -> Response:
 def read_blob(context: ServerContext, *, digest: str) -> Response:
     """Return the bytes of a blob."""
     size_bytes = context.artifacts.stat(_checked(digest)).size_bytes
+    note_read(digest)
     start, stop = requested_range(digest, size_bytes)
     stream = context.artifacts.open(digest)
     try:
@@ -176,6 +178,7 @@ def get_blob_url(context: ServerContext, *, digest: str, expires_s: int) -> Resp
     """Return where the blob can be fetched without this server; only what another machine can open."""
     context.artifacts.stat(_checked(digest))
     url = context.artifacts.url_for(digest, expires_s=expires_s)
+    note_read(digest, size_bytes=0)  # who has the address may read it elsewhere, which nobody sees
     return json_response({"url": url if url is not None and url.startswith(("http://", "https://")) else None})
 
 
@@ -209,6 +212,8 @@ def read_blobs(context: ServerContext, *, digests: tuple[str, ...], max_bytes: i
         size += sum(map(len, contents))
         if size >= MAX_BYTES:
             break
+    for digest, each in zip(digests, found, strict=False):
+        note_read(digest, size_bytes=len(each))
     response = Response(encode_blobs(found), content_type=protocol.BYTES_TYPE)
     response.headers["Content-Disposition"] = "attachment"
     response.headers["Content-Security-Policy"] = SANDBOX_POLICY

@@ -20,6 +20,7 @@ from modeldb_server.responses import json_response
 if TYPE_CHECKING:
     from flask import Response
 
+    from modeldb_core.model.entities import Entity
     from modeldb_core.trees import Tree
     from modeldb_server.context import ServerContext
 
@@ -40,7 +41,7 @@ def list_tree(
     if folder is not None and prefix:
         msg = "folder and prefix are both given; leave out one of them"
         raise InvalidArgumentError(msg)
-    tree = _tree(context, kind, entity_id, field, inside)
+    tree = _tree(context, _entity(context, kind, entity_id), field, inside)
     if folder is None:
         found = [(location, entry) for location, entry in tree.items(prefix, after=after, limit=limit + 1)]
         items = [_described(location, entry) for location, entry in found]
@@ -74,8 +75,9 @@ def read_tree_file(
     download: bool,
 ) -> Response:
     """Return the bytes of the file that an entry names, or the part of them that the request asks for."""
-    entry = _tree(context, kind, entity_id, field, inside).get(path)
-    return send_file(context, find_file(path, _naming(entry), context.artifacts), download=download)
+    entity = _entity(context, kind, entity_id)
+    entry = _tree(context, entity, field, inside).get(path)
+    return send_file(context, find_file(entity, path, _naming(entry), context.artifacts), download=download)
 
 
 def _naming(entry: Entry) -> Entry:
@@ -84,12 +86,16 @@ def _naming(entry: Entry) -> Entry:
     return observed if "digest" not in entry and isinstance(observed, dict) else entry
 
 
-def _tree(context: ServerContext, kind: str, entity_id: str, field: str, inside: tuple[str, ...]) -> Tree:
+def _entity(context: ServerContext, kind: str, entity_id: str) -> Entity:
     check_id(kind, entity_id)
-    named = dict(trees_of(kind, context.store.get(kind, entity_id).document))
-    root = named.get(field or KINDS[kind].trees[0])
+    return context.store.get(kind, entity_id)
+
+
+def _tree(context: ServerContext, entity: Entity, field: str, inside: tuple[str, ...]) -> Tree:
+    named = dict(trees_of(entity.KIND, entity.document))
+    root = named.get(field or KINDS[entity.KIND].trees[0])
     if root is None:
-        msg = f"the {KINDS[kind].words} has no tree of content"
+        msg = f"the {KINDS[entity.KIND].words} has no tree of content"
         raise NotFoundError(msg)
     trees = TreeStore(context.artifacts)
     tree = trees.open(root)

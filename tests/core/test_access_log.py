@@ -1,0 +1,213 @@
+"""The access log: what was recorded is there, in a chain; what could not be kept is said; the disk does not fill."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from modeldb_core.audit import Checkpoint
+from modeldb_core.audit.access import Access, AccessLog, AccessReader, verify_access
+from modeldb_core.audit.access.entries import LOSE, READ, REFUSE, RETIRE
+from modeldb_core.errors import IntegrityError, NotFoundError
+from modeldb_core.log.changes import Change
+
+AT = 1_700_000_000_000_000
+
+
+def refusal(number: int = 0, action: str = REFUSE) -> Access:
+    return Access(AT + number, "ada", action, "route", f"/api/v2/runs/{number}", {"status": 403, "n": number})
+
+
+def changes_of(folder: Path) -> list[Change]:
+    with AccessReader(folder) as reader:
+        return list(reader.read_changes(limit=1_000_000).changes)
+
+
+def recorded(folder: Path, action: str = REFUSE) -> list[int]:
+    return [change.data()["n"] for change in changes_of(folder) if change.action == action]
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_what_was_recorded_is_there_once_in_order_and_verifies(tmp_path: Path) -> None:
+    log = AccessLog(tmp_path / "log")
+    for number in range(1200):
+        log.record(refusal(number))
+    log.close()
+    log.close()
+    assert recorded(tmp_path / "log") == list(range(1200))
+    first = next(change for change in changes_of(tmp_path / "log") if change.action == REFUSE)
+    assert (first.actor, first.recorded_at, first.kind, first.entity_id) == ("ada", AT, "route", "/api/v2/runs/0")
+    report = verify_access(tmp_path / "log")
+    assert report.ok
+    assert (report.streams, report.sealed_streams, report.changes) == (1, 1, 1202)
+    with pytest.raises(NotFoundError, match=r"server\.access_log_dir"):
+        AccessReader(tmp_path / "elsewhere")
+
+
+def test_a_log_in_which_nothing_happened_leaves_nothing(tmp_path: Path) -> None:
+    AccessLog(tmp_path / "log").close()
+    assert list((tmp_path / "log").iterdir()) == []
+
+
+def test_recording_from_many_threads_loses_nothing(tmp_path: Path) -> None:
+    log = AccessLog(tmp_path / "log")
+    threads = [
+        threading.Thread(target=lambda start=start: [log.record(refusal(start + n)) for n in range(200)])  # type: ignore[misc]
+        for start in range(0, 1600, 200)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log.close()
+    assert sorted(recorded(tmp_path / "log")) == list(range(1600))
+
+
+def test_what_overflows_is_counted_and_said_and_refusals_have_room_of_their_own(tmp_path: Path) -> None:
+    lost: list[int] = []
+    log = AccessLog(tmp_path / "log", max_waiting=20, on_lost=lost.append)
+    with log._turn:  # the disk is slow: the thread that writes waits
+        for number in range(30):
+            log.record(refusal(number, READ))
+        for number in range(5):
+            log.record(refusal(number))
+    log.close()
+    assert recorded(tmp_path / "log", READ) == list(range(18))
+    assert recorded(tmp_path / "log") == [0, 1]
+    (said,) = [change for change in changes_of(tmp_path / "log") if change.action == LOSE]
+    assert said.data() == {"entries": {READ: 12, REFUSE: 3}}
+    assert sum(lost) == 15
+    assert verify_access(tmp_path / "log").ok
+
+
+def test_a_disk_that_fails_and_comes_back_costs_nothing_that_fits_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = AccessLog(tmp_path / "log", max_waiting=100)
+    log.record(refusal(0))
+    log.flush()
+    write, is_full = os.write, True
+
+    def full(descriptor: int, data: bytes) -> int:
+        if is_full:
+            write(descriptor, bytes(data[:3]))  # a part of it still fits
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", full)
+    for number in range(1, 140):
+        log.record(refusal(number))
+    log.flush()
+    log.flush()
+    assert caplog.text.count("No space left on device") == 1
+    is_full = False
+    log.close()
+    assert recorded(tmp_path / "log") == list(range(101))
+    assert [change.data() for change in changes_of(tmp_path / "log") if change.action == LOSE] == [
+        {"entries": {REFUSE: 39}}
+    ]
+    assert verify_access(tmp_path / "log").ok
+
+
+def fill(log: AccessLog, numbers: range) -> None:
+    for number in numbers:
+        log.record(refusal(number))
+        log.flush()
+
+
+def test_the_disk_does_not_fill_the_oldest_files_go_and_the_log_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    first = AccessLog(folder, segment_bytes=1)  # a file for each entry
+    fill(first, range(10))
+    first.close()
+    second = AccessLog(folder, segment_bytes=1, max_bytes=2000)
+    fill(second, range(10, 13))
+    checkpoint = _checkpoint(folder)
+    streams = {second.stream_id: checkpoint.streams[second.stream_id]}
+    fill(second, range(13, 30))
+    size = sum(path.stat().st_size for path in folder.rglob("*.access"))
+    assert size < 3000
+    left = recorded(folder)
+    assert left == list(range(left[0], 30))
+    assert left[0] > 10
+    report = verify_access(folder)
+    assert report.ok, report
+    assert verify_access(folder, checkpoint=replace(checkpoint, streams=streams)).ok
+    second.close()
+    assert verify_access(folder).ok
+    assert {change.action for change in changes_of(folder)} >= {RETIRE}
+
+
+def test_a_file_that_another_server_is_writing_is_never_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    idle = AccessLog(folder)
+    idle.record(refusal(1000))
+    idle.flush()
+    busy = AccessLog(folder, segment_bytes=1, max_bytes=1)
+    fill(busy, range(5))
+    idle.record(refusal(1001))
+    idle.close()
+    busy.close()
+    assert [number for number in recorded(folder) if number >= 1000] == [1000, 1001]
+    assert verify_access(folder).ok
+
+
+def _checkpoint(folder: Path) -> Checkpoint:
+    with AccessReader(folder) as reader:
+        return Checkpoint.of(reader)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.access"))
+
+
+def test_every_alteration_of_a_log_shows(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    log = AccessLog(folder, segment_bytes=1)
+    fill(log, range(6))
+    log.close()
+    checkpoint = _checkpoint(folder)
+    assert verify_access(folder, checkpoint=checkpoint).ok
+    before = changes_of(folder)
+    whole = {path: path.read_bytes() for path in _files(folder)}
+    for path, data in whole.items():
+        for at in range(0, len(data), 7):
+            flip(path, at)
+            is_found = not verify_access(folder, checkpoint=checkpoint).ok
+            assert is_found or changes_of(folder) == before, (path.name, at)  # packed in another way, it says the same
+            path.write_bytes(data)
+        path.unlink()
+        assert not verify_access(folder, checkpoint=checkpoint).ok, path.name
+        path.write_bytes(data)
+    assert verify_access(folder, checkpoint=checkpoint).ok
+
+
+def test_a_batch_that_a_killed_server_did_not_finish_is_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    log = AccessLog(folder)
+    fill(log, range(3))
+    (path,) = _files(folder)
+    data = path.read_bytes()
+    path.write_bytes(data[:-5])
+    assert recorded(folder) == [0, 1]
+    assert verify_access(folder).ok
+    path.write_bytes(data)
+    log.close()
+
+
+def test_somebody_elses_folder_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "log").symlink_to(tmp_path / "real")
+    with pytest.raises(OSError, match="is a link"):
+        AccessLog(tmp_path / "log")
+    with pytest.raises((OSError, IntegrityError), match="is a link"):
+        AccessReader(tmp_path / "log")
