@@ -57,14 +57,14 @@ class Artifact:
         digest: the name of the blob, 64 hexadecimal digits.
         media_type: one of :data:`SAFE_TYPES`, else :data:`BINARY`.
         size_bytes: as the blob store says, not as the document says.
-        owner: whose file it is.
+        owner: whose file it is, for the access log.
     """
 
     path: str
     digest: str
     media_type: str
     size_bytes: int
-    owner: Entity
+    owner: Entity | None = None
 
     @property
     def is_image(self) -> bool:

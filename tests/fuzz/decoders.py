@@ -25,6 +25,8 @@ import pytest
 from hypothesis import strategies as st
 
 from modeldb_core.audit import Checkpoint, Report
+from modeldb_core.audit.access import AccessReader
+from modeldb_core.audit.access.entries import FRAME
 from modeldb_core.audit.blobs import Named, verify_blobs
 from modeldb_core.backends._sql.chunks import Segments
 from modeldb_core.backends._sql.documents import load_document
@@ -44,6 +46,8 @@ from modeldb_core.log.json_documents import change_document, entity_document
 from modeldb_core.log.packing import pack, unpack_floats, unpack_ints
 from modeldb_core.log.points import Series, decode_points
 from modeldb_core.log.replay import Record, alters_entity, erased_by
+from modeldb_core.log.stream import Entry
+from modeldb_core.log.stream import StreamWriter as SealingWriter
 from modeldb_core.model.entities import Run
 from modeldb_core.model.schema import KINDS
 from modeldb_core.model.shapes import check_document
@@ -135,6 +139,28 @@ def _checkpoint() -> bytes:
 
 
 _CHECKPOINT = _checkpoint()
+_ACCESS_STREAM = "01a2274f-3ab0-7c13-87f8-a9aa97d94e99"
+
+
+def _access_file() -> bytes:
+    writer = SealingWriter(_ACCESS_STREAM, "ada")
+    retired = {"removed_up_to": {_ACCESS_STREAM: [1, "00" * 32]}}
+    batch = encode_changes([writer.write(Entry("retire", "access_log", _ACCESS_STREAM, retired), 5)])
+    return FRAME.pack(len(batch)) + batch
+
+
+_ACCESS = _access_file()
+
+
+def _access_log(data: bytes) -> object:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, _ACCESS_STREAM, "000000000001.access")
+        path.parent.mkdir()
+        path.write_bytes(data)
+        with AccessReader(Path(folder)) as reader:
+            return reader.starts(), reader.heads(), list(reader)
+
+
 _RUN_DATA: dict[str, Any] = {
     "entity_id": "e",
     "workspace_id": "w",
@@ -479,6 +505,7 @@ DECODERS: tuple[Decoder, ...] = (
         _reading_objects,
     ),
     Decoder("several blobs", encode_blobs([b"a", b"", b"bc"]), damaged(encode_blobs([b"a", b"", b"bc"])), decode_blobs),
+    Decoder("file of an access log", _ACCESS, damaged(_ACCESS), _access_log),
     Decoder("leaf of a tree", _LEAF, damaged(_LEAF), _tree_node),
     Decoder(
         "entry of a tree",

@@ -38,6 +38,7 @@ ELSEWHERE = {
     "modeldb_core.backends.remote.": "answers of a server: test_http.py",
     "modeldb_server.": "requests: test_http.py",
     # Not made by others
+    "modeldb_core.cli.audit_log._moment": "an option of a command, which the user of this program gives",
     "modeldb_core.backends.objects.compaction.": "numbers in rows of the replica, which this machine wrote",
     "modeldb_core.backends.blobs.fsspec_files._stated": "a time that a library of a storage states",
     "modeldb_core.movement.bundle_writer.BundleWriter.": "digests that were checked",
