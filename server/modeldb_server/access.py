@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
+from http.client import responses
 from typing import TYPE_CHECKING, Any
 
 from flask import g, has_request_context, request
@@ -95,7 +96,11 @@ class AccessNotes:
             how = request.headers.get("Authorization", "").partition(" ")[0].lower()
             self.seen(visitor, request.remote_addr or "", how if how in ("bearer", "basic") else "session")
         if status in REFUSALS or (status == 404 and g.get("modeldb_out_of_scope")):
-            reason = "out_of_scope" if status == 404 else g.get("modeldb_error_code", "")
+            reason = (
+                "out_of_scope"
+                if status == 404
+                else g.get("modeldb_error_code") or responses.get(status, "").lower().replace(" ", "_")
+            )
             rule = request.url_rule.rule if request.url_rule is not None else _UNKNOWN
             self.refuse(status, actor, rule, reason=reason, **_about(response), **_named())
         elif status < 400 and (reads := g.get("modeldb_reads")):

@@ -101,10 +101,12 @@ def find_artifact(entity: Run | ModelVersion, path: str, artifacts: ArtifactStor
     if not isinstance(entry, Mapping) or "digest" not in entry:
         msg = f"the {KINDS[entity.KIND].words} has no file {path[:200]!r} among its artifacts"
         raise NotFoundError(msg)
-    return find_file(entity, path, entry, artifacts)
+    return find_file(path, entry, artifacts, entity)
 
 
-def find_file(entity: Entity, path: str, entry: Mapping[str, object], artifacts: ArtifactStore) -> Artifact:
+def find_file(
+    path: str, entry: Mapping[str, object], artifacts: ArtifactStore, owner: Entity | None = None
+) -> Artifact:
     """Return the file that an entry of the document of an entity, or of its content tree, names.
 
     Raises:
@@ -120,7 +122,7 @@ def find_file(entity: Entity, path: str, entry: Mapping[str, object], artifacts:
     except NotFoundError:
         msg = f"the content of {path[:200]!r} is not in the artifact store: it was not uploaded yet, or was deleted"
         raise NotFoundError(msg) from None
-    return Artifact(path, digest, _media_type(entry.get("media_type"), path), size_bytes, entity)
+    return Artifact(path, digest, _media_type(entry.get("media_type"), path), size_bytes, owner)
 
 
 def _media_type(stated: object, path: str) -> str:

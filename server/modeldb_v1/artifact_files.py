@@ -66,11 +66,11 @@ def store_artifact() -> Response:
 def get_artifact() -> Response:
     """Return the file that ``artifact_path`` names."""
     context = server_context()
-    _, _, key, entry = _named()
+    entity, _, key, entry = _named()
     if "digest" not in entry:
         msg = f"the file of {key[:200]!r} was not uploaded yet"
         raise NotFoundError(msg)
-    return send_file(context, find_file(_file_name(key, entry), entry, context.artifacts), download=True)
+    return send_file(context, find_file(_file_name(key, entry), entry, context.artifacts, entity), download=True)
 
 
 for _view, _policy in ((store_artifact, Policy.WRITE), (get_artifact, Policy.READ)):

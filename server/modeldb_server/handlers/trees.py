@@ -77,7 +77,7 @@ def read_tree_file(
     """Return the bytes of the file that an entry names, or the part of them that the request asks for."""
     entity = _entity(context, kind, entity_id)
     entry = _tree(context, entity, field, inside).get(path)
-    return send_file(context, find_file(entity, path, _naming(entry), context.artifacts), download=download)
+    return send_file(context, find_file(path, _naming(entry), context.artifacts, entity), download=download)
 
 
 def _naming(entry: Entry) -> Entry:
