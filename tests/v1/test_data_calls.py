@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from modeldb_v1 import services  # noqa: F401 - it declares the calls
 from modeldb_v1.calls import DECLARED
 from tests.v1.conftest import made_app
 from tests.v1.wire import Wire
