@@ -66,7 +66,7 @@ class ServerOptions:
     server_trusted_proxy: str = setting(
         "text",
         "",
-        "address of the reverse proxy whose X-Forwarded-For is believed",
+        "address or network of the reverse proxy whose X-Forwarded-For is believed",
         table="server",
         trust=trust.USER,
     )
@@ -89,4 +89,35 @@ class ServerOptions:
     )
     server_grpc_key: Path | None = setting(  # noqa: RUF009
         "path", None, "file of the private key (PEM) of that certificate", table="server", trust=trust.USER
+    )
+    server_base_path: str = setting(
+        "text",
+        "",
+        "path below which a reverse proxy shows the server, such as /models",
+        table="server",
+        trust=trust.USER,
+    )
+    server_log: str = setting(
+        "choice",
+        "off",
+        'whether requests and errors are logged to stderr, and how: "off" (errors alone), "text", "json"',
+        choices=("off", "text", "json"),
+        table="server",
+        trust=trust.USER,
+    )
+    server_rate_limit: float = setting(
+        "float",
+        0.0,
+        "requests a second of each user, or of each address where users are not known; 0: any number",
+        table="server",
+        trust=trust.USER,
+        minimum=0.0,
+    )
+    server_stop_timeout_s: float = setting(
+        "float",
+        10.0,
+        "a server that is told to stop lets requests that have begun finish for so long",
+        table="server",
+        trust=trust.USER,
+        minimum=0.0,
     )

@@ -148,6 +148,19 @@ class MetadataStore(ABC):
         long as the program computes.
         """
 
+    def check_usable(self, *, to_write: bool = False) -> None:
+        """See that the store answers now, and that this version of ModelDB may use it as it is now.
+
+        Args:
+            to_write: whether changes are to be applied too.
+
+        Raises:
+            StoreUnavailableError: it does not answer.
+            StoreVersionError: its tables are those of a version that this one cannot read, or not write.
+        """
+        del to_write
+        self.find(Query(kind="workspace", limit=1, fields=()))
+
     def refresh_rows(self) -> int:
         """Make again what searches go by, where code that knew less has made it; return of how many entities.
 

@@ -24,7 +24,10 @@ from modeldb_server.events import EventHub
 from modeldb_server.grouping import GroupedWrites
 from modeldb_server.metrics import ServerMetrics
 from modeldb_server.plugged import add_plugins
+from modeldb_server.rates import Rates
+from modeldb_server.readiness import Readiness
 from modeldb_server.repeats import earlier_answer, note_key
+from modeldb_server.request_ids import register_request_ids
 from modeldb_server.scopes import ConfiguredScopes, NarrowedStores
 from modeldb_server.security import complete_policies, register_guards
 from modeldb_server.settings import server_settings
@@ -81,6 +84,7 @@ def create_app(
             warn(f"the rows of {store.url} cannot be brought up to date: {error}")
     context = _new_context(store, artifacts, chosen, scope_of or ConfiguredScopes(store, chosen.scopes))
     app.extensions[EXTENSION] = context
+    register_request_ids(app)
     context.access.register(app)
     context.metrics.register(app)
     policies: Policies = {}
@@ -146,6 +150,8 @@ def _new_context(
         access=AccessNotes(_access_log(settings, metrics)),
         narrowed=NarrowedStores(store, writes, on_hidden=note_hidden),
         scope_of=scope_of,
+        rates=Rates(settings.rate_limit),
+        readiness=Readiness(store, to_write=not settings.read_only),
     )
 
 

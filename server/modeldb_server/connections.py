@@ -12,28 +12,30 @@ waitress reads the requests of all connections in one loop. Here that loop learn
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import re
 import socket
-import threading
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
-from waitress.task import WSGITask
-from waitress.utilities import Error, RequestEntityTooLarge
+from waitress.utilities import RequestEntityTooLarge
+
+from modeldb_server.admission import BusyError
+from modeldb_server.request_ids import request_id_of
+from modeldb_server.tasks import REFUSAL, Refusal, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from waitress.adjustments import Adjustments
+
+    from modeldb_server.admission import Front
 
 logger = logging.getLogger("modeldb_server")
 
@@ -45,6 +47,8 @@ SLOWEST_BYTES_PER_S = 100_000
 LINGER_TIMEOUT_S = 10.0
 """A client whose request was refused may go on sending for so long, and then reads the answer."""
 CLEANUP_INTERVAL_S = 5
+ALIVE = "/health"
+"""Answered also where too many requests wait: nobody should start a server again because it has much to do."""
 LOG_INTERVAL_S = 60.0
 
 _CODINGS = re.compile(rb"(?im)^transfer-encoding:[ \t]*([^\r\n]*)")
@@ -53,56 +57,6 @@ _DEVELOPER_KEY = re.compile(rb"(?im)^(grpc-metadata-developer)_key:")
 """The one header with an underscore that is not dropped: clients of the ModelDB v1 API sign in with it."""
 _FOLDED = re.compile(rb"\r\n[ \t]")
 _MAX_LENGTH_DIGITS = 18
-
-
-class BodyRoom:
-    """How many bytes of bodies may be in memory at once. Thread-safe."""
-
-    def __init__(self, size_bytes: int) -> None:
-        self._left = size_bytes
-        self._lock = threading.Lock()
-
-    def take(self, size_bytes: int) -> bool:
-        """Take room, where there is enough."""
-        with self._lock:
-            if size_bytes > self._left:
-                return False
-            self._left -= size_bytes
-            return True
-
-    def give_back(self, size_bytes: int) -> None:
-        """Give back what was taken."""
-        with self._lock:
-            self._left += size_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Front:
-    """What the loop asks others.
-
-    Attributes:
-        longest_body: says of the WSGI environment of a request how long its body may be; ``None``: it is not read.
-        room: of all bodies.
-        on_dropped: called with the number of connections that were closed to make room.
-        on_busy: called when a body is refused for want of room.
-    """
-
-    longest_body: Callable[[dict[str, Any]], int | None]
-    room: BodyRoom
-    on_dropped: Callable[[int], None]
-    on_busy: Callable[[], None]
-
-
-class _BusyError(Error):
-    """The answer to a body that there is no room for."""
-
-    code = 429
-    reason = "Too Many Requests"
-
-    def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], Any]:
-        body = json.dumps({"error": {"code": "busy", "message": self.body}}).encode()
-        headers = [("Content-Type", "application/json"), ("Retry-After", "2"), ("Connection", "close")]
-        return f"{self.code} {self.reason}", headers, body
 
 
 class Request(HTTPRequestParser):
@@ -115,7 +69,9 @@ class Request(HTTPRequestParser):
         super().__init__(adj)
         self.started = time.time()
         self.is_admitted = False
-        self._channel = channel
+        self.channel = channel
+        self.request_id = request_id_of(None)
+        self.refusal: Exception | None = None
         self._taken = self._longest = 0
 
     @property
@@ -145,6 +101,7 @@ class Request(HTTPRequestParser):
             if codings and self.version != "1.1":
                 msg = "Transfer-Encoding is for HTTP/1.1 only"
                 raise ParsingError(msg)
+            self.request_id = request_id_of(self.headers.get("X_REQUEST_ID"))
             if len(self.headers.get("CONTENT_LENGTH", "")) <= _MAX_LENGTH_DIGITS:
                 return
         msg = "Content-Length or the address is invalid"
@@ -158,25 +115,36 @@ class Request(HTTPRequestParser):
             self._admit()
         if self.is_admitted and self.error is None and self.body_bytes_received > self._longest:
             self.error, self.completed = RequestEntityTooLarge(f"the body is longer than {self._longest:,} bytes"), True
-        if self.error is not None and not self._channel.is_deaf:
+        if self.error is not None and not self.channel.is_deaf:
             self._end_early()
-        return len(data) if self._channel.is_deaf else consumed
+        if self.completed and not self.empty:
+            self._take_turn()
+        return len(data) if self.channel.is_deaf else consumed
+
+    def _take_turn(self) -> None:
+        """Let it wait for a thread, unless too many wait; while the server stops, the connection ends with the answer."""
+        server = self.channel.server
+        if server.is_draining:
+            self.headers["CONNECTION"] = "close"
+        is_first = self.error is None and self.path != ALIVE
+        if is_first and server.waiting >= self.channel.front.max_waiting:
+            self.error = BusyError.for_queue()
 
     def _admit(self) -> None:
         """Decide whether the body will be read."""
         body, self.body_rcv = self.body_rcv, None
-        environ = WSGITask(self._channel, self).get_environment()  # type: ignore[arg-type]
-        front = self._channel.front
+        environ = Task(self.channel, self).get_environment()  # type: ignore[arg-type]
+        front = self.channel.front
         longest = front.longest_body(environ)
         if longest is None:
+            self.refusal = environ.get(REFUSAL)
             self._end_early()
             return
         self._longest = longest
         # What is longer than this goes on in a temporary file.
         size_bytes = min(longest if self.chunked else self.content_length, int(self.adj.inbuf_overflow))
         if not front.room.take(size_bytes):
-            front.on_busy()
-            self.error = _BusyError("the server is taking in as many bytes as it can; try again")
+            self.error = BusyError("the server is taking in as many bytes as it can; try again")
             return
         self._taken, self.is_admitted, self.body_rcv = size_bytes, True, body
 
@@ -184,12 +152,12 @@ class Request(HTTPRequestParser):
         """Have the request answered as it is, and take nothing more from the connection."""
         self.completed, self.expect_continue, self.connection_close = True, False, True
         self.headers["CONNECTION"] = "close"
-        self._channel.is_deaf = True
+        self.channel.is_deaf = True
 
     def close(self) -> None:
         """Free the body."""
         taken, self._taken = self._taken, 0
-        self._channel.front.room.give_back(taken)
+        self.channel.front.room.give_back(taken)
         super().close()
 
 
@@ -201,6 +169,8 @@ class Channel(HTTPChannel):
     that could not send everything wakes the loop.
     """
 
+    task_class = Task
+    error_task_class = Refusal
     request: Request | None
     server: Listener
 
@@ -258,7 +228,14 @@ class Channel(HTTPChannel):
 
     def received(self, data: bytes) -> bool:
         """Take what has arrived."""
+        self.front.metrics.received.inc(len(data))
         return False if self.is_deaf else super().received(data)
+
+    def send(self, data: bytes, do_close: bool = True) -> int:
+        """Send some of what there is; returns how many bytes went."""
+        sent = super().send(data, do_close=do_close)
+        self.front.metrics.sent.inc(sent)
+        return sent
 
     def service(self) -> None:
         """Answer a request, in a thread of the pool."""
@@ -280,9 +257,30 @@ class Listener(TcpWSGIServer):
 
     def __init__(self, *arguments: Any, front: Front, **options: Any) -> None:  # noqa: ANN401 - as waitress takes them
         self.front = front
+        self.is_draining = False
         self._logged_at = float("-inf")
         super().__init__(*arguments, **options)
         self.channel_class = Channel
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a thread."""
+        return len(self.task_dispatcher.queue)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being answered, or the body of one that was admitted is on its way."""
+        return any(not channel.is_idle or channel.rank[0] for channel in list(self.active_channels.values()))
+
+    def drain(self) -> None:
+        """Take no more connections, so that who asks goes elsewhere at once, and end those that ask for nothing."""
+        self.is_draining, self.accepting = True, False
+        self.del_channel()
+        assert self.socket is not None
+        self.socket.close()
+        for channel in list(self.active_channels.values()):
+            if channel.is_idle and channel.request is None:
+                channel.will_close = True
 
     @property
     def _reserve(self) -> int:
@@ -331,7 +329,7 @@ class Listener(TcpWSGIServer):
         idle.sort(key=lambda channel: (channel.rank, -counts[channel.addr[0]], channel.waits_since))
         for channel in idle[:surplus]:
             channel.will_close = True
-        self.front.on_dropped(len(idle[:surplus]))
+        self.front.metrics.connections_dropped.inc(len(idle[:surplus]))
         if idle and time.monotonic() - self._logged_at > LOG_INTERVAL_S:
             self._logged_at = time.monotonic()
             address = counts.most_common(1)[0]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from modeldb_server.events import EventHub
     from modeldb_server.grouping import GroupedWrites
     from modeldb_server.metrics import ServerMetrics
+    from modeldb_server.rates import Rates
+    from modeldb_server.readiness import Readiness
     from modeldb_server.scopes import NarrowedStores, ScopeOf
     from modeldb_server.settings import ServerSettings
     from modeldb_server.tokens import Gatekeeper, Visitor
@@ -46,6 +48,8 @@ class ServerContext:
     access: AccessNotes
     narrowed: NarrowedStores
     scope_of: ScopeOf
+    rates: Rates
+    readiness: Readiness
 
     @property
     def store(self) -> MetadataStore:

@@ -156,7 +156,7 @@ def answer_modeldb_error(error: ModelDBError) -> Response:
 
 def _answer_busy(error: BusyError) -> Response:
     response = _answer(error.status, {"code": "busy", "message": str(error)})
-    response.headers["Retry-After"] = "10"
+    response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 
 

@@ -10,10 +10,19 @@ import time
 from typing import TYPE_CHECKING
 
 from flask import g, request
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from modeldb_core.runtime import __version__
+from modeldb_server.logs import with_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,17 +67,27 @@ class ServerMetrics:
         self.connections_dropped = Counter(
             "modeldb_connections_dropped", "Idle connections that were closed to make room.", registry=self.registry
         )
-        self.bodies_refused = Counter(
-            "modeldb_bodies_refused", "Requests refused because too much was being received.", registry=self.registry
+        self.requests_refused = Counter(
+            "modeldb_requests_refused",
+            "Requests answered before they reached the application.",
+            ["status"],
+            registry=self.registry,
         )
         self.access_entries_lost = Counter(
             "modeldb_access_entries_lost", "Entries of the access log that could not be kept.", registry=self.registry
         )
+        self.requests_waiting = Gauge(
+            "modeldb_requests_waiting", "Requests that wait for a thread.", registry=self.registry
+        )
+        self.received = Counter("modeldb_received_bytes", "Bytes that came from clients.", registry=self.registry)
+        self.sent = Counter("modeldb_sent_bytes", "Bytes that went to clients.", registry=self.registry)
+        self.ready = Gauge("modeldb_ready", "Whether the server is ready for requests.", registry=self.registry)
         streams = Gauge("modeldb_event_streams", "Open event streams.", registry=self.registry)
         streams.set_function(count_streams)
         version = Gauge("modeldb_server_info", "The version of the server.", ["version"], registry=self.registry)
         version.labels(__version__).set(1)
-        ProcessCollector(registry=self.registry)
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
 
     def exposition(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""
@@ -90,8 +109,23 @@ class ServerMetrics:
         route = request.endpoint or "unmatched"
         self.requests.labels(method, route, str(response.status_code)).inc()
         self.durations.labels(route).observe(seconds)
-        access_logger.info("%s %r %d %.1f ms", method, request.path, response.status_code, seconds * 1000)
+        if access_logger.isEnabledFor(logging.INFO):
+            self._log(method, route, response.status_code, seconds)
         return response
+
+    @staticmethod
+    def _log(method: str, route: str, status: int, seconds: float) -> None:
+        visitor = g.get("modeldb_visitor")
+        fields = with_fields(
+            method=method,
+            path=request.path,
+            route=route,
+            status=status,
+            duration_ms=round(seconds * 1000, 3),
+            user=None if visitor is None else visitor.user,
+            address=request.remote_addr,
+        )
+        access_logger.info("%s %r %d %.1f ms", method, request.path, status, seconds * 1000, extra=fields)
 
     def _forget(self, error: BaseException | None) -> None:
         del error

@@ -133,7 +133,7 @@ def _responses(route: Route) -> dict[str, Any]:
     unauthorized = () if route.policy is Policy.PUBLIC else (401,)
     for status in (*unauthorized, *route.errors):
         responses[str(status)] = {"description": ERROR_MEANINGS[status]}
-        if status in (200, 206) or route.name == "get_health":
+        if status in (200, 206) or route.name == "get_readiness":
             responses[str(status)]["content"] = _content(route.answer)
         elif status >= 400:
             responses[str(status)]["content"] = {JSON: {"schema": reference("Error")}}

@@ -332,7 +332,13 @@ _ANSWERS: dict[str, Schema] = {
     ),
     "BlobDigests": record({"digests": {"type": "array", "items": TEXT}}),
     "BlobURL": record({"url": nullable(TEXT)}),
-    "Health": record({"status": {"enum": ["ok", "unavailable"]}}),
+    "Health": record({"status": {"const": "ok"}}),
+    "Readiness": record(
+        {
+            "status": {"enum": ["ready", "unready"]},
+            "checks": {"type": "object", "additionalProperties": {"type": "string"}},
+        }
+    ),
 }
 
 

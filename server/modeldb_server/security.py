@@ -19,9 +19,12 @@ from werkzeug.exceptions import UnsupportedMediaType
 from modeldb_core.errors import ConfigurationError, PermissionDeniedError, StoreReadOnlyError
 from modeldb_core.stores.protocol import WRITE_HEADER
 from modeldb_server.context import server_context
+from modeldb_server.guesses import address_group
+from modeldb_server.limits import BusyError
 from modeldb_server.origins import TABLE, is_allowed_origin, mark, preflight
 from modeldb_server.responses import JSON
 from modeldb_server.routes import Form, Policy
+from modeldb_server.tasks import IS_ADMITTED, REFUSAL
 from modeldb_server.tokens import NotGrantedError
 
 if TYPE_CHECKING:
@@ -122,7 +125,8 @@ def longest_body(app: Flask, environ: dict[str, Any]) -> int | None:
             return None
         try:
             check_request(is_trial=True)
-        except Exception:
+        except Exception as error:
+            environ[REFUSAL] = error
             return None
         return request.max_content_length
 
@@ -157,6 +161,8 @@ def check_request(*, is_trial: bool = False) -> Response | None:
     except NotGrantedError as error:
         g.modeldb_visitor = error.visitor  # whom the access log names
         raise
+    if policy is not Policy.PUBLIC:
+        _check_rate(address, is_trial=is_trial)
     if policy is None:
         return None  # no such route: Flask answers 404 or 405
     _check_scope()
@@ -185,6 +191,21 @@ def _check_body(settings: ServerSettings) -> None:
     request.max_content_length = limit
     if (request.content_length or 0) > limit:
         abort(413, f"the body is longer than {limit:,} bytes")
+
+
+def _check_rate(address: str, *, is_trial: bool) -> None:
+    """Refuse one request too many of a user, or of an address. A request is counted once, as soon as its headers are there."""
+    if request.environ.get(IS_ADMITTED):
+        return
+    refusal = request.environ.get(REFUSAL)
+    if refusal is not None and not is_trial:
+        raise refusal  # its body was not read, so it is refused also where it would not be any more
+    context = server_context()
+    visitor = context.visitor
+    wait_s = context.rates.take(f"user:{visitor.user}" if visitor else address_group(address))
+    if wait_s:
+        msg = f"these are more than {context.settings.rate_limit:g} requests a second; ask again later"
+        raise BusyError(msg, 429, retry_after_s=wait_s)
 
 
 def _check_scope() -> None:

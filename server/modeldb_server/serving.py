@@ -26,10 +26,13 @@ from waitress.task import ThreadedTaskDispatcher
 from modeldb_core.config import Settings
 from modeldb_core.errors import ConfigurationError
 from modeldb_core.journal.rescue import BackgroundRecovery
+from modeldb_server.admission import BodyRoom, Front
 from modeldb_server.app import create_app
 from modeldb_server.beside import servers_beside
-from modeldb_server.connections import CLEANUP_INTERVAL_S, BodyRoom, Front, Listener
+from modeldb_server.connections import CLEANUP_INTERVAL_S, Listener
 from modeldb_server.context import EXTENSION, ServerContext
+from modeldb_server.logs import configure_logs
+from modeldb_server.proxies import TrustedProxy
 from modeldb_server.security import longest_body
 from modeldb_server.settings import MIB, is_loopback, listen_address, server_settings
 
@@ -97,7 +100,7 @@ class Server:
         host = self.host
         if host in _EVERYWHERE:
             host = socket.gethostname()
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}{self.context.settings.base_path}"
 
     def greeting(self) -> list[str]:
         """Return what anyone who starts the server should know, in lines."""
@@ -153,22 +156,18 @@ class Server:
 
     def _finish(self) -> None:
         """Take no more connections, end the event streams, and let requests that have begun be answered."""
+        self.context.readiness.stop()
         timeout_s = self.context.settings.stop_timeout_s
         end = time.monotonic() + timeout_s
         for server in self.beside:
             server.stop(timeout_s)
         if self._server is not None:
-            self._server.accepting = False
+            self._server.drain()
         self.context.events.close()
-        while time.monotonic() < end and self._is_busy():
+        while time.monotonic() < end and self._server is not None and self._server.is_busy:
             self._turn(0.05)
         for server in self.beside:
             server.wait(max(0.0, end - time.monotonic()))
-
-    def _is_busy(self) -> bool:
-        if self._server is None:
-            return False
-        return any(channel.requests or channel.total_outbufs_len for channel in self._server.active_channels.values())
 
     def _listen(self) -> Listener:
         settings = self.context.settings
@@ -181,8 +180,8 @@ class Server:
             ident="ModelDB",
             expose_tracebacks=False,
             log_socket_errors=False,
-            clear_untrusted_proxy_headers=True,
-            **_proxy(settings.trusted_proxy),
+            clear_untrusted_proxy_headers=False,  # tasks.py has done so
+            url_prefix=settings.base_path,
             connection_limit=_connection_limit(settings.max_connections),
             channel_timeout=60,
             cleanup_interval=CLEANUP_INTERVAL_S,
@@ -205,19 +204,14 @@ class Server:
             front=Front(
                 longest_body=partial(longest_body, self.app),
                 room=BodyRoom(BODIES * in_memory),
-                on_dropped=metrics.connections_dropped.inc,
-                on_busy=metrics.bodies_refused.inc,
+                metrics=metrics,
+                proxy=TrustedProxy(settings.trusted_proxy),
+                max_waiting=settings.max_waiting,
             ),
         )
         metrics.connections.set_function(lambda: len(server.active_channels))
+        metrics.requests_waiting.set_function(lambda: server.waiting)
         return server
-
-
-def _proxy(address: str) -> dict[str, Any]:
-    """Return the options by which the last address in a trusted proxy's ``X-Forwarded-For`` is who asks."""
-    if not address:
-        return {}
-    return {"trusted_proxy": address, "trusted_proxy_count": 1, "trusted_proxy_headers": {"x-forwarded-for"}}
 
 
 def _connection_limit(wanted: int) -> int:
@@ -248,6 +242,7 @@ def serve(
     Raises:
         ConfigurationError: others could reach the address, and no token is asked for; or the port is taken.
     """
+    configure_logs(server_settings(settings).log)
     server = Server(create_app(store, artifacts, settings))
     with _signals(server.stop), _recovering(store, artifacts, settings):
         (ready or _print_greeting)(server)

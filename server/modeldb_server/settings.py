@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 import socket
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from modeldb_core.audit.access import access_folder
 from modeldb_core.errors import ConfigurationError
 from modeldb_core.runtime.users import login_name
+from modeldb_server.logs import FORMS
+from modeldb_server.proxies import check_proxy
 from modeldb_server.scopes import check_scope
 from modeldb_server.tokens import NEW_TOKEN, check_token, split_token
 
@@ -19,9 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from modeldb_core.config import Settings
+    from modeldb_server.logs import LogForm
 
 MIB = 1024 * 1024
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(:\d{1,5})?")
+_BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*")
 
 
@@ -43,8 +48,14 @@ class ServerSettings:
         allowed_hosts: host names, beside those of loopback, that a request may be addressed to. Needed behind a
             reverse proxy, which passes on the name that the browser asked for.
         allowed_origins: origins, such as ``https://dashboard.example.org``, whose pages may ask the JSON API.
-        trusted_proxy: the address from which the reverse proxy comes. What it says in ``X-Forwarded-For`` is who asks, for
-            counting guesses at tokens; nobody else is believed. Empty: there is none.
+        trusted_proxy: the address from which the reverse proxy comes, or its network. What it says in ``X-Forwarded-For`` is
+            who asks, for counting requests and guesses at tokens, and ``X-Forwarded-Proto`` is how; nobody else is believed.
+            Empty: there is none.
+        base_path: the path below which a reverse proxy shows the server, such as ``/models``; the proxy may take it off the
+            requests that it passes on, or leave it. Empty: the root.
+        log: whether a process that serves logs requests, and how: "off", "text" or "json".
+        rate_limit: requests a second that each user may make, or each address where the user is not known; ten seconds'
+            worth at once. 0: any number.
         actor: who is recorded as the author of what is changed through the server; default: the login name.
         read_only: refuse every change.
         max_event_streams: event streams that may be open at once; each waits in a thread of its own.
@@ -59,6 +70,7 @@ class ServerSettings:
         access_log_dir: the folder in which the access log is written; ``None``: none is written.
         access_log_bytes: so much of it is kept.
         access_log_required: whether the server refuses to start where it cannot be written.
+        max_waiting: requests that may wait for a thread; one more is told to come again.
         max_connections: connections that may be open at once, at most half as many as the process may have files open.
             Idle ones are closed to make room for others.
         grpc_port: port on which gRPC is answered as well; 0 takes a free one, ``None``: it is not.
@@ -79,19 +91,23 @@ class ServerSettings:
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     trusted_proxy: str = ""
+    base_path: str = ""
+    log: LogForm = "off"
+    rate_limit: float = 0.0
     actor: str = ""
     read_only: bool = False
     max_event_streams: int = 32
     poll_interval_s: float = 1.0
     heartbeat_s: float = 15.0
     send_timeout_s: float = 60.0
-    stop_timeout_s: float = 5.0
+    stop_timeout_s: float = 10.0
     max_body_bytes: int = MIB
     max_upload_bytes: int = 5 * 1024 * MIB
     restore_window_days: float = 30.0
     access_log_dir: Path | None = None
     access_log_bytes: int = 256 * MIB
     access_log_required: bool = True
+    max_waiting: int = 256
     max_connections: int = 1000
     grpc_port: int | None = None
     grpc_only: bool = False
@@ -100,7 +116,14 @@ class ServerSettings:
     max_grpc_calls: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("threads", "max_event_streams", "max_body_bytes", "max_connections", "max_grpc_calls"):
+        for name in (
+            "threads",
+            "max_event_streams",
+            "max_body_bytes",
+            "max_connections",
+            "max_waiting",
+            "max_grpc_calls",
+        ):
             if getattr(self, name) < 1:
                 msg = f"{name} is {getattr(self, name)}; expected at least 1"
                 raise ConfigurationError(msg)
@@ -111,9 +134,7 @@ class ServerSettings:
             check_host_name(host)
         for origin in self.allowed_origins:
             check_origin(origin)
-        if self.trusted_proxy and not _is_address(self.trusted_proxy):
-            msg = f"server.trusted_proxy is {self.trusted_proxy!r}; expected one IP address, such as 127.0.0.1"
-            raise ConfigurationError(msg)
+        self._check_proxy()
         kinds = ("tokens", "read_tokens", "erase_tokens")
         for name in kinds:
             for token in getattr(self, name):
@@ -141,6 +162,28 @@ class ServerSettings:
         if (self.grpc_certificate is None) is not (self.grpc_key is None):
             msg = "TLS needs both server.grpc_certificate and server.grpc_key; one of the two is missing"
             raise ConfigurationError(msg)
+
+    def _check_proxy(self) -> None:
+        """See that what concerns a reverse proxy, and what one process of many bears, can be."""
+        if self.trusted_proxy:
+            try:
+                check_proxy(self.trusted_proxy)
+            except ValueError as error:
+                msg = (
+                    f"server.trusted_proxy is {self.trusted_proxy!r}; expected one IP address, such as 127.0.0.1, or one network,"
+                    f" such as 10.0.0.0/8 ({error})"
+                )
+                raise ConfigurationError(msg) from error
+        if self.base_path and not _BASE_PATH.fullmatch(self.base_path):
+            msg = f"server.base_path is {self.base_path!r}; expected a path such as '/models': letters, digits, - _ . ~, no slash at its end"
+            raise ConfigurationError(msg)
+        if self.log not in FORMS:
+            msg = f"server.log is {self.log!r}; expected one of {', '.join(FORMS)}"
+            raise ConfigurationError(msg)
+        for name in ("rate_limit", "stop_timeout_s"):
+            if not 0 <= getattr(self, name) < math.inf:
+                msg = f"server.{name} is {getattr(self, name)}; expected 0 or more"
+                raise ConfigurationError(msg)
 
     def _check_scopes(self) -> None:
         """See that scopes are those of users: one that is misspelled would leave its user free to see everything."""
@@ -173,6 +216,10 @@ class ServerSettings:
             allowed_hosts=settings.server_allowed_hosts,
             allowed_origins=settings.server_allowed_origins,
             trusted_proxy=settings.server_trusted_proxy,
+            base_path=settings.server_base_path,
+            log=cast("LogForm", settings.server_log),
+            rate_limit=settings.server_rate_limit,
+            stop_timeout_s=settings.server_stop_timeout_s,
             actor=settings.user,
             restore_window_days=settings.restore_window_days,
             grpc_port=settings.server_grpc_port if settings.server_grpc_port >= 0 else None,
@@ -189,13 +236,6 @@ class ServerSettings:
 
 def _bare(entries: tuple[str, ...]) -> set[str]:
     return {split_token(entry)[1] for entry in entries}
-
-
-def _is_address(text: str) -> bool:
-    try:
-        return str(ipaddress.ip_address(text)) == text  # as connections name it
-    except ValueError:
-        return False
 
 
 def server_settings(settings: Settings | ServerSettings | None) -> ServerSettings:

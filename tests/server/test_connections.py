@@ -266,7 +266,7 @@ def test_more_bodies_than_there_is_room_for_are_refused_until_the_others_are_don
             answer.begin()
             assert (answer.status, answer.headers["Retry-After"]) == (429, "2")
             assert json.load(answer)["error"]["code"] == "busy"
-        assert metric(live, "modeldb_bodies_refused_total") == 1
+        assert metric(live, 'modeldb_requests_refused_total{status="429"}') == 1
         assert live.json("/health") == {"status": "ok"}
     wait_until(lambda: room._left == 128 << 20)  # who goes gives back what was kept for it
     with connect(live) as raw:

@@ -56,16 +56,20 @@ def test_requests_sent_ahead_are_answered_in_order(live: Any) -> None:
     assert [int(status) for status in re.findall(rb"HTTP/1.1 (\d+)", received)] == [200, 404]
 
 
-def test_health_says_ok_and_says_when_the_store_is_gone(client: Any, app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert client.get("/health") == {"status": "ok"}
-
-    def unreachable(*_: Any) -> None:
+def test_without_its_store_a_server_is_alive_and_not_ready(
+    client: Any, app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: Any, **__: Any) -> None:
         msg = "cannot open /secret/place/modeldb.db"
         raise StoreUnavailableError(msg)
 
-    monkeypatch.setattr(app.extensions["modeldb_server"].store, "find", unreachable)
-    response = client.request("GET", "/health")
-    assert (response.status_code, response.json) == (503, {"status": "unavailable"})
+    for method in ("find", "check_usable"):
+        monkeypatch.setattr(app.extensions["modeldb_server"].store, method, unreachable)
+    assert client.get("/health") == {"status": "ok"}
+    response = client.request("GET", "/ready")
+    assert (response.status_code, response.json["checks"]["store"]) == (503, "unavailable")
+    assert "Retry-After" in response.headers
+    assert "/secret/place" not in response.text
     listed = client.request("GET", "/api/v2/runs")
     assert (listed.status_code, listed.json["error"]["code"]) == (503, "store_unavailable")
     assert "Retry-After" in listed.headers

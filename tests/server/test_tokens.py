@@ -224,7 +224,9 @@ def test_requests_without_a_token_and_health_checks_are_no_guesses(app: Flask) -
     assert ask_from(app, "203.0.113.9", bearer(TOKEN)).status_code == 200
 
 
-@pytest.mark.parametrize(("proxy", "has_left"), [("127.0.0.1", True), ("127.0.0.2", False), ("", False)])
+@pytest.mark.parametrize(
+    ("proxy", "has_left"), [("127.0.0.1", True), ("127.0.0.0/8", True), ("127.0.0.2", False), ("", False)]
+)
 def test_only_a_trusted_proxy_says_who_guesses(filled: Any, proxy: str, has_left: bool) -> None:
     from http.client import HTTPConnection
 
@@ -247,8 +249,8 @@ def test_only_a_trusted_proxy_says_who_guesses(filled: Any, proxy: str, has_left
         assert status(url, "203.0.113.10", bearer(TOKEN)) == (200 if has_left else 429)
 
 
-@pytest.mark.parametrize("address", ["*", "localhost", "10.0.0.0/8", "127.0.0.1:80", "010.0.0.1"])
-def test_a_trusted_proxy_is_one_address(address: str) -> None:
+@pytest.mark.parametrize("address", ["*", "localhost", "0.0.0.0/0", "10.0.0.1/8", "127.0.0.1:80", "010.0.0.1"])
+def test_a_trusted_proxy_is_one_address_or_one_network(address: str) -> None:
     with pytest.raises(ConfigurationError, match="expected one IP address"):
         ServerSettings(trusted_proxy=address)
 

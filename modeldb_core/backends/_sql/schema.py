@@ -139,6 +139,24 @@ def make_writable(database: Database, access: Access) -> Access:
         found = database.read(_access)
         assert found is not None
         access = found
+    _check_writable(database, access)
+    database.initialize()
+    return access
+
+
+def check_access(database: Database, *, to_write: bool) -> None:
+    """See that the tables are, as they are now, of a version that this code can read, and write where it is to.
+
+    Raises:
+        StoreVersionError: they are not.
+        StoreUnavailableError: the database does not answer.
+    """
+    access = database.read(_access)
+    if access is not None and to_write and not (access.may_upgrade and database.is_own):
+        _check_writable(database, access)
+
+
+def _check_writable(database: Database, access: Access) -> None:
     if not access.may_write:
         is_older = access.version < LATEST
         advice = (
@@ -151,8 +169,6 @@ def make_writable(database: Database, access: Access) -> Access:
             f"but not write; {advice}"
         )
         raise StoreVersionError(msg)
-    database.initialize()
-    return access
 
 
 def state_of(database: Database) -> SchemaState:

@@ -248,6 +248,11 @@ class MigratedStore(SQLMetadataStore):
         msg = f"the tables of {self.url} are being upgraded; try again"
         raise StoreUnavailableError(msg)
 
+    def check_usable(self, *, to_write: bool = False) -> None:
+        from modeldb_core.backends._sql.schema import check_access
+
+        check_access(self._database, to_write=to_write)
+
     def refresh_rows(self) -> int:
         return 0 if self._database.read_only else self._admit()
 

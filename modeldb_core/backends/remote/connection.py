@@ -204,9 +204,8 @@ class Connection:
                 if isinstance(error, ConfigurationError):
                     raise error from failure
             attempt += 1
-            pause = max(
-                wanted_s, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(attempt - 1, 10)) * _spread.uniform(0.5, 1.0)
-            )
+            # Those who were told the same time do not come back at the same moment.
+            pause = wanted_s + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(attempt - 1, 10)) * _spread.uniform(0.5, 1)
             if time.monotonic() + pause > deadline:
                 raise error
             time.sleep(pause)

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 from flask import Response
 
-from modeldb_core.errors import ModelDBError
 from modeldb_core.log.json_documents import kind_document
 from modeldb_core.model.schema import shown_kinds
-from modeldb_core.queries import Query
 from modeldb_core.runtime import __version__
-from modeldb_server.errors import logger
 from modeldb_server.events import latest_cursor
 from modeldb_server.metrics import CONTENT_TYPE
+from modeldb_server.readiness import is_ready
 from modeldb_server.responses import json_response
 
 if TYPE_CHECKING:
@@ -21,17 +19,24 @@ if TYPE_CHECKING:
 
 
 def get_health(context: ServerContext) -> Response:
-    """Say whether the server can answer, which it cannot without its store."""
-    try:
-        context.whole_store.find(Query(kind="workspace", limit=1, fields=()))
-    except ModelDBError as error:
-        logger.warning("the store does not answer: %s", error)
-        return json_response({"status": "unavailable"}, 503)
+    """Say that the process answers: what it needs of others is a matter of its readiness."""
+    del context
     return json_response({"status": "ok"})
+
+
+def get_readiness(context: ServerContext) -> Response:
+    """Say whether the server should be sent requests: it has a store that it may use, room on its disk, and does not stop."""
+    found = context.readiness.look()
+    if is_ready(found):
+        return json_response({"status": "ready", "checks": dict(found)})
+    response = json_response({"status": "unready", "checks": dict(found)}, 503)
+    response.headers["Retry-After"] = "2"
+    return response
 
 
 def get_metrics(context: ServerContext) -> Response:
     """Return counts and durations for Prometheus."""
+    context.metrics.ready.set(is_ready(context.readiness.look()))
     return Response(context.metrics.exposition(), content_type=CONTENT_TYPE)
 
 
