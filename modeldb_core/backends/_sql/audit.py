@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from modeldb_core.model.links import Link
 
 _FLOATS = ("first", "last", "minimum", "maximum", "mean", "total")
-_SOME = 200  # entities that are looked at together
+_A_FEW = {"yield_per": 200}  # rows that are fetched at a time
 
 
 def check_entity(
@@ -299,15 +299,11 @@ def _check_strays(connection: Connection) -> Iterator[str]:
     query = query.join(documents, documents.c.entity_pk == entities.c.entity_pk).where(
         entities.c.kind.in_([kind for kind in KINDS if KINDS[kind].has_points])
     )
-    last = 0
-    while rows := connection.execute(
-        query.where(entities.c.entity_pk > last).order_by(entities.c.entity_pk).limit(_SOME)
-    ).all():
-        for entity_pk, kind, entity_id, document in rows:
-            number = sum(section == METRICS for section, _ in facts_of(kind, load_document(document)))
-            if stored.pop(entity_pk, 0) != number:
-                yield f"metrics hold another number of values of {kind} {entity_id} than its {number} metrics"
-        last = rows[-1].entity_pk
+    # One walk: pages of it would each look for their first entity among all of the kind.
+    for entity_pk, kind, entity_id, document in connection.execute(query, execution_options=_A_FEW):
+        number = sum(section == METRICS for section, _ in facts_of(kind, load_document(document)))
+        if stored.pop(entity_pk, 0) != number:
+            yield f"metrics hold another number of values of {kind} {entity_id} than its {number} metrics"
     if stored:
         yield f"metrics hold values of {len(stored):,} entities that have none"
 
@@ -323,7 +319,7 @@ def _check_claims(transaction: Transaction) -> Iterator[str]:
     stored: dict[str, int] = {row.digest: row.entity_pk for row in connection.execute(query)}
     wanted = select(entities.c.entity_pk, entities.c.kind, entities.c.entity_id, documents.c.document)
     wanted = wanted.join(documents, documents.c.entity_pk == entities.c.entity_pk)
-    for entity_pk, kind, entity_id, text in connection.execute(wanted.where(compared)):
+    for entity_pk, kind, entity_id, text in connection.execute(wanted.where(compared), execution_options=_A_FEW):
         for claim in claims_of(kind, load_document(text)):
             if stored.pop(claim.digest, None) != entity_pk:
                 yield f"unique_values do not say that {kind} {entity_id} has the {claim.field} {claim.value}"
