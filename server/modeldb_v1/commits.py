@@ -118,7 +118,7 @@ def list_commit_blobs(context: ServerContext, request: Fields, response: Fields)
     """List what a commit holds, or below a location, by location."""
     reader = opened(context, request.repository_id)
     tree = reader.tree(commit_with(reader, request.commit_sha))
-    found = list(_below(tree, _location(request.location_prefix) if request.location_prefix else ""))
+    found = list(_below(tree, location_of(request.location_prefix) if request.location_prefix else ""))
     for location, entry in slice_of(found, request):
         shown = response.blobs.add(location=location.split("/"))
         shown.blob.CopyFrom(_shown(reader, entry))
@@ -144,7 +144,7 @@ def get_commit_component(context: ServerContext, request: Fields, response: Fiel
     reader = opened(context, request.repository_id)
     commit = commit_with(reader, request.commit_sha)
     tree = reader.tree(commit)
-    location = _location(request.location) if request.location else ""
+    location = location_of(request.location) if request.location else ""
     entry = tree.get(location) if location else None
     if entry is not None:
         response.blob.CopyFrom(_shown(reader, entry))
@@ -163,7 +163,7 @@ def compute_repository_diff(context: ServerContext, request: Fields, response: F
     """Return what differs from a commit to another one, or below a location."""
     reader = opened(context, request.repository_id)
     before, after = (commit_with(reader, getattr(request, name), name) for name in ("commit_a", "commit_b"))
-    prefix = _location(request.location_prefix) if request.location_prefix else ""
+    prefix = location_of(request.location_prefix) if request.location_prefix else ""
     changed: list[tuple[list[str], Any, Any]] = []
     for location, old, new in reader.tree(before).differences(reader.tree(after)):
         if prefix and location != prefix and not location.startswith(f"{prefix}/"):
@@ -229,7 +229,7 @@ def _given(
     reader: RepositoryReader, blobs: Sequence[Fields], parents: Iterable[Commit]
 ) -> Mapping[str, Blob | TreeEntry | None]:
     """Return what a tree is to hold. A blob that a client read from a parent and sends back is the one that is there."""
-    locations = [_location(each.location) for each in blobs]
+    locations = [location_of(each.location) for each in blobs]
     location, count = Counter(locations).most_common(1)[0]
     if count > 1:
         msg = f"there are {count} blobs at {location!r:.200}; expected one for each location"
@@ -258,7 +258,7 @@ def _edited(reader: RepositoryReader, base: Commit, diffs: Iterable[Fields]) -> 
     tree = reader.tree(base)
     edits: dict[str, Blob | None] = {}
     for diff in diffs:
-        location = _location(diff.location)
+        location = location_of(diff.location)
         what = f"{location!r:.200}"
         entry = None if location in edits else tree.get(location)
         there = edits.get(location) if entry is None else reader.read(entry)
@@ -272,7 +272,7 @@ def _edited(reader: RepositoryReader, base: Commit, diffs: Iterable[Fields]) -> 
     return edits
 
 
-def _location(parts: Sequence[str]) -> str:
+def location_of(parts: Sequence[str]) -> str:
     """Return the location of its parts.
 
     Raises:
