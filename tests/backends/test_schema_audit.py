@@ -250,7 +250,7 @@ def test_the_tables_are_checked_in_as_many_questions_however_many_runs_there_are
 
         def questions():
             asked.clear()
-            assert list(store._database.read(check_tables)) == []
+            assert store._database.read(lambda transaction: list(check_tables(transaction))) == []
             return len(asked)
 
         few = questions()
