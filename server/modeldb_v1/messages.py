@@ -81,7 +81,7 @@ def _fill_run(context: ServerContext, message: Fields, document: Mapping[str, An
     for name in document.get("features", {}):
         message.features.add(name=name)
     if document.get("commits"):
-        fill_versioned_inputs(context, message.versioned_inputs, entity)
+        fill_versioned_inputs(message.versioned_inputs, entity)
 
 
 _FILL: Mapping[str, Callable[[ServerContext, Any, Mapping[str, Any], Entity], None]] = MappingProxyType(

@@ -42,15 +42,18 @@ def reading(kind: V1Kind, answer: Callable[[ServerContext, Fields, Fields, Entit
     return call
 
 
-def editing(kind: V1Kind, edit: Edit, show: Show = fill) -> Answer:
-    """Return the answer of a call that alters one entity, which its request names by ``id``; a response that has a place for it shows it."""
+def editing(kind: V1Kind, edit: Edit, show: Show | None = fill) -> Answer:
+    """Return the answer of a call that alters one entity, which its request names by ``id``; a response that has a place for it shows it.
+
+    What is logged many times in a run is answered with nothing, as the original did: ``show`` is ``None``.
+    """
 
     def call(context: ServerContext, request: Fields, response: Fields) -> None:
         entity = found(context, kind.kind, required(request, "id"))
         operation = edit(context, request, entity)
         if operation.entries:
             record(context, operation)
-        if kind.field in response.DESCRIPTOR.fields_by_name:
+        if show is not None and kind.field in response.DESCRIPTOR.fields_by_name:
             show(context, getattr(response, kind.field), found(context, kind.kind, entity.entity_id))
 
     return call
@@ -153,7 +156,7 @@ def declare_attributes(kind: V1Kind, show: Show = fill) -> None:
     _declare_known(of.format("add"), Policy.WRITE, add)
     _declare_known(of.format("update"), Policy.WRITE, editing(kind, _set_attribute, show))
     _declare_known(of.format("delete"), Policy.WRITE, editing(kind, _delete_attributes, show))
-    _declare_known(of.format("get"), Policy.READ, reading(kind, _show_attributes))
+    _declare_known(of.format("get"), Policy.READ, reading(kind, show_attributes))
 
 
 def putting(section: str, words: str, field: str = "") -> Edit:
@@ -204,7 +207,8 @@ def removing(entity: Entity, section: str, keys: Iterable[str]) -> Operation:
     return edits.update(entity.KIND, entity.entity_id, {"remove": {section: gone}}) if gone else together(())
 
 
-def _show_attributes(context: ServerContext, request: Fields, response: Fields, entity: Entity) -> None:
+def show_attributes(context: ServerContext, request: Fields, response: Fields, entity: Entity) -> None:
+    """Return attributes: all, or those of some keys."""
     attributes = entity.document.get("attributes", {})
     fields = request.DESCRIPTOR.fields_by_name
     if "attribute_keys" in fields and request.attribute_keys and not request.get_all:

@@ -2,12 +2,17 @@
 
 from modeldb_v1 import (  # noqa: F401 - they declare calls when they are imported
     branches,
+    comments,
     commits,
+    dataset_links,
     dataset_versions,
     datasets,
+    experiments,
     lineage,
     metadata,
     projects,
     repositories,
+    run_lists,
+    runs,
     tables,
 )
