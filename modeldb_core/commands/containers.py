@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands.edits import living
+from modeldb_core.commands.lineage import check_new
 from modeldb_core.commands.names import check_name, check_tags
 from modeldb_core.commands.operation import Operation
 from modeldb_core.errors import InvalidArgumentError
@@ -49,7 +50,7 @@ def create(
 
     Raises:
         InvalidArgumentError: a field cannot be that; NotFoundError: there is nothing of which it is to be a part.
-        ConflictError: that is deleted.
+        ConflictError: that is deleted. CycleError: it would be made from itself.
     """
     declaration = KINDS[kind]
     document = {name: value for name, value in fields.items() if value is not None}
@@ -68,6 +69,8 @@ def create(
         if container.refers_to != ANY and parent_id and parent_id != declared_id:
             living(store, container.refers_to, parent_id)
     checked = check_new_id(entity_id) if entity_id else new_id()
+    if entity_id and declaration.flows:
+        check_new(store, kind, checked, document)
     return Operation((Entry(CREATE, kind, checked, document),), for_creating(kind, checked, document), checked)
 
 

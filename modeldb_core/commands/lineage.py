@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.commands.edits import living, update
 from modeldb_core.commands.operation import Operation, together
 from modeldb_core.errors import CycleError, InvalidArgumentError, NotFoundError
-from modeldb_core.log.conditions import MAX_CONDITIONS, ValueIs
+from modeldb_core.log.conditions import ValueIs
+from modeldb_core.model.links import flows_of
 from modeldb_core.model.schema import KINDS, lineage_kinds
 from modeldb_core.model.values import check_text
 from modeldb_core.provenance.graph import Name
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from modeldb_core.stores import MetadataStore
 
 INPUTS = "inputs"
-MAX_GUARDED = MAX_CONDITIONS - 100
-"""So many entities upstream, the nearest first, are held still while an edge is made."""
 MAX_EDGES = 1000
 """Of one call."""
 
@@ -97,6 +96,28 @@ def delete_lineage(
     return together(changes)
 
 
+def check_new(store: MetadataStore, kind: str, entity_id: str, document: Mapping[str, Any]) -> None:
+    """See that an entity whose identifier was chosen is not made from what names it already.
+
+    Raises:
+        CycleError: it would be made from itself.
+    """
+    named = {Name(flow.kind or "", flow.entity_id) for flow in flows_of(kind, document) if flow.is_input}
+    walker = Walker(store, MAX_LIMIT)
+    begun = walker.begin(name for name in named if _is_there(store, name))
+    walker.follow(begun, MAX_DEPTH, upstream=True)
+    if entity_id in {name.entity_id for name in (*named, *walker.entities)}:
+        msg = f"{KINDS[kind].words} {entity_id} would be made from itself: what it is made from names it; nothing was applied"
+        raise CycleError(msg)
+
+
+def _is_there(store: MetadataStore, name: Name) -> bool:
+    try:
+        return bool(store.get(*name))
+    except (NotFoundError, InvalidArgumentError):
+        return False
+
+
 def _checked(store: MetadataStore, names: Iterable[tuple[str, str]], what: str) -> list[Name]:
     listed = [Name(*name) for name in dict.fromkeys(map(tuple, names))]
     if not listed:
@@ -156,13 +177,9 @@ def _way(above: Lineage, start: Name, ends: Sequence[Name]) -> list[Name]:
 
 def _guards(walker: Walker) -> Iterator[Condition]:
     """Iterate over the conditions that nobody says meanwhile that one of the inputs was made from an output."""
-    able = [
-        (name, entity)
-        for name, entity in walker.entities.items()
-        if entity is not None and INPUTS in KINDS[name.kind].stored
-    ]
-    for name, entity in able[:MAX_GUARDED]:
-        yield ValueIs(*name, INPUTS, entity.document.get(INPUTS))
+    for name, entity in walker.entities.items():  # at most MAX_LIMIT, which is fewer than a batch may carry
+        if entity is not None and INPUTS in KINDS[name.kind].stored:
+            yield ValueIs(*name, INPUTS, entity.document.get(INPUTS))
 
 
 def _said(entity: Entity) -> Mapping[str, Any]:

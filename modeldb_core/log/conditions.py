@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.model.entities import Document
 
-MAX_CONDITIONS = 1000
+MAX_CONDITIONS = 10_100
 """How many a batch may carry."""
 
 

@@ -73,7 +73,7 @@ _SUMMARY_TIMES = frozenset({"first_at", "last_at"})
 _SERIES = struct.Struct("<QIII")
 EXPECT_MAGIC = b"EXP1"
 _EXPECT = struct.Struct("<4sI")  # magic, length of the JSON that follows
-MAX_EXPECT_BYTES = 1 << 20
+MAX_EXPECT_BYTES = 16 << 20
 
 
 # -- entities ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,9 @@ from openlineage.client import event_v2
 from openlineage.client.facet_v2 import dataset_version_dataset, parent_run
 
 import modeldb_core as modeldb
+from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.cli import program
+from modeldb_core.commands.containers import create
 from modeldb_core.commands.lineage import add_lineage
 from modeldb_core.commands.operation import execute
 from modeldb_core.errors import (
@@ -282,3 +284,41 @@ def test_of_a_circle_that_many_close_at_once_one_edge_is_refused(tmp_path: Path)
         with ThreadPoolExecutor(size) as pool:
             assert Counter(pool.map(link, range(size))) == {"made": size - 1, "refused": 1}
         assert len(walk(store, [runs[0]]).edges) == size - 1
+
+
+def test_a_circle_through_a_long_history_is_refused_at_both_ends() -> None:
+    store = MemoryStore()
+    scene = Scene(store)
+    runs = [("run", scene.run(f"run {number}")) for number in range(1500)]
+    wide = {f"run:{run_id}": {"kind": "run", "entity_id": run_id} for _, run_id in runs[:-1]}
+    scene.writer.write("update", *runs[-1], {"put": {"inputs": wide}})
+    target = ("run", scene.run("target"))
+    scene.ship()
+    edge = add_lineage(store, [runs[-1]], [target])
+    writer = DirectWriter(store, "ada")
+    execute(
+        writer, add_lineage(store, [target], [runs[1400]])
+    )  # the other half, at the far end of the first one's history
+    with pytest.raises(PreconditionError):
+        execute(writer, edge)
+    with pytest.raises(CycleError):
+        add_lineage(store, [runs[-1]], [target])
+
+
+def test_entities_that_are_created_by_the_general_route_make_no_circle() -> None:
+    store = MemoryStore()
+    scene = Scene(store)
+    dataset = scene.writer.write("create", "dataset", new_id(), {"name": "rows"}).entity_id
+    scene.ship()
+    first, second = new_id(), new_id()
+
+    def made(entity_id: str, source: str) -> None:
+        inputs = {"labels": {"kind": "dataset_version", "entity_id": source}}
+        fields = {"dataset_id": dataset, "inputs": inputs}
+        execute(DirectWriter(store, "ada"), create(store, "dataset_version", fields, entity_id=entity_id))
+
+    with pytest.raises(CycleError, match="made from itself"):
+        made(first, first)
+    made(first, second)  # which is not there yet
+    with pytest.raises(CycleError, match="made from itself"):
+        made(second, first)
