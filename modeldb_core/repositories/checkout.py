@@ -21,10 +21,10 @@ from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError, ModelD
 from modeldb_core.model.entities import new_id
 from modeldb_core.model.values import is_digest, to_json
 from modeldb_core.repositories.blobs import Entry, from_entry
-from modeldb_core.repositories.merging import folders_of
 from modeldb_core.repositories.names import check_location
 from modeldb_core.repositories.reading import CommitTree
 from modeldb_core.trees import blob_of, check_path
+from modeldb_core.trees.folders import check_apart, content_of, folders_of, make_folder
 
 if TYPE_CHECKING:
     import os
@@ -74,7 +74,8 @@ def checkout(
 
     Raises:
         AlreadyExistsError: a file is in the way, or a link; nothing is written.
-        InvalidArgumentError: a location cannot be the name of a file, or ``path`` is not a folder.
+        InvalidArgumentError: a location cannot be the name of a file, two have one name on that file system, or ``path`` is
+            not a folder; nothing is written.
         NotFoundError, IntegrityError: something that the commit needs is not in the artifact store, or damaged.
     """
     root = Path(path)
@@ -84,7 +85,8 @@ def checkout(
     target = repository.tree(commit)
     plan = _plan(repository, _tree_of(root, repository), target)
     _check(root, plan, force=force)
-    root.mkdir(parents=True, exist_ok=True)
+    check_apart(plan.write, root)
+    make_folder(root)
     for name in plan.remove:
         _remove(root, name)
     for name, file in plan.write.items():
@@ -185,6 +187,8 @@ def _check(root: Path, plan: Plan, *, force: bool) -> None:
             mode = target.lstat().st_mode
         except (FileNotFoundError, NotADirectoryError):
             continue
+        except OSError as error:
+            raise _impossible(name, error) from error
         if stat.S_ISDIR(mode):
             if not any(each.startswith(f"{name}/") for each in plan.remove):
                 wrong.append(f"{name} is a folder")
@@ -201,6 +205,12 @@ def _check(root: Path, plan: Plan, *, force: bool) -> None:
         raise AlreadyExistsError(msg)
 
 
+def _impossible(name: str, error: OSError) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"{name!r:.200} cannot be a file on this machine: {error.strerror or error}. Nothing was written"
+    )
+
+
 def _on_the_way(root: Path, name: str, plan: Plan) -> str:
     """Return what is wrong with the folders above a file: one that is a link leads elsewhere."""
     parts = name.split("/")[:-1]
@@ -210,6 +220,8 @@ def _on_the_way(root: Path, name: str, plan: Plan) -> str:
             mode = (root / folder).lstat().st_mode
         except (FileNotFoundError, NotADirectoryError):
             return ""
+        except OSError as error:
+            raise _impossible(name, error) from error
         if stat.S_ISLNK(mode):
             return f"{folder} is a link"
         if not stat.S_ISDIR(mode) and folder not in plan.remove:
@@ -220,7 +232,7 @@ def _on_the_way(root: Path, name: str, plan: Plan) -> str:
 def _staying(root: Path, name: str, plan: Plan) -> str:
     """Return what keeps a folder from going, so that a file could take its name: what no earlier checkout wrote into it."""
     folders = {folder for each in plan.remove for folder in folders_of(each)}
-    for path in (root / name).rglob("*"):
+    for path in content_of(root / name):
         inside = path.relative_to(root).as_posix()
         if inside not in plan.remove and (inside not in folders or path.is_symlink()):
             return inside
@@ -236,7 +248,7 @@ def _holds(path: Path, mode: int, files: list[File]) -> bool:
 
 
 def _write(path: Path, file: File, open_blob: Callable[[str], BinaryIO]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     unborn = path.parent / f".{new_id()}"
     try:
         with (

@@ -17,6 +17,7 @@ from modeldb_core.model.values import Value, normalize, to_json
 from modeldb_core.repositories.blobs import Blob, Entry, from_entry
 from modeldb_core.repositories.parts import Part, Path, assembled, parts_of, text_of
 from modeldb_core.repositories.states import Change, Changes, same
+from modeldb_core.trees.folders import folders_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -220,12 +221,6 @@ class Merger:
                 ours_there = ours[blocking].after
                 found.append(Conflict(location, FOLDER, (), None, ours_there, theirs, blocking))
         return found
-
-
-def folders_of(location: str) -> list[str]:
-    """Return the folders in which a location lies: of ``a/b/c`` ``a/b`` and ``a``."""
-    parts = location.split("/")
-    return ["/".join(parts[:count]) for count in range(len(parts) - 1, 0, -1)]
 
 
 def merge_parts(

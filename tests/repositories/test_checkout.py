@@ -10,6 +10,7 @@ import pytest
 from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError, ModelDBError
 from modeldb_core.repositories.blobs import Blob
 from modeldb_core.repositories.checkout import MARK, checkout
+from modeldb_core.trees.folders import are_one, remove_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,6 +182,44 @@ def test_locations_that_meet_are_refused(repository: RepositoryHandle, tmp_path:
         with pytest.raises(ModelDBError):
             checkout(reader, replaced(head, reader.trees.build(entries).root), tmp_path / "hostile")
     assert not (tmp_path / "hostile").exists()
+
+
+def test_a_commit_is_checked_out_however_deep_its_folders_are(repository: RepositoryHandle, tmp_path: Path) -> None:
+    deep = "/".join(["d"] * 1200)
+    with repository.commit("deep") as commit:
+        commit["data"] = kept(repository, **{f"{deep}/a": "A"})
+        commit[f"{deep[:999]}/config"] = {"lr": 0.1}
+    folder = repository["main"].checkout(tmp_path / "out")
+    assert (folder / "data" / deep / "a").read_text() == "A"
+    assert (folder / deep[:999] / "config").is_file()
+    with repository.commit("shallow") as commit:
+        commit["data"] = {"now": "a file"}
+        del commit[f"{deep[:999]}/config"]
+    repository["main"].checkout(folder)
+    assert sorted(path.name for path in folder.iterdir()) == [MARK, "data"]
+    with repository.commit("too deep for a path") as commit:
+        commit["more"] = kept(repository, **{"/".join(["e"] * 2040): "E"})
+    with pytest.raises(InvalidArgumentError, match="cannot be a file on this machine"):
+        repository["main"].checkout(tmp_path / "never")
+    assert not (tmp_path / "never").exists()
+    remove_folder(tmp_path)  # who removes it later may call itself for each level
+    assert not tmp_path.exists()
+
+
+def test_names_that_are_one_on_the_file_system_are_told_before_anything_is_written(
+    repository: RepositoryHandle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with repository.commit("first") as commit:
+        commit["data"] = kept(repository, **{"Train/a": "1", "train/b": "2"})
+        commit["Config"] = {"lr": 0.1}
+    assert len(files(repository["main"].checkout(tmp_path / "out"))) == 3, "here they differ"
+    assert not are_one(tmp_path / "not" / "there", "data/Train", "data/train")
+    asked = []
+    monkeypatch.setattr("modeldb_core.trees.folders.are_one", lambda *names: asked.append(names) or True)
+    with pytest.raises(InvalidArgumentError, match="'data/Train' and 'data/train' have one name"):
+        repository["main"].checkout(tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere").exists()
+    assert asked == [(tmp_path / "elsewhere", "data/Train", "data/train")]
 
 
 def replaced(entity: object, tree: str) -> object:

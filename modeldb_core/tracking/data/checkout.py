@@ -7,7 +7,6 @@ there yet and by no link, and checked against its digest; then that folder takes
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import AlreadyExistsError, IntegrityError, InvalidArgumentError, NotFoundError
 from modeldb_core.trees import blob_of, check_path
+from modeldb_core.trees.folders import check_apart, make_folder, remove_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +70,7 @@ def check_out(
     finally:
         if replaced.exists() and not os.path.lexists(target):  # interrupted, or refused, in between
             os.rename(replaced, target)
-        shutil.rmtree(private, ignore_errors=True)
+        remove_folder(private)
     return target
 
 
@@ -94,9 +94,10 @@ def _write_all(
     entries: Mapping[str, Mapping[str, Any]], blobs: Blobs, root: Path, progress: Callable[[int, int], None] | None
 ) -> None:
     paths = {location: _path_within(root, location) for location in entries}
+    check_apart(entries, root)
     for folder in sorted({path.parent for path in paths.values()}):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except (FileExistsError, NotADirectoryError) as error:
             msg = f"{str(folder.relative_to(root))!r} would be a file and a folder; the tree is not one of a folder"
             raise IntegrityError(msg) from error
