@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands.operation import Operation
+from modeldb_core.commands.registry.promotion import moved_on
 from modeldb_core.log.changes import DELETE, RESTORE
 from modeldb_core.log.erasures import promise
 from modeldb_core.log.stream import Entry
+from modeldb_core.model.registry import ModelVersion
 from modeldb_core.movement.deletion import to_delete, to_restore
 
 if TYPE_CHECKING:
@@ -43,10 +45,14 @@ def delete(store: MetadataStore, names: Iterable[Name], *, recursive: bool = Fal
 def restore(store: MetadataStore, names: Iterable[Name]) -> Operation:
     """Bring entities back, all or none, with what was deleted with them and the containers they are in.
 
+    A version of a model whose stage is gone, or has another version by now, comes back into the last stage.
+
     Raises:
         NotFoundError: there is no such entity; ErasedError: it is too late.
     """
-    return _all(RESTORE, [name for kind, entity_id in names for name in to_restore(store, kind, entity_id)], {})
+    found = [name for kind, entity_id in names for name in to_restore(store, kind, entity_id)]
+    back = _all(RESTORE, found, {})
+    return Operation((*back.entries, *moved_on(store, [each for kind, each in found if kind == ModelVersion.KIND])))
 
 
 def _all(action: str, names: list[Name], data: dict[str, Any]) -> Operation:

@@ -55,7 +55,7 @@ def _delete(client: Session, names: list[tuple[str, str]], *, recursive: bool) -
 
 def _log(client: Session, operation: Operation) -> int:
     client.execute(operation)
-    return len(operation.entries)
+    return len({(entry.kind, entry.entity_id) for entry in operation.entries})
 
 
 class Trash:

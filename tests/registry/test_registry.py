@@ -30,7 +30,7 @@ from modeldb_core.movement.collection import Collected, erase_deleted, remove_bl
 from modeldb_core.queries import Linked, Query
 from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.tracking import Client
-from modeldb_core.tracking.deletion import delete
+from modeldb_core.tracking.deletion import delete, restore
 
 X, Y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 0, 1, 1])
 
@@ -236,6 +236,35 @@ def test_models_to_come_have_the_stages_that_the_settings_name(client: Client, t
         pytest.raises(InvalidArgumentError, match="at least two different"),
     ):
         modeldb.register_model("never", files=tmp_path / "weights", client=wrong)
+
+
+def test_a_version_that_comes_back_is_in_no_stage_that_is_gone_or_another_s(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"weights")
+    for _ in range(4):
+        modeldb.register_model("churn", files=tmp_path / "weights", client=client)
+    model = modeldb.registered_model("churn")
+    model.set_stages("development", "qa", "staging", "production", "archived")
+    ids = {number: model.version(number).entity.entity_id for number in range(1, 5)}
+    model.promote(1, stage="qa", reason="look at it")
+    model.promote(2, stage="production", reason="good")
+    model.promote(4, stage="staging", reason="nearly")
+    for number in (1, 2, 4):
+        assert delete(client, "model_version", ids[number]) == 1
+    model.promote(3, stage="qa", reason="the other one is gone")
+    model.promote(3, stage="archived", reason="done")
+    model.set_stages("development", "staging", "production", "archived")
+    model.promote(3, stage="production", reason="better")
+    assert restore(client, "model_version", ids[1]) == 1
+    assert restore(client, "model_version", ids[2]) == 1
+    assert restore(client, "model_version", ids[4]) == 1
+    client.flush()
+    stages = {number: model.version(number).stage for number in range(1, 5)}
+    assert stages == {1: "archived", 2: "archived", 3: "production", 4: "staging"}
+    model.set_stages("development", "staging", "production", "retired", "archived")  # each version is in one of these
+    assert delete(client, "registered_model", model.entity.entity_id, recursive=True) == 5
+    assert restore(client, "registered_model", model.entity.entity_id) == 5
+    client.flush()
+    assert modeldb.registered_model("churn").version(3).stage == "production"
 
 
 def test_a_version_outlives_its_run_and_says_what_is_gone(client: Client, tmp_path: Path) -> None:

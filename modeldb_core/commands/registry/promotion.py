@@ -16,7 +16,7 @@ from modeldb_core.model.values import check_text
 from modeldb_core.queries import Query, condition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from modeldb_core.log.stream import Entry
     from modeldb_core.model.registry import ModelVersion, RegisteredModel
@@ -160,6 +160,21 @@ def _moving(
     what = " or ".join(map(repr, names)) or "the version"
     lost = f"somebody has moved {what} of {model.name!r} meanwhile; look at its history and decide again"
     return Operation(entries, tuple(expect), model.entity_id, lost=lost)
+
+
+def moved_on(store: MetadataStore, version_ids: Iterable[str]) -> Iterator[Entry]:
+    """Iterate over what puts versions that come back into the last stage, where theirs is gone or has another version by now."""
+    versions = versions_by_id(store, version_ids).values()
+    wanted = {each.registered_model_id for each in versions}
+    models = {each: cast("RegisteredModel", store.get(MODEL, each)) for each in wanted if each}
+    for version in versions:
+        model = models.get(version.registered_model_id)
+        if model is None or not version.stage:
+            continue
+        stages = stage_names(model)
+        is_alone = version.stage in stages[1:-1]
+        if version.stage not in stages or (is_alone and model.stages.get(version.stage) != version.entity_id):
+            yield updating(version, {"set": {"stage": stages[-1]}})
 
 
 # -- what a model demands ---------------------------------------------------------------------------------------------
