@@ -17,6 +17,8 @@ NOT_SERVED = ("ArtifactStore", "JobService")
 UNFINISHED = [
     "AuthzService",
     "CollaboratorService",
+    "DatasetService",
+    "DatasetVersionService",
     "HydratedService",
     "OrganizationService",
     "RoleService",
