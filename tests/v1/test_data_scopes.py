@@ -1,0 +1,69 @@
+"""Two users whose workspaces differ: neither finds, by name, number, digest or identifier, what the other one has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modeldb_core.commands.containers import declare
+from modeldb_core.commands.operation import execute
+from modeldb_core.stores.direct import DirectWriter
+from tests.v1.conftest import made_app
+from tests.v1.wire import Wire
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ADA, BOB = "ada-ada-ada-ada-ada-1", "bob-bob-bob-bob-bob-1"
+BLOB = {"config": {"hyperparameters": [{"name": "lr", "value": {"float_value": 0.5}}]}}
+
+
+def test_what_lies_in_another_workspace_is_not_there(tmp_path: Path) -> None:
+    tokens = (f"ada:{ADA}", f"bob:{BOB}")
+    app, parts = made_app(tmp_path, tokens=tokens, scopes=("ada=hers", "bob=his"))
+    store = parts[1]
+    for name in ("hers", "his"):
+        (workspace_id,) = store.identify(("workspace", name))
+        execute(DirectWriter(store, "admin"), declare("workspace", workspace_id, name))
+    ada, bob = (Wire(app.test_client(), {"Authorization": f"Bearer {token}"}) for token in (ADA, BOB))
+    dataset = ada("DatasetService.createDataset", {"name": "train", "workspace_name": "hers"})["dataset"]["id"]
+    version = ada("DatasetVersionService.createDatasetVersion", {"dataset_id": dataset})["dataset_version"]["id"]
+    named = {"named_id": {"workspace_name": "hers", "name": "churn"}}
+    made = ada("VersioningService.CreateRepository", {"id": named, "repository": {"name": "churn"}})["repository"]
+    repo = {"repo_id": made["id"]}
+    first = ada("VersioningService.GetBranch", {"repository_id": named, "branch": "master"})["commit"]["commit_sha"]
+    commit = {"commit": {"message": "m", "parent_shas": [first]}, "blobs": [{"location": ["a"], "blob": BLOB}]}
+    sha = ada("VersioningService.CreateCommit", {"repository_id": repo, **commit})["commit"]["commit_sha"]
+    ada("VersioningService.SetBranch", {"repository_id": repo, "branch": "master", "commit_sha": sha})
+    label = {"id_type": 2, "string_id": sha}
+    hidden: list[tuple[str, dict[str, Any]]] = [
+        ("DatasetService.getDatasetById", {"id": dataset}),
+        ("DatasetService.getDatasetByName", {"name": "train", "workspace_name": "hers"}),
+        ("DatasetService.deleteDataset", {"id": dataset}),
+        ("DatasetVersionService.createDatasetVersion", {"dataset_id": dataset}),
+        ("DatasetVersionService.getDatasetVersionById", {"id": version}),
+        ("VersioningService.GetRepository", {"id": named}),
+        ("VersioningService.GetRepository", {"id": repo}),
+        ("VersioningService.GetCommit", {"repository_id": repo, "commit_sha": sha}),
+        ("VersioningService.DeleteRepository", {"repository_id": repo}),
+        ("VersioningService.CreateCommit", {"repository_id": repo, **commit}),
+        ("MetadataService.GetLabels", {"id": label}),
+        ("MetadataService.AddLabels", {"id": label, "labels": ["x"]}),
+    ]
+    for name, fields in hidden:
+        assert bob.code(name, fields) == 5, name
+    assert bob("VersioningService.ListRepositories") == {}
+    items = [{"type": 2, "external_id": version}]
+    assert bob("LineageService.findAllInputsOutputs", {"items": items}) == {"inputs": [{}], "outputs": [{}]}
+    assert bob.code("LineageService.addLineage", {"input": items, "output": items}) == 3
+    refused = {"id": {"named_id": {"workspace_name": "hers"}}, "repository": {"name": "mine"}}
+    assert bob.code("VersioningService.CreateRepository", refused) in (5, 7)
+    assert bob.code("DatasetService.createDataset", {"name": "mine", "workspace_name": "hers"}) in (5, 7)
+    made = bob(
+        "VersioningService.CreateRepository",
+        {"id": {"named_id": {"workspace_name": "his"}}, "repository": {"name": "churn"}},
+    )
+    assert made["repository"]["id"] != repo["repo_id"]
+    nobody = Wire(app.test_client())
+    assert nobody.send("VersioningService.GetRepository", {"id": repo})[0] == 401
+    for part in parts:
+        part.close()
