@@ -348,17 +348,22 @@ def log_commit(repository: RepositoryReader, run_id: str, commit: Commit, locati
     Raises:
         NotFoundError: the commit has nothing at one of them.
     """
+    entry = commit_entry(repository, commit, locations)
+    return put_values("run", check_key(run_id, "run_id"), "commits", {repository.repository.name: entry})
+
+
+def commit_entry(repository: RepositoryReader, commit: Commit, locations: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a run records of a commit that it was given; arguments and errors are those of :func:`log_commit`."""
     tree = repository.tree(commit)
     checked = {check_key(key, "a key of locations"): check_location(each) for key, each in locations.items()}
     for location in checked.values():
         if tree.get(location) is None:
             msg = f"commit {commit.digest[:12]} has nothing at {location!r:.200}, so the run cannot have used it"
             raise NotFoundError(msg)
-    entry: dict[str, Any] = {
+    return {
         "repository_id": repository.repository.entity_id,
         "commit_id": commit.entity_id,
         "digest": commit.digest,
         "message": commit.name,
         **({"locations": checked} if checked else {}),
     }
-    return put_values("run", check_key(run_id, "run_id"), "commits", {repository.repository.name: entry})

@@ -10,8 +10,9 @@ from modeldb_core.commands.operation import Operation, decide
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.model.entities import Dataset, DatasetVersion
 from modeldb_server.routes import Policy
-from modeldb_v1.calls import declare, write
+from modeldb_v1.calls import declare, read, write
 from modeldb_v1.dataset_contents import TYPE_NUMBERS, content_from, fill_content, location_type_of, type_of
+from modeldb_v1.finding import search, show_all
 from modeldb_v1.kinds import DATASET_VERSION, found, milliseconds, required
 from modeldb_v1.messages import VISIBILITIES
 from modeldb_v1.projects import visibility_of
@@ -134,3 +135,24 @@ def _check_location(context: ServerContext, request: Fields, version: Entity) ->
     if version.dataset_type == PATH and location_type_of(context, version) != given:
         msg = f"location_type is {given}, and the version {version.entity_id} with the same files has another one"
         raise InvalidArgumentError(msg)
+
+
+@read("DatasetVersionService.getAllDatasetVersionsByDatasetId", "DatasetVersionService.findDatasetVersions")
+def find_versions(context: ServerContext, request: Fields, response: Fields) -> None:
+    """Return versions, of one data set where it is named: those that predicates match, or that are named."""
+    fields = request.DESCRIPTOR.fields_by_name
+    ids = request.dataset_version_ids if "dataset_version_ids" in fields else ()
+    within = found(context, "dataset", request.dataset_id).entity_id if request.dataset_id or not ids else None
+    page = search(context, "dataset_version", request, within=within, ids=ids)
+    show_all(context, DATASET_VERSION, request, response, page, fill_version)
+
+
+@read("DatasetVersionService.getLatestDatasetVersionByDatasetId")
+def get_latest(context: ServerContext, request: Fields, response: Fields) -> None:
+    """Return the version of a data set that is the first in an order: without a ``sort_key`` the one that was made last."""
+    dataset = found(context, "dataset", required(request, "dataset_id"))
+    page = search(context, "dataset_version", request, within=dataset.entity_id, default_order="created_at", limit=1)
+    if not page.entities:
+        msg = f"the dataset {dataset.name!r:.80} has no version"
+        raise NotFoundError(msg)
+    fill_version(context, response.dataset_version, page.entities[0])

@@ -14,6 +14,7 @@ from modeldb_core.queries import Linked, Query, condition
 from modeldb_server.routes import Policy
 from modeldb_v1.calls import declare, read, write
 from modeldb_v1.dataset_contents import TYPE_NUMBERS, type_of
+from modeldb_v1.finding import search, show_all
 from modeldb_v1.kinds import DATASET, found, milliseconds, name_of, required
 from modeldb_v1.messages import VISIBILITIES, fill
 from modeldb_v1.projects import visibility_of
@@ -108,6 +109,15 @@ def get_dataset_by_name(context: ServerContext, request: Fields, response: Field
     if not response.HasField("dataset_by_user") and not response.shared_datasets:
         msg = f"Dataset not found: {name[:80]}"
         raise NotFoundError(msg)
+
+
+@read("DatasetService.getAllDatasets", "DatasetService.findDatasets")
+def find_datasets(context: ServerContext, request: Fields, response: Fields) -> None:
+    """Return data sets, of one workspace where it is named: those that predicates match, or that are named."""
+    within = workspace_id_of(context, request.workspace_name) if request.workspace_name else None
+    ids = request.dataset_ids if "dataset_ids" in request.DESCRIPTOR.fields_by_name else ()
+    page = search(context, "dataset", request, within=within, ids=ids)
+    show_all(context, DATASET, request, response, page, fill_dataset)
 
 
 # -- the runs that used one -------------------------------------------------------------------------------------------

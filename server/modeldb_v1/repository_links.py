@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.errors import InvalidArgumentError
-from modeldb_v1.errors import UnimplementedError
+from modeldb_core.commands.commits import commit_entry
+from modeldb_core.errors import InvalidArgumentError, NotFoundError
+from modeldb_core.repositories.reading import RepositoryReader
+from modeldb_v1.commits import commit_with, location_of
+from modeldb_v1.numbers import number_of, repository_numbered
 
 if TYPE_CHECKING:
     from modeldb_core.model.entities import Entity
@@ -22,7 +25,8 @@ def fill_versioned_inputs(message: Fields, run: Entity) -> None:
     if not entries:
         return
     entry = entries[-1]
-    message.commit = str(entry.get("digest") or entry.get("commit_id") or "")
+    message.repository_id = number_of(str(entry.get("repository_id") or ""))
+    message.commit = str(entry.get("digest") or "")
     for key, location in dict(entry.get("locations") or {}).items():
         message.key_location_map[key].location.extend(str(location).split(SEPARATOR))
 
@@ -31,12 +35,18 @@ def versioned_inputs_entry(context: ServerContext, message: Fields) -> tuple[str
     """Return what a run records of the commit that a message names, and the name of its repository.
 
     Raises:
-        InvalidArgumentError: repository, commit or locations are missing.
+        InvalidArgumentError: repository, commit or locations are missing, or the commit has nothing at one of these.
+        NotFoundError: there is no such repository, or no such commit.
     """
-    del context
     for name in ("repository_id", "commit", "key_location_map"):
         if not getattr(message, name):
             msg = f"{name} not found in LogVersionedInput request"
             raise InvalidArgumentError(msg)
-    msg = "versioned inputs are not recorded yet"
-    raise UnimplementedError(msg)
+    repository = repository_numbered(context.store, message.repository_id)
+    reader = RepositoryReader(context.store, context.artifacts, repository)
+    commit = commit_with(reader, message.commit, "commit")
+    locations = {key: location_of(each.location) for key, each in sorted(message.key_location_map.items())}
+    try:
+        return repository.name, commit_entry(reader, commit, locations)
+    except NotFoundError as error:
+        raise InvalidArgumentError(str(error)) from error

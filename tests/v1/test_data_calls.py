@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from modeldb_v1 import services  # noqa: F401 - it declares the calls
-from modeldb_v1.calls import DECLARED
+from modeldb_v1.schema import CALLS
 from tests.v1.conftest import made_app
 from tests.v1.wire import Wire
 
@@ -112,6 +111,27 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
         lambda world: {"ids": [world.dataset]},
         lambda _: {"ids": [NOWHERE]},
         lambda _: {},
+    ),
+    "DatasetService.getAllDatasets": (lambda _: {"page_number": 1, "page_limit": 5}, None, None),
+    "DatasetService.findDatasets": (
+        lambda _: {"predicates": [{"key": "name", "value": "data", "operator": 6}]},
+        None,
+        lambda _: {"predicates": [{"key": "name", "value": ""}]},
+    ),
+    "DatasetVersionService.getAllDatasetVersionsByDatasetId": (
+        lambda world: {"dataset_id": world.dataset},
+        lambda _: {"dataset_id": NOWHERE},
+        lambda _: {},
+    ),
+    "DatasetVersionService.getLatestDatasetVersionByDatasetId": (
+        lambda world: {"dataset_id": world.dataset},
+        lambda _: {"dataset_id": NOWHERE},
+        lambda _: {},
+    ),
+    "DatasetVersionService.findDatasetVersions": (
+        lambda world: {"dataset_id": world.dataset, "predicates": [{"key": "version", "value": 1}]},
+        lambda _: {"dataset_id": NOWHERE},
+        lambda world: {"dataset_id": world.dataset, "predicates": [{"key": "tags", "value": ""}]},
     ),
     "DatasetService.updateDatasetName": (
         lambda world: {"id": world.dataset, "name": f"renamed {world.number}"},
@@ -258,7 +278,8 @@ def _other_version(world: World) -> str:
 
 
 def test_every_call_on_data_is_tried() -> None:
-    assert CASES.keys() == {name for name in DECLARED if name.split(".")[0] in SERVICES}
+    assert CASES.keys() == {name for name in CALLS if name.split(".")[0] in SERVICES}
+    assert len(CASES) == 65
 
 
 @pytest.fixture(scope="module")

@@ -427,6 +427,30 @@ def test_lineage_is_said_asked_and_taken_back(wire: Wire) -> None:
     assert found["outputs"] == [{"items": [entry[third]]}]
 
 
+def test_a_run_records_the_commit_that_it_was_given(wire: Wire, program: Client, repo: Repo) -> None:
+    sha = repo.save({"data/1": config(x=1), "env": python("a")}, repo.head())
+    project = wire("ProjectService.createProject", {"name": "churn"})["project"]["id"]
+    experiment = wire("ExperimentService.createExperiment", {"project_id": project, "name": "e"})["experiment"]["id"]
+    made = wire(
+        "ExperimentRunService.createExperimentRun", {"project_id": project, "experiment_id": experiment, "name": "r"}
+    )
+    used = {"repository_id": repo.id, "commit": sha, "key_location_map": {"my machine": {"location": ["data", "1"]}}}
+    of = {"id": made["experiment_run"]["id"]}
+    assert wire("ExperimentRunService.getVersionedInputs", of) == {}
+    wire("ExperimentRunService.logVersionedInput", {**of, "versioned_inputs": used})
+    assert wire("ExperimentRunService.getVersionedInputs", of) == {"versioned_inputs": used}
+    native = program.store.get("run", of["id"])
+    assert native.document["commits"]["churn"]["locations"] == {"my machine": "data/1"}
+    for wrong, code in (
+        ({"repository_id": "1"}, NOT_FOUND),
+        ({"commit": "f" * 64}, NOT_FOUND),
+        ({"key_location_map": {}}, INVALID),
+        ({"key_location_map": {"a": {"location": ["nothing"]}}}, INVALID),
+    ):
+        refused = {**of, "versioned_inputs": {**used, **wrong}}
+        assert wire.code("ExperimentRunService.logVersionedInput", refused) == code
+
+
 # -- several at once --------------------------------------------------------------------------------------------------
 
 
