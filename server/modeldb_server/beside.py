@@ -36,8 +36,8 @@ class Beside(Protocol):
         """Wait until all calls have ended after :meth:`stop`; returns whether they have."""
 
 
-Listens: TypeAlias = "Callable[[Flask], Beside]"
-"""Binds the port of a server beside an application.
+Listens: TypeAlias = "Callable[[Flask], Beside | None]"
+"""Binds the port of a server beside an application; ``None``: the settings ask for none.
 
 Raises:
     ConfigurationError: the port is taken, or others could reach it and no token is asked for.
@@ -58,7 +58,8 @@ def servers_beside(app: Flask) -> list[Beside]:
     bound: list[Beside] = []
     try:
         for listens in app.extensions.get(_EXTENSION, ()):
-            bound.append(listens(app))
+            if (server := listens(app)) is not None:
+                bound.append(server)
     except BaseException:
         for server in bound:
             server.stop(0)

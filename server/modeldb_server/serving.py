@@ -118,8 +118,6 @@ class Server:
         try:
             for server in self.beside:
                 server.start()
-            if self._server is None:
-                self._stopping.wait()
             while not self._stopping.is_set():
                 self._turn(LOOP_INTERVAL_S)
             self._finish()
@@ -152,6 +150,9 @@ class Server:
         self._stopped.set()
 
     def _turn(self, timeout_s: float) -> None:
+        if self._server is None:
+            time.sleep(timeout_s)  # not a wait for an event: a signal handler that sets it could find its lock taken
+            return
         wasyncore.loop(timeout=timeout_s, use_poll=hasattr(select, "poll"), map=self._sockets, count=1)
 
     def _finish(self) -> None:

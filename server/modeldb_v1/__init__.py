@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @hookimpl
 def modeldb_register_blueprints(app: Flask) -> None:
-    """Add the paths of the v1 API to the server."""
-    from modeldb_v1.http import register
+    """Add the v1 API to the server: its paths, and gRPC beside them."""
+    from modeldb_v1 import http
+    from modeldb_v1.rpc import routes
 
-    register(app)
+    http.register(app)
+    routes.register(app)
