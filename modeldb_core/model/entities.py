@@ -12,6 +12,7 @@ from datetime import datetime  # noqa: TC003 - likewise
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from modeldb_core.model.access import Grant, Team, User
 from modeldb_core.model.entity import (
     DEFAULT_WORKSPACE,
     EMPTY,
@@ -45,6 +46,7 @@ from modeldb_core.model.schema import (
     series,
     text,
     texts,
+    visibility,
 )
 
 __all__ = [  # beside what is defined here
@@ -53,8 +55,11 @@ __all__ = [  # beside what is defined here
     "Approval",
     "Document",
     "Entity",
+    "Grant",
     "ModelVersion",
     "RegisteredModel",
+    "Team",
+    "User",
     "derived_id",
     "from_datetime",
     "is_id",
@@ -77,6 +82,7 @@ class Workspace(Entity):
     KIND: ClassVar[str] = "workspace"
 
     name: str = text("what people call it", searchable=True, unique_within=WHOLE_STORE)
+    visibility: str = visibility()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +95,7 @@ class Project(Entity):
     workspace_id: str = reference("workspace", container=True)
     readme: str = text("a longer text for readers")
     short_name: str = text("a short name, for addresses")
-    visibility: str = text("who may see it", searchable=True)
+    visibility: str = visibility()
     artifacts: Mapping[str, Any] = mapping("files by path", searchable=True, offered=False, names_blobs=True)
     code: Mapping[str, Any] = mapping("the code that belongs to it", searchable=True, names_blobs=True)
 
@@ -219,7 +225,7 @@ class Dataset(Entity):
     name: str = text("what people call it", searchable=True, unique_within="workspace_id")
     workspace_id: str = reference("workspace", container=True)
     dataset_type: str = text("raw, path or query", title="Type", searchable=True, choices=DATASET_TYPES)
-    visibility: str = text("who may see it", searchable=True)
+    visibility: str = visibility()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +249,7 @@ class DatasetVersion(Entity):
     part_count: int | None = integer("files that it consists of", title="Files", searchable=True)
     source: str = text("where it was: a path, an address, a database", searchable=True)
     is_kept: bool | None = boolean("whether its content is kept in the artifact store", title="Kept", searchable=True)
-    visibility: str = text("who may see it", searchable=True)
+    visibility: str = visibility()
     info: Mapping[str, Any] = mapping("shape, schema and statistics; the query", title="Details")
     inputs: Mapping[str, Any] = made_from()
 
@@ -294,26 +300,6 @@ class Comment(Entity):
     author: str = text("who said it", searchable=True, names_actor=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User(Entity):
-    """A person or a service that acts. Secrets are never part of an entity."""
-
-    KIND: ClassVar[str] = "user"
-
-    email: str = text(searchable=True)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token(Entity):
-    """The right of a user to call the server; only the token's digest is kept."""
-
-    KIND: ClassVar[str] = "token"
-
-    user_id: str = reference("user", container=True)
-    digest: str = text("of the token", secret=True)
-    expires_at: datetime | None = moment("when it ends", searchable=True)
-
-
 for _declaration in (
     *map(KindDeclaration, (Workspace, Project, Experiment, Run, Dataset, DatasetVersion, Repository)),
     KindDeclaration(Commit, made_by_operation=True),
@@ -321,8 +307,7 @@ for _declaration in (
     KindDeclaration(ModelVersion, made_by_operation=True),
     KindDeclaration(Approval, remark=True),
     KindDeclaration(Comment, remark=True),
-    KindDeclaration(User, secret=True),
-    KindDeclaration(Token, secret=True),
+    *(KindDeclaration(each, secret=True) for each in (User, Team, Grant)),
 ):
     declare(replace(_declaration, is_own=True))
 

@@ -56,6 +56,7 @@ class FieldDeclaration:
         says_last: it only says what was decided last; where stores come together that say different things, no clash is shown.
         computed: a store works it out from what the entity is part of; what a document says under that name counts
             for nothing.
+        governed: in a scope that says who governs, they alone alter it once the entity is there: who may see it.
         secret: neither the API nor the command line shows it; it cannot be searched.
         since: the version of the declaration that brought it.
         default: what an entity has where its document does not say.
@@ -81,6 +82,7 @@ class FieldDeclaration:
     decided: bool = False
     says_last: bool = False
     computed: bool = False
+    governed: bool = False
     secret: bool = False
     since: int = 1
     default: Any = None
@@ -112,6 +114,11 @@ def title_of(name: str) -> str:
 def text(description: str = "", *, default: str | None = "", **options: Any) -> Any:  # noqa: ANN401 - as dataclasses.field
     """Declare a field that holds a text; ``options`` are the attributes of :class:`FieldDeclaration`."""
     return _declared("text", description, default=default, **options)
+
+
+def visibility() -> Any:  # noqa: ANN401 - as dataclasses.field
+    """Declare the field that says who may see an entity."""
+    return text("who may see it beside those with a role: private, organization or public", searchable=True, governed=True)
 
 
 def content_tree(description: str = "", **options: Any) -> Any:  # noqa: ANN401

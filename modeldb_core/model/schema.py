@@ -31,6 +31,7 @@ from modeldb_core.model.fields import (
     text,
     texts,
     title_of,
+    visibility,
 )
 from modeldb_core.model.kinds import HOME_FIELDS, METRICS, ColumnType, KindDeclaration, problem_of
 
@@ -65,6 +66,7 @@ __all__ = [
     "text",
     "texts",
     "title_of",
+    "visibility",
 ]
 
 _T = TypeVar("_T")

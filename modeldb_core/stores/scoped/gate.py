@@ -15,6 +15,7 @@ from modeldb_core.log.conditions import Instant, Unique, check_form
 from modeldb_core.model.schema import ANY, KINDS
 from modeldb_core.queries import Query, condition
 from modeldb_core.stores.scoped.names import SharedNames
+from modeldb_core.stores.scoped.sight import Sight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from modeldb_core.model.schema import FieldDeclaration
     from modeldb_core.stores.contract import MetadataStore
     from modeldb_core.stores.scoped.log import NarrowedLog
-    from modeldb_core.stores.scoped.sight import Sight
+    from modeldb_core.stores.scoped.scope import Scope
 
 _NOTHING = Instant({}, {})
 _ALTERED = ("set", "put", "add", "remove")
@@ -49,10 +50,13 @@ class Gate:
         store: the whole store.
         sight: what is seen of it.
         log: the log as it is seen.
+        scope: what may be seen, changed and governed.
     """
 
-    def __init__(self, store: MetadataStore, sight: Sight, log: NarrowedLog) -> None:
+    def __init__(self, store: MetadataStore, sight: Sight, log: NarrowedLog, scope: Scope) -> None:
         self._store, self._sight, self._log = store, sight, log
+        self._written = sight if scope.to_write == scope else Sight(store, scope.to_write)
+        self._governed = self._written if scope.to_govern == scope.to_write else Sight(store, scope.to_govern)
         self._names = SharedNames(store, sight)
 
     def check(self, changes: Sequence[Change], expect: Sequence[Condition]) -> tuple[Condition, ...]:
@@ -74,7 +78,7 @@ class Gate:
         names |= {
             name for each, said in zip(altering, data, strict=True) for _, name in _containers(each, said) if name
         }
-        batch = _Batch(self._sight.held_of(names))
+        batch = _Batch(self._written.held_of(names))
         for change, said in zip(altering, data, strict=True):
             self._check(change, said, batch)
         claimed = [
@@ -96,6 +100,8 @@ class Gate:
             for declared, container in given:
                 if not self._may_hold(name, declared, container, batch) and not self._says_nothing(change, declared):
                     _refuse(change)
+            if name not in batch.made and not self._may_govern(change, said):
+                _refuse(change)
         elif change.action == CREATE and given and not self._is_used(change.entity_id):
             inside = [container for _, container in given if container is not None and batch.holds(container)]
             if not inside or not all(self._may_hold(name, declared, one, batch) for declared, one in given):
@@ -103,6 +109,18 @@ class Gate:
             batch.made.add(name)
         elif not self._repeats(change, said):
             _refuse(change)
+
+    def _may_govern(self, change: Change, said: Mapping[str, Any]) -> bool:
+        """Return whether a change leaves alone what those alone alter who govern the place, or is one of theirs."""
+        if self._governed is self._written:
+            return True
+        fields = {each.name for each in KINDS[change.kind].fields.values() if each.governed}
+        if change.action == CREATE:
+            leaves = not fields & said.keys() or all(self._document(change).get(each) for each in fields & said.keys())
+        else:
+            parts = [part for part in said.values() if isinstance(part, (dict, list))]
+            leaves = change.kind != "workspace" and not any(each in part for part in parts for each in fields)
+        return leaves or bool(self._governed.held_of([(change.kind, change.entity_id)]))
 
     def _may_hold(self, name: Name, declared: FieldDeclaration, container: Name | None, batch: _Batch) -> bool:
         """Return whether something in the scope may be put into a container."""
@@ -117,11 +135,11 @@ class Gate:
     def _holds_any(self, entity_id: str, batch: _Batch) -> bool:
         """Return whether something of any kind that has an identifier lies in the scope, and nothing else has it."""
         names = [(kind, entity_id) for kind in KINDS]
-        return any(name in batch.made for name in names) or bool(self._sight.held_of(names))
+        return any(name in batch.made for name in names) or bool(self._written.held_of(names))
 
     def _is_above(self, name: Name, workspace_id: str) -> bool:
         """Return whether something lies in a project of the scope, and that in a workspace."""
-        return name[0] == "project" and workspace_id in self._sight.above()
+        return name[0] == "project" and workspace_id in self._written.above()
 
     def _says_nothing(self, change: Change, declared: FieldDeclaration) -> bool:
         """Return whether a change creates again what is there and has a container already, which then stays."""

@@ -64,7 +64,7 @@ class ScopedStore(MetadataStore):
         self._on_hidden = on_hidden
         self._sight = Sight(store, scope)
         self._log = NarrowedLog(store, self._sight)
-        self._gate = Gate(store, self._sight, self._log)
+        self._gate = Gate(store, self._sight, self._log, scope)
 
     @property
     def url(self) -> str:  # type: ignore[override]

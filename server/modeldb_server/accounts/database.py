@@ -1,0 +1,166 @@
+"""The database of accounts: where it is, making and upgrading its tables, and transactions on it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import QueuePool, create_engine, event, inspect, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from modeldb_core.errors import ConfigurationError, MissingDependencyError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+
+VERSION_TABLE = "accounts_version"
+SCHEMA = "modeldb_accounts"
+"""That of PostgreSQL which holds the tables, beside the schema of a store in the same database."""
+_MIGRATIONS = "modeldb_server.accounts:migrations"
+_SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql://", "postgres://")
+_TIMEOUT_S = 30
+_LOCK = 7_305_120_533
+"""The advisory lock under which one process upgrades."""
+
+
+class AccountsDatabase:
+    """Transactions on the tables of accounts. Safe for any number of threads and processes.
+
+    Args:
+        url: ``sqlite:///PATH`` or ``postgresql://...``.
+
+    Raises:
+        ConfigurationError: the URL is another one.
+        MissingDependencyError: the driver of PostgreSQL is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.path: Path | None = None
+        if url.startswith(_SQLITE):
+            self.path = Path(unquote(url.removeprefix(_SQLITE).partition("?")[0]))
+            self.name = f"{_SQLITE}{self.path}"
+            self._engine = _sqlite_engine(self.path)
+        elif url.startswith(_POSTGRES):
+            self.name, self._engine = _postgres_engine(url)
+        else:
+            scheme = url.partition("://")[0][:20]  # no more: there may be a password
+            msg = f"server.accounts names a database of {scheme!r}; expected sqlite:///PATH or postgresql://..., 'on' or 'off'"
+            raise ConfigurationError(msg)
+
+    def exists(self) -> bool:
+        """Return whether there are tables of accounts. Nothing is made.
+
+        Raises:
+            StoreUnavailableError: the database cannot be reached.
+        """
+        if self.path is not None and not self.path.exists():
+            return False
+        with self.transaction() as connection:
+            return inspect(connection).has_table(VERSION_TABLE, schema=None if self.path else SCHEMA)
+
+    def prepare(self) -> None:
+        """Make the tables, or upgrade them; nothing happens where they are those that this code knows.
+
+        Raises:
+            ConfigurationError: the file cannot be made.
+            StoreUnavailableError: the database cannot be reached.
+        """
+        if self.path is not None:
+            _make_private(self.path)
+        config = Config()
+        config.set_main_option("script_location", _MIGRATIONS)
+        with self.transaction(writing=True) as connection:
+            if self.path is None:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+                connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    @contextmanager
+    def transaction(self, *, writing: bool = False) -> Iterator[Connection]:
+        """Enter a transaction; what was written is durable when it is left.
+
+        Raises:
+            StoreUnavailableError: the database cannot be reached, or others kept it locked for too long.
+        """
+        engine = self._engine.execution_options(modeldb_writing=True) if writing else self._engine
+        try:
+            with engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            reason = str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
+            msg = f"the accounts in {self.name} cannot be reached: {reason}"
+            raise StoreUnavailableError(msg) from error
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """Enter a transaction that writes; see :meth:`transaction`."""
+        return self.transaction(writing=True)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def _make_private(path: Path) -> None:
+    """Make an empty file that nobody else may read, which SQLite then fills."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError as error:
+        msg = f"the accounts cannot be kept in {path}: {error.strerror}; name another place with server.accounts"
+        raise ConfigurationError(msg) from error
+
+
+def _sqlite_engine(path: Path) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}", poolclass=QueuePool, connect_args={"timeout": _TIMEOUT_S, "check_same_thread": False}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: Any, _record: object) -> None:  # noqa: ANN401 - of the driver
+        connection.isolation_level = None  # the driver begins no transaction: _begin does
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            cursor.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        is_writing = connection.get_execution_options().get("modeldb_writing")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")  # who reads first may not write later
+
+    return engine
+
+
+def _postgres_engine(url: str) -> tuple[str, Engine]:
+    try:
+        import psycopg2
+    except ImportError as error:
+        msg = "accounts in PostgreSQL need a package that is not installed; pip install 'modeldb-core[postgres]'"
+        raise MissingDependencyError(msg) from error
+    parts = urlsplit(url)
+    options = [(name, value) for name, value in parse_qsl(parts.query) if name not in _OPTIONS_OF_STORES]
+    address = urlunsplit(parts._replace(scheme="postgresql", query=urlencode(options)))
+
+    def connect() -> Any:  # noqa: ANN401 - of the driver
+        connection = psycopg2.connect(address, connect_timeout=_TIMEOUT_S, application_name="modeldb accounts")
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET search_path TO {SCHEMA}")
+        connection.commit()
+        return connection
+
+    engine = create_engine("postgresql+psycopg2://", creator=connect, pool_size=5, max_overflow=10, pool_pre_ping=True)
+    name = f"postgresql://{parts.hostname or ''}{parts.path}"
+    return name, engine
+
+
+_OPTIONS_OF_STORES = frozenset({"schema", "read_only", "durability", "timeout_s"})
+"""Of the URL of a store; libpq knows none of them."""
