@@ -91,7 +91,7 @@ def check_user_name(name: str) -> str:
     Raises:
         InvalidArgumentError: it cannot.
     """
-    if isinstance(name, str) and len(name) <= MAX_USER_NAME and _USER_NAME.fullmatch(name):
+    if len(name) <= MAX_USER_NAME and _USER_NAME.fullmatch(name):
         return check_name(name, "user")
     msg = (
         f"the name {name!r:.80} cannot be that of a user; expected at most {MAX_USER_NAME} letters, digits and . _ + @ -,"

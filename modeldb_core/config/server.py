@@ -121,3 +121,38 @@ class ServerOptions:
         trust=trust.USER,
         minimum=0.0,
     )
+    server_accounts: str = setting(
+        "text",
+        "",
+        "where the users of the server sign in: a database, on (beside the store) or off; default: on where there are any",
+        table="server",
+        trust=trust.USER,
+    )
+    server_session_hours: float = setting(
+        "float",
+        12.0,
+        "how long one stays signed in on the pages",
+        table="server",
+        trust=trust.USER,
+        minimum=0.01,
+        maximum=8760,
+    )
+    server_proxy_user_header: str = setting(
+        "text",
+        "",
+        "header in which the trusted proxy names the user who asks",
+        table="server",
+        trust=trust.USER,
+    )
+    server_oidc_issuer: str = setting(
+        "text", "", "address of the OpenID provider through which users sign in", table="server", trust=trust.USER
+    )
+    server_oidc_client_id: str = setting(
+        "text", "", "as which the provider knows the server", table="server", trust=trust.USER
+    )
+    server_oidc_client_secret: str = setting(
+        "text", "", "what the server shows the provider", table="server", trust=trust.USER
+    )
+    server_oidc_create_users: bool = setting(
+        "bool", False, "whether anyone whom the provider knows becomes a user", table="server", trust=trust.USER
+    )

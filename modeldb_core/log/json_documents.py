@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from modeldb_core.model.schema import KindDeclaration
 
 
-TOLD_OF_FIELDS = tuple(each.name for each in fields(FieldDeclaration) if each.name not in ("governed", "secret", "default"))
+TOLD_OF_FIELDS = tuple(
+    each.name for each in fields(FieldDeclaration) if each.name not in ("governed", "secret", "default")
+)
 """The attributes of a declaration that the description of a kind has."""
 
 

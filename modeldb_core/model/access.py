@@ -31,7 +31,9 @@ class User(Entity):
     full_name: str = text("what people call them")
     email: str = text("where they are reached; compared in lower case", searchable=True)
     is_service: bool | None = boolean("whether it is a program, which has tokens and no password", searchable=True)
-    is_admin: bool | None = boolean("whether they administer the server, and so may see and change all", searchable=True)
+    is_admin: bool | None = boolean(
+        "whether they administer the server, and so may see and change all", searchable=True
+    )
     is_disabled: bool | None = boolean("whether they are let in no longer", searchable=True)
 
 

@@ -118,7 +118,9 @@ def text(description: str = "", *, default: str | None = "", **options: Any) -> 
 
 def visibility() -> Any:  # noqa: ANN401 - as dataclasses.field
     """Declare the field that says who may see an entity."""
-    return text("who may see it beside those with a role: private, organization or public", searchable=True, governed=True)
+    return text(
+        "who may see it beside those with a role: private, organization or public", searchable=True, governed=True
+    )
 
 
 def content_tree(description: str = "", **options: Any) -> Any:  # noqa: ANN401

@@ -14,6 +14,7 @@ from modeldb_core.plugins import plugin_manager
 from modeldb_core.runtime.notices import warn
 from modeldb_core.runtime.users import login_name
 from modeldb_server.access import AccessNotes, note_hidden
+from modeldb_server.accounts.opening import accounts_url, open_accounts
 from modeldb_server.api import routes
 from modeldb_server.arguments import read_arguments
 from modeldb_server.binding import BoundStreams
@@ -82,7 +83,13 @@ def create_app(
             store.refresh_rows()
         except ModelDBError as error:  # the store says so again to anyone who asks it something
             warn(f"the rows of {store.url} cannot be brought up to date: {error}")
-    context = _new_context(store, artifacts, chosen, scope_of or ConfiguredScopes(store, chosen.scopes))
+    context = _new_context(
+        store,
+        artifacts,
+        chosen,
+        scope_of or ConfiguredScopes(store, chosen.scopes),
+        accounts_url(store, settings, chosen),
+    )
     app.extensions[EXTENSION] = context
     register_request_ids(app)
     context.access.register(app)
@@ -108,7 +115,7 @@ def _new_app(settings: ServerSettings) -> Flask:
         DEBUG=False,
         TESTING=False,
         PROPAGATE_EXCEPTIONS=False,
-        SECRET_KEY=None,  # there are no sessions
+        SECRET_KEY=None,  # no session is kept in a cookie: it holds a random text, and the accounts the rest
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         MAX_FORM_MEMORY_SIZE=0,
         MAX_FORM_PARTS=0,
@@ -119,7 +126,7 @@ def _new_app(settings: ServerSettings) -> Flask:
 
 
 def _new_context(
-    store: MetadataStore, artifacts: ArtifactStore, settings: ServerSettings, scope_of: ScopeOf
+    store: MetadataStore, artifacts: ArtifactStore, settings: ServerSettings, scope_of: ScopeOf, accounts_at: str
 ) -> ServerContext:
     hub = EventHub(
         store,
@@ -129,6 +136,7 @@ def _new_context(
     )
     metrics = ServerMetrics(lambda: hub.streams)
     writes = GroupedWrites(store)
+    accounts = open_accounts(store, accounts_at, door=writes)
     return ServerContext(
         whole_store=store,
         artifacts=artifacts,
@@ -136,9 +144,10 @@ def _new_context(
         gatekeeper=Gatekeeper(
             settings.tokens,
             settings.read_tokens,
-            lambda reason: metrics.token_refusals.labels(reason).inc(),
+            lambda refusal: metrics.token_refusals.labels(refusal.reason).inc(),
             erase_tokens=settings.erase_tokens,
             user=settings.actor or login_name(),
+            accounts=accounts,
         ),
         events=hub,
         writes=writes,
@@ -152,6 +161,7 @@ def _new_context(
         scope_of=scope_of,
         rates=Rates(settings.rate_limit),
         readiness=Readiness(store, to_write=not settings.read_only),
+        accounts=accounts,
     )
 
 

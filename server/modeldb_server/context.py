@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from modeldb_core.stores import ArtifactStore, MetadataStore
     from modeldb_core.stores.scoped import Scope
     from modeldb_server.access import AccessNotes
+    from modeldb_server.accounts.accounts import Accounts
+    from modeldb_server.accounts.visitor import Visitor
     from modeldb_server.binding import BoundStreams
     from modeldb_server.events import EventHub
     from modeldb_server.grouping import GroupedWrites
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from modeldb_server.readiness import Readiness
     from modeldb_server.scopes import NarrowedStores, ScopeOf
     from modeldb_server.settings import ServerSettings
-    from modeldb_server.tokens import Gatekeeper, Visitor
+    from modeldb_server.tokens import Gatekeeper
     from modeldb_server.writing import Writers
 
 EXTENSION = "modeldb_server"
@@ -50,6 +52,8 @@ class ServerContext:
     scope_of: ScopeOf
     rates: Rates
     readiness: Readiness
+    accounts: Accounts | None = None
+    """The users of the server; ``None`` where it has none."""
 
     @property
     def store(self) -> MetadataStore:
@@ -71,7 +75,8 @@ class ServerContext:
         if visitor is None:
             return None
         if "modeldb_scope" not in g:
-            g.modeldb_scope = self.scope_of(visitor.user)
+            accounts = self.accounts if visitor.user_id else None
+            g.modeldb_scope = self.scope_of(visitor.user) if accounts is None else accounts.scope_of(visitor)
         scope: Scope | None = g.modeldb_scope
         return scope
 
@@ -116,6 +121,8 @@ class ServerContext:
         self.events.close()
         self.writers.close()
         self.access.close()
+        if self.accounts is not None:
+            self.accounts.close()
 
 
 def server_context() -> ServerContext:

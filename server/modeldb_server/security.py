@@ -18,10 +18,12 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from modeldb_core.errors import ConfigurationError, PermissionDeniedError, StoreReadOnlyError
 from modeldb_core.stores.protocol import WRITE_HEADER
+from modeldb_server.accounts.credentials import COOKIE, SECURE_COOKIE, Means, shown_in
 from modeldb_server.context import server_context
 from modeldb_server.guesses import address_group
 from modeldb_server.limits import BusyError
 from modeldb_server.origins import TABLE, is_allowed_origin, mark, preflight
+from modeldb_server.proxies import THROUGH_PROXY
 from modeldb_server.responses import JSON
 from modeldb_server.routes import Form, Policy
 from modeldb_server.tasks import IS_ADMITTED, REFUSAL
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from flask import Flask, Request, Response
     from werkzeug.routing import Rule
 
+    from modeldb_server.accounts.credentials import Shown
+    from modeldb_server.accounts.visitor import Visitor
     from modeldb_server.routes import Route
     from modeldb_server.settings import ServerSettings
 
@@ -43,6 +47,8 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 POLICIES = "modeldb_policies"
 Policies: TypeAlias = "dict[str, Policy | Callable[[Request], Policy]]"
 """Who may call each endpoint."""
+MOST_UNSEEN_BYTES = 1 << 20
+"""So much of a body is read beside a password that was not looked at yet: that takes too long for the loop that reads."""
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -128,7 +134,9 @@ def longest_body(app: Flask, environ: dict[str, Any]) -> int | None:
         except Exception as error:
             environ[REFUSAL] = error
             return None
-        return request.max_content_length
+        visitor: Visitor | None = g.modeldb_visitor
+        limit = request.max_content_length or 0
+        return min(limit, MOST_UNSEEN_BYTES) if visitor is not None and visitor.is_provisional else limit
 
 
 def check_request(*, is_trial: bool = False) -> Response | None:
@@ -142,8 +150,9 @@ def check_request(*, is_trial: bool = False) -> Response | None:
     """
     context = server_context()
     settings = context.settings
-    hosts = (*settings.allowed_hosts, *own_names()) if settings.has_tokens else settings.allowed_hosts
-    if not is_known_host(request.headers.getlist("Host"), hosts, any_address=settings.has_tokens):
+    asks = not context.gatekeeper.is_open
+    hosts = (*settings.allowed_hosts, *own_names()) if asks else settings.allowed_hosts
+    if not is_known_host(request.headers.getlist("Host"), hosts, any_address=asks):
         msg = (
             f"the request is addressed to {request.headers.get('Host', '')[:80]!r}, which this server does not answer"
             f" for; use 127.0.0.1 or localhost, or start it with that name in server.allowed_hosts (--allow-host)"
@@ -155,7 +164,7 @@ def check_request(*, is_trial: bool = False) -> Response | None:
         msg = "the request comes from a page of another origin; only the server's own pages may ask, and those of server.allowed_origins"
         raise PermissionDeniedError(msg)
     policy = None if request.endpoint is None else request_policy(request)
-    shown, address = request.headers.get("Authorization"), request.remote_addr or ""
+    shown, address = shown_by(request), request.remote_addr or ""
     try:
         g.modeldb_visitor = context.gatekeeper.check(shown, policy, address, is_trial=is_trial)
     except NotGrantedError as error:
@@ -168,6 +177,7 @@ def check_request(*, is_trial: bool = False) -> Response | None:
     _check_scope()
     _check_body(settings)
     if policy is Policy.WRITE:
+        check_unforged()
         _check_write(settings.read_only)
     return None
 
@@ -179,6 +189,29 @@ def _form() -> Form:
         return route.form
     stated = getattr(current_app.view_functions.get(request.endpoint or ""), "modeldb_form", None)
     return stated if isinstance(stated, Form) else _JSON_FORM
+
+
+def shown_by(request: Request) -> Shown | None:
+    """Return what a request shows of who makes it."""
+    settings = server_context().settings
+    is_of_proxy = bool(settings.proxy_user_header) and bool(request.environ.get(THROUGH_PROXY))
+    session = request.cookies.get(SECURE_COOKIE) or request.cookies.get(COOKIE) or ""
+    proxy_header = settings.proxy_user_header if is_of_proxy else ""
+    return shown_in(request.headers.items(), session=session, proxy_header=proxy_header)
+
+
+def check_unforged() -> None:
+    """See that a request which a browser signs by itself was made by a page of this server (against forged requests).
+
+    Raises:
+        PermissionDeniedError: it could come from elsewhere.
+    """
+    visitor = server_context().visitor
+    if visitor is None or visitor.means not in (Means.SESSION, Means.PROXY):
+        return
+    if request.headers.get(WRITE_HEADER) != "1" or "Origin" not in request.headers:  # which origin was looked at before
+        msg = f"a request that a browser signs by itself needs the header {WRITE_HEADER}: 1, and an Origin"
+        raise PermissionDeniedError(msg)
 
 
 def _check_body(settings: ServerSettings) -> None:
@@ -214,7 +247,7 @@ def _check_scope() -> None:
     if route is not None and route.whole and server_context().scope is not None:
         msg = (
             f"{request.path[:80]} shows all that is stored, and this token is for some workspaces or projects; use the JSON API"
-            " (docs/api.md), or a token of a user who is not in server.scopes"
+            " (docs/api.md), or a token of a user who may see everything"
         )
         raise PermissionDeniedError(msg)
 

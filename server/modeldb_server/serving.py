@@ -53,8 +53,12 @@ _LOGIN = (
     "It asks for a token: programs take theirs from MODELDB_TOKEN; a browser asks for a name, which may be anything, and"
     " a password, which is the token."
 )
+_SIGN_IN = (
+    "It asks who you are: sign in on its pages; programs take their tokens from MODELDB_TOKEN. The first administrator is"
+    " made by `modeldb admin create NAME`."
+)
 _CLEAR_TEXT = (
-    "Tokens and data cross the network in clear text: put a reverse proxy with TLS before it, unless the network is yours"
+    "Passwords, tokens and data cross the network in clear text: put a reverse proxy with TLS before it, unless the network is yours"
     " alone."
 )
 
@@ -74,7 +78,7 @@ class Server:
         assert isinstance(context, ServerContext)
         self.app = app
         self.context = context
-        self.host = listen_address(context.settings)
+        self.host = listen_address(context.settings, is_open=context.gatekeeper.is_open)
         self._sockets: dict[int, Any] = {}
         self._stopping = threading.Event()
         self._stopped = threading.Event()
@@ -107,8 +111,8 @@ class Server:
         lines = [f"ModelDB serves {self.context.whole_store.url} at {self.url} (Ctrl-C stops it)"]
         for server in self.beside:
             lines += server.greeting()
-        if self.context.settings.has_tokens:
-            lines.append(_LOGIN)
+        if not self.context.gatekeeper.is_open:
+            lines.append(_LOGIN if self.context.accounts is None else _SIGN_IN)
             if not is_loopback(self.host):
                 lines.append(_CLEAR_TEXT)
         return lines

@@ -9,6 +9,7 @@ import socket
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 
 from modeldb_core.audit.access import access_folder
 from modeldb_core.errors import ConfigurationError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(:\d{1,5})?")
 _BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,62}")
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*")
 
 
@@ -56,6 +58,14 @@ class ServerSettings:
         log: whether a process that serves logs requests, and how: "off", "text" or "json".
         rate_limit: requests a second that each user may make, or each address where the user is not known; ten seconds'
             worth at once. 0: any number.
+        accounts: where users and their secrets are kept: a database (``sqlite:///PATH``, ``postgresql://...``), ``on`` (beside the
+            store) or ``off``. Empty: beside the store, where there are any.
+        session_hours: how long one stays signed in on the pages.
+        proxy_user_header: the header in which ``trusted_proxy`` names the user who asks; nobody else is believed.
+        oidc_issuer: address of the OpenID provider through which users sign in.
+        oidc_client_id: as which the provider knows the server.
+        oidc_client_secret: what the server shows the provider.
+        oidc_create_users: whether anyone whom the provider knows becomes a user, with no role but on their own workspace.
         actor: who is recorded as the author of what is changed through the server; default: the login name.
         read_only: refuse every change.
         max_event_streams: event streams that may be open at once; each waits in a thread of its own.
@@ -94,6 +104,13 @@ class ServerSettings:
     base_path: str = ""
     log: LogForm = "off"
     rate_limit: float = 0.0
+    accounts: str = field(default="", repr=False)
+    session_hours: float = 12.0
+    proxy_user_header: str = ""
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: str = field(default="", repr=False)
+    oidc_create_users: bool = False
     actor: str = ""
     read_only: bool = False
     max_event_streams: int = 32
@@ -135,6 +152,7 @@ class ServerSettings:
         for origin in self.allowed_origins:
             check_origin(origin)
         self._check_proxy()
+        self._check_sign_in()
         kinds = ("tokens", "read_tokens", "erase_tokens")
         for name in kinds:
             for token in getattr(self, name):
@@ -143,7 +161,6 @@ class ServerSettings:
             if both := _bare(getattr(self, one)) & _bare(getattr(self, other)):
                 msg = f"server.{one} and server.{other} have {len(both)} in common; a token allows one of the two"
                 raise ConfigurationError(msg)
-
         self._check_scopes()
         self._check_grpc()
 
@@ -185,6 +202,25 @@ class ServerSettings:
                 msg = f"server.{name} is {getattr(self, name)}; expected 0 or more"
                 raise ConfigurationError(msg)
 
+    def _check_sign_in(self) -> None:
+        if self.proxy_user_header and not self.trusted_proxy:
+            msg = (
+                "server.proxy_user_header says who asks, and anyone could send it; name the address of the proxy, alone believed, in"
+                " server.trusted_proxy"
+            )
+            raise ConfigurationError(msg)
+        if self.proxy_user_header and not _HEADER.fullmatch(self.proxy_user_header):
+            msg = f"server.proxy_user_header is {self.proxy_user_header!r:.80}; expected the name of a header, such as X-Remote-User"
+            raise ConfigurationError(msg)
+        if self.oidc_issuer and not (
+            is_secure_url(self.oidc_issuer) and self.oidc_client_id and self.oidc_client_secret
+        ):
+            msg = (
+                f"server.oidc_issuer is {self.oidc_issuer!r:.200}; expected an https:// address, with server.oidc_client_id and"
+                " server.oidc_client_secret beside it"
+            )
+            raise ConfigurationError(msg)
+
     def _check_scopes(self) -> None:
         """See that scopes are those of users: one that is misspelled would leave its user free to see everything."""
         entries = (*self.tokens, *self.read_tokens, *self.erase_tokens)
@@ -220,6 +256,13 @@ class ServerSettings:
             log=cast("LogForm", settings.server_log),
             rate_limit=settings.server_rate_limit,
             stop_timeout_s=settings.server_stop_timeout_s,
+            accounts=settings.server_accounts,
+            session_hours=settings.server_session_hours,
+            proxy_user_header=settings.server_proxy_user_header,
+            oidc_issuer=settings.server_oidc_issuer,
+            oidc_client_id=settings.server_oidc_client_id,
+            oidc_client_secret=settings.server_oidc_client_secret,
+            oidc_create_users=settings.server_oidc_create_users,
             actor=settings.user,
             restore_window_days=settings.restore_window_days,
             grpc_port=settings.server_grpc_port if settings.server_grpc_port >= 0 else None,
@@ -271,13 +314,23 @@ def check_origin(origin: str) -> str:
     raise ConfigurationError(msg)
 
 
-def listen_address(settings: ServerSettings) -> str:
+def is_secure_url(url: str) -> bool:
+    """Return whether what is sent to an address is encrypted, or does not leave this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+
+
+def listen_address(settings: ServerSettings, *, is_open: bool | None = None) -> str:
     """Return the address to listen on.
 
+    Args:
+        settings: of the server.
+        is_open: whether nobody is asked who they are; default: as the settings say, where there are no accounts.
+
     Raises:
-        ConfigurationError: other machines could reach it, and no token is asked for; or there is no such address.
+        ConfigurationError: other machines could reach it, and nobody is asked who they are; or there is no such address.
     """
-    if not settings.has_tokens:
+    if not settings.has_tokens if is_open is None else is_open:
         return loopback_address(settings.host)
     addresses = _resolve(settings.host)
     if not addresses:
@@ -297,9 +350,9 @@ def loopback_address(host: str) -> str:
     if addresses and all(is_loopback(address) for address in addresses):
         return next((address for address in addresses if ":" not in address), addresses[0])
     msg = (
-        f"the server may not listen on {host!r}: that is reachable from other machines, and without tokens there is"
-        f" no authentication: anyone there could read and change every run. Ask for a token (MODELDB_SERVER_TOKENS; {NEW_TOKEN} makes"
-        f" one), or listen on 127.0.0.1 and reach it through an SSH tunnel (ssh -L 5000:127.0.0.1:5000 this-machine) or"
+        f"the server may not listen on {host!r}: that is reachable from other machines, and without accounts and tokens there"
+        f" is no authentication: anyone there could read and change every run. Make the first administrator (`modeldb admin create"
+        f" NAME`), or ask for a token (MODELDB_SERVER_TOKENS; {NEW_TOKEN} makes one), or listen on 127.0.0.1 and reach it through an SSH tunnel (ssh -L 5000:127.0.0.1:5000 this-machine) or"
         f" a reverse proxy on this machine, whose host is named with server.allowed_hosts (--allow-host)"
     )
     raise ConfigurationError(msg)

@@ -1,14 +1,12 @@
-"""Tokens: who may read, and who may change, what the server serves.
+"""Who is let in: by the tokens of the settings, and by the accounts of users.
 
-A program shows its token as ``Authorization: Bearer``; a browser asks its user for a name, which may be anything, and a
-password, which is the token (HTTP Basic). There are no sessions and no cookies: every request shows it again.
+A program shows its token as ``Authorization: Bearer``, or as clients of version 1 of the API do. Where the server has accounts, people sign in on
+its pages, and a cookie says who they are; where it has tokens alone, a browser asks for a name, which may be anything,
+and a password, which is the token (HTTP Basic). ``accounts/credentials.py`` finds in a request what it shows.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import hmac
 import logging
 import re
@@ -19,12 +17,18 @@ from werkzeug.exceptions import Unauthorized
 
 from modeldb_core.errors import ConfigurationError, PermissionDeniedError
 from modeldb_core.log.changes import is_name
+from modeldb_server.accounts.credentials import Means
+from modeldb_server.accounts.digests import digest_of
+from modeldb_server.accounts.visitor import Visitor
 from modeldb_server.guesses import GUESS_INTERVAL_S, Guesses
 from modeldb_server.limits import BusyError
 from modeldb_server.routes import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from modeldb_server.accounts.accounts import Accounts
+    from modeldb_server.accounts.credentials import Shown
 
 logger = logging.getLogger("modeldb_server.tokens")
 
@@ -57,18 +61,6 @@ def check_token(entry: str, setting: str) -> str:
     raise ConfigurationError(msg)
 
 
-class Visitor(NamedTuple):
-    """Who asks, where the server knows.
-
-    Attributes:
-        user: whose token was shown.
-        granted: what it allows.
-    """
-
-    user: str
-    granted: Policy
-
-
 class NotGrantedError(PermissionDeniedError):
     """Somebody who is known may not do that.
 
@@ -81,6 +73,22 @@ class NotGrantedError(PermissionDeniedError):
         self.visitor = visitor
 
 
+class Refusal(NamedTuple):
+    """Why somebody was not let in.
+
+    Attributes:
+        reason: one of ``metrics.TOKEN_REFUSALS``.
+        address: of the client.
+        name: of the user whom the request named beside what it showed; nobody has checked it.
+        means: what it showed; empty: nothing.
+    """
+
+    reason: str
+    address: str
+    name: str = ""
+    means: str = ""
+
+
 def split_token(entry: str) -> tuple[str, str]:
     """Return the user and the token of an entry such as ``ada:TOKEN``; no user where none is named."""
     user, colon, token = entry.partition(":")
@@ -88,136 +96,142 @@ def split_token(entry: str) -> tuple[str, str]:
 
 
 class Gatekeeper:
-    """Knows the tokens of a server by their digests, and slows down those who guess.
+    """The one door: tells from anything that a request shows who makes it, and slows down those who guess.
 
     Args:
-        tokens: with them one may read and write.
+        tokens: of the settings; with them one may read and write.
         read_tokens: with them one may read.
-        on_refusal: called with the reason, one of ``metrics.TOKEN_REFUSALS``.
-        guesses: counts wrong tokens by address.
-        erase_tokens: with them one may read, write and erase. Where there are tokens of no kind, everybody may do
-            everything.
+        on_refusal: called with each refusal.
+        guesses: counts wrong tokens and passwords by address.
+        erase_tokens: with them one may read, write and erase.
         user: whose token one is that names nobody.
+        accounts: the users of the server. Where there are neither accounts nor tokens, everybody may do everything.
     """
 
     def __init__(
         self,
         tokens: Iterable[str],
         read_tokens: Iterable[str],
-        on_refusal: Callable[[str], object] | None = None,
+        on_refusal: Callable[[Refusal], object] | None = None,
         guesses: Guesses | None = None,
         *,
         erase_tokens: Iterable[str] = (),
         user: str = "",
+        accounts: Accounts | None = None,
     ) -> None:
         self._on_refusal = on_refusal or _ignore
         self._guesses = guesses or Guesses()
+        self._accounts = accounts
         kinds = ((erase_tokens, Policy.ERASE), (tokens, Policy.WRITE), (read_tokens, Policy.READ))
         self._known: list[tuple[bytes, Visitor]] = []
         for some, policy in kinds:
             for name, token in map(split_token, some):
-                self._known.append((_digest(token.encode()), Visitor(name or user, policy)))
+                self._known.append((digest_of(token), Visitor(name or user, policy)))
 
     @property
     def is_open(self) -> bool:
         """Whether everybody is let in."""
-        return not self._known
+        return not self._known and self._accounts is None
 
     def check(
-        self, authorization: str | None, policy: Policy | None, address: str = "", *, is_trial: bool = False
+        self, shown: Shown | None, policy: Policy | None, address: str = "", *, is_trial: bool = False
     ) -> Visitor | None:
         """Let a request pass, or refuse it; return who asks, ``None`` where nobody has to say.
 
         Args:
-            authorization: the header of that name.
+            shown: what the request shows, as :func:`~modeldb_server.accounts.credentials.shown_in` finds it.
             policy: that of the route; ``None`` where there is no such route, which is nobody's business either.
             address: of the client.
             is_trial: nothing is counted.
 
         Raises:
-            Unauthorized: no token was shown, or an unknown one.
-            BusyError: too many unknown ones came from the address, so this one was not looked at.
-            PermissionDeniedError: the token does not allow that.
+            Unauthorized: nothing was shown, or what lets nobody in.
+            BusyError: too many wrong ones came from the address, so this one was not looked at.
+            NotGrantedError: who asks may not do that.
+            StoreUnavailableError: the accounts cannot be reached.
         """
         if self.is_open or policy is Policy.PUBLIC:
             return None
-        refuse = _ignore if is_trial else self._on_refusal
-        shown = shown_token(authorization)
-        if shown is None:
-            refuse("missing")
-            raise _refusal(is_known=False)
-        digest = _digest(shown)
-        if not self._guesses.may_try(address, digest):
-            refuse("too_many")
-            msg = f"too many wrong tokens came from this address; try again in {GUESS_INTERVAL_S:g} s"
-            raise BusyError(msg, status=429)
-        visitor = self._known_as(digest)
-        if visitor is None:
-            refuse("wrong")
-            if not is_trial:
-                self._note_wrong(address, digest)
-            raise _refusal(is_known=True)
-        if not is_trial:
-            self._guesses.accept(address, digest)
-        _check_granted(visitor, policy)
+        visitor = self.identify(shown, address, is_trial=is_trial)
+        check_granted(visitor, policy)
         return visitor
 
-    def _note_wrong(self, address: str, digest: bytes) -> None:
-        is_new, left = self._guesses.refuse(address, digest)
+    def identify(self, shown: Shown | None, address: str = "", *, is_trial: bool = False) -> Visitor:
+        """Return who asks, whatever they may do; see :meth:`check` for arguments and errors."""
+        if shown is None:
+            self._refuse(Refusal("missing", address), is_trial=is_trial)
+            raise self._refusal(is_known=False)
+        guess = digest_of(f"{shown.name}\0{shown.secret}" if shown.means is Means.PASSWORD else shown.secret)
+        can_guess = shown.means in (Means.TOKEN, Means.PASSWORD)
+        if can_guess and not self._guesses.may_try(address, guess):
+            self._refuse(Refusal("too_many", address, shown.name, shown.means), is_trial=is_trial)
+            msg = f"too many wrong tokens or passwords came from this address; try again in {GUESS_INTERVAL_S:g} s"
+            raise BusyError(msg, status=429)
+        visitor = self._of_settings(shown)
+        if visitor is None and self._accounts is not None:
+            visitor = self._accounts.expected(shown) if is_trial else self._accounts.visitor(shown)
+        if visitor is None:
+            self._refuse(Refusal("wrong", address, shown.name, shown.means), is_trial=is_trial)
+            if can_guess and not is_trial:
+                self._note_wrong(address, guess)
+            raise self._refusal(is_known=True)
+        if can_guess and not is_trial:
+            self._guesses.accept(address, guess)
+        return visitor
+
+    def _refuse(self, refusal: Refusal, *, is_trial: bool) -> None:
+        if not is_trial:
+            self._on_refusal(refusal)
+
+    def _note_wrong(self, address: str, guess: bytes) -> None:
+        is_new, left = self._guesses.refuse(address, guess)
         if is_new:
-            slowed = "" if left else f"; from there one token is tried every {GUESS_INTERVAL_S:g} s from now on"
+            slowed = "" if left else f"; from there one is tried every {GUESS_INTERVAL_S:g} s from now on"
             logger.warning("a wrong token was shown from %s%s", address or "an unknown address", slowed)
 
-    def _known_as(self, digest: bytes) -> Visitor | None:
-        found = None
+    def _of_settings(self, shown: Shown) -> Visitor | None:
+        if shown.means not in (Means.TOKEN, Means.PASSWORD):
+            return None
+        digest, found = digest_of(shown.secret), None
         for known, visitor in self._known:  # all of them, whichever it is: the time says nothing
             if hmac.compare_digest(known, digest) and found is None:  # the first ones grant most
                 found = visitor
         return found
 
-
-def shown_token(authorization: str | None) -> bytes | None:
-    """Return the token in an ``Authorization`` header; ``None`` where there is none."""
-    scheme, _, rest = (authorization or "").partition(" ")
-    rest = rest.strip()
-    if not rest:
-        return None
-    if scheme.lower() == "bearer":
-        return rest.encode("latin-1", "replace")
-    if scheme.lower() == "basic":
-        try:
-            return base64.b64decode(rest, validate=True).partition(b":")[2]
-        except (binascii.Error, ValueError):
-            return b""
-    return None
+    def _refusal(self, *, is_known: bool) -> Unauthorized:
+        """Return the answer to anyone who is not let in: one for all reasons."""
+        if self._accounts is not None:
+            description = "sign in, or show a token that is valid: this server knows nobody by what the request shows"
+            challenges = []  # a browser would ask for a password by itself; the pages do
+        else:
+            description = _UNKNOWN if is_known else _MISSING
+            challenges = [WWWAuthenticate("basic", {"realm": _REALM, "charset": "UTF-8"})]
+        return Unauthorized(description, www_authenticate=[*challenges, WWWAuthenticate("bearer", {"realm": _REALM})])
 
 
-def _ignore(reason: str) -> None:
-    del reason
+_UNKNOWN = "the token is not one of this server's"
+_MISSING = "this server asks for a token: a program sends it as `Authorization: Bearer`, a browser as the password"
 
 
-def _digest(token: bytes) -> bytes:
-    return hashlib.sha256(token).digest()
+def check_granted(visitor: Visitor, policy: Policy | None) -> None:
+    """See that somebody may call a route of a policy.
 
-
-def _refusal(*, is_known: bool) -> Unauthorized:
-    description = (
-        "the token is not one of this server's"
-        if is_known
-        else "this server asks for a token: a program sends it as `Authorization: Bearer`, a browser as the password"
-    )
-    challenges = [WWWAuthenticate("basic", {"realm": _REALM, "charset": "UTF-8"})]
-    challenges.append(WWWAuthenticate("bearer", {"realm": _REALM}))
-    return Unauthorized(description, www_authenticate=challenges)
-
-
-def _check_granted(visitor: Visitor, policy: Policy | None) -> None:
+    Raises:
+        NotGrantedError: they may not.
+    """
     if policy is None or visitor.granted.allows(policy):
         return
-    msg = "this token allows reading only; use one of server.tokens"
     if policy is Policy.ERASE:
         msg = (
             "some of these changes erase what others recorded, which this token does not allow; use one of "
-            "server.erase_tokens"
+            "server.erase_tokens, or one that allows to erase of a user who administers the server"
         )
+    elif visitor.user_id:
+        msg = "you may read here, and change nothing: ask an administrator of the workspace, or use a token that allows to write"
+    else:
+        msg = "this token allows reading only; use one of server.tokens"
     raise NotGrantedError(msg, visitor)
+
+
+def _ignore(refusal: Refusal) -> None:
+    del refusal

@@ -72,10 +72,10 @@ from modeldb_core.trees import decode_node
 from modeldb_core.trees.entries import Record as TreeRecord
 from modeldb_core.trees.entries import blobs_in, entry_of, record_of, trees_in
 from modeldb_core.trees.nodes import Child, make_node
+from modeldb_server.accounts.credentials import shown_in
 from modeldb_server.arguments import split_names
 from modeldb_server.blobs import Artifact
 from modeldb_server.previews import preview
-from modeldb_server.tokens import shown_token
 from tests.fuzz.bounds import MOST_TIMES
 from tests.fuzz.mutations import damaged, other_json, texts, write_json, zipped
 
@@ -669,5 +669,5 @@ DECODERS: tuple[Decoder, ...] = (
     Decoder("artifacts of a run", _dumped(_ARTIFACTS), other_json(_ARTIFACTS), _download),
     Decoder("preview", b"a,b\n1,2\n", damaged(b'name,auc\nforest,0.91\n"boost, tuned",0.93\n'), _preview),
     Decoder("names of columns", 'a,metrics."x, y",b', texts('a,metrics."x, y",b'), split_names),
-    Decoder("authorization", "Basic YTpi", texts("Basic YTpi", "Bearer abc"), shown_token),
+    Decoder("authorization", "Basic YTpi", texts("Basic YTpi", "Bearer abc"), lambda value: shown_in([("Authorization", value)])),
 )  # fmt: skip

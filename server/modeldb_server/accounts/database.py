@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ _MIGRATIONS = "modeldb_server.accounts:migrations"
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
 _TIMEOUT_S = 30
+_CONNECT_TIMEOUT_S = 3
+_PAUSE_S = 5.0
 _LOCK = 7_305_120_533
 """The advisory lock under which one process upgrades."""
 
@@ -44,6 +47,7 @@ class AccountsDatabase:
 
     def __init__(self, url: str) -> None:
         self.path: Path | None = None
+        self._down_until = float("-inf")
         if url.startswith(_SQLITE):
             self.path = Path(unquote(url.removeprefix(_SQLITE).partition("?")[0]))
             self.name = f"{_SQLITE}{self.path}"
@@ -104,6 +108,22 @@ class AccountsDatabase:
         """Enter a transaction that writes; see :meth:`transaction`."""
         return self.transaction(writing=True)
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Refuse, for a moment, to ask a database that could not be reached: for those who must not wait again and again.
+
+        Raises:
+            StoreUnavailableError: it could not, a moment ago or in the block.
+        """
+        if time.monotonic() < self._down_until:
+            msg = f"the accounts in {self.name} cannot be reached"
+            raise StoreUnavailableError(msg)
+        try:
+            yield
+        except StoreUnavailableError:
+            self._down_until = time.monotonic() + _PAUSE_S
+            raise
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
@@ -151,7 +171,7 @@ def _postgres_engine(url: str) -> tuple[str, Engine]:
     address = urlunsplit(parts._replace(scheme="postgresql", query=urlencode(options)))
 
     def connect() -> Any:  # noqa: ANN401 - of the driver
-        connection = psycopg2.connect(address, connect_timeout=_TIMEOUT_S, application_name="modeldb accounts")
+        connection = psycopg2.connect(address, connect_timeout=_CONNECT_TIMEOUT_S, application_name="modeldb accounts")
         with connection.cursor() as cursor:
             cursor.execute(f"SET search_path TO {SCHEMA}")
         connection.commit()

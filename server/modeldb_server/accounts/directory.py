@@ -122,10 +122,14 @@ def scope_of_roles(roles: Mapping[str, Roles]) -> Scope:
         key=lambda each: (-_level(each[2]), each[0] != "workspace", each[1]),
     )
     if len(ranked) > MAX_CONTAINERS:
-        logger.warning("a user may see %d workspaces and projects; only %d of them are shown", len(ranked), MAX_CONTAINERS)
+        logger.warning(
+            "a user may see %d workspaces and projects; only %d of them are shown", len(ranked), MAX_CONTAINERS
+        )
         ranked = ranked[:MAX_CONTAINERS]
     of = {name: frozenset(each[1] for each in ranked if each[0] == name) for name in ("workspace", "project")}
-    at_least = {role: frozenset(each[1] for each in ranked if _level(each[2]) >= _level(role)) for role in (CONTRIBUTOR, ADMIN)}
+    at_least = {
+        role: frozenset(each[1] for each in ranked if _level(each[2]) >= _level(role)) for role in (CONTRIBUTOR, ADMIN)
+    }
     return Scope(of["workspace"], of["project"], at_least[CONTRIBUTOR], at_least[ADMIN])
 
 
@@ -148,7 +152,9 @@ def narrowed_to(scope: Scope | None, place_kind: str, place_id: str, workspace_i
     whole = scope.workspaces | scope.projects
     parts = {"written": whole if scope.written is None else scope.written}
     parts["governed"] = parts["written"] if scope.governed is None else scope.governed
-    return Scope(**one, **{name: one[f"{place_kind}s"] if reached & part else frozenset() for name, part in parts.items()})
+    return Scope(
+        **one, **{name: one[f"{place_kind}s"] if reached & part else frozenset() for name, part in parts.items()}
+    )
 
 
 class Directories:
@@ -171,15 +177,26 @@ class Directories:
         """
         with self._lock:
             kept = self._kept
-            if kept is None or kept[0] != revision or time.monotonic() - kept[1] > MAX_AGE_S:
+            if kept is None or kept[0] < revision or time.monotonic() - kept[1] > MAX_AGE_S:
                 kept = self._kept = revision, time.monotonic(), read_directory(self._store)
             return kept[2]
+
+    def name_of(self, user_id: str) -> str:
+        """Return the name of a user as last read, and their identifier where nothing was; asks nobody."""
+        kept = self._kept
+        user = kept[2].users.get(user_id) if kept is not None else None
+        return user_id if user is None else user.name
 
 
 def read_directory(store: MetadataStore) -> Directory:
     """Read who is who. Four queries, and one more for each further 500 of what they find."""
     places = [
-        Place(kind, each.entity_id, each.entity_id if kind == "workspace" else each.workspace_id, str(each.document.get("visibility")))
+        Place(
+            kind,
+            each.entity_id,
+            each.entity_id if kind == "workspace" else each.workspace_id,
+            str(each.document.get("visibility")),
+        )
         for kind in ("workspace", "project")
         for each in _all(store, Query(kind, _SEEN_BY_OTHERS))
     ]

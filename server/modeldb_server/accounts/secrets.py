@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 import threading
@@ -30,11 +29,6 @@ def new_secret() -> str:
 def new_token() -> str:
     """Return a new token."""
     return TOKEN_PREFIX + new_secret()
-
-
-def digest_of(secret: str) -> bytes:
-    """Return what is kept of a random secret: nobody finds 256 random bits from their digest."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def check_password(password: str, *, user: str = "") -> str:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import and_, delete, insert, or_, select, update
 
 from modeldb_core.model.entities import new_id, now_us
-from modeldb_server.accounts.secrets import digest_of, new_secret, new_token
+from modeldb_server.accounts.digests import digest_of
+from modeldb_server.accounts.secrets import new_secret, new_token
 from modeldb_server.accounts.tables import identities, passwords, revisions, sessions, sign_ins, tokens
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Row
+    from sqlalchemy import ColumnElement
 
     from modeldb_server.accounts.database import AccountsDatabase
 
@@ -94,7 +95,9 @@ class Vault:
         with self.database.transaction() as connection:
             same = and_(sessions.c.digest == digest_of(shown), sessions.c.expires_at > now_us())
             columns = [revisions.c.number, sessions.c.user_id, sessions.c.expires_at]
-            row = connection.execute(select(*columns).select_from(revisions.outerjoin(sessions, same)).where(_of_people())).one()
+            row = connection.execute(
+                select(*columns).select_from(revisions.outerjoin(sessions, same)).where(_of_people())
+            ).one()
         return (None if row[1] is None else Session(row[1], row[2])), row[0]
 
     def find_password(self, user_id: str) -> str | None:
@@ -206,11 +209,11 @@ class Vault:
         """Return what was kept of a sign-in, once."""
         same = sign_ins.c.digest == digest_of(state)
         with self.database.writing() as connection:
-            columns = [sign_ins.c[name] for name in (*SignIn._fields, "expires_at")]
-            row: Row[tuple[str, str, str, int]] | None = connection.execute(select(*columns).where(same)).one_or_none()
-            if row is None or not connection.execute(delete(sign_ins).where(same)).rowcount or row[3] <= now_us():
+            columns = [sign_ins.c[name] for name in ("expires_at", *SignIn._fields)]
+            row = connection.execute(select(*columns).where(same)).one_or_none()
+            if row is None or not connection.execute(delete(sign_ins).where(same)).rowcount or row[0] <= now_us():
                 return None
-        return SignIn(*row[:3])
+        return SignIn(*row[1:])
 
     def user_of_identity(self, issuer: str, subject: str) -> str | None:
         """Return the user whom a provider knows by a subject; ``None`` where nobody signed in so."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from flask import Response, abort, request
+from flask import Response, abort
 
 from modeldb_core.audit import digest_of_order
-from modeldb_core.errors import IntegrityError, ModelDBError
+from modeldb_core.errors import IntegrityError, ModelDBError, PermissionDeniedError
 from modeldb_core.log.batches import (
     HEAD_BYTES,
     MAX_BATCH_BYTES,
@@ -19,15 +19,20 @@ from modeldb_core.log.batches import (
     measure,
 )
 from modeldb_core.log.changes import ERASE
+from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import Query
 from modeldb_core.runtime import __version__
 from modeldb_core.stores import protocol
+from modeldb_server.documents import is_secret
 from modeldb_server.errors import refuse
 from modeldb_server.handlers.store_blobs import JoinedParts
 from modeldb_server.responses import json_response
 from modeldb_server.routes import Policy
+from modeldb_server.tokens import check_granted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from modeldb_core.log.changes import Change
     from modeldb_server.context import ServerContext
 
@@ -91,7 +96,8 @@ def _apply(context: ServerContext, stream: BinaryIO | io.BufferedReader) -> Resp
         with context.writes.room.taken(count, size_bytes):
             changes = decode_changes(head + stream.read(size_bytes + 1))  # what is packed is no longer than unpacked
             if any(change.action == ERASE for change in changes):
-                context.gatekeeper.check(request.headers.get("Authorization"), Policy.ERASE, is_trial=True)
+                _check_may_erase(context)
+            _check_people(context, changes)
             if (user := _bound_user(context)) is not None:
                 context.bound.check(changes, user)
             context.writes.apply(changes, expect=expect)
@@ -99,6 +105,24 @@ def _apply(context: ServerContext, stream: BinaryIO | io.BufferedReader) -> Resp
         return refuse(error)
     context.metrics.writes.inc(len(changes))
     return json_response(protocol.acknowledgement(changes))
+
+
+def _check_may_erase(context: ServerContext) -> None:
+    if (visitor := context.visitor) is not None:
+        check_granted(visitor, Policy.ERASE)
+
+
+def _check_people(context: ServerContext, changes: Sequence[Change]) -> None:
+    """See that nobody says who may do what but who administers the server, or may bring in what others recorded."""
+    visitor = context.visitor
+    if visitor is None or visitor.is_admin or visitor.granted is Policy.ERASE:
+        return
+    said = next((change.kind for change in changes if is_secret(change.kind) and change.kind in KINDS), None)
+    if said is not None:
+        msg = (
+            f"a change says something of a {said}; only who administers the server may, by `modeldb admin` or its pages"
+        )
+        raise PermissionDeniedError(msg)
 
 
 def read_stored_changes(
