@@ -14,7 +14,13 @@ import pytest
 from modeldb_core.audit import Checkpoint, verify
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
-from modeldb_core.errors import InvalidArgumentError, ModelDBError, QueryUnsupportedError
+from modeldb_core.errors import (
+    InvalidArgumentError,
+    InvalidTypeError,
+    ModelDBError,
+    PermissionDeniedError,
+    QueryUnsupportedError,
+)
 from modeldb_core.log.changes import GENESIS, STREAM, verify_change
 from modeldb_core.log.conditions import Absent, RevisionIs, Unique, Unset, ValueIs
 from modeldb_core.model.entities import Entity, derived_id, new_id
@@ -457,3 +463,100 @@ def test_a_scope_is_made_of_identifiers() -> None:
     for given in ("abc", 3, [""], [3], ["a\0"], [str(number) for number in range(501)]):
         with pytest.raises(InvalidArgumentError):
             Scope(given)  # type: ignore[arg-type]
+
+
+def test_what_may_be_read_and_not_written_stays_as_it_is(store: MetadataStore) -> None:
+    """One workspace is read, a project of another is written: whatever is tried changes that project alone."""
+    read, written = Workspace("read"), Workspace("written")
+    store.apply([*read.writer.changes, *written.writer.changes])
+    scope = Scope({read.workspace}, {written.project}, written={written.project})  # type: ignore[arg-type]
+    narrowed = ScopedStore(store, scope)
+    assert {each.entity_id for each in narrowed.find(Query("run")).entities} == {
+        *(read.run, read.child),
+        *(written.run, written.child),
+    }
+    before = store.end_of_log() if isinstance(store, ScopedStore) else len(store.read_changes().changes)
+    refused: list[Write] = [
+        lambda w: w.update("run", read.run, set={"name": "mine"}),
+        lambda w: w.append(read.run, {"loss": [1.0]}),
+        lambda w: w.delete("run", read.run),
+        lambda w: w.delete("workspace", read.workspace),
+        lambda w: w.create("comment", parent_id=read.run, message="hello"),
+        lambda w: w.create("dataset", name="mine", workspace_id=read.workspace),
+        lambda w: w.create_run(project_id=read.project, experiment_id=read.experiment),
+        lambda w: w.create_run(project_id=written.project, experiment_id=read.experiment),
+        lambda w: w.update("run", written.run, set={"project_id": read.project}),
+        lambda w: w.update("run", written.run, set={"parent_id": read.run}),
+        lambda w: w.update("run", read.run, set={"project_id": written.project}),
+        lambda w: w.update("project", written.project, set={"workspace_id": read.workspace}),
+        lambda w: w.create("project", read.project, name="read project", workspace_id=read.workspace, readme="x"),
+    ]
+    for number, write in enumerate(refused):
+        writer = StreamWriter()
+        write(writer)
+        with pytest.raises(PermissionDeniedError):
+            narrowed.apply(writer.changes)
+            pytest.fail(f"attempt {number} was let through")
+    assert len(store.read_changes().changes) == before
+    writer = StreamWriter()
+    writer.create("workspace", written.workspace, name=written.name)  # as each run declares it
+    writer.create("comment", parent_id=written.run, message="hello")
+    writer.update("run", written.run, put={"datasets": {"x": {"dataset_id": read.dataset}}})  # it names what it used
+    narrowed.apply(writer.changes)
+    assert store.get("run", written.run).document["datasets"]["x"] == {"dataset_id": read.dataset}
+
+
+def test_who_may_see_a_place_is_altered_by_those_alone_who_govern_it(store: MetadataStore) -> None:
+    place = Workspace("one")
+    store.apply(place.writer.changes)
+    both = frozenset({place.workspace})
+    contributor = ScopedStore(store, Scope(both, governed=frozenset()))
+    governor = ScopedStore(store, Scope(both))
+    attempts: list[Write] = [
+        lambda w: w.update("project", place.project, set={"visibility": "public"}),
+        lambda w: w.create("project", place.project, name="one project", visibility="public", **_in(place)),
+        lambda w: w.update("dataset", place.dataset, set={"visibility": "public"}),
+        lambda w: w.update("workspace", place.workspace, set={"name": "mine"}),
+        lambda w: w.update("workspace", place.workspace, set={"visibility": "public"}),
+        lambda w: w.delete("workspace", place.workspace),
+    ]
+    for number, write in enumerate(attempts):
+        writer = StreamWriter()
+        write(writer)
+        with pytest.raises(PermissionDeniedError):
+            contributor.apply(writer.changes)
+            pytest.fail(f"attempt {number} was let through")
+    writer = StreamWriter()
+    new = writer.create("project", name="new", visibility="public", **_in(place)).entity_id  # who makes it says so
+    writer.create("project", place.project, name="one project", **_in(place))  # as each run declares it
+    writer.update("project", place.project, set={"description": "what it is"})
+    contributor.apply(writer.changes)
+    assert store.get("project", new).document["visibility"] == "public"
+    for write in attempts:
+        writer = StreamWriter()
+        write(writer)
+        governor.apply(writer.changes)
+
+
+def _in(place: Workspace) -> dict[str, str]:
+    return {"workspace_id": place.workspace}
+
+
+def test_who_may_change_a_run_may_comment_on_it_and_on_comments(store: MetadataStore) -> None:
+    place = Workspace("one")
+    store.apply(place.writer.changes)
+    for scope in (Scope(frozenset({place.workspace})), Scope(projects=frozenset({place.project}))):
+        writer = StreamWriter()
+        made = [writer.create("comment", parent_id=each, message="hi") for each in (place.run, place.comment)]
+        ScopedStore(store, scope).apply(writer.changes)
+        assert [store.get("comment", each.entity_id).project_id for each in made] == [place.project] * 2
+
+
+def test_a_scope_says_one_thing_in_one_way() -> None:
+    scope = Scope(frozenset({"w"}), frozenset({"p"}), written=frozenset({"w", "p"}))
+    assert scope == Scope(frozenset({"w"}), frozenset({"p"}))
+    assert scope.to_write == scope.to_govern == scope
+    narrow = Scope(frozenset({"w"}), frozenset({"p"}), written=frozenset({"p"}), governed=frozenset({"w"}))
+    assert (narrow.to_write, narrow.to_govern) == (Scope(projects=frozenset({"p"})), Scope())
+    with pytest.raises(InvalidTypeError, match="written"):
+        Scope(written="w")  # type: ignore[arg-type]

@@ -103,7 +103,7 @@ class Gate:
             if name not in batch.made and not self._may_govern(change, said):
                 _refuse(change)
         elif change.action == CREATE and given and not self._is_used(change.entity_id):
-            inside = [container for _, container in given if container is not None and batch.holds(container)]
+            inside = [one for declared, one in given if one is not None and self._lies(declared, one, batch)]
             if not inside or not all(self._may_hold(name, declared, one, batch) for declared, one in given):
                 _refuse(change)
             batch.made.add(name)
@@ -126,11 +126,15 @@ class Gate:
         """Return whether something in the scope may be put into a container."""
         if container is None:  # it would be taken out of one: only what is a part of its like stays where it is
             return declared.refers_to == name[0]
-        if batch.holds(container) or (declared.refers_to == ANY and self._holds_any(container[1], batch)):
+        if self._lies(declared, container, batch):
             return True
         if declared.refers_to == name[0]:  # another run, which may arrive later
             return not self._exists(container)
         return container[0] == "workspace" and name[0] != "workspace" and self._is_above(name, container[1])
+
+    def _lies(self, declared: FieldDeclaration, container: Name, batch: _Batch) -> bool:
+        """Return whether a container lies in the scope; that of a comment is named without its kind."""
+        return batch.holds(container) or (declared.refers_to == ANY and self._holds_any(container[1], batch))
 
     def _holds_any(self, entity_id: str, batch: _Batch) -> bool:
         """Return whether something of any kind that has an identifier lies in the scope, and nothing else has it."""
