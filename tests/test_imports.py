@@ -31,6 +31,7 @@ PACKAGES = {
     "pandas": "optional",
     "polars": "optional",
     "portalocker": "optional",
+    "psycopg2": "optional; only accounts in PostgreSQL need it",
     "pyarrow": "optional",
     "pwd": "not on Windows",
     "resource": "not on Windows",

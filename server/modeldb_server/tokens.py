@@ -161,7 +161,8 @@ class Gatekeeper:
         if shown is None:
             self._refuse(Refusal("missing", address), is_trial=is_trial)
             raise self._refusal(is_known=False)
-        guess = digest_of(f"{shown.name}\0{shown.secret}" if shown.means is Means.PASSWORD else shown.secret)
+        is_of_name = self._accounts is not None and shown.means is Means.PASSWORD
+        guess = digest_of(f"{shown.name}\0{shown.secret}" if is_of_name else shown.secret)
         can_guess = shown.means in (Means.TOKEN, Means.PASSWORD)
         if can_guess and not self._guesses.may_try(address, guess):
             self._refuse(Refusal("too_many", address, shown.name, shown.means), is_trial=is_trial)
@@ -186,7 +187,7 @@ class Gatekeeper:
     def _note_wrong(self, address: str, guess: bytes) -> None:
         is_new, left = self._guesses.refuse(address, guess)
         if is_new:
-            slowed = "" if left else f"; from there one is tried every {GUESS_INTERVAL_S:g} s from now on"
+            slowed = "" if left else f"; from there one token is tried every {GUESS_INTERVAL_S:g} s from now on"
             logger.warning("a wrong token was shown from %s%s", address or "an unknown address", slowed)
 
     def _of_settings(self, shown: Shown) -> Visitor | None:

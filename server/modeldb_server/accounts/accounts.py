@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from modeldb_core.commands.operation import execute
+from modeldb_core.commands.people import update_user
 from modeldb_core.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError, StoreUnavailableError
 from modeldb_core.model.entities import now_us
 from modeldb_core.stores.direct import DirectWriter
@@ -187,8 +188,6 @@ class Accounts:
         Raises:
             ModelDBError: the store or the accounts cannot be reached.
         """
-        from modeldb_core.commands.people import update_user
-
         self.execute(update_user(self.store, user.entity_id, is_disabled=True), actor)
         self.vault.end_all(user.entity_id)
 
