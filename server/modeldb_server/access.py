@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.audit.access import AccessLog
     from modeldb_core.model.entities import Entity
-    from modeldb_server.tokens import Visitor
+    from modeldb_server.accounts.visitor import Visitor
 
 REFUSALS = frozenset({401, 403, 429})
 SIGN_IN_INTERVAL_S = 3600.0
