@@ -88,7 +88,7 @@ def create_app(
         artifacts,
         chosen,
         scope_of or ConfiguredScopes(store, chosen.scopes),
-        accounts_url(store, settings, chosen),
+        accounts_url(store, settings, chosen.accounts),
     )
     app.extensions[EXTENSION] = context
     register_request_ids(app)

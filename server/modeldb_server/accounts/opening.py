@@ -14,7 +14,6 @@ from modeldb_server.accounts.database import AccountsDatabase
 if TYPE_CHECKING:
     from modeldb_core.stores import MetadataStore
     from modeldb_core.stores.direct import Applies
-    from modeldb_server.settings import ServerSettings
 
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
@@ -38,20 +37,25 @@ def place_beside(store_url: str, settings: Settings | None) -> str:
     return f"{_SQLITE}{path.with_name(f'{path.stem}-accounts.db')}"
 
 
-def accounts_url(store: MetadataStore, settings: Settings | ServerSettings | None, chosen: ServerSettings) -> str:
+def accounts_url(store: MetadataStore, settings: object, choice: str) -> str:
     """Return where the accounts of a server are; empty where it has none, and is to make none.
+
+    Args:
+        store: the whole store.
+        settings: those of ModelDB, where they are known.
+        choice: what ``server.accounts`` says.
 
     Raises:
         ConfigurationError: they are to be beside the store, where there is no place.
         StoreUnavailableError: it cannot be seen whether there are any.
     """
-    if chosen.accounts == "off":
+    if choice == "off":
         return ""
-    if chosen.accounts not in ("", "on"):
-        return chosen.accounts
+    if choice not in ("", "on"):
+        return choice
     whole = settings if isinstance(settings, Settings) else None
     beside = place_beside(whole.url if whole is not None else store.url, whole)
-    if chosen.accounts == "on":
+    if choice == "on":
         if not beside:
             msg = f"there is no place for accounts beside {store.url}; name a database: server.accounts = 'sqlite:////data/accounts.db'"
             raise ConfigurationError(msg)
