@@ -10,6 +10,7 @@ from modeldb_v1 import (  # noqa: F401 - they declare calls when they are import
     experiments,
     lineage,
     metadata,
+    project_copies,
     projects,
     repositories,
     run_lists,

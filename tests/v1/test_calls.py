@@ -25,7 +25,6 @@ UNFINISHED = [
     "TeamService",
     "TelemetryService",
     "UACService",
-    "ProjectService",
 ]
 """Whoever answers the calls of one takes it out."""
 
