@@ -37,7 +37,7 @@ PAGE = {"page_number": 1, "page_limit": 2, "ascending": False, "sort_key": ""}
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "ProjectService.createProject": ({"name": "{new}", "workspace_name": "", "date_created": "5"}, "project"),
     "ProjectService.getProjects": ({**PAGE, "workspace_name": ""}, "projects"),
-    "ProjectService.getPublicProjects": ({"user_id": "", "workspace_name": ""}, "projects"),
+    "ProjectService.getPublicProjects": ({"user_id": "", "workspace_name": ""}, "*"),
     "ProjectService.getProjectById": ({"id": "{project}"}, "project"),
     "ProjectService.getProjectByName": ({"name": "{project_name}", "workspace_name": ""}, "project_by_user"),
     "ProjectService.deleteProject": ({"id": "{spare_project}"}, "status"),
@@ -166,7 +166,7 @@ for _kind, _of in (("Project", "project"), ("Experiment", "experiment"), ("Exper
     }
 NEVER_MISSING = {"createProject", "getProjects", "getPublicProjects", "verifyConnection", "findProjects"}
 """Calls that name nothing which could be missing."""
-NEVER_WRONG = {"verifyConnection", "getProjects", "getPublicProjects", "findProjects"}
+NEVER_WRONG = {"verifyConnection", "getProjects", "getPublicProjects", "findProjects", "findExperiments"}
 """Calls of which nothing is required."""
 REFUSED = {"findProjects", "sortExperimentRuns"}
 """Calls that refuse what is not there like what one may not see, as the original did."""
