@@ -58,13 +58,15 @@ def blob_from(message: Any, what: str) -> Blob:  # noqa: ANN401 - a message
 def _code(message: Any, what: str, order: dict[str, list[str]]) -> dict[str, Any]:  # noqa: ANN401
     form = message.WhichOneof("content")
     if form == "git":
-        return {"type": "git", **_git(message.git, what)}
+        if not message.git.repo:
+            _refuse_empty(what, "the repo of git")
+        return {"type": "git", **_git(message.git)}
     if form is None:
         _refuse_empty(what, "git or notebook")
     notebook = message.notebook
     content: dict[str, Any] = {"type": "notebook"}
     if notebook.HasField("git_repo"):
-        content["git"] = _git(notebook.git_repo, what)
+        content["git"] = _git(notebook.git_repo)
     if notebook.HasField("path"):
         components = _components(notebook.path.components, what, order)
         only = next(iter(components.items()), None) if len(components) == 1 else None
@@ -72,9 +74,7 @@ def _code(message: Any, what: str, order: dict[str, list[str]]) -> dict[str, Any
     return content
 
 
-def _git(message: Any, what: str) -> dict[str, Any]:  # noqa: ANN401
-    if not message.repo:
-        _refuse_empty(what, "the repo of git")
+def _git(message: Any) -> dict[str, Any]:  # noqa: ANN401
     found = {name: getattr(message, field) for field, name in _GIT.items() if getattr(message, field)}
     return {**found, "dirty": message.is_dirty}
 

@@ -19,7 +19,7 @@ from modeldb_v1.schema import enum_type, enum_values
 from modeldb_v1.values import from_value, to_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from modeldb_core.model.entities import DatasetVersion
     from modeldb_server.context import ServerContext
@@ -85,17 +85,11 @@ def _query(context: ServerContext, message: Fields) -> Content:
     del context
     source = redact_text(message.data_source_uri)
     identity = [message.query, message.execution_timestamp, source, message.num_records]
-    parameters = {each.parameter_name: from_value(each.value) for each in message.query_parameters}
-    if len(parameters) < len(message.query_parameters):
-        msg = "two query_parameters have one parameter_name; give each once"
-        raise InvalidArgumentError(msg)
-    types = {each.parameter_name: each.parameter_type for each in message.query_parameters if each.parameter_type}
     info = {
         "kind": QUERY,
         "query": message.query,
         "query_template": message.query_template,
-        "query_parameters": parameters,
-        "parameter_types": types,
+        **_parameters(message.query_parameters),
         "data_source_url": source,
         "executed_at": message.execution_timestamp * 1000,
     }
@@ -106,6 +100,16 @@ def _query(context: ServerContext, message: Fields) -> Content:
         record_count=message.num_records or None,
         info={name: value for name, value in info.items() if value not in ("", 0, {})},
     )
+
+
+def _parameters(messages: Sequence[Fields]) -> dict[str, Any]:
+    """Return parameters by name, as our library records them; those of which two have one name, as a list."""
+    types = {each.parameter_name: each.parameter_type for each in messages if each.parameter_type}
+    named = {each.parameter_name: from_value(each.value) for each in messages}
+    if len(named) == len(messages):
+        return {"query_parameters": named, "parameter_types": types}
+    listed = [[each.parameter_name, each.parameter_type, from_value(each.value)] for each in messages]
+    return {"query_parameters": listed}
 
 
 def _path(context: ServerContext, message: Fields) -> Content:
@@ -232,10 +236,10 @@ def _show_query(message: Fields, version: DatasetVersion, info: Mapping[str, Any
     message.data_source_uri = version.source
     message.execution_timestamp = max(0, int(info.get("executed_at") or 0)) // 1000
     message.num_records = version.record_count or 0
-    types = info.get("parameter_types")
-    parameters = info.get("query_parameters")
-    for name, value in parameters.items() if isinstance(parameters, Mapping) else ():
-        number = types.get(name, 0) if isinstance(types, Mapping) else 0
+    types, parameters = (info.get(name) or {} for name in ("parameter_types", "query_parameters"))
+    if isinstance(parameters, Mapping):
+        parameters = [[name, types.get(name, 0), value] for name, value in parameters.items()]
+    for name, number, value in parameters:
         to_value(message.query_parameters.add(parameter_name=str(name), parameter_type=number).value, value)
 
 
