@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from importlib import resources
 from typing import TYPE_CHECKING
 
 import click
@@ -101,6 +102,20 @@ def write_checkpoint(session: Session, *, path: str, as_json: bool) -> None:
         print_json({"path": path, "streams": len(checkpoint.streams), "sha256": checkpoint.digest})
         return
     echo(f"{clean(path)}: {len(checkpoint.streams):,} streams, SHA-256 {checkpoint.digest}")
+
+
+@audit.command(epilog=examples("modeldb audit verifier > verify.py", "python -I verify.py runs.bundle"))
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def verifier(*, as_json: bool) -> None:
+    """Print a program in one file that verifies exports and checkpoints without ModelDB.
+
+    It needs Python and nothing else, and is written from docs/format.md: give it to an auditor.
+    """
+    text = resources.files("modeldb_core.audit").joinpath("verifier.py").read_text("utf-8")
+    if as_json:
+        print_json({"verifier": text})
+    else:
+        echo(text, nl=False)
 
 
 def _access_folder(session: Session) -> Path:

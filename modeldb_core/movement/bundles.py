@@ -216,14 +216,14 @@ class Bundle:
         return sha.hexdigest()
 
     def _check_format(self, member: Member) -> None:
-        text = self._read(member, BLOCK)[:100].decode("ascii", "replace").strip() if member.size < BLOCK else ""
-        if member.name == FORMAT_NAME and text.startswith("modeldb-bundle-") and text != FORMAT:
+        text = self._read(member, BLOCK)[:100].decode("ascii", "replace") if member.size < BLOCK else ""
+        if member.name == FORMAT_NAME and text.startswith("modeldb-bundle-") and text.strip() != FORMAT:
             msg = (
-                f"{self.path} has the format {text}; this version reads {FORMAT}: it was written by a newer one; install "
+                f"{self.path} has the format {text.strip()}; this version reads {FORMAT}: it was written by a newer one; install "
                 f"that: pip install --upgrade modeldb-core"
             )
             raise StoreVersionError(msg)
-        if member.name != FORMAT_NAME or text != FORMAT:
+        if member.name != FORMAT_NAME or text != f"{FORMAT}\n":
             msg = f"{self.path} is not a bundle of ModelDB; make one with: modeldb export FILE"
             raise IntegrityError(msg)
 

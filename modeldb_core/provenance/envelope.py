@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,12 +33,17 @@ _EXPECTED = "expected an ed25519 key in PEM (openssl genpkey -algorithm ed25519)
 def sign(statement: Mapping[str, Any], key: Ed25519PrivateKey) -> dict[str, Any]:
     """Return a statement in a signed envelope, as JSON data."""
     payload = json.dumps(statement, separators=(",", ":"), sort_keys=True).encode()
-    signature = key.sign(_encoded(PAYLOAD_TYPE, payload))
     return {
         "payload": base64.b64encode(payload).decode(),
         "payloadType": PAYLOAD_TYPE,
-        "signatures": [{"keyid": key_id(key.public_key()), "sig": base64.b64encode(signature).decode()}],
+        "signatures": [sign_payload(PAYLOAD_TYPE, payload, key)],
     }
+
+
+def sign_payload(payload_type: str, payload: bytes, key: Ed25519PrivateKey) -> dict[str, str]:
+    """Return a signature as it stands in an envelope, for what is kept beside its signatures and not within them."""
+    signature = key.sign(_encoded(payload_type, payload))
+    return {"keyid": key_id(key.public_key()), "sig": base64.b64encode(signature).decode()}
 
 
 def verify(envelope: object, key: Ed25519PublicKey) -> dict[str, Any]:
@@ -46,24 +52,36 @@ def verify(envelope: object, key: Ed25519PublicKey) -> dict[str, Any]:
     Raises:
         IntegrityError: it is not such an envelope, or none of its signatures is the key's.
     """
-    from cryptography.exceptions import InvalidSignature
-
     if not isinstance(envelope, dict):
         msg = f"this is not a signed envelope (DSSE), but JSON of type {type(envelope).__name__}"
         raise IntegrityError(msg)
     try:
         payload_type, payload = envelope["payloadType"], _from_base64(envelope["payload"])
-        signatures = [_from_base64(each["sig"]) for each in envelope["signatures"]]
-        signed = _encoded(payload_type, payload)
+        payload_type.encode()
+        signatures = envelope["signatures"]
+        verify_payload(payload_type, payload, signatures, key)
+    except IntegrityError:
+        raise
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         msg = f"this is not a signed envelope (DSSE) with a payload and signatures: {error!r:.200}"
         raise IntegrityError(msg) from error
-    for signature in signatures:
-        try:
+    return _statement(payload_type, payload)
+
+
+def verify_payload(payload_type: str, payload: bytes, signatures: Any, key: Ed25519PublicKey) -> None:  # noqa: ANN401 - JSON
+    """Check that one of the signatures is that of a key on a payload.
+
+    Raises:
+        IntegrityError: none is.
+        LookupError, TypeError, ValueError, AttributeError: they are not signatures.
+    """
+    from cryptography.exceptions import InvalidSignature
+
+    signed = _encoded(payload_type, payload)
+    for signature in [_from_base64(each["sig"]) for each in signatures]:
+        with suppress(InvalidSignature):
             key.verify(signature, signed)
-        except InvalidSignature:
-            continue
-        return _statement(payload_type, payload)
+            return
     msg = f"none of the {len(signatures)} signatures was made with the key {key_id(key)[:16]}: altered, or signed by somebody else"
     raise IntegrityError(msg)
 
