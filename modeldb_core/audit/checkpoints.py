@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-    from modeldb_core.audit.log import ChangeLog
+    from modeldb_core.audit.contract import ChangeLog
 
 FORMAT = "modeldb-checkpoint-1"
 PAYLOAD_TYPE = "application/vnd.modeldb.checkpoint+json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from modeldb_core.audit.order import OrderedLog
 from modeldb_core.audit.report import MAX_FINDINGS
@@ -28,28 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from modeldb_core.audit.checkpoints import Checkpoint
+    from modeldb_core.audit.contract import ChangeLog
     from modeldb_core.audit.report import Report
-    from modeldb_core.stores import ChangePage
 
 PAGE = 500
 _UNREADABLE = 20
 """Where so many changes in a row cannot be read, the rest is not asked for one by one."""
-
-
-class ChangeLog(Protocol):
-    """What a log is read from: a store, or a bundle. As in the contract of stores."""
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether payloads are withheld from it."""
-
-    def heads(self) -> Mapping[str, Head]:
-        """Return what there is of every stream."""
-
-    def read_changes(
-        self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None
-    ) -> ChangePage:
-        """Return a page of the log."""
 
 
 class LogAudit:

@@ -9,16 +9,9 @@ from modeldb_core.log.changes import OrderDigest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from modeldb_core.stores import ChangePage
+    from modeldb_core.audit.contract import ChangeLog
 
 _PAGE = 1000
-
-
-class Readable(Protocol):
-    """What a log is read page by page from."""
-
-    def read_changes(self, *, after: int = 0, limit: int = 1000) -> ChangePage:
-        """Return a page of the log."""
 
 
 @runtime_checkable
@@ -35,7 +28,7 @@ class OrderedLog(Protocol):
         """Return the :class:`~modeldb_core.log.changes.OrderDigest` of the changes up to these numbers of streams."""
 
 
-def digest_of_order(store: Readable, upto: Mapping[str, int]) -> bytes:
+def digest_of_order(store: ChangeLog, upto: Mapping[str, int]) -> bytes:
     """Return the digest of the order of the changes of a store up to these numbers of streams."""
     if isinstance(store, OrderedLog):
         return store.digest_of_order(upto)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from modeldb_core.audit.log import ChangeLog
+from modeldb_core.audit.contract import ChangeLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
