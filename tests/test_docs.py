@@ -87,7 +87,7 @@ def test_every_command_and_option_of_a_page_exists(page: Path) -> None:
         command = cli.get_command(context, words[0].rstrip(",.:;"))
         assert command is not None, words
         rest = words[1:]
-        if isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
             inner = command.get_command(context, rest[0])
             assert inner is not None, words
             command, rest = inner, rest[1:]
@@ -98,13 +98,17 @@ def test_every_command_and_option_of_a_page_exists(page: Path) -> None:
 
 def every_command() -> Iterator[tuple[str, click.Command]]:
     context = click.Context(cli)
-    for name in cli.list_commands(context):
-        command = cli.get_command(context, name)
+
+    def walk(name: str, command: click.Command | None) -> Iterator[tuple[str, click.Command]]:
         assert command is not None
         if isinstance(command, click.Group):
-            yield from ((f"{name} {inner}", found) for inner, found in command.commands.items())
+            for inner, found in command.commands.items():
+                yield from walk(f"{name} {inner}", found)
         else:
             yield name, command
+
+    for name in cli.list_commands(context):
+        yield from walk(name, cli.get_command(context, name))
 
 
 def test_every_option_in_the_page_on_commands_belongs_to_the_command_it_stands_with() -> None:

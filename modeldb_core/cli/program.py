@@ -65,6 +65,7 @@ _COMMANDS = {
     "repo": ("modeldb_core.cli.committing:repo", "Version data, code, settings and environments, in git's words."),
     "server": ("modeldb_core.cli.serving:server", "Serve the web pages and the HTTP API."),
     "ui": ("modeldb_core.cli.serving:ui", "Serve the web pages and open them in a browser."),
+    "admin": ("modeldb_core.cli.admin:admin", "Make users, tokens, teams and roles."),
     "sync": ("modeldb_core.cli.sync:sync", "Ship what processes that died had logged."),
     "copy": ("modeldb_core.cli.moving:copy", "Copy what one store has and another lacks."),
     "export": ("modeldb_core.cli.moving:export", "Write a store into one file, a bundle."),

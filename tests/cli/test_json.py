@@ -16,13 +16,15 @@ SERVES = {"server", "ui"}
 
 
 def every_command() -> list[tuple[str, click.Command]]:
-    context, found = click.Context(program.cli), []
-    for name in program._COMMANDS:
-        command = program.cli.get_command(context, name)
+    context = click.Context(program.cli)
+
+    def walk(name: str, command: click.Command | None) -> list[tuple[str, click.Command]]:
         assert command is not None
-        inner = command.commands.items() if isinstance(command, click.Group) else [("", command)]
-        found += [(f"{name} {sub}".strip(), each) for sub, each in inner]
-    return found
+        if isinstance(command, click.Group):
+            return [found for inner, each in command.commands.items() for found in walk(f"{name} {inner}", each)]
+        return [(name, command)]
+
+    return [found for name in program._COMMANDS for found in walk(name, program.cli.get_command(context, name))]
 
 
 @pytest.mark.parametrize(
