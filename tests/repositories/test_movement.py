@@ -6,7 +6,7 @@ import io
 import os
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import modeldb_core as modeldb
 from modeldb_core.backends.blobs import FsspecArtifactStore
@@ -18,6 +18,8 @@ from modeldb_core.tracking.repositories.repository import RepositoryHandle
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from modeldb_core import Client
 
@@ -54,3 +56,42 @@ def test_a_commit_is_whole_after_garbage_was_collected_and_in_another_store(
     folder = copied["main~"].checkout(tmp_path / "out")
     assert (folder / "data" / "a.csv").read_text() == "a,b\n1,2\n"
     assert (folder / "data" / "sub" / "b.csv").read_text() == "c\n3\n"
+
+
+def test_committing_a_kept_folder_again_sends_the_files_that_changed_and_no_others(
+    repository: RepositoryHandle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for number in range(60):
+        (data / f"{number}.csv").write_text(f"row {number}\n")
+    sent: list[bytes] = []
+
+    def counted(store: FsspecArtifactStore, stream: Any, **options: Any) -> Any:
+        content = stream.read()
+        sent.append(content)
+        return put(store, io.BytesIO(content), **options)
+
+    put = FsspecArtifactStore.put
+    monkeypatch.setattr(FsspecArtifactStore, "put", counted)
+
+    def files() -> int:
+        return sum(content.startswith(b"row") for content in sent)
+
+    with repository.commit("first") as commit:
+        commit["data"] = modeldb.path(data, keep=True)
+    assert files() == 60
+    sent.clear()
+    (data / "7.csv").write_text("row seven\n")
+    with repository.commit("second") as commit:
+        commit["data"] = modeldb.path(data, keep=True)
+    assert files() == 1
+    sent.clear()
+    with repository.commit("described, and kept after all") as commit:
+        commit["data"] = modeldb.path(data)
+        commit["data"] = modeldb.path(data, keep=True)
+        commit["other"] = modeldb.path(data / "7.csv")
+    folder = repository["main"].checkout(tmp_path / "out")
+    assert (folder / "data" / "7.csv").read_text() == "row seven\n"
+    assert len(list((folder / "data").iterdir())) == 60
+    assert files() == 60, "what was only described is not known to be kept"

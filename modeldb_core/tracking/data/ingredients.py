@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from modeldb_core.tracking.data.opening import DataClient
 
 
-def describe_data(client: DataClient, value: object) -> object:
+def describe_data(client: DataClient, value: object, before: str = "") -> object:
     """Return the blob for a path or a query, which is read now; anything else as it is.
+
+    Args:
+        client: whose store.
+        value: what somebody puts at a location.
+        before: the root of the tree of data that is there already: files that it has, and keeps, are not sent again.
 
     Raises:
         NotFoundError, PermissionDeniedError, InvalidArgumentError, FolderChangedError: it cannot be read as it is.
@@ -27,7 +32,7 @@ def describe_data(client: DataClient, value: object) -> object:
             found = reader.find(value)
             # Without times: a file that was touched is no change of a commit.
             plain = replace(found, parts=tuple(replace(part, observed={}) for part in found.parts))
-            tree, _ = reader.store(plain, keep=value.keep)
+            tree, _ = reader.store(plain, keep=value.keep, before=before)
             content = {
                 "type": "s3" if found.url.startswith(("s3://", "s3a://")) else "path",
                 "source": found.url,

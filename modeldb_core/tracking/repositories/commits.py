@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from modeldb_core.commands import commits, merges
 from modeldb_core.errors import BranchMovedError, InvalidArgumentError, NotFoundError
+from modeldb_core.model.values import is_digest
 from modeldb_core.repositories.blobs import Blob, blob_of
 from modeldb_core.repositories.checkout import checkout
 from modeldb_core.repositories.names import check_location
@@ -153,7 +154,7 @@ class CommitDraft(MutableMapping[str, Blob]):
         author: str,
         allow_empty: bool,
         rebases: bool,
-        describe: Callable[[object], object] | None = None,
+        describe: Callable[[object, str], object] | None = None,
     ) -> None:
         self._describe = describe
         self.reader = reader
@@ -171,8 +172,18 @@ class CommitDraft(MutableMapping[str, Blob]):
 
     def __setitem__(self, location: str, value: object) -> None:
         """Put something at a location: a map of settings, or a description of data, code or an environment."""
-        described = value if self._describe is None else self._describe(value)
-        self._edits[check_location(location)] = blob_of(described, f"what is put at {location!r:.200}")
+        checked = check_location(location)
+        described = value if self._describe is None else self._describe(value, self._tree_at(checked))
+        self._edits[checked] = blob_of(described, f"what is put at {location!r:.200}")
+
+    def _tree_at(self, location: str) -> str:
+        """Return the root of the tree of data that is at a location, empty where there is none."""
+        edit = self._edits.get(location)
+        if edit is not None:
+            return edit.tree
+        found = self.reader.tree(self._base).get(location)
+        root = None if found is None else found.get("tree")
+        return root if isinstance(root, str) and is_digest(root) else ""
 
     def __delitem__(self, location: str) -> None:
         checked = check_location(location)

@@ -30,7 +30,8 @@ class RepositoryHandle:
         store, artifacts: where the repository is.
         repository: the repository.
         actor: in whose name it is changed.
-        describe: returns the blob for data that is to be read, such as a path, and anything else as it is.
+        describe: returns the blob for data that is to be read, such as a path, and anything else as it is; it is told the root
+            of the tree of data that was there before.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class RepositoryHandle:
         artifacts: ArtifactStore,
         repository: Repository,
         actor: str,
-        describe: Callable[[object], object] | None = None,
+        describe: Callable[[object, str], object] | None = None,
     ) -> None:
         self._describe = describe
         self.reader = RepositoryReader(store, artifacts, repository)
