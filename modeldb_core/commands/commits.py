@@ -240,7 +240,7 @@ def delete_branch(repository: RepositoryReader, name: str, *, force: bool = Fals
     name = normalized(name)
     head = head_of(repository, name)
     others = {each for key, each in repository.branches.items() if key != name} | set(repository.tags.values())
-    if not force and not any(repository.history.is_before(head.entity_id, other) for other in others):
+    if not force and not repository.history.is_before_any(head.entity_id, others):
         msg = f"branch {name!r} has commits that no other branch or tag has ({head.digest[:12]}); merge it first, or force it"
         raise InvalidArgumentError(msg)
     return _remove(repository, BRANCHES, name, head.entity_id)

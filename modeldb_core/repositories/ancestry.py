@@ -73,14 +73,13 @@ class History:
 
     def walk(self, commit_ids: Iterable[str]) -> Iterator[Commit]:
         """Iterate over commits and all those before them, the newest first, and none before one that builds on it."""
-        queue = _Queue(self)
-        for commit_id in commit_ids:
-            queue.add(commit_id)
+        queue = Queue(self, commit_ids)
         while queue:
-            commit = queue.take()
-            yield commit
-            for parent in commit.parent_ids:
-                queue.add(parent)
+            yield queue.pass_on()
+
+    def know(self, commit: Commit) -> Commit:
+        """Take a commit of the repository that was read elsewhere, so that it is not read again."""
+        return self._commits.setdefault(commit.entity_id, commit)
 
     def merge_bases(self, ours: Iterable[str], theirs: Iterable[str]) -> tuple[str, ...]:
         """Return the best common ancestors: common to both sides, and before no other such one; the newest first.
@@ -88,7 +87,7 @@ class History:
         Histories that crossed (each side merged the other) have several, unrelated ones none.
         """
         marks: dict[str, int] = {}
-        queue = _Queue(self)
+        queue = Queue(self)
         for commit_ids, mark in ((ours, _OURS), (theirs, _THEIRS)):
             for commit_id in commit_ids:
                 marks[commit_id] = marks.get(commit_id, 0) | mark
@@ -110,16 +109,26 @@ class History:
 
     def is_before(self, commit_id: str, other_id: str) -> bool:
         """Return whether a commit is another one, or lies before it."""
-        return self.merge_bases([commit_id], [other_id]) == (commit_id,)
+        return self.is_before_any(commit_id, [other_id])
+
+    def is_before_any(self, commit_id: str, other_ids: Iterable[str]) -> bool:
+        """Return whether a commit is one of others, or lies before one: in one walk, however many others there are."""
+        return self.merge_bases([commit_id], other_ids) == (commit_id,)
 
 
-class _Queue:
-    """Commits that are still to be looked at, each once: the one with the longest way behind it first."""
+class Queue:
+    """Commits that are still to be looked at, each once: the one with the longest way behind it first.
 
-    def __init__(self, history: History) -> None:
+    Those that were taken all have at least as long a way behind them as those that wait, so none of them lies before one that
+    waits: whoever stops can go on later from :meth:`waiting` alone.
+    """
+
+    def __init__(self, history: History, commit_ids: Iterable[str] = ()) -> None:
         self._history = history
         self._heap: list[tuple[int, float, str]] = []
         self._seen: set[str] = set()
+        for commit_id in commit_ids:
+            self.add(commit_id)
 
     def add(self, commit_id: str) -> bool:
         """Add a commit unless it was added before; return whether it was added."""
@@ -134,6 +143,17 @@ class _Queue:
     def take(self) -> Commit:
         """Remove the first and return it."""
         return self._history.commit(heapq.heappop(self._heap)[2])
+
+    def pass_on(self) -> Commit:
+        """Remove the first, let those before it wait, and return it."""
+        commit = self.take()
+        for parent in commit.parent_ids:
+            self.add(parent)
+        return commit
+
+    def waiting(self) -> list[str]:
+        """Return the identifiers of those that wait, the first first."""
+        return [commit_id for *_, commit_id in sorted(self._heap)]
 
     def __bool__(self) -> bool:
         return bool(self._heap)

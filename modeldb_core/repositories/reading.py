@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
+import json
 import string
+import sys
+import zlib
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from itertools import islice
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.model.entities import Commit, Repository, is_id
 from modeldb_core.queries import Query, condition
-from modeldb_core.repositories.ancestry import CommonState, History
+from modeldb_core.repositories.ancestry import CommonState, History, Queue
 from modeldb_core.repositories.blobs import Blob, from_entry
 from modeldb_core.repositories.differences import Difference, difference
 from modeldb_core.repositories.names import check_location, split_revision
@@ -21,7 +27,7 @@ from modeldb_core.stores import BlobInfo
 from modeldb_core.trees import TreeStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from modeldb_core.repositories.blobs import Entry
     from modeldb_core.repositories.states import Tree as ComparedTree
@@ -30,6 +36,9 @@ if TYPE_CHECKING:
 
 MIN_DIGITS = 4
 """Of the digest of a commit, to name it."""
+MAX_LOOKED = 1000
+"""So many commits are looked at for one page."""
+MAX_CURSOR_BYTES = 1 << 20
 
 
 class _InMemory:
@@ -58,10 +67,10 @@ class CommitTree:
         """Return the entry of a location, ``None`` where there is none."""
         return self.tree.get(location) if location in self.tree else None  # a node that is lost is no "there is none"
 
-    def differences(self, other: ComparedTree) -> Iterator[tuple[str, Entry | None, Entry | None]]:
-        """Iterate over the locations that differ, with the entries here and there."""
+    def differences(self, other: ComparedTree, prefix: str = "") -> Iterator[tuple[str, Entry | None, Entry | None]]:
+        """Iterate over the locations that differ and begin so, with the entries here and there."""
         assert isinstance(other, CommitTree)
-        for each in self.tree.diff(other.tree):
+        for each in self.tree.diff(other.tree, prefix=prefix):
             if not same(each.before, each.after):
                 yield each.location, each.before, each.after
 
@@ -84,6 +93,14 @@ class Origin:
     def name(self) -> str:
         """Where the part is, as people read it."""
         return text_of(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """A page of a log; ``cursor`` gives the next one, ``None``: that was all."""
+
+    commits: tuple[Commit, ...]
+    cursor: str | None
 
 
 class RepositoryReader:
@@ -148,7 +165,7 @@ class RepositoryReader:
                 msg = f"several commits begin with {digits!r}; give more digits"
                 raise InvalidArgumentError(msg)
             if found:
-                return self.history.commit(found[0].entity_id)
+                return self.history.know(cast("Commit", found[0]))
         known = sorted(self.branches) + sorted(self.tags)
         more = f"; there are {', '.join(known[:8])}{' …' if len(known) > 8 else ''}" if known else ", which is empty"
         msg = f"there is no branch, tag or commit {name!r:.80} in repository {self.repository.name!r:.80}{more}"
@@ -186,7 +203,7 @@ class RepositoryReader:
 
     def differences(self, before: Commit | None, after: Commit | None, prefix: str = "") -> Iterator[Difference]:
         """Iterate over the locations that differ between two commits, below a folder or at a location where one is given."""
-        for location, old, new in self.tree(before).differences(self.tree(after)):
+        for location, old, new in self.tree(before).differences(self.tree(after), prefix.rstrip("/")):
             if not prefix or location == prefix or location.startswith(f"{prefix.rstrip('/')}/"):
                 yield difference(location, old, new, self.artifacts.open)
 
@@ -217,11 +234,46 @@ class RepositoryReader:
             return here is not None
         return not any(same(here, self.tree(parent).get(location)) for parent in parents)
 
+    def log_page(
+        self, commit: Commit, location: str = "", *, cursor: str = "", limit: int = 100, look_at: int = MAX_LOOKED
+    ) -> LogPage:
+        """Return a page of :meth:`log`.
+
+        Args:
+            commit: where to begin.
+            location: only commits that changed it.
+            cursor: of the page before.
+            limit: how many commits at most.
+            look_at: how many commits are looked at for that: a page may hold few, or none, and go on all the same.
+
+        Raises:
+            InvalidArgumentError: that is not a cursor. NotFoundError: the repository lacks a commit that it names.
+        """
+        checked = check_location(location) if location else ""
+        queue = Queue(self.history, load_cursor(cursor) if cursor else [commit.entity_id])
+        found: list[Commit] = []
+        while queue and len(found) < limit and look_at > 0:
+            look_at -= 1
+            each = queue.pass_on()
+            if not checked or self._changes(each, checked):
+                found.append(each)
+        return LogPage(tuple(found), dump_cursor(queue.waiting()) if queue else None)
+
     def blame(self, commit: Commit, location: str) -> list[Origin]:
         """Return for each part of a blob which commit gave it the value that it has.
 
         Raises:
             NotFoundError: the commit has nothing there.
+        """
+        return self.blame_page(commit, location, look_at=sys.maxsize)[0]
+
+    def blame_page(
+        self, commit: Commit, location: str, *, look_at: int = MAX_LOOKED
+    ) -> tuple[list[Origin], list[Origin]]:
+        """Return :meth:`blame` as far as ``look_at`` commits say, and the parts that are older than that.
+
+        The commits of the latter have the parts as they are now, and did not make them so, as far as anybody has looked: ask on
+        from there.
         """
         blob = self.blob(commit, location)
         location = check_location(location)
@@ -230,7 +282,7 @@ class RepositoryReader:
         found: dict[Path, Commit] = {}
         entries: dict[str, Entry | None] = {}
         parts: dict[str, Mapping[Path, Part]] = {}
-        for each in self.history.walk([commit.entity_id]):
+        for each in islice(self.history.walk([commit.entity_id]), look_at):
             paths = asked.pop(each.entity_id, set())
             for parent_id in each.parent_ids if paths else ():
                 handed = self._kept(each.entity_id, parent_id, location, paths, entries, parts)
@@ -240,7 +292,8 @@ class RepositoryReader:
             found.update(dict.fromkeys(paths, each))
             if len(found) == len(wanted):
                 break
-        return [Origin(path, wanted[path].value, found[path]) for path in sorted(wanted)]
+        older = {path: self.history.commit(commit_id) for commit_id, paths in asked.items() for path in paths}
+        return _origins(wanted, found), _origins(wanted, older)
 
     def _kept(
         self,
@@ -263,6 +316,30 @@ class RepositoryReader:
                 parts[each] = parts_of(None if entry is None else self.read(entry))
         here, there = parts[commit_id], parts[parent_id]
         return {path for path in paths if path in there and there[path].written == here[path].written}
+
+
+def _origins(parts: Mapping[Path, Part], commits: Mapping[Path, Commit]) -> list[Origin]:
+    return [Origin(path, parts[path].value, commits[path]) for path in sorted(commits)]
+
+
+def dump_cursor(commit_ids: Sequence[str]) -> str:
+    """Return the commits from which a log goes on as a text for addresses."""
+    return base64.urlsafe_b64encode(zlib.compress(json.dumps(list(commit_ids)).encode(), 9)).decode()
+
+
+def load_cursor(text: str) -> list[str]:
+    """Return the commits that a cursor of a log names.
+
+    Raises:
+        InvalidArgumentError: it is not one.
+    """
+    with suppress(ValueError, zlib.error, RecursionError):
+        packed = zlib.decompressobj()
+        found = json.loads(packed.decompress(base64.urlsafe_b64decode(text), MAX_CURSOR_BYTES))
+        if isinstance(found, list) and found and all(isinstance(each, str) for each in found):
+            return found
+    msg = f"cursor {text!r:.80} is not one that a page of this log gave; begin without one"
+    raise InvalidArgumentError(msg)
 
 
 def _texts(found: Mapping[str, Any]) -> dict[str, str]:

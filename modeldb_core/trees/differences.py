@@ -29,10 +29,17 @@ class Difference(NamedTuple):
 
 
 class _Side:
-    """One of two trees, of which one goes through entries and, where that is enough, through whole nodes."""
+    """One of two trees, of which one goes through entries and, where that is enough, through whole nodes.
 
-    def __init__(self, store: NodeReader, root: Node) -> None:
+    Args:
+        store: which holds it.
+        root: of the tree.
+        within: the first key to look at, and the first one behind those; an empty one is the end.
+    """
+
+    def __init__(self, store: NodeReader, root: Node, within: tuple[bytes, bytes]) -> None:
         self._store = store
+        self._start, self._stop = within
         self._waiting: list[tuple[Item, int, bytes]] = []  # what is next stands last: item, level, key before it
         if root.items:
             self._expand(root, b"")
@@ -55,13 +62,21 @@ class _Side:
     def _expand(self, node: Node, after: bytes) -> None:
         found = []
         for item, key in zip(node.items, node.keys, strict=True):
-            found.append((item, node.level - 1, after))
+            first = key if isinstance(item, Record) else after
+            if key >= self._start and not (self._stop and first >= self._stop):
+                found.append((item, node.level - 1, after))
             after = key
         self._waiting += reversed(found)
 
 
 def differences(
-    store: NodeReader, before: Node, after_store: NodeReader, after: Node, *, observed: bool
+    store: NodeReader,
+    before: Node,
+    after_store: NodeReader,
+    after: Node,
+    *,
+    observed: bool,
+    within: tuple[bytes, bytes] = (b"", b""),
 ) -> Iterator[Difference]:
     """Iterate over what differs between two trees, in the order of locations.
 
@@ -69,10 +84,11 @@ def differences(
         store, before: the first tree.
         after_store, after: the second one.
         observed: whether entries differ whose content is the same, but not what was observed of them.
+        within: only keys from the first one on, and before the second one, where that is not empty.
     """
     if _equal(before.summary, after.summary, observed=observed):
         return
-    one, other = _Side(store, before), _Side(after_store, after)
+    one, other = _Side(store, before, within), _Side(after_store, after, within)
     while (left := one.next) or (right := other.next):
         right = other.next
         if left is None or right is None:

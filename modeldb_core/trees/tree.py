@@ -188,14 +188,17 @@ class Tree:
         start = _prefix_key(prefix)
         return self._span(start, _end_of(start)).measure()
 
-    def diff(self, other: Tree, *, observed: bool = False) -> Iterator[Difference]:
+    def diff(self, other: Tree, *, observed: bool = False, prefix: str = "") -> Iterator[Difference]:
         """Iterate over what differs from here to another tree, in order; what is equal is not read.
 
         Args:
             other: which may lie in another store.
             observed: whether entries differ of which only what was observed does.
+            prefix: only locations that begin so; nothing else is read.
         """
-        return differences(self._nodes, self._node, other._nodes, other._node, observed=observed)
+        start = _prefix_key(prefix)
+        within = (start, _end_of(start))
+        return differences(self._nodes, self._node, other._nodes, other._node, observed=observed, within=within)
 
     # Editing
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from modeldb_core.commands.registry import history
 from modeldb_core.model.registry import APPROVED, VERDICTS
-from modeldb_server.entity_routes import PREFIX
+from modeldb_server.entity_routes import PREFIX, limit_of
 from modeldb_server.handlers import models
 from modeldb_server.routes import MAX_MESSAGE, Parameter, Policy, Route
 
@@ -15,6 +16,7 @@ _edit = partial(Route, policy=Policy.WRITE, tag=_TAG, errors=(400, 403, 404, 409
 _MODEL, _VERSION = f"{PREFIX}/registered-models/<entity_id>", f"{PREFIX}/model-versions/<entity_id>"
 _REASON = Parameter(name="reason", type="text", required=True, max_length=MAX_MESSAGE, description="why")
 _STAGE = Parameter(name="stage", type="text", required=True, description="one of the model's stages")
+_CURSOR = Parameter(name="cursor", type="text", default="", max_length=4096, description="of the page before")
 
 _READING = (
     _read(
@@ -23,6 +25,8 @@ _READING = (
         models.read_history,
         "Read who moved which version of a model from where to where, when and why",
         name="read_model_history",
+        description="The oldest first. A page may hold few moves, or none, and go on all the same.",
+        parameters=(_CURSOR, limit_of("changes of the model that are read", history.MAX_PAGE, history.MAX_PAGE)),
         answer="ModelMoves",
     ),
     _read(
@@ -34,6 +38,8 @@ _READING = (
         parameters=(
             Parameter(name="at", type="time", description="the time; default: now"),
             Parameter(name="model_id", type="text", max_length=256, description="only of this model"),
+            _CURSOR,
+            limit_of("models that are looked at", history.MAX_MODELS, history.MAX_MODELS),
         ),
         answer="ModelStates",
     ),

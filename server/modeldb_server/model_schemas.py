@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _HELD = nullable(record({"model_version_id": TEXT, "number": nullable(COUNT)}))
 _PLACES = {"type": "object", "additionalProperties": _HELD}
 _MOVED = {"type": "object", "additionalProperties": record({"before": _HELD, "after": _HELD})}
+_CURSOR = {**nullable(TEXT), "description": "for the next page; null: that was all"}
 MODEL_ANSWERS: dict[str, Schema] = {
     "ModelMoves": record(
         {
@@ -27,7 +28,8 @@ MODEL_ANSWERS: dict[str, Schema] = {
                         "erased": {**FLAG, "description": "what the change said is erased"},
                     }
                 )
-            )
+            ),
+            "cursor": _CURSOR,
         }
     ),
     "ModelStates": record(
@@ -36,6 +38,7 @@ MODEL_ANSWERS: dict[str, Schema] = {
             "models": list_of(
                 record({"registered_model_id": TEXT, "name": TEXT, **dict.fromkeys(("stages", "aliases"), _PLACES)})
             ),
+            "cursor": _CURSOR,
         }
     ),
     "ModelCard": record({"model_version_id": TEXT, "card": {**TEXT, "description": "Markdown"}}),

@@ -7,6 +7,7 @@ from functools import partial
 from modeldb_core.commands.commits import MAX_MESSAGE
 from modeldb_core.repositories.merging import SIDES
 from modeldb_core.repositories.names import DEFAULT_BRANCH, MAX_REFERENCE
+from modeldb_core.repositories.reading import MAX_LOOKED
 from modeldb_server.entity_routes import PREFIX, limit_of
 from modeldb_server.handlers import repositories
 from modeldb_server.routes import MAX_NAME, Parameter, Policy, Route
@@ -64,6 +65,14 @@ REPOSITORY_ROUTES = (
             _REVISION,
             _text("path", "only commits that changed what is at this location", default=""),
             limit_of("commits", 100, repositories.MAX_LISTED),
+            Parameter(
+                name="cursor",
+                type="text",
+                default="",
+                max_length=16_384,
+                description="of the page before. A page may hold fewer commits than asked for, or none, and go on all the same:"
+                f" at most {MAX_LOOKED:,} are looked at",
+            ),
         ),
         answer="CommitPage",
     ),
@@ -108,6 +117,7 @@ REPOSITORY_ROUTES = (
         f"{_PATH}/blame",
         repositories.blame_location,
         "Say which commit gave each part of a location its value",
+        description=f"At most {MAX_LOOKED:,} commits are looked at. What is older comes with the commit from which to ask on.",
         parameters=(_REVISION, _PATH_IN),
         answer="RepositoryOrigins",
     ),

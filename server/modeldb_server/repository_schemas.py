@@ -45,5 +45,13 @@ REPOSITORY_ANSWERS: dict[str, Schema] = {
             "is_cut": {**FLAG, "description": "there are more"},
         }
     ),
-    "RepositoryOrigins": record({"items": list_of(_ORIGIN)}),
+    "RepositoryOrigins": record(
+        {
+            "items": list_of(_ORIGIN),
+            "older": {
+                **list_of(_ORIGIN),
+                "description": "parts that have been so for longer than was looked back: ask for them at the commit that is named",
+            },
+        }
+    ),
 }

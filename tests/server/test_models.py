@@ -44,10 +44,25 @@ def test_versions_are_promoted_approved_and_looked_up_over_http(client: Any, mod
         ("first", 1),
         ("better", 2),
     ]
+    paged, cursor = [], ""
+    while cursor is not None:
+        page = client.get(f"{model}/history", cursor=cursor, limit=2)
+        assert schema_errors("ModelMoves", page) == []
+        paged += page["moves"]
+        cursor = page["cursor"]
+    assert paged == history["moves"]
+    assert history["cursor"] is None
+    for wrong in ("x", "-1", "1.x", "9" * 40, "0.eJw="):
+        assert client.request("GET", f"{model}/history?cursor={wrong}").status_code == 400
+    client.send("POST", "/api/v2/registered-models", {"name": "another"}, 201)
+    states = client.get("/api/v2/registry", limit=1)
+    assert [each["name"] for each in states["models"]] == ["another"]
+    states = client.get("/api/v2/registry", limit=1, cursor=states["cursor"])
+    assert ([each["name"] for each in states["models"]], states["cursor"]) == (["churn"], None)
     for at, number in ((f"?at={history['moves'][0]['at']}", 1), ("", 2)):
         states = client.get(f"/api/v2/registry{at}")
         assert schema_errors("ModelStates", states) == []
-        assert states["models"][0]["stages"]["production"]["number"] == number
+        assert states["models"][-1]["stages"]["production"]["number"] == number
     client.send("POST", f"{model}/aliases/remove", {"alias": "champion", "reason": "not needed"})
     stages = ["new", "staging", "production", "archived"]
     refused = client.send("PUT", f"{model}/stages", {"stages": [*stages[:3], "old"]}, 409)
@@ -78,7 +93,7 @@ def test_what_an_operation_decides_no_other_route_takes(client: Any, model: str,
     for query in ("reference=churn", "reference=churn@v9", "reference=else@v1"):
         assert client.request("GET", f"/api/v2/registry/version?{query}").status_code in (400, 404)
     assert client.request("GET", "/api/v2/registry?at=yesterday").status_code == 400
-    assert client.get(f"{model}/history") == {"moves": []}
+    assert client.get(f"{model}/history") == {"moves": [], "cursor": None}
 
 
 def test_a_repeated_request_registers_once(client: Any, model: str, filled: Any) -> None:

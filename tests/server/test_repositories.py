@@ -40,6 +40,16 @@ def test_a_repository_is_committed_to_merged_and_read_over_http(client: Any, fil
     assert merged["parent_ids"] == [second["entity_id"], theirs["entity_id"]]
     assert client.get(f"{path}/blob?path=config")["hyperparameters"] == {"batch": 2, "lr": 0.3}
     assert [each["message"] for each in client.get(f"{path}/log?path=config")["items"]][-1] == "first"
+    whole = client.get(f"{path}/log")
+    assert whole["cursor"] is None
+    paged, cursor = [], ""
+    while cursor is not None:
+        page = client.get(f"{path}/log", limit=1, cursor=cursor)
+        paged += page["items"]
+        cursor = page["cursor"]
+    assert [each["digest"] for each in paged] == [each["digest"] for each in whole["items"]]
+    assert client.request("GET", f"{path}/log?cursor=x").status_code == 400
+    assert client.get(f"{path}/blame?path=config")["older"] == []
     assert client.get(f"{path}/blobs", limit=1) == {
         "items": [{"location": "config", "kind": "config"}],
         "after": "config",

@@ -169,6 +169,26 @@ def test_a_model_tells_its_moves_what_was_where_and_its_card(site, visitor) -> N
     expect(page.locator(".prose")).to_contain_text(HOSTILE)
 
 
+def test_a_version_is_promoted_from_the_page_of_its_model(site, visitor) -> None:
+    from playwright.sync_api import expect
+
+    visit = visitor()
+    page = visit.go(first(site, "registered_model") + "?tab=moves", "section[aria-label=Moves] tbody")
+    form = page.locator("section[aria-label=Promote]")
+    expect(form.locator("button")).to_be_disabled()
+    form.locator("[aria-label=Version]").fill("v9")
+    form.locator("[aria-label=Alias]").fill("challenger")
+    form.locator("[aria-label=Reason]").fill("to be compared with")
+    form.locator("button").click()
+    expect(form.locator(".notice.bad")).to_contain_text("v9")
+    expect(form.locator("[aria-label=Reason]")).to_have_value("to be compared with")
+    form.locator("[aria-label=Version]").fill("v1")
+    form.locator("button").click()
+    expect(page.locator("section[aria-label=Moves] tbody tr").first).to_contain_text("challenger: none → v1")
+    expect(page.locator("section[aria-label='What was where']")).to_contain_text("challengerv1")
+    visit.complaints[:] = [each for each in visit.complaints if "404" not in each]
+
+
 def test_a_repository_shows_its_log_what_commits_hold_and_what_they_changed(site, visitor) -> None:
     from playwright.sync_api import expect
 

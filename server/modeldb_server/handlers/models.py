@@ -96,24 +96,27 @@ def approve(context: ServerContext, *, entity_id: str, stage: str, verdict: str,
     return edited(context, said, 201)
 
 
-def read_history(context: ServerContext, *, entity_id: str) -> Response:
-    """Return the moves between a model's stages and aliases."""
+def read_history(context: ServerContext, *, entity_id: str, cursor: str, limit: int) -> Response:
+    """Return a page of the moves between a model's stages and aliases, the oldest first."""
     check_id(versions.MODEL, entity_id)
     context.store.get(versions.MODEL, entity_id)
-    return json_response({"moves": [history.move_document(each) for each in history.history(context.store, entity_id)]})
+    page = history.history_page(context.store, entity_id, cursor, limit)
+    return json_response({"moves": list(map(history.move_document, page.moves)), "cursor": page.cursor})
 
 
-def read_registry(context: ServerContext, *, at: int | None, model_id: str | None) -> Response:
-    """Return which versions had which stages and aliases at a time."""
-    moment = to_datetime(at)
+def read_registry(context: ServerContext, *, at: int | None, model_id: str | None, cursor: str, limit: int) -> Response:
+    """Return which versions had which stages and aliases at a time: of one model, or of a page of all."""
+    moment, further = to_datetime(at), None
     if model_id is None:
-        states = history.registry_at(context.store, at=moment)
+        states, further = history.registry_page(context.store, at=moment, cursor=cursor, limit=limit)
     else:
         check_id(versions.MODEL, model_id)
         model = cast("RegisteredModel", context.store.get(versions.MODEL, model_id))
         state = history.state_at(context.store, model, moment)
         states = [] if state is None else [state]
-    return json_response({"at": time_text(moment), "models": list(map(history.state_document, states))})
+    return json_response(
+        {"at": time_text(moment), "models": list(map(history.state_document, states)), "cursor": further}
+    )
 
 
 def find_version(context: ServerContext, *, reference: str) -> Response:

@@ -33,11 +33,14 @@ def _opened(context: ServerContext, entity_id: str) -> RepositoryReader:
     return RepositoryReader(context.store, context.artifacts, found)
 
 
-def list_commits(context: ServerContext, *, entity_id: str, revision: str, path: str, limit: int) -> Response:
-    """Return a commit and those before it, the newest first."""
+def list_commits(
+    context: ServerContext, *, entity_id: str, revision: str, path: str, limit: int, cursor: str
+) -> Response:
+    """Return a commit and those before it, the newest first, a page of them."""
     repository = _opened(context, entity_id)
-    found = islice(repository.log(repository.commit(revision), path), limit)
-    return json_response({"items": [entity_document(each) for each in found], "cursor": None, "total": None})
+    page = repository.log_page(repository.commit(revision), path, cursor=cursor, limit=limit)
+    items = [entity_document(each) for each in page.commits]
+    return json_response({"items": items, "cursor": page.cursor, "total": None})
 
 
 def list_blobs(
@@ -77,8 +80,9 @@ def compare_commits(
 def blame_location(context: ServerContext, *, entity_id: str, revision: str, path: str) -> Response:
     """Return which commit gave each part of a location its value."""
     repository = _opened(context, entity_id)
-    origins = repository.blame(repository.commit(revision), path)
-    return json_response({"items": [origin_document(each) for each in origins]})
+    origins, older = repository.blame_page(repository.commit(revision), path)
+    documents = ([origin_document(each) for each in some] for some in (origins, older))
+    return json_response(dict(zip(("items", "older"), documents, strict=True)))
 
 
 def create_commit(
