@@ -124,10 +124,10 @@ def show(session: Session, *, reference: str, files: bool, as_json: bool) -> Non
     if listed:
         echo("")
         rows = [
-            [location, _bytes(each.get("size_bytes")), str(each.get("sha256"))[:12]]
+            [location, _bytes(each.get("size_bytes")), str(each.get("sha256") or each.get("checksum") or "")[:12]]
             for location, each in listed.items()
         ]
-        print_table(["file", "size", "sha256"], rows, right=["size"])
+        print_table(["file", "size", "checksum"], rows, right=["size"])
 
 
 @dataset.command(

@@ -135,7 +135,10 @@ def _verified(version: VersionHandle, storage_options: Mapping[str, Any]) -> str
     finally:
         reader.cache.close()
     there = {part.location: part.sha256 for part in found.parts}
-    added = {location: str(entry.get("sha256")) for location, entry in version.parts()}
+    added = {location: entry.get("sha256") for location, entry in version.parts()}
+    if None in added.values():
+        msg = f"{version.reference} was added with other checksums than SHA-256, so nobody can say whether {place} is it; add it again from there"
+        raise IntegrityError(msg)
     differing = sorted(name for name in there.keys() | added.keys() if there.get(name) != added.get(name))
     if differing:
         more = f" and {len(differing) - _NAMED:,} more" if len(differing) > _NAMED else ""

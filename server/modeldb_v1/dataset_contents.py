@@ -12,8 +12,7 @@ from modeldb_core.commands.values import recorded
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.values import BlobReference, decode, encode, is_digest
 from modeldb_core.runtime.redaction import redact_text
-from modeldb_core.tracking.data.parts import Part
-from modeldb_core.trees import TreeStore, order_of
+from modeldb_core.trees import TreeStore
 from modeldb_v1.blobs import MAX_COMPONENTS
 from modeldb_v1.schema import enum_type, enum_values
 from modeldb_v1.values import from_value, to_value
@@ -135,7 +134,7 @@ def _path(context: ServerContext, message: Fields) -> Content:
             "location_type": _location_name(message.location_type),
             _PARTS: [{name: value for name, value in each.items() if value not in ("", 0)} for each in parts],
         },
-        fields=_tree_of(context, parts),
+        fields=_tree_of(context, base_path, parts),
     )
 
 
@@ -148,25 +147,29 @@ def _location_name(number: int) -> str:
     return name
 
 
-def _tree_of(context: ServerContext, parts: list[dict[str, Any]]) -> dict[str, str]:
-    """Return the tree by which pages and commands show files, where the paths can be in one and the checksums are SHA-256."""
-    if not parts or not all(is_digest(each["checksum"]) for each in parts):
+def _tree_of(context: ServerContext, base_path: str, parts: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the tree by which pages and commands show files and what differs, where their paths can be in one."""
+    entries = {_within(base_path, each["path"]): _entry(each) for each in parts}
+    if not entries or len(entries) < len(parts):
         return {}
-    ordered = sorted(parts, key=lambda each: order_of(each["path"]))
-    listed = [
-        Part(
-            each["path"],
-            each["size_bytes"],
-            each["checksum"],
-            {"modified_at": at} if (at := each["modified_at"]) else {},
-        )
-        for each in ordered
-    ]
-    entries = ((part.location, part.entry(is_kept=False)) for part in listed)
     try:
         return {"tree": TreeStore(context.artifacts).build(entries).root}
-    except InvalidArgumentError:  # absolute paths, addresses, two files of one path
+    except InvalidArgumentError:  # addresses, paths that lie elsewhere
         return {}
+
+
+def _within(base_path: str, path: str) -> str:
+    """Return a path as it is below another one, where it lies there."""
+    if path == base_path:
+        return path.rpartition("/")[2]
+    return path.removeprefix(f"{base_path.rstrip('/')}/")
+
+
+def _entry(part: Mapping[str, Any]) -> dict[str, Any]:
+    found = {"size_bytes": part["size_bytes"]}
+    if part["checksum"]:
+        found["sha256" if is_digest(part["checksum"]) else "checksum"] = part["checksum"]
+    return {**found, "observed": {"modified_at": part["modified_at"]}} if part["modified_at"] else found
 
 
 def _digest(dataset_type: str, identity: list[Any]) -> str:
@@ -224,7 +227,7 @@ def _files(context: ServerContext, version: DatasetVersion) -> Iterator[dict[str
         yield {
             "path": location,
             "size_bytes": entry.get("size_bytes", 0),
-            "checksum": entry.get("sha256", ""),
+            "checksum": entry.get("sha256") or entry.get("checksum") or "",
             "modified_at": observed.get("modified_at") or 0,
         }
 

@@ -192,6 +192,11 @@ def test_versions_of_programs_of_ours_are_shown_and_theirs_are_read_by_ours(
     assert theirs["path_dataset_version_info"] == sent
     read = modeldb.dataset("theirs", client=program).version("latest")
     assert (read.version, [location for location, _ in read.parts()]) == (1, ["a.csv", "sub/b.csv"])
+    old = add(wire, make_dataset(wire, 1, "old"), 1, PATH)
+    assert old["path_dataset_version_info"] == PATH
+    fewer = {**PATH, "dataset_part_infos": PATH["dataset_part_infos"][:1]}  # type: ignore[index]
+    add(wire, old["dataset_id"], 1, fewer)
+    assert dict(modeldb.dataset("old", client=program).diff("v1", "v2").removed) == {"a.csv": 2}
 
 
 # -- repositories -----------------------------------------------------------------------------------------------------

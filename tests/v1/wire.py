@@ -39,7 +39,7 @@ class Wire:
             path = path.replace(f"{{{name_of}}}", str(flat.pop(name_of)))
         asked: dict[str, Any] = {"headers": self.headers, "method": binding.verb}
         if binding.body:
-            asked["json"] = data if binding.body == "*" else data[binding.body]
+            asked["json"] = data if binding.body == "*" else data.get(binding.body)
         else:
             asked["query_string"] = {name: value for name, value in flat.items() if value != []}
         response = self.client.open(path, **asked)
