@@ -35,6 +35,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Torch is large: Lightning's tests have an environment of their own (tox -e lightning), which scripts/test runs as well.
 HAS_LIGHTNING = find_spec("pytorch_lightning") is not None or bool(os.environ.get("MODELDB_TEST_LIGHTNING"))
 collect_ignore = [] if HAS_LIGHTNING else ["lightning"]
+# The tools that look at the deployment files are many and large: tox -e deploy installs them and runs these tests.
+if not os.environ.get("MODELDB_TEST_DEPLOY"):
+    collect_ignore.append("deploy/test_tools.py")
 
 
 def pytest_report_header() -> list[str]:
