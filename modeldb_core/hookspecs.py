@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PROJECT = "modeldb"
 """The name under which pluggy knows the hooks, and the group of the entry points."""
 
-HOOKS_VERSION = 2
+HOOKS_VERSION = 3
 """Goes up when a hook or an argument is added; ``docs/plugins.md`` says what each version brought."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -217,6 +217,38 @@ def modeldb_load_model(path: Path, model_format: str, trusted: Iterable[str]) ->
     :return: The model, or ``None`` where this plugin does not read the format.
     :raises modeldb_core.errors.UntrustedModelError: the model holds types that the caller did not allow. Unlike other
         errors of plugins this one reaches the caller.
+    """
+
+
+# -- checkpoints ------------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def modeldb_anchor_checkpoint(content: bytes, settings: Settings) -> dict[str, Any] | None:
+    """Have somebody else witness a checkpoint of the log: a time-stamp authority, a ledger, a notary.
+
+    Called when a checkpoint is made, by a command or by the server's schedule, before it is written. Every plugin may
+    witness it.
+
+    :param content: What the checkpoint says, as bytes whose SHA-256 is its ``digest``. It names streams: show others the digest.
+    :param settings: The settings; ``settings.plugins`` has the table of the plugin.
+    :return: What proves it, as a map that can be written as JSON, with the name of the plugin as ``by``; ``None`` where this
+        plugin is not set up.
+    :raises modeldb_core.errors.ModelDBError: the witness could not be asked. It reaches the caller.
+    """
+
+
+@hookspec(firstresult=True)
+def modeldb_verify_anchor(anchor: Mapping[str, Any], content: bytes, settings: Settings) -> str | None:
+    """Verify what ``modeldb_anchor_checkpoint`` returned.
+
+    Called when a store is held against a checkpoint. Stops at the first non-None result.
+
+    :param anchor: What proves it.
+    :param content: What the checkpoint says.
+    :param settings: The settings.
+    :return: A sentence on what is proved, such as who saw it when; ``None`` for an anchor of another plugin.
+    :raises modeldb_core.errors.IntegrityError: It does not prove it. It reaches the caller.
     """
 
 

@@ -20,6 +20,8 @@ from modeldb_core.movement.bundles import Bundle
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from modeldb_core.audit import Checkpoint
+
 
 @click.group()
 def audit() -> None:
@@ -38,6 +40,7 @@ audit.add_command(log)
 )
 @click.argument("bundle_path", metavar="[BUNDLE]", required=False)
 @click.option("--checkpoint", "checkpoint_path", metavar="FILE", help="Compare the store with this checkpoint.")
+@click.option("--key", metavar="FILE", help="The public key of who has to have signed the checkpoint.")
 @click.option("--access", "is_access", is_flag=True, help="Verify the access log of the server on this machine.")
 @click.option("--artifacts", "with_artifacts", is_flag=True, help="Read and check every stored file as well.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -47,6 +50,7 @@ def verify(
     *,
     bundle_path: str | None,
     checkpoint_path: str | None,
+    key: str | None,
     is_access: bool,
     with_artifacts: bool,
     as_json: bool,
@@ -64,7 +68,10 @@ def verify(
     if is_access and (bundle_path is not None or with_artifacts):
         msg = "--access verifies the access log alone; leave out BUNDLE and --artifacts"
         raise click.UsageError(msg)
-    checkpoint = auditing.Checkpoint.read(checkpoint_path) if checkpoint_path else None
+    if key is not None and checkpoint_path is None:
+        msg = "--key says who has to have signed the checkpoint; name that with --checkpoint"
+        raise click.UsageError(msg)
+    checkpoint = _checkpoint(session, checkpoint_path, key) if checkpoint_path else None
     with stages_bar() as show:
         if is_access:
             report = verify_access(_access_folder(session), show, checkpoint=checkpoint)
@@ -84,24 +91,57 @@ def verify(
     return OK if report.ok else FOUND
 
 
-@audit.command("checkpoint", epilog=examples("modeldb audit checkpoint 2026-11-01.json"))
-@click.argument("path", metavar="FILE")
+@audit.command(
+    "checkpoint",
+    epilog=examples(
+        "modeldb audit checkpoint 2026-11-01.json",
+        "modeldb audit checkpoint s3://auditor/checkpoints --key key.pem",
+        "modeldb audit checkpoint checkpoints/ --access",
+    ),
+)
+@click.argument("place", metavar="[WHERE]", required=False)
+@click.option("--key", metavar="FILE", help="Sign it with this ed25519 key; default: audit.key of the settings.")
+@click.option("--access", "is_access", is_flag=True, help="Of the access log of the server on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
-def write_checkpoint(session: Session, *, path: str, as_json: bool) -> None:
+def write_checkpoint(session: Session, *, place: str | None, key: str | None, is_access: bool, as_json: bool) -> None:
     """Write down how far every stream of changes has come.
 
-    Keep FILE where those who can alter the store cannot: `audit verify --checkpoint` then shows changes that were
-    dropped from the end, and streams that are missing as a whole.
+    Keep it where those who can alter the store cannot: `audit verify --checkpoint` then shows changes that were
+    dropped from the end, and streams that are missing as a whole. WHERE is a file, a folder or the URL of a bucket; without
+    it the checkpoint is printed. Where audit.timestamp_url names a time-stamp authority, that witnesses it.
     """
-    from modeldb_core.audit import Checkpoint
+    from modeldb_core.audit.access import AccessReader
+    from modeldb_core.audit.making import keep_checkpoint, make_checkpoint
+    from modeldb_core.provenance import envelope as envelopes
 
-    checkpoint = Checkpoint.of(session.store)
-    checkpoint.write(path)
-    if as_json:
-        print_json({"path": path, "streams": len(checkpoint.streams), "sha256": checkpoint.digest})
+    settings = session.settings
+    path = key or settings.audit_key
+    private = None
+    if path is not None:
+        private = envelopes.private_key(
+            path, lambda: str(click.prompt("Password of the key", hide_input=True, err=True))
+        )
+    if is_access:
+        with AccessReader(_access_folder(session)) as reader:
+            checkpoint = make_checkpoint(reader, settings, key=private)
+    else:
+        checkpoint = make_checkpoint(session.store, settings, key=private)
+    if place is None:
+        echo(checkpoint.encode(), nl=False)
         return
-    echo(f"{clean(path)}: {len(checkpoint.streams):,} streams, SHA-256 {checkpoint.digest}")
+    where = keep_checkpoint(checkpoint, place, settings, what="access" if is_access else "checkpoint")
+    if as_json:
+        print_json(
+            {
+                "path": where,
+                "streams": len(checkpoint.streams),
+                "sha256": checkpoint.digest,
+                "root": checkpoint.root.hex(),
+            }
+        )
+        return
+    echo(f"{clean(where)}: {len(checkpoint.streams):,} streams, SHA-256 {checkpoint.digest}")
 
 
 @audit.command(epilog=examples("modeldb audit verifier > verify.py", "python -I verify.py runs.bundle"))
@@ -116,6 +156,20 @@ def verifier(*, as_json: bool) -> None:
         print_json({"verifier": text})
     else:
         echo(text, nl=False)
+
+
+def _checkpoint(session: Session, path: str, key: str | None) -> Checkpoint:
+    """Return a checkpoint, and say who witnessed it; one that was altered is an error."""
+    from modeldb_core.audit import Checkpoint
+    from modeldb_core.audit.making import check_anchors
+    from modeldb_core.provenance import envelope as envelopes
+
+    checkpoint = Checkpoint.read(path)
+    if key is not None:
+        checkpoint.check_signature(envelopes.public_key(key))
+    for sentence in check_anchors(checkpoint, session.settings):
+        echo(clean(f"{path}: {sentence}"), err=True)
+    return checkpoint
 
 
 def _access_folder(session: Session) -> Path:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from modeldb_core.config import trust
+from modeldb_core.config.audit import AuditOptions
 from modeldb_core.config.credentials import stored_token
 from modeldb_core.config.fields import setting
 from modeldb_core.config.locations import (
@@ -45,7 +46,7 @@ _FINAL = ("url", "artifact_url", "journal_dir")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Settings(ServerOptions):
+class Settings(ServerOptions, AuditOptions):
     """The settings in force. Get one from :func:`modeldb_core.plugins.load_settings`.
 
     Times are in seconds. URLs and paths are absolute: a later ``os.chdir`` does not move the store.

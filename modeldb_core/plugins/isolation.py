@@ -21,7 +21,7 @@ OWN_DISTRIBUTION = "modeldb-core"
 _MAX_TOLD = 10  # warnings of one plugin in one hook
 HARMLESS = ("modeldb_run_", "modeldb_configure", "modeldb_describe_object")
 """Hooks that training scripts meet: there, even an error in ModelDB's own plugins is only a warning."""
-_ERRORS_PASS = ("modeldb_dump_model", "modeldb_load_model")
+_ERRORS_PASS = ("modeldb_dump_model", "modeldb_load_model", "modeldb_anchor_checkpoint", "modeldb_verify_anchor")
 """Hooks whose typed errors are their answer."""
 
 

@@ -29,6 +29,7 @@ from modeldb_core.journal.rescue import BackgroundRecovery
 from modeldb_server.admission import BodyRoom, Front
 from modeldb_server.app import create_app
 from modeldb_server.beside import servers_beside
+from modeldb_server.checkpoints import CheckpointSchedule
 from modeldb_server.connections import CLEANUP_INTERVAL_S, Listener
 from modeldb_server.context import EXTENSION, ServerContext
 from modeldb_server.logs import configure_logs
@@ -249,7 +250,7 @@ def serve(
     """
     configure_logs(server_settings(settings).log)
     server = Server(create_app(store, artifacts, settings))
-    with _signals(server.stop), _recovering(store, artifacts, settings):
+    with _signals(server.stop), _recovering(store, artifacts, settings), _checkpointing(store, settings):
         (ready or _print_greeting)(server)
         server.run()
 
@@ -268,6 +269,20 @@ def _recovering(
         yield
     finally:
         recovery.stop(0.0)
+
+
+@contextmanager
+def _checkpointing(store: MetadataStore, settings: Settings | ServerSettings | None) -> Iterator[None]:
+    """Write checkpoints meanwhile, where the settings say so."""
+    if not isinstance(settings, Settings) or not settings.audit_checkpoint_url:
+        yield
+        return
+    schedule = CheckpointSchedule(store, settings)
+    schedule.start()
+    try:
+        yield
+    finally:
+        schedule.stop()
 
 
 def _print_greeting(server: Server) -> None:

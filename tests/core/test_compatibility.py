@@ -40,6 +40,10 @@ HOOKS_OF_VERSION = {
         "modeldb_register_commands": ("group",),
     },
     2: {"modeldb_register_kinds": ()},
+    3: {
+        "modeldb_anchor_checkpoint": ("content", "settings"),
+        "modeldb_verify_anchor": ("anchor", "content", "settings"),
+    },
 }
 """The hooks, and the arguments that each version brought them. A version is never altered, only a further one added."""
 

@@ -20,9 +20,11 @@ import pytest
 from modeldb_core import RunHandle, hookimpl, hookspecs
 from modeldb_core.errors import (
     ConfigurationError,
+    IntegrityError,
     InvalidArgumentError,
     MissingDependencyError,
     ModelDBWarning,
+    StoreUnavailableError,
     UnknownSchemeError,
     UntrustedModelError,
 )
@@ -534,6 +536,31 @@ def test_hook_modeldb_load_model(tmp_path: Path) -> None:
     assert _calls("modeldb_load_model", load_model, model_format="x", **arguments) == "x"
     with pytest.raises(UntrustedModelError, match=re.escape("os.system")):
         _calls("modeldb_load_model", load_model, model_format="evil", **arguments)
+
+
+def test_hook_modeldb_anchor_checkpoint() -> None:
+    def anchor(content: bytes) -> dict[str, Any]:
+        if not content:
+            raise StoreUnavailableError("the ledger is closed")
+        return {"by": "acme", "size": len(content)}
+
+    arguments = {"settings": load_settings()}
+    assert _calls("modeldb_anchor_checkpoint", anchor, content=b"abc", **arguments) == [{"by": "acme", "size": 3}]
+    assert _calls("modeldb_anchor_checkpoint", lambda content: None, content=b"abc", **arguments) == []
+    with pytest.raises(StoreUnavailableError, match="the ledger is closed"):
+        _calls("modeldb_anchor_checkpoint", anchor, content=b"", **arguments)
+
+
+def test_hook_modeldb_verify_anchor() -> None:
+    def check(anchor: dict[str, Any], content: bytes) -> str | None:
+        if anchor["size"] != len(content):
+            raise IntegrityError("it is of something else")
+        return "acme saw it"
+
+    arguments = {"anchor": {"by": "acme", "size": 3}, "settings": load_settings()}
+    assert _calls("modeldb_verify_anchor", check, content=b"abc", **arguments) == "acme saw it"
+    with pytest.raises(IntegrityError, match="something else"):
+        _calls("modeldb_verify_anchor", check, content=b"ab", **arguments)
 
 
 def test_hook_modeldb_register_blueprints() -> None:

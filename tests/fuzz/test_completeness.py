@@ -37,6 +37,8 @@ ELSEWHERE = {
     # Tried by other tests of this folder
     "modeldb_core.backends.remote.": "answers of a server: test_http.py",
     "modeldb_server.": "requests: test_http.py",
+    "modeldb_core.audit.verifier.": "what exports hold: tests/movement/test_verifier.py",
+    "modeldb_core.provenance.timestamps.": "answers of authorities: tests/core/test_checkpoints.py",
     # Not made by others
     "modeldb_core.cli.audit_log._moment": "an option of a command, which the user of this program gives",
     "modeldb_core.backends.objects.compaction.": "numbers in rows of the replica, which this machine wrote",
