@@ -34,6 +34,7 @@ PACKAGES = {
     "psycopg2": "optional; only accounts in PostgreSQL need it",
     "pyarrow": "optional",
     "pwd": "not on Windows",
+    "rfc3161_client": "optional; only time-stamps need it",
     "resource": "not on Windows",
     "sklearn": "optional; seconds",
     "scipy": "optional",
@@ -57,6 +58,7 @@ PACKAGES = {
 DOORS = {
     "modeldb_core._pytest_plugin": "pytest loads it in every project where ModelDB is installed",
     "modeldb_core.cli": "the console script: errors of loading are shown like others",
+    "modeldb_core.provenance.timestamps": "a plugin: loaded with every store that is opened",
     "modeldb_core.context": "a plugin: loaded with every store that is opened",
     "modeldb_lightning": "a plugin, which every Trainer asks, logged or not",
     "modeldb_lightning.autologging": "as modeldb_lightning: installed before a Trainer is made",

@@ -16,6 +16,7 @@ from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import print_json
 from modeldb_core.cli.text import clean
 from modeldb_core.movement.bundles import Bundle
+from modeldb_core.provenance import envelope as envelopes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,7 +114,6 @@ def write_checkpoint(session: Session, *, place: str | None, key: str | None, is
     """
     from modeldb_core.audit.access import AccessReader
     from modeldb_core.audit.making import keep_checkpoint, make_checkpoint
-    from modeldb_core.provenance import envelope as envelopes
 
     settings = session.settings
     path = key or settings.audit_key
@@ -162,7 +162,6 @@ def _checkpoint(session: Session, path: str, key: str | None) -> Checkpoint:
     """Return a checkpoint, and say who witnessed it; one that was altered is an error."""
     from modeldb_core.audit import Checkpoint
     from modeldb_core.audit.making import check_anchors
-    from modeldb_core.provenance import envelope as envelopes
 
     checkpoint = Checkpoint.read(path)
     if key is not None:
