@@ -10,7 +10,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from modeldb_server.context import server_context
 from modeldb_server.responses import JSON, json_response
 from modeldb_server.routes import Form, Policy
-from modeldb_v1 import services  # noqa: F401 - it declares the calls
+from modeldb_v1 import openapi, services  # noqa: F401 - services declares the calls
 from modeldb_v1.artifact_files import add_artifact_routes
 from modeldb_v1.calls import carry_out, policy_of
 from modeldb_v1.errors import status_of
@@ -32,6 +32,7 @@ def register(app: Flask) -> None:
     for root in ROOTS:
         blueprint.add_url_rule(f"{root}/<path:rest>", "call", answer_call, methods=_METHODS)
     add_artifact_routes(blueprint)
+    blueprint.add_url_rule(openapi.PATH, "openapi", lambda: json_response(openapi.document()), methods=["GET"])
     blueprint.register_error_handler(Exception, answer_error)
     app.register_blueprint(blueprint)
 

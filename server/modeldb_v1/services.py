@@ -8,6 +8,7 @@ from modeldb_v1 import (  # noqa: F401 - they declare calls when they are import
     dataset_versions,
     datasets,
     experiments,
+    hydrated,
     lineage,
     metadata,
     project_copies,
@@ -16,4 +17,11 @@ from modeldb_v1 import (  # noqa: F401 - they declare calls when they are import
     run_lists,
     runs,
     tables,
+)
+from modeldb_v1.access import (  # noqa: F401 - so do these
+    authorization,
+    collaborators,
+    organizations,
+    roles,
+    users,
 )

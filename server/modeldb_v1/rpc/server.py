@@ -50,7 +50,7 @@ class GrpcServer:
         context = app.extensions[EXTENSION]
         assert isinstance(context, ServerContext)
         self._app, self._settings = app, context.settings
-        self._host = listen_address(context.settings)
+        self._host = listen_address(context.settings, is_open=context.gatekeeper.is_open)
         services = tuple(dict.fromkeys(call.service for call in calls))
         self._health = Health(lambda: is_ready(context.readiness.look()), services)
         self._pool = ThreadPoolExecutor(context.settings.threads + MOST_STREAMS, "modeldb-grpc")
