@@ -466,9 +466,12 @@ def test_a_run_records_the_commit_that_it_was_given(wire: Wire, program: Client,
 
 def test_eight_at_once_make_versions_and_commits_and_nothing_is_lost(app: Flask, wire: Wire, repo: Repo) -> None:
     dataset_id, root = make_dataset(wire, 0), repo.head()
+    statuses: list[int] = []
+    named = {"named_id": {"workspace_name": "grace"}}
 
     def make(number: int) -> tuple[dict[str, Any], dict[str, Any], str]:
         own = Wire(app.test_client())
+        statuses.append(own.send("VersioningService.CreateRepository", {"id": named, "repository": {"name": "one"}})[0])
         alone = add(own, dataset_id, 0, {**RAW, "num_records": str(number + 1)})
         alike = add(own, dataset_id, 0, {**RAW, "num_records": "100"}) if number < 2 else alone
         sha = Repo(own, repo.id).save({"a": config(x=number)}, root, branch="master", message=f"commit {number}")
@@ -476,6 +479,7 @@ def test_eight_at_once_make_versions_and_commits_and_nothing_is_lost(app: Flask,
 
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(make, range(8)))
+    assert sorted(statuses) == [200, *[409] * 7]
     numbers = sorted(int(each["version"]) for pair in made for each in pair[:2])
     assert sorted({int(each["version"]) for pair in made for each in pair[:2]}) == list(range(1, max(numbers) + 1))
     assert len({pair[0]["id"] for pair in made}) == 8

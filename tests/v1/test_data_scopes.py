@@ -63,6 +63,12 @@ def test_what_lies_in_another_workspace_is_not_there(tmp_path: Path) -> None:
         {"id": {"named_id": {"workspace_name": "his"}}, "repository": {"name": "churn"}},
     )
     assert made["repository"]["id"] != repo["repo_id"]
+    his = bob("DatasetService.createDataset", {"name": "his data", "workspace_name": "his"})["dataset"]["id"]
+    assert bob.code("DatasetService.setDatasetWorkspace", {"id": his, "workspace_name": "hers"}) in (5, 7)
+    assert ada.code("DatasetService.setDatasetWorkspace", {"id": his, "workspace_name": "hers"}) == 5
+    assert "total_records" not in ada(
+        "DatasetService.findDatasets", {"predicates": [{"key": "name", "value": "his data"}]}
+    )
     nobody = Wire(app.test_client())
     assert nobody.send("VersioningService.GetRepository", {"id": repo})[0] == 401
     for part in parts:
