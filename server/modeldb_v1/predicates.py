@@ -105,7 +105,7 @@ def _linked(operator: str, value: Value) -> Condition:
     if operator not in ("EQ", "IN") or not ids or not all(isinstance(each, str) and each for each in ids):
         msg = f"{_LINKED} is asked for by EQ with an id, or IN with a list of them"
         raise InvalidArgumentError(msg)
-    return Condition(linked=Linked("dataset_version", tuple(str(each) for each in ids)))
+    return Condition(linked=Linked("dataset_version", tuple(str(each) for each in ids), field="datasets"))
 
 
 def _filter(kind: str, root: str, rest: str, operator: str, value: str | float) -> str:

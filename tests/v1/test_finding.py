@@ -37,7 +37,7 @@ class Runs:
                 tags=[word],
                 observations=[{"attribute": pair("o", number + step), "timestamp": str(step + 2)} for step in (-1, 0)],
                 artifacts=[{"key": "f", "path": f"dir/{word}"}],
-                datasets=[{"key": "d", "path": f"set/{word}"}],
+                datasets=[{"key": "d", "path": f"set/{word}", "linked_artifact_id": f"version {index}"}],
                 features=[{"name": word}],
                 code_version=word,
             )
@@ -137,6 +137,8 @@ def test_truth_identifiers_and_times(runs: Runs):
     assert runs.find(("project_id", runs.project, NE)) == []
     assert runs.find(("metrics.m", 9, GTE), ("attributes.a", "an", CONTAIN)) == [1]
     assert runs.find(("metrics.never", 1, EQ)) == []
+    assert runs.find(("datasets.linked_artifact_id", "version 3", EQ)) == [3]
+    assert runs.find(("datasets.linked_artifact_id", ["version 3", "version 1", "none"], IN)) == [1, 3]
     assert runs.find(('attributes.it"s "quoted"', "x", EQ)) == []
 
 

@@ -39,7 +39,6 @@ class Client:
             "Grpc-Metadata-developer_key": key,
             "Grpc-Metadata-source": "PythonClient",
             "Grpc-Metadata-scheme": "http",
-            "Authorization": f"Bearer {key}",
         }
 
     def request(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
