@@ -28,7 +28,7 @@ from modeldb_v1.sections import (
     rename,
 )
 from modeldb_v1.values import fill_pairs
-from modeldb_v1.workspaces import declare_workspace, workspace_id_of
+from modeldb_v1.workspaces import declare_workspace, fill_workspace, workspace_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,6 +50,7 @@ def fill_dataset(context: ServerContext, message: Fields, entity: Entity) -> Non
     message.time_created = milliseconds(document.get("created_at"))
     message.time_updated = milliseconds(document.get("updated_at"))
     fill_pairs(message.attributes, document.get("attributes", {}), context.artifacts)
+    fill_workspace(context, message, entity.workspace_id)
 
 
 def _set_visibility(context: ServerContext, request: Fields, entity: Entity) -> Operation:

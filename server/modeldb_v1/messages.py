@@ -14,6 +14,7 @@ from modeldb_v1.observations import fill_observations
 from modeldb_v1.repository_links import fill_versioned_inputs
 from modeldb_v1.schema import enum_values
 from modeldb_v1.values import fill_pairs
+from modeldb_v1.workspaces import fill_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +59,7 @@ def fill(context: ServerContext, message: Fields, entity: Entity, *, whole: bool
 
 
 def _fill_project(context: ServerContext, message: Fields, document: Mapping[str, Any], entity: Entity) -> None:
-    del context
+    fill_workspace(context, message, entity.workspace_id)
     message.short_name = document.get("short_name") or short_name(entity.name)
     message.readme_text = document.get("readme") or ""
     message.project_visibility = VISIBILITIES.get(document.get("visibility") or "", 0)

@@ -113,7 +113,7 @@ def _set_readme(context: ServerContext, request: Fields, entity: Entity) -> Oper
 def _set_visibility(context: ServerContext, request: Fields, entity: Entity) -> Operation:
     del context
     visibility = visibility_of(request.project_visibility)
-    return edits.update("project", entity.entity_id, {"set": {"visibility": visibility}})
+    return edits.update("project", entity.entity_id, {"set": {"visibility": visibility or "private"}})
 
 
 def _set_short_name(context: ServerContext, request: Fields, entity: Entity) -> Operation:

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING
 from modeldb_core.commands import containers
 from modeldb_core.commands.names import check_name
 from modeldb_core.errors import NotFoundError
+from modeldb_core.model.entities import DEFAULT_WORKSPACE
 from modeldb_server.handlers.creating import home_of
+from modeldb_v1.schema import enum_values
 
 if TYPE_CHECKING:
     from modeldb_core.commands.operation import Operation
     from modeldb_server.context import ServerContext
+    from modeldb_v1.schema import Fields
+
+_TYPES = enum_values("WorkspaceTypeEnum.WorkspaceType")
 
 
 def workspace_id_of(context: ServerContext, name: str) -> str:
@@ -32,6 +37,20 @@ def declare_workspace(context: ServerContext, name: str) -> tuple[str, Operation
     home_id, home_name = home_of(context)
     workspace_id = workspace_id_of(context, name)
     return workspace_id, containers.declare("workspace", workspace_id, home_name if workspace_id == home_id else name)
+
+
+def fill_workspace(context: ServerContext, message: Fields, workspace_id: str) -> None:
+    """Write where an entity lies into its message; nothing for the workspace where everything lies by default.
+
+    A workspace that has a user's name is theirs, and the message names the user, as the original did.
+    """
+    if workspace_id in ("", context.store.identify(("workspace", DEFAULT_WORKSPACE))[0]):
+        return
+    message.workspace_id, message.workspace_type = workspace_id, _TYPES["ORGANIZATION"]
+    if context.accounts is not None and _is_there(context, workspace_id):
+        user = context.accounts.directory().named(context.store.get("workspace", workspace_id).name)
+        if user is not None:
+            message.workspace_id, message.workspace_type = user.entity_id, _TYPES["USER"]
 
 
 def _is_there(context: ServerContext, workspace_id: str) -> bool:

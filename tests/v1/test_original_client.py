@@ -370,3 +370,22 @@ def test_a_run_is_cloned_with_all_that_it_holds(client: Client, project_id: str,
     assert shown["datasets"][0]["linked_artifact_id"] == "none"
     assert shown["code_version_snapshot"]["git_snapshot"] == {"hash": "c" * 40, "is_dirty": "FALSE"}
     client.post("experiment-run/logMetric", id=run_id, metric=value("after", 1))  # this client ends no run
+
+
+def test_a_workspace_that_is_named_is_told_again(client: Client):
+    made = client.post("project/createProject", name="elsewhere", workspace_name="research")["project"]
+    assert made["workspace_type"] == "ORGANIZATION"
+    found = client.get("project/getProjectByName", name="elsewhere", workspace_name="research")
+    assert found["project_by_user"]["workspace_id"] == made["workspace_id"]
+    shared = client.get("project/getProjectByName", name="elsewhere", workspace_name="")
+    assert [each["id"] for each in shared["shared_projects"]] == [made["id"]]
+    with pytest.raises(HTTPError) as caught:
+        client.get("project/getProjectByName", name="elsewhere", workspace_name="another")
+    assert (caught.value.status, caught.value.code) == (404, 5)
+    again = client.post("project/createProject", name="elsewhere", workspace_name="")["project"]
+    assert "workspace_id" not in again
+    own = client.post("project/createProject", name="elsewhere 2", workspace_name="grace")["project"]
+    assert "workspace_id" not in own  # a user's own name means where they are at home
+    assert [each["name"] for each in client.get("project/getProjects", workspace_name="research")["projects"]] == [
+        "elsewhere"
+    ]
