@@ -18,6 +18,7 @@ HERE = Path(__file__).parents[1]
 
 PACKAGES = {
     # optional, or only on some systems
+    "authlib": "optional; only OpenID providers need it",
     "bz2": "Python may be built without it",
     "cryptography": "optional; only signing needs it",
     "fcntl": "not on Windows",
@@ -25,6 +26,7 @@ PACKAGES = {
     "grp": "not on Windows",
     "gzip": "zlib may be missing",
     "hypothesis": "only for the conformance suites",
+    "joserfc": "as authlib, with which it comes",
     "keyring": "optional",
     "lzma": "Python may be built without it",
     "modeldb_server": "optional: it stands on Flask",

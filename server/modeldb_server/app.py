@@ -14,6 +14,8 @@ from modeldb_core.plugins import plugin_manager
 from modeldb_core.runtime.notices import warn
 from modeldb_core.runtime.users import login_name
 from modeldb_server.access import AccessNotes, note_hidden
+from modeldb_server.account_routes import account_routes
+from modeldb_server.accounts.oidc import OpenID, Provider
 from modeldb_server.accounts.opening import accounts_url, open_accounts
 from modeldb_server.api import routes
 from modeldb_server.arguments import read_arguments
@@ -36,12 +38,13 @@ from modeldb_server.tokens import Gatekeeper
 from modeldb_server.writing import Writers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from werkzeug.wrappers import Response
 
     from modeldb_core.plugins import PluginManager
     from modeldb_core.stores import ArtifactStore, MetadataStore
+    from modeldb_server.accounts.accounts import Accounts
     from modeldb_server.routes import Route
     from modeldb_server.scopes import ScopeOf
     from modeldb_server.security import Policies
@@ -95,7 +98,8 @@ def create_app(
     context.access.register(app)
     context.metrics.register(app)
     policies: Policies = {}
-    register_guards(app, policies, {f"{API}.{route.name}": route for route in routes()})
+    table = (*routes(), *(account_routes() if context.accounts is not None else ()))
+    register_guards(app, policies, {f"{API}.{route.name}": route for route in table})
     register_compression(app)
     register_error_handlers(app)
     app.context_processor(
@@ -103,7 +107,7 @@ def create_app(
             "modeldb_cursor": lambda: "" if context.is_anonymous else _text_of(context.events.cursor(context.store))
         }
     )
-    app.register_blueprint(create_api(policies))
+    app.register_blueprint(create_api(policies, table))
     add_plugins(app, manager, policies)
     complete_policies(app, policies)
     return app
@@ -162,7 +166,15 @@ def _new_context(
         rates=Rates(settings.rate_limit),
         readiness=Readiness(store, to_write=not settings.read_only),
         accounts=accounts,
+        openid=_openid(accounts, settings),
     )
+
+
+def _openid(accounts: Accounts | None, settings: ServerSettings) -> OpenID | None:
+    if accounts is None or not settings.oidc_issuer:
+        return None
+    secret = settings.oidc_client_secret
+    return OpenID(accounts, Provider(settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_create_users))
 
 
 def _access_log(settings: ServerSettings, metrics: ServerMetrics) -> AccessLog | None:
@@ -187,10 +199,10 @@ def _text_of(cursor: int | None) -> str:
     return "" if cursor is None else str(cursor)
 
 
-def create_api(policies: Policies) -> Blueprint:
+def create_api(policies: Policies, table: Iterable[Route]) -> Blueprint:
     """Return the blueprint with every route of the table, and note the policy of each in ``policies``."""
     blueprint = Blueprint(API, __name__)
-    for route in routes():
+    for route in table:
         blueprint.add_url_rule(route.path, route.name, _view(route), methods=[route.method])
         policies[f"{API}.{route.name}"] = route.policy
     return blueprint

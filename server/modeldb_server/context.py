@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modeldb_core.stores.scoped import Scope
     from modeldb_server.access import AccessNotes
     from modeldb_server.accounts.accounts import Accounts
+    from modeldb_server.accounts.oidc import OpenID
     from modeldb_server.accounts.visitor import Visitor
     from modeldb_server.binding import BoundStreams
     from modeldb_server.events import EventHub
@@ -54,6 +55,8 @@ class ServerContext:
     readiness: Readiness
     accounts: Accounts | None = None
     """The users of the server; ``None`` where it has none."""
+    openid: OpenID | None = None
+    """The provider through which they may sign in."""
 
     @property
     def store(self) -> MetadataStore:

@@ -207,8 +207,16 @@ def check_unforged() -> None:
         PermissionDeniedError: it could come from elsewhere.
     """
     visitor = server_context().visitor
-    if visitor is None or visitor.means not in (Means.SESSION, Means.PROXY):
-        return
+    if visitor is not None and visitor.means in (Means.SESSION, Means.PROXY):
+        check_signed()
+
+
+def check_signed() -> None:
+    """See that a request has what only a page of this server, or a program, can send.
+
+    Raises:
+        PermissionDeniedError: it has not.
+    """
     if request.headers.get(WRITE_HEADER) != "1" or "Origin" not in request.headers:  # which origin was looked at before
         msg = f"a request that a browser signs by itself needs the header {WRITE_HEADER}: 1, and an Origin"
         raise PermissionDeniedError(msg)

@@ -1,220 +1,257 @@
-"""The access log of a server: every refusal, every file that was read, every sign-in; and never a secret."""
+"""Every route, whoever asks: anonymous, expired, revoked, disabled, in a wrong role, of a foreign workspace. And signing in."""
 
 from __future__ import annotations
 
-import ast
-import base64
-import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import modeldb_server
-import modeldb_webui
-from modeldb_core.audit.access import AccessReader, verify_access
-from modeldb_core.audit.access.entries import READ, REFUSE, SIGN_IN
-from modeldb_core.errors import ConfigurationError
-from modeldb_core.log.changes import Change
-from modeldb_core.plugins import PluginManager
+from modeldb_core.commands import people
+from modeldb_core.stores import MetadataStore
 from modeldb_server import ServerSettings, create_app
-from modeldb_server.api import routes
-from modeldb_server.guesses import FREE_GUESSES
 from modeldb_server.routes import Policy
-from tests.server.test_scoped import ADA, Two
+from modeldb_server.security import POLICIES, methods_of
+from tests.server.test_accounts import ADMIN, PASSWORD, Team, basic
+from tests.stores.test_scoped import SECRET, Workspace
 
-WRITER, READER = "a-token-to-write-with", "a-token-to-read-with"
-SECRETS = (WRITER, READER, "wrong-but-long-enough", "s3cr3t")
-
-
-class Logged:
-    """An application with an access log, and what it wrote."""
-
-    def __init__(self, store: Any, artifacts: Any, folder: Path, **settings: Any) -> None:
-        self.folder = folder
-        settings.setdefault("tokens", (f"grace:{WRITER}",))
-        settings.setdefault("read_tokens", (f"rita:{READER}",))
-        chosen = ServerSettings(port=0, access_log_dir=folder, **settings)
-        self.app = create_app(store, artifacts, chosen, plugins=PluginManager())
-
-    def ask(self, path: str, token: str = "", method: str = "GET", **options: Any) -> Any:
-        headers = {"X-ModelDB": "1", **options.pop("headers", {})}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        options.setdefault("base_url", "http://127.0.0.1:5000")
-        return self.app.test_client().open(path, method=method, headers=headers, **options)
-
-    def entries(self, *actions: str) -> list[Change]:
-        self.app.extensions["modeldb_server"].access.log.flush()
-        with AccessReader(self.folder) as reader:
-            changes = reader.read_changes(limit=1_000_000).changes
-        return [change for change in changes if change.action in actions]
+ORIGIN = {"Origin": "http://127.0.0.1:5000"}
+NOBODY = "01a225d4-0000-7000-8000-00000000dead"
+PUBLIC = re.compile(
+    r"/health|/ready|/sign-in|/assets/.*|/api/v2/session(/oidc.*)?|/api/v1/openapi\.json|/openapi\.json"
+)
 
 
 @pytest.fixture
-def logged(filled: Any, tmp_path: Path) -> Iterator[Logged]:
-    made = Logged(filled.store, filled.artifacts, tmp_path / "access")
+def team(store: MetadataStore, artifacts: Any, tmp_path: Path) -> Iterator[Team]:
+    """A server with all of its plugins."""
+    settings = ServerSettings(port=0, accounts=f"sqlite:///{tmp_path}/accounts.db", poll_interval_s=0.02)
+    app = create_app(store, artifacts, settings)
+    seen = Workspace("open")
+    other = Workspace(SECRET, seen.run)
+    store.apply([*seen.writer.changes, *other.writer.changes])
+    made = Team(store, artifacts, app, seen, other)
+    made.add_user(ADMIN, is_admin=True)
     yield made
-    made.app.extensions["modeldb_server"].close()
-    assert verify_access(made.folder).ok
-    with AccessReader(made.folder) as reader:
-        texts = "".join(f"{change}{change.payload!r}" for change in reader.read_changes(limit=1_000_000).changes)
-    assert not [secret for secret in SECRETS if secret in texts]
-
-
-def concrete(path: str, filled: Any) -> str:
-    for name, value in (
-        ("run_id", filled.run_id),
-        ("entity_id", filled.run_id),
-        ("digest", filled.blobs["notes.txt"]),
-    ):
-        path = path.replace(f"<{name}>", value)
-    return path
-
-
-def test_every_route_records_whom_it_refused_and_why(logged: Logged, filled: Any) -> None:
-    asked = [route for route in routes() if route.policy is not Policy.PUBLIC]
-    for route in asked:
-        path = concrete(route.path, filled)
-        assert logged.ask(path, method=route.method, json={}).status_code == 401
-    found = logged.entries(REFUSE)
-    assert [change.entity_id for change in found] == [route.path for route in asked]
-    for route, change in zip(asked, found, strict=True):
-        data = change.data()
-        assert (data["status"], data["method"], data["address"]) == (401, route.method, "127.0.0.1")
-        assert data["reason"] == "unauthorized"
-        assert change.actor == ""
-        if "<run_id>" in route.path:
-            assert data["run_id"] == filled.run_id
-
-
-def test_who_may_only_read_is_named_with_what_they_tried(logged: Logged, filled: Any) -> None:
-    writes = [route for route in routes() if route.policy in (Policy.WRITE, Policy.ERASE)]
-    for route in writes:
-        assert logged.ask(concrete(route.path, filled), READER, route.method, json={}).status_code == 403
-    found = logged.entries(REFUSE)
-    assert [(change.actor, change.entity_id) for change in found] == [("rita", route.path) for route in writes]
-    assert {change.data()["reason"] for change in found} == {"permission_denied"}
-
-
-@pytest.mark.parametrize(
-    ("options", "status"),
-    [
-        ({"base_url": "http://evil.example.org"}, 403),
-        ({"headers": {"Origin": "https://evil.example.org"}}, 403),
-        ({"headers": {"Authorization": "Bearer wrong-but-long-enough"}}, 401),
-        ({"headers": {"Authorization": "Basic " + base64.b64encode(b"ada:s3cr3t").decode()}}, 401),
-        ({"path": "/api/v2/nothing/s3cr3t?token=s3cr3t"}, 401),
-    ],
-)
-def test_what_is_refused_for_any_reason_is_recorded_without_what_was_shown(
-    logged: Logged, options: dict[str, Any], status: int
-) -> None:
-    path = options.pop("path", "/api/v2/runs?filter=s3cr3t")
-    assert logged.ask(path, **options).status_code == status
-    (change,) = logged.entries(REFUSE)
-    assert change.data()["status"] == status
-    assert change.entity_id in ("/api/v2/runs", "unknown")
-
-
-def test_guesses_that_are_slowed_down_are_recorded(logged: Logged) -> None:
-    for number in range(FREE_GUESSES + 1):
-        last = logged.ask("/api/v2/runs", f"a-guess-that-is-long-{number}")
-    assert last.status_code == 429
-    assert [change.data()["status"] for change in logged.entries(REFUSE)] == [401] * FREE_GUESSES + [429]
-
-
-def test_somebody_elses_run_is_recorded_as_refused_and_one_that_is_not_there_is_not(
-    store: Any, artifacts: Any, tmp_path: Path
-) -> None:
-    two = Two(store, artifacts, access_log_dir=tmp_path / "access")
-    logged = Logged.__new__(Logged)
-    logged.app, logged.folder = two.app, tmp_path / "access"
-    missing = two.other.run[:-4] + "0000"
-    for run_id in (two.other.run, missing, two.seen.run):
-        logged.ask(f"/api/v2/runs/{run_id}", ADA)
-        logged.ask(f"/api/v2/runs/{run_id}/artifacts?path=notes.txt", ADA)
-    refused = logged.entries(REFUSE)
-    assert {name for change in refused for name in change.data().values() if name == two.other.run} == {two.other.run}
-    assert {(change.actor, change.data()["status"], change.data()["reason"]) for change in refused} == {
-        ("ada", 404, "out_of_scope")
-    }
-    assert len(refused) == 2
-    assert [change.entity_id for change in logged.entries(READ)] == [two.seen.run]
-    two.app.extensions["modeldb_server"].close()
-
-
-def test_every_way_to_read_a_file_is_recorded(logged: Logged, filled: Any) -> None:
-    digest, run = filled.blobs["notes.txt"], filled.run_id
-    size = len("Grüße\n".encode())
-    base = f"/api/v2/runs/{run}/artifacts?path=notes.txt"
-    asked: list[tuple[str, dict[str, Any], int]] = [
-        (base, {}, size),
-        (f"{base}&download=1", {}, size),
-        (base, {"headers": {"Range": "bytes=0-1"}}, 2),
-        (base, {"method": "HEAD"}, 0),
-        (f"/api/v2/runs/{run}/artifacts/preview?path=notes.txt", {}, size),
-        (f"/api/v2/store/blobs/{digest}", {}, size),
-        (f"/api/v2/store/blobs/{digest}/url", {}, 0),
-        ("/api/v2/store/blob-contents", {"method": "POST", "json": {"digests": [digest], "max_bytes": 1 << 20}}, size),
-    ]
-    for path, options, _ in asked:
-        assert logged.ask(path, READER, **options).status_code in (200, 206), path
-    logged.ask(base, READER, headers={"If-None-Match": f'"{digest}"'})
-    found = logged.entries(READ)
-    assert len(found) == len(asked), "what the client had already was not handed out"
-    for change, (path, _, length) in zip(found, asked, strict=True):
-        data = change.data()
-        assert (change.actor, data["digest"], data["address"]) == ("rita", digest, "127.0.0.1")
-        assert data["bytes"] == length, path
-        if "/runs/" in path:
-            assert (change.kind, change.entity_id, data["path"]) == ("run", run, "notes.txt")
-            assert data["project_id"] == filled.project_id
-        else:
-            assert (change.kind, change.entity_id) == ("blob", digest)
-
-
-def test_no_handler_opens_a_file_without_saying_so() -> None:
-    """Each function that opens, lists contents of or links to blobs notes it, or is one of those that hand nothing out."""
-    compared, uploaded = {"diff_runs", "compare_versions", "read_bom", "_whole"}, {"_opened", "_renewed"}
-    found = set()
-    for package in (modeldb_server, modeldb_webui):
-        for path in Path(str(package.__file__)).parents[1].rglob("*.py"):  # and what lies beside it
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.FunctionDef) and not any(
-                    isinstance(below, ast.FunctionDef) and below is not node for below in ast.walk(node)
-                ):
-                    text = ast.unparse(node)
-                    if any(f"artifacts.{call}" in text for call in ("open", "read_many", "url_for")):
-                        found.add(node.name)
-                        assert "note_read(" in text or node.name in compared | uploaded | {"_stream"}, (
-                            f"{path}: {node.name}"
-                        )
-    assert {"send_file", "read_blob", "read_blobs", "get_blob_url", "preview_artifact"} <= found
-
-
-def test_a_sign_in_is_recorded_once_in_a_while_and_for_each_address(logged: Logged) -> None:
-    for _ in range(3):
-        logged.ask("/api/v2/runs", READER)
-        logged.ask("/api/v2/runs", WRITER, environ_base={"REMOTE_ADDR": "10.1.2.3"})
-    found = [(change.actor, change.data()["how"], change.data()["address"]) for change in logged.entries(SIGN_IN)]
-    assert found == [("rita", "bearer", "127.0.0.1"), ("grace", "bearer", "10.1.2.3")]
-
-
-def test_without_a_log_nothing_is_written_and_one_that_cannot_be_made_is_said(filled: Any, tmp_path: Path) -> None:
-    app = create_app(filled.store, filled.artifacts, ServerSettings(port=0), plugins=PluginManager())
-    assert app.extensions["modeldb_server"].access.log is None
     app.extensions["modeldb_server"].close()
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigurationError, match=r"server\.access_log_dir"):
-        Logged(filled.store, filled.artifacts, tmp_path / "file" / "access")
 
 
-def test_what_is_lost_is_counted_in_the_metrics(logged: Logged) -> None:
-    context = logged.app.extensions["modeldb_server"]
-    context.access.log.close()
-    logged.ask("/api/v2/runs")
-    text = logged.ask("/metrics", READER).text
-    assert "modeldb_access_entries_lost_total 1.0" in text
-    assert json.loads(logged.ask("/api/v2/runs", READER).text)["items"]
+def requests(team: Team, ids: dict[str, str]) -> Iterator[tuple[str, str, Any]]:
+    """Iterate over all that may be asked: endpoint, method, path, with identifiers for what the paths leave open."""
+    for rule in team.app.url_map.iter_rules():
+        kind = rule.rule.split("/")[3:4]
+        name = kind[0].removesuffix("s").replace("-", "_") if kind else "run"
+        entity_id = ids.get(name, ids["run"])
+        path = re.sub(r"<(?:[^<>:]+:)?[^<>]+>", entity_id, rule.rule)
+        for method in sorted(methods_of(rule) - {"HEAD", "OPTIONS"}):
+            yield rule.endpoint, method, path
+
+
+def test_no_route_lets_anyone_in_who_shows_nothing_that_is_valid(team: Team) -> None:
+    ada = team.add_user("ada")
+    bob = team.add_user("bob")
+    accounts = team.accounts
+    expired = accounts.create_token(ada, name="e", expires_in_days=1e-11, created_by=ADMIN)[0]
+    revoked, kept = accounts.create_token(ada, name="r", created_by=ADMIN)
+    accounts.vault.revoke_token(kept.token_id)
+    ended = accounts.vault.add_session(ada.entity_id, 60)
+    accounts.vault.end_session(ended)
+    accounts.disable(bob, ADMIN)
+    shown: list[dict[str, str]] = [
+        {},
+        {"Authorization": f"Bearer {expired}"},
+        {"Authorization": f"Bearer {revoked}"},
+        {"Authorization": f"Bearer {team.tokens['bob']}"},
+        {"Cookie": f"modeldb_session={ended}"},
+        {"Grpc-Metadata-email": "ada@example.org", "Grpc-Metadata-developer_key": team.tokens["bob"]},
+    ]
+    policies, heads, open_to_all, asked = team.app.extensions[POLICIES], team.store.heads(), set(), 0
+    for endpoint, method, path in requests(team, team.other.names):
+        answers = set()
+        for number, headers in enumerate(shown):
+            if number > 1 and method == "GET" and asked % 5:  # one in five is tried with all of them
+                continue
+            answer = team.ask(
+                path, method, headers=headers, content_type="application/json", data=None if method == "GET" else b"{}"
+            )
+            answers.add((answer.status_code, answer.text))
+        asked += 1
+        if policies[endpoint] is Policy.PUBLIC:
+            open_to_all.add(path)
+            assert not [text for _, text in answers if SECRET in text]
+        else:
+            assert {status for status, _ in answers} == {401}, (endpoint, method, answers)
+            assert len(answers) == 1, "the answer tells why"
+    assert asked > 200
+    assert not [path for path in open_to_all if not PUBLIC.fullmatch(path)]
+    assert team.store.heads() == heads
+
+
+def test_a_reader_changes_nothing_by_any_route_and_sees_nothing_of_a_foreign_workspace(team: Team) -> None:
+    eve = team.add_user("eve")
+    team.give(eve, "reader")
+    heads = team.store.heads()
+    policies = team.app.extensions[POLICIES]
+    nobody = dict.fromkeys(team.other.names, NOBODY)
+    pairs = zip(requests(team, team.other.names), requests(team, nobody), strict=True)
+    for (endpoint, method, path), (_, _, absent) in pairs:
+        if endpoint.endswith("follow_changes") or "session" in path:
+            continue
+        options: dict[str, Any] = {"content_type": "application/json"}
+        if method != "GET":
+            options["data"] = b"{}"
+        answers = []
+        for each in (path, absent):
+            answer = team.ask(each, method, name="eve", **options)
+            text = answer.get_data(as_text=True)
+            for one in (*team.other.names.values(), NOBODY):
+                text = text.replace(one, "ID")
+            answers.append((answer.status_code, re.sub(r'data-cursor="\d*"|"cursor":\d+', "", text)))
+        assert answers[0] == answers[1], (endpoint, method)
+        assert answers[0][0] < 500, (endpoint, answers[0])
+        assert SECRET not in answers[0][1], endpoint
+        if policies[endpoint] is Policy.WRITE:
+            assert answers[0][0] >= 400, (endpoint, method, answers[0])  # she may write in her own workspace
+    assert team.store.heads() == heads
+
+
+def sign_in(team: Team, client: Any, name: str = "ada", password: str = PASSWORD, **headers: str) -> Any:
+    sent = {"X-ModelDB": "1", **ORIGIN, **headers}
+    return client.post(
+        "/api/v2/session", json={"user": name, "password": password}, headers=sent, base_url="http://127.0.0.1:5000"
+    )
+
+
+def test_a_browser_signs_in_by_a_cookie_that_no_script_and_no_other_page_can_use(team: Team) -> None:
+    ada = team.add_user("ada")
+    team.give(ada, "contributor")
+    team.accounts.set_password(ada, PASSWORD)
+    client = team.app.test_client()
+
+    def ask(path: str, method: str = "GET", **headers: str) -> Any:
+        content = {} if method == "GET" else {"json": {"description": "x"}}
+        return client.open(path, method=method, base_url="http://127.0.0.1:5000", headers=headers, **content)
+
+    run = f"/api/v2/runs/{team.seen.run}"
+    assert ask(run).status_code == 401
+    for name, password in (("ada", "wrong password!"), ("nobody", PASSWORD), ("ada", team.tokens[ADMIN][:-1])):
+        answer = sign_in(team, client, name, password)
+        assert (answer.status_code, answer.headers.getlist("Set-Cookie")) == (401, [])
+    foreign = sign_in(team, client, Origin="http://evil.example")
+    assert (foreign.status_code, foreign.headers.getlist("Set-Cookie")) == (403, [])
+    answer = sign_in(team, client)
+    assert answer.status_code == 200, answer.text
+    (cookie,) = answer.headers.getlist("Set-Cookie")
+    assert cookie.startswith("modeldb_session=")
+    assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= {part.strip() for part in cookie.split(";")}
+    assert ask("/api/v2/session").json["user"] == "ada"
+    assert ask(run).status_code == 200
+    assert ask(run, "PATCH").status_code == 403
+    assert ask(run, "PATCH", **{"X-ModelDB": "1"}).status_code == 403  # without an Origin
+    assert ask(run, "PATCH", **ORIGIN).status_code == 403
+    assert ask(run, "PATCH", Origin="http://evil.example", **{"X-ModelDB": "1"}).status_code == 403
+    signed = {"X-ModelDB": "1", **ORIGIN}
+    assert ask(run, "PATCH", **signed).status_code == 200
+    assert team.store.get("run", team.seen.run).document["description"] == "x"
+    shown = cookie.split(";")[0].partition("=")[2]
+    assert (
+        client.delete(
+            "/api/v2/session", headers=ORIGIN, content_type="application/json", base_url="http://127.0.0.1:5000"
+        ).status_code
+        == 403
+    )
+    assert (
+        client.delete(
+            "/api/v2/session", headers=signed, content_type="application/json", base_url="http://127.0.0.1:5000"
+        ).status_code
+        == 200
+    )
+    assert team.ask(run, headers={"Cookie": f"modeldb_session={shown}"}).status_code == 401  # the server has ended it
+    secure = sign_in(team, client, **{"X-Forwarded-Proto": "https"})
+    assert "Secure" not in secure.headers["Set-Cookie"]  # nobody has said that this one is a proxy
+    encrypted = client.post(
+        "/api/v2/session",
+        json={"user": "ada", "password": PASSWORD},
+        base_url="https://127.0.0.1:5000",
+        headers={"X-ModelDB": "1", "Origin": "https://127.0.0.1:5000"},
+    )
+    assert encrypted.headers["Set-Cookie"].startswith("__Host-modeldb_session=")
+    assert "Secure" in encrypted.headers["Set-Cookie"]
+
+
+def test_users_manage_their_own_tokens_and_password_and_no_others(team: Team) -> None:
+    ada, bob = team.add_user("ada"), team.add_user("bob")
+    for user in (ada, bob):
+        team.accounts.set_password(user, f"{PASSWORD} {user.name}")
+    as_ada = basic("ada", f"{PASSWORD} ada")
+    tokens = "/api/v2/session/tokens"
+    made = team.ask(tokens, "POST", headers=as_ada, json={"name": "mine", "allows": "read", "days": 3})
+    assert made.status_code == 201, made.text
+    shown = {"Authorization": f"Bearer {made.json['token']}"}
+    assert team.ask("/api/v2/runs", headers=shown).status_code == 200
+    listed = team.ask(tokens, headers=as_ada).json["items"]
+    assert [each["name"] for each in listed] == ["mine", "test"]
+    assert not [each for each in listed if "token" in each or "digest" in each]
+    assert team.ask(tokens, "POST", headers=shown, json={"name": "more"}).status_code == 403  # a token makes no others
+    of_bob = team.accounts.vault.tokens_of(bob.entity_id)[0].token_id
+    assert team.ask(f"{tokens}/{of_bob}", "DELETE", headers=as_ada, content_type="application/json").status_code == 404
+    mine = made.json["token_id"]
+    assert team.ask(f"{tokens}/{mine}", "DELETE", headers=as_ada, content_type="application/json").status_code == 200
+    assert team.ask("/api/v2/runs", headers=shown).status_code == 401
+    assert team.ask(tokens, "POST", headers=as_ada, json={"name": "e", "allows": "erase"}).status_code == 403
+    foreign = {"name": "p", "place_kind": "project", "place_id": team.other.project}
+    assert team.ask(tokens, "POST", headers=as_ada, json=foreign).status_code == 404
+    path = "/api/v2/session/password"
+    new = {"password": f"{PASSWORD} ada", "new_password": "another long password"}
+    assert team.ask(path, "PUT", headers=as_ada, json={**new, "password": "wrong password"}).status_code == 401
+    assert team.ask(path, "PUT", headers=as_ada, json={**new, "new_password": "short"}).status_code == 400
+    assert team.ask(path, "PUT", headers=as_ada, json=new).status_code == 200
+    assert team.ask(tokens, headers=as_ada).status_code == 401
+    assert team.ask(tokens, headers=basic("ada", "another long password")).status_code == 200
+
+
+def test_admins_of_a_workspace_say_who_has_a_role_there_and_nobody_else(team: Team) -> None:
+    for role in ("reader", "contributor", "admin"):
+        team.give(team.add_user(role), role)
+    team.add_user("new")
+    members, there = (
+        f"/api/v2/workspaces/{team.seen.workspace}/members",
+        f"/api/v2/projects/{team.seen.project}/members",
+    )
+    said = {"name": "new", "role": "contributor"}
+    codes = {
+        each: team.ask(members, "PUT", name=each, json=said).status_code
+        for each in ("reader", "contributor", "new", "admin")
+    }
+    assert codes == {"reader": 403, "contributor": 403, "new": 404, "admin": 200}
+    listed = team.ask(members, name="reader").json
+    assert {each["name"]: each["role"] for each in listed["items"]}["new"] == "contributor"
+    assert (listed["may_change"], team.ask(members, name="admin").json["may_change"]) == (False, True)
+    assert team.ask(there, "PUT", name="admin", json={"name": "new", "role": "reader"}).status_code == 200
+    assert team.ask(there, "PUT", name="new", json={"name": "new", "role": "admin"}).status_code == 403
+    assert team.ask(members, "PUT", name="admin", json={"name": "nobody", "role": "reader"}).status_code == 404
+    assert team.ask(members, "PUT", name="admin", json={"name": "new", "role": "owner"}).status_code == 400
+    assert team.ask(members, "PUT", name="admin", json={"name": "new", "role": ""}).status_code == 200
+    foreign = f"/api/v2/workspaces/{team.other.workspace}/members"
+    assert [
+        team.ask(foreign, method, name="admin", json=said if method == "PUT" else None).status_code
+        for method in ("GET", "PUT")
+    ] == [404, 404]
+    grant = team.store.get("grant", people.grant_id_of(people.user_id_of("new"), team.seen.workspace))
+    assert grant.document["role"] == ""
+    last = team.store.read_changes(entity_id=grant.entity_id).changes[-1]
+    assert last.actor == "admin"  # the log says who did it
+
+
+def test_an_open_stream_of_events_ends_when_its_user_may_see_something_else(team: Team) -> None:
+    ada = team.add_user("ada")
+    team.give(ada, "reader")
+    answer = team.ask("/api/v2/events", name="ada")
+    stream = answer.iter_encoded()
+    assert b"event: ready" in next(stream)
+    team.accounts.execute(people.take_role(team.store, ada.entity_id, team.seen.workspace), ADMIN)
+    for _ in stream:
+        pass  # it comes to its end
+    answer.close()
