@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 import requests
@@ -55,9 +56,8 @@ def walk(app: Any, target: str = "/runs/1", client: Any = None, **changed: str) 
     assert begun.status_code == 302, begun.text
     there = requests.get(begun.headers["Location"], allow_redirects=False, timeout=30)
     assert there.status_code == 302, there.text
-    back = requests.models.PreparedRequest()
-    back.prepare_url(there.headers["Location"], changed)
-    path = str(back.url).removeprefix(BASE)
+    sent = dict(parse_qsl(urlsplit(there.headers["Location"]).query)) | changed
+    path = f"{CALLBACK}?{urlencode(sent)}"
     return client.get(
         path,
         base_url=BASE,

@@ -136,9 +136,9 @@ def provider() -> Iterator[Provider]:
             del client
             return {"iss": about.issuer}
 
-        def get_jwt_config(self, grant: Any) -> dict[str, Any]:
-            del grant
-            return {"key": about.signing_key or about.key, "alg": "RS256", "iss": about.issuer, "exp": 300}
+        def get_encode_header(self, client: Any) -> dict[str, str]:
+            del client
+            return {"alg": "RS256", "kid": "one"}
 
         def generate_user_info(self, user: dict[str, Any], scope: str) -> UserInfo:
             del scope

@@ -101,14 +101,14 @@ class OpenID:
         return self._user(claims), kept.target
 
     def _fetch_token(self, redirect_uri: str, code: str, verifier: str) -> str:
-        from authlib.oauth2 import OAuth2Error
+        from authlib.common.errors import AuthlibBaseError
 
         try:
             with self._session(redirect_uri) as session:
                 token = session.fetch_token(
                     self._metadata()["token_endpoint"], code=code, code_verifier=verifier, timeout=TIMEOUT_S
                 )
-        except OAuth2Error as error:
+        except AuthlibBaseError as error:
             msg = f"the provider refused the sign-in ({error.error}): begin again"
             raise PermissionDeniedError(msg) from error
         except (OSError, ValueError) as error:  # those of requests are OSErrors
