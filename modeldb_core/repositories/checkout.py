@@ -22,16 +22,15 @@ from modeldb_core.model.entities import new_id
 from modeldb_core.model.values import is_digest, to_json
 from modeldb_core.repositories.blobs import Entry, from_entry
 from modeldb_core.repositories.names import check_location
-from modeldb_core.repositories.reading import CommitTree
 from modeldb_core.trees import blob_of, check_path
 from modeldb_core.trees.folders import check_apart, content_of, folders_of, make_folder
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from modeldb_core.model.entities import Commit
-    from modeldb_core.repositories.reading import RepositoryReader
+    from modeldb_core.repositories.reading import CommitTree, RepositoryReader
 
 MARK = ".modeldb-checkout.json"
 """The file in a folder that was checked out that says what was."""
@@ -118,7 +117,7 @@ def _plan(repository: RepositoryReader, before: CommitTree, after: CommitTree) -
     plan = Plan()
     for location, old, new in before.differences(after):
         check_location(location)
-        have, want = dict(_files(repository, location, old, new)), dict(_files(repository, location, new, old))
+        have, want = _files(repository, location, old, new)
         if twice := next((name for name in want if name in plan.write), None):
             raise InvalidArgumentError(_meet(twice))
         plan.write.update(want)
@@ -140,30 +139,36 @@ def _meet(name: str) -> str:
 
 
 def _files(
-    repository: RepositoryReader, location: str, entry: Entry | None, other: Entry | None
-) -> Iterator[tuple[str, File]]:
-    """Iterate over the files of an entry; of the parts of data, those that are not the same in the other entry."""
+    repository: RepositoryReader, location: str, before: Entry | None, after: Entry | None
+) -> tuple[dict[str, File], dict[str, File]]:
+    """Return the files of an entry before and after; of the parts of data those that differ, for which both trees are read once."""
+    old, new = _kept(repository, before), _kept(repository, after)
+    if old is None or new is None:
+        return _whole(repository, location, before, old), _whole(repository, location, after, new)
+    have: dict[str, File] = {}
+    want: dict[str, File] = {}
+    for part, *both in old.differences(new):
+        for found, entry in zip((have, want), both, strict=True):
+            if entry is not None and (digest := blob_of(entry)) is not None:
+                found[f"{location}/{check_path(part)}"] = File(digest)
+    return have, want
+
+
+def _whole(
+    repository: RepositoryReader, location: str, entry: Entry | None, kept: CommitTree | None
+) -> dict[str, File]:
     if entry is None:
-        return
-    root, other_root = _kept(repository, entry), None if other is None else _kept(repository, other)
-    if root is None:
+        return {}
+    if kept is None:
         text = rendered(repository, entry)
-        yield location, File(hashlib.sha256(text).hexdigest(), text)
-        return
-    begun = root if other_root is None else other_root
-    parts = (
-        ((part, found) for part, _, found in CommitTree(begun.tree).differences(root))
-        if other_root is not None
-        else root.tree.items()
-    )
-    for part, found in parts:
-        if found is not None and (digest := blob_of(found)) is not None:
-            yield f"{location}/{check_path(part)}", File(digest)
+        return {location: File(hashlib.sha256(text).hexdigest(), text)}
+    blobs = ((part, blob_of(each)) for part, each in kept.tree.items())
+    return {f"{location}/{check_path(part)}": File(digest) for part, digest in blobs if digest is not None}
 
 
-def _kept(repository: RepositoryReader, entry: Entry) -> CommitTree | None:
+def _kept(repository: RepositoryReader, entry: Entry | None) -> CommitTree | None:
     """Return the tree of the files of data, where they were kept."""
-    root = entry.get("tree")
+    root = None if entry is None else entry.get("tree")
     if not is_digest(root):
         return None
     tree = repository.tree_at(str(root))

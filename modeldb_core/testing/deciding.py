@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -118,33 +119,38 @@ class DecisionTests(StoreCase):
 
     def test_of_writers_at_once_one_wins_and_the_others_are_told(self, scene: Scene) -> None:
         project = _decided_project(scene)
-        writers, moves = 3, 4
+        writers, rounds = 3, 4
+        together = threading.Barrier(writers, timeout=300)
 
-        def move(_: int) -> tuple[int, int]:
-            won = lost = 0
+        def move(_: int) -> list[bool]:
+            won = []
             writer = StreamWriter()
-            while won < moves:
+            for turn in range(rounds):
                 seen = scene.store.get("project", project.entity_id)
+                assert seen.revision == project.revision + turn
                 number = len(writer.changes)
-                count = seen.attributes.get("count", 0) + 1
-                writer.update("project", seen.entity_id, put={"attributes": {"count": count}})
+                writer.update("project", seen.entity_id, put={"attributes": {"count": turn + 1}})
+                together.wait()  # all have seen the same, and decide at once
                 try:
                     scene.store.apply(
                         writer.changes[number:], expect=[RevisionIs("project", seen.entity_id, seen.revision)]
                     )
-                    won += 1
+                    won.append(True)
                 except PreconditionError:
                     del writer.changes[number:]
-                    lost += 1
-            return won, lost
+                    won.append(False)
+                together.wait()  # nobody looks before all were told
+            return won
 
         with ThreadPoolExecutor(writers) as pool:
             results = list(pool.map(move, range(writers)))
-        assert [won for won, _ in results] == [moves] * writers
+        assert [sum(turn) for turn in zip(*results, strict=True)] == [1] * rounds, (
+            "one wins each time, and the others are told"
+        )
         after = scene.store.get("project", project.entity_id)
-        assert after.attributes["count"] == writers * moves
-        assert after.revision == project.revision + writers * moves
-        assert _history_of(scene.store, project.entity_id, "count") == list(range(1, writers * moves + 1))
+        assert after.attributes["count"] == rounds
+        assert after.revision == project.revision + rounds
+        assert _history_of(scene.store, project.entity_id, "count") == list(range(1, rounds + 1))
 
     # Unique values
 

@@ -72,9 +72,8 @@ def register_model(
         StoreUnavailableError: the store cannot be reached, or does not have everything yet that was logged.
     """
     client = client or _client_of(run)
-    source = _source(client, run, artifact, files)
     further = client.blobs.checked_map(attributes or {}, "attributes")
-    _settle(client)
+    source = _source(client, run, artifact, files)
     if source.run_id:
         versions.check_there(client.artifacts, source)
     (workspace_id,) = client.store.identify(("workspace", client.settings.workspace))
@@ -190,6 +189,7 @@ def _source(
         stored = artifact_kinds.store(
             Path(files), None, "model", client.put_blob, artifact_kinds.own_places(client.settings)
         )
+        _settle(client)
         return versions.Source(artifacts=stored.entries)
     handle = inheritance.current() if run is None else client.get_run(run) if isinstance(run, str) else run
     if handle is None:

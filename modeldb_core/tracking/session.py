@@ -50,6 +50,7 @@ logger = logging.getLogger("modeldb")
 _DECLARED_LIFE_S = 10.0
 _IDENTIFIED_LIFE_S = 10.0  # of names, where asking is a trip over the network
 _PATIENCE_S = 1.0  # with a store that is asked for names
+_MAX_PAUSE_S = 60.0  # between two questions to a store that does not answer
 _ASK_AGAIN_S = 30.0  # after it did not answer
 
 
@@ -74,6 +75,7 @@ class Session:
         """Called with the timeout before what was logged is shipped, ``False``: the time did not do. Autologging waits."""
         plugins.plugin_manager(settings).call("modeldb_configure", settings=settings)
         store_url = self._find_store_url()
+        self._ask_again_at, self._pause_s = 0.0, _PATIENCE_S
         actor, is_actor_known = self._find_actor()
         self._target = Target(
             open_store=self._open_store,
@@ -96,10 +98,14 @@ class Session:
 
     @property
     def actor(self) -> str:
-        """In whose name things are recorded; where the store has not said yet, it is asked again."""
+        """In whose name things are recorded; where the store has not said yet, it is asked again, more and more rarely."""
         target = self._target
-        if not target.is_actor_known:
+        if not target.is_actor_known and time.monotonic() >= self._ask_again_at:
+            was_open = self._store is not None
             target.actor, target.is_actor_known = self._find_actor()
+            if was_open and not target.is_actor_known:
+                self._pause_s = min(2 * self._pause_s, _MAX_PAUSE_S)
+                self._ask_again_at = time.monotonic() + self._pause_s
         return target.actor
 
     @property

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import os
 import socket
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -27,7 +30,6 @@ from modeldb_core.errors import (
     MissingDependencyError,
     ModelDBError,
     NotFoundError,
-    PermissionDeniedError,
 )
 from modeldb_core.testing.streams import StreamWriter
 from modeldb_core.tracking import Client
@@ -211,13 +213,41 @@ def test_a_tree_of_a_stranger_leads_nowhere_else(client: Client, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".out")] == []
 
 
+READ = """
+import os, sys
+from modeldb_core.errors import PermissionDeniedError
+from modeldb_core.tracking.data.cache import HashCache
+from modeldb_core.tracking.data.files import find_files
+if os.geteuid() == 0:  # root may read everything
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+for exclude in ((), ("secret",)):
+    try:
+        print([part.location for part in find_files(sys.argv[1], HashCache(None), exclude=exclude).parts])
+    except PermissionDeniedError as error:
+        print(error)
+"""
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:  # in which anybody may look, unlike in the folders of tests
+        os.chmod(name, 0o755)
+        for file, mode in (("open", 0o644), ("secret", 0)):
+            (Path(name) / file).write_text("x")
+            (Path(name) / file).chmod(mode)
+        done = subprocess.run(
+            [sys.executable, "-c", READ, name], capture_output=True, text=True, timeout=600, check=True, cwd=tmp_path
+        )
+    refused, without = done.stdout.splitlines()
+    assert "'secret'" in refused
+    assert "may not be read" in refused
+    assert without == "['open']"
+
+
 def test_data_that_cannot_be_read_as_it_is_leaves_nothing(client: Client, folder: Path, tmp_path: Path) -> None:
     def make_loop(path: Path) -> None:
         path.symlink_to(folder)
-
-    def make_secret(path: Path) -> None:
-        path.write_text("x")
-        path.chmod(0)
 
     def make_socket(path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as made:
@@ -232,8 +262,6 @@ def test_data_that_cannot_be_read_as_it_is_leaves_nothing(client: Client, folder
         "socket": (make_socket, InvalidArgumentError, "a socket"),
         "caf\udce9": (lambda path: path.write_text("x"), InvalidArgumentError, "not UTF-8"),
     }
-    if os.geteuid():
-        cases["secret"] = (make_secret, PermissionDeniedError, "secret")
     here = Path.cwd()
     for name, (make, error, words) in cases.items():
         path = folder / name

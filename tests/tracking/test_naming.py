@@ -125,3 +125,44 @@ def test_a_run_begins_where_the_store_does_not_answer(client: Client, monkeypatc
         silent.may_answer.set()
     expected = derive((("workspace", DEFAULT_WORKSPACE), ("project", "offline"), ("experiment", "default")))
     assert run.container_ids == expected[1:]
+
+
+class Nameless(MemoryStore):
+    """A store elsewhere that does not say in whose name it takes changes, until it may."""
+
+    is_local = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = threading.Event()
+        self.asked = 0
+
+    @property
+    def user(self) -> str:
+        self.asked += 1
+        self.may_answer.wait()
+        return "grace"
+
+
+def test_a_store_that_does_not_say_who_acts_is_asked_more_and_more_rarely(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modeldb_core.tracking.session._PATIENCE_S", 0.05)
+    now = [1000.0]
+    monkeypatch.setattr("modeldb_core.tracking.session.time.monotonic", lambda: now[0])
+    silent = Nameless()
+    client._store, client._target.is_actor_known = silent, False
+    try:
+        pauses = [now[0]]
+        for _ in range(200):
+            before = client._ask_again_at
+            client.actor  # noqa: B018 - asks
+            if client._ask_again_at != before:
+                pauses.append(client._ask_again_at - now[0])
+            now[0] += 1.0
+        assert 4 <= len(pauses) < 12, "it was waited for a few times, not 200"
+        assert sorted(pauses[1:]) == pauses[1:]
+    finally:
+        silent.may_answer.set()
+    now[0] += 100.0
+    assert client.actor == "grace"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from modeldb_core.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +70,12 @@ class DatasetDiff:
 
 
 def compare(
-    one: DatasetVersion, other: DatasetVersion, trees: TreeStore, info: tuple[Mapping[str, Any], Mapping[str, Any]]
+    one: DatasetVersion,
+    other: DatasetVersion,
+    trees: TreeStore,
+    info: tuple[Mapping[str, Any], Mapping[str, Any]],
+    *,
+    most: float = math.inf,
 ) -> DatasetDiff:
     """Return what differs from one version to another; of trees only what differs is read.
 
@@ -75,12 +83,19 @@ def compare(
         one, other: the versions.
         trees: where their trees are.
         info: what they say of themselves, with what was moved to the artifact store read back.
+        most: how many files may differ.
+
+    Raises:
+        InvalidArgumentError: more differ.
     """
     is_same = bool(one.digest) and one.digest == other.digest and one.dataset_type == other.dataset_type
     added: dict[str, int] = {}
     removed: dict[str, int] = {}
     changed: dict[str, Changed] = {}
-    for location, before, after in _differences(one, other, trees):
+    for count, (location, before, after) in enumerate(_differences(one, other, trees), 1):
+        if count > most:
+            msg = f"more than {most:,} files differ; use `modeldb dataset diff` or Python"
+            raise InvalidArgumentError(msg)
         if before is None:
             added[location] = _size(after)
         elif after is None:

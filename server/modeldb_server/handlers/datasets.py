@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands import edits
@@ -99,13 +98,8 @@ def compare_versions(context: ServerContext, *, entity_id: str, before: str, aft
     dataset = _dataset(context, entity_id)
     one, other = (_version(context, dataset, version) for version in (before, after))
     trees = TreeStore(context.artifacts)
-    if one.tree and other.tree:
-        count = sum(1 for _ in islice(trees.open(one.tree).diff(trees.open(other.tree)), MAX_DIFFERENCES + 1))
-        if count > MAX_DIFFERENCES:
-            msg = f"more than {MAX_DIFFERENCES:,} files differ; use `modeldb dataset diff` or Python"
-            raise InvalidArgumentError(msg)
     resolve = resolving(lambda digest: context.artifacts.open(digest))
-    found = compare(one, other, trees, (resolve(dict(one.info)), resolve(dict(other.info))))
+    found = compare(one, other, trees, (resolve(dict(one.info)), resolve(dict(other.info))), most=MAX_DIFFERENCES)
     return json_response(found.as_json())
 
 
