@@ -36,7 +36,6 @@ PACKAGES = {
     "psycopg2": "optional; only accounts in PostgreSQL need it",
     "pyarrow": "optional",
     "pwd": "not on Windows",
-    "rfc3161_client": "optional; only time-stamps need it",
     "resource": "not on Windows",
     "sklearn": "optional; seconds",
     "scipy": "optional",
