@@ -1,8 +1,8 @@
 """The abstract tests T01 to T30 that follow from what happened to other trackers, as far as they apply to this server.
 
-Tokens (T07, T24, T29, and T10 for those that only read) are in ``test_tokens.py``. Not here, because the server has
-nothing of the kind: accounts and passwords, roles, webhooks and proxies (T13 is held by watching for any outbound connection), imports of
-archives (T18).
+Accounts and tokens (T07, T24, T29) and imports of archives (T18) are in ``test_security_corpus.py``, with a corpus of
+hostile input for every route; more on tokens and roles in ``test_tokens.py`` and ``test_accounts.py``. T13 is held by watching
+for any outbound connection.
 """
 
 from __future__ import annotations
