@@ -26,7 +26,7 @@ class TrustedProxy:
 
     def apply(self, environ: dict[str, Any]) -> None:
         """Put who asks, and how, into the environment of a request, and take what is not to be believed out of it."""
-        is_trusted = environ[THROUGH_PROXY] = self._is_trusted(str(environ.get("REMOTE_ADDR", "")))
+        is_trusted = environ[THROUGH_PROXY] = self.trusts(str(environ.get("REMOTE_ADDR", "")))
         untrusted = set(PROXY_HEADERS)
         if is_trusted:
             wanted = {"x-forwarded-for", "x-forwarded-proto"}
@@ -36,7 +36,8 @@ class TrustedProxy:
                 untrusted = set(PROXY_HEADERS)
         clear_untrusted_headers(environ, sorted(untrusted))
 
-    def _is_trusted(self, address: str) -> bool:
+    def trusts(self, address: str) -> bool:
+        """Say whether an address is the proxy's."""
         if self._network is None:
             return False
         try:

@@ -13,6 +13,7 @@ import orjson
 from flask import Response
 
 from modeldb_core.stores.protocol import WRITE_HEADER
+from modeldb_server.proxies import TrustedProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -78,7 +79,7 @@ def ask(
         payload: the message as it came.
         metadata: as the client sent it.
         peer: who asks, as gRPC names it.
-        proxy: the address of the reverse proxy that is believed.
+        proxy: the address or network of the reverse proxy that is believed.
     """
     response = Response.from_app(app.wsgi_app, _environment(path, payload, metadata, peer, proxy), buffered=True)
     trailing = tuple((name.lower(), response.headers[name]) for name in _TRAILING if name in response.headers)
@@ -128,7 +129,7 @@ def _environment(
         MARK: True,
     }
     for name, value in metadata:
-        if name == "x-forwarded-for" and proxy and address == proxy:
+        if name == "x-forwarded-for" and TrustedProxy(proxy).trusts(address):
             environment["REMOTE_ADDR"] = str(value).rpartition(",")[2].strip()
         elif name in _HEADERS and isinstance(value, str):
             environment.setdefault(_HEADERS[name], value)
