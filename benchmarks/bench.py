@@ -53,6 +53,7 @@ class Sizes:
     lightning_steps: int = 1_000
     tree_entries: tuple[int, ...] = (10_000, 100_000)
     dataset_files: int = 20_000
+    load_s: float = 60.0
 
 
 FULL = Sizes()
@@ -76,6 +77,7 @@ QUICK = Sizes(
     lightning_steps=400,
     tree_entries=(10_000,),
     dataset_files=2_000,
+    load_s=3.0,
 )
 TINY = Sizes(
     repeats=1,
@@ -106,6 +108,7 @@ TINY = Sizes(
     lightning_steps=20,
     tree_entries=(300,),
     dataset_files=120,
+    load_s=0.2,
 )
 
 

@@ -95,7 +95,12 @@ def test_guesses_over_http_and_grpc_are_counted_together(tmp_path: Path) -> None
 
 def test_a_proxy_alone_says_for_whom_it_asks(tmp_path: Path) -> None:
     seen: list[str] = []
-    for proxy, expected in (("127.0.0.1", "192.0.2.7"), ("127.0.0.0/8", "192.0.2.7"), ("", "127.0.0.1"), ("192.0.2.1", "127.0.0.1")):
+    for proxy, expected in (
+        ("127.0.0.1", "192.0.2.7"),
+        ("127.0.0.0/8", "192.0.2.7"),
+        ("", "127.0.0.1"),
+        ("192.0.2.1", "127.0.0.1"),
+    ):
         with running_world(tmp_path, trusted_proxy=proxy) as made:
             made.server.app.before_request(lambda: seen.append(made_address()))
             ask(made.channel, VERIFY, metadata=(*BEARER, ("x-forwarded-for", "10.0.0.1, 192.0.2.7")))
