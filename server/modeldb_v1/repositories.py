@@ -14,7 +14,7 @@ from modeldb_v1.calls import read, write
 from modeldb_v1.kinds import milliseconds
 from modeldb_v1.numbers import number_of, repository_numbered
 from modeldb_v1.pages import page_of
-from modeldb_v1.workspaces import declare_workspace, workspace_id_of
+from modeldb_v1.workspaces import declare_workspace, fill_workspace, workspace_id_of
 
 if TYPE_CHECKING:
     from modeldb_server.context import ServerContext
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 FIRST_BRANCH = "master"
 
 
-def fill_repository(message: Fields, repository: Repository) -> None:
+def fill_repository(context: ServerContext, message: Fields, repository: Repository) -> None:
     """Write a repository into its message."""
     message.id, message.name = number_of(repository.entity_id), repository.name
     message.date_created = milliseconds(repository.document.get("created_at"))
     message.date_updated = milliseconds(repository.document.get("updated_at"))
     message.owner = repository.owner
+    fill_workspace(context, message, repository.workspace_id)
 
 
 def repository_of(context: ServerContext, identification: Fields) -> Repository:
@@ -65,13 +66,13 @@ def list_repositories(context: ServerContext, request: Fields, response: Fields)
     found, response.total_records = page_of(context.store, query, request)
     for each in found:
         assert isinstance(each, Repository)
-        fill_repository(response.repositories.add(), each)
+        fill_repository(context, response.repositories.add(), each)
 
 
 @read("VersioningService.GetRepository")
 def get_repository(context: ServerContext, request: Fields, response: Fields) -> None:
     """Return a repository."""
-    fill_repository(response.repository, repository_of(context, request.id))
+    fill_repository(context, response.repository, repository_of(context, request.id))
 
 
 @write("VersioningService.CreateRepository")
@@ -91,7 +92,7 @@ def create_repository(context: ServerContext, request: Fields, response: Fields)
         declared_id=workspace_id,
     )
     context.execute(together((declared, made)))
-    fill_repository(response.repository, repository_numbered(context.store, number_of(made.entity_id)))
+    fill_repository(context, response.repository, repository_numbered(context.store, number_of(made.entity_id)))
 
 
 @write("VersioningService.UpdateRepository")
@@ -102,7 +103,7 @@ def update_repository(context: ServerContext, request: Fields, response: Fields)
         msg = "name not found in SetRepository request"
         raise InvalidArgumentError(msg)
     context.execute(edits.rename(repository, request.repository.name))
-    fill_repository(response.repository, repository_numbered(context.store, number_of(repository.entity_id)))
+    fill_repository(context, response.repository, repository_numbered(context.store, number_of(repository.entity_id)))
 
 
 @write("VersioningService.DeleteRepository")

@@ -29,6 +29,7 @@ def test_what_lies_in_another_workspace_is_not_there(tmp_path: Path) -> None:
     version = ada("DatasetVersionService.createDatasetVersion", {"dataset_id": dataset})["dataset_version"]["id"]
     named = {"named_id": {"workspace_name": "hers", "name": "churn"}}
     made = ada("VersioningService.CreateRepository", {"id": named, "repository": {"name": "churn"}})["repository"]
+    assert (made["workspace_type"], "workspace_id" in made) == ("ORGANIZATION", True)
     repo = {"repo_id": made["id"]}
     first = ada("VersioningService.GetBranch", {"repository_id": named, "branch": "master"})["commit"]["commit_sha"]
     commit = {"commit": {"message": "m", "parent_shas": [first]}, "blobs": [{"location": ["a"], "blob": BLOB}]}
