@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.routing import PathConverter
 
 from modeldb_server.context import server_context
 from modeldb_server.responses import JSON, json_response
@@ -26,11 +27,19 @@ FORM = Form(body_type="", needs_header=False)
 _METHODS = ("GET", "POST", "PUT", "DELETE")
 
 
+class _Anything(PathConverter):
+    """The rest of a path, whatever it is: with lines and empty parts too, so that the v1 API says that nothing is there."""
+
+    regex = "(?s:.*)"
+    part_isolating = False
+
+
 def register(app: Flask) -> None:
     """Add every call to ``app``."""
+    app.url_map.converters["anything"] = _Anything
     blueprint = Blueprint(NAME, __name__)
     for root in ROOTS:
-        blueprint.add_url_rule(f"{root}/<path:rest>", "call", answer_call, methods=_METHODS)
+        blueprint.add_url_rule(f"{root}/<anything:rest>", "call", answer_call, methods=_METHODS)
     add_artifact_routes(blueprint)
     blueprint.add_url_rule(openapi.PATH, "openapi", lambda: json_response(openapi.document()), methods=["GET"])
     blueprint.register_error_handler(Exception, answer_error)

@@ -89,7 +89,10 @@ def _paths(calls: Iterable[CallDeclaration]) -> dict[str, Any]:
     for call in calls:
         for number, binding in enumerate(call.bindings):
             path = binding.paths[0]
-            template = templates.setdefault(_VARIABLE.sub("{}", path), path)  # one name for what stands in one place
+            named = _VARIABLE.sub(
+                lambda found: found[0].replace(".", "_"), path
+            )  # tools format paths, where dots mean something
+            template = templates.setdefault(_VARIABLE.sub("{}", path), named)  # one name for what stands in one place
             operation = _operation(call, binding, number, [name[1:-1] for name in _VARIABLE.findall(template)])
             paths.setdefault(template, {})[binding.verb.lower()] = operation
     return paths

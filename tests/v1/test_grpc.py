@@ -62,6 +62,8 @@ def refused(channel: Any, path: str, payload: bytes = b"", **options: Any) -> gr
         BEARER,
         (("authorization", "Basic " + base64.b64encode(f"ada:{WRITER}".encode()).decode()),),
         (("grpcgateway-authorization", f"Bearer {WRITER}"),),
+        (("email", "ada"), ("developer_key", WRITER)),
+        (("grpc-metadata-email", "ada"), ("grpc-metadata-developer_key", WRITER), ("source", "PythonClient")),
     ],
 )
 def test_metadata_says_who_asks_in_each_way_that_headers_do(world: World, metadata: Any) -> None:
