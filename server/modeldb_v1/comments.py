@@ -8,8 +8,8 @@ from modeldb_core.commands import edits, removal
 from modeldb_core.errors import NotFoundError
 from modeldb_core.queries import Linked, Query
 from modeldb_v1.calls import read, write
-from modeldb_v1.finding import MOST
 from modeldb_v1.kinds import found, milliseconds, required
+from modeldb_v1.pages import MOST
 
 if TYPE_CHECKING:
     from modeldb_core.model.entities import Entity

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from modeldb_core.errors import InvalidArgumentError, PermissionDeniedError
 from modeldb_core.queries import MAX_OFFSET, Query, condition
 from modeldb_v1.messages import fill
+from modeldb_v1.pages import MOST
 from modeldb_v1.predicates import all_of, conditions_of, order_of, plain_filter
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from modeldb_v1.schema import Fields
     from modeldb_v1.sections import Show
 
-MOST = 10_000
-"""Entities in an answer; who wants more asks for pages."""
 MOST_IDS = 1000
 """Identifiers in a request."""
 _IDS_ONLY = ("name",)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from modeldb_core.errors import InvalidArgumentError
-from modeldb_core.movement.deletion import pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 MAX_PAGE = 100
+MOST = 10_000
+"""Entities in an answer; who wants more asks for pages."""
 
 
 def span_of(request: Fields) -> tuple[int, int] | None:
@@ -39,13 +40,18 @@ def span_of(request: Fields) -> tuple[int, int] | None:
 
 
 def page_of(store: MetadataStore, query: Query, request: Fields) -> tuple[Iterable[Entity], int]:
-    """Return the entities of the page that a request names, and how many there are in all."""
-    span = span_of(request)
-    if span is None:
-        found = list(pages(store, query))
-        return found, len(found)
-    page = store.find(replace(query, offset=span[0], limit=span[1], count=True))
-    return page.entities, page.total or 0
+    """Return the entities of the page that a request names, and how many there are in all.
+
+    Raises:
+        InvalidArgumentError: it names none, and there are more than an answer has room for.
+    """
+    offset, limit = span_of(request) or (0, MOST)
+    page = store.find(replace(query, offset=offset, limit=limit, count=True))
+    total = page.total or 0
+    if limit == MOST and total > MOST:
+        msg = f"{total:,} match, and an answer has room for {MOST:,}; ask for pages"
+        raise InvalidArgumentError(msg)
+    return page.entities, total
 
 
 def slice_of(found: Sequence[Item], request: Fields) -> Sequence[Item]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.queries import condition
 from modeldb_v1.calls import read
-from modeldb_v1.finding import MOST, brief, search, show_all
+from modeldb_v1.finding import brief, search, show_all
 from modeldb_v1.kinds import RUN, found, required
+from modeldb_v1.pages import MOST
 
 if TYPE_CHECKING:
     from modeldb_server.context import ServerContext
