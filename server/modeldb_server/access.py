@@ -14,11 +14,12 @@ from collections import OrderedDict
 from http.client import responses
 from typing import TYPE_CHECKING, Any
 
-from flask import g, has_request_context, request
+from flask import current_app, g, has_request_context, request
 
 from modeldb_core.audit.access import Access
 from modeldb_core.audit.access.entries import READ, REFUSE, SIGN_IN
 from modeldb_core.model.entities import now_us
+from modeldb_server.request_ids import current_request_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -102,11 +103,11 @@ class AccessNotes:
                 else g.get("modeldb_error_code") or responses.get(status, "").lower().replace(" ", "_")
             )
             rule = request.url_rule.rule if request.url_rule is not None else _UNKNOWN
-            self.refuse(status, actor, rule, reason=reason, **_about(response), **_named())
+            self.refuse(status, actor, rule, reason=reason, **_about(), **_named())
         elif status < 400 and (reads := g.get("modeldb_reads")):
             if len(reads) == 1:
                 reads[0].setdefault("bytes", 0 if request.method == "HEAD" else response.content_length or 0)
-            self.read(actor, reads, status=status, **_about(response))
+            self.read(actor, reads, status=status, **_about())
         return response
 
 
@@ -141,11 +142,14 @@ def note_hidden(kind: str, entity_id: str) -> None:
         g.modeldb_out_of_scope = True
 
 
-def _about(response: Response) -> dict[str, str]:
-    """Return the circumstances of a request."""
+def _about() -> dict[str, str]:
+    """Return the circumstances of a request; ``call`` where a route leads to many, as its ``modeldb_call`` names them."""
     about = {"method": request.method, "address": request.remote_addr or ""}
-    if number := response.headers.get("X-Request-Id"):
+    if number := current_request_id():
         about["request_id"] = number
+    name_of = getattr(current_app.view_functions.get(request.endpoint or ""), "modeldb_call", None)
+    if name_of is not None and (call := name_of(request)):
+        about["call"] = call
     return about
 
 

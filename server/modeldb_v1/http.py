@@ -65,7 +65,14 @@ def policy_of_path(request: Request) -> Policy:
     return Policy.READ if found is None else policy_of(found.call)
 
 
+def call_of_path(request: Request) -> str:
+    """Return the name of the call to which a path leads, for the access log."""
+    found = match(request.method, request.path)
+    return "" if found is None else f"{found.call.service}/{found.call.method}"
+
+
 answer_call.modeldb_policy = policy_of_path  # type: ignore[attr-defined]
+answer_call.modeldb_call = call_of_path  # type: ignore[attr-defined]
 answer_call.modeldb_form = FORM  # type: ignore[attr-defined]
 
 

@@ -74,6 +74,12 @@ def _policy(request: Request) -> Policy:
     return Policy.READ if call is None else policy_of(call)
 
 
+def _name(request: Request) -> str:
+    """Return the name of the call that a path names, for the access log."""
+    call = _BY_PATH.get(request.path)
+    return "" if call is None else f"{call.service}/{call.method}"
+
+
 def _describe() -> Response:
     """Let who may read ask what services there are."""
     _payload()
@@ -81,6 +87,7 @@ def _describe() -> Response:
 
 
 _answer_call.modeldb_policy = _policy  # type: ignore[attr-defined]
+_answer_call.modeldb_call = _name  # type: ignore[attr-defined]
 _describe.modeldb_policy = Policy.READ  # type: ignore[attr-defined]
 _answer_call.modeldb_form = _describe.modeldb_form = _FORM  # type: ignore[attr-defined]
 
