@@ -16,10 +16,11 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from modeldb_core.plugins import load_settings
+from modeldb_core.plugins import load_settings, open_store
 from modeldb_core.runtime import __version__
 from modeldb_server.api import routes
 from tests.deploy.manifests import CHART, INSTALLATIONS, LEAST, ROOT, merged, values_of
+from tests.services.s3 import SeaweedFS
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
@@ -230,3 +231,21 @@ def test_the_unit_may_write_to_its_own_folder_only(path: Path) -> None:
     assert " server " in f"{service['ExecStart']} "
     timeout_s = load_settings(environ={}).server_stop_timeout_s
     assert float(service["TimeoutStopSec"]) > timeout_s
+
+
+def test_what_servers_need_is_prepared_and_may_be_prepared_again(postgres_url: str, s3: SeaweedFS) -> None:
+    environment = {
+        **os.environ,
+        **s3.environment,
+        "MODELDB_URL": postgres_url,
+        "MODELDB_ARTIFACT_URL": "s3://prepared-by-compose/artifacts",
+    }
+    command = [sys.executable, SCRIPTS / "prepare.py", *SERVICES["prepare"]["command"]]
+    for _ in range(2):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    client = s3.client()
+    assert "prepared-by-compose" in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+    client.close()
+    with open_store(postgres_url) as store:
+        store.check_usable(to_write=True)
