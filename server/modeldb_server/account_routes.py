@@ -16,8 +16,12 @@ _PASSWORD = partial(_TEXT, max_length=MAX_PASSWORD)
 
 
 @cache
-def account_routes() -> tuple[Route, ...]:
-    """Return the routes. What changes something asks by itself where the request comes from."""
+def account_routes(*, with_openid: bool) -> tuple[Route, ...]:
+    """Return the routes. What changes something asks by itself where the request comes from.
+
+    Args:
+        with_openid: whether the server has an OpenID provider.
+    """
     session, tokens = f"{PREFIX}/session", f"{PREFIX}/session/tokens"
     return (
         Route(
@@ -71,39 +75,7 @@ def account_routes() -> tuple[Route, ...]:
             ),
         ),
         _of_accounts("DELETE", f"{tokens}/<token_id>", accounts.revoke_own_token, "End a token, at once and for good"),
-        Route(
-            "GET",
-            f"{session}/oidc",
-            oidc.begin,
-            "Sign in through the OpenID provider",
-            policy=Policy.PUBLIC,
-            name="begin_oidc",
-            parameters=(
-                Parameter(name="next", type="text", default="/", max_length=2000, description="path to go to then"),
-            ),
-            answer="text/html",
-            status=302,
-            tag="accounts",
-            errors=(404, 503),
-        ),
-        Route(
-            "GET",
-            f"{session}/oidc/callback",
-            oidc.finish,
-            "Come back from the OpenID provider",
-            policy=Policy.PUBLIC,
-            name="finish_oidc",
-            parameters=tuple(
-                Parameter(
-                    name=name, type="text", default="", max_length=4096, is_raw=True, description="of the provider"
-                )
-                for name in ("state", "code", "error", "error_description", "iss", "session_state", "scope")
-            ),
-            answer="text/html",
-            status=302,
-            tag="accounts",
-            errors=(400, 403, 404, 503),
-        ),
+        *(_of_openid(session) if with_openid else ()),
         *(route for kind in ("workspace", "project") for route in _of_members(kind)),
     )
 
@@ -140,5 +112,43 @@ def _of_members(kind: str) -> tuple[Route, Route]:
                     description="empty: none",
                 ),
             ),
+        ),
+    )
+
+
+def _of_openid(session: str) -> tuple[Route, Route]:
+    return (
+        Route(
+            "GET",
+            f"{session}/oidc",
+            oidc.begin,
+            "Sign in through the OpenID provider",
+            policy=Policy.PUBLIC,
+            name="begin_oidc",
+            parameters=(
+                Parameter(name="next", type="text", default="/", max_length=2000, description="path to go to then"),
+            ),
+            answer="text/html",
+            status=302,
+            tag="accounts",
+            errors=(404, 503),
+        ),
+        Route(
+            "GET",
+            f"{session}/oidc/callback",
+            oidc.finish,
+            "Come back from the OpenID provider",
+            policy=Policy.PUBLIC,
+            name="finish_oidc",
+            parameters=tuple(
+                Parameter(
+                    name=name, type="text", default="", max_length=4096, is_raw=True, description="of the provider"
+                )
+                for name in ("state", "code", "error", "error_description", "iss", "session_state", "scope")
+            ),
+            answer="text/html",
+            status=302,
+            tag="accounts",
+            errors=(400, 403, 404, 503),
         ),
     )

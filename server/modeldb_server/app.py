@@ -98,7 +98,10 @@ def create_app(
     context.access.register(app)
     context.metrics.register(app)
     policies: Policies = {}
-    table = (*routes(), *(account_routes() if context.accounts is not None else ()))
+    table = (
+        *routes(),
+        *(account_routes(with_openid=context.openid is not None) if context.accounts is not None else ()),
+    )
     register_guards(app, policies, {f"{API}.{route.name}": route for route in table})
     register_compression(app)
     register_error_handlers(app)

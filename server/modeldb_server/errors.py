@@ -12,8 +12,9 @@ import secrets
 from http.client import responses
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from flask import Response, g, request
+from flask import Response, current_app, g, request
 from markupsafe import escape
 from werkzeug.exceptions import HTTPException
 
@@ -192,12 +193,20 @@ def neutral_message(sentence: str, error: BaseException) -> str:
     return f"{sentence} (The server's log has the details under {number}.)"
 
 
+SIGN_IN_PAGE = "modeldb_webui.sign_in"
+"""The endpoint of the page on which people sign in, where the server has accounts and pages."""
+
+
 def _answer(status: int, body: dict[str, Any]) -> Response:
     g.modeldb_error_code = body["code"]  # for the access log
     if request.path.startswith(API_PREFIX):
         return json_response({"error": body}, status)
     accepted = request.accept_mimetypes
     if accepted["text/html"] > accepted["text/plain"]:
+        if status == 401 and request.method in ("GET", "HEAD") and SIGN_IN_PAGE in current_app.view_functions:
+            home = "../" * (request.path.count("/") - 1) or "./"
+            target = quote(request.full_path.removesuffix("?"), safe="/")
+            return Response(status=302, headers={"Location": f"{home}sign-in?next={target}"})
         return Response(_page(status, str(body["message"])), status, mimetype="text/html")
     return text_response(f"{status}: {body['message']}\n", status)
 

@@ -169,6 +169,12 @@ def register_page(
     entry: NavigationEntry | None = None,
 ) -> None:
     """Add a page to a blueprint, and a place in the navigation where there is an entry for one."""
+    blueprint.record(_check_frame)
+    blueprint.add_url_rule(path, endpoint, framed(view, frame, entry))
+
+
+def framed(view: Callable[..., Any], frame: Frame, entry: NavigationEntry | None = None) -> Callable[..., Response]:
+    """Return a view function that shows in a frame what another one returns."""
 
     @functools.wraps(view)
     def show(**variables: object) -> Response:
@@ -181,8 +187,7 @@ def register_page(
 
     if entry is not None:
         setattr(show, _PLACE, entry)
-    blueprint.record(_check_frame)
-    blueprint.add_url_rule(path, endpoint, show)
+    return show
 
 
 def _check_frame(state: BlueprintSetupState) -> None:

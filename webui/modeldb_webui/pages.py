@@ -8,10 +8,12 @@ from flask import Blueprint, Response, abort, request
 
 from modeldb_core.model.entities import Project, Run
 from modeldb_core.model.schema import shown_kinds
-from modeldb_webui.frame import ASSETS, BLUEPRINT, Frame, NavigationEntry, address, register_page
+from modeldb_webui.frame import ASSETS, BLUEPRINT, Frame, NavigationEntry, address, framed, register_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from flask.blueprints import BlueprintSetupState
 
     from modeldb_core.model.schema import KindDeclaration
     from modeldb_webui.assets import Assets
@@ -23,6 +25,14 @@ PLACES = {
     "/compare": Frame(title="Compare", place="compare", kinds=(Run.KIND,), has_charts=True),
 }
 """Every page by its path; those of kinds are beside them."""
+ACCOUNT_PLACES = {
+    "/account": (Frame(title="Account", place="account", kinds=(Run.KIND,)), "account"),
+    "/members/<kind>/<entity_id>": (Frame(title="Members", place="members", kinds=(Run.KIND,)), "members"),
+}
+"""The pages of a server that has accounts, beside the one on which people sign in."""
+_SIGN_IN, _OPENID = "api.sign_in", "api.begin_oidc"
+"""The endpoints of the API that a server without accounts, or without an OpenID provider, does not have."""
+ACCOUNT_ORDER = 900
 CONTAINERS_ORDER, KINDS_ORDER = 400, 500
 """Where the navigation has what lies in a workspace beside projects, such as data sets, and the kinds that plugins declare."""
 
@@ -48,7 +58,10 @@ def create_blueprint() -> Blueprint:
         one = Frame(title=kind.words.capitalize(), place="entity", kind=kind.kind)
         register_page(blueprint, path, f"kind {kind.path}", _empty, every, _entry(kind, title))
         register_page(blueprint, f"{path}/<entity_id>", f"one {kind.kind}", _empty, one)
-    blueprint.add_url_rule("/assets/<version>/<path:name>", "asset", _asset(ASSETS))
+    asset = _asset(ASSETS)
+    asset.modeldb_policy = "public"  # type: ignore[attr-defined]  # they say nothing of what is stored
+    blueprint.add_url_rule("/assets/<version>/<path:name>", "asset", asset)
+    blueprint.record(_add_account_pages)
     blueprint.app_context_processor(lambda: {"modeldb_address": address})
     return blueprint
 
@@ -62,9 +75,22 @@ def _entry(kind: KindDeclaration, title: str) -> NavigationEntry | None:
     return None
 
 
-def _empty(entity_id: str = "") -> str:
+def _add_account_pages(state: BlueprintSetupState) -> None:
+    """Add the pages of accounts, where the server has them."""
+    if _SIGN_IN not in state.app.view_functions:
+        return
+    content = NEEDS_SCRIPTS + ('<template id="openid"></template>' if _OPENID in state.app.view_functions else "")
+    sign_in = framed(lambda: content, Frame(title="Sign in", place="sign_in", kinds=(Run.KIND,)))
+    sign_in.modeldb_policy = "public"  # type: ignore[attr-defined]
+    state.add_url_rule("/sign-in", "sign_in", sign_in)
+    for path, (frame, endpoint) in ACCOUNT_PLACES.items():
+        entry = None if "<" in path else NavigationEntry(title=frame.title, group="You", order=ACCOUNT_ORDER)
+        state.add_url_rule(path, endpoint, framed(_empty, frame, entry))
+
+
+def _empty(entity_id: str = "", kind: str = "") -> str:
     """Return what a page shows until its script has run."""
-    del entity_id
+    del entity_id, kind
     return NEEDS_SCRIPTS
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from flask import Response, redirect, request, url_for
 
-from modeldb_core.errors import NotFoundError, PermissionDeniedError
+from modeldb_core.errors import PermissionDeniedError
 from modeldb_server.accounts.credentials import Means
 from modeldb_server.accounts.visitor import Visitor
 from modeldb_server.handlers.accounts import begin_session
@@ -58,9 +58,7 @@ def finish(context: ServerContext, *, state: str, code: str, error: str, **other
 
 
 def _provider(context: ServerContext) -> OpenID:
-    if context.openid is None:
-        msg = "this server has no OpenID provider (server.oidc_issuer)"
-        raise NotFoundError(msg)
+    assert context.openid is not None  # it has no such route without
     return context.openid
 
 

@@ -61,7 +61,7 @@ export async function request(path, { params, signal, body, method = body === un
   }
   if (!response.ok) {
     const said = data?.error ?? {};
-    if (response.status === 401) throw new ApiError("The server asks who you are: load this page again and give it your token.", "unauthorized", 401);
+    if (response.status === 401) throw new ApiError(path === "/session" && method === "POST" ? "The name or the password is wrong." : "The server asks who you are: load this page again.", "unauthorized", 401);
     throw new ApiError(said.message ?? `The server answered ${response.status} ${response.statusText}.`, said.code ?? "error", response.status, said.column);
   }
   return data;
