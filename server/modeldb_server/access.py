@@ -95,7 +95,11 @@ class AccessNotes:
         actor = "" if visitor is None else visitor.user
         if visitor is not None:
             how = request.headers.get("Authorization", "").partition(" ")[0].lower()
-            self.seen(visitor, request.remote_addr or "", how if how in ("bearer", "basic") else "session")
+            self.seen(
+                visitor,
+                request.remote_addr or "",
+                how if how in ("bearer", "basic") else "cookie" if request.cookies else "header",
+            )
         if status in REFUSALS or (status == 404 and g.get("modeldb_out_of_scope")):
             reason = (
                 "out_of_scope"
