@@ -144,12 +144,13 @@ def write_checkpoint(session: Session, *, place: str | None, key: str | None, is
     echo(f"{clean(where)}: {len(checkpoint.streams):,} streams, SHA-256 {checkpoint.digest}")
 
 
-@audit.command(epilog=examples("modeldb audit verifier > verify.py", "python -I verify.py runs.bundle"))
+@audit.command(epilog=examples("modeldb audit verifier"))
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def verifier(*, as_json: bool) -> None:
     """Print a program in one file that verifies exports and checkpoints without ModelDB.
 
-    It needs Python and nothing else, and is written from docs/format.md: give it to an auditor.
+    It needs Python and nothing else, and is written from docs/format.md. Write it into a file, such as verify.py, and give
+    that to an auditor: python -I verify.py runs.bundle --checkpoint 2026-11-01.json
     """
     text = resources.files("modeldb_core.audit").joinpath("verifier.py").read_text("utf-8")
     if as_json:
