@@ -46,7 +46,7 @@ _ARGUMENT = re.compile(r"^(?P<name>[+~/\-]{0,2}[A-Za-z_][\w.\-/]*)(?P<mark>[=:])
 _GLUED = re.compile(r"-p(?![\d./~]|rofile\b|ort\b)\S+")
 """``-pPASSWORD``, as database clients take it, but neither a port nor a path."""
 _SHAPES = re.compile(
-    r"\b(?:gh[opusr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|gl[a-z]{2,5}-[\w\-]{16,}|hf_[A-Za-z0-9]{20,}|sk-[\w\-]{20,}"
+    r"\b(?:mdb_[\w\-]{40,}|gh[opusr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|gl[a-z]{2,5}-[\w\-]{16,}|hf_[A-Za-z0-9]{20,}|sk-[\w\-]{20,}"
     r"|(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{16,}|xox[abeoprs]-[\w\-]{10,}|xapp-\d-[\w\-]{10,}"
     r"|(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}|AIza[\w\-]{30,}|ya29\.[\w\-]{20,}|GOCSPX-[\w\-]{20,}|npm_[A-Za-z0-9]{30,}"
     r"|pypi-[\w\-]{16,}|SG\.[\w\-]{16,}\.[\w\-]{16,}|dop_v1_[0-9a-f]{32,}|dapi[0-9a-f]{32}|dckr_pat_[\w\-]{20,}"

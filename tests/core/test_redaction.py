@@ -24,6 +24,7 @@ from modeldb_core.runtime.redaction import (
         ("https://host/?api_key=hush&user=me", "https://host/?api_key=***&user=me"),
         ("s3://bucket/x?AWSAccessKeyId=hush&Signature=hush", "s3://bucket/x?AWSAccessKeyId=hush&Signature=***"),
         ("token ghp_0123456789abcdefghij0123 here", "token *** here"),
+        ("shown mdb_CoCDyvy7XTBxcInx54qkuBhamJELFrKFvGrm7GFK83E once", "shown *** once"),
         ("sqlite:///folder/modeldb.db", "sqlite:///folder/modeldb.db"),
         ("http://localhost:5000/a@b", "http://localhost:5000/a@b"),
         ("mail me@example.org", "mail me@example.org"),

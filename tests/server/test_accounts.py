@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import http.client
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ from modeldb_core.plugins import PluginManager
 from modeldb_core.queries import Query
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing import StreamWriter
-from modeldb_server import ServerSettings, create_app
+from modeldb_server import Server, ServerSettings, create_app
 from modeldb_server.accounts.accounts import Accounts
 from modeldb_server.accounts.credentials import Means, Shown, shown_in
 from modeldb_server.routes import Policy
@@ -389,3 +391,26 @@ def test_metadata_of_grpc_shows_the_same_as_headers() -> None:
         assert (shown.name, shown.secret) == ("ada@example.org", "key")
     assert shown_in([("X-Remote-User", "ada")]) is None
     assert shown_in([]) is None
+
+
+@pytest.mark.parametrize(("proxy", "status"), [("127.0.0.1", 200), ("192.0.2.1", 401)])
+def test_a_proxy_says_who_asks_only_from_where_it_is_told_to_be(
+    store: MetadataStore, artifacts: Any, tmp_path: Path, proxy: str, status: int
+) -> None:
+    place = f"sqlite:///{tmp_path}/accounts.db"
+    settings = ServerSettings(port=0, accounts=place, trusted_proxy=proxy, proxy_user_header="X-Remote-User")
+    server = Server(create_app(store, artifacts, settings, plugins=PluginManager()))
+    assert server.context.accounts is not None
+    server.context.accounts.execute(people.create_user(store, "ada"), ADMIN)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        for name, expected in (("ada", status), ("nobody", 401)):
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+            connection.request("GET", "/api/v2/runs", headers={"X-Remote-User": name})
+            assert connection.getresponse().status == expected
+            connection.close()
+    finally:
+        server.stop()
+        assert server.wait(30)
+        thread.join(30)
