@@ -31,10 +31,12 @@ from modeldb_core.audit.blobs import Named, verify_blobs
 from modeldb_core.backends._sql.chunks import Segments
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._urls import split_options
+from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.backends.objects import layout
 from modeldb_core.backends.remote.address import read_address
 from modeldb_core.backends.remote.answers import check_protocol, error_of_answer, load_blob, understood
 from modeldb_core.backends.sqlite import path_of as sqlite_path
+from modeldb_core.commands.registry.history import history_page
 from modeldb_core.config import credentials
 from modeldb_core.config.trust import address_of, options_in
 from modeldb_core.errors import InvalidArgumentError, ModelDBError, NotFoundError
@@ -57,6 +59,7 @@ from modeldb_core.movement.manifest import Manifest
 from modeldb_core.plugins import Places, load_settings
 from modeldb_core.queries import Query, decode_cursor, effective_order, encode_cursor, parse_fields
 from modeldb_core.queries.parse import parse_field, parse_filter, parse_order
+from modeldb_core.repositories.reading import dump_cursor, load_cursor
 from modeldb_core.runtime.redaction import redact_arguments, redact_diff, redact_text, redact_url, redact_value
 from modeldb_core.stores import protocol
 from modeldb_core.stores.blob_batches import decode_blobs, encode_blobs
@@ -488,6 +491,7 @@ def _dumped(value: Any) -> bytes:
     return write_json(value)
 
 
+_HISTORY = "5." + base64.urlsafe_b64encode(zlib.compress(b'{"stages":{"a":"b"},"decisions":{}}')).decode()
 DECODERS: tuple[Decoder, ...] = (
     Decoder("batch", _BATCH, damaged(_BATCH) | damaged(_compressed(_BODY)) | damaged(_BODY).map(_compressed), _changes_of),
     Decoder(
@@ -546,6 +550,13 @@ DECODERS: tuple[Decoder, ...] = (
         )
         | texts(encode_cursor(Query(), (5, "x"))),
         lambda text: decode_cursor(Query(cursor=text)),
+    ),
+    Decoder("cursor of a log", dump_cursor(["x"]), texts(dump_cursor(["x"]), dump_cursor(["x", "y"])), load_cursor),
+    Decoder(
+        "cursor of a history",
+        _HISTORY,
+        texts(_HISTORY, "5!0123456789abcdef"),
+        lambda text: history_page(MemoryStore(), "x", text),
     ),
     Decoder(
         "filter",
