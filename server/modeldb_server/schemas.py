@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-import types
-import typing
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
-from modeldb_core.log.json_documents import TOLD_OF_FIELDS
 from modeldb_core.model.entities import SeriesSummary
-from modeldb_core.model.schema import ANY, HOME_FIELDS, ColumnType, FieldDeclaration, KindDeclaration, shown_kinds
+from modeldb_core.model.schema import HOME_FIELDS, ColumnType, shown_kinds
 from modeldb_core.reproduction.differences import ADDED, CHANGED, REMOVED, TITLES
+from modeldb_server.declared_schemas import field_of_kind, of_class, of_kind
 from modeldb_server.model_schemas import MODEL_ANSWERS
 from modeldb_server.repository_schemas import REPOSITORY_ANSWERS
 from modeldb_server.shapes import (
@@ -34,16 +29,13 @@ from modeldb_server.shapes import (
 if TYPE_CHECKING:
     from modeldb_server.routes import Schema
 
-_ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
-"""An attribute in the docstring of a class, and what it says."""
-
 
 def component_schemas() -> dict[str, Schema]:
     """Return every schema by name."""
-    schemas = {**_VALUES, **_ANSWERS, "SeriesSummary": _of_class(SeriesSummary), "Field": _field_of_kind()}
+    schemas = {**_VALUES, **_ANSWERS, "SeriesSummary": of_class(SeriesSummary), "Field": field_of_kind()}
     for declaration in shown_kinds():
         name = declaration.schema
-        schemas[name] = _entity_schema(declaration)
+        schemas[name] = of_kind(declaration)
         schemas[f"{name}Page"] = record(
             {"items": list_of(reference(name)), "cursor": nullable(TEXT), "total": nullable(COUNT)}
         )
@@ -340,66 +332,3 @@ _ANSWERS: dict[str, Schema] = {
         }
     ),
 }
-
-
-_OF_TYPES: dict[str, Schema] = {
-    "text": TEXT,
-    "time": TIME,
-    "integer": INTEGER,
-    "number": FLOAT,
-    "boolean": FLAG,
-    "map": OBJECT,
-    "texts": list_of(TEXT),
-    "series": {"type": "object", "additionalProperties": reference("SeriesSummary")},
-}
-
-
-def _entity_schema(declaration: KindDeclaration) -> Schema:
-    properties: dict[str, Schema] = {"kind": {"const": declaration.kind}, "entity_id": TEXT}
-    properties.update({each.name: _field_schema(each) for each in declaration.fields.values() if not each.secret})
-    if declaration.has_points:
-        properties["duration_s"] = NUMBER
-    return {
-        "type": "object",
-        "description": declaration.summary,
-        "properties": properties,
-        "required": ["kind", "entity_id", "name"],
-    }
-
-
-def _field_schema(declared: FieldDeclaration) -> Schema:
-    schema = _OF_TYPES[declared.type]
-    if declared.default is None and declared.type not in ("map", "series"):
-        schema = nullable(schema)
-    description = declared.description
-    if declared.refers_to not in ("", ANY):
-        description = (
-            f"{description or 'of what it is part of'}: the identifier of a {declared.refers_to.replace('_', ' ')}"
-        )
-    return {**schema, **({"description": description} if description else {})}
-
-
-def _field_of_kind() -> Schema:
-    described = _of_class(FieldDeclaration)["properties"]
-    said = dict(_ATTRIBUTE.findall(inspect.cleandoc(FieldDeclaration.__doc__ or "")))
-    properties = {
-        name: {**described[name], "description": " ".join(said.get(name, "").split())} for name in TOLD_OF_FIELDS
-    }
-    return record({**properties, "common": {**FLAG, "description": "whether entities of every kind have it"}})
-
-
-def _of_class(cls: type) -> Schema:
-    return record({name: _schema_of(hint) for name, hint in typing.get_type_hints(cls).items()})
-
-
-def _schema_of(hint: Any) -> Schema:  # noqa: ANN401 - a type
-    origin = typing.get_origin(hint)
-    if origin in (types.UnionType, typing.Union):
-        inner = [item for item in typing.get_args(hint) if item is not type(None)]
-        return nullable(_schema_of(inner[0]))
-    if origin is tuple:
-        return list_of(TEXT)
-    if origin is Literal:
-        return {"enum": list(get_args(hint))}
-    simple = {str: TEXT, int: INTEGER, float: FLOAT, datetime: TIME, bool: FLAG}
-    return simple.get(hint, OBJECT)

@@ -10,12 +10,13 @@ from modeldb_core.commands.operation import Operation, decide
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.model.entities import Commit
 from modeldb_core.queries import Query, condition
-from modeldb_v1.blobs import blob_from, carried, message_of
+from modeldb_v1.blobs import blob_from, carried
 from modeldb_v1.calls import read, write
 from modeldb_v1.diffs import apply, differences
 from modeldb_v1.kinds import milliseconds
 from modeldb_v1.pages import page_of, slice_of
 from modeldb_v1.repositories import opened
+from modeldb_v1.shown_blobs import message_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -13,8 +13,8 @@ from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.values import BlobReference, decode, encode, is_digest
 from modeldb_core.runtime.redaction import redact_text
 from modeldb_core.trees import TreeStore
-from modeldb_v1.blobs import MAX_COMPONENTS
 from modeldb_v1.schema import enum_type, enum_values
+from modeldb_v1.shown_blobs import MAX_COMPONENTS
 from modeldb_v1.values import from_value, to_value
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from collections.abc import MutableSequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
-from modeldb_v1.blobs import BLOB
 from modeldb_v1.schema import enum_values, message_class
+from modeldb_v1.shown_blobs import BLOB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

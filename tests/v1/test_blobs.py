@@ -13,8 +13,9 @@ from google.protobuf import json_format
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.repositories.blobs import Blob, from_entry, to_entry
 from modeldb_core.stores import BlobInfo
-from modeldb_v1.blobs import BLOB, blob_from, message_of
+from modeldb_v1.blobs import blob_from
 from modeldb_v1.diffs import DIFF, apply, differences, form_of
+from modeldb_v1.shown_blobs import BLOB, message_of
 
 if TYPE_CHECKING:
     from typing import BinaryIO
