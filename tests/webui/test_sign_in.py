@@ -74,7 +74,11 @@ def test_a_person_signs_in_makes_a_token_and_signs_out(closed: Server, chromium:
         page.screenshot(path=tmp_path / "account.png")
         page.get_by_role("button", name="Revoke nightly").click()
         page.get_by_role("cell", name="revoked", exact=True).wait_for()
+        workspace = closed.context.whole_store.find(Query("workspace", order_by="name", limit=1)).entities[0]
+        page.get_by_role("link", name=f"Members of {workspace.name}", exact=True).click()
+        page.get_by_role("heading", name=f"Members of {workspace.name}").wait_for()
         page.goto(f"{closed.url}/members/projects/{project.entity_id}")
+        page.get_by_role("heading", name=f"Members of {project.name}").wait_for()
         page.get_by_label("Name", exact=True).fill("sign-in-bob")
         page.get_by_role("button", name="Give").click()
         page.get_by_role("cell", name="sign-in-bob", exact=True).wait_for()

@@ -1,4 +1,4 @@
-// Who is signed in: their tokens, their password, and signing out.
+// Who is signed in: their workspaces, tokens and password, and signing out.
 
 import * as api from "../api.js";
 import { html, useEffect, useState } from "../../vendor/preact-htm.js";
@@ -57,7 +57,22 @@ function Tokens() {
         <td>${token.revoked_at ? "revoked" : html`<button class="button" aria-label=${`Revoke ${token.name}`} onClick=${() => revoke(token)}>Revoke</button>`}</td></tr>`)}</tbody></table></section>`;
 }
 
-function Password() {
+/** At most so many workspaces are listed; the rest is in the list of all. */
+const LISTED = 100;
+
+function Workspaces() {
+  const [items, setItems] = useState(/** @type {{entity_id: string, name: string}[]} */ ([]));
+  const [said, setSaid] = useState("");
+  useEffect(() => void api.find("workspaces", { order_by: "name", limit: LISTED, fields: "name" }).then((page) => setItems(page.items), (error) => setSaid(words(error))), []);
+  return html`<section><h2>Workspaces</h2><p class="said" role="alert">${said}</p>
+    <table class="table"><thead><tr><th scope="col">Name</th><th scope="col">Members</th></tr></thead>
+      <tbody>${items.map((one) => html`<tr key=${one.entity_id}><td><a href=${`${api.BASE}kinds/workspaces/${one.entity_id}`}>${one.name}</a></td>
+        <td><a href=${`${api.BASE}members/workspaces/${one.entity_id}`} aria-label=${`Members of ${one.name}`}>Members</a></td></tr>`)}</tbody></table>
+    ${items.length === LISTED ? html`<p><a href=${`${api.BASE}kinds/workspaces`}>All workspaces</a></p>` : null}</section>`;
+}
+
+/** @param {{user: string}} props */
+function Password({ user }) {
   const [said, setSaid] = useState("");
   /** @param {SubmitEvent} event */
   const change = async (event) => {
@@ -70,17 +85,19 @@ function Password() {
     }
   };
   return html`<section><h2>Password</h2><form class="row" onSubmit=${change}>
+    <input type="hidden" name="user" autocomplete="username" value=${user} />
     <input class="input" name="password" type="password" aria-label="Password so far" placeholder="so far" autocomplete="current-password" required />
     <input class="input" name="new_password" type="password" aria-label="New password, at least 12 characters" placeholder="new, at least 12 characters" minlength="12" autocomplete="new-password" required />
     <button class="button" type="submit">Change</button></form><p role="status">${said}</p></section>`;
 }
 
 function Account() {
-  const [who, setWho] = useState("");
-  useEffect(() => void api.request("/session").then((visitor) => setWho(visitor.user + (visitor.is_admin ? ", who administers the server" : "")), () => setWho("")), []);
+  const [visitor, setVisitor] = useState({ user: "", is_admin: false });
+  useEffect(() => void api.request("/session").then(setVisitor, () => undefined), []);
+  const who = visitor.user + (visitor.is_admin ? ", who administers the server" : "");
   const signOut = () => api.request("/session", { method: "DELETE" }).finally(() => location.assign(`${api.BASE}sign-in`));
   return html`<div class="page"><h1>Account</h1><div class="row"><span>${who ? `Signed in as ${who}` : ""}</span><button class="button" onClick=${signOut}>Sign out</button></div>
-    <${Tokens} /><${Password} /></div>`;
+    <${Workspaces} /><${Tokens} /><${Password} user=${visitor.user} /></div>`;
 }
 
 startFrame();

@@ -8,12 +8,14 @@ import { pageId, setPlace, showPlace, startFrame } from "../frame.js";
 
 const ROLES = ["reader", "contributor", "admin"];
 const kind = location.pathname.split("/").at(-2) === "projects" ? "projects" : "workspaces";
+const placeOf = `${api.BASE}${kind === "projects" ? "" : "kinds/"}${kind}/${pageId}`;
 const path = `/${kind}/${pageId}/members`;
 
 function Members() {
   const [items, setItems] = useState(/** @type {Member[]} */ ([]));
   const [mayChange, setMayChange] = useState(false);
   const [said, setSaid] = useState("");
+  const [name, setName] = useState("");
   const load = async () => {
     try {
       const page = await api.request(path);
@@ -23,7 +25,13 @@ function Members() {
       setSaid(/** @type {Error} */ (error).message);
     }
   };
-  useEffect(() => void load(), []);
+  useEffect(() => {
+    void load();
+    void api.get(kind, pageId).then((entity) => setName(entity.name), () => undefined); // the list says what is wrong
+  }, []);
+  useEffect(() => {
+    if (name) setPlace([{ label: "Account", href: `${api.BASE}account` }, { label: name, href: placeOf }, { label: "Members" }], `Members of ${name}`);
+  }, [name]);
   /** @param {string} holderKind @param {string} name @param {string} role */
   const give = async (holderKind, name, role) => {
     setSaid("");
@@ -41,7 +49,7 @@ function Members() {
     void give(String(form.get("holder")), String(form.get("name")), String(form.get("role")));
   };
   const roles = ROLES.map((role) => html`<option key=${role} value=${role}>${role}</option>`);
-  return html`<div class="page"><h1>Members</h1><p class="said" role="alert">${said}</p>
+  return html`<div class="page"><h1>Members${name ? ` of ${name}` : ""}</h1><p class="said" role="alert">${said}</p>
     <table class="table"><thead><tr><th scope="col">Who</th><th scope="col">Kind</th><th scope="col">Role</th></tr></thead>
       <tbody>${items.map((one) => html`<tr key=${one.holder_id}><td>${one.name}</td><td>${one.holder_kind}</td><td>${
         mayChange
@@ -53,5 +61,5 @@ function Members() {
 }
 
 startFrame();
-setPlace([{ label: "Projects", href: api.BASE }, { label: "Members" }]);
+setPlace([{ label: "Account", href: `${api.BASE}account` }, { label: "Members" }]);
 showPlace(html`<${Members} />`);
