@@ -586,7 +586,7 @@ def test_a_server_that_wants_to_be_left_alone_is(monkeypatch):
     with answering(503, b"", Retry_After="3") as (port, requests), pytest.raises(StoreUnavailableError):
         RemoteMetadataStore(f"http://127.0.0.1:{port}", retry_s=3.5).heads()
     assert pauses
-    assert set(pauses) == {3.0}
+    assert all(3.0 <= pause <= 4.0 for pause in pauses)  # a little later each: others were told the same
     assert len(requests) == len(pauses) + 1
 
 
