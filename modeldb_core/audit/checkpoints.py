@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,7 +145,10 @@ class Checkpoint:
         """
         try:
             with open(path, "rb") as file:
-                text = file.read(MAX_BYTES + 1)
+                known = os.fstat(file.fileno())
+                # Memory for all that may come is taken beforehand: of a file no more than it has.
+                expected = known.st_size if stat.S_ISREG(known.st_mode) else MAX_BYTES
+                text = file.read(min(expected, MAX_BYTES) + 1)
         except OSError as error:
             msg = f"{path} is not a checkpoint: {error}; make one with: modeldb audit checkpoint FILE"
             raise InvalidArgumentError(msg) from error
@@ -166,13 +171,13 @@ class Checkpoint:
             )
             anchors = tuple(dict(each) for each in data.get("anchors", ()))
             found = cls(int(data["made_at"]), streams, bytes.fromhex(data["order"]), signatures, anchors)
-            digest, root = data["digest"], data["root"]
+            is_whole = (data["digest"], data["root"]) == (found.digest, found.root.hex())
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             if isinstance(error, InvalidArgumentError):
                 raise
             msg = f"{path} is not a checkpoint: {error}; make one with: modeldb audit checkpoint FILE"
             raise InvalidArgumentError(msg) from error
-        if (digest, root) != (found.digest, found.root.hex()):
+        if not is_whole:
             msg = f"the checkpoint {path} was altered: its content does not match its digest"
             raise IntegrityError(msg)
         return found
