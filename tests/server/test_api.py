@@ -70,7 +70,9 @@ def test_routes_of_installed_plugins_have_a_policy_too(filled: Any, settings: Se
     for rule in rules:
         policy = app.extensions[POLICIES].get(rule.endpoint)
         # Of the v1 API a rule leads to many calls; tests/v1 tries who may make each.
-        assert isinstance(policy, Policy) or (rule.endpoint in ("v1.call", "v1_grpc.call") and callable(policy)), rule.rule
+        assert isinstance(policy, Policy) or (rule.endpoint in ("v1.call", "v1_grpc.call") and callable(policy)), (
+            rule.rule
+        )
 
 
 def test_handlers_take_exactly_what_the_table_gives() -> None:
