@@ -162,6 +162,7 @@ def questions(seen: Workspace, other: Workspace) -> dict[str, list[Callable[[Sco
             lambda s: s.identify(("workspace", seen.name), ("project", f"{seen.word} project")),
         ],
         "write_mark": [lambda s: s.write_mark()],
+        "check_usable": [lambda s: s.check_usable(), lambda s: s.check_usable(to_write=True)],
         "read_series": [
             lambda s: s.read_series(other.run, f"{other.word} loss"),
             lambda s: s.read_series(seen.run, f"{seen.word} loss", steps=(0, 9), max_points=2),

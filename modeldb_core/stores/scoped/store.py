@@ -90,6 +90,9 @@ class ScopedStore(MetadataStore):
     def prepare_to_write(self) -> None:
         self._store.prepare_to_write()
 
+    def check_usable(self, *, to_write: bool = False) -> None:
+        self._store.check_usable(to_write=to_write)
+
     def refresh_rows(self) -> int:
         """Do nothing: that is for anyone who may see the whole store, and how many there are would tell of others."""
         return 0
