@@ -135,6 +135,7 @@ class TestRemote(RemoteMachine.TestCase):
     settings = settings(SETTINGS, max_examples=5)  # what is behind it is tested above
 
 
+@pytest.mark.thorough  # its statements are those of SQLite but for a few, which have tests of their own
 class TestPostgres(PostgresMachine.TestCase):
     settings = settings(SETTINGS, max_examples=8)  # each has a database of its own
 

@@ -448,7 +448,7 @@ def test_an_audit_of_a_store_in_use_finds_nothing_wrong(tmp_path):
 
         def write():
             step = 0
-            while not done.is_set():
+            while not done.is_set() and step < 500:  # each audit looks at all that was written
                 scene.writer.append(run_id, {"loss": [float(step)]}, steps=[step])
                 scene.writer.update("run", run_id, put={"attributes": {"step": step}})
                 scene.ship()

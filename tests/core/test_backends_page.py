@@ -70,6 +70,7 @@ def test_the_page_builds_the_example() -> None:
     assert kept - set(written) == {"tests/test_files.py"}
 
 
+@pytest.mark.thorough  # installs packages into an environment of its own
 def test_the_page_can_be_followed_from_an_empty_folder(tmp_path: Path) -> None:
     folder, tools, site = tmp_path / "empty", tmp_path / "bin", tmp_path / "site"
     for made in (folder, tools):

@@ -45,7 +45,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ModelDBSe
     server.stop()
 
 
-@pytest.fixture(params=FEWER)
+# A folder decides by the code that S3 does.
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.thorough) if name == "folder" else name for name in FEWER])
 def store_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Name, URL and options of an empty store."""
     name: str = request.param

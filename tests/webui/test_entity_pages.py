@@ -235,7 +235,7 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize(("look", "width"), [("light", 1280), ("dark", 390)])
+@pytest.mark.parametrize(("look", "width"), [("light", 1280), pytest.param("dark", 390, marks=pytest.mark.thorough)])
 def test_axe_finds_nothing_serious_on_pages_of_entities(site, visitor, look: str, width: int) -> None:
     kinds = ("dataset", "dataset_version", "registered_model", "model_version", "repository", "commit")
     paths = {kind: first(site, kind) for kind in kinds}
