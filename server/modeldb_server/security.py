@@ -283,7 +283,8 @@ def is_of_a_program(request: Request) -> bool:
 
 def _check_write(read_only: bool) -> None:
     if request.headers.get(WRITE_HEADER) != "1" and (_form().needs_header or not is_of_a_program(request)):
-        msg = f"a request that changes something needs the header {WRITE_HEADER}: 1"
+        instead = "" if _form().needs_header else f", or a body that is sent with Content-Type: {JSON}"
+        msg = f"a request that changes something needs the header {WRITE_HEADER}: 1{instead}"
         raise PermissionDeniedError(msg)
     if read_only:
         msg = "this server changes nothing: it was started read-only"
