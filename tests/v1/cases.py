@@ -34,7 +34,7 @@ class Case:
         bad: arguments that cannot be accepted; ``None``: none at all.
         bad_code: what they are answered; ``None``: nothing can be wrong.
         check: is given the world and the answer of the success.
-        is_personal: the answer depends on what else there is, so two answers are not compared.
+        is_empty: an empty message is answered: that it was done, or that there is nothing of the kind.
         is_for_all: who may read anything at all is answered: who is called what, and what roles there are.
     """
 
@@ -46,7 +46,7 @@ class Case:
     bad: Arguments | None = None
     bad_code: int | None = BAD
     check: Callable[[World, dict[str, Any]], None] | None = None
-    is_personal: bool = False
+    is_empty: bool = False
     is_for_all: bool = False
 
 

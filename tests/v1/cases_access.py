@@ -66,6 +66,18 @@ def of_organization(world: World) -> dict[str, Any]:
     return arguments
 
 
+def with_team(world: World) -> dict[str, Any]:
+    org_id = organization(world)
+    team(world, org_id)
+    return {"org_id": org_id}
+
+
+def shared_dataset(world: World) -> dict[str, Any]:
+    org_id = of_organization(world)["org_id"]
+    name = name_of(world, "OrganizationService.getOrganizationById", "organization", org_id=org_id)
+    return {"entity_id": world.dataset(workspace_name=name)}
+
+
 def named_team(world: World, field: str) -> dict[str, Any]:
     org_id = organization(world)
     return {"org_id": org_id, field: name_of(world, "TeamService.getTeamById", "team", team_id=team(world, org_id))}
@@ -114,14 +126,14 @@ CASES |= {
         missing=lambda w: {"organization": {"id": UNKNOWN_ID, "name": w.name()}},
     ),
     f"{ORGANIZATION}deleteOrganization": Case(lambda w: {"org_id": organization(w)}),
-    f"{ORGANIZATION}listTeams": Case(lambda w: {"org_id": organization(w)}),
+    f"{ORGANIZATION}listTeams": Case(with_team),
     f"{ORGANIZATION}listUsers": Case(lambda w: {"org_id": of_organization(w)["org_id"]}),
     f"{ORGANIZATION}addUser": Case(lambda w: {"org_id": organization(w), "share_with": user(w)}),
     f"{ORGANIZATION}removeUser": Case(of_organization),
     f"{TEAM}getTeamById": Case(lambda w: {"team_id": team(w)}),
     f"{TEAM}getTeamByName": Case(lambda w: named_team(w, "team_name")),
     f"{TEAM}getTeamByShortName": Case(lambda w: named_team(w, "short_name")),
-    f"{TEAM}listMyTeams": Case(nothing, missing_code=None, bad_code=None),
+    f"{TEAM}listMyTeams": Case(nothing, missing_code=None, bad_code=None, is_empty=True),
     f"{TEAM}setTeam": Case(
         lambda w: {"team": {"org_id": organization(w), "name": w.name(), "description": "all of us"}}
     ),
@@ -160,7 +172,7 @@ CASES |= {
     f"{COLLABORATOR}removeDatasetCollaborator": Case(
         lambda w: {"entity_id": w.dataset(), "share_with": user(w)}, success_code=UNIMPLEMENTED
     ),
-    f"{COLLABORATOR}getDatasetCollaborators": Case(lambda w: {"entity_id": w.dataset()}),
+    f"{COLLABORATOR}getDatasetCollaborators": Case(shared_dataset),
     f"{AUTHZ}isAllowed": Case(asking, missing_code=OK, check=is_allowed),
     f"{AUTHZ}isSelfAllowed": Case(
         lambda w: {"actions": READ, "resources": [projects(w.project())]}, missing_code=OK, check=is_allowed

@@ -38,7 +38,6 @@ CASES |= {
         missing_code=5 if missing else None,
         bad=_of(bad),
         bad_code=3 if bad else None,
-        is_personal=True,
     )
     for name, (good, missing, bad) in data.CASES.items()
 }

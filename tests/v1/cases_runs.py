@@ -28,7 +28,7 @@ def missing(name: str, request: dict[str, Any]) -> dict[str, Any]:
     return {**request, first: [runs.NOWHERE] if isinstance(request[first], list) else runs.NOWHERE}
 
 
-def _case(name: str, request: dict[str, Any]) -> Case:
+def _case(name: str, request: dict[str, Any], answered: str) -> Case:
     method = name.partition(".")[2]
     code: int | None = DENIED if method in runs.REFUSED else OK if method in _LISTS else MISSING
     return Case(
@@ -36,8 +36,8 @@ def _case(name: str, request: dict[str, Any]) -> Case:
         missing=lambda world: missing(name, there(world).filled(request)),
         missing_code=None if method in runs.NEVER_MISSING else code,
         bad_code=None if method in runs.NEVER_WRONG else 3,
-        is_personal=True,
+        is_empty=answered == "*",
     )
 
 
-CASES |= {name: _case(name, request) for name, (request, _) in runs.CASES.items()}
+CASES |= {name: _case(name, request, answered) for name, (request, answered) in runs.CASES.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,16 @@ class World(SimpleNamespace):
             wire("VersioningService.SetTag", {**at, "tag": tag, "commit_sha": self.second})
         self.label = {"id_type": 1, "int_id": self.repo["repo_id"]}
         wire("MetadataService.AddLabels", {"id": self.label, "labels": ["old"]})
+
+    @cached_property
+    def used(self) -> str:
+        """A data set that a run has used."""
+        name = {"name": f"use of {self.number}"}
+        of = {"project_id": self.wire("ProjectService.createProject", name)["project"]["id"]}
+        of["experiment_id"] = self.wire("ExperimentService.createExperiment", {**of, **name})["experiment"]["id"]
+        used = {"key": "train", "path": "x", "artifact_type": 3, "linked_artifact_id": self.version}
+        self.wire("ExperimentRunService.createExperimentRun", {**of, **name, "datasets": [used]})
+        return str(self.dataset)
 
     @property
     def at(self) -> dict[str, Any]:
@@ -148,12 +159,12 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
     "DatasetService.deleteDatasetAttributes": by_id("dataset", attribute_keys=["known"]),
     "DatasetService.setDatasetVisibility": by_id("dataset", dataset_visibility=1),
     "DatasetService.getLastExperimentByDatasetId": (
-        None,
-        lambda world: {"dataset_id": world.dataset},
+        lambda world: {"dataset_id": world.used},
+        lambda _: {"dataset_id": NOWHERE},
         lambda _: {},
     ),
     "DatasetService.getExperimentRunByDataset": (
-        lambda world: {"dataset_id": world.dataset},
+        lambda world: {"dataset_id": world.used},
         lambda _: {"dataset_id": NOWHERE},
         lambda _: {},
     ),
@@ -296,4 +307,5 @@ def test_a_call_answers_refuses_and_says_what_is_missing(wire: Wire, shared: Wor
         assert wire.code(name, bad(shared)) == INVALID
     if good:
         is_destructive = name.split(".")[1].startswith(("delete", "Delete", "set", "update"))
-        wire(name, good(World(wire) if is_destructive else shared))
+        answer = wire(name, good(World(wire) if is_destructive else shared))
+        assert not CALLS[name].response.DESCRIPTOR.fields or answer != {}, name

@@ -29,7 +29,7 @@ GIT = {
     "date_logged": "5",
 }
 ARCHIVE = {"code_archive": artifact("", path="beef/code.zip", artifact_type=6), "date_logged": "6"}
-EQUALS = {"key": "name", "value": "no such name", "value_type": 0, "operator": 0}
+EQUALS = {"key": "name", "value": "world", "value_type": 0, "operator": 0}
 PAGE = {"page_number": 1, "page_limit": 2, "ascending": False, "sort_key": ""}
 
 # What each call is sent, with the names of what is there in braces, and a field that its answer has. Of those that end with
@@ -37,7 +37,7 @@ PAGE = {"page_number": 1, "page_limit": 2, "ascending": False, "sort_key": ""}
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "ProjectService.createProject": ({"name": "{new}", "workspace_name": "", "date_created": "5"}, "project"),
     "ProjectService.getProjects": ({**PAGE, "workspace_name": ""}, "projects"),
-    "ProjectService.getPublicProjects": ({"user_id": "", "workspace_name": ""}, "*"),
+    "ProjectService.getPublicProjects": ({"user_id": "", "workspace_name": ""}, "projects"),
     "ProjectService.getProjectById": ({"id": "{project}"}, "project"),
     "ProjectService.getProjectByName": ({"name": "{project_name}", "workspace_name": ""}, "project_by_user"),
     "ProjectService.deleteProject": ({"id": "{spare_project}"}, "status"),
@@ -50,10 +50,10 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "ProjectService.getSummary": ({"entityId": "{project}"}, "total_experiment"),
     "ProjectService.setProjectReadme": ({"id": "{project}", "readme_text": "# r"}, "project"),
     "ProjectService.getProjectReadme": ({"id": "{project}"}, "readme_text"),
-    "ProjectService.setProjectVisibility": ({"id": "{project}", "project_visibility": 1}, "project"),
+    "ProjectService.setProjectVisibility": ({"id": "{spare_project}", "project_visibility": 1}, "project"),
     "ProjectService.setProjectShortName": ({"id": "{project}", "short_name": "shorter"}, "project"),
     "ProjectService.getProjectShortName": ({"id": "{project}"}, "short_name"),
-    "ProjectService.findProjects": ({"project_ids": [], "predicates": [EQUALS], "ids_only": False, **PAGE}, "*"),
+    "ProjectService.findProjects": ({"project_ids": [], "predicates": [EQUALS], "ids_only": False, **PAGE}, "projects"),
     "ProjectService.setProjectWorkspace": ({"id": "{spare_project}", "workspace_name": "elsewhere"}, "project"),
     "ExperimentService.createExperiment": ({"project_id": "{project}", "name": "{new}"}, "experiment"),
     "ExperimentService.getExperimentById": ({"id": "{experiment}"}, "experiment"),
@@ -152,17 +152,17 @@ for _kind, _of in (("Project", "project"), ("Experiment", "experiment"), ("Exper
         f"{_service}.delete{_kind}Tags": ({**_id, "tags": ["y"], "delete_all": False}, _has),
         f"{_service}.delete{_kind}Tag": ({**_id, "tag": "never"}, _has),
         f"{_service}.add{_kind}Attributes": (
-            {**_id, "attributes": [pair("{new}", 1.5)]},
-            _has if _of == "project" else "*",
+            {**_fresh, "attributes": [pair("a", 1.5)]},
+            _has,
         ),
         f"{_service}.get{_kind}Attributes": ({**_id, "attribute_keys": ["a"], "get_all": False}, "attributes"),
         f"{_service}.delete{_kind}Attributes": ({**_id, "attribute_keys": ["never"], "delete_all": False}, _has),
-        f"{_service}.log{_kind}CodeVersion": ({**_fresh, "code_version": GIT}, "*"),
+        f"{_service}.log{_kind}CodeVersion": ({**_fresh, "code_version": GIT}, _has),
         f"{_service}.get{_kind}CodeVersion": (_id, "code_version"),
         f"{_service}.getUrlForArtifact": ({**_id, "key": "art", "method": "PUT", "artifact_type": 0}, "url"),
-        f"{_service}.logArtifacts": ({**_id, "artifacts": [artifact("{new}")]}, "*"),
+        f"{_service}.logArtifacts": ({**_fresh, "artifacts": [artifact("new")]}, _has),
         f"{_service}.getArtifacts": ({**_id, "key": "art"}, "artifacts"),
-        f"{_service}.deleteArtifact": ({**_id, "key": "never"}, "*"),
+        f"{_service}.deleteArtifact": ({**_id, "key": "never"}, _has),
     }
 NEVER_MISSING = {"createProject", "getProjects", "getPublicProjects", "verifyConnection", "findProjects"}
 """Calls that name nothing which could be missing."""
@@ -178,9 +178,8 @@ class World:
     def __init__(self, v1: V1) -> None:
         self.v1, self.count = v1, 0
         self.ids: dict[str, str] = {"project_name": "world", "experiment_name": "trials", "run_name": "first"}
-        self.ids["project"] = v1.post("project/createProject", name="world", attributes=[pair("a", 1)], tags=["t"])[
-            "project"
-        ]["id"]
+        described: dict[str, Any] = {"attributes": [pair("a", 1)], "tags": ["t"], "project_visibility": 1}
+        self.ids["project"] = v1.post("project/createProject", name="world", **described)["project"]["id"]
         v1.post("project/setProjectReadme", id=self["project"], readme_text="hello")
         of = {"project_id": self["project"]}
         made = v1.post("experiment/createExperiment", **of, name="trials", attributes=[pair("a", "b")], tags=["t"])
