@@ -13,6 +13,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import QueuePool, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.schema import CreateSchema
 
 from modeldb_core.errors import ConfigurationError, MissingDependencyError, StoreUnavailableError
 
@@ -47,12 +48,14 @@ class AccountsDatabase:
 
     def __init__(self, url: str) -> None:
         self.path: Path | None = None
+        self._schema: str | None = None
         self._down_until = float("-inf")
         if url.startswith(_SQLITE):
             self.path = Path(unquote(url.removeprefix(_SQLITE).partition("?")[0]))
             self.name = f"{_SQLITE}{self.path}"
             self._engine = _sqlite_engine(self.path)
         elif url.startswith(_POSTGRES):
+            self._schema = SCHEMA
             self.name, self._engine = _postgres_engine(url)
         else:
             scheme = url.partition("://")[0][:20]  # no more: there may be a password
@@ -68,7 +71,7 @@ class AccountsDatabase:
         if self.path is not None and not self.path.exists():
             return False
         with self.transaction() as connection:
-            return inspect(connection).has_table(VERSION_TABLE, schema=None if self.path else SCHEMA)
+            return inspect(connection).has_table(VERSION_TABLE, schema=self._schema)
 
     def prepare(self) -> None:
         """Make the tables, or upgrade them; nothing happens where they are those that this code knows.
@@ -82,10 +85,11 @@ class AccountsDatabase:
         config = Config()
         config.set_main_option("script_location", _MIGRATIONS)
         with self.transaction(writing=True) as connection:
-            if self.path is None:
+            if self._schema is not None:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-                connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-            config.attributes["connection"] = connection
+                if not inspect(connection).has_schema(self._schema):  # who may not make it may find it there
+                    connection.execute(CreateSchema(self._schema))
+            config.attributes.update(connection=connection, schema=self._schema)
             command.upgrade(config, "head")
 
     @contextmanager
@@ -171,13 +175,17 @@ def _postgres_engine(url: str) -> tuple[str, Engine]:
     address = urlunsplit(parts._replace(scheme="postgresql", query=urlencode(options)))
 
     def connect() -> Any:  # noqa: ANN401 - of the driver
-        connection = psycopg2.connect(address, connect_timeout=_CONNECT_TIMEOUT_S, application_name="modeldb accounts")
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET search_path TO {SCHEMA}")
-        connection.commit()
-        return connection
+        return psycopg2.connect(address, connect_timeout=_CONNECT_TIMEOUT_S, application_name="modeldb accounts")
 
-    engine = create_engine("postgresql+psycopg2://", creator=connect, pool_size=5, max_overflow=10, pool_pre_ping=True)
+    engine = create_engine(
+        "postgresql+psycopg2://",
+        creator=connect,
+        pool_size=5,
+        max_overflow=10,
+        pool_pre_ping=True,
+        # Not the search path of a session: behind PgBouncer that is not ours.
+        execution_options={"schema_translate_map": {None: SCHEMA}},
+    )
     name = f"postgresql://{parts.hostname or ''}{parts.path}"
     return name, engine
 

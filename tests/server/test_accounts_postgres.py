@@ -1,0 +1,128 @@
+"""Accounts in PostgreSQL: beside the store, made by whoever comes first, and in nobody's way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from modeldb_core.commands import people
+from modeldb_core.errors import StoreUnavailableError
+from modeldb_core.plugins import PluginManager, load_settings, open_store
+from modeldb_core.stores import MetadataStore
+from modeldb_server import create_app
+from modeldb_server.accounts.database import SCHEMA, AccountsDatabase
+from modeldb_server.accounts.vault import Vault
+from tests.services.pgbouncer import PROGRAM, PgBouncer
+from tests.services.postgres import Postgres
+
+PASSWORD = "correct horse battery"
+
+
+@contextmanager
+def opened(url: str) -> Iterator[AccountsDatabase]:
+    with closing(AccountsDatabase(url)) as database:
+        database.prepare()
+        yield database
+
+
+def test_the_accounts_of_a_server_are_beside_its_store(postgres: Postgres, postgres_url: str, tmp_path: Path) -> None:
+    settings = load_settings(url=postgres_url, artifact_url=tmp_path.as_uri(), server_accounts="on")
+
+    def server(store: MetadataStore, artifacts: Any = None) -> Any:
+        return create_app(store, artifacts, settings, plugins=PluginManager())
+
+    with closing(open_store(postgres_url, settings)) as store:
+        apps = [server(store), server(store)]
+        one, other = (app.extensions["modeldb_server"] for app in apps)
+
+        def ask(at: int, **headers: str) -> int:
+            client = apps[at].test_client(use_cookies=False)
+            return int(client.get("/api/v2/workspaces", headers=headers).status_code)
+
+        made = people.create_user(store, "ada")
+        one.accounts.execute(made, "root")
+        ada = other.accounts.directory().users[made.entity_id]  # at once, in the other server
+        token, kept = one.accounts.create_token(ada, name="t", created_by="root")
+        one.accounts.set_password(ada, PASSWORD)
+        session = one.accounts.vault.add_session(ada.entity_id, 60)
+        shown: list[dict[str, str]] = [
+            {"Authorization": f"Bearer {token}"},
+            {"Cookie": f"modeldb_session={session}"},
+        ]
+        assert [ask(at, **each) for at in (0, 1) for each in shown] == [200] * 4
+        assert other.accounts.vault.revoke_token(kept.token_id)
+        other.accounts.vault.end_session(session)
+        assert [ask(at, **each) for at in (0, 1) for each in shown] == [401] * 4
+        for context in (one, other):
+            context.close()
+    name = postgres_url.rpartition("/")[2]
+    query = "SELECT schemaname FROM pg_tables WHERE tablename = '{}'"
+    assert [postgres.execute(query.format(each), database=name) for each in ("tokens", "accounts_version")] == [
+        [(SCHEMA,)],
+        [(SCHEMA,)],
+    ]
+
+
+def test_servers_that_start_together_make_the_tables_once(postgres_url: str) -> None:
+    barrier, errors = threading.Barrier(4), list[BaseException]()
+
+    def start() -> None:
+        try:
+            with closing(AccountsDatabase(postgres_url)) as database:
+                barrier.wait(60)
+                database.prepare()
+                assert Vault(database).revision() == 0
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert errors == []
+
+
+@pytest.fixture
+def bouncer(postgres: Postgres) -> Iterator[PgBouncer]:
+    if PROGRAM is None:
+        pytest.skip("PgBouncer is not installed; on Debian: apt install pgbouncer")
+    bouncer = PgBouncer(postgres, "transaction")
+    yield bouncer
+    bouncer.stop()
+
+
+def test_accounts_behind_pgbouncer_share_its_session_with_others(bouncer: PgBouncer, postgres_url: str) -> None:
+    """The one session of the database is everybody's in turn: nothing may be kept in it, or expected there."""
+    url = bouncer.url(postgres_url)
+    with opened(url) as database, closing(psycopg2.connect(url)) as others:
+        vault = Vault(database)
+        token, kept = vault.add_token("ada", name="t", allows="read", created_by="root")
+        with others, others.cursor() as cursor:
+            cursor.execute("SELECT setting FROM pg_settings WHERE name = 'search_path' AND setting <> reset_val")
+            assert cursor.fetchall() == []
+            cursor.execute("SET search_path TO information_schema")
+        vault.raise_revision()
+        assert vault.find_token(token) == (kept, 1)
+
+
+def test_who_may_not_make_a_schema_uses_one_that_is_there(postgres: Postgres, postgres_url: str) -> None:
+    name = postgres_url.rpartition("/")[2]
+    postgres.execute("CREATE ROLE accountant LOGIN PASSWORD 'of the accountant'")
+    try:
+        url = postgres.url(name, user="accountant", password="of the accountant")
+        with pytest.raises(StoreUnavailableError, match="permission denied"), opened(url):
+            pass
+        postgres.execute(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION accountant", database=name)
+        for _ in range(2):
+            with opened(url) as database:
+                assert Vault(database).revision() == 0
+    finally:
+        postgres.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE", database=name)
+        postgres.execute("DROP ROLE accountant")
