@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,17 @@ from typing import Any
 import psycopg2
 import pytest
 
+from modeldb_core.backends.postgres import _OWN
 from modeldb_core.commands import people
 from modeldb_core.errors import StoreUnavailableError
 from modeldb_core.plugins import PluginManager, load_settings, open_store
 from modeldb_core.stores import MetadataStore
 from modeldb_server import create_app
-from modeldb_server.accounts.database import SCHEMA, AccountsDatabase
+from modeldb_server.accounts.database import OPTIONS_OF_STORES, SCHEMA, AccountsDatabase
+from modeldb_server.accounts.opening import accounts_url, open_accounts
 from modeldb_server.accounts.vault import Vault
 from tests.services.pgbouncer import PROGRAM, PgBouncer
+from tests.services.postgres import PASSWORD as OF_DATABASE
 from tests.services.postgres import Postgres
 
 PASSWORD = "correct horse battery"
@@ -110,6 +113,42 @@ def test_accounts_behind_pgbouncer_share_its_session_with_others(bouncer: PgBoun
             cursor.execute("SET search_path TO information_schema")
         vault.raise_revision()
         assert vault.find_token(token) == (kept, 1)
+
+
+def of_every_option(url: str) -> str:
+    values = {str: "x", bool: "false", float: "5", int: "2"}
+    return f"{url}?{'&'.join(f'{name}={values[kind]}' for name, kind in _OWN.items())}"
+
+
+@pytest.mark.parametrize(
+    "url_of",
+    [of_every_option, lambda url: f"{url}?options=-c%20geqo%3Doff&connect_timeout=7"],
+    ids=["those of a store", "those of libpq"],
+)
+def test_the_options_of_a_store_may_stand_in_the_url(postgres_url: str, url_of: Callable[[str], str]) -> None:
+    assert frozenset(_OWN) == OPTIONS_OF_STORES
+    with opened(url_of(postgres_url)) as database:
+        assert database.exists()
+
+
+def test_accounts_beside_a_store_are_reached_with_its_options(
+    postgres: Postgres, tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = f"127.0.0.1:{postgres.port}/{postgres_url.rpartition('/')[2]}"
+    file = tmp_path / "modeldb.toml"
+    file.write_text(f"[stores.postgresql]\npassword = '{OF_DATABASE}'\nsslmode = 'disable'\npool_size = 2\n")
+    monkeypatch.setenv("MODELDB_CONFIG", str(file))
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    for url in (f"postgresql://postgres@{place}", f"postgresql://postgres@{place}?pool_size=3&sslmode=prefer"):
+        settings = load_settings(url=url)
+        with closing(open_store(url, settings)) as store:
+            beside = accounts_url(store, settings, "on")
+            assert ("sslmode=prefer" in beside) is ("sslmode=disable" not in beside) is ("?" in url)
+            accounts = open_accounts(store, beside)
+            assert accounts is not None
+            with closing(accounts):
+                assert OF_DATABASE not in accounts.vault.database.name
+            assert accounts_url(store, settings, "") == beside
 
 
 def test_who_may_not_make_a_schema_uses_one_that_is_there(postgres: Postgres, postgres_url: str) -> None:

@@ -7,7 +7,7 @@ import time
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from alembic import command
 from alembic.config import Config
@@ -18,7 +18,7 @@ from sqlalchemy.schema import CreateSchema
 from modeldb_core.errors import ConfigurationError, MissingDependencyError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from sqlalchemy import Connection, Engine
 
@@ -33,6 +33,8 @@ _CONNECT_TIMEOUT_S = 3
 _PAUSE_S = 5.0
 _LOCK = 7_305_120_533
 """The advisory lock under which one process upgrades."""
+OPTIONS_OF_STORES = frozenset({"schema", "read_only", "timeout_s", "connect_timeout_s", "pool_size", "idle_timeout_s"})
+"""Of the URL of a store of PostgreSQL; libpq knows none of them."""
 
 
 class AccountsDatabase:
@@ -170,9 +172,7 @@ def _postgres_engine(url: str) -> tuple[str, Engine]:
     except ImportError as error:
         msg = "accounts in PostgreSQL need a package that is not installed; pip install 'modeldb-core[postgres]'"
         raise MissingDependencyError(msg) from error
-    parts = urlsplit(url)
-    options = [(name, value) for name, value in parse_qsl(parts.query) if name not in _OPTIONS_OF_STORES]
-    address = urlunsplit(parts._replace(scheme="postgresql", query=urlencode(options)))
+    parts, address = urlsplit(url), _url_of_libpq(url)
 
     def connect() -> Any:  # noqa: ANN401 - of the driver
         return psycopg2.connect(address, connect_timeout=_CONNECT_TIMEOUT_S, application_name="modeldb accounts")
@@ -190,5 +190,16 @@ def _postgres_engine(url: str) -> tuple[str, Engine]:
     return name, engine
 
 
-_OPTIONS_OF_STORES = frozenset({"schema", "read_only", "durability", "timeout_s"})
-"""Of the URL of a store; libpq knows none of them."""
+def with_options(url: str, options: Mapping[str, object]) -> str:
+    """Return the URL of a store of PostgreSQL with the parameters of libpq among its options; those of the URL itself win."""
+    from psycopg2.extensions import parse_dsn
+
+    said = {*OPTIONS_OF_STORES, *parse_dsn(_url_of_libpq(url))}
+    more = {name: value for name, value in options.items() if value and isinstance(value, str) and name not in said}
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(more, quote_via=quote)}" if more else url
+
+
+def _url_of_libpq(url: str) -> str:
+    bare, _, query = url.partition("?")
+    items = [item for item in query.split("&") if item and unquote(item.partition("=")[0]) not in OPTIONS_OF_STORES]
+    return f"{bare}?{'&'.join(items)}" if items else bare

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.config import Settings
 from modeldb_core.errors import ConfigurationError
-from modeldb_core.plugins import places_for
+from modeldb_core.plugins import places_for, store_options
 from modeldb_server.accounts.accounts import Accounts
-from modeldb_server.accounts.database import AccountsDatabase
+from modeldb_server.accounts.database import AccountsDatabase, with_options
 
 if TYPE_CHECKING:
     from modeldb_core.stores import MetadataStore
@@ -26,9 +26,9 @@ def place_beside(store_url: str, settings: Settings | None) -> str:
     the store can be given away without them.
     """
     if settings is not None and store_url.startswith(_POSTGRES):
-        return (
-            "" if store_url in settings.project_urls else store_url
-        )  # its server would be shown a password of this user
+        if store_url in settings.project_urls:
+            return ""  # its server would be shown a password of this user
+        return with_options(store_url, store_options(store_url, "metadata", settings))
     path = places_for(settings).path_in(store_url) if settings is not None else None
     if path is None and store_url.startswith(_SQLITE):
         path = Path(store_url.removeprefix(_SQLITE))
