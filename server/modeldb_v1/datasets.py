@@ -9,12 +9,13 @@ from modeldb_core.commands.operation import together
 from modeldb_core.errors import NotFoundError
 from modeldb_core.log.conditions import Unique
 from modeldb_core.model.entities import Dataset, Experiment, Run
+from modeldb_core.model.schema import ANY
 from modeldb_core.movement.deletion import pages
-from modeldb_core.queries import Linked, Query, condition
+from modeldb_core.queries import MAX_NAMED, Linked, Query, condition
 from modeldb_server.routes import Policy
 from modeldb_v1.calls import declare, read, write
 from modeldb_v1.dataset_contents import TYPE_NUMBERS, type_of
-from modeldb_v1.finding import search, show_all
+from modeldb_v1.finding import brief, search, show_all
 from modeldb_v1.kinds import DATASET, found, milliseconds, name_of, required
 from modeldb_v1.messages import VISIBILITIES, fill
 from modeldb_v1.projects import visibility_of
@@ -126,11 +127,11 @@ def find_datasets(context: ServerContext, request: Fields, response: Fields) -> 
 
 def _runs_of(context: ServerContext, dataset: Dataset) -> list[Run]:
     """Return the runs that used a data set, or a version of it, those that were changed last first."""
-    versions = (each.entity_id for each in pages(context.store, Query("dataset_version", within=dataset.entity_id)))
-    names = [("dataset", dataset.entity_id), *(("dataset_version", each) for each in versions)]
+    versions = pages(context.store, Query("dataset_version", within=dataset.entity_id, fields=("version",)))
+    ids = [dataset.entity_id, *(each.entity_id for each in versions)]
     runs: dict[str, Run] = {}
-    for kind, entity_id in names:
-        linked = Linked(kind, entity_id, field="datasets")
+    for start in range(0, len(ids), MAX_NAMED):
+        linked = Linked(ANY, tuple(ids[start : start + MAX_NAMED]), field="datasets")
         for run in pages(context.store, Query("run", linked=linked)):
             assert isinstance(run, Run)
             runs[run.entity_id] = run
@@ -147,7 +148,7 @@ def _dataset(context: ServerContext, request: Fields) -> Dataset:
 def get_runs_by_dataset(context: ServerContext, request: Fields, response: Fields) -> None:
     """Return the runs that used a data set."""
     for run in _runs_of(context, _dataset(context, request)):
-        fill(context, response.experiment_runs.add(), run)
+        brief(context, response.experiment_runs.add(), run)
 
 
 @read("DatasetService.getLastExperimentByDatasetId")

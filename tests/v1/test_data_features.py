@@ -199,6 +199,52 @@ def test_versions_of_programs_of_ours_are_shown_and_theirs_are_read_by_ours(
     assert dict(modeldb.dataset("old", client=program).diff("v1", "v2").removed) == {"a.csv": 2}
 
 
+def test_the_runs_that_used_a_data_set_are_asked_for_together(
+    wire: Wire, program: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset_id = make_dataset(wire, 0)
+    versions = [add(wire, dataset_id, 0, {**RAW, "num_records": str(count)})["id"] for count in range(1, 13)]
+    project = wire("ProjectService.createProject", {"name": "churn"})["project"]["id"]
+    of: list[dict[str, str]] = []
+    for name in ("old", "new"):
+        made = wire("ExperimentService.createExperiment", {"project_id": project, "name": name})["experiment"]
+        of.append({"project_id": project, "experiment_id": made["id"]})
+
+    def run(number: int, used_id: str, experiment: dict[str, str]) -> str:
+        used = {"key": "d", "linked_artifact_id": used_id, "path_only": True}
+        loss = [{"attribute": {"key": "loss", "value": 1}, "timestamp": "5"}]
+        request = {**experiment, "name": f"run {number}", "datasets": [used], "observations": loss}
+        made = wire("ExperimentRunService.createExperimentRun", request)["experiment_run"]
+        assert len(made["observations"]) == 1
+        return str(made["id"])
+
+    assert wire.code("DatasetService.getLastExperimentByDatasetId", {"dataset_id": dataset_id}) == NOT_FOUND
+    used = [run(0, versions[0], of[1]), run(1, versions[11], of[1]), run(2, versions[5], of[0])]
+    run(3, add(wire, make_dataset(wire, 0, "other"), 0, RAW)["id"], of[1])
+    asked: list[str] = []
+
+    def note(method: str) -> None:
+        whole = getattr(type(program.store), method)
+
+        def noted(*given: Any, **more: Any) -> Any:
+            asked.append(method)
+            return whole(*given, **more)
+
+        monkeypatch.setattr(type(program.store), method, noted)
+
+    note("find")
+    note("read_series")
+    found = wire("DatasetService.getExperimentRunByDataset", {"dataset_id": dataset_id})["experiment_runs"]
+    assert [each["id"] for each in found] == used[::-1]
+    assert not any("observations" in each for each in found)
+    assert asked == ["find", "find"]
+    last = wire("DatasetService.getLastExperimentByDatasetId", {"dataset_id": dataset_id})["experiment"]
+    assert last["name"] == "old"
+    wire("ExperimentService.deleteExperiment", {"id": of[0]["experiment_id"]})
+    last = wire("DatasetService.getLastExperimentByDatasetId", {"dataset_id": dataset_id})["experiment"]
+    assert last["name"] == "new"
+
+
 # -- repositories -----------------------------------------------------------------------------------------------------
 
 
