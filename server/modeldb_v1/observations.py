@@ -13,7 +13,7 @@ from modeldb_core.model.entities import Run, new_id, now_us
 from modeldb_v1.values import from_value, to_value, value_type
 
 if TYPE_CHECKING:
-    from modeldb_core.model.entities import Entity
+    from modeldb_core.model.entities import Entity, SeriesSummary
     from modeldb_server.context import ServerContext
     from modeldb_v1.schema import Fields
 
@@ -22,13 +22,20 @@ SHOWN_POINTS = 1000
 FIELD = "observations"
 
 
-def log_observations(context: ServerContext, run: Entity, messages: Iterable[Any]) -> Operation:
+def log_observations(
+    context: ServerContext, run_id: str, series: Mapping[str, SeriesSummary], messages: Iterable[Any]
+) -> Operation:
     """Return the operation that records observations of a run.
+
+    Args:
+        context: of the server.
+        run_id: the run, which may be about to be created.
+        series: what it has so far.
+        messages: the observations.
 
     Raises:
         InvalidArgumentError: one has no key, or is of a file: artifacts are logged as such.
     """
-    assert isinstance(run, Run)
     points: list[runs.Points] = []
     others: dict[str, Any] = {}
     steps: dict[str, int] = {}
@@ -43,15 +50,15 @@ def log_observations(context: ServerContext, run: Entity, messages: Iterable[Any
         value = from_value(message.attribute.value)
         time_us = message.timestamp * 1000 or now_us()
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            step = steps.get(key, run.series[key].count if key in run.series else 0)
+            step = steps.get(key, series[key].count if key in series else 0)
             steps[key] = step + 1
             points.append(runs.Points({key: [float(value)]}, [step], [time_us]))
         else:
             kept = recorded({"value": value}, key, context.artifacts.put)
             others[new_id()] = {"key": key, **kept, "time": time_us}
-    parts = [runs.log_points(run.entity_id, points)] if points else []
+    parts = [runs.log_points(run_id, points)] if points else []
     if others:
-        parts.append(edits.put_values("run", run.entity_id, FIELD, others))
+        parts.append(edits.put_values("run", run_id, FIELD, others))
     return together(parts)
 
 

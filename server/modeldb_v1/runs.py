@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands import containers, edits, runs
+from modeldb_core.commands.operation import together
 from modeldb_core.commands.values import recorded
 from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
-from modeldb_core.model.entities import FINISHED, derived_id, now_us
+from modeldb_core.model.entities import FINISHED, Run, derived_id, now_us
 from modeldb_core.queries import Query, condition
 from modeldb_server.routes import Policy
 from modeldb_v1.calls import declare, read, write
@@ -53,9 +54,7 @@ def create_run(context: ServerContext, request: Fields, response: Fields) -> Non
         started = runs.ended(started, FINISHED, finished_at=request.end_time * 1000)
     (entry,) = started.entries
     entry.values.update({name: value for name, value in described(context, request).items() if value is not None})
-    context.execute(started)
-    if request.observations:
-        context.execute(log_observations(context, found(context, "run", run_id), request.observations))
+    context.execute(together((started, log_observations(context, run_id, {}, request.observations))))
     fill(context, response.experiment_run, found(context, "run", run_id))
 
 
@@ -140,7 +139,8 @@ def _log_observations(context: ServerContext, request: Fields, entity: Entity) -
     if not messages:
         msg = "Observations not found in LogObservations request"
         raise InvalidArgumentError(msg)
-    return log_observations(context, entity, messages)
+    assert isinstance(entity, Run)
+    return log_observations(context, entity.entity_id, entity.series, messages)
 
 
 def _show_observations(context: ServerContext, request: Fields, response: Fields, entity: Entity) -> None:

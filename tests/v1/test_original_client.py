@@ -372,6 +372,18 @@ def test_a_run_is_cloned_with_all_that_it_holds(client: Client, project_id: str,
     client.post("experiment-run/logMetric", id=run_id, metric=value("after", 1))  # this client ends no run
 
 
+def test_a_run_with_an_observation_that_cannot_be_is_not_created(client: Client, project_id: str, experiment_id: str):
+    good = {"attribute": value("loss", 2), "timestamp": "7"}
+    for wrong in ({"artifact": {"key": "k", "path": "p/k"}}, {"attribute": value("", 1)}):
+        with pytest.raises(HTTPError) as caught:
+            new_run(client, project_id, experiment_id, "observed", observations=[good, wrong])
+        assert (caught.value.status, caught.value.code) == (400, 3)
+        with pytest.raises(HTTPError) as caught:
+            client.get("experiment-run/getExperimentRunByName", experiment_id=experiment_id, name="observed")
+        assert (caught.value.status, caught.value.code) == (404, 5)
+    new_run(client, project_id, experiment_id, "observed", observations=[good])
+
+
 def test_a_workspace_that_is_named_is_told_again(client: Client):
     made = client.post("project/createProject", name="elsewhere", workspace_name="research")["project"]
     assert made["workspace_type"] == "ORGANIZATION"
