@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.commands import commits, repositories
 from modeldb_core.commands.operation import Operation, decide
-from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
+from modeldb_core.errors import AlreadyExistsError, NotFoundError
 from modeldb_v1.calls import read, write
 from modeldb_v1.commits import commit_with, fill_commit
+from modeldb_v1.kinds import required
 from modeldb_v1.repositories import opened, repository_of
 
 if TYPE_CHECKING:
@@ -29,14 +30,6 @@ def _change(context: ServerContext, reader: RepositoryReader, look: Callable[[],
     decide(lambda operation: context.execute(operation) if operation.entries else None, again)
 
 
-def _named(request: Fields, field: str) -> str:
-    name: str = getattr(request, field)
-    if not name:
-        msg = f"{field} not found in {request.DESCRIPTOR.name} request"
-        raise InvalidArgumentError(msg)
-    return name
-
-
 @read("VersioningService.ListBranches")
 def list_branches(context: ServerContext, request: Fields, response: Fields) -> None:
     """List the names of branches."""
@@ -49,7 +42,7 @@ def list_branches(context: ServerContext, request: Fields, response: Fields) -> 
 def get_branch(context: ServerContext, request: Fields, response: Fields) -> None:
     """Return the commit that a branch is at."""
     reader = opened(context, request.repository_id)
-    fill_commit(reader, response.commit, commits.head_of(reader, _named(request, "branch")))
+    fill_commit(reader, response.commit, commits.head_of(reader, required(request, "branch")))
 
 
 @write("VersioningService.SetBranch")
@@ -57,7 +50,7 @@ def set_branch(context: ServerContext, request: Fields, response: Fields) -> Non
     """Let a branch be at a commit, wherever it was."""
     del response
     reader = opened(context, request.repository_id)
-    name, commit = _named(request, "branch"), commit_with(reader, request.commit_sha)
+    name, commit = required(request, "branch"), commit_with(reader, request.commit_sha)
     _change(context, reader, lambda: repositories.set_branch(reader, name, commit))
 
 
@@ -66,7 +59,7 @@ def delete_branch(context: ServerContext, request: Fields, response: Fields) -> 
     """Remove a branch; its commits stay."""
     del response
     reader = opened(context, request.repository_id)
-    name = _named(request, "branch")
+    name = required(request, "branch")
     _change(context, reader, lambda: commits.delete_branch(reader, name, force=True))
 
 
@@ -82,7 +75,7 @@ def list_tags(context: ServerContext, request: Fields, response: Fields) -> None
 def get_tag(context: ServerContext, request: Fields, response: Fields) -> None:
     """Return the commit that has a tag."""
     reader = opened(context, request.repository_id)
-    tag = _named(request, "tag")
+    tag = required(request, "tag")
     if tag not in reader.tags:
         msg = f"Tag not found: {tag[:80]}"
         raise NotFoundError(msg)
@@ -94,7 +87,7 @@ def set_tag(context: ServerContext, request: Fields, response: Fields) -> None:
     """Give a commit a tag. One that is there already is an error that the original reports as "not found", and so do we."""
     del response
     reader = opened(context, request.repository_id)
-    tag, commit = _named(request, "tag"), commit_with(reader, request.commit_sha)
+    tag, commit = required(request, "tag"), commit_with(reader, request.commit_sha)
     try:
         commits.carry_out(reader, commits.create_tag(reader, tag, commit), context.execute)
     except AlreadyExistsError as error:
@@ -107,5 +100,5 @@ def delete_tag(context: ServerContext, request: Fields, response: Fields) -> Non
     """Remove a tag."""
     del response
     reader = opened(context, request.repository_id)
-    tag = _named(request, "tag")
+    tag = required(request, "tag")
     _change(context, reader, lambda: commits.delete_tag(reader, tag))

@@ -8,7 +8,7 @@ from modeldb_core.commands import containers, edits
 from modeldb_core.commands.operation import together
 from modeldb_core.errors import NotFoundError
 from modeldb_core.log.conditions import Unique
-from modeldb_core.model.entities import Dataset, Experiment, Run
+from modeldb_core.model.entities import Dataset, Run
 from modeldb_core.model.schema import ANY
 from modeldb_core.movement.deletion import pages
 from modeldb_core.queries import MAX_NAMED, Linked, Query, condition
@@ -16,7 +16,7 @@ from modeldb_server.routes import Policy
 from modeldb_v1.calls import declare, read, write
 from modeldb_v1.dataset_contents import TYPE_NUMBERS, type_of
 from modeldb_v1.finding import brief, search, show_all
-from modeldb_v1.kinds import DATASET, found, milliseconds, name_of, required
+from modeldb_v1.kinds import DATASET, found, looked_up, milliseconds, name_of, required
 from modeldb_v1.messages import VISIBILITIES, fill
 from modeldb_v1.projects import visibility_of
 from modeldb_v1.sections import (
@@ -162,11 +162,8 @@ def get_last_experiment(context: ServerContext, request: Fields, response: Field
     fill(context, response.experiment, experiment)
 
 
-def _experiments(context: ServerContext, runs: Iterable[Run]) -> Iterator[Experiment]:
+def _experiments(context: ServerContext, runs: Iterable[Run]) -> Iterator[Entity]:
     for experiment_id in dict.fromkeys(run.experiment_id for run in runs if run.experiment_id):
-        try:
-            entity = context.store.get("experiment", experiment_id)
-        except NotFoundError:
-            continue
-        if isinstance(entity, Experiment) and entity.deleted_at is None:
+        entity = looked_up(context, "experiment", experiment_id)
+        if entity is not None:
             yield entity

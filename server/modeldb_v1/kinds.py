@@ -84,14 +84,20 @@ def found(context: ServerContext, kind: str, entity_id: str) -> Entity:
     if not entity_id:
         msg = f"the id of the {words} is missing"
         raise InvalidArgumentError(msg)
-    try:
-        entity = context.store.get(kind, entity_id)
-    except NotFoundError:
-        entity = None
-    if entity is None or entity.deleted_at is not None:
+    entity = looked_up(context, kind, entity_id)
+    if entity is None:
         msg = f"{words} not found: {entity_id[:80]}"
         raise NotFoundError(msg)
     return entity
+
+
+def looked_up(context: ServerContext, kind: str, entity_id: str) -> Entity | None:
+    """Return an entity that is there and not deleted; ``None``: there is none."""
+    try:
+        entity = context.store.get(kind, entity_id)
+    except NotFoundError:
+        return None
+    return entity if entity.deleted_at is None else None
 
 
 def all_found(context: ServerContext, kind: str, ids: Iterable[str]) -> list[Entity]:

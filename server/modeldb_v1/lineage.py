@@ -10,6 +10,7 @@ from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.provenance.graph import Name
 from modeldb_core.provenance.walk import walk
 from modeldb_v1.calls import read, write
+from modeldb_v1.kinds import looked_up
 from modeldb_v1.schema import enum_values
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def add_lineage(context: ServerContext, request: Fields, response: Fields) -> No
     """Say that each output was made from all inputs."""
     inputs, outputs = _both(request)
     for name in (*inputs, *outputs):
-        if not _is_there(context, name):
+        if looked_up(context, *name) is None:
             msg = f"External resource with a specified id does not exist: {name.entity_id[:80]}"
             raise InvalidArgumentError(msg)
     context.execute(lineage.add_lineage(context.store, inputs, outputs))
@@ -43,7 +44,7 @@ def add_lineage(context: ServerContext, request: Fields, response: Fields) -> No
 @write("LineageService.deleteLineage")
 def delete_lineage(context: ServerContext, request: Fields, response: Fields) -> None:
     """Take back what was said by hand; of what nobody said, nothing."""
-    inputs, outputs = ([name for name in names if _is_there(context, name)] for names in _both(request))
+    inputs, outputs = ([name for name in names if looked_up(context, *name) is not None] for names in _both(request))
     response.status = True
     if not inputs or not outputs:
         return
@@ -58,7 +59,7 @@ def delete_lineage(context: ServerContext, request: Fields, response: Fields) ->
 def find_all(context: ServerContext, request: Fields, response: Fields) -> None:
     """Return for each item what it was made from, and what was made from it, as far as the response has a place for that."""
     names = _names(request.items, "items")
-    there = [name for name in names if _is_there(context, name)]
+    there = [name for name in names if looked_up(context, *name) is not None]
     graph = walk(context.store, there, depth=1) if there else None
     for field in response.DESCRIPTOR.fields_by_name:
         for name in names:
@@ -99,10 +100,3 @@ def _names(entries: Iterable[Fields], field: str) -> list[Name]:
         msg = f"{field} has an entry twice; name each once"
         raise InvalidArgumentError(msg)
     return names
-
-
-def _is_there(context: ServerContext, name: Name) -> bool:
-    try:
-        return context.store.get(*name).deleted_at is None
-    except NotFoundError:
-        return False

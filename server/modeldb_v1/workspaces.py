@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.commands import containers
 from modeldb_core.commands.names import check_name
-from modeldb_core.errors import NotFoundError
 from modeldb_core.model.entities import DEFAULT_WORKSPACE
 from modeldb_server.handlers.creating import home_of
+from modeldb_v1.kinds import looked_up
 from modeldb_v1.schema import enum_values
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def workspace_id_of(context: ServerContext, name: str) -> str:
     if not name:
         return home_of(context)[0]
     (workspace_id,) = context.store.identify(("workspace", check_name(name, "workspace")))
-    if name == context.actor and not _is_there(context, workspace_id):
+    if name == context.actor and looked_up(context, "workspace", workspace_id) is None:
         return home_of(context)[0]
     return workspace_id
 
@@ -47,14 +47,10 @@ def fill_workspace(context: ServerContext, message: Fields, workspace_id: str) -
     if workspace_id in ("", context.store.identify(("workspace", DEFAULT_WORKSPACE))[0]):
         return
     message.workspace_id, message.workspace_type = workspace_id, _TYPES["ORGANIZATION"]
-    if context.accounts is not None and _is_there(context, workspace_id):
-        user = context.accounts.directory().named(context.store.get("workspace", workspace_id).name)
+    if context.accounts is None:
+        return
+    workspace = looked_up(context, "workspace", workspace_id)
+    if workspace is not None:
+        user = context.accounts.directory().named(workspace.name)
         if user is not None:
             message.workspace_id, message.workspace_type = user.entity_id, _TYPES["USER"]
-
-
-def _is_there(context: ServerContext, workspace_id: str) -> bool:
-    try:
-        return context.store.get("workspace", workspace_id).deleted_at is None
-    except NotFoundError:
-        return False
