@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.commands.datasets import PATH, QUERY, RAW, Content
 from modeldb_core.commands.values import recorded
 from modeldb_core.errors import InvalidArgumentError
-from modeldb_core.model.values import BlobReference, decode, encode, is_digest
+from modeldb_core.model.values import encode, is_digest
 from modeldb_core.runtime.redaction import redact_text
 from modeldb_core.trees import TreeStore
 from modeldb_v1.schema import enum_type, enum_values
 from modeldb_v1.shown_blobs import MAX_COMPONENTS
-from modeldb_v1.values import from_value, to_value
+from modeldb_v1.values import from_value, to_value, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -184,7 +184,7 @@ _READERS = {RAW: _raw, PATH: _path, QUERY: _query}
 
 def fill_content(context: ServerContext, message: Fields, version: DatasetVersion) -> None:
     """Write the content of a version into its message; of one that nothing is known of, nothing."""
-    info = {name: _whole(context, value) for name, value in version.info.items()}
+    info = {name: whole(value, context.artifacts) for name, value in version.info.items()}
     if version.dataset_type == PATH and (info or version.tree):
         _show_path(context, message.path_dataset_version_info, version, info)
     elif version.dataset_type == QUERY and info:
@@ -195,7 +195,7 @@ def fill_content(context: ServerContext, message: Fields, version: DatasetVersio
 
 def location_type_of(context: ServerContext, version: DatasetVersion) -> int:
     """Return where the files of a version lie: as was said, else by the address."""
-    said = _whole(context, version.info.get("location_type"))
+    said = whole(version.info.get("location_type"), context.artifacts)
     scheme = version.source.partition("://")[0] if "://" in version.source else ""
     return LOCATIONS.get(str(said), LOCATIONS[_SCHEMES.get(scheme, "LOCAL_FILE_SYSTEM")])
 
@@ -265,11 +265,3 @@ def _features(info: Mapping[str, Any]) -> Iterable[str]:
     if not isinstance(columns, list):
         return ()
     return [str(each["name"]) for each in columns if isinstance(each, Mapping) and "name" in each]
-
-
-def _whole(context: ServerContext, value: Any) -> Any:  # noqa: ANN401 - of any type
-    """Return a value; one that was moved to the artifact store is read from there."""
-    if not isinstance(value, BlobReference):
-        return value
-    with context.artifacts.open(value.digest) as stream:
-        return decode(stream.read())

@@ -78,9 +78,9 @@ def fill_pairs(messages: Fields, values: Mapping[str, Any], artifacts: ArtifactS
     """Add a key with its value for each of ``values``; one that was moved to the artifact store is read from there."""
     for key, value in values.items():
         pair = messages.add(key=key)
-        whole = _whole(value, artifacts)
-        to_value(pair.value, whole)
-        pair.value_type = value_type(whole)
+        read = whole(value, artifacts)
+        to_value(pair.value, read)
+        pair.value_type = value_type(read)
 
 
 def pairs_of(messages: Iterable[Any]) -> list[tuple[str, Value]]:
@@ -88,7 +88,8 @@ def pairs_of(messages: Iterable[Any]) -> list[tuple[str, Value]]:
     return [(pair.key, from_value(pair.value)) for pair in messages]
 
 
-def _whole(value: Any, artifacts: ArtifactStore) -> Any:  # noqa: ANN401 - of any type
+def whole(value: Any, artifacts: ArtifactStore) -> Any:  # noqa: ANN401 - of any type
+    """Return a value; one that was moved to the artifact store is read from there."""
     if not isinstance(value, BlobReference):
         return value
     with artifacts.open(value.digest) as stream:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from modeldb_core.commands.operation import Operation
     from modeldb_core.model.entities import Entity
-    from modeldb_core.model.values import Value
     from modeldb_server.context import ServerContext
 
 
@@ -73,11 +72,6 @@ def record(context: ServerContext, operation: Operation) -> None:
         if isinstance(error.condition, Unset):
             raise _clash(str(error.condition.key or error.condition.field), error.condition.field) from error
         raise
-
-
-def plain(pairs: Iterable[tuple[str, Value]]) -> dict[str, Value]:
-    """Return pairs as a map, the last of each key."""
-    return dict(pairs)
 
 
 def _clash(key: str, words: str) -> AlreadyExistsError:
