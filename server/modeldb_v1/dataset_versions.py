@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modeldb_core.commands import edits
 from modeldb_core.commands.datasets import PATH, About, Content, next_version
 from modeldb_core.commands.operation import Operation, decide
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
@@ -15,7 +14,7 @@ from modeldb_v1.dataset_contents import TYPE_NUMBERS, content_from, fill_content
 from modeldb_v1.finding import search, show_all
 from modeldb_v1.kinds import DATASET_VERSION, found, milliseconds, required
 from modeldb_v1.messages import VISIBILITIES
-from modeldb_v1.projects import visibility_of
+from modeldb_v1.projects import setting_visibility, visibility_of
 from modeldb_v1.sections import (
     declare_attributes,
     declare_entities,
@@ -47,18 +46,12 @@ def fill_version(context: ServerContext, message: Fields, entity: Entity) -> Non
     fill_content(context, message, entity)
 
 
-def _set_visibility(context: ServerContext, request: Fields, entity: Entity) -> Operation:
-    del context
-    visibility = visibility_of(request.dataset_version_visibility)
-    return edits.update(entity.KIND, entity.entity_id, {"set": {"visibility": visibility or "private"}})
-
-
 declare_entities(DATASET_VERSION, fill_version)
 declare_tags(DATASET_VERSION, fill_version)
 declare_attributes(DATASET_VERSION, fill_version)
 for _method, _edit in (
     ("updateDatasetVersionDescription", describe),
-    ("setDatasetVersionVisibility", _set_visibility),
+    ("setDatasetVersionVisibility", setting_visibility(DATASET_VERSION)),
 ):
     declare(f"DatasetVersionService.{_method}", Policy.WRITE, editing(DATASET_VERSION, _edit, fill_version))
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modeldb_core.commands import containers, edits
+from modeldb_core.commands import containers
 from modeldb_core.commands.operation import together
 from modeldb_core.errors import NotFoundError
-from modeldb_core.log.conditions import Unique
 from modeldb_core.model.entities import Dataset, Run
 from modeldb_core.model.schema import ANY
 from modeldb_core.movement.deletion import pages
@@ -18,7 +17,7 @@ from modeldb_v1.dataset_contents import TYPE_NUMBERS, type_of
 from modeldb_v1.finding import brief, search, show_all
 from modeldb_v1.kinds import DATASET, found, looked_up, milliseconds, name_of, required
 from modeldb_v1.messages import VISIBILITIES, fill
-from modeldb_v1.projects import visibility_of
+from modeldb_v1.projects import move, setting_visibility, visibility_of
 from modeldb_v1.sections import (
     declare_attributes,
     declare_entities,
@@ -34,7 +33,6 @@ from modeldb_v1.workspaces import declare_workspace, fill_workspace, workspace_i
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from modeldb_core.commands.operation import Operation
     from modeldb_core.model.entities import Entity
     from modeldb_server.context import ServerContext
     from modeldb_v1.schema import Fields
@@ -54,29 +52,14 @@ def fill_dataset(context: ServerContext, message: Fields, entity: Entity) -> Non
     fill_workspace(context, message, entity.workspace_id)
 
 
-def _set_visibility(context: ServerContext, request: Fields, entity: Entity) -> Operation:
-    del context
-    visibility = visibility_of(request.dataset_visibility)
-    return edits.update(entity.KIND, entity.entity_id, {"set": {"visibility": visibility or "private"}})
-
-
-def _set_workspace(context: ServerContext, request: Fields, entity: Entity) -> Operation:
-    """Move a data set to another workspace, where no other one has its name."""
-    workspace_id, declared = declare_workspace(context, required(request, "workspace_name"))
-    moved = edits.update(entity.KIND, entity.entity_id, {"set": {"workspace_id": workspace_id}})
-    unique = Unique(entity.KIND, workspace_id, "name", entity.name, entity.entity_id)
-    both = together((declared, moved))
-    return type(both)(both.entries, (*both.expect, unique), entity.entity_id)
-
-
 declare_entities(DATASET, fill_dataset)
 declare_tags(DATASET, fill_dataset)
 declare_attributes(DATASET, fill_dataset)
 for _method, _edit in (
     ("updateDatasetName", rename),
     ("updateDatasetDescription", describe),
-    ("setDatasetVisibility", _set_visibility),
-    ("setDatasetWorkspace", _set_workspace),
+    ("setDatasetVisibility", setting_visibility(DATASET)),
+    ("setDatasetWorkspace", move),
 ):
     declare(f"DatasetService.{_method}", Policy.WRITE, editing(DATASET, _edit, fill_dataset))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modeldb_core.commands import containers, edits
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from modeldb_core.commands.operation import Operation
     from modeldb_core.model.entities import Entity
     from modeldb_server.context import ServerContext
+    from modeldb_v1.kinds import V1Kind
     from modeldb_v1.schema import Fields
+    from modeldb_v1.sections import Edit
 
 _VISIBILITY_NAMES = {number: name for name, number in VISIBILITIES.items()}
 _PUBLIC = "public"
@@ -49,6 +52,25 @@ def create_project(context: ServerContext, request: Fields, response: Fields) ->
     created = containers.create(context.store, "project", fields, entity_id=project_id, declared_id=workspace_id)
     context.execute(together((declared, created)))
     fill(context, response.project, found(context, "project", project_id))
+
+
+def setting_visibility(kind: V1Kind) -> Edit:
+    """Return the edit that says who may see an entity of a kind."""
+
+    def edit(context: ServerContext, request: Fields, entity: Entity) -> Operation:
+        del context
+        visibility = visibility_of(getattr(request, f"{kind.kind}_visibility")) or "private"
+        return edits.update(entity.KIND, entity.entity_id, {"set": {"visibility": visibility}})
+
+    return edit
+
+
+def move(context: ServerContext, request: Fields, entity: Entity) -> Operation:
+    """Move an entity to another workspace, where no other one of its kind has its name."""
+    workspace_id, declared = declare_workspace(context, required(request, "workspace_name"))
+    moved = edits.update(entity.KIND, entity.entity_id, {"set": {"workspace_id": workspace_id}})
+    free = Unique(entity.KIND, workspace_id, "name", entity.name, entity.entity_id)
+    return together((declared, replace(moved, expect=(free,))))
 
 
 def visibility_of(number: int) -> str:
@@ -110,12 +132,6 @@ def _set_readme(context: ServerContext, request: Fields, entity: Entity) -> Oper
     return edits.update("project", entity.entity_id, {"set": {"readme": request.readme_text}})
 
 
-def _set_visibility(context: ServerContext, request: Fields, entity: Entity) -> Operation:
-    del context
-    visibility = visibility_of(request.project_visibility)
-    return edits.update("project", entity.entity_id, {"set": {"visibility": visibility or "private"}})
-
-
 def _set_short_name(context: ServerContext, request: Fields, entity: Entity) -> Operation:
     del context
     given = required(request, "short_name")
@@ -123,13 +139,6 @@ def _set_short_name(context: ServerContext, request: Fields, entity: Entity) -> 
         msg = f"the short name {given[:60]!r} cannot be; expected at most 40 letters, digits, dots, dashes and underscores"
         raise InvalidArgumentError(msg)
     return edits.update("project", entity.entity_id, {"set": {"short_name": given}})
-
-
-def _set_workspace(context: ServerContext, request: Fields, entity: Entity) -> Operation:
-    workspace_id, declared = declare_workspace(context, required(request, "workspace_name"))
-    moved = edits.update("project", entity.entity_id, {"set": {"workspace_id": workspace_id}})
-    free = Unique("project", workspace_id, "name", entity.name, entity.entity_id)
-    return together((declared, type(moved)(moved.entries, (free,), moved.entity_id)))
 
 
 def _show_readme(context: ServerContext, request: Fields, response: Fields, entity: Entity) -> None:
@@ -143,8 +152,8 @@ def _show_short_name(context: ServerContext, request: Fields, response: Fields, 
 
 
 declare("ProjectService.setProjectReadme", Policy.WRITE, editing(PROJECT, _set_readme))
-declare("ProjectService.setProjectVisibility", Policy.WRITE, editing(PROJECT, _set_visibility))
+declare("ProjectService.setProjectVisibility", Policy.WRITE, editing(PROJECT, setting_visibility(PROJECT)))
 declare("ProjectService.setProjectShortName", Policy.WRITE, editing(PROJECT, _set_short_name))
-declare("ProjectService.setProjectWorkspace", Policy.WRITE, editing(PROJECT, _set_workspace))
+declare("ProjectService.setProjectWorkspace", Policy.WRITE, editing(PROJECT, move))
 declare("ProjectService.getProjectReadme", Policy.READ, reading(PROJECT, _show_readme))
 declare("ProjectService.getProjectShortName", Policy.READ, reading(PROJECT, _show_short_name))

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands import containers, edits, runs
 from modeldb_core.commands.operation import together
-from modeldb_core.commands.values import recorded
 from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from modeldb_core.model.entities import FINISHED, Run, derived_id, now_us
 from modeldb_core.queries import Query, condition
@@ -17,9 +16,7 @@ from modeldb_v1.kinds import RUN, found, name_of, required
 from modeldb_v1.messages import code_entry, fill
 from modeldb_v1.observations import fill_observations, log_observations
 from modeldb_v1.repository_links import fill_versioned_inputs, versioned_inputs_entry
-from modeldb_v1.sections import described, editing, reading
-from modeldb_v1.values import pairs_of
-from modeldb_v1.writing import check_keys
+from modeldb_v1.sections import described, editing, reading, values_from
 
 if TYPE_CHECKING:
     from modeldb_core.commands.operation import Operation
@@ -61,9 +58,8 @@ def create_run(context: ServerContext, request: Fields, response: Fields) -> Non
 def _sections(context: ServerContext, request: Fields) -> dict[str, dict[str, Any]]:
     sections: dict[str, dict[str, Any]] = {}
     for name, words in (("metrics", "Metric"), ("hyperparameters", "Hyperparameter")):
-        if pairs := pairs_of(getattr(request, name)):
-            check_keys([key for key, _ in pairs], words)
-            sections[name] = recorded(dict(pairs), name, context.artifacts.put)
+        if messages := getattr(request, name):
+            sections[name] = values_from(context, messages, name, words)
     if request.datasets:
         sections["datasets"] = dict(dataset_entries(context, request.datasets))
     if request.features:

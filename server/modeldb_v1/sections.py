@@ -65,14 +65,20 @@ def described(context: ServerContext, request: Fields) -> dict[str, Any]:
     if request.tags:
         fields["tags"] = checked_tags(request.tags)
     if request.attributes:
-        fields["attributes"] = _recorded(context, request.attributes, "attributes", "Attribute")
+        fields["attributes"] = values_from(context, request.attributes, "attributes", "Attribute")
     if "artifacts" in request.DESCRIPTOR.fields_by_name and request.artifacts:
         check_keys([each.key for each in request.artifacts], "Artifact")
         fields["artifacts"] = {each.key: artifact_entry(each) for each in request.artifacts}
     return fields
 
 
-def _recorded(context: ServerContext, messages: Iterable[Any], section: str, words: str) -> dict[str, Any]:
+def values_from(context: ServerContext, messages: Iterable[Any], section: str, words: str) -> dict[str, Any]:
+    """Return values by key, as they are recorded in a map whose keys are called ``words``.
+
+    Raises:
+        InvalidArgumentError: a key is empty, or there are none or too many.
+        AlreadyExistsError: one is given twice.
+    """
     pairs = pairs_of(messages)
     check_keys([key for key, _ in pairs], words)
     return recorded(dict(pairs), section, context.artifacts.put)
@@ -169,10 +175,8 @@ def putting(section: str, words: str, field: str = "") -> Edit:
     """
 
     def edit(context: ServerContext, request: Fields, entity: Entity) -> Operation:
-        pairs = pairs_of([getattr(request, field)] if field else getattr(request, section))
-        check_keys([key for key, _ in pairs], words)
-        kept = recorded(dict(pairs), section, context.artifacts.put)
-        return put_new(entity, section, list(kept.items()), words)
+        messages = [getattr(request, field)] if field else getattr(request, section)
+        return put_new(entity, section, list(values_from(context, messages, section, words).items()), words)
 
     return edit
 
@@ -188,7 +192,7 @@ def showing(section: str) -> Callable[[ServerContext, Fields, Fields, Entity], N
 
 
 def _set_attribute(context: ServerContext, request: Fields, entity: Entity) -> Operation:
-    values = _recorded(context, [request.attribute], "attributes", "Attribute")
+    values = values_from(context, [request.attribute], "attributes", "Attribute")
     return edits.put_values(entity.KIND, entity.entity_id, "attributes", values)
 
 
