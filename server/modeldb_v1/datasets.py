@@ -10,11 +10,11 @@ from modeldb_core.errors import NotFoundError
 from modeldb_core.model.entities import Dataset, Run
 from modeldb_core.model.schema import ANY
 from modeldb_core.movement.deletion import pages
-from modeldb_core.queries import MAX_NAMED, Linked, Query, condition
+from modeldb_core.queries import MAX_NAMED, Linked, Query
 from modeldb_server.routes import Policy
 from modeldb_v1.calls import declare, read, write
 from modeldb_v1.dataset_contents import TYPE_NUMBERS, type_of
-from modeldb_v1.finding import brief, search, show_all
+from modeldb_v1.finding import brief, search, show_all, show_named
 from modeldb_v1.kinds import DATASET, found, looked_up, milliseconds, name_of, required
 from modeldb_v1.messages import VISIBILITIES, fill
 from modeldb_v1.projects import move, setting_visibility, visibility_of
@@ -84,16 +84,7 @@ def create_dataset(context: ServerContext, request: Fields, response: Fields) ->
 @read("DatasetService.getDatasetByName")
 def get_dataset_by_name(context: ServerContext, request: Fields, response: Fields) -> None:
     """Return the data set of a name in a workspace, and those of the name in others that who asks may see."""
-    name = required(request, "name")
-    page = context.store.find(Query("dataset", condition("name = ?", name), order_by="created_at"))
-    workspace_id = workspace_id_of(context, request.workspace_name)
-    for dataset in page.entities:
-        is_own = dataset.workspace_id == workspace_id
-        if is_own or not request.workspace_name:
-            fill_dataset(context, response.dataset_by_user if is_own else response.shared_datasets.add(), dataset)
-    if not response.HasField("dataset_by_user") and not response.shared_datasets:
-        msg = f"Dataset not found: {name[:80]}"
-        raise NotFoundError(msg)
+    show_named(context, DATASET, request, response, fill_dataset)
 
 
 @read("DatasetService.getAllDatasets", "DatasetService.findDatasets")

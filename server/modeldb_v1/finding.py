@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modeldb_core.errors import InvalidArgumentError, PermissionDeniedError
+from modeldb_core.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
 from modeldb_core.queries import MAX_OFFSET, Query, condition
+from modeldb_v1.kinds import required
 from modeldb_v1.messages import fill
 from modeldb_v1.pages import MOST
 from modeldb_v1.predicates import all_of, conditions_of, order_of, plain_filter
+from modeldb_v1.workspaces import workspace_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,6 +115,26 @@ def show_all(context: ServerContext, kind: V1Kind, request: Fields, response: Fi
             show(context, messages.add(), entity)
     if "total_records" in response.DESCRIPTOR.fields_by_name:
         response.total_records = page.total or 0
+
+
+def show_named(context: ServerContext, kind: V1Kind, request: Fields, response: Fields, show: Show) -> None:
+    """Write into a response what has a name in a workspace, and without a workspace what has it in others.
+
+    Raises:
+        InvalidArgumentError: no name is given; NotFoundError: nothing has it.
+    """
+    name = required(request, "name")
+    page = context.store.find(Query(kind.kind, condition("name = ?", name), order_by="created_at", limit=MOST))
+    workspace_id = workspace_id_of(context, request.workspace_name)
+    own, shared = f"{kind.field}_by_user", getattr(response, f"shared_{kind.many}")
+    for entity in page.entities:
+        if entity.workspace_id == workspace_id:
+            show(context, getattr(response, own), entity)
+        elif not request.workspace_name:
+            show(context, shared.add(), entity)
+    if not response.HasField(own) and not shared:
+        msg = f"{kind.message} not found: {name[:80]}"
+        raise NotFoundError(msg)
 
 
 def brief(context: ServerContext, message: Fields, entity: Fields) -> None:

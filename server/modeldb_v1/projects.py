@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.commands import containers, edits
 from modeldb_core.commands.operation import together
-from modeldb_core.errors import InvalidArgumentError, NotFoundError
+from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.log.conditions import Unique
-from modeldb_core.queries import Query, condition
+from modeldb_core.queries import condition
 from modeldb_server.routes import Policy
 from modeldb_v1.calls import declare, read, write
-from modeldb_v1.finding import brief, search, show_all
+from modeldb_v1.finding import brief, search, show_all, show_named
 from modeldb_v1.kinds import PROJECT, found, name_of, required
 from modeldb_v1.messages import VISIBILITIES, fill, short_name
 from modeldb_v1.sections import described, editing, reading
@@ -92,16 +92,7 @@ def visibility_of(number: int) -> str:
 @read("ProjectService.getProjectByName")
 def get_project_by_name(context: ServerContext, request: Fields, response: Fields) -> None:
     """Return the project of a name in a workspace, and those of the name in others that who asks may see."""
-    name = required(request, "name")
-    page = context.store.find(Query("project", condition("name = ?", name), order_by="created_at"))
-    workspace_id = workspace_id_of(context, request.workspace_name)
-    for project in page.entities:
-        is_own = project.workspace_id == workspace_id
-        if is_own or not request.workspace_name:
-            fill(context, response.project_by_user if is_own else response.shared_projects.add(), project)
-    if not response.HasField("project_by_user") and not response.shared_projects:
-        msg = f"Project not found: {name[:80]}"
-        raise NotFoundError(msg)
+    show_named(context, PROJECT, request, response, fill)
 
 
 @read("ProjectService.getProjects", "ProjectService.findProjects")

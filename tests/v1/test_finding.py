@@ -218,3 +218,11 @@ def test_runs_that_are_named(v1: V1, runs: Runs):
         "experiment-run/sortExperimentRuns", experiment_run_ids=runs.ids[:3], sort_key="metrics.m", ascending=True
     )
     assert [run["id"] for run in ordered["experiment_runs"]] == runs.ids[:3]
+
+
+def test_ones_own_is_found_by_name_beside_any_number_of_others(v1: V1):
+    for number in range(100):
+        v1.post("project/createProject", name="everywhere", workspace_name=f"workspace {number}")
+    own = v1.post("project/createProject", name="everywhere")["project"]["id"]
+    found = v1.get("project/getProjectByName", name="everywhere")
+    assert (found["project_by_user"]["id"], len(found["shared_projects"])) == (own, 100)
