@@ -147,6 +147,25 @@ def test_the_disk_does_not_fill_the_oldest_files_go_and_the_log_says_so(tmp_path
     assert {change.action for change in changes_of(folder)} >= {RETIRE}
 
 
+def test_a_damaged_file_stays_and_neither_stops_the_log_nor_lets_the_disk_fill(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    first = AccessLog(folder, segment_bytes=1)
+    fill(first, range(5))
+    first.close()
+    damaged = min(folder.rglob("*.access"))
+    flip(damaged, 10)
+    second = AccessLog(folder, segment_bytes=1, max_bytes=2000)
+    fill(second, range(10, 40))
+    second.close()
+    left = recorded(folder)
+    assert left == list(range(left[0], 40))
+    assert left[0] > 10
+    assert sum(path.stat().st_size for path in folder.rglob("*.access")) < 3500
+    report = verify_access(folder)
+    assert report.sealed_streams == 1
+    assert [finding.subject for finding in report.findings] == [f"file {damaged.parent.name}/{damaged.name}"]
+
+
 def test_a_file_that_another_server_is_writing_is_never_removed(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     idle = AccessLog(folder)

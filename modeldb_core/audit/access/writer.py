@@ -6,10 +6,13 @@ import logging
 import os
 import threading
 from collections import Counter, deque
+from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.audit.access.entries import FRAME, LOG, LOSE, REFUSE, RETIRE, segment_name
 from modeldb_core.audit.access.segments import segments_in
+from modeldb_core.errors import IntegrityError
 from modeldb_core.log.batches import encode_changes
 from modeldb_core.log.changes import CLOSE, OPEN, STREAM
 from modeldb_core.log.stream import Entry, StreamWriter
@@ -149,15 +152,16 @@ class AccessLog:
             times, actors = [*times, now_us()], [*actors, ""]
         if not self._write(entries, times, actors):
             return False
-        if self._size >= self._segment_bytes:
-            self._close_segment()
-            self._retire()
         with self._lock:
             for _ in group:
                 self._waiting.popleft()
             self._lost.subtract(lost)
             self._lost += Counter()  # without those that are 0
-            return bool(self._waiting)
+            has_more = bool(self._waiting)
+        if self._size >= self._segment_bytes:
+            self._close_segment()
+            self._retire()
+        return has_more
 
     def _write(self, entries: list[Entry], times: Iterable[int], actors: Iterable[str]) -> bool:
         """Write entries as one batch; return whether that could be done. The stream goes on as if not, where it could not."""
@@ -224,12 +228,17 @@ class AccessLog:
         for each in segments_in(self._base):
             left.setdefault(each.stream_id, each)
         for stream_id, each in left.items():  # said again, because who said it first may be removed as well
-            if each.first > 1 and stream_id not in gone and (change := next(iter(each.changes(self._base)), None)):
-                gone[stream_id] = [change.seq - 1, change.previous_hash.hex()]
+            if each.first > 1 and stream_id not in gone:
+                with suppress(OSError, IntegrityError):  # removed by another process, or damaged
+                    for change in islice(each.changes(self._base), 1):
+                        gone[stream_id] = [change.seq - 1, change.previous_hash.hex()]
         self._write([Entry(RETIRE, LOG, self.stream_id, {"removed_up_to": gone})], [now_us()], [""])
 
     def _remove(self, segment: Segment) -> list[Any] | None:
-        """Remove a file that nobody writes; return number and hash of its last change, ``None`` where it stays."""
+        """Remove a file that nobody writes; return number and hash of its last change, ``None`` where it stays.
+
+        One that is damaged stays: an audit is to find it.
+        """
         try:
             with self._base.folder(segment.stream_id) as folder:
                 descriptor = folder.open_file(segment.name)
@@ -244,6 +253,6 @@ class AccessLog:
                 if not folder.unlink(segment.name):
                     return None
             self._base.rmdir(segment.stream_id)  # stays where it is not empty
-        except OSError:  # another process has removed it
+        except (OSError, IntegrityError):  # another process has removed it, or it is damaged
             return None
         return end
