@@ -27,6 +27,7 @@ BATCH = re.compile(r"changes/(\d{12})\.chg")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 LATEST = 253_402_300_799_999_999  # the end of the year 9999, in microseconds
 MOST_BATCH_BYTES, MOST_CHANGES = 256 << 20, 1 << 17
+LEASE_S, MOST_LEASE_S = 30.0, 366 * 86_400
 # Kinds whose documents have entries with digests in these fields, and roots of trees in those (docs/format.md, "Blobs and trees").
 BLOB_FIELDS = {
     "project": ("artifacts", "code"),
@@ -65,14 +66,15 @@ class Change(NamedTuple):
         """The words that name it."""
         return f"change {self.seq} of stream {self.stream_id} ({self.action} {self.kind} {self.entity_id})"
 
-    def data(self) -> Any:
-        """Return the JSON of its payload; nothing of points, and where there is none."""
+    def data(self) -> dict[str, Any] | None:
+        """Return its payload: empty of points, and where there is none; ``None`` where it is not a map."""
         if self.payload is None or self.action == "append":
             return {}
         try:
-            return json.loads(self.payload)
+            data = json.loads(self.payload)
         except (ValueError, RecursionError):
-            return {}
+            return None
+        return data if isinstance(data, dict) else None
 
 
 class Verifier:
@@ -83,11 +85,11 @@ class Verifier:
         self.findings: list[tuple[str, str, str]] = []
         self.changes = self.withheld = self.erased = 0
         self.ends: dict[str, Change] = {}
-        self.closed: dict[str, bool] = {}
+        self.leases: dict[str, float] = {}
         self.blobs: dict[str, tuple[int, int]] = {}
         self.batches: list[tuple[int, int, int]] = []
         self.manifest: dict[str, Any] = {}
-        self.erasures: set[tuple[str, str, str, int, str]] = set()
+        self.erasures: set[tuple[Any, ...]] = set()  # kind, entity, and what target_of returns
         self.missing: list[Change] = []
         self.needs: dict[str, str] = {}
         self.trees: dict[str, str] = {}
@@ -193,6 +195,8 @@ class Verifier:
         self.ends[change.stream_id] = change
         entity = (change.kind, change.entity_id)
         data = change.data()
+        if change.kind == "stream" and change.action in ("open", "beat", "close"):
+            self.follow_lease(change, data)
         if change.withheld:
             self.withheld += 1
             if not self.manifest.get("withheld"):
@@ -200,9 +204,13 @@ class Verifier:
         elif change.payload is None:
             self.erased += 1
             self.missing.append(change)
-        elif change.action == "erase" and isinstance(data, dict):
-            self.erasures.add((*entity, str(data.get("stream_id")), data.get("seq"), str(data.get("hash"))))  # type: ignore[arg-type]
-        elif isinstance(data, dict):
+        elif change.action == "erase":
+            target = target_of(data or {})
+            if target is None:
+                self.add("change", change.name, "it does not name stream, number and hash of a change")
+            else:
+                self.erasures.add((*entity, *target))
+        elif data:
             for part in (data, data.get("set"), data.get("put")):
                 if isinstance(part, dict):
                     self.follow(change.kind, part, f"{change.kind} {change.entity_id}")
@@ -218,13 +226,24 @@ class Verifier:
             if change.hash.hex() != seen[1]:
                 self.add("checkpoint", change.name, "the checkpoint saw another one")
 
+    def follow_lease(self, change: Change, data: dict[str, Any] | None) -> None:
+        before = self.leases.pop(change.stream_id, LEASE_S)
+        lease_s: Any = data.get("lease_s", before) if data is not None else None
+        if type(lease_s) in (int, float) and 0 <= lease_s <= MOST_LEASE_S:
+            self.leases[change.stream_id] = lease_s
+        else:
+            self.add("change", change.name, f"its payload does not say a lease of 0 to {MOST_LEASE_S} seconds")
+
     def check_streams(self) -> None:
         """Hold the ends of streams against the manifest, and payloads that are gone against what was erased."""
         heads = self.manifest.get("heads", {})
         for stream_id in sorted({*heads, *self.ends}):
             end = self.ends.get(stream_id)
-            found = [end.seq, end.hash.hex(), end.recorded_at] if end is not None else [0, "", 0]
-            if found != heads.get(stream_id, [0, "", 0])[:3]:
+            found: list[Any] = []
+            if end is not None:
+                lease_s = self.leases.get(stream_id, LEASE_S)
+                found = [end.seq, end.hash.hex(), end.recorded_at, lease_s, end.action == "close"]
+            if found != heads.get(stream_id):
                 self.add(
                     "stream", f"stream {stream_id}", f"it ends with {found}; the manifest says {heads.get(stream_id)}"
                 )
@@ -414,15 +433,28 @@ def check_change(change: Change, end: Change | None) -> str:
     if change.previous_hash != (end.hash if end is not None else bytes(32)):
         return "it does not follow the change before it: one of the two was altered, dropped or moved"
     digest = hashlib.sha256(b"modeldb-change-1\n" + struct.pack(">QQ", change.seq, change.recorded_at))
-    for text in (change.stream_id, change.actor, change.action, change.kind, change.entity_id):
+    for name in ("stream_id", "actor", "action", "kind", "entity_id"):
+        text = getattr(change, name)
         data = text.encode()
         digest.update(struct.pack(">I", len(data)) + data)
-        if len(text) > 1024 or "\0" in text or not (text or text is change.actor):
+        if not is_name(text) and (text or name != "actor"):
             return "it has a text that no change can have"
     digest.update(change.payload_digest + change.previous_hash)
     if digest.digest() != change.hash:
         return "it does not match its hash: it or its payload was altered"
     return "" if change.seq < 2**63 and change.recorded_at <= LATEST else "it has a number that no change can have"
+
+
+def is_name(text: str) -> bool:
+    return 0 < len(text) <= 1024 and "\0" not in text
+
+
+def target_of(data: dict[str, Any]) -> tuple[str, int, str] | None:
+    """Return stream, number and hash of what an `erase` change names; ``None`` where it names nothing."""
+    stream_id, seq, value = data.get("stream_id"), data.get("seq"), data.get("hash")
+    if not isinstance(stream_id, str) or not isinstance(value, str) or type(seq) is not int:
+        return None
+    return (stream_id, seq, value) if is_name(stream_id) and 1 <= seq < 2**63 and DIGEST.fullmatch(value) else None
 
 
 def moved_values(document: Any) -> Iterator[str]:

@@ -189,10 +189,28 @@ def alterations(path: Path, parts: Parts) -> Iterator[tuple[str, bytes]]:
         less_blobs = {name: blob for name, blob in parts.blobs.items() if name != digest}
         yield f"without blob {digest}", parts.packed(blobs=less_blobs)
         yield f"blob {digest} altered", parts.packed(blobs={**parts.blobs, digest: b"x" + content[1:]})
-    heads = dict(parts.manifest.heads)
-    heads[first] = replace(heads[first], seq=heads[first].seq + 1)
-    manifest = replace(parts.manifest, heads=heads)
-    yield "another head", join([*members[:-1], ("manifest.json", manifest.encode())])
+    for index, edits in said_otherwise(changes).items():
+        for edit in edits:
+            some = [*changes[:index], replace(changes[index], **edit), *changes[index + 1 :]]
+            yield f"{edit} of {index}, chained", parts.packed(chained(some))
+    head = parts.manifest.heads[first]
+    for name, value in (("seq", head.seq + 1), ("closed", not head.closed), ("lease_s", head.lease_s + 1)):
+        heads = {**parts.manifest.heads, first: replace(head, **{name: value})}
+        manifest = replace(parts.manifest, heads=heads)
+        yield f"another head: {name}", join([*members[:-1], ("manifest.json", manifest.encode())])
+
+
+def said_otherwise(changes: list[Change]) -> dict[int, list[dict[str, Any]]]:
+    """Return, by the index of a change, what can be written in it that a stream never says."""
+    of_action = {change.action: index for index, change in enumerate(changes) if change.payload is not None}
+    target = json.loads(changes[of_action["erase"]].payload or b"")
+    other = [{}, [], {**target, "seq": float(target["seq"])}, {**target, "seq": [1]}, {**target, "hash": "00"}]
+    texts = [{name: "", "actor": ""} for name in ("action", "kind", "entity_id")]
+    return {
+        of_action["update"]: [*texts, {"actor": "a" * 1025}, {"actor": "a\0"}, {"recorded_at": 2**62}],
+        of_action["open"]: [{"payload": payload} for payload in (b"{", b"[]", b'{"lease_s": -1}', b'{"lease_s": "1"}')],
+        of_action["erase"]: [{"payload": json.dumps(each).encode()} for each in other],
+    }
 
 
 def forgeries(change: Change) -> Iterator[tuple[str, Change]]:
