@@ -1,6 +1,6 @@
 """The health check of the image: ends well if the server in this container answers.
 
-The port and the path are those of the server's own settings. Nothing but the standard library is used.
+The port is that of the server's settings; the path is the same below any `server.base_path`. Only the standard library is used.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def main(arguments: list[str], root: Path = Path("/")) -> int:
 
 
 def _make(root: Path) -> None:
-    """Write all secrets anew: none of them was used yet, since services start when this has ended."""
+    """Write all secrets, over those of a start that was interrupted: the services have not used them, they wait for this."""
     password, key, secret = secrets.token_urlsafe(32), secrets.token_hex(10), secrets.token_urlsafe(32)
     _write(_under(root, POSTGRES) / "password", password, 0o444)
     account = {"accessKey": key, "secretKey": secret}

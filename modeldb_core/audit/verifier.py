@@ -659,8 +659,8 @@ def show(verifier: Verifier, *, as_json: bool) -> None:
         "withheld": verifier.withheld,
     }
     if as_json:
-        told = {"bundle": verifier.path, "ok": not verifier.findings, **counts, "findings": verifier.findings}
-        print(json.dumps(told))
+        answer = {"bundle": verifier.path, "ok": not verifier.findings, **counts, "findings": verifier.findings}
+        print(json.dumps(answer))
         return
     lines = [f"{verifier.path}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items())]
     lines += [f"WRONG {subject}: {message}" for _, subject, message in verifier.findings]

@@ -275,10 +275,10 @@ def test_the_verifier_names_every_alteration_that_the_audit_names(
     options = ["--checkpoint", folder / "checkpoint.json"] if with_checkpoint else []
     done = run_alone(folder, "--json", *options, *altered.values())
     assert done.returncode == 1, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(told) == len(altered)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == len(altered)
     unseen = []
-    for (what, path), answer in zip(altered.items(), told, strict=True):
+    for (what, path), answer in zip(altered.items(), answers, strict=True):
         expected = of_modeldb(path, checkpoint if with_checkpoint else None)
         theirs = {named(aspect, subject) for aspect, subject, _ in answer["findings"]}
         left = expected - theirs
