@@ -11,6 +11,7 @@ import json
 import os
 import stat
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ MAX_BYTES = 256 << 20
 """Of a file that is read: 2 million streams."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Checkpoint:
     """The heads of all streams of a store, and the order in which their changes count.
 
@@ -82,7 +83,7 @@ class Checkpoint:
         """What digest and signatures are made of."""
         return json.dumps(self._content(), sort_keys=True).encode()
 
-    @property
+    @cached_property
     def root(self) -> bytes:
         """The root of the Merkle tree (RFC 9162) over the ends of all streams, in the order of their identifiers."""
         return merkle_root(
