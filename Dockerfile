@@ -13,7 +13,7 @@ COPY integrations integrations
 COPY server server
 COPY webui webui
 RUN python -m venv --without-pip /opt/modeldb \
- && python -m pip --python /opt/modeldb/bin/python install '.[server,grpc,postgres,s3]'
+ && python -m pip --python /opt/modeldb/bin/python install '.[server,grpc,postgres,s3,oidc,attest,anchor]'
 # What the image holds, as a bill of materials (CycloneDX).
 RUN python -m venv /opt/tools \
  && /opt/tools/bin/pip install 'cyclonedx-bom>=7,<8' \

@@ -107,6 +107,15 @@ def test_what_the_image_is_made_of_goes_to_the_builder_and_nothing_else() -> Non
         assert (ROOT / name).exists()
 
 
+def test_the_image_has_every_extra_that_a_setting_of_the_server_may_need() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", "utf-8")
+    (everything,) = re.findall(r"\[(.+)\]", config["options.extras_require"]["all"])
+    (installed,) = re.findall(r"'\.\[(.+)\]'", DOCKERFILE)
+    of_clients = {"sklearn", "lightning", "keyring"}
+    assert set(installed.split(",")) == set(everything.split(",")) - of_clients
+
+
 def test_the_image_runs_as_nobody_in_particular_and_shows_that_it_is_alive() -> None:
     last = DOCKERFILE.rpartition("\nFROM ")[2]
     assert DOCKERFILE.count("\nFROM ") == 2
