@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.access import PUBLIC
+from modeldb_core.movement.deletion import pages
 from modeldb_core.queries import Query, condition
 from modeldb_server.routes import Policy
 from modeldb_v1.access.authorization import my_role
@@ -25,7 +26,7 @@ from modeldb_v1.messages import fill
 from modeldb_v1.schema import enum_values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from modeldb_core.model.entities import Entity
     from modeldb_server.accounts.directory import Directory
@@ -74,15 +75,8 @@ class _Hydration:
 
     def _find(self, kind: str, name: str, ids: list[str]) -> Iterator[Entity]:
         for start in range(0, len(ids), _PAGE):
-            query = Query(
-                kind, condition(f"{name} in ?", ids[start : start + _PAGE]), order_by="created_at", limit=_PAGE
-            )
-            while True:
-                page = self.context.store.find(query)
-                yield from page.entities
-                if not page.cursor:
-                    break
-                query = Query(kind, query.filter, order_by="created_at", limit=_PAGE, cursor=page.cursor)
+            these = condition(f"{name} in ?", ids[start : start + _PAGE])
+            yield from pages(self.context.store, Query(kind, these, order_by="created_at"))
 
     def fill(self, message: Fields, inner: str, source: Fields) -> None:
         """Write a message and what belongs to it into a hydrated one.
@@ -249,22 +243,12 @@ def _of_project(context: ServerContext, request: Fields, asked: Fields) -> bool:
     """Restrict a search to the data sets that runs of a project used."""
     all_found(context, "project", [required(request, "project_id")])
     used: set[str] = set()
-    for run in _runs(context, request.project_id):
-        for entry in run.document.get("datasets", {}).values():
+    for run in pages(context.store, Query("run", condition("project_id = ?", request.project_id))):
+        for entry in (run.document.get("datasets") or {}).values():
             used.add(str(entry.get("dataset_version_id") or entry.get("linked_artifact_id") or ""))
     versions = _Hydration(context, "dataset_version", sorted(used - {""})).entities
     asked.dataset_ids.extend(sorted({str(each.document["dataset_id"]) for each in versions.values()}))
     return bool(asked.dataset_ids)
-
-
-def _runs(context: ServerContext, project_id: str) -> Iterable[Entity]:
-    query: Query | None = Query("run", condition("project_id = ?", project_id), limit=_PAGE, order_by="created_at")
-    while query is not None:
-        page = context.store.find(query)
-        yield from (each for each in page.entities if each.document.get("datasets"))
-        query = (
-            Query("run", query.filter, limit=_PAGE, order_by="created_at", cursor=page.cursor) if page.cursor else None
-        )
 
 
 _CALLS: Mapping[str, tuple[str, Callable[[ServerContext, Fields, Fields], bool | None] | None]] = MappingProxyType(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.model.access import ADMIN, CONTRIBUTOR, READER, ROLES
+from modeldb_core.movement.deletion import pages
 from modeldb_core.queries import Query
 from modeldb_server.routes import Policy
 from modeldb_v1.access.people import directory_of, may_govern, myself, require_admin
@@ -32,7 +33,6 @@ _KINDS = {
 }
 _NAMES = {number: name for name, number in ACTIONS.items()}
 _SERVICES = enum_values("ai.verta.uac.ServiceEnum.Service")
-_PAGE = 500
 
 
 def my_role(context: ServerContext, entity: Entity) -> str:
@@ -106,7 +106,7 @@ def _get_resources(context: ServerContext, request: Fields, response: Fields, *,
     if users != [me] or teams:
         require_admin(context)
     allowed = []
-    for project in _projects(context):
+    for project in pages(context.store, Query("project")):
         roles = [
             _direct(directory, each, project.entity_id) if direct else role_of(directory, each, project)
             for each in users
@@ -130,7 +130,7 @@ def _get_own_resources(context: ServerContext, request: Fields, response: Fields
         response,
         [
             each.entity_id
-            for each in _projects(context)
+            for each in pages(context.store, Query("project"))
             if _allows(_direct(directory, me, each.entity_id) if direct else my_role(context, each), actions)
         ],
     )
@@ -221,14 +221,6 @@ def _team_role(directory: Directory, team_id: str, entity: Entity) -> str:
 def _direct(directory: Directory, user_id: str, project_id: str) -> str:
     roles = [each.role for each in directory.grants_on(project_id) if each.holder_id == user_id]
     return max(roles, key=ROLES.index, default="")
-
-
-def _projects(context: ServerContext) -> Iterator[Entity]:
-    query: Query | None = Query("project", limit=_PAGE)
-    while query is not None:
-        page = context.store.find(query)
-        yield from (each for each in page.entities if each.deleted_at is None)
-        query = Query("project", limit=_PAGE, cursor=page.cursor) if page.cursor else None
 
 
 def _fill_projects(response: Fields, ids: list[str]) -> None:

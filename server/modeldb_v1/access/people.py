@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
 from modeldb_core.model.access import User
+from modeldb_core.movement.deletion import pages
 from modeldb_core.queries import Query
 from modeldb_server.accounts.directory import Directory, read_directory
 from modeldb_v1.kinds import found
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from modeldb_server.context import ServerContext
     from modeldb_v1.schema import Fields
 
-_PAGE = 500
 _FLAGS = enum_values("ai.verta.uac.FlagEnum")
 
 
@@ -87,11 +87,9 @@ def may_see(context: ServerContext, kind: str, entity_id: str) -> bool:
 
 def organizations(context: ServerContext, directory: Directory) -> Iterator[Entity]:
     """Iterate over the workspaces that who asks may see and that are nobody's own."""
-    query: Query | None = Query("workspace", limit=_PAGE)
-    while query is not None:
-        page = context.store.find(query)
-        yield from (each for each in page.entities if each.deleted_at is None and directory.named(each.name) is None)
-        query = Query("workspace", limit=_PAGE, cursor=page.cursor) if page.cursor else None
+    for each in pages(context.store, Query("workspace")):
+        if directory.named(each.name) is None:
+            yield each
 
 
 def organization_of(context: ServerContext, directory: Directory, org_id: str) -> Entity:
