@@ -64,8 +64,7 @@ class _Hydration:
     def comments(self) -> Mapping[str, list[Entity]]:
         found_by: dict[str, list[Entity]] = {}
         for each in self._find("comment", "parent_id", self.ids):
-            if each.deleted_at is None:
-                found_by.setdefault(each.document["parent_id"], []).append(each)
+            found_by.setdefault(each.document["parent_id"], []).append(each)
         return found_by
 
     @cached_property

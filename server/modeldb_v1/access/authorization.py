@@ -37,23 +37,21 @@ _SERVICES = enum_values("ai.verta.uac.ServiceEnum.Service")
 
 def my_role(context: ServerContext, entity: Entity) -> str:
     """Return the role that who asks has on an entity that they see: what they may do with it."""
-    project_id = entity.entity_id if entity.KIND == "project" else str(entity.document.get("project_id") or "")
     if not context.may(Policy.WRITE):
         return READER
-    if may_govern(context, entity.workspace_id, project_id):
+    if _may_govern(context, entity):
         return ADMIN
     scope = context.scope
     within = None if scope is None else {*scope.to_write.workspaces, *scope.to_write.projects}
-    return CONTRIBUTOR if within is None or {entity.workspace_id, project_id} & within else READER
+    return CONTRIBUTOR if within is None or {entity.workspace_id, _project_of(entity)} & within else READER
 
 
 def role_of(directory: Directory, user_id: str, entity: Entity) -> str:
     """Return the role of a user on an entity."""
-    project_id = entity.entity_id if entity.KIND == "project" else str(entity.document.get("project_id") or "")
     user = directory.users.get(user_id)
     if user is not None and user.is_admin:
         return ADMIN
-    return directory.role_on(user_id, entity.workspace_id, project_id)
+    return directory.role_on(user_id, entity.workspace_id, _project_of(entity))
 
 
 @read("AuthzService.isSelfAllowed")
@@ -88,13 +86,13 @@ def get_allowed_entities(context: ServerContext, request: Fields, response: Fiel
     """Return the users who may do all that with all of that, to those who administer the places."""
     actions, directory = _actions(request.actions), directory_of(context)
     entities = list(_all(context, request.resources))
-    if any(each is None or not _may_ask(context, each, "", ["-"], []) for each in entities):
+    governed = [each for each in entities if each is not None and _may_govern(context, each)]
+    if len(governed) < len(entities):
         return
     allowed = [
         user.entity_id
         for user in directory.users.values()
-        if not user.is_disabled
-        and all(each is not None and _allows(role_of(directory, user.entity_id, each), actions) for each in entities)
+        if not user.is_disabled and all(_allows(role_of(directory, user.entity_id, each), actions) for each in governed)
     ]
     response.entities.add().user_ids.extend(allowed)
 
@@ -206,15 +204,21 @@ def _holders(entities: Iterable[Fields]) -> tuple[list[str], list[str]]:
 
 def _may_ask(context: ServerContext, entity: Entity, me: str, users: list[str], teams: list[str]) -> bool:
     """Return whether who asks may know what users and teams may do with an entity."""
-    if users == [me] and not teams:
-        return True
-    project_id = entity.entity_id if entity.KIND == "project" else str(entity.document.get("project_id") or "")
-    return may_govern(context, entity.workspace_id, project_id)
+    return (users == [me] and not teams) or _may_govern(context, entity)
+
+
+def _may_govern(context: ServerContext, entity: Entity) -> bool:
+    return may_govern(context, entity.workspace_id, _project_of(entity))
+
+
+def _project_of(entity: Entity) -> str:
+    """Return the identifier of the project that an entity is, or lies in; empty: none."""
+    return entity.entity_id if entity.KIND == "project" else str(entity.document.get("project_id") or "")
 
 
 def _team_role(directory: Directory, team_id: str, entity: Entity) -> str:
-    places = {entity.workspace_id, entity.entity_id, entity.document.get("project_id")}
-    roles = [each.role for place in places if place for each in directory.grants_on(place) if each.holder_id == team_id]
+    places = {entity.workspace_id, _project_of(entity)} - {""}
+    roles = [each.role for place in places for each in directory.grants_on(place) if each.holder_id == team_id]
     return max(roles, key=ROLES.index, default="")
 
 

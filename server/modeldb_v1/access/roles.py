@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from modeldb_core.commands import people
 from modeldb_core.errors import ConflictError, InvalidArgumentError, NotFoundError
 from modeldb_core.model.access import ADMIN, CONTRIBUTOR, READER, ROLES
-from modeldb_v1.access.people import alter, directory_of, may_govern, may_see, myself, require_governing, user_of
+from modeldb_v1.access.people import alter, directory_of, may_govern, myself, require_governing, user_of
 from modeldb_v1.calls import read, write
 from modeldb_v1.errors import UnimplementedError
 from modeldb_v1.kinds import found, required
@@ -143,10 +143,11 @@ def _fill_binding(message: Fields, grant: Grant) -> None:
 
 def _is_shown(context: ServerContext, directory: Directory, grant: Grant) -> bool:
     """Return whether who asks may know of a role: of one of their own, and where they say who has which."""
-    if not may_see(context, grant.place_kind, grant.place_id):
+    try:
+        place = place_of(context, grant.place_kind, grant.place_id)
+    except NotFoundError:
         return False
     me = myself(context, directory).entity_id
-    place = place_of(context, grant.place_kind, grant.place_id)
     own = {me, *(team.entity_id for team in directory.teams_of(me))}
     return grant.holder_id in own or may_govern(context, place.workspace_id, place.project_id)
 
