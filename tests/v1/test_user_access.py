@@ -129,6 +129,25 @@ def test_only_an_administrator_makes_users_and_a_deleted_one_is_let_in_no_longer
     assert office.ask("root", "UACService.createUser", info={"verta_info": {"username": "kim"}}).code == 6
 
 
+def test_a_deleted_user_is_allowed_nothing_though_they_had_a_role(office: Office) -> None:
+    pat = office.hire("pat")
+    project_id = office.ask("root", "ProjectService.createProject", name="left").data["project"]["id"]
+    office.ask("root", ACCESS, entity_ids=[project_id], share_with="pat")
+    asked = {"actions": READ, "resources": resources(project_id)}
+
+    def allowed() -> tuple[bool, ...]:
+        one = {"entities": [{"user_ids": [pat]}], "actions": READ}
+        may = office.ask("root", "AuthzService.isAllowed", **asked, entities=one["entities"]).data == {"allowed": True}
+        (users,) = office.ask("root", "AuthzService.getAllowedEntities", **asked).data["entities"]
+        calls = ("AuthzService.getAllowedResources", "AuthzService.getDireclyAllowedResources")
+        found = [office.ask("root", call, **one).data["resources"][0].get("resource_ids", []) for call in calls]
+        return may, pat in users["user_ids"], *(project_id in each for each in found)
+
+    assert allowed() == (True, True, True, True)
+    assert office.ask("root", "UACService.deleteUser", user_id=pat).code == OK
+    assert allowed() == (False, False, False, False)
+
+
 def test_a_server_that_asks_nobody_has_one_user_whom_any_address_means(tmp_path: Any) -> None:
     with running_world(tmp_path, tokens=(), read_tokens=(), scopes=(), actor="grace") as world:
         for named in ({"email": "who@example.org"}, {"username": "grace"}):

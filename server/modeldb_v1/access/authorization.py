@@ -47,8 +47,10 @@ def my_role(context: ServerContext, entity: Entity) -> str:
 
 
 def role_of(directory: Directory, user_id: str, entity: Entity) -> str:
-    """Return the role of a user on an entity."""
+    """Return the role of a user on an entity; none to one who is let in no longer."""
     user = directory.users.get(user_id)
+    if user is not None and user.is_disabled:
+        return ""
     if user is not None and user.is_admin:
         return ADMIN
     return directory.role_on(user_id, entity.workspace_id, _project_of(entity))
@@ -92,7 +94,7 @@ def get_allowed_entities(context: ServerContext, request: Fields, response: Fiel
     allowed = [
         user.entity_id
         for user in directory.users.values()
-        if not user.is_disabled and all(_allows(role_of(directory, user.entity_id, each), actions) for each in governed)
+        if all(_allows(role_of(directory, user.entity_id, each), actions) for each in governed)
     ]
     response.entities.add().user_ids.extend(allowed)
 
@@ -223,6 +225,9 @@ def _team_role(directory: Directory, team_id: str, entity: Entity) -> str:
 
 
 def _direct(directory: Directory, user_id: str, project_id: str) -> str:
+    user = directory.users.get(user_id)
+    if user is not None and user.is_disabled:
+        return ""
     roles = [each.role for each in directory.grants_on(project_id) if each.holder_id == user_id]
     return max(roles, key=ROLES.index, default="")
 
