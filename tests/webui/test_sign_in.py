@@ -20,9 +20,14 @@ PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
-def closed(site: Any, tmp_path: Path) -> Iterator[Server]:
-    """A server on the same store that asks who one is."""
-    settings = ServerSettings(port=0, poll_interval_s=0.1, accounts=f"sqlite:///{tmp_path}/accounts.db")
+def closed(request: pytest.FixtureRequest, site: Any, tmp_path: Path) -> Iterator[Server]:
+    """A server on the same store that asks who one is, below a path where a test names one."""
+    settings = ServerSettings(
+        port=0,
+        poll_interval_s=0.1,
+        accounts=f"sqlite:///{tmp_path}/accounts.db",
+        base_path=getattr(request, "param", ""),
+    )
     server = Server(create_app(site.store, FsspecArtifactStore(f"file://{tmp_path}/blobs"), settings))
     accounts = server.context.accounts
     assert accounts is not None
@@ -90,3 +95,30 @@ def test_a_person_signs_in_makes_a_token_and_signs_out(closed: Server, chromium:
         page.goto(closed.url)
         page.get_by_role("heading", name="Sign in").wait_for()
         assert not problems
+
+
+def sign_in(page: Any) -> None:
+    page.get_by_label("Name or address").fill("sign-in-ada")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+
+
+@pytest.mark.parametrize("closed", ["/models"], indirect=True)
+def test_below_a_path_of_a_proxy_signing_in_leads_to_the_page_that_was_asked_for(closed: Server, chromium: Any) -> None:
+    with chromium.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{closed.url}/compare?runs=x")
+        sign_in(page)
+        page.wait_for_url(f"{closed.url}/compare?runs=x")
+
+
+@pytest.mark.parametrize(
+    "target", ["//elsewhere.test/", "/.//elsewhere.test/", "{url}//elsewhere.test/", "/\\elsewhere.test"]
+)
+def test_signing_in_leads_to_no_other_server(closed: Server, chromium: Any, target: str) -> None:
+    with chromium.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{closed.url}/sign-in?next={target.format(url=closed.url)}")
+        sign_in(page)
+        page.wait_for_url(lambda url: "/sign-in" not in url, wait_until="commit")
+        assert page.url.startswith(f"{closed.url}/")

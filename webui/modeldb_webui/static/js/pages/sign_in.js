@@ -4,11 +4,8 @@ import * as api from "../api.js";
 import { html, useState } from "../../vendor/preact-htm.js";
 import { showPlace } from "../frame.js";
 
-/** Where to go then: a path of this server, whatever the address says. */
-const target = () => {
-  const next = new URL(new URLSearchParams(location.search).get("next") || api.BASE, location.origin);
-  return next.origin === location.origin ? next.pathname + next.search : api.BASE;
-};
+/** Where to go then: a path below this server's own. */
+const next = new URLSearchParams(location.search).get("next") ?? "";
 
 const openid = document.getElementById("openid") !== null;
 
@@ -23,7 +20,7 @@ function SignIn() {
     setSaid("");
     try {
       await api.request("/session", { body: { user: form.get("user"), password: form.get("password") } });
-      location.assign(target());
+      location.assign(location.origin + api.BASE + next.replace(/^\//, "")); // whole, so that no path leads to another server
     } catch (error) {
       setSaid(/** @type {Error} */ (error).message);
       setBusy(false);
@@ -34,7 +31,7 @@ function SignIn() {
       <label>Name or address<input class="input" name="user" autocomplete="username" required autofocus /></label>
       <label>Password<input class="input" name="password" type="password" autocomplete="current-password" required /></label>
       <div class="row"><button class="button" type="submit" disabled=${busy}>Sign in</button>
-        ${openid ? html`<a href=${api.address("/session/oidc", { next: target() })}>Sign in through your organization</a>` : null}</div>
+        ${openid ? html`<a href=${api.address("/session/oidc", { next })}>Sign in through your organization</a>` : null}</div>
       <p class="said" role="alert">${said}</p>
     </form></div>`;
 }
