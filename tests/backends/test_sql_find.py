@@ -276,8 +276,8 @@ def test_a_search_starts_where_the_fewest_rows_are(store, is_first):
 
     def start(filter_text, within=None):
         query = Query(filter=filter_text, within=within)
-        place, count = store._database.read(lambda read: Finder(read, query, now_us())._fewest())
-        return None if place is None else place.key, count
+        found = store._database.read(lambda read: Finder(read, query, now_us())._fewest())
+        return None if found.driver is None else found.driver.key, found.rows
 
     assert start(joined) == ("rare", 2)
     assert start(joined, scene.project_id) == ("rare", 2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, func, literal_column, select, true
 
@@ -77,6 +77,20 @@ class _Joined:
     is_indexed: bool = False
 
 
+class _Start(NamedTuple):
+    """Where a question starts.
+
+    Attributes:
+        driver: the join that leaves the fewest rows; ``None`` for the containers or all entities.
+        rows: how many it leaves, at most :data:`COUNTED`.
+        counts: of the rows that each join and the containers leave, as far as an index counts them; likewise.
+    """
+
+    driver: Field | None
+    rows: int
+    counts: tuple[int, ...]
+
+
 class Finder:
     """Answers one query within one transaction."""
 
@@ -99,7 +113,6 @@ class Finder:
         if query.linked is not None:
             self._conditions.append(linked_condition(transaction, query.linked, query.kind))
         self._within: Within | None = None
-        self._counts: list[int] = []
         self._is_impossible = not (self._restrict_within() and self._split(self._expression))
 
     def find(self) -> Found:
@@ -118,7 +131,7 @@ class Finder:
         """Return the numbers of all entities that match, in no order."""
         if self._is_impossible:
             return []
-        driver = self._fewest()[0] or (next(iter(self._joined), None) if self._within is None else None)
+        driver = self._fewest().driver or (next(iter(self._joined), None) if self._within is None else None)
         joined, conditions = self._from(driver, list(self._joined))
         query = select(entities.c.entity_pk).select_from(joined).where(together(and_, [true(), *conditions]))
         return list(self._connection.execute(query, self._parameters).scalars())
@@ -175,20 +188,18 @@ class Finder:
 
     # Where to start
 
-    def _fewest(self) -> tuple[Field | None, int]:
-        """Return the join that leaves the fewest rows, and how many: ``None`` for the container or all entities."""
-        best: tuple[Field | None, int] = (None, COUNTED)
+    def _fewest(self) -> _Start:
+        """Return where the fewest rows are."""
+        counts: dict[Field | None, int] = {}
         if self._within is not None:
-            best = (None, self._count_some(self._within.some, true()))
-            self._counts.append(best[1])
+            counts[None] = self._count_some(self._within.some, true())
         for place, joined in self._joined.items():
             if joined.is_indexed:
                 table = joined.source.table
-                count = self._count_some(table, and_(joined.source.pick, *joined.conditions))
-                self._counts.append(count)
-                if count < best[1]:
-                    best = (place, count)
-        return best
+                counts[place] = self._count_some(table, and_(joined.source.pick, *joined.conditions))
+        driver = min(counts, key=lambda place: counts[place], default=None)
+        rows = COUNTED if not counts else counts[driver]
+        return _Start(driver if rows < COUNTED else None, rows, tuple(counts.values()))
 
     def _count_some(self, table: FromClause, condition: Condition) -> int:
         some = select(literal_column("1")).select_from(table).where(condition).limit(COUNTED).subquery()
@@ -196,8 +207,8 @@ class Finder:
 
     # Asking
 
-    def _count(self, start: tuple[Field | None, int]) -> int:
-        first = start[0] or (next(iter(self._joined), None) if self._within is None else None)
+    def _count(self, start: _Start) -> int:
+        first = start.driver or (next(iter(self._joined), None) if self._within is None else None)
         if first is not None and self._is_about_keys_alone():
             joined, conditions = self._from_keys(first)
         else:
@@ -232,7 +243,7 @@ class Finder:
             conditions.append(entity_pk.not_in(deleted))
         return joined, conditions
 
-    def _page(self, start: tuple[Field | None, int], limit: int, offset: int) -> list[tuple[int, list[OrderValue]]]:
+    def _page(self, start: _Start, limit: int, offset: int) -> list[tuple[int, list[OrderValue]]]:
         """Return the numbers of entities and where they stand, in order; ``offset`` of them come before."""
         found = criteria(self._query.kind, self._order, self._compiler, self._source)
         first = found[0]
@@ -255,21 +266,21 @@ class Finder:
                 break
         return rows
 
-    def _is_walking_cheaper(self, start: tuple[Field | None, int], wanted: int) -> bool:
+    def _is_walking_cheaper(self, start: _Start, wanted: int) -> bool:
         """Return whether to walk along the order until ``wanted`` entities are found, and not to sort what is left.
 
         Each row costs about the same on both ways. Those that match lie along the order as if predicates knew nothing
         of it and of one another: the shares that they leave are multiplied.
         """
-        if start[1] >= COUNTED:
+        if start.rows >= COUNTED:
             return True
-        if start[1] <= max(FEW, wanted):
+        if start.rows <= max(FEW, wanted):
             return False
         newest = select(func.max(entities.c.entity_pk))
         rows = int(self._connection.execute(newest).scalar_one())  # of all kinds: at the most
         # Of what was not counted to its end, the share lies between COUNTED / rows and 1: the middle of their logarithms.
-        shares = (count / rows if count < COUNTED else math.sqrt(COUNTED / rows) for count in self._counts)
-        return wanted < math.prod(shares) * start[1]
+        shares = (count / rows if count < COUNTED else math.sqrt(COUNTED / rows) for count in start.counts)
+        return wanted < math.prod(shares) * start.rows
 
     def _count_all(self, ranked: Select[Any]) -> int:
         rows = ranked.with_only_columns(entities.c.entity_pk).order_by(None).subquery()
@@ -283,21 +294,19 @@ class Finder:
                 return (TEXT,) if isinstance(item.value, str) else (NUMBER, MISSING)[: 1 + _may_be_nan(item)]
         return (NUMBER, TEXT, MISSING)
 
-    def _ranked(
-        self, found: Sequence[Criterion], rank: int, start: tuple[Field | None, int], *, is_walked: bool
-    ) -> Select[Any]:
+    def _ranked(self, found: Sequence[Criterion], rank: int, start: _Start, *, is_walked: bool) -> Select[Any]:
         """Return the question for entities of one rank of the first criterion."""
         first = found[0]
         inner = list(self._joined)
         place = first.order.field
         if first.source is not None and rank != MISSING and place not in inner:
             inner.append(place)
-        driver = start[0]
+        driver = start.driver
         if is_walked and place == CREATED:
             driver = None  # the indexes of entities are in that order
         elif is_walked and first.source is not None and rank != MISSING:
             driver = place
-        joined, conditions = self._from(driver, inner, is_walked=start[1] >= COUNTED and place == CREATED)
+        joined, conditions = self._from(driver, inner, from_containers=place != CREATED or start.rows < COUNTED)
         outer: dict[Field, Source] = {}
         for criterion in found:
             if criterion.source is not None and criterion.order.field not in inner:
@@ -317,16 +326,16 @@ class Finder:
         )
 
     def _from(
-        self, driver: Field | None, inner: Sequence[Field], *, is_walked: bool = False
+        self, driver: Field | None, inner: Sequence[Field], *, from_containers: bool = True
     ) -> tuple[FromClause, list[Condition]]:
         """Return entities joined with the rows that must be there, beginning with ``driver``, and all conditions.
 
-        Without one it begins with what lies within containers, unless all entities are walked in the order asked for.
+        Without one it begins with what lies within containers; where not ``from_containers``, with all entities.
         """
         conditions = list(self._conditions)
         joined: FromClause = entities
         within = self._within
-        if within is not None and within.start is not None and driver is None and not is_walked:
+        if within is not None and within.start is not None and driver is None and from_containers:
             joined = StartJoin(within.start, entities, within.start.c.entity_pk == entities.c.entity_pk)
         elif within is not None:
             conditions.append(within.condition)
