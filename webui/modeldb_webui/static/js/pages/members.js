@@ -27,11 +27,12 @@ function Members() {
   };
   useEffect(() => {
     void load();
-    void api.get(kind, pageId).then((entity) => setName(entity.name), () => undefined); // the list says what is wrong
+    // Not in an effect of its own: Preact mixes up the state of a component whose effect draws another tree.
+    void api.get(kind, pageId).then(({ name }) => {
+      setName(name);
+      setPlace([{ label: "Account", href: `${api.BASE}account` }, { label: name, href: placeOf }, { label: "Members" }], `Members of ${name}`);
+    }, () => undefined); // the list says what is wrong
   }, []);
-  useEffect(() => {
-    if (name) setPlace([{ label: "Account", href: `${api.BASE}account` }, { label: name, href: placeOf }, { label: "Members" }], `Members of ${name}`);
-  }, [name]);
   /** @param {string} holderKind @param {string} name @param {string} role */
   const give = async (holderKind, name, role) => {
     setSaid("");
