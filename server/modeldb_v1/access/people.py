@@ -86,7 +86,7 @@ def may_see(context: ServerContext, kind: str, entity_id: str) -> bool:
 
 
 def organizations(context: ServerContext, directory: Directory) -> Iterator[Entity]:
-    """Iterate over the workspaces that who asks may see and that are nobody's own."""
+    """Iterate over the workspaces that the caller may see and that are not the personal workspace of a user."""
     for each in pages(context.store, Query("workspace")):
         if directory.named(each.name) is None:
             yield each
