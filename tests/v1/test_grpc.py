@@ -7,6 +7,7 @@ import datetime
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from modeldb_core.backends.blobs import FsspecArtifactStore
@@ -230,6 +232,46 @@ def test_health_follows_the_store_and_the_end_of_the_server(tmp_path: Path) -> N
 def test_a_client_that_names_services_that_there_are_not_is_not_remembered(world: World) -> None:
     watched = health_pb2_grpc.HealthStub(world.channel).Watch(health_pb2.HealthCheckRequest(service="x"), timeout=120)
     assert [each.status for each in watched] == [3]
+
+
+def test_as_many_clients_watch_health_as_there_is_room_for(tmp_path: Path) -> None:
+    with running_world(tmp_path) as made:
+        watch = health_pb2_grpc.HealthStub(made.channel).Watch
+        watched = [watch(health_pb2.HealthCheckRequest(), timeout=120) for _ in range(16)]
+        assert {next(each).status for each in watched} == {SERVING}
+        with pytest.raises(grpc.RpcError) as caught:
+            next(watch(health_pb2.HealthCheckRequest(), timeout=120))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert check(made.channel) == SERVING
+        for each in watched:
+            each.cancel()
+        end = time.monotonic() + 60
+        while made.server.beside[0]._health._watchers and time.monotonic() < end:  # type: ignore[attr-defined]
+            time.sleep(0.01)
+        assert next(watch(health_pb2.HealthCheckRequest(), timeout=120)).status == SERVING
+
+
+def test_as_many_clients_ask_for_descriptions_as_there_is_room_for(tmp_path: Path) -> None:
+    def names(stub: Any) -> Any:
+        return stub.ServerReflectionInfo(iter_until(go_on), metadata=BEARER, timeout=120)
+
+    go_on = threading.Event()
+    with running_world(tmp_path) as made:
+        stub = reflection_pb2_grpc.ServerReflectionStub(made.channel)
+        asking = [names(stub) for _ in range(4)]
+        assert all(next(each).HasField("list_services_response") for each in asking)
+        with pytest.raises(grpc.RpcError) as caught:
+            next(names(stub))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        go_on.set()
+        assert [list(each) for each in asking] == [[]] * 4
+        assert next(names(stub)).HasField("list_services_response")
+
+
+def iter_until(go_on: threading.Event) -> Iterator[Any]:
+    """Ask which services there are, and end when that is set."""
+    yield reflection_pb2.ServerReflectionRequest(list_services="")
+    go_on.wait(120)
 
 
 def test_a_client_without_generated_code_learns_the_calls_by_reflection(world: World) -> None:
