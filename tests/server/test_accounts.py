@@ -25,6 +25,7 @@ from modeldb_core.queries import Query
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing import StreamWriter
 from modeldb_server import Server, ServerSettings, create_app
+from modeldb_server.accounts import directory
 from modeldb_server.accounts.accounts import Accounts
 from modeldb_server.accounts.credentials import Means, Shown, shown_in
 from modeldb_server.routes import Policy
@@ -255,15 +256,48 @@ def test_an_unknown_user_costs_as_much_as_a_wrong_password(team: Team, monkeypat
     assert team.ask("/api/v2/runs", headers=basic("ada", PASSWORD)).status_code == 401  # at once
 
 
-def test_a_token_costs_one_query_for_each_request(team: Team) -> None:
+@pytest.mark.parametrize(
+    ("means", "of_accounts", "of_store"),
+    [
+        ("token", 1, 1),
+        ("session", 1, 1),
+        ("password", 2, 1),
+        ("token of an admin", 1, 1),
+        ("token for a project", 1, 2),
+    ],
+)
+def test_who_asks_costs_one_query_for_each_request(
+    team: Team, monkeypatch: pytest.MonkeyPatch, means: str, of_accounts: int, of_store: int
+) -> None:
+    """What a request gets takes one of the store; who is who is not read again."""
+    monkeypatch.setattr(directory, "MAX_AGE_S", 3600)
     ada = team.add_user("ada")
     team.give(ada, "contributor")
-    run = f"/api/v2/runs/{team.seen.run}"
-    team.ask(run, name="ada")
+    team.accounts.set_password(ada, PASSWORD)
+    place = ("project", team.seen.project)
+    shown = {
+        "token": f"Bearer {team.tokens['ada']}",
+        "token of an admin": f"Bearer {team.tokens[ADMIN]}",
+        "token for a project": f"Bearer {team.accounts.create_token(ada, name='p', place=place, created_by=ADMIN)[0]}",
+        "password": basic("ada", PASSWORD)["Authorization"],
+    }
+    session = team.accounts.vault.add_session(ada.entity_id, 60)
+    headers = {"Authorization": shown[means]} if means in shown else {"Cookie": f"modeldb_session={session}"}
+    client = team.app.test_client(use_cookies=False)
+
+    def ask() -> int:
+        return int(client.get(f"/api/v2/runs/{team.seen.run}", headers=headers).status_code)
+
+    assert ask() == 200
+    asked: list[str] = []
+    for name in ("get", "find"):
+        method = getattr(type(team.store), name)
+        monkeypatch.setattr(
+            type(team.store), name, lambda *given, _method=method, **more: asked.append("") or _method(*given, **more)
+        )
     with counted_queries(team) as queries:
-        for _ in range(3):
-            assert team.ask(run, name="ada").status_code == 200
-    assert len(queries) == 3
+        assert [ask() for _ in range(3)] == [200] * 3
+    assert (len(queries), len(asked)) == (3 * of_accounts, 3 * of_store)
 
 
 @contextmanager
