@@ -69,6 +69,7 @@ class Directory:
         self._given: dict[str, list[Grant]] = defaultdict(list)
         for grant in self.grants:
             self._given[grant.holder_id].append(grant)
+        self._scopes: dict[str, Scope] = {}
 
     def named(self, name: str) -> User | None:
         """Return the user of a name, or of an address that one user alone has."""
@@ -111,8 +112,10 @@ class Directory:
         return max(both, key=_level)
 
     def scope_of(self, user_id: str) -> Scope:
-        """Return what a user may see, change and govern."""
-        return scope_of_roles(self.roles_of(user_id))
+        """Return what a user may see, change and govern. Each request asks, some twice."""
+        if (scope := self._scopes.get(user_id)) is None:
+            scope = self._scopes[user_id] = scope_of_roles(self.roles_of(user_id))
+        return scope
 
 
 def scope_of_roles(roles: Mapping[str, Roles]) -> Scope:
@@ -189,7 +192,7 @@ class Directories:
 
 
 def read_directory(store: MetadataStore) -> Directory:
-    """Read who is who. Four queries, and one more for each further 500 of what they find."""
+    """Read who is who. Five queries, and one more for each further 500 of what they find."""
     places = [
         Place(
             kind,
