@@ -142,8 +142,7 @@ def list_members(context: ServerContext, *, kind: str, entity_id: str) -> Respon
     """List who has a role on a workspace or project itself."""
     context.store.get(kind, entity_id)
     directory = _accounts(context).directory()
-    names = {**{each.entity_id: each.name for each in directory.users.values()}}
-    names |= {each.entity_id: each.name for each in directory.teams.values()}
+    names = {each.entity_id: each.name for each in (*directory.users.values(), *directory.teams.values())}
     items = [
         {"holder_kind": each.holder_kind, "holder_id": each.holder_id, "name": names[each.holder_id], "role": each.role}
         for each in directory.grants_on(entity_id)
