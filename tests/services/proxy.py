@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import selectors
 import socket
-import threading
 from typing import Literal
+
+from tests.services.relay import Relay
 
 Mode = Literal["pass", "hang", "cut", "refuse"]
 
 
-class Proxy:
+class Proxy(Relay):
     """Passes bytes on between clients and ``target``, a port of the loopback address.
 
     ``mode`` may be set at any time: "pass"; "hang": what arrives is kept and never answered; "cut": a connection is
@@ -28,45 +28,20 @@ class Proxy:
         self.cut_after = cut_after
         self.hang_after = hang_after
         self._passed = 0
-        self.connections = 0
         self.cuts = self.held = self.unreached = 0
         self._target = target
-        self._is_closed = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(0.1)
-        self.port = int(self._listener.getsockname()[1])
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
-
-    def close(self) -> None:
-        """End all connections and stop listening."""
-        self._is_closed.set()
-        for thread in self._threads:
-            thread.join(10)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while not self._is_closed.is_set():
-            try:
-                client, _ = self._listener.accept()
-            except TimeoutError:
-                continue
-            self.connections += 1
-            thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        super().__init__()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, contextlib.suppress(OSError):
-            if self.mode == "refuse":
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self._target), timeout=10)
-            except OSError:
-                self.unreached += 1
-                return
-            with server:
-                self._pass_on(client, server)
+        if self.mode == "refuse":
+            return
+        try:
+            server = socket.create_connection(("127.0.0.1", self._target), timeout=10)
+        except OSError:
+            self.unreached += 1
+            return
+        with server:
+            self._pass_on(client, server)
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
         passed, is_held = 0, False
