@@ -13,7 +13,7 @@ import pytest
 
 from modeldb_core.backends.postgres import _OWN
 from modeldb_core.commands import people
-from modeldb_core.errors import StoreUnavailableError
+from modeldb_core.errors import ConfigurationError, StoreUnavailableError
 from modeldb_core.plugins import PluginManager, load_settings, open_store
 from modeldb_core.stores import MetadataStore
 from modeldb_server import create_app
@@ -149,6 +149,13 @@ def test_accounts_beside_a_store_are_reached_with_its_options(
             with closing(accounts):
                 assert OF_DATABASE not in accounts.vault.database.name
             assert accounts_url(store, settings, "") == beside
+
+
+@pytest.mark.parametrize("url", ["u:hun/ter2@127.0.0.1:1/db", "u:hun@ter2@127.0.0.1/db", "127.0.0.1/db?word=hunter2"])
+def test_what_is_no_url_is_refused_without_parts_of_a_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="server.accounts") as refused:
+        AccountsDatabase(f"postgresql://{url}").exists()
+    assert not any(part in str(refused.value) for part in ("hun", "ter2"))
 
 
 def test_who_may_not_make_a_schema_uses_one_that_is_there(postgres: Postgres, postgres_url: str) -> None:

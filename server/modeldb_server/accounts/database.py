@@ -7,7 +7,7 @@ import time
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode
 
 from alembic import command
 from alembic.config import Config
@@ -172,7 +172,8 @@ def _postgres_engine(url: str) -> tuple[str, Engine]:
     except ImportError as error:
         msg = "accounts in PostgreSQL need a package that is not installed; pip install 'modeldb-core[postgres]'"
         raise MissingDependencyError(msg) from error
-    parts, address = urlsplit(url), _url_of_libpq(url)
+    address = _url_of_libpq(url)
+    said = _parsed(address)
 
     def connect() -> Any:  # noqa: ANN401 - of the driver
         return psycopg2.connect(address, connect_timeout=_CONNECT_TIMEOUT_S, application_name="modeldb accounts")
@@ -186,15 +187,12 @@ def _postgres_engine(url: str) -> tuple[str, Engine]:
         # Not the search path of a session: behind PgBouncer that is not ours.
         execution_options={"schema_translate_map": {None: SCHEMA}},
     )
-    name = f"postgresql://{parts.hostname or ''}{parts.path}"
-    return name, engine
+    return f"postgresql://{said.get('host', '')}/{said.get('dbname', '')}", engine
 
 
 def with_options(url: str, options: Mapping[str, object]) -> str:
     """Return the URL of a store of PostgreSQL with the parameters of libpq among its options; those of the URL itself win."""
-    from psycopg2.extensions import parse_dsn
-
-    said = {*OPTIONS_OF_STORES, *parse_dsn(_url_of_libpq(url))}
+    said = {*OPTIONS_OF_STORES, *_parsed(_url_of_libpq(url))}
     more = {name: value for name, value in options.items() if value and isinstance(value, str) and name not in said}
     return f"{url}{'&' if '?' in url else '?'}{urlencode(more, quote_via=quote)}" if more else url
 
@@ -203,3 +201,20 @@ def _url_of_libpq(url: str) -> str:
     bare, _, query = url.partition("?")
     items = [item for item in query.split("&") if item and unquote(item.partition("=")[0]) not in OPTIONS_OF_STORES]
     return f"{bare}?{'&'.join(items)}" if items else bare
+
+
+def _parsed(address: str) -> Mapping[str, str]:
+    """Return what a URL says to libpq, whose own words for what it cannot say would show parts of a password."""
+    from psycopg2 import ProgrammingError
+    from psycopg2.extensions import parse_dsn
+
+    with suppress(ProgrammingError):
+        said: Mapping[str, str] = parse_dsn(address)
+        host, ports = said.get("host", ""), said.get("port", "").split(",")
+        if all(port.isdecimal() or not port for port in ports) and ("@" not in host or host.startswith(("/", "@"))):
+            return said
+    msg = (
+        "server.accounts does not name a PostgreSQL database, or has an option that libpq does not know; write"
+        " postgresql://user@host:5432/database, with %2F for /, %3F for ?, %40 for @ and %25 for % in a password"
+    )
+    raise ConfigurationError(msg)
