@@ -312,7 +312,7 @@ def test_a_url_with_every_parameter_that_psql_takes_opens_the_store(postgres_url
     database = postgres_url.rpartition("/")[2]
     service.write_text(f"[team]\nhost=127.0.0.1\nport={postgres.port}\nuser=postgres\ndbname={database}\n")
     options = {"application_name": "train", "keepalives": "1", "channel_binding": "prefer", "sslmode": "prefer"}
-    options |= {"options": "-c search_path=pg_catalog -c statement_timeout=1", "client_encoding": "LATIN1"}
+    options |= {"options": "-c search_path=pg_catalog -c statement_timeout=60000", "client_encoding": "LATIN1"}
     options["passfile"] = str(passfile)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PGSERVICEFILE", str(service))

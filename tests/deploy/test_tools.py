@@ -87,6 +87,7 @@ def test_the_variables_of_the_containers_are_what_the_values_say(folder: Path) -
     assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 45
 
 
+@pytest.mark.timeout(1800)  # it takes minutes on a busy machine
 def test_checkov_finds_nothing_that_is_not_argued(folder: Path, tmp_path: Path) -> None:
     for name, given in INSTALLATIONS.items():
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump_all(manifests(given, folder)), "utf-8")

@@ -181,7 +181,7 @@ def test_every_way_to_read_a_file_is_recorded(logged: Logged, filled: Any) -> No
 
 def test_no_handler_opens_a_file_without_saying_so() -> None:
     """Each function that opens, lists contents of or links to blobs notes it, or is one of those that hand nothing out."""
-    compared, uploaded = {"diff_runs", "compare_versions", "read_bom", "_whole"}, {"_opened", "_renewed"}
+    compared, uploaded = {"diff_runs", "compare_versions", "read_bom", "whole"}, {"_opened", "_renewed"}
     found = set()
     for package in (modeldb_server, modeldb_webui):
         for path in Path(str(package.__file__)).parents[1].rglob("*.py"):  # and what lies beside it

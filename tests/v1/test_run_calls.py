@@ -213,6 +213,7 @@ class World:
             dataset=artifact("linked", artifact_type=3, linked_artifact_id=self["version"], path_only=True),
         )
         self._repository()
+        self.fresh("comment")  # one stays, for those who ask which there are
 
     def _version(self) -> str:
         dataset = self.v1.post("dataset/createDataset", name="set", dataset_type=1)["dataset"]
