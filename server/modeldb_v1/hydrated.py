@@ -242,7 +242,9 @@ def _of_project(context: ServerContext, request: Fields, asked: Fields) -> bool:
     """Restrict a search to the data sets that runs of a project used."""
     all_found(context, "project", [required(request, "project_id")])
     used: set[str] = set()
-    for run in pages(context.store, Query("run", condition("project_id = ?", request.project_id))):
+    for run in pages(
+        context.store, Query("run", condition("project_id = ?", request.project_id), fields=("datasets",))
+    ):
         for entry in (run.document.get("datasets") or {}).values():
             used.add(str(entry.get("dataset_version_id") or entry.get("linked_artifact_id") or ""))
     versions = _Hydration(context, "dataset_version", sorted(used - {""})).entities
