@@ -67,8 +67,10 @@ class Directory:
             for user_id in team.members:
                 self._teams_of[user_id].append(team)
         self._given: dict[str, list[Grant]] = defaultdict(list)
+        self._given_on: dict[str, list[Grant]] = defaultdict(list)
         for grant in self.grants:
             self._given[grant.holder_id].append(grant)
+            self._given_on[grant.place_id].append(grant)
         self._scopes: dict[str, Scope] = {}
 
     def named(self, name: str) -> User | None:
@@ -90,7 +92,7 @@ class Directory:
 
     def grants_on(self, place_id: str) -> list[Grant]:
         """Return who has a role on a workspace or project itself."""
-        return [each for each in self.grants if each.place_id == place_id]
+        return list(self._given_on.get(place_id, ()))
 
     def roles_of(self, user_id: str) -> dict[str, Roles]:
         """Return the highest role of a user on each workspace and project, by kind: given to them or a team, or since all may read."""
