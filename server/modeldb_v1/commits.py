@@ -73,8 +73,8 @@ def list_commits(context: ServerContext, request: Fields, response: Fields) -> N
             limits.append(condition(f"created_at {operator} ?", made_at))
     query = Query(Commit.KIND, " and ".join(limits), "created_at desc", within=reader.repository.entity_id)
     found, response.total_records = page_of(context.store, query, request)
-    for commit in found:
-        assert isinstance(commit, Commit)
+    listed = [reader.history.know(commit) for commit in found if isinstance(commit, Commit)]
+    for commit in listed:  # all are known by now, so a parent among them is not read again
         fill_commit(reader, response.commits.add(), commit)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flask import g
+
 from modeldb_core.commands import containers
 from modeldb_core.commands.names import check_name
 from modeldb_core.model.entities import DEFAULT_WORKSPACE
@@ -44,13 +46,19 @@ def fill_workspace(context: ServerContext, message: Fields, workspace_id: str) -
 
     A workspace that has a user's name is theirs, and the message names the user, as the original did.
     """
+    known: dict[str, tuple[str, int]] = g.setdefault("modeldb_v1_workspaces", {})
+    if workspace_id not in known:
+        known[workspace_id] = _shown(context, workspace_id)
+    message.workspace_id, message.workspace_type = known[workspace_id]
+
+
+def _shown(context: ServerContext, workspace_id: str) -> tuple[str, int]:
+    """Return identifier and type of a workspace as messages have them: found once in a request, however long its list is."""
     if workspace_id in ("", context.store.identify(("workspace", DEFAULT_WORKSPACE))[0]):
-        return
-    message.workspace_id, message.workspace_type = workspace_id, _TYPES["ORGANIZATION"]
-    if context.accounts is None:
-        return
-    workspace = looked_up(context, "workspace", workspace_id)
-    if workspace is not None:
+        return "", _TYPES["UNKNOWN"]
+    workspace = None if context.accounts is None else looked_up(context, "workspace", workspace_id)
+    if context.accounts is not None and workspace is not None:
         user = context.accounts.directory().named(workspace.name)
         if user is not None:
-            message.workspace_id, message.workspace_type = user.entity_id, _TYPES["USER"]
+            return user.entity_id, _TYPES["USER"]
+    return workspace_id, _TYPES["ORGANIZATION"]

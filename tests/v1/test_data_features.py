@@ -63,6 +63,25 @@ def wire(app: Flask) -> Wire:
     return Wire(app.test_client())
 
 
+@pytest.fixture
+def asked(program: Client, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The methods that were called to read from the store, in order."""
+    noted: list[str] = []
+
+    def note(method: str) -> None:
+        whole = getattr(type(program.store), method)
+
+        def noting(*given: Any, **more: Any) -> Any:
+            noted.append(method)
+            return whole(*given, **more)
+
+        monkeypatch.setattr(type(program.store), method, noting)
+
+    for each in ("get", "find", "identify", "read_series"):
+        note(each)
+    return noted
+
+
 # -- data sets --------------------------------------------------------------------------------------------------------
 
 
@@ -199,9 +218,7 @@ def test_versions_of_programs_of_ours_are_shown_and_theirs_are_read_by_ours(
     assert dict(modeldb.dataset("old", client=program).diff("v1", "v2").removed) == {"a.csv": 2}
 
 
-def test_the_runs_that_used_a_data_set_are_asked_for_together(
-    wire: Wire, program: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_runs_that_used_a_data_set_are_asked_for_together(wire: Wire, asked: list[str]) -> None:
     dataset_id = make_dataset(wire, 0)
     versions = [add(wire, dataset_id, 0, {**RAW, "num_records": str(count)})["id"] for count in range(1, 13)]
     project = wire("ProjectService.createProject", {"name": "churn"})["project"]["id"]
@@ -221,23 +238,11 @@ def test_the_runs_that_used_a_data_set_are_asked_for_together(
     assert wire.code("DatasetService.getLastExperimentByDatasetId", {"dataset_id": dataset_id}) == NOT_FOUND
     used = [run(0, versions[0], of[1]), run(1, versions[11], of[1]), run(2, versions[5], of[0])]
     run(3, add(wire, make_dataset(wire, 0, "other"), 0, RAW)["id"], of[1])
-    asked: list[str] = []
-
-    def note(method: str) -> None:
-        whole = getattr(type(program.store), method)
-
-        def noted(*given: Any, **more: Any) -> Any:
-            asked.append(method)
-            return whole(*given, **more)
-
-        monkeypatch.setattr(type(program.store), method, noted)
-
-    note("find")
-    note("read_series")
+    asked.clear()
     found = wire("DatasetService.getExperimentRunByDataset", {"dataset_id": dataset_id})["experiment_runs"]
     assert [each["id"] for each in found] == used[::-1]
     assert not any("observations" in each for each in found)
-    assert asked == ["find", "find"]
+    assert asked == ["get", "find", "find"]
     last = wire("DatasetService.getLastExperimentByDatasetId", {"dataset_id": dataset_id})["experiment"]
     assert last["name"] == "old"
     wire("ExperimentService.deleteExperiment", {"id": of[0]["experiment_id"]})
@@ -505,6 +510,41 @@ def test_a_run_records_the_commit_that_it_was_given(wire: Wire, program: Client,
     ):
         refused = {**of, "versioned_inputs": {**used, **wrong}}
         assert wire.code("ExperimentRunService.logVersionedInput", refused) == code
+
+
+def test_a_list_asks_the_store_as_often_however_long_it_is(wire: Wire, repo: Repo, asked: list[str]) -> None:
+    project = wire("ProjectService.createProject", {"name": "of runs"})["project"]["id"]
+    experiment = wire("ExperimentService.createExperiment", {"project_id": project, "name": "e"})["experiment"]["id"]
+    dataset_id = make_dataset(wire, 0)
+    head = repo.head()
+    lists: list[tuple[str, dict[str, Any]]] = [
+        ("ProjectService.getProjects", {}),
+        ("ExperimentService.getExperimentsInProject", {"project_id": project}),
+        ("ExperimentRunService.getExperimentRunsInProject", {"project_id": project}),
+        ("DatasetService.getAllDatasets", {}),
+        ("DatasetVersionService.getAllDatasetVersionsByDatasetId", {"dataset_id": dataset_id}),
+        ("VersioningService.ListRepositories", {}),
+        ("VersioningService.ListCommits", repo.at),
+    ]
+    questions: list[list[list[str]]] = []
+    for number in range(6):
+        elsewhere = {"workspace_name": "elsewhere"}
+        wire("ProjectService.createProject", {"name": f"p {number}", **elsewhere})
+        wire("DatasetService.createDataset", {"name": f"d {number}", **elsewhere})
+        wire("ExperimentService.createExperiment", {"project_id": project, "name": f"e {number}"})
+        loss = [{"attribute": {"key": "loss", "value": 1}, "timestamp": "5"}]
+        run = {"project_id": project, "experiment_id": experiment, "name": f"r {number}", "observations": loss}
+        wire("ExperimentRunService.createExperimentRun", run)
+        add(wire, dataset_id, 0, {**RAW, "num_records": str(number + 1)})
+        named = {"id": {"named_id": elsewhere}, "repository": {"name": f"repo {number}"}}
+        wire("VersioningService.CreateRepository", named)
+        head = repo.save({"a": config(x=number)}, head)
+        questions.append([])
+        for name, request in lists:
+            asked.clear()
+            wire(name, request)
+            questions[-1].append(list(asked))
+    assert questions[-1] == questions[0]
 
 
 # -- several at once --------------------------------------------------------------------------------------------------
