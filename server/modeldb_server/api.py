@@ -6,6 +6,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.model.schema import KINDS
+from modeldb_server.account_routes import account_routes
 from modeldb_server.dataset_routes import DATASET_ROUTES
 from modeldb_server.edit_routes import edit_routes
 from modeldb_server.entity_routes import MAX_LIMIT, PREFIX, entity_routes, limit_of, served_kinds
@@ -282,25 +283,32 @@ def _status_routes() -> tuple[Route, ...]:
 
 def get_openapi(context: ServerContext) -> Response:
     """Return the description of this API in OpenAPI 3.1."""
-    del context
-    return json_response(api_document())
+    return json_response(
+        api_document(with_accounts=context.accounts is not None, with_openid=context.openid is not None)
+    )
 
 
-def api_document() -> dict[str, Any]:
-    """Return that description, for the kinds that there are."""
-    return _document(tuple(KINDS.values()))
+def api_document(*, with_accounts: bool = False, with_openid: bool = False) -> dict[str, Any]:
+    """Return that description, for the kinds that there are, of a server that has such :func:`routes`."""
+    return _document(tuple(KINDS.values()), with_accounts, with_openid)
 
 
 @cache
-def _document(_kinds: tuple[KindDeclaration, ...]) -> dict[str, Any]:
+def _document(_kinds: tuple[KindDeclaration, ...], with_accounts: bool, with_openid: bool) -> dict[str, Any]:
     from modeldb_server.openapi import describe_api  # when somebody asks: a server starts without it
 
-    return describe_api(routes())
+    return describe_api(routes(with_accounts=with_accounts, with_openid=with_openid))
 
 
-def routes() -> tuple[Route, ...]:
-    """Return every route of the server but those of the pages, for the kinds that there are."""
-    return _routes(tuple(KINDS.values()))
+def routes(*, with_accounts: bool = False, with_openid: bool = False) -> tuple[Route, ...]:
+    """Return every route of the server but those of the pages, for the kinds that there are.
+
+    Args:
+        with_accounts: whether the server has accounts.
+        with_openid: whether their users may sign in through an OpenID provider.
+    """
+    of_accounts = account_routes(with_openid=with_openid) if with_accounts else ()
+    return (*_routes(tuple(KINDS.values())), *of_accounts)
 
 
 @cache

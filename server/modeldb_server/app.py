@@ -14,7 +14,6 @@ from modeldb_core.plugins import plugin_manager
 from modeldb_core.runtime.notices import warn
 from modeldb_core.runtime.users import login_name
 from modeldb_server.access import AccessNotes, note_hidden
-from modeldb_server.account_routes import account_routes
 from modeldb_server.accounts.oidc import OpenID, Provider
 from modeldb_server.accounts.opening import accounts_url, open_accounts
 from modeldb_server.api import routes
@@ -98,10 +97,7 @@ def create_app(
     context.access.register(app)
     context.metrics.register(app)
     policies: Policies = {}
-    table = (
-        *routes(),
-        *(account_routes(with_openid=context.openid is not None) if context.accounts is not None else ()),
-    )
+    table = routes(with_accounts=context.accounts is not None, with_openid=context.openid is not None)
     register_guards(app, policies, {f"{API}.{route.name}": route for route in table})
     register_compression(app)
     register_error_handlers(app)

@@ -47,6 +47,7 @@ _TAGS = {
     "runs": "What programs log while they train; needs the header X-ModelDB: 1",
     "edits": "What may be altered; needs the header X-ModelDB: 1",
     "server": "The server itself",
+    "accounts": "Signing in, one's own tokens, and who has a role where; on a server with accounts",
     "store": f"What other processes use the server as a store by: version {VERSION} of the protocol",
 }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 from modeldb_core.model.entities import SeriesSummary
 from modeldb_core.model.schema import HOME_FIELDS, ColumnType, shown_kinds
 from modeldb_core.reproduction.differences import ADDED, CHANGED, REMOVED, TITLES
+from modeldb_server.account_schemas import ACCOUNT_ANSWERS
 from modeldb_server.declared_schemas import field_of_kind, of_class, of_kind
 from modeldb_server.model_schemas import MODEL_ANSWERS
 from modeldb_server.repository_schemas import REPOSITORY_ANSWERS
@@ -136,6 +137,7 @@ _LINEAGE = record(
 )
 
 _ANSWERS: dict[str, Schema] = {
+    **ACCOUNT_ANSWERS,
     **MODEL_ANSWERS,
     **REPOSITORY_ANSWERS,
     "Lineage": _LINEAGE,

@@ -5,9 +5,10 @@ A bounded run is part of the suite; ``tox -e api`` runs longer (``MODELDB_API_EX
 
 from __future__ import annotations
 
+import base64
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from modeldb_core.commands import people
 from modeldb_v1.openapi import PATH, document
 from modeldb_v1.schema import CALLS
 from tests.v1.world import READER, World, running_world
 
 THOROUGH = "MODELDB_API_EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("MODELDB_API_EXAMPLES", "1"))
+PASSWORD = "correct horse battery"
 SAMPLE = 25
 """So many operations are tried where no long run is asked for."""
 
@@ -82,8 +85,28 @@ def test_no_request_that_schemathesis_makes_finds_a_fault_or_an_undocumented_ans
     assert [str(result.err()) for result in results if not hasattr(result, "ok")] == []
     operations = [result.ok() for result in results]
     operations = [each for each in operations if not _takes_bytes(each)]
-    some = operations if THOROUGH else random.Random(path).sample(operations, SAMPLE)
-    faults = {each.label: fault for each in some for mode in GenerationMode if (fault := _fault(each, mode))}
+    _try(operations if THOROUGH else random.Random(path).sample(operations, SAMPLE), {})
+
+
+def test_no_request_of_a_user_finds_a_fault_in_the_routes_of_accounts(tmp_path: Path) -> None:
+    with running_world(tmp_path, tokens=(), read_tokens=(), scopes=(), accounts=f"sqlite:///{tmp_path}/a.db") as made:
+        accounts = made.server.app.extensions["modeldb_server"].accounts
+        accounts.execute(people.create_user(accounts.store, "ada", is_admin=True), "root")
+        accounts.set_password(accounts.directory().named("ada"), PASSWORD)
+        shown = base64.b64encode(f"ada:{PASSWORD}".encode()).decode()
+        headers = {"Authorization": f"Basic {shown}", "Origin": "http://localhost"}
+        schema = schemathesis.openapi.from_wsgi("/api/v2/openapi.json", made.server.app, headers=headers)
+        operations = [result.ok() for result in schema.get_all_operations()]
+        of_accounts = [each for each in operations if each.tags == ["accounts"]]
+        assert len(of_accounts) == 11
+        _try(of_accounts, headers)
+
+
+def _try(operations: Iterable[Any], headers: Mapping[str, str]) -> None:
+    """See that no answer to a request that schemathesis makes of an operation is wrong."""
+    faults = {
+        each.label: fault for each in operations for mode in GenerationMode if (fault := _fault(each, mode, headers))
+    }
     assert not faults, "\n\n".join(f"{label}: {text}" for label, text in faults.items())
 
 
@@ -92,7 +115,7 @@ def _takes_bytes(operation: Any) -> bool:
     return "application/json" not in content
 
 
-def _fault(operation: Any, mode: GenerationMode) -> str:
+def _fault(operation: Any, mode: GenerationMode, headers: Mapping[str, str]) -> str:
     """Return what is wrong with an answer of an operation; empty: nothing."""
 
     @seed(1)
@@ -105,7 +128,7 @@ def _fault(operation: Any, mode: GenerationMode) -> str:
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def make(case: Any) -> None:
-        case.headers = {**(case.headers or {}), "X-ModelDB": "1", "Accept-Encoding": "identity"}
+        case.headers = {**(case.headers or {}), "X-ModelDB": "1", "Accept-Encoding": "identity", **headers}
         case.call_and_validate(checks=CHECKS)
 
     try:
