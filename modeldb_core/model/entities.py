@@ -110,6 +110,9 @@ class Experiment(Entity):
     project_id: str = reference("project", container=True)
     artifacts: Mapping[str, Any] = mapping("files by path", searchable=True, offered=False, names_blobs=True)
     code: Mapping[str, Any] = mapping("the code that belongs to it", searchable=True, names_blobs=True)
+    names_given: int = integer(
+        "how often one of its runs got a name from which its identifier does not follow", default=0, secret=True
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

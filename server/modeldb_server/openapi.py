@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from modeldb_server.routes import Parameter, Route, Schema
 
+EVENTS = "text/event-stream"
 _VARIABLE = re.compile(r"<(\w+)>")
 
 ERROR_MEANINGS = {
@@ -145,5 +146,5 @@ def _responses(route: Route) -> dict[str, Any]:
 def _content(answer: str) -> dict[str, Any]:
     if "/" not in answer:
         return {JSON: {"schema": reference(answer)}}
-    schema: Schema = {"type": "string"} if answer.startswith("text/") else {}
+    schema: Schema = {"type": "string"} if answer.startswith("text/") and answer != EVENTS else {}  # each is an object
     return {answer: {"schema": schema}}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands import containers, edits, runs
-from modeldb_core.commands.operation import together
+from modeldb_core.commands.operation import Operation, decide, together
 from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
+from modeldb_core.log.conditions import Absent, ValueIs
 from modeldb_core.model.entities import FINISHED, Run, derived_id, now_us
 from modeldb_core.queries import Query, condition
 from modeldb_server.routes import Policy
@@ -19,11 +21,13 @@ from modeldb_v1.repository_links import fill_versioned_inputs, versioned_inputs_
 from modeldb_v1.sections import described, editing, reading, values_from
 
 if TYPE_CHECKING:
-    from modeldb_core.commands.operation import Operation
+    from collections.abc import Mapping
+
     from modeldb_core.model.entities import Entity
     from modeldb_server.context import ServerContext
     from modeldb_v1.schema import Fields
 
+_NAMES_GIVEN = "names_given"
 _ATTEMPTS = 100
 """Names of deleted and renamed runs that are passed before one is refused."""
 
@@ -36,23 +40,40 @@ def create_run(context: ServerContext, request: Fields, response: Fields) -> Non
     if experiment.document.get("project_id") != project_id:
         msg = f"Experiment not found: {experiment_id[:80]} is not in the project {project_id[:80]}"
         raise NotFoundError(msg)
-    run_id = _new_id(context, request, experiment_id)
     home = {"project_id": project_id, "experiment_id": experiment_id}
     if request.parent_id:
         home["parent_id"] = found(context, "run", request.parent_id).entity_id
+    sections = _sections(context, request)
+    made = decide(context.execute, lambda: _creation(context, request, home, sections))
+    fill(context, response.experiment_run, found(context, "run", made.entity_id))
+
+
+def _creation(
+    context: ServerContext, request: Fields, home: Mapping[str, str], sections: dict[str, dict[str, Any]]
+) -> Operation:
+    """Return the operation that creates a run, by the names that there are now."""
+    experiment_id = home["experiment_id"]
+    given, free_id = _given_names(context, experiment_id), _free_id(context, experiment_id, name_of(request))
+    if (
+        _named(context, experiment_id, name_of(request)) is not None
+    ):  # looked for last: what comes later, conditions tell
+        raise _taken(name_of(request))
+    run_id = _new_id(context, request) or free_id or context.new_id("run")
     started = runs.start(
         run_id,
         home,
         started_at=request.start_time * 1000 or None,
         name=name_of(request),
-        sections=_sections(context, request),
+        sections=sections,
     )
     if request.end_time:
         started = runs.ended(started, FINISHED, finished_at=request.end_time * 1000)
     (entry,) = started.entries
     entry.values.update({name: value for name, value in described(context, request).items() if value is not None})
-    context.execute(together((started, log_observations(context, run_id, {}, request.observations))))
-    fill(context, response.experiment_run, found(context, "run", run_id))
+    if run_id != free_id:
+        given = _giving(given, free_id)
+    observed = log_observations(context, run_id, {}, request.observations)
+    return replace(together((started, observed, given)), entity_id=run_id)
 
 
 def _sections(context: ServerContext, request: Fields) -> dict[str, dict[str, Any]]:
@@ -73,28 +94,55 @@ def _sections(context: ServerContext, request: Fields) -> dict[str, dict[str, An
     return {**sections, "code": code} if code else sections
 
 
-def _new_id(context: ServerContext, request: Fields, experiment_id: str) -> str:
-    """Return the identifier of a new run: it follows from the name, so that of two who take one name at once one is told.
+def _new_id(context: ServerContext, request: Fields) -> str:
+    """Return the identifier that a request asks for; empty: it asks for none.
 
     Raises:
-        AlreadyExistsError: a run in the experiment has the name.
+        InvalidArgumentError: it cannot be one; AlreadyExistsError: a run has it, which may be a hidden or deleted one.
     """
-    name = name_of(request)
-    if _named(context, experiment_id, name) is not None:
-        raise _taken(name)
-    if request.id:
-        return containers.check_new_id(request.id)
+    if not request.id:
+        return ""
+    run_id = containers.check_new_id(request.id)
+    try:
+        context.whole_store.get("run", run_id)
+    except NotFoundError as error:
+        if error.code != "erased":
+            return run_id
+    msg = f"ExperimentRun already exists in database: {run_id}"
+    raise AlreadyExistsError(msg)
+
+
+def _free_id(context: ServerContext, experiment_id: str, name: str) -> str:
+    """Return the first identifier that follows from a name and is nobody's; empty: there are too many of them."""
     for attempt in range(_ATTEMPTS):
         run_id = derived_id("v1-run", experiment_id, f"{name}\0{attempt}")
         try:
-            run = context.store.get("run", run_id)
+            context.store.get("run", run_id)
         except NotFoundError as error:
-            if error.code == "erased":
-                continue
-            return run_id
-        if run.deleted_at is None and run.name == name:
-            raise _taken(name)
-    return context.new_id("run")
+            if error.code != "erased":
+                return run_id
+    return ""
+
+
+def _given_names(context: ServerContext, experiment_id: str) -> Operation:
+    """Return the operation that changes nothing, if meanwhile no name was given by which identifiers do not go.
+
+    Two who take one name for new runs take one identifier, and one of them is told. A name that is given to a run with another
+    identifier is counted in the experiment, so whoever took it for free meanwhile looks again.
+    """
+    experiment = found(context, "experiment", experiment_id)
+    expect = (ValueIs("experiment", experiment_id, _NAMES_GIVEN, experiment.document.get(_NAMES_GIVEN)),)
+    return Operation((), expect if context.store.decides else ())
+
+
+def _giving(given: Operation, free_id: str) -> Operation:
+    """Return the operation that counts one more such name, if meanwhile none was given, and no run was made of it."""
+    nobody = (Absent("run", free_id),) if free_id else ()
+    for each in given.expect:
+        assert isinstance(each, ValueIs)
+        counted = edits.update("experiment", each.entity_id, {"set": {_NAMES_GIVEN: (each.value or 0) + 1}})
+        return replace(counted, expect=(*given.expect, *nobody))
+    return Operation((), nobody)
 
 
 def _taken(name: str) -> AlreadyExistsError:
@@ -118,12 +166,27 @@ def get_run_by_name(context: ServerContext, request: Fields, response: Fields) -
     fill(context, response.experiment_run, run)
 
 
-def _rename(context: ServerContext, request: Fields, entity: Entity) -> Operation:
-    name = name_of(request)
-    other = _named(context, str(entity.document.get("experiment_id")), name)
-    if other is not None and other.entity_id != entity.entity_id:
-        raise _taken(name)
-    return runs.rename(entity.entity_id, name)
+@write("ExperimentRunService.updateExperimentRunName")
+def rename_run(context: ServerContext, request: Fields, response: Fields) -> None:
+    """Give a run another name; another one of the name in the experiment is a conflict."""
+    run = found(context, "run", required(request, "id"))
+    decide(context.execute, lambda: _renaming(context, run, name_of(request)))
+    fill(context, response.experiment_run, found(context, "run", run.entity_id))
+
+
+def _renaming(context: ServerContext, run: Entity, name: str) -> Operation:
+    """Return the operation that gives a run a name, by the names that there are now."""
+    experiment_id = str(run.document.get("experiment_id") or "")
+    renamed = runs.rename(run.entity_id, name)
+    if not experiment_id:  # a run of our library may have none, and then shares its name with nobody
+        return renamed
+    given, free_id = _given_names(context, experiment_id), _free_id(context, experiment_id, name)
+    other = _named(context, experiment_id, name)
+    if other is not None:
+        if other.entity_id != run.entity_id:
+            raise _taken(name)
+        return renamed
+    return together((renamed, _giving(given, free_id)))
 
 
 # -- observations, data sets, commits ---------------------------------------------------------------------------------
@@ -187,7 +250,6 @@ def set_parent(context: ServerContext, request: Fields, response: Fields) -> Non
 for _name in ("logObservation", "logObservations"):
     declare(f"{RUN.service}.{_name}", Policy.WRITE, editing(RUN, _log_observations, show=None))
 declare(f"{RUN.service}.getObservations", Policy.READ, reading(RUN, _show_observations))
-declare(f"{RUN.service}.updateExperimentRunName", Policy.WRITE, editing(RUN, _rename))
 declare(f"{RUN.service}.logJobId", Policy.WRITE, editing(RUN, _log_job, show=None))
 declare(f"{RUN.service}.getJobId", Policy.READ, reading(RUN, _show_job))
 declare(f"{RUN.service}.logVersionedInput", Policy.WRITE, editing(RUN, _log_versioned_inputs, show=None))
