@@ -57,7 +57,7 @@ from modeldb_core.queries.leaves import (
 )
 from modeldb_core.queries.linked import MAX_DEPTH, MAX_NAMED, Linked, reached
 from modeldb_core.queries.literals import condition, portions, quote
-from modeldb_core.queries.parse import field_name, parse_field, parse_filter, parse_order, parse_time
+from modeldb_core.queries.parse import field_name, parse_field, parse_filter, parse_order, parse_time, write_filter
 from modeldb_core.queries.projection import Projection, parse_fields
 from modeldb_core.queries.query import MAX_CONTAINERS, MAX_LIMIT, MAX_OFFSET, Query
 
@@ -124,4 +124,5 @@ __all__ = [
     "reached",
     "searchable",
     "sections_of",
+    "write_filter",
 ]

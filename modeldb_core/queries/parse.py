@@ -49,6 +49,7 @@ _CACHED_LENGTH = 2000
 _SAME = {"==": "=", "<>": "!="}
 _UNITS_US = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6, "d": 86400e6, "w": 604800e6}
 _PART = re.compile(r"""\.?(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|`((?:[^`]|``)*)`|([\w/-]+))""")
+_PLAIN_TERM = re.compile(r"\s*([^\W\d]\w*)(?:\s+(asc|desc))?\s*", re.IGNORECASE)
 _OFFSET = re.compile(r"([-+])\s*(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d|w)", re.IGNORECASE)
 _TEXT_OPERATORS = frozenset({"contains", "startswith", "endswith", "like"})
 _WANTED: Mapping[ColumnType, str] = {
@@ -76,9 +77,25 @@ def parse_filter(text: str, kind: str = "run", *, at_us: int | None = None) -> E
     _check_is_text(text, "filter")
     if not text.strip():
         return None
+    if (known := _written.get((kind, text))) is not None:
+        return known
     if re.search(r"\bnow\b", text, re.IGNORECASE):
         return _Builder(text, kind, now_us() if at_us is None else at_us).filter()
     return _cached_filter(text, kind, KINDS[kind]) if len(text) <= _CACHED_LENGTH else _Builder(text, kind, 0).filter()
+
+
+def write_filter(expression: Expression, kind: str) -> str:
+    """Return the text of a filter that the program itself makes, of columns, numbers and texts.
+
+    :func:`parse_filter` remembers what it says: a program that only logs asks such questions too, and would import the
+    parser for them, which is half as much as everything else that it imports for queries.
+
+    Raises:
+        TypeError: the expression holds something else.
+    """
+    text = _text_of(expression)
+    _written[kind, text] = expression
+    return text
 
 
 def parse_order(text: str, kind: str = "run") -> tuple[Order, ...]:
@@ -156,6 +173,22 @@ def _check_is_text(text: object, what: str) -> None:
         raise QuerySyntaxError(msg)
 
 
+_written: dict[tuple[str, str], Expression] = {}
+
+
+def _text_of(expression: Expression) -> str:
+    match expression:
+        case Or(items) | And(items):
+            word = " or " if isinstance(expression, Or) else " and "
+            return word.join(f"({_text_of(item)})" for item in items)
+        case Compare(Field("column", column), operator, value) if type(value) in (int, str):
+            return f"{column} {operator} {quote(value) if isinstance(value, str) else value}"
+        case IsNull(Field("column", column), negated):
+            return f"{column} is {'not ' if negated else ''}null"
+    msg = f"{expression!r:.100} is not made of columns, whole numbers and texts"
+    raise TypeError(msg)
+
+
 @functools.lru_cache(maxsize=256)
 def _cached_filter(text: str, kind: str, _declared_as: KindDeclaration) -> Expression:
     return _Builder(text, kind, 0).filter()
@@ -163,7 +196,20 @@ def _cached_filter(text: str, kind: str, _declared_as: KindDeclaration) -> Expre
 
 @functools.lru_cache(maxsize=256)
 def _cached_order(text: str, kind: str, _declared_as: KindDeclaration) -> tuple[Order, ...]:
-    return _Builder(text, kind, 0).order()
+    return _plain_order(text, kind) or _Builder(text, kind, 0).order()
+
+
+def _plain_order(text: str, kind: str) -> tuple[Order, ...]:
+    """Return an order by columns alone, which needs no parser; none for any other, and for one that is wrong."""
+    if len(text) > _CACHED_LENGTH:
+        return ()
+    orders = []
+    for term in text.split(","):
+        found = _PLAIN_TERM.fullmatch(term)
+        if found is None or found[1] not in COLUMNS[kind]:
+            return ()
+        orders.append(Order(Field(COLUMN, found[1]), (found[2] or "").lower() == "desc"))
+    return tuple(orders)
 
 
 class _Builder:

@@ -19,7 +19,7 @@ from modeldb_core.log.conditions import Unique, ValueIs
 from modeldb_core.log.stream import Entry
 from modeldb_core.model.entities import new_id
 from modeldb_core.model.schema import KINDS
-from modeldb_core.queries import Query
+from modeldb_core.queries import COLUMN, Compare, Field, IsNull, Or, Query, write_filter
 from modeldb_core.stores.direct import DirectWriter
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def next_number(store: MetadataStore, kind: str, scope: str) -> int:
 def latest(store: MetadataStore, kind: str, scope: str) -> Entity | None:
     """Return the version with the highest number within a container that is not deleted, ``None``: there is none."""
     field = _field_of(kind)
-    found = store.find(Query(kind, f"{field.name} > 0", f"{field.name} desc", within=scope, limit=1))
+    numbered = write_filter(Compare(Field(COLUMN, field.name), ">", 0), kind)
+    found = store.find(Query(kind, numbered, f"{field.name} desc", within=scope, limit=1))
     return found.entities[0] if found.entities else None
 
 
@@ -93,9 +94,9 @@ def number_within(store: MetadataStore, kind: str, scope: str, actor: str) -> in
         StoreUnavailableError, StoreReadOnlyError, PermissionDeniedError: the store takes no change.
     """
     field, done = _field_of(kind), 0
-    unnumbered = Query(
-        kind, f"{field.name} = 0 or {field.name} is null", "created_at, entity_id", within=scope, limit=_AT_ONCE
-    )
+    column = Field(COLUMN, field.name)
+    filter = write_filter(Or((Compare(column, "=", 0), IsNull(column))), kind)  # noqa: A001 - the word of queries
+    unnumbered = Query(kind, filter, "created_at, entity_id", within=scope, limit=_AT_ONCE)
     for _ in range(ATTEMPTS):
         found = store.find(unnumbered).entities
         if not found:

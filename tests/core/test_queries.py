@@ -50,6 +50,7 @@ from modeldb_core.queries import (
     parse_time,
     quote,
     searchable,
+    write_filter,
 )
 from modeldb_core.testing.machine import FILTERS, ORDERS
 
@@ -681,3 +682,51 @@ def test_the_documentation_names_every_column_and_operator():
         "not",
     ):
         assert f"`{word}`" in text, f"{word} is not documented"
+
+
+# -- what a program that only logs asks ------------------------------------------------------------------------------
+
+NUMBER = Field("column", "version")
+WRITTEN = [
+    Or((Compare(NUMBER, "=", 0), IsNull(NUMBER))),
+    And(
+        (Compare(NUMBER, ">", -1), Or((IsNull(NUMBER, negated=True), Compare(Field("column", "name"), "!=", 'a "b"'))))
+    ),
+]
+
+
+@pytest.mark.parametrize("expression", WRITTEN)
+def test_a_filter_that_was_written_from_its_tree_is_read_as_that_tree(expression):
+    text = write_filter(expression, "dataset_version")
+    assert parse_filter(text, "dataset_version") is expression
+    assert parse_filter(f"{text} ", "dataset_version") == expression, "by the parser"
+
+
+def test_what_cannot_be_written_as_a_filter_is_refused():
+    with pytest.raises(TypeError, match="not made of columns"):
+        write_filter(Exists(Field("metrics", "auc")), "run")
+
+
+@pytest.mark.parametrize("order", ["name", "created_at, entity_id", " name DESC ,status asc,created_at"])
+def test_an_order_by_columns_alone_means_what_the_parser_says(order):
+    by_the_parser = parse_order(f"{order}, metrics.a")
+    assert parse_order(order) == by_the_parser[:-1]
+
+
+def test_simple_orders_and_filters_of_the_program_import_no_parser():
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from modeldb_core.queries import *\n"
+            "assert len(parse_order('name desc, entity_id')) == 2\n"
+            "parse_filter(write_filter(IsNull(Field('column', 'name')), 'run'))\n"
+            "print('lark' in sys.modules)\n"
+            "parse_filter('name is null and metrics.a > 1'), print('lark' in sys.modules)",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.split() == ["False", "True"]
