@@ -29,6 +29,7 @@ PACKAGES = {
     "joserfc": "as authlib, with which it comes",
     "keyring": "optional",
     "lzma": "Python may be built without it",
+    "matplotlib": "optional; a second",
     "modeldb_server": "optional: it stands on Flask",
     "pandas": "optional",
     "polars": "optional",

@@ -15,9 +15,11 @@ from modeldb_core.log import display
 from modeldb_core.model import entities
 from modeldb_core.model.entities import ENDS
 from modeldb_core.tracking import artifacts as artifact_kinds
+from modeldb_core.tracking.description.figures import figure_paths, read_figure
 
 if TYPE_CHECKING:
     from modeldb_core.log.points import Series
+    from modeldb_core.tracking.description.figures import LoggedFigure
     from modeldb_core.tracking.session import Session
 
 
@@ -210,6 +212,25 @@ class RunReader:
     def download_artifact(self, name: str, path: str | os.PathLike[str]) -> Path:
         """Write an artifact, or all under a folder's name, to ``path``; returns it."""
         return artifact_kinds.download(self.artifacts, name, Path(path), self.client.blobs.open)
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The names of the figures that were recorded with it as numbers: what :meth:`figure` reads."""
+        return tuple(figure_paths(artifact_kinds.files_of(self.artifacts)))
+
+    def figure(self, name: str) -> LoggedFigure:
+        """Return a figure that was recorded as numbers, such as ``"training_roc_curve"``; its ``draw()`` draws it.
+
+        Raises:
+            NotFoundError: there is none of this name.
+            IntegrityError: the file is not a figure.
+        """
+        paths = figure_paths(artifact_kinds.files_of(self.artifacts))
+        path = name if name in paths.values() else paths.get(name)
+        if path is None:
+            msg = f"run {self.run_id} has no figure {name!r}; it has {sorted(paths) or 'none'}"
+            raise NotFoundError(msg)
+        return read_figure(name, self.read_artifact(path))
 
     def load_model(self, name: str = "model", *, trusted: Iterable[str] = ()) -> Any:  # noqa: ANN401
         """Return a model that :meth:`log_model` stored.

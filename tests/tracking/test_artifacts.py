@@ -22,6 +22,7 @@ from PIL import Image
 import modeldb_core
 from modeldb_core.errors import (
     FolderChangedError,
+    IntegrityError,
     InvalidArgumentError,
     MissingDependencyError,
     NotFoundError,
@@ -317,3 +318,73 @@ def test_a_folder_that_changes_meanwhile_is_a_typed_error_and_records_nothing(
     with pytest.raises(FolderChangedError, match="'c'"):
         artifact_kinds.store(folder, None, None, put)
     assert run.artifacts == {}
+
+
+# -- figures that were recorded as numbers -----------------------------------------------------------------------------
+
+RECORDED: dict[str, dict[str, Any]] = {
+    "confusion": {
+        "figure": "confusion_matrix",
+        "kind": "matrix",
+        "title": "Confusion",
+        "rows": ["no", "yes"],
+        "columns": ["no", "yes"],
+        "values": [[50, 2], [3, None]],
+        "x_label": "Predicted",
+        "y_label": "True",
+    },
+    "roc": {"kind": "lines", "diagonal": True, "series": [{"label": "yes", "x": [0, 0.5, 1], "y": [0, None, 1]}]},
+    "importances": {"kind": "bars", "labels": ["age", "income"], "values": [0.7, 0.3], "errors": [0.1, 0]},
+    "nothing": {"kind": "lines", "series": []},
+}
+
+
+def record_figure(run: Any, name: str, content: bytes) -> None:
+    info = run.client.put_blob(io.BytesIO(content))
+    media_type = "application/vnd.modeldb.figure+json"
+    run.link_artifacts({f"figures/{name}.json": {"digest": info.digest, "size_bytes": 1, "media_type": media_type}})
+
+
+def test_figures_recorded_as_numbers_are_read_and_drawn_where_asked(run: Any, tmp_path: Path):
+    for name, data in RECORDED.items():
+        record_figure(run, name, json.dumps(data).encode())
+    run.log_artifact({"a": 1}, "figures/other.json")
+    assert run.figures == ("confusion", "importances", "nothing", "roc")
+    for name, data in RECORDED.items():
+        found = run.figure(name)
+        assert (found.name, found.kind, found.data) == (name, data["kind"], data)
+        found.draw().savefig(tmp_path / f"{name}.png")
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert picture.size[0] > 100
+    axes = run.figure("confusion").draw().axes[0]
+    assert [text.get_text() for text in axes.texts] == ["50", "2", "3", "nan"]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("Predicted", "True", "Confusion")
+    (line, diagonal) = run.figure("figures/roc.json").draw().axes[0].lines
+    assert (list(line.get_xdata()), line.get_label()) == ([0, 0.5, 1], "yes")
+    assert diagonal.get_linestyle() == ":"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "is not JSON"),
+        (b"[]", "kind that is known: None; expected matrix, lines, bars"),
+        (b'{"kind": ["bars"]}', "kind that is known"),
+        (b'{"kind": "bars", "labels": ["a"], "values": []}', "bars have labels and as many numbers"),
+        (b'{"kind": "matrix", "rows": ["a"], "columns": ["b"], "values": [[1, 2]]}', "matrix have rows"),
+        (b'{"kind": "lines", "series": [{"label": "a", "x": "0", "y": [0]}]}', "lines have series"),
+        (b'{"kind": "bars", "labels": ["a"], "values": [1' + b"0" * 400 + b"]}", "bars have labels"),
+        (b"[" * 100_000, "is not JSON"),
+        (b'{"kind": "lines", "series": [{"label": "a", "x": [true], "y": [0]}]}', "lines have series"),
+    ],
+)
+def test_a_file_that_is_no_figure_is_refused_when_it_is_read(run: Any, content: bytes, message: str):
+    record_figure(run, "wrong", content)
+    with pytest.raises(IntegrityError, match=message):
+        run.figure("wrong")
+
+
+def test_a_figure_that_is_not_there_names_those_that_are(run: Any):
+    record_figure(run, "roc", json.dumps(RECORDED["roc"]).encode())
+    with pytest.raises(NotFoundError, match=r"no figure 'rok'; it has \['roc'\]"):
+        run.figure("rok")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modeldb_core.tracking.description.figures import FOLDER, MEDIA_TYPE, SUFFIX
 from modeldb_sklearn.options import upload
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from modeldb_core.tracking import RunHandle
     from modeldb_sklearn.scores import Judged
 
-TYPE, MEDIA_TYPE = "figure", "application/vnd.modeldb.figure+json"
+TYPE = "figure"
 MAX_CLASSES = 30
 MAX_CURVES = 10
 MAX_BARS = 30
@@ -42,7 +43,7 @@ def store(run: RunHandle, figures: list[Figure]) -> None:
         for name, content in figures:
             info = run.client.put_blob(io.BytesIO(json.dumps(content).encode()))
             kinds = {"type": TYPE, "media_type": MEDIA_TYPE}
-            entries[f"figures/{name}.json"] = {"digest": info.digest, "size_bytes": info.size_bytes, **kinds}
+            entries[f"{FOLDER}{name}{SUFFIX}"] = {"digest": info.digest, "size_bytes": info.size_bytes, **kinds}
         run.link_artifacts(entries)
 
     upload("figures", run, work)
