@@ -67,6 +67,7 @@ from modeldb_core.testing import StreamWriter
 from modeldb_core.tracking import blocks
 from modeldb_core.tracking.artifacts import download
 from modeldb_core.tracking.description.datasets import describe
+from modeldb_core.tracking.description.figures import read_figure
 from modeldb_core.tracking.description.model_formats import load_model
 from modeldb_core.tracking.description.model_types import names_in
 from modeldb_core.tracking.description.origins import place_of
@@ -487,6 +488,13 @@ def _data(text: str) -> None:
     place_of(describe(text)["origin"])
 
 
+_FIGURES: tuple[Any, ...] = (
+    {"kind": "lines", "title": "ROC", "series": [{"label": "a", "x": [0, 1], "y": [0.5, None]}]},
+    {"kind": "matrix", "rows": ["a"], "columns": ["b", "c"], "values": [[1, 2]]},
+    {"kind": "bars", "labels": ["a"], "values": [1], "errors": [0.1]},
+)
+
+
 def _dumped(value: Any) -> bytes:
     return write_json(value)
 
@@ -533,6 +541,12 @@ DECODERS: tuple[Decoder, ...] = (
         protocol.dump_series(Series("r", "k", _COLUMNS[0], _COLUMNS[1], _COLUMNS[0] / 3, 9)),
         damaged(protocol.dump_series(Series("r", "k", _COLUMNS[0], _COLUMNS[1], _COLUMNS[0] / 3, 9))),
         lambda data: understood(_ADDRESS, lambda: protocol.load_series("r", "k", data, 1 << 16)),
+    ),
+    Decoder(
+        "figure",
+        json.dumps(_FIGURES[0]).encode(),
+        st.one_of(*map(other_json, _FIGURES)) | damaged(json.dumps(_FIGURES[0]).encode()),
+        lambda data: read_figure("roc", data),
     ),
     Decoder("value", b'{"a":[1,"x"]}', st.binary(max_size=50) | other_json({"a": [1, {"$int": "5"}], "$1": "x"}), _value),
     Decoder("document of a row", '{"a":{"$1":1}}', other_json({"a": [{"$1": 1}]}).map(lambda data: data.decode()), load_document),
