@@ -65,8 +65,8 @@ def inside(root: str, folder: str) -> Iterator[Opened]:
             os.close(descriptor)
 
 
-def refuse_links(root: str, folder: str) -> None:
-    """Refuse a folder below ``root`` that is a link, or lies behind one.
+def refuse_links(root: str, folder: str) -> bool:
+    """Refuse a folder below ``root`` that is a link, or lies behind one; return whether it is there.
 
     Raises:
         ConfigurationError: it names the link.
@@ -77,7 +77,8 @@ def refuse_links(root: str, folder: str) -> None:
         try:
             is_link = stat.S_ISLNK(os.lstat(path).st_mode)
         except FileNotFoundError:
-            return
+            return False
         if is_link:
             msg = f"{path} is a link, and nothing in a store may lead out of it; move what it leads to there, or name that"
             raise ConfigurationError(msg)
+    return True

@@ -125,7 +125,13 @@ def _store_folder(path: Path, name: str, kind: str | None, put: Put, is_own: Cal
 def own_places(settings: Settings) -> Callable[[Path], bool]:
     """Return a test of whether a path is ModelDB's own."""
     places = own_paths(settings)
-    return lambda path: os.path.realpath(path) in places
+    names = {os.path.basename(place) for place in places}
+
+    def is_own(path: Path) -> bool:
+        # Resolving a path asks the system for each folder above it, for each file of a folder: so only where it matters.
+        return (path.name in names or path.is_symlink()) and os.path.realpath(path) in places
+
+    return is_own
 
 
 def own_paths(settings: Settings) -> frozenset[str]:
@@ -135,7 +141,7 @@ def own_paths(settings: Settings) -> frozenset[str]:
 
 
 def _put_file(path: Path, name: str, kind: str, put: Put) -> dict[str, Any]:
-    with path.open("rb") as stream:
+    with path.open("rb", buffering=0) as stream:  # it is read in large pieces
         return _entry(put(stream), name, kind)
 
 

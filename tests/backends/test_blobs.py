@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 
 def place(root, digest):
-    return root / digest[:2] / digest[2:4] / digest
+    return root / digest[:2] / digest
 
 
 class TestFolder(ArtifactStoreTests):
@@ -61,13 +61,13 @@ class TestFsspec(ArtifactStoreTests):
         import fsspec
 
         fs, root = fsspec.core.url_to_fs(store.url)
-        fs.pipe_file(f"{root}/{digest[:2]}/{digest[2:4]}/{digest}", content)
+        fs.pipe_file(f"{root}/{digest[:2]}/{digest}", content)
 
     def age(self, store, digest, seconds):
         import fsspec
 
         fs, root = fsspec.core.url_to_fs(store.url)
-        fs.store[f"{root}/{digest[:2]}/{digest[2:4]}/{digest}"].created -= datetime.timedelta(seconds=seconds)
+        fs.store[f"{root}/{digest[:2]}/{digest}"].created -= datetime.timedelta(seconds=seconds)
         return True
 
 

@@ -151,7 +151,7 @@ def test_a_bucket_needs_no_prefix(s3):
     store = S3ArtifactStore(f"s3://{name}", **s3.options)
     info = store.put(io.BytesIO(b"x"))
     assert list(store.list()) == [info]
-    assert keys_of(s3.client(), name, info.digest[:2])[0] == [f"{info.digest[2:4]}/{info.digest}"]
+    assert keys_of(s3.client(), name, info.digest[:2])[0] == [info.digest]
 
 
 def test_each_byte_is_sent_once_and_what_is_there_not_at_all(counting):

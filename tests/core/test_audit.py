@@ -386,7 +386,7 @@ def test_blobs_are_read_when_asked_for(tmp_path):
     names = {"good": good.digest, "bad": bad.digest, "absent": "0" * 64}
     run_id = writer.create_run(artifacts={name: {"digest": digest} for name, digest in names.items()}).entity_id
     store.apply(writer.changes)
-    (tmp_path / "blobs" / bad.digest[:2] / bad.digest[2:4] / bad.digest).write_bytes(b"bat")
+    (tmp_path / "blobs" / bad.digest[:2] / bad.digest).write_bytes(b"bat")
     assert verify(store).ok
     report = verify(store, artifacts)
     assert report.blobs == 3

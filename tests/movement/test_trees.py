@@ -78,7 +78,7 @@ class Blobs(FsspecArtifactStore):
         return super().stat(digest)
 
     def path(self, digest: str) -> Path:
-        return self.folder / digest[:2] / digest[2:4] / digest
+        return self.folder / digest[:2] / digest
 
     def damage(self, digest: str) -> None:
         content = bytearray(self.path(digest).read_bytes())

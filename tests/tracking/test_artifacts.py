@@ -8,6 +8,7 @@ import json
 import math
 import os
 import socket
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -388,3 +389,43 @@ def test_a_figure_that_is_not_there_names_those_that_are(run: Any):
     record_figure(run, "roc", json.dumps(RECORDED["roc"]).encode())
     with pytest.raises(NotFoundError, match=r"no figure 'rok'; it has \['roc'\]"):
         run.figure("rok")
+
+
+# -- calls of the system -------------------------------------------------------------------------------------------------
+FILE_CALLS = (
+    "stat",
+    "lstat",
+    "access",
+    "open",
+    "mkdir",
+    "rename",
+    "replace",
+    "unlink",
+    "readlink",
+    "listdir",
+    "scandir",
+)
+
+
+def test_a_small_file_of_a_folder_takes_few_calls_of_the_system(tmp_path: Path, run: Any, monkeypatch: Any) -> None:
+    count, folder, calls = 64, tmp_path / "a" / "deep" / "place" / "for" / "them", Counter[str]()
+    folder.mkdir(parents=True)
+    for number in range(count):
+        (folder / f"{number}.bin").write_bytes(number.to_bytes(2) * 1000)
+    run.log_artifact(b"the folders of the store are there", "first")
+
+    def counted(name: str, call: Any) -> Any:
+        def made(*args: Any, **options: Any) -> Any:
+            calls[name] += 1
+            return call(*args, **options)
+
+        return made
+
+    for name in FILE_CALLS:
+        monkeypatch.setattr(os, name, counted(name, getattr(os, name)))
+    run.log_artifact(folder, "many")
+    monkeypatch.undo()
+    assert len(run.artifacts) == count + 1
+    # Three to look at it in its folder; in the store: is it there, a temporary file, its folder, its place.
+    assert sum(calls.values()) - calls["mkdir"] <= 7 * count + 30, calls
+    assert calls["mkdir"] <= count, calls

@@ -20,7 +20,10 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def blob_path(digest: str) -> str:
-    """Return where a blob lies below its store's root: after the first digits, so that no folder grows too large.
+    """Return where a blob lies below its store's root: in one of 256 folders, by the first digits of its digest.
+
+    A second level would mean that almost every one of the first thousands of blobs makes a folder, which costs more
+    than writing the blob; folders of file systems hold some 100,000 files each without slowing down.
 
     Raises:
         InvalidArgumentError: it is not a digest, and could be a path out of the store.
@@ -28,7 +31,7 @@ def blob_path(digest: str) -> str:
     if not _DIGEST.fullmatch(str(digest)):
         msg = f"{str(digest)[:80]!r} is not a digest; expected 64 hexadecimal digits in lower case"
         raise InvalidArgumentError(msg)
-    return f"{digest[:2]}/{digest[2:4]}/{digest}"
+    return f"{digest[:2]}/{digest}"
 
 
 OWNERS = ".owners"

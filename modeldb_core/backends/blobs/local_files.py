@@ -65,13 +65,11 @@ class LocalFiles:
 
     def publish(self, name: str, path: str) -> None:
         """Give a temporary file its place, at once and whole, over what may be there."""
-        target = f"{self.root}/{path}"
-        refuse_links(self.root, path.rpartition("/")[0])
-        try:
-            os.replace(name, target)
-        except FileNotFoundError:
-            _make_folder(target.rpartition("/")[0])
-            os.replace(name, target)
+        folder = path.rpartition("/")[0]
+        if not refuse_links(self.root, folder):
+            with suppress(FileExistsError):
+                os.mkdir(f"{self.root}/{folder}")
+        os.replace(name, f"{self.root}/{path}")
 
     def discard(self, name: str) -> None:
         """Remove a temporary file."""
@@ -103,12 +101,9 @@ class LocalFiles:
             return []
 
     def walk(self) -> Iterator[tuple[str, int, float | None]]:
-        """Iterate over all files two folders down: name, size, and when it was written or touched."""
-        folders = [self.root]
-        for _ in range(2):  # through no link: what lies behind one is not the store's to remove
-            folders = [
-                entry.path for folder in folders for entry in _entries(folder) if entry.is_dir(follow_symlinks=False)
-            ]
+        """Iterate over all files one folder down: name, size, and when it was written or touched."""
+        # Through no link: what lies behind one is not the store's to remove.
+        folders = [entry.path for entry in _entries(self.root) if entry.is_dir(follow_symlinks=False)]
         for entry in (entry for folder in folders for entry in _entries(folder)):
             with suppress(FileNotFoundError):
                 if entry.is_file(follow_symlinks=False):
@@ -177,15 +172,3 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 _TEMPORARY = re.compile("[0-9a-f]{32}")
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-
-
-def _make_folder(path: str) -> None:
-    # os.makedirs asks for every folder above whether it is there; here only the last two can be missing.
-    for _ in range(2):
-        try:
-            os.mkdir(path)
-        except FileNotFoundError:
-            with suppress(FileExistsError):
-                os.mkdir(path.rpartition("/")[0])
-        except FileExistsError:
-            return

@@ -1,6 +1,6 @@
 """The blob store in a bucket of S3, or of anything that speaks its protocol.
 
-A blob is the object ``<prefix>/ab/cd/<digest>``. There is no renaming in S3, so the digest is known before anything is
+A blob is the object ``<prefix>/ab/<digest>``. There is no renaming in S3, so the digest is known before anything is
 sent: content that can be read twice is hashed first, and other content goes through a temporary file.
 """
 

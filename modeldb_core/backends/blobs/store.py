@@ -1,6 +1,6 @@
 """The blob store on a folder: of this machine, or of anything that fsspec reaches.
 
-A blob lies at ``ab/cd/<digest>`` below the root. It is written under a temporary name while it is hashed and moved into
+A blob lies at ``ab/<digest>`` below the root. It is written under a temporary name while it is hashed and moved into
 place when it is whole. A bucket of S3 has a store of its own (``s3.py``), which sends each byte once.
 """
 
@@ -21,6 +21,7 @@ from modeldb_core.backends.blobs.content import (
     hash_rest,
     is_digest,
     owner_path,
+    read_fully,
     time_of,
 )
 from modeldb_core.backends.blobs.fsspec_files import FsspecFiles
@@ -111,10 +112,9 @@ class FsspecArtifactStore(ArtifactStore):
         self._claim()
         if digest is not None and self._is_there(digest):
             return self._put_again(stream, digest)
-        first = stream.read(CHUNK_BYTES)
+        first = read_fully(stream, CHUNK_BYTES)
         if len(first) == CHUNK_BYTES:
             return self._write(first, stream, digest)
-        first += stream.read()  # a short read need not be the last one
         hashed = BlobInfo(hashlib.sha256(first).hexdigest(), len(first))
         check_digest(hashed, digest)
         if not self._is_kept(hashed):
