@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError
+from modeldb_core.errors import IntegrityError, InvalidArgumentError
 from modeldb_core.log.changes import DELETE, ERASE
 from modeldb_core.log.erasures import Target, can_be_erased, window_of
 from modeldb_core.log.stream import Entry
 from modeldb_core.model.schema import KINDS, parts_of
 from modeldb_core.movement.deletion import held_by, pages
 from modeldb_core.movement.logs import changes_of
-from modeldb_core.movement.marking import Marking, Mentioned, is_over
+from modeldb_core.movement.marking import Marking, Mentioned
 from modeldb_core.plugins import Places
 from modeldb_core.queries import Linked, Query, condition
 from modeldb_core.stores import REFRESH_S
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from modeldb_core.stores.direct import DirectWriter
 
 _DOCUMENTS = 100  # in a page: some are large
-_ERASURES = 10_000  # in a batch: the store works an entity out again for each
+_ERASURES = 10_000  # in a batch
+_TOGETHER = 500  # entities in a batch: the store works each out again
 _BLOBS = 10_000  # that are looked up together
 _WORKERS = 4
 _LISTED = 1000
@@ -98,14 +99,16 @@ def erase_deleted(
     stores let nothing be erased before, and so it is on record who has cut it short.
     """
     store, before = writer.store, datetime.now(UTC) - window
+    erasing = _Erasing(writer, done, before, window)
     for kind in reversed(list(KINDS)):  # what is contained comes before what contains it
         for entity in pages(store, _deleted_before(kind, before), _DOCUMENTS):
             if (holds := _still_holds(store, entity, before)) is not None:
                 done.held.append(f"{kind} {entity.name!r} ({entity.entity_id}) holds {holds}")
                 continue
-            _erase(writer, entity, done, before, window, dry_run=dry_run)
+            erasing.erase(entity, dry_run=dry_run)
             if progress is not None:
                 progress("deleted entities", done.entities, None)
+        erasing.flush()
 
 
 def remove_blobs(
@@ -137,6 +140,8 @@ def remove_blobs(
         IntegrityError: a tree that an entity names is not whole, so that nobody knows what else it needs.
     """
     _check_alone(store, artifacts, force=force)
+    if next(artifacts.list(), None) is None:
+        return  # what the store mentions need not be read
     tell = progress or (lambda *_: None)
     before = datetime.now(UTC) - grace - timedelta(seconds=REFRESH_S)
     marking = Marking(store, artifacts, before, tell)
@@ -206,53 +211,85 @@ def _still_holds(store: MetadataStore, entity: Entity, before: datetime) -> str 
     return None
 
 
-def _erase(
-    writer: DirectWriter, entity: Entity, done: Collected, before: datetime, window: timedelta, *, dry_run: bool
-) -> None:
-    assert entity.deleted_at is not None
-    erased = Erased(entity.KIND, entity.entity_id, entity.name, entity.deleted_at)
-    targets, promised = [], timedelta(0)  # some 300 bytes for each change
-    for change in changes_of(writer.store, entity_id=entity.entity_id):
-        if change.kind != entity.KIND:
-            continue
-        if change.action == DELETE:
-            promised = timedelta(seconds=min(window_of(change), _LONGEST_S))
-        elif can_be_erased(change) and change.payload is not None:
-            erased.changes += 1
-            erased.size_bytes += len(change.payload)
-            targets.append(Target.of(change))
-    if not dry_run:
-        if targets and promised > window and not _shorten(writer, entity, before, window):
+class _Erasing:
+    """Erases entities of one kind, several in one batch.
+
+    A transaction for each would write the same pages of a database again and again: four times the bytes, for runs of 35
+    values.
+    """
+
+    def __init__(self, writer: DirectWriter, done: Collected, before: datetime, window: timedelta) -> None:
+        self._writer, self._done, self._before, self._window = writer, done, before, window
+        self._waiting: list[tuple[Entity, Erased]] = []
+        self._entries: list[Entry] = []  # some 300 bytes each
+
+    def erase(self, entity: Entity, *, dry_run: bool) -> None:
+        """Erase an entity, or with ``dry_run`` count what would be erased; :meth:`flush` ends it."""
+        assert entity.deleted_at is not None
+        erased = Erased(entity.KIND, entity.entity_id, entity.name, entity.deleted_at)
+        targets, promised = [], timedelta(0)
+        for change in changes_of(self._writer.store, entity_id=entity.entity_id):
+            if change.kind != entity.KIND:
+                continue
+            if change.action == DELETE:
+                promised = timedelta(seconds=min(window_of(change), _LONGEST_S))
+            elif can_be_erased(change) and change.payload is not None:
+                erased.changes += 1
+                erased.size_bytes += len(change.payload)
+                targets.append(Target.of(change))
+        if dry_run:
+            self._count(erased)
             return
-        for at in range(0, len(targets), _ERASURES):
-            some = targets[at : at + _ERASURES]
-            entries = [Entry(ERASE, entity.KIND, entity.entity_id, target.payload()) for target in some]
-            if not _record(writer, entity, entries, before):
-                return
-    if len(done.erased) < _LISTED:
-        done.erased.append(erased)
-    done.entities += 1
-    done.changes += erased.changes
-    done.change_bytes += erased.size_bytes
+        if targets and promised > self._window and not self._shorten(entity):
+            return
+        self._waiting.append((entity, erased))
+        self._entries += [Entry(ERASE, entity.KIND, entity.entity_id, target.payload()) for target in targets]
+        if len(self._waiting) >= _TOGETHER or len(self._entries) >= _ERASURES:
+            self.flush()
 
+    def flush(self) -> None:
+        """Record what waits, but for what was restored a moment ago, or what somebody else erased."""
+        waiting, entries = self._waiting, self._entries
+        self._waiting, self._entries = [], []
+        gone: set[str] = set()
+        for at in range(0, len(entries), _ERASURES):
+            some = entries[at : at + _ERASURES]
+            asked = {entry.entity_id for entry in some}
+            over = self._still_over(some[0].kind, asked)
+            self._writer.apply([entry for entry in some if entry.entity_id in over])
+            gone |= asked - over
+        for entity, erased in waiting:
+            if entity.entity_id not in gone:
+                self._count(erased)
 
-def _shorten(writer: DirectWriter, entity: Entity, before: datetime, window: timedelta) -> bool:
-    """Delete an entity again, with a shorter window; unless it was restored, or somebody else erased it."""
-    entry = Entry(DELETE, entity.KIND, entity.entity_id, {"window_s": window.total_seconds()})
-    return _record(writer, entity, [entry], before, recorded_at=entity.document["deleted_at"])
+    def _count(self, erased: Erased) -> None:
+        done = self._done
+        if len(done.erased) < _LISTED:
+            done.erased.append(erased)
+        done.entities += 1
+        done.changes += erased.changes
+        done.change_bytes += erased.size_bytes
 
-
-def _record(
-    writer: DirectWriter, entity: Entity, entries: list[Entry], before: datetime, *, recorded_at: int | None = None
-) -> bool:
-    """Record changes of an entity, unless it was restored a moment ago, or somebody else erased it."""
-    try:
-        if not is_over(writer.store.get(entity.KIND, entity.entity_id), before):
+    def _shorten(self, entity: Entity) -> bool:
+        """Delete an entity again, with a shorter window; unless it was restored, or somebody else erased it."""
+        if not self._still_over(entity.KIND, {entity.entity_id}):
             return False
-    except NotFoundError:
-        return False
-    writer.apply(entries, recorded_at=recorded_at)
-    return True
+        entry = Entry(DELETE, entity.KIND, entity.entity_id, {"window_s": self._window.total_seconds()})
+        self._writer.apply([entry], recorded_at=entity.document["deleted_at"])
+        return True
+
+    def _still_over(self, kind: str, entity_ids: set[str]) -> set[str]:
+        """Return those of some entities that are deleted as long as they should be, and not erased."""
+        query = Query(
+            kind,
+            condition(
+                "entity_id in ? and deleted_at < ? and updated_at < ?", sorted(entity_ids), self._before, self._before
+            ),
+            fields=(),
+            limit=_TOGETHER,
+            include_deleted=True,
+        )
+        return {entity.entity_id for entity in self._writer.store.find(query).entities}
 
 
 # -- blobs ------------------------------------------------------------------------------------------------------------

@@ -267,6 +267,59 @@ def test_a_collection_that_was_broken_off_is_ended_by_the_next_one(
     assert verify(store).ok
 
 
+def test_many_runs_are_erased_in_one_batch_and_not_each_in_its_own(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenes = [deleted_run(store, name=f"old {number}") for number in range(20)]
+    apply, batches = store.apply, []
+
+    def counted(changes: Any) -> None:
+        batches.append(len(changes))
+        apply(changes)
+
+    monkeypatch.setattr(store, "apply", counted)
+    done = erase(store)
+    monkeypatch.undo()
+    assert done.entities == 40
+    assert len(batches) == 3, "the comments; the runs; the end of the stream"
+    assert all(change.payload is None for scene in scenes for change in only_creations(store, scene))
+    assert verify(store).ok
+
+
+def only_creations(store: Any, scene: Scene) -> list[Any]:
+    changes = [store.read_changes(entity_id=run_id).changes for run_id in scene.runs.values()]
+    return [change for some in changes for change in some if change.action == "create"]
+
+
+def test_one_of_many_that_is_restored_meanwhile_stays_and_the_others_go(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = [deleted_run(store, name=f"old {number}") for number in range(3)]
+    find, kept = store.find, scenes[1]
+
+    def restoring(query: Any) -> Any:
+        if query.filter.startswith("entity_id in") and query.kind == "run":
+            kept.writer.restore("run", kept.runs["old 1"])
+            kept.ship()
+        return find(query)
+
+    monkeypatch.setattr(store, "find", restoring)
+    done = erase(store)
+    monkeypatch.undo()
+    assert [each.name for each in done.erased if each.kind == "run"] != []
+    assert kept.get(kept.runs["old 1"]).name == "old 1"
+    for number in (0, 2):
+        with pytest.raises(ErasedError):
+            store.get("run", scenes[number].runs[f"old {number}"])
+    assert verify(store).ok
+
+
+def test_an_artifact_store_without_files_is_collected_without_reading_a_run(
+    store: Any, artifacts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted_run(store)
+    monkeypatch.setattr(store, "find", None)  # calling it would fail
+    assert remove(store, artifacts).kept == 0
+
+
 def test_two_collections_at_once_do_no_harm(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/modeldb.db"
     with SQLiteStore(url) as store:
