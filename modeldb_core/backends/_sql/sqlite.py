@@ -51,7 +51,7 @@ BUSY_TIMEOUT_S = 60.0
 """How long an operation waits for the locks of other processes before it gives up."""
 
 _CACHE_KIB = 65_536  # of pages, for each connection: the narrow tables of some 100,000 runs
-_CHECKPOINT_PAGES = 4000  # of the write-ahead log: each checkpoint waits for the disk twice
+_CHECKPOINT_PAGES = 16_384  # of the write-ahead log, 64 MiB: a page that is written often meanwhile is copied once
 _JOURNAL_LIMIT_BYTES = 64 * 2**20  # to which the write-ahead log is cut after a checkpoint
 _DRIVER_TIMEOUT_S = 5.0  # beyond that this process waits by itself, with jitter
 _DIALECT = dialect()
