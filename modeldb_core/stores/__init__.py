@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from modeldb_core.stores.artifacts import REFRESH_S, ArtifactStore, BlobInfo, check_stored
 from modeldb_core.stores.backend import Backend
-from modeldb_core.stores.contract import PARTS_ADDED_TO_QUERY, ChangePage, KeyInfo, MetadataStore, Page
+from modeldb_core.stores.contract import (
+    PARTS_ADDED_TO_QUERY,
+    ChangePage,
+    KeyInfo,
+    MetadataStore,
+    Page,
+    Touch,
+    TouchPage,
+)
 from modeldb_core.stores.places import Address, Files, Place, Process, Server
 
 __all__ = [
@@ -27,5 +35,7 @@ __all__ = [
     "Place",
     "Process",
     "Server",
+    "Touch",
+    "TouchPage",
     "check_stored",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from modeldb_core.errors import NotFoundError, QueryUnsupportedError
 from modeldb_core.log.changes import is_understood
@@ -50,6 +50,29 @@ class ChangePage:
     """
 
     changes: tuple[Change, ...]
+    cursor: int
+
+
+class Touch(NamedTuple):
+    """What a change is about, without what it says; ``withheld`` where that is kept from the one who asks."""
+
+    stream_id: str
+    kind: str
+    entity_id: str
+    action: str
+    withheld: bool = False
+
+
+def touch_of(change: Change) -> Touch:
+    """Return what a change is about."""
+    return Touch(change.stream_id, change.kind, change.entity_id, change.action, change.withheld)
+
+
+@dataclass(frozen=True, slots=True)
+class TouchPage:
+    """What some changes of a store are about, in the order of their arrival; ``cursor`` is as in :class:`ChangePage`."""
+
+    touches: tuple[Touch, ...]
     cursor: int
 
 
@@ -255,6 +278,31 @@ class MetadataStore(ABC):
             entity_id: only changes of this entity.
             stream_id: only changes of this stream.
         """
+
+    def read_touches(self, *, after: int = 0, limit: int = 1000) -> TouchPage:
+        """Return what the changes are about that :meth:`read_changes` returns for the same arguments: for live views.
+
+        A store may answer faster than by reading the changes: nobody looks at what they say, such as their points.
+        """
+        page = self.read_changes(after=after, limit=limit)
+        return TouchPage(tuple(map(touch_of, page.changes)), page.cursor)
+
+    def end_of_log(self) -> int:
+        """Return the cursor after the last change: whatever is written from now on comes after it.
+
+        A store may know it; here it is found in about 2 log2(n) reads of one change each.
+        """
+        step = 1
+        while self.read_touches(after=step, limit=1).touches:
+            step *= 2
+        low, high = 0, step  # nothing lies after high
+        while low < high:
+            middle = (low + high) // 2
+            if self.read_touches(after=middle, limit=1).touches:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
     def carries(self) -> bool:
         """Return whether there are changes of kinds, or with actions, that this code does not know.

@@ -23,6 +23,7 @@ from modeldb_core.log.replay import replay
 from modeldb_core.model.entities import new_id, now_us
 from modeldb_core.queries import Query
 from modeldb_core.stores import MetadataStore
+from modeldb_core.stores.contract import touch_of
 from modeldb_core.testing.scene import MakeStore, Scene, StoreCase
 from modeldb_core.testing.streams import StreamWriter, end_of, read_stream
 
@@ -41,6 +42,8 @@ class LastingTests(StoreCase):
         MetadataStore,
         MetadataStore.apply,
         MetadataStore.read_changes,
+        MetadataStore.read_touches,
+        MetadataStore.end_of_log,
         MetadataStore.close,
     )
 
@@ -158,6 +161,24 @@ class LastingTests(StoreCase):
             assert list(page.changes) == scene.writer.changes[:limit]
             rest = scene.store.read_changes(after=page.cursor, stream_id=stream_id)
             assert list(rest.changes) == scene.writer.changes[limit:]
+
+    def test_what_changes_are_about_can_be_followed_without_what_they_say(self, scene: Scene) -> None:
+        scene.ship()
+        start = scene.store.end_of_log()
+        assert start == end_of(scene.store)
+        run_id = scene.run()
+        scene.writer.append(run_id, {"loss": [0.5, 0.25]})
+        scene.writer.update("run", run_id, set={"name": "x"})
+        scene.writer.beat()
+        scene.ship()
+        changes = scene.store.read_changes(after=start).changes
+        page = scene.store.read_touches(after=start)
+        assert page.touches == tuple(map(touch_of, changes))
+        assert page.cursor == scene.store.end_of_log() == end_of(scene.store)
+        first = scene.store.read_touches(after=start, limit=2)
+        assert first.touches == page.touches[:2]
+        assert scene.store.read_touches(after=first.cursor).touches == page.touches[2:]
+        assert scene.store.read_touches(after=page.cursor).touches == ()
 
     def test_changes_are_picked_by_entity_and_stream_together(self, scene: Scene) -> None:
         run_id = scene.run()

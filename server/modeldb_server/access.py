@@ -71,6 +71,8 @@ class AccessNotes:
 
     def seen(self, visitor: Visitor, address: str, how: str) -> None:
         """Take notice of who makes a request: the first one in a while is a sign-in."""
+        if self.log is None:
+            return
         key, now = (visitor.user, address), time.monotonic()
         with self._lock:
             before = self._seen.pop(key, None)

@@ -78,10 +78,16 @@ class ServerContext:
         if visitor is None:
             return None
         if "modeldb_scope" not in g:
-            accounts = self.accounts if visitor.user_id else None
-            g.modeldb_scope = self.scope_of(visitor.user) if accounts is None else accounts.scope_of(visitor)
+            g.modeldb_scope = self.scope_of_visitor(visitor)
         scope: Scope | None = g.modeldb_scope
         return scope
+
+    def scope_of_visitor(self, visitor: Visitor | None) -> Scope | None:
+        """Return what somebody may see and change; ``None``: everything."""
+        if visitor is None:
+            return None
+        accounts = self.accounts if visitor.user_id else None
+        return self.scope_of(visitor.user) if accounts is None else accounts.scope_of(visitor)
 
     @property
     def is_anonymous(self) -> bool:

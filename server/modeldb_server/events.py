@@ -26,7 +26,7 @@ from modeldb_server.limits import BusyError
 from modeldb_server.responses import dump_json
 
 if TYPE_CHECKING:
-    from modeldb_core.stores import ChangePage, MetadataStore
+    from modeldb_core.stores import MetadataStore, TouchPage
 
 logger = logging.getLogger("modeldb_server")
 
@@ -58,43 +58,26 @@ class Batch:
     truncated: bool = False
 
 
-def latest_cursor(store: MetadataStore) -> int:
-    """Return the position of the newest change, found in about 2 log2(n) reads of one change each."""
-    if isinstance(store, ScopedStore):
-        return store.end_of_log()
-    step = 1
-    while store.read_changes(after=step, limit=1).changes:
-        step *= 2
-    low, high = 0, step  # nothing lies after high
-    while low < high:
-        middle = (low + high) // 2
-        if store.read_changes(after=middle, limit=1).changes:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
 def read_batch(store: MetadataStore, after: int) -> tuple[Batch, bool]:
     """Return what happened after a position, and whether that is everything until now."""
     touched: dict[Touched, None] = {}
     cursor = after
     at_end = False
     for _ in range(MAX_PAGES):
-        page = store.read_changes(after=cursor, limit=PAGE_SIZE)
+        page = store.read_touches(after=cursor, limit=PAGE_SIZE)
         touched.update(_touched(page))
         cursor = max(cursor, page.cursor)
-        if len(page.changes) < PAGE_SIZE:
+        if len(page.touches) < PAGE_SIZE:
             at_end = True
             break
     return _batch(after, cursor, touched), at_end
 
 
-def _touched(page: ChangePage) -> dict[Touched, None]:
+def _touched(page: TouchPage) -> dict[Touched, None]:
     return {
-        (change.kind, change.entity_id, change.action): None
-        for change in page.changes
-        if change.kind != STREAM and not is_secret(change.kind) and not change.withheld
+        (touch.kind, touch.entity_id, touch.action): None
+        for touch in page.touches
+        if touch.kind != STREAM and not is_secret(touch.kind) and not touch.withheld
     }
 
 
@@ -144,7 +127,7 @@ class EventHub:
             if store in (None, self.store) and self._poller is not None and self._poller.is_alive():
                 return self._cursor
         try:
-            return latest_cursor(store or self.store)
+            return (store or self.store).end_of_log()
         except ModelDBError:
             return None
 
@@ -225,7 +208,7 @@ class EventHub:
         with self._changed:
             if self._poller is not None and self._poller.is_alive():
                 return self._cursor
-        cursor = latest_cursor(self.store)
+        cursor = self.store.end_of_log()
         with self._changed:
             if self._poller is None or not self._poller.is_alive():
                 self._cursor = max(self._cursor, cursor)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.wrappers import Response
 
+    from modeldb_server.accounts.visitor import Visitor
+
 access_logger = logging.getLogger("modeldb_server.access")
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -109,23 +111,27 @@ class ServerMetrics:
         route = request.endpoint or "unmatched"
         self.requests.labels(method, route, str(response.status_code)).inc()
         self.durations.labels(route).observe(seconds)
-        if access_logger.isEnabledFor(logging.INFO):
-            self._log(method, route, response.status_code, seconds)
+        visitor = g.get("modeldb_visitor")
+        self.log(method, request.path, route, response.status_code, seconds, visitor, request.remote_addr)
         return response
 
     @staticmethod
-    def _log(method: str, route: str, status: int, seconds: float) -> None:
-        visitor = g.get("modeldb_visitor")
+    def log(
+        method: str, path: str, route: str, status: int, seconds: float, visitor: Visitor | None, address: str | None
+    ) -> None:
+        """Write the line of a request, where somebody wants it."""
+        if not access_logger.isEnabledFor(logging.INFO):
+            return
         fields = with_fields(
             method=method,
-            path=request.path,
+            path=path,
             route=route,
             status=status,
             duration_ms=round(seconds * 1000, 3),
             user=None if visitor is None else visitor.user,
-            address=request.remote_addr,
+            address=address,
         )
-        access_logger.info("%s %r %d %.1f ms", method, request.path, status, seconds * 1000, extra=fields)
+        access_logger.info("%s %r %d %.1f ms", method, path, status, seconds * 1000, extra=fields)
 
     def _forget(self, error: BaseException | None) -> None:
         del error

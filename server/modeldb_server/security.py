@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from modeldb_server.accounts.credentials import Shown
     from modeldb_server.accounts.visitor import Visitor
+    from modeldb_server.context import ServerContext
     from modeldb_server.routes import Route
     from modeldb_server.settings import ServerSettings
 
@@ -47,6 +48,8 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 POLICIES = "modeldb_policies"
 Policies: TypeAlias = "dict[str, Policy | Callable[[Request], Policy]]"
 """Who may call each endpoint."""
+VISITOR = "modeldb.visitor"
+"""Where the WSGI environment has who makes a request, or why nobody may, where that was looked at before."""
 MOST_UNSEEN_BYTES = 1 << 20
 """So much of a body is read beside a password that was not looked at yet: that takes too long for the loop that reads."""
 
@@ -150,9 +153,8 @@ def check_request(*, is_trial: bool = False) -> Response | None:
     """
     context = server_context()
     settings = context.settings
-    asks = not context.gatekeeper.is_open
-    hosts = (*settings.allowed_hosts, *own_names()) if asks else settings.allowed_hosts
-    if not is_known_host(request.headers.getlist("Host"), hosts, any_address=asks):
+    hosts, any_address = hosts_of(context)
+    if not is_known_host(request.headers.getlist("Host"), hosts, any_address=any_address):
         msg = (
             f"the request is addressed to {request.headers.get('Host', '')[:80]!r}, which this server does not answer"
             f" for; use 127.0.0.1 or localhost, or start it with that name in server.allowed_hosts (--allow-host)"
@@ -164,14 +166,14 @@ def check_request(*, is_trial: bool = False) -> Response | None:
         msg = "the request comes from a page of another origin; only the server's own pages may ask, and those of server.allowed_origins"
         raise PermissionDeniedError(msg)
     policy = None if request.endpoint is None else request_policy(request)
-    shown, address = shown_by(request), request.remote_addr or ""
+    address = request.remote_addr or ""
     try:
-        g.modeldb_visitor = context.gatekeeper.check(shown, policy, address, is_trial=is_trial)
+        g.modeldb_visitor = _visitor(context, policy, address, is_trial=is_trial)
     except NotGrantedError as error:
         g.modeldb_visitor = error.visitor  # whom the access log names
         raise
     if policy is not Policy.PUBLIC:
-        _check_rate(address, is_trial=is_trial)
+        check_rate(context, request.environ, context.visitor, address, is_trial=is_trial)
     if policy is None:
         return None  # no such route: Flask answers 404 or 405
     _check_scope()
@@ -180,6 +182,22 @@ def check_request(*, is_trial: bool = False) -> Response | None:
         check_unforged()
         _check_write(settings.read_only)
     return None
+
+
+def hosts_of(context: ServerContext) -> tuple[tuple[str, ...], bool]:
+    """Return to which hosts a request may be addressed, and whether to any address; see :func:`is_known_host`."""
+    asks, allowed = not context.gatekeeper.is_open, context.settings.allowed_hosts
+    return (*allowed, *own_names()) if asks else allowed, asks
+
+
+def _visitor(context: ServerContext, policy: Policy | None, address: str, *, is_trial: bool) -> Visitor | None:
+    """Return who makes the current request; what is wrong with that is raised."""
+    if VISITOR not in request.environ:
+        return context.gatekeeper.check(shown_by(request), policy, address, is_trial=is_trial)
+    found: Visitor | Exception | None = request.environ[VISITOR]
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def _form() -> Form:
@@ -236,15 +254,19 @@ def _check_body(settings: ServerSettings) -> None:
         abort(413, f"the body is longer than {limit:,} bytes")
 
 
-def _check_rate(address: str, *, is_trial: bool) -> None:
-    """Refuse one request too many of a user, or of an address. A request is counted once, as soon as its headers are there."""
-    if request.environ.get(IS_ADMITTED):
+def check_rate(
+    context: ServerContext, environ: dict[str, Any], visitor: Visitor | None, address: str, *, is_trial: bool = False
+) -> None:
+    """Refuse one request too many of a user, or of an address. A request is counted once, as soon as its headers are there.
+
+    Raises:
+        BusyError: there are too many.
+    """
+    if environ.get(IS_ADMITTED):
         return
-    refusal = request.environ.get(REFUSAL)
+    refusal = environ.get(REFUSAL)
     if refusal is not None and not is_trial:
         raise refusal  # its body was not read, so it is refused also where it would not be any more
-    context = server_context()
-    visitor = context.visitor
     wait_s = context.rates.take(f"user:{visitor.user}" if visitor else address_group(address))
     if wait_s:
         msg = f"these are more than {context.settings.rate_limit:g} requests a second; ask again later"

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from modeldb_core.backends._sql import log
+from modeldb_core.backends._sql.database import Transaction
 from modeldb_server import events
-from modeldb_server.events import EventHub, latest_cursor, read_batch
+from modeldb_server.events import EventHub, read_batch
 from modeldb_server.limits import BusyError
 
 
@@ -68,7 +70,7 @@ def test_a_stream_tells_which_entities_changed(live: Any, listen: Any, filled: A
     assert listener.response.status == 200
     assert listener.response.headers["Content-Type"].startswith("text/event-stream")
     kind, data = listener.event()
-    assert (kind, data["cursor"]) == ("ready", latest_cursor(filled.store))
+    assert (kind, data["cursor"]) == ("ready", filled.store.end_of_log())
     filled.writer.update("run", filled.run_id, set={"name": "x"})
     filled.writer.update("run", filled.run_id, set={"name": "y"})
     filled.writer.append(filled.run_id, {"loss": [0.1]})
@@ -80,11 +82,11 @@ def test_a_stream_tells_which_entities_changed(live: Any, listen: Any, filled: A
         {"kind": "run", "entity_id": filled.run_id, "action": action} for action in ("update", "append")
     ]
     assert data["truncated"] is False
-    assert data["cursor"] == latest_cursor(filled.store)
+    assert data["cursor"] == filled.store.end_of_log()
 
 
 def test_what_happened_while_a_page_was_away_is_told_on_return(listen: Any, filled: Any) -> None:
-    before = latest_cursor(filled.store)
+    before = filled.store.end_of_log()
     filled.writer.update("run", filled.run_id, set={"name": "x"})
     filled.apply()
     listener = listen(f"/api/v2/events?after={before}")
@@ -97,7 +99,7 @@ def test_what_happened_while_a_page_was_away_is_told_on_return(listen: Any, fill
 
 def test_a_cursor_from_another_store_begins_at_the_end(listen: Any, filled: Any) -> None:
     listener = listen("/api/v2/events?after=999999999")
-    assert listener.event()[1]["cursor"] == latest_cursor(filled.store)
+    assert listener.event()[1]["cursor"] == filled.store.end_of_log()
 
 
 def test_too_much_to_list_says_look_again(listen: Any, filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +195,7 @@ def test_the_newest_cursor_is_found_in_stores_of_any_size(filled: Any) -> None:
         for _ in range(count):
             filled.writer.beat()
         filled.apply()
-        assert latest_cursor(filled.store) == filled.store.read_changes(limit=10_000).cursor
+        assert filled.store.end_of_log() == filled.store.read_changes(limit=10_000).cursor
 
 
 def test_a_long_import_is_read_in_steps(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +203,7 @@ def test_a_long_import_is_read_in_steps(filled: Any, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(events, "MAX_PAGES", 2)
     batch, at_end = read_batch(filled.store, 0)
     assert not at_end
-    assert batch.cursor < latest_cursor(filled.store)
+    assert batch.cursor < filled.store.end_of_log()
     hub = EventHub(filled.store, interval_s=0.01)
     stream = hub.open(0)
     next(stream)
@@ -209,3 +211,25 @@ def test_a_long_import_is_read_in_steps(filled: Any, monkeypatch: pytest.MonkeyP
     assert b'"truncated":true' in event
     stream.close()
     hub.close()
+
+
+def test_following_a_store_asks_it_for_no_payloads(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a page is told is which entities changed: nobody puts their points together again."""
+    for _ in range(40):
+        filled.writer.append(filled.run_id, {f"m{key}": [0.1] * 200 for key in range(10)})
+    filled.apply()
+    rebuilt, asked = [], []
+    rebuild, rows = log.rebuild_payloads, Transaction.rows
+    monkeypatch.setattr(log, "rebuild_payloads", lambda *given: rebuilt.append(given) or rebuild(*given))
+    monkeypatch.setattr(Transaction, "rows", lambda *given: asked.append(given[1].__name__) or rows(*given))
+    end = filled.store.end_of_log()
+    assert asked == ["_end"]
+    asked.clear()
+    batch, at_end = read_batch(filled.store, 0)
+    assert at_end
+    assert batch.cursor == end
+    assert ("run", filled.run_id, "append") in batch.entities
+    assert asked == ["_touches", "_end"]
+    assert not rebuilt
+    assert filled.store.read_changes(limit=10_000).changes[-1].payload  # which does put them together
+    assert rebuilt

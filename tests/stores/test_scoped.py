@@ -179,8 +179,13 @@ def questions(seen: Workspace, other: Workspace) -> dict[str, list[Callable[[Sco
                 for each in (*other.names.values(), other.writer.stream_id)
             ),
             lambda s: s.read_changes(entity_id=seen.run),
-            lambda s: s.end_of_log(),
         ],
+        "read_touches": [
+            lambda s: s.read_touches(),
+            lambda s: s.read_touches(after=3, limit=2),
+            lambda s: s.read_touches(after=10_000),
+        ],
+        "end_of_log": [lambda s: s.end_of_log()],
         "heads": [lambda s: sorted(s.heads().items())],
         "carries": [lambda s: s.carries()],
         "refresh_rows": [lambda s: s.refresh_rows()],

@@ -10,7 +10,7 @@ from modeldb_core.backends._sql.database import MANY, Database, Transaction
 from modeldb_core.backends._sql.tables import actors, changes, chunks, entities, key_lists, keys, pending, streams
 from modeldb_core.errors import IntegrityError
 from modeldb_core.log.changes import APPEND, GENESIS, STREAM, Change
-from modeldb_core.stores import ChangePage
+from modeldb_core.stores import ChangePage, Touch, TouchPage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,9 +53,26 @@ def read_changes(
     previous = _previous_hashes(connection, rows)
     found = tuple(_change(row, payloads, previous) for row in rows)
     if len(rows) < limit:
-        end = connection.execute(select(func.coalesce(func.max(changes.c.position), 0))).scalar_one()
-        return ChangePage(found, max(after, int(end)))
+        return ChangePage(found, max(after, end_of_log(transaction)))
     return ChangePage(found, rows[-1].position)
+
+
+def read_touches(transaction: Transaction, *, after: int, limit: int) -> TouchPage:
+    """Return what changes are about; see ``MetadataStore.read_touches``."""
+    after = max(after, 0)
+    if limit <= 0:
+        return TouchPage((), after)
+    rows = transaction.rows(_touches, {"after": after, "limit": min(limit, 2**62)})
+    found = tuple(
+        Touch(stream_id, STREAM if is_stream else kind, stream_id if is_stream else entity_id, action)
+        for _, stream_id, kind, entity_id, action, is_stream in rows
+    )
+    return TouchPage(found, rows[-1][0] if len(rows) == limit else max(after, end_of_log(transaction)))
+
+
+def end_of_log(transaction: Transaction) -> int:
+    """Return the position of the last change; 0 where there is none."""
+    return int(transaction.scalar(_end) or 0)
 
 
 def read_order(transaction: Transaction, *, after: int) -> Sequence[tuple[int, str, int, bytes]]:
@@ -231,6 +248,18 @@ def _log(_database: Database) -> Select[Any]:
     wanted = select(changes, streams.c.stream_id, actors.c.actor, entities.c.kind, entities.c.entity_id)
     wanted = wanted.select_from(joined).where(changes.c.position > bindparam("after"))
     return wanted.order_by(changes.c.position).limit(bindparam("limit"))
+
+
+def _touches(_database: Database) -> Select[Any]:
+    joined = changes.join(streams, streams.c.stream_pk == changes.c.stream_pk)
+    joined = joined.outerjoin(entities, entities.c.entity_pk == changes.c.entity_pk)
+    named = (changes.c.position, streams.c.stream_id, entities.c.kind, entities.c.entity_id, changes.c.action)
+    wanted = select(*named, changes.c.entity_pk.is_(None)).select_from(joined)
+    return wanted.where(changes.c.position > bindparam("after")).order_by(changes.c.position).limit(bindparam("limit"))
+
+
+def _end(_database: Database) -> Select[Any]:
+    return select(func.max(changes.c.position))
 
 
 def _order(_database: Database) -> Select[Any]:

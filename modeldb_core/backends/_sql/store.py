@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.backends._sql.chain import check_content, read_heads
 from modeldb_core.backends._sql.database import VersionChangedError
-from modeldb_core.backends._sql.log import read_changes, read_order
+from modeldb_core.backends._sql.log import end_of_log, read_changes, read_order, read_touches
 from modeldb_core.backends._sql.numbers import Remembered
 from modeldb_core.errors import ModelDBError, NotFoundError, StoreUnavailableError
 from modeldb_core.log.changes import OrderDigest
@@ -18,7 +18,7 @@ from modeldb_core.model.entities import now_us
 from modeldb_core.model.schema import KINDS, check_kind
 from modeldb_core.queries import parse_fields
 from modeldb_core.runtime.notices import warn
-from modeldb_core.stores import PARTS_ADDED_TO_QUERY, ChangePage, KeyInfo, MetadataStore, Page
+from modeldb_core.stores import PARTS_ADDED_TO_QUERY, ChangePage, KeyInfo, MetadataStore, Page, TouchPage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -155,6 +155,12 @@ class SQLMetadataStore(MetadataStore):
             ),
             settled=True,
         )
+
+    def read_touches(self, *, after: int = 0, limit: int = 1000) -> TouchPage:
+        return self._database.read(partial(read_touches, after=after, limit=limit), settled=True)
+
+    def end_of_log(self) -> int:
+        return self._database.read(end_of_log, settled=True)
 
     def heads(self) -> Mapping[str, Head]:
         return self._database.read(read_heads, settled=True)

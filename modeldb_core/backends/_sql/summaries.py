@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.backends._sql.tables import SUMMARY_COLUMNS
 from modeldb_core.errors import IntegrityError
 from modeldb_core.model.entities import SeriesSummary, to_datetime
 
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
 
 _EXACT = struct.Struct("<6d")
 _NUMBERS = (int, float, type(None))
-_FLOATS = ("first", "last", "minimum", "maximum", "mean", "total")
+_FEW_VALUES = 2048
+"""So many values of a group are looked at one by one, which is faster than asking NumPy a dozen questions."""
 
 
 @dataclass(slots=True)
@@ -65,26 +65,44 @@ class Summary:
 
     def row(self) -> dict[str, Any]:
         """Return the columns of ``metrics`` that hold it."""
-        floats = tuple(getattr(self, name) for name in _FLOATS)
-        row: dict[str, Any] = {
-            name: None if math.isnan(value) else value for name, value in zip(_FLOATS, floats, strict=True)
+        first, last, low, high, mean, total = self.first, self.last, self.minimum, self.maximum, self.mean, self.total
+        floats = (first, last, low, high, mean, total)
+        has_negative_zero = 0.0 in floats and any(value == 0 and math.copysign(1, value) < 0 for value in floats)
+        return {
+            "count": self.count,
+            "nan_count": self.nan_count,
+            "first": first if first == first else None,  # NaN is not itself
+            "last": last if last == last else None,
+            "minimum": low if low == low else None,
+            "maximum": high if high == high else None,
+            "mean": mean if mean == mean else None,
+            "total": total if total == total else None,
+            "first_step": self.first_step,
+            "last_step": self.last_step,
+            "min_step": self.min_step,
+            "max_step": self.max_step,
+            "first_at": self.first_at,
+            "last_at": self.last_at,
+            "exact": _EXACT.pack(*floats) if has_negative_zero else None,
         }
-        for name in SUMMARY_COLUMNS:
-            if name not in row and name != "exact":
-                row[name] = getattr(self, name)
-        has_negative_zero = any(value == 0 and math.copysign(1, value) < 0 for value in floats)
-        row["exact"] = _EXACT.pack(*floats) if has_negative_zero else None
-        return row
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> Summary:
         """Return the summary in the columns ``SUMMARY_COLUMNS`` of a row."""
-        values = dict(zip(SUMMARY_COLUMNS, row, strict=True))
-        exact = values.pop("exact")
-        floats = _EXACT.unpack(exact) if exact is not None else [values[name] for name in _FLOATS]
-        values.update({n: math.nan if v is None else v for n, v in zip(_FLOATS, floats, strict=True)})
-        del values["mean"]
-        return cls(**values)
+        count, nan_count, first, last, low, high, _, total, *steps_and_times, exact = row
+        if exact is not None:
+            first, last, low, high, _, total = _EXACT.unpack(exact)
+        nan = math.nan
+        return cls(
+            count,
+            nan_count,
+            nan if first is None else first,
+            nan if last is None else last,
+            nan if low is None else low,
+            nan if high is None else high,
+            nan if total is None else total,
+            *steps_and_times,
+        )
 
 
 def read_summary(row: Sequence[Any]) -> SeriesSummary:
@@ -164,6 +182,31 @@ def summarize(groups: Iterable[PointGroup]) -> dict[str, Summary]:
 
 
 def _of_group(group: PointGroup) -> Iterable[Summary]:
+    if group.values.size <= _FEW_VALUES:
+        with np.errstate(all="ignore"):
+            totals: list[float] = group.values.sum(axis=1).tolist()
+        if all(total == total for total in totals):  # where a value is NaN, the sum is too
+            return _of_numbers(group, totals)
+    return _of_columns(group)
+
+
+def _of_numbers(group: PointGroup, totals: Sequence[float]) -> list[Summary]:
+    """Return the summaries of a group without NaN, of which the sums are known."""
+    rows, steps, times = group.values.tolist(), group.steps.tolist(), group.times.tolist()
+    count, first_at, last_at = len(times), min(times), max(times)
+    first = times.index(first_at)
+    last = count - 1 if times[-1] == last_at else count - 1 - times[::-1].index(last_at)
+    first_step, last_step = steps[first], steps[last]
+    found = []
+    for row, total in zip(rows, totals, strict=True):
+        low, high = min(row), max(row)
+        min_step, max_step = steps[row.index(low)], steps[row.index(high)]
+        some = (row[first], row[last], low, high, total)
+        found.append(Summary(count, 0, *some, first_step, last_step, min_step, max_step, first_at, last_at))
+    return found
+
+
+def _of_columns(group: PointGroup) -> Iterable[Summary]:
     values, steps, times = group.values, group.steps, group.times
     count = len(group)
     first, last = int(np.argmin(times)), count - 1 - int(np.argmax(times[::-1]))

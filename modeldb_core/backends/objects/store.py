@@ -30,7 +30,7 @@ from modeldb_core.log.changes import EMPTY_HEAD
 from modeldb_core.log.conditions import check_form
 from modeldb_core.model.entities import now_us
 from modeldb_core.runtime import forks
-from modeldb_core.stores import PARTS_ADDED_TO_QUERY, ChangePage, KeyInfo, MetadataStore, Page
+from modeldb_core.stores import PARTS_ADDED_TO_QUERY, ChangePage, KeyInfo, MetadataStore, Page, TouchPage
 from modeldb_core.stores.naming import alters_names, derive
 
 if TYPE_CHECKING:
@@ -238,13 +238,21 @@ class ObjectMetadataStore(MetadataStore):
         self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None
     ) -> ChangePage:
         def work(replica: Replica) -> ChangePage:
-            start = after - replica.base if after >= replica.base else after
-            if (start == after >= _CURSOR_EPOCH) or (start != after and start > replica.last_position()):
-                start = 0  # it is of another replica: rather all once more than some of it never
+            start = _place_in(replica, after)
             page = replica.read_changes(after=start, limit=limit, entity_id=entity_id, stream_id=stream_id)
             return ChangePage(page.changes, replica.base + page.cursor)
 
         return self._ask(work)
+
+    def read_touches(self, *, after: int = 0, limit: int = 1000) -> TouchPage:
+        def work(replica: Replica) -> TouchPage:
+            page = replica.read_touches(after=_place_in(replica, after), limit=limit)
+            return TouchPage(page.touches, replica.base + page.cursor)
+
+        return self._ask(work)
+
+    def end_of_log(self) -> int:
+        return self._ask(lambda replica: replica.base + replica.end_of_log())
 
     def carries(self) -> bool:
         return self._ask(lambda replica: replica.carries())
@@ -296,6 +304,14 @@ class ObjectMetadataStore(MetadataStore):
         if self._follower.is_closed:
             msg = f"the store {self.url} was closed; open it again"
             raise StoreUnavailableError(msg)
+
+
+def _place_in(replica: Replica, after: int) -> int:
+    """Return the position in a replica that a cursor names."""
+    start = after - replica.base if after >= replica.base else after
+    if (start == after >= _CURSOR_EPOCH) or (start != after and start > replica.last_position()):
+        return 0  # it is of another replica: rather all once more than some of it never
+    return start
 
 
 class _Turns:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.log.changes import STREAM, UPDATE
 from modeldb_core.model.schema import KINDS
-from modeldb_core.stores.contract import ChangePage
+from modeldb_core.stores.contract import ChangePage, touch_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from modeldb_core.log.changes import Change, Head
     from modeldb_core.log.erasures import Name
-    from modeldb_core.stores.contract import MetadataStore
+    from modeldb_core.stores.contract import MetadataStore, Touch
     from modeldb_core.stores.scoped.sight import Sight
 
 PAGE = 500
@@ -72,7 +72,7 @@ class NarrowedLog:
             self._catch_up()
             position, more = self._end
             if more:
-                position = self._store.read_changes(after=position, limit=more).cursor
+                position = self._store.read_touches(after=position, limit=more).cursor
                 self._end = position, 0
             return position
 
@@ -91,22 +91,27 @@ class NarrowedLog:
     def _read_on(self) -> bool:
         """Look through the rest of the log; return whether something may have been put elsewhere."""
         has_moved = False
-        while (page := self._store.read_changes(after=self._scanned, limit=PAGE)).changes:
-            passed = [
-                change for change in page.changes if change.kind != STREAM and change.stream_id not in self._shown
-            ]
-            names = {(change.kind, change.entity_id) for change in passed}
-            held, strays = self._sight.held_and_strays_of(names)
-            self._shown.update(change.stream_id for change in passed if (change.kind, change.entity_id) in held)
-            self._strays.update(dict.fromkeys(sorted(strays)))
-            while len(self._strays) > MAX_STRAYS:
-                del self._strays[next(iter(self._strays))]
-            for number, change in enumerate(page.changes, 1):
-                has_moved = has_moved or _puts_elsewhere(change)
-                if change.stream_id in self._shown:
-                    self._end = self._scanned, number
-            self._scanned = page.cursor
+        while (page := self._store.read_touches(after=self._scanned, limit=PAGE)).touches:
+            touches, cursor = page.touches, page.cursor
+            if any(map(_may_put_elsewhere, touches)):  # only what such a change says tells whether it did
+                changes = self._store.read_changes(after=self._scanned, limit=PAGE)
+                has_moved = has_moved or any(map(_puts_elsewhere, changes.changes))
+                touches, cursor = tuple(map(touch_of, changes.changes)), changes.cursor
+            self._note(touches)
+            self._scanned = cursor
         return has_moved
+
+    def _note(self, touches: Sequence[Touch]) -> None:
+        passed = [touch for touch in touches if touch.kind != STREAM and touch.stream_id not in self._shown]
+        names = {(touch.kind, touch.entity_id) for touch in passed}
+        held, strays = self._sight.held_and_strays_of(names)
+        self._shown.update(touch.stream_id for touch in passed if (touch.kind, touch.entity_id) in held)
+        self._strays.update(dict.fromkeys(sorted(strays)))
+        while len(self._strays) > MAX_STRAYS:
+            del self._strays[next(iter(self._strays))]
+        for number, touch in enumerate(touches, 1):
+            if touch.stream_id in self._shown:
+                self._end = self._scanned, number
 
     # Reading
 
@@ -137,12 +142,16 @@ class NarrowedLog:
         return _gather(read, select, after, limit)
 
 
+def _may_put_elsewhere(touch: Touch | Change) -> bool:
+    """Return whether a change may give an entity that may have been there another container."""
+    return touch.kind in KINDS and touch.action == UPDATE and bool(KINDS[touch.kind].containers)
+
+
 def _puts_elsewhere(change: Change) -> bool:
     """Return whether a change gives an entity that may have been there another container."""
-    declaration = KINDS.get(change.kind)
-    if declaration is None or change.action != UPDATE or not change.payload:
+    if not _may_put_elsewhere(change) or not change.payload:
         return False
-    names = [each.name for each in declaration.containers if each.name.encode() in change.payload]
+    names = [each.name for each in KINDS[change.kind].containers if each.name.encode() in change.payload]
     if not names:
         return False
     try:

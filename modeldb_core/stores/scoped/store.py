@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modeldb_core.log.points import Series
     from modeldb_core.model.entities import Entity
     from modeldb_core.queries import Query
-    from modeldb_core.stores.contract import ChangePage, KeyInfo, Page
+    from modeldb_core.stores.contract import ChangePage, KeyInfo, Page, TouchPage
     from modeldb_core.stores.direct import Applies
     from modeldb_core.stores.scoped.scope import Scope
 
@@ -160,6 +160,9 @@ class ScopedStore(MetadataStore):
         changes of what is seen.
         """
         return self._log.read(after, limit, entity_id, stream_id)
+
+    def read_touches(self, *, after: int = 0, limit: int = 1000) -> TouchPage:
+        return super().read_touches(after=after, limit=limit)  # of the changes that are seen
 
     def end_of_log(self) -> int:
         """Return the cursor after the last change that is seen."""

@@ -9,7 +9,6 @@ from flask import Response
 from modeldb_core.log.json_documents import kind_document
 from modeldb_core.model.schema import shown_kinds
 from modeldb_core.runtime import __version__
-from modeldb_server.events import latest_cursor
 from modeldb_server.metrics import CONTENT_TYPE
 from modeldb_server.readiness import is_ready
 from modeldb_server.responses import json_response
@@ -51,7 +50,7 @@ def describe_server(context: ServerContext, *, kinds: tuple[str, ...], limits: d
             "kinds": list(kinds),
             "limits": limits,
             "store": context.store.url.partition(":")[0],
-            "cursor": latest_cursor(context.store),
+            "cursor": context.store.end_of_log(),
         }
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from flask import Response, abort
+from flask import Response, abort, request
 
 from modeldb_core.audit import digest_of_order
 from modeldb_core.errors import IntegrityError, ModelDBError, PermissionDeniedError
@@ -34,10 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from modeldb_core.log.changes import Change
+    from modeldb_server.accounts.visitor import Visitor
     from modeldb_server.context import ServerContext
 
 MAX_ANSWER_BYTES = 8 << 20
 """A page of changes ends once its payloads are longer than this."""
+FAILURE = "modeldb.failure"
+"""Where the WSGI environment has why the batch of a request could not be recorded, where that was tried before."""
 FIRST_CHANGES, MOST_CHANGES = 16, 64
 """So many changes are read at a time, at first and later: whatever comes next may be long."""
 
@@ -50,7 +53,7 @@ def describe_store(context: ServerContext) -> Response:
             "version": __version__,
             "protocols": [protocol.VERSION],
             "read_only": context.settings.read_only,
-            "user": _bound_user(context) or "",
+            "user": _bound_user(context.visitor) or "",
             "decides": not context.settings.read_only and _decides(context),
         }
     )
@@ -68,9 +71,8 @@ def tell_carried(context: ServerContext) -> Response:
     return json_response({"carries": context.store.carries()})
 
 
-def _bound_user(context: ServerContext) -> str | None:
+def _bound_user(visitor: Visitor | None) -> str | None:
     """Return in whose name alone changes are taken; ``None``: those of any actor, as from those who may erase."""
-    visitor = context.visitor
     return None if visitor is None or visitor.granted is Policy.ERASE else visitor.user
 
 
@@ -86,36 +88,49 @@ def apply_staged_changes(context: ServerContext, *, parts: tuple[str, ...]) -> R
 
 
 def _apply(context: ServerContext, stream: BinaryIO | io.BufferedReader) -> Response:
-    """Read, unpack and record a batch. Only its head is read before there is room for all that it says that it holds."""
     try:
-        expect, head = protocol.load_expect(stream)
-        head += stream.read(HEAD_BYTES - len(head))
-        count, size_bytes = measure(head)
-        if count > MAX_BATCH_CHANGES or size_bytes > MAX_BATCH_BYTES:
-            abort(413, f"a batch holds at most {MAX_BATCH_CHANGES:,} changes and {MAX_BATCH_BYTES >> 20} MiB")
-        with context.writes.room.taken(count, size_bytes):
-            changes = decode_changes(head + stream.read(size_bytes + 1))  # what is packed is no longer than unpacked
-            if any(change.action == ERASE for change in changes):
-                _check_may_erase(context)
-            _check_people(context, changes)
-            if (user := _bound_user(context)) is not None:
-                context.bound.check(changes, user)
-            context.writes.apply(changes, expect=expect)
+        if (failure := request.environ.pop(FAILURE, None)) is not None:
+            raise failure
+        changes = record_batch(context, context.visitor, stream)
     except IntegrityError as error:
         return refuse(error)
-    context.metrics.writes.inc(len(changes))
     return json_response(protocol.acknowledgement(changes))
 
 
-def _check_may_erase(context: ServerContext) -> None:
-    if (visitor := context.visitor) is not None:
+def record_batch(
+    context: ServerContext, visitor: Visitor | None, stream: BinaryIO | io.BufferedReader
+) -> Sequence[Change]:
+    """Read, unpack and record a batch. Only its head is read before there is room for all that it says that it holds.
+
+    Args:
+        context: the parts of the application.
+        visitor: who sends it, of whom it is known that they may write everything.
+        stream: the batch.
+    """
+    expect, head = protocol.load_expect(stream)
+    head += stream.read(HEAD_BYTES - len(head))
+    count, size_bytes = measure(head)
+    if count > MAX_BATCH_CHANGES or size_bytes > MAX_BATCH_BYTES:
+        abort(413, f"a batch holds at most {MAX_BATCH_CHANGES:,} changes and {MAX_BATCH_BYTES >> 20} MiB")
+    with context.writes.room.taken(count, size_bytes):
+        changes = decode_changes(head + stream.read(size_bytes + 1))  # what is packed is no longer than unpacked
+        if visitor is not None:
+            _check_said(visitor, changes)
+            if (user := _bound_user(visitor)) is not None:
+                context.bound.check(changes, user)
+        context.writes.apply(changes, expect=expect)
+    context.metrics.writes.inc(len(changes))
+    return changes
+
+
+def _check_said(visitor: Visitor, changes: Sequence[Change]) -> None:
+    """See that only who may erase does so, and that nobody says who may do what but who administers the server.
+
+    The latter may also be brought in by anyone who may bring in what others recorded.
+    """
+    if any(change.action == ERASE for change in changes):
         check_granted(visitor, Policy.ERASE)
-
-
-def _check_people(context: ServerContext, changes: Sequence[Change]) -> None:
-    """See that nobody says who may do what but who administers the server, or may bring in what others recorded."""
-    visitor = context.visitor
-    if visitor is None or visitor.is_admin or visitor.granted is Policy.ERASE:
+    if visitor.is_admin or visitor.granted is Policy.ERASE:
         return
     said = next((change.kind for change in changes if is_secret(change.kind) and change.kind in KINDS), None)
     if said is not None:
