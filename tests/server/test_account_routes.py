@@ -16,9 +16,9 @@ from referencing.jsonschema import DRAFT202012
 from modeldb_core.plugins import PluginManager
 from modeldb_core.stores import MetadataStore
 from modeldb_server import ServerSettings, create_app
-from tests.server.test_accounts import ADMIN, PASSWORD, Team, basic, team
+from tests.server.test_accounts import ADMIN, PASSWORD, Team, basic, place, store, team
 
-__all__ = ["team"]
+__all__ = ["place", "store", "team"]
 SESSION = "/api/v2/session"
 
 

@@ -20,7 +20,7 @@ from modeldb_core.commands import people
 from modeldb_core.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
 from modeldb_core.log.batches import MEDIA_TYPE, encode_changes
 from modeldb_core.model.entities import User
-from modeldb_core.plugins import PluginManager
+from modeldb_core.plugins import PluginManager, open_store
 from modeldb_core.queries import Query
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing import StreamWriter
@@ -86,9 +86,27 @@ class Team:
         return {each["name"] for each in answer.json["items"]}
 
 
+on_both = pytest.mark.parametrize("place", ["sqlite", "postgres"], indirect=True)
+"""What a test asks of the tables of accounts is the same in each database."""
+
+
 @pytest.fixture
-def team(store: MetadataStore, artifacts: Any, tmp_path: Path) -> Iterator[Team]:
-    settings = ServerSettings(port=0, accounts=f"sqlite:///{tmp_path}/accounts.db", poll_interval_s=0.02)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of a database for the store, and one for the accounts: in PostgreSQL it is one."""
+    if getattr(request, "param", "sqlite") == "postgres":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path}/accounts.db"
+
+
+@pytest.fixture
+def store(place: str, tmp_path: Path) -> Iterator[MetadataStore]:
+    with open_store(f"sqlite:///{tmp_path}/modeldb.db" if place.startswith("sqlite") else place) as store:
+        yield store
+
+
+@pytest.fixture
+def team(store: MetadataStore, artifacts: Any, place: str) -> Iterator[Team]:
+    settings = ServerSettings(port=0, accounts=place, poll_interval_s=0.02)
     app = create_app(store, artifacts, settings, plugins=PluginManager())
     seen = Workspace("open")
     other = Workspace(SECRET, seen.run)
@@ -150,6 +168,7 @@ def test_who_reads_one_project_and_writes_another_changes_only_that(team: Team) 
     assert team.ask(f"/api/v2/runs/{team.other.run}", "PATCH", name="eve", json={"description": "x"}).status_code == 200
 
 
+@on_both
 def test_a_change_of_membership_takes_effect_at_once(team: Team) -> None:
     ada = team.add_user("ada")
     run = f"/api/v2/runs/{team.seen.run}"
@@ -162,6 +181,7 @@ def test_a_change_of_membership_takes_effect_at_once(team: Team) -> None:
     assert team.ask(run, name="ada").status_code == 401
 
 
+@on_both
 def test_members_of_a_team_have_its_roles(team: Team) -> None:
     ada, store = team.add_user("ada"), team.store
     made = people.create_team(store, team.seen.workspace, "research")
@@ -181,6 +201,7 @@ def test_members_of_a_team_have_its_roles(team: Team) -> None:
     assert team.ask(run, name="ada").status_code == 404  # it has no members
 
 
+@on_both
 def test_visibility_lets_others_read_and_nobody_but_admins_alters_it(team: Team) -> None:
     ada, bob, store = team.add_user("ada"), team.add_user("bob"), team.store
     made = people.create_team(store, team.seen.workspace, "research")
@@ -316,6 +337,7 @@ def counted_queries(team: Team) -> Iterator[list[str]]:
         event.remove(engine, "before_cursor_execute", note)
 
 
+@on_both
 def test_a_token_ends_when_it_expires_is_revoked_or_its_user_is_disabled(team: Team) -> None:
     ada = team.add_user("ada")
     accounts = team.accounts
@@ -334,6 +356,7 @@ def test_a_token_ends_when_it_expires_is_revoked_or_its_user_is_disabled(team: T
     assert team.ask("/api/v2/runs", name="ada").status_code == 401  # it does not come back
 
 
+@on_both
 def test_a_token_allows_no_more_than_it_says(team: Team) -> None:
     ada, store = team.add_user("ada"), team.store
     team.give(ada, "contributor")

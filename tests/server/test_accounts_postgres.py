@@ -34,13 +34,17 @@ def opened(url: str) -> Iterator[AccountsDatabase]:
         yield database
 
 
-def test_the_accounts_of_a_server_are_beside_its_store(postgres: Postgres, postgres_url: str, tmp_path: Path) -> None:
-    settings = load_settings(url=postgres_url, artifact_url=tmp_path.as_uri(), server_accounts="on")
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_two_servers_share_the_accounts_beside_their_store_and_see_what_is_revoked(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    url = request.getfixturevalue("postgres_url") if kind == "postgres" else f"sqlite:///{tmp_path}/modeldb.db"
+    settings = load_settings(url=url, artifact_url=tmp_path.as_uri(), server_accounts="on")
 
     def server(store: MetadataStore, artifacts: Any = None) -> Any:
         return create_app(store, artifacts, settings, plugins=PluginManager())
 
-    with closing(open_store(postgres_url, settings)) as store:
+    with closing(open_store(url, settings)) as store:
         apps = [server(store), server(store)]
         one, other = (app.extensions["modeldb_server"] for app in apps)
 
@@ -62,8 +66,15 @@ def test_the_accounts_of_a_server_are_beside_its_store(postgres: Postgres, postg
         assert other.accounts.vault.revoke_token(kept.token_id)
         other.accounts.vault.end_session(session)
         assert [ask(at, **each) for at in (0, 1) for each in shown] == [401] * 4
+        one.accounts.disable(ada, "root")
+        assert ask(1, Authorization=f"Bearer {one.accounts.create_token(ada, name='u', created_by='root')[0]}") == 401
         for context in (one, other):
             context.close()
+
+
+def test_the_tables_of_accounts_have_a_schema_of_their_own(postgres: Postgres, postgres_url: str) -> None:
+    with opened(postgres_url):
+        pass
     name = postgres_url.rpartition("/")[2]
     query = "SELECT schemaname FROM pg_tables WHERE tablename = '{}'"
     assert [postgres.execute(query.format(each), database=name) for each in ("tokens", "accounts_version")] == [
