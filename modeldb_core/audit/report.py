@@ -48,6 +48,7 @@ class Report:
         erased: changes whose payload was erased, each by a change that says so.
         clashes: a sentence on each decision of merged stores that another one overrules, and nobody has looked at; at most 1,000.
         undeleted: a sentence on each entity of which something was erased though it was not deleted; at most 1,000.
+        retired: a sentence on each part of an access log that the log says was removed to make room; at most 1,000.
         idle_erasures: ``erase`` changes that have had no effect.
         withheld: changes whose payload was kept back by the one who made the bundle or narrowed the log. They are not erased.
         sealed_streams: streams that ended with a closing change.
@@ -75,6 +76,7 @@ class Report:
     erased: int = 0
     undeleted: list[str] = field(default_factory=list)
     clashes: list[str] = field(default_factory=list)
+    retired: list[str] = field(default_factory=list)
     idle_erasures: int = 0
     withheld: int = 0
     sealed_streams: int = 0
@@ -109,7 +111,7 @@ class Report:
             f"{self.blobs:,} blobs"
         )
         erased = [f"{self.erased:,} payloads were erased, each by a change that says so"] if self.erased else []
-        notes = [f"NOTE {sentence}" for sentence in (*self.undeleted, *self.clashes)]
+        notes = [f"NOTE {sentence}" for sentence in (*self.undeleted, *self.clashes, *self.retired)]
         findings = [f"WRONG {finding}" for finding in self.findings]
         more = [f"... and {self.left_out:,} more"] if self.left_out else []
         verdict = "everything verifies" if self.ok else f"{len(self.findings) + self.left_out:,} findings"

@@ -6,6 +6,7 @@ import heapq
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -114,7 +115,7 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
     "which",
     type=click.Choice(["changes", "access", "all"]),
     default="changes",
-    help="The changes; what the server on this machine recorded of refusals, sign-ins and reads; or both, by time.",
+    help="The changes; what the server on this machine recorded of refusals, sign-ins and reads; or both: changes in the order of their arrival, and accesses between them by time.",
 )
 @click.option("--after", metavar="CURSOR", type=click.IntRange(0), help="Go forward from here; 0: from the beginning.")
 @click.option(
@@ -243,20 +244,28 @@ def _all(session: Session, which: str, wanted: Wanted, after: int = 0) -> Iterat
     if which != "access":
         logs.append(filter(wanted.takes, _all_changes(session, wanted.entity_id, wanted.stream_id, after)))
     if which != "changes":
-        logs.append(_accesses(session, wanted))
-    yield from logs[0] if len(logs) == 1 else heapq.merge(*logs, key=lambda change: change.recorded_at)
+        logs.append(filter(wanted.takes, _accesses(session)))
+    for _, change in heapq.merge(*map(_with_times, logs), key=itemgetter(0)):
+        yield change
 
 
-def _accesses(session: Session, wanted: Wanted) -> list[Change]:
-    """Return what the access log of the servers of this store says, by time."""
+def _with_times(changes: Iterable[Change]) -> Iterator[tuple[int, Change]]:
+    """Iterate over changes in their order, each with the latest time so far: what arrived late stays where it arrived."""
+    latest = 0
+    for change in changes:
+        latest = max(latest, change.recorded_at)
+        yield latest, change
+
+
+def _accesses(session: Session) -> Iterator[Change]:
+    """Iterate over what the access log of the servers of this store says, by time."""
     from modeldb_core.audit.access import AccessReader, access_folder
 
     settings = session.settings
     with AccessReader(access_folder(settings.server_access_log_dir, settings.url)) as reader:
-        found = sorted(filter(wanted.takes, reader), key=lambda change: change.recorded_at)
+        yield from reader.by_time()
         for subject, message in reader.damages.items():
             echo(clean(f"The access log is damaged: {subject}: {message}"), err=True)
-    return found
 
 
 def _page(session: Session, wanted: Wanted, after: int, limit: int) -> tuple[list[Change], int]:

@@ -9,7 +9,7 @@ from flask import Blueprint, Flask, request
 
 from modeldb_core.audit.access import AccessLog
 from modeldb_core.config import Settings
-from modeldb_core.errors import ConfigurationError, ModelDBError
+from modeldb_core.errors import ConfigurationError, MissingDependencyError, ModelDBError
 from modeldb_core.plugins import plugin_manager
 from modeldb_core.runtime.notices import warn
 from modeldb_core.runtime.users import login_name
@@ -173,10 +173,18 @@ def _new_context(
 
 
 def _openid(accounts: Accounts | None, settings: ServerSettings) -> OpenID | None:
-    if accounts is None or not settings.oidc_issuer:
+    if not settings.oidc_issuer:
         return None
+    if accounts is None:
+        msg = "server.oidc_issuer lets users sign in, and this server has no users: make the first one with modeldb admin create, or set server.accounts = 'on'"
+        raise ConfigurationError(msg)
     secret = settings.oidc_client_secret
-    return OpenID(accounts, Provider(settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_create_users))
+    provider = Provider(settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_create_users)
+    try:
+        return OpenID(accounts, provider)
+    except MissingDependencyError:
+        accounts.close()
+        raise
 
 
 def _access_log(settings: ServerSettings, metrics: ServerMetrics) -> AccessLog | None:

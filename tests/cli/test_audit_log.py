@@ -12,7 +12,10 @@ import pytest
 
 from modeldb_core.audit.access import Access, AccessLog, access_folder
 from modeldb_core.cli import program
-from modeldb_core.plugins import load_settings
+from modeldb_core.log.changes import OPEN, STREAM, UPDATE
+from modeldb_core.log.stream import Entry, StreamWriter
+from modeldb_core.model.entities import new_id
+from modeldb_core.plugins import load_settings, open_store
 from tests.cli.conftest import Command, Scene
 
 AT = 1_700_000_000_000_000  # 2023-11-14T22:13:20Z
@@ -87,6 +90,19 @@ def test_the_access_log_is_chosen_from_in_the_same_way_and_both_are_merged_by_ti
     table = command("audit", "log", "--log", "access").out
     assert "/api/v2/runs" in table
     assert "status: 403" in table
+
+
+def test_changes_that_arrive_late_stay_in_the_order_of_the_log_beside_accesses(
+    command: Command, scene: Scene, folder: Path
+) -> None:
+    late = StreamWriter(new_id(), "offline")
+    changes = [late.write(Entry(OPEN, STREAM, late.stream_id, {}), AT + 1_800_000_000)]
+    changes += [late.write(Entry(UPDATE, "run", scene.first, {"set": {"description": "late"}}), AT + 5_400_000_000)]
+    with open_store(load_settings().url) as store:
+        store.apply(changes)
+    merged, access = listed(command, "--log", "all"), listed(command, "--log", "access")
+    assert [change for change in merged if change not in access] == listed(command)
+    assert [change for change in merged if change in access] == access
 
 
 def test_a_list_in_csv_has_times_with_their_zone(command: Command, scene: Scene, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from modeldb_core.audit import Checkpoint
-from modeldb_core.audit.access import Access, AccessLog, AccessReader, verify_access
+from modeldb_core.audit.access import Access, AccessLog, AccessReader, segments, verify_access
 from modeldb_core.audit.access.entries import LOSE, READ, REFUSE, RETIRE
 from modeldb_core.errors import IntegrityError, NotFoundError
 from modeldb_core.log.changes import Change
+from modeldb_core.model.entities import now_us
 
 AT = 1_700_000_000_000_000
 
@@ -141,6 +143,8 @@ def test_the_disk_does_not_fill_the_oldest_files_go_and_the_log_says_so(tmp_path
     assert left[0] > 10
     report = verify_access(folder)
     assert report.ok, report
+    assert len(report.retired) == 1
+    assert f"NOTE the beginning of stream {second.stream_id} (up to change " in str(report)
     assert verify_access(folder, checkpoint=replace(checkpoint, streams=streams)).ok
     second.close()
     assert verify_access(folder).ok
@@ -230,3 +234,64 @@ def test_somebody_elses_folder_is_not_written(tmp_path: Path) -> None:
         AccessLog(tmp_path / "log")
     with pytest.raises((OSError, IntegrityError), match="is a link"):
         AccessReader(tmp_path / "log")
+
+
+def test_whoever_removes_a_stream_and_says_so_in_one_of_their_own_is_shown(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    log = AccessLog(folder)
+    fill(log, range(3))
+    log.close()
+    head = changes_of(folder)[-1]
+    shutil.rmtree(folder / log.stream_id)
+    forger = AccessLog(folder)
+    gone = {log.stream_id: [head.seq, head.hash.hex()]}
+    forger.record(Access(AT, "", RETIRE, "access_log", forger.stream_id, {"removed_up_to": gone}))
+    forger.close()
+    (sentence,) = verify_access(folder).retired
+    assert f"all of stream {log.stream_id}" in sentence
+    assert f"says stream {forger.stream_id}" in sentence
+
+
+def test_an_entry_that_cannot_be_written_is_lost_alone_and_said(tmp_path: Path) -> None:
+    lost: list[int] = []
+    log = AccessLog(tmp_path / "log", on_lost=lost.append)
+    for number in range(20):
+        log.record(replace_data(refusal(number), object()) if number == 7 else refusal(number))
+    log.close()
+    assert recorded(tmp_path / "log") == [number for number in range(20) if number != 7]
+    assert verify_access(tmp_path / "log").ok
+    said = [change.data()["entries"] for change in changes_of(tmp_path / "log") if change.action == LOSE]
+    assert (said, lost) == ([{REFUSE: 1}], [1])
+
+
+def replace_data(access: Access, value: object) -> Access:
+    return access._replace(data={"n": value})
+
+
+def log_now(log: AccessLog, *numbers: int) -> None:
+    for number in numbers:
+        log.record(refusal(number)._replace(at=now_us()))
+        log.flush()
+
+
+def test_streams_are_read_by_time_and_not_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "log"
+    for start in range(0, 30, 10):  # one server after another, each in files of one entry
+        log = AccessLog(folder, segment_bytes=1)
+        log_now(log, *range(start, start + 10))
+        log.close()
+    logs = [AccessLog(folder, segment_bytes=1) for _ in range(2)]  # two that take turns
+    for number in range(30, 50):
+        log_now(logs[number % 2], number)
+    for log in logs:
+        log.close()
+    read: list[int] = []
+    decode = segments.decode_changes
+    monkeypatch.setattr(segments, "decode_changes", lambda data: read.append(1) or decode(data))
+    with AccessReader(folder) as reader:
+        numbers = []
+        for change in reader.by_time():
+            if change.action == REFUSE:
+                numbers.append(change.data()["n"])
+                assert len(read) <= len(numbers) + 5 + 8  # the first of each stream, and what lies beside this one
+    assert numbers == list(range(50))

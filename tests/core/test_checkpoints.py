@@ -26,6 +26,7 @@ from modeldb_core.errors import ConfigurationError, IntegrityError, InvalidArgum
 from modeldb_core.plugins import load_settings, open_artifacts
 from modeldb_core.testing.scene import Scene
 from modeldb_server.checkpoints import CheckpointSchedule
+from tests.services.s3 import SeaweedFS
 from tests.services.timestamps import Authority, authority
 
 
@@ -159,6 +160,24 @@ def test_a_checkpoint_is_kept_in_a_file_a_folder_or_a_bucket(store: MemoryStore,
     with artifacts.open(digest) as stream:
         assert Checkpoint.decode(stream.read(), "bucket") == checkpoint
     artifacts.close()
+
+
+def test_a_checkpoint_is_kept_in_a_bucket_of_s3_and_read_from_there(
+    store: MemoryStore, s3: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    settings, url = load_settings(), f"s3://{s3.new_bucket()}/checkpoints"
+    checkpoint = Checkpoint.of(store)
+    places = {keep_checkpoint(checkpoint, url, settings) for _ in range(2)}  # a second time it is there
+    (place,) = places
+    assert place.startswith(f"{url} (SHA-256 ")
+    artifacts = open_artifacts(url, settings)
+    with artifacts.open(place.rpartition(" ")[2].rstrip(")")) as stream:
+        read = Checkpoint.decode(stream.read(), "bucket")
+    artifacts.close()
+    assert read == checkpoint
+    assert verify(store, checkpoint=read).ok
 
 
 def test_a_store_that_lost_what_a_signed_checkpoint_saw_is_found_on_the_command_line(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -12,7 +14,7 @@ import requests
 from joserfc.jwk import RSAKey
 
 from modeldb_core.commands import people
-from modeldb_core.errors import ConfigurationError
+from modeldb_core.errors import ConfigurationError, MissingDependencyError
 from modeldb_core.plugins import PluginManager
 from modeldb_core.stores import MetadataStore
 from modeldb_server import ServerSettings, create_app
@@ -144,3 +146,16 @@ def test_a_provider_is_asked_over_an_encrypted_connection_with_a_secret() -> Non
             ServerSettings(**wrong)
     with pytest.raises(ConfigurationError, match="trusted_proxy"):
         ServerSettings(proxy_user_header="X-Remote-User")
+
+
+def test_a_server_that_cannot_sign_in_through_its_provider_does_not_start(
+    store: MetadataStore, artifacts: Any, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = replace(settings, accounts="off")
+    with pytest.raises(ConfigurationError, match="modeldb admin create"):
+        create_app(store, artifacts, without, plugins=PluginManager())
+    for package in ("authlib.integrations.requests_client", "joserfc.jwt"):
+        with monkeypatch.context() as patched:
+            patched.setitem(sys.modules, package, None)
+            with pytest.raises(MissingDependencyError, match=r"pip install 'modeldb-core\[oidc\]'"):
+                create_app(store, artifacts, settings, plugins=PluginManager())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import deque
+from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from modeldb_core.audit.access.entries import LOG, RETIRE
 from modeldb_core.audit.access.segments import segments_in
 from modeldb_core.audit.log import LogAudit
-from modeldb_core.audit.report import Report
+from modeldb_core.audit.report import MAX_FINDINGS, Report
 from modeldb_core.errors import IntegrityError, ModelDBError, NotFoundError
 from modeldb_core.log.changes import EMPTY_HEAD, Change, Head, advance
 from modeldb_core.runtime.owned import Folder, NotOursError
@@ -68,22 +72,65 @@ class AccessReader:
             for segment in segments:
                 yield from self._changes(segment)
 
+    def by_time(self) -> Iterator[Change]:
+        """Iterate over all changes, those of all streams by time; of each stream, in memory is what was written together."""
+        waiting = deque(
+            sorted((_earliest(self._first_batch(segments)), stream_id) for stream_id, segments in self._streams.items())
+        )
+        going: list[tuple[int, str, Change, Iterator[Change]]] = []
+        while waiting or going:
+            while waiting and (not going or waiting[0][0] <= going[0][0]):
+                _, stream_id = waiting.popleft()
+                _go_on(going, stream_id, self._of_stream(self._streams[stream_id]))
+            if going:
+                _, stream_id, change, rest = heapq.heappop(going)
+                yield change
+                _go_on(going, stream_id, rest)
+
+    def _of_stream(self, segments: list[Segment]) -> Iterator[Change]:
+        for segment in segments:
+            for batch in self._batches(segment):
+                yield from sorted(
+                    batch, key=_time_of
+                )  # that a stream was opened is written when there is something to write
+
+    def _first_batch(self, segments: list[Segment]) -> list[Change]:
+        return next(self._batches(segments[0]), [])
+
     def _changes(self, segment: Segment) -> Iterator[Change]:
+        for batch in self._batches(segment):
+            yield from batch
+
+    def _batches(self, segment: Segment) -> Iterator[list[Change]]:
         try:
-            yield from segment.changes(self._base)
+            yield from segment.batches(self._base)
         except (IntegrityError, OSError) as error:
             self.damages[f"file {segment.stream_id}/{segment.name}"] = str(error)
+
+    def retired(self) -> Iterator[str]:
+        """Iterate over sentences on what was removed, as the log itself says: each stream that says so of each stream."""
+        said: dict[tuple[str, str], tuple[int, Change]] = {}
+        for change in self:
+            if change.action == RETIRE and change.kind == LOG:
+                for stream_id, head in _removed(change).items():
+                    said[stream_id, change.stream_id] = head.seq, change
+        for (stream_id, by), (seq, change) in said.items():
+            what = (
+                f"all of stream {stream_id}"
+                if stream_id not in self._streams
+                else f"the beginning of stream {stream_id}"
+            )
+            yield (
+                f"{what} (up to change {seq:,}) was removed, says stream {by} at {change.time}: so does a server that makes room, and so"
+                " would anyone who wants to hide it; hold the log against a checkpoint that was made before"
+            )
 
     def starts(self) -> dict[str, Head]:
         """Return where streams begin of which the first part was removed, as the log itself says."""
         starts: dict[str, Head] = {}
         for change in self:
             if change.action == RETIRE and change.kind == LOG:
-                try:
-                    for stream_id, (seq, value) in change.data().get("removed_up_to", {}).items():
-                        starts[str(stream_id)] = Head(int(seq), bytes.fromhex(value), 0)
-                except (ModelDBError, TypeError, ValueError, AttributeError):
-                    continue  # a finding of the audit, where its chain does not verify
+                starts |= _removed(change)
         return starts
 
     def heads(self) -> dict[str, Head]:
@@ -115,6 +162,32 @@ class AccessReader:
         return ChangePage(tuple(found), self._at)
 
 
+def _removed(change: Change) -> dict[str, Head]:
+    """Return up to where streams were removed, as a change says."""
+    removed: dict[str, Head] = {}
+    with suppress(
+        ModelDBError, TypeError, ValueError, AttributeError
+    ):  # a finding of the audit, where its chain does not verify
+        for stream_id, (seq, value) in change.data().get("removed_up_to", {}).items():
+            removed[str(stream_id)] = Head(int(seq), bytes.fromhex(value), 0)
+    return removed
+
+
+def _time_of(change: Change) -> int:
+    return change.recorded_at
+
+
+def _earliest(batch: list[Change]) -> int:
+    return min(map(_time_of, batch), default=0)
+
+
+def _go_on(going: list[tuple[int, str, Change, Iterator[Change]]], stream_id: str, rest: Iterator[Change]) -> None:
+    """Put the next change of a stream beside those of others; of one that is at its end there is none."""
+    change = next(rest, None)
+    if change is not None:
+        heapq.heappush(going, (change.recorded_at, stream_id, change, rest))
+
+
 def verify_access(folder: Path, progress: Progress | None = None, *, checkpoint: Checkpoint | None = None) -> Report:
     """Verify an access log: that every stream is as it was written, but for the beginnings that it says were removed.
 
@@ -125,6 +198,7 @@ def verify_access(folder: Path, progress: Progress | None = None, *, checkpoint:
     """
     report = Report()
     with AccessReader(folder) as reader:
+        report.retired.extend(islice(reader.retired(), MAX_FINDINGS))
         LogAudit(reader, report, checkpoint, starts=reader.starts()).run(progress or (lambda *_: None))
         for subject, message in reader.damages.items():
             report.add("change", subject, message)

@@ -38,7 +38,12 @@ class Segment(NamedTuple):
         return segment_name(self.first)
 
     def changes(self, base: Folder) -> Iterator[Change]:
-        """Iterate over its changes. A batch at the end that a killed process did not finish is left out.
+        """Iterate over its changes; see :meth:`batches`."""
+        for batch in self.batches(base):
+            yield from batch
+
+    def batches(self, base: Folder) -> Iterator[list[Change]]:
+        """Iterate over what was written together. A batch at the end that a killed process did not finish is left out.
 
         Raises:
             IntegrityError: it holds what is not a batch; it names the file.
@@ -54,7 +59,7 @@ class Segment(NamedTuple):
                 if at > self.size_bytes:
                     return
                 try:
-                    yield from decode_changes(file.read(length))
+                    yield list(decode_changes(file.read(length)))
                 except IntegrityError as error:
                     msg = f"{base.path / self.stream_id / self.name} is damaged before byte {at:,}: {error}"
                     raise IntegrityError(msg) from error

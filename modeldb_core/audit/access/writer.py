@@ -82,6 +82,7 @@ class AccessLog:
         self._descriptor: int | None = None
         self._size = 0
         self._next_number = 1
+        self._group = GROUP
         self._is_failing = self._is_closed = False
 
     def record(self, access: Access) -> None:
@@ -141,7 +142,7 @@ class AccessLog:
     def _flush_group(self) -> bool:
         """Write one group; return whether there may be more to write."""
         with self._lock:
-            group = [self._waiting[at] for at in range(min(GROUP, len(self._waiting)))]
+            group = [self._waiting[at] for at in range(min(self._group, len(self._waiting)))]
             lost = dict(self._lost)
         if not group and not lost:
             return False
@@ -150,14 +151,28 @@ class AccessLog:
         if lost:
             entries.append(Entry(LOSE, LOG, self.stream_id, {"entries": lost}))
             times, actors = [*times, now_us()], [*actors, ""]
-        if not self._write(entries, times, actors):
-            return False
+        unfit: Counter[str] = Counter()
+        try:
+            if not self._write(entries, times, actors):
+                return False
+        except Exception:
+            logger.exception("entries of the access log in %s cannot be written", self.folder)
+            if len(group) != 1:
+                self._group = 1  # to find the one: it is lost, and stops no others
+                return bool(group)
+            unfit[group[0].action] += 1
+            lost = {}
         with self._lock:
             for _ in group:
                 self._waiting.popleft()
             self._lost.subtract(lost)
+            self._lost.update(unfit)
             self._lost += Counter()  # without those that are 0
             has_more = bool(self._waiting)
+        if unfit or not has_more:
+            self._group = GROUP
+        if unfit and self._on_lost is not None:
+            self._on_lost(1)
         if self._size >= self._segment_bytes:
             self._close_segment()
             self._retire()
@@ -174,8 +189,11 @@ class AccessLog:
                 self._writer.actor = actor
                 changes.append(self._writer.write(entry, at))
             self._append(encode_changes(changes))
-        except OSError as error:
-            self._writer.take_back(changes[0])
+        except BaseException as error:
+            if changes:
+                self._writer.take_back(changes[0])
+            if not isinstance(error, OSError):
+                raise
             if not self._is_failing:
                 logger.warning(
                     "the access log in %s cannot be written (%s); entries wait in memory, and are lost from %d on",
@@ -196,7 +214,7 @@ class AccessLog:
             while data:
                 written = os.write(self._descriptor, data)
                 data, self._size = data[written:], self._size + written
-        except OSError:
+        except BaseException:
             os.ftruncate(self._descriptor, start)
             os.lseek(self._descriptor, start, os.SEEK_SET)
             self._size = start
