@@ -10,6 +10,7 @@ import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -35,6 +36,7 @@ _AT_ONCE = 64  # files a worker takes
 _WINDOW = 8192  # files between two looks at the cache
 _WORKERS = min(16, (os.cpu_count() or 2) + 2)
 _Identity: TypeAlias = tuple[int, int]
+_seen_of = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 
 
 @dataclass(slots=True)
@@ -146,6 +148,7 @@ def _walk_folder(
     except OSError as error:
         _leave_out(scan, prefix.rstrip("/"), error)
         return
+    real_prefix = os.path.join(real, "")
     for entry in entries:
         location = f"{prefix}{entry.name}"
         if scan.is_excluded(entry.name, location):
@@ -153,7 +156,7 @@ def _walk_folder(
         if is_git_name(entry.name):  # it is never written out again
             scan.left_out[location] = GITS
             continue
-        real_path = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name)
+        real_path = os.path.realpath(entry.path) if entry.is_symlink() else real_prefix + entry.name
         if real_path in scan.own:
             scan.left_out[location] = "ModelDB's own"
             scan.folders.pop(folder, None)  # a store makes and removes files beside its own
@@ -338,8 +341,7 @@ def _check_unchanged(scan: _Scan) -> None:
 
 
 def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
-    names = ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
-    return all(getattr(one, name) == getattr(other, name) for name in names)
+    return _seen_of(one) == _seen_of(other)
 
 
 def _batches(files: Sequence[_File], size: int) -> Iterator[Sequence[_File]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from modeldb_core.runtime.git_names import is_git_name
@@ -38,7 +39,7 @@ class Part:
         return {"size_bytes": self.size_bytes, "sha256": self.sha256, **({"observed": observed} if observed else {})}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Found:
     """What was found at a path.
 
@@ -65,7 +66,7 @@ class Found:
         """Of all parts."""
         return sum(part.size_bytes for part in self.parts)
 
-    @property
+    @cached_property  # of a folder of many files it takes as long as looking at them
     def digest(self) -> str:
         """The digest of the content, as :mod:`modeldb_core.tracking.description.digests` defines it.
 
