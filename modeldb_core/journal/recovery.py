@@ -31,7 +31,7 @@ from modeldb_core.journal.records import Chain, Seal
 from modeldb_core.journal.sealing import build, read_plans, read_seals
 from modeldb_core.journal.segments import SPOOL, Segment, SegmentReader, lock_folder, remove_directory
 from modeldb_core.journal.uploads import StoppedError, ship
-from modeldb_core.log.changes import CLOSE, EMPTY_HEAD, SALT_BYTES, STREAM, UPDATE, Change
+from modeldb_core.log.changes import CLOSE, SALT_BYTES, STREAM, UPDATE, Change
 from modeldb_core.log.stream import Entry, StreamWriter
 from modeldb_core.model.entities import KILLED, now_us
 from modeldb_core.queries import Query, condition
@@ -224,7 +224,7 @@ def _ship_segment(reader: SegmentReader, store: MetadataStore) -> int:
     with _reading(reader):
         plans, seals = read_plans(segment, segment.used), read_seals(segment)
     actor = seals[-1].actor if seals else _actor_of(reader.header, store)
-    head = store.heads().get(stream_id, EMPTY_HEAD)
+    head = store.head(stream_id)
     applied, at = 0, 0
     for mark in [*seals, None]:
         start, end = (mark.start, mark.end) if mark else (at, segment.used)
@@ -258,7 +258,7 @@ def _ship_segment(reader: SegmentReader, store: MetadataStore) -> int:
         store.apply(changes)
         number_shipped(store, changes, actor)
         applied += len(changes)
-        head = store.heads()[stream_id]
+        head = store.head(stream_id)
     return applied
 
 
@@ -297,8 +297,8 @@ def _new_seal(reader: SegmentReader, segment: Segment, start: int, end: int, fir
 def _put_right(header: dict[str, Any], store: MetadataStore) -> list[str]:
     """Mark the runs killed that the stream left running, and close it."""
     stream_id = header["stream_id"]
-    head = store.heads().get(stream_id)
-    if head is None or head.closed:
+    head = store.head(stream_id)
+    if head.seq == 0 or head.closed:
         return []
     left = condition("stream_id = ? and status in ?", stream_id, ("running", "lost"))
     query = Query(kind="run", filter=left, limit=1000)

@@ -11,7 +11,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from modeldb_core.errors import NotFoundError, QueryUnsupportedError
-from modeldb_core.log.changes import is_understood
+from modeldb_core.log.changes import EMPTY_HEAD, is_understood
 from modeldb_core.model.values import decode
 from modeldb_core.queries import Query, condition
 from modeldb_core.stores.naming import identify
@@ -319,6 +319,13 @@ class MetadataStore(ABC):
     @abstractmethod
     def heads(self) -> Mapping[str, Head]:
         """Return what has arrived of every stream."""
+
+    def head(self, stream_id: str) -> Head:
+        """Return what has arrived of one stream; the number of its last change is 0 where that is nothing.
+
+        As a rule a store answers it without going through those of all streams.
+        """
+        return self.heads().get(stream_id, EMPTY_HEAD)
 
     @abstractmethod
     def close(self) -> None:

@@ -17,7 +17,7 @@ from modeldb_core.errors import (
     NotFoundError,
     StreamGapError,
 )
-from modeldb_core.log.changes import STREAM, Head, seal, verify_change
+from modeldb_core.log.changes import EMPTY_HEAD, STREAM, Head, seal, verify_change
 from modeldb_core.log.points import PointGroup, decode_points, encode_points
 from modeldb_core.model.entities import new_id, now_us
 from modeldb_core.stores import MetadataStore
@@ -31,7 +31,7 @@ _POINT = PointGroup(("loss",), np.zeros(1, np.int64), np.zeros(1, np.int64), np.
 class ApplyTests(StoreCase):
     """What :meth:`~modeldb_core.stores.MetadataStore.apply` promises, and what of the changes can be read back."""
 
-    promises: ClassVar[tuple[object, ...]] = (MetadataStore.apply, MetadataStore.read_changes)
+    promises: ClassVar[tuple[object, ...]] = (MetadataStore.apply, MetadataStore.read_changes, MetadataStore.head)
 
     def test_changes_come_back_as_they_were_sealed(self, scene: Scene) -> None:
         run_id = scene.run(attributes={"text": "käse\n", "nested": {"list": [1, None, {"$x": float("nan")}]}})
@@ -245,7 +245,14 @@ class ApplyTests(StoreCase):
         assert scene.store.heads()[writer.stream_id] == Head(last.seq, last.hash, last.recorded_at, 45.5, closed=False)
         last = writer.close()
         scene.ship()
-        assert scene.store.heads()[writer.stream_id] == Head(last.seq, last.hash, last.recorded_at, 45.5, closed=True)
+        closed = Head(last.seq, last.hash, last.recorded_at, 45.5, closed=True)
+        assert scene.store.heads()[writer.stream_id] == scene.store.head(writer.stream_id) == closed
+
+    def test_a_stream_of_which_nothing_arrived_has_an_empty_head(self, scene: Scene) -> None:
+        other = StreamWriter()
+        scene.run(stream_id=other.stream_id)  # names it, and says nothing of what it holds
+        scene.ship()
+        assert scene.store.head(other.stream_id) == scene.store.head("nowhere") == EMPTY_HEAD
 
     def test_changes_come_in_the_order_of_their_arrival(self, scene: Scene) -> None:
         scene.ship()

@@ -277,7 +277,8 @@ def test_a_search_starts_where_the_fewest_rows_are(store, is_first):
     def start(filter_text, within=None):
         query = Query(filter=filter_text, within=within)
         found = store._database.read(lambda read: Finder(read, query, now_us())._fewest())
-        return None if found.driver is None else found.driver.key, found.rows
+        driver = found.beginning.driver
+        return None if driver is None else driver.key, found.rows
 
     assert start(joined) == ("rare", 2)
     assert start(joined, scene.project_id) == ("rare", 2)
@@ -303,3 +304,34 @@ def test_pages_along_an_index_leave_no_tie_out(store, order, monkeypatch):
             break
     groups = (2, 1, 0) if "desc" in order else (0, 1, 2)
     assert names == [f"run {3 * group + number}" for group in groups for number in range(3)]
+
+
+@pytest.mark.parametrize("has_statistics", [False, True])
+def test_entities_that_a_filter_names_are_looked_up_and_no_others(store, plans, has_statistics):
+    scene = Scene(store)
+    parents = [scene.run(f"parent {number}") for number in range(30)]
+    for parent in parents:
+        scene.run("child", parent_id=parent, metrics={"auc": 0.5})
+    scene.ship()
+    if has_statistics:
+        with store._database.engine.connect() as connection:
+            connection.exec_driver_sql("ANALYZE")
+    several = ", ".join(f'"{parent}"' for parent in parents[:20])
+    asked = {
+        f"run_id in ({several})": ("(entity_id=? AND kind=?)", 20),
+        f"parent_id in ({several})": ("(parent_id=? AND kind=?", 20),
+        f'parent_id = "{parents[0]}" and metrics.auc > 0': ("(parent_id=? AND kind=?", 1),
+        f'experiment_id in ("{scene.ids["experiment_id"]}", "x") and name = "child"': (
+            "(container_id=? AND kind=?",
+            30,
+        ),
+    }
+    for filter_text, (index, count) in asked.items():
+        for order_by in ("", "name", "metrics.auc"):
+            plans.clear()
+            page = store.find(Query(filter=filter_text, order_by=order_by, count=True))
+            assert (len(page.entities), page.total) == (count, count)
+            looked_at = [line for plan in plans for line in plan if "entities" in line]
+            assert any(index in line for line in looked_at), filter_text
+            for line in looked_at:  # by what is named, or by the number of what was found so
+                assert index in line or "INTEGER PRIMARY KEY (rowid=?)" in line, (filter_text, order_by, line)

@@ -287,6 +287,7 @@ def ask_stranger(url: str, number: int) -> None:
             lambda: store.read_series("e", "loss"),
             store.read_changes,
             store.heads,
+            lambda: store.head("s"),
             lambda: blobs.put(io.BytesIO(b"content")),
             lambda: blobs.open(_DIGEST).read(),
             lambda: blobs.put_many([b"content", b"more"]),

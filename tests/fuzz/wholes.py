@@ -51,6 +51,7 @@ def ask(store: MetadataStore) -> None:
     found: list[Any] = []
     for question in (
         store.heads,
+        lambda: store.head(STREAM_ID),
         *(partial(store.find, Query(kind=kind, count=True, include_deleted=True)) for kind in KINDS_TO_ASK),
         lambda: store.find(
             Query(filter="metrics.auc > 0 or tags contains 'x'", order_by="metrics.loss.min desc, name")

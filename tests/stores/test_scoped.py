@@ -187,6 +187,7 @@ def questions(seen: Workspace, other: Workspace) -> dict[str, list[Callable[[Sco
         ],
         "end_of_log": [lambda s: s.end_of_log()],
         "heads": [lambda s: sorted(s.heads().items())],
+        "head": [lambda s, i=each.writer.stream_id: s.head(i) for each in (seen, other)],
         "carries": [lambda s: s.carries()],
         "refresh_rows": [lambda s: s.refresh_rows()],
         "prepare_to_write": [lambda s: s.prepare_to_write()],
@@ -309,7 +310,9 @@ def test_a_stream_that_is_shared_comes_whole_with_what_it_says_of_others_withhel
     other = Workspace(SECRET, seen.run)
     scoped = ScopedStore(store, Scope(frozenset({seen.workspace})))
     assert set(scoped.heads()) == {seen.writer.stream_id}
+    assert scoped.head(seen.writer.stream_id).seq == len(seen.writer.changes)
     writer = StreamWriter(actor="both")
+    assert scoped.head("nowhere").seq == 0
     writer.open(lease_s=3600)
     ids = writer.create_containers(f"{SECRET} project", "experiment", other.name)
     lost = writer.create_run(**ids, name=f"{SECRET} erased")

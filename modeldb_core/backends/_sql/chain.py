@@ -175,6 +175,12 @@ def read_heads(transaction: Transaction) -> dict[str, Head]:
     return {stream_id: _head(head) for stream_id, *head in transaction.rows(_heads)}
 
 
+def read_head(transaction: Transaction, stream_id: str) -> Head:
+    """Return the head of one stream."""
+    rows = transaction.rows(_one_head, {"stream_id": stream_id})
+    return _head(rows[0]) if rows else EMPTY_HEAD
+
+
 def _head(values: Sequence[Any]) -> Head:
     seq, value, recorded_at, lease_s, closed = values
     return Head(seq, value, recorded_at, lease_s, bool(closed))
@@ -192,6 +198,11 @@ def _streams(database: Database) -> Select[Any]:
 
 def _heads(_database: Database) -> Select[Any]:
     return select(streams.c.stream_id, *(streams.c[name] for name in _HEAD)).where(streams.c.seq > 0)
+
+
+def _one_head(database: Database) -> Select[Any]:
+    own = select(*(streams.c[name] for name in _HEAD)).where(streams.c.seq > 0)
+    return own.where(streams.c.stream_id == bindparam("stream_id"))
 
 
 def _last_position(_database: Database) -> Select[Any]:

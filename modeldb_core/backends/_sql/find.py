@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, literal_column, select, true
 
+from modeldb_core.backends._sql.beginnings import Beginning, Fewest, along, is_indexed, is_listed
 from modeldb_core.backends._sql.conditions import Condition, Predicate, on_typed, together
 from modeldb_core.backends._sql.filters import NOW, Compiler, Source, key_of, keys_in
 from modeldb_core.backends._sql.joins import FixedJoin, StartJoin
@@ -20,10 +21,9 @@ from modeldb_core.backends._sql.numbers import Key, find_keys
 from modeldb_core.backends._sql.ordering import MISSING, NUMBER, TEXT, Criterion, after_all, criteria, rank_of
 from modeldb_core.backends._sql.tables import entities
 from modeldb_core.backends._sql.within import Within
-from modeldb_core.model.schema import KINDS, METRICS
+from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import (
     COLUMN,
-    DEFAULT_ORDER,
     TAGS,
     And,
     Compare,
@@ -54,7 +54,6 @@ FEW = 300
 """Rows that are fetched and sorted without asking what walking along the order would cost."""
 
 
-CREATED = DEFAULT_ORDER[0].field
 MAX_JOINS = 20
 """Predicates that are joined; further ones are subqueries. (SQLite joins at most 64 tables.)"""
 
@@ -75,20 +74,6 @@ class _Joined:
     source: Source
     conditions: list[Condition] = field(default_factory=list)
     is_indexed: bool = False
-
-
-class _Start(NamedTuple):
-    """Where a question starts.
-
-    Attributes:
-        driver: the join that leaves the fewest rows; ``None`` for the containers or all entities.
-        rows: how many it leaves, at most :data:`COUNTED`.
-        counts: of the rows that each join and the containers leave, as far as an index counts them; likewise.
-    """
-
-    driver: Field | None
-    rows: int
-    counts: tuple[int, ...]
 
 
 class Finder:
@@ -112,6 +97,7 @@ class Finder:
         self._basic = len(self._conditions)
         if query.linked is not None:
             self._conditions.append(linked_condition(transaction, query.linked, query.kind))
+        self._listed: list[Condition] = []
         self._within: Within | None = None
         self._is_impossible = not (self._restrict_within() and self._split(self._expression))
 
@@ -120,9 +106,9 @@ class Finder:
         query = self._query
         if self._is_impossible:
             return Found((), None, 0 if query.count else None)
-        start = self._fewest()
-        total = self._count(start) if query.count else None
-        rows = self._page(start, query.limit + 1, query.offset) if query.limit else []
+        fewest = self._fewest()
+        total = self._count(fewest) if query.count else None
+        rows = self._page(fewest, query.limit + 1, query.offset) if query.limit else []
         page = rows[: query.limit]
         cursor = encode_cursor(query, page[-1][1]) if len(rows) > len(page) and page else None
         return Found(tuple(entity_pk for entity_pk, _ in page), cursor, total)
@@ -131,8 +117,7 @@ class Finder:
         """Return the numbers of all entities that match, in no order."""
         if self._is_impossible:
             return []
-        driver = self._fewest().driver or (next(iter(self._joined), None) if self._within is None else None)
-        joined, conditions = self._from(driver, list(self._joined))
+        joined, conditions = self._from(self._beginning_of_all(self._fewest()), list(self._joined))
         query = select(entities.c.entity_pk).select_from(joined).where(together(and_, [true(), *conditions]))
         return list(self._connection.execute(query, self._parameters).scalars())
 
@@ -157,7 +142,10 @@ class Finder:
                 if not self._join(item):
                     return False
             else:
-                self._conditions.append(self._compiler.condition(item))
+                condition = self._compiler.condition(item)
+                self._conditions.append(condition)
+                if is_listed(self._query.kind, item):
+                    self._listed.append(condition)
         return True
 
     def _apart(self, condition: Condition) -> Condition:
@@ -178,7 +166,7 @@ class Finder:
         joined = self._joined.setdefault(place, _Joined(source))
         if item.field.section != TAGS:
             joined.conditions.append(on_typed(item, source.value))
-        joined.is_indexed |= _is_indexed(item)
+        joined.is_indexed |= is_indexed(item)
         return True
 
     def _source(self, place: Field) -> Source | None:
@@ -188,18 +176,22 @@ class Finder:
 
     # Where to start
 
-    def _fewest(self) -> _Start:
+    def _fewest(self) -> Fewest:
         """Return where the fewest rows are."""
-        counts: dict[Field | None, int] = {}
-        if self._within is not None:
-            counts[None] = self._count_some(self._within.some, true())
+        within = self._within
+        from_containers = Beginning(numbers=None if within is None else within.start)
+        counted: list[tuple[int, Beginning]] = []
+        if within is not None:
+            counted.append((self._count_some(within.some, true()), from_containers))
+        for condition in self._listed:
+            numbers = select(entities.c.entity_pk).where(entities.c.kind == self._query.kind, condition).subquery()
+            counted.append((self._count_some(numbers, true()), Beginning(numbers=numbers)))
         for place, joined in self._joined.items():
             if joined.is_indexed:
-                table = joined.source.table
-                counts[place] = self._count_some(table, and_(joined.source.pick, *joined.conditions))
-        driver = min(counts, key=lambda place: counts[place], default=None)
-        rows = COUNTED if not counts else counts[driver]
-        return _Start(driver if rows < COUNTED else None, rows, tuple(counts.values()))
+                rows = self._count_some(joined.source.table, and_(joined.source.pick, *joined.conditions))
+                counted.append((rows, Beginning(place)))
+        rows, beginning = min(counted, key=lambda each: each[0], default=(COUNTED, from_containers))
+        return Fewest(beginning if rows < COUNTED else from_containers, rows, tuple(count for count, _ in counted))
 
     def _count_some(self, table: FromClause, condition: Condition) -> int:
         some = select(literal_column("1")).select_from(table).where(condition).limit(COUNTED).subquery()
@@ -207,14 +199,20 @@ class Finder:
 
     # Asking
 
-    def _count(self, start: _Start) -> int:
-        first = start.driver or (next(iter(self._joined), None) if self._within is None else None)
-        if first is not None and self._is_about_keys_alone():
-            joined, conditions = self._from_keys(first)
+    def _count(self, fewest: Fewest) -> int:
+        beginning = self._beginning_of_all(fewest)
+        if beginning.driver is not None and self._is_about_keys_alone():
+            joined, conditions = self._from_keys(beginning.driver)
         else:
-            joined, conditions = self._from(first, list(self._joined))
+            joined, conditions = self._from(beginning, list(self._joined))
         query = select(func.count()).select_from(joined).where(together(and_, [true(), *conditions]))
         return int(self._connection.execute(query, self._parameters).scalar_one())
+
+    def _beginning_of_all(self, fewest: Fewest) -> Beginning:
+        """Return what to begin with where all that match are wanted, in no order."""
+        if not fewest.beginning.is_unknown or self._within is not None:
+            return fewest.beginning
+        return Beginning(next(iter(self._joined), None))
 
     def _is_about_keys_alone(self) -> bool:
         """Return whether the rows of keys tell all that must hold, but for which entities are deleted."""
@@ -243,18 +241,19 @@ class Finder:
             conditions.append(entity_pk.not_in(deleted))
         return joined, conditions
 
-    def _page(self, start: _Start, limit: int, offset: int) -> list[tuple[int, list[OrderValue]]]:
+    def _page(self, fewest: Fewest, limit: int, offset: int) -> list[tuple[int, list[OrderValue]]]:
         """Return the numbers of entities and where they stand, in order; ``offset`` of them come before."""
         found = criteria(self._query.kind, self._order, self._compiler, self._source)
         first = found[0]
-        is_walked = self._is_walking_cheaper(start, limit + offset)
+        is_walked = self._is_walking_cheaper(fewest, limit + offset)
         rows: list[tuple[int, list[OrderValue]]] = []
         for rank in first.ranks:
             if self._after is not None and rank < rank_of(self._after[0]):
                 continue
             if rank not in self._possible_ranks(first):
                 continue
-            ranked = self._ranked(found, rank, start, is_walked=is_walked)
+            beginning = (along(first, rank) if is_walked else None) or fewest.beginning
+            ranked = self._ranked(found, rank, beginning)
             query = ranked.limit(limit - len(rows)).offset(offset) if offset else ranked.limit(limit - len(rows))
             some = self._connection.execute(query, self._parameters).all()
             for entity_pk, *values in some:
@@ -266,21 +265,22 @@ class Finder:
                 break
         return rows
 
-    def _is_walking_cheaper(self, start: _Start, wanted: int) -> bool:
-        """Return whether to walk along the order until ``wanted`` entities are found, and not to sort what is left.
+    def _is_walking_cheaper(self, fewest: Fewest, wanted: int) -> bool:
+        """Return whether walking along the order, where an index is in it, costs less than sorting the fewest rows.
 
-        Each row costs about the same on both ways. Those that match lie along the order as if predicates knew nothing
-        of it and of one another: the shares that they leave are multiplied.
+        The walk ends as soon as ``wanted`` entities are found. Each row costs about the same on both ways. Those that
+        match lie along the order as if predicates knew nothing of it and of one another: the shares that they leave are
+        multiplied.
         """
-        if start.rows >= COUNTED:
+        if fewest.rows >= COUNTED:  # too many to sort, however long the walk may be
             return True
-        if start.rows <= max(FEW, wanted):
+        if fewest.rows <= max(FEW, wanted):
             return False
         newest = select(func.max(entities.c.entity_pk))
         rows = int(self._connection.execute(newest).scalar_one())  # of all kinds: at the most
         # Of what was not counted to its end, the share lies between COUNTED / rows and 1: the middle of their logarithms.
-        shares = (count / rows if count < COUNTED else math.sqrt(COUNTED / rows) for count in start.counts)
-        return wanted < math.prod(shares) * start.rows
+        shares = (count / rows if count < COUNTED else math.sqrt(COUNTED / rows) for count in fewest.counts)
+        return wanted < math.prod(shares) * fewest.rows
 
     def _count_all(self, ranked: Select[Any]) -> int:
         rows = ranked.with_only_columns(entities.c.entity_pk).order_by(None).subquery()
@@ -294,19 +294,14 @@ class Finder:
                 return (TEXT,) if isinstance(item.value, str) else (NUMBER, MISSING)[: 1 + _may_be_nan(item)]
         return (NUMBER, TEXT, MISSING)
 
-    def _ranked(self, found: Sequence[Criterion], rank: int, start: _Start, *, is_walked: bool) -> Select[Any]:
+    def _ranked(self, found: Sequence[Criterion], rank: int, beginning: Beginning) -> Select[Any]:
         """Return the question for entities of one rank of the first criterion."""
         first = found[0]
         inner = list(self._joined)
         place = first.order.field
         if first.source is not None and rank != MISSING and place not in inner:
             inner.append(place)
-        driver = start.driver
-        if is_walked and place == CREATED:
-            driver = None  # the indexes of entities are in that order
-        elif is_walked and first.source is not None and rank != MISSING:
-            driver = place
-        joined, conditions = self._from(driver, inner, from_containers=place != CREATED or start.rows < COUNTED)
+        joined, conditions = self._from(beginning, inner)
         outer: dict[Field, Source] = {}
         for criterion in found:
             if criterion.source is not None and criterion.order.field not in inner:
@@ -325,20 +320,15 @@ class Finder:
             .order_by(*sorting)
         )
 
-    def _from(
-        self, driver: Field | None, inner: Sequence[Field], *, from_containers: bool = True
-    ) -> tuple[FromClause, list[Condition]]:
-        """Return entities joined with the rows that must be there, beginning with ``driver``, and all conditions.
-
-        Without one it begins with what lies within containers; where not ``from_containers``, with all entities.
-        """
+    def _from(self, beginning: Beginning, inner: Sequence[Field]) -> tuple[FromClause, list[Condition]]:
+        """Return entities joined with the rows that must be there, and all conditions."""
         conditions = list(self._conditions)
         joined: FromClause = entities
-        within = self._within
-        if within is not None and within.start is not None and driver is None and from_containers:
-            joined = StartJoin(within.start, entities, within.start.c.entity_pk == entities.c.entity_pk)
-        elif within is not None:
-            conditions.append(within.condition)
+        driver, numbers = beginning
+        if numbers is not None:
+            joined = StartJoin(numbers, entities, numbers.c.entity_pk == entities.c.entity_pk)
+        if self._within is not None and (numbers is None or numbers is not self._within.start):
+            conditions.append(self._within.condition)
         if driver is not None:
             source = self._source(driver)
             assert source is not None
@@ -358,25 +348,6 @@ def _is_joinable(predicate: Predicate) -> bool:
     if predicate.field.section == TAGS:
         return isinstance(predicate, Compare) and predicate.operator in ("contains", "=")
     return predicate.field.section != COLUMN
-
-
-def _is_indexed(predicate: Predicate) -> bool:
-    """Return whether an index finds the rows that satisfy a predicate."""
-    if predicate.field.aggregate:
-        return False
-    if predicate.field.section == METRICS and _is_about_text(predicate):
-        return False
-    if isinstance(predicate, In):
-        return not predicate.negated
-    return isinstance(predicate, Compare) and (
-        predicate.field.section == TAGS or predicate.operator in ("=", "<", "<=", ">", ">=")
-    )
-
-
-def _is_about_text(predicate: Predicate) -> bool:
-    if isinstance(predicate, In):
-        return any(isinstance(value, str) for value in predicate.values)
-    return isinstance(predicate, Compare) and isinstance(predicate.value, str)
 
 
 def _may_be_nan(predicate: Compare) -> bool:

@@ -96,6 +96,8 @@ entities = Table(
     UniqueConstraint("entity_id", "kind"),
 )
 Index("entities_by_kind", entities.c.kind, entities.c.created_at, entities.c.entity_id)
+INDEXED_PLACES = ("container_id", "workspace_id", "project_id", "parent_id")
+"""The columns of ``entities`` of which an index lists the entities that hold a value."""
 Index("entities_by_container", entities.c.container_id, entities.c.kind, entities.c.created_at, entities.c.entity_id)
 for _name in ("workspace", "project", "parent"):
     _partial(

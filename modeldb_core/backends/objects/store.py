@@ -260,6 +260,9 @@ class ObjectMetadataStore(MetadataStore):
     def heads(self) -> Mapping[str, Head]:
         return self._ask(lambda replica: replica.heads())
 
+    def head(self, stream_id: str) -> Head:
+        return self._ask(lambda replica: replica.head(stream_id))
+
     def refresh(self) -> None:
         """List the bucket now, so that the next answer shows everything that was written before this call."""
         self._check_open()

@@ -12,7 +12,7 @@ from modeldb_core.backends.remote.on_server import OnServer
 from modeldb_core.backends.remote.parts import stage
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.log.batches import MAX_BATCH_BYTES, MAX_BATCH_CHANGES, MEDIA_TYPE, decode_changes, encode_changes
-from modeldb_core.log.changes import Change, verify_change
+from modeldb_core.log.changes import EMPTY_HEAD, Change, verify_change
 from modeldb_core.log.conditions import check_form
 from modeldb_core.model.schema import check_kind
 from modeldb_core.stores import PARTS_ADDED_TO_QUERY, ChangePage, MetadataStore, Page, protocol
@@ -128,6 +128,10 @@ class RemoteMetadataStore(OnServer, MetadataStore):
 
     def heads(self) -> Mapping[str, Head]:
         return self._connection.get_json("/heads", load=protocol.load_heads)
+
+    def head(self, stream_id: str) -> Head:
+        heads = self._connection.get_json("/heads", {"stream_id": stream_id}, load=protocol.load_heads)
+        return heads.get(stream_id, EMPTY_HEAD)
 
     is_read_in_order = False  # the server may stand on a bucket
 

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from modeldb_core.errors import InvalidArgumentError
-from modeldb_core.log.changes import STREAM, UPDATE
+from modeldb_core.log.changes import EMPTY_HEAD, STREAM, UPDATE
 from modeldb_core.model.schema import KINDS
 from modeldb_core.stores.contract import ChangePage, touch_of
 
@@ -65,6 +65,10 @@ class NarrowedLog:
         """Return the heads of the streams that are shown."""
         shown = self._catch_up()
         return {stream_id: head for stream_id, head in self._store.heads().items() if stream_id in shown}
+
+    def head(self, stream_id: str) -> Head:
+        """Return the head of one stream, an empty one where it is not shown."""
+        return self._store.head(stream_id) if stream_id in self._catch_up() else EMPTY_HEAD
 
     def end(self) -> int:
         """Return the position after the last change that is shown."""

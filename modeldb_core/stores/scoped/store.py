@@ -179,5 +179,8 @@ class ScopedStore(MetadataStore):
     def heads(self) -> Mapping[str, Head]:
         return self._log.heads()
 
+    def head(self, stream_id: str) -> Head:
+        return self._log.head(stream_id)
+
     def close(self) -> None:
         """Do nothing: the store belongs to the one who opened it."""

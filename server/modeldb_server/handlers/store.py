@@ -163,9 +163,12 @@ def read_stored_changes(
     return response
 
 
-def read_heads(context: ServerContext) -> Response:
-    """Return the heads of all streams."""
-    return json_response(protocol.dump_heads(context.store.heads()))
+def read_heads(context: ServerContext, *, stream_id: str | None) -> Response:
+    """Return the heads of all streams, or of one."""
+    if stream_id is None:
+        return json_response(protocol.dump_heads(context.store.heads()))
+    head = context.store.head(stream_id)
+    return json_response(protocol.dump_heads({stream_id: head} if head.seq else {}))
 
 
 def digest_order(context: ServerContext, *, streams: list[dict[str, Any]]) -> Response:
