@@ -221,7 +221,12 @@ def _print(found: list[Entity], columns: EntityColumns) -> None:
 def _all_columns(store: MetadataStore, query: Query, leading: list[str]) -> list[str]:
     """Return a column for every key that any of the matching entities has, without looking at them."""
     sections = KINDS[query.kind].listed
-    found = store.find_keys(replace(query, cursor=None, count=False, limit=MAX_LIMIT))
+    query = replace(query, cursor=None, count=False, limit=MAX_LIMIT)
+    found = store.find_keys(query)
+    if any(
+        info.sample for info in found
+    ):  # older ones may have more: those of all entities, some in columns of nothing
+        found = store.find_keys(replace(query, filter=""))
     keys = {(info.section, info.key): info for info in found if info.section in sections}
     inner = {(section, key[:at]) for section, key in keys for at in range(len(key)) if key[at] == "."}
     maps = {name for name in inner & keys.keys() if set(keys[name].value_types) <= {"json"}}

@@ -85,12 +85,15 @@ class KeyInfo:
         key: the name within it; the tag itself for tags.
         count: how many of the entities carry it.
         value_types: those seen among "number", "text", "bool" and "json"; for ``metrics`` also "series".
+        sample: among how many entities, the newest that match, a store has looked where it does not count all of them:
+            older ones may carry more. 0: among all.
     """
 
     section: str
     key: str
     count: int
     value_types: tuple[str, ...] = ()
+    sample: int = 0
 
 
 PARTS_ADDED_TO_QUERY = frozenset({"linked", "linked_several", "offset", "within_several"})
@@ -248,6 +251,7 @@ class MetadataStore(ABC):
         """Return the keys that the entities matched by ``query``'s filter carry, the most frequent first.
 
         Order, fields, cursor and offset of the query are not looked at; at most ``query.limit`` keys of each section come back.
+        Of many entities that a filter matches, a store may look at the newest alone, and says so (:attr:`KeyInfo.sample`).
         """
 
     @abstractmethod

@@ -172,7 +172,7 @@ def load_linked(data: list[dict[str, Any]] | None) -> Linked | None:
 
 def dump_keys(keys: tuple[KeyInfo, ...]) -> list[Any]:
     """Return keys as JSON data."""
-    return [[info.section, info.key, info.count, list(info.value_types)] for info in keys]
+    return [[info.section, info.key, info.count, list(info.value_types), info.sample] for info in keys]
 
 
 def load_keys(data: Mapping[str, Any]) -> tuple[KeyInfo, ...]:
@@ -183,8 +183,9 @@ def load_keys(data: Mapping[str, Any]) -> tuple[KeyInfo, ...]:
             _typed(key, str, "key"),
             _typed(count, int, "count"),
             tuple(_typed(item, str, "type") for item in _typed(types, list, "types")),
+            _typed(sample, int, "sample"),
         )
-        for section, key, count, types in _typed(data["keys"], list, "keys")
+        for section, key, count, types, sample in _typed(data["keys"], list, "keys")
     )
 
 

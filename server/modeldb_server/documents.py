@@ -71,4 +71,5 @@ def change_document(change: Change) -> dict[str, Any]:
 
 def key_document(info: KeyInfo) -> dict[str, Any]:
     """Return a key that entities carry."""
-    return {"section": info.section, "key": info.key, "count": info.count, "value_types": list(info.value_types)}
+    types = list(info.value_types)
+    return {"section": info.section, "key": info.key, "count": info.count, "value_types": types, "sample": info.sample}

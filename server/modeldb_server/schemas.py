@@ -170,7 +170,11 @@ _ANSWERS: dict[str, Schema] = {
         }
     ),
     "Keys": record(
-        {"keys": list_of(record({"section": TEXT, "key": TEXT, "count": COUNT, "value_types": list_of(TEXT)}))}
+        {
+            "keys": list_of(
+                record({"section": TEXT, "key": TEXT, "count": COUNT, "value_types": list_of(TEXT), "sample": COUNT})
+            )
+        }
     ),
     "ArtifactPage": record(
         {"items": list_of(record({"path": TEXT})), "cursor": nullable(TEXT), "total": COUNT},

@@ -101,7 +101,7 @@ def test_rows_that_are_there_twice_are_named(path):
     assert any("facts hold several rows for one entity_pk, key_pk" in each for each in findings(f"sqlite:///{path}"))
 
 
-TABLES = ("streams", "actors", "changes", "entities", "documents", "keys", "facts", "metrics", "pending")
+TABLES = ("streams", "actors", "changes", "entities", "documents", "keys", "facts", "metrics", "pending", "key_counts")
 
 
 @pytest.mark.parametrize("table", TABLES)

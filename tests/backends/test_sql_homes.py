@@ -102,6 +102,6 @@ def test_an_altered_place_shows_in_an_audit(store, tmp_path, column, value):
     with sqlite3.connect(tmp_path / "modeldb.db") as database:
         database.execute(f"UPDATE entities SET {column} = {value} WHERE kind = 'comment'")
     database.close()
-    (finding,) = verify(store).findings
+    (finding,) = (finding for finding in verify(store).findings if "key_counts" not in finding.message)
     assert finding.subject == f"comment {comment}"
     assert finding.message.startswith(f"{column} is ")

@@ -139,7 +139,7 @@ ROUNDED = {("metrics", "mean"), ("metrics", "total")}
 
 TABLES = [
     *("streams", "actors", "entities", "documents", "changes", "erased", "keys", "facts", "metrics", "key_lists"),
-    *("pending", "chunks", "columns", "modeldb_compatibility", "unique_values", "links"),
+    *("pending", "chunks", "columns", "modeldb_compatibility", "unique_values", "links", "key_counts"),
 ]
 DECLARED = {"declarations", "outdated"}
 """What a program knew of kinds when it made rows: where that is another than it says, rows are made again."""
@@ -211,6 +211,10 @@ def test_any_deleted_row_shows(original, copy, table):
     [
         ("insert into documents select entity_pk + 900, document from documents limit 1", "documents"),
         ("insert into facts select 9999, key_pk, value_type, number, text from facts limit 1", "facts"),
+        (
+            "insert into key_counts select kind, 'p', workspace_id, key_pk, form, 1 from key_counts limit 1",
+            "key_counts",
+        ),
         ("insert into erased select stream_pk, 1, 1 from streams limit 1", "erased"),
         (
             "insert into metrics (key_pk, entity_pk, value_type, number, once) select k.key_pk, e.entity_pk, 1, 5.0, 1"

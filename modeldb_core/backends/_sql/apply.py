@@ -59,6 +59,7 @@ class Record:
         stored: whether the row in ``entities`` exists.
         present: whether there is a document.
         erased: whether that says nothing, and no answer shows it.
+        is_counted: whether its keys are counted as they are stored.
         is_plain: whether ``before`` is its own JSON form.
         home: where it lies, as it is stored.
     """
@@ -71,6 +72,7 @@ class Record:
     stored: bool = True
     present: bool = False
     erased: bool = False
+    is_counted: bool = False
     is_plain: bool = False
     home: Home = NOWHERE
     appends: list[Append] = field(default_factory=list)
@@ -176,10 +178,11 @@ class Batch:
         records: dict[tuple[str, str], Record] = {}
         many = self.transaction.database.many
         parameters = {MANY: many({entity_id for _, entity_id in altered})}
-        for pk, entity_id, kind, present, workspace_id, project_id in self.transaction.rows(_entities, parameters):
+        for pk, entity_id, kind, present, deleted_at, *place in self.transaction.rows(_entities, parameters):
             if (kind, entity_id) in altered:
-                home = Home(workspace_id or "", project_id or "")
-                record = Record(kind, entity_id, pk, present=bool(present), erased=present == ERASED, home=home)
+                record = Record(kind, entity_id, pk, present=bool(present), erased=present == ERASED)
+                record.home = Home(*(each or "" for each in place))
+                record.is_counted = kind in KINDS and present == 1 and deleted_at is None
                 records[kind, entity_id] = record
         wanted = {
             record.entity_pk: record
@@ -232,9 +235,17 @@ class Batch:
         if record.after is not None and (record.after is not record.before or (record.erased and record.appends)):
             has_series = not is_bare(record.after) or self._has_series(record)
             place = (record.entity_pk, record.kind, record.entity_id, record.before, record.after, record.home)
-            self.rows.put(*place, has_series=has_series, is_plain=record.is_plain, is_new=not record.stored)
-        elif not record.stored:
-            self.rows.name(record.entity_pk, record.kind, record.entity_id)
+            self.rows.put(
+                *place,
+                has_series=has_series,
+                is_counted=record.is_counted,
+                is_plain=record.is_plain,
+                is_new=not record.stored,
+            )
+        else:
+            self.rows.appended(record.entity_pk, record.kind, record.home, is_counted=record.is_counted)
+            if not record.stored:
+                self.rows.name(record.entity_pk, record.kind, record.entity_id)
         has_ended = record.after is not record.before and _is_running(record.before) and not _is_running(record.after)
         if record.appends or (has_ended and record.stored):
             self._save_points(record, has_ended=has_ended)
@@ -296,8 +307,8 @@ def _append(record: Record, change: Change, position: int, streams: Streams) -> 
 
 def _entities(database: Database) -> Select[Any]:
     table = entities.c
-    wanted = (table.entity_pk, table.entity_id, table.kind, table.present, table.workspace_id, table.project_id)
-    return select(*wanted).where(database.among(table.entity_id))
+    state = (table.present, table.deleted_at, table.workspace_id, table.project_id)
+    return select(table.entity_pk, table.entity_id, table.kind, *state).where(database.among(table.entity_id))
 
 
 def _series(_database: Database) -> Select[Any]:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from modeldb_core.backends._sql import schema
 from modeldb_core.backends._sql.audit_points import check_points
+from modeldb_core.backends._sql.counting import are_counted, read_counts, stored_counts
 from modeldb_core.backends._sql.declared import is_outdated, read_declared
 from modeldb_core.backends._sql.documents import COLUMN_SECTION, Facts, dump_document, facts_of, load_document, row_of
 from modeldb_core.backends._sql.erasure import places_of
@@ -94,6 +95,7 @@ def check_tables(transaction: Transaction) -> Iterator[str]:
         yield from _check_orphans(connection)
         yield from _check_strays(connection)
         yield from _check_claims(transaction)
+        yield from _check_counts(transaction)
         yield from check_points(transaction)
     except DBAPIError as error:  # a table is missing, or not what it was; what was found before says so
         yield f"the rest cannot be checked: {error.orig}"
@@ -325,6 +327,18 @@ def _check_claims(transaction: Transaction) -> Iterator[str]:
                 yield f"unique_values do not say that {kind} {entity_id} has the {claim.field} {claim.value}"
     if stored:
         yield f"unique_values hold {len(stored):,} values that nothing has"
+
+
+def _check_counts(transaction: Transaction) -> Iterator[str]:
+    """Compare how many entities carry each key with what their rows say; those are verified already."""
+    kinds = [kind for kind in KINDS if are_counted(transaction, kind)]
+    stored = read_counts(transaction, kinds)
+    for count, number in stored_counts(transaction, kinds):
+        found = stored.pop(count, 0)
+        if found != number:
+            yield f"key_counts say that {found:,} {count.place.kind} entities carry key {count.key_pk}; there are {number:,}"
+    if stored:
+        yield f"key_counts hold {len(stored):,} counts of what no entity carries"
 
 
 def _name(pair: tuple[str, str]) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, update
 
+from modeldb_core.backends._sql.counting import ITSELF, KeyCounts, Place, Shift
 from modeldb_core.backends._sql.documents import (
     FACT_COLUMNS,
     PLACE_COLUMNS,
@@ -13,6 +14,7 @@ from modeldb_core.backends._sql.documents import (
     Facts,
     dump_document,
     facts_between,
+    facts_of,
     placing_fields,
     row_of,
     searched,
@@ -60,7 +62,11 @@ class EntityRows:
         self._freed: list[dict[str, Any]] = []
         self._links: list[dict[str, Any]] = []
         self._unlinked: list[dict[str, Any]] = []
-        self.homes = Homes(transaction)
+        self.counts = KeyCounts(transaction)
+        self.homes = Homes(transaction, self.counts)
+        self._shifts: dict[int, Shift] = {}
+        self._counted: list[tuple[int, str, dict[str, Any], Place | None]] = []
+        self._forms: list[tuple[int, dict[int, int], dict[int, int]]] = []
 
     def name(self, entity_pk: int, kind: str, entity_id: str) -> None:
         """Note an entity that a change names, but that has no document."""
@@ -78,6 +84,7 @@ class EntityRows:
         *,
         has_series: bool = True,
         claims: bool = True,
+        is_counted: bool = False,
         is_plain: bool = False,
         is_new: bool = False,
     ) -> None:
@@ -87,6 +94,7 @@ class EntityRows:
             before: the document that is stored, if any, and made its rows.
             home: where the entity lies, as it is stored.
             claims: whether it has its unique values.
+            is_counted: whether it is, with ``before``, among those whose keys are counted.
             is_plain: whether ``before`` is its own JSON form.
             is_new: whether nothing at all is stored of it, so no points that came before it either.
         """
@@ -104,8 +112,13 @@ class EntityRows:
         self._documents.append({"entity_pk": entity_pk, "document": dump_document(after, before if is_plain else None)})
         if claims:
             self._put_claims(entity_pk, claims_of(kind, before), claims_of(kind, after))
+        self._counted.append((entity_pk, kind, row, Place.of(kind, home) if is_counted else None))
         if before is None or _differs_in_facts(kind, before, after):
             self._put_facts(entity_pk, *facts_between(kind, before or {}, after), is_new=is_new)
+        if not is_new and (
+            is_counted != _is_counted(kind, row) or (before is not None and _has_moved(kind, before, after))
+        ):
+            self._count_whole(entity_pk, kind, before or {}, after)
         self._put_links(entity_pk, kind, before or {}, after)
 
     def _put_links(self, entity_pk: int, kind: str, before: Document, after: Document) -> None:
@@ -139,10 +152,40 @@ class EntityRows:
                 row = {"entity_pk": entity_pk, "key_pk": key_pks[pair], "value_type": value_type}
                 self._facts.append({**row, "number": number, "text": text})
         self._gone += [{"key": key_pks[pair], "entity": entity_pk} for pair in gone if pair[0] != METRICS]
+        others = [pair for pair in (*altered, *gone) if pair[0] != METRICS]
+        one, other = ({key_pks[pair]: each[pair][0] for pair in others if pair in each} for each in (before, after))
+        self._forms.append((entity_pk, one, other))
+
+    def _count_whole(self, entity_pk: int, kind: str, before: Document, after: Document) -> None:
+        """Note all keys of an entity that begins or ceases to be counted, or is counted elsewhere."""
+        one, other = facts_of(kind, before), facts_of(kind, after)
+        key_pks = self._numbers.of_keys([*one, *other])
+        self.metrics.load(entity_pk, (key_pks[pair] for pair in (*one, *other) if pair[0] == METRICS))
+        self.metrics.load_series(entity_pk)
+        # Instead of what has been noted of it: those are some of them.
+        self._forms = [each for each in self._forms if each[0] != entity_pk]
+        forms = [{key_pks[pair]: each[pair][0] for pair in each if pair[0] != METRICS} for each in (one, other)]
+        self._forms.append((entity_pk, forms[0], forms[1]))
+
+    def appended(self, entity_pk: int, kind: str, home: Home, *, is_counted: bool) -> None:
+        """Note an entity to whose series points come, and whose document stays as it is."""
+        place = Place.of(kind, home) if is_counted else None
+        self._shifts[entity_pk] = Shift(place, place)
+
+    def _count(self) -> None:
+        for entity_pk, kind, row, before in self._counted:
+            after = Place(kind, row["project_id"] or "", row["workspace_id"] or "") if _is_counted(kind, row) else None
+            self._shifts[entity_pk] = Shift(before, after)
+            self.counts.add(self._shifts[entity_pk], ITSELF, 0, 0)
+        for entity_pk, one, other in self._forms:
+            for key_pk in one.keys() | other.keys():
+                self.counts.add(self._shifts[entity_pk], key_pk, one.get(key_pk), other.get(key_pk))
+        self.metrics.count(self.counts, self._shifts)
 
     def save(self) -> None:
         """Write what was gathered."""
         self.homes.place()
+        self._count()
         self._transaction.write(_upsert_entity, self._entities)
         self._transaction.write(_place_entity, [_place_row(row) for row in self._placed])
         self._transaction.write(_upsert_document, self._documents)
@@ -154,6 +197,12 @@ class EntityRows:
         self._transaction.write(_insert_link, self._links, each_writes=None)
         self.metrics.save()
         self.homes.spread()
+        self.counts.save()
+
+
+def _is_counted(kind: str, row: Mapping[str, Any]) -> bool:
+    """Return whether the row of an entity says that its keys are counted."""
+    return kind in KINDS and row["present"] == 1 and row["deleted_at"] is None
 
 
 def _has_moved(kind: str, before: Document, after: Document) -> bool:

@@ -29,7 +29,7 @@ from modeldb_core.backends._sql.tables import (
 from modeldb_core.log.changes import APPEND, DELETE, ERASE, Change, alters
 from modeldb_core.log.erasures import MARKS, EntityErasures, Name, Place, target_of
 from modeldb_core.model.evolve import evolve, unborn
-from modeldb_core.model.schema import METRICS
+from modeldb_core.model.schema import KINDS, METRICS
 from modeldb_core.model.values import decode
 
 if TYPE_CHECKING:
@@ -175,7 +175,9 @@ def rework(batch: Parts, entity_pk: int) -> None:
         _rework_series(batch, entity_pk, rows.metrics)
     before, after = load_document(text), replay(batch.transaction, entity_pk, found.kind)
     has_series = rows.metrics.has_series(entity_pk)
-    rows.put(entity_pk, found.kind, found.entity_id, before, after, home_in(found), has_series=has_series)
+    is_counted = found.kind in KINDS and found.present == 1 and found.deleted_at is None
+    place = (entity_pk, found.kind, found.entity_id)
+    rows.put(*place, before, after, home_in(found), has_series=has_series, is_counted=is_counted)
     rows.save()
 
 

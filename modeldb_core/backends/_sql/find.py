@@ -10,18 +10,19 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, literal_column, select, true
+from sqlalchemy import and_, false, func, literal_column, or_, select, true
 
 from modeldb_core.backends._sql.beginnings import Beginning, Fewest, along, is_indexed, is_listed
 from modeldb_core.backends._sql.conditions import Condition, Predicate, on_typed, together
+from modeldb_core.backends._sql.counting import ITSELF, are_counted
 from modeldb_core.backends._sql.filters import NOW, Compiler, Source, key_of, keys_in
 from modeldb_core.backends._sql.joins import FixedJoin, StartJoin
 from modeldb_core.backends._sql.linked import linked_condition
 from modeldb_core.backends._sql.numbers import Key, find_keys
 from modeldb_core.backends._sql.ordering import MISSING, NUMBER, TEXT, Criterion, after_all, criteria, rank_of
-from modeldb_core.backends._sql.tables import entities
+from modeldb_core.backends._sql.tables import entities, key_counts
 from modeldb_core.backends._sql.within import Within
-from modeldb_core.model.schema import KINDS
+from modeldb_core.model.schema import HOME_FIELDS, KINDS
 from modeldb_core.queries import (
     COLUMN,
     TAGS,
@@ -80,6 +81,7 @@ class Finder:
     """Answers one query within one transaction."""
 
     def __init__(self, transaction: Transaction, query: Query, now: int) -> None:
+        self._transaction = transaction
         self._connection = transaction.connection
         self._query = query
         self._database = transaction.database
@@ -106,20 +108,34 @@ class Finder:
         query = self._query
         if self._is_impossible:
             return Found((), None, 0 if query.count else None)
+        total = self._counted_total() if query.count else None
+        is_to_be_counted = query.count and total is None
+        if not (query.limit or is_to_be_counted):
+            return Found((), None, total)
         fewest = self._fewest()
-        total = self._count(fewest) if query.count else None
+        if is_to_be_counted:
+            total = self._count(fewest)
         rows = self._page(fewest, query.limit + 1, query.offset) if query.limit else []
         page = rows[: query.limit]
         cursor = encode_cursor(query, page[-1][1]) if len(rows) > len(page) and page else None
         return Found(tuple(entity_pk for entity_pk, _ in page), cursor, total)
 
-    def all(self) -> list[int]:
-        """Return the numbers of all entities that match, in no order."""
+    @property
+    def counted(self) -> Condition | None:
+        """Which rows of ``key_counts`` are about exactly the entities that match; ``None`` where they are not counted so."""
+        query, within = self._query, self._within
+        if self._expression is not None or query.include_deleted or query.linked is not None:
+            return None
         if self._is_impossible:
-            return []
-        joined, conditions = self._from(self._beginning_of_all(self._fewest()), list(self._joined))
-        query = select(entities.c.entity_pk).select_from(joined).where(together(and_, [true(), *conditions]))
-        return list(self._connection.execute(query, self._parameters).scalars())
+            return false()
+        own = key_counts.c.kind == query.kind
+        if within is not None:
+            if not set(within.fields) <= set(HOME_FIELDS):
+                return None
+            own = and_(
+                own, or_(*(self._database.among(key_counts.c[name], query.containers) for name in within.fields))
+            )
+        return own if are_counted(self._transaction, query.kind) else None
 
     # What must hold
 
@@ -198,6 +214,14 @@ class Finder:
         return int(self._connection.execute(select(func.count()).select_from(some), self._parameters).scalar_one())
 
     # Asking
+
+    def _counted_total(self) -> int | None:
+        """Return how many match where that is counted already."""
+        own = self.counted
+        if own is None:
+            return None
+        total = select(func.sum(key_counts.c.count)).where(own, key_counts.c.key_pk == ITSELF)
+        return int(self._connection.execute(total).scalar_one() or 0)
 
     def _count(self, fewest: Fewest) -> int:
         beginning = self._beginning_of_all(fewest)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select, update
 
+from modeldb_core.backends._sql.counting import Place, Shift
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.joins import FixedJoin
 from modeldb_core.backends._sql.tables import entities, links
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.sql.dml import Update
 
+    from modeldb_core.backends._sql.counting import KeyCounts
     from modeldb_core.backends._sql.database import Transaction
     from modeldb_core.log.erasures import Name
 
@@ -56,8 +58,9 @@ class _Entry:
 class Homes:
     """Works out where the entities of a batch lie, and then what lies in them."""
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, counts: KeyCounts) -> None:
         self._transaction = transaction
+        self._counts = counts
         self._entries: dict[Name, _Entry] = {}
         self._altered: list[Name] = []
         self._unnamed: set[Name] = set()
@@ -121,8 +124,10 @@ class Homes:
         transaction = self._transaction
         many = transaction.database.many({entity_id for _, entity_id in above})
         found = {
-            pk: ((kind, entity_id), _home(workspace_id, project_id))
-            for pk, kind, entity_id, workspace_id, project_id, field in transaction.rows(_parts, {MANY: many})
+            pk: ((kind, entity_id), _home(workspace_id, project_id), present == 1 and deleted_at is None)
+            for pk, kind, entity_id, workspace_id, project_id, field, present, deleted_at in transaction.rows(
+                _parts, {MANY: many}
+            )
             if kind in KINDS and any(field == each.name for each in KINDS[kind].containers)
         }
         altered: list[Name] = []
@@ -132,13 +137,17 @@ class Homes:
                 named[pk][field] = target_id
             steps = {pk: step_of(*found[pk][0], named[pk]) for pk in pks}
             outside = _stored(transaction, steps.values())
-            rows = []
+            rows, shifts = [], {}
             for pk, step in steps.items():
                 home = _follow(step, {}, outside)
-                if home != found[pk][1]:
+                name, stored, is_counted = found[pk]
+                if home != stored:
                     rows.append({"pk": pk, "workspace": home.workspace_id or None, "project": home.project_id or None})
-                    altered.append(found[pk][0])
+                    altered.append(name)
+                    if is_counted:
+                        shifts[pk] = Shift(Place.of(name[0], stored), Place.of(name[0], home))
             transaction.write(_update, rows)
+            self._counts.move(shifts)
         return altered
 
 
@@ -209,6 +218,7 @@ def _parts(database: Database) -> Select[Any]:
     table = entities.c
     joined = FixedJoin(links, entities, table.entity_pk == links.c.entity_pk)
     wanted = select(table.entity_pk, table.kind, table.entity_id, table.workspace_id, table.project_id, links.c.field)
+    wanted = wanted.add_columns(table.present, table.deleted_at)
     return wanted.select_from(joined).where(database.among(links.c.target_id))
 
 

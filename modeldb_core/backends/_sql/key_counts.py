@@ -1,78 +1,96 @@
-"""Which keys entities carry, and how many of them."""
+"""Which keys entities carry, and how many of them: from what is counted already, or else from some of the entities."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from modeldb_core.backends._sql.counting import SERIES, carried_metrics, forms_of_facts, forms_of_metrics
 from modeldb_core.backends._sql.database import MANY
 from modeldb_core.backends._sql.documents import COLUMN_SECTION, VALUE_TYPES
-from modeldb_core.backends._sql.tables import facts, keys, metrics
+from modeldb_core.backends._sql.find import Finder
+from modeldb_core.backends._sql.tables import key_counts, keys
 from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import TAGS
 from modeldb_core.stores import KeyInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from sqlalchemy import Select
-
+    from modeldb_core.backends._sql.conditions import Condition
     from modeldb_core.backends._sql.database import Database, Transaction
+    from modeldb_core.queries import Query
 
-_FEW = 5000
-_HAS_SERIES = metrics.c.count.is_not(None)
+SAMPLE = 1000
+"""Of how many entities, the newest that match, the keys are looked at where they are not counted already."""
+_FEWEST, _LOOKS = 100, 500_000
+"""That many entities at least, and with many metrics no more than so many rows are looked for."""
 _TYPE_NAMES = {number: name for name, number in VALUE_TYPES.items()}
 
 
-def read_keys(transaction: Transaction, kind: str, entity_pks: Sequence[int], limit: int) -> tuple[KeyInfo, ...]:
-    """Return the keys of entities of a kind by their numbers; see ``MetadataStore.find_keys``."""
-    counts: Counter[int] = Counter()
-    types: dict[int, set[str]] = defaultdict(set)
+def read_keys(transaction: Transaction, query: Query, now: int) -> tuple[KeyInfo, ...]:
+    """Return the keys that entities carry; see ``MetadataStore.find_keys``."""
+    counted = Finder(transaction, replace(query, order_by="", cursor=None, offset=0), now).counted
+    if counted is not None:
+        return _infos(query, _read_counted(transaction, counted), 0)
+    metric_keys = transaction.rows(carried_metrics, {"kind": query.kind})[0][0]
+    size = min(SAMPLE, max(_FEWEST, _LOOKS // max(metric_keys, 1)))
+    newest = replace(query, order_by="", cursor=None, offset=0, limit=size, count=False)
+    found = Finder(transaction, newest, now).find()
+    return _infos(query, _read_sample(transaction, found.entity_pks), size if found.cursor else 0)
+
+
+def _read_counted(transaction: Transaction, condition: Condition) -> Iterator[tuple[str, str, int, int]]:
+    """Iterate over sections and keys, forms of values, and how many entities have them."""
+    joined = key_counts.join(keys, keys.c.key_pk == key_counts.c.key_pk)
+    place = (keys.c.section, keys.c.key, key_counts.c.form)
+    query = select(*place, func.sum(key_counts.c.count)).select_from(joined).where(condition).group_by(*place)
+    for section, key, form, count in transaction.connection.execute(query):
+        yield section, key, form, int(count)
+
+
+def _read_sample(transaction: Transaction, entity_pks: Iterable[int]) -> Iterator[tuple[str, str, int, int]]:
+    counts: Counter[tuple[int, int]] = Counter()
     parameters = {MANY: transaction.database.many(entity_pks)}
-    is_few = len(entity_pks) <= _FEW
-    for table, columns in (
-        (facts, (facts.c.value_type,)),
-        (metrics, (metrics.c.once, metrics.c.value_type, _HAS_SERIES)),
-    ):
-        # A number that is worked out is not looked up in an index: of many entities, all rows are looked at in the
-        # order of their keys, so that the groups need not be gathered.
-        number = table.c.entity_pk if is_few else table.c.entity_pk + 0
-        query = select(table.c.key_pk, *columns, func.count()).where(transaction.database.among(number))
-        rows = transaction.connection.execute(query.group_by(table.c.key_pk, *columns), parameters)
-        for key_pk, *found, count in rows:
-            counts[key_pk] += count
-            types[key_pk].update(_types(*found))
-    return _infos(transaction, KINDS[kind].offered, counts, types, limit)
+    for build in (forms_of_facts, forms_of_metrics):
+        counts.update((key_pk, form) for _, key_pk, form in transaction.rows(build, parameters))
+    names = {
+        key_pk: name
+        for key_pk, *name in transaction.rows(_names, {MANY: transaction.database.many({pk for pk, _ in counts})})
+    }
+    for (key_pk, form), count in counts.items():
+        section, key = names[key_pk]
+        yield section, key, form, count
 
 
-def _types(*found: int) -> Iterator[str]:
-    """Iterate over the types of values that a row of facts (its type) or metrics (once, type, series) stands for."""
-    if len(found) == 1:
-        yield _TYPE_NAMES[found[0]]
-        return
-    once, value_type, has_series = found
-    if once:
-        yield _TYPE_NAMES[value_type]
-    if has_series:
-        yield "series"
-
-
-def _infos(
-    transaction: Transaction, sections: Sequence[str], counts: Counter[int], types: Mapping[int, set[str]], limit: int
-) -> tuple[KeyInfo, ...]:
-    found: dict[str, list[tuple[int, str, int]]] = {section: [] for section in sections}
-    for key_pk, section, key in transaction.rows(_keys):
-        if key_pk in counts and section in found and section != COLUMN_SECTION:
-            found[section].append((-counts[key_pk], key, key_pk))
+def _infos(query: Query, found: Iterable[tuple[str, str, int, int]], sample: int) -> tuple[KeyInfo, ...]:
+    counts: Counter[tuple[str, str]] = Counter()
+    types: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for section, key, form, count in found:
+        if count > 0:
+            counts[section, key] += count
+            types[section, key].update(_types(form))
     infos = []
-    for section, items in found.items():
-        for negated, key, key_pk in sorted(items)[:limit]:
-            value_types = () if section == TAGS else tuple(sorted(types[key_pk] - {"null"}))
-            infos.append(KeyInfo(section, key, -negated, value_types))
+    for section in KINDS[query.kind].offered:
+        if section == COLUMN_SECTION:
+            continue
+        own = sorted((-count, key) for (of, key), count in counts.items() if of == section)
+        for negated, key in own[: query.limit]:
+            value_types = () if section == TAGS else tuple(sorted(types[section, key] - {"null"}))
+            infos.append(KeyInfo(section, key, -negated, value_types, sample))
     return tuple(sorted(infos, key=lambda info: (-info.count, info.section, info.key)))
 
 
-def _keys(_database: Database) -> Select[Any]:
-    return select(keys.c.key_pk, keys.c.section, keys.c.key)
+def _types(form: int) -> Iterator[str]:
+    """Iterate over the types of values that a form stands for."""
+    if once := form % SERIES:
+        yield _TYPE_NAMES[once]
+    if form >= SERIES:
+        yield "series"
+
+
+def _names(database: Database) -> Any:  # noqa: ANN401 - a statement
+    return select(keys.c.key_pk, keys.c.section, keys.c.key).where(database.among(keys.c.key_pk))

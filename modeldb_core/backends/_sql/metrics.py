@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, select
 
+from modeldb_core.backends._sql.counting import form_of_metric
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import VALUE_TYPES, FactValue
 from modeldb_core.backends._sql.tables import SUMMARY_COLUMNS, metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Select
     from sqlalchemy.sql.dml import Delete, Insert
 
+    from modeldb_core.backends._sql.counting import KeyCounts, Shift
     from modeldb_core.backends._sql.database import Transaction
     from modeldb_core.backends._sql.summaries import Summary
 
@@ -30,6 +32,11 @@ class Metric:
 
     once: FactValue | None = None
     summary: Summary | None = None
+
+    @property
+    def form(self) -> int:
+        """The form in which it is counted."""
+        return form_of_metric(self.once[0] if self.once else None, has_series=self.summary is not None)
 
     def row(self, entity_pk: int, key_pk: int) -> dict[str, Any]:
         """Return the row."""
@@ -46,6 +53,7 @@ class MetricRows:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
         self._metrics: dict[tuple[int, int], Metric] = {}
+        self._stored: dict[tuple[int, int], int] = {}  # the forms (counting.py) of those that were loaded
 
     def load(self, entity_pk: int, key_pks: Iterable[int]) -> None:
         """Look up what is stored of keys; to be called before they are altered, but for a new entity."""
@@ -58,7 +66,12 @@ class MetricRows:
 
             key_pk, value_type, number, text, once, *series = row
             summary = None if series[0] is None else Summary.from_row(series)
-            self._metrics[entity_pk, key_pk] = Metric((value_type, number, text) if once else None, summary)
+            metric = Metric((value_type, number, text) if once else None, summary)
+            self._metrics[entity_pk, key_pk], self._stored[entity_pk, key_pk] = metric, metric.form
+
+    def load_series(self, entity_pk: int) -> None:
+        """Look up what is stored of all keys that have a series."""
+        self.load(entity_pk, [key_pk for (key_pk,) in self._transaction.rows(_series_of, {"entity_pk": entity_pk})])
 
     def set_once(self, entity_pk: int, key_pk: int, value: FactValue | None) -> None:
         """Set the value logged once under a key; ``None`` takes it away."""
@@ -81,6 +94,13 @@ class MetricRows:
         """Return whether an entity has a series among the metrics that are loaded."""
         return any(metric.summary is not None for (pk, _), metric in self._metrics.items() if pk == entity_pk)
 
+    def count(self, counts: KeyCounts, shifts: Mapping[int, Shift]) -> None:
+        """Note what is altered in the counts of keys; ``shifts`` says of each entity where it is counted."""
+        for (entity_pk, key_pk), metric in self._metrics.items():
+            is_there = metric.once is not None or metric.summary is not None
+            before = self._stored.get((entity_pk, key_pk))
+            counts.add(shifts[entity_pk], key_pk, before, metric.form if is_there else None)
+
     def save(self) -> None:
         """Write every metric that was loaded or altered."""
         rows, gone = [], []
@@ -96,6 +116,10 @@ class MetricRows:
 def _select(database: Database) -> Select[Any]:
     wanted = [metrics.c[name] for name in ("key_pk", *_VALUES, *SUMMARY_COLUMNS)]
     return select(*wanted).where(database.among(metrics.c.key_pk), metrics.c.entity_pk == bindparam("entity_pk"))
+
+
+def _series_of(_database: Database) -> Select[Any]:
+    return select(metrics.c.key_pk).where(metrics.c.entity_pk == bindparam("entity_pk"), metrics.c.count.is_not(None))
 
 
 def _upsert(database: Database) -> Insert:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, select
 
 from modeldb_core.backends._sql.apply import Batch
+from modeldb_core.backends._sql.counting import recount
 from modeldb_core.backends._sql.deciding import StoredClaims
 from modeldb_core.backends._sql.declared import Declared, can_be_interpreted, outdated_of, read_declared, take_over
 from modeldb_core.backends._sql.documents import load_document
@@ -69,7 +70,8 @@ def rebuild_some(transaction: Transaction) -> int:
     """Make the rows of some outdated entities again; return of how many, 0 once there are no more."""
     declared = read_declared(transaction)
     kinds = [kind for kind in KINDS if declared.is_current(kind)]
-    found = transaction.connection.execute(outdated_of(kinds).limit(_SOME)).all()
+    found = transaction.connection.execute(outdated_of(kinds).limit(_SOME + 1)).all()
+    is_last, found = len(found) <= _SOME, found[:_SOME]
     if found:
         pks = [row.entity_pk for row in found]
         for table in (facts, links, unique_values):
@@ -78,6 +80,8 @@ def rebuild_some(transaction: Transaction) -> int:
         _claim(transaction, [row for row in found if may_claim(row.kind)])
         gone = delete(outdated).where(outdated.c.entity_pk.in_(pks), can_be_interpreted())
         transaction.connection.execute(gone)
+    if is_last:  # until then nobody goes by the counts
+        recount(transaction, kinds)
     return len(found)
 
 

@@ -126,16 +126,10 @@ class SQLMetadataStore(MetadataStore):
         return self._database.write_mark()
 
     def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:
-        from modeldb_core.backends._sql.find import Finder
         from modeldb_core.backends._sql.key_counts import read_keys
 
         self._expect_rows(query.kind)
-
-        def work(transaction: Transaction) -> tuple[KeyInfo, ...]:
-            finder = Finder(transaction, query, now_us())
-            return read_keys(transaction, query.kind, finder.all(), query.limit)
-
-        return self._database.read(work)
+        return self._database.read(lambda transaction: read_keys(transaction, query, now_us()))
 
     def read_series(
         self, run_id: str, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None

@@ -220,6 +220,18 @@ _partial(
     where=facts.c.text.is_not(None),
 )
 
+key_counts = Table(  # how many entities carry a key: those that a question without a filter finds, by where they lie
+    "key_counts",
+    metadata,
+    Column("kind", _Text, primary_key=True),
+    Column("project_id", _Text, primary_key=True),  # "" where there is none
+    Column("workspace_id", _Text, primary_key=True),
+    Column("key_pk", BigInteger, primary_key=True, autoincrement=False),  # 0: the entities themselves
+    Column("form", SmallInteger, primary_key=True, autoincrement=False),  # counting.py
+    Column("count", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 SUMMARY_COLUMNS = (
     "count",
     "nan_count",

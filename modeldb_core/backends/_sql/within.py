@@ -23,12 +23,14 @@ class Within:
 
     Attributes:
         condition: on entities.
+        fields: which of their fields may hold one of them.
         start: the numbers of the entities, where they do not lie together in one index: a database without statistics
             would rather look through all entities of the kind. ``None`` where they do.
         some: the same numbers, some of them twice, of which a few are counted fast.
     """
 
     condition: ColumnElement[bool]
+    fields: tuple[str, ...]
     start: Subquery | None
     some: Subquery
 
@@ -42,12 +44,14 @@ class Within:
         def holds(column: ColumnElement[str]) -> ColumnElement[bool]:
             return column == containers[0] if len(containers) == 1 else database.among(column, containers)
 
-        conditions = [holds(type_coerce(compiler.column(name), Text())) for name in WITHIN_FIELDS[kind]]
+        fields = WITHIN_FIELDS[kind]
+        conditions = [holds(type_coerce(compiler.column(name), Text())) for name in fields]
         if containers:
             # Most columns hold none of them, and two indexes cannot be walked at once.
             probes = [exists().where(condition, entities.c.kind == kind) for condition in conditions]
             found = connection.execute(select(*probes)).one()
             conditions = [condition for condition, is_held in zip(conditions, found, strict=True) if is_held]
+            fields = tuple(name for name, is_held in zip(fields, found, strict=True) if is_held)
         if not (containers and conditions):
             return None
         parts = [_numbers(kind, condition) for condition in conditions]
@@ -56,7 +60,7 @@ class Within:
             start = union(*parts).subquery("within")
         elif len(containers) > 1:
             start = parts[0].subquery("within")
-        return cls(or_(*conditions), start, union_all(*parts).subquery())
+        return cls(or_(*conditions), fields, start, union_all(*parts).subquery())
 
 
 def _numbers(kind: str, condition: ColumnElement[bool]) -> Select[Any]:

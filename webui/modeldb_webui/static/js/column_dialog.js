@@ -63,7 +63,7 @@ class Chooser extends Component {
       <div class="chooser"><div class="list" tabindex="0" role="group" aria-label="Columns" onScroll=${(/** @type {any} */ event) => this.setState({ top: event.currentTarget.scrollTop })}>
         <div style=${{ height: `${found.length * LINE}px` }}></div>
         ${part.map((/** @type {any} */ column, /** @type {number} */ index) => html`<label key=${column.id} style=${{ top: `${(first + index) * LINE}px` }}><input type="checkbox" checked=${shown.has(column.id)} onChange=${() => this.toggle(column)} />
-          <span class="cut">${column.title}</span><span class="in">${groupTitle(kind, column.section)}${column.count ? `, in ${formatCount(column.count)}` : ""}</span></label>`)}
+          <span class="cut">${column.title}</span><span class="in">${groupTitle(kind, column.section)}${column.count ? `, in ${formatCount(column.count)}${column.sample ? ` of the newest ${formatCount(column.sample)}` : ""}` : ""}</span></label>`)}
         ${error ? html`<p class="notice bad">${error.message}</p>` : null}</div></div>
       <div class="body row"><span class="grow faint">Drag a column's head to move it, its edge to size it.</span><button class="button" onClick=${() => { this.props.onReset(); close(); }}>Reset</button><button class="button primary" onClick=${close}>Done</button></div>`;
   }

@@ -135,15 +135,15 @@ const isMap = (value) => value !== null && typeof value === "object" && !isNumbe
 /** @param {any} value */
 const isNumber = (value) => typeof value === "number" || (value !== null && typeof value === "object" && ("$int" in value || "$float" in value));
 
-/** All columns that could be chosen. @param {Kind} kind @param {KeyInfo[]} keys @returns {(Column & {count?: number})[]} */
+/** All columns that could be chosen. @param {Kind} kind @param {KeyInfo[]} keys @returns {(Column & {count?: number, sample?: number})[]} */
 export function allColumns(kind, keys) {
   const found = [...ownColumns(kind).keys()].map((name) => ownColumn(kind, name));
-  for (const { section, key, count, value_types: types } of keys) {
+  for (const { section, key, count, sample, value_types: types } of keys) {
     if (!kind.sections.includes(section)) continue;
     // A map is not a column: its inner keys are.
     if (types.length && types.every((type) => type === "json") && keys.some((other) => other.section === section && other.key.startsWith(`${key}.`))) continue;
     const numeric = types.every((type) => type === "number" || type === "series");
-    found.push(Object.assign(keyColumn(section, key, numeric), { count }));
+    found.push(Object.assign(keyColumn(section, key, numeric), { count, sample }));
   }
   return found.sort((a, b) => Number(isOwnMeasure(a.key)) - Number(isOwnMeasure(b.key)));
 }

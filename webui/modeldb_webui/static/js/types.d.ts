@@ -17,6 +17,8 @@ export interface Run extends Entity {
 }
 export interface Page { items: Entity[]; cursor: string | null; total: number | null }
 export interface KeyInfo { section: string; key: string; count: number; value_types: string[];
+  /** among how many entities, the newest, the count is; 0: among all */
+  sample?: number;
   /** the texts that a column may hold, where they are known */
   choices?: string[] }
 /** A kind of entities, as GET /kinds describes it. */

@@ -33,6 +33,7 @@ def upgrade() -> None:
     _create_entities()
     _create_unique_values()
     _create_metrics()
+    _create_key_counts()
     _create_points()
 
 
@@ -225,6 +226,20 @@ def _create_metrics() -> None:
     )
     op.create_index("metrics_by_entity", "metrics", ["entity_pk"], unique=False, **_where("count IS NOT NULL"))
     op.create_index("metrics_by_number", "metrics", ["key_pk", "number", "value_type"], unique=False)
+
+
+def _create_key_counts() -> None:
+    op.create_table(
+        "key_counts",
+        sa.Column("kind", _TEXT, nullable=False),
+        sa.Column("project_id", _TEXT, nullable=False),
+        sa.Column("workspace_id", _TEXT, nullable=False),
+        sa.Column("key_pk", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("form", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "project_id", "workspace_id", "key_pk", "form", name=op.f("key_counts_pkey")),
+        sqlite_with_rowid=False,
+    )
 
 
 def _create_points() -> None:

@@ -1,0 +1,182 @@
+"""How many entities carry each key, kept while they are written: so that nobody need count them when asked.
+
+Counted is what a question without a filter finds: entities that are there and not deleted, by kind and where they lie. The
+key 0 counts the entities themselves. A batch adds up what it alters and writes each count once, at its end.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import SmallInteger, Text, and_, bindparam, case, delete, func, insert, literal_column, select
+
+from modeldb_core.backends._sql.database import MANY, Database
+from modeldb_core.backends._sql.declared import outdated_of, read_declared
+from modeldb_core.backends._sql.joins import FixedJoin
+from modeldb_core.backends._sql.tables import entities, facts, key_counts, keys, metrics
+from modeldb_core.model.schema import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy.sql.dml import Delete, Insert
+
+    from modeldb_core.backends._sql.database import Transaction
+    from modeldb_core.model.homes import Home
+
+ITSELF = 0
+"""The key under which entities themselves are counted."""
+SERIES = 8
+"""What is added to a form where a metric has a series; the rest is the type of the value logged once, 0 for none."""
+
+
+class Place(NamedTuple):
+    """Of which kind counted entities are, and where they lie; empty texts for nowhere."""
+
+    kind: str
+    project_id: str
+    workspace_id: str
+
+    @classmethod
+    def of(cls, kind: str, home: Home) -> Place:
+        """Return the place of entities that lie in a home."""
+        return cls(kind, home.project_id, home.workspace_id)
+
+
+class Shift(NamedTuple):
+    """Where an entity was counted before a batch, and where it is after it; ``None`` for nowhere."""
+
+    before: Place | None
+    after: Place | None
+
+
+class Count(NamedTuple):
+    """What is counted: a key with a form of its values, in a place."""
+
+    place: Place
+    key_pk: int
+    form: int
+
+
+class KeyCounts:
+    """Adds up what a batch alters in counts."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._added: Counter[Count] = Counter()
+
+    def add(self, shift: Shift, key_pk: int, before: int | None, after: int | None) -> None:
+        """Note that an entity carried a key in the form ``before`` and does in the form ``after``; ``None``: not at all."""
+        if shift.before is not None and before is not None:
+            self._added[Count(shift.before, key_pk, before)] -= 1
+        if shift.after is not None and after is not None:
+            self._added[Count(shift.after, key_pk, after)] += 1
+
+    def move(self, shifts: Mapping[int, Shift]) -> None:
+        """Note that entities, whose rows stay as they are stored, are counted elsewhere."""
+        if not shifts:
+            return
+        for shift in shifts.values():
+            self.add(shift, ITSELF, 0, 0)
+        parameters = {MANY: self._transaction.database.many(shifts)}
+        for build in (forms_of_facts, forms_of_metrics):
+            for entity_pk, key_pk, form in self._transaction.rows(build, parameters):
+                self.add(shifts[entity_pk], key_pk, form, form)
+
+    def save(self) -> None:
+        """Write what was added up; in one order, so that nobody waits for one who waits for him."""
+        added = sorted((count, number) for count, number in self._added.items() if number)
+        self._added.clear()
+        rows = [{**each.place._asdict(), "key_pk": each.key_pk, "form": each.form, "count": n} for each, n in added]
+        self._transaction.write(_add, rows)
+        fewer = [{f"{name}_": value for name, value in row.items()} for row in rows if row.pop("count") < 0]
+        self._transaction.write(_delete_if_none, fewer, each_writes=None)
+
+
+def form_of_metric(once: int | None, *, has_series: bool) -> int:
+    """Return the form of a metric by the type of the value logged once."""
+    return (once or 0) + SERIES * has_series
+
+
+def stored_counts(transaction: Transaction, kinds: Sequence[str]) -> Iterator[tuple[Count, int]]:
+    """Iterate over what the rows of entities of some kinds say: what the counts must be."""
+    connection = transaction.connection
+    is_counted = and_(entities.c.kind.in_(kinds), entities.c.present == 1, entities.c.deleted_at.is_(None))
+    nowhere = literal_column("''", Text())  # a parameter would be another expression where it is grouped by
+    place = [entities.c.kind, *(func.coalesce(entities.c[name], nowhere) for name in Place._fields[1:])]
+    for *where, count in connection.execute(select(*place, func.count()).where(is_counted).group_by(*place)):
+        yield Count(Place(*where), ITSELF, 0), count
+    for key_pk, section in connection.execute(select(keys.c.key_pk, keys.c.section)).all():
+        # One key at a time: the database gathers no more than one row an entity.
+        table, form = (metrics, _metric_form()) if section == METRICS else (facts, facts.c.value_type)
+        joined = FixedJoin(table, entities, entities.c.entity_pk == table.c.entity_pk)
+        query = select(*place, form, func.count()).select_from(joined).where(table.c.key_pk == key_pk, is_counted)
+        for *where, value, count in connection.execute(query.group_by(*place, form)):
+            yield Count(Place(*where), key_pk, value), count
+
+
+def read_counts(transaction: Transaction, kinds: Iterable[str]) -> dict[Count, int]:
+    """Return the counts of some kinds as they are stored."""
+    query = select(key_counts).where(key_counts.c.kind.in_(kinds))
+    return {
+        Count(Place(*place), key_pk, form): count
+        for *place, key_pk, form, count in transaction.connection.execute(query)
+    }
+
+
+def are_counted(transaction: Transaction, kind: str) -> bool:
+    """Return whether the counts of a kind hold: not while its rows are made again."""
+    declared = read_declared(transaction)
+    return declared.is_current(kind) and transaction.connection.execute(outdated_of([kind]).limit(1)).first() is None
+
+
+def recount(transaction: Transaction, kinds: Sequence[str]) -> None:
+    """Make the counts of some kinds again from the rows of their entities."""
+    rows = [
+        {**count.place._asdict(), "key_pk": count.key_pk, "form": count.form, "count": number}
+        for count, number in stored_counts(transaction, kinds)
+    ]
+    transaction.connection.execute(delete(key_counts).where(key_counts.c.kind.in_(kinds)))
+    if rows:
+        transaction.connection.execute(insert(key_counts), rows)
+
+
+def _metric_form() -> ColumnElement[int]:
+    one, nothing, series = (literal_column(str(number), SmallInteger()) for number in (1, 0, SERIES))
+    once = case((metrics.c.once == one, metrics.c.value_type), else_=nothing)
+    return once + case((metrics.c.count.is_not(None), series), else_=nothing)
+
+
+def forms_of_facts(database: Database) -> Select[Any]:
+    """Build the question for the keys of some entities, but for metrics: number, key and form."""
+    return select(facts.c.entity_pk, facts.c.key_pk, facts.c.value_type).where(database.among(facts.c.entity_pk))
+
+
+def forms_of_metrics(database: Database) -> Select[Any]:
+    """Build the question for the metrics of some entities: number, key and form."""
+    of_metrics = select(keys.c.key_pk).where(keys.c.section == METRICS)
+    wanted = select(metrics.c.entity_pk, metrics.c.key_pk, _metric_form())
+    return wanted.where(metrics.c.key_pk.in_(of_metrics), database.among(metrics.c.entity_pk))
+
+
+def carried_metrics(_database: Database) -> Select[Any]:
+    """Build the question how many metrics entities of a kind carry."""
+    joined = key_counts.join(keys, keys.c.key_pk == key_counts.c.key_pk)
+    wanted = select(func.count(keys.c.key_pk.distinct())).select_from(joined)
+    return wanted.where(key_counts.c.kind == bindparam("kind"), keys.c.section == METRICS)
+
+
+def _add(database: Database) -> Insert:
+    statement = database.insert(key_counts)
+    added = key_counts.c.count + statement.excluded.count
+    made: Insert = statement.on_conflict_do_update(
+        index_elements=list(key_counts.primary_key.columns), set_={"count": added}
+    )
+    return made
+
+
+def _delete_if_none(_database: Database) -> Delete:
+    own = (column == bindparam(f"{column.name}_") for column in key_counts.primary_key.columns)
+    return delete(key_counts).where(*own, key_counts.c.count == 0)
