@@ -253,8 +253,10 @@ def test_the_tables_are_checked_in_as_many_questions_however_many_runs_there_are
             assert store._database.read(lambda transaction: list(check_tables(transaction))) == []
             return len(asked)
 
-        few = questions()
         writer = StreamWriter()
+        writer.create_run(name="first", metrics={"auc": 0})
+        store.apply(writer.changes)
+        few = questions()
         for number in range(450):
             writer.create_run(name=f"run {number}", metrics={"auc": number})
         store.apply(writer.changes)
