@@ -43,6 +43,7 @@ class Sizes:
     second_points: int = 50_000
     fit_rows: int = 1_797
     fit_repeats: int = 15
+    program_fits: int = 50
     candidates: int = 9_999
     search_repeats: int = 3
     writers: int = 8
@@ -98,6 +99,7 @@ TINY = Sizes(
     second_points=1_000,
     fit_rows=60,
     fit_repeats=1,
+    program_fits=2,
     candidates=30,
     search_repeats=1,
     writers=2,
