@@ -52,7 +52,6 @@ PACKAGES = {
     "numpy": "as long as everything else together",
     "pickle": "only models need it",
     "platformdirs": "only where no folder is named",
-    "rich": "only tables for a terminal need it",
     "sqlalchemy": "backends/_sql/database.py brings it where it is needed",
     "tomllib": "only where there is a file",
     "webbrowser": "only `modeldb ui`",

@@ -9,7 +9,8 @@ import click
 from modeldb_core.cli.completion import complete_run
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples, with_session
-from modeldb_core.cli.tables import console, print_json, print_table, short_id
+from modeldb_core.cli.tables import print_json, print_table, short_id
+from modeldb_core.cli.terminal import print_line, styled
 from modeldb_core.cli.text import clean
 from modeldb_core.reproduction.differences import Section, compare_runs, text_rows
 from modeldb_core.reproduction.repository import files_between
@@ -46,15 +47,13 @@ def diff(session: Session, *, first: str, second: str, repository: Path, as_json
 
 def print_section(section: Section, names: list[str]) -> None:
     """Print what differs of one section; nothing where nothing does and nothing is to be said."""
-    from rich.text import Text
-
     if section.changes or section.note:
         count = f"  {section.same:,} the same" if section.same else ""
-        console().print(Text(f"\n{section.title}", style="bold").append(count, style="dim"))
+        print_line(f"\n{styled(section.title, bold=True)}{styled(count, dim=True)}")
     if section.changes:
         has_numbers = any(each.difference is not None for each in section.changes)
         rows = [[*row, each.difference] for row, each in zip(text_rows(section), section.changes, strict=True)]
         head = ["", "", *names, *(["difference"] if has_numbers else [])]
         print_table(head, [row[: len(head)] for row in rows])
     if section.note:
-        console().print(Text(clean(section.note), style="dim"))
+        print_line(styled(clean(section.note), dim=True))

@@ -10,7 +10,8 @@ import click
 from modeldb_core.cli.completion import complete_entity
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples, with_session
-from modeldb_core.cli.tables import console, print_json, short_id
+from modeldb_core.cli.tables import print_json, short_id
+from modeldb_core.cli.terminal import Tree, print_line, styled
 from modeldb_core.cli.text import clean, json_escaped
 from modeldb_core.commands.lineage import add_lineage, delete_lineage
 from modeldb_core.provenance.walk import DEPTH, LIMIT, MAX_LIMIT, walk
@@ -19,9 +20,6 @@ from modeldb_core.stores.references import find_entity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from rich.text import Text
-    from rich.tree import Tree
 
     from modeldb_core.provenance.graph import Direction, Edge, Name
     from modeldb_core.provenance.lineage import Lineage
@@ -114,16 +112,13 @@ def _print(graph: Lineage, form: str) -> None:
         for event in graph.to_openlineage():
             echo(json_escaped(json.dumps(event, ensure_ascii=False)))
     else:
-        out = console()
         for tree in _trees(graph):
-            out.print(tree)
+            for line in tree.lines():
+                print_line(line)
 
 
 def _trees(graph: Lineage) -> Iterator[Tree]:
     """Iterate over the trees of what was walked from: upstream and downstream apart."""
-    from rich.text import Text
-    from rich.tree import Tree
-
     inputs: dict[Name, list[Edge]] = {}
     outputs: dict[Name, list[Edge]] = {}
     for edge in graph.edges:
@@ -133,7 +128,7 @@ def _trees(graph: Lineage) -> Iterator[Tree]:
         tree = Tree(_label(graph, root, ""))
         for title, edges, way in (("made from", inputs, "upstream"), ("went into", outputs, "downstream")):
             if graph.direction in ("both", way) and root in edges:
-                branch = tree.add(Text(title, style="dim"))
+                branch = tree.add(styled(title, dim=True))
                 _grow(branch, graph, root, edges, {root}, upstream=way == "upstream")
         yield tree
 
@@ -151,22 +146,20 @@ def _grow(
         )
         text = _label(graph, other, label)
         if other in shown:
-            branch.add(text.append("  (see above)" if other in edges else "", style="dim"))
+            branch.add(text + styled("  (see above)" if other in edges else "", dim=True))
             continue
         shown.add(other)
         _grow(branch.add(text), graph, other, edges, shown, upstream=upstream)
 
 
-def _label(graph: Lineage, name: Name, said: str) -> Text:
-    from rich.text import Text
-
+def _label(graph: Lineage, name: Name, said: str) -> str:
     node = graph.nodes[name]
-    text = Text(f"{node.words} ", style="dim").append(clean(node.title), style="bold")
+    text = styled(f"{node.words} ", dim=True) + styled(clean(node.title), bold=True)
     if node.title != node.entity_id:
-        text.append(f" {clean(short_id(node.entity_id))}", style="dim")
+        text += styled(f" {clean(short_id(node.entity_id))}", dim=True)
     for fact in ("status", "stage"):
         if value := node.facts.get(fact):
-            text.append(f" {clean(str(value))}")
+            text += f" {clean(str(value))}"
     if node.state != "present":
-        text.append(f" {node.state}", style="red")
-    return text.append(f"  ({clean(said)})", style="dim") if said else text
+        text += styled(f" {node.state}", fg="red")
+    return text + styled(f"  ({clean(said)})", dim=True) if said else text

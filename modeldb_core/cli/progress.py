@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+from modeldb_core.cli.terminal import cut
+from modeldb_core.cli.text import clean
 
 _PATIENCE_S = 1.0
+_AGAIN_S = 0.1
+_BAR = 30  # characters
 
 
 @contextmanager
@@ -42,36 +44,29 @@ def stages_bar() -> Iterator[Callable[[str, int, int | None], None]]:
 
 
 class _Bar:
-    """A bar of rich's that appears once the work has taken a second."""
+    """A line that appears once the work has taken a second, is written anew as it goes on, and goes away at the end."""
 
     def __init__(self) -> None:
-        self._appears_at = time.monotonic() + _PATIENCE_S
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
-        self._label = ""
+        self._next_at = time.monotonic() + _PATIENCE_S
+        self._is_shown = False
 
     def show(self, label: str, done: int, total: int | None) -> None:
-        if self._progress is None:
-            if time.monotonic() < self._appears_at:
-                return
-            self._progress = _start()
-        if self._task is None or label != self._label:
-            if self._task is not None:
-                self._progress.remove_task(self._task)
-            self._task = self._progress.add_task(label, total=total)
-            self._label = label
-        self._progress.update(self._task, completed=done, total=total)
+        now = time.monotonic()
+        if now < self._next_at:
+            return
+        self._next_at = now + _AGAIN_S
+        line = clean(label)
+        if total:
+            part = min(1.0, done / total)
+            full = round(part * _BAR)
+            line = f"{line} [{'#' * full}{'.' * (_BAR - full)}] {part:4.0%}"
+        self._write(cut(line, shutil.get_terminal_size().columns - 1))
+        self._is_shown = True
 
     def close(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        if self._is_shown:
+            self._write("")
 
-
-def _start() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
-    progress.start()
-    return progress
+    def _write(self, line: str) -> None:
+        sys.stderr.write(f"\r\x1b[K{line}")  # the rest of the line before goes
+        sys.stderr.flush()

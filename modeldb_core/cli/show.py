@@ -10,7 +10,8 @@ from modeldb_core.cli.columns import EntityColumns
 from modeldb_core.cli.completion import complete_run
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples, with_session
-from modeldb_core.cli.tables import console, duration, print_json, print_pairs, print_table, short_id, size
+from modeldb_core.cli.tables import duration, print_json, print_pairs, print_table, short_id, size
+from modeldb_core.cli.terminal import print_line, styled
 from modeldb_core.cli.text import clean, clean_lines
 from modeldb_core.log.display import is_own
 from modeldb_core.log.json_documents import entity_document, json_value
@@ -88,12 +89,9 @@ def compare(session: Session, *, references: tuple[str, ...], show_all: bool, as
 
 
 def _print_run(session: Session, run: Run, *, show_all: bool) -> None:
-    from rich.text import Text
-
-    out = console()
-    out.print(Text(f"{clean(run.name)}  {run.entity_id}  ", style="bold").append(run.status))
+    print_line(f"{styled(f'{clean(run.name)}  {run.entity_id}  ', bold=True)}{run.status}")
     if run.description:
-        out.print(Text(clean(run.description)))
+        print_line(clean(run.description))
     shown = EntityColumns(session.store, run.KIND, [name for name in KINDS[run.KIND].shown if name not in _HEADING])
     facts = [*zip(shown.names, shown.row(run), strict=True), ("tags", run.tags)]
     if run.reported_times:
@@ -105,7 +103,7 @@ def _print_run(session: Session, run: Run, *, show_all: bool) -> None:
         traceback = clean_lines(str(failure.pop("traceback", ""))).rstrip()
         print_pairs("Failure", failure.items())
         if traceback:
-            out.print(Text(f"\n{traceback}"))
+            print_line(f"\n{traceback}")
     for name in KINDS[run.KIND].maps:
         if name == METRICS:
             _print_metrics(run, show_all=show_all)
@@ -114,8 +112,6 @@ def _print_run(session: Session, run: Run, *, show_all: bool) -> None:
 
 
 def _print_metrics(run: Run, *, show_all: bool) -> None:
-    from rich.text import Text
-
     own = [key for key in dict.fromkeys((*run.metrics, *run.series)) if is_own(key)]
     hidden = set() if show_all else set(own)
     print_pairs("Metrics", (item for item in _own_last(run.metrics) if item[0] not in run.series.keys() | hidden))
@@ -125,11 +121,11 @@ def _print_metrics(run: Run, *, show_all: bool) -> None:
         if key not in hidden
     ]
     if rows:
-        console().print()
+        print_line()
         columns = ["series", "last", "min", "max", "mean", "points", "last step"]
         print_table(columns, rows, right=columns[1:])
     if hidden:
-        console().print(Text(f"\n{len(own):,} of ModelDB's own measures; --all shows them", style="dim"))
+        print_line("\n" + styled(f"{len(own):,} of ModelDB's own measures; --all shows them", dim=True))
 
 
 def _pairs(session: Session, name: str, values: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

@@ -7,34 +7,18 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import zip_longest
 from textwrap import indent
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from modeldb_core.cli.output import as_shown, can_show, echo
+from modeldb_core.cli.terminal import cut, fold, padded, print_line, room, styled, width_of
 from modeldb_core.cli.text import clean, csv_text, json_escaped
 from modeldb_core.log.json_documents import json_value, time_text
 from modeldb_core.model.values import BlobReference
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 ID_LENGTH = 8
 LEAST_CELL, LEAST_HEADING, GAP = 16, 24, 2
 """Characters: a column is not squeezed below these; between two columns."""
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Return a console; where the output is not a terminal, nothing is cut to a width."""
-    from rich.console import Console
-
-    class Output(Console):
-        def on_broken_pipe(self) -> NoReturn:
-            raise  # noqa: PLE0704 - the error at hand; rich itself would end the process
-
-    found = Output(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
-    if not found.is_terminal:
-        found = Output(stderr=stderr, highlight=False, markup=False, emoji=False, width=100_000)
-    return found
 
 
 def short_id(entity_id: str) -> str:
@@ -102,27 +86,30 @@ def print_table(
         right: columns that stand to the right: numbers.
         folded: a column whose cells may take several lines; those of others are cut to one.
     """
-    from rich.cells import cell_len
-    from rich.table import Table
-    from rich.text import Text
-
-    out = console()
     cells = [[as_shown(short(cell)) for cell in row] for row in rows]
     headings = [as_shown(clean(name)) for name in columns]
     widths = [
-        (cell_len(name), max((cell_len(row[index]) for row in cells), default=0)) for index, name in enumerate(headings)
+        (width_of(name), max((width_of(row[index]) for row in cells), default=0)) for index, name in enumerate(headings)
     ]
-    fitting = [max(pair) for pair in widths] if not out.is_terminal else fit_widths(widths, out.width)
-    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    columns_left = room()
+    fitting = [max(pair) for pair in widths] if columns_left is None else fit_widths(widths, columns_left)
     to_the_right = set(right)
-    for name, title, width in zip(columns, headings, fitting, strict=False):
-        justify: Any = "right" if name in to_the_right else "left"
-        no_wrap, overflow = name != folded, "ellipsis" if name != folded else "fold"
-        heading = Text(title, no_wrap=True, overflow="ellipsis")
-        table.add_column(heading, justify=justify, no_wrap=no_wrap, overflow=overflow, width=max(width, 1))  # type: ignore[arg-type]
+
+    def line(texts: Sequence[str], *, bold: bool = False) -> str:
+        laid_out = (
+            padded(styled_cell, width, to_the_right=name in to_the_right)
+            for name, styled_cell, width in zip(columns, texts, fitting, strict=False)
+        )
+        return (" " * GAP).join(styled(cell, bold=True) if bold else cell for cell in laid_out)
+
+    print_line(line([cut(name, max(width, 1)) for name, width in zip(headings, fitting, strict=False)], bold=True))
     for row in cells:
-        table.add_row(*(Text(cell) for cell in row[: len(fitting)]))
-    out.print(table)
+        parts = [
+            fold(cell, max(width, 1)) if name == folded else [cut(cell, max(width, 1))]
+            for name, cell, width in zip(columns, row, fitting, strict=False)
+        ]
+        for texts in zip_longest(*parts, fillvalue=""):
+            print_line(line(texts).rstrip(" "))
     left_out = [clean(name) for name in columns[len(fitting) :]]
     if left_out:
         echo(f"No room for {len(left_out)} more columns: {', '.join(left_out)}. Choose with --columns.", err=True)
@@ -151,20 +138,20 @@ def fit_widths(widths: Sequence[tuple[int, int]], room: int) -> list[int]:
 
 def print_pairs(title: str, pairs: Iterable[tuple[str, object]]) -> None:
     """Print a heading and under it names with their values; nothing where there are none."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, GAP, 0, 0))
-    table.add_column(no_wrap=True, overflow="ellipsis", style="cyan")
-    table.add_column(overflow="fold")
-    count = 0
-    for name, value in pairs:
-        table.add_row(Text(as_shown(f"  {clean(name)}")), Text(as_shown(short(value))))
-        count += 1
-    if count:
-        out = console()
-        out.print(Text(f"\n{title}", style="bold"))
-        out.print(table)
+    shown = [(as_shown(f"  {clean(name)}"), as_shown(short(value))) for name, value in pairs]
+    if not shown:
+        return
+    print_line(f"\n{styled(title, bold=True)}")
+    columns_left = room()
+    first = max(width_of(name) for name, _ in shown)
+    if columns_left is not None:
+        first = min(first, columns_left // 2)
+    for name, value in shown:
+        left = padded(cut(name, first), first)
+        lines = [value] if columns_left is None else fold(value, max(columns_left - first - GAP, LEAST_CELL))
+        print_line(f"{styled(left, fg='cyan')}{' ' * GAP}{lines[0]}".rstrip(" "))
+        for line in lines[1:]:
+            print_line(" " * (first + GAP) + line)
 
 
 def print_json(data: object) -> None:
