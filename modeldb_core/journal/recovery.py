@@ -27,7 +27,7 @@ from modeldb_core.errors import (
     StoreVersionError,
 )
 from modeldb_core.journal.journal_folders import DAMAGED, LeftAlone, Orphan, examine_locked, look, open_segments
-from modeldb_core.journal.records import Chain, Seal
+from modeldb_core.journal.records import Chain, Plan, Seal
 from modeldb_core.journal.sealing import build, read_plans, read_seals
 from modeldb_core.journal.segments import SPOOL, Segment, SegmentReader, lock_folder, remove_directory
 from modeldb_core.journal.uploads import StoppedError, ship
@@ -220,46 +220,69 @@ def _recover_stream(folder: Folder, target: _Target, done: Recovered) -> None:
 def _ship_segment(reader: SegmentReader, store: MetadataStore) -> int:
     """Apply what the store has not seen of a segment, sealing what its process had not; return how many changes."""
     segment = reader.segment()
-    stream_id = reader.header["stream_id"]
     with _reading(reader):
         plans, seals = read_plans(segment, segment.used), read_seals(segment)
     actor = seals[-1].actor if seals else _actor_of(reader.header, store)
-    head = store.head(stream_id)
+    head = store.head(reader.header["stream_id"])
+    chain = Chain(head.seq, head.hash)
     applied, at = 0, 0
-    for mark in [*seals, None]:
-        start, end = (mark.start, mark.end) if mark else (at, segment.used)
-        at = end
-        if not start <= end <= segment.used:
-            msg = f"{reader.path.name} has a seal of bytes {start} to {end}, and has {segment.used}"
-            raise CorruptJournalError(msg)
-        if start >= end or (mark and mark.last_seq <= head.seq):
-            continue
-        if mark is None or mark.first.seq != head.seq or mark.first.hash != head.hash:
-            # Never sealed; or sealed after records that lived in memory only and died with it: the store has seen
-            # nothing of it, so it may be numbered again.
-            mark = _new_seal(reader, segment, start, end, Chain(head.seq, head.hash), actor)
-            if mark is None:
-                continue
-        with _reading(reader):
-            changes, _ = build(
-                segment,
-                start,
-                end,
-                stream_id=stream_id,
-                actor=mark.actor,
-                first=mark.first,
-                sealed_at=mark.sealed_at,
-                salt=mark.salt,
-                plans=plans,
-            )
-        if not changes or changes[-1].hash != mark.last_hash:
-            msg = f"what {reader.path.name} holds from {start} to {end} is not what was sealed there"
-            raise CorruptJournalError(msg)
+
+    def apply(changes: list[Change]) -> None:
+        nonlocal applied, chain
         store.apply(changes)
         number_shipped(store, changes, actor)
-        applied += len(changes)
-        head = store.head(stream_id)
+        applied += sum(change.seq > chain.seq for change in changes)
+        chain = Chain(changes[-1].seq, changes[-1].hash)
+
+    for mark in _in_force(reader, seals):
+        if mark.last_seq > chain.seq:
+            changes = _sealed(reader, segment, mark, plans)
+            if not _continues(changes, mark.first, chain):
+                # It was sealed after records that lived in memory only and died with it: the store has seen nothing of
+                # it, nor of what was sealed later, so all of that may be numbered again.
+                break
+            apply(changes)
+        at = mark.end
+    if at < segment.used and (mark := _new_seal(reader, segment, at, chain, actor)) is not None:
+        apply(_sealed(reader, segment, mark, plans))
     return applied
+
+
+def _in_force(reader: SegmentReader, seals: list[Seal]) -> list[Seal]:
+    """Return the seals that say which records became which changes: a recovery may have sealed some anew."""
+    kept: list[Seal] = []
+    for mark in reversed(seals):
+        if not mark.start <= mark.end <= reader.used:
+            msg = f"{reader.path.name} has a seal of bytes {mark.start} to {mark.end}, and has {reader.used}"
+            raise CorruptJournalError(msg)
+        if not kept or mark.end <= kept[-1].start:
+            kept.append(mark)
+    return kept[::-1]
+
+
+def _sealed(reader: SegmentReader, segment: Segment, mark: Seal, plans: dict[int, Plan]) -> list[Change]:
+    """Return the changes that a seal stands for, as they were when it was made."""
+    with _reading(reader):
+        changes, _ = build(
+            segment,
+            mark.start,
+            mark.end,
+            stream_id=reader.header["stream_id"],
+            actor=mark.actor,
+            first=mark.first,
+            sealed_at=mark.sealed_at,
+            salt=mark.salt,
+            plans=plans,
+        )
+    if not changes or changes[-1].hash != mark.last_hash:
+        msg = f"what {reader.path.name} holds from {mark.start} to {mark.end} is not what was sealed there"
+        raise CorruptJournalError(msg)
+    return changes
+
+
+def _continues(changes: list[Change], first: Chain, chain: Chain) -> bool:
+    """Return whether changes that begin after ``first`` go on from where a stream stands, which may be among them."""
+    return any(at.seq == chain.seq and at.hash == chain.hash for at in (first, *changes))
 
 
 def _actor_of(header: dict[str, Any], store: MetadataStore) -> str:
@@ -268,9 +291,9 @@ def _actor_of(header: dict[str, Any], store: MetadataStore) -> str:
     return actor if header.get("is_actor_known", True) else store.user or actor
 
 
-def _new_seal(reader: SegmentReader, segment: Segment, start: int, end: int, first: Chain, actor: str) -> Seal | None:
-    """Seal records of a dead process, in its segment, before they are sent: so that a crash now repeats nothing."""
-    sealed_at, salt = _last_write_us(reader), os.urandom(SALT_BYTES)
+def _new_seal(reader: SegmentReader, segment: Segment, start: int, first: Chain, actor: str) -> Seal | None:
+    """Seal the last records of a dead process, in its segment, before they are sent: so that a crash now repeats nothing."""
+    sealed_at, salt, end = _last_write_us(reader), os.urandom(SALT_BYTES), segment.used
     with _reading(reader):
         changes, chain = build(
             segment,
