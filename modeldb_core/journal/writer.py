@@ -161,7 +161,7 @@ class Writer:
             stream.is_closing = True
         if stream.thread is not None:
             self._retired.add(stream.thread)  # it may still be waiting for a store, and begins no stream then
-        timeout_s = exits.time_left(self.exit_timeout_s if timeout_s is None else timeout_s)
+        timeout_s = exits.time_left(self.exit_timeout_s) if timeout_s is None else timeout_s
         try:
             return stream.close(timeout_s, lambda: self._forget(stream))
         finally:

@@ -163,6 +163,27 @@ def test_a_reader_sees_what_is_no_older_than_it_asked_for(place):
     assert names(reader) == ["first", "second"]
 
 
+def test_a_finished_run_never_reads_as_running_in_a_store_that_was_opened_afterwards(place):
+    """Processes of one machine share a replica: another one's listing may be younger than the limit, and too old."""
+    writer, sibling = place.open(max_staleness_s=3600), place.open(max_staleness_s=3600)
+    run = ended_run("run")
+    writer.apply(run.changes[:6])
+    names(sibling)  # which lists, right before the end of the run is written
+    writer.apply(run.changes[6:])
+    reader = place.open(max_staleness_s=3600)
+    assert [entity.status for entity in reader.find(Query("run")).entities] == ["finished"]
+
+
+def test_who_goes_on_with_a_stream_is_told_where_it_stands_now(place):
+    """A journal whose records were sealed after what the store is said to have would be numbered again."""
+    writer, reader = place.open("one"), place.open("two", max_staleness_s=3600)
+    run = ended_run("run")
+    writer.apply(run.changes[:5])
+    names(reader)
+    writer.apply(run.changes[5:6])
+    assert reader.heads()[run.stream_id].seq == 6
+
+
 def test_a_handle_sees_its_own_writes_at_once_and_lists_nothing_for_that(place, monkeypatch):
     store = place.open(max_staleness_s=3600)
     names(store)

@@ -6,13 +6,16 @@ import http.server
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import modeldb_core as modeldb
+from modeldb_core.journal.journal import Journal
 from modeldb_core.journal.recovery import orphans
+from modeldb_core.log.changes import Head
+from modeldb_core.runtime import exits
 from modeldb_core.tracking import Client
 from tests.services.processes import free_port
 from tests.tracking.programs import PATIENCE_S, ended, running
@@ -236,6 +239,107 @@ def test_all_clients_of_a_program_share_the_time_at_its_end(environment: dict[st
     """
     output, _ = ended(script, environment)
     assert output.split() == ["30.0", "27.0", "2.0"]
+
+
+ONE_AFTER_ANOTHER = """
+    import os, modeldb_core as modeldb
+    from modeldb_core.journal.shipping import OpenStream
+    from modeldb_core.runtime import exits
+    real = OpenStream.close
+    def close(self, timeout_s, leave):
+        print("close", timeout_s)
+        try:
+            return real(self, 240, leave)
+        finally:
+            exits._began_at -= 1000  # as if it had taken so long
+    OpenStream.close = close
+    for number in range(3):
+        client = modeldb.connect(f"sqlite:///{os.environ['FOLDER']}/{number}.db", exit_timeout_s=2500)
+        client.on_flush.append(lambda timeout_s: print("wait", timeout_s))
+        client.start_run(capture=False)
+"""
+
+
+def test_what_one_client_took_of_the_time_at_the_end_the_next_ones_do_not_have(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    output, _ = ended(ONE_AFTER_ANOTHER, environment, FOLDER=str(tmp_path))
+    told: dict[str, list[float]] = {"wait": [], "close": []}
+    for line in output.splitlines():
+        told[line.split()[0]].append(float(line.split()[1]))
+    for times in told.values():
+        assert len(times) == 3
+        assert 1500 < times[0] <= 2500
+        assert 500 < times[1] <= 1500
+        assert 0 < times[2] <= 500
+
+
+def test_a_stream_that_is_closed_without_its_client_shares_the_time_too(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    client.start_run(capture=False)
+    stream = client.writer.ensure_stream()
+    monkeypatch.setattr(type(stream), "close", lambda self, timeout_s, leave: told.append(timeout_s))
+    with monkeypatch.context() as ending:
+        ending.setattr(exits, "_began_at", time.monotonic() - client.settings.exit_timeout_s - 1)
+        client.writer.close()
+    assert told == [0.0]
+    monkeypatch.undo()
+    stream.close(PATIENCE_S, lambda: None)
+
+
+# -- the closing change ------------------------------------------------------------------------------------------------
+
+
+def head_of(client: Client, run_id: str) -> Head:
+    return client.store.heads()[client.store.get("run", run_id).document["stream_id"]]
+
+
+def test_a_program_that_ends_closes_its_stream_with_a_last_change(environment: dict[str, str]) -> None:
+    """By it a lost tail shows, and nobody waits for the lease of a writer that is gone."""
+    script = """
+        import modeldb_core as modeldb
+        run = modeldb.start_run(capture=False)
+        run.log_metric("m", 1.0, step=0)
+        print(run.run_id)
+    """
+    output, _ = ended(script, environment)
+    with modeldb.connect() as client:
+        stream_id = client.store.get("run", output.strip()).document["stream_id"]
+        changes = client.store.read_changes(stream_id=stream_id).changes
+        assert [change.action for change in changes].count("close") == 1
+        assert changes[-1].action == "close"
+        assert head_of(client, output.strip()).closed
+
+
+def test_a_stream_whose_run_goes_on_elsewhere_is_not_closed(client: Client) -> None:
+    """A closed stream says that nothing of its runs is open."""
+    run = client.start_run(capture=False)
+    client.writer.close(PATIENCE_S)  # below the client, which would end the run
+    assert client.store.get("run", run.run_id).status == "running"
+    assert not head_of(client, run.run_id).closed
+
+
+def test_a_stream_that_could_not_be_shipped_is_not_closed_before_it_was(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, ends = Journal.end_with, []
+
+    def end_with(self: Journal, last: Callable[[], bytes | None]) -> None:
+        ends.append(last())
+        real(self, lambda: None)
+
+    monkeypatch.setattr(Journal, "end_with", end_with)
+    with client.start_run(capture=False):
+        pass
+
+    def apply(changes: object) -> None:
+        raise modeldb.errors.StoreReadOnlyError("it may only be read")
+
+    client.store.apply = apply  # type: ignore[method-assign]
+    client.writer.close(PATIENCE_S)
+    assert ends[0] is None
 
 
 # -- SIGTERM -----------------------------------------------------------------------------------------------------------

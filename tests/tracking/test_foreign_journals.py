@@ -8,9 +8,11 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -560,6 +562,45 @@ def test_only_temporary_files_are_swept(tmp_path: Path) -> None:
     name, file = LocalFiles(str(tmp_path)).create()
     file.close()
     assert sorted(path.name for path in folder.iterdir()) == sorted(["notes.txt", Path(name).name])
+
+
+HOUR_S = 3600
+
+
+def test_the_upload_of_another_process_is_not_swept_away_while_it_may_go_on(tmp_path: Path) -> None:
+    from modeldb_core.backends.blobs.local_files import LocalFiles
+
+    kept = {}
+    for hours in (0, 1, 23, 25):
+        name, file = LocalFiles(str(tmp_path)).create()
+        file.write(b"half")
+        file.close()
+        kept[hours] = Path(name)
+    for hours, path in kept.items():
+        os.utime(path, (time.time() - hours * HOUR_S,) * 2)
+    files = LocalFiles(str(tmp_path))
+    for _ in range(2):
+        files.create()[1].close()
+    assert [hours for hours, path in kept.items() if path.exists()] == [0, 1, 23]
+    files.publish(str(kept[23]), "aa/bb/blob")
+    assert (tmp_path / "aa" / "bb" / "blob").read_bytes() == b"half"
+
+
+def test_the_upload_of_another_process_to_any_file_system_is_not_swept_away_while_it_may_go_on() -> None:
+    import fsspec
+
+    from modeldb_core.backends.blobs.fsspec_files import FsspecFiles
+
+    url = f"memory://{uuid.uuid4().hex}"
+    memory, kept = fsspec.filesystem("memory"), {}
+    for hours in (0, 1, 23, 25):
+        name, file = FsspecFiles(url, {}).create()
+        file.close()
+        kept[hours] = name
+    for hours, name in kept.items():
+        memory.store[f"/{name.lstrip('/')}"].created = datetime.now(UTC) - timedelta(hours=hours)
+    FsspecFiles(url, {}).create()[1].close()
+    assert [hours for hours, name in kept.items() if memory.exists(name)] == [0, 1, 23]
 
 
 def test_a_replica_is_kept_behind_no_link(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ _OWN_BYTES = 8 << 20  # of objects just written that are kept in memory, so that
 
 
 class Follower:
-    """Answers from a replica of a bucket that is at most so old.
+    """Answers from a replica of a bucket that is at most so old, and not older than this object.
 
     Processes of one machine share the replica: while one of them brings it up to date, the others wait, and find it
     done.
@@ -75,6 +75,9 @@ class Follower:
     ) -> None:
         self.is_closed = False
         self.newest_stamp = 0
+        # Nothing that was in the bucket by now is missing from an answer, however old the listing of others may be:
+        # whoever opens a store when a program has ended reads what it wrote last.
+        self._opened_at = time.time()
         self._bucket = bucket
         self._max_staleness_s = max_staleness_s
         self._allow_stale = allow_stale
@@ -103,21 +106,25 @@ class Follower:
                 self._own.popitem(last=False)
                 self._evicted += 1
 
-    def answer(self, question: Callable[[Replica], Result]) -> Result:
+    def answer(self, question: Callable[[Replica], Result], max_staleness_s: float | None = None) -> Result:
         """Return what the replica says, brought up to date first; a damaged one is made again.
+
+        Args:
+            question: asks it.
+            max_staleness_s: as of :meth:`fresh`.
 
         Raises:
             StoreUnavailableError: the bucket cannot be reached.
         """
         try:
-            return question(self.fresh())
+            return question(self.fresh(max_staleness_s))
         except ModelDBError as error:
             if not is_damage(error):
                 raise
         with self._lock.held():
             if self._replica is None or self._replica.path == self._path():  # else somebody else was faster
                 self._renew()
-        return question(self.fresh())
+        return question(self.fresh(max_staleness_s))
 
     def fresh(self, max_staleness_s: float | None = None) -> Replica:
         """Return the replica, no older than asked for.
@@ -162,7 +169,7 @@ class Follower:
 
     def _is_fresh(self, replica: Replica, asked_at: float, limit_s: float) -> bool:
         listed_at = None if self._evicted > self._evicted_listed else replica.state("listed_at")
-        return listed_at is not None and asked_at - limit_s <= listed_at <= time.time() + 1
+        return listed_at is not None and max(asked_at - limit_s, self._opened_at) <= listed_at <= time.time() + 1
 
     def compact(self) -> Compaction:
         """Compact all that is worth it, and delete what it replaces.
