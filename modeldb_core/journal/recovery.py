@@ -243,8 +243,9 @@ def _ship_segment(reader: SegmentReader, store: MetadataStore) -> int:
                 break
             apply(changes)
         at = mark.end
-    if at < segment.used and (mark := _new_seal(reader, segment, at, chain, actor)) is not None:
-        apply(_sealed(reader, segment, mark, plans))
+    made = _new_seal(reader, segment, at, chain, actor) if at < segment.used else None
+    if made is not None:
+        apply(_sealed(reader, segment, made, plans))
     return applied
 
 
@@ -282,7 +283,8 @@ def _sealed(reader: SegmentReader, segment: Segment, mark: Seal, plans: dict[int
 
 def _continues(changes: list[Change], first: Chain, chain: Chain) -> bool:
     """Return whether changes that begin after ``first`` go on from where a stream stands, which may be among them."""
-    return any(at.seq == chain.seq and at.hash == chain.hash for at in (first, *changes))
+    places = [(first.seq, first.hash), *((change.seq, change.hash) for change in changes)]
+    return (chain.seq, chain.hash) in places
 
 
 def _actor_of(header: dict[str, Any], store: MetadataStore) -> str:
