@@ -181,7 +181,9 @@ def test_who_goes_on_with_a_stream_is_told_where_it_stands_now(place):
     writer.apply(run.changes[:5])
     names(reader)
     writer.apply(run.changes[5:6])
-    assert reader.heads()[run.stream_id].seq == 6
+    assert reader.head(run.stream_id).seq == 6
+    writer.apply(run.changes[6:])
+    assert reader.heads()[run.stream_id].closed
 
 
 def test_a_handle_sees_its_own_writes_at_once_and_lists_nothing_for_that(place, monkeypatch):

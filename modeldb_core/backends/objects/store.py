@@ -258,12 +258,10 @@ class ObjectMetadataStore(MetadataStore):
         return self._ask(lambda replica: replica.carries())
 
     def heads(self) -> Mapping[str, Head]:
-        self._check_open()
-        # Those who ask go on from there, with another number or another store.
-        return self._follower.answer(lambda replica: replica.heads(), max_staleness_s=0)
+        return self._ask_now(lambda replica: replica.heads())
 
     def head(self, stream_id: str) -> Head:
-        return self._ask(lambda replica: replica.head(stream_id))
+        return self._ask_now(lambda replica: replica.head(stream_id))
 
     def refresh(self) -> None:
         """List the bucket now, so that the next answer shows everything that was written before this call."""
@@ -304,6 +302,11 @@ class ObjectMetadataStore(MetadataStore):
     def _ask(self, question: Callable[[Replica], Result]) -> Result:
         self._check_open()
         return self._follower.answer(question)
+
+    def _ask_now(self, question: Callable[[Replica], Result]) -> Result:
+        """Ask what somebody goes on from, with another number or another store: a head of a second ago would not do."""
+        self._check_open()
+        return self._follower.answer(question, max_staleness_s=0)
 
     def _check_open(self) -> None:
         if self._follower.is_closed:
