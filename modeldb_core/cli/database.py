@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modeldb_core.cli.output import echo
+from modeldb_core.cli.parquet import counts_of, export_tables, tell
 from modeldb_core.cli.session import Session, examples, missing_store, with_session
 from modeldb_core.cli.tables import print_json
 from modeldb_core.cli.text import clean
@@ -58,9 +59,10 @@ def upgrade(session: Session, *, dry_run: bool, as_json: bool) -> None:
 
 
 @db.command(epilog=examples("modeldb db compact", "modeldb db compact --url s3://bucket/prefix"))
+@click.option("--parquet", "tables_url", metavar="URL", help="Then write tables for other engines, over those there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_session
-def compact(session: Session, *, as_json: bool) -> None:
+def compact(session: Session, *, tables_url: str | None, as_json: bool) -> None:
     """Put the small objects of a store in a bucket or folder together into few large ones.
 
     Stores do that by themselves now and then; this does all of it at once. It also takes payloads that were erased out
@@ -72,8 +74,10 @@ def compact(session: Session, *, as_json: bool) -> None:
         msg = f"{store.url} has nothing to compact: only stores in a bucket or a folder do"
         raise InvalidArgumentError(msg)
     done = work()
+    tables = None if tables_url is None else export_tables(session, tables_url, (), replace=True)
     if as_json:
-        print_json({"store": store.url, "packed": done.packed, "packs": done.packs, "deleted": done.deleted})
+        more = {} if tables is None else {"tables": counts_of(tables, tables_url or "")}
+        print_json({"store": store.url, "packed": done.packed, "packs": done.packs, "deleted": done.deleted, **more})
         return
     if not (done.packs or done.deleted):
         echo(f"{store.url}: nothing to do.")
@@ -82,6 +86,8 @@ def compact(session: Session, *, as_json: bool) -> None:
             f"{store.url}: {done.packed:,} objects were put together into {done.packs:,}, and {done.deleted:,} deleted "
             f"that are no longer needed."
         )
+    if tables is not None:
+        tell(tables, tables_url or "")
 
 
 def _class_of(settings: Settings) -> tuple[Any, dict[str, object]]:

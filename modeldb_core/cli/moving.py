@@ -11,6 +11,7 @@ import click
 
 from modeldb_core.cli.completion import complete_project, complete_run
 from modeldb_core.cli.output import echo, is_terminal
+from modeldb_core.cli.parquet import counts_of, export_tables, tell
 from modeldb_core.cli.program import FOUND, OK
 from modeldb_core.cli.progress import stages_bar
 from modeldb_core.cli.session import (
@@ -138,10 +139,21 @@ def copy(
 
 
 @click.command(
-    epilog=examples("modeldb export runs.bundle", "modeldb export churn.bundle --project churn --no-artifacts")
+    epilog=examples(
+        "modeldb export runs.bundle",
+        "modeldb export churn.bundle --project churn --no-artifacts",
+        "modeldb export s3://bucket/tables --format parquet",
+    )
 )
 @click.argument("path", metavar="FILE")
 @_selecting
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["bundle", "parquet"]),
+    default="bundle",
+    help="A bundle, the default; or a folder or URL of Parquet, for other engines.",
+)
 @click.option("--artifacts/--no-artifacts", default=True, help="With files and models; the default.")
 @click.option("--withhold-others", is_flag=True, help="Without what the same streams say of anything else.")
 @click.option("--ro-crate", "ro_crate", is_flag=True, help="With RO-Crate metadata: unpacked with tar, it is a crate.")
@@ -155,6 +167,7 @@ def export(
     path: str,
     projects: Sequence[str],
     runs: Sequence[str],
+    form: str,
     artifacts: bool,
     withhold_others: bool,
     ro_crate: bool,
@@ -168,9 +181,22 @@ def export(
     and --run only those streams of changes go into it that touch what is named. Each of them goes whole, with the other
     runs of the same process, and the command says which. --withhold-others leaves out what they say of those: the chains
     still verify, and the bundle marks what it does not hold. Such a bundle is read where it is, no store takes it in.
+
+    With --format parquet runs and points become tables that DuckDB, polars, Spark and Trino read; FILE is then a folder
+    or a URL.
     """
     from modeldb_core.movement.copying import copy as copy_streams
 
+    if form == "parquet":
+        if runs or not artifacts or withhold_others or ro_crate or dry_run:
+            msg = "--format parquet goes with --project, --force and --json alone: tables hold no files and no streams"
+            raise click.UsageError(msg)
+        tables = export_tables(session, path, projects, replace=force)
+        if as_json:
+            print_json(counts_of(tables, path))
+        else:
+            tell(tables, path)
+        return OK
     store = session.store
     selection = _select(store, session.settings, projects, runs, withheld=withhold_others)
     if withhold_others and selection is None:

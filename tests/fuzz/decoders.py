@@ -56,6 +56,7 @@ from modeldb_core.model.shapes import check_document
 from modeldb_core.model.values import BlobReference, decode, encode, is_digest, normalize
 from modeldb_core.movement.bundle_store import path_of as bundle_path
 from modeldb_core.movement.manifest import Manifest
+from modeldb_core.movement.parquet import files_named
 from modeldb_core.plugins import Places, load_settings
 from modeldb_core.queries import Query, decode_cursor, effective_order, encode_cursor, parse_fields
 from modeldb_core.queries.parse import parse_field, parse_filter, parse_order
@@ -130,6 +131,10 @@ _PART = layout.Part(7, _CHANGES)
 _OBJECT = layout.object_of(_PART)
 _HEADS = {"s": Head(3, bytes(32), 5)}
 _MANIFEST = Manifest(_HEADS, 4, "0" * 64, 1, 5, "0" * 64, absent_blobs=("0" * 64,), withheld=2)
+_TABLES = {
+    "format": "modeldb-tables",
+    "tables": {"runs": {"rows": 1, "files": [{"path": f"runs/project_id=a/part-{'0' * 32}.parquet", "rows": 1}]}},
+}
 _ADDRESS = read_address(
     "http://127.0.0.1:1", token="", connect_timeout_s=1.0, timeout_s=1.0, retry_s=0.0, ca_bundle="", verify=True
 )
@@ -606,6 +611,12 @@ DECODERS: tuple[Decoder, ...] = (
         _answer(lambda data: protocol.load_query(data)),
     ),
     Decoder("manifest", _MANIFEST.encode(), damaged(_MANIFEST.encode()) | other_json(json.loads(_MANIFEST.encode())), Manifest.decode),
+    Decoder(
+        "manifest of tables",
+        _dumped(_TABLES),
+        damaged(_dumped(_TABLES)) | other_json(_TABLES),
+        lambda content: files_named(content, "tables"),
+    ),
     Decoder(
         "checkpoint",
         _CHECKPOINT,
