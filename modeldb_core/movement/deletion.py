@@ -7,6 +7,7 @@ time, by which those that went together are known when they are to come back tog
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from modeldb_core.stores import MetadataStore
 
 _PAGE = 1000
+_TOGETHER = 500  # containers whose parts are asked for together
 Name = tuple[str, str]
 """Kind and identifier of an entity."""
 
@@ -127,23 +129,38 @@ def parts(
         deleted_at: what was deleted at this time, instead of what is not deleted.
         all_of_them: deleted or not.
     """
-    when = condition("deleted_at = ?", deleted_at) if deleted_at else ""
-    is_deleted = all_of_them or deleted_at is not None
+    include = all_of_them or deleted_at is not None
     waiting, seen = [(kind, entity_id)], {(kind, entity_id)}
     while waiting:
-        above, above_id = waiting.pop(0)
+        above = waiting[0][0]
+        together = list(takewhile(lambda name: name[0] == above, waiting[:_TOGETHER]))  # noqa: B023 - used up at once
+        del waiting[: len(together)]
+        containers = {container_id for _, container_id in together}
         for of, field in parts_of(above):
-            query = Query(of, when, "entity_id", (field,), within=above_id, include_deleted=is_deleted)
-            if field in KINDS[of].columns:  # within a project is what lies deeper as well: that comes by in its turn
-                directly = condition(f"{field} = ?", above_id)
-                query = replace(query, filter=" and ".join(filter(None, (when, directly))), within=None)
-            for part in pages(store, query):
+            # What is part of the whole directly has come by, wherever else in it it lies.
+            come = next((each for whole, each in parts_of(kind) if whole == of), None) if above != kind else None
+            query = _parts_query(of, field, containers, deleted_at, (come, entity_id) if come else None)
+            for part in pages(store, replace(query, include_deleted=include)):
                 name = (of, part.entity_id)
-                is_direct = part.document.get(field) == above_id
-                if is_direct and name not in seen:
+                if part.document.get(field) in containers and name not in seen:
                     seen.add(name)
                     waiting += [] if KINDS[of].remark else [name]
                     yield part
+
+
+def _parts_query(
+    of: str, field: str, containers: set[str], deleted_at: datetime | None, come: tuple[str, str] | None
+) -> Query:
+    """Return the question for the entities of a kind that some containers contain directly, without those that have come."""
+    conditions = [condition("deleted_at = ?", deleted_at)] if deleted_at else []
+    columns = KINDS[of].columns
+    within: tuple[str, ...] | None = tuple(sorted(containers))
+    if field in columns:  # within a project is what lies deeper as well: that comes by in its turn
+        conditions.append(condition(f"{field} in ?", sorted(containers)))
+        within = None
+    if come is not None and come[0] in columns and come[0] != field:
+        conditions.append(condition(f"({come[0]} is null or {come[0]} != ?)", come[1]))
+    return Query(of, " and ".join(conditions), "entity_id", (field,), within=within)
 
 
 def _container(store: MetadataStore, entity: Entity) -> Entity | None:

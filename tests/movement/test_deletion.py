@@ -16,6 +16,7 @@ from modeldb_core.log.stream import Entry
 from modeldb_core.movement.deletion import deleted, parts
 from modeldb_core.queries import Query
 from modeldb_core.stores.direct import DirectWriter
+from modeldb_core.testing.scene import Scene
 from modeldb_core.tracking import Client
 from modeldb_server import create_app
 
@@ -251,3 +252,28 @@ def test_what_lies_deeper_is_read_once(client: Client, monkeypatch: pytest.Monke
     found = [part.entity_id for part in parts(client.store, "project", project)]
     assert len(found) == 12, "three experiments, six runs, three comments"
     assert len(read) < 2 * len(found)
+
+
+def test_a_project_is_taken_apart_by_a_few_questions_and_each_run_read_once(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(client.store)
+    for number in range(40):
+        parent_id = scene.run(f"run {number}")
+        scene.run(f"child {number}", parent_id=parent_id)
+        scene.writer.create("comment", parent_id=parent_id, message="about it", author="me")
+    scene.ship()
+    find, read = client.store.find, []
+
+    def counted(query: Query) -> Any:
+        page = find(query)
+        read.append([entity.entity_id for entity in page.entities])
+        return page
+
+    monkeypatch.setattr(client.store, "find", counted)
+    found = [part.entity_id for part in parts(client.store, "project", scene.project_id)]
+    assert len(found) == len(set(found)) == 40 + 40 + 40 + 1
+    assert sum(map(len, read)) == len(found), "each entity is read once"
+    assert len(read) < 20, "not a question for each run"
+    of_run = [part.entity_id for part in parts(client.store, "run", scene.runs["run 3"])]
+    assert len(of_run) == 2
