@@ -188,6 +188,12 @@ class StoreUnavailableError(ModelDBError, ConnectionError):
     code = "store_unavailable"
 
 
+class TimeLimitError(ModelDBError, TimeoutError):
+    """What was asked for takes longer than a request may; nothing goes on with it. Ask for less."""
+
+    code = "time_limit"
+
+
 class StoreReadOnlyError(ModelDBError, PermissionError):
     """The store may not be written with the permissions of this process."""
 

@@ -113,6 +113,14 @@ class ServerOptions:
         trust=trust.USER,
         minimum=0.0,
     )
+    server_request_timeout_s: float = setting(
+        "float",
+        60.0,
+        "what a request reads from the store may take so long; then it ends with 504. 0: any time",
+        table="server",
+        trust=trust.USER,
+        minimum=0.0,
+    )
     server_stop_timeout_s: float = setting(
         "float",
         10.0,

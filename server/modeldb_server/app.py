@@ -12,6 +12,7 @@ from modeldb_core.config import Settings
 from modeldb_core.errors import ConfigurationError, MissingDependencyError, ModelDBError
 from modeldb_core.plugins import plugin_manager
 from modeldb_core.runtime.notices import warn
+from modeldb_core.runtime.time_limits import no_limit
 from modeldb_core.runtime.users import login_name
 from modeldb_server.access import AccessNotes, note_hidden
 from modeldb_server.accounts.oidc import OpenID, Provider
@@ -39,6 +40,7 @@ from modeldb_server.writing import Writers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from werkzeug.wrappers import Response
 
@@ -111,7 +113,7 @@ def create_app(
     short_way = ShortWay(app, context)  # which passes by no hook of a plugin
     add_plugins(app, manager, policies)
     complete_policies(app, policies)
-    app.wsgi_app = short_way  # type: ignore[method-assign]
+    app.wsgi_app = short_way  # type: ignore[method-assign,assignment]
     return app
 
 
@@ -127,8 +129,19 @@ def _new_app(settings: ServerSettings) -> Flask:
         MAX_FORM_PARTS=0,
         TRUSTED_HOSTS=None,  # security.py looks at every request, with a message that helps
     )
+    app.wsgi_app = _without_limit(app.wsgi_app)  # type: ignore[method-assign,assignment]
     app.url_map.merge_slashes = False  # a path is taken as it comes, and never redirected to a cleaned one
     return app
+
+
+def _without_limit(answer: WSGIApplication) -> WSGIApplication:
+    """Return an application that ends the time limit of a request with it: its thread answers others."""
+
+    def limited(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        with no_limit():
+            return answer(environ, start_response)
+
+    return limited
 
 
 def _new_context(

@@ -66,6 +66,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "conditions_unsupported": 501,
         "query_unsupported": 501,
         "store_unavailable": 503,
+        "time_limit": 504,
     }
 )
 """The HTTP status of every code of :mod:`modeldb_core.errors`."""
@@ -104,7 +105,7 @@ _HTTP_MESSAGES: Mapping[int, str] = MappingProxyType(
         416: "The range lies outside the content.",
     }
 )
-_PUBLIC_STATUS = frozenset({400, 403, 404, 409, 412, 501})
+_PUBLIC_STATUS = frozenset({400, 403, 404, 409, 412, 501, 504})
 
 
 def register_error_handlers(app: Flask) -> None:

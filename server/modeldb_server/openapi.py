@@ -37,6 +37,7 @@ ERROR_MEANINGS = {
     416: "the range lies outside the artifact",
     422: "what arrived does not match its digest or its hash",
     501: "the store cannot decide conditions",
+    504: "the answer takes longer than a request may; ask for less",
     503: "the server or its store cannot answer now; try again",
 }
 

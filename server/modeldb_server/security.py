@@ -9,6 +9,7 @@ that are not the server's own files.
 from __future__ import annotations
 
 import ipaddress
+import math
 import socket
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,6 +18,7 @@ from flask import abort, current_app, g, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from modeldb_core.errors import ConfigurationError, PermissionDeniedError, StoreReadOnlyError
+from modeldb_core.runtime.time_limits import set_limit
 from modeldb_core.stores.protocol import WRITE_HEADER
 from modeldb_server.accounts.credentials import COOKIE, SECURE_COOKIE, Means, shown_in
 from modeldb_server.context import server_context
@@ -45,6 +47,8 @@ _JSON_FORM = Form()
 _V1_HEADERS = "grpc-metadata-"
 """What the headers of clients of the v1 API begin with."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+CLIENT_WAITS_S = "modeldb.client_waits_s"
+"""In the WSGI environment: how long the client waits for the answer, where it has said so."""
 POLICIES = "modeldb_policies"
 Policies: TypeAlias = "dict[str, Policy | Callable[[Request], Policy]]"
 """Who may call each endpoint."""
@@ -174,6 +178,8 @@ def check_request(*, is_trial: bool = False) -> Response | None:
         raise
     if policy is not Policy.PUBLIC:
         check_rate(context, request.environ, context.visitor, address, is_trial=is_trial)
+    if policy is Policy.READ and not is_trial:
+        _limit_time(settings.request_timeout_s)
     if policy is None:
         return None  # no such route: Flask answers 404 or 405
     _check_scope()
@@ -198,6 +204,13 @@ def _visitor(context: ServerContext, policy: Policy | None, address: str, *, is_
     if isinstance(found, Exception):
         raise found
     return found
+
+
+def _limit_time(most_s: float) -> None:
+    """Say how long what the request reads may take: no longer than its client waits. What it changes is finished."""
+    seconds = min(most_s or math.inf, request.environ.get(CLIENT_WAITS_S, math.inf))
+    if seconds < math.inf:
+        set_limit(seconds)
 
 
 def _form() -> Form:

@@ -72,6 +72,7 @@ class ServerSettings:
         poll_interval_s: how often the store is asked for changes while an event stream is open.
         heartbeat_s: an idle event stream says so often that it is alive.
         send_timeout_s: a client that takes nothing of an answer for so long is cut off.
+        request_timeout_s: how long that may take which a request reads from the store, in seconds; 0: any time.
         stop_timeout_s: how long a stopping server waits for requests that are being answered.
         max_body_bytes: the longest request body that is read.
         max_upload_bytes: the longest file that is taken in one request; what does not fit into memory waits in a temporary
@@ -117,6 +118,7 @@ class ServerSettings:
     poll_interval_s: float = 1.0
     heartbeat_s: float = 15.0
     send_timeout_s: float = 60.0
+    request_timeout_s: float = 60.0
     stop_timeout_s: float = 10.0
     max_body_bytes: int = MIB
     max_upload_bytes: int = 5 * 1024 * MIB
@@ -197,7 +199,7 @@ class ServerSettings:
         if self.log not in FORMS:
             msg = f"server.log is {self.log!r}; expected one of {', '.join(FORMS)}"
             raise ConfigurationError(msg)
-        for name in ("rate_limit", "stop_timeout_s"):
+        for name in ("rate_limit", "request_timeout_s", "stop_timeout_s"):
             if not 0 <= getattr(self, name) < math.inf:
                 msg = f"server.{name} is {getattr(self, name)}; expected 0 or more"
                 raise ConfigurationError(msg)
@@ -255,6 +257,7 @@ class ServerSettings:
             base_path=settings.server_base_path,
             log=cast("LogForm", settings.server_log),
             rate_limit=settings.server_rate_limit,
+            request_timeout_s=settings.server_request_timeout_s,
             stop_timeout_s=settings.server_stop_timeout_s,
             accounts=settings.server_accounts,
             session_hours=settings.server_session_hours,

@@ -14,7 +14,7 @@ from modeldb_server.routes import Form, Policy
 from modeldb_v1 import openapi, services  # noqa: F401 - services declares the calls
 from modeldb_v1.artifact_files import add_artifact_routes
 from modeldb_v1.calls import carry_out, policy_of
-from modeldb_v1.errors import status_of
+from modeldb_v1.errors import DOMAIN, ERROR_INFO, status_of
 from modeldb_v1.paths import ROOTS, match, methods_of
 from modeldb_v1.transcoding import read_message, write_message
 
@@ -79,7 +79,8 @@ answer_call.modeldb_form = FORM  # type: ignore[attr-defined]
 def answer_error(error: Exception) -> Response:
     """Return the answer that tells the caller of an error."""
     status = status_of(error)
-    body = {"error": status.message, "code": int(status.code), "message": status.message, "details": []}
+    details = [{"@type": ERROR_INFO, "reason": status.reason, "domain": DOMAIN}]
+    body = {"error": status.message, "code": int(status.code), "message": status.message, "details": details}
     response = json_response(body, status.http)
     for name, value in status.headers:
         response.headers.add(name, value)

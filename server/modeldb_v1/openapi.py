@@ -217,6 +217,6 @@ def _error_schema() -> Schema:
             "error": {"type": "string"},
             "code": {"type": "integer", "description": "of gRPC"},
             "message": {"type": "string"},
-            "details": {"type": "array"},
+            "details": {"type": "array", "items": {"type": "object"}},
         },
     }

@@ -83,7 +83,9 @@ def test_errors_have_the_form_of_the_original_proxy(
     assert (response.status_code, response.json["code"]) == (status, code)
     assert response.json["error"] == response.json["message"]
     assert words in response.json["message"]
-    assert response.json["details"] == []
+    (info,) = response.json["details"]
+    assert info["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"
+    assert info["reason"].isupper()
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from modeldb_core.errors import ConfigurationError, StoreUnavailableError
 from modeldb_core.plugins import PluginManager, open_store
 from modeldb_server import Server, ServerSettings, create_app
 from modeldb_v1.calls import DECLARED
-from modeldb_v1.schema import CALLS, message_class
+from modeldb_v1.schema import CALLS, call_named, message_class
 from tests.v1.world import READER, WRITER, World, running_world
 
 VERIFY = "/ai.verta.modeldb.ProjectService/verifyConnection"
@@ -85,6 +85,36 @@ def test_others_are_refused_before_their_message_is_read(world: World, metadata:
     error = refused(world.channel, CREATE, b"\xff\xff", metadata=metadata)
     assert error.code() is code
     assert error.details()
+
+
+def test_an_error_has_a_status_with_the_reason_that_http_says(world: World) -> None:
+    """As bytes, so that nothing of ours reads what it has written."""
+
+    def part(number: int, data: bytes) -> bytes:
+        length = len(data)
+        return (
+            bytes([number << 3 | 2, length] if length < 128 else [number << 3 | 2, length & 127 | 128, length >> 7])
+            + data
+        )
+
+    method = "ProjectService.getProjectById"
+    answer = world.http.get(
+        "/api/v1/modeldb/project/getProjectById?id=none",
+        headers={"Authorization": f"Bearer {READER}"},
+        base_url="http://127.0.0.1",
+    ).json
+    (info,) = answer["details"]
+    assert info["reason"] == "NOT_FOUND"
+    error = refused(
+        world.channel,
+        f"/{call_named(method).service}/getProjectById",
+        call_named(method).request(id="none").SerializeToString(),
+        metadata=(("authorization", f"Bearer {READER}"),),
+    )
+    metadata = dict(error.trailing_metadata())
+    inner = part(1, info["@type"].encode()) + part(2, part(1, info["reason"].encode()) + part(2, b"modeldb"))
+    expected = b"\x08\x05" + part(2, answer["message"].encode()) + part(3, inner)
+    assert metadata["grpc-status-details-bin"] == expected
 
 
 def test_guesses_over_http_and_grpc_are_counted_together(tmp_path: Path) -> None:

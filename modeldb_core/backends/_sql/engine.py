@@ -20,7 +20,7 @@ from modeldb_core.backends._sql import schema
 from modeldb_core.backends._sql.database import MANY, Database, SwallowedError, Transaction, VersionChangedError
 from modeldb_core.backends._sql.tables import compatibility, metadata
 from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
-from modeldb_core.runtime import forks
+from modeldb_core.runtime import forks, time_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -91,6 +91,7 @@ class EngineDatabase(Database):
 
     def read(self, work: Callable[[Transaction], Result], *, settled: bool = False) -> Result:
         del settled  # nobody sees what is not committed
+        time_limits.check_time()
         return self._retried(lambda: self._run(work, writing=False))
 
     def write(self, work: Callable[[Transaction], Result]) -> Result:

@@ -35,7 +35,7 @@ from modeldb_core.backends._sql.postgres_idle import IdleConnections
 from modeldb_core.backends._sql.postgres_statements import SWALLOWED, Compiled, counted
 from modeldb_core.backends._sql.tables import hashed_index, partial_indexes
 from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
-from modeldb_core.runtime import forks
+from modeldb_core.runtime import forks, time_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -114,13 +114,23 @@ class PostgresDatabase(Database):
     # Transactions
 
     def read(self, work: Callable[[Transaction], Result], *, settled: bool = False) -> Result:
+        time_limits.check_time()
+
         def run() -> Result:
-            with self._transaction(_BEGIN_READING, is_reading=True) as transaction:
+            with self._transaction(_BEGIN_READING, *self._time_left(), is_reading=True) as transaction:
                 result = self.carried_out(work, transaction)
                 self._end_reading(transaction.connection, settled=settled)
                 return result
 
         return self._retried(run, is_reading=True)
+
+    def _time_left(self) -> tuple[bytes, ...]:
+        """Return the statement that gives the questions of a transaction no more time than there is for the request."""
+        until = time_limits.until()
+        left_s = self._timeout_s if until is None else until - time.monotonic()
+        if left_s >= self._timeout_s:
+            return ()  # what every transaction is given
+        return (b"SET LOCAL statement_timeout = %d" % max(int(left_s * 1000), 1),)
 
     def write(self, work: Callable[[Transaction], Result]) -> Result:
         if self.read_only:

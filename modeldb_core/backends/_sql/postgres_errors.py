@@ -20,6 +20,7 @@ from modeldb_core.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
+from modeldb_core.runtime import time_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,7 @@ Hope = Literal["none", "lock", "connection"]
 
 _CONFLICTS = frozenset({"40001", "40P01", "55P03"})  # serialization failure, deadlock, lock not available
 _NO_RIGHT = "42501"
+_CANCELED = "57014"
 _PASSING = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25P04"})
 _STARTING = re.compile(r"the database system is|too many clients|connection slots|too many connections|shutting down")
 _LEVEL = re.compile(r"^.*?\b(?:FATAL|PANIC|ERROR|FEHLER|ERREUR)\s*: +")
@@ -77,6 +79,8 @@ class Translator:
         code = getattr(error, "pgcode", None) or ""
         if code == _NO_RIGHT:
             return self._of_missing_right(_said(error), is_reading=is_reading)
+        if is_reading and code == _CANCELED and time_limits.is_over():
+            return time_limits.time_is_up()
         if code == SILENT:
             after_s = self.connect_timeout_s if is_connecting else self.timeout_s
             return StoreUnavailableError(
@@ -144,7 +148,7 @@ _BY_CODE: dict[str, Callable[[Translator, str], ModelDBError]] = {
         f"{at.url} was locked by another writer for more than {at.timeout_s:g} s; look for a process that holds it, "
         f"or raise timeout_s"
     ),
-    "57014": lambda at, _: StoreUnavailableError(
+    _CANCELED: lambda at, _: StoreUnavailableError(
         f"{at.url} took longer than {at.timeout_s:g} s for one statement; raise timeout_s, or see what keeps the server"
     ),
     "25006": lambda at, _: StoreReadOnlyError(

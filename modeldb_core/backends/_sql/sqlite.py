@@ -38,6 +38,7 @@ from modeldb_core.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
+from modeldb_core.runtime import time_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -54,6 +55,7 @@ _CACHE_KIB = 65_536  # of pages, for each connection: the narrow tables of some 
 _CHECKPOINT_PAGES = 16_384  # of the write-ahead log, 64 MiB: a page that is written often meanwhile is copied once
 _JOURNAL_LIMIT_BYTES = 64 * 2**20  # to which the write-ahead log is cut after a checkpoint
 _DRIVER_TIMEOUT_S = 5.0  # beyond that this process waits by itself, with jitter
+_STEPS = 20_000  # of SQLite's machine between two looks at the clock: some tenths of a millisecond
 _DIALECT = dialect()
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
@@ -101,15 +103,22 @@ class SQLiteDatabase(EngineDatabase):
     def _transaction(self, *, writing: bool) -> Iterator[Connection]:
         with self.engine.connect() as connection:
             driver = _driver(connection)
-            driver.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+            is_limited = not writing and time_limits.until() is not None
+            if is_limited:
+                driver.set_progress_handler(time_limits.is_over, _STEPS)  # one that says yes ends the statement
             try:
+                driver.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
                 yield connection
                 driver.execute("COMMIT")
             except BaseException:
                 # A failed COMMIT may have ended the transaction already.
                 if driver.in_transaction:
+                    driver.set_progress_handler(None, 0)
                     driver.execute("ROLLBACK")
                 raise
+            finally:
+                if is_limited:
+                    driver.set_progress_handler(None, 0)
 
     def may_pass(self, error: BaseException | None) -> bool:
         return isinstance(error, sqlite3.Error) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _BUSY
@@ -295,6 +304,8 @@ class SQLiteDatabase(EngineDatabase):
     def translate(self, error: BaseException | None) -> ModelDBError:
         """Return the error of ModelDB for one of the driver."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_INTERRUPT:
+            return time_limits.time_is_up()
         if code in _BUSY:
             return StoreUnavailableError(
                 f"{self.path} is locked by another process for more than {self.timeout_s:g} s; "

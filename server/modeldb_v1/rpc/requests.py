@@ -14,6 +14,8 @@ from flask import Response
 
 from modeldb_core.stores.protocol import WRITE_HEADER
 from modeldb_server.proxies import TrustedProxy
+from modeldb_server.security import CLIENT_WAITS_S
+from modeldb_v1.errors import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -59,17 +61,26 @@ class Answer:
         payload: the message; ``None`` where the call failed.
         code: of gRPC; 0 where it did not fail.
         message: says why it failed.
+        reason: the stable code of the error, in capitals.
         trailing: metadata that goes with it.
     """
 
     payload: bytes | None
     code: int = 0
     message: str = ""
+    reason: str = ""
     trailing: tuple[tuple[str, str], ...] = ()
 
 
 def ask(
-    app: Flask, path: str, payload: bytes, metadata: Iterable[tuple[str, str | bytes]], peer: str, *, proxy: str = ""
+    app: Flask,
+    path: str,
+    payload: bytes,
+    metadata: Iterable[tuple[str, str | bytes]],
+    peer: str,
+    *,
+    proxy: str = "",
+    waits_s: float | None = None,
 ) -> Answer:
     """Have the application answer a gRPC call.
 
@@ -80,26 +91,31 @@ def ask(
         metadata: as the client sent it.
         peer: who asks, as gRPC names it.
         proxy: the address or network of the reverse proxy that is believed.
+        waits_s: until the client's deadline; ``None``: it has none.
     """
-    response = Response.from_app(app.wsgi_app, _environment(path, payload, metadata, peer, proxy), buffered=True)
+    environment = _environment(path, payload, metadata, peer, proxy)
+    if waits_s is not None:
+        environment[CLIENT_WAITS_S] = waits_s
+    response = Response.from_app(app.wsgi_app, environment, buffered=True)
     trailing = tuple((name.lower(), response.headers[name]) for name in _TRAILING if name in response.headers)
     body = response.get_data()
     if response.status_code == 200 and response.mimetype == GRPC:
         return Answer(body, trailing=trailing)
-    code, message = _problem(response.status_code, body)
-    return Answer(None, code, message, trailing)
+    return Answer(None, *_problem(response.status_code, body), trailing)
 
 
-def _problem(status: int, body: bytes) -> tuple[int, str]:
-    """Return the code and the message of an error, of the v1 API or of the server."""
+def _problem(status: int, body: bytes) -> tuple[int, str, str]:
+    """Return code, message and reason of an error, of the v1 API or of the server."""
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _CODES.get(status, _INTERNAL), body.decode(errors="replace").strip()
+        return _CODES.get(status, _INTERNAL), body.decode(errors="replace").strip(), "ERROR"
     inner = said.get("error")
     if isinstance(inner, dict):  # of a hook that stands before all routes
-        return _CODES.get(status, _INTERNAL), str(inner.get("message", ""))
-    return int(said.get("code", _INTERNAL)), str(said.get("message", ""))
+        code = _CODES.get(status, _INTERNAL)
+        return code, str(inner.get("message", "")), reason_of(str(inner.get("code", "error")))
+    reason = next((str(each.get("reason", "")) for each in said.get("details", ())), "ERROR")
+    return int(said.get("code", _INTERNAL)), str(said.get("message", "")), reason
 
 
 def _environment(

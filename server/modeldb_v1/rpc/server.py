@@ -16,6 +16,7 @@ from modeldb_server.context import EXTENSION, ServerContext
 from modeldb_server.readiness import is_ready
 from modeldb_server.settings import is_loopback, listen_address
 from modeldb_v1.rpc.certificates import Certificates
+from modeldb_v1.rpc.details import METADATA, status_details
 from modeldb_v1.rpc.health import Health
 from modeldb_v1.rpc.reflection import MOST_STREAMS, NAME, Reflection
 from modeldb_v1.rpc.requests import REFLECTION, ask
@@ -123,10 +124,13 @@ class GrpcServer:
         if not call.is_active() or (remaining_s is not None and remaining_s <= 0):
             call.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the call was not begun before its deadline")
         proxy = self._settings.trusted_proxy
-        answer = ask(self._app, path, payload, call.invocation_metadata() or (), call.peer(), proxy=proxy)
-        if answer.trailing:
+        metadata = call.invocation_metadata() or ()
+        answer = ask(self._app, path, payload, metadata, call.peer(), proxy=proxy, waits_s=remaining_s)
+        if answer.payload is not None:
             call.set_trailing_metadata(answer.trailing)
-        if answer.payload is None:
+        else:
+            details = status_details(answer.code, answer.message, answer.reason)
+            call.set_trailing_metadata((*answer.trailing, (METADATA, details)))
             call.abort(_CODES.get(answer.code, grpc.StatusCode.UNKNOWN), answer.message)
         return answer.payload
 
