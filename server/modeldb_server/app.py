@@ -113,7 +113,7 @@ def create_app(
     short_way = ShortWay(app, context)  # which passes by no hook of a plugin
     add_plugins(app, manager, policies)
     complete_policies(app, policies)
-    app.wsgi_app = short_way  # type: ignore[method-assign,assignment]
+    app.wsgi_app = short_way  # type: ignore[method-assign]
     return app
 
 
