@@ -32,6 +32,9 @@ _SQL_ONE = """
     SELECT r.run_pk {columns} FROM metrics f JOIN runs r ON r.run_pk = f.run_pk
     WHERE f.key_pk = (SELECT key_pk FROM keys WHERE key = 'auc') AND f.value > 0.5 ORDER BY {order} LIMIT {limit}"""
 _COUNT = "SELECT count(*) FROM metrics WHERE key_pk = (SELECT key_pk FROM keys WHERE key = 'auc') AND value > 0.5"
+_KEYS = """
+    SELECT key_pk, count(*) FROM hyperparameters GROUP BY key_pk
+    UNION ALL SELECT key_pk, count(*) FROM metrics GROUP BY key_pk UNION ALL SELECT tag, count(*) FROM tags GROUP BY tag"""
 _PEERS = {
     "top": "trackio 44 x, MLflow 51 x",
     "pandas": "aim 12 x, MLflow 30 x",
@@ -209,3 +212,17 @@ def many(bench: Bench) -> Iterator[Result]:
                     lambda query=query: store.find(query).entities,  # type: ignore[misc]
                 )
             yield Result(benchmark="many", work=work, unit="ms", **measured, limit_is=_BY_HAND, budget=Budget(50))
+        some = [row[0] for row in connection.execute("SELECT run_id FROM runs LIMIT 20")]
+        listed = ", ".join(f'"{run_id}"' for run_id in some)
+        by_identifier = f"SELECT run_pk FROM runs WHERE run_id IN ({', '.join(f"'{run_id}'" for run_id in some)})"
+        measured = pair.compare(
+            lambda: hand_written.whole_runs(connection, [row[0] for row in connection.execute(by_identifier)]),
+            lambda: store.find(Query(filter=f"run_id in ({listed})")).entities,
+        )
+        work = f"20 of {count:,} runs by their identifiers"
+        yield Result(benchmark="many", work=work, unit="ms", **measured, limit_is=_BY_HAND, budget=Budget(2))
+        measured = pair.compare(
+            lambda: connection.execute(_KEYS).fetchall(), lambda: store.find_keys(Query(within=project))
+        )
+        work = f"the keys that {count:,} runs carry"
+        yield Result(benchmark="many", work=work, unit="ms", **measured, limit_is=_BY_HAND, budget=Budget(5))

@@ -223,10 +223,12 @@ def _all_columns(store: MetadataStore, query: Query, leading: list[str]) -> list
     sections = KINDS[query.kind].listed
     query = replace(query, cursor=None, count=False, limit=MAX_LIMIT)
     found = store.find_keys(query)
-    if any(
-        info.sample for info in found
-    ):  # older ones may have more: those of all entities, some in columns of nothing
-        found = store.find_keys(replace(query, filter=""))
+    for wider in (replace(query, filter=""), replace(query, filter="", within=None)):
+        if not any(info.sample for info in found):
+            break
+        found = store.find_keys(
+            wider
+        )  # older ones may have more: rather columns of nothing than none for what they have
     keys = {(info.section, info.key): info for info in found if info.section in sections}
     inner = {(section, key[:at]) for section, key in keys for at in range(len(key)) if key[at] == "."}
     maps = {name for name in inner & keys.keys() if set(keys[name].value_types) <= {"json"}}

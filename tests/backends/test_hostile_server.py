@@ -84,7 +84,7 @@ def ask_everything(url: str) -> list[Any]:
         b'{"done": true}',
         b'{"entities": [[]], "cursor": 5, "total": "x"}',
         b'{"entities": [{"entity_id": 5, "document": []}], "cursor": null, "total": null}',
-        b'{"keys": [[1, 2, 3, 4]], "streams": {"x": [1, "00"]}, "owners": [5]}',
+        b'{"keys": [[1, 2, 3, 4, 5]], "streams": {"x": [1, "00"]}, "owners": [5]}',
         b'{"x": [1, "zz", 3, 4, 5]}',
         b'{"digest": "../../etc", "size_bytes": -1, "modified_at": 1e400}',
         b'{"n": ' + b"9" * 10_000 + b"}",

@@ -45,6 +45,18 @@ def test_runs_listed_as_any_kind_say_which_project_they_belong_to(command: Comma
     assert [row["project"] for row in rows] == ["prices", "churn", "churn"]
 
 
+def test_a_table_has_the_columns_of_older_runs_where_a_store_looks_at_the_newest_alone(
+    command: Command, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = (["metrics.auc > 0"], ["--project", "churn", "--experiment", "forest"])
+    whole = [command("runs", *each, "--csv").out.splitlines() for each in arguments]
+    monkeypatch.setattr("modeldb_core.backends._sql.key_counts.SAMPLE", 1)
+    for each, (head, *rows) in zip(arguments, whole, strict=True):
+        found = command("runs", *each, "--csv").out.splitlines()
+        assert set(head.split(",")) <= set(found[0].split(","))
+        assert len(found) == len(rows) + 1
+
+
 def test_show_says_which_times_nobody_measured(command: Command, scene: Scene) -> None:
     began, ended = datetime(2026, 1, 31, 12, tzinfo=UTC), datetime(2026, 1, 31, 13, tzinfo=UTC)
     with modeldb.connect(capture_enabled=False) as client:

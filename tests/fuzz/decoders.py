@@ -631,7 +631,7 @@ DECODERS: tuple[Decoder, ...] = (
         other_json({"entities": [_RUN_DATA], "cursor": "x", "total": 1}),
         _answer(lambda data: protocol.load_page("run", data)),
     ),
-    Decoder("keys of a server", _dumped({"keys": [["metrics", "a", 1, ["number"]]]}), other_json({"keys": [["metrics", "a", 1, ["number"]]]}), _answer(protocol.load_keys)),
+    Decoder("keys of a server", _dumped({"keys": [["metrics", "a", 1, ["number"], 0]]}), other_json({"keys": [["metrics", "a", 1, ["number"], 0]]}), _answer(protocol.load_keys)),
     Decoder("heads of a server", _dumped(protocol.dump_heads(_HEADS)), other_json(protocol.dump_heads(_HEADS)), _answer(protocol.load_heads)),
     Decoder("acknowledgement", _dumped(protocol.acknowledgement(_CHANGES)), other_json(protocol.acknowledgement(_CHANGES)), _answer(protocol.load_acknowledgement)),
     Decoder("confirmation", b'{"done":true}', other_json({"done": True}), _answer(protocol.load_done)),

@@ -208,7 +208,7 @@ _ENTITY = {
 _BODIES = (
     other_json(_ENTITY),
     other_json({"entities": [_ENTITY], "cursor": None, "total": 1}),
-    other_json({"keys": [["metrics", "a", 1, ["number"]]]}),
+    other_json({"keys": [["metrics", "a", 1, ["number"], 0]]}),
     other_json({"s": [1, "00" * 32, 5, 30.0, False]}),
     other_json({"digest": _DIGEST, "size_bytes": 7, "modified_at": 5}),
     other_json({"owners": ["a"], "done": True, "streams": {"s": [1, "00"]}}),

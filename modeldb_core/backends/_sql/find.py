@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, false, func, literal_column, or_, select, true
 
-from modeldb_core.backends._sql.beginnings import Beginning, Fewest, along, is_indexed, is_listed
+from modeldb_core.backends._sql.beginnings import CREATED, Beginning, Fewest, along, is_indexed, is_listed
 from modeldb_core.backends._sql.conditions import Condition, Predicate, on_typed, together
 from modeldb_core.backends._sql.counting import ITSELF, are_counted
 from modeldb_core.backends._sql.filters import NOW, Compiler, Source, key_of, keys_in
@@ -195,6 +195,13 @@ class Finder:
     def _fewest(self) -> Fewest:
         """Return where the fewest rows are."""
         within = self._within
+        indexed = {place: joined for place, joined in self._joined.items() if joined.is_indexed}
+        if (
+            not (indexed or self._listed)
+            and (within is None or within.start is None)
+            and self._order[0].field == CREATED
+        ):
+            return Fewest(Beginning(), COUNTED, ())  # along the order, however many there are: nothing else lists them
         from_containers = Beginning(numbers=None if within is None else within.start)
         counted: list[tuple[int, Beginning]] = []
         if within is not None:
@@ -202,10 +209,9 @@ class Finder:
         for condition in self._listed:
             numbers = select(entities.c.entity_pk).where(entities.c.kind == self._query.kind, condition).subquery()
             counted.append((self._count_some(numbers, true()), Beginning(numbers=numbers)))
-        for place, joined in self._joined.items():
-            if joined.is_indexed:
-                rows = self._count_some(joined.source.table, and_(joined.source.pick, *joined.conditions))
-                counted.append((rows, Beginning(place)))
+        for place, joined in indexed.items():
+            rows = self._count_some(joined.source.table, and_(joined.source.pick, *joined.conditions))
+            counted.append((rows, Beginning(place)))
         rows, beginning = min(counted, key=lambda each: each[0], default=(COUNTED, from_containers))
         return Fewest(beginning if rows < COUNTED else from_containers, rows, tuple(count for count, _ in counted))
 
