@@ -214,7 +214,7 @@ def many(bench: Bench) -> Iterator[Result]:
             yield Result(benchmark="many", work=work, unit="ms", **measured, limit_is=_BY_HAND, budget=Budget(50))
         some = [row[0] for row in connection.execute("SELECT run_id FROM runs LIMIT 20")]
         listed = ", ".join(f'"{run_id}"' for run_id in some)
-        by_identifier = f"SELECT run_pk FROM runs WHERE run_id IN ({', '.join(f"'{run_id}'" for run_id in some)})"
+        by_identifier = f"SELECT run_pk FROM runs WHERE run_id IN ({', '.join(map(repr, some))})"
         measured = pair.compare(
             lambda: hand_written.whole_runs(connection, [row[0] for row in connection.execute(by_identifier)]),
             lambda: store.find(Query(filter=f"run_id in ({listed})")).entities,
