@@ -246,14 +246,11 @@ class MemoryStore(MetadataStore):
         if record is None or key not in record.series:
             msg = f"run {run_id!r} in {self.url} has no series {key!r}"
             raise NotFoundError(msg)
-        points = record.points(key)
-        chosen = np.arange(len(points))
-        if steps is not None:
-            chosen = np.flatnonzero((points.steps >= steps[0]) & (points.steps <= steps[1]))
-        total = len(chosen)
-        if max_points is not None:
-            chosen = chosen[thin_out(points.steps[chosen], points.values[0][chosen], max_points)]
-        return Series(run_id, key, points.steps[chosen], points.times[chosen], points.values[0][chosen], total)
+        points = record.points(key, steps)
+        if max_points is None:
+            return Series(run_id, key, points.steps.copy(), points.times.copy(), points.values[0].copy(), len(points))
+        chosen = thin_out(points.steps, points.values[0], max_points)
+        return Series(run_id, key, points.steps[chosen], points.times[chosen], points.values[0][chosen], len(points))
 
     def read_changes(
         self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None

@@ -49,6 +49,13 @@ class PointGroup:
     def __len__(self) -> int:
         return len(self.steps)
 
+    def between(self, steps: tuple[int, int]) -> PointGroup:
+        """Return the points whose steps lie in a range, its ends included."""
+        chosen = np.flatnonzero((self.steps >= steps[0]) & (self.steps <= steps[1]))
+        if len(chosen) == len(self):
+            return self
+        return PointGroup(self.keys, self.steps[chosen], self.times[chosen], self.values[:, chosen])
+
 
 def encode_points(groups: Iterable[PointGroup]) -> bytes:
     """Return the plain form of ``groups``: the payload of an ``append`` change."""

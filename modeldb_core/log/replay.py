@@ -80,10 +80,10 @@ class Record:
         """Whether it was deleted and nothing of it is kept: it is not to be found then, and no answer shows it."""
         return not self.series and is_bare(self.document)
 
-    def points(self, key: str) -> PointGroup:
-        """Return a series in the order of logging; where several streams wrote, by time."""
+    def points(self, key: str, steps: tuple[int, int] | None = None) -> PointGroup:
+        """Return a series, or a range of steps of it, in the order of logging; where several streams wrote, by time."""
         written = self.series[key]
-        points = concatenate([group for _, group in written])
+        points = concatenate([group if steps is None else group.between(steps) for _, group in written])
         if len({stream_id for stream_id, _ in written}) == 1:
             return points
         order = np.argsort(points.times, kind="stable")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.log.changes import Change, Head
     from modeldb_core.log.conditions import Condition
+    from modeldb_core.log.plots import Canvas, Plot
     from modeldb_core.log.points import Series
     from modeldb_core.model.claims import Claim
     from modeldb_core.model.entities import Document, Entity
@@ -269,6 +270,19 @@ class MetadataStore(ABC):
         Raises:
             NotFoundError: the run has no such series.
         """
+
+    def plot_series(self, run_id: str, key: str, canvas: Canvas) -> Plot:
+        """Return what there is to draw of the points that were logged under ``key``.
+
+        It is :func:`modeldb_core.log.plots.draw` of the series. A store that keeps summaries of parts of a series may
+        answer from those: what it returns differs in nothing but the rounding of means.
+
+        Raises:
+            NotFoundError: the run has no such series.
+        """
+        from modeldb_core.log.plots import draw
+
+        return draw(self.read_series(run_id, key, steps=canvas.steps), canvas)
 
     @abstractmethod
     def read_changes(

@@ -139,7 +139,7 @@ ROUNDED = {("metrics", "mean"), ("metrics", "total")}
 
 TABLES = [
     *("streams", "actors", "entities", "documents", "changes", "erased", "keys", "facts", "metrics", "key_lists"),
-    *("pending", "chunks", "columns", "modeldb_compatibility", "unique_values", "links", "key_counts"),
+    *("pending", "chunks", "columns", "outlines", "modeldb_compatibility", "unique_values", "links", "key_counts"),
 ]
 DECLARED = {"declarations", "outdated"}
 """What a program knew of kinds when it made rows: where that is another than it says, rows are made again."""

@@ -34,6 +34,7 @@ from modeldb_core.backends._sql.tables import (
     metadata,
     metrics,
     outdated,
+    outlines,
     pending,
     streams,
     unique_values,
@@ -270,12 +271,12 @@ def _check_orphans(connection: Connection) -> Iterator[str]:
     named = {
         "entity_pk": (
             entities.c.entity_pk,
-            (documents, facts, links, outdated, metrics, pending, chunks, columns, unique_values),
+            (documents, facts, links, outdated, metrics, pending, chunks, columns, outlines, unique_values),
         ),
-        "key_pk": (keys.c.key_pk, (facts, metrics, columns)),
-        "chunk_pk": (chunks.c.chunk_pk, (columns,)),
+        "key_pk": (keys.c.key_pk, (facts, metrics, columns, outlines)),
+        "chunk_pk": (chunks.c.chunk_pk, (columns, outlines)),
         "list_pk": (key_lists.c.list_pk, (chunks,)),
-        "stream_pk": (streams.c.stream_pk, (pending, chunks)),
+        "stream_pk": (streams.c.stream_pk, (pending, chunks, outlines)),
     }
     for name, (target, tables) in named.items():
         for table in tables:

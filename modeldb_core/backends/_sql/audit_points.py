@@ -6,25 +6,26 @@ Whether the points are those that were logged, the hashes of the changes say; he
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import and_, func, select
 
 from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS, read_chunks
 from modeldb_core.backends._sql.log import read_lists
-from modeldb_core.backends._sql.tables import changes, chunks, columns, key_lists, keys, pending
+from modeldb_core.backends._sql.outlines import is_same, outlines_of
+from modeldb_core.backends._sql.tables import changes, chunks, columns, key_lists, keys, outlines, pending
 from modeldb_core.log.changes import APPEND
 from modeldb_core.model.schema import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
     from modeldb_core.backends._sql.database import Transaction
 
-_BOUNDS = tuple(chunks.c[name] for name in ("first_position", "last_position", "min_step", "max_step"))
+_BOUNDS = tuple(chunks.c[name] for name in ("first_position", "last_position"))
 _SOME = 200  # chunks that are looked at together
 
 
@@ -33,6 +34,14 @@ def check_points(transaction: Transaction) -> Iterator[str]:
     yield from _check_lists(transaction.connection)
     yield from _check_pending(transaction.connection)
     yield from _check_chunks(transaction)
+    yield from _check_counts(transaction.connection)
+
+
+def _check_counts(connection: Connection) -> Iterator[str]:
+    """Compare the numbers of rows: that each column has its outline is looked at with its chunk."""
+    counts = [connection.execute(select(func.count()).select_from(table)).scalar_one() for table in (outlines, columns)]
+    if counts[0] != counts[1]:
+        yield f"there are {counts[0]:,} outlines of {counts[1]:,} columns of points"
 
 
 def _check_lists(connection: Connection) -> Iterator[str]:
@@ -65,12 +74,16 @@ def _check_chunks(transaction: Transaction) -> Iterator[str]:
             return
         last = rows[-1].chunk_pk
         listed = read_lists(transaction, {row.list_pk for row in rows})
-        for row, chunk in zip(rows, read_chunks(transaction, [row[:-4] for row in rows], listed), strict=True):
+        found = read_chunks(transaction, [row[: -len(_BOUNDS)] for row in rows], listed)
+        outlined = _outlines(connection, [row.chunk_pk for row in rows])
+        for row, chunk in zip(rows, found, strict=True):
             positions = chunk.segments.positions
-            steps = (int(chunk.steps.min()), int(chunk.steps.max())) if len(chunk) else (None, None)
-            expected = (int(positions[0]), int(positions[-1]), *steps)
-            if tuple(row[-4:]) != expected:
+            if (row.first_position, row.last_position) != (positions[0], positions[-1]):
                 yield f"chunk {row.chunk_pk} holds other points than its row says"
+            for expected in outlines_of(chunk, row.chunk_pk):
+                stored = outlined.get((row.chunk_pk, expected["key_pk"]))
+                if stored is None or not _is_outline(stored, expected):
+                    yield f"the outline of key {expected['key_pk']} in chunk {row.chunk_pk} does not follow from its points"
             own = (
                 changes.c.entity_pk == row.entity_pk,
                 changes.c.stream_pk == row.stream_pk,
@@ -84,3 +97,15 @@ def _check_chunks(transaction: Transaction) -> Iterator[str]:
         wrong = select(columns.c.column_pk).join(chunks, chunks.c.chunk_pk == columns.c.chunk_pk)
         for (column_pk,) in connection.execute(wrong.where(columns.c.entity_pk != chunks.c.entity_pk).limit(20)):
             yield f"column {column_pk} of points belongs to another run than its chunk"
+
+
+def _outlines(connection: Connection, chunk_pks: Sequence[int]) -> dict[tuple[int, int], Row[Any]]:
+    """Return the outlines of chunks, by number of the chunk and of the key."""
+    same = [outlines.c[name] == columns.c[name] for name in ("entity_pk", "key_pk", "chunk_pk")]
+    query = select(outlines).join(columns, and_(*same)).where(columns.c.chunk_pk.in_(chunk_pks))
+    return {(row.chunk_pk, row.key_pk): row for row in connection.execute(query)}
+
+
+def _is_outline(stored: Row[Any], expected: dict[str, Any]) -> bool:
+    plain = all(stored._mapping[name] == value for name, value in expected.items() if name != "summary")
+    return plain and is_same(stored.summary, expected["summary"])

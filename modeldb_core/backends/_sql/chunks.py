@@ -15,7 +15,8 @@ import numpy as np
 from sqlalchemy import bindparam, delete, func, insert, select
 
 from modeldb_core.backends._sql.database import MANY, Database
-from modeldb_core.backends._sql.tables import chunks, columns
+from modeldb_core.backends._sql.outlines import outlines_of
+from modeldb_core.backends._sql.tables import chunks, columns, outlines
 from modeldb_core.errors import IntegrityError
 from modeldb_core.log.packing import pack, unpack_floats, unpack_ints
 
@@ -137,36 +138,53 @@ class Chunk:
         )
 
 
-def write_chunks(transaction: Transaction, numbers: Numbers, written: Iterable[Chunk]) -> None:
-    """Insert chunks."""
+def write_chunks(
+    transaction: Transaction, numbers: Numbers, written: Iterable[Chunk], *, in_place_of: int | None = None
+) -> None:
+    """Insert chunks, and what is said of them.
+
+    Args:
+        transaction: which writes.
+        numbers: finds free ones.
+        written: the chunks.
+        in_place_of: the number of a chunk that was deleted, of which the only one that is written is what is left. It
+            takes its number too: by those the pieces of a group that was cut into several chunks stay in their order.
+    """
+    chunk_pk = numbers.next(_last_chunk) if in_place_of is None else in_place_of
+    chunk_rows, column_rows, outline_rows = [], [], []
     for chunk in written:
-        chunk_pk = numbers.next(_last_chunk)
         place, positions = chunk.place, chunk.segments.positions
-        row = {
-            "chunk_pk": chunk_pk,
-            "entity_pk": place.entity_pk,
-            "list_pk": place.list_pk,
-            "stream_pk": place.stream_pk,
-            "rows": len(chunk),
-            "first_position": int(positions[0]),
-            "last_position": int(positions[-1]),
-            "min_step": int(chunk.steps.min()) if len(chunk) else None,
-            "max_step": int(chunk.steps.max()) if len(chunk) else None,
-            "segments": chunk.segments.dump(),
-            "steps": pack(chunk.steps),
-            "times": pack(chunk.times),
-        }
-        transaction.write(_insert_chunk, [row])
-        rows = [
+        chunk_rows.append(
+            {
+                "chunk_pk": chunk_pk,
+                "entity_pk": place.entity_pk,
+                "list_pk": place.list_pk,
+                "stream_pk": place.stream_pk,
+                "rows": len(chunk),
+                "first_position": int(positions[0]),
+                "last_position": int(positions[-1]),
+                "segments": chunk.segments.dump(),
+                "steps": pack(chunk.steps),
+                "times": pack(chunk.times),
+            }
+        )
+        column_rows += [
             {"entity_pk": place.entity_pk, "key_pk": key_pk, "chunk_pk": chunk_pk, "values": pack(column)}
             for key_pk, column in zip(chunk.key_pks, chunk.values, strict=True)
         ]
-        transaction.write(_insert_column, rows)
+        outline_rows += outlines_of(chunk, chunk_pk)
+        chunk_pk += 1
+    transaction.write(_insert_chunk, chunk_rows)
+    transaction.write(_insert_column, column_rows)
+    transaction.write(_insert_outline, outline_rows)
 
 
 def delete_chunks(transaction: Transaction, chunk_pks: Sequence[int]) -> None:
-    """Delete chunks and their columns; after what replaces them was written, so that no number is used twice."""
+    """Delete chunks and what is said of them; where others replace them, after those were written, or in their place."""
     rows = [{"pk": chunk_pk} for chunk_pk in chunk_pks]
+    many = {MANY: transaction.database.many(chunk_pks)}
+    found = [{"entity": entity, "column": key, "pk": pk} for entity, key, pk in transaction.rows(_columns_of, many)]
+    transaction.write(_delete_outlines, found, each_writes=None)
     transaction.write(_delete_columns, rows, each_writes=None)
     transaction.write(_delete_chunk, rows)
 
@@ -217,6 +235,22 @@ def _insert_chunk(_database: Database) -> Insert:
 def _insert_column(_database: Database) -> Insert:
     names = ("entity_pk", "key_pk", "chunk_pk", "values")
     return insert(columns).values({name: bindparam(name) for name in names})
+
+
+def _insert_outline(_database: Database) -> Insert:
+    return insert(outlines)
+
+
+def _columns_of(database: Database) -> Select[Any]:
+    wanted = select(columns.c.entity_pk, columns.c.key_pk, columns.c.chunk_pk)
+    return wanted.where(database.among(columns.c.chunk_pk))
+
+
+def _delete_outlines(_database: Database) -> Delete:
+    table = outlines.c
+    return delete(outlines).where(
+        table.entity_pk == bindparam("entity"), table.key_pk == bindparam("column"), table.chunk_pk == bindparam("pk")
+    )
 
 
 def _delete_columns(_database: Database) -> Delete:

@@ -252,6 +252,7 @@ def _drop_points(batch: Parts, entity_pk: int, positions: set[int]) -> None:
         if stays.all():
             continue
         points = np.repeat(stays, segments.rows)
+        delete_chunks(batch.transaction, [row.chunk_pk])
         if stays.any():
             left = Chunk(
                 chunk.place,
@@ -261,8 +262,7 @@ def _drop_points(batch: Parts, entity_pk: int, positions: set[int]) -> None:
                 chunk.times[points],
                 [column[points] for column in chunk.values],
             )
-            write_chunks(batch.transaction, batch.numbers, [left])
-        delete_chunks(batch.transaction, [row.chunk_pk])
+            write_chunks(batch.transaction, batch.numbers, [left], in_place_of=row.chunk_pk)
 
 
 def _erased(database: Database) -> Select[Any]:

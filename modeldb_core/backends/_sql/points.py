@@ -4,7 +4,7 @@ A payload of at least ``DIRECT_BYTES`` becomes a chunk at once. A smaller one wa
 Once ``MAX_PENDING`` payloads of a run wait, or ``MAX_PENDING_BYTES``, they become one chunk for each list of keys. Chunks
 are merged as in a log-structured merge tree (O'Neil et al., 1996): whenever ``FAN_IN`` of the newest chunks of a list are
 of one size class, they become one of the next; classes grow by ``FAN_IN``, up to ``FULL_ROWS``. So every point is
-rewritten at most four times, and a series of n points lies in about ``n / FULL_ROWS`` chunks and a few dozen small ones.
+rewritten at most three times, and a series of n points lies in about ``n / FULL_ROWS`` chunks and a few dozen small ones.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ DIRECT_BYTES = 16_384
 MAX_PENDING = 32
 MAX_PENDING_BYTES = 131_072
 FAN_IN = 16
-FULL_ROWS = 65_536
+FULL_ROWS = 4_096
+"""Of a chunk that is merged no more. Small enough that a plot reads few points beyond those of the edges of its columns,
+and a zoom few beyond its range; large enough that the columns are packed as well as larger ones."""
 
 
 @dataclass(frozen=True, slots=True)

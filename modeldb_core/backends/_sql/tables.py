@@ -314,8 +314,6 @@ chunks = Table(
     Column("rows", BigInteger, nullable=False),
     Column("first_position", BigInteger, nullable=False),
     Column("last_position", BigInteger, nullable=False),
-    Column("min_step", BigInteger),
-    Column("max_step", BigInteger),
     Column("segments", LargeBinary, nullable=False),
     Column("steps", LargeBinary, nullable=False),
     Column("times", LargeBinary, nullable=False),
@@ -340,3 +338,27 @@ columns = Table(
     UniqueConstraint("entity_pk", "key_pk", "chunk_pk"),
 )
 Index("columns_by_chunk", columns.c.chunk_pk)
+
+outlines = Table(  # what can be said of each row of columns without reading its points
+    "outlines",
+    metadata,
+    Column("entity_pk", BigInteger, primary_key=True, autoincrement=False),
+    Column("key_pk", BigInteger, primary_key=True, autoincrement=False),
+    Column("chunk_pk", BigInteger, primary_key=True, autoincrement=False),
+    Column("stream_pk", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("min_step", BigInteger),  # NULL: it holds no points
+    Column("max_step", BigInteger),
+    Column("summary", LargeBinary),  # outlines.SUMMARY; NULL where the points are few
+    sqlite_with_rowid=False,
+)
+Index(
+    "outlines_by_step",  # a zoom looks at nothing else before it reads points
+    outlines.c.entity_pk,
+    outlines.c.key_pk,
+    outlines.c.max_step,
+    outlines.c.min_step,
+    outlines.c.rows,
+    outlines.c.stream_pk,
+    outlines.c.chunk_pk,
+)

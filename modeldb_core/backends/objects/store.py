@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends.objects.replica import Replica
     from modeldb_core.log.changes import Change, Head
     from modeldb_core.log.conditions import Condition
+    from modeldb_core.log.plots import Canvas, Plot
     from modeldb_core.log.points import Series
     from modeldb_core.model.entities import Document, Entity, SeriesSummary
     from modeldb_core.queries import Query
@@ -233,6 +234,9 @@ class ObjectMetadataStore(MetadataStore):
         self, run_id: str, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None
     ) -> Series:
         return self._ask(lambda replica: replica.read_series(run_id, key, steps=steps, max_points=max_points))
+
+    def plot_series(self, run_id: str, key: str, canvas: Canvas) -> Plot:
+        return self._ask(lambda replica: replica.plot_series(run_id, key, canvas))
 
     def read_changes(
         self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None

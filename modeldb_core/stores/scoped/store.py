@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from modeldb_core.errors import NotFoundError, PreconditionError, QueryUnsupportedError
 from modeldb_core.log.changes import is_understood
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
     from modeldb_core.log.changes import Change, Head
     from modeldb_core.log.conditions import Condition
+    from modeldb_core.log.plots import Canvas, Plot
     from modeldb_core.log.points import Series
     from modeldb_core.model.entities import Entity
     from modeldb_core.queries import Query
     from modeldb_core.stores.contract import ChangePage, KeyInfo, Page, TouchPage
     from modeldb_core.stores.direct import Applies
     from modeldb_core.stores.scoped.scope import Scope
+
+Answer = TypeVar("Answer")
 
 
 class ScopedStore(MetadataStore):
@@ -143,9 +146,18 @@ class ScopedStore(MetadataStore):
     def read_series(
         self, run_id: str, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None
     ) -> Series:
+        return self._of_series(
+            run_id, key, lambda: self._store.read_series(run_id, key, steps=steps, max_points=max_points)
+        )
+
+    def plot_series(self, run_id: str, key: str, canvas: Canvas) -> Plot:
+        return self._of_series(run_id, key, lambda: self._store.plot_series(run_id, key, canvas))
+
+    def _of_series(self, run_id: str, key: str, ask: Callable[[], Answer]) -> Answer:
+        """Return an answer on a series of a run that is seen; of any other there is no series."""
         if self._sight.held_of([("run", run_id)]):
             try:
-                return self._store.read_series(run_id, key, steps=steps, max_points=max_points)
+                return ask()
             except NotFoundError:
                 pass
         msg = f"run {run_id!r} in {self.url} has no series {key!r}"

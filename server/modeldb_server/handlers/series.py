@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import InvalidArgumentError, ModelDBError
+from modeldb_core.log.plots import MAX_X, MIN_X, Axis, Canvas
 from modeldb_core.log.points import thin_out
 from modeldb_server.documents import series_document
 from modeldb_server.errors import error_body
 from modeldb_server.handlers.entities import check_id
-from modeldb_server.pixels import MAX_X, MIN_X, Axis, Canvas, draw
+from modeldb_server.pixels import plot_document
 from modeldb_server.responses import json_response
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def read_many_series(
 
 def _draw_or_error(context: ServerContext, run_id: str, key: str, canvas: Canvas) -> dict[str, Any]:
     try:
-        return draw(context.store.read_series(run_id, key), canvas)
+        return plot_document(context.store.plot_series(run_id, key, canvas))
     except ModelDBError as error:
         return {"run_id": run_id, "key": key, "error": error_body(error)}
 

@@ -270,8 +270,6 @@ def _create_points() -> None:
         sa.Column("rows", sa.BigInteger(), nullable=False),
         sa.Column("first_position", sa.BigInteger(), nullable=False),
         sa.Column("last_position", sa.BigInteger(), nullable=False),
-        sa.Column("min_step", sa.BigInteger(), nullable=True),
-        sa.Column("max_step", sa.BigInteger(), nullable=True),
         sa.Column("segments", sa.LargeBinary(), nullable=False),
         sa.Column("steps", sa.LargeBinary(), nullable=False),
         sa.Column("times", sa.LargeBinary(), nullable=False),
@@ -291,6 +289,25 @@ def _create_points() -> None:
         sa.UniqueConstraint("entity_pk", "key_pk", "chunk_pk", name=op.f("columns_by_entity_pk_key_pk_chunk_pk")),
     )
     op.create_index("columns_by_chunk", "columns", ["chunk_pk"], unique=False)
+    op.create_table(
+        "outlines",
+        sa.Column("entity_pk", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("key_pk", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("chunk_pk", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("stream_pk", sa.BigInteger(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("min_step", sa.BigInteger(), nullable=True),
+        sa.Column("max_step", sa.BigInteger(), nullable=True),
+        sa.Column("summary", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("entity_pk", "key_pk", "chunk_pk", name=op.f("outlines_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "outlines_by_step",
+        "outlines",
+        ["entity_pk", "key_pk", "max_step", "min_step", "rows", "stream_pk", "chunk_pk"],
+        unique=False,
+    )
 
 
 def _is_sqlite() -> bool:

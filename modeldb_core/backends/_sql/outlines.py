@@ -1,0 +1,223 @@
+"""Outlines: what is known of the points of one key in one chunk without decompressing them.
+
+They say which chunks a range of steps touches, and what a pixel column shows that holds all of a chunk. They follow from
+the points: whatever writes a chunk writes its outlines, and an audit compares them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sqlalchemy import BigInteger, bindparam, cast, func, select
+
+from modeldb_core.backends._sql.tables import outlines
+from modeldb_core.errors import IntegrityError
+from modeldb_core.log.plots import MAX_X, MIN_X
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from sqlalchemy import Select
+
+    from modeldb_core.backends._sql.chunks import Chunk
+    from modeldb_core.backends._sql.database import Database, Row, Transaction
+
+MIN_ROWS = 512
+"""Of a chunk with summaries; reading the points of a smaller one costs little more than a summary."""
+
+SUMMARY = np.dtype(
+    [
+        ("nan_count", "<u4"),
+        ("infinite_count", "<u4"),
+        ("nonpositive_count", "<u4"),  # of the finite values
+        ("times_rise", "<u4"),  # 1: no time is before the one logged before it
+        ("mean", "<f8"),  # this and the next two: of the finite values; NaN where there are none
+        ("minimum", "<f8"),
+        ("maximum", "<f8"),
+        ("min_time", "<i8"),
+        ("max_time", "<i8"),
+        ("step_offset", "<f8"),  # mean of step - min_step
+        ("time_offset", "<f8"),  # mean of time - min_time
+        # The last point by step: its value, time, position in the log and group of the change there.
+        ("step_last", "<f8"),
+        ("step_last_time", "<i8"),
+        ("step_last_position", "<i8"),
+        ("step_last_group", "<i8"),
+        # The first and the last point by time.
+        ("time_first_step", "<i8"),
+        ("time_first_position", "<i8"),
+        ("time_first_group", "<i8"),
+        ("time_last", "<f8"),
+        ("time_last_step", "<i8"),
+        ("time_last_position", "<i8"),
+        ("time_last_group", "<i8"),
+    ]
+)
+"""A summary. Of several points of one step, or time, the last is the one that was logged last."""
+
+_BY_ROUNDING = {"mean": ("minimum", "maximum"), "step_offset": (), "time_offset": ()}
+
+
+def outlines_of(chunk: Chunk, chunk_pk: int) -> list[dict[str, Any]]:
+    """Return the rows of ``outlines`` that follow from a chunk."""
+    place, count = chunk.place, len(chunk)
+    row = {
+        "entity_pk": place.entity_pk,
+        "chunk_pk": chunk_pk,
+        "stream_pk": place.stream_pk,
+        "rows": count,
+        "min_step": int(chunk.steps.min()) if count else None,
+        "max_step": int(chunk.steps.max()) if count else None,
+        "summary": None,
+    }
+    if count < MIN_ROWS:
+        return [{**row, "key_pk": key_pk} for key_pk in chunk.key_pks]
+    common = _of_places(chunk)
+    pairs = zip(chunk.key_pks, chunk.values, strict=True)
+    return [{**row, "key_pk": key_pk, "summary": _of_values(common, values)} for key_pk, values in pairs]
+
+
+def _of_places(chunk: Chunk) -> NDArray[Any]:
+    """Return what the summaries of all keys have in common, and at ``step_last`` and ``time_last`` which rows to look up."""
+    steps, times, last = chunk.steps, chunk.times, len(chunk) - 1
+    summary = np.zeros((), SUMMARY)
+    ends = np.cumsum(chunk.segments.rows)
+    rows = {
+        "step_last": last - int(np.argmax(steps[::-1])),
+        "time_first": int(np.argmin(times)),
+        "time_last": last - int(np.argmax(times[::-1])),
+    }
+    for name, at in rows.items():
+        segment = int(np.searchsorted(ends, at, "right"))
+        summary[f"{name}_position"] = chunk.segments.positions[segment]
+        summary[f"{name}_group"] = chunk.segments.groups[segment]
+    summary["step_last"], summary["time_last"] = rows["step_last"], rows["time_last"]
+    summary["step_last_time"] = times[rows["step_last"]]
+    summary["time_first_step"], summary["time_last_step"] = steps[rows["time_first"]], steps[rows["time_last"]]
+    summary["min_time"], summary["max_time"] = times[rows["time_first"]], times[rows["time_last"]]
+    summary["times_rise"] = bool(np.all(times[1:] >= times[:-1]))
+    for name, column in (("step_offset", steps), ("time_offset", times)):
+        summary[name] = (column.astype(np.float64) - float(column.min())).mean()
+    return summary
+
+
+def _of_values(common: NDArray[Any], values: NDArray[np.float64]) -> bytes:
+    summary = common.copy()
+    for name in ("step_last", "time_last"):
+        summary[name] = values[int(common[name])]
+    finite = values[np.isfinite(values)]
+    summary["nan_count"] = np.isnan(values).sum()
+    summary["infinite_count"] = len(values) - len(finite) - summary["nan_count"]
+    summary["nonpositive_count"] = (finite <= 0).sum()
+    for name in ("mean", "minimum", "maximum"):
+        summary[name] = np.nan
+    if len(finite):
+        # Divided first, or the sum of large numbers would overflow.
+        summary["mean"] = (finite / len(finite)).sum()
+        summary["minimum"], summary["maximum"] = finite.min(), finite.max()
+    return summary.tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Outlines:
+    """The outlines of one series, or of the part of it that a range of steps touches, in the order of their numbers.
+
+    Attributes:
+        chunk_pks: int64, shape (n,): the chunks.
+        rows: int64, shape (n,): how many points each holds.
+        min_steps: int64, shape (n,).
+        max_steps: int64, shape (n,).
+        total: points in all chunks of the series.
+        stream_pks: the streams that wrote chunks of the series; of three or more only two.
+    """
+
+    chunk_pks: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    min_steps: NDArray[np.int64]
+    max_steps: NDArray[np.int64]
+    total: int
+    stream_pks: frozenset[int]
+
+    @classmethod
+    def read(cls, transaction: Transaction, entity_pk: int, key_pk: int, steps: tuple[int, int] | None) -> Outlines:
+        """Return those that touch a range of steps."""
+        of_series = {"entity": entity_pk, "key": key_pk}
+        ((total, low, high),) = transaction.rows(_totals, of_series)
+        rows = transaction.rows(_touched, {**of_series, **_range(steps)})
+        columns = np.array(rows, np.int64).reshape(-1, 4)
+        numbers, counts, first, last = columns[np.argsort(columns[:, 0])].T
+        return cls(numbers, counts, first, last, total or 0, frozenset({low, high} - {None}))
+
+
+def read_summaries(
+    transaction: Transaction, entity_pk: int, key_pk: int, steps: tuple[int, int] | None
+) -> Sequence[Row]:
+    """Return number, rows, first and last step, and summary of the chunks that a range of steps touches."""
+    return transaction.rows(_summaries, {"entity": entity_pk, "key": key_pk, **_range(steps)})
+
+
+def load_summaries(data: Sequence[bytes]) -> NDArray[Any]:
+    """Return summaries as an array of ``SUMMARY``.
+
+    Raises:
+        IntegrityError: one is not of that form.
+    """
+    if any(len(each) != SUMMARY.itemsize for each in data):
+        msg = f"a summary of points is damaged: it does not have {SUMMARY.itemsize} bytes"
+        raise IntegrityError(msg)
+    return np.frombuffer(b"".join(data), SUMMARY)
+
+
+def is_same(stored: bytes | None, expected: bytes | None) -> bool:
+    """Return whether a summary is the expected one, but for rounding."""
+    if stored is None or expected is None or len(stored) != len(expected):
+        return stored is expected
+    one, other = np.frombuffer(stored, SUMMARY)[0], np.frombuffer(expected, SUMMARY)[0]
+    for name in SUMMARY.names or ():
+        a, b = one[name].item(), other[name].item()
+        if a == b or (a != a and b != b):
+            continue
+        if name not in _BY_ROUNDING:
+            return False
+        # The order in which numbers are added differs between processors.
+        largest = max((abs(other[each].item()) for each in _BY_ROUNDING[name]), default=abs(b))
+        if not abs(a - b) <= largest * 2.0**-40:
+            return False
+    return True
+
+
+def _range(steps: tuple[int, int] | None) -> dict[str, int]:
+    first, last = steps or (MIN_X, MAX_X)
+    return {"first": min(max(first, MIN_X), MAX_X), "last": min(max(last, MIN_X), MAX_X)}
+
+
+def _of_series() -> tuple[Any, Any]:
+    return outlines.c.entity_pk == bindparam("entity"), outlines.c.key_pk == bindparam("key")
+
+
+def _totals(_database: Database) -> Select[Any, Any, Any]:
+    table = outlines.c
+    # The sum of large integers is a decimal number in some databases.
+    total = cast(func.sum(table.rows), BigInteger)
+    wanted = select(total, func.min(table.stream_pk), func.max(table.stream_pk))
+    return wanted.where(*_of_series())
+
+
+def _touched(_database: Database) -> Select[Any]:
+    table = outlines.c
+    return _in_range(select(table.chunk_pk, table.rows, table.min_step, table.max_step))
+
+
+def _summaries(_database: Database) -> Select[Any]:
+    table = outlines.c
+    return _in_range(select(table.chunk_pk, table.rows, table.min_step, table.max_step, table.summary))
+
+
+def _in_range(query: Select[Any]) -> Select[Any]:
+    table = outlines.c
+    return query.where(
+        *_of_series(), table.max_step >= bindparam("first"), table.min_step <= bindparam("last"), table.rows > 0
+    )

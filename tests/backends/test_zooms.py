@@ -1,0 +1,143 @@
+"""A look at a part of a long series reads that part: counted in chunks and rows, for every store that keeps chunks."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import pytest
+
+from modeldb_core.backends._sql import outlines
+from modeldb_core.backends._sql import points as storage
+from modeldb_core.backends._sql.database import Transaction
+from modeldb_core.backends._sql.parts import StoredSeries
+from modeldb_core.log.plots import MAX_X
+from modeldb_core.log.points import PointGroup
+from modeldb_core.plugins import open_artifacts, open_store
+from modeldb_core.testing import StreamWriter
+from tests.services.server import serving
+
+T0 = 1_700_000_000_000_000
+SHORT, LONG = 40_000, 240_000
+
+
+@dataclass
+class Counts:
+    """What a question took."""
+
+    chunks: int = 0
+    statements: list[str] = field(default_factory=list)
+    rows: int = 0
+
+
+@pytest.fixture
+def count(monkeypatch):
+    """Return a function that counts what reading from chunks takes while it asks a question."""
+    counts = Counts()
+    decode, ask = StoredSeries._part, Transaction.rows
+
+    def _part(self, row):
+        counts.chunks += 1
+        return decode(self, row)
+
+    def rows(self, build, parameters=None):
+        found = ask(self, build, parameters)
+        if build.__module__.rpartition(".")[2] in {"parts", "outlines", "series", "plots"}:
+            counts.statements.append(build.__name__)
+            counts.rows += len(found)
+        return found
+
+    monkeypatch.setattr(StoredSeries, "_part", _part)
+    monkeypatch.setattr(Transaction, "rows", rows)
+
+    def counted(question):
+        counts.__init__()
+        return question(), Counts(counts.chunks, list(counts.statements), counts.rows)
+
+    return counted
+
+
+@pytest.fixture(params=["sqlite", "postgres", "bucket", "server"])
+def store(request, tmp_path):
+    with ExitStack() as stack:
+        sort = request.param
+        url = f"sqlite:///{tmp_path}/modeldb.db"
+        if sort == "postgres":
+            url = request.getfixturevalue("postgres_url")
+        elif sort == "bucket":
+            url = f"file://{tmp_path}/bucket"
+        store = stack.enter_context(open_store(url))
+        if sort == "server":
+            artifacts = open_artifacts(f"file://{tmp_path}/blobs")
+            store = stack.enter_context(open_store(stack.enter_context(serving(store, artifacts))))
+        yield store
+
+
+def logged(store, count, keys=("loss", "acc")):
+    """Return a run with a series of ``count`` points, some of which wait to become a chunk."""
+    writer = StreamWriter()
+    run_id = writer.create_run().entity_id
+    values = np.random.default_rng(1).normal(size=(len(keys), count))
+    steps = np.arange(count)
+    ends = [*range(0, count - 100, 50_000), count - 100, count - 50, count]
+    for start, end in itertools.pairwise(ends):
+        part = slice(start, end)
+        writer.append_groups(run_id, PointGroup(keys, steps[part], T0 + 1000 * steps[part], values[:, part]))
+    store.apply(writer.changes)
+    return run_id, values
+
+
+@pytest.mark.parametrize("asked", [(30_000, 30_099), ("end", MAX_X), (0, 9)])
+def test_a_zoom_into_a_long_series_reads_its_part_only(store, count, asked):
+    taken = []
+    for length in (SHORT, LONG):
+        run_id, values = logged(store, length)
+        first, last = (length - 60 if asked[0] == "end" else asked[0]), asked[1]
+        store.read_series(run_id, "loss", steps=(first, last))  # a replica takes in what is new
+        series, counts = count(partial(store.read_series, run_id, "loss", steps=(first, last)))
+        expected = np.arange(first, min(last, length - 1) + 1)
+        assert series.steps.tolist() == expected.tolist()
+        assert np.array_equal(series.values, values[0][expected])
+        assert np.array_equal(series.times, T0 + 1000 * expected)
+        assert counts.chunks <= 2
+        taken.append((counts.rows, len(counts.statements)))
+    assert taken[0] == taken[1]
+    assert taken[0][0] < 12
+
+
+def test_a_zoom_sees_late_and_repeated_steps_wherever_they_lie(store, count):
+    writer = StreamWriter()
+    run_id = writer.create_run().entity_id
+    steps = np.arange(100_000)
+    steps[70_000:70_010] = 5_000  # late
+    steps[90_000:] = 89_999  # stuck
+    values = np.arange(100_000.0)
+    writer.append_groups(run_id, PointGroup(("loss",), steps, T0 + steps[::-1], values[None]))
+    other = StreamWriter()
+    other.append(run_id, {"loss": [-1.0]}, steps=[5_000], times=[T0])
+    store.apply(writer.changes)
+    store.apply(other.changes)
+    whole = store.read_series(run_id, "loss")
+    for asked in ((5_000, 5_000), (4_990, 5_010), (89_990, 90_000), (95_000, 96_000), (60_000, 80_000)):
+        inside = np.flatnonzero((whole.steps >= asked[0]) & (whole.steps <= asked[1]))
+        series, counts = count(partial(store.read_series, run_id, "loss", steps=asked))
+        for name in ("steps", "times", "values"):
+            assert np.array_equal(getattr(series, name), getattr(whole, name)[inside])
+        assert counts.chunks <= len(inside) / storage.FULL_ROWS + 4
+
+
+def test_the_chunks_of_a_zoom_are_found_in_an_index_alone(tmp_path):
+    def plan(read, build):
+        statement = str(read.database.statement(build).compile(read.connection))
+        parameters = (1,) * statement.count("?")
+        return [row[-1] for row in read.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+
+    with open_store(f"sqlite:///{tmp_path}/modeldb.db") as store:
+        logged(store, SHORT)
+        for build in (outlines._totals, outlines._touched):
+            found = store._database.read(partial(plan, build=build))
+            assert found, build
+            assert all("COVERING INDEX outlines_by_step" in line for line in found), found
