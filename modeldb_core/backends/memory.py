@@ -12,8 +12,6 @@ import threading
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from modeldb_core.errors import ConflictError, NotFoundError, StreamGapError
 from modeldb_core.log.changes import EMPTY_HEAD, ERASE, Change, Head, advance, alters_entity, verify_change
 from modeldb_core.log.conditions import Condition, Instant, asked_for, check_conditions

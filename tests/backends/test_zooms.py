@@ -39,9 +39,9 @@ def count(monkeypatch):
     counts = Counts()
     decode, ask = StoredSeries._part, Transaction.rows
 
-    def _part(self, row):
+    def _part(self, *row):
         counts.chunks += 1
-        return decode(self, row)
+        return decode(self, *row)
 
     def rows(self, build, parameters=None):
         found = ask(self, build, parameters)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sqlalchemy import and_, func, select
 
-from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS, read_chunks
+from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS, outlines_of, read_chunks
 from modeldb_core.backends._sql.log import read_lists
-from modeldb_core.backends._sql.outlines import is_same, outlines_of
+from modeldb_core.backends._sql.outlines import is_same
 from modeldb_core.backends._sql.tables import changes, chunks, columns, key_lists, keys, outlines, pending
 from modeldb_core.log.changes import APPEND
 from modeldb_core.model.schema import METRICS

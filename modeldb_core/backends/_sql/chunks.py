@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import bindparam, delete, func, insert, select
 
 from modeldb_core.backends._sql.database import MANY, Database
-from modeldb_core.backends._sql.outlines import outlines_of
+from modeldb_core.backends._sql.outlines import Placed, summarize
 from modeldb_core.backends._sql.tables import chunks, columns, outlines
 from modeldb_core.errors import IntegrityError
 from modeldb_core.log.packing import pack, unpack_floats, unpack_ints
@@ -177,6 +177,22 @@ def write_chunks(
     transaction.write(_insert_chunk, chunk_rows)
     transaction.write(_insert_column, column_rows)
     transaction.write(_insert_outline, outline_rows)
+
+
+def outlines_of(chunk: Chunk, chunk_pk: int) -> list[dict[str, Any]]:
+    """Return the rows of ``outlines`` that follow from a chunk."""
+    place, segments = chunk.place, chunk.segments
+    row = {
+        "entity_pk": place.entity_pk,
+        "chunk_pk": chunk_pk,
+        "stream_pk": place.stream_pk,
+        "rows": len(chunk),
+        "min_step": int(chunk.steps.min()) if len(chunk) else None,
+        "max_step": int(chunk.steps.max()) if len(chunk) else None,
+    }
+    placed = Placed(chunk.steps, chunk.times, np.cumsum(segments.rows), segments.positions, segments.groups)
+    summaries = zip(chunk.key_pks, summarize(placed, chunk.values), strict=True)
+    return [{**row, "key_pk": key_pk, "summary": summary} for key_pk, summary in summaries]
 
 
 def delete_chunks(transaction: Transaction, chunk_pks: Sequence[int]) -> None:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Select
 
-    from modeldb_core.backends._sql.chunks import Chunk
     from modeldb_core.backends._sql.database import Database, Row, Transaction
 
 MIN_ROWS = 512
@@ -61,39 +60,46 @@ SUMMARY = np.dtype(
 _BY_ROUNDING = {"mean": ("minimum", "maximum"), "step_offset": (), "time_offset": ()}
 
 
-def outlines_of(chunk: Chunk, chunk_pk: int) -> list[dict[str, Any]]:
-    """Return the rows of ``outlines`` that follow from a chunk."""
-    place, count = chunk.place, len(chunk)
-    row = {
-        "entity_pk": place.entity_pk,
-        "chunk_pk": chunk_pk,
-        "stream_pk": place.stream_pk,
-        "rows": count,
-        "min_step": int(chunk.steps.min()) if count else None,
-        "max_step": int(chunk.steps.max()) if count else None,
-        "summary": None,
-    }
-    if count < MIN_ROWS:
-        return [{**row, "key_pk": key_pk} for key_pk in chunk.key_pks]
-    common = _of_places(chunk)
-    pairs = zip(chunk.key_pks, chunk.values, strict=True)
-    return [{**row, "key_pk": key_pk, "summary": _of_values(common, values)} for key_pk, values in pairs]
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Steps and times of points in the order of logging, and where they came from.
+
+    Attributes:
+        steps: int64, shape (n,).
+        times: int64, shape (n,).
+        ends: int64, shape (m,): the row after the last one of each group.
+        positions: int64, shape (m,): of the change of each group, in the log.
+        groups: int64, shape (m,): the number of each group in its change.
+    """
+
+    steps: NDArray[np.int64]
+    times: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    groups: NDArray[np.int64]
 
 
-def _of_places(chunk: Chunk) -> NDArray[Any]:
+def summarize(placed: Placed, columns: Sequence[NDArray[np.float64]]) -> list[bytes | None]:
+    """Return a summary for each column of values; none where the points are few."""
+    if len(placed.steps) < MIN_ROWS:
+        return [None] * len(columns)
+    common = _of_places(placed)
+    return [_of_values(common, values) for values in columns]
+
+
+def _of_places(placed: Placed) -> NDArray[Any]:
     """Return what the summaries of all keys have in common, and at ``step_last`` and ``time_last`` which rows to look up."""
-    steps, times, last = chunk.steps, chunk.times, len(chunk) - 1
+    steps, times, last = placed.steps, placed.times, len(placed.steps) - 1
     summary = np.zeros((), SUMMARY)
-    ends = np.cumsum(chunk.segments.rows)
     rows = {
         "step_last": last - int(np.argmax(steps[::-1])),
         "time_first": int(np.argmin(times)),
         "time_last": last - int(np.argmax(times[::-1])),
     }
     for name, at in rows.items():
-        segment = int(np.searchsorted(ends, at, "right"))
-        summary[f"{name}_position"] = chunk.segments.positions[segment]
-        summary[f"{name}_group"] = chunk.segments.groups[segment]
+        segment = int(np.searchsorted(placed.ends, at, "right"))
+        summary[f"{name}_position"] = placed.positions[segment]
+        summary[f"{name}_group"] = placed.groups[segment]
     summary["step_last"], summary["time_last"] = rows["step_last"], rows["time_last"]
     summary["step_last_time"] = times[rows["step_last"]]
     summary["time_first_step"], summary["time_last_step"] = steps[rows["time_first"]], steps[rows["time_last"]]

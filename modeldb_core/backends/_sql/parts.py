@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
 
-    from modeldb_core.backends._sql.database import Database, Row, Transaction
+    from modeldb_core.backends._sql.database import Build, Database, Row, Transaction
 
+_NOT_READ, _NO_TIMES = Segments.of([]), np.empty(0, np.int64)
 AT_ONCE = 16
 """Chunks whose points are looked at together: enough for NumPy, and of a few megabytes."""
 
@@ -36,7 +37,7 @@ class Part:
 
     Attributes:
         number: of the chunk; 0 for a group that waits.
-        segments: which changes all of the points came from.
+        segments: which changes all of the points came from; none where they were not read.
         chosen: which of the points these are; ``None``: all.
     """
 
@@ -113,12 +114,20 @@ class StoredSeries:
 
     def chunks(self, chunk_pks: Sequence[int] | NDArray[np.int64]) -> Iterator[list[Part]]:
         """Iterate over the parts in chunks, some at a time."""
-        for at in range(0, len(chunk_pks), AT_ONCE):
-            some = [int(number) for number in chunk_pks[at : at + AT_ONCE]]
-            parameters = {"entity": self.entity_pk, "key": self.key_pk, MANY: self._transaction.database.many(some)}
-            rows = self._transaction.rows(_chunks, parameters)
-            self._check(len(rows) == len(some))
-            yield [self._part(row) for row in rows]
+        for rows in self._read(_chunks, chunk_pks):
+            yield [
+                self._part(number, count, Segments.load(segments), steps, times, values)
+                for number, count, segments, steps, times, values in rows
+            ]
+
+    def chunks_by_step(self, chunk_pks: Sequence[int] | NDArray[np.int64]) -> Iterator[list[Part]]:
+        """Iterate over parts without times and segments, for those who need neither."""
+        for rows in self._read(_chunks_by_step, chunk_pks):
+            yield [self._part(number, count, _NOT_READ, steps, None, values) for number, count, steps, values in rows]
+
+    def segments(self, chunk_pk: int) -> Segments:
+        """Return which changes the points of a chunk came from."""
+        return Segments.load(self._transaction.scalar(_segments, {"chunk": chunk_pk}))
 
     def in_order(self, parts: list[Part]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Return steps, times and values of parts, in the order of logging; where several streams wrote, by time."""
@@ -150,13 +159,23 @@ class StoredSeries:
                     streams.add(stream_pk)
         return parts, streams
 
-    def _part(self, row: Row) -> Part:
-        number, row_count, segments, steps, times, values = row
-        columns = unpack_ints(steps, MAX_ROWS), unpack_ints(times, MAX_ROWS), unpack_floats(values, MAX_ROWS)
-        if {row_count} != {len(column) for column in columns}:
+    def _read(self, build: Build, chunk_pks: Sequence[int] | NDArray[np.int64]) -> Iterator[Sequence[Row]]:
+        for at in range(0, len(chunk_pks), AT_ONCE):
+            some = [int(number) for number in chunk_pks[at : at + AT_ONCE]]
+            parameters = {"entity": self.entity_pk, "key": self.key_pk, MANY: self._transaction.database.many(some)}
+            rows = self._transaction.rows(build, parameters)
+            self._check(len(rows) == len(some))
+            yield rows
+
+    def _part(
+        self, number: int, count: int, segments: Segments, steps: bytes, times: bytes | None, values: bytes
+    ) -> Part:
+        own_steps, own_values = unpack_ints(steps, MAX_ROWS), unpack_floats(values, MAX_ROWS)
+        own_times = _NO_TIMES if times is None else unpack_ints(times, MAX_ROWS)
+        if not count == len(own_steps) == len(own_values) == (count if times is None else len(own_times)):
             msg = f"a chunk of points of {self._name} is damaged: its columns are of different lengths"
             raise IntegrityError(msg)
-        return Part(number, Segments.load(segments), *columns)
+        return Part(number, segments, own_steps, own_times, own_values)
 
     def _check(self, has_all: object) -> None:
         if not has_all:
@@ -177,17 +196,22 @@ def _find(_database: Database) -> Select[Any]:
 
 
 def _chunks(database: Database) -> Select[Any]:
-    joined = columns.join(chunks, chunks.c.chunk_pk == columns.c.chunk_pk)
     table = chunks.c
-    wanted = (table.chunk_pk, table.rows, table.segments, table.steps, table.times, columns.c["values"])
-    return (
-        select(*wanted)
-        .select_from(joined)
-        .where(
-            columns.c.entity_pk == bindparam("entity"),
-            columns.c.key_pk == bindparam("key"),
-            database.among(columns.c.chunk_pk),
-        )
+    return _of_chunks(
+        database, table.chunk_pk, table.rows, table.segments, table.steps, table.times, columns.c["values"]
+    )
+
+
+def _chunks_by_step(database: Database) -> Select[Any]:
+    return _of_chunks(database, chunks.c.chunk_pk, chunks.c.rows, chunks.c.steps, columns.c["values"])
+
+
+def _of_chunks(database: Database, *wanted: ColumnElement[Any]) -> Select[Any]:
+    query = select(*wanted).select_from(columns.join(chunks, chunks.c.chunk_pk == columns.c.chunk_pk))
+    return query.where(
+        columns.c.entity_pk == bindparam("entity"),
+        columns.c.key_pk == bindparam("key"),
+        database.among(columns.c.chunk_pk),
     )
 
 
@@ -195,3 +219,7 @@ def _pending(_database: Database) -> Select[Any]:
     table = pending.c
     wanted = select(table.position, table.stream_pk, table.payload).where(table.entity_pk == bindparam("entity"))
     return wanted.order_by(table.position)
+
+
+def _segments(_database: Database) -> Select[Any]:
+    return select(chunks.c.segments).where(chunks.c.chunk_pk == bindparam("chunk"))

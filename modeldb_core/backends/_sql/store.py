@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.schema import SchemaState, Upgrade
     from modeldb_core.log.changes import Change, Head
     from modeldb_core.log.conditions import Condition
+    from modeldb_core.log.plots import Canvas, Plot
     from modeldb_core.log.points import Series
     from modeldb_core.model.entities import Document, Entity, SeriesSummary
     from modeldb_core.queries import Query
@@ -139,6 +140,11 @@ class SQLMetadataStore(MetadataStore):
         return self._database.read(
             lambda transaction: read_series(transaction, self.url, run_id, key, steps, max_points)
         )
+
+    def plot_series(self, run_id: str, key: str, canvas: Canvas) -> Plot:
+        from modeldb_core.backends._sql.plots import plot_series
+
+        return self._database.read(lambda transaction: plot_series(transaction, self.url, run_id, key, canvas))
 
     def read_changes(
         self, *, after: int = 0, limit: int = 1000, entity_id: str | None = None, stream_id: str | None = None
