@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from modeldb_core.errors import NotFoundError
+from modeldb_core.log.plots import Canvas
 from modeldb_core.log.points import PointGroup
 from modeldb_core.model.entities import SeriesSummary, to_datetime
 from modeldb_core.stores import MetadataStore
@@ -33,7 +34,7 @@ def _equal(first: SeriesSummary, second: SeriesSummary) -> bool:
 class SeriesTests(StoreCase):
     """What :meth:`~modeldb_core.stores.MetadataStore.read_series` and the summaries of runs promise."""
 
-    promises: ClassVar[tuple[object, ...]] = (MetadataStore.read_series,)
+    promises: ClassVar[tuple[object, ...]] = (MetadataStore.read_series, MetadataStore.plot_series)
 
     def test_points_come_back_in_every_bit(self, scene: Scene) -> None:
         values = [1.0, math.nan, math.inf, -math.inf, -0.0, 5e-324, 1.7976931348623157e308, 0.1]
@@ -153,6 +154,23 @@ class SeriesTests(StoreCase):
         assert (series.steps[0], series.steps[-1]) == (0, 49_999)
         ranged = scene.store.read_series(run_id, "loss", steps=(20_000, 30_000), max_points=100)
         assert (ranged.total, len(ranged) <= 100, -99.0 in ranged.values) == (10_001, True, True)
+
+    def test_a_plot_sums_up_the_points_of_each_pixel_column(self, scene: Scene) -> None:
+        run_id = scene.run()
+        values = np.sin(np.arange(3000) / 100)
+        values[1234], values[2345] = 99.0, np.nan
+        scene.writer.append(run_id, {"loss": values.tolist()}, steps=list(range(3000)), times=[_AT] * 3000)
+        scene.ship()
+        plot = scene.store.plot_series(run_id, "loss", Canvas(columns=10))
+        assert (plot.total, plot.nan_count, plot.points) == (3000, 1, None)
+        assert plot.columns is not None
+        parts = values.reshape(10, 300)
+        assert plot.columns.count.tolist() == [300] * 10
+        assert plot.columns.maximum.tolist() == np.nanmax(parts, axis=1).tolist()
+        assert np.allclose(plot.columns.mean, np.nanmean(parts, axis=1))
+        zoomed = scene.store.plot_series(run_id, "loss", Canvas(columns=10, first=1230, last=1239)).points
+        assert zoomed is not None
+        assert zoomed.values.tolist() == values[1230:1240].tolist()
 
     def test_few_points_are_not_thinned_out_but_ordered_by_step(self, scene: Scene) -> None:
         run_id = scene.run()

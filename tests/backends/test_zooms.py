@@ -14,7 +14,7 @@ from modeldb_core.backends._sql import outlines
 from modeldb_core.backends._sql import points as storage
 from modeldb_core.backends._sql.database import Transaction
 from modeldb_core.backends._sql.parts import StoredSeries
-from modeldb_core.log.plots import MAX_X
+from modeldb_core.log.plots import MAX_X, Canvas
 from modeldb_core.log.points import PointGroup
 from modeldb_core.plugins import open_artifacts, open_store
 from modeldb_core.testing import StreamWriter
@@ -31,6 +31,7 @@ class Counts:
     chunks: int = 0
     statements: list[str] = field(default_factory=list)
     rows: int = 0
+    most_rows: int = 0
 
 
 @pytest.fixture
@@ -48,6 +49,7 @@ def count(monkeypatch):
         if build.__module__.rpartition(".")[2] in {"parts", "outlines", "series", "plots"}:
             counts.statements.append(build.__name__)
             counts.rows += len(found)
+            counts.most_rows = max(counts.most_rows, len(found))
         return found
 
     monkeypatch.setattr(StoredSeries, "_part", _part)
@@ -55,7 +57,7 @@ def count(monkeypatch):
 
     def counted(question):
         counts.__init__()
-        return question(), Counts(counts.chunks, list(counts.statements), counts.rows)
+        return question(), Counts(counts.chunks, list(counts.statements), counts.rows, counts.most_rows)
 
     return counted
 
@@ -127,6 +129,23 @@ def test_a_zoom_sees_late_and_repeated_steps_wherever_they_lie(store, count):
         for name in ("steps", "times", "values"):
             assert np.array_equal(getattr(series, name), getattr(whole, name)[inside])
         assert counts.chunks <= len(inside) / storage.FULL_ROWS + 4
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres", "bucket"], indirect=True)
+@pytest.mark.parametrize("axis", ["step", "time"])
+def test_a_plot_reads_as_many_chunks_as_it_has_columns_and_few_at_once(store, count, axis):
+    run_id, values = logged(store, LONG)
+    canvas = Canvas(columns=12, axis=axis, origin=T0)
+    store.plot_series(run_id, "loss", canvas)
+    plot, counts = count(partial(store.plot_series, run_id, "loss", canvas))
+    assert plot.total == LONG
+    assert plot.columns.count.tolist() == [LONG // 12] * 12
+    assert np.array_equal(plot.columns.maximum, values[0].reshape(12, -1).max(axis=1))
+    assert counts.chunks <= 2 * 12, f"of {LONG // storage.FULL_ROWS} chunks"
+    assert counts.most_rows <= LONG // storage.FULL_ROWS + 5, "summaries"
+    zoomed = Canvas(columns=12, axis=axis, origin=T0, first=1000, last=2000)
+    plot, counts = count(partial(store.plot_series, run_id, "loss", zoomed))
+    assert counts.chunks <= 2 if axis == "step" else counts.chunks <= 24
 
 
 def test_the_chunks_of_a_zoom_are_found_in_an_index_alone(tmp_path):

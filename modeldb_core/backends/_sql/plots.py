@@ -234,40 +234,71 @@ class _Sketch:
 
     def _looked_into(self, parts: Sequence[Part], edges: NDArray[np.float64]) -> NDArray[Any]:
         """Return the pieces of parts that were read."""
-        cuts = [cut for part in parts if (cut := self._cut(part, edges)) is not None]
-        pieces = _blank(sum(len(cut.starts) for cut in cuts))
+        cuts = [cut for part in parts if (cut := self._cut(part)) is not None]
         if not cuts:
-            return pieces
+            return _blank(0)
         x, values = np.concatenate([cut.x for cut in cuts]), np.concatenate([cut.values for cut in cuts])
-        offsets = np.cumsum([0, *(len(cut.x) for cut in cuts[:-1])]).tolist()
-        starts = np.concatenate([cut.starts + offset for cut, offset in zip(cuts, offsets, strict=True)])
-        last = np.append(starts[1:], len(x)) - 1
+        ends = np.cumsum([len(cut.x) for cut in cuts])
+        begins = ends - [len(cut.x) for cut in cuts]
+        low, high = np.searchsorted(edges, x[np.stack([begins, ends - 1])].astype(np.float64), "right").tolist()
+        found = [_places(cut.x, edges[low[at] : high[at]]) + begins[at] for at, cut in enumerate(cuts)]
+        starts = np.concatenate([each for pair in zip(begins[:, None], found, strict=True) for each in pair])
+        owners = np.repeat(np.arange(len(cuts)), [1 + len(each) for each in found])
+        inside = starts < ends[owners]
+        starts, owners = starts[inside], owners[inside]
+        is_new = np.diff(starts, prepend=-1) > 0
+        starts, owners = starts[is_new], owners[is_new]
+        pieces = _blank(len(starts))
+        pieces["column"] = np.searchsorted(edges, x[starts].astype(np.float64), "right")
         _sum_up(pieces, x, values, starts)
+        last = np.append(starts[1:], len(x)) - 1
         pieces["first_x"], pieces["last_x"], pieces["last"] = x[starts], x[last], values[last]
-        at = 0
-        for cut in cuts:
-            cut.describe(pieces[at : at + len(cut.starts)], with_times=self._orders_by_time)
-            at += len(cut.starts)
+        self._describe(pieces, "last", cuts, owners, last - begins[owners])
+        if self._by_time:
+            self._describe(pieces, "first", cuts, owners, starts - begins[owners])
+        else:
+            pieces["first_step"] = pieces["first_x"]
         return pieces
 
-    def _cut(self, part: Part, edges: NDArray[np.float64]) -> _Cut | None:
-        """Order the points of a part that lie in the range, and find where columns begin."""
-        x, first, last = self._x(part), self._canvas.first, self._canvas.last
-        if not self._orders_by_time and not bool(np.any(x[1:] < x[:-1])):
-            begin, end = int(np.searchsorted(x, first)), int(np.searchsorted(x, last, "right"))
-            rows: slice | NDArray[np.intp] = slice(begin, end)
+    def _describe(
+        self, pieces: NDArray[Any], end: str, cuts: Sequence[_Cut], owners: NDArray[np.intp], at: NDArray[np.intp]
+    ) -> None:
+        """Set what pieces are to know of their first, or last, points: ``at`` in the parts ``owners`` as they are cut."""
+        if all(isinstance(cut.rows, int) for cut in cuts):
+            rows = at + np.array([cut.rows for cut in cuts])[owners]
         else:
-            order = np.lexsort((part.times, x)) if self._orders_by_time else np.argsort(x, kind="stable")
-            ordered = x[order]
-            rows = order[np.searchsorted(ordered, first) : np.searchsorted(ordered, last, "right")]
-        x = x[rows]
-        if not len(x):
-            return None
-        low, high = np.searchsorted(edges, x[[0, -1]].astype(np.float64), "right")
-        starts = np.concatenate([[0], _places(x, edges[low:high])])
-        starts = starts[(starts < len(x)) & (np.diff(starts, prepend=-1) > 0)]
-        columns = np.searchsorted(edges, x[starts].astype(np.float64), "right")
-        return _Cut(part, rows, x, part.values[rows], starts, columns)
+            places = zip(owners.tolist(), at.tolist(), strict=True)
+            rows = np.array([cuts[owner].row(place) for owner, place in places], np.int64)
+        pieces[f"{end}_row"], pieces[f"{end}_position"] = rows, -1
+        pieces[f"{end}_part"] = np.array([cut.part.number for cut in cuts])[owners]
+        for owner, cut in enumerate(cuts):
+            if not cut.part.number:  # a group that waits
+                of_part = owners == owner
+                pieces[f"{end}_position"][of_part], pieces[f"{end}_group"][of_part] = cut.part.first[:2]
+        pairs = list(zip(owners.tolist(), rows.tolist(), strict=True))
+        if self._by_time:
+            pieces[f"{end}_step"] = [cuts[owner].part.steps[row] for owner, row in pairs]
+        else:
+            pieces[f"{end}_step"] = pieces[f"{end}_x"]
+        if self._orders_by_time:
+            pieces[f"{end}_time"] = [cuts[owner].part.times[row] for owner, row in pairs]
+
+    def _cut(self, part: Part) -> _Cut | None:
+        """Order the points of a part that lie in the range; ``None`` where none do."""
+        x, first, last = self._x(part), self._canvas.first, self._canvas.last
+        order: NDArray[np.intp] | None = None
+        if self._orders_by_time:
+            order = np.lexsort((part.times, x))
+        elif bool(np.any(x[1:] < x[:-1])):
+            order = np.argsort(x, kind="stable")
+        values = part.values
+        if order is not None:
+            x, values = x[order], values[order]
+        if x[0] >= first and x[-1] <= last:
+            return _Cut(part, 0 if order is None else order, x, values)
+        begin, end = int(np.searchsorted(x, first)), int(np.searchsorted(x, last, "right"))
+        rows = begin if order is None else order[begin:end]
+        return _Cut(part, rows, x[begin:end], values[begin:end]) if begin < end else None
 
     def _read(self, chunk_pks: NDArray[np.int64]) -> Iterator[list[Part]]:
         """Iterate over chunks, and over what waits to become one."""
@@ -301,26 +332,16 @@ def _places(x: NDArray[np.int64], edges: NDArray[np.float64]) -> NDArray[np.intp
 
 
 class _Cut(NamedTuple):
-    """The points of a part that lie in the range, ordered by x, and where the columns begin that they are in."""
+    """The points of a part that lie in the range, ordered by x; and which rows of the part, or the first of all that follow."""
 
     part: Part
-    rows: slice | NDArray[np.intp]
+    rows: int | NDArray[np.intp]
     x: NDArray[np.int64]
     values: NDArray[np.float64]
-    starts: NDArray[np.intp]
-    columns: NDArray[np.intp]
 
-    def describe(self, pieces: NDArray[Any], *, with_times: bool) -> None:
-        """Set what pieces are to know of the points at their ends."""
-        pieces["column"] = self.columns
-        for end, at in (("first", self.starts), ("last", np.append(self.starts[1:], len(self.x)) - 1)):
-            rows = at + self.rows.start if isinstance(self.rows, slice) else self.rows[at]
-            pieces[f"{end}_step"] = self.part.steps[rows]
-            pieces[f"{end}_row"], pieces[f"{end}_part"], pieces[f"{end}_position"] = rows, self.part.number, -1
-            if not self.part.number:  # a group that waits
-                pieces[f"{end}_position"], pieces[f"{end}_group"] = self.part.first[:2]
-            if with_times:
-                pieces[f"{end}_time"] = self.part.times[rows]
+    def row(self, at: int) -> int:
+        """Return the row of the part that one of the points was."""
+        return self.rows + at if isinstance(self.rows, int) else int(self.rows[at])
 
 
 def _sum_up(pieces: NDArray[Any], x: NDArray[np.int64], values: NDArray[np.float64], starts: NDArray[np.intp]) -> None:
