@@ -20,6 +20,7 @@ from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundEr
 from modeldb_core.log.changes import EMPTY_HEAD
 from modeldb_core.log.conditions import Absent, Instant, RevisionIs, Unique, Unset, ValueIs, asked_for, check_conditions
 from modeldb_core.log.erasures import target_of
+from modeldb_core.log.plots import draw
 from modeldb_core.log.points import Series
 from modeldb_core.log.replay import Record
 from modeldb_core.model.claims import claims_of
@@ -43,6 +44,11 @@ class IncludesOneEndOfARange(MemoryStore):
     def read_series(self, run_id, key, *, steps=None, max_points=None):
         steps = None if steps is None else (steps[0], steps[1] - 1)
         return super().read_series(run_id, key, steps=steps, max_points=max_points)
+
+
+class DrawsThinnedOutPoints(MemoryStore):
+    def plot_series(self, run_id, key, canvas):
+        return draw(self.read_series(run_id, key, steps=canvas.steps, max_points=4 * canvas.columns), canvas)
 
 
 class ThinsOutByTakingEveryNth(MemoryStore):
@@ -636,6 +642,7 @@ BROKEN_STORES = {
     DerivesNamesOnly: "test_a_name_leads_to_the_entity_that_has_it",
     LetsTwoHaveOneNumber: "test_versions_that_claim_one_number_get_the_next_ones_by_their_times",
     IgnoresSteps: "test_a_range_of_steps_includes_both_ends",
+    DrawsThinnedOutPoints: "test_a_plot_sums_up_the_points_of_each_pixel_column",
     IncludesOneEndOfARange: "test_a_range_of_steps_includes_both_ends",
     ThinsOutByTakingEveryNth: "test_thinning_out_keeps_extremes_and_says_how_many_there_are",
     OrdersPointsByStep: "test_points_keep_the_order_of_logging",

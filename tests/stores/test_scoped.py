@@ -23,6 +23,7 @@ from modeldb_core.errors import (
 )
 from modeldb_core.log.changes import GENESIS, STREAM, verify_change
 from modeldb_core.log.conditions import Absent, RevisionIs, Unique, Unset, ValueIs
+from modeldb_core.log.plots import Canvas
 from modeldb_core.model.entities import Entity, derived_id, new_id
 from modeldb_core.model.schema import KINDS
 from modeldb_core.movement.collection import Collected, remove_blobs
@@ -167,6 +168,11 @@ def questions(seen: Workspace, other: Workspace) -> dict[str, list[Callable[[Sco
             lambda s: s.read_series(other.run, f"{other.word} loss"),
             lambda s: s.read_series(seen.run, f"{seen.word} loss", steps=(0, 9), max_points=2),
             lambda s: s.read_series(seen.run, "none"),
+        ],
+        "plot_series": [
+            lambda s: s.plot_series(other.run, f"{other.word} loss", Canvas(columns=2)),
+            lambda s: s.plot_series(seen.run, f"{seen.word} loss", Canvas(columns=1, first=0)),
+            lambda s: s.plot_series(seen.run, "none", Canvas(columns=2)),
         ],
         "read_changes": [
             lambda s: s.read_changes(),
