@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands import commits, repositories
@@ -14,7 +15,7 @@ from modeldb_v1.blobs import blob_from, carried
 from modeldb_v1.calls import read, write
 from modeldb_v1.diffs import apply, differences
 from modeldb_v1.kinds import milliseconds
-from modeldb_v1.pages import page_of, slice_of
+from modeldb_v1.pages import page_of, slice_of, span_of
 from modeldb_v1.repositories import opened
 from modeldb_v1.shown_blobs import message_of
 
@@ -71,7 +72,12 @@ def list_commits(context: ServerContext, request: Fields, response: Fields) -> N
         made_at = commit_with(reader, sha, field).created_at if sha else None
         if made_at is not None:
             limits.append(condition(f"created_at {operator} ?", made_at))
-    query = Query(Commit.KIND, " and ".join(limits), "created_at desc", within=reader.repository.entity_id)
+    _list(context, reader, " and ".join(limits), request, response)
+
+
+def _list(context: ServerContext, reader: RepositoryReader, filter: str, request: Fields, response: Fields) -> None:  # noqa: A002 - as in Query
+    """Write a page of those commits of a repository that a filter finds into a response."""
+    query = Query(Commit.KIND, filter, "created_at desc", within=reader.repository.entity_id)
     found, response.total_records = page_of(context.store, query, request)
     listed = [reader.history.know(commit) for commit in found if isinstance(commit, Commit)]
     for commit in listed:  # all are known by now, so a parent among them is not read again
@@ -83,11 +89,20 @@ def list_branch_commits(context: ServerContext, request: Fields, response: Field
     """List the last commit of a branch and all before it, the newest first."""
     reader = opened(context, request.repository_id)
     head = commits.head_of(reader, request.branch)
+    if _leads_from_all(context, head):
+        _list(context, reader, "", request, response)
+        return
     found = [each for each in reader.log(head) if each.deleted_at is None]
     found.sort(key=lambda each: each.document.get("created_at", 0), reverse=True)
     for commit in slice_of(found, request):
         fill_commit(reader, response.commits.add(), commit)
     response.total_records = len(found)
+
+
+def _leads_from_all(context: ServerContext, head: Commit) -> bool:
+    """Return whether all commits of a repository lie on the one way to ``head``: then nobody needs to walk along it."""
+    query = Query(Commit.KIND, within=head.repository_id, fields=(), limit=1, count=True, include_deleted=True)
+    return context.store.find(query).total == head.generation
 
 
 @read("VersioningService.GetCommit")
@@ -119,20 +134,22 @@ def list_commit_blobs(context: ServerContext, request: Fields, response: Fields)
     """List what a commit holds, or below a location, by location."""
     reader = opened(context, request.repository_id)
     tree = reader.tree(commit_with(reader, request.commit_sha))
-    found = list(_below(tree, location_of(request.location_prefix) if request.location_prefix else ""))
-    for location, entry in slice_of(found, request):
+    found, response.total_records = _below(
+        tree, location_of(request.location_prefix) if request.location_prefix else ""
+    )
+    start, count = span_of(request) or (0, None)
+    for location, entry in islice(found, start, None if count is None else start + count):
         shown = response.blobs.add(location=location.split("/"))
         shown.blob.CopyFrom(_shown(reader, entry))
-    response.total_records = len(found)
 
 
-def _below(tree: CommitTree, prefix: str) -> Iterator[tuple[str, TreeEntry]]:
-    """Iterate over what lies at a location, or below it."""
+def _below(tree: CommitTree, prefix: str) -> tuple[Iterable[tuple[str, TreeEntry]], int]:
+    """Return what lies at a location, or below it, and how much that is; it is read as it is asked for."""
     entry = tree.get(prefix) if prefix else None
     if entry is not None:
-        yield prefix, entry
-    else:
-        yield from tree.tree.items(f"{prefix}/" if prefix else "")
+        return [(prefix, entry)], 1
+    folder = f"{prefix}/" if prefix else ""
+    return tree.tree.items(folder), tree.tree.measure(folder)[0]
 
 
 def _shown(reader: RepositoryReader, entry: TreeEntry) -> Fields:

@@ -9,6 +9,7 @@ import pytest
 
 import modeldb_core as modeldb
 import modeldb_v1
+from modeldb_core.model.entities import Commit
 from modeldb_core.plugins import PluginManager
 from modeldb_server import ServerSettings, create_app
 from modeldb_v1.numbers import number_of
@@ -525,6 +526,7 @@ def test_a_list_asks_the_store_as_often_however_long_it_is(wire: Wire, repo: Rep
         ("DatasetVersionService.getAllDatasetVersionsByDatasetId", {"dataset_id": dataset_id}),
         ("VersioningService.ListRepositories", {}),
         ("VersioningService.ListCommits", repo.at),
+        ("VersioningService.ListBranchCommits", {**repo.at, "branch": "master"}),
     ]
     questions: list[list[list[str]]] = []
     for number in range(6):
@@ -538,13 +540,50 @@ def test_a_list_asks_the_store_as_often_however_long_it_is(wire: Wire, repo: Rep
         add(wire, dataset_id, 0, {**RAW, "num_records": str(number + 1)})
         named = {"id": {"named_id": elsewhere}, "repository": {"name": f"repo {number}"}}
         wire("VersioningService.CreateRepository", named)
-        head = repo.save({"a": config(x=number)}, head)
+        head = repo.save({"a": config(x=number)}, head, branch="master")
         questions.append([])
         for name, request in lists:
             asked.clear()
             wire(name, request)
             questions[-1].append(list(asked))
     assert questions[-1] == questions[0]
+
+
+def test_a_page_of_commits_or_blobs_reads_what_it_shows(
+    app: Flask, repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = full = repo.save({f"d/{number:03}": config(x=number) for number in range(60)}, repo.head(), branch="master")
+    for number in range(20):
+        head = repo.save({f"e/{number}": config(x=number)}, head, branch="master")
+    whole = repo("ListBranchCommits", branch="master")
+    blobs = repo("ListCommitBlobs", commit_sha=full)
+    context = app.extensions["modeldb_server"]
+    read, opened = [], []
+    for name in ("find", "get"):
+        method = getattr(context.whole_store, name)
+
+        def counting(*given: Any, _method: Any = method, **more: Any) -> Any:
+            found = _method(*given, **more)
+            read.extend(getattr(found, "entities", [found]))
+            return found
+
+        monkeypatch.setattr(context.whole_store, name, counting)
+    open_blob = context.artifacts.open
+    monkeypatch.setattr(context.artifacts, "open", lambda digest: opened.append(digest) or open_blob(digest))
+    for page in (1, 3, 11):
+        read.clear()
+        paged = repo("ListBranchCommits", branch="master", pagination={"page_number": page, "page_limit": 2})
+        assert (paged["total_records"], paged["commits"]) == ("22", whole["commits"][2 * page - 2 : 2 * page])
+        assert (
+            len([each for each in read if isinstance(each, Commit)]) <= 2 + 6
+        )  # and the head, one with the count, parents
+        opened.clear()
+        listed = repo("ListCommitBlobs", commit_sha=full, pagination={"page_number": page, "page_limit": 2})
+        assert (listed["total_records"], listed["blobs"]) == ("60", blobs["blobs"][2 * page - 2 : 2 * page])
+        assert len(opened) < 10
+    below = {"location_prefix": ["d"], "pagination": {"page_number": 2, "page_limit": 3}}
+    listed = repo("ListCommitBlobs", commit_sha=full, **below)
+    assert (listed["total_records"], listed["blobs"]) == ("60", blobs["blobs"][3:6])
 
 
 # -- several at once --------------------------------------------------------------------------------------------------
