@@ -296,18 +296,24 @@ def alters(kind: str, action: str) -> bool:
     return declaration is not None and (declaration.has_points or declaration.is_own)
 
 
-def document_after(document: Document | None, change: Change) -> Document:
+def document_after(document: Document | None, change: Change, own: set[str] | None = None) -> Document:
     """Return the document of an entity after a change that alters it and is not about points.
 
     Of a kind that this code does not know the document is kept as well; what its fields may hold, nobody can say.
+
+    Args:
+        own: names the maps of ``document`` that nobody else has, as of :func:`~modeldb_core.model.evolve.evolve`. Where
+            this raises, the document is of no use any more.
 
     Raises:
         InvalidArgumentError: the payload does not fit the action; it names the change.
     """
     data = change.data()
     try:
+        if own and change.action == UPDATE:  # what is written into a map of its own, nothing compares with before
+            check_document(change.kind, {name: items for name, items in data.get("put", {}).items() if name in own})
         after = evolve(
-            document, change.action, data, actor=change.actor, recorded_at=change.recorded_at, kind=change.kind
+            document, change.action, data, actor=change.actor, recorded_at=change.recorded_at, kind=change.kind, own=own
         )
         decide(document, after, Mark.of(change.hash, change.recorded_at), change.kind, change.action, data)
         check_document(change.kind, after, document)

@@ -23,7 +23,14 @@ def is_bare(document: Document) -> bool:
 
 
 def evolve(
-    document: Document | None, action: str, payload: Document, *, actor: str, recorded_at: int, kind: str = ""
+    document: Document | None,
+    action: str,
+    payload: Document,
+    *,
+    actor: str,
+    recorded_at: int,
+    kind: str = "",
+    own: set[str] | None = None,
 ) -> Document:
     """Return the document after a change; ``document`` is the one before, or ``None``, and stays as it was.
 
@@ -38,6 +45,11 @@ def evolve(
     Updates of an entity that was never created make it: a run that two processes log to may see the child's stream
     arrive first. Each change raises the ``revision`` by one, and ``owner`` and ``created_at`` are those
     of the first change, whatever a payload says of them.
+
+    Args:
+        own: names the maps of ``document`` that its owner alone has, and lets go: ``put`` writes into these, where it
+            copies others, and into ``own`` it writes which maps of what is returned are such. Many changes of one
+            document then cost one copy of a map, however large it is.
     """
     after: Document = dict(document) if document else unborn(actor=actor, recorded_at=recorded_at)
     born: Document = {name: after[name] for name in ("created_at", "owner") if name in after}
@@ -49,7 +61,7 @@ def evolve(
             after.setdefault(name, actor)
         after.pop("deleted_at", None)
     elif action == "update":
-        _update(after, payload)
+        _update(after, payload, set() if own is None else own)
     elif action == "delete":
         after["deleted_at"] = recorded_at
     elif action == "restore":
@@ -68,18 +80,26 @@ def unborn(*, actor: str, recorded_at: int) -> Document:
     return {"created_at": recorded_at, "owner": actor, "updated_at": recorded_at, "revision": 0}
 
 
-def _update(after: Document, payload: Document) -> None:
-    after.update(payload.get("set", {}))
+def _update(after: Document, payload: Document, own: set[str]) -> None:
+    given = payload.get("set", {})
+    after.update(given)
+    own.difference_update(given)
     for name, items in payload.get("put", {}).items():
-        after[name] = {**after.get(name, {}), **items}
+        if name in own:
+            after[name].update({**items})  # a map, as for those that are copied
+        else:
+            after[name] = {**after.get(name, {}), **items}
+            own.add(name)
     for name, items in payload.get("add", {}).items():
         present = after.get(name, [])
+        own.discard(name)
         after[name] = present + [item for item in dict.fromkeys(items) if item not in present]
     for name, items in payload.get("remove", {}).items():
         if name not in after:
             continue  # an empty list in its place would be wrong for a map
         present = after[name]
         gone = set(items)
+        own.discard(name)
         if isinstance(present, dict):
             after[name] = {key: value for key, value in present.items() if key not in gone}
         else:

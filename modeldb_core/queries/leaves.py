@@ -95,7 +95,17 @@ def _may_hide(altered: set[str], values: Mapping[str, Any]) -> bool:
     """Return whether a value under a key beyond ``altered`` may go by the name of one of those, or the other way."""
     if any(prefix in values for key in altered for prefix in _prefixes(key)):
         return True
-    return any(prefix in altered for key in values if "." in key for prefix in _prefixes(key))
+    lengths = {*map(len, altered)}
+    return any(_is_below(key, altered, lengths) for key in values if "." in key)
+
+
+def _is_below(key: str, altered: set[str], lengths: set[int]) -> bool:
+    at = key.find(".")
+    while at >= 0:
+        if at in lengths and key[:at] in altered:  # the lengths spare most keys a copy of their beginning
+            return True
+        at = key.find(".", at + 1)
+    return False
 
 
 def _prefixes(key: str) -> Iterator[str]:

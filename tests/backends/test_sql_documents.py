@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import Counter
 
@@ -14,7 +15,8 @@ from modeldb_core.backends._sql import documents
 from modeldb_core.backends._sql.documents import facts_between, facts_of
 from modeldb_core.backends.postgres import PostgresStore
 from modeldb_core.backends.sqlite import SQLiteStore
-from modeldb_core.model import values
+from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.model import fields, values
 from modeldb_core.model.evolve import evolve
 from modeldb_core.queries import leaves
 from modeldb_core.testing import StreamWriter
@@ -100,6 +102,77 @@ def test_an_update_of_a_run_with_thousands_of_items_writes_what_it_alters(store,
         assert work["values"] <= 20
         assert work["_upsert_fact"] <= 1
     assert verify(store).findings == []
+
+
+def test_a_batch_of_many_updates_looks_at_a_large_map_once(store, monkeypatch):
+    """Once for the copy that the batch then writes into: a change costs as much in a run with thousands of items."""
+    writer = StreamWriter()
+    full = {f"part.{number}/file.x": ITEMS["artifacts"](number) for number in range(MANY)}
+    run_id = writer.create_run(name="full", artifacts=full).entity_id
+    store.apply(writer.changes)
+    looked_at = []
+    expected, fits = fields._FITS["map"]
+    counting = (expected, lambda value: looked_at.append(len(value)) or fits(value))
+    monkeypatch.setattr(fields, "_FITS", {**fields._FITS, "map": counting})
+    count = 50
+    changes = [
+        writer.update("run", run_id, put={"artifacts": {f"more.{number}": ITEMS["artifacts"](number)}})
+        for number in range(count)
+    ]
+    store.apply(changes)
+    assert sum(looked_at) <= 2 * MANY + 10 * count
+    assert len(store.get("run", run_id).artifacts) == MANY + count
+    assert verify(store).findings == []
+
+
+def test_what_a_first_update_of_a_batch_may_not_write_no_later_one_may(store):
+    writer = StreamWriter()
+    run_id = writer.create_run(name="r", artifacts={"a": ITEMS["artifacts"](1)}).entity_id
+    store.apply(writer.changes)
+    good = writer.update("run", run_id, put={"attributes": {"b": 1}})
+    for wrong in ({"attributes": {5: 1}}, {"attributes": [["c", 1]]}, {"unheard_of": [["c", 1]]}):
+        further = StreamWriter()
+        changes = [
+            further.update("run", run_id, put={"attributes": {"c": 1}, "unheard_of": {"c": 1}}),
+            further.update("run", run_id, put=wrong),
+        ]
+        with pytest.raises(InvalidArgumentError):
+            store.apply(changes)
+    store.apply([good])
+    assert dict(store.get("run", run_id).attributes) == {"b": 1}
+    assert verify(store).findings == []
+
+
+STEPS = st.lists(
+    st.one_of(
+        *(
+            st.fixed_dictionaries({part: st.dictionaries(st.sampled_from("xy"), inner, max_size=2)})
+            for part, inner in (
+                ("put", st.dictionaries(st.sampled_from("abc"), st.integers(0, 3), max_size=2)),
+                ("set", st.dictionaries(st.sampled_from("abc"), st.integers(0, 3), max_size=2)),
+                ("remove", st.lists(st.sampled_from("abc"), max_size=2)),
+            )
+        ),
+        st.just({"create": {"x": {"d": 1}, "y": {"d": 1}}}),
+        st.just({"delete": {}}),
+        st.just({"restore": {}}),
+    ),
+    max_size=6,
+)
+
+
+@given(st.one_of(st.none(), st.just({"x": {"a": 0}, "revision": 1, "created_at": 1, "owner": "me"})), STEPS)
+def test_a_document_is_the_same_whether_its_maps_are_copied_or_written_into(before, steps):
+    kept = copy.deepcopy(before)
+    copied, written, own = before, before, set()
+    for number, step in enumerate(steps):
+        action = next(iter(step)) if next(iter(step)) in ("create", "delete", "restore") else "update"
+        payload = step[action] if action != "update" else step
+        arguments = {"actor": "me", "recorded_at": number, "kind": "run"}
+        copied = evolve(copied, action, copy.deepcopy(payload), **arguments)
+        written = evolve(written, action, copy.deepcopy(payload), own=own, **arguments)
+        assert written == copied
+        assert before == kept
 
 
 ANYTHING = st.recursive(

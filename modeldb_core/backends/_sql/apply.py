@@ -62,6 +62,7 @@ class Record:
         is_counted: whether its keys are counted as they are stored.
         is_plain: whether ``before`` is its own JSON form.
         home: where it lies, as it is stored.
+        own: the maps of ``after`` that are no part of ``before``: later changes of the batch write into them.
     """
 
     kind: str
@@ -76,6 +77,7 @@ class Record:
     is_plain: bool = False
     home: Home = NOWHERE
     appends: list[Append] = field(default_factory=list)
+    own: set[str] = field(default_factory=set)
 
 
 class Batch:
@@ -286,11 +288,16 @@ def _evolve(records: dict[tuple[str, str], Record], change: Change, position: in
         return change.payload
     record = records[change.kind, change.entity_id]
     if change.action != APPEND:
-        record.after = document_after(record.after, change)
+        record.after = document_after(record.after, change, record.own if _is_undecided(change.kind) else None)
         return change.payload
     if record.after is None and not record.present:  # a stream may arrive before the one that creates its run
         record.after = unborn(actor=change.actor, recorded_at=change.recorded_at)
     return _append(record, change, position, streams)
+
+
+def _is_undecided(kind: str) -> bool:
+    """Return whether a change of a kind decides nothing, and so compares nothing with the document before it."""
+    return kind in KINDS and not KINDS[kind].decided
 
 
 def _append(record: Record, change: Change, position: int, streams: Streams) -> bytes | None:

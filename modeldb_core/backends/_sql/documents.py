@@ -57,8 +57,13 @@ def _written(value: Value, before: object) -> Any:  # noqa: ANN401 - JSON data
     if value is before:
         return value
     if isinstance(value, dict) and isinstance(before, dict):
-        items = value.items()
-        return {write_key(key): item if item is before.get(key, _NEW) else to_json(item) for key, item in items}
+        # Keys that stand in plain text are written as they are.
+        return {
+            key if (old := before.get(key, _NEW)) is not _NEW else write_key(key): item
+            if item is old
+            else to_json(item)
+            for key, item in value.items()
+        }
     return to_json(value)
 
 
