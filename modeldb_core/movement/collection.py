@@ -22,7 +22,7 @@ from modeldb_core.movement.deletion import held_by, pages
 from modeldb_core.movement.logs import changes_of
 from modeldb_core.movement.marking import Marking, Mentioned
 from modeldb_core.plugins import Places
-from modeldb_core.queries import Linked, Query, condition
+from modeldb_core.queries import Linked, Query, condition, portions
 from modeldb_core.stores import REFRESH_S
 
 if TYPE_CHECKING:
@@ -280,16 +280,12 @@ class _Erasing:
 
     def _still_over(self, kind: str, entity_ids: set[str]) -> set[str]:
         """Return those of some entities that are deleted as long as they should be, and not erased."""
-        query = Query(
-            kind,
-            condition(
-                "entity_id in ? and deleted_at < ? and updated_at < ?", sorted(entity_ids), self._before, self._before
-            ),
-            fields=(),
-            limit=_TOGETHER,
-            include_deleted=True,
-        )
-        return {entity.entity_id for entity in self._writer.store.find(query).entities}
+        over: set[str] = set()
+        for some in portions(sorted(entity_ids)):
+            chosen = condition("entity_id in ? and deleted_at < ? and updated_at < ?", some, self._before, self._before)
+            query = Query(kind, chosen, fields=(), limit=len(some), include_deleted=True)
+            over.update(entity.entity_id for entity in self._writer.store.find(query).entities)
+        return over
 
 
 # -- blobs ------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.model.schema import KINDS, parts_of
-from modeldb_core.queries import Linked, Query, condition
+from modeldb_core.queries import Linked, Query, condition, portions
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from modeldb_core.stores import MetadataStore
 
 _PAGE = 1000
-_TOGETHER = 500  # containers whose parts are asked for together
 Name = tuple[str, str]
 """Kind and identifier of an entity."""
 
@@ -133,30 +132,31 @@ def parts(
     waiting, seen = [(kind, entity_id)], {(kind, entity_id)}
     while waiting:
         above = waiting[0][0]
-        together = list(takewhile(lambda name: name[0] == above, waiting[:_TOGETHER]))  # noqa: B023 - used up at once
-        del waiting[: len(together)]
-        containers = {container_id for _, container_id in together}
+        together = takewhile(lambda name: name[0] == above, waiting)  # noqa: B023 - used up at once
+        containers = next(portions(container_id for _, container_id in together))
+        del waiting[: len(containers)]
+        among = frozenset(containers)
         for of, field in parts_of(above):
             # What is part of the whole directly has come by, wherever else in it it lies.
             come = next((each for whole, each in parts_of(kind) if whole == of), None) if above != kind else None
             query = _parts_query(of, field, containers, deleted_at, (come, entity_id) if come else None)
             for part in pages(store, replace(query, include_deleted=include)):
                 name = (of, part.entity_id)
-                if part.document.get(field) in containers and name not in seen:
+                if part.document.get(field) in among and name not in seen:
                     seen.add(name)
                     waiting += [] if KINDS[of].remark else [name]
                     yield part
 
 
 def _parts_query(
-    of: str, field: str, containers: set[str], deleted_at: datetime | None, come: tuple[str, str] | None
+    of: str, field: str, containers: list[str], deleted_at: datetime | None, come: tuple[str, str] | None
 ) -> Query:
     """Return the question for the entities of a kind that some containers contain directly, without those that have come."""
     conditions = [condition("deleted_at = ?", deleted_at)] if deleted_at else []
     columns = KINDS[of].columns
-    within: tuple[str, ...] | None = tuple(sorted(containers))
+    within: tuple[str, ...] | None = tuple(containers)
     if field in columns:  # within a project is what lies deeper as well: that comes by in its turn
-        conditions.append(condition(f"{field} in ?", sorted(containers)))
+        conditions.append(condition(f"{field} in ?", containers))
         within = None
     if come is not None and come[0] in columns and come[0] != field:
         conditions.append(condition(f"({come[0]} is null or {come[0]} != ?)", come[1]))
