@@ -65,14 +65,27 @@ class KeyCounts:
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
-        self._added: Counter[Count] = Counter()
+        self._added: dict[Place, Counter[tuple[int, int]]] = {}
 
     def add(self, shift: Shift, key_pk: int, before: int | None, after: int | None) -> None:
         """Note that an entity carried a key in the form ``before`` and does in the form ``after``; ``None``: not at all."""
+        if before == after and shift.before == shift.after:
+            return
         if shift.before is not None and before is not None:
-            self._added[Count(shift.before, key_pk, before)] -= 1
+            self._at(shift.before)[key_pk, before] -= 1
         if shift.after is not None and after is not None:
-            self._added[Count(shift.after, key_pk, after)] += 1
+            self._at(shift.after)[key_pk, after] += 1
+
+    def add_all(self, shift: Shift, before: Mapping[int, int], after: Mapping[int, int]) -> None:
+        """Note what :meth:`add` does of several keys; the forms by key."""
+        for sign, place, forms in ((-1, shift.before, before), (1, shift.after, after)):
+            if place is not None:
+                added = self._at(place)
+                for key_and_form in forms.items():
+                    added[key_and_form] += sign
+
+    def _at(self, place: Place) -> Counter[tuple[int, int]]:
+        return self._added.setdefault(place, Counter())
 
     def move(self, shifts: Mapping[int, Shift]) -> None:
         """Note that entities, whose rows stay as they are stored, are counted elsewhere."""
@@ -87,11 +100,23 @@ class KeyCounts:
 
     def save(self) -> None:
         """Write what was added up; in one order, so that nobody waits for one who waits for him."""
-        added = sorted((count, number) for count, number in self._added.items() if number)
+        rows, fewer = [], []
+        for place, added in sorted(self._added.items()):
+            kind, project_id, workspace_id = place
+            for (key_pk, form), number in sorted(added.items()):
+                row = {
+                    "kind": kind,
+                    "project_id": project_id,
+                    "workspace_id": workspace_id,
+                    "key_pk": key_pk,
+                    "form": form,
+                }
+                if number:
+                    rows.append({**row, "count": number})
+                if number < 0:
+                    fewer.append({f"{name}_": value for name, value in row.items()})
         self._added.clear()
-        rows = [{**each.place._asdict(), "key_pk": each.key_pk, "form": each.form, "count": n} for each, n in added]
         self._transaction.write(_add, rows)
-        fewer = [{f"{name}_": value for name, value in row.items()} for row in rows if row.pop("count") < 0]
         self._transaction.write(_delete_if_none, fewer, each_writes=None)
 
 

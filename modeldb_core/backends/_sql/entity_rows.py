@@ -178,8 +178,7 @@ class EntityRows:
             self._shifts[entity_pk] = Shift(before, after)
             self.counts.add(self._shifts[entity_pk], ITSELF, 0, 0)
         for entity_pk, one, other in self._forms:
-            for key_pk in one.keys() | other.keys():
-                self.counts.add(self._shifts[entity_pk], key_pk, one.get(key_pk), other.get(key_pk))
+            self.counts.add_all(self._shifts[entity_pk], one, other)
         self.metrics.count(self.counts, self._shifts)
 
     def save(self) -> None:
