@@ -30,7 +30,7 @@ from modeldb_core.journal.journal_folders import DAMAGED, LeftAlone, Orphan, exa
 from modeldb_core.journal.records import Chain, Plan, Seal
 from modeldb_core.journal.sealing import build, read_plans, read_seals
 from modeldb_core.journal.segments import SPOOL, Segment, SegmentReader, lock_folder, remove_directory
-from modeldb_core.journal.uploads import StoppedError, ship
+from modeldb_core.journal.sending import StoppedError, ship
 from modeldb_core.log.changes import CLOSE, SALT_BYTES, STREAM, UPDATE, Change
 from modeldb_core.log.stream import Entry, StreamWriter
 from modeldb_core.model.entities import KILLED, now_us

@@ -8,7 +8,6 @@ that a large one holds back neither metrics nor the end of the process; what is 
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
 import sys
@@ -18,32 +17,28 @@ import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
-from modeldb_core.errors import IntegrityError, ModelDBError, StoreUnavailableError
+from modeldb_core.errors import ModelDBError, StoreUnavailableError
 from modeldb_core.journal.retries import Retries
-from modeldb_core.runtime.owned import Folder, make_private
+from modeldb_core.journal.sending import WIDTH, StoppedError, send, send_together, together_with
+from modeldb_core.runtime.owned import make_private
 from modeldb_core.runtime.redaction import redact_text
 from modeldb_core.runtime.workers import Workers
-from modeldb_core.stores import BlobInfo, check_stored
+from modeldb_core.stores import BlobInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from modeldb_core.stores import ArtifactStore
 
 logger = logging.getLogger("modeldb")
 
-WIDTH = 4
 SAY_EVERY_S = 10.0
 EXIT_PATIENCE_S = 3.0  # before something is said of it
 
 _CHUNK = 1 << 20
 _FICLONE = 0x40049409  # of linux/fs.h
-
-
-class StoppedError(Exception):
-    """The upload was called off; what has arrived of it can be used by the next one."""
 
 
 class Uploads:
@@ -60,6 +55,7 @@ class Uploads:
         self._workers = Workers(WIDTH, "modeldb-upload")
         self._condition = threading.Condition()
         self._sizes: dict[Path, int] = {}
+        self._taken: set[Path] = set()  # on their way
         self._sent_bytes = 0
         self._said_at = time.monotonic()
         self._retries = Retries(0.5)
@@ -82,7 +78,7 @@ class Uploads:
                 self._sizes[path] = path.stat().st_size
             except FileNotFoundError:  # the same content was logged a moment before, and has just been delivered
                 return True
-        self._workers.submit(partial(self._deliver, path))
+        self._workers.submit(partial(self._deliver_next, path))
         return True
 
     @property
@@ -132,26 +128,61 @@ class Uploads:
         with self._condition:
             self._condition.notify_all()
 
+    def _deliver_next(self, path: Path) -> None:
+        """Deliver a file, and where it is small, the other small ones that wait, in one request."""
+        with self._condition:
+            if path not in self._sizes or path in self._taken:
+                return
+            waiting = {each: size for each, size in self._sizes.items() if each not in self._taken}
+            group = together_with(path, waiting)
+            self._taken.update(group)
+        failure: Exception | None = StoreUnavailableError()
+        while len(group) > 1 and isinstance(failure, StoreUnavailableError) and not self._is_stopped.is_set():
+            failure = self._attempt(partial(self._deliver_group, group), path)
+        for each in group[
+            1:
+        ]:  # what is not done with by then goes by itself, so that none keeps another from being sent
+            if each in self._sizes:
+                self._workers.submit(partial(self._deliver, each))
+        self._deliver(path)
+
+    def _deliver_group(self, group: Sequence[Path]) -> None:
+        sent = send_together(group, self._open_artifacts(), self._advance, self._is_stopped)
+        for path in sent:
+            self._note_delivered(path)
+
     def _deliver(self, path: Path) -> None:
+        if path not in self._sizes:
+            return
         while not self._is_stopped.is_set():
-            with self._condition:
-                while not self._retries.is_due() and not self._is_stopped.is_set():
-                    self._condition.wait(self._retries.pause_s())
-            try:
-                if not self._is_stopped.is_set():
-                    send(path, self._open_artifacts(), self._advance, self._is_stopped)
-                    break
-            except StoppedError:
+            if self._attempt(lambda: send(path, self._open_artifacts(), self._advance, self._is_stopped), path) is None:
                 break
-            except FileNotFoundError:
-                break  # another process has found the spool, and delivered it
-            except Exception as error:
-                self._note_failure(path, error)
+        self._note_delivered(path)
+
+    def _attempt(self, work: Callable[[], object], path: Path) -> Exception | None:
+        """Do something once the store may be asked again; return why it failed; ``None``: it is not to be tried again."""
+        with self._condition:
+            while not self._retries.is_due() and not self._is_stopped.is_set():
+                self._condition.wait(self._retries.pause_s())
+        try:
+            if not self._is_stopped.is_set():
+                work()
+        except StoppedError:
+            pass
+        except FileNotFoundError:
+            pass  # another process has found the spool, and delivered it
+        except Exception as error:
+            self._note_failure(path, error)
+            return error
+        return None
+
+    def _note_delivered(self, path: Path) -> None:
         with self._condition:
             if not self._is_stopped.is_set():
                 self.failure = None
                 self._retries.note_success()
             self._sizes.pop(path, None)
+            self._taken.discard(path)
             self._condition.notify_all()
 
     def _note_failure(self, path: Path, error: Exception) -> None:
@@ -187,102 +218,6 @@ class Uploads:
             megabytes(sent),
             SAY_EVERY_S,
         )
-
-
-def ship(
-    paths: Iterable[Path],
-    artifacts: ArtifactStore,
-    advance: Callable[[int], None] | None = None,
-    stopped: threading.Event | None = None,
-    *,
-    folder: Folder | None = None,
-) -> None:
-    """Send files of a spool, several at a time, and wait for them; each is removed once the store has it.
-
-    One whose content is not that of its name keeps no other from being sent.
-
-    Args:
-        paths: their names are their digests.
-        folder: the open folder that they lie in, to be sure of that.
-        artifacts: where they go.
-        advance: told how many more bytes were taken.
-        stopped: calls it off.
-
-    Raises:
-        StoppedError: it was called off.
-        ModelDBError: what the store said of the first one that it did not take.
-    """
-    workers = Workers(WIDTH, "modeldb-upload")
-    stopped = stopped or threading.Event()
-    deliver = partial(send, artifacts=artifacts, advance=advance or _ignore, stopped=stopped, folder=folder)
-    futures = [workers.submit(partial(deliver, path)) for path in paths]
-    damaged: IntegrityError | None = None
-    try:
-        for future in futures:
-            try:
-                future.result()
-            except IntegrityError as error:
-                damaged = damaged or error
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        raise
-    if damaged is not None:
-        raise damaged
-
-
-def send(
-    path: Path,
-    artifacts: ArtifactStore,
-    advance: Callable[[int], None],
-    stopped: threading.Event,
-    folder: Folder | None = None,
-) -> None:
-    """Put a file whose name is its digest into a store, and remove it.
-
-    It is put even where the store has it: so the blob is young, and is not collected before it is named.
-
-    Args:
-        folder: the open folder that it lies in; opened here where it is not given.
-
-    Raises:
-        NotOursError: it is a link, not a file or not this user's, or the folder is.
-    """
-    if folder is None:
-        with Folder.open(path.parent) as opened:
-            send(path, artifacts, advance, stopped, opened)
-        return
-    with os.fdopen(folder.open_file(path.name), "rb") as file:
-        reading = cast("BinaryIO", _Reading(file, advance, stopped))
-        info = artifacts.put(reading, digest=path.name)
-        check_stored(info, BlobInfo(path.name, os.fstat(file.fileno()).st_size), artifacts.url)
-    folder.unlink(path.name)
-
-
-class _Reading(io.RawIOBase):
-    """Passes reads on, tells how much was read, and ends an upload that is called off."""
-
-    def __init__(self, file: BinaryIO, advance: Callable[[int], None], stopped: threading.Event) -> None:
-        self._file, self._advance, self._stopped = file, advance, stopped
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - anything with a buffer
-        if self._stopped.is_set():
-            raise StoppedError
-        count = int(self._file.readinto(buffer))  # type: ignore[attr-defined]
-        self._advance(count)
-        return count
 
 
 def spool(stream: BinaryIO, folder: Path) -> BlobInfo:
@@ -351,7 +286,3 @@ def _no_room(folder: Path, error: OSError) -> ModelDBError:
 def megabytes(size: int) -> str:
     """Return a size for a message."""
     return f"{size / 1e6:,.1f} MB"
-
-
-def _ignore(_: int) -> None:
-    pass

@@ -113,14 +113,15 @@ class ArtifactStore(ABC):
             IntegrityError: (on reading) the stored bytes are not the ones that were put.
         """
 
-    def put_many(self, contents: Sequence[bytes]) -> None:
-        """Store small blobs, in no order; raises as :meth:`put` does, and then some of them may be there.
+    def put_many(self, contents: Sequence[bytes]) -> list[str]:
+        """Store small blobs, in no order, and return their digests; raises as :meth:`put` does, and then some may be there.
 
         A store that can take many in one request, or several at once, overrides this.
         """
-        for content in contents:
-            sent = BlobInfo(hashlib.sha256(content).hexdigest(), len(content))
-            check_stored(self.put(io.BytesIO(content), digest=sent.digest), sent, self.url)
+        sent = [BlobInfo(hashlib.sha256(content).hexdigest(), len(content)) for content in contents]
+        for info, content in zip(sent, contents, strict=True):
+            check_stored(self.put(io.BytesIO(content), digest=info.digest), info, self.url)
+        return [info.digest for info in sent]
 
     def read_many(self, digests: Sequence[str], max_bytes: int) -> Sequence[bytes]:
         """Return the content of small blobs, as they are asked for; raises as :meth:`open` does.

@@ -16,7 +16,7 @@ from modeldb_core.backends.blobs.s3 import S3ArtifactStore
 from modeldb_core.backends.objects import ObjectMetadataStore
 from modeldb_core.backends.remote.artifacts import RemoteArtifactStore
 from modeldb_core.errors import StoreUnavailableError
-from modeldb_core.journal.uploads import ship
+from modeldb_core.journal.sending import ship
 from modeldb_core.movement.blobs import BlobCopier
 from modeldb_core.queries import Query
 from modeldb_core.stores import BlobInfo, protocol

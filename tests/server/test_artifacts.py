@@ -3,12 +3,21 @@ from __future__ import annotations
 import hashlib
 import http.client
 import io
+import os
+import threading
+import time
 import tracemalloc
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from modeldb_core.errors import NotFoundError
+from modeldb_core.journal.uploads import Uploads, spool
+from modeldb_core.plugins import open_artifacts
+from modeldb_core.stores import ArtifactStore
 from modeldb_server.blobs import Artifact, disposition
 from modeldb_server.previews import decode_head, read_table
 
@@ -271,3 +280,50 @@ def test_the_digest_of_equal_content_is_one_blob(client: Any, filled: Any) -> No
         item["path"]: item["digest"] for item in client.get(f"/api/v2/runs/{filled.run_id}/artifacts/index")["items"]
     }
     assert items["one.txt"] == items["two.txt"] == info.digest
+
+
+def _puts(app: Any) -> int:
+    """Return how many requests have put blobs."""
+    lines = app.extensions["modeldb_server"].metrics.exposition().decode().splitlines()
+    routes = ('route="api.put_blob"', 'route="api.put_blobs"', 'route="api.join_blob"')
+    found = [
+        line for line in lines if line.startswith("modeldb_http_requests_total") and any(r in line for r in routes)
+    ]
+    return sum(int(float(line.rpartition(" ")[2])) for line in found)
+
+
+def test_many_small_files_reach_a_server_in_few_requests(app: Any, live: Any, tmp_path: Path) -> None:
+    """300 requests before; a file that is not what its name says keeps no other from being sent."""
+    folder, is_open = tmp_path / "journal" / "stream" / "spool", threading.Event()
+    contents = [os.urandom(2_000) for _ in range(300)]
+    with closing(open_artifacts(f"http://{live.server.host}:{live.server.port}")) as artifacts:
+        before = _puts(app)
+
+        def opened() -> ArtifactStore:
+            assert is_open.wait(60)
+            return artifacts
+
+        uploads = Uploads(opened)
+        paths = [folder / spool(io.BytesIO(content), folder).digest for content in contents]
+        paths[150].write_bytes(b"something else")
+        for path in paths:
+            assert uploads.add(path)
+        is_open.set()
+        end = time.monotonic() + 120
+        while uploads.waiting[0] > 1:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        uploads.stop()
+        assert [path for path in paths if path.exists()] == [paths[150]]
+        assert [path.name for path in paths if _is_there(artifacts, path.name)] == [
+            path.name for path in paths if path != paths[150]
+        ]
+        # Four threads take what has been added by then; the others wait, and go by 128.
+        assert _puts(app) - before <= 4 + 3 + 1
+
+
+def _is_there(artifacts: Any, digest: str) -> bool:
+    try:
+        return bool(artifacts.stat(digest))
+    except NotFoundError:
+        return False

@@ -21,7 +21,7 @@ import pytest
 import modeldb_core as modeldb
 from modeldb_core.backends.blobs.store import FsspecArtifactStore
 from modeldb_core.errors import NotFoundError, StoreUnavailableError
-from modeldb_core.journal import uploads
+from modeldb_core.journal import sending, uploads
 from modeldb_core.journal.recovery import orphans
 from modeldb_core.plugins import open_artifacts
 from modeldb_core.stores import BlobInfo
@@ -89,9 +89,9 @@ def test_a_file_leaves_the_spool_once_the_store_has_it_and_not_before(tmp_path: 
     stopped = threading.Event()
     stopped.set()
     with pytest.raises(uploads.StoppedError):
-        uploads.ship([path], away, stopped=stopped)
+        sending.ship([path], away, stopped=stopped)
     assert path.read_bytes() == b"content"
-    uploads.ship([path], FsspecArtifactStore(f"file://{tmp_path}/artifacts"))
+    sending.ship([path], FsspecArtifactStore(f"file://{tmp_path}/artifacts"))
     assert list(path.parent.iterdir()) == []
     assert away.stat(info.digest).size_bytes == len(b"content")
 

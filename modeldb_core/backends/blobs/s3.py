@@ -93,10 +93,10 @@ class S3ArtifactStore(ArtifactStore):
 
     # -- several at once: a request takes long, and little work -------------------------------------------------------
 
-    def put_many(self, contents: Sequence[bytes]) -> None:
+    def put_many(self, contents: Sequence[bytes]) -> list[str]:
         with ThreadPoolExecutor(_SMALL_AT_ONCE, "modeldb-s3-small") as pool:
-            for _ in pool.map(lambda content: ArtifactStore.put_many(self, [content]), contents):
-                pass
+            put = pool.map(lambda content: ArtifactStore.put_many(self, [content]), contents)
+            return [digest for digests in put for digest in digests]
 
     def read_many(self, digests: Sequence[str], max_bytes: int) -> Sequence[bytes]:
         with ThreadPoolExecutor(_SMALL_AT_ONCE, "modeldb-s3-small") as pool:

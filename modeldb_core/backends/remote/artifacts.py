@@ -64,16 +64,19 @@ class RemoteArtifactStore(OnServer, ArtifactStore):
             return self._put_seekable(io.BytesIO(first), digest)
         return self._put_stream(first, stream, digest)
 
-    def put_many(self, contents: Sequence[bytes]) -> None:
+    def put_many(self, contents: Sequence[bytes]) -> list[str]:
         self._claim()
+        digests: list[str] = []
         for group in together(contents):
             if len(group) == 1:
-                self.put(io.BytesIO(group[0]))
+                digests.append(self.put(io.BytesIO(group[0])).digest)
                 continue
             sent = [hashlib.sha256(content).hexdigest() for content in group]
+            digests += sent
             answer = self._connection.request("POST", "/blobs", encode_blobs(group), media_type=protocol.BYTES_TYPE)
             if understood(self._connection.address, lambda: load_digests(json.loads(answer.body))) != sent:  # noqa: B023
                 raise foreign_answer(self._connection.address)
+        return digests
 
     def read_many(self, digests: Sequence[str], max_bytes: int) -> Sequence[bytes]:
         found: list[bytes] = []

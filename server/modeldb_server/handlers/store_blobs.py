@@ -8,7 +8,6 @@ that nothing refers to, which ``modeldb gc`` removes.
 
 from __future__ import annotations
 
-import hashlib
 import io
 from bisect import bisect_right
 from contextlib import suppress
@@ -195,11 +194,10 @@ def put_blob(context: ServerContext, *, digest: str, content: BinaryIO) -> Respo
 def put_blobs(context: ServerContext, *, content: BinaryIO) -> Response:
     """Put each of the blobs in the body."""
     try:
-        contents = decode_blobs(content.read())
-        context.artifacts.put_many(contents)
+        digests = context.artifacts.put_many(decode_blobs(content.read()))
     except IntegrityError as error:
         return refuse(error)
-    return json_response({"digests": [hashlib.sha256(each).hexdigest() for each in contents]})
+    return json_response({"digests": digests})
 
 
 def read_blobs(context: ServerContext, *, digests: tuple[str, ...], max_bytes: int) -> Response:
