@@ -17,6 +17,7 @@ import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from modeldb_core.backends._sql.postgres import PostgresDatabase
+from modeldb_core.backends._sql.postgres_appends import append_shortly
 from modeldb_core.backends._sql.postgres_connections import Address
 from modeldb_core.backends._sql.postgres_secrets import restricted
 from modeldb_core.backends._sql.store import MigratedStore
@@ -26,6 +27,8 @@ from modeldb_core.runtime.redaction import is_secret_name, redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from modeldb_core.log.changes import Change
 
 CONNECT_TIMEOUT_S = 10.0
 TIMEOUT_S = 60.0
@@ -120,6 +123,12 @@ class PostgresStore(MigratedStore):
         own |= {"connect_timeout_s": connect_timeout_s, "pool_size": pool_size, "idle_timeout_s": idle_timeout_s}
         own |= {"is_named_by_project": is_named_by_project}
         super().__init__(self.database_at(url, **own, **parameters))
+
+    def _apply_shortly(self, changes: Sequence[Change]) -> bool:
+        database = self._database
+        if self._generation != database.generation or not isinstance(database, PostgresDatabase):
+            return False
+        return append_shortly(database, self._remembered, changes, self._enter)
 
     @classmethod
     def database_at(cls, url: str, **options: Any) -> PostgresDatabase:  # noqa: ANN401 - those of the class

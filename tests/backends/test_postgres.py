@@ -52,7 +52,7 @@ def rewrite(store, query, *parameters):
 # What a store is asked and told
 
 
-def test_a_batch_of_points_takes_four_trips_to_the_server(store, monkeypatch):
+def test_a_batch_of_points_takes_two_trips_to_the_server(store, monkeypatch):
     writer, run_id = a_run()
     store.apply(writer.changes)
     for step in range(2):
@@ -62,7 +62,7 @@ def test_a_batch_of_points_takes_four_trips_to_the_server(store, monkeypatch):
     wait = driver.DriverConnection.wait
     monkeypatch.setattr(driver.DriverConnection, "wait", lambda *arguments: (trips.append(1), wait(*arguments))[1])
     store.apply(writer.changes[-1:])
-    assert len(trips) == 4
+    assert len(trips) == 2
 
 
 def test_large_batches_are_sent_in_parts(store):

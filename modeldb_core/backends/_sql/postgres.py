@@ -17,10 +17,9 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
-from psycopg2 import extensions
 from sqlalchemy import BigInteger, String, Text, any_, bindparam, create_engine, text
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.exc import DBAPIError
@@ -29,12 +28,12 @@ from sqlalchemy.pool import QueuePool
 
 from modeldb_core.backends._sql.database import MANY, Build, Database, Result, Row, Transaction, VersionChangedError
 from modeldb_core.backends._sql.postgres_connections import Address, Connector, literal, quoted
-from modeldb_core.backends._sql.postgres_driver import DIALECT_NAME, DriverConnection
+from modeldb_core.backends._sql.postgres_driver import DIALECT_NAME, DriverConnection, driver_of, send, undo
 from modeldb_core.backends._sql.postgres_errors import Translator, hope_of
 from modeldb_core.backends._sql.postgres_idle import IdleConnections
 from modeldb_core.backends._sql.postgres_statements import SWALLOWED, Compiled, counted
 from modeldb_core.backends._sql.tables import hashed_index, partial_indexes
-from modeldb_core.errors import StoreReadOnlyError, StoreUnavailableError
+from modeldb_core.errors import ModelDBError, StoreReadOnlyError, StoreUnavailableError
 from modeldb_core.runtime import forks, time_limits
 
 if TYPE_CHECKING:
@@ -150,17 +149,39 @@ class PostgresDatabase(Database):
             try:
                 with self._transaction(_BEGIN_WRITING, self._lock, is_reading=False) as transaction:
                     result = self.carried_out(work, transaction)
-                    _send(transaction.connection, _COMMIT, _FLUSH)  # with all that was deferred
+                    send(transaction.connection, _COMMIT, _FLUSH)  # with all that was deferred
                     return result
             finally:
                 self._write_lock.release()
 
         return self._retried(run, is_reading=False)
 
+    def write_at_once(self, ask: Callable[[Transaction], bytes | None], enter: Callable[[Transaction], None]) -> bool:
+        """Run the statement that ``ask`` returns, and commit; return whether that was done; if not, :meth:`write` says why.
+
+        Only the statement has the lock, under which ``enter`` is called: it must be an error where what was read is so no more.
+        """
+        if self.read_only or not self._write_lock.acquire(timeout=self._timeout_s):
+            return False
+        try:
+            with self._transaction(_BEGIN_WRITING, is_reading=False) as transaction:
+                statement = self.carried_out(ask, transaction)
+                if statement is None:
+                    undo(transaction.connection)
+                    return False
+                driver_of(transaction.connection).defer(self._lock)
+                enter(transaction)
+                send(transaction.connection, statement, _COMMIT, _FLUSH)
+                return True
+        except (ModelDBError, DBAPIError, NoConnectionError, psycopg2.Error):
+            return False
+        finally:
+            self._write_lock.release()
+
     @contextmanager
     def _transaction(self, *begin: bytes, is_reading: bool) -> Iterator[Transaction]:
         with self._gate.inside(), self._engine.connect() as connection:
-            driver = _driver(connection)
+            driver = driver_of(connection)
             driver.is_reading = is_reading
             driver.forget_deferred()
             first, *others = begin
@@ -170,26 +191,14 @@ class PostgresDatabase(Database):
                 yield Transaction(self, connection)
             except BaseException:
                 driver.forget_deferred()
-                self._undo(connection)
+                undo(connection)
                 raise
 
     def _end_reading(self, connection: Connection, *, settled: bool) -> None:
         if not settled or self._is_standby:  # a standby gets what is on the disk already
-            _send(connection, b"COMMIT")
-        elif not _send(connection, b"COMMIT", _IS_FLUSHED)[0][0]:
-            _send(connection, _FLUSH)
-
-    def _undo(self, connection: Connection) -> None:
-        if connection.invalidated:
-            return
-        driver = _driver(connection)
-        try:
-            if not driver.closed and driver.get_transaction_status() != extensions.TRANSACTION_STATUS_IDLE:
-                _send(connection, b"ROLLBACK")
-        except psycopg2.Error:
-            driver.close()
-        if driver.closed:
-            connection.invalidate()
+            send(connection, b"COMMIT")
+        elif not send(connection, b"COMMIT", _IS_FLUSHED)[0][0]:
+            send(connection, _FLUSH)
 
     def _retried(self, work: Callable[[], Result], *, is_reading: bool) -> Result:
         """Call ``work`` until nothing that passes by itself stands in its way, or time is up."""
@@ -236,7 +245,7 @@ class PostgresDatabase(Database):
 
     def run(self, connection: Connection, build: Build, parameters: Mapping[str, Any]) -> Sequence[Row]:
         compiled = self.compiled(build)
-        with _driver(connection).cursor() as cursor:
+        with driver_of(connection).cursor() as cursor:
             cursor.execute(compiled.text, compiled.all(parameters))
             rows: Sequence[Row] = cursor.fetchall()
         return rows
@@ -244,7 +253,7 @@ class PostgresDatabase(Database):
     def run_many(
         self, connection: Connection, build: Build, rows: Sequence[Mapping[str, Any]], written: int | None
     ) -> None:
-        compiled, driver = self.compiled(build), _driver(connection)
+        compiled, driver = self.compiled(build), driver_of(connection)
         each = None if written is None else written // len(rows)
         with driver.cursor() as cursor:
             for at in range(0, len(rows), _ROWS_AT_ONCE):
@@ -300,7 +309,7 @@ class PostgresDatabase(Database):
     def expect_version(self, transaction: Transaction, version: str, stamp: str) -> None:
         # Travels with the next statement. It evaluates nothing where the version is the expected one, and is an error
         # where it is another: a text with letters is not a number.
-        _driver(transaction.connection).defer(
+        driver_of(transaction.connection).defer(
             f"SELECT ({literal(_VERSION_CHANGED)} || version_num)::integer FROM modeldb_version "
             f"WHERE version_num <> {literal(version)} "
             f"OR (SELECT stamp FROM modeldb_compatibility) IS DISTINCT FROM {literal(stamp)}".encode()
@@ -310,7 +319,7 @@ class PostgresDatabase(Database):
         if not self._has_schema:
             # Two at once could both find that it is missing: not under the lock.
             statement = f"CREATE SCHEMA IF NOT EXISTS {quoted(self._address.schema)}".encode()
-            self.write(lambda transaction: _send(transaction.connection, statement))
+            self.write(lambda transaction: send(transaction.connection, statement))
             self._has_schema = True
 
     def backup(self, transaction: Transaction, version: str) -> str:
@@ -329,7 +338,7 @@ class PostgresDatabase(Database):
                 f"SELECT setval('{sequence}', (SELECT coalesce(max({column}), 0) + 1 FROM {name}.{table}), false)",
             ]
         for statement in statements:
-            _send(transaction.connection, statement.encode())
+            send(transaction.connection, statement.encode())
         return f"{self.url.partition('?')[0]}?schema={name}"
 
     def close(self) -> None:
@@ -384,15 +393,3 @@ class PostgresDatabase(Database):
 
 
 _inherited: list[Engine] = []
-
-
-def _send(connection: Connection, *statements: bytes) -> Sequence[Row]:
-    """Run statements in one trip, after those that were deferred; return the rows of the last."""
-    with _driver(connection).cursor() as cursor:
-        cursor.execute(b";".join(statements))
-        rows: Sequence[Row] = cursor.fetchall() if cursor.description else ()
-    return rows
-
-
-def _driver(connection: Connection) -> DriverConnection:
-    return cast("DriverConnection", connection.connection.dbapi_connection)

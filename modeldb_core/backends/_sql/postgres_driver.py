@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import select
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg2
 from psycopg2 import extensions
@@ -19,6 +19,8 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
 
 DIALECT_NAME = "modeldb_postgresql"
 GRACE_S = 5.0
@@ -191,3 +193,30 @@ def _without_unfit(parameters: Any) -> Any:  # noqa: ANN401 - of any type
     if isinstance(parameters, (list, tuple)):
         return type(parameters)(_without_unfit(value) for value in parameters)
     return parameters
+
+
+def driver_of(connection: Connection) -> DriverConnection:
+    """Return the connection below one of SQLAlchemy's."""
+    return cast("DriverConnection", connection.connection.dbapi_connection)
+
+
+def send(connection: Connection, *statements: bytes) -> Sequence[Any]:
+    """Run statements in one trip, after those that were deferred; return the rows of the last."""
+    with driver_of(connection).cursor() as cursor:
+        cursor.execute(b";".join(statements))
+        rows: Sequence[Any] = cursor.fetchall() if cursor.description else ()
+    return rows
+
+
+def undo(connection: Connection) -> None:
+    """End the transaction of a connection without a trace; one with which that cannot be done is given up."""
+    if connection.invalidated:
+        return
+    driver = driver_of(connection)
+    try:
+        if not driver.closed and driver.get_transaction_status() != extensions.TRANSACTION_STATUS_IDLE:
+            send(connection, b"ROLLBACK")
+    except psycopg2.Error:
+        driver.close()
+    if driver.closed:
+        connection.invalidate()

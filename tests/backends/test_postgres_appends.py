@@ -1,0 +1,189 @@
+"""The short way of points into PostgreSQL: whatever others write meanwhile, nothing is lost, doubled or missed."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from modeldb_core.audit import verify
+from modeldb_core.backends._sql import postgres, postgres_appends
+from modeldb_core.backends.memory import MemoryStore
+from modeldb_core.backends.postgres import PostgresStore
+from modeldb_core.testing import StreamWriter
+from tests.backends.writers import a_run
+
+KEYS = ("loss", "auc")
+
+
+@pytest.fixture
+def stores(postgres_url):
+    with PostgresStore(postgres_url) as one, PostgresStore(postgres_url) as other:
+        yield one, other
+
+
+def started(store, run_id=""):
+    """Return a writer of which the store knows all that the short way needs, and its run."""
+    writer, run_id = (StreamWriter(), run_id) if run_id else a_run()
+    store.apply(writer.changes)
+    for _ in range(2):
+        store.apply([appended(writer, run_id)])
+    return writer, run_id
+
+
+def appended(writer, run_id, value=0.5):
+    return writer.append(run_id, {key: [value, -0.0, 2.0] for key in KEYS})
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Count how batches went: True for each that took the short way, False for one that tried."""
+    went = []
+    tried = postgres_appends.append_shortly
+    monkeypatch.setattr(
+        "modeldb_core.backends.postgres.append_shortly", lambda *given: went.append(tried(*given)) or went[-1]
+    )
+    return went
+
+
+def assert_sound(store, run_id):
+    """See that a store is as the reference makes it of its log, and that its audit finds nothing."""
+    changes = store.read_changes(limit=10_000).changes
+    names = [(change.stream_id, change.seq) for change in changes]
+    assert len(names) == len(set(names))
+    reference = MemoryStore()
+    reference.apply(changes)
+    assert reference.heads() == store.heads()
+    ours, expected = store.get("run", run_id), reference.get("run", run_id)
+    assert ours.metrics == expected.metrics
+    for key in KEYS:
+        one, other = store.read_series(run_id, key), reference.read_series(run_id, key)
+        assert one.values.tolist() == other.values.tolist()
+        assert repr(ours.series[key]) == repr(expected.series[key])
+    report = verify(store)
+    assert report.ok, report
+
+
+def test_small_appends_take_the_short_way(stores, counted):
+    store, _ = stores
+    writer, run_id = started(store)
+    for _ in range(5):
+        store.apply([appended(writer, run_id, 0.25)])
+    store.apply([appended(writer, run_id), appended(writer, run_id, float("inf"))])
+    assert counted[-6:] == [True] * 6
+    assert_sound(store, run_id)
+
+
+@pytest.mark.parametrize("between", ["the same", "another stream", "a value", "an erasure", "a name", "another run"])
+def test_what_others_write_meanwhile_is_seen_under_the_lock(stores, counted, monkeypatch, between):
+    store, other = stores
+    writer, run_id = started(store)
+    second, _ = started(other, run_id)
+    third, third_run = started(other)
+    change = appended(writer, run_id, 0.75)
+    meanwhile = {
+        "the same": lambda: [change],
+        "another stream": lambda: [appended(second, run_id, 8.0)],
+        "a value": lambda: [second.update("run", run_id, put={"metrics": {"loss": 7.0}})],
+        "an erasure": lambda: [writer_erases(second, writer)],
+        "a name": lambda: [second.update("run", run_id, set={"name": "renamed"})],
+        "another run": lambda: [appended(third, third_run)],
+    }[between]
+    made = postgres_appends._statement
+    waiting = [meanwhile]
+
+    def statement(*given):
+        found = made(*given)
+        if waiting:
+            assert found is not None
+            other.apply(waiting.pop()())
+        return found
+
+    counted.clear()
+    monkeypatch.setattr(postgres_appends, "_statement", statement)
+    store.apply([change])
+    assert not waiting
+    assert counted[-1] is (between == "another run")
+    assert_sound(store, run_id)
+    assert store.heads()[writer.stream_id].seq == change.seq
+
+
+def writer_erases(eraser, writer):
+    return eraser.erase(writer.changes[1])
+
+
+def test_the_lock_is_held_for_the_last_trip_alone(stores, monkeypatch):
+    store, other = stores
+    writer, run_id = started(store)
+    second, second_run = started(other)
+    made = postgres_appends._statement
+
+    def statement(*given):
+        found = made(*given)
+        if given[0].database is store._database:  # while it has asked, another batch is written whole
+            other.apply([appended(second, second_run)])
+        return found
+
+    monkeypatch.setattr(postgres_appends, "_statement", statement)
+    store.apply([appended(writer, run_id)])
+    assert [change.stream_id for change in store.read_changes(limit=100).changes[-2:]] == [
+        second.stream_id,
+        writer.stream_id,
+    ]
+
+
+def test_a_follower_misses_nothing_while_many_write(postgres_url, stores):
+    """Positions become visible in their order, however writers overtake one another on their way to the lock."""
+    store, _ = stores
+    count, batches = 4, 25
+    ready = threading.Barrier(count + 1)
+    failures = []
+
+    def write():
+        with PostgresStore(postgres_url) as own:
+            writer, run_id = started(own)
+            ready.wait()
+            try:
+                for number in range(batches):
+                    own.apply([appended(writer, run_id, float(number))])
+            except BaseException as error:
+                failures.append(error)
+                raise
+
+    threads = [threading.Thread(target=write) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    seen, cursor = [], 0
+
+    def follow():
+        nonlocal cursor
+        while (page := store.read_changes(after=cursor, limit=7)).changes:
+            seen.extend((change.stream_id, change.seq) for change in page.changes)
+            cursor = page.cursor
+
+    while any(thread.is_alive() for thread in threads):
+        follow()
+    follow()
+    assert not failures
+    assert len(seen) == len(set(seen)) == count * (batches + 3)
+    for stream_id in {stream_id for stream_id, _ in seen}:
+        assert [seq for each, seq in seen if each == stream_id] == list(range(1, batches + 4))
+    assert store.end_of_log() == len(seen) == cursor
+
+
+def test_a_lost_statement_goes_the_long_way(stores, counted, monkeypatch):
+    store, _ = stores
+    writer, run_id = started(store)
+    counted.clear()
+    send = postgres.send
+
+    def broken(connection, *statements):
+        if b"WITH last AS" in statements[0]:
+            connection.connection.dbapi_connection.close()
+        return send(connection, *statements)
+
+    monkeypatch.setattr(postgres, "send", broken)
+    store.apply([appended(writer, run_id)])
+    assert counted == [False]
+    assert_sound(store, run_id)
