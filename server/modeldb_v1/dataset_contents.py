@@ -13,6 +13,7 @@ from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.values import encode, is_digest
 from modeldb_core.runtime.redaction import redact_text
 from modeldb_core.trees import TreeStore
+from modeldb_v1.kinds import microseconds
 from modeldb_v1.schema import enum_type, enum_values
 from modeldb_v1.shown_blobs import MAX_COMPONENTS
 from modeldb_v1.values import from_value, to_value, whole
@@ -90,7 +91,7 @@ def _query(context: ServerContext, message: Fields) -> Content:
         "query_template": message.query_template,
         **_parameters(message.query_parameters),
         "data_source_url": source,
-        "executed_at": message.execution_timestamp * 1000,
+        "executed_at": microseconds(message.execution_timestamp, "execution_timestamp"),
     }
     return Content(
         dataset_type=QUERY,
@@ -118,7 +119,7 @@ def _path(context: ServerContext, message: Fields) -> Content:
             "path": each.path,
             "size_bytes": each.size,
             "checksum": each.checksum,
-            "modified_at": each.last_modified_at_source * 1000,
+            "modified_at": microseconds(each.last_modified_at_source, "last_modified_at_source"),
         }
         for each in message.dataset_part_infos
     ]

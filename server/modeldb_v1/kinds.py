@@ -50,6 +50,8 @@ class V1Kind:
         return self.message
 
 
+_LAST_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999: later ones are no dates."""
 PROJECT = V1Kind("project", "Project", "project")
 EXPERIMENT = V1Kind("experiment", "Experiment", "experiment", "project_id")
 RUN = V1Kind("run", "ExperimentRun", "experiment_run", "experiment_id")
@@ -116,6 +118,18 @@ def all_found(context: ServerContext, kind: str, ids: Iterable[str]) -> list[Ent
 def milliseconds(time_us: object) -> int:
     """Return a stored time as the v1 API has it, milliseconds since 1970; 0 for none."""
     return max(time_us, 0) // 1000 if isinstance(time_us, int) else 0
+
+
+def microseconds(time_ms: int, name: str) -> int:
+    """Return a time of a request, milliseconds since 1970, as it is stored; 0 for none.
+
+    Raises:
+        InvalidArgumentError: no calendar has it.
+    """
+    if not 0 <= time_ms <= _LAST_MS:
+        msg = f"{name} is {time_ms}; expected milliseconds since 1970-01-01 UTC, up to {_LAST_MS}"
+        raise InvalidArgumentError(msg)
+    return time_ms * 1000
 
 
 def name_of(request: Fields) -> str:

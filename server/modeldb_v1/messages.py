@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from modeldb_v1.artifact_files import ARCHIVE
-from modeldb_v1.kinds import milliseconds
+from modeldb_v1.kinds import microseconds, milliseconds
 from modeldb_v1.observations import fill_observations
 from modeldb_v1.repository_links import fill_versioned_inputs
 from modeldb_v1.schema import enum_values
@@ -157,7 +157,7 @@ def fill_code_version(message: Fields, code: Mapping[str, Any]) -> None:
 
 def code_entry(message: Fields, now_us: int) -> dict[str, Any]:
     """Return what a document records of the code that a message describes."""
-    logged_at = message.date_logged * 1000 or now_us
+    logged_at = microseconds(message.date_logged, "date_logged") or now_us
     if message.WhichOneof("code") == "code_archive":
         key = {"key": message.code_archive.key} if message.code_archive.key else {}
         return {ARCHIVE: {**artifact_entry(message.code_archive), **key}, "logged_at": logged_at}

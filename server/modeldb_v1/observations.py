@@ -10,6 +10,7 @@ from modeldb_core.commands.operation import Operation, together
 from modeldb_core.commands.values import recorded
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.model.entities import Run, new_id, now_us
+from modeldb_v1.kinds import microseconds
 from modeldb_v1.values import from_value, to_value, value_type
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def log_observations(
             msg = "Observation key not found in LogObservation request"
             raise InvalidArgumentError(msg)
         value = from_value(message.attribute.value)
-        time_us = message.timestamp * 1000 or now_us()
+        time_us = microseconds(message.timestamp, "timestamp") or now_us()
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             step = steps.get(key, series[key].count if key in series else 0)
             steps[key] = step + 1

@@ -14,7 +14,7 @@ from modeldb_core.queries import Query, condition
 from modeldb_server.routes import Policy
 from modeldb_v1.calls import declare, read, write
 from modeldb_v1.dataset_links import dataset_entries
-from modeldb_v1.kinds import RUN, found, name_of, required
+from modeldb_v1.kinds import RUN, found, microseconds, name_of, required
 from modeldb_v1.messages import code_entry, fill
 from modeldb_v1.observations import fill_observations, log_observations
 from modeldb_v1.repository_links import fill_versioned_inputs, versioned_inputs_entry
@@ -62,12 +62,12 @@ def _creation(
     started = runs.start(
         run_id,
         home,
-        started_at=request.start_time * 1000 or None,
+        started_at=microseconds(request.start_time, "start_time") or None,
         name=name_of(request),
         sections=sections,
     )
     if request.end_time:
-        started = runs.ended(started, FINISHED, finished_at=request.end_time * 1000)
+        started = runs.ended(started, FINISHED, finished_at=microseconds(request.end_time, "end_time"))
     (entry,) = started.entries
     entry.values.update({name: value for name, value in described(context, request).items() if value is not None})
     if run_id != free_id:

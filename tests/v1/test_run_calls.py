@@ -312,3 +312,21 @@ def test_what_cannot_be_is_refused(world: World, name: str):
     for each in wrong:
         response = world.call(name, each)
         assert (response.status_code, response.json["code"]) == (400, 3), (each, response.json)
+
+
+@pytest.mark.parametrize("time", [-1, -(2**63), 253_402_300_800_000, 2**63 - 1])
+def test_a_time_that_no_calendar_has_is_refused(v1: V1, time: int) -> None:
+    project_id = v1.post("project/createProject", name=f"at {time}")["project"]["id"]
+    home = {"project_id": project_id, "name": "n"}
+    home["experiment_id"] = v1.post("experiment/createExperiment", **home)["experiment"]["id"]
+    run_id = v1.post("experiment-run/createExperimentRun", **home)["experiment_run"]["id"]
+    observation = {"attribute": pair("a", 1), "timestamp": str(time)}
+    for path, body, field in (
+        ("experiment-run/createExperimentRun", {**home, "name": "o", "start_time": str(time)}, "start_time"),
+        ("experiment-run/createExperimentRun", {**home, "name": "o", "end_time": str(time)}, "end_time"),
+        ("experiment-run/createExperimentRun", {**home, "name": "o", "observations": [observation]}, "timestamp"),
+        ("experiment-run/logObservation", {"id": run_id, "observation": observation}, "timestamp"),
+    ):
+        answer = v1.send("POST", path, body)
+        assert (answer.status_code, answer.json["code"]) == (400, 3), (path, answer.json)
+        assert answer.json["message"].startswith(f"{field} is {time}; expected milliseconds"), path

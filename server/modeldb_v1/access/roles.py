@@ -87,7 +87,7 @@ def set_role(context: ServerContext, request: Fields, response: Fields) -> None:
     del context
     name = required(request.role, "name")
     if name not in ROLES:
-        msg = f"the roles are {', '.join(ROLES)}, and none can be added: {name[:80]}"
+        msg = f"the roles are {', '.join(ROLES)}, and none can be added: {name[:80]}; give one of them on a project or an organization (setRoleBinding), or a token that may do less"
         raise UnimplementedError(msg)
     _fill_role(response.role, name)
 
