@@ -33,11 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = _SCALES["tiny" if options.tiny else "quick" if options.quick else "full"]
     if options.repeat:
         sizes = replace(sizes, repeats=options.repeat)
-    chosen = {name: run for name, run in BENCHMARKS.items() if name in (options.only or BENCHMARKS)}
-    if options.peers:
-        chosen |= PEERS
+    known = BENCHMARKS | PEERS
+    asked = options.only or (known if options.peers else BENCHMARKS)
+    chosen = {name: run for name, run in known.items() if name in asked}
     with tempfile.TemporaryDirectory(prefix="modeldb-benchmarks-", dir=options.workdir) as folder:
-        bench = Bench(Path(folder), sizes, _Progress().say)
+        bench = Bench(Path(folder), sizes, _Progress().say, peers_python=options.peers_python)
         results, broken = _run(bench, chosen)
     about = _about(sizes is FULL)
     sys.stdout.write(f"{about}\n\n{table(results)}\n\n{notes(results)}\n")
@@ -84,7 +84,8 @@ def _about(is_full: bool) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the performance budgets.")
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=[*BENCHMARKS], help=f"of {', '.join(BENCHMARKS)}")
+    names = [*BENCHMARKS, *PEERS]
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help=f"of {', '.join(names)}")
     scale = parser.add_mutually_exclusive_group()
     scale.add_argument("--quick", action="store_true", help="smaller sizes: a first look within two minutes")
     scale.add_argument("--tiny", action="store_true", help="sizes that only show whether every benchmark runs")
@@ -94,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
         "--workdir", type=Path, metavar="FOLDER", help="where to put the stores; default: the temporary folder"
     )
     parser.add_argument("--peers", action="store_true", help="measure other trackers too, where they are installed")
+    parser.add_argument(
+        "--peers-python",
+        metavar="FILE",
+        default=sys.executable,
+        help="the interpreter of an environment that has them, as benchmarks.install_peers makes it; default: this one",
+    )
     return parser
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -121,9 +122,18 @@ class Bench:
         workdir: where everything lies. It should be on the kind of disk that is to be measured.
         sizes: how much work is done.
         say: told what is going on.
+        peers_python: an interpreter that has other trackers; default: this one.
     """
 
-    def __init__(self, workdir: Path, sizes: Sizes, say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        workdir: Path,
+        sizes: Sizes,
+        say: Callable[[str], None] = lambda text: None,
+        *,
+        peers_python: str = sys.executable,
+    ) -> None:
+        self.peers_python = peers_python
         self.workdir = workdir
         self.sizes = sizes
         self.say = say

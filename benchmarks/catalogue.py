@@ -69,6 +69,7 @@ if find_spec("pytorch_lightning") is not None:
     BENCHMARKS["steps"] = steps.lightning
 
 PEERS: dict[str, Benchmark] = {
+    "trackers": peers.trackers,
     "mlflow": peers.mlflow,
     "mlflow autolog": peers.mlflow_autolog,
     "mlflow server": mlflow_server.mlflow_on_postgres,

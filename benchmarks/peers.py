@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import content
 from benchmarks.bench import timed
 from benchmarks.fits import estimators
+from benchmarks.peer_programs import TOOLS
 from benchmarks.results import Result
 
 if TYPE_CHECKING:
@@ -109,3 +114,56 @@ def mlflow_autolog(bench: Bench) -> Iterator[Result]:
                         ours=[each[at] - each[0] for each in rounds[1:]],
                         note=f"the fit alone takes {median(each[0] for each in rounds[1:]):.0f} ms",
                     )
+
+
+_PROGRAMS = Path(__file__).with_name("peer_programs.py")
+
+
+def trackers(bench: Bench) -> Iterator[Result]:
+    """Do the same work with each tracker that the interpreter of peers has, and with ModelDB, each a program of its own."""
+    sizes = bench.sizes
+    works = (
+        ("loop", "a call with 5 values, until the run has ended", "µs", 1.0, max(sizes.hot_calls // 500, 10)),
+        ("runs", "one finished run", "ms", 1e3, max(sizes.finished_runs // 20, 3)),
+        ("files", "a file of 1 MiB with a run", "ms", 1e3, max(sizes.small_files // 20, 3)),
+    )
+    for work, what, unit, divisor, count in works:
+        for tool in TOOLS:
+            python = sys.executable if tool == "modeldb_core" else bench.peers_python
+            if not _has(python, tool):
+                bench.say(f"{tool} is not installed for {python}: left out")
+                continue
+            found = [_measured(bench, python, tool, work, count) for _ in range(min(3, sizes.repeats))]
+            taken = [each for each in found if each is not None]
+            if taken:
+                yield Result(
+                    benchmark="trackers",
+                    work=f"{tool}: {what}",
+                    unit=unit,
+                    ours=[each["microseconds"] / divisor for each in taken],
+                    note=f"processor time, of its other processes too, "
+                    f"{median(each['processor'] for each in taken) / divisor:.3g} {unit}",
+                )
+
+
+def _has(python: str, module: str) -> bool:
+    asked = f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)"
+    return subprocess.run([python, "-c", asked], check=False, timeout=60).returncode == 0
+
+
+def _measured(bench: Bench, python: str, tool: str, work: str, count: int) -> dict[str, float] | None:
+    """Return what a tool took; ``None``: it does not do such work."""
+    with bench.folder("peer") as folder:
+        done = subprocess.run(
+            [python, str(_PROGRAMS), tool, work, str(folder), str(count)],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+    if done.returncode:
+        msg = f"{tool} failed:\n{done.stderr}"
+        raise RuntimeError(msg)
+    result: dict[str, float] | None = json.loads(done.stdout.splitlines()[-1])
+    return result

@@ -55,7 +55,8 @@ class PluginManager(pluggy.PluginManager):
         from importlib.metadata import entry_points
 
         names = frozenset(blocked)
-        found = [(_info(point), point) for point in entry_points(group=hookspecs.PROJECT)]
+        known: dict[int, tuple[str, str]] = {}
+        found = [(_info(point, known), point) for point in entry_points(group=hookspecs.PROJECT)]
         found.sort(key=lambda pair: (not pair[0].is_own, pair[0].distribution, pair[0].name))
         for info, point in found:
             if info.name in self.infos:
@@ -242,9 +243,17 @@ def _call(caller: pluggy.HookCaller, arguments: Mapping[str, object]) -> Any:  #
         return None if (caller.spec and caller.spec.opts["firstresult"]) else []
 
 
-def _info(point: EntryPoint) -> PluginInfo:
+def _info(point: EntryPoint, known: dict[int, tuple[str, str]]) -> PluginInfo:
+    """Return what is known of a plugin before it is loaded.
+
+    Args:
+        point: its entry point.
+        known: name and version of distributions that were read before: each question parses a file, and ours has six plugins.
+    """
     distribution = point.dist
     if distribution is None:
         return PluginInfo(point.name)
-    name = distribution.metadata["Name"] or ""
-    return PluginInfo(point.name, name.lower().replace("_", "-"), distribution.version)
+    if id(distribution) not in known:
+        metadata = distribution.metadata
+        known[id(distribution)] = ((metadata["Name"] or "").lower().replace("_", "-"), metadata["Version"] or "")
+    return PluginInfo(point.name, *known[id(distribution)])

@@ -27,14 +27,16 @@ def _import_benchmarks() -> None:
 
 _import_benchmarks()
 
-from benchmarks.catalogue import BENCHMARKS  # noqa: E402
+from benchmarks.catalogue import BENCHMARKS, PEERS  # noqa: E402
 from benchmarks.results import Budget, Result, notes, table  # noqa: E402
 
 QUICK = ("producer", "one", "import")
+ALONE = {name: benchmark for name, benchmark in PEERS.items() if name == "trackers"}
+"""Of the benchmarks of others, those that measure ModelDB too where nothing else is installed."""
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.thorough) for name in BENCHMARKS]
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.thorough) for name in BENCHMARKS | ALONE]
 )
 def test_benchmark_runs(name: str, tmp_path: Path) -> None:
     report, workdir = tmp_path / "report.json", tmp_path / "work"

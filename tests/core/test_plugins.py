@@ -100,6 +100,19 @@ def module_of(**functions: Callable[..., Any]) -> types.ModuleType:
 # -- finding and listing ------------------------------------------------------------------------------------------------
 
 
+def test_the_metadata_of_a_distribution_are_read_once_for_all_its_plugins() -> None:
+    program = (
+        "import sys\n"
+        "opened = []\n"
+        "sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
+        "from modeldb_core.plugins import plugin_manager\n"
+        "assert len(plugin_manager().infos) > 4\n"
+        "read = [path for path in opened if path.endswith('METADATA')]\n"
+        "assert len(read) == len(set(read)) > 0, read\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
+
+
 def test_the_plugins_of_modeldb_itself_are_loaded_through_their_entry_points() -> None:
     infos = {info.name: info for info in list_plugins()}
     assert infos["modeldb_core.backends"].state == "loaded"
