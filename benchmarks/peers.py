@@ -123,7 +123,7 @@ def trackers(bench: Bench) -> Iterator[Result]:
     """Do the same work with each tracker that the interpreter of peers has, and with ModelDB, each a program of its own."""
     sizes = bench.sizes
     works = (
-        ("loop", "a call with 5 values, until the run has ended", "µs", 1.0, max(sizes.hot_calls // 500, 10)),
+        ("loop", "a call with 5 values, until the run has ended", "µs", 1.0, max(sizes.hot_calls // 100, 10)),
         ("runs", "one finished run", "ms", 1e3, max(sizes.finished_runs // 20, 3)),
         ("files", "a file of 1 MiB with a run", "ms", 1e3, max(sizes.small_files // 20, 3)),
     )

@@ -88,8 +88,10 @@ def _taken(bench: Bench, source: str, *, runs: int | None) -> Taken:
         runs: how many finished runs it must have left; ``None``: nobody looks.
     """
     with bench.folder("program") as folder:
+        # What is compiled already lies beside the sources: compiling scikit-learn anew takes longer than all else.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPYCACHEPREFIX"}
         environment = {
-            **os.environ,
+            **inherited,
             "MODELDB_URL": f"sqlite:///{folder / 'modeldb.db'}",
             "MODELDB_JOURNAL_DIR": str(folder / "journals"),
             # Two threads of a linear algebra library wait for each other on a busy machine.
