@@ -169,9 +169,40 @@ def thin_out(steps: Steps, values: Floats, max_points: int) -> NDArray[np.intp]:
     order = _order(steps)
     if len(steps) <= max_points:
         return order
-    ordered_steps, ordered = steps[order], values[order]
-    columns = max(1, max_points // 4)
-    edges = np.linspace(float(ordered_steps[0]), float(ordered_steps[-1]), columns + 1)[:-1]
+    edges = column_edges(int(steps[order[0]]), int(steps[order[-1]]), max_points)
+    return order[_chosen(steps[order], values[order], edges, max_points)]
+
+
+def column_edges(low: int, high: int, max_points: int) -> Floats:
+    """Return where the columns begin into which :func:`thin_out` cuts the steps from ``low`` to ``high``."""
+    return np.linspace(float(low), float(high), max(1, max_points // 4) + 1)[:-1]
+
+
+def candidates(steps: Steps, values: Floats, edges: Floats) -> NDArray[np.intp]:
+    """Return the indices of those of some points, at least one, that :func:`thin_out` may choose of all of them.
+
+    What it chooses of the candidates of all parts of a series is what it would choose of the series.
+
+    Args:
+        steps: of the part.
+        values: of the part.
+        edges: :func:`column_edges` of the whole series.
+    """
+    order = _order(steps)
+    ends = np.searchsorted(edges, steps[order[[0, -1]]].astype(np.float64), "right")
+    own = edges[max(int(ends[0]) - 1, 0) : int(ends[1])]
+    picked: NDArray[np.intp] = np.sort(order[_chosen(steps[order], values[order], own)])
+    return picked
+
+
+def thin_out_candidates(steps: Steps, values: Floats, edges: Floats, max_points: int) -> NDArray[np.intp]:
+    """Return what :func:`thin_out` chooses of more than ``max_points`` points of which these are the candidates."""
+    order = _order(steps)
+    return order[_chosen(steps[order], values[order], edges, max_points)]
+
+
+def _chosen(ordered_steps: Steps, ordered: Floats, edges: Floats, max_points: int | None = None) -> NDArray[np.intp]:
+    """Return the indices of the first, last, lowest and highest point of each column, in order."""
     starts = np.unique(np.searchsorted(ordered_steps, edges))
     starts = starts[starts < len(ordered)]
     ends = np.append(starts[1:], len(ordered))
@@ -188,9 +219,10 @@ def thin_out(steps: Steps, values: Floats, max_points: int) -> NDArray[np.intp]:
         inside = at < len(nans)
         first_nan = nans[np.minimum(at, len(nans) - 1)]
         chosen[1] = np.where(inside & (first_nan < ends), first_nan, chosen[1])
-    if max_points < len(chosen):
-        chosen = [np.array(list(dict.fromkeys(int(part[0]) for part in (*chosen[:1:-1], *chosen[1::-1])))[:max_points])]
-    picked: NDArray[np.intp] = order[np.unique(np.concatenate(chosen))]
+    if max_points is not None and max_points < len(chosen):
+        few = dict.fromkeys(int(part[0]) for part in (*chosen[:1:-1], *chosen[1::-1]))
+        return np.sort(np.array(list(few)[:max_points], np.intp))
+    picked: NDArray[np.intp] = np.unique(np.concatenate(chosen))
     return picked
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from itertools import product
 
 import numpy as np
 import pytest
 
-from modeldb_core.backends._sql import outlines, parts, plots
+from modeldb_core.backends._sql import outlines, parts, plots, series
 from modeldb_core.backends._sql import points as storage
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.log.plots import MAX_X, MIN_X, Canvas
@@ -39,6 +40,7 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr(outlines, "MIN_ROWS", 8)
     monkeypatch.setattr(parts, "AT_ONCE", 3)
     monkeypatch.setattr(plots, "_FEW", 0)
+    monkeypatch.setattr(series, "_FEW", 0)
 
 
 def assert_same_plot(found, expected):
@@ -120,6 +122,13 @@ def test_a_plot_from_summaries_is_the_plot_of_all_points(tmp_path, small_chunks,
                 for some in range(0, len(writer.changes), 5):
                     store.apply(writer.changes[some : some + 5])
                     reference.apply(writer.changes[some : some + 5])
+            for most, asked in product((1, 3, 9, 100, 1000), (None, (100, 900), (-20, 5))):
+                found, expected = (
+                    s.read_series(run_id, "loss", steps=asked, max_points=most) for s in (store, reference)
+                )
+                assert found.total == expected.total
+                for name in ("steps", "times", "values"):
+                    assert getattr(found, name).tobytes() == getattr(expected, name).tobytes(), (of_times, most, asked)
             for canvas in CANVASES:
                 for key in ("loss", "acc"):
                     found = store.plot_series(run_id, key, canvas)

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
 
 from modeldb_core.backends._sql.parts import StoredSeries
-from modeldb_core.log.points import Series, thin_out
+from modeldb_core.log.plots import MAX_X, MIN_X
+from modeldb_core.log.points import Series, candidates, column_edges, thin_out, thin_out_candidates
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
     from modeldb_core.backends._sql.database import Transaction
+    from modeldb_core.backends._sql.parts import Part
+
+    Columns: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+
+_FEW = 65_536  # points that are read at once and then thinned out
 
 
 def read_series(
@@ -21,14 +33,54 @@ def read_series(
 ) -> Series:
     """Return the points of a series; see ``MetadataStore.read_series``."""
     stored = StoredSeries(transaction, url, run_id, key, steps)
-    parts = [part.between(steps) for part in stored.waiting]
-    for some in stored.chunks(stored.outlines.chunk_pks):
-        parts += [part.between(steps) for part in some]
-    all_steps, times, values = stored.in_order([part for part in parts if len(part)])
-    total = len(all_steps)
-    if max_points is not None:
-        chosen = thin_out(all_steps, values, max_points)
-        all_steps, times, values = all_steps[chosen], times[chosen], values[chosen]
-    for column in (all_steps, times, values):
+    if max_points is not None and int(stored.outlines.rows.sum()) > max(_FEW, max_points):
+        columns, total = _thinned_out(stored, steps, max_points)
+    else:
+        columns = stored.in_order([part for some in _read(stored, steps) for part in some])
+        total = len(columns[0])
+        if max_points is not None:
+            chosen = thin_out(columns[0], columns[2], max_points)
+            columns = columns[0][chosen], columns[1][chosen], columns[2][chosen]
+    for column in columns:
         column.setflags(write=False)
-    return Series(run_id, key, all_steps, times, values, total)
+    return Series(run_id, key, *columns, total)
+
+
+def _thinned_out(stored: StoredSeries, steps: tuple[int, int] | None, max_points: int) -> tuple[Columns, int]:
+    """Return at most so many points, and how many the range holds, with the points of a few chunks in memory."""
+    low, high, total = _extent(stored, steps)
+    if total <= max_points:
+        columns = stored.in_order([part for some in _read(stored, steps) for part in some])
+        chosen = thin_out(columns[0], columns[2], max_points)
+    else:
+        edges = column_edges(low, high, max_points)
+        kept = []
+        for part in (part for some in _read(stored, steps) for part in some):
+            # Of points of one step it matters which comes first: where several streams wrote, that goes by time.
+            ordered = part.take(np.argsort(part.times, kind="stable")) if stored.has_several_streams else part
+            kept.append(ordered.take(candidates(ordered.steps, ordered.values, edges)))
+        columns = stored.in_order(kept)
+        chosen = thin_out_candidates(columns[0], columns[2], edges, max_points)
+    return (columns[0][chosen], columns[1][chosen], columns[2][chosen]), total
+
+
+def _extent(stored: StoredSeries, steps: tuple[int, int] | None) -> tuple[int, int, int]:
+    """Return the lowest and the highest step of the range, and how many points it holds."""
+    outlines = stored.outlines
+    first, last = steps or (MIN_X, MAX_X)
+    within = (outlines.min_steps >= first) & (outlines.max_steps <= last)
+    count = int(outlines.rows[within].sum())
+    found = [(int(outlines.min_steps[within].min()), int(outlines.max_steps[within].max()))] if count else []
+    for some in _read(stored, steps, outlines.chunk_pks[~within]):
+        count += sum(map(len, some))
+        found += [(int(part.steps.min()), int(part.steps.max())) for part in some]
+    return min((low for low, _ in found), default=0), max((high for _, high in found), default=0), count
+
+
+def _read(
+    stored: StoredSeries, steps: tuple[int, int] | None, chunk_pks: NDArray[np.int64] | None = None
+) -> Iterator[list[Part]]:
+    """Iterate over parts with points of a range, some at a time: those in chunks, of all or of some, and what waits."""
+    for some in stored.chunks(stored.outlines.chunk_pks if chunk_pks is None else chunk_pks):
+        yield [part for part in (each.between(steps) for each in some) if len(part)]
+    yield [part for part in (each.between(steps) for each in stored.waiting) if len(part)]
