@@ -164,14 +164,16 @@ STEPS = st.lists(
 @given(st.one_of(st.none(), st.just({"x": {"a": 0}, "revision": 1, "created_at": 1, "owner": "me"})), STEPS)
 def test_a_document_is_the_same_whether_its_maps_are_copied_or_written_into(before, steps):
     kept = copy.deepcopy(before)
-    copied, written, own = before, before, set()
+    copied, written, own, given_payloads = before, before, set(), []
     for number, step in enumerate(steps):
         action = next(iter(step)) if next(iter(step)) in ("create", "delete", "restore") else "update"
         payload = step[action] if action != "update" else step
         arguments = {"actor": "me", "recorded_at": number, "kind": "run"}
         copied = evolve(copied, action, copy.deepcopy(payload), **arguments)
-        written = evolve(written, action, copy.deepcopy(payload), own=own, **arguments)
+        written = evolve(written, action, given_payload := copy.deepcopy(payload), own=own, **arguments)
         assert written == copied
+        given_payloads.append((given_payload, payload))
+        assert all(one == other for one, other in given_payloads), "nor is a change altered"
         assert before == kept
 
 

@@ -112,6 +112,17 @@ def test_shipped_segments_are_removed_and_the_current_one_stays(tmp_path: Path) 
     assert [path.name for path in (tmp_path / "s").glob("*.journal")] == [Path(journal.segments[0].path or "").name]
 
 
+def test_a_segment_that_was_shipped_to_its_end_is_not_read_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "s", {})
+    while len(journal.segments) < 3:
+        journal.append(draft(bytes(10_000)))
+    first, second, third = journal.snapshot()
+    journal.drop_until(first.end)
+    assert journal.snapshot() == [second, third]
+    journal.drop_until(second.end)
+    assert journal.snapshot() == [third]
+
+
 def test_a_full_disk_moves_the_journal_into_memory_and_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
