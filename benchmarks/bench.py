@@ -55,7 +55,7 @@ class Sizes:
     small_file_bytes: int = 100 << 10
     lightning_steps: int = 1_000
     tree_entries: tuple[int, ...] = (10_000, 100_000)
-    dataset_files: int = 20_000
+    dataset_files: int = 100_000
     load_s: float = 60.0
 
 
