@@ -30,6 +30,7 @@ from modeldb_core.audit.access.entries import FRAME
 from modeldb_core.audit.blobs import Named, verify_blobs
 from modeldb_core.backends._sql.chunks import Segments
 from modeldb_core.backends._sql.documents import load_document
+from modeldb_core.backends._sql.outlines import MIN_ROWS, Placed, load_summaries, summarize
 from modeldb_core.backends._urls import split_options
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.backends.objects import layout
@@ -120,6 +121,14 @@ def _written() -> StreamWriter:
     writer.erase(writer.changes[1])
     writer.close()
     return writer
+
+
+def _summary() -> bytes:
+    steps = np.arange(MIN_ROWS)
+    placed = Placed(steps, steps, np.array([MIN_ROWS]), np.array([1]), np.array([0]))
+    (summary,) = summarize(placed, [steps / 3])
+    assert summary is not None
+    return summary
 
 
 _CHANGES = tuple(_written().changes)
@@ -540,6 +549,7 @@ DECODERS: tuple[Decoder, ...] = (
             + [(_COLUMNS[2] / 4, lambda data: unpack_floats(data, 1 << 16))]
         )
     ),
+    Decoder("summary of a chunk", _summary(), damaged(_summary()), lambda data: load_summaries([data])),
     Decoder("segments of a chunk", Segments.of([(1, 0, 5)]).dump(), damaged(Segments.of([(1, 0, 5)]).dump()), Segments.load),
     Decoder(
         "series of a server",
