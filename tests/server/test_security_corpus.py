@@ -20,7 +20,8 @@ from modeldb_core.movement.bundles import Bundle
 from modeldb_server import Server, ServerSettings, accounts, create_app, tokens
 from modeldb_server.accounts.secrets import Passwords, check_password, new_token
 from tests.server.test_accounts import ADMIN, PASSWORD, Team, basic
-from tests.server.test_accounts import team as team  # a fixture
+from tests.server.test_accounts import place as place  # fixtures, this one and the next
+from tests.server.test_accounts import team as team
 from tests.server.test_security import MARKUP, SECRET, TRAVERSALS, URIS
 
 HERE = Path(__file__).parents[1]
