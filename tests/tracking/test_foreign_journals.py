@@ -582,8 +582,8 @@ def test_the_upload_of_another_process_is_not_swept_away_while_it_may_go_on(tmp_
     for _ in range(2):
         files.create()[1].close()
     assert [hours for hours, path in kept.items() if path.exists()] == [0, 1, 23]
-    files.publish(str(kept[23]), "aa/bb/blob")
-    assert (tmp_path / "aa" / "bb" / "blob").read_bytes() == b"half"
+    files.publish(str(kept[23]), "aa/blob")
+    assert (tmp_path / "aa" / "blob").read_bytes() == b"half"
 
 
 def test_the_upload_of_another_process_to_any_file_system_is_not_swept_away_while_it_may_go_on() -> None:
