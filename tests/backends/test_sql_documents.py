@@ -21,7 +21,7 @@ from modeldb_core.model.evolve import evolve
 from modeldb_core.queries import leaves
 from modeldb_core.testing import StreamWriter
 
-MANY = 3000
+MANY = 1000
 ITEMS = {
     "artifacts": lambda number: {"digest": f"{number:064x}", "size_bytes": number, "media_type": "text/plain"},
     "datasets": lambda number: {"digest": f"{number:064x}", "rows": number},
