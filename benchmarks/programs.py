@@ -88,7 +88,7 @@ def _taken(bench: Bench, source: str, *, runs: int | None) -> Taken:
         runs: how many finished runs it must have left; ``None``: nobody looks.
     """
     with bench.folder("program") as folder:
-        # What is compiled already lies beside the sources: compiling scikit-learn anew takes longer than all else.
+        # Use the compiled Python that is installed: without it, compiling scikit-learn takes longer than the program.
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPYCACHEPREFIX"}
         environment = {
             **inherited,

@@ -44,7 +44,7 @@ def stages_bar() -> Iterator[Callable[[str, int, int | None], None]]:
 
 
 class _Bar:
-    """A line that appears once the work has taken a second, is written anew as it goes on, and goes away at the end."""
+    """A line of progress: shown once the work has taken a second, kept up to date, and cleared at the end."""
 
     def __init__(self) -> None:
         self._next_at = time.monotonic() + _PATIENCE_S

@@ -15,6 +15,7 @@ import modeldb_v1
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.plugins import PluginManager, open_store
 from modeldb_server import ServerSettings, create_app
+from tests.v1.wire import Wire
 
 MODELDB = "/api/v1/modeldb"
 WRITE_TOKEN, READ_TOKEN = "grace:write-write-write-1", "alan:read-read-read-read-1"
@@ -77,5 +78,14 @@ def v1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[V1]:
     """A client of one server for all tests of a module: each makes what it needs under names of its own."""
     app, parts = made_app(tmp_path_factory.mktemp("v1"))
     yield V1(app.test_client(), {"Grpc-Metadata-source": "PythonClient"})
+    for part in parts:
+        part.close()
+
+
+@pytest.fixture(scope="module")
+def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    """The calls by their names, of one server for all tests of a module."""
+    app, parts = made_app(tmp_path_factory.mktemp("v1"))
+    yield Wire(app.test_client())
     for part in parts:
         part.close()

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from functools import cached_property
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from modeldb_v1.schema import CALLS
-from tests.v1.conftest import made_app
 from tests.v1.wire import Wire
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SERVICES = ("DatasetService", "DatasetVersionService", "VersioningService", "LineageService", "MetadataService")
 NOWHERE = "00000000-0000-4000-8000-000000000000"
@@ -22,14 +18,6 @@ GIT = {"code": {"git": {"repo": "git@host:x.git", "hash": "cafe"}}}
 LR = {"config": {"hyperparameters": [{"name": "lr", "value": {"float_value": 0.1}}]}}
 PART = {"path": "a.csv", "size": "5", "checksum": "abc", "last_modified_at_source": "7"}
 PATH_INFO = {"location_type": 1, "size": "5", "base_path": "/data", "dataset_part_infos": [PART]}
-
-
-@pytest.fixture(scope="module")
-def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
-    app, parts = made_app(tmp_path_factory.mktemp("v1"))
-    yield Wire(app.test_client())
-    for part in parts:
-        part.close()
 
 
 class World(SimpleNamespace):

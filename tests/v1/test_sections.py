@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from modeldb_v1.kinds import DATASET, DATASET_VERSION, EXPERIMENT, PROJECT, RUN, V1_KINDS, V1Kind
 from modeldb_v1.schema import CALLS
-from tests.v1.conftest import made_app
 from tests.v1.wire import Wire
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 NOT_FOUND = 5
-
-
-@pytest.fixture(scope="module")
-def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
-    app, parts = made_app(tmp_path_factory.mktemp("v1"))
-    yield Wire(app.test_client())
-    for part in parts:
-        part.close()
 
 
 class Thing:

@@ -75,8 +75,8 @@ class Follower:
     ) -> None:
         self.is_closed = False
         self.newest_stamp = 0
-        # Nothing that was in the bucket by now is missing from an answer, however old the listing of others may be:
-        # whoever opens a store when a program has ended reads what it wrote last.
+        # No answer is from a listing before this moment, also where another process made one: a program that opens the
+        # store right after another has ended must see everything that the other wrote.
         self._opened_at = time.time()
         self._bucket = bucket
         self._max_staleness_s = max_staleness_s
