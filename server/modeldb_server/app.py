@@ -110,10 +110,10 @@ def create_app(
         }
     )
     app.register_blueprint(create_api(policies, table))
-    short_way = ShortWay(app, context)  # which passes by no hook of a plugin
+    # It passes by no hook of a plugin, and what a plugin wraps the application in sees all requests.
+    app.wsgi_app = ShortWay(app, context)  # type: ignore[method-assign]
     add_plugins(app, manager, policies)
     complete_policies(app, policies)
-    app.wsgi_app = short_way  # type: ignore[method-assign]
     return app
 
 

@@ -97,6 +97,7 @@ class ShortWay:
         return (
             environ.get("CONTENT_TYPE") == MEDIA_TYPE
             and environ.get("HTTP_X_MODELDB") == "1"
+            and environ.get("HTTP_AUTHORIZATION", "bearer ").partition(" ")[0].lower() == "bearer"
             and not environ.get("QUERY_STRING")
             and length.isascii()
             and length.isdigit()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from base64 import b64encode
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from flask import Flask
 
 from modeldb_core.audit.access import AccessReader
+from modeldb_core.hookspecs import hookimpl
 from modeldb_core.log.batches import MEDIA_TYPE, encode_changes
 from modeldb_core.log.changes import STREAM, Change
 from modeldb_core.log.conditions import Absent
@@ -31,6 +33,10 @@ HEADERS = {"X-ModelDB": "1", "Content-Type": MEDIA_TYPE}
 
 def bearer(entry: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {entry.partition(':')[2]}"}
+
+
+def basic(entry: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {b64encode(entry.encode()).decode()}"}
 
 
 def made(filled: Any, settings: ServerSettings, **options: Any) -> Flask:
@@ -70,7 +76,9 @@ def counted(app: Flask) -> Counter[str]:
     )
 
 
-def test_every_batch_is_answered_as_by_the_long_way(filled: Any, settings: ServerSettings, tmp_path: Path) -> None:
+def test_every_batch_is_answered_as_by_the_long_way(
+    filled: Any, settings: ServerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = replace(settings, tokens=(ADA, BEN, EVE), read_tokens=(READER,), allowed_hosts=("models.example.org",))
 
     def scope_of(user: str) -> Scope | None:
@@ -80,6 +88,8 @@ def test_every_batch_is_answered_as_by_the_long_way(filled: Any, settings: Serve
         made(filled, replace(settings, access_log_dir=tmp_path / name), scope_of=scope_of) for name in ("short", "long")
     )
     other.wsgi_app = short_way_of(other)._long_way  # type: ignore[method-assign]
+    went_on, long_way = [], short_way_of(one)._long_way
+    monkeypatch.setattr(short_way_of(one), "_long_way", lambda *given: went_on.append(given) or long_way(*given))
     writer, stranger = filled.writer, StreamWriter(actor="ben")
     stranger.open()
     fresh = encode_changes([points(writer, filled.run_id)], compress=False)
@@ -95,7 +105,12 @@ def test_every_batch_is_answered_as_by_the_long_way(filled: Any, settings: Serve
         (body, bearer(ADA), {})
         for body in (fresh, fresh, packed, taken, gap, altered, erasing, unmet, of_ben, b"", b"nothing")
     ]
-    cases += [(of_ben, bearer(BEN), {}), (of_ben, bearer(EVE), {}), (of_ben, bearer(READER), {})]
+    cases += [
+        (of_ben, basic(BEN), {}),
+        (of_ben, bearer(BEN), {}),
+        (of_ben, bearer(EVE), {}),
+        (of_ben, bearer(READER), {}),
+    ]
     cases += [
         (fresh, headers, {})
         for headers in (
@@ -125,15 +140,16 @@ def test_every_batch_is_answered_as_by_the_long_way(filled: Any, settings: Serve
         (fresh, bearer(ADA), {"query_string": {"after": "1"}}),
         (fresh, bearer(ADA), {"base_url": "http://models.example.org"}),
     ]
-    for body, headers, options in cases:
+    for number, (body, headers, options) in enumerate(cases):
         answers = [send(app, body, headers, **options) for app in (one, other)]
         short, long = ([each.status, sorted(each.headers.items()), each.data] for each in answers)
         for each in (short, long):
             if "X-Request-ID" not in headers:
                 each[1] = [(name, value) for name, value in each[1] if name != "X-Request-ID"]
         assert short == long, (headers, body[:40])
+        assert number or not went_on, "a batch with a token is one for the short way"
     assert counted(one) == counted(other)
-    assert counted(one)['modeldb_http_requests_total{method="POST",route="api.apply_changes",status="200"}'] == 12
+    assert counted(one)['modeldb_http_requests_total{method="POST",route="api.apply_changes",status="200"}'] == 13
     for app in (one, other):
         context_of(app).close()
     entries, others = _entries(tmp_path / "short"), _entries(tmp_path / "long")
@@ -191,3 +207,31 @@ def test_a_batch_of_points_costs_few_calls(filled: Any, app: Flask, monkeypatch:
     assert not environs
     assert counts["call"] <= 650
     assert counts["c_call"] <= 650
+
+
+class Wrapping:
+    """A plugin that wraps the application, as one that traces or authenticates does."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    @hookimpl
+    def modeldb_register_blueprints(self, app: Flask) -> None:
+        inner = app.wsgi_app
+
+        def wrapped(environ: dict[str, Any], start_response: Any) -> Any:
+            self.paths.append(environ["PATH_INFO"])
+            return inner(environ, start_response)
+
+        app.wsgi_app = wrapped  # type: ignore[method-assign]
+
+
+def test_what_a_plugin_wraps_the_application_in_sees_every_request(filled: Any, settings: ServerSettings) -> None:
+    wrapping, plugins = Wrapping(), PluginManager()
+    plugins.add(wrapping, "wrapping")
+    app = create_app(filled.store, filled.artifacts, settings, plugins=plugins)
+    body = encode_changes([points(filled.writer, filled.run_id)], compress=False)
+    assert send(app, body).status_code == 200
+    assert app.test_client().get("/health", base_url="http://127.0.0.1:5000").status_code == 200
+    assert wrapping.paths == [PATH, "/health"]
+    context_of(app).close()
