@@ -29,7 +29,7 @@ def ask_for_ever(store: Any) -> None:
 
 
 class Plugin:
-    """Adds a page that asks the store for ever, and one that does so while it changes something."""
+    """Adds a page that asks the store for ever, and a route that changes something and says its limit."""
 
     def __init__(self, store: MetadataStore) -> None:
         self.store = store
@@ -40,8 +40,13 @@ class Plugin:
             ask_for_ever(self.store)
             return "never"
 
+        def change() -> str:
+            return str(time_limits.until())
+
+        change.modeldb_policy = "write"  # type: ignore[attr-defined]
         blueprint = Blueprint("endless", __name__)
         blueprint.add_url_rule("/api/endless", "page", view)
+        blueprint.add_url_rule("/api/changing", "change", change, methods=["POST"])
         app.register_blueprint(blueprint)
 
 
@@ -62,6 +67,7 @@ def test_a_question_that_takes_for_ever_is_answered_504_and_ended(url: str, tmp_
         for _ in range(3):
             answer = client.get("/api/endless", base_url=BASE)
             assert (answer.status_code, answer.json["error"]["code"]) == (504, "time_limit"), answer.text
+        assert client.post("/api/changing", json={}, headers={"X-ModelDB": "1"}, base_url=BASE).text == "None"
         assert time_limits.until() is None  # the thread answers others
         list(store.read_changes().changes)
         app.extensions["modeldb_server"].close()
