@@ -53,6 +53,7 @@ class MetricRows:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
         self._metrics: dict[tuple[int, int], Metric] = {}
+        self._altered: dict[tuple[int, int], None] = {}
         self._stored: dict[tuple[int, int], int] = {}  # the forms (counting.py) of those that were loaded
 
     def load(self, entity_pk: int, key_pks: Iterable[int]) -> None:
@@ -75,10 +76,12 @@ class MetricRows:
 
     def set_once(self, entity_pk: int, key_pk: int, value: FactValue | None) -> None:
         """Set the value logged once under a key; ``None`` takes it away."""
+        self._altered[entity_pk, key_pk] = None
         self._metrics.setdefault((entity_pk, key_pk), Metric()).once = value
 
     def add(self, entity_pk: int, key_pk: int, summary: Summary) -> None:
         """Add points to the series of a key."""
+        self._altered[entity_pk, key_pk] = None
         metric = self._metrics.setdefault((entity_pk, key_pk), Metric())
         if metric.summary is None:
             metric.summary = summary
@@ -88,6 +91,7 @@ class MetricRows:
     def clear_series(self, entity_pk: int, key_pks: Iterable[int]) -> None:
         """Forget the series of keys that are loaded."""
         for key_pk in key_pks:
+            self._altered[entity_pk, key_pk] = None
             self._metrics[entity_pk, key_pk].summary = None
 
     def has_series(self, entity_pk: int) -> bool:
@@ -102,9 +106,10 @@ class MetricRows:
             counts.add(shifts[entity_pk], key_pk, before, metric.form if is_there else None)
 
     def save(self) -> None:
-        """Write every metric that was loaded or altered."""
+        """Write every metric that was altered."""
         rows, gone = [], []
-        for (entity_pk, key_pk), metric in self._metrics.items():
+        for entity_pk, key_pk in self._altered:
+            metric = self._metrics[entity_pk, key_pk]
             if metric.once is None and metric.summary is None:
                 gone.append({"key": key_pk, "entity": entity_pk})
             else:

@@ -107,7 +107,8 @@ def _put(transaction: Transaction, found: Sequence[Any], stored: Mapping[int, Do
         if row.entity_pk in stored:
             place = (row.entity_pk, row.kind, row.entity_id)
             document, is_there = stored[row.entity_pk], row.entity_pk in with_series
-            batch.rows.put(*place, None, document, home_in(row), has_series=is_there, claims=False)
+            # Not counted here, entity by entity: all counts are made again at the end.
+            batch.rows.put(*place, None, document, home_in(row), has_series=is_there, claims=False, is_counted=True)
     batch.rows.save()
     batch.streams.save()
 
