@@ -17,7 +17,6 @@ import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from modeldb_core.backends._sql.postgres import PostgresDatabase
-from modeldb_core.backends._sql.postgres_appends import append_shortly
 from modeldb_core.backends._sql.postgres_connections import Address
 from modeldb_core.backends._sql.postgres_secrets import restricted
 from modeldb_core.backends._sql.store import MigratedStore
@@ -128,6 +127,8 @@ class PostgresStore(MigratedStore):
         database = self._database
         if self._generation != database.generation or not isinstance(database, PostgresDatabase):
             return False
+        from modeldb_core.backends._sql.postgres_appends import append_shortly
+
         return append_shortly(database, self._remembered, changes, self._enter)
 
     @classmethod

@@ -41,7 +41,8 @@ def counted(monkeypatch):
     went = []
     tried = postgres_appends.append_shortly
     monkeypatch.setattr(
-        "modeldb_core.backends.postgres.append_shortly", lambda *given: went.append(tried(*given)) or went[-1]
+        "modeldb_core.backends._sql.postgres_appends.append_shortly",
+        lambda *given: went.append(tried(*given)) or went[-1],
     )
     return went
 
