@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from modeldb_core.errors import ModelDBError, StoreUnavailableError
 from modeldb_core.journal.retries import Retries
-from modeldb_core.journal.sending import WIDTH, StoppedError, send, send_together, together_with
+from modeldb_core.journal.sending import SMALL_BYTES, WIDTH, StoppedError, send, send_together, together_with
 from modeldb_core.runtime.owned import make_private
 from modeldb_core.runtime.redaction import redact_text
 from modeldb_core.runtime.workers import Workers
@@ -133,15 +133,17 @@ class Uploads:
         with self._condition:
             if path not in self._sizes or path in self._taken:
                 return
-            waiting = {each: size for each, size in self._sizes.items() if each not in self._taken}
-            group = together_with(path, waiting)
+            if self._sizes[path] > SMALL_BYTES:  # it goes alone, and the others need not be gone through
+                group = [path]
+            else:
+                waiting = {each: size for each, size in self._sizes.items() if each not in self._taken}
+                group = together_with(path, waiting)
             self._taken.update(group)
         failure: Exception | None = StoreUnavailableError()
         while len(group) > 1 and isinstance(failure, StoreUnavailableError) and not self._is_stopped.is_set():
             failure = self._attempt(partial(self._deliver_group, group), path)
-        for each in group[
-            1:
-        ]:  # what is not done with by then goes by itself, so that none keeps another from being sent
+        # What is not done with by then goes by itself, so that none keeps another from being sent.
+        for each in group[1:]:
             if each in self._sizes:
                 self._workers.submit(partial(self._deliver, each))
         self._deliver(path)
