@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.repeat:
         sizes = replace(sizes, repeats=options.repeat)
     known = BENCHMARKS | PEERS
-    asked = options.only or (known if options.peers else BENCHMARKS)
+    asked = {*(options.only or BENCHMARKS), *(PEERS if options.peers else ())}
     chosen = {name: run for name, run in known.items() if name in asked}
     with tempfile.TemporaryDirectory(prefix="modeldb-benchmarks-", dir=options.workdir) as folder:
         bench = Bench(Path(folder), sizes, _Progress().say, peers_python=options.peers_python)

@@ -20,6 +20,7 @@ from modeldb_core.cli.output import echo
 from modeldb_core.cli.program import FOUND, OK
 from modeldb_core.cli.session import Session, examples
 from modeldb_core.cli.tables import print_json, size
+from modeldb_core.cli.terminal import styled
 from modeldb_core.cli.text import clean
 from modeldb_core.errors import ModelDBError
 from modeldb_core.plugins import list_plugins, places_for
@@ -75,7 +76,7 @@ def doctor(*, url: str | None, artifact_url: str | None, as_json: bool) -> int:
     else:
         for item in findings:
             mark, color = _MARKS[item.state]
-            click.secho(f"{mark:>5}", file=sys.stdout, fg=color, nl=False)
+            click.echo(styled(f"{mark:>5}", fg=color), file=sys.stdout, nl=False)
             echo(f"  {item.subject}: {clean(item.text)}")
             if item.advice:
                 echo(f"       -> {clean(item.advice)}")
