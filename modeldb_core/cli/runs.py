@@ -226,9 +226,8 @@ def _all_columns(store: MetadataStore, query: Query, leading: list[str]) -> list
     for wider in (replace(query, filter=""), replace(query, filter="", within=None)):
         if not any(info.sample for info in found):
             break
-        found = store.find_keys(
-            wider
-        )  # older ones may have more: rather columns of nothing than none for what they have
+        # Only the newest runs were sampled, and older ones may have more keys: an empty column is better than a missing one.
+        found = store.find_keys(wider)
     keys = {(info.section, info.key): info for info in found if info.section in sections}
     inner = {(section, key[:at]) for section, key in keys for at in range(len(key)) if key[at] == "."}
     maps = {name for name in inner & keys.keys() if set(keys[name].value_types) <= {"json"}}

@@ -97,8 +97,8 @@ def print_table(
 
     def line(texts: Sequence[str], *, bold: bool = False) -> str:
         laid_out = (
-            padded(styled_cell, width, to_the_right=name in to_the_right)
-            for name, styled_cell, width in zip(columns, texts, fitting, strict=False)
+            padded(text, width, to_the_right=name in to_the_right)
+            for name, text, width in zip(columns, texts, fitting, strict=False)
         )
         return (" " * GAP).join(styled(cell, bold=True) if bold else cell for cell in laid_out)
 

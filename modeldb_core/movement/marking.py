@@ -161,11 +161,11 @@ def _trees_named(text: bytes) -> list[str]:
 def _documents(store: MetadataStore, doomed: datetime | None) -> Iterator[Entity]:
     for kind in KINDS:
         for entity in pages(store, Query(kind, "", "entity_id", include_deleted=True), DOCUMENTS):
-            if doomed is None or not is_over(entity, doomed):
+            if doomed is None or not _is_over(entity, doomed):
                 yield entity
 
 
-def is_over(entity: Entity, before: datetime) -> bool:
+def _is_over(entity: Entity, before: datetime) -> bool:
     """Return whether an entity was deleted before a time, and nothing was said of it since."""
     times = (entity.deleted_at, entity.updated_at)
     return all(time is not None and time < before for time in times)

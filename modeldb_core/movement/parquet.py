@@ -19,7 +19,7 @@ from modeldb_core.errors import InvalidArgumentError, MissingDependencyError, St
 from modeldb_core.runtime.redaction import redact_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 MANIFEST: Final = "_manifest.json"
 FORMAT: Final = "modeldb-tables"
@@ -236,11 +236,6 @@ class Place:
         except OSError as error:
             msg = f"{self.url} cannot be written: {error}; check the place and its permissions"
             raise StoreUnavailableError(msg) from error
-
-    def write(self, path: str, write: Callable[[BinaryIO], object]) -> None:
-        """Write a file."""
-        with self.create(path) as file:
-            write(file)
 
     def old_files(self, *, replace: bool) -> set[str]:
         """Return the files that a manifest in this place names, which are to be replaced.

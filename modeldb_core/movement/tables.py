@@ -89,7 +89,8 @@ def write_tables(
         total = store.find(Query(Run.KIND, limit=0, count=True)).total or 0
         done.left_out = max(total - tables.rows["runs"], 0)
     manifest = json.dumps(_manifest(store, tables, done), indent=1).encode()
-    place.write(MANIFEST, lambda file: file.write(manifest))
+    with place.create(MANIFEST) as file:
+        file.write(manifest)
     place.remove(old - {each["path"] for each in tables.files})
     done.rows, done.files = dict(tables.rows), len(tables.files)
     done.size_bytes = sum(each["size_bytes"] for each in tables.files)
