@@ -10,6 +10,7 @@ import pytest
 
 from modeldb_core.backends._sql import outlines, parts, plots, series
 from modeldb_core.backends._sql import points as storage
+from modeldb_core.backends._sql.database import Transaction
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.log.plots import MAX_X, MIN_X, Canvas
 from modeldb_core.log.points import PointGroup
@@ -137,3 +138,39 @@ def test_a_plot_from_summaries_is_the_plot_of_all_points(tmp_path, small_chunks,
                     except AssertionError as error:
                         error.add_note(f"{of_times}: {key} on {canvas}")
                         raise
+
+
+@pytest.mark.parametrize("axis", ["step", "time"])
+def test_points_of_one_x_that_lie_in_many_chunks_are_looked_up_together(tmp_path, small_chunks, monkeypatch, axis):
+    asked = []
+    run_alone = Transaction.rows
+
+    def rows(self, build, parameters=None):
+        asked.append(build.__name__)
+        return run_alone(self, build, parameters)
+
+    def logged_to(store, of_chunks):
+        writer = StreamWriter()
+        run_id = writer.create_run().entity_id
+        for chunk in range(of_chunks):  # each begins and ends at an x of others, with other points between
+            x = np.array([10 * (chunk % 4), 1 + chunk % 7, 35, 10 * (chunk % 3)]).repeat(16)
+            writer.append_groups(run_id, PointGroup(("loss",), x, T0 + x, np.arange(64.0)[None] + chunk))
+        for change in writer.changes:
+            store.apply([change])
+        return run_id
+
+    canvas = Canvas(columns=4, axis=axis, origin=T0)
+    taken = []
+    for of_chunks in (12, 48):
+        with open_store(f"sqlite:///{tmp_path}/{of_chunks}.db") as store:
+            run_id, reference = logged_to(store, of_chunks), MemoryStore()
+            for page in [store.read_changes(after=0, limit=1000)]:
+                reference.apply(page.changes)
+            with monkeypatch.context() as patch:
+                patch.setattr(Transaction, "rows", rows)
+                asked.clear()
+                found = store.plot_series(run_id, "loss", canvas)
+            assert_same_plot(found, reference.plot_series(run_id, "loss", canvas))
+            assert asked.count("_segments") > 0
+            taken.append(asked.count("_segments"))
+    assert taken[0] == taken[1]

@@ -125,9 +125,11 @@ class StoredSeries:
         for rows in self._read(_chunks_by_step, chunk_pks):
             yield [self._part(number, count, _NOT_READ, steps, None, values) for number, count, steps, values in rows]
 
-    def segments(self, chunk_pk: int) -> Segments:
-        """Return which changes the points of a chunk came from."""
-        return Segments.load(self._transaction.scalar(_segments, {"chunk": chunk_pk}))
+    def segments(self, chunk_pks: Sequence[int]) -> dict[int, Segments]:
+        """Return which changes the points of chunks came from, by chunk."""
+        rows = self._transaction.rows(_segments, {MANY: self._transaction.database.many(chunk_pks)})
+        self._check(len(rows) == len(chunk_pks))
+        return {number: Segments.load(packed) for number, packed in rows}
 
     def in_order(self, parts: list[Part]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Return steps, times and values of parts, in the order of logging; where several streams wrote, by time."""
@@ -221,5 +223,5 @@ def _pending(_database: Database) -> Select[Any]:
     return wanted.order_by(table.position)
 
 
-def _segments(_database: Database) -> Select[Any]:
-    return select(chunks.c.segments).where(chunks.c.chunk_pk == bindparam("chunk"))
+def _segments(database: Database) -> Select[Any]:
+    return select(chunks.c.chunk_pk, chunks.c.segments).where(database.among(chunks.c.chunk_pk))

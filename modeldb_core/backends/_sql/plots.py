@@ -204,9 +204,13 @@ class _Sketch:
     def _place(self, pieces: NDArray[Any], chosen: NDArray[np.intp], end: str) -> None:
         """Look up positions and groups of the first, or last, points of pieces, where only part and row are known."""
         chosen = chosen[pieces[f"{end}_position"][chosen] < 0]
-        for number in np.unique(pieces[f"{end}_part"][chosen]).tolist():
-            of_part = chosen[pieces[f"{end}_part"][chosen] == number]
-            segments = self._stored.segments(number)
+        if not len(chosen):
+            return
+        parts, owners = np.unique(pieces[f"{end}_part"][chosen], return_inverse=True)
+        by_part = np.split(chosen[np.argsort(owners, kind="stable")], np.cumsum(np.bincount(owners))[:-1])
+        of_chunks = self._stored.segments(parts.tolist())
+        for number, of_part in zip(parts.tolist(), by_part, strict=True):
+            segments = of_chunks[number]
             at = np.searchsorted(np.cumsum(segments.rows), pieces[f"{end}_row"][of_part], "right")
             pieces[f"{end}_position"][of_part] = segments.positions[at]
             pieces[f"{end}_group"][of_part] = segments.groups[at]
