@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import event
 
+from modeldb_core.backends._sql.filters import Compiler
 from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.model.entities import derived_id
 from modeldb_core.plugins import open_store
@@ -172,3 +173,15 @@ def test_counts_are_exact_when_many_write_at_once(postgres_url):
         project = derived_id("project", derived_id("workspace", "", "default"), "shared")
         assert_counted(store, project)
         assert KeyInfo("metrics", "auc", 24, ("number",)) in store.find_keys(Query(within=project))
+
+
+def test_the_filter_of_a_question_for_keys_is_compiled_once(store, monkeypatch):
+    scene = Scene(store)
+    scene.run("one", hyperparameters={"depth": 3})
+    store.apply(scene.writer.changes)
+    compiled = []
+    compile_alone = Compiler.__init__
+    monkeypatch.setattr(Compiler, "__init__", lambda own, *args: compiled.append(args[0]) or compile_alone(own, *args))
+    infos = store.find_keys(Query("run", "hyperparameters.depth = 3"))
+    assert [info.count for info in infos if info.key == "depth"] == [1]
+    assert compiled == ["run"]

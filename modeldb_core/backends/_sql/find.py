@@ -103,20 +103,21 @@ class Finder:
         self._within: Within | None = None
         self._is_impossible = not (self._restrict_within() and self._split(self._expression))
 
-    def find(self) -> Found:
-        """Return one page."""
+    def find(self, limit: int | None = None) -> Found:
+        """Return one page, of another ``limit`` than the query's where one is given."""
         query = self._query
+        limit = query.limit if limit is None else limit
         if self._is_impossible:
             return Found((), None, 0 if query.count else None)
         total = self._counted_total() if query.count else None
         is_to_be_counted = query.count and total is None
-        if not (query.limit or is_to_be_counted):
+        if not (limit or is_to_be_counted):
             return Found((), None, total)
         fewest = self._fewest()
         if is_to_be_counted:
             total = self._count(fewest)
-        rows = self._page(fewest, query.limit + 1, query.offset) if query.limit else []
-        page = rows[: query.limit]
+        rows = self._page(fewest, limit + 1, query.offset) if limit else []
+        page = rows[:limit]
         cursor = encode_cursor(query, page[-1][1]) if len(rows) > len(page) and page else None
         return Found(tuple(entity_pk for entity_pk, _ in page), cursor, total)
 

@@ -33,13 +33,13 @@ _TYPE_NAMES = {number: name for name, number in VALUE_TYPES.items()}
 
 def read_keys(transaction: Transaction, query: Query, now: int) -> tuple[KeyInfo, ...]:
     """Return the keys that entities carry; see ``MetadataStore.find_keys``."""
-    counted = Finder(transaction, replace(query, order_by="", cursor=None, offset=0), now).counted
+    finder = Finder(transaction, replace(query, order_by="", cursor=None, offset=0, count=False), now)
+    counted = finder.counted
     if counted is not None:
         return _infos(query, _read_counted(transaction, counted), 0)
     metric_keys = transaction.rows(carried_metrics, {"kind": query.kind})[0][0]
     size = min(SAMPLE, max(_FEWEST, _LOOKS // max(metric_keys, 1)))
-    newest = replace(query, order_by="", cursor=None, offset=0, limit=size, count=False)
-    found = Finder(transaction, newest, now).find()
+    found = finder.find(size)
     return _infos(query, _read_sample(transaction, found.entity_pks), size if found.cursor else 0)
 
 
