@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func, insert, select
 
 from modeldb_core.backends._sql.chain import Streams
+from modeldb_core.backends._sql.counting import is_countable
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import is_plain, load_document
 from modeldb_core.backends._sql.entity_rows import EntityRows
@@ -184,7 +185,7 @@ class Batch:
             if (kind, entity_id) in altered:
                 record = Record(kind, entity_id, pk, present=bool(present), erased=present == ERASED)
                 record.home = Home(*(each or "" for each in place))
-                record.is_counted = kind in KINDS and present == 1 and deleted_at is None
+                record.is_counted = is_countable(kind, present, deleted_at)
                 records[kind, entity_id] = record
         wanted = {
             record.entity_pk: record

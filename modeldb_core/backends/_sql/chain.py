@@ -65,7 +65,7 @@ class Streams:
         parameters = {MANY: self._transaction.database.many(wanted)}
         for position, stream_pk, stream_id, has_erased, *head in self._transaction.rows(_streams, parameters):
             self._last_position = position
-            self._streams[stream_id] = Stream(stream_pk, _head(head), has_erased=bool(has_erased))
+            self._streams[stream_id] = Stream(stream_pk, head_of(head), has_erased=bool(has_erased))
         new = [stream_id for stream_id in wanted if stream_id not in self._streams]
         if new:
             first = self._numbers.next(_last_stream) + sum(not known.stored for known in self._streams.values())
@@ -150,19 +150,12 @@ class Streams:
         rows = {False: list[dict[str, Any]](), True: list[dict[str, Any]]()}
         for stream_id, stream in self._streams.items():
             if not stream.stored or stream_id in self._advanced:
-                head = stream.head
-                rows[stream.stored].append(
-                    {
-                        "pk" if stream.stored else "stream_pk": stream.stream_pk,
-                        **({} if stream.stored else {"stream_id": stream_id}),
-                        "seq": head.seq,
-                        "hash": head.hash,
-                        "recorded_at": head.recorded_at,
-                        "lease_s": head.lease_s,
-                        "lease_until": min(head.lease_until, 2**63 - 1),
-                        "closed": int(head.closed),
-                    }
+                own = (
+                    {"pk": stream.stream_pk}
+                    if stream.stored
+                    else {"stream_pk": stream.stream_pk, "stream_id": stream_id}
                 )
+                rows[stream.stored].append({**own, **row_of(stream.head)})
         self._transaction.write(_insert_stream, rows[False])
         self._transaction.write(_update_stream, rows[True])
         self._advanced.clear()
@@ -172,36 +165,50 @@ class Streams:
 
 def read_heads(transaction: Transaction) -> dict[str, Head]:
     """Return the heads of all streams of which something has arrived."""
-    return {stream_id: _head(head) for stream_id, *head in transaction.rows(_heads)}
+    return {stream_id: head_of(head) for stream_id, *head in transaction.rows(_heads)}
 
 
 def read_head(transaction: Transaction, stream_id: str) -> Head:
     """Return the head of one stream."""
     rows = transaction.rows(_one_head, {"stream_id": stream_id})
-    return _head(rows[0]) if rows else EMPTY_HEAD
+    return head_of(rows[0]) if rows else EMPTY_HEAD
 
 
-def _head(values: Sequence[Any]) -> Head:
+HEAD = ("seq", "hash", "recorded_at", "lease_s", "closed")
+"""The columns that a head is read from."""
+
+
+def head_of(values: Sequence[Any]) -> Head:
+    """Return a head by the values of those columns."""
     seq, value, recorded_at, lease_s, closed = values
-    return Head(seq, value, recorded_at, lease_s, bool(closed))
+    return Head(seq, bytes(value), recorded_at, lease_s, bool(closed))
 
 
-_HEAD = ("seq", "hash", "recorded_at", "lease_s", "closed")
+def row_of(head: Head) -> dict[str, Any]:
+    """Return the columns that the row of a stream has for its head."""
+    return {
+        "seq": head.seq,
+        "hash": head.hash,
+        "recorded_at": head.recorded_at,
+        "lease_s": head.lease_s,
+        "lease_until": min(head.lease_until, 2**63 - 1),
+        "closed": int(head.closed),
+    }
 
 
 def _streams(database: Database) -> Select[Any]:
     has_erased = exists().where(erased.c.stream_pk == streams.c.stream_pk)
     last_position = _last_position(database).scalar_subquery()
-    wanted = (streams.c.stream_pk, streams.c.stream_id, has_erased, *(streams.c[name] for name in _HEAD))
+    wanted = (streams.c.stream_pk, streams.c.stream_id, has_erased, *(streams.c[name] for name in HEAD))
     return select(last_position, *wanted).where(database.among(streams.c.stream_id))
 
 
 def _heads(_database: Database) -> Select[Any]:
-    return select(streams.c.stream_id, *(streams.c[name] for name in _HEAD)).where(streams.c.seq > 0)
+    return select(streams.c.stream_id, *(streams.c[name] for name in HEAD)).where(streams.c.seq > 0)
 
 
 def _one_head(database: Database) -> Select[Any]:
-    own = select(*(streams.c[name] for name in _HEAD)).where(streams.c.seq > 0)
+    own = select(*(streams.c[name] for name in HEAD)).where(streams.c.seq > 0)
     return own.where(streams.c.stream_id == bindparam("stream_id"))
 
 
@@ -218,5 +225,5 @@ def _insert_stream(_database: Database) -> Insert:
 
 
 def _update_stream(_database: Database) -> Update:
-    names = (*_HEAD, "lease_until")
+    names = (*HEAD, "lease_until")
     return update(streams).where(streams.c.stream_pk == bindparam("pk")).values({n: bindparam(n) for n in names})

@@ -15,7 +15,7 @@ from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.declared import outdated_of, read_declared
 from modeldb_core.backends._sql.joins import FixedJoin
 from modeldb_core.backends._sql.tables import entities, facts, key_counts, keys, metrics
-from modeldb_core.model.schema import METRICS
+from modeldb_core.model.schema import KINDS, METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -58,6 +58,16 @@ class Count(NamedTuple):
     place: Place
     key_pk: int
     form: int
+
+
+def is_countable(kind: str, present: int, deleted_at: object) -> bool:
+    """Return whether an entity is counted, by what its row says; :func:`_are_counted` is the same in SQL."""
+    return kind in KINDS and present == 1 and deleted_at is None
+
+
+def _are_counted(kinds: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition that entities are of some declared kinds, and counted."""
+    return and_(entities.c.kind.in_(kinds), entities.c.present == 1, entities.c.deleted_at.is_(None))
 
 
 class KeyCounts:
@@ -128,16 +138,16 @@ def form_of_metric(once: int | None, *, has_series: bool) -> int:
 def stored_counts(transaction: Transaction, kinds: Sequence[str]) -> Iterator[tuple[Count, int]]:
     """Iterate over what the rows of entities of some kinds say: what the counts must be."""
     connection = transaction.connection
-    is_counted = and_(entities.c.kind.in_(kinds), entities.c.present == 1, entities.c.deleted_at.is_(None))
+    counted = _are_counted(kinds)
     nowhere = literal_column("''", Text())  # a parameter would be another expression where it is grouped by
     place = [entities.c.kind, *(func.coalesce(entities.c[name], nowhere) for name in Place._fields[1:])]
-    for *where, count in connection.execute(select(*place, func.count()).where(is_counted).group_by(*place)):
+    for *where, count in connection.execute(select(*place, func.count()).where(counted).group_by(*place)):
         yield Count(Place(*where), ITSELF, 0), count
     for key_pk, section in connection.execute(select(keys.c.key_pk, keys.c.section)).all():
         # One key at a time: the database gathers no more than one row an entity.
         table, form = (metrics, _metric_form()) if section == METRICS else (facts, facts.c.value_type)
         joined = FixedJoin(table, entities, entities.c.entity_pk == table.c.entity_pk)
-        query = select(*place, form, func.count()).select_from(joined).where(table.c.key_pk == key_pk, is_counted)
+        query = select(*place, form, func.count()).select_from(joined).where(table.c.key_pk == key_pk, counted)
         for *where, value, count in connection.execute(query.group_by(*place, form)):
             yield Count(Place(*where), key_pk, value), count
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, update
 
-from modeldb_core.backends._sql.counting import ITSELF, KeyCounts, Place, Shift
+from modeldb_core.backends._sql.counting import ITSELF, KeyCounts, Place, Shift, is_countable
 from modeldb_core.backends._sql.documents import (
     FACT_COLUMNS,
     PLACE_COLUMNS,
@@ -116,7 +116,8 @@ class EntityRows:
         if before is None or _differs_in_facts(kind, before, after):
             self._put_facts(entity_pk, *facts_between(kind, before or {}, after), is_new=is_new)
         if not is_new and (
-            is_counted != _is_counted(kind, row) or (before is not None and _has_moved(kind, before, after))
+            is_counted != is_countable(kind, row["present"], row["deleted_at"])
+            or (before is not None and _has_moved(kind, before, after))
         ):
             self._count_whole(entity_pk, kind, before or {}, after)
         self._put_links(entity_pk, kind, before or {}, after)
@@ -174,7 +175,11 @@ class EntityRows:
 
     def _count(self) -> None:
         for entity_pk, kind, row, before in self._counted:
-            after = Place(kind, row["project_id"] or "", row["workspace_id"] or "") if _is_counted(kind, row) else None
+            after = (
+                Place(kind, row["project_id"] or "", row["workspace_id"] or "")
+                if is_countable(kind, row["present"], row["deleted_at"])
+                else None
+            )
             self._shifts[entity_pk] = Shift(before, after)
             self.counts.add(self._shifts[entity_pk], ITSELF, 0, 0)
         for entity_pk, one, other in self._forms:
@@ -197,11 +202,6 @@ class EntityRows:
         self.metrics.save()
         self.homes.spread()
         self.counts.save()
-
-
-def _is_counted(kind: str, row: Mapping[str, Any]) -> bool:
-    """Return whether the row of an entity says that its keys are counted."""
-    return kind in KINDS and row["present"] == 1 and row["deleted_at"] is None
 
 
 def _has_moved(kind: str, before: Document, after: Document) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import bindparam, case, delete, exists, null, or_, select, tuple_, update
 
+from modeldb_core.backends._sql.counting import is_countable
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._sql.entity_rows import EntityRows
@@ -29,7 +30,7 @@ from modeldb_core.backends._sql.tables import (
 from modeldb_core.log.changes import APPEND, DELETE, ERASE, Change, alters
 from modeldb_core.log.erasures import MARKS, EntityErasures, Name, Place, target_of
 from modeldb_core.model.evolve import evolve, unborn
-from modeldb_core.model.schema import KINDS, METRICS
+from modeldb_core.model.schema import METRICS
 from modeldb_core.model.values import decode
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def rework(batch: Parts, entity_pk: int) -> None:
         _rework_series(batch, entity_pk, rows.metrics)
     before, after = load_document(text), replay(batch.transaction, entity_pk, found.kind)
     has_series = rows.metrics.has_series(entity_pk)
-    is_counted = found.kind in KINDS and found.present == 1 and found.deleted_at is None
+    is_counted = is_countable(found.kind, found.present, found.deleted_at)
     place = (entity_pk, found.kind, found.entity_id)
     rows.put(*place, before, after, home_in(found), has_series=has_series, is_counted=is_counted)
     rows.save()

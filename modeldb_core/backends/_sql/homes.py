@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select, update
 
-from modeldb_core.backends._sql.counting import Place, Shift
+from modeldb_core.backends._sql.counting import Place, Shift, is_countable
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.joins import FixedJoin
 from modeldb_core.backends._sql.tables import entities, links
@@ -124,7 +124,7 @@ class Homes:
         transaction = self._transaction
         many = transaction.database.many({entity_id for _, entity_id in above})
         found = {
-            pk: ((kind, entity_id), _home(workspace_id, project_id), present == 1 and deleted_at is None)
+            pk: ((kind, entity_id), _home(workspace_id, project_id), is_countable(kind, present, deleted_at))
             for pk, kind, entity_id, workspace_id, project_id, field, present, deleted_at in transaction.rows(
                 _parts, {MANY: many}
             )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from modeldb_core.backends._sql.chain import check_content
+from modeldb_core.backends._sql.chain import HEAD, check_content, head_of, row_of
 from modeldb_core.backends._sql.metrics import Metric
 from modeldb_core.backends._sql.numbers import Numbers
 from modeldb_core.backends._sql.points import DIRECT_BYTES, MAX_PENDING, MAX_PENDING_BYTES, Append
@@ -23,7 +23,7 @@ from modeldb_core.backends._sql.postgres_driver import Dialect, driver_of
 from modeldb_core.backends._sql.postgres_statements import SWALLOWED
 from modeldb_core.backends._sql.summaries import Summary, summarize
 from modeldb_core.backends._sql.tables import SUMMARY_COLUMNS, metrics
-from modeldb_core.log.changes import APPEND, Head, advance
+from modeldb_core.log.changes import APPEND, EMPTY_HEAD, advance
 from modeldb_core.log.replay import groups_of
 from modeldb_core.model.schema import KINDS, METRICS
 
@@ -41,22 +41,26 @@ _ALTERED = (*_VALUES, *SUMMARY_COLUMNS)
 _DIALECT = Dialect()  # type: ignore[no-untyped-call]
 _TYPES = {name: metrics.c[name].type.compile(dialect=_DIALECT) for name in _ALTERED}
 _FOUND = text(
-    "SELECT s.stream_pk, s.seq, s.hash, s.recorded_at, s.lease_s, s.closed, e.entity_pk, e.xmin::text, m.xmin::text, m.key_pk, "
+    "SELECT s.stream_pk, e.entity_pk, e.xmin::text, "
+    + ", ".join(f"s.{name}" for name in HEAD)
+    + ", m.xmin::text, m.key_pk, "
     + ", ".join(f'm."{name}"' for name in _ALTERED)
     + " FROM streams s CROSS JOIN entities e LEFT JOIN metrics m ON m.entity_pk = e.entity_pk AND m.key_pk = ANY(:keys) "
     "WHERE s.stream_id = :stream AND e.entity_id = :entity AND e.kind = :kind AND e.present = 1 "
     "AND NOT EXISTS (SELECT 1 FROM erased WHERE erased.stream_pk = s.stream_pk)"
 )
-_COUNT = 10 + _ALTERED.index("count")
+_OF_METRIC = 3 + len(HEAD)
+"""Where a row of that question begins to be about a metric."""
+_COUNT = _OF_METRIC + 2 + _ALTERED.index("count")
 """Where a row of that question has the length of a series."""
 _CHANGES = "position, stream_pk, seq, recorded_at, actor_pk, entity_pk, action, salt, payload_digest, hash, payload"
 _WRITTEN = (
     "WITH last AS (SELECT coalesce(max(position), 0) AS at FROM changes), "
     f"logged AS (INSERT INTO changes ({_CHANGES}) VALUES {{changes}} RETURNING 1), "
     "waiting AS (INSERT INTO pending (position, entity_pk, stream_pk, size, payload) VALUES {pending} RETURNING 1), "
-    "moved AS (UPDATE streams SET seq = %(seq)s, hash = %(hash)s, recorded_at = %(recorded_at)s, lease_s = %(lease_s)s, "
-    "lease_until = %(lease_until)s, closed = %(closed)s "
-    "WHERE stream_pk = %(stream_pk)s AND seq = %(old_seq)s AND hash = %(old_hash)s RETURNING 1), "
+    "moved AS (UPDATE streams SET "
+    + ", ".join(f"{name} = %({name})s" for name in row_of(EMPTY_HEAD))
+    + " WHERE stream_pk = %(stream_pk)s AND seq = %(old_seq)s AND hash = %(old_hash)s RETURNING 1), "
     "summed AS (UPDATE metrics SET "
     + ", ".join(f'"{name}" = v."{name}"::{_TYPES[name]}' for name in _ALTERED)
     + " FROM (VALUES {metrics}) AS v (row_version, of_key, "
@@ -141,8 +145,8 @@ def _statement(transaction: Transaction, numbers: Numbers, known: _Known) -> byt
     rows = transaction.connection.execute(_FOUND, {**asked, "keys": list(known.key_pks.values())}).all()
     if len(rows) != len(known.key_pks) or any(row[_COUNT] is None for row in rows):
         return None  # of a key that has no series yet, more is written than here, such as how many entities carry it
-    stream_pk, *old, entity_pk, entity_version = rows[0][:8]
-    head = old_head = Head(old[0], bytes(old[1]), old[2], old[3], bool(old[4]))
+    stream_pk, entity_pk, entity_version, *old = rows[0][:_OF_METRIC]
+    head = old_head = head_of(old)
     for change in known.changes:
         if change.seq != head.seq + 1 or change.previous_hash != head.hash:
             return None
@@ -158,12 +162,7 @@ def _statement(transaction: Transaction, numbers: Numbers, known: _Known) -> byt
         "entity_version": entity_version,
         "old_seq": old_head.seq,
         "old_hash": old_head.hash,
-        "seq": head.seq,
-        "hash": head.hash,
-        "recorded_at": head.recorded_at,
-        "lease_s": head.lease_s,
-        "lease_until": min(head.lease_until, 2**63 - 1),
-        "closed": int(head.closed),
+        **row_of(head),
         "expected": 2 * len(known.changes) + len(rows) + 2,
     }
     named = (known.actor_pk, entity_pk, APPEND)
@@ -180,7 +179,7 @@ def _summed(rows: Sequence[Any], entity_pk: int, known: _Known) -> list[tuple[An
     added = {known.key_pks[key]: summary for key, summary in known.summaries.items()}
     found = []
     for row in rows:
-        version, key_pk, value_type, number, letters, once, *series = row[8:]
+        version, key_pk, value_type, number, letters, once, *series = row[_OF_METRIC:]
         series_after = Summary.from_row(series)
         series_after.add(added[key_pk])
         after = Metric((value_type, number, letters) if once else None, series_after).row(entity_pk, key_pk)
