@@ -17,6 +17,8 @@ import yaml
 
 from tests.deploy.manifests import CHART, INSTALLATIONS, LEAST, ROOT, merged, render
 
+pytestmark = pytest.mark.timeout(1800)  # building Go's part and checkov take minutes each on a busy machine
+
 PROGRAMS = Path(sys.executable).parent
 GO, HADOLINT, CHECKOV = (str(PROGRAMS / name) for name in ("go", "hadolint", "checkov"))
 KUBERNETES = ("1.27", "1.33")
@@ -87,7 +89,6 @@ def test_the_variables_of_the_containers_are_what_the_values_say(folder: Path) -
     assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 45
 
 
-@pytest.mark.timeout(1800)  # it takes minutes on a busy machine
 def test_checkov_finds_nothing_that_is_not_argued(folder: Path, tmp_path: Path) -> None:
     for name, given in INSTALLATIONS.items():
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump_all(manifests(given, folder)), "utf-8")
