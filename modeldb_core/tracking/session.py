@@ -32,13 +32,12 @@ from modeldb_core.tracking.blobs import BlobUploader
 from modeldb_core.tracking.circumstances import Circumstances
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from modeldb_core.commands.operation import Operation
     from modeldb_core.config import Settings
     from modeldb_core.journal.shipping import OpenStream
-    from modeldb_core.model.entities import Run
     from modeldb_core.model.values import Value
     from modeldb_core.stores import ArtifactStore, BlobInfo, MetadataStore
 
@@ -208,15 +207,11 @@ class Session:
         query = Query(kind="experiment", order_by="name", within=self.container_id(project))
         return tuple(found for found in pages(self.store, query) if isinstance(found, Experiment))
 
-    def container_names(self, runs: Iterable[Run]) -> dict[str, str]:
-        """Return the names of the projects and experiments of runs, by identifier."""
-        wanted: dict[str, set[str]] = {"project": set(), "experiment": set()}
-        for run in runs:
-            wanted["project"].add(run.project_id)
-            wanted["experiment"].add(run.experiment_id)
+    def container_names(self, wanted: Mapping[str, Iterable[str]]) -> dict[str, str]:
+        """Return the names of containers by identifier; ``wanted`` are identifiers by kind."""
         names: dict[str, str] = {}
         for kind, all_ids in wanted.items():
-            for some in portions(sorted(all_ids - {""})):
+            for some in portions(sorted({*all_ids} - {""})):
                 these = condition("entity_id in ?", some)
                 query = Query(kind=kind, filter=these, fields=("name",), include_deleted=True)
                 names.update((found.entity_id, found.name) for found in pages(self.store, query))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import subprocess
 import sys
@@ -14,7 +15,10 @@ import pytest
 import modeldb_core as modeldb
 from modeldb_core.commands.containers import declare
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, StoreUnavailableError
+from modeldb_core.model import entities
 from modeldb_core.model.entities import derived_id, new_id
+from modeldb_core.queries import Query
+from modeldb_core.stores import Page
 from modeldb_core.tracking import Client, RunHandle, Runs, connections
 from modeldb_core.tracking import runs as results
 
@@ -243,3 +247,68 @@ def test_a_misspelt_argument_is_an_error_for_mypy(tmp_path: Path) -> None:
         "5",
         "6",
     ]
+
+
+FEW = 60
+
+
+@pytest.fixture
+def few(client: Client, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """Return a client with sixty runs, whose results keep four and read eight at a time."""
+    ids = client.container_id("few"), client.container_id("few", "default")
+    client.start_run("few", name="run 0", capture=False, make_current=False).finish()
+    for number in range(1, FEW):
+        fields = {"name": f"run {number}", "project_id": ids[0], "experiment_id": ids[1], "status": "finished"}
+        client.log_change("create", "run", new_id(), {**fields, "metrics": {"auc": number / FEW}})
+    client.settle()
+    monkeypatch.setattr(results, "_PAGE", 8)
+    monkeypatch.setattr(results, "FIRST_PAGE", 4)
+    monkeypatch.setattr(results, "_KEPT", 4)
+    return client
+
+
+def test_going_through_all_runs_holds_no_more_of_them_than_a_few(few: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    find = few.store.find
+
+    def count(query: Query) -> Page:
+        page = find(query)
+        if query.kind == "run":
+            asked.append((query.limit, _runs_in_memory() - before))
+        return page
+
+    before = _runs_in_memory()
+    monkeypatch.setattr(few.store, "find", count)
+    seen = [run.run_id for run in few.search_runs(project="few")]
+    assert len(seen) == len(set(seen)) == FEW
+    assert [limit for limit, _ in asked] == [4, *[8] * 7]
+    assert max(alive for _, alive in asked) <= 4 + 3 * 8
+    asked.clear()
+    frame = few.search_runs(project="few").to_pandas()
+    assert (len(frame), frame["metrics.auc"].max()) == (FEW, (FEW - 1) / FEW)
+    assert [limit for limit, _ in asked] == [4, *[8] * 7]
+    assert max(alive for _, alive in asked) <= 4 + 3 * 8
+    asked.clear()
+    assert len(few.search_runs(project="few", limit=8)) == 8
+    assert [limit for limit, _ in asked] == [8], "a page is one question"
+
+
+def _runs_in_memory() -> int:
+    return sum(isinstance(each, entities.Run) for each in gc.get_objects())
+
+
+def test_a_result_stays_the_same_runs_when_they_match_no_longer(few: Client) -> None:
+    found = few.search_runs("metrics.auc < 0.5", project="few", order_by="metrics.auc")
+    names = [run.name for run in found]
+    assert len(names) == FEW / 2 - 1
+    assert found.set_attributes({"seen": True}) == len(names)
+    assert found.delete() == len(names)
+    assert [run.name for run in found] == names
+    assert [found[25].name, found[-1].name, [run.name for run in found[5:29:7]]] == [
+        names[25],
+        names[-1],
+        names[5:29:7],
+    ]
+    assert not few.search_runs("metrics.auc < 0.5", project="few")
+    assert found.restore() == len(names)
+    assert all(run.attributes == {"seen": True} for run in few.search_runs("metrics.auc < 0.5", project="few"))
