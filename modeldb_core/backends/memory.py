@@ -336,9 +336,9 @@ class MemoryStore(MetadataStore):
             return getattr(self._home(record), column) or None
         if column == "status" and declaration.has_points:
             return record.status(self._heads, now_us())
-        if column == "duration" and declaration.has_points:
-            started, finished = document.get("started_at"), document.get("finished_at")
-            return (finished - started) / 1_000_000 if started is not None and finished is not None else None
+        for elapsed in declaration.elapsed:
+            if elapsed.name == column:
+                return elapsed.of(document)
         if column in declaration.container_names:
             named = declaration.container_names[column]
             container = self._records.get((named.refers_to, document.get(named.name, "")))

@@ -33,6 +33,7 @@ from modeldb_core.model.schema import (
     ANY,
     KINDS,
     WHOLE_STORE,
+    Elapsed,
     KindDeclaration,
     boolean,
     check_kind,  # noqa: F401 - where plugins look for it
@@ -152,6 +153,7 @@ class Run(Entity):
     """
 
     KIND: ClassVar[str] = "run"
+    ELAPSED: ClassVar[tuple[Elapsed, ...]] = (Elapsed("duration", "started_at", "finished_at"),)
 
     project_id: str = reference("project", container=True)
     experiment_id: str = reference("experiment", container=True)

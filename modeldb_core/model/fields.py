@@ -25,6 +25,28 @@ METADATA = "modeldb"
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
+@dataclass(frozen=True, slots=True)
+class Elapsed:
+    """A column that follows from two times of the same entity: the seconds from one to the other.
+
+    Stores keep it beside the columns that documents hold, so that an index has it.
+
+    Attributes:
+        name: of the column.
+        start: the field with the earlier time.
+        end: the field with the later one.
+    """
+
+    name: str
+    start: str
+    end: str
+
+    def of(self, document: Mapping[str, Any]) -> float | None:
+        """Return its value; ``None`` as long as one of the two is missing."""
+        start, end = document.get(self.start), document.get(self.end)
+        return (end - start) / 1_000_000 if type(start) is int and type(end) is int else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldDeclaration:
     """What is declared of a field.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from modeldb_core.model.fields import (
     ANY,
     METADATA,
+    Elapsed,
     FieldDeclaration,
     title_of,
 )
@@ -163,14 +164,18 @@ class KindDeclaration:
         """The sections of which keys are told, tags among them."""
         return (*(name for name in self.sections if self.fields[name].offered), "tags")
 
+    @property
+    def elapsed(self) -> tuple[Elapsed, ...]:
+        """The columns that follow from two times of the same entity."""
+        return getattr(self.entity, "ELAPSED", ())
+
     @cached_property
     def columns(self) -> Mapping[str, ColumnType]:
         """The columns that can be searched, and their types; with those that are worked out from others."""
         found: dict[str, ColumnType] = {"entity_id": "text"}
         found.update({each.name: _COLUMN_TYPES[each.type] for each in self._named(_is_column)})
         found.update(dict.fromkeys(self.container_names, "text"))
-        if self.has_points:
-            found["duration"] = "number"
+        found.update((each.name, "number") for each in self.elapsed)
         return MappingProxyType(found)
 
     @cached_property
@@ -179,8 +184,7 @@ class KindDeclaration:
         found: dict[str, tuple[str, ...]] = {
             column: (each.name,) for column, each in self.container_names.items() if column not in self.fields
         }
-        if self.has_points:
-            found["duration"] = ("started_at", "finished_at")
+        found.update((each.name, (each.start, each.end)) for each in self.elapsed)
         return MappingProxyType(found)
 
     @cached_property
@@ -255,7 +259,9 @@ class KindDeclaration:
             )
             for each in self._named(lambda each: each.searchable or each.is_reference or each.unique_within is not None)
         ]
-        return hashlib.sha256(repr((ROWS_VERSION, self.home, sorted(declared, key=repr))).encode()).hexdigest()[:24]
+        elapsed = [(each.name, each.start, each.end) for each in self.elapsed]
+        rows = (ROWS_VERSION, self.home, sorted(declared, key=repr), *elapsed)
+        return hashlib.sha256(repr(rows).encode()).hexdigest()[:24]
 
 
 OF_CLASHES = ("clashes", "clash_count")
@@ -325,4 +331,11 @@ def problem_of(declaration: KindDeclaration, others: Iterable[KindDeclaration]) 
             return f"{each.name} is computed, and no store knows how"
         if each.searchable and each.type in ("texts", "series") and each.name != "tags":
             return f"{each.name} is of type {each.type}, which cannot be searched"
+    for column in declaration.elapsed:
+        if not _NAME.fullmatch(column.name) or column.name in declaration.fields:
+            return f"a column cannot be called {column.name!r}"
+        if not {column.start, column.end} <= declaration.times:
+            return (
+                f"{column.name} is the seconds from {column.start!r} to {column.end!r}, which are not both times of it"
+            )
     return ""

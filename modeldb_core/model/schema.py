@@ -16,6 +16,7 @@ from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.fields import (
     ANY,
     WHOLE_STORE,
+    Elapsed,
     FieldDeclaration,
     FieldType,
     boolean,
@@ -43,6 +44,7 @@ __all__ = [
     "WHOLE_STORE",
     "ByKind",
     "ColumnType",
+    "Elapsed",
     "FieldDeclaration",
     "FieldType",
     "KindDeclaration",

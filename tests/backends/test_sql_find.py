@@ -336,3 +336,42 @@ def test_entities_that_a_filter_names_are_looked_up_and_no_others(store, plans, 
             assert any(index in line for line in looked_at), filter_text
             for line in looked_at:  # by what is named, or by the number of what was found so
                 assert index in line or "INTEGER PRIMARY KEY (rowid=?)" in line, (filter_text, order_by, line)
+
+
+def test_an_order_by_duration_walks_an_index(store, plans, monkeypatch):
+    monkeypatch.setattr(Finder, "_is_walking_cheaper", lambda *_: True)
+    scene = Scene(store)
+    for index in range(20):
+        scene.run(f"run{index:02}", started_at=10**15, finished_at=10**15 + (index * 7 % 20) * 10**6)
+    scene.run("running", started_at=10**15)
+    scene.ship()
+    plans.clear()
+    found = store.find(Query(order_by="duration desc", limit=3)).entities
+    assert [run.duration_s for run in found] == [19, 18, 17]
+    (plan,) = [plan for plan in plans if any("entities" in line for line in plan)]
+    assert "facts_by_number" in plan[0]
+    assert "entities USING INTEGER PRIMARY KEY" in plan[1]
+    assert plan[2:] == ["USE TEMP B-TREE FOR RIGHT PART OF ORDER BY"]
+
+
+def test_runs_of_a_duration_are_found_by_an_index(store, plans):
+    scene = Scene(store)
+    for index in range(20):
+        scene.run(f"run{index:02}", started_at=10**15, finished_at=10**15 + index * 10**6)
+    scene.ship()
+    plans.clear()
+    page = store.find(Query(filter="duration >= 18", count=True))
+    assert (sorted(run.name for run in page.entities), page.total) == (["run18", "run19"], 2)
+    assert not [plan for plan in plans if "facts_by_number" not in plan[0]]
+
+
+def test_a_run_that_goes_on_has_no_duration_until_it_ends_again(store):
+    scene = Scene(store)
+    run = scene.run("again", started_at=10**15, finished_at=10**15 + 10**6)
+    scene.ship()
+    scene.writer.update("run", run, set={"finished_at": None})
+    scene.ship()
+    assert scene.names("duration is null") == ["again"]
+    scene.writer.update("run", run, set={"finished_at": 10**15 + 5 * 10**6})
+    scene.ship()
+    assert scene.names("duration = 5") == ["again"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from modeldb_core.backends._sql.documents import place_of
+from modeldb_core.backends._sql.filters import is_apart
 from modeldb_core.backends._sql.ordering import MISSING
 from modeldb_core.backends._sql.tables import INDEXED_PLACES
 from modeldb_core.model.schema import METRICS
-from modeldb_core.queries import COLUMN, DEFAULT_ORDER, TAGS, Compare, In
+from modeldb_core.queries import COLUMN, DEFAULT_ORDER, TAGS, Compare, In, matches
 
 if TYPE_CHECKING:
     from sqlalchemy import FromClause
@@ -70,6 +71,14 @@ def is_listed(kind: str, predicate: Expression) -> bool:
     place = predicate.field
     is_indexed = place.section == COLUMN and (place.key == "entity_id" or place_of(kind, place.key) in INDEXED_PLACES)
     return is_indexed and all(isinstance(value, str) for value in values)
+
+
+def is_joinable(kind: str, predicate: Predicate) -> bool:
+    """Return whether a predicate holds of nothing but a row that an entity has."""
+    place = predicate.field
+    if place.section == TAGS:
+        return isinstance(predicate, Compare) and predicate.operator in ("contains", "=")
+    return place.section != COLUMN or (is_apart(kind, place.key) and not matches(predicate, lambda _field: None))
 
 
 def is_indexed(predicate: Predicate) -> bool:

@@ -11,14 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     ColumnElement,
-    Float,
-    Numeric,
     and_,
     case,
-    cast,
     false,
     func,
-    literal,
     literal_column,
     not_,
     or_,
@@ -253,13 +249,6 @@ def _is_comparable(text: str) -> bool:
     except UnicodeEncodeError:  # a lone surrogate, which no stored text holds
         return False
     return True
-
-
-def seconds_between(start: ColumnElement[Any], end: ColumnElement[Any]) -> ColumnElement[float]:
-    """Return the seconds between two times in microseconds."""
-    # Not as 64-bit integers: the difference of two may be none.
-    seconds: ColumnElement[Any] = cast(cast(end, Numeric) - cast(start, Numeric), Float) / literal(1e6, Float)
-    return seconds
 
 
 def status_of(status: ColumnElement[str], is_gone: Condition, running: str, lost: str) -> ColumnElement[str]:

@@ -109,9 +109,13 @@ def _facts(kind: str, document: Document, part: Mapping[str, Any]) -> Facts:
     """Return those of a document that are in ``part`` of it, and its columns."""
     facts: Facts = {(leaf.section, leaf.key): _fact(leaf) for leaf in leaves(kind, part)}
     for name in fact_columns(kind):
+        declared = KINDS[kind].fields.get(name)
         value = document.get(name)
-        if value is not None and KINDS[kind].fields[name].fits(value):
+        if value is not None and declared is not None and declared.fits(value):
             facts[COLUMN_SECTION, name] = _fact(leaf_of(COLUMN_SECTION, name, value))
+    for elapsed in KINDS[kind].elapsed if kind in KINDS else ():
+        if (seconds := elapsed.of(document)) is not None:
+            facts[COLUMN_SECTION, elapsed.name] = _fact(leaf_of(COLUMN_SECTION, elapsed.name, seconds))
     if document.get("tags"):
         facts[COLUMN_SECTION, TAGGED] = (VALUE_TYPES["bool"], 1.0, None)
     return facts
@@ -119,7 +123,9 @@ def _facts(kind: str, document: Document, part: Mapping[str, Any]) -> Facts:
 
 def searched(kind: str) -> tuple[str, ...]:
     """Return the fields of which ``facts`` hold something."""
-    return (*sections_of(kind), *fact_columns(kind), "tags")
+    sources = KINDS[kind].sources if kind in KINDS else {}
+    columns = (name for column in fact_columns(kind) for name in sources.get(column, (column,)))
+    return (*sections_of(kind), *columns, "tags")
 
 
 def row_of(kind: str, document: Document, *, has_series: bool = True) -> dict[str, Any]:
@@ -193,10 +199,11 @@ def placing_fields(kind: str) -> Sequence[str]:
 @cache
 def _fact_columns(declaration: KindDeclaration) -> Mapping[str, ColumnType]:
     apart = {"entity_id", *_places(declaration)}
+    elapsed = {each.name for each in declaration.elapsed}
     return {
         name: declaration.columns[name]
         for name in declaration.columns
-        if name in declaration.fields and name not in apart
+        if name in elapsed or (name in declaration.fields and name not in apart)
     }
 
 

@@ -15,7 +15,6 @@ from modeldb_core.backends._sql.conditions import (
     on_column,
     on_text,
     on_typed,
-    seconds_between,
     status_of,
     together,
 )
@@ -101,7 +100,6 @@ class Compiler:
         self._columns: dict[str, Callable[[], ColumnElement[Any]]] = {}
         if KINDS[kind].has_points:
             self._columns["status"] = self._status
-            self._columns["duration"] = lambda: seconds_between(entities.c.started_at, entities.c.finished_at)
         self._containers = KINDS[kind].container_names
 
     def condition(self, expression: Expression, depth: int = 0) -> Condition:

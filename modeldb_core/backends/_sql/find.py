@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, false, func, literal_column, or_, select, true
 
-from modeldb_core.backends._sql.beginnings import CREATED, Beginning, Fewest, along, is_indexed, is_listed
+from modeldb_core.backends._sql.beginnings import CREATED, Beginning, Fewest, along, is_indexed, is_joinable, is_listed
 from modeldb_core.backends._sql.conditions import Condition, Predicate, on_typed, together
 from modeldb_core.backends._sql.counting import ITSELF, are_counted
 from modeldb_core.backends._sql.filters import NOW, Compiler, Source, key_of, keys_in
@@ -155,7 +155,7 @@ class Finder:
             if isinstance(item, And):
                 if not self._split(item):
                     return False
-            elif isinstance(item, (Compare, In, Exists, IsNull)) and _is_joinable(item):
+            elif isinstance(item, (Compare, In, Exists, IsNull)) and is_joinable(self._query.kind, item):
                 if not self._join(item):
                     return False
             else:
@@ -248,7 +248,7 @@ class Finder:
     def _is_about_keys_alone(self) -> bool:
         """Return whether the rows of keys tell all that must hold, but for which entities are deleted."""
         others = (kind for kind in KINDS if kind != self._query.kind)
-        shared = {TAGS, *(section for kind in others for section in sections_of(kind))}
+        shared = {TAGS, COLUMN, *(section for kind in others for section in sections_of(kind))}
         return (
             self._within is None
             and len(self._conditions) == self._basic
@@ -373,12 +373,6 @@ class Finder:
             if place in self._joined:
                 conditions += self._joined[place].conditions
         return joined, conditions
-
-
-def _is_joinable(predicate: Predicate) -> bool:
-    if predicate.field.section == TAGS:
-        return isinstance(predicate, Compare) and predicate.operator in ("contains", "=")
-    return predicate.field.section != COLUMN
 
 
 def _may_be_nan(predicate: Compare) -> bool:
