@@ -58,16 +58,18 @@ def log_artifacts(context: ServerContext, request: Fields, entity: Entity) -> Op
 def show_artifacts(context: ServerContext, request: Fields, response: Fields, entity: Entity) -> None:
     """Return what is recorded of files: of all, or of the one of a key.
 
+    A key that is not there among others is no error: the original client looks for it in the answer, and raises ``KeyError``.
+
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there are no files at all.
     """
     del context
     artifacts = entity.document.get(ARTIFACTS, {})
-    if request.key:
-        artifacts = {request.key: artifacts[request.key]} if request.key in artifacts else {}
     if not artifacts:
         msg = f"Artifacts not found in the {entity.KIND if entity.KIND != 'run' else 'ExperimentRun'}"
         raise NotFoundError(msg)
+    if request.key:
+        artifacts = {request.key: artifacts[request.key]} if request.key in artifacts else {}
     fill_artifacts(response.artifacts, artifacts)
 
 

@@ -11,7 +11,7 @@ from modeldb_core.commands.values import recorded
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.model.entities import Run, new_id, now_us
 from modeldb_v1.kinds import microseconds
-from modeldb_v1.values import from_value, to_value, value_type
+from modeldb_v1.values import from_value, to_value, value_type, whole
 
 if TYPE_CHECKING:
     from modeldb_core.model.entities import Entity, SeriesSummary
@@ -82,8 +82,9 @@ def fill_observations(
         for time_us, value in sorted(timed, key=lambda one: one[0]) if others.get(each) else timed:
             message = messages.add(timestamp=time_us // 1000)
             message.attribute.key = each
-            to_value(message.attribute.value, value)
-            message.attribute.value_type = value_type(value)
+            read = whole(value, context.artifacts)
+            to_value(message.attribute.value, read)
+            message.attribute.value_type = value_type(read)
 
 
 def _points(context: ServerContext, run: Run, key: str, most: int | None) -> Iterable[tuple[int, Any]]:

@@ -78,7 +78,7 @@ class Client:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     tokens = {"tokens": (WRITE_TOKEN,), "read_tokens": (READ_TOKEN,)}
     app, parts = made_app(
-        tmp_path_factory.mktemp("client"), **tokens, max_upload_bytes=3_000_000, max_body_bytes=100_000
+        tmp_path_factory.mktemp("client"), **tokens, max_upload_bytes=3_000_000, max_body_bytes=200_000
     )
     server = Server(app)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -232,6 +232,16 @@ def test_observations_are_series_whose_keys_repeat(client: Client, run_id: str):
     assert "metrics" not in run
 
 
+def test_a_long_text_that_was_observed_comes_back_whole(client: Client, run_id: str):
+    text = "long " * 20_000
+    observation = {"attribute": value("log", text), "timestamp": "5"}
+    client.post("experiment-run/logObservation", id=run_id, observation=observation)
+    (shown,) = client.get("experiment-run/getObservations", id=run_id, observation_key="log")["observations"]
+    assert shown["attribute"]["value"] == text
+    run = client.get("experiment-run/getExperimentRunById", id=run_id)["experiment_run"]
+    assert run["observations"] == [shown]
+
+
 def test_tags_are_a_set_in_the_order_of_their_coming(client: Client, run_id: str):
     client.post("experiment-run/addExperimentRunTags", id=run_id, tags=["b", "a", "b"])
     answer = client.post("experiment-run/addExperimentRunTags", id=run_id, tags=["a", "c"])
@@ -271,6 +281,11 @@ def test_artifacts_are_put_and_got_where_the_server_says(client: Client, run_id:
         client.get("experiment-run/getArtifacts", id=run_id, key="model")
     assert (caught.value.status, caught.value.code) == (404, 5)
     assert client.http.request("GET", url, headers=client.headers).status == 404
+
+
+def test_a_key_of_no_file_is_missing_in_the_answer_while_there_are_other_files(client: Client, run_id: str):
+    client.post("experiment-run/logArtifact", id=run_id, artifact={"key": "there", "path": "x/there", "path_only": True})
+    assert client.get("experiment-run/getArtifacts", id=run_id, key="missing") == {}  # the client raises KeyError of it
 
 
 def test_files_are_limited_and_belong_to_those_who_may_see_the_run(server: Server, client: Client, run_id: str):
