@@ -284,8 +284,11 @@ def test_artifacts_are_put_and_got_where_the_server_says(client: Client, run_id:
 
 
 def test_a_key_of_no_file_is_missing_in_the_answer_while_there_are_other_files(client: Client, run_id: str):
-    client.post("experiment-run/logArtifact", id=run_id, artifact={"key": "there", "path": "x/there", "path_only": True})
-    assert client.get("experiment-run/getArtifacts", id=run_id, key="missing") == {}  # the client raises KeyError of it
+    client.post(
+        "experiment-run/logArtifact", id=run_id, artifact={"key": "there", "path": "x/there", "path_only": True}
+    )
+    shown = client.get("experiment-run/getArtifacts", id=run_id, key="missing")
+    assert shown == {}  # of which the client makes a KeyError
 
 
 def test_files_are_limited_and_belong_to_those_who_may_see_the_run(server: Server, client: Client, run_id: str):
