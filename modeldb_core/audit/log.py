@@ -43,7 +43,8 @@ class LogAudit:
         store: the log.
         report: gets what is found.
         checkpoint: what the log is held against.
-        starts: where streams begin whose first changes were removed, by a log that may do so and says it.
+        starts: where streams begin whose first changes were removed, by a log that may do so and says it; looked at when all
+            is read, as the log may say it anywhere.
 
     Attributes:
         names: the entities that changes are about, in the order of their first change.
@@ -60,7 +61,8 @@ class LogAudit:
         starts: Mapping[str, Head] | None = None,
     ) -> None:
         self._store = store
-        self._starts = starts or {}
+        self._starts = starts
+        self._first: dict[str, Change] = {}  # the first of each stream, where one may begin anywhere
         self._report = report
         self._checkpoint = checkpoint
         self.names: dict[Name, None] = {}
@@ -73,7 +75,7 @@ class LogAudit:
         self._bare: set[Name] = set()  # those of which nothing else is here than that there are some
         self._passed: set[str] = set()  # streams that came to where the checkpoint saw them
         self._writers: dict[Name, str] = {}  # the stream that wrote each entity first
-        has_order = checkpoint is not None and checkpoint.order and not self._starts
+        has_order = checkpoint is not None and checkpoint.order
         self._order = _Order(store, report, checkpoint) if checkpoint is not None and has_order else None
 
     def run(self, progress: Callable[[str, int, int | None], None]) -> None:
@@ -88,6 +90,7 @@ class LogAudit:
         for name in self._bare & self._withheld:
             del self.names[name]
         after = self._store.heads()
+        self._check_beginnings()
         self._check_heads(before, after)
         self._check_erasures()
         self._check_checkpoint()
@@ -96,7 +99,7 @@ class LogAudit:
         self._report.open_streams = sorted(name for name, head in self.ends.items() if not head.closed)
 
     def _take(self, change: Change) -> None:
-        end = self.ends.get(change.stream_id) or self._starts.get(change.stream_id, EMPTY_HEAD)
+        end = self.ends.get(change.stream_id) or self._before(change)
         where = describe(change)
         if change.seq != end.seq + 1:
             if change.stream_id not in self._broken:
@@ -132,6 +135,26 @@ class LogAudit:
                 self._passed.add(change.stream_id)
                 if seen[1] != change.hash:
                     self._report.add("checkpoint", where, f"the checkpoint of {self._checkpoint.time} saw another one")
+
+    def _before(self, change: Change) -> Head:
+        """Return what the first change of a stream is to follow."""
+        if self._starts is None:
+            return EMPTY_HEAD
+        self._first[change.stream_id] = change
+        return Head(change.seq - 1, change.previous_hash, 0) if change.seq > 1 else EMPTY_HEAD
+
+    def _check_beginnings(self) -> None:
+        for stream_id, change in self._first.items():
+            start = self._starts_at(stream_id)
+            if change.seq != start.seq + 1:
+                message = f"it follows number {start.seq}: changes between were dropped or moved"
+                self._report.add("change", describe(change), message)
+            elif start.seq and change.previous_hash != start.hash:
+                message = f"it does not follow number {start.seq} as that was when it was removed"
+                self._report.add("change", describe(change), message)
+
+    def _starts_at(self, stream_id: str) -> Head:
+        return (self._starts or {}).get(stream_id, EMPTY_HEAD)
 
     def _follow_order(self, change: Change) -> None:
         if change.kind != STREAM:
@@ -197,12 +220,16 @@ class LogAudit:
             return
         self._report.checkpoint_made_at = self._checkpoint.time
         for stream_id, (seq, _) in sorted(self._checkpoint.streams.items()):
-            if seq and stream_id not in self._passed and seq > self._starts.get(stream_id, EMPTY_HEAD).seq:
+            if seq and stream_id not in self._passed and seq > self._starts_at(stream_id).seq:
                 has = self.ends.get(stream_id, EMPTY_HEAD).seq
                 state = f"it ends at number {has}" if has else "it is not there"
                 message = f"{state}, but the checkpoint of {self._checkpoint.time} saw {seq} changes: they are gone"
                 self._report.add("checkpoint", f"stream {stream_id}", message)
-        if self._order is not None and not any(finding.aspect == "checkpoint" for finding in self._report.findings):
+        if (
+            self._order is not None
+            and not self._starts
+            and not any(finding.aspect == "checkpoint" for finding in self._report.findings)
+        ):
             self._order.check()
             self._report.later_entities = sum(self._writers.get(name) == "" for name in self._order.later)
 

@@ -295,3 +295,46 @@ def test_streams_are_read_by_time_and_not_into_memory(tmp_path: Path, monkeypatc
                 numbers.append(change.data()["n"])
                 assert len(read) <= len(numbers) + 5 + 8  # the first of each stream, and what lies beside this one
     assert numbers == list(range(50))
+
+
+def test_verifying_a_log_reads_its_files_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "log"
+    for start in range(0, 60, 20):
+        log = AccessLog(folder, segment_bytes=1, max_bytes=6000)
+        fill(log, range(start, start + 20))
+        log.close()
+    read: list[int] = []
+    decode = segments.decode_changes
+    monkeypatch.setattr(segments, "decode_changes", lambda data: read.append(1) or decode(data))
+    changes = changes_of(folder)
+    once = len(read)
+    read.clear()
+    report = verify_access(folder)
+    assert report.ok, report
+    assert report.changes == len(changes)
+    assert report.retired
+    streams = len({change.stream_id for change in changes})
+    assert len(read) <= once + 2 * streams  # the file at the end of each is looked at first, to tell how far it is
+
+
+def test_a_beginning_that_nobody_said_was_removed_is_missed(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    log = AccessLog(folder, segment_bytes=1)
+    fill(log, range(4))
+    log.close()
+    _files(folder)[0].unlink()
+    (finding,) = verify_access(folder).findings
+    assert "it follows number 0: changes between were dropped or moved" in finding.message
+    before = changes_of(folder)[0]
+    for seq, value in ((before.seq - 1, "00" * 32), (before.seq, before.hash.hex())):
+        forger = AccessLog(folder)
+        gone = {log.stream_id: [seq, value]}
+        forger.record(Access(AT, "", RETIRE, "access_log", forger.stream_id, {"removed_up_to": gone}))
+        forger.close()
+        assert not verify_access(folder).ok
+        shutil.rmtree(folder / forger.stream_id)
+    forger = AccessLog(folder)
+    gone = {log.stream_id: [before.seq - 1, before.previous_hash.hex()]}
+    forger.record(Access(AT, "", RETIRE, "access_log", forger.stream_id, {"removed_up_to": gone}))
+    forger.close()
+    assert verify_access(folder).ok

@@ -36,6 +36,7 @@ class AccessReader:
 
     Attributes:
         damages: by file, what is wrong with those that were read.
+        starts: where streams begin of which the first part was removed, as what was read of the log says.
 
     Raises:
         NotFoundError: there is no such folder.
@@ -58,6 +59,9 @@ class AccessReader:
             by_stream.setdefault(segment.stream_id, []).append(segment)
         self._streams = dict(sorted(by_stream.items()))  # identifiers begin with the time
         self.damages: dict[str, str] = {}
+        self.starts: dict[str, Head] = {}
+        self._retired: dict[tuple[str, str], tuple[int, Change]] = {}
+        self._heads: dict[str, Head] | None = None
         self._at, self._going_on = 0, iter(self)
 
     def __enter__(self) -> Self:
@@ -67,10 +71,19 @@ class AccessReader:
         self._base.close()
 
     def __iter__(self) -> Iterator[Change]:
-        """Iterate over all changes, stream by stream; what is damaged is noted in ``damages``."""
+        """Iterate over all changes, stream by stream; what is damaged, and what was removed, is noted meanwhile."""
         for segments in self._streams.values():
             for segment in segments:
-                yield from self._changes(segment)
+                for change in self._changes(segment):
+                    if change.action == RETIRE and change.kind == LOG:
+                        self._note(change)
+                    yield change
+
+    def _note(self, change: Change) -> None:
+        """Note what a change says was removed."""
+        for stream_id, head in _removed(change).items():
+            self.starts[stream_id] = head
+            self._retired[stream_id, change.stream_id] = head.seq, change
 
     def by_time(self) -> Iterator[Change]:
         """Iterate over all changes, those of all streams by time; of each stream, in memory is what was written together."""
@@ -90,9 +103,8 @@ class AccessReader:
     def _of_stream(self, segments: list[Segment]) -> Iterator[Change]:
         for segment in segments:
             for batch in self._batches(segment):
-                yield from sorted(
-                    batch, key=_time_of
-                )  # that a stream was opened is written when there is something to write
+                # Sorted, as that a stream was opened is written when there is something to write.
+                yield from sorted(batch, key=_time_of)
 
     def _first_batch(self, segments: list[Segment]) -> list[Change]:
         return next(self._batches(segments[0]), [])
@@ -108,13 +120,8 @@ class AccessReader:
             self.damages[f"file {segment.stream_id}/{segment.name}"] = str(error)
 
     def retired(self) -> Iterator[str]:
-        """Iterate over sentences on what was removed, as the log itself says: each stream that says so of each stream."""
-        said: dict[tuple[str, str], tuple[int, Change]] = {}
-        for change in self:
-            if change.action == RETIRE and change.kind == LOG:
-                for stream_id, head in _removed(change).items():
-                    said[stream_id, change.stream_id] = head.seq, change
-        for (stream_id, by), (seq, change) in said.items():
+        """Iterate over sentences on what was removed, as what was read of the log says: each stream that says so of each."""
+        for (stream_id, by), (seq, change) in self._retired.items():
             what = (
                 f"all of stream {stream_id}"
                 if stream_id not in self._streams
@@ -125,17 +132,12 @@ class AccessReader:
                 " would anyone who wants to hide it; hold the log against a checkpoint that was made before"
             )
 
-    def starts(self) -> dict[str, Head]:
-        """Return where streams begin of which the first part was removed, as the log itself says."""
-        starts: dict[str, Head] = {}
-        for change in self:
-            if change.action == RETIRE and change.kind == LOG:
-                starts |= _removed(change)
-        return starts
-
     def heads(self) -> dict[str, Head]:
         """Return the last change of every stream."""
-        return {stream_id: head for stream_id, segments in self._streams.items() if (head := self._head(segments)).seq}
+        if self._heads is None:  # the log stays as it was when this was made
+            heads = ((stream_id, self._head(segments)) for stream_id, segments in self._streams.items())
+            self._heads = {stream_id: head for stream_id, head in heads if head.seq}
+        return self._heads
 
     def _head(self, segments: list[Segment]) -> Head:
         head = EMPTY_HEAD
@@ -165,9 +167,8 @@ class AccessReader:
 def _removed(change: Change) -> dict[str, Head]:
     """Return up to where streams were removed, as a change says."""
     removed: dict[str, Head] = {}
-    with suppress(
-        ModelDBError, TypeError, ValueError, AttributeError
-    ):  # a finding of the audit, where its chain does not verify
+    # Data that cannot be read is a finding of the audit: its chain does not verify.
+    with suppress(ModelDBError, TypeError, ValueError, AttributeError):
         for stream_id, (seq, value) in change.data().get("removed_up_to", {}).items():
             removed[str(stream_id)] = Head(int(seq), bytes.fromhex(value), 0)
     return removed
@@ -198,8 +199,8 @@ def verify_access(folder: Path, progress: Progress | None = None, *, checkpoint:
     """
     report = Report()
     with AccessReader(folder) as reader:
+        LogAudit(reader, report, checkpoint, starts=reader.starts).run(progress or (lambda *_: None))
         report.retired.extend(islice(reader.retired(), MAX_FINDINGS))
-        LogAudit(reader, report, checkpoint, starts=reader.starts()).run(progress or (lambda *_: None))
         for subject, message in reader.damages.items():
             report.add("change", subject, message)
     return report
