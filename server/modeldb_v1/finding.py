@@ -124,13 +124,15 @@ def show_named(context: ServerContext, kind: V1Kind, request: Fields, response: 
         InvalidArgumentError: no name is given; NotFoundError: nothing has it.
     """
     name = required(request, "name")
-    page = context.store.find(Query(kind.kind, condition("name = ?", name), order_by="created_at", limit=MOST))
     workspace_id = workspace_id_of(context, request.workspace_name)
+    within = workspace_id if request.workspace_name else None
+    named = Query(kind.kind, condition("name = ?", name), order_by="created_at", limit=MOST, within=within)
+    page = context.store.find(named)
     own, shared = f"{kind.field}_by_user", getattr(response, f"shared_{kind.many}")
     for entity in page.entities:
         if entity.workspace_id == workspace_id:
             show(context, getattr(response, own), entity)
-        elif not request.workspace_name:
+        else:
             show(context, shared.add(), entity)
     if not response.HasField(own) and not shared:
         msg = f"{kind.message} not found: {name[:80]}"

@@ -54,9 +54,8 @@ def _creation(
     """Return the operation that creates a run, by the names that there are now."""
     experiment_id = home["experiment_id"]
     given, free_id = _given_names(context, experiment_id), _free_id(context, experiment_id, name_of(request))
-    if (
-        _named(context, experiment_id, name_of(request)) is not None
-    ):  # looked for last: what comes later, conditions tell
+    # Looked for last: what comes later, conditions tell.
+    if _named(context, experiment_id, name_of(request)) is not None:
         raise _taken(name_of(request))
     run_id = _new_id(context, request) or free_id or context.new_id("run")
     started = runs.start(
@@ -103,11 +102,8 @@ def _new_id(context: ServerContext, request: Fields) -> str:
     if not request.id:
         return ""
     run_id = containers.check_new_id(request.id)
-    try:
-        context.whole_store.get("run", run_id)
-    except NotFoundError as error:
-        if error.code != "erased":
-            return run_id
+    if _is_free(context, run_id):
+        return run_id
     msg = f"ExperimentRun already exists in database: {run_id}"
     raise AlreadyExistsError(msg)
 
@@ -116,12 +112,18 @@ def _free_id(context: ServerContext, experiment_id: str, name: str) -> str:
     """Return the first identifier that follows from a name and is nobody's; empty: there are too many of them."""
     for attempt in range(_ATTEMPTS):
         run_id = derived_id("v1-run", experiment_id, f"{name}\0{attempt}")
-        try:
-            context.store.get("run", run_id)
-        except NotFoundError as error:
-            if error.code != "erased":
-                return run_id
+        if _is_free(context, run_id):
+            return run_id
     return ""
+
+
+def _is_free(context: ServerContext, run_id: str) -> bool:
+    """Return whether no run has an identifier, nor has had it, also among those that who asks may not see."""
+    try:
+        context.whole_store.get("run", run_id)
+    except NotFoundError as error:
+        return error.code != "erased"
+    return False
 
 
 def _given_names(context: ServerContext, experiment_id: str) -> Operation:

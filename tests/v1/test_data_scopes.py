@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from modeldb_core.commands.containers import declare
 from modeldb_core.commands.operation import execute
+from modeldb_core.model.entities import derived_id
 from modeldb_core.stores.direct import DirectWriter
+from modeldb_v1 import finding
 from tests.v1.conftest import made_app
 from tests.v1.wire import Wire
 
@@ -72,5 +76,49 @@ def test_what_lies_in_another_workspace_is_not_there(tmp_path: Path) -> None:
     )
     nobody = Wire(app.test_client())
     assert nobody.send("VersioningService.GetRepository", {"id": repo})[0] == 401
+    for part in parts:
+        part.close()
+
+
+def test_a_name_is_free_where_somebody_elsewhere_took_the_identifier_that_follows_from_it(tmp_path: Path) -> None:
+    app, parts = made_app(tmp_path, tokens=(f"ada:{ADA}", f"bob:{BOB}"), scopes=("ada=hers", "bob=his"))
+    store = parts[1]
+    for name in ("hers", "his"):
+        (workspace_id,) = store.identify(("workspace", name))
+        execute(DirectWriter(store, "admin"), declare("workspace", workspace_id, name))
+    homes = []
+    for token, workspace in ((ADA, "hers"), (BOB, "his")):
+        send = Wire(app.test_client(), {"Authorization": f"Bearer {token}"})
+        made = {"name": "churn", "workspace_name": workspace}
+        project = send("ProjectService.createProject", made)["project"]["id"]
+        experiment = send("ExperimentService.createExperiment", {"name": "e", "project_id": project})["experiment"][
+            "id"
+        ]
+        homes.append((send, {"project_id": project, "experiment_id": experiment}))
+    (ada, hers), (bob, his) = homes
+    taken = derived_id("v1-run", hers["experiment_id"], "best\0" + "0")
+    bob("ExperimentRunService.createExperimentRun", {**his, "id": taken, "name": "mine"})
+    run = ada("ExperimentRunService.createExperimentRun", {**hers, "name": "best"})["experiment_run"]
+    assert (run["name"], run["id"] != taken) == ("best", True)
+    for part in parts:
+        part.close()
+
+
+def test_a_name_is_looked_for_in_the_workspace_that_is_named_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "MOST", 1)  # others have the name more often than one answer holds
+    app, parts = made_app(tmp_path, tokens=(f"ada:{ADA}",))
+    store = parts[1]
+    ada = Wire(app.test_client(), {"Authorization": f"Bearer {ADA}"})
+    made = {}
+    for name in ("first", "second"):
+        (workspace_id,) = store.identify(("workspace", name))
+        execute(DirectWriter(store, "admin"), declare("workspace", workspace_id, name))
+        made[name] = ada("ProjectService.createProject", {"name": "churn", "workspace_name": name})["project"]["id"]
+    for name, project_id in made.items():
+        found = ada("ProjectService.getProjectByName", {"name": "churn", "workspace_name": name})
+        assert found["project_by_user"]["id"] == project_id
+        assert "shared_projects" not in found
     for part in parts:
         part.close()
