@@ -76,7 +76,7 @@ def compact(session: Session, *, tables_url: str | None, as_json: bool) -> None:
     done = work()
     tables = None if tables_url is None else export_tables(session, tables_url, (), replace=True)
     if as_json:
-        more = {} if tables is None else {"tables": counts_of(tables, tables_url or "")}
+        more = {} if tables is None else {"tables": counts_of(tables)}
         print_json({"store": store.url, "packed": done.packed, "packs": done.packs, "deleted": done.deleted, **more})
         return
     if not (done.packs or done.deleted):
@@ -87,7 +87,7 @@ def compact(session: Session, *, tables_url: str | None, as_json: bool) -> None:
             f"that are no longer needed."
         )
     if tables is not None:
-        tell(tables, tables_url or "")
+        tell(tables)
 
 
 def _class_of(settings: Settings) -> tuple[Any, dict[str, object]]:

@@ -193,9 +193,9 @@ def export(
             raise click.UsageError(msg)
         tables = export_tables(session, path, projects, replace=force)
         if as_json:
-            print_json(counts_of(tables, path))
+            print_json(counts_of(tables))
         else:
-            tell(tables, path)
+            tell(tables)
         return OK
     store = session.store
     selection = _select(store, session.settings, projects, runs, withheld=withhold_others)

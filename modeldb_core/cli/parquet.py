@@ -9,7 +9,6 @@ from modeldb_core.cli.progress import stages_bar
 from modeldb_core.cli.tables import size
 from modeldb_core.cli.text import clean
 from modeldb_core.movement.tables import Written, write_tables
-from modeldb_core.runtime.redaction import redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,15 +23,15 @@ def export_tables(session: Session, url: str, projects: Sequence[str], *, replac
         return write_tables(session.store, url, projects=chosen, replace=replace, progress=show)
 
 
-def counts_of(done: Written, url: str) -> dict[str, Any]:
+def counts_of(done: Written) -> dict[str, Any]:
     """Return what was written, for JSON."""
     counts = {"rows": done.rows, "files": done.files, "size_bytes": done.size_bytes, "left_out_runs": done.left_out}
-    return {"to": redact_url(url), **counts, "sha256": done.sha256}
+    return {"to": done.url, **counts, "sha256": done.sha256}
 
 
-def tell(done: Written, url: str) -> None:
+def tell(done: Written) -> None:
     """Say what was written."""
     rows = ", ".join(f"{count:,} {table}" for table, count in done.rows.items())
-    echo(f"{rows} written in {done.files:,} files ({size(done.size_bytes)}): {clean(redact_url(url))}")
+    echo(f"{rows} written in {done.files:,} files ({size(done.size_bytes)}): {clean(done.url)}")
     if done.left_out:
         echo(f"{done.left_out:,} runs are left out: their project has not arrived in the store yet.", err=True)

@@ -17,10 +17,10 @@ from modeldb_core.log.json_documents import entity_document, json_value, time_te
 from modeldb_core.model.entities import Experiment, Project, Run
 from modeldb_core.movement.deletion import pages
 from modeldb_core.movement.parquet import COLUMNS, FORMAT, MANIFEST, PARTITION, VERSION, Place, Tables
-from modeldb_core.queries import Query
+from modeldb_core.queries import Query, condition, portions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from modeldb_core.model.entities import Entity
     from modeldb_core.movement.copying import Progress
@@ -34,12 +34,14 @@ class Written:
     """What was written.
 
     Attributes:
+        url: where, without secrets.
         rows: of each table.
         files: how many files, and ``size_bytes`` their bytes.
         left_out: runs whose project has not arrived in the store yet.
         sha256: of the manifest, which names each file with its own.
     """
 
+    url: str
     rows: dict[str, int] = field(default_factory=dict)
     files: int = 0
     size_bytes: int = 0
@@ -69,12 +71,9 @@ def write_tables(
     """
     place = Place.open(url)
     old = place.old_files(replace=replace)
-    tables, done = Tables(place), Written()
+    tables, done = Tables(place), Written(place.url)
     tell = progress or (lambda *_: None)
-    chosen = pages(store, Query(Project.KIND, "", "entity_id", include_deleted=projects is None), _PAGE)
-    for project in chosen:
-        if projects is not None and project.entity_id not in projects:
-            continue
+    for project in _chosen(store, projects):
         if project.deleted_at is None:
             tables.add("projects", "", _project_row(project))
         for experiment in pages(store, Query(Experiment.KIND, "", "entity_id", within=project.entity_id), _PAGE):
@@ -96,6 +95,15 @@ def write_tables(
     done.size_bytes = sum(each["size_bytes"] for each in tables.files)
     done.sha256 = hashlib.sha256(manifest).hexdigest()
     return done
+
+
+def _chosen(store: MetadataStore, projects: Sequence[str] | None) -> Iterator[Entity]:
+    """Iterate over the projects that are named, as far as they are there, or over all: deleted ones too, which may hold runs."""
+    if projects is None:
+        yield from pages(store, Query(Project.KIND, "", "entity_id", include_deleted=True), _PAGE)
+        return
+    for some in portions(sorted(set(projects))):
+        yield from pages(store, Query(Project.KIND, condition("entity_id in ?", some), "entity_id"), _PAGE)
 
 
 def _manifest(store: MetadataStore, tables: Tables, done: Written) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def _access_log(data: bytes) -> object:
         path.parent.mkdir()
         path.write_bytes(data)
         with AccessReader(Path(folder)) as reader:
-            return reader.starts(), reader.heads(), list(reader)
+            return reader.heads(), list(reader), reader.starts, list(reader.retired())
 
 
 _RUN_DATA: dict[str, Any] = {
