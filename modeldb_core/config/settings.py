@@ -58,7 +58,7 @@ class Settings(ServerOptions, AuditOptions):
     project: str = setting("name", "default", "the project of a run that names none")
     experiment: str = setting("name", "default", "the experiment of a run that names none")
     user: str = setting(
-        "text", "", "who is recorded as the author of changes; default: the login name", trust=trust.USER
+        "name", "", "who is recorded as the author of changes; default: the login name", trust=trust.USER
     )
     journal_dir: Path = setting(  # noqa: RUF009
         "path", Path(), "folder of the crash-safe journals; default: in the user's state folder", trust=trust.USER

@@ -153,6 +153,8 @@ def _check(spec: Field[Any], value: object, where: str, base: Path) -> object:
         ConfigurationError: it has another type or lies outside the range.
     """
     kind = spec.metadata["kind"]
+    if kind in ("name", "text") and isinstance(value, str) and not _is_unicode(value):
+        raise _wrong(spec, value, where, "text: it holds bytes that are not UTF-8")
     if kind in ("int", "float"):
         return _check_number(spec, value, where)
     if kind == "bool" and isinstance(value, bool):
@@ -163,7 +165,8 @@ def _check(spec: Field[Any], value: object, where: str, base: Path) -> object:
         return MappingProxyType(dict(value))
     if kind == "path" and isinstance(value, (str, os.PathLike)) and str(value):
         return (base / os.path.expanduser(value)).absolute()
-    if kind == "name" and isinstance(value, str) and 0 < len(value) <= MAX_NAME_LENGTH and "\0" not in value:
+    least = 1 if spec.default else 0
+    if kind == "name" and isinstance(value, str) and "\0" not in value and least <= len(value) <= MAX_NAME_LENGTH:
         return value
     if isinstance(value, os.PathLike) and kind == "url":
         value = os.fspath(value)
@@ -175,12 +178,21 @@ def _check(spec: Field[Any], value: object, where: str, base: Path) -> object:
     expected = {
         "bool": "true or false",
         "list": "a list of strings",
-        "name": f"a string of 1 to {MAX_NAME_LENGTH} characters",
+        "name": f"a string of {least} to {MAX_NAME_LENGTH} characters",
         "table": "a table of tables",
         "path": "a path",
         "url": "a URL",
     }
     raise _wrong(spec, value, where, expected.get(kind, "a string"))
+
+
+def _is_unicode(text: str) -> bool:
+    """Return whether a text can be stored: a variable or an argument of bytes that are no UTF-8 holds lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_number(spec: Field[Any], value: object, where: str) -> int | float:

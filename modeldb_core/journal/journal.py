@@ -23,7 +23,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modeldb_core.journal.records import HEADER, make_record
+from modeldb_core.journal.records import HEADER, MAX_SEAL_BYTES, make_record
 from modeldb_core.journal.segments import FORMAT, Segment, claim_directory, discard, map_new, remove_directory
 from modeldb_core.runtime.disk import memory_reaches_disk
 
@@ -35,7 +35,8 @@ logger = logging.getLogger("modeldb")
 
 FIRST_SEGMENT_BYTES = 1 << 18
 MAX_SEGMENT_BYTES = 1 << 23
-RESERVE_BYTES = 512  # room for the last seals of a segment, of 152 bytes each
+RESERVE_BYTES = 4 * MAX_SEAL_BYTES
+"""Room for the last seals of a segment: two of the process that filled it, one of a recovery, and one to spare."""
 RETRY_S = 0.1  # while there is room nowhere, a log call must not cost more than finding that out so often
 MAX_VOLATILE_BYTES = 1 << 26  # what is kept in memory while the disk takes nothing
 

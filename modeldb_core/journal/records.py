@@ -10,12 +10,16 @@ import struct
 from dataclasses import dataclass
 from zlib import adler32
 
+from modeldb_core.model.values import MAX_NAME_LENGTH
+
 HEADER, PLAN, ROW, ROW_AT, DRAFT, SEAL = 1, 2, 3, 4, 5, 6
 RECORD = struct.Struct("<IBxxx")
 ROW_HEAD = struct.Struct("<IBxxxIqq")  # size, type, plan, step, time in nanoseconds; then one float64 for each key
 CHECK_BYTES = 4
 
 _SEAL = struct.Struct("<QQQQqq32s32s16s")
+MAX_SEAL_BYTES = RECORD.size + _SEAL.size + 4 * MAX_NAME_LENGTH + CHECK_BYTES
+"""Of the seal of an actor with the longest name that the settings take."""
 
 
 def make_record(record_type: int, body: bytes) -> bytes:

@@ -345,12 +345,13 @@ class OpenStream:
                 salt=salt,
                 plans=self._plans[1],
             )
-            self._sealed = segment.base + end
+            if changes:
+                mark = Seal(start, end, self._chain, sealed_at, salt, chain.seq, chain.hash, self.target.actor)
+                self.journal.append_seal(segment, mark.record())
+            self._sealed = segment.base + end  # after all that may raise: what is not sealed is sealed again
             if not changes:
                 self._advance(self._sealed)
                 continue
-            mark = Seal(start, end, self._chain, sealed_at, salt, chain.seq, chain.hash, self.target.actor)
-            self.journal.append_seal(segment, mark.record())
             self._unsent = (segment, end, changes, chain)
             return True
         return False

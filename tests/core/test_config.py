@@ -13,6 +13,7 @@ from modeldb_core.config.sources import ENVIRONMENT_PREFIX, key_of
 from modeldb_core.config.trust import user_config_file
 from modeldb_core.errors import ConfigurationError, ModelDBWarning
 from modeldb_core.plugins import load_settings, places_for
+from modeldb_core.runtime.users import login_name
 
 DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -230,3 +231,16 @@ def test_every_setting_is_described_and_documented() -> None:
                 assert row[1].replace(",", "") == f"{spec.default:g}".replace("1e+06", "1000000")
             if spec.metadata["kind"] == "bool":
                 assert row[1] == str(spec.default).lower()
+
+
+@pytest.mark.parametrize("user", ["x" * 257, "a\0b", "a\udcff"], ids=["long", "NUL", "not UTF-8"])
+def test_an_author_that_no_store_takes_is_refused_before_anything_is_logged(tmp_path: Path, user: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"MODELDB_USER has the value .*; expected (a string of 0 to 256|text)"
+    ):
+        load_settings(directory=tmp_path, environ={"MODELDB_USER": user})
+
+
+def test_a_login_name_of_any_bytes_is_an_author(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "a\udcff" + "b" * 500)
+    assert login_name() == ("a\\udcff" + "b" * 500)[:256]

@@ -11,7 +11,8 @@ import pytest
 from modeldb_core.journal.journal import Journal
 from modeldb_core.journal.losses import Losses
 from modeldb_core.journal.records import DRAFT, Draft
-from modeldb_core.journal.segments import read_records
+from modeldb_core.journal.segments import Segment, read_records
+from modeldb_core.tracking import Client
 
 
 @pytest.fixture
@@ -55,3 +56,20 @@ def test_what_cannot_be_said_for_want_of_room_is_said_when_there_is_some(journal
     assert losses.say(journal, []), "although both runs have ended meanwhile"
     assert not losses.say(journal, ["a", "b"])
     assert notes(journal)[-2:] == [("a", "4 log calls"), ("b", "4 log calls")]
+
+
+def test_a_stretch_that_could_not_be_sealed_is_sealed_again(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    seal, failures = Journal.append_seal, [OSError(5, "Input/output error"), IndexError("mmap")]
+
+    def fails(own: Journal, segment: Segment, record: bytes) -> None:
+        if failures:
+            raise failures.pop()
+        seal(own, segment, record)
+
+    monkeypatch.setattr(Journal, "append_seal", fails)
+    with client.start_run("churn") as run:
+        for step in range(500):
+            run.log_metrics({"loss": step}, step=step)
+    assert client.flush(60)
+    assert not failures
+    assert client.get_run(run.run_id).history("loss").total == 500

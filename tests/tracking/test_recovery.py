@@ -13,12 +13,13 @@ import pytest
 
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
-from modeldb_core.journal.journal import Journal, RowPlan
+from modeldb_core.journal.journal import RESERVE_BYTES, Journal, RowPlan
 from modeldb_core.journal.records import CHECK_BYTES, ROW_AT, ROW_HEAD, Chain, Draft, Plan, Seal
 from modeldb_core.journal.recovery import recover
 from modeldb_core.journal.sealing import build
 from modeldb_core.log.changes import CREATE, GENESIS, OPEN, STREAM, UPDATE, Change
 from modeldb_core.log.stream import Entry, StreamWriter
+from modeldb_core.model.values import MAX_NAME_LENGTH
 
 URL = "memory://here"
 
@@ -40,6 +41,7 @@ class Dead:
         self.rows = plan(1, self.run_id, "loss")
         self.chain, self.at = Chain(0, GENESIS), 0
         self.count = 0
+        self.actor = "bob"  # the store has said so by the time of the first seal
         self._draft(OPEN, STREAM, self.stream_id, {"pid": 1, "lease_s": 30})
         self._draft(CREATE, "run", self.run_id, {"status": "running", "stream_id": self.stream_id})
 
@@ -52,23 +54,23 @@ class Dead:
             self._draft(UPDATE, "run", self.run_id, {"put": {"metrics": {f"m{self.count}": float(self.count)}}})
             self.count += 1
 
-    def seal(self) -> list[Change]:
-        """Seal what is not sealed yet, as the thread does before it sends; return what it would send."""
+    def seal(self, end: int | None = None) -> list[Change]:
+        """Seal what is not sealed yet, or up to a position, as the thread does before it sends; return what it would send."""
         segment = self.journal.snapshot()[-1]
         salt = os.urandom(16)
-        start, end = self.at, segment.used
+        start, end = self.at, segment.used if end is None else end
         changes, chain = build(
             segment,
             start,
             end,
             stream_id=self.stream_id,
-            actor="bob",  # the store has said so by then
+            actor=self.actor,
             first=self.chain,
             sealed_at=7,
             salt=salt,
             plans=self.plans,
         )
-        mark = Seal(start, end, self.chain, 7, salt, chain.seq, chain.hash, "bob")
+        mark = Seal(start, end, self.chain, 7, salt, chain.seq, chain.hash, self.actor)
         self.journal.append_seal(segment, mark.record())
         self.chain, self.at = chain, end
         return changes
@@ -79,7 +81,7 @@ class Dead:
 
     def lose_from_memory(self, count: int) -> list[Change]:
         """Send changes that no journal holds: the disk was full then, and they lived in memory."""
-        stream = StreamWriter(self.stream_id, "bob", self.chain.seq, self.chain.hash)
+        stream = StreamWriter(self.stream_id, self.actor, self.chain.seq, self.chain.hash)
         update = {"put": {"attributes": {"volatile": True}}}
         changes = [stream.write(Entry(UPDATE, "run", self.run_id, update), 7) for _ in range(count)]
         self.chain = Chain(stream.seq, stream.previous_hash)
@@ -109,7 +111,7 @@ def recovered(dead: Dead, store: MemoryStore) -> list[Change]:
     done = recover(dead.folder, URL, store, lambda: FsspecArtifactStore(f"file://{dead.folder.parent}/artifacts"))
     assert done.streams == [dead.stream_id], done
     assert [path.name for path in dead.folder.iterdir() if not path.name.startswith(".")] == []
-    changes = list(store.read_changes(stream_id=dead.stream_id).changes)
+    changes = list(store.read_changes(stream_id=dead.stream_id, limit=100_000).changes)
     assert [change.seq for change in changes] == list(range(1, len(changes) + 1))
     run = store.get("run", dead.run_id)
     assert run.document["metrics"] == {f"m{number}": float(number) for number in range(dead.count)}
@@ -231,3 +233,38 @@ def test_a_process_that_died_before_it_sealed_anything_loses_nothing(dead: Dead,
     found = recovered(dead, store)
     assert len(found) == 2 + 5 + 1
     assert {change.actor for change in found} == {"ann"}
+
+
+def test_a_recovery_has_room_for_a_seal_of_its_own_in_a_segment_that_is_full(
+    dead: Dead, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what it sent before it was killed could not be told by the next one from what was never sent."""
+    dead.actor = "\N{GRINNING FACE}" * MAX_NAME_LENGTH
+    dead.log()
+    store.apply(dead.seal())
+    dead.lose_from_memory(3)  # so nothing that is sealed from now on goes on from where the store stands
+    before = dead.journal.position
+    dead.log(1)
+    size = dead.journal.position - before + 8
+    limit = dead.journal.segments[0].size - RESERVE_BYTES
+    while dead.journal.position + 2 * size < limit:
+        dead.log(1)
+    end = dead.journal.position
+    dead.log(1)  # while the thread builds what it seals
+    dead.seal(end)
+    dead.seal()
+    (segment,) = dead.journal.snapshot()
+    assert limit < segment.used <= segment.size
+    dead.die()
+    real = store.apply
+
+    def apply(changes: list[Change]) -> None:
+        real(changes)
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "apply", apply)
+        with pytest.raises(KilledError):
+            recovered(dead, store)
+    sent = list(store.read_changes(stream_id=dead.stream_id, limit=100_000).changes)
+    assert hashes(recovered(dead, store))[: len(sent)] == hashes(sent)
