@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import re
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -40,6 +43,21 @@ if not os.environ.get("MODELDB_TEST_DEPLOY"):
     collect_ignore.append("deploy/test_tools.py")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no module without a test of the mark, where ``-m`` names just one: importing them all takes a minute."""
+    mark = config.option.markexpr
+    is_module = collection_path.suffix == ".py" and mark.isidentifier()
+    return True if is_module and f"mark.{mark}" not in collection_path.read_text() else None
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let tests that share what takes long to make run on one worker."""
+    from tests.scheduling import GroupScheduling
+
+    return GroupScheduling(config, log)
+
+
 def pytest_report_header() -> list[str]:
     return (
         []
@@ -48,9 +66,25 @@ def pytest_report_header() -> list[str]:
     )
 
 
+_numbers = itertools.count()
+
+
+def _make_folder(factory: pytest.TempPathFactory, name: str) -> Path:
+    """Make a folder of a new name. pytest lists all there are for that, which takes longer the more tests there were."""
+    folder = factory.getbasetemp() / f"{name}-{next(_numbers)}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an empty folder of the test's own."""
+    return _make_folder(tmp_path_factory, re.sub(r"\W", "_", request.node.name)[:30])
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    home: Path = tmp_path_factory.mktemp("home")
+    home = _make_folder(tmp_path_factory, "home")
     for variable in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(variable, str(home / variable.lower()))
     for variable in list(os.environ):

@@ -13,7 +13,6 @@ from tests.backends.broken_stores import BROKEN_ARTIFACTS, BROKEN_STORES, Dictio
 
 SUITES = Path(__file__).with_name("broken_stores.py")
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.xdist_group("broken stores")  # or every worker would run all of them
 EXPECTED = {store.__name__: test for store, test in (BROKEN_STORES | BROKEN_ARTIFACTS).items()}
 
 

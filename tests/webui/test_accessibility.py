@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 ROW = ".grid-row:has(a.name)"
 PANEL = '.panel[aria-label="Chart of train/loss"]'
@@ -41,7 +41,7 @@ def serious(page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("look", ["light", "dark"])
+@pytest.mark.parametrize("look", ["light", pytest.param("dark", marks=pytest.mark.thorough)])
 def test_axe_finds_nothing_serious_where_something_is_edited(site, visitor, look: str) -> None:
     visit = visitor(color_scheme=look)
     page = visit.go(site.project(site.demo.churn), ROW)
@@ -61,15 +61,15 @@ PLACES = (
     *("projects", "runs", "nasty", "run", "charts", "artifacts", "code", "environment", "data", "children", "audit"),
     *("compare", "parallel"),
 )
-ALWAYS = ("runs", "run", "charts")
-"""Looked at in the dark and on a narrow screen by every run of the tests: they have most of what the others have."""
+ALWAYS = {("dark", 1440): ("runs",), ("light", 360): ("runs", "run")}
+"""Also looked at in the dark or on a narrow screen by every run of the tests: they have most of what the others have."""
 
 
 @pytest.mark.parametrize(
     ("place", "look", "width"),
     [
-        pytest.param(place, look, width, marks=[] if bright or place in ALWAYS else pytest.mark.thorough)
-        for look, width, bright in (("light", 1440, True), ("dark", 1440, False), ("light", 360, False))
+        pytest.param(place, look, width, marks=[] if place in always else pytest.mark.thorough)
+        for (look, width), always in ({("light", 1440): PLACES} | ALWAYS).items()
         for place in PLACES
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from modeldb_core.testing import StreamWriter
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 ROW = ".grid-row:has(a.name)"
 

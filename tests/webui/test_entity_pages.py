@@ -15,7 +15,7 @@ from modeldb_server import Server, ServerSettings, create_app
 from tests.webui.conftest import Site
 from tests.webui.test_accessibility import serious
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 HOSTILE = '<img src=x onerror="window.hacked=1">'
 LONG = "customers of the north " * 8

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 
 def test_figures_are_drawn_on_the_page_of_the_run_and_can_be_read_aloud(site: Any, visitor: Any) -> None:

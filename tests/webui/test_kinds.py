@@ -13,7 +13,7 @@ from modeldb_core.plugins import open_store
 from modeldb_server import Server, ServerSettings, create_app
 from tests.core.test_kinds import Written, gauges, more_of_runs, write_more_of_runs  # noqa: F401 - fixtures
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture

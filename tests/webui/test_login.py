@@ -11,7 +11,7 @@ import pytest
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_server import Server, ServerSettings, create_app
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 TOKEN, READ_TOKEN = "a-token-of-the-tests", "a-token-that-only-reads"
 RENAME = """([path, name]) => fetch(path, {

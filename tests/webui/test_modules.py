@@ -11,7 +11,7 @@ import pytest
 from modeldb_core.log.json_documents import kind_document
 from modeldb_core.model.entities import KINDS
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")

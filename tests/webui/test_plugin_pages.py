@@ -84,7 +84,6 @@ def build(store: MetadataStore, tmp_path: Path) -> Iterator[Build]:
 
 
 @pytest.mark.browser
-@pytest.mark.xdist_group("browser")
 def test_the_page_of_the_docs_stands_in_the_frame_and_in_the_navigation(chromium: Any, build: Build) -> None:
     with pytest.warns(ModelDBWarning, match=r"plugin 'Broken' failed in modeldb_register_blueprints.*drivers are gone"):
         app = build(page_of_the_docs(), Broken(), actor="grace")

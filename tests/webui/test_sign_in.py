@@ -14,14 +14,15 @@ from modeldb_core.commands import people
 from modeldb_core.queries import Query
 from modeldb_server import Server, ServerSettings, create_app
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 PASSWORD = "correct horse battery"
 
 
-@pytest.fixture
-def closed(request: pytest.FixtureRequest, site: Any, tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def closed(request: pytest.FixtureRequest, site: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server on the same store that asks who one is, below a path where a test names one."""
+    tmp_path = tmp_path_factory.mktemp("closed")
     settings = ServerSettings(
         port=0,
         poll_interval_s=0.1,
@@ -103,15 +104,6 @@ def sign_in(page: Any) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
-@pytest.mark.parametrize("closed", ["/models"], indirect=True)
-def test_below_a_path_of_a_proxy_signing_in_leads_to_the_page_that_was_asked_for(closed: Server, chromium: Any) -> None:
-    with chromium.new_context() as context:
-        page = context.new_page()
-        page.goto(f"{closed.url}/compare?runs=x")
-        sign_in(page)
-        page.wait_for_url(f"{closed.url}/compare?runs=x")
-
-
 @pytest.mark.parametrize(
     "target", ["//elsewhere.test/", "/.//elsewhere.test/", "{url}//elsewhere.test/", "/\\elsewhere.test"]
 )
@@ -122,3 +114,12 @@ def test_signing_in_leads_to_no_other_server(closed: Server, chromium: Any, targ
         sign_in(page)
         page.wait_for_url(lambda url: "/sign-in" not in url, wait_until="commit")
         assert page.url.startswith(f"{closed.url}/")
+
+
+@pytest.mark.parametrize("closed", ["/models"], indirect=True)
+def test_below_a_path_of_a_proxy_signing_in_leads_to_the_page_that_was_asked_for(closed: Server, chromium: Any) -> None:
+    with chromium.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{closed.url}/compare?runs=x")
+        sign_in(page)
+        page.wait_for_url(f"{closed.url}/compare?runs=x")

@@ -17,7 +17,7 @@ import pytest
 
 from modeldb_core.testing import StreamWriter
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 ROW = ".grid-row:has(a.name)"
 PANEL = '.panel[aria-label="Chart of {}"]'
@@ -189,8 +189,9 @@ def test_no_address_locks_anyone_out_of_a_page(site: Any, visitor: Any, query: s
 @pytest.mark.parametrize("tab", ["constructor", "hasOwnProperty", "__proto__"])
 def test_tabs_of_the_address_are_those_there_are(site: Any, visitor: Any, tab: str) -> None:
     run = site.demo.churn_runs[0]
-    visitor().go(f"/runs/{run}?tab={tab}&x={tab}", "h2:has-text('Hyperparameters')")
-    visitor().go(f"/compare?runs={run},{site.demo.churn_runs[1]}&tab={tab}", ".diff-table")
+    visit = visitor()
+    visit.go(f"/runs/{run}?tab={tab}&x={tab}", "h2:has-text('Hyperparameters')")
+    visit.go(f"/compare?runs={run},{site.demo.churn_runs[1]}&tab={tab}", ".diff-table")
 
 
 def test_keys_that_every_object_has_are_keys_like_others(site: Any, visitor: Any) -> None:
