@@ -323,19 +323,18 @@ def entity_from_document(kind: str, entity_id: str, document: Document, **comput
     Maps are shared with ``document`` behind a read-only view: a store passes a document that it no longer changes.
     """
     declaration = KINDS[kind]
-    times, lists = declaration.times, declaration.lists
-    values: dict[str, Any] = {"entity_id": entity_id, "document": MappingProxyType(document)}
-    for name, field_of in declaration.stored.items():
-        if name in document:
-            value = document[name]
-            if not (declaration.is_own or field_of.fits(value)):
-                continue  # no store refuses that of a kind that it may not know
-            if name in times:
-                value = to_datetime(value)
-            elif name in lists:
-                value = tuple(value)
-            elif isinstance(value, dict):
-                value = MappingProxyType(value)
+    times, lists, stored = declaration.times, declaration.lists, declaration.stored
+    values: dict[str, Any] = {**declaration.empty, "entity_id": entity_id, "document": MappingProxyType(document)}
+    for name, value in document.items():
+        if name not in stored or not (declaration.is_own or stored[name].fits(value)):
+            continue  # no store refuses that of a kind that it may not know
+        if type(value) is dict:
+            values[name] = MappingProxyType(value)
+        elif name in times:
+            values[name] = to_datetime(value)
+        elif name in lists:
+            values[name] = tuple(value)
+        else:
             values[name] = value
     values.update(computed)
     entity: Entity = declaration.entity(**values)

@@ -104,6 +104,16 @@ class KindDeclaration:
         """The fields that documents hold, by name."""
         return MappingProxyType({name: each for name, each in self.fields.items() if not each.computed})
 
+    @cached_property
+    def empty(self) -> Mapping[str, Any]:
+        """The fields that are an empty map where nothing says otherwise: without them each entity would call for each."""
+        found = {
+            each.name: each.default_factory()
+            for each in dataclasses.fields(self.entity)
+            if callable(each.default_factory)
+        }
+        return MappingProxyType(found)
+
     def _named(self, condition: Callable[[FieldDeclaration], object]) -> tuple[FieldDeclaration, ...]:
         return tuple(each for each in self.fields.values() if condition(each))
 

@@ -46,11 +46,12 @@ class Projection:
 
     def document(self, document: Document) -> Document:
         """Return the wanted part of a document."""
-        return {
-            name: self.pick(name, value) if name in self.keys and isinstance(value, Mapping) else value
-            for name, value in document.items()
-            if self.wants(name)
-        }
+        part = {name: document[name] for name in self.whole if name in document}
+        for name in self.keys:
+            if name in document:
+                value = document[name]
+                part[name] = self.pick(name, value) if isinstance(value, Mapping) else value
+        return part
 
 
 def parse_fields(names: tuple[str, ...], kind: str) -> Projection:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Select, event
 
 from modeldb_core.backends._sql.find import COUNTED, Finder
 from modeldb_core.backends.sqlite import SQLiteStore
@@ -375,3 +379,82 @@ def test_a_run_that_goes_on_has_no_duration_until_it_ends_again(store):
     scene.writer.update("run", run, set={"finished_at": 10**15 + 5 * 10**6})
     scene.ship()
     assert scene.names("duration = 5") == ["again"]
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """Count the statements that are built from now on."""
+    count = [0]
+    make = Select.__init__
+
+    def counted(*arguments, **options):
+        count[0] += 1
+        make(*arguments, **options)
+
+    monkeypatch.setattr(Select, "__init__", counted)
+    return count
+
+
+@pytest.mark.parametrize("fields", [None, ("name", "metrics.auc")])
+def test_a_question_that_is_asked_again_builds_no_statement(store, scene, built, fields):
+    query = Query(
+        filter="metrics.auc >= 0.1 and hyperparameters.k1 exists",
+        order_by="metrics.auc desc",
+        within=scene.project_id,
+        fields=fields,
+        count=True,
+        limit=1,
+    )
+    first = store.find(query)
+    assert built[0] > 0
+    built[0] = 0
+    assert store.find(query) == first
+    assert (built[0], [run.name for run in first.entities], first.total) == (0, ["c"], 2)
+    assert [run.name for run in store.find(replace(query, cursor=first.cursor)).entities] == ["b"]
+
+
+def test_a_question_that_is_asked_again_sees_what_was_written_since(store, scene):
+    query = Query(
+        filter="metrics.later > 0 or tags contains 'new'", order_by="metrics.later, name", within=scene.project_id
+    )
+    assert (store.find(query).entities, store.find(query).entities) == ((), ())
+    scene.run("d", metrics={"later": 2})
+    scene.run("e", tags=["new"])
+    scene.ship()
+    assert [run.name for run in store.find(query).entities] == ["d", "e"]
+    (run,) = scene.find("name = 'a'").entities
+    comments = Query("comment", within=run.entity_id)
+    assert not store.find(comments).entities
+    scene.writer.create("comment", parent_id=run.entity_id, message="good")
+    scene.ship()
+    assert [comment.message for comment in store.find(comments).entities] == ["good"]
+
+
+def test_threads_ask_the_same_question_at_once(store, scene):
+    query = Query(filter="metrics.auc >= 0.1", order_by="name")
+
+    def ask(_):
+        return [run.name for run in store.find(query).entities]
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(names == ["b", "c"] for names in threads.map(ask, range(64)))
+
+
+def test_a_few_fields_of_many_runs_cost_few_calls(store):
+    scene = Scene(store)
+    for index in range(100):
+        scene.run(f"run{index}", hyperparameters={f"k{number}": number for number in range(20)}, metrics={"auc": index})
+    scene.ship()
+    query = Query(filter="metrics.auc >= 0", order_by="metrics.auc desc", fields=("name", "metrics.auc"), limit=100)
+    assert len(store.find(query).entities) == 100
+    calls = [0]
+
+    def count(_frame, event_, _argument):
+        calls[0] += event_ in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        store.find(query)
+    finally:
+        sys.setprofile(None)
+    assert calls[0] <= 6_000  # 11,000 before statements were kept

@@ -94,6 +94,11 @@ def is_indexed(predicate: Predicate) -> bool:
     )
 
 
+def may_be_nan(predicate: Compare) -> bool:
+    """Return whether NaN satisfies a comparison with a number: NaN has no place in an order, so it comes last."""
+    return predicate.operator == "!=" or (isinstance(predicate.value, float) and predicate.value != predicate.value)
+
+
 def _is_about_text(predicate: Predicate) -> bool:
     if isinstance(predicate, In):
         return any(isinstance(value, str) for value in predicate.values)

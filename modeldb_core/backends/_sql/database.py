@@ -155,13 +155,17 @@ class Database(ABC):
 
     @abstractmethod
     def among(
-        self, column: ColumnElement[Any], values: Iterable[int] | Iterable[str] | None = None
+        self,
+        column: ColumnElement[Any],
+        values: Iterable[int] | Iterable[str] | None = None,
+        *,
+        parameter: str = MANY,
     ) -> ColumnElement[bool]:
-        """Return the condition that ``column`` is one of many values: those given, or those of the parameter ``MANY``."""
+        """Return the condition that ``column`` is one of many values: those given, or those of a parameter."""
 
     @abstractmethod
     def many(self, values: Iterable[int] | Iterable[str]) -> Any:  # noqa: ANN401 - what the driver takes
-        """Return ``values`` as the parameter ``MANY``."""
+        """Return ``values`` as the value of such a parameter."""
 
     def create_tables(self, connection: Connection) -> None:
         """Make the tables of ModelDB in an empty database."""

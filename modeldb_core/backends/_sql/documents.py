@@ -82,7 +82,7 @@ def load_document(text: str) -> Document:
         IntegrityError: it is not a document; no store wrote it.
     """
     try:
-        data: Any = json.loads(text) if is_plain(text) else decode(text)
+        data: Any = _plain(text) if is_plain(text) else decode(text)
     except (ValueError, RecursionError) as error:
         msg = f"a stored document cannot be read: {error}"
         raise IntegrityError(msg) from error
@@ -90,6 +90,18 @@ def load_document(text: str) -> Document:
         msg = f"a stored document is of type {type(data).__name__}; expected a map"
         raise IntegrityError(msg)
     return data
+
+
+def _plain(text: str) -> Any:  # noqa: ANN401 - JSON data
+    """Return what stands in a JSON text that this program wrote: without blanks around it."""
+    data, end = _raw_decode(text)
+    if end != len(text):
+        msg = f"there is more after it, from character {end} on"
+        raise ValueError(msg)
+    return data
+
+
+_raw_decode = json.JSONDecoder().raw_decode
 
 
 def facts_between(kind: str, before: Document, after: Document) -> tuple[Facts, Facts]:

@@ -141,10 +141,14 @@ class EngineDatabase(Database):
             raise SwallowedError
 
     def among(
-        self, column: ColumnElement[Any], values: Iterable[int] | Iterable[str] | None = None
+        self,
+        column: ColumnElement[Any],
+        values: Iterable[int] | Iterable[str] | None = None,
+        *,
+        parameter: str = MANY,
     ) -> ColumnElement[bool]:
         if values is None:
-            return column.in_(bindparam(MANY, expanding=True))
+            return column.in_(bindparam(parameter, expanding=True))
         return column.in_(self.many(values))
 
     def many(self, values: Iterable[int] | Iterable[str]) -> Any:  # noqa: ANN401 - what the driver takes

@@ -7,38 +7,34 @@ Predicates on keys that all must hold are joined to the entity; the rest is a co
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, false, func, literal_column, or_, select, true
 
-from modeldb_core.backends._sql.beginnings import CREATED, Beginning, Fewest, along, is_indexed, is_joinable, is_listed
-from modeldb_core.backends._sql.conditions import Condition, Predicate, on_typed, together
+from modeldb_core.backends._sql.beginnings import (
+    CREATED,
+    Beginning,
+    Fewest,
+    along,
+    may_be_nan,
+)
+from modeldb_core.backends._sql.conditions import Condition, together
 from modeldb_core.backends._sql.counting import ITSELF, are_counted
-from modeldb_core.backends._sql.filters import NOW, Compiler, Source, key_of, keys_in
-from modeldb_core.backends._sql.joins import FixedJoin, StartJoin
-from modeldb_core.backends._sql.linked import linked_condition
-from modeldb_core.backends._sql.numbers import Key, find_keys
+from modeldb_core.backends._sql.joins import FixedJoin
+from modeldb_core.backends._sql.matching import Matching
 from modeldb_core.backends._sql.ordering import MISSING, NUMBER, TEXT, Criterion, after_all, criteria, rank_of
 from modeldb_core.backends._sql.tables import entities, key_counts
-from modeldb_core.backends._sql.within import Within
 from modeldb_core.model.schema import HOME_FIELDS, KINDS
 from modeldb_core.queries import (
     COLUMN,
     TAGS,
     And,
     Compare,
-    Exists,
-    Expression,
     Field,
-    In,
-    IsNull,
     OrderValue,
-    Query,
-    decode_cursor,
-    effective_order,
     encode_cursor,
-    parse_filter,
     sections_of,
 )
 
@@ -47,16 +43,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import FromClause, Select
 
-    from modeldb_core.backends._sql.database import Transaction
+    from modeldb_core.backends._sql.database import Database
+    from modeldb_core.backends._sql.filters import Source
 
 COUNTED = 20_000
 """Up to how many rows of an index are counted to see how much a predicate leaves: half a millisecond."""
 FEW = 300
 """Rows that are fetched and sorted without asking what walking along the order would cost."""
-
-
-MAX_JOINS = 20
-"""Predicates that are joined; further ones are subqueries. (SQLite joins at most 64 tables.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,40 +61,8 @@ class Found:
     total: int | None
 
 
-@dataclass(slots=True)
-class _Joined:
-    """A row beside the entity's that must be there, and what must hold for it."""
-
-    source: Source
-    conditions: list[Condition] = field(default_factory=list)
-    is_indexed: bool = False
-
-
-class Finder:
+class Finder(Matching):
     """Answers one query within one transaction."""
-
-    def __init__(self, transaction: Transaction, query: Query, now: int) -> None:
-        self._transaction = transaction
-        self._connection = transaction.connection
-        self._query = query
-        self._database = transaction.database
-        self._parameters = {NOW: now}
-        self._expression = parse_filter(query.filter, query.kind, at_us=now)
-        self._order = effective_order(query)
-        self._after = decode_cursor(query)
-        wanted = keys_in(self._expression) | {key_of(order.field) for order in self._order}
-        self._compiler = Compiler(query.kind, _numbers(transaction, wanted), self._apart)
-        self._sources: dict[Field, Source | None] = {}
-        self._joined: dict[Field, _Joined] = {}
-        self._conditions = [entities.c.kind == query.kind, entities.c.present == 1]
-        if not query.include_deleted:
-            self._conditions.append(entities.c.deleted_at.is_(None))
-        self._basic = len(self._conditions)
-        if query.linked is not None:
-            self._conditions.append(linked_condition(transaction, query.linked, query.kind))
-        self._listed: list[Condition] = []
-        self._within: Within | None = None
-        self._is_impossible = not (self._restrict_within() and self._split(self._expression))
 
     def find(self, limit: int | None = None) -> Found:
         """Return one page, of another ``limit`` than the query's where one is given."""
@@ -138,59 +99,6 @@ class Finder:
             )
         return own if are_counted(self._transaction, query.kind) else None
 
-    # What must hold
-
-    def _restrict_within(self) -> bool:
-        """Add the containers to the conditions; return whether there is anything in them."""
-        containers = self._query.containers
-        if containers is None:
-            return True
-        self._within = Within.of(self._connection, self._database, self._compiler, containers)
-        return self._within is not None
-
-    def _split(self, expression: Expression | None) -> bool:
-        """Part a filter into joins and other conditions; return whether anything can match."""
-        items = expression.items if isinstance(expression, And) else () if expression is None else (expression,)
-        for item in items:
-            if isinstance(item, And):
-                if not self._split(item):
-                    return False
-            elif isinstance(item, (Compare, In, Exists, IsNull)) and is_joinable(self._query.kind, item):
-                if not self._join(item):
-                    return False
-            else:
-                condition = self._compiler.condition(item)
-                self._conditions.append(condition)
-                if is_listed(self._query.kind, item):
-                    self._listed.append(condition)
-        return True
-
-    def _apart(self, condition: Condition) -> Condition:
-        """Return a condition that lists the entities that satisfy ``condition``."""
-        query = select(entities.c.entity_pk).where(entities.c.kind == self._query.kind, condition)
-        found = self._connection.execute(query, self._parameters).scalars().all()
-        return self._database.among(entities.c.entity_pk, found)
-
-    def _join(self, item: Predicate) -> bool:
-        """Add a predicate on a key to the joins; return whether any entity has the key."""
-        place = Field(TAGS, _tag_of(item)) if item.field.section == TAGS else item.field
-        source = self._source(place)
-        if source is None:
-            return False
-        if place not in self._joined and len(self._joined) >= MAX_JOINS:
-            self._conditions.append(self._compiler.condition(item))
-            return True
-        joined = self._joined.setdefault(place, _Joined(source))
-        if item.field.section != TAGS:
-            joined.conditions.append(on_typed(item, source.value))
-        joined.is_indexed |= is_indexed(item)
-        return True
-
-    def _source(self, place: Field) -> Source | None:
-        if place not in self._sources:
-            self._sources[place] = self._compiler.source(place)
-        return self._sources[place]
-
     # Where to start
 
     def _fewest(self) -> Fewest:
@@ -206,19 +114,21 @@ class Finder:
         from_containers = Beginning(numbers=None if within is None else within.start)
         counted: list[tuple[int, Beginning]] = []
         if within is not None:
-            counted.append((self._count_some(within.some, true()), from_containers))
-        for condition in self._listed:
-            numbers = select(entities.c.entity_pk).where(entities.c.kind == self._query.kind, condition).subquery()
-            counted.append((self._count_some(numbers, true()), Beginning(numbers=numbers)))
+            counted.append((self._count_some(within.some, []), from_containers))
+        for numbers in self._listed:
+            counted.append((self._count_some(numbers, []), Beginning(numbers=numbers)))
         for place, joined in indexed.items():
-            rows = self._count_some(joined.source.table, and_(joined.source.pick, *joined.conditions))
+            rows = self._count_some(joined.source.table, [joined.source.pick, *joined.conditions])
             counted.append((rows, Beginning(place)))
         rows, beginning = min(counted, key=lambda each: each[0], default=(COUNTED, from_containers))
         return Fewest(beginning if rows < COUNTED else from_containers, rows, tuple(count for count, _ in counted))
 
-    def _count_some(self, table: FromClause, condition: Condition) -> int:
-        some = select(literal_column("1")).select_from(table).where(condition).limit(COUNTED).subquery()
-        return int(self._connection.execute(select(func.count()).select_from(some), self._parameters).scalar_one())
+    def _count_some(self, table: FromClause, conditions: Sequence[Condition]) -> int:
+        def build() -> Select[Any]:
+            some = select(literal_column("1")).select_from(table).where(*conditions).limit(COUNTED).subquery()
+            return select(func.count()).select_from(some)
+
+        return int(self._connection.execute(self._once(table, build), self._parameters).scalar_one())
 
     # Asking
 
@@ -232,11 +142,15 @@ class Finder:
 
     def _count(self, fewest: Fewest) -> int:
         beginning = self._beginning_of_all(fewest)
-        if beginning.driver is not None and self._is_about_keys_alone():
-            joined, conditions = self._from_keys(beginning.driver)
-        else:
-            joined, conditions = self._from(beginning, list(self._joined))
-        query = select(func.count()).select_from(joined).where(together(and_, [true(), *conditions]))
+
+        def build() -> Select[Any]:
+            if beginning.driver is not None and self._is_about_keys_alone():
+                joined, conditions = self._from_keys(beginning.driver)
+            else:
+                joined, conditions = self._from(beginning, list(self._joined))
+            return select(func.count()).select_from(joined).where(together(and_, [true(), *conditions]))
+
+        query = self._once(("count", beginning), build)
         return int(self._connection.execute(query, self._parameters).scalar_one())
 
     def _beginning_of_all(self, fewest: Fewest) -> Beginning:
@@ -274,7 +188,7 @@ class Finder:
 
     def _page(self, fewest: Fewest, limit: int, offset: int) -> list[tuple[int, list[OrderValue]]]:
         """Return the numbers of entities and where they stand, in order; ``offset`` of them come before."""
-        found = criteria(self._query.kind, self._order, self._compiler, self._source)
+        found = self._criteria
         first = found[0]
         is_walked = self._is_walking_cheaper(fewest, limit + offset)
         rows: list[tuple[int, list[OrderValue]]] = []
@@ -284,17 +198,29 @@ class Finder:
             if rank not in self._possible_ranks(first):
                 continue
             beginning = (along(first, rank) if is_walked else None) or fewest.beginning
-            ranked = self._ranked(found, rank, beginning)
-            query = ranked.limit(limit - len(rows)).offset(offset) if offset else ranked.limit(limit - len(rows))
+            query = self._part(rank, beginning, limit - len(rows), offset)
             some = self._connection.execute(query, self._parameters).all()
             for entity_pk, *values in some:
                 columns = iter(values)
                 rows.append((entity_pk, [criterion.of_row(columns) for criterion in found]))
             if offset:  # all of this rank may come before the page
-                offset = 0 if some else offset - self._count_all(ranked)
+                offset = 0 if some else offset - self._count_all(query)
             if len(rows) >= limit:
                 break
         return rows
+
+    def _part(self, rank: int, beginning: Beginning, limit: int, offset: int) -> Select[Any]:
+        """Return the question for a part of a page: entities of one rank of the first criterion."""
+
+        def build() -> Select[Any]:
+            ranked = self._ranked(self._criteria, rank, beginning).limit(limit)
+            return ranked.offset(offset) if offset else ranked
+
+        return build() if self._after is not None else self._once((rank, beginning, limit, offset), build)
+
+    @cached_property
+    def _criteria(self) -> list[Criterion]:
+        return criteria(self._query.kind, self._order, self._compiler, self._source)
 
     def _is_walking_cheaper(self, fewest: Fewest, wanted: int) -> bool:
         """Return whether walking along the order, where an index is in it, costs less than sorting the fewest rows.
@@ -307,14 +233,14 @@ class Finder:
             return True
         if fewest.rows <= max(FEW, wanted):
             return False
-        newest = select(func.max(entities.c.entity_pk))
-        rows = int(self._connection.execute(newest).scalar_one())  # of all kinds: at the most
+        rows = int(self._transaction.scalar(_newest))  # of all kinds: at the most
         # Of what was not counted to its end, the share lies between COUNTED / rows and 1: the middle of their logarithms.
         shares = (count / rows if count < COUNTED else math.sqrt(COUNTED / rows) for count in fewest.counts)
         return wanted < math.prod(shares) * fewest.rows
 
-    def _count_all(self, ranked: Select[Any]) -> int:
-        rows = ranked.with_only_columns(entities.c.entity_pk).order_by(None).subquery()
+    def _count_all(self, part: Select[Any]) -> int:
+        every = part.limit(None).offset(None).order_by(None)
+        rows = every.with_only_columns(entities.c.entity_pk).subquery()
         return int(self._connection.execute(select(func.count()).select_from(rows), self._parameters).scalar_one())
 
     def _possible_ranks(self, first: Criterion) -> tuple[int, ...]:
@@ -322,7 +248,7 @@ class Finder:
         items = self._expression.items if isinstance(self._expression, And) else (self._expression,)
         for item in items:
             if isinstance(item, Compare) and item.field == first.order.field and item.field.section != COLUMN:
-                return (TEXT,) if isinstance(item.value, str) else (NUMBER, MISSING)[: 1 + _may_be_nan(item)]
+                return (TEXT,) if isinstance(item.value, str) else (NUMBER, MISSING)[: 1 + may_be_nan(item)]
         return (NUMBER, TEXT, MISSING)
 
     def _ranked(self, found: Sequence[Criterion], rank: int, beginning: Beginning) -> Select[Any]:
@@ -351,45 +277,6 @@ class Finder:
             .order_by(*sorting)
         )
 
-    def _from(self, beginning: Beginning, inner: Sequence[Field]) -> tuple[FromClause, list[Condition]]:
-        """Return entities joined with the rows that must be there, and all conditions."""
-        conditions = list(self._conditions)
-        joined: FromClause = entities
-        driver, numbers = beginning
-        if numbers is not None:
-            joined = StartJoin(numbers, entities, numbers.c.entity_pk == entities.c.entity_pk)
-        if self._within is not None and (numbers is None or numbers is not self._within.start):
-            conditions.append(self._within.condition)
-        if driver is not None:
-            source = self._source(driver)
-            assert source is not None
-            joined = FixedJoin(source.table, entities, source.link)
-            conditions.append(source.pick)
-        for place in inner:
-            source = self._source(place)
-            assert source is not None
-            if place != driver:
-                joined = FixedJoin(joined, source.table, source.own)
-            if place in self._joined:
-                conditions += self._joined[place].conditions
-        return joined, conditions
 
-
-def _may_be_nan(predicate: Compare) -> bool:
-    """Return whether NaN satisfies a comparison with a number: NaN has no place in an order, so it comes last."""
-    return predicate.operator == "!=" or (isinstance(predicate.value, float) and predicate.value != predicate.value)
-
-
-def _tag_of(predicate: Predicate) -> str:
-    assert isinstance(predicate, Compare)
-    return str(predicate.value)
-
-
-def _numbers(transaction: Transaction, wanted: set[Key]) -> dict[Key, int]:
-    by_section: dict[str, list[str]] = {}
-    for section, key in wanted:
-        by_section.setdefault(section, []).append(key)
-    numbers: dict[Key, int] = {}
-    for section, names in by_section.items():
-        numbers.update(find_keys(transaction, section, names))
-    return numbers
+def _newest(_database: Database) -> Select[Any]:
+    return select(func.max(entities.c.entity_pk))

@@ -135,6 +135,17 @@ def find_keys(transaction: Transaction, section: str, names: Sequence[str]) -> d
     return {(section, name): number for name, number in rows}
 
 
+def find_keys_of(transaction: Transaction, wanted: Iterable[Key]) -> dict[Key, int]:
+    """Return the numbers of those keys of any sections that have one."""
+    by_section: dict[str, list[str]] = {}
+    for section, key in wanted:
+        by_section.setdefault(section, []).append(key)
+    numbers: dict[Key, int] = {}
+    for section, names in by_section.items():
+        numbers.update(find_keys(transaction, section, names))
+    return numbers
+
+
 def _keys(database: Database) -> Select[tuple[str, int]]:
     among = database.among(keys.c.key)
     return select(keys.c.key, keys.c.key_pk).where(keys.c.section == bindparam("section"), among)

@@ -277,12 +277,16 @@ class PostgresDatabase(Database):
         return insert(table)
 
     def among(
-        self, column: ColumnElement[Any], values: Iterable[int] | Iterable[str] | None = None
+        self,
+        column: ColumnElement[Any],
+        values: Iterable[int] | Iterable[str] | None = None,
+        *,
+        parameter: str = MANY,
     ) -> ColumnElement[bool]:
         kind = ARRAY(Text() if isinstance(column.type, String) else BigInteger())
         if values is None:
-            return column == any_(bindparam(MANY, type_=kind))
-        return column == any_(bindparam(MANY, list(values), type_=kind, unique=True))
+            return column == any_(bindparam(parameter, type_=kind))
+        return column == any_(bindparam(parameter, list(values), type_=kind, unique=True))
 
     def many(self, values: Iterable[int] | Iterable[str]) -> list[int] | list[str]:
         return list(values)  # type: ignore[return-value]

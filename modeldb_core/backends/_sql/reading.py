@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from modeldb_core.queries import Projection
 
 _LAST, _EXACT = SUMMARY_COLUMNS.index("last"), SUMMARY_COLUMNS.index("exact")
+_KEYS = "keys"
+"""The name of the parameter with the numbers of keys."""
 Rows = dict[int, dict[str, Any]]
 """The rows of ``metrics`` of series, by entity and key."""
 
@@ -97,8 +99,8 @@ def _read_series(transaction: Transaction, entity_pks: Sequence[int], wanted: Pr
     elif wanted.wants("series") or wanted.wants(METRICS):
         names = {*wanted.keys.get("series", ()), *wanted.keys.get(METRICS, ())}
         numbers = find_keys(transaction, METRICS, sorted(names))
-        query = transaction.database.statement(_some_series).where(metrics.c.key_pk.in_(sorted(numbers.values())))
-        found = transaction.connection.execute(query, parameters).all()
+        parameters[_KEYS] = transaction.database.many(sorted(numbers.values()))
+        found = transaction.rows(_series_of_keys, parameters) if numbers else []
     else:
         found = []
     rows: Rows = {}
@@ -123,6 +125,10 @@ def _documents(database: Database) -> Select[Any]:
 
 def _all_series(database: Database) -> Select[Any]:
     return _some_series(database).order_by(metrics.c.entity_pk, metrics.c.key_pk)
+
+
+def _series_of_keys(database: Database) -> Select[Any]:
+    return _some_series(database).where(database.among(metrics.c.key_pk, parameter=_KEYS))
 
 
 def _some_series(database: Database) -> Select[Any]:

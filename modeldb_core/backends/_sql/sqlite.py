@@ -157,10 +157,14 @@ class SQLiteDatabase(EngineDatabase):
         return insert(table)
 
     def among(
-        self, column: ColumnElement[Any], values: Iterable[int] | Iterable[str] | None = None
+        self,
+        column: ColumnElement[Any],
+        values: Iterable[int] | Iterable[str] | None = None,
+        *,
+        parameter: str = MANY,
     ) -> ColumnElement[bool]:
         many: BindParameter[Any] = (
-            bindparam(MANY) if values is None else bindparam(MANY, self.many(values), unique=True)
+            bindparam(parameter) if values is None else bindparam(parameter, self.many(values), unique=True)
         )
         return column.in_(select(func.json_each(many).table_valued("value").c.value))
 

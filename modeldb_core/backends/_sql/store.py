@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.backends._sql.database import Database, Transaction
     from modeldb_core.backends._sql.declared import Declared
+    from modeldb_core.backends._sql.finders import Finders
     from modeldb_core.backends._sql.schema import SchemaState, Upgrade
     from modeldb_core.log.changes import Change, Head
     from modeldb_core.log.conditions import Condition
@@ -46,6 +47,7 @@ class SQLMetadataStore(MetadataStore):
         self._database = database
         self._remembered = Remembered()
         self._generation = database.generation
+        self._finders: Finders | None = None
         self._declared: Declared | None = None  # nobody has looked: of the kinds that are known here, as they are here
 
     @property
@@ -104,15 +106,16 @@ class SQLMetadataStore(MetadataStore):
         return found[0]
 
     def find(self, query: Query) -> Page:
-        from modeldb_core.backends._sql.find import Finder
+        from modeldb_core.backends._sql.finders import Finders
         from modeldb_core.backends._sql.reading import read_entities
 
         wanted = None if query.fields is None else parse_fields(query.fields, query.kind)
         self._expect_rows(query.kind)
+        finders = self._finders = self._finders or Finders()
 
         def work(transaction: Transaction) -> Page:
             now = now_us()
-            found = Finder(transaction, query, now).find()
+            found = finders.find(transaction, query, now)
             entities = read_entities(transaction, query.kind, found.entity_pks, now=now, wanted=wanted)
             return Page(entities, found.cursor, found.total)
 

@@ -27,12 +27,16 @@ class Within:
         start: the numbers of the entities, where they do not lie together in one index: a database without statistics
             would rather look through all entities of the kind. ``None`` where they do.
         some: the same numbers, some of them twice, of which a few are counted fast.
+        probes: the question which of all such fields hold one.
+        held: its answer.
     """
 
     condition: ColumnElement[bool]
     fields: tuple[str, ...]
     start: Subquery | None
     some: Subquery
+    probes: Select[Any]
+    held: tuple[object, ...]
 
     @classmethod
     def of(
@@ -46,13 +50,14 @@ class Within:
 
         fields = WITHIN_FIELDS[kind]
         conditions = [holds(type_coerce(compiler.column(name), Text())) for name in fields]
-        if containers:
-            # Most columns hold none of them, and two indexes cannot be walked at once.
-            probes = [exists().where(condition, entities.c.kind == kind) for condition in conditions]
-            found = connection.execute(select(*probes)).one()
-            conditions = [condition for condition, is_held in zip(conditions, found, strict=True) if is_held]
-            fields = tuple(name for name, is_held in zip(fields, found, strict=True) if is_held)
-        if not (containers and conditions):
+        if not containers:
+            return None
+        # Most columns hold none of them, and two indexes cannot be walked at once.
+        probes: Select[Any] = select(*(exists().where(condition, entities.c.kind == kind) for condition in conditions))
+        held = tuple(connection.execute(probes).one())
+        conditions = [condition for condition, is_held in zip(conditions, held, strict=True) if is_held]
+        fields = tuple(name for name, is_held in zip(fields, held, strict=True) if is_held)
+        if not conditions:
             return None
         parts = [_numbers(kind, condition) for condition in conditions]
         start = None
@@ -60,7 +65,11 @@ class Within:
             start = union(*parts).subquery("within")
         elif len(containers) > 1:
             start = parts[0].subquery("within")
-        return cls(or_(*conditions), fields, start, union_all(*parts).subquery())
+        return cls(or_(*conditions), fields, start, union_all(*parts).subquery(), probes, held)
+
+    def still_holds(self, connection: Connection) -> bool:
+        """Return whether the same fields hold one of the containers as when this was made."""
+        return tuple(connection.execute(self.probes).one()) == self.held
 
 
 def _numbers(kind: str, condition: ColumnElement[bool]) -> Select[Any]:
