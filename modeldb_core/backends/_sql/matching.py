@@ -140,7 +140,9 @@ class Matching:
 
     def _join(self, item: Predicate) -> bool:
         """Add a predicate on a key to the joins; return whether any entity has the key."""
-        place = Field(TAGS, str(item.value)) if item.field.section == TAGS else item.field
+        place = item.field
+        if isinstance(item, Compare) and place.section == TAGS:
+            place = Field(TAGS, str(item.value))
         source = self._source(place)
         if source is None:
             return False

@@ -35,7 +35,7 @@ class Within:
     fields: tuple[str, ...]
     start: Subquery | None
     some: Subquery
-    probes: Select[Any]
+    probes: Select[*tuple[Any, ...]]
     held: tuple[object, ...]
 
     @classmethod
@@ -53,7 +53,9 @@ class Within:
         if not containers:
             return None
         # Most columns hold none of them, and two indexes cannot be walked at once.
-        probes: Select[Any] = select(*(exists().where(condition, entities.c.kind == kind) for condition in conditions))
+        probes: Select[*tuple[Any, ...]] = select(
+            *(exists().where(condition, entities.c.kind == kind) for condition in conditions)
+        )
         held = tuple(connection.execute(probes).one())
         conditions = [condition for condition, is_held in zip(conditions, held, strict=True) if is_held]
         fields = tuple(name for name, is_held in zip(fields, held, strict=True) if is_held)
