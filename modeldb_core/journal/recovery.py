@@ -155,6 +155,14 @@ def _recover(journal_dir: Path, name: str, target: _Target, done: Recovered) -> 
         _leave_alone(LeftAlone(path, reason, is_pending=True), done)
     except OSError as error:
         _leave_alone(LeftAlone(path, f"it cannot be shipped ({error.strerror or error})", is_pending=True), done)
+    except StoppedError:
+        raise
+    except Exception as error:  # of a store that is somebody else's code, and answers what no store does
+        msg = (
+            f"{target.store_url} or its artifact store failed as no store should ({type(error).__name__}: {error}); what was "
+            f"not shipped stays in {path}"
+        )
+        raise StoreUnavailableError(msg) from error
 
 
 def _set_aside(root: Folder, name: str) -> str:

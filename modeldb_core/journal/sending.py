@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from modeldb_core.errors import IntegrityError, ModelDBError
 from modeldb_core.runtime.owned import Folder
 from modeldb_core.runtime.workers import Workers
-from modeldb_core.stores import BlobInfo, check_stored
+from modeldb_core.stores import BlobInfo, check_stored, put_together
 from modeldb_core.stores.blob_batches import MAX_BLOBS, MAX_BYTES
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def send_together(
                 contents[path] = file.read()
         except FileNotFoundError:  # another process has found the spool, and delivered it
             done.append(path)
-    for path, digest in zip(contents, artifacts.put_many(list(contents.values())), strict=True):
+    for path, digest in zip(contents, put_together(artifacts, list(contents.values())), strict=True):
         advance(len(contents[path]))
         if digest == path.name:
             folder.unlink(path.name)

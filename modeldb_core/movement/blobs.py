@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, TypeVar
 
 from modeldb_core.errors import IntegrityError, NotFoundError
-from modeldb_core.stores import ArtifactStore, BlobInfo, check_stored
+from modeldb_core.stores import ArtifactStore, BlobInfo, check_stored, put_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -91,7 +91,7 @@ class BlobCopier:
 
     def _put_together(self, contents: list[bytes]) -> None:
         if isinstance(self._target, ArtifactStore):
-            self._target.put_many(contents)
+            put_together(self._target, contents, [hashlib.sha256(content).hexdigest() for content in contents])
             return
         for content in contents:
             sent = BlobInfo(hashlib.sha256(content).hexdigest(), len(content))

@@ -7,7 +7,7 @@ and those of ``backend.py`` and ``places.py``, can be imported from here; ``prot
 
 from __future__ import annotations
 
-from modeldb_core.stores.artifacts import REFRESH_S, ArtifactStore, BlobInfo, check_stored
+from modeldb_core.stores.artifacts import REFRESH_S, ArtifactStore, BlobInfo, check_stored, put_together
 from modeldb_core.stores.backend import Backend
 from modeldb_core.stores.contract import (
     PARTS_ADDED_TO_QUERY,
@@ -38,4 +38,5 @@ __all__ = [
     "Touch",
     "TouchPage",
     "check_stored",
+    "put_together",
 ]

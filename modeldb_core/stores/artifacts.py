@@ -35,19 +35,48 @@ class BlobInfo:
     modified_at: datetime | None = field(default=None, compare=False)
 
 
-def check_stored(stored: BlobInfo, sent: BlobInfo, url: str) -> BlobInfo:
+def check_stored(stored: object, sent: BlobInfo, url: str) -> BlobInfo:
     """Return what a store says that it holds, where that is what was sent; anything else is not an acknowledgement.
 
     Raises:
         StoreUnavailableError: something answered, but for another blob, or for less of it.
     """
-    if (stored.digest, stored.size_bytes) != (sent.digest, sent.size_bytes):
+    answered = (
+        f"{stored.digest!r:.80} of {stored.size_bytes!r:.20} bytes"
+        if isinstance(stored, BlobInfo)
+        else f"{stored!r:.80}"
+    )
+    if not isinstance(stored, BlobInfo) or (stored.digest, stored.size_bytes) != (sent.digest, sent.size_bytes):
         msg = (
-            f"{url} did not confirm blob {sent.digest} of {sent.size_bytes:,} bytes: it answered with "
-            f"{stored.digest!r:.80} of {stored.size_bytes!r:.20} bytes; the same call may succeed later"
+            f"{url} did not confirm blob {sent.digest} of {sent.size_bytes:,} bytes: it answered with {answered}; the same "
+            f"call may succeed later"
         )
         raise StoreUnavailableError(msg)
     return stored
+
+
+def put_together(
+    artifacts: ArtifactStore, contents: Sequence[bytes], digests: Sequence[str] | None = None
+) -> list[str]:
+    """Put small blobs with :meth:`ArtifactStore.put_many`, and return the digests that the store has confirmed, in order.
+
+    Args:
+        artifacts: the store.
+        contents: the blobs.
+        digests: theirs, which must be confirmed; default: the caller compares what is returned.
+
+    Raises:
+        StoreUnavailableError: the store answered with something else.
+    """
+    answer: object = artifacts.put_many(contents)
+    told = list(answer) if isinstance(answer, (list, tuple)) else None
+    if told is None or len(told) != len(contents) or (digests is not None and told != list(digests)):
+        msg = (
+            f"{artifacts.url} did not confirm {len(contents):,} blobs: it answered with {answer!r:.80}, not with their "
+            f"digests; the same call may succeed later"
+        )
+        raise StoreUnavailableError(msg)
+    return told
 
 
 REFRESH_S = 24 * 3600.0

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 from modeldb_core.errors import IntegrityError
-from modeldb_core.stores import ArtifactStore, BlobInfo, check_stored
+from modeldb_core.stores import ArtifactStore, BlobInfo, check_stored, put_together
 from modeldb_core.trees.nodes import MAX_NODE_BYTES, Child, Node, decode_node
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class NodeStore(NodeReader):
     def put_all(self, contents: Sequence[bytes]) -> None:
         """Put nodes, in as few requests as there can be."""
         if isinstance(self._blobs, ArtifactStore):
-            self._blobs.put_many(contents)
+            put_together(self._blobs, contents, [hashlib.sha256(content).hexdigest() for content in contents])
             return
         for content in contents:
             sent = BlobInfo(hashlib.sha256(content).hexdigest(), len(content))

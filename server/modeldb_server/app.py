@@ -9,7 +9,7 @@ from flask import Blueprint, Flask, request
 
 from modeldb_core.audit.access import AccessLog
 from modeldb_core.config import Settings
-from modeldb_core.errors import ConfigurationError, MissingDependencyError, ModelDBError
+from modeldb_core.errors import ConfigurationError, ModelDBError
 from modeldb_core.plugins import plugin_manager
 from modeldb_core.runtime.notices import warn
 from modeldb_core.runtime.time_limits import no_limit
@@ -156,6 +156,12 @@ def _new_context(
     metrics = ServerMetrics(lambda: hub.streams)
     writes = GroupedWrites(store)
     accounts = open_accounts(store, accounts_at, door=writes)
+    try:
+        openid, access_log = _openid(accounts, settings), _access_log(settings, metrics)
+    except ModelDBError:
+        if accounts is not None:
+            accounts.close()
+        raise
     return ServerContext(
         whole_store=store,
         artifacts=artifacts,
@@ -175,13 +181,13 @@ def _new_context(
             store, writes, actor=settings.actor, read_only=settings.read_only, on_written=metrics.writes.inc
         ),
         metrics=metrics,
-        access=AccessNotes(_access_log(settings, metrics)),
+        access=AccessNotes(access_log),
         narrowed=NarrowedStores(store, writes, on_hidden=note_hidden),
         scope_of=scope_of,
         rates=Rates(settings.rate_limit),
         readiness=Readiness(store, to_write=not settings.read_only),
         accounts=accounts,
-        openid=_openid(accounts, settings),
+        openid=openid,
     )
 
 
@@ -193,11 +199,7 @@ def _openid(accounts: Accounts | None, settings: ServerSettings) -> OpenID | Non
         raise ConfigurationError(msg)
     secret = settings.oidc_client_secret
     provider = Provider(settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_create_users)
-    try:
-        return OpenID(accounts, provider)
-    except MissingDependencyError:
-        accounts.close()
-        raise
+    return OpenID(accounts, provider)
 
 
 def _access_log(settings: ServerSettings, metrics: ServerMetrics) -> AccessLog | None:

@@ -21,6 +21,7 @@ from modeldb_core.movement.blobs import BlobCopier
 from modeldb_core.queries import Query
 from modeldb_core.stores import BlobInfo, protocol
 from modeldb_core.testing import StreamWriter
+from modeldb_core.trees.nodestore import NodeStore
 
 PAGE = b"<html><body>Please sign in to this network</body></html>"
 OTHER = hashlib.sha256(b"other").hexdigest()
@@ -145,3 +146,32 @@ def test_a_copy_that_is_not_confirmed_is_no_copy(tmp_path):
     info = source.put(io.BytesIO(b"content"))
     with BlobCopier(source, Liar("memory://liar")) as copier, pytest.raises(StoreUnavailableError, match=info.digest):
         copier.copy([info.digest])
+
+
+class Vague(FsspecArtifactStore):
+    """A store of somebody else that keeps what it is given, and answers with what nobody expects."""
+
+    answer: object = None
+
+    def put(self, stream, *, digest=None):
+        super().put(stream, digest=digest)
+        return self.answer
+
+    def put_many(self, contents):
+        super().put_many(contents)
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", [None, True, "digest", {}, [], [None, None], iter(())], ids=repr)
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_a_store_answers_that_is_no_confirmation_is_told_and_the_files_stay(tmp_path, answer, count):
+    contents = [b"content %d" % number for number in range(count)]
+    paths = [tmp_path / hashlib.sha256(content).hexdigest() for content in contents]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    store = type("Plugin", (Vague,), {"answer": answer})("memory://vague")
+    with pytest.raises(StoreUnavailableError, match="did not confirm"):
+        ship(paths, store)
+    assert all(path.exists() for path in paths)
+    with pytest.raises(StoreUnavailableError, match="did not confirm"):
+        NodeStore(store).put_all(contents)

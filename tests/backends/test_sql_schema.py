@@ -21,6 +21,8 @@ from modeldb_core.backends._sql import schema
 from modeldb_core.backends._sql.sqlite import SQLiteDatabase
 from modeldb_core.backends.sqlite import SQLiteStore, path_of
 from modeldb_core.errors import ConfigurationError, NotFoundError, StoreReadOnlyError, StoreVersionError
+from modeldb_core.movement.copying import copy
+from modeldb_core.plugins import open_store
 from modeldb_core.queries import Query
 from modeldb_core.testing import StreamWriter
 from tests.backends.versions import NEXT, NOW
@@ -307,3 +309,34 @@ def test_an_empty_file_becomes_a_store(url, tmp_path):
 def test_migrations_are_installed_with_the_package():
     spec = importlib.util.find_spec("modeldb_core.backends._sql.migrations.versions.v0001_baseline")
     assert spec is not None
+
+
+@pytest.mark.parametrize("sort", ["sqlite", "postgres"])
+@pytest.mark.parametrize(
+    ("missing", "statement"),
+    [
+        ("key_counts", "DROP TABLE key_counts"),
+        ("number", "ALTER TABLE metrics RENAME COLUMN number TO before"),
+    ],
+)
+def test_a_store_that_lacks_what_this_code_works_with_says_so_and_is_made_again_by_a_copy(
+    request, tmp_path, url, sort, missing, statement
+):
+    url = request.getfixturevalue("postgres_url") if sort == "postgres" else url
+    writer = StreamWriter()
+    with open_store(url) as store:
+        run_id = writer.create_run(name="old", metrics={"auc": 0.5}).entity_id
+        store.apply(writer.changes)
+        store._database.write(lambda transaction: transaction.connection.exec_driver_sql(statement))
+    writer.create_run(name="new", metrics={"auc": 0.6})
+    with open_store(url) as store:
+        for ask in (
+            lambda: (store.find_keys(Query()), store.find(Query(filter="metrics.auc > 0"))),
+            lambda: store.apply(writer.changes),
+        ):
+            with pytest.raises(StoreVersionError, match=rf"lacks .*{missing}.*modeldb db upgrade.*modeldb copy"):
+                ask()
+        with open_store(f"sqlite:///{tmp_path}/again.db") as again:
+            copy(store, again)
+            assert again.get("run", run_id).name == "old"
+            assert again.find_keys(Query())

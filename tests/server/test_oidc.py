@@ -18,6 +18,7 @@ from modeldb_core.errors import ConfigurationError, MissingDependencyError
 from modeldb_core.plugins import PluginManager
 from modeldb_core.stores import MetadataStore
 from modeldb_server import ServerSettings, create_app
+from modeldb_server.accounts.accounts import Accounts
 from tests.server.test_accounts import ADMIN
 from tests.services.openid import CLIENT_ID, CLIENT_SECRET, Provider, provider
 
@@ -151,6 +152,11 @@ def test_a_provider_is_asked_over_an_encrypted_connection_with_a_secret() -> Non
 def test_a_server_that_cannot_sign_in_through_its_provider_does_not_start(
     store: MetadataStore, artifacts: Any, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    opened: list[Accounts] = []
+    closed: list[Accounts] = []
+    make, close = Accounts.__init__, Accounts.close
+    monkeypatch.setattr(Accounts, "__init__", lambda own, *args: opened.append(own) or make(own, *args))
+    monkeypatch.setattr(Accounts, "close", lambda own: closed.append(own) or close(own))
     without = replace(settings, accounts="off")
     with pytest.raises(ConfigurationError, match="modeldb admin create"):
         create_app(store, artifacts, without, plugins=PluginManager())
@@ -159,3 +165,18 @@ def test_a_server_that_cannot_sign_in_through_its_provider_does_not_start(
             patched.setitem(sys.modules, package, None)
             with pytest.raises(MissingDependencyError, match=r"pip install 'modeldb-core\[oidc\]'"):
                 create_app(store, artifacts, settings, plugins=PluginManager())
+
+    assert len(closed) == len(opened) == 2
+
+
+def test_a_server_that_cannot_write_its_access_log_leaves_no_connection_to_its_accounts(
+    store: MetadataStore, artifacts: Any, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    closed: list[Accounts] = []
+    close = Accounts.close
+    monkeypatch.setattr(Accounts, "close", lambda own: closed.append(own) or close(own))
+    (tmp_path / "log").write_text("a file")
+    wanted = replace(settings, oidc_issuer="", access_log_dir=tmp_path / "log", access_log_required=True)
+    with pytest.raises(ConfigurationError, match="access log cannot be written"):
+        create_app(store, artifacts, wanted, plugins=PluginManager())
+    assert len(closed) == 1

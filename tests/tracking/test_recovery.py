@@ -13,6 +13,7 @@ import pytest
 
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
+from modeldb_core.errors import StoreUnavailableError
 from modeldb_core.journal.journal import RESERVE_BYTES, Journal, RowPlan
 from modeldb_core.journal.records import CHECK_BYTES, ROW_AT, ROW_HEAD, Chain, Draft, Plan, Seal
 from modeldb_core.journal.recovery import recover
@@ -225,6 +226,22 @@ def test_what_was_sealed_after_numbers_that_others_have_in_the_store_is_numbered
     store.apply(others := dead.lose_from_memory(2))  # as many, but not the same
     found = recovered(dead, store)
     assert hashes(found)[: len(first) + 2] == hashes([*first, *others])
+
+
+@pytest.mark.parametrize("method", ["apply", "head", "find"])
+def test_a_store_of_somebody_else_that_fails_as_none_should_is_told_and_the_journal_stays(
+    dead: Dead, store: MemoryStore, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        return None if method != "apply" else {}["no such key"]  # type: ignore[index]
+
+    dead.log()
+    dead.die()
+    with monkeypatch.context() as patched:
+        patched.setattr(store, method, fails)
+        with pytest.raises(StoreUnavailableError, match=r"as no store should \((KeyError|AttributeError): .*stays in"):
+            recover(dead.folder, URL, store, lambda: FsspecArtifactStore("memory://blobs"))
+    assert len(recovered(dead, store)) == 5
 
 
 def test_a_process_that_died_before_it_sealed_anything_loses_nothing(dead: Dead, store: MemoryStore) -> None:

@@ -6,7 +6,7 @@ import struct
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from modeldb_core.errors import IntegrityError, ModelDBError, StoreUnavailableError
+from modeldb_core.errors import IntegrityError, ModelDBError, StoreUnavailableError, StoreVersionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -68,6 +68,14 @@ class Transaction:
         """Return the only value of the only row that a question gives, ``None`` where there is no row."""
         rows = self.rows(build, parameters)
         return rows[0][0] if rows else None
+
+
+def lacks(url: str, said: object) -> StoreVersionError:
+    """Return the error for tables or columns that are not there, though the version of the tables says that they are."""
+    return StoreVersionError(
+        f"{url} lacks what this ModelDB works with ({said}): an older ModelDB made it, or a part of it was removed; run "
+        f"modeldb db upgrade, and where that does not help, make it again from its changes: modeldb copy OLD NEW"
+    )
 
 
 class Database(ABC):

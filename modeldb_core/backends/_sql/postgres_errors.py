@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from modeldb_core.backends._sql.database import lacks
 from modeldb_core.backends._sql.postgres_driver import SILENT
 from modeldb_core.errors import (
     ConfigurationError,
@@ -151,6 +152,8 @@ _BY_CODE: dict[str, Callable[[Translator, str], ModelDBError]] = {
     _CANCELED: lambda at, _: StoreUnavailableError(
         f"{at.url} took longer than {at.timeout_s:g} s for one statement; raise timeout_s, or see what keeps the server"
     ),
+    "42P01": lambda at, said: lacks(at.url, said),
+    "42703": lambda at, said: lacks(at.url, said),
     "25006": lambda at, _: StoreReadOnlyError(
         f"{at.url} may only be read: the server is a standby or read-only; give the URL of the primary"
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import stat
 import warnings
@@ -26,6 +27,7 @@ from modeldb_core.backends._sql.database import (
     Row,
     SwallowedError,
     Transaction,
+    lacks,
 )
 from modeldb_core.backends._sql.engine import EngineDatabase
 from modeldb_core.backends._sql.sqlite_files import PREFIX, make_private, may_write, prepare_folder
@@ -60,6 +62,7 @@ _DIALECT = dialect()
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _READ_ONLY = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
+_LACKING = re.compile("^no such (?:table|column):|has no column named")
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT})
 
 
@@ -330,6 +333,8 @@ class SQLiteDatabase(EngineDatabase):
             )
         if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM):
             return StoreUnavailableError(f"{self.path} cannot be read or written now: {error}")
+        if _LACKING.search(str(error)):
+            return lacks(self.url, error)
         return StoreUnavailableError(f"{self.path}: SQLite refused an operation: {error}")
 
 

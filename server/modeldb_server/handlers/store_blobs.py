@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from flask import Response, request
 
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError
-from modeldb_core.stores import REFRESH_S, protocol
+from modeldb_core.stores import REFRESH_S, protocol, put_together
 from modeldb_core.stores.blob_batches import MAX_BYTES, decode_blobs, encode_blobs
 from modeldb_server.access import note_read
 from modeldb_server.blobs import CHUNK_BYTES, SANDBOX_POLICY, BlobBody, check_digest, requested_range
@@ -194,7 +194,7 @@ def put_blob(context: ServerContext, *, digest: str, content: BinaryIO) -> Respo
 def put_blobs(context: ServerContext, *, content: BinaryIO) -> Response:
     """Put each of the blobs in the body."""
     try:
-        digests = context.artifacts.put_many(decode_blobs(content.read()))
+        digests = put_together(context.artifacts, decode_blobs(content.read()))
     except IntegrityError as error:
         return refuse(error)
     return json_response({"digests": digests})
