@@ -155,3 +155,22 @@ def test_a_server_that_asks_nobody_has_one_user_whom_any_address_means(tmp_path:
             assert answer["verta_info"]["username"] == "grace"
         assert world.over_http("UACService.getUser", {"username": "ada"}, "").code == MISSING
         assert world.over_http("OrganizationService.getOrganizationByName", {"org_name": "x"}, "").code == MISSING
+
+
+def test_users_are_at_home_in_their_own_workspace_whatever_others_share_with_them(office: Office) -> None:
+    """A client that names no workspace goes on when its user gets a role elsewhere: on a workspace, or on a project."""
+    gus, hal = office.hire("gus"), office.hire("hal")
+    office.ask("root", "OrganizationService.setOrganization", organization={"name": "shop"})
+    shop = office.ask("root", "OrganizationService.getOrganizationByName", org_name="shop").data["organization"]["id"]
+    binding = {"role_id": "contributor", "entities": [{"user_ids": [gus]}], "scope": {"org_id": shop}}
+    assert office.ask("root", "RoleService.setRoleBinding", role_binding=binding).code == OK
+    shared = office.ask("gus", "ProjectService.createProject", name="shared", workspace_name="shop").data["project"]
+    given = {"entity_ids": [shared["id"]], "share_with": "hal@example.org", "collaborator_type": "READ_ONLY"}
+    assert office.ask("root", ACCESS, **given).code == OK
+    for who, user_id in (("gus", gus), ("hal", hal)):
+        office.ask(who, "ProjectService.createProject", name="shared")
+        found = office.ask(who, "ProjectService.getProjectByName", name="shared").data
+        assert found["project_by_user"]["workspace_id"] == user_id
+        assert [each["id"] for each in found["shared_projects"]] == [shared["id"]]
+        made = office.ask(who, "DatasetService.createDataset", name="data").data
+        assert made["dataset"]["workspace_id"] == user_id

@@ -133,12 +133,20 @@ def _default_workspace(context: ServerContext) -> tuple[str, Operation]:
 
 
 def home_of(context: ServerContext) -> tuple[str, str]:
-    """Return identifier and name of the workspace that is meant where none is named: the one that who asks may see."""
+    """Return identifier and name of the workspace that is meant where none is named.
+
+    It is the one of their own, if who asks may write there; else the only one in which they may, or the only one that they see.
+    What others share with them (a role elsewhere, a public project) makes no difference to where they are at home.
+    """
     store = context.store
-    if isinstance(store, ScopedStore) and len(store.workspaces) == 1:
-        (workspace_id,) = store.workspaces
-        with suppress(NotFoundError):
-            return workspace_id, store.get("workspace", workspace_id).name
+    if isinstance(store, ScopedStore):
+        scope = store.scope
+        written = scope.workspaces if scope.written is None else scope.workspaces & scope.written
+        for ids in (written & set(store.identify(("workspace", context.actor))), written, store.workspaces):
+            if len(ids) == 1:
+                (workspace_id,) = ids
+                with suppress(NotFoundError):
+                    return workspace_id, store.get("workspace", workspace_id).name
     (workspace_id,) = store.identify(("workspace", DEFAULT_WORKSPACE))
     return workspace_id, DEFAULT_WORKSPACE
 
