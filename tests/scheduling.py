@@ -6,8 +6,14 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
-GROUPS = ("tests/webui/", "tests/backends/test_suite_catches.py::")
-"""Where all tests share what takes long to make: the browser with its site, the output of one run over broken stores."""
+GROUPS = (
+    "tests/webui/",
+    "tests/backends/test_suite_catches.py::",
+    "tests/backends/test_artifact_pairs.py::",
+    "tests/test_packaging.py::",
+)
+"""Where all tests share what takes long to make: a browser with its site, the output of one run over broken stores,
+servers over servers, the wheel and an environment with it."""
 
 
 class GroupScheduling(LoadScopeScheduling):

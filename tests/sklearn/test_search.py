@@ -154,7 +154,11 @@ def test_a_halving_search_has_children_too(client: Any, runs: Any):
     assert parent.attributes["n_resources"] == search.n_resources_
 
 
-@pytest.mark.parametrize("backend", ["sequential", "threading", "loky", "multiprocessing"])
+WITH_PROCESSES = ("loky", pytest.param("multiprocessing", marks=pytest.mark.thorough))
+"""Backends of joblib that start workers: what these log reaches the run the same way."""
+
+
+@pytest.mark.parametrize("backend", ["sequential", "threading", *WITH_PROCESSES])
 def test_a_nested_search_has_the_searches_of_each_split_below_its_candidates(client: Any, runs: Any, backend: str):
     autolog(client, log_models=False)
     inner = GridSearchCV(SVC(), {"C": [0.1, 1.0]}, cv=2)
@@ -191,7 +195,7 @@ def test_a_search_that_is_cross_validated_has_a_run_for_each_split(client: Any, 
     assert all(run.metrics["n_candidates"] == 2 for run in searches)
 
 
-@pytest.mark.parametrize("backend", ["sequential", "threading", "loky", "multiprocessing"])
+@pytest.mark.parametrize("backend", ["sequential", "threading", *WITH_PROCESSES])
 def test_candidates_are_there_while_the_search_goes_on(client: Any, tmp_path: Path, backend: str):
     autolog(client, log_models=False)
     gate = tmp_path / "gate"

@@ -132,7 +132,14 @@ def differing(one: dict[str, str], other: dict[str, str]) -> dict[str, tuple[str
     return found
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
+# A server on SQLite is a server, as that on PostgreSQL, on a store that is tried alone.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.thorough) if name == "a server on sqlite" else name
+        for name in CONFIGURATIONS
+    ],
+)
 def test_one_script_gets_the_same_answers_everywhere(
     name: str, configure: Callable[[str], Configuration], expected: dict[str, str], tmp_path: Path
 ) -> None:

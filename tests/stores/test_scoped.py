@@ -37,7 +37,10 @@ from tests.services.server import serving
 
 SECRET = "clandestine"
 """Stands in every text of the workspace that is not to be seen."""
-STORES = ("memory", "sqlite", "postgres", "bucket", "http")
+STORES = (
+    *("memory", "sqlite", "postgres", "http"),
+    pytest.param("bucket", marks=pytest.mark.thorough),  # its answers come from a replica in SQLite
+)
 
 
 @pytest.fixture(params=STORES)
