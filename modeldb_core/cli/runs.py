@@ -15,6 +15,7 @@ from modeldb_core.cli.tables import duration, print_csv, print_json, print_json_
 from modeldb_core.log.display import is_own, telling_keys
 from modeldb_core.log.json_documents import entity_document
 from modeldb_core.model.schema import KINDS, shown_kinds
+from modeldb_core.movement.deletion import pages
 from modeldb_core.queries import MAX_LIMIT, Query, field_name
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from modeldb_core.model.entities import Entity
     from modeldb_core.stores import MetadataStore
 
-_SCREENFUL, _PAGE = 20, 500
+_SCREENFUL, _PAGE = 20, 1_000  # a server sends no more at once
 
 
 @click.command(epilog=examples("modeldb projects", "modeldb projects --json"))
@@ -36,10 +37,11 @@ def projects(session: Session, *, as_json: bool) -> None:
         return session.store.find(Query(kind="run", within=within, limit=0, count=True)).total or 0
 
     rows, documents = [], []
-    for project in session.store.find(Query(kind="project", order_by="name", limit=MAX_LIMIT)).entities:
-        found = session.store.find(
-            Query(kind="experiment", within=project.entity_id, order_by="name", limit=MAX_LIMIT)
-        ).entities
+    experiments: dict[str, list[Entity]] = {}  # by project
+    for each in pages(session.store, Query(kind="experiment", order_by="name"), _PAGE):
+        experiments.setdefault(each.project_id, []).append(each)
+    for project in pages(session.store, Query(kind="project", order_by="name"), _PAGE):
+        found = experiments.get(project.entity_id, [])
         document = {**entity_document(project), "runs": count_of(project.entity_id), "experiments": []}
         documents.append(document)
         if not found:

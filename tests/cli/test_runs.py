@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 import modeldb_core as modeldb
+from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.cli import program, tables
+from modeldb_core.queries import Query
+from modeldb_core.stores import Page
 from tests.cli.conftest import Command, Scene
 
 
@@ -397,3 +400,22 @@ def test_a_store_elsewhere_is_named_by_option(command: Command, scene: Scene, mo
     monkeypatch.chdir(elsewhere)
     assert command("runs").code == program.STORE
     assert json.loads(command("runs", "--json", "--url", "sqlite:///../modeldb.db").out)["total"] == 3
+
+
+def test_projects_are_listed_with_one_question_for_all_experiments(
+    command: Command, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    find = SQLiteStore.find
+
+    def count(store: SQLiteStore, query: Query) -> Page:
+        asked.append(query.kind)
+        return find(store, query)
+
+    with modeldb.connect(capture_enabled=False) as client:
+        for number in range(3):
+            client.start_run(f"more {number}", "forest", f"n{number}").finish()
+    monkeypatch.setattr(SQLiteStore, "find", count)
+    listed = json.loads(command("projects", "--json").out)
+    assert [len(each["experiments"]) for each in listed if each["name"].startswith("more")] == [1, 1, 1]
+    assert (asked.count("project"), asked.count("experiment")) == (1, 1)
