@@ -42,6 +42,11 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
+def lock(descriptor: int) -> None:
+    """Wait for the lock of an open file; only where there is ``fcntl``."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
 def lock_problem() -> str | None:
     """Return what keeps this Python from locking files; ``None`` where nothing does."""
     if fcntl is None:

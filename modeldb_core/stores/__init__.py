@@ -7,7 +7,14 @@ and those of ``backend.py`` and ``places.py``, can be imported from here; ``prot
 
 from __future__ import annotations
 
-from modeldb_core.stores.artifacts import REFRESH_S, ArtifactStore, BlobInfo, check_stored, put_together
+from modeldb_core.stores.artifacts import (
+    REFRESH_S,
+    ArtifactStore,
+    BlobInfo,
+    Uploads,
+    check_stored,
+    put_together,
+)
 from modeldb_core.stores.backend import Backend
 from modeldb_core.stores.contract import (
     PARTS_ADDED_TO_QUERY,
@@ -37,6 +44,7 @@ __all__ = [
     "Server",
     "Touch",
     "TouchPage",
+    "Uploads",
     "check_stored",
     "put_together",
 ]

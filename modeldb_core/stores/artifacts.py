@@ -9,7 +9,7 @@ import hashlib
 import io
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from modeldb_core.errors import IntegrityError, NotFoundError, StoreUnavailableError
 
@@ -83,6 +83,38 @@ REFRESH_S = 24 * 3600.0
 """A blob that is put again may look so much older than it is; a grace period before deletion must be longer."""
 
 
+class Uploads(Protocol):
+    """Takes content in order and piece by piece, over any number of connections and processes, and makes a blob of it.
+
+    An upload has a name of 64 hexadecimal digits that its sender chooses; anyone who knows it can go on with it. One that
+    nobody goes on with is removed some day. Every method may be called again after an unknown outcome.
+
+    Raises:
+        NotFoundError: (all methods) the store takes no uploads.
+    """
+
+    def received(self, upload: str) -> int:
+        """Return how many bytes have arrived; 0 where nobody has begun."""
+        ...
+
+    def append(self, upload: str, offset: int, content: bytes) -> int:
+        """Add ``content`` where just ``offset`` bytes have arrived, else nothing; return how many have arrived now."""
+        ...
+
+    def finish(self, upload: str, info: BlobInfo) -> BlobInfo:
+        """Make the blob that ``info`` says of what has arrived.
+
+        Raises:
+            NotFoundError: there is no such upload, and no such blob.
+            IntegrityError: what has arrived is something else; it is removed.
+        """
+        ...
+
+    def discard(self, upload: str) -> None:
+        """Remove what has arrived; nothing is no error."""
+        ...
+
+
 class ArtifactStore(ABC):
     """Keeps blobs, each under the SHA-256 of its content.
 
@@ -94,6 +126,9 @@ class ArtifactStore(ABC):
 
     is_local: bool = False
     """Whether a put costs a copy on this machine and no network: callers then need not put it off."""
+
+    uploads: Uploads | None = None
+    """How content comes piece by piece, each byte written once; ``None``: only as a stream, by :meth:`put`."""
 
     owner: str = ""
     """The store of runs that names what is put here, in words that tell it from others; "": nobody has said."""

@@ -315,6 +315,7 @@ _ANSWERS: dict[str, Schema] = {
     ),
     "StoredKeys": record({"keys": list_of(list_of(ANYTHING))}),
     "Blob": record({"digest": TEXT, "size_bytes": COUNT, "modified_at": nullable(COUNT)}),
+    "Upload": record({"received_bytes": COUNT}),
     "BlobOwners": record({"owners": {"type": "array", "items": TEXT}}),
     "TreePage": record(
         {

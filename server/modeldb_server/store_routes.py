@@ -16,7 +16,7 @@ from modeldb_core.stores.protocol import (
     PREFIX,
     SERIES_TYPE,
 )
-from modeldb_server.handlers import store, store_blobs
+from modeldb_server.handlers import store, store_blobs, uploads
 from modeldb_server.routes import MAX_MESSAGE, Parameter, Policy, Route
 
 PART_BODY_BYTES = PART_BYTES + PART_HEAD_BYTES
@@ -351,4 +351,52 @@ _BLOBS = (
     ),
 )
 
-STORE_ROUTES = (*_METADATA, *_BLOBS)
+_UPLOAD = f"{PREFIX}/uploads/<upload>"
+_UPLOADS = (
+    _read(
+        "GET",
+        _UPLOAD,
+        uploads.describe_upload,
+        "Say how many bytes of an upload have arrived",
+        description="404 where the artifact store takes no uploads: put the parts as blobs then, and have them joined.",
+        answer="Upload",
+        errors=(400, 404, 503),
+    ),
+    _write(
+        "PUT",
+        _UPLOAD,
+        uploads.append_upload,
+        "Add to an upload, where just so many bytes have arrived, else nothing; say how many have arrived now",
+        parameters=(
+            Parameter(
+                name="offset", type="integer", required=True, minimum=0, description="of the body in the content"
+            ),
+        ),
+        body_type=BYTES_TYPE,
+        max_body_bytes=PART_BODY_BYTES,
+        answer="Upload",
+        errors=(400, *_REFUSED, 404, 503),
+    ),
+    _write(
+        "POST",
+        _UPLOAD,
+        uploads.finish_upload,
+        "Make a blob of an upload; what hashes to something else is removed",
+        body=(
+            _text("digest", "of the content", max_length=64),
+            Parameter(name="size_bytes", type="integer", required=True, minimum=0, description="of the content"),
+        ),
+        answer="Blob",
+        errors=(400, *_REFUSED, 404, 422, 503),
+    ),
+    _write(
+        "DELETE",
+        _UPLOAD,
+        uploads.discard_upload,
+        "Remove what has arrived of an upload",
+        answer="Done",
+        errors=(400, *_REFUSED, 404, 503),
+    ),
+)
+
+STORE_ROUTES = (*_METADATA, *_BLOBS, *_UPLOADS)

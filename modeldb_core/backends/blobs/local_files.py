@@ -48,20 +48,37 @@ class LocalFiles:
         Raises:
             NotOursError: another user, or a link, has the place of this user's temporary files.
         """
-        name = f"{self._temporary}/{uuid.uuid4().hex}"
+        name = self.temporary(uuid.uuid4().hex)
+        return name, cast("BinaryIO", io.FileIO(self._make(name, _CREATE), "wb"))
+
+    def temporary(self, name: str) -> str:
+        """Return where a temporary file of this name lies, which :meth:`publish` and :meth:`discard` take."""
+        return f"{self._temporary}/{name}"
+
+    def open_temporary(self, name: str, *, may_create: bool) -> int:
+        """Open the temporary file ``name`` for reading and writing; raises FileNotFoundError.
+
+        Args:
+            may_create: an empty one is made where there is none.
+        """
+        if may_create:
+            return self._make(name, _UPDATE | os.O_CREAT)
+        return os.open(name, _UPDATE)
+
+    def _make(self, name: str, flags: int) -> int:
         if not self._is_swept:
             with suppress(FileNotFoundError):
                 owned.Folder.open(Path(self._temporary)).close()
         try:
-            descriptor = os.open(name, _CREATE, 0o666)
+            descriptor = os.open(name, flags, 0o666)
         except FileNotFoundError:
             owned.make_private(self.root)
             owned.make_folder(Path(self._temporary)).close()
-            descriptor = os.open(name, _CREATE, 0o666)
+            descriptor = os.open(name, flags, 0o666)
         if not self._is_swept:
             self._is_swept = True
             self._sweep()
-        return name, cast("BinaryIO", io.FileIO(descriptor, "wb"))
+        return descriptor
 
     def publish(self, name: str, path: str) -> None:
         """Give a temporary file its place, at once and whole, over what may be there."""
@@ -170,5 +187,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return []
 
 
-_TEMPORARY = re.compile("[0-9a-f]{32}")
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_TEMPORARY = re.compile("([0-9a-f]{32}){1,2}")
+_PLAIN = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _PLAIN
+_UPDATE = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | _PLAIN

@@ -26,6 +26,7 @@ from modeldb_core.backends.blobs.content import (
 )
 from modeldb_core.backends.blobs.fsspec_files import FsspecFiles
 from modeldb_core.backends.blobs.local_files import LocalFiles
+from modeldb_core.backends.blobs.uploads import FolderUploads
 from modeldb_core.backends.blobs.verified import verified
 from modeldb_core.errors import (
     IntegrityError,
@@ -34,6 +35,7 @@ from modeldb_core.errors import (
     NotFoundError,
     StoreUnavailableError,
 )
+from modeldb_core.runtime import disk
 from modeldb_core.runtime.redaction import redact_url
 from modeldb_core.stores import REFRESH_S, ArtifactStore, BlobInfo
 
@@ -89,7 +91,9 @@ class FsspecArtifactStore(ArtifactStore):
             return
         bare, _, _ = split_url(url, options, {})
         self.url = redact_url(bare)
-        self._files = LocalFiles(bare.removeprefix("file://"))
+        self._files = files = LocalFiles(bare.removeprefix("file://"))
+        if disk.fcntl is not None:
+            self.uploads = FolderUploads(files, self._errors, self._is_kept, self._claim)
 
     def owners(self) -> frozenset[str]:
         with self._errors():

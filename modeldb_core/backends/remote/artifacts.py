@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import re
+from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from modeldb_core.backends.remote.answers import foreign_answer, load_blob, load_digests, understood
@@ -21,7 +23,14 @@ from modeldb_core.backends.remote.parts import (
     split,
     stat_blob,
 )
-from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError, StoreUnavailableError
+from modeldb_core.backends.remote.uploads import LostUploadError, RemoteUploads, send
+from modeldb_core.errors import (
+    IntegrityError,
+    InvalidArgumentError,
+    ModelDBError,
+    NotFoundError,
+    StoreUnavailableError,
+)
 from modeldb_core.stores import ArtifactStore, BlobInfo, check_stored, protocol
 from modeldb_core.stores.blob_batches import MAX_BLOBS, decode_blobs, encode_blobs, together
 
@@ -41,11 +50,17 @@ _TURNS = 3
 class RemoteArtifactStore(OnServer, ArtifactStore):
     """Blobs on a server of ModelDB, which keeps them in the artifact store that it was started with.
 
-    Long ones go in parts, each of which is tried again by itself. An upload of a file that broke off goes on where it
-    was, also in another process.
+    Long ones go piece by piece, each of which is tried again by itself. An upload of a file that broke off goes on where it
+    was, also in another process. Where the artifact store of the server takes no uploads, the pieces are blobs of their own,
+    which the server joins.
 
     Arguments and errors are those of :class:`OnServer`.
     """
+
+    @cached_property
+    def uploads(self) -> RemoteUploads:  # type: ignore[override]
+        """How content is sent piece by piece."""
+        return RemoteUploads(self._connection)
 
     def owners(self) -> frozenset[str]:
         return self._connection.get_json("/blob-owners", load=protocol.load_owners)
@@ -95,59 +110,101 @@ class RemoteArtifactStore(OnServer, ArtifactStore):
         return found
 
     def _put_seekable(self, stream: BinaryIO, digest: str | None) -> BlobInfo:
-        start, sha, size = stream.tell(), hashlib.sha256(), 0
-        while chunk := stream.read(_CHUNK):
-            sha.update(chunk)
-            size += len(chunk)
-        found = sha.hexdigest()
-        _compare(found, digest)
+        start = stream.tell()
+        size = None if digest is None else _size_of_rest(stream)
+        hashed = None
+        if digest is None or size is None or size <= protocol.PART_BYTES:  # else the server hashes what it is sent
+            hashed = _hash(stream, digest)
+        info = hashed or BlobInfo(cast("str", digest), cast("int", size))
         for _ in range(_TURNS):
-            if size > _ASK_FIRST_BYTES and (info := self._join(found, size, [])) is not None:
-                return info
+            if (
+                info.size_bytes > _ASK_FIRST_BYTES
+                and (found := self._join(info.digest, info.size_bytes, [])) is not None
+            ):
+                if hashed is None:
+                    stream.seek(start)
+                    _hash(stream, digest)
+                return found
             stream.seek(start)
-            if size <= protocol.PART_BYTES:
-                return self._put_whole(found, read_fully(stream, size))
-            if (info := self._put_parts(stream, found, size)) is not None:
-                return info
-        msg = f"blob {found} could not be put into {self.url}: its parts went away; the same call may succeed later"
+            if info.size_bytes <= protocol.PART_BYTES:
+                return self._put_whole(info.digest, read_fully(stream, info.size_bytes))
+            if (found := self._put_long(stream, start, info)) is not None:
+                return found
+        msg = f"blob {info.digest} could not be put into {self.url}: what was sent went away; the same call may succeed later"
         raise StoreUnavailableError(msg)
 
     def _put_whole(self, digest: str, content: bytes) -> BlobInfo:
         return put_blob(self._connection, BlobInfo(digest, len(content)), content)
 
-    def _put_parts(self, stream: BinaryIO, digest: str, size: int) -> BlobInfo | None:
+    def _put_long(self, stream: BinaryIO, start: int, info: BlobInfo) -> BlobInfo | None:
+        """Send content piece by piece, from where an earlier attempt broke off; ``None``: somebody took it away, or finished it.
+
+        An upload has the name of its digest, so that any process finds it. Where somebody has put something else under that
+        name, another one is begun.
+        """
+        try:
+            received = self.uploads.received(info.digest)
+        except NotFoundError:
+            return self._put_parts(stream, info)
+        try:
+            return self._put_upload(info.digest, stream, start, received, info)
+        except IntegrityError:
+            stream.seek(start)
+            _hash(stream, info.digest)
+        return self._put_upload(new_upload(), stream, start, 0, info)
+
+    def _put_upload(self, upload: str, stream: BinaryIO, start: int, received: int, info: BlobInfo) -> BlobInfo | None:
+        try:
+            size = send(self.uploads, upload, stream, start, received)
+            return self.uploads.finish(upload, BlobInfo(info.digest, size))
+        except (LostUploadError, NotFoundError):
+            return None
+
+    def _put_parts(self, stream: BinaryIO, info: BlobInfo) -> BlobInfo | None:
         """Send the parts that the server lacks, and have them joined; ``None`` where another upload took them away."""
         parts: list[str] = []
         is_resumed = True
-        for part in split(stream, digest):
+        for part in split(stream, info.digest):
             name = hashlib.sha256(part).hexdigest()
             is_resumed = is_resumed and has_blob(self._connection, name)
             if not is_resumed:
                 put_part(self._connection, part)
             parts.append(name)
-        info = self._join(digest, size, parts)
-        if info is not None:
+        found = self._join(info.digest, info.size_bytes, parts)
+        if found is not None:
             remove_parts(self._connection, parts)
-        return info
+        return found
 
     def _put_stream(self, first: bytes, stream: BinaryIO, digest: str | None) -> BlobInfo:
         """Send what cannot be read twice: the digest is known in the end only, so an upload cannot be taken up again."""
-        sha, size, upload = hashlib.sha256(), 0, new_upload()
+        reading, upload = _Hashing(first, stream), new_upload()
+        try:
+            try:
+                received = self.uploads.received(upload)
+            except NotFoundError:
+                return self._put_stream_in_parts(reading, digest, upload)
+            size = send(self.uploads, upload, cast("BinaryIO", reading), None, received)
+            return self.uploads.finish(upload, reading.check(size, digest))
+        except BaseException:
+            with suppress(ModelDBError):
+                self.uploads.discard(upload)
+            raise
+
+    def _put_stream_in_parts(self, reading: _Hashing, digest: str | None, upload: str) -> BlobInfo:
+        size = 0
         parts: list[str] = []
         try:
-            for part in split(cast("BinaryIO", _Joined(first, stream)), upload):
-                sha.update(memoryview(part)[protocol.PART_HEAD_BYTES :])
+            for part in split(cast("BinaryIO", reading), upload):
                 size += len(part) - protocol.PART_HEAD_BYTES
                 parts.append(put_part(self._connection, part))
-            found = sha.hexdigest()
-            _compare(found, digest)
-            info = self._join(found, size, parts)
+            info = reading.check(size, digest)
+            found = self._join(info.digest, size, parts)
         finally:
             remove_parts(self._connection, parts)
-        if info is None:
-            msg = f"blob {found} could not be put into {self.url}: its parts went away; put it again"
+        if found is None:
+            msg = f"blob {info.digest} could not be put into {self.url}: its parts went away; put it again"
             raise StoreUnavailableError(msg)
-        return info
+        return found
 
     def _join(self, digest: str, size: int, parts: list[str]) -> BlobInfo | None:
         """Have a blob made of parts, or put again where it is there; ``None`` where it is not, and parts are missing."""
@@ -186,17 +243,47 @@ class RemoteArtifactStore(OnServer, ArtifactStore):
         return self._connection.blob_url(_checked(digest), expires_s)
 
 
-class _Joined(io.RawIOBase):
-    """What was read of a stream already, and then the rest of it."""
+class _Hashing(io.RawIOBase):
+    """What was read of a stream already, and then the rest of it; hashed on the way."""
 
     def __init__(self, first: bytes, stream: BinaryIO) -> None:
         self._first, self._stream = first, stream
+        self._sha = hashlib.sha256()
 
     def read(self, count: int = -1) -> bytes:
         if self._first:
             piece, self._first = self._first[:count], self._first[count:]
-            return piece
-        return self._stream.read(count)
+        else:
+            piece = self._stream.read(count)
+        self._sha.update(piece)
+        return piece
+
+    def check(self, size: int, digest: str | None) -> BlobInfo:
+        """Return what was read, of so many bytes; raises IntegrityError where it is not ``digest``."""
+        info = BlobInfo(self._sha.hexdigest(), size)
+        _compare(info.digest, digest)
+        return info
+
+
+def _hash(stream: BinaryIO, digest: str | None) -> BlobInfo:
+    """Hash the rest of a stream; raises IntegrityError where it is not ``digest``."""
+    sha, size = hashlib.sha256(), 0
+    while chunk := stream.read(_CHUNK):
+        sha.update(chunk)
+        size += len(chunk)
+    _compare(sha.hexdigest(), digest)
+    return BlobInfo(sha.hexdigest(), size)
+
+
+def _size_of_rest(stream: BinaryIO) -> int | None:
+    """Return how much of a stream is left, and leave it where it is; ``None``: its end cannot be reached without reading."""
+    start = stream.tell()
+    try:
+        return max(stream.seek(0, io.SEEK_END) - start, 0)
+    except (OSError, ValueError):
+        return None
+    finally:
+        stream.seek(start)
 
 
 def _checked(digest: str) -> str:

@@ -1,0 +1,185 @@
+"""Content that comes piece by piece into a folder: each byte is written once, where it stays, and hashed once.
+
+What has arrived is a file among the temporary ones, under the name of its upload, so any process on the same folder can go
+on with it, and its length says how much has arrived. When it is whole it is moved to its place. The hash is carried along by the
+process that takes the pieces, beside the writing; a process that did not see all of them reads the file once in the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from modeldb_core.backends.blobs.content import blob_path, check_digest, hash_rest, is_digest
+from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError
+from modeldb_core.runtime import disk
+from modeldb_core.runtime.workers import Workers
+from modeldb_core.stores import BlobInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+    from contextlib import AbstractContextManager
+
+    from modeldb_core.backends.blobs.local_files import LocalFiles
+
+_MAX_HASHES = 64
+"""So many uploads at once keep their hash; those of the others are read once more in the end."""
+
+
+class _State(NamedTuple):
+    """By which a file shows that nobody else has written to it or replaced it since this process did."""
+
+    process: int
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Hash:
+    """The hash of the beginning of a file.
+
+    Attributes:
+        state: of the file when ``sha`` was given the last piece: with another one there is content that it does not know.
+        pending: ends when ``sha`` has taken all of it.
+    """
+
+    sha: hashlib._Hash
+    state: _State
+    pending: Future[None]
+
+
+class FolderUploads:
+    """Uploads into a folder of this machine.
+
+    Args:
+        files: of the store.
+        errors: turns what the file system raises into the errors of the contract.
+        is_kept: whether the store has a blob, whole; it is young then.
+        claim: has the owner of the store noted, before anything is there.
+    """
+
+    def __init__(
+        self,
+        files: LocalFiles,
+        errors: Callable[..., AbstractContextManager[None]],
+        is_kept: Callable[[BlobInfo], bool],
+        claim: Callable[[], None],
+    ) -> None:
+        self._files, self._errors, self._is_kept, self._claim = files, errors, is_kept, claim
+        self._hashes: dict[str, _Hash] = {}
+        self._workers = Workers(2, "modeldb-hash")
+
+    def received(self, upload: str) -> int:
+        """Return how many bytes have arrived."""
+        with self._errors():
+            try:
+                return os.lstat(self._files.temporary(_checked(upload))).st_size
+            except FileNotFoundError:
+                return 0
+
+    def append(self, upload: str, offset: int, content: bytes) -> int:
+        """Add ``content`` where just ``offset`` bytes have arrived; return how many have arrived now."""
+        with self._errors("write"), self._opened(_checked(upload), may_create=offset == 0) as descriptor:
+            if descriptor is None:
+                return 0
+            before = _state(descriptor)
+            if before.size != offset or not content:
+                return before.size
+            known = self._hashes.pop(upload, None)
+            view = memoryview(content)
+            while view:
+                view = view[os.pwrite(descriptor, view, offset + len(content) - len(view)) :]
+            if offset == 0:
+                self._take(upload, hashlib.sha256(), content, descriptor)
+            elif known is not None and known.state == before:
+                known.pending.result()
+                self._take(upload, known.sha, content, descriptor)
+            return offset + len(content)
+
+    def finish(self, upload: str, info: BlobInfo) -> BlobInfo:
+        """Make the blob that ``info`` says of what has arrived."""
+        path = blob_path(info.digest)
+        self._claim()
+        with self._errors("write"), self._opened(_checked(upload), may_create=False) as descriptor:
+            if descriptor is None:
+                if self._is_kept(info):  # as it was asked for before, and nobody heard the answer
+                    return info
+                msg = f"there is no upload {upload}, and no blob {info.digest}; begin it again"
+                raise NotFoundError(msg)
+            name = self._files.temporary(upload)
+            hashed = self._hashed(upload, descriptor)
+            try:
+                check_digest(hashed, info.digest)
+            except IntegrityError:
+                self._files.discard(name)
+                raise
+            if self._is_kept(hashed):
+                self._files.discard(name)
+            else:
+                os.utime(descriptor)  # young from now on, however long it took to arrive
+                self._files.publish(name, path)
+            return hashed
+
+    def discard(self, upload: str) -> None:
+        """Remove what has arrived."""
+        self._hashes.pop(_checked(upload), None)
+        self._files.discard(self._files.temporary(upload))
+
+    @contextmanager
+    def _opened(self, upload: str, *, may_create: bool) -> Iterator[int | None]:
+        """Hold the file of an upload open, for this request alone; ``None``: there is none."""
+        name = self._files.temporary(upload)
+        while True:
+            try:
+                descriptor = self._files.open_temporary(name, may_create=may_create)
+            except FileNotFoundError:
+                yield None
+                return
+            try:
+                disk.lock(descriptor)
+                if _is_at(descriptor, name):  # not finished or given up while this request waited for the lock
+                    yield descriptor
+                    return
+            finally:
+                os.close(descriptor)
+
+    def _take(self, upload: str, sha: hashlib._Hash, content: bytes, descriptor: int) -> None:
+        """Hash what was written, beside what else is done."""
+        while len(self._hashes) >= _MAX_HASHES:
+            self._hashes.pop(next(iter(self._hashes)), None)
+        pending = self._workers.submit(partial(sha.update, content))
+        self._hashes[upload] = _Hash(sha, _state(descriptor), pending)
+
+    def _hashed(self, upload: str, descriptor: int) -> BlobInfo:
+        known, state = self._hashes.pop(upload, None), _state(descriptor)
+        if known is not None and known.state == state:
+            known.pending.result()
+            return BlobInfo(known.sha.hexdigest(), state.size)
+        with open(descriptor, "rb", buffering=0, closefd=False) as file:
+            return hash_rest(file)
+
+
+def _is_at(descriptor: int, name: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(name))
+    except FileNotFoundError:
+        return False
+
+
+def _state(descriptor: int) -> _State:
+    found = os.fstat(descriptor)
+    return _State(os.getpid(), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _checked(upload: str) -> str:
+    if not is_digest(upload):
+        msg = f"{upload[:80]!r} is not the name of an upload; expected 64 hexadecimal digits in lower case"
+        raise InvalidArgumentError(msg)
+    return upload

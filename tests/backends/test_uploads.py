@@ -1,0 +1,270 @@
+"""Long files go to a server once: each byte is sent, written and hashed one time, and what broke off is gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from modeldb_core.backends.blobs import FsspecArtifactStore
+from modeldb_core.backends.blobs import uploads as folder_uploads
+from modeldb_core.backends.remote.artifacts import RemoteArtifactStore
+from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError, StoreUnavailableError
+from modeldb_core.plugins import open_store
+from modeldb_core.stores import BlobInfo, protocol
+from tests.services.server import serving, serving_folder
+
+PART = 1 << 16
+CONTENT = os.urandom(10 * PART + 123)
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+INFO = BlobInfo(DIGEST, len(CONTENT))
+linux = pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="this system does not count what is written")
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """Let everything be sent in parts of 64 KiB."""
+    monkeypatch.setattr(protocol, "PART_BYTES", PART)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return FsspecArtifactStore(f"file://{tmp_path}/blobs")
+
+
+@pytest.fixture
+def url(tmp_path):
+    with serving_folder(tmp_path) as url:
+        yield url
+
+
+class OnceOnly(io.RawIOBase):
+    """A stream that cannot go back."""
+
+    def __init__(self, content):
+        self._content = io.BytesIO(content)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        return self._content.readinto(buffer)
+
+
+class Watched(RemoteArtifactStore):
+    """Notes the bytes of the pieces that it sends; ``asked`` is called before each."""
+
+    def __init__(self, url, asked=lambda: None):
+        super().__init__(url)
+        self.sent = []
+        append = self.uploads.append
+
+        def counted(upload, offset, content):
+            asked()
+            self.sent.append(len(content))
+            return append(upload, offset, content)
+
+        self.uploads.append = counted
+
+
+def incoming(tmp_path):
+    return [path for folder in (tmp_path / "blobs").glob(".incoming-*") for path in folder.iterdir()]
+
+
+def written_bytes():
+    fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(fields["wchar"])
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """The lengths of what is hashed of more than a few bytes, by whomever."""
+    lengths = []
+
+    class Counting:
+        def __init__(self, data=b""):
+            self._sha = hashlib.new("sha256", data)
+            lengths.append(len(data))
+
+        def update(self, data):
+            lengths.append(len(data))
+            self._sha.update(data)
+
+        def hexdigest(self):
+            return self._sha.hexdigest()
+
+        def digest(self):
+            return self._sha.digest()
+
+    monkeypatch.setattr(hashlib, "sha256", Counting)
+    return lengths
+
+
+@linux
+def test_a_long_file_is_sent_written_and_hashed_once(url, tmp_path, hashed):
+    artifacts = Watched(url)
+    artifacts.put(io.BytesIO(b"first"))
+    hashed.clear()
+    before = written_bytes()
+    assert artifacts.put(io.BytesIO(CONTENT), digest=DIGEST) == INFO
+    assert written_bytes() - before < 1.1 * len(CONTENT)
+    assert sum(artifacts.sent) == len(CONTENT)
+    assert len(CONTENT) <= sum(hashed) < 1.1 * len(CONTENT)
+    with artifacts.open(DIGEST) as stream:
+        assert stream.read() == CONTENT
+    assert incoming(tmp_path) == []
+
+
+@linux
+def test_a_stream_that_cannot_go_back_is_written_once(url, tmp_path):
+    artifacts = Watched(url)
+    before = written_bytes()
+    assert artifacts.put(OnceOnly(CONTENT)) == INFO
+    assert written_bytes() - before < 1.1 * len(CONTENT)
+    assert artifacts.open(DIGEST).read() == CONTENT
+    assert incoming(tmp_path) == []
+
+
+def test_what_a_file_is_there_for_is_compared_and_not_sent(url):
+    artifacts = Watched(url)
+    artifacts.put(io.BytesIO(CONTENT), digest=DIGEST)
+    artifacts.sent.clear()
+    assert artifacts.put(io.BytesIO(CONTENT), digest=DIGEST) == INFO
+    with pytest.raises(IntegrityError, match=DIGEST):
+        artifacts.put(io.BytesIO(bytes(len(CONTENT))), digest=DIGEST)
+    assert artifacts.sent == []
+
+
+@pytest.mark.parametrize("digest", [DIGEST, None])
+def test_another_process_and_another_server_go_on_where_an_upload_broke_off(tmp_path, digest):
+    def cut():
+        if len(first.sent) == 6:
+            raise StoreUnavailableError
+
+    with serving_folder(tmp_path) as url:
+        first = Watched(url, cut)
+        with pytest.raises(StoreUnavailableError):
+            first.put(io.BytesIO(CONTENT), digest=digest)
+    with serving_folder(tmp_path) as url:
+        second = Watched(url)
+        assert second.put(io.BytesIO(CONTENT), digest=digest) == INFO
+        assert sum(second.sent) == len(CONTENT) - 6 * PART
+        assert second.open(DIGEST).read() == CONTENT
+    assert incoming(tmp_path) == []
+
+
+def test_two_who_send_the_same_file_at_once_make_one_blob(url, folder, tmp_path):
+    stores = [Watched(url) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        puts = [pool.submit(store.put, io.BytesIO(CONTENT), digest=DIGEST) for store in stores]
+        assert [put.result() for put in puts] == [INFO] * 4
+    assert list(folder.list()) == [INFO]
+    assert folder.open(DIGEST).read() == CONTENT
+    assert incoming(tmp_path) == []
+
+
+@pytest.mark.parametrize("strange", [bytes(PART), bytes(len(CONTENT)), bytes(2 * len(CONTENT))])
+def test_what_somebody_else_sent_under_the_name_of_a_file_does_not_keep_it_away(url, folder, strange):
+    folder.uploads.append(DIGEST, 0, strange)
+    assert RemoteArtifactStore(url).put(io.BytesIO(CONTENT), digest=DIGEST) == INFO
+    assert folder.open(DIGEST).read() == CONTENT
+
+
+def test_a_file_of_another_digest_is_refused_and_leaves_nothing(url, folder, tmp_path):
+    with pytest.raises(IntegrityError, match=DIGEST):
+        RemoteArtifactStore(url).put(io.BytesIO(bytes(len(CONTENT))), digest=DIGEST)
+    with pytest.raises(IntegrityError, match=DIGEST):
+        RemoteArtifactStore(url).put(OnceOnly(bytes(len(CONTENT))), digest=DIGEST)
+    assert list(folder.list()) == []
+    assert incoming(tmp_path) == []
+
+
+def test_an_upload_that_broke_off_in_a_piece_goes_on_there(folder):
+    uploads = folder.uploads
+    assert uploads.append(DIGEST, 0, CONTENT[:100]) == 100
+    assert uploads.append(DIGEST, 0, CONTENT[:PART]) == 100, "what was sent again is not added again"
+    assert uploads.append(DIGEST, 200, CONTENT[200:]) == 100
+    assert uploads.append(DIGEST, 100, CONTENT[100:]) == len(CONTENT) == uploads.received(DIGEST)
+    assert uploads.finish(DIGEST, INFO) == INFO
+    assert uploads.finish(DIGEST, INFO) == INFO, "as asked by those who did not hear the answer"
+    assert uploads.received(DIGEST) == 0
+
+
+def test_a_hash_is_not_carried_on_over_what_another_process_wrote(folder, tmp_path):
+    other = FsspecArtifactStore(f"file://{tmp_path}/blobs")
+    folder.uploads.append(DIGEST, 0, CONTENT[:PART])
+    other.uploads.discard(DIGEST)
+    other.uploads.append(DIGEST, 0, bytes(PART))
+    folder.uploads.append(DIGEST, PART, CONTENT[PART:])
+    with pytest.raises(IntegrityError):
+        folder.uploads.finish(DIGEST, INFO)
+    assert list(folder.list()) == []
+
+
+def test_more_uploads_at_once_than_hashes_are_kept_are_right_too(folder, monkeypatch):
+    monkeypatch.setattr(folder_uploads, "_MAX_HASHES", 2)
+    contents = {hashlib.sha256(content).hexdigest(): content for content in (os.urandom(3000) for _ in range(5))}
+    for start in range(0, 3000, 1000):
+        for digest, content in contents.items():
+            folder.uploads.append(digest, start, content[start : start + 1000])
+    for digest, content in contents.items():
+        folder.uploads.finish(digest, BlobInfo(digest, len(content)))
+        assert folder.open(digest).read() == content
+
+
+def test_what_is_no_name_of_an_upload_is_refused(url, folder):
+    for name in ("../../etc/passwd", DIGEST.upper(), "a" * 63, ""):
+        with pytest.raises(InvalidArgumentError, match="name of an upload"):
+            folder.uploads.append(name, 0, b"x")
+    with pytest.raises(InvalidArgumentError, match="name of an upload"):
+        RemoteArtifactStore(url).uploads.received("A" * 64)
+    with pytest.raises(NotFoundError, match="begin it again"):
+        folder.uploads.finish("0" * 64, INFO)
+
+
+def test_an_upload_that_nobody_goes_on_with_is_removed_days_later(folder, tmp_path):
+    folder.uploads.append(DIGEST, 0, CONTENT)
+    (left,) = incoming(tmp_path)
+    long_ago = time.time() - 5 * 86400
+    os.utime(left, (long_ago, long_ago))
+    FsspecArtifactStore(f"file://{tmp_path}/blobs").put(io.BytesIO(b"another"))
+    assert incoming(tmp_path) == []
+
+
+def test_a_link_in_place_of_an_upload_is_not_followed(folder, tmp_path):
+    folder.uploads.append(DIGEST, 0, b"x")
+    (upload,) = incoming(tmp_path)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"")
+    upload.unlink()
+    upload.symlink_to(victim)
+    with pytest.raises(StoreUnavailableError):
+        folder.uploads.append(DIGEST, 0, b"x")
+    assert victim.read_bytes() == b""
+
+
+def test_a_file_goes_through_a_server_over_a_server_once(tmp_path, url):
+    with open_store(f"sqlite:///{tmp_path}/b.db") as store, serving(store, RemoteArtifactStore(url)) as above:
+        artifacts = Watched(above)
+        assert artifacts.put(io.BytesIO(CONTENT), digest=DIGEST) == INFO
+        assert sum(artifacts.sent) == len(CONTENT)
+        assert artifacts.open(DIGEST).read() == CONTENT
+    assert incoming(tmp_path) == []
+
+
+def test_an_artifact_store_without_uploads_is_sent_parts(tmp_path):
+    with (
+        open_store(f"sqlite:///{tmp_path}/a.db") as store,
+        serving(store, FsspecArtifactStore("memory://without-uploads")) as url,
+    ):
+        artifacts = Watched(url)
+        for content in (io.BytesIO(CONTENT), OnceOnly(CONTENT[1:])):
+            info = artifacts.put(content)
+            assert artifacts.open(info.digest).read() == CONTENT[-info.size_bytes :]
+        assert len(list(artifacts.list())) == 2
+        assert artifacts.sent == []
