@@ -22,7 +22,7 @@ import pytest
 
 import modeldb_core
 from modeldb_core.audit import verify
-from modeldb_core.backends.objects import ObjectMetadataStore, compaction, deciding, lock
+from modeldb_core.backends.objects import ObjectMetadataStore, compaction, deciding, lock, snapshots
 from modeldb_core.backends.objects.bucket import Bucket
 from modeldb_core.backends.objects.layout import Part, object_of, pack_of, parts_of
 from modeldb_core.errors import (
@@ -726,7 +726,7 @@ def requests(monkeypatch):
     return counts
 
 
-def test_a_batch_costs_one_request_and_a_warm_open_two(s3_url, tmp_path, requests):
+def test_a_batch_costs_one_request_and_a_warm_open_two(s3_url, tmp_path, requests, monkeypatch):
     run = ended_run("run")
     with ObjectMetadataStore(s3_url, cache_dir=tmp_path / "one") as store:
         store.apply(run.changes[:5])
@@ -747,7 +747,15 @@ def test_a_batch_costs_one_request_and_a_warm_open_two(s3_url, tmp_path, request
     requests.clear()
     with ObjectMetadataStore(s3_url, cache_dir=tmp_path / "two") as store:
         assert names(store) == ["other", "run"]
-    assert requests == {"list_objects_v2": 2, "get_object": 1}
+    assert requests == {"list_objects_v2": 3, "get_object": 1}  # the first one looks for a snapshot
+    monkeypatch.setattr(snapshots, "ENOUGH_CHANGES", 1)
+    with ObjectMetadataStore(s3_url, cache_dir=tmp_path / "two") as store:
+        store.compact()
+    requests.clear()
+    with ObjectMetadataStore(s3_url, cache_dir=tmp_path / "three") as store:
+        assert names(store) == ["other", "run"]
+        assert requests == {"list_objects_v2": 3, "get_object": 1}
+        assert verify(store).findings == []
 
 
 def test_compaction_on_s3_leaves_one_object(s3, bucket, s3_url, tmp_path):

@@ -12,10 +12,11 @@ from modeldb_core.errors import IntegrityError, ModelDBError, NotFoundError
 from modeldb_core.log.settling import settles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from modeldb_core.backends.objects.bucket import Bucket
     from modeldb_core.backends.objects.replica import Replica
+    from modeldb_core.log.changes import Head
 
 _MOST = 1 << 20
 Ranges = dict[str, list[tuple[int, int]]]
@@ -50,11 +51,19 @@ def check_bucket(bucket: Bucket, replica: Replica) -> Iterator[str]:
             f"{kind} {entity_id} reads otherwise on a machine that sees {bucket.url} for the first time: an object was "
             f"written again with another stamp, so that its changes count in another order"
         )
+    for stream_id, first, last in uncovered(replica, heads, seen):
+        yield f"changes {first} to {last} of stream {stream_id} are in no object of {bucket.url} any more"
+
+
+def uncovered(
+    replica: Replica, heads: Mapping[str, Head], seen: Mapping[str, list[tuple[int, int]]]
+) -> Iterator[tuple[str, int, int]]:
+    """Iterate over the changes up to ``heads`` that are in none of the ranges ``seen``: stream, first and last number."""
     for stream_id, head in heads.items():
         if stream_id not in seen and _was_settled(replica, stream_id):
             continue  # made by every replica, from what is in objects
-        for first, last in gaps(seen[stream_id], 1, head.seq):
-            yield f"changes {first} to {last} of stream {stream_id} are in no object of {bucket.url} any more"
+        for first, last in gaps(seen.get(stream_id, ()), 1, head.seq):
+            yield stream_id, first, last
 
 
 def _was_settled(replica: Replica, stream_id: str) -> bool:

@@ -31,6 +31,7 @@ from modeldb_core.backends.objects.layout import (
     parts_of,
     range_of,
 )
+from modeldb_core.backends.objects.snapshots import drop_outdated
 from modeldb_core.errors import IntegrityError, NotFoundError, StoreUnavailableError
 from modeldb_core.log.changes import GENESIS, verify_change
 from modeldb_core.model.entities import now_us
@@ -112,6 +113,8 @@ class Compactor:
             IntegrityError: the replica does not hold what it took in.
         """
         done = self._delete_covered()
+        if self._erased:
+            done += Compaction(deleted=drop_outdated(self._bucket, self._replica))
         for names in self._plan(full=full):
             self._write_pack(names)
             done += Compaction(packs=1, packed=len(names))

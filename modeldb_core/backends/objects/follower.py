@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from modeldb_core.backends._sql.fingerprint import fingerprint
+from modeldb_core.backends.objects import snapshots
 from modeldb_core.backends.objects.compaction import Compaction, Compactor
 from modeldb_core.backends.objects.inbox import Arrived, Inbox, RebuildNeededError
 from modeldb_core.backends.objects.layout import PACKS, STREAMS, is_known, is_marker, parts_of
@@ -86,7 +87,9 @@ class Follower:
         self._folder = _replica_folder(cache_dir)
         # A replica made by other code lacks for good what that code did not know, so each code has one of its own.
         self._store = hashlib.sha256(identity.encode()).hexdigest()[:24]
-        self._stem = f"{self._store}-{fingerprint()}"
+        self._code = fingerprint()
+        self._stem = f"{self._store}-{self._code}"
+        self._takes_snapshots = True
         self._own: OrderedDict[str, bytes] = OrderedDict()  # objects written here that no listing has shown yet
         self._evicted = self._evicted_listed = 0  # how many of those were not kept; how many of them a listing showed
         self._notes: list[str] = []  # what is to be said once the replica is in order
@@ -187,6 +190,8 @@ class Follower:
             if not any((more.packs, more.deleted)):
                 break
             done += more
+        with self._lock.held():
+            snapshots.put(self._bucket, self._open(), self._code)
         return done
 
     def _compact_a_little(self, replica: Replica) -> None:
@@ -233,6 +238,8 @@ class Follower:
             if self._replica is not None:
                 self._old.append(self._replica)  # other threads may be reading it
             self._replica = None
+            if self._takes_snapshots and not path.exists():
+                snapshots.take(self._bucket, self._code, path)
             self._replica = Replica(path, self._bucket.url)
             self._forget_outdated()
         return self._replica
@@ -246,7 +253,8 @@ class Follower:
         return 0
 
     def _renew(self) -> None:
-        """Begin a new replica. The file of the one before stays for a while: others may have it open."""
+        """Begin a new replica, from the bucket. The file of the one before stays for a while: others may have it open."""
+        self._takes_snapshots = False
         generation = self._generation()
         with Folder.open(self._folder, is_given=True) as folder:
             for suffix in ("", "-wal", "-shm"):
@@ -277,6 +285,9 @@ class Follower:
             replica = self._open()
             try:
                 if self._follow(replica):
+                    if snapshots.is_unchecked(replica) and not snapshots.fits(replica):
+                        self._renew()
+                        continue
                     self._compact_a_little(replica)
                     return replica
             except RebuildNeededError:
