@@ -18,9 +18,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from modeldb_core.audit import verify
+from modeldb_core.backends._sql.fingerprint import fingerprint
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
-from modeldb_core.backends.objects import ObjectMetadataStore, layout
+from modeldb_core.backends.objects import ObjectMetadataStore, layout, snapshots
 from modeldb_core.errors import IntegrityError, ModelDBError, StoreReadOnlyError
 from modeldb_core.journal.journal import Journal
 from modeldb_core.journal.records import Chain, Draft, Plan, Seal, make_record
@@ -413,6 +414,29 @@ def _opened_database(path: Path) -> None:
             store.apply(own.changes)
 
 
+@cache
+def _snapshot() -> bytes:
+    """Return the database in a snapshot of a bucket."""
+    with tempfile.TemporaryDirectory() as folder, _bucket(Path(folder)) as store:
+        store.apply(written().changes)
+        return zlib.decompress(snapshots._content(store._follower.fresh()))
+
+
+def _bucket(folder: Path) -> ObjectMetadataStore:
+    return ObjectMetadataStore(f"file://{folder}/bucket", cache_dir=folder / "cache", max_staleness_s=0, compact=False)
+
+
+def _opened_snapshot(database: bytes) -> None:
+    content = zlib.compress(database, 1)
+    digest = hashlib.sha256(content).hexdigest()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "bucket", "snapshots", fingerprint(), f"{1:016x}.9.0.{digest}.db.z")
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+        with _bucket(Path(folder)) as store:
+            ask(store)
+
+
 def _sqlite(folder: Path) -> MetadataStore:
     return open_store(f"sqlite:///{folder}/x.db")
 
@@ -429,5 +453,6 @@ WHOLES: tuple[Decoder, ...] = (
     Decoder("bucket", [_object()], _objects(), _read_bucket, 5),
     Decoder("journal", _segment(), damaged(_segment()) | _segments(), _recovered, 12),
     Decoder("SQLite file with other values", [], _edits(), _edited, 10),
+    Decoder("snapshot of a bucket", _snapshot(), damaged(_snapshot()), _opened_snapshot, 4),
     Decoder("SQLite file with other bytes", _database(), damaged(_database()), _flipped, 4),
 )

@@ -93,7 +93,7 @@ def take(bucket: Bucket, code: str, path: Path) -> None:
             _install(bucket.read(name), found[5], path, bucket.url)
         except NotFoundError:  # replaced since it was listed
             continue
-        except (IntegrityError, sqlite3.Error, zlib.error) as error:
+        except IntegrityError as error:
             logger.warning("The snapshot %s in %s is left out: %s", name, bucket.url, error)
         else:
             return
@@ -157,6 +157,9 @@ def _install(content: bytes, digest: str, path: Path, url: str) -> None:
             connection.execute("PRAGMA cell_size_check = ON")
             _check(connection, path.parent, url)
         os.replace(new, path)
+    except (sqlite3.Error, zlib.error) as error:
+        msg = f"it is not a database: {error}"
+        raise IntegrityError(msg) from error
     finally:
         for suffix in ("", "-journal", "-wal", "-shm"):
             with suppress(FileNotFoundError):
