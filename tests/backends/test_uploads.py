@@ -140,7 +140,7 @@ def test_what_a_file_is_there_for_is_compared_and_not_sent(url):
     assert artifacts.sent == []
 
 
-@pytest.mark.parametrize("digest", [DIGEST, None])
+@pytest.mark.parametrize("digest", [DIGEST, None], ids=["known", "unknown"])
 def test_another_process_and_another_server_go_on_where_an_upload_broke_off(tmp_path, digest):
     def cut():
         if len(first.sent) == 6:
@@ -168,9 +168,9 @@ def test_two_who_send_the_same_file_at_once_make_one_blob(url, folder, tmp_path)
     assert incoming(tmp_path) == []
 
 
-@pytest.mark.parametrize("strange", [bytes(PART), bytes(len(CONTENT)), bytes(2 * len(CONTENT))])
-def test_what_somebody_else_sent_under_the_name_of_a_file_does_not_keep_it_away(url, folder, strange):
-    folder.uploads.append(DIGEST, 0, strange)
+@pytest.mark.parametrize("length", [PART, len(CONTENT), 2 * len(CONTENT)])
+def test_what_somebody_else_sent_under_the_name_of_a_file_does_not_keep_it_away(url, folder, length):
+    folder.uploads.append(DIGEST, 0, bytes(length))
     assert RemoteArtifactStore(url).put(io.BytesIO(CONTENT), digest=DIGEST) == INFO
     assert folder.open(DIGEST).read() == CONTENT
 
