@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from typing import Any
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
 from modeldb_core.model.integers import int_text
@@ -34,7 +35,7 @@ def to_number(value: object, where: str) -> int | float:
         raise InvalidArgumentError(msg)
     if isinstance(value, numbers.Number) and hasattr(type(value), "__float__") and not hasattr(value, "shape"):
         try:
-            return float(value)  # type: ignore[arg-type] # a Decimal or a Fraction
+            return nearest(value)
         except OverflowError:
             msg = f"{where} is beyond the range of 64-bit floats"
             raise InvalidArgumentError(msg) from None
@@ -43,6 +44,19 @@ def to_number(value: object, where: str) -> int | float:
     hint = "; a metric is one number: pass .item()" if getattr(value, "shape", ()) != () else ""
     msg = f"{where} is of type {type_name(value)}; expected a number{hint}"
     raise InvalidTypeError(msg)
+
+
+def nearest(value: Any) -> float:  # noqa: ANN401 - a Decimal or a Fraction
+    """Return the nearest float.
+
+    Raises:
+        OverflowError: that is an infinity, and the number is none.
+        ValueError: it is a signaling NaN.
+    """
+    number = float(value)
+    if math.isinf(number) and number != value:
+        raise OverflowError
+    return number
 
 
 def to_float(value: object, where: str) -> float:

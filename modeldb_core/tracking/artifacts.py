@@ -31,6 +31,7 @@ Put = Callable[[BinaryIO], BlobInfo]
 Entries = dict[str, dict[str, Any]]
 
 _CHUNK = 1 << 20
+_SHOWN = 200  # characters of what was taken for a path
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,17 @@ def _store_path(
     if not name:
         msg = f"artifact {str(path)!r} has no name of its own; pass name=..."
         raise InvalidArgumentError(msg)
-    if path.is_dir():
+    try:
+        is_folder, is_file, is_there, is_link = path.is_dir(), path.is_file(), path.exists(), path.is_symlink()
+    except OSError as error:  # a text that is too long for a path, a folder that may not be looked into
+        shown = str(path) if len(str(path)) <= _SHOWN else f"{str(path)[:_SHOWN]}…"
+        msg = f"artifact {shown!r}: {error.strerror}; expected the path of a file or folder, or log_text for a text"
+        raise (PermissionDeniedError if isinstance(error, PermissionError) else NotFoundError)(msg) from error
+    if is_folder:
         return _store_folder(path, name, kind, put, is_own)
-    if not path.is_file():
-        what = "is not a regular file" if path.exists() else f"does not exist in {Path.cwd()}"
-        if path.is_symlink() and not path.exists():
+    if not is_file:
+        what = "is not a regular file" if is_there else f"does not exist in {Path.cwd()}"
+        if is_link and not is_there:
             what = f"is a link to {os.readlink(path)!r}, where there is nothing"
         msg = f"artifact {str(path)!r} {what}; expected the path of a file or folder, or log_text for a text"
         raise NotFoundError(msg)

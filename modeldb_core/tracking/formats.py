@@ -78,7 +78,7 @@ def write(artifact: object, name: str | None) -> Written:
     if writer is None:
         able = ", ".join(f".{known}" for known in formats)
         msg = (
-            f"artifact {name!r}: a {kind} cannot be written as .{extension}, only as {able}; choose one of them, or write "
+            f"artifact {name!r}: {_WORDS[kind]} cannot be written as .{extension}, only as {able}; choose one of them, or write "
             f"the file yourself and log its path"
         )
         raise InvalidArgumentError(msg)
@@ -105,6 +105,9 @@ def _extension(name: str, formats: Mapping[str, Writer]) -> str:
         return packed
     last = parts[-1] if parts else ""
     return last if last.lower() in formats or _EXTENSION.fullmatch(last) else ""
+
+
+_WORDS = {"figure": "a figure", "table": "a table", "image": "an image", "json": "a map or list"}
 
 
 def _formats_of(artifact: Any) -> tuple[str, Mapping[str, Writer], str]:  # noqa: ANN401

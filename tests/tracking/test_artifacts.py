@@ -429,3 +429,12 @@ def test_a_small_file_of_a_folder_takes_few_calls_of_the_system(tmp_path: Path, 
     # Three to look at it in its folder; in the store: is it there, a temporary file, its folder, its place.
     assert sum(calls.values()) - calls["mkdir"] <= 7 * count + 30, calls
     assert calls["mkdir"] <= count, calls
+
+
+@pytest.mark.parametrize("text", ["word " * 2000, "line\n" * 300], ids=["long", "lines"])
+def test_a_text_too_long_for_a_path_is_told_from_one(run: Any, text: str) -> None:
+    with pytest.raises(NotFoundError, match=r"artifact '.{1,410}…'.*log_text for a text"):
+        run.log_artifact(text)
+    with pytest.raises(NotFoundError, match="log_text for a text"):
+        run.log_artifact(text, "report.md")
+    assert not run.artifacts

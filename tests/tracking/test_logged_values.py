@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import enum
+import ipaddress
 import math
+import re
 import uuid
+from collections import deque
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 import pydantic
 import pytest
 
@@ -221,3 +226,43 @@ def test_a_cycle_is_refused(client: Client) -> None:
     cycle["again"] = cycle
     with client.start_run(capture=False) as run, pytest.raises(InvalidArgumentError, match="nested deeper"):
         run.log_hyperparameters({"cycle": cycle})
+
+
+def test_a_number_beyond_floats_is_never_an_infinity(client: Client) -> None:
+    run = client.start_run("churn")
+    for number in (Decimal("1e400"), Decimal("-1e400"), Fraction(10**400)):
+        for step in (None, 1, 2):
+            with pytest.raises(InvalidArgumentError, match="beyond the range of 64-bit floats"):
+                run.log_metrics({"loss": number}, step=step)
+    run.log_metrics({"most": Decimal("Infinity"), "least": Decimal("-Infinity")})
+    assert (run.metrics["most"], run.metrics["least"]) == (math.inf, -math.inf)
+    run.log_hyperparameters({"a": Decimal("1e400"), "b": Fraction(10**400), "c": Decimal("sNaN"), "d": Decimal("0.5")})
+    assert run.hyperparameters == {"a": "1E+400", "b": str(10**400), "c": "sNaN", "d": 0.5}
+
+
+def test_what_programs_keep_among_their_settings_is_accepted(client: Client) -> None:
+    frame = pd.DataFrame({"age": [1, 2], "height": [0.5, 1.5]})
+    settings = {
+        "window": deque([1, 2], maxlen=2),
+        "features": frame.columns,
+        "ages": frame["age"],
+        "pattern": re.compile("a+"),
+        "host": ipaddress.ip_address("::1"),
+        "rows": slice(1, 5),
+        "zone": ZoneInfo("Europe/Berlin"),
+        "missing": pd.NA,
+        "bin": pd.Interval(0, 1),
+    }
+    run = client.start_run("churn")
+    run.log_hyperparameters(settings)
+    found = run.hyperparameters
+    assert found["window"] == [1, 2]
+    assert (found["features"]["type"], found["features"]["values"]) == ("pandas.Index", ["age", "height"])
+    assert (found["ages"]["type"], found["ages"]["dtype"], found["ages"]["values"]) == (
+        "pandas.Series",
+        "int64",
+        [1, 2],
+    )
+    texts = {"pattern": "re.compile('a+')", "host": "::1", "rows": "slice(1, 5, None)", "zone": "Europe/Berlin"}
+    assert {name: found[name] for name in (*texts, "missing", "bin")} == {**texts, "missing": "<NA>", "bin": "(0, 1]"}
+    assert any("hyperparameters.zone (zoneinfo.ZoneInfo as text)" in note for note in run.entity.notes)

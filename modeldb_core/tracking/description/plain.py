@@ -7,6 +7,7 @@ Lenient, for what integrations find: everything becomes a value, what is not kno
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime
 import enum
@@ -23,6 +24,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from modeldb_core.model.numbers import nearest
 from modeldb_core.model.values import MAX_DEPTH, key_text, scalar_of
 
 MAX_LISTED = 1000
@@ -32,7 +34,11 @@ _MAX_DEPTH = 40  # deeper nesting is described in words: it is most likely a cyc
 _MAX_REPR = 10_000
 _MAX_NOTE = 1000
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_NAMED_BY_TEXT = frozenset({"device", "Device", "dtype", "DType", "DataType", "layout", "memory_format"})
+_NAMED_BY_TEXT = frozenset(
+    {"device", "Device", "dtype", "DType", "DataType", "layout", "memory_format"}
+    | {"Pattern", "slice", "tzinfo", "_IPAddressBase", "ExtensionDtype", "Interval", "NAType", "Period"}
+)
+"""Classes, by whatever library, of which the text says all that there is."""
 _TO_DICT = ("transformers.", "ml_collections.")
 
 
@@ -110,7 +116,7 @@ class Plain:
         return kept
 
     def _container(self, value: Any, where: str, depth: int) -> Any:  # noqa: ANN401
-        if isinstance(value, (list, tuple)):
+        if isinstance(value, (list, tuple, collections.deque)):
             return [self.value(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)]
         if type(value).__module__.startswith("omegaconf."):
             return self.value(self._kept(value, where, "plain data", _plain_configuration(value)), where, depth)
@@ -159,7 +165,10 @@ class Plain:
         if isinstance(value, (datetime.date, datetime.time)):
             return self._kept(value, where, "text", value.isoformat())
         if isinstance(value, (Decimal, Fraction)) and not self._lenient:
-            return self._kept(value, where, "the nearest 64-bit float", float(value))
+            try:
+                return self._kept(value, where, "the nearest 64-bit float", nearest(value))
+            except (OverflowError, ValueError):  # beyond the range of floats, a signaling NaN
+                return self._kept(value, where, "text", str(value))
         if isinstance(value, (complex, uuid.UUID)) and not self._lenient:
             return self._kept(value, where, "text", str(value))
         if isinstance(value, datetime.timedelta):
@@ -171,6 +180,8 @@ class Plain:
             return {"type": type_name(type(value)), "parameters": count, "repr": _text_of(value)}
         if numpy is not None and isinstance(value, numpy.ndarray) and value.ndim:
             return self._array(value, "numpy.ndarray", str(value.dtype))
+        if numpy is not None and _is_column(value):
+            return self._array(numpy.asarray(value), type_name(type(value)), str(value.dtype))
         if numpy is not None and isinstance(value, (numpy.dtype, numpy.datetime64, numpy.timedelta64)):
             return self._kept(value, where, "text", str(value))
         scalar = scalar_of(value)
@@ -208,6 +219,13 @@ class Plain:
         else:
             found["sha256"] = hashlib.sha256(array.tobytes()).hexdigest()
         return found
+
+
+def _is_column(value: object) -> bool:
+    """Return whether a value is a column or an index of pandas or polars, such as the names of the features."""
+    cls = type(value)
+    is_theirs = cls.__module__.partition(".")[0] in ("pandas", "polars")
+    return is_theirs and any(base.__name__ in ("Series", "Index") for base in cls.__mro__)
 
 
 def _plain_configuration(value: Any) -> Any:  # noqa: ANN401 - of OmegaConf
