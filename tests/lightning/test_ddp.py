@@ -132,7 +132,7 @@ def train(
     )
 
 
-@pytest.mark.parametrize("kind", ["logger", "autolog"])
+@pytest.mark.parametrize("kind", ["logger", pytest.param("autolog", marks=pytest.mark.thorough)])
 def test_it_is_one_run_with_the_metrics_of_each_process(kind, tmp_path):
     url = f"sqlite:///{tmp_path}/modeldb.db"
     done = train(tmp_path, kind, url)
@@ -161,7 +161,7 @@ def test_processes_that_lightning_spawns_log_one_run(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "start", "launcher"),
     [
-        ("logger", "popen", ()),
+        pytest.param("logger", "popen", (), marks=pytest.mark.thorough),
         ("callback", "spawn", ()),
         ("autolog", "popen", ("-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29411")),
     ],
