@@ -19,6 +19,8 @@ from pcodec import ChunkConfig, standalone
 from modeldb_core.errors import IntegrityError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _RAW, _PROGRESSION, _PCODEC = b"\0", b"\1", b"\2"
@@ -57,6 +59,53 @@ def unpack_ints(data: bytes, most: int = MAX_NUMBERS) -> NDArray[np.int64]:
 def unpack_floats(data: bytes, most: int = MAX_NUMBERS) -> NDArray[np.float64]:
     """Return the float64 column that :func:`pack` wrote; otherwise as :func:`unpack_ints`."""
     return _unpack(data, np.dtype(np.float64), most)
+
+
+def unpack_joined(parts: Sequence[bytes], counts: Sequence[int], dtype: type[np.int64 | np.float64]) -> NDArray[Any]:
+    """Return columns that :func:`pack` wrote, one after the other as one, without an array for each.
+
+    Args:
+        parts: the columns as bytes.
+        counts: how many numbers each is said to hold; whoever calls has seen that they are not too many.
+        dtype: of the numbers.
+
+    Raises:
+        IntegrityError: the bytes are not what :func:`pack` writes, or hold other counts of numbers.
+    """
+    joined, at = np.empty(sum(counts), dtype), 0
+    try:
+        for data, count in zip(parts, counts, strict=True):
+            _fill(joined[at : at + count], data)
+            at += count
+    except (RuntimeError, ValueError, TypeError, struct.error) as error:
+        msg = f"a stored column of points cannot be read: {error}"
+        raise IntegrityError(msg) from error
+    return joined
+
+
+def _fill(column: NDArray[Any], data: bytes) -> None:
+    """Write what was packed into a column.
+
+    Raises:
+        ValueError: it is not as many numbers.
+    """
+    form, rest = data[:1], data[1:]
+    if form == _RAW and len(rest) == 8 * len(column):
+        column[:] = np.frombuffer(rest, column.dtype.newbyteorder("<"))
+        return
+    if form == _PROGRESSION and _PARAMETERS.unpack(rest)[0] == len(column):
+        _, start, stride = _PARAMETERS.unpack(rest)
+        bits = column.view(np.int64)
+        bits[:] = np.arange(len(bits))
+        bits *= np.int64(stride)  # whole numbers of an array wrap around, which is what the writer counts on
+        bits += np.int64(start)
+        return
+    if form == _PCODEC:
+        progress = standalone.simple_decompress_into(rest, column)
+        if progress.finished and progress.n_processed == len(column):
+            return
+    msg = f"it does not hold {len(column):,} numbers of type {column.dtype} in a known form"
+    raise ValueError(msg)
 
 
 def _unpack(data: bytes, dtype: np.dtype[Any], most: int) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,11 +39,11 @@ class Counts:
 def count(monkeypatch):
     """Return a function that counts what reading from chunks takes while it asks a question."""
     counts = Counts()
-    decode, ask = StoredSeries._part, Transaction.rows
+    decode, ask = StoredSeries._batch, Transaction.rows
 
-    def _part(self, *row):
-        counts.chunks += 1
-        return decode(self, *row)
+    def _batch(self, rows):
+        counts.chunks += len(rows)
+        return decode(self, rows)
 
     def rows(self, build, parameters=None):
         found = ask(self, build, parameters)
@@ -52,7 +53,7 @@ def count(monkeypatch):
             counts.most_rows = max(counts.most_rows, len(found))
         return found
 
-    monkeypatch.setattr(StoredSeries, "_part", _part)
+    monkeypatch.setattr(StoredSeries, "_batch", _batch)
     monkeypatch.setattr(Transaction, "rows", rows)
 
     def counted(question):
@@ -160,3 +161,35 @@ def test_the_chunks_of_a_zoom_are_found_in_an_index_alone(tmp_path):
             found = store._database.read(partial(plan, build=build))
             assert found, build
             assert all("COVERING INDEX outlines_by_step" in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("ask", "most"),
+    [
+        (lambda store, run_id: store.plot_series(run_id, "loss", Canvas(columns=500)), 30),
+        (lambda store, run_id: store.read_series(run_id, "loss", max_points=2_000), 120),
+    ],
+    ids=["plot", "thinned out"],
+)
+def test_a_look_at_all_of_a_series_costs_a_chunk_few_calls(tmp_path, ask, most):
+    def calls(work):
+        count = 0
+
+        def profile(frame, event, argument):
+            nonlocal count
+            count += event in {"call", "c_call"}
+
+        sys.setprofile(profile)
+        try:
+            work()
+        finally:
+            sys.setprofile(None)
+        return count
+
+    with open_store(f"sqlite:///{tmp_path}/modeldb.db") as store:
+        taken = []
+        for length in (70_000, LONG):
+            run_id, _ = logged(store, length)
+            ask(store, run_id)
+            taken.append(calls(partial(ask, store, run_id)))
+    assert (taken[1] - taken[0]) / ((LONG - 70_000) / storage.FULL_ROWS) < most

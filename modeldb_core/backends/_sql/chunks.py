@@ -7,8 +7,9 @@ position in the log, its index among the groups of that change, and its number o
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.database import Row, Transaction
     from modeldb_core.backends._sql.numbers import Numbers
 
-_LENGTHS = "<u4"
+_LENGTHS = struct.Struct("<III")
 MAX_ROWS = 1 << 20
 """Of a chunk that is read: those that are written hold a fraction of it."""
 
@@ -76,7 +77,7 @@ class Segments:
     def dump(self) -> bytes:
         """Return them as bytes."""
         parts = [pack(self.positions), pack(self.groups), pack(self.rows)]
-        return np.asarray([len(part) for part in parts], _LENGTHS).tobytes() + b"".join(parts)
+        return _LENGTHS.pack(*map(len, parts)) + b"".join(parts)
 
     @classmethod
     def load(cls, data: bytes) -> Segments:
@@ -85,11 +86,11 @@ class Segments:
         Raises:
             IntegrityError: the bytes are not what it writes.
         """
-        lengths = np.frombuffer(data[:12], _LENGTHS).tolist() if len(data) >= 12 else []
-        if 12 + sum(lengths) != len(data):
+        positions, groups, rows = _LENGTHS.unpack(data[: _LENGTHS.size]) if len(data) >= _LENGTHS.size else (0, 0, 0)
+        ends = list(accumulate((positions, groups, rows), initial=_LENGTHS.size))
+        if ends[-1] != len(data):
             msg = "the segments of a chunk of points are damaged"
             raise IntegrityError(msg)
-        ends = np.cumsum([12, *lengths]).tolist()
         return cls(*(unpack_ints(data[start:end], MAX_ROWS) for start, end in pairwise(ends)))
 
 

@@ -129,7 +129,7 @@ def _of_values(common: NDArray[Any], values: NDArray[np.float64]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Outlines:
-    """The outlines of one series, or of the part of it that a range of steps touches, in the order of their numbers.
+    """The outlines of one series, or of the part of it that a range of steps touches, in the order of their first steps.
 
     Attributes:
         chunk_pks: int64, shape (n,): the chunks.
@@ -154,7 +154,7 @@ class Outlines:
         ((total, low, high),) = transaction.rows(_totals, of_series)
         rows = transaction.rows(_touched, {**of_series, **_range(steps)})
         columns = np.array(rows, np.int64).reshape(-1, 4)
-        numbers, counts, first, last = columns[np.argsort(columns[:, 0])].T
+        numbers, counts, first, last = columns[np.lexsort((columns[:, 0], columns[:, 2]))].T
         return cls(numbers, counts, first, last, total or 0, frozenset({low, high} - {None}))
 
 

@@ -14,7 +14,7 @@ from modeldb_core.backends._sql.database import MANY
 from modeldb_core.backends._sql.outlines import Outlines
 from modeldb_core.backends._sql.tables import chunks, columns, entities, keys, metrics, pending
 from modeldb_core.errors import IntegrityError, NotFoundError
-from modeldb_core.log.packing import unpack_floats, unpack_ints
+from modeldb_core.log.packing import unpack_joined
 from modeldb_core.log.points import decode_points
 from modeldb_core.model.schema import METRICS
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from modeldb_core.backends._sql.database import Build, Database, Row, Transaction
 
-_NOT_READ, _NO_TIMES = Segments.of([]), np.empty(0, np.int64)
+_NO_TIMES = np.empty(0, np.int64)
 AT_ONCE = 16
 """Chunks whose points are looked at together: enough for NumPy, and of a few megabytes."""
 
@@ -37,12 +37,14 @@ class Part:
 
     Attributes:
         number: of the chunk; 0 for a group that waits.
-        segments: which changes all of the points came from; none where they were not read.
+        positions: in the log, of the changes of the first and of the last point.
+        origin: which changes all of the points came from, as they lie in the table until somebody needs to know.
         chosen: which of the points these are; ``None``: all.
     """
 
     number: int
-    segments: Segments
+    positions: tuple[int, int]
+    origin: bytes | Segments
     steps: NDArray[np.int64]
     times: NDArray[np.int64]
     values: NDArray[np.float64]
@@ -52,34 +54,63 @@ class Part:
         return len(self.steps)
 
     @property
-    def first(self) -> tuple[int, int, int]:
-        """Where it begins: position in the log, group of that change, and which piece of the group."""
-        return int(self.segments.positions[0]), int(self.segments.groups[0]), self.number
+    def segments(self) -> Segments:
+        """Which changes all of the points came from."""
+        return self.origin if isinstance(self.origin, Segments) else Segments.load(self.origin)
 
-    @property
-    def last(self) -> tuple[int, int]:
-        """Position and group of the last point."""
-        return int(self.segments.positions[-1]), int(self.segments.groups[-1])
+    def ends(self) -> tuple[tuple[int, int, int], tuple[int, int]]:
+        """Return where it begins (position in the log, group of that change, which piece of the group), and ends."""
+        segments = self.segments
+        first, last = ((int(segments.positions[at]), int(segments.groups[at])) for at in (0, -1))
+        return (*first, self.number), last
 
     def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return position and group of each point."""
-        found = (
-            np.repeat(self.segments.positions, self.segments.rows),
-            np.repeat(self.segments.groups, self.segments.rows),
-        )
+        segments = self.segments
+        found = np.repeat(segments.positions, segments.rows), np.repeat(segments.groups, segments.rows)
         return found if self.chosen is None else (found[0][self.chosen], found[1][self.chosen])
 
     def take(self, chosen: NDArray[np.intp]) -> Part:
         """Return a part with some of these points."""
         before = chosen if self.chosen is None else self.chosen[chosen]
-        return Part(self.number, self.segments, self.steps[chosen], self.times[chosen], self.values[chosen], before)
+        columns = self.steps[chosen], self.times[chosen], self.values[chosen]
+        return Part(self.number, self.positions, self.origin, *columns, before)
 
-    def between(self, steps: tuple[int, int] | None) -> Part:
-        """Return a part with the points in a range of steps."""
-        if steps is None:
-            return self
-        inside = np.flatnonzero((self.steps >= steps[0]) & (self.steps <= steps[1]))
-        return self if len(inside) == len(self) else self.take(inside)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Parts that are looked at together: their columns are views of these, one after the other.
+
+    Attributes:
+        parts: none of which is empty.
+        begins: int64, shape (m,): the first row of each part.
+        ends: int64, shape (m,): the row after the last one of each part.
+    """
+
+    parts: Sequence[Part]
+    begins: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    times: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, parts: Sequence[Part]) -> Batch:
+        """Return some parts, at least one, as a batch."""
+        ends = np.cumsum([len(part) for part in parts])
+        columns = [np.concatenate([getattr(part, name) for part in parts]) for name in ("steps", "times", "values")]
+        return cls(parts, np.append(0, ends[:-1]), ends, *columns)
+
+    def take(self, chosen: NDArray[np.intp]) -> list[Part]:
+        """Return parts with some of the points, whose rows rise."""
+        cuts = np.searchsorted(chosen, self.ends).tolist()
+        pairs = zip(self.parts, self.begins.tolist(), [0, *cuts], cuts, strict=False)
+        return [part.take(chosen[low:high] - begin) for part, begin, low, high in pairs if low < high]
+
+
+def rises(x: NDArray[np.int64], begins: NDArray[np.int64]) -> bool:
+    """Return whether numbers never fall, and rise from each part to the next, which begin at ``begins``."""
+    return not bool(np.any(x[1:] < x[:-1])) and not bool(np.any(x[begins[1:]] == x[begins[1:] - 1]))
 
 
 class StoredSeries:
@@ -112,18 +143,20 @@ class StoredSeries:
         self.has_several_streams = len(streams | self.outlines.stream_pks) > 1
         self._check(self.outlines.total + sum(map(len, self.waiting)) == count)
 
-    def chunks(self, chunk_pks: Sequence[int] | NDArray[np.int64]) -> Iterator[list[Part]]:
-        """Iterate over the parts in chunks, some at a time."""
+    def chunks(self, chunk_pks: Sequence[int] | NDArray[np.int64]) -> Iterator[Batch]:
+        """Iterate over the parts in chunks, in the given order, some at a time."""
         for rows in self._read(_chunks, chunk_pks):
-            yield [
-                self._part(number, count, Segments.load(segments), steps, times, values)
-                for number, count, segments, steps, times, values in rows
-            ]
+            yield self._batch(rows)
 
-    def chunks_by_step(self, chunk_pks: Sequence[int] | NDArray[np.int64]) -> Iterator[list[Part]]:
+    def chunks_by_step(self, chunk_pks: Sequence[int] | NDArray[np.int64]) -> Iterator[Batch]:
         """Iterate over parts without times and segments, for those who need neither."""
         for rows in self._read(_chunks_by_step, chunk_pks):
-            yield [self._part(number, count, _NOT_READ, steps, None, values) for number, count, steps, values in rows]
+            yield self._batch([(*row, 0, 0, b"", None) for row in rows])
+
+    def waiting_batch(self) -> Iterator[Batch]:
+        """Iterate over the parts that wait to become a chunk, as one batch, or none."""
+        if self.waiting:
+            yield Batch.of(self.waiting)
 
     def segments(self, chunk_pks: Sequence[int]) -> dict[int, Segments]:
         """Return which changes the points of chunks came from, by chunk."""
@@ -133,12 +166,17 @@ class StoredSeries:
 
     def in_order(self, parts: list[Part]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Return steps, times and values of parts, in the order of logging; where several streams wrote, by time."""
-        parts.sort(key=lambda part: part.first)
+        parts.sort(key=lambda part: (part.positions, part.number))
+        is_ordered = all(part.positions[1] < after.positions[0] for part, after in pairwise(parts))
+        if not is_ordered:
+            known = sorted(((part.ends(), part) for part in parts), key=lambda each: each[0])
+            parts = [part for _, part in known]
+            is_ordered = all(last <= first[:2] for ((_, last), _), ((first, _), _) in pairwise(known))
         columns = [
             np.concatenate([getattr(part, name) for part in parts] or [np.empty(0, dtype)])
             for name, dtype in (("steps", np.int64), ("times", np.int64), ("values", np.float64))
         ]
-        if not all(part.last <= after.first[:2] for part, after in pairwise(parts)):
+        if not is_ordered:
             positions, groups = (
                 np.concatenate(column) for column in zip(*(part.places() for part in parts), strict=True)
             )
@@ -157,7 +195,7 @@ class StoredSeries:
                 if key in group.keys and len(group):
                     segments = Segments.of([(position, index, len(group))])
                     values = group.values[group.keys.index(key)]
-                    parts.append(Part(0, segments, group.steps, group.times, values))
+                    parts.append(Part(0, (position, position), segments, group.steps, group.times, values))
                     streams.add(stream_pk)
         return parts, streams
 
@@ -166,18 +204,26 @@ class StoredSeries:
             some = [int(number) for number in chunk_pks[at : at + AT_ONCE]]
             parameters = {"entity": self.entity_pk, "key": self.key_pk, MANY: self._transaction.database.many(some)}
             rows = self._transaction.rows(build, parameters)
-            self._check(len(rows) == len(some))
-            yield rows
+            found = {row[0]: row for row in rows}
+            self._check(len(rows) == len(found) == len(some))
+            yield [found[number] for number in some]
 
-    def _part(
-        self, number: int, count: int, segments: Segments, steps: bytes, times: bytes | None, values: bytes
-    ) -> Part:
-        own_steps, own_values = unpack_ints(steps, MAX_ROWS), unpack_floats(values, MAX_ROWS)
-        own_times = _NO_TIMES if times is None else unpack_ints(times, MAX_ROWS)
-        if not count == len(own_steps) == len(own_values) == (count if times is None else len(own_times)):
-            msg = f"a chunk of points of {self._name} is damaged: its columns are of different lengths"
+    def _batch(self, rows: Sequence[Row]) -> Batch:
+        """Return the points of rows, each of which is number, count, steps, values, positions, segments and times."""
+        numbers, counts, steps, values, first, last, segments, times = zip(*rows, strict=True)
+        if not all(0 < count <= MAX_ROWS for count in counts):
+            msg = f"a chunk of points of {self._name} is damaged: it is said to hold {min(counts)} to {max(counts)} points"
             raise IntegrityError(msg)
-        return Part(number, segments, own_steps, own_times, own_values)
+        ends = np.cumsum(counts)
+        begins = np.append(0, ends[:-1])
+        own_steps, own_values = unpack_joined(steps, counts, np.int64), unpack_joined(values, counts, np.float64)
+        own_times = _NO_TIMES if times[0] is None else unpack_joined(times, counts, np.int64)
+        cuts = [slice(*pair) for pair in zip(begins.tolist(), ends.tolist(), strict=True)]
+        parts = [
+            Part(number, (low, high), origin, own_steps[cut], own_times[cut], own_values[cut])
+            for number, low, high, origin, cut in zip(numbers, first, last, segments, cuts, strict=True)
+        ]
+        return Batch(parts, begins, ends, own_steps, own_times, own_values)
 
     def _check(self, has_all: object) -> None:
         if not has_all:
@@ -199,9 +245,8 @@ def _find(_database: Database) -> Select[Any]:
 
 def _chunks(database: Database) -> Select[Any]:
     table = chunks.c
-    return _of_chunks(
-        database, table.chunk_pk, table.rows, table.segments, table.steps, table.times, columns.c["values"]
-    )
+    origin = table.first_position, table.last_position, table.segments
+    return _of_chunks(database, table.chunk_pk, table.rows, table.steps, columns.c["values"], *origin, table.times)
 
 
 def _chunks_by_step(database: Database) -> Select[Any]:

@@ -11,7 +11,8 @@ together.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from modeldb_core.backends._sql.database import Transaction
-    from modeldb_core.backends._sql.parts import Part
+    from modeldb_core.backends._sql.parts import Batch
     from modeldb_core.log.plots import Canvas
 
 _EXACT = 2**53  # below it whole numbers are exact as real ones
 _FEW = 65_536  # points that are read and drawn rather than summed up
 
+_MOST_PIECES = 16_384  # before those of a column are put together, so that they stay few
+_COUNTS = ("count", "nan_count", "infinite_count", "nonpositive_count")
 _ORDER = ("time", "position", "group", "part", "row")
 """By what the first, or last, of several points of one x is found: ``last_time`` and so on."""
 _PIECE = np.dtype(
@@ -75,21 +78,16 @@ def plot_series(transaction: Transaction, url: str, run_id: str, key: str, canva
         infinite_count=int(pieces["infinite_count"].sum()),
         nonpositive_count=int(pieces["nonpositive_count"].sum()),
         hidden_count=int(pieces["count"][hidden].sum()),
-        columns=sketch.columns(pieces[~hidden]),
+        columns=_columns(pieces[~hidden]),
     )
 
 
 def _drawn(stored: StoredSeries, run_id: str, key: str, canvas: Canvas, chunk_pks: NDArray[np.int64]) -> Plot:
     """Return the plot of so few points that all of them are read."""
-    parts = list(stored.waiting)
-    for some in stored.chunks(chunk_pks):
-        parts += some
     inside = []
-    for part in parts:
-        x = part.steps if canvas.axis == "step" else part.times - canvas.origin
-        chosen = np.flatnonzero((x >= canvas.first) & (x <= canvas.last))
-        if len(chosen):
-            inside.append(part.take(chosen))
+    for batch in (*stored.chunks(chunk_pks), *stored.waiting_batch()):
+        x = batch.steps if canvas.axis == "step" else batch.times - canvas.origin
+        inside += batch.take(np.flatnonzero((x >= canvas.first) & (x <= canvas.last)))
     columns = stored.in_order(inside)
     return draw(Series(run_id, key, *columns, len(columns[0])), canvas)
 
@@ -127,13 +125,12 @@ class _Sketch:
         across = ~within & (self._high >= first) & (self._low <= last)
         found = [(int(self._low[within].min()), int(self._high[within].max()))] if within.any() else []
         count = int(self._rows[within].sum())
-        for parts in self._read(np.concatenate([self._numbers[across], self._unknown])):
-            for part in parts:
-                x = self._x(part)
-                x = x[(x >= first) & (x <= last)]
-                count += len(x)
-                if len(x):
-                    found.append((int(x.min()), int(x.max())))
+        for batch in self._read(np.concatenate([self._numbers[across], self._unknown])):
+            x = self._x(batch)
+            x = x[(x >= first) & (x <= last)]
+            count += len(x)
+            if len(x):
+                found.append((int(x.min()), int(x.max())))
         return min((low for low, _ in found), default=0), max((high for _, high in found), default=0), count
 
     def pieces(self, edges: NDArray[np.float64]) -> NDArray[Any]:
@@ -145,43 +142,42 @@ class _Sketch:
         known = (lowest == highest) & (self._low >= self._canvas.first) & (self._high <= self._canvas.last)
         if self._orders_by_time:
             known &= self._summaries["times_rise"] == 1
+        across = self._touches & ~known
+        in_order = self._numbers[across][np.argsort(self._low[across], kind="stable")]
         found = [self._summed_up(np.flatnonzero(known), lowest)]
-        across = self._numbers[self._touches & ~known]
-        found += [self._looked_into(parts, edges) for parts in self._read(np.concatenate([across, self._unknown]))]
-        pieces = _joined(found)
+        for batch in self._read(np.concatenate([in_order, self._unknown])):
+            found.append(self._looked_into(batch, edges))
+            if sum(map(len, found)) > max(_MOST_PIECES, 2 * self._canvas.columns):
+                found = [self._put_together(_joined(found))]
+        pieces = self._put_together(_joined(found))
         pieces["column"] -= self._canvas.is_log
-        return pieces[np.argsort(pieces["column"], kind="stable")]
+        return pieces
 
-    def columns(self, pieces: NDArray[Any]) -> PlotColumns:
-        """Return the columns that pieces make, which are ordered by column."""
+    def _put_together(self, pieces: NDArray[Any]) -> NDArray[Any]:
+        """Return one piece for each column."""
+        pieces = pieces[np.argsort(pieces["column"], kind="stable")]
         starts = np.flatnonzero(np.diff(pieces["column"], prepend=-1))
+        if len(starts) == len(pieces):
+            return pieces
         sizes = np.diff(starts, append=len(pieces))
-        first, last = self._ends(pieces, starts, sizes, "first"), self._ends(pieces, starts, sizes, "last")
-        first_x, last_x = pieces["first_x"][first], pieces["last_x"][last]
-        counts = {name: np.add.reduceat(pieces[name], starts) for name in ("count", "nan_count", "infinite_count")}
-        count = counts["count"]
+        found = pieces[starts]
+        for end in ("first", "last"):
+            best = pieces[self._ends(pieces, starts, sizes, end)]
+            for name in (*(f"{end}_{each}" for each in ("x", "step", *_ORDER)), *(["last"] if end == "last" else [])):
+                found[name] = best[name]
+        for name in _COUNTS:
+            found[name] = np.add.reduceat(pieces[name], starts)
         known_of_each = pieces["count"] - pieces["nan_count"] - pieces["infinite_count"]
         known = np.add.reduceat(known_of_each, starts)
         low, high = np.fmin.reduceat(pieces["minimum"], starts), np.fmax.reduceat(pieces["maximum"], starts)
         shares = known_of_each / np.repeat(np.maximum(known, 1), sizes)
         means = np.where(known_of_each > 0, pieces["mean"], 0.0)
-        mean = np.where(known > 0, np.clip(np.add.reduceat(means * shares, starts), low, high), np.nan)
-        ahead = pieces["first_x"].astype(np.float64) - np.repeat(first_x.astype(np.float64), sizes)
-        middle = first_x + np.add.reduceat(
-            (ahead + pieces["offset"]) * (pieces["count"] / np.repeat(count, sizes)), starts
-        )
-        return PlotColumns(
-            x=middle,
-            first_x=first_x,
-            last_x=last_x,
-            first_step=pieces["first_step"][first],
-            last_step=pieces["last_step"][last],
-            mean=mean,
-            minimum=low,
-            maximum=high,
-            last=pieces["last"][last],
-            **counts,
-        )
+        mean = np.clip(np.add.reduceat(means * shares, starts), low, high)
+        found["mean"], found["minimum"], found["maximum"] = np.where(known > 0, mean, np.nan), low, high
+        first_x = np.repeat(found["first_x"].astype(np.float64), sizes)
+        ahead = pieces["first_x"].astype(np.float64) - first_x + pieces["offset"]
+        found["offset"] = np.add.reduceat(ahead * (pieces["count"] / np.repeat(found["count"], sizes)), starts)
+        return found
 
     def _ends(
         self, pieces: NDArray[Any], starts: NDArray[np.intp], sizes: NDArray[np.intp], end: str
@@ -236,83 +232,84 @@ class _Sketch:
             pieces["last_time"] = summaries["step_last_time"]
         return pieces
 
-    def _looked_into(self, parts: Sequence[Part], edges: NDArray[np.float64]) -> NDArray[Any]:
+    def _looked_into(self, batch: Batch, edges: NDArray[np.float64]) -> NDArray[Any]:
         """Return the pieces of parts that were read."""
-        cuts = [cut for part in parts if (cut := self._cut(part)) is not None]
-        if not cuts:
+        x, values, rows, begins = self._cut(batch)
+        if not len(x):
             return _blank(0)
-        x, values = np.concatenate([cut.x for cut in cuts]), np.concatenate([cut.values for cut in cuts])
-        ends = np.cumsum([len(cut.x) for cut in cuts])
-        begins = ends - [len(cut.x) for cut in cuts]
+        # Where x rises from one part to the next, a column may go on: the points are those of one longer part.
+        begins = begins[np.append(True, x[begins[1:]] <= x[begins[1:] - 1])]
+        ends = np.append(begins[1:], len(x))
         low, high = np.searchsorted(edges, x[np.stack([begins, ends - 1])].astype(np.float64), "right").tolist()
-        found = [_places(cut.x, edges[low[at] : high[at]]) + begins[at] for at, cut in enumerate(cuts)]
-        starts = np.concatenate([each for pair in zip(begins[:, None], found, strict=True) for each in pair])
-        owners = np.repeat(np.arange(len(cuts)), [1 + len(each) for each in found])
-        inside = starts < ends[owners]
-        starts, owners = starts[inside], owners[inside]
-        is_new = np.diff(starts, prepend=-1) > 0
-        starts, owners = starts[is_new], owners[is_new]
+        pairs = enumerate(zip(begins.tolist(), ends.tolist(), strict=True))
+        found = [_places(x[begin:end], edges[low[at] : high[at]]) + begin for at, (begin, end) in pairs]
+        starts = np.unique(np.concatenate([begins, *found]))
+        starts = starts[starts < len(x)]
         pieces = _blank(len(starts))
         pieces["column"] = np.searchsorted(edges, x[starts].astype(np.float64), "right")
         _sum_up(pieces, x, values, starts)
         last = np.append(starts[1:], len(x)) - 1
         pieces["first_x"], pieces["last_x"], pieces["last"] = x[starts], x[last], values[last]
-        self._describe(pieces, "last", cuts, owners, last - begins[owners])
+        self._describe(pieces, "last", batch, last if rows is None else rows[last])
         if self._by_time:
-            self._describe(pieces, "first", cuts, owners, starts - begins[owners])
+            self._describe(pieces, "first", batch, starts if rows is None else rows[starts])
         else:
             pieces["first_step"] = pieces["first_x"]
         return pieces
 
-    def _describe(
-        self, pieces: NDArray[Any], end: str, cuts: Sequence[_Cut], owners: NDArray[np.intp], at: NDArray[np.intp]
-    ) -> None:
-        """Set what pieces are to know of their first, or last, points: ``at`` in the parts ``owners`` as they are cut."""
-        if all(isinstance(cut.rows, int) for cut in cuts):
-            rows = at + np.array([cut.rows for cut in cuts])[owners]
-        else:
-            places = zip(owners.tolist(), at.tolist(), strict=True)
-            rows = np.array([cuts[owner].row(place) for owner, place in places], np.int64)
-        pieces[f"{end}_row"], pieces[f"{end}_position"] = rows, -1
-        pieces[f"{end}_part"] = np.array([cut.part.number for cut in cuts])[owners]
-        for owner, cut in enumerate(cuts):
-            if not cut.part.number:  # a group that waits
-                of_part = owners == owner
-                pieces[f"{end}_position"][of_part], pieces[f"{end}_group"][of_part] = cut.part.first[:2]
-        pairs = list(zip(owners.tolist(), rows.tolist(), strict=True))
-        if self._by_time:
-            pieces[f"{end}_step"] = [cuts[owner].part.steps[row] for owner, row in pairs]
-        else:
-            pieces[f"{end}_step"] = pieces[f"{end}_x"]
+    def _describe(self, pieces: NDArray[Any], end: str, batch: Batch, rows: NDArray[np.intp]) -> None:
+        """Set what pieces are to know of their first, or last, points, which are these rows of the batch."""
+        owners = np.searchsorted(batch.ends, rows, "right")
+        numbers = np.array([part.number for part in batch.parts])
+        pieces[f"{end}_part"], pieces[f"{end}_row"] = numbers[owners], rows - batch.begins[owners]
+        pieces[f"{end}_position"] = -1
+        if not numbers.any():  # groups that wait
+            places = np.array([part.ends()[1] for part in batch.parts])
+            pieces[f"{end}_position"], pieces[f"{end}_group"] = places[owners].T
+        pieces[f"{end}_step"] = batch.steps[rows]
         if self._orders_by_time:
-            pieces[f"{end}_time"] = [cuts[owner].part.times[row] for owner, row in pairs]
+            pieces[f"{end}_time"] = batch.times[rows]
 
-    def _cut(self, part: Part) -> _Cut | None:
-        """Order the points of a part that lie in the range; ``None`` where none do."""
-        x, first, last = self._x(part), self._canvas.first, self._canvas.last
-        order: NDArray[np.intp] | None = None
-        if self._orders_by_time:
-            order = np.lexsort((part.times, x))
-        elif bool(np.any(x[1:] < x[:-1])):
-            order = np.argsort(x, kind="stable")
-        values = part.values
-        if order is not None:
-            x, values = x[order], values[order]
-        if x[0] >= first and x[-1] <= last:
-            return _Cut(part, 0 if order is None else order, x, values)
-        begin, end = int(np.searchsorted(x, first)), int(np.searchsorted(x, last, "right"))
-        rows = begin if order is None else order[begin:end]
-        return _Cut(part, rows, x[begin:end], values[begin:end]) if begin < end else None
+    def _cut(
+        self, batch: Batch
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.intp] | None, NDArray[np.int64]]:
+        """Return the points of a batch that lie in the range, those of each part ordered by x.
 
-    def _read(self, chunk_pks: NDArray[np.int64]) -> Iterator[list[Part]]:
+        Returns:
+            x; values; which rows of the batch they are, ``None``: all as they come; where parts begin that have any.
+        """
+        x, values, ends = self._x(batch), batch.values, batch.ends
+        rows: NDArray[np.intp] | None = None
+        falls = x[1:] < x[:-1]
+        falls[batch.begins[1:] - 1] = False
+        if self._orders_by_time or bool(falls.any()):
+            parts = np.repeat(np.arange(len(ends)), ends - batch.begins)
+            rows = np.lexsort((batch.times, x, parts) if self._orders_by_time else (x, parts))
+            x = x[rows]
+        inside = (x >= self._canvas.first) & (x <= self._canvas.last)
+        begins = batch.begins
+        if not inside.all():
+            kept = np.flatnonzero(inside)
+            x, rows = x[kept], kept if rows is None else rows[kept]
+            cuts = np.searchsorted(kept, ends)
+            begins = np.unique(np.append(0, cuts[:-1]))
+            begins = begins[begins < len(x)]
+        return x, values if rows is None else values[rows], rows, begins
+
+    def _read(self, chunk_pks: NDArray[np.int64]) -> Iterator[Batch]:
         """Iterate over chunks, and over what waits to become one."""
         has_times = self._by_time or self._orders_by_time
         yield from self._stored.chunks(chunk_pks) if has_times else self._stored.chunks_by_step(chunk_pks)
-        if self._stored.waiting:
-            yield self._stored.waiting
+        yield from self._stored.waiting_batch()
 
-    def _x(self, part: Part) -> NDArray[np.int64]:
-        return part.times - self._canvas.origin if self._by_time else part.steps
+    def _x(self, batch: Batch) -> NDArray[np.int64]:
+        return batch.times - self._canvas.origin if self._by_time else batch.steps
+
+
+def _columns(pieces: NDArray[Any]) -> PlotColumns:
+    """Return the columns that pieces are, one each."""
+    plain = {field.name: pieces[field.name].copy() for field in fields(PlotColumns) if field.name != "x"}
+    return PlotColumns(x=pieces["first_x"] + pieces["offset"], **plain)
 
 
 def _blank(count: int) -> NDArray[Any]:
@@ -333,19 +330,6 @@ def _places(x: NDArray[np.int64], edges: NDArray[np.float64]) -> NDArray[np.intp
     if x[0] > -_EXACT and x[-1] < _EXACT:
         return np.searchsorted(x, np.ceil(edges).astype(np.int64))
     return np.searchsorted(x.astype(np.float64), edges)
-
-
-class _Cut(NamedTuple):
-    """The points of a part that lie in the range, ordered by x; and which rows of the part, or the first of all that follow."""
-
-    part: Part
-    rows: int | NDArray[np.intp]
-    x: NDArray[np.int64]
-    values: NDArray[np.float64]
-
-    def row(self, at: int) -> int:
-        """Return the row of the part that one of the points was."""
-        return self.rows + at if isinstance(self.rows, int) else int(self.rows[at])
 
 
 def _sum_up(pieces: NDArray[Any], x: NDArray[np.int64], values: NDArray[np.float64], starts: NDArray[np.intp]) -> None:
@@ -373,7 +357,9 @@ def _sum_up(pieces: NDArray[Any], x: NDArray[np.int64], values: NDArray[np.float
         pieces[name][known == 0] = np.nan
     first_x = x[starts]
     if float(x.max()) - float(x.min()) < _EXACT / len(x):
-        ahead = np.add.reduceat(x - np.repeat(first_x, counts), starts)
+        # The sums may leave the range of 64 bits; what they are taken apart by brings them back into it.
+        with np.errstate(over="ignore"):
+            ahead = np.add.reduceat(x, starts) - first_x * counts
     else:
         ahead = np.add.reduceat(x.astype(np.float64) - np.repeat(first_x.astype(np.float64), counts), starts)
     pieces["offset"] = ahead / counts

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from modeldb_core.backends._sql.parts import StoredSeries
+from modeldb_core.backends._sql.parts import Batch, StoredSeries, rises
 from modeldb_core.log.plots import MAX_X, MIN_X
 from modeldb_core.log.points import Series, candidates, column_edges, thin_out, thin_out_candidates
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from modeldb_core.backends._sql.database import Transaction
-    from modeldb_core.backends._sql.parts import Part
 
     Columns: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
@@ -36,7 +36,7 @@ def read_series(
     if max_points is not None and int(stored.outlines.rows.sum()) > max(_FEW, max_points):
         columns, total = _thinned_out(stored, steps, max_points)
     else:
-        columns = stored.in_order([part for some in _read(stored, steps) for part in some])
+        columns = stored.in_order([part for batch in _read(stored, steps) for part in batch.parts])
         total = len(columns[0])
         if max_points is not None:
             chosen = thin_out(columns[0], columns[2], max_points)
@@ -50,15 +50,19 @@ def _thinned_out(stored: StoredSeries, steps: tuple[int, int] | None, max_points
     """Return at most so many points, and how many the range holds, with the points of a few chunks in memory."""
     low, high, total = _extent(stored, steps)
     if total <= max_points:
-        columns = stored.in_order([part for some in _read(stored, steps) for part in some])
+        columns = stored.in_order([part for batch in _read(stored, steps) for part in batch.parts])
         chosen = thin_out(columns[0], columns[2], max_points)
     else:
         edges = column_edges(low, high, max_points)
         kept = []
-        for part in (part for some in _read(stored, steps) for part in some):
-            # Of points of one step it matters which comes first: where several streams wrote, that goes by time.
-            ordered = part.take(np.argsort(part.times, kind="stable")) if stored.has_several_streams else part
-            kept.append(ordered.take(candidates(ordered.steps, ordered.values, edges)))
+        for batch in _read(stored, steps):
+            if not stored.has_several_streams and rises(batch.steps, batch.begins):
+                kept += batch.take(candidates(batch.steps, batch.values, edges))
+                continue
+            for part in batch.parts:
+                # Of points of one step it matters which comes first: where several streams wrote, that goes by time.
+                ordered = part.take(np.argsort(part.times, kind="stable")) if stored.has_several_streams else part
+                kept.append(ordered.take(candidates(ordered.steps, ordered.values, edges)))
         columns = stored.in_order(kept)
         chosen = thin_out_candidates(columns[0], columns[2], edges, max_points)
     return (columns[0][chosen], columns[1][chosen], columns[2][chosen]), total
@@ -71,16 +75,19 @@ def _extent(stored: StoredSeries, steps: tuple[int, int] | None) -> tuple[int, i
     within = (outlines.min_steps >= first) & (outlines.max_steps <= last)
     count = int(outlines.rows[within].sum())
     found = [(int(outlines.min_steps[within].min()), int(outlines.max_steps[within].max()))] if count else []
-    for some in _read(stored, steps, outlines.chunk_pks[~within]):
-        count += sum(map(len, some))
-        found += [(int(part.steps.min()), int(part.steps.max())) for part in some]
+    for batch in _read(stored, steps, outlines.chunk_pks[~within]):
+        count += len(batch.steps)
+        found.append((int(batch.steps.min()), int(batch.steps.max())))
     return min((low for low, _ in found), default=0), max((high for _, high in found), default=0), count
 
 
 def _read(
     stored: StoredSeries, steps: tuple[int, int] | None, chunk_pks: NDArray[np.int64] | None = None
-) -> Iterator[list[Part]]:
-    """Iterate over parts with points of a range, some at a time: those in chunks, of all or of some, and what waits."""
-    for some in stored.chunks(stored.outlines.chunk_pks if chunk_pks is None else chunk_pks):
-        yield [part for part in (each.between(steps) for each in some) if len(part)]
-    yield [part for part in (each.between(steps) for each in stored.waiting) if len(part)]
+) -> Iterator[Batch]:
+    """Iterate over points of a range, some at a time: those in chunks, of all or of some, and what waits."""
+    numbers = stored.outlines.chunk_pks if chunk_pks is None else chunk_pks
+    for batch in chain(stored.chunks(numbers), stored.waiting_batch()):
+        if steps is None or (batch.steps.min() >= steps[0] and batch.steps.max() <= steps[1]):
+            yield batch
+        elif inside := batch.take(np.flatnonzero((batch.steps >= steps[0]) & (batch.steps <= steps[1]))):
+            yield Batch.of(inside)
