@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from modeldb_core.backends._sql import outlines, parts, plots, series
+from modeldb_core.backends._sql import outlines, parts, plots, series, spans
 from modeldb_core.backends._sql import points as storage
 from modeldb_core.backends._sql.database import Transaction
 from modeldb_core.backends.memory import MemoryStore
@@ -39,6 +39,8 @@ def small_chunks(monkeypatch):
     for name, value in {"DIRECT_BYTES": 600, "MAX_PENDING_BYTES": 900, "FAN_IN": 4, "FULL_ROWS": 64}.items():
         monkeypatch.setattr(storage, name, value)
     monkeypatch.setattr(outlines, "MIN_ROWS", 8)
+    monkeypatch.setattr(spans, "FAN_IN", 3)
+    monkeypatch.setattr(plots, "_MOST_PIECES", 20)
     monkeypatch.setattr(parts, "AT_ONCE", 3)
     monkeypatch.setattr(plots, "_FEW", 0)
     monkeypatch.setattr(series, "_FEW", 0)

@@ -11,7 +11,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from modeldb_core.backends._sql import outlines
+from modeldb_core.audit import verify
+from modeldb_core.backends._sql import outlines, spans
 from modeldb_core.backends._sql import points as storage
 from modeldb_core.backends._sql.database import Transaction
 from modeldb_core.backends._sql.parts import StoredSeries
@@ -157,10 +158,66 @@ def test_the_chunks_of_a_zoom_are_found_in_an_index_alone(tmp_path):
 
     with open_store(f"sqlite:///{tmp_path}/modeldb.db") as store:
         logged(store, SHORT)
-        for build in (outlines._totals, outlines._touched):
-            found = store._database.read(partial(plan, build=build))
-            assert found, build
-            assert all("COVERING INDEX outlines_by_step" in line for line in found), found
+        for build, of_spans in ((outlines._totals, True), (outlines._touched, False), (outlines._spans, True)):
+            found = [line for line in store._database.read(partial(plan, build=build)) if " USING " in line]
+            names = ["outlines"] * (build is not outlines._spans) + ["spans"] * of_spans
+            index = "INDEX" if build is outlines._spans else "COVERING INDEX"
+            assert len(found) == len(names), found
+            assert all(f"{index} {name}_by_step" in line for line, name in zip(found, names, strict=True)), found
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
+def test_a_longer_series_has_few_more_rows_to_look_at(store, count, monkeypatch):
+    monkeypatch.setattr(spans, "FAN_IN", 8)
+    taken = []
+    for length in (SHORT, LONG):
+        run_id, values = logged(store, length)
+        series, zoom = count(partial(store.read_series, run_id, "loss", steps=(30_000, 30_099)))
+        assert np.array_equal(series.values, values[0][30_000:30_100])
+        plot, drawn = count(partial(store.plot_series, run_id, "loss", Canvas(columns=4)))
+        assert np.array_equal(plot.columns.maximum, values[0].reshape(4, -1).max(axis=1))
+        taken.append((zoom, drawn))
+    chunks = (LONG - SHORT) / storage.FULL_ROWS
+    (short_zoom, short_plot), (long_zoom, long_plot) = taken
+    assert long_zoom.chunks <= 2
+    assert long_zoom.rows <= short_zoom.rows + 8
+    assert long_plot.rows <= short_plot.rows + 3 * 8 + chunks / 8
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
+def test_erasing_points_of_a_long_series_leaves_the_others_to_be_read_and_verified(store, monkeypatch):
+    monkeypatch.setattr(spans, "FAN_IN", 4)
+    writer = StreamWriter()
+    run_id = writer.create_run().entity_id
+    steps, values = np.arange(60_000), np.random.default_rng(2).normal(size=(2, 60_000))
+    changes = []
+    for start in range(0, len(steps), 5_000):
+        part = slice(start, start + 5_000)
+        changes.append(
+            writer.append_groups(run_id, PointGroup(("loss", "acc"), steps[part], T0 + steps[part], values[:, part]))
+        )
+    store.apply(writer.changes)
+    sent = len(writer.changes)
+    writer.erase(changes[3])
+    store.apply(writer.take(sent))
+    left = np.concatenate([steps[:15_000], steps[20_000:]])
+    for row, key in enumerate(("loss", "acc")):
+        series = store.read_series(run_id, key)
+        assert np.array_equal(series.steps, left)
+        assert np.array_equal(series.values, values[row][left])
+        plot = store.plot_series(run_id, key, Canvas(columns=6))
+        assert plot.total == len(left)
+        assert plot.columns.maximum.max() == values[row][left].max()
+    assert verify(store).findings == []
+    sent = len(writer.changes)
+    more = np.arange(60_000, 120_000)
+    writer.append_groups(run_id, PointGroup(("loss",), more, T0 + more, values[:1]))
+    store.apply(writer.take(sent))
+    assert store.read_series(run_id, "loss", steps=(14_990, 20_009)).steps.tolist() == [
+        *range(14_990, 15_000),
+        *range(20_000, 20_010),
+    ]
+    assert verify(store).findings == []
 
 
 @pytest.mark.parametrize(

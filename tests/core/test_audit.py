@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from modeldb_core.audit import Checkpoint, verify
+from modeldb_core.backends._sql import points, spans
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
@@ -75,7 +76,9 @@ def fill(store):
 def original(tmp_path_factory):
     """Return a store's file with something of everything in it."""
     path = tmp_path_factory.mktemp("original") / "modeldb.db"
-    with open_store(f"sqlite:///{path}") as store:
+    with pytest.MonkeyPatch.context() as patch, open_store(f"sqlite:///{path}") as store:
+        patch.setattr(points, "FULL_ROWS", 1024)  # so that a few of them make a span
+        patch.setattr(spans, "FAN_IN", 2)
         fill(store)
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -139,7 +142,17 @@ ROUNDED = {("metrics", "mean"), ("metrics", "total")}
 
 TABLES = [
     *("streams", "actors", "entities", "documents", "changes", "erased", "keys", "facts", "metrics", "key_lists"),
-    *("pending", "chunks", "columns", "outlines", "modeldb_compatibility", "unique_values", "links", "key_counts"),
+    *(
+        "pending",
+        "chunks",
+        "columns",
+        "outlines",
+        "spans",
+        "modeldb_compatibility",
+        "unique_values",
+        "links",
+        "key_counts",
+    ),
 ]
 DECLARED = {"declarations", "outdated"}
 """What a program knew of kinds when it made rows: where that is another than it says, rows are made again."""

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from modeldb_core.audit.access.entries import FRAME
 from modeldb_core.audit.blobs import Named, verify_blobs
 from modeldb_core.backends._sql.chunks import Segments
 from modeldb_core.backends._sql.documents import load_document
-from modeldb_core.backends._sql.outlines import MIN_ROWS, Placed, load_summaries, summarize
+from modeldb_core.backends._sql.outlines import MIN_ROWS, Placed, load_outlines, pack_outlines, summarize
 from modeldb_core.backends._urls import split_options
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.backends.objects import layout
@@ -46,7 +47,7 @@ from modeldb_core.log.changes import EMPTY_HEAD, Head, advance, seal, verify_cha
 from modeldb_core.log.conditions import Absent, RevisionIs, Unset, ValueIs
 from modeldb_core.log.erasures import follow
 from modeldb_core.log.json_documents import change_document, entity_document
-from modeldb_core.log.packing import pack, unpack_floats, unpack_ints
+from modeldb_core.log.packing import pack, unpack_floats, unpack_ints, unpack_joined
 from modeldb_core.log.points import Series, decode_points
 from modeldb_core.log.replay import Record, alters_entity, erased_by
 from modeldb_core.log.stream import Entry
@@ -123,6 +124,10 @@ def _written() -> StreamWriter:
     return writer
 
 
+def _joined(column: Any, data: bytes) -> object:
+    return unpack_joined([data], [len(column)], column.dtype.type)
+
+
 def _summary() -> bytes:
     steps = np.arange(MIN_ROWS)
     placed = Placed(steps, steps, np.array([MIN_ROWS]), np.array([1]), np.array([0]))
@@ -147,6 +152,12 @@ _TABLES = {
 _ADDRESS = read_address(
     "http://127.0.0.1:1", token="", connect_timeout_s=1.0, timeout_s=1.0, retry_s=0.0, ca_bundle="", verify=True
 )
+
+
+def _span() -> bytes:
+    return pack_outlines([(number, MIN_ROWS, 0, MIN_ROWS - 1, _summary()) for number in (1, 2)])
+
+
 _COLUMNS = [np.arange(4) * 3, np.array([5, 1, 9, 2]), np.cumsum(np.arange(100) % 7)]
 
 
@@ -549,7 +560,12 @@ DECODERS: tuple[Decoder, ...] = (
             + [(_COLUMNS[2] / 4, lambda data: unpack_floats(data, 1 << 16))]
         )
     ),
-    Decoder("summary of a chunk", _summary(), damaged(_summary()), lambda data: load_summaries([data])),
+    *(
+        Decoder(f"column {number}, joined", pack(column), damaged(pack(column)), partial(_joined, column))
+        for number, column in enumerate([*_COLUMNS, _COLUMNS[2] / 4])
+    ),
+    Decoder("summary of a chunk", _summary(), damaged(_summary()), lambda data: pack_outlines([(1, 1, 1, 1, data)])),
+    Decoder("span of outlines", _span(), damaged(_span()), lambda data: load_outlines([data])),
     Decoder("segments of a chunk", Segments.of([(1, 0, 5)]).dump(), damaged(Segments.of([(1, 0, 5)]).dump()), Segments.load),
     Decoder(
         "series of a server",

@@ -36,6 +36,7 @@ from modeldb_core.backends._sql.tables import (
     outdated,
     outlines,
     pending,
+    spans,
     streams,
     unique_values,
 )
@@ -271,12 +272,12 @@ def _check_orphans(connection: Connection) -> Iterator[str]:
     named = {
         "entity_pk": (
             entities.c.entity_pk,
-            (documents, facts, links, outdated, metrics, pending, chunks, columns, outlines, unique_values),
+            (documents, facts, links, outdated, metrics, pending, chunks, columns, outlines, spans, unique_values),
         ),
-        "key_pk": (keys.c.key_pk, (facts, metrics, columns, outlines)),
+        "key_pk": (keys.c.key_pk, (facts, metrics, columns, outlines, spans)),
         "chunk_pk": (chunks.c.chunk_pk, (columns, outlines)),
         "list_pk": (key_lists.c.list_pk, (chunks,)),
-        "stream_pk": (streams.c.stream_pk, (pending, chunks, outlines)),
+        "stream_pk": (streams.c.stream_pk, (pending, chunks, outlines, spans)),
     }
     for name, (target, tables) in named.items():
         for table in tables:

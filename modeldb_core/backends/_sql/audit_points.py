@@ -9,12 +9,13 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import and_, func, select
+from sqlalchemy import BigInteger, and_, cast, func, select
 
 from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS, outlines_of, read_chunks
 from modeldb_core.backends._sql.log import read_lists
-from modeldb_core.backends._sql.outlines import is_same
-from modeldb_core.backends._sql.tables import changes, chunks, columns, key_lists, keys, outlines, pending
+from modeldb_core.backends._sql.outlines import OUTLINE, is_same, load_outlines
+from modeldb_core.backends._sql.spans import rows_of, span_of
+from modeldb_core.backends._sql.tables import changes, chunks, columns, key_lists, keys, outlines, pending, spans
 from modeldb_core.log.changes import APPEND
 from modeldb_core.model.schema import METRICS
 
@@ -34,14 +35,25 @@ def check_points(transaction: Transaction) -> Iterator[str]:
     yield from _check_lists(transaction.connection)
     yield from _check_pending(transaction.connection)
     yield from _check_chunks(transaction)
+    yield from _check_spans(transaction.connection)
     yield from _check_counts(transaction.connection)
 
 
 def _check_counts(connection: Connection) -> Iterator[str]:
     """Compare the numbers of rows: that each column has its outline is looked at with its chunk."""
     counts = [connection.execute(select(func.count()).select_from(table)).scalar_one() for table in (outlines, columns)]
-    if counts[0] != counts[1]:
-        yield f"there are {counts[0]:,} outlines of {counts[1]:,} columns of points"
+    packed = connection.execute(select(cast(func.sum(func.length(spans.c.outlines)), BigInteger))).scalar_one() or 0
+    found = counts[0] + packed / OUTLINE.itemsize
+    if found != counts[1]:
+        yield f"there are {found:,g} outlines of {counts[1]:,} columns of points"
+
+
+def _check_spans(connection: Connection) -> Iterator[str]:
+    """Look whether spans say of themselves what their outlines say; those are looked at with their chunks."""
+    for row in connection.execute(select(spans)):
+        place = row.entity_pk, row.key_pk, row.stream_pk
+        if dict(row._mapping) != span_of(*place, load_outlines([row.outlines])):
+            yield f"the span of key {row.key_pk} from chunk {row.first_chunk} on does not follow from its outlines"
 
 
 def _check_lists(connection: Connection) -> Iterator[str]:
@@ -75,7 +87,7 @@ def _check_chunks(transaction: Transaction) -> Iterator[str]:
         last = rows[-1].chunk_pk
         listed = read_lists(transaction, {row.list_pk for row in rows})
         found = read_chunks(transaction, [row[: -len(_BOUNDS)] for row in rows], listed)
-        outlined = _outlines(connection, [row.chunk_pk for row in rows])
+        outlined = _outlines(connection, rows)
         for row, chunk in zip(rows, found, strict=True):
             positions = chunk.segments.positions
             if (row.first_position, row.last_position) != (positions[0], positions[-1]):
@@ -99,13 +111,25 @@ def _check_chunks(transaction: Transaction) -> Iterator[str]:
             yield f"column {column_pk} of points belongs to another run than its chunk"
 
 
-def _outlines(connection: Connection, chunk_pks: Sequence[int]) -> dict[tuple[int, int], Row[Any]]:
+def _outlines(connection: Connection, of: Sequence[Row[Any]]) -> dict[tuple[int, int], dict[str, Any]]:
     """Return the outlines of chunks, by number of the chunk and of the key."""
+    numbers = {row.chunk_pk for row in of}
     same = [outlines.c[name] == columns.c[name] for name in ("entity_pk", "key_pk", "chunk_pk")]
-    query = select(outlines).join(columns, and_(*same)).where(columns.c.chunk_pk.in_(chunk_pks))
-    return {(row.chunk_pk, row.key_pk): row for row in connection.execute(query)}
+    query = select(outlines).join(columns, and_(*same)).where(columns.c.chunk_pk.in_(numbers))
+    found = {(row.chunk_pk, row.key_pk): dict(row._mapping) for row in connection.execute(query)}
+    around = select(spans).where(
+        spans.c.entity_pk.in_({row.entity_pk for row in of}),
+        spans.c.first_chunk <= max(numbers),
+        spans.c.last_chunk >= min(numbers),
+    )
+    for span in connection.execute(around):
+        members = load_outlines([span.outlines])
+        for row in rows_of(span.entity_pk, span.key_pk, span.stream_pk, members):
+            if row["chunk_pk"] in numbers:
+                found[row["chunk_pk"], span.key_pk] = row
+    return found
 
 
-def _is_outline(stored: Row[Any], expected: dict[str, Any]) -> bool:
-    plain = all(stored._mapping[name] == value for name, value in expected.items() if name != "summary")
-    return plain and is_same(stored.summary, expected["summary"])
+def _is_outline(stored: dict[str, Any], expected: dict[str, Any]) -> bool:
+    plain = all(stored[name] == value for name, value in expected.items() if name != "summary")
+    return plain and is_same(stored["summary"], expected["summary"])

@@ -239,6 +239,7 @@ def _drop_points(batch: Parts, entity_pk: int, positions: set[int]) -> None:
         write_chunks,
     )
     from modeldb_core.backends._sql.log import read_lists
+    from modeldb_core.backends._sql.spans import scatter
 
     connection, table = batch.transaction.connection, chunks.c
     connection.execute(delete(pending).where(pending.c.position == bindparam("at")), [{"at": at} for at in positions])
@@ -253,6 +254,7 @@ def _drop_points(batch: Parts, entity_pk: int, positions: set[int]) -> None:
         if stays.all():
             continue
         points = np.repeat(stays, segments.rows)
+        scatter(batch.transaction, entity_pk, row.chunk_pk)
         delete_chunks(batch.transaction, [row.chunk_pk])
         if stays.any():
             left = Chunk(

@@ -6,13 +6,14 @@ the points: whatever writes a chunk writes its outlines, and an audit compares t
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import BigInteger, bindparam, cast, func, select
+from sqlalchemy import BigInteger, bindparam, cast, func, select, union_all
 
-from modeldb_core.backends._sql.tables import outlines
+from modeldb_core.backends._sql.tables import outlines, spans
 from modeldb_core.errors import IntegrityError
 from modeldb_core.log.plots import MAX_X, MIN_X
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from sqlalchemy import Select
+    from sqlalchemy import Select, Table
 
     from modeldb_core.backends._sql.database import Database, Row, Transaction
 
@@ -57,6 +58,12 @@ SUMMARY = np.dtype(
 )
 """A summary. Of several points of one step, or time, the last is the one that was logged last."""
 
+OUTLINE = np.dtype(
+    [("chunk_pk", "<i8"), ("rows", "<i8"), ("min_step", "<i8"), ("max_step", "<i8"), ("summary", SUMMARY)]
+)
+"""An outline in a span: what its row was, and its summary."""
+
+_HEAD = struct.Struct("<4q")
 _BY_ROUNDING = {"mean": ("minimum", "maximum"), "step_offset": (), "time_offset": ()}
 
 
@@ -138,6 +145,7 @@ class Outlines:
         max_steps: int64, shape (n,).
         total: points in all chunks of the series.
         stream_pks: the streams that wrote chunks of the series; of three or more only two.
+        packed: ``OUTLINE``: those of them that lie in spans, with their summaries.
     """
 
     chunk_pks: NDArray[np.int64]
@@ -146,35 +154,57 @@ class Outlines:
     max_steps: NDArray[np.int64]
     total: int
     stream_pks: frozenset[int]
+    packed: NDArray[Any]
 
     @classmethod
     def read(cls, transaction: Transaction, entity_pk: int, key_pk: int, steps: tuple[int, int] | None) -> Outlines:
-        """Return those that touch a range of steps."""
+        """Return those that touch a range of steps.
+
+        Raises:
+            IntegrityError: a span is damaged.
+        """
         of_series = {"entity": entity_pk, "key": key_pk}
         ((total, low, high),) = transaction.rows(_totals, of_series)
-        rows = transaction.rows(_touched, {**of_series, **_range(steps)})
-        columns = np.array(rows, np.int64).reshape(-1, 4)
-        numbers, counts, first, last = columns[np.lexsort((columns[:, 0], columns[:, 2]))].T
-        return cls(numbers, counts, first, last, total or 0, frozenset({low, high} - {None}))
+        wanted = {**of_series, **_range(steps)}
+        loose = np.array(transaction.rows(_touched, wanted), np.int64).reshape(-1, 4)
+        packed = load_outlines([data for (data,) in transaction.rows(_spans, wanted)])
+        if steps is not None:
+            packed = packed[(packed["max_step"] >= steps[0]) & (packed["min_step"] <= steps[1])]
+        names = ("chunk_pk", "rows", "min_step", "max_step")
+        columns = np.stack([np.concatenate([loose[:, at], packed[name]]) for at, name in enumerate(names)])
+        numbers, counts, first, last = columns[:, np.lexsort((columns[0], columns[2]))]
+        return cls(numbers, counts, first, last, total or 0, frozenset({low, high} - {None}), packed)
 
 
 def read_summaries(
     transaction: Transaction, entity_pk: int, key_pk: int, steps: tuple[int, int] | None
 ) -> Sequence[Row]:
-    """Return number, rows, first and last step, and summary of the chunks that a range of steps touches."""
+    """Return number, rows, first and last step, and summary of the chunks that a range touches and no span holds."""
     return transaction.rows(_summaries, {"entity": entity_pk, "key": key_pk, **_range(steps)})
 
 
-def load_summaries(data: Sequence[bytes]) -> NDArray[Any]:
-    """Return summaries as an array of ``SUMMARY``.
+def pack_outlines(rows: Sequence[Row]) -> bytes:
+    """Return rows of number, rows, first and last step, and summary as bytes.
+
+    Raises:
+        IntegrityError: a summary is damaged.
+    """
+    if any(len(row[-1]) != SUMMARY.itemsize for row in rows):
+        msg = f"a summary of points is damaged: it does not have {SUMMARY.itemsize} bytes"
+        raise IntegrityError(msg)
+    return b"".join(_HEAD.pack(*head) + summary for *head, summary in rows)
+
+
+def load_outlines(data: Sequence[bytes]) -> NDArray[Any]:
+    """Return the outlines of spans as an array of ``OUTLINE``.
 
     Raises:
         IntegrityError: one is not of that form.
     """
-    if any(len(each) != SUMMARY.itemsize for each in data):
-        msg = f"a summary of points is damaged: it does not have {SUMMARY.itemsize} bytes"
+    if any(not each or len(each) % OUTLINE.itemsize for each in data):
+        msg = f"a span of outlines is damaged: it does not have a multiple of {OUTLINE.itemsize} bytes"
         raise IntegrityError(msg)
-    return np.frombuffer(b"".join(data), SUMMARY)
+    return np.frombuffer(b"".join(data), OUTLINE)
 
 
 def is_same(stored: bytes | None, expected: bytes | None) -> bool:
@@ -200,16 +230,17 @@ def _range(steps: tuple[int, int] | None) -> dict[str, int]:
     return {"first": min(max(first, MIN_X), MAX_X), "last": min(max(last, MIN_X), MAX_X)}
 
 
-def _of_series() -> tuple[Any, Any]:
-    return outlines.c.entity_pk == bindparam("entity"), outlines.c.key_pk == bindparam("key")
-
-
 def _totals(_database: Database) -> Select[Any, Any, Any]:
-    table = outlines.c
+    parts = (
+        select(table.c.rows, table.c.stream_pk).where(
+            table.c.entity_pk == bindparam("entity"), table.c.key_pk == bindparam("key")
+        )
+        for table in (outlines, spans)
+    )
+    both = union_all(*parts).subquery()
     # The sum of large integers is a decimal number in some databases.
-    total = cast(func.sum(table.rows), BigInteger)
-    wanted = select(total, func.min(table.stream_pk), func.max(table.stream_pk))
-    return wanted.where(*_of_series())
+    total = cast(func.sum(both.c.rows), BigInteger)
+    return select(total, func.min(both.c.stream_pk), func.max(both.c.stream_pk))
 
 
 def _touched(_database: Database) -> Select[Any]:
@@ -222,8 +253,16 @@ def _summaries(_database: Database) -> Select[Any]:
     return _in_range(select(table.chunk_pk, table.rows, table.min_step, table.max_step, table.summary))
 
 
-def _in_range(query: Select[Any]) -> Select[Any]:
-    table = outlines.c
+def _spans(_database: Database) -> Select[Any]:
+    return _in_range(select(spans.c.outlines), spans)
+
+
+def _in_range(query: Select[Any], of: Table = outlines) -> Select[Any]:
+    table = of.c
     return query.where(
-        *_of_series(), table.max_step >= bindparam("first"), table.min_step <= bindparam("last"), table.rows > 0
+        table.entity_pk == bindparam("entity"),
+        table.key_pk == bindparam("key"),
+        table.max_step >= bindparam("first"),
+        table.min_step <= bindparam("last"),
+        table.rows > 0,
     )

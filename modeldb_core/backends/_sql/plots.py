@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.backends._sql.outlines import load_summaries, read_summaries
+from modeldb_core.backends._sql.outlines import load_outlines, pack_outlines, read_summaries
 from modeldb_core.backends._sql.parts import StoredSeries
 from modeldb_core.log.plots import POINTS_PER_COLUMN, Plot, PlotColumns, draw
 from modeldb_core.log.points import Series
@@ -101,10 +101,12 @@ class _Sketch:
         # Of several points of one step the last is found by time where several streams wrote.
         self._orders_by_time = stored.has_several_streams and not self._by_time
         rows = read_summaries(transaction, stored.entity_pk, stored.key_pk, canvas.steps)
-        known = [row for row in rows if row[4] is not None]
-        self._summaries = load_summaries([row[4] for row in known])
-        plain = np.array([row[:4] for row in known], np.int64).reshape(-1, 4)
-        self._numbers, self._rows, self._steps = plain[:, 0], plain[:, 1], plain[:, 2:].T
+        loose = [row for row in rows if row[4] is not None]
+        known = stored.outlines.packed
+        if loose:
+            known = np.concatenate([known, load_outlines([pack_outlines(loose)])])
+        self._summaries, self._numbers, self._rows = known["summary"], known["chunk_pk"], known["rows"]
+        self._steps = known["min_step"], known["max_step"]
         self._unknown = np.array([row[0] for row in rows if row[4] is None], np.int64)
         if self._by_time:
             ends = (self._summaries[name] - canvas.origin for name in ("min_time", "max_time"))
@@ -142,16 +144,26 @@ class _Sketch:
         known = (lowest == highest) & (self._low >= self._canvas.first) & (self._high <= self._canvas.last)
         if self._orders_by_time:
             known &= self._summaries["times_rise"] == 1
-        across = self._touches & ~known
-        in_order = self._numbers[across][np.argsort(self._low[across], kind="stable")]
-        found = [self._summed_up(np.flatnonzero(known), lowest)]
-        for batch in self._read(np.concatenate([in_order, self._unknown])):
-            found.append(self._looked_into(batch, edges))
+        found: list[NDArray[Any]] = []
+        for each in self._found(edges, known, lowest):
+            found.append(each)
             if sum(map(len, found)) > max(_MOST_PIECES, 2 * self._canvas.columns):
                 found = [self._put_together(_joined(found))]
         pieces = self._put_together(_joined(found))
         pieces["column"] -= self._canvas.is_log
         return pieces
+
+    def _found(
+        self, edges: NDArray[np.float64], known: NDArray[np.bool_], columns: NDArray[np.intp]
+    ) -> Iterator[NDArray[Any]]:
+        """Iterate over pieces, some at a time: of chunks that are known to lie in a column, and of those to look into."""
+        chosen = np.flatnonzero(known)
+        for at in range(0, len(chosen), _MOST_PIECES):
+            yield self._summed_up(chosen[at : at + _MOST_PIECES], columns)
+        across = self._touches & ~known
+        rising = self._numbers[across][np.argsort(self._low[across], kind="stable")]
+        for batch in self._read(np.concatenate([rising, self._unknown])):
+            yield self._looked_into(batch, edges)
 
     def _put_together(self, pieces: NDArray[Any]) -> NDArray[Any]:
         """Return one piece for each column."""

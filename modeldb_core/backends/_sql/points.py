@@ -10,7 +10,7 @@ rewritten at most three times, and a series of n points lies in about ``n / FULL
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import BigInteger, bindparam, cast, delete, func, insert, select
@@ -25,6 +25,7 @@ from modeldb_core.backends._sql.chunks import (
     write_chunks,
 )
 from modeldb_core.backends._sql.database import MANY
+from modeldb_core.backends._sql.spans import gather
 from modeldb_core.backends._sql.tables import chunks, pending
 from modeldb_core.log.points import PointGroup, decode_points
 from modeldb_core.model.schema import METRICS
@@ -60,6 +61,14 @@ class Append:
     def is_regular(self) -> bool:
         """Whether the payload can be rebuilt from chunks: no group names a key twice."""
         return all(len(set(group.keys)) == len(group.keys) for group in self.groups)
+
+
+class _Touched(NamedTuple):
+    """A place that got chunks, the keys of its list, and whether one of the chunks is full."""
+
+    place: Place
+    key_pks: tuple[int, ...]
+    has_full: bool
 
 
 class PointsWriter:
@@ -126,8 +135,8 @@ class PointsWriter:
         ((count, size),) = self._transaction.rows(_waiting, {"entity": self._entity_pk})
         return count, size
 
-    def _write(self, items: Sequence[Append]) -> list[tuple[Place, tuple[int, ...]]]:
-        """Insert chunks with the points of changes; return the places that got some, with their keys."""
+    def _write(self, items: Sequence[Append]) -> list[_Touched]:
+        """Insert chunks with the points of changes; return the places that got some."""
         gathered: dict[tuple[int, tuple[str, ...]], list[tuple[int, int, PointGroup]]] = {}
         for item in items:
             for index, group in enumerate(item.groups):
@@ -145,17 +154,21 @@ class PointsWriter:
             times = np.concatenate([group.times for group in groups])
             chunk = Chunk(place, key_pks, segments, steps, times, list(values))
             write_chunks(self._transaction, self._numbers, chunk.split(FULL_ROWS))
-            touched.append((place, key_pks))
+            touched.append(_Touched(place, key_pks, len(chunk) >= FULL_ROWS))
         return touched
 
-    def _merge(self, touched: Sequence[tuple[Place, tuple[int, ...]]]) -> None:
+    def _merge(self, touched: Sequence[_Touched]) -> None:
         """Merge the newest chunks of places while there are enough of a size class."""
-        for place, key_pks in touched:
+        for place, key_pks, has_full in touched:
+            must_gather = has_full
             while chosen := self._mergeable(place):
                 rows = self._transaction.rows(_chosen, {MANY: self._transaction.database.many(chosen)})
                 merged = Chunk.concatenate(read_chunks(self._transaction, rows, {place.list_pk: key_pks}))
                 write_chunks(self._transaction, self._numbers, [merged])
                 delete_chunks(self._transaction, chosen)
+                must_gather |= len(merged) >= FULL_ROWS
+            if must_gather:
+                gather(self._transaction, place.entity_pk, place.stream_pk, key_pks, FULL_ROWS)
 
     def _mergeable(self, place: Place) -> list[int]:
         """Return the chunks of a place that are to become one, the oldest first; none where all is well."""

@@ -362,3 +362,28 @@ Index(
     outlines.c.stream_pk,
     outlines.c.chunk_pk,
 )
+
+spans = Table(  # outlines of full chunks, which change no more: many in one row instead of a row each
+    "spans",
+    metadata,
+    Column("entity_pk", BigInteger, primary_key=True, autoincrement=False),
+    Column("key_pk", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_chunk", BigInteger, primary_key=True, autoincrement=False),  # the lowest number of a chunk in it
+    Column("last_chunk", BigInteger, nullable=False),
+    Column("stream_pk", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),  # points in all of its chunks
+    Column("min_step", BigInteger, nullable=False),
+    Column("max_step", BigInteger, nullable=False),
+    Column("outlines", LargeBinary, nullable=False),  # of outlines.OUTLINE
+)
+Index(
+    "spans_by_step",
+    spans.c.entity_pk,
+    spans.c.key_pk,
+    spans.c.max_step,
+    spans.c.min_step,
+    spans.c.rows,
+    spans.c.stream_pk,
+    spans.c.first_chunk,
+    spans.c.last_chunk,
+)

@@ -308,6 +308,25 @@ def _create_points() -> None:
         ["entity_pk", "key_pk", "max_step", "min_step", "rows", "stream_pk", "chunk_pk"],
         unique=False,
     )
+    op.create_table(
+        "spans",
+        sa.Column("entity_pk", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("key_pk", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("first_chunk", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("last_chunk", sa.BigInteger(), nullable=False),
+        sa.Column("stream_pk", sa.BigInteger(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("min_step", sa.BigInteger(), nullable=False),
+        sa.Column("max_step", sa.BigInteger(), nullable=False),
+        sa.Column("outlines", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("entity_pk", "key_pk", "first_chunk", name=op.f("spans_pkey")),
+    )
+    op.create_index(
+        "spans_by_step",
+        "spans",
+        ["entity_pk", "key_pk", "max_step", "min_step", "rows", "stream_pk", "first_chunk", "last_chunk"],
+        unique=False,
+    )
 
 
 def _is_sqlite() -> bool:
