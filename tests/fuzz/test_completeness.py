@@ -41,6 +41,7 @@ ELSEWHERE = {
     "modeldb_core.provenance.timestamps.": "answers of authorities: tests/core/test_checkpoints.py",
     # Not made by others
     "modeldb_core.cli.audit_log._moment": "an option of a command, which the user of this program gives",
+    "modeldb_core.backends._sql.parts.Part.segments": "calls what is tried",
     "modeldb_core.backends._sql.parts.StoredSeries.segments": "calls what is tried",
     "modeldb_core.backends.objects.compaction.": "numbers in rows of the replica, which this machine wrote",
     "modeldb_core.backends.blobs.fsspec_files._stated": "a time that a library of a storage states",
