@@ -61,7 +61,7 @@ class Form:
 
     Attributes:
         body_type: the media type of the body; empty: any.
-        max_body_bytes: how long the body may be, where that is not what the settings say.
+        max_body_bytes: how long the body may be, where that is more than the settings say.
         is_upload: the body is a file, which may be longer than memory.
         needs_header: whether a request that changes something needs the header ``X-ModelDB``. Clients that do not know that
             header send what no page of another origin can send unasked (:func:`modeldb_server.security.is_of_a_program`).
@@ -160,7 +160,7 @@ class Route:
         parameters: what the query string may hold.
         body: the fields of the JSON body; none for a GET.
         body_type: the media type of the body. What is not JSON is passed to the handler as the stream ``content``.
-        max_body_bytes: how long the body may be, where that is not what the settings say.
+        max_body_bytes: how long the body may be, where that is more than the settings say.
         answer: the name of the schema of a successful JSON answer, or a media type.
         status: of a successful answer.
         errors: further statuses that it answers with.

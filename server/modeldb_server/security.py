@@ -261,7 +261,8 @@ def _check_body(settings: ServerSettings) -> None:
     if request.method not in SAFE_METHODS and form.body_type and request.mimetype != form.body_type and not is_bare:
         name = "JSON" if form.body_type == JSON else f"of type {form.body_type}"
         raise UnsupportedMediaType(description=f"the body must be {name}: send it with Content-Type: {form.body_type}")
-    limit = settings.max_upload_bytes if form.is_upload else form.max_body_bytes or settings.max_body_bytes
+    longest = max(settings.max_body_bytes, form.max_body_bytes or 0)
+    limit = settings.max_upload_bytes if form.is_upload else longest
     request.max_content_length = limit
     if (request.content_length or 0) > limit:
         abort(413, f"the body is longer than {limit:,} bytes")

@@ -74,7 +74,7 @@ class ServerSettings:
         send_timeout_s: a client that takes nothing of an answer for so long is cut off.
         request_timeout_s: how long that may take which a request reads from the store, in seconds; 0: any time.
         stop_timeout_s: how long a stopping server waits for requests that are being answered.
-        max_body_bytes: the longest request body that is read.
+        max_body_bytes: the longest request body that is read, where the route does not take more.
         max_upload_bytes: the longest file that is taken in one request; what does not fit into memory waits in a temporary
             file.
         restore_window_days: for so long what is deleted through the server can be restored.

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from modeldb_server.context import ServerContext
     from modeldb_v1.schema import CallDeclaration, Fields
 
+MESSAGE_BYTES = 4 * 1024 * 1024
+"""Of a request, unless the settings allow more: the limit of gRPC that the original had. A data set of 20,000 files needs as much."""
 Answer: TypeAlias = "Callable[[ServerContext, Fields, Fields], object]"
 """Answers a call: context, request, and the response that it fills. The messages have the fields of ``api.json``."""
 

@@ -13,7 +13,7 @@ from modeldb_server.responses import JSON, json_response
 from modeldb_server.routes import Form, Policy
 from modeldb_v1 import openapi, services  # noqa: F401 - services declares the calls
 from modeldb_v1.artifact_files import add_artifact_routes
-from modeldb_v1.calls import carry_out, policy_of
+from modeldb_v1.calls import MESSAGE_BYTES, carry_out, policy_of
 from modeldb_v1.errors import DOMAIN, ERROR_INFO, status_of
 from modeldb_v1.paths import ROOTS, match, methods_of
 from modeldb_v1.transcoding import read_message, write_message
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flask import Flask, Request
 
 NAME = "v1"
-FORM = Form(body_type="", needs_header=False)
+FORM = Form(body_type="", max_body_bytes=MESSAGE_BYTES, needs_header=False)
 """Of every call: its clients know nothing of ``X-ModelDB``."""
 _METHODS = ("GET", "POST", "PUT", "DELETE")
 

@@ -77,9 +77,7 @@ class Client:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     tokens = {"tokens": (WRITE_TOKEN,), "read_tokens": (READ_TOKEN,)}
-    app, parts = made_app(
-        tmp_path_factory.mktemp("client"), **tokens, max_upload_bytes=3_000_000, max_body_bytes=200_000
-    )
+    app, parts = made_app(tmp_path_factory.mktemp("client"), **tokens, max_upload_bytes=3_000_000)
     server = Server(app)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -240,6 +238,17 @@ def test_a_long_text_that_was_observed_comes_back_whole(client: Client, run_id: 
     assert shown["attribute"]["value"] == text
     run = client.get("experiment-run/getExperimentRunById", id=run_id)["experiment_run"]
     assert run["observations"] == [shown]
+
+
+def test_many_observations_come_in_one_request(client: Client, run_id: str):
+    """The client's TensorBoard integration sends all there are, and does not look at the answer."""
+    many = [
+        {"timestamp": 1_600_000_000_000 + at, "attribute": {"key": "loss", "value": 1 / (at + 3)}}
+        for at in range(14_000)
+    ]
+    assert client.post("experiment-run/logObservations", id=run_id, observations=many) == {}
+    shown = client.get("experiment-run/getObservations", id=run_id, observation_key="loss")["observations"]
+    assert [each["attribute"]["value"] for each in shown] == [each["attribute"]["value"] for each in many]
 
 
 def test_tags_are_a_set_in_the_order_of_their_coming(client: Client, run_id: str):

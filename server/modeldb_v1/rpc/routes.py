@@ -12,7 +12,7 @@ from modeldb_core.errors import InvalidArgumentError, MissingDependencyError
 from modeldb_server.beside import serve_beside
 from modeldb_server.context import EXTENSION, ServerContext, server_context
 from modeldb_server.routes import Form, Policy
-from modeldb_v1.calls import DECLARED, carry_out, policy_of
+from modeldb_v1.calls import DECLARED, MESSAGE_BYTES, carry_out, policy_of
 from modeldb_v1.http import answer_error
 from modeldb_v1.rpc.requests import GRPC, MARK, REFLECTION
 from modeldb_v1.schema import CALLS
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from modeldb_server.beside import Beside
     from modeldb_v1.schema import CallDeclaration
 
-_FORM = Form(body_type=GRPC)
+_FORM = Form(body_type=GRPC, max_body_bytes=MESSAGE_BYTES)
 _VALUE = "google.protobuf.Value"
 _BY_PATH = {f"/{call.service}/{call.method}": call for call in CALLS.values()}
 

@@ -15,6 +15,7 @@ from modeldb_core.errors import ConfigurationError
 from modeldb_server.context import EXTENSION, ServerContext
 from modeldb_server.readiness import is_ready
 from modeldb_server.settings import is_loopback, listen_address
+from modeldb_v1.calls import MESSAGE_BYTES
 from modeldb_v1.rpc.certificates import Certificates
 from modeldb_v1.rpc.details import METADATA, status_details
 from modeldb_v1.rpc.health import Health
@@ -142,7 +143,7 @@ class GrpcServer:
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", 0),  # two servers on a port would share its calls, unnoticed
-        ("grpc.max_receive_message_length", settings.max_body_bytes),
+        ("grpc.max_receive_message_length", max(MESSAGE_BYTES, settings.max_body_bytes)),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
         ("grpc.max_connection_idle_ms", 600_000),
