@@ -10,6 +10,7 @@ import pytest
 
 import modeldb_core as modeldb
 from modeldb_core.errors import RunFinishedError
+from modeldb_core.tracking import blocks
 from modeldb_core.tracking.ranks import is_first
 
 TORCHRUN = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}
@@ -82,3 +83,22 @@ def test_each_process_can_have_a_run_of_its_own_on_request(client, monkeypatch):
     with modeldb.start_run(name="member 1", every_rank=True) as run:
         run.log_metric("x", 1)
     assert [(found.name, found.metrics["x"]) for found in client.search_runs()] == [("member 1", 1)]
+
+
+def test_a_process_that_a_rank_starts_records_nothing_in_its_run(monkeypatch):
+    told = {"run": {"run_id": "r", "fields": {}, "settings": {}}}
+    monkeypatch.setattr(blocks, "_told", lambda: told)
+    assert blocks.inherited() == told["run"]
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    assert blocks.inherited() == {**told["run"], "is_silent": True}
+
+
+def test_a_run_of_another_rank_that_has_ended_is_no_open_block(client, monkeypatch):
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    run = client.start_run(project="p")
+    assert modeldb.current_run() is run
+    run.finish()
+    assert modeldb.current_run() is None
+    assert run not in [block.run for block in blocks._blocks]

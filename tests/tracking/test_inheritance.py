@@ -64,6 +64,11 @@ def test_a_thread_that_was_there_before_does_not(client: Client) -> None:
             assert threads.submit(current_id).result() is None
 
 
+def test_a_thread_belongs_to_the_innermost_block_that_it_was_started_in(client: Client) -> None:
+    with client.start_run(capture=False), client.start_run(capture=False) as inner, ThreadPoolExecutor(1) as threads:
+        assert threads.submit(current_id).result() == inner.run_id
+
+
 def test_threads_with_runs_of_their_own_keep_them_apart(client: Client) -> None:
     barrier = threading.Barrier(2)
 

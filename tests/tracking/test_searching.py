@@ -312,3 +312,27 @@ def test_a_result_stays_the_same_runs_when_they_match_no_longer(few: Client) -> 
     assert not few.search_runs("metrics.auc < 0.5", project="few")
     assert found.restore() == len(names)
     assert all(run.attributes == {"seen": True} for run in few.search_runs("metrics.auc < 0.5", project="few"))
+
+
+def test_a_further_page_knows_how_many_runs_match_in_all(client: Client) -> None:
+    for number in range(3):
+        client.start_run("churn", name=f"run {number}", capture=False).finish()
+    page = client.search_runs(limit=2).next_page()
+    assert page is not None
+    assert (len(page), page.cursor, page.total) == (1, None, 3)
+    assert repr(page) == "<1 run>"
+
+
+def test_a_run_that_was_deleted_after_it_was_found_is_read_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "_KEPT", 1)
+    monkeypatch.setattr(results, "_PAGE", 1)
+    monkeypatch.setattr(results, "FIRST_PAGE", 1)
+    for number in range(3):
+        client.start_run("churn", name=f"run {number}", capture=False).finish()
+    found = client.search_runs(order_by="name")
+    assert len(found) == 3
+    client.get_run(found[1].run_id).delete()
+    client.flush(60)
+    assert [run.name for run in found.entities] == ["run 0", "run 1", "run 2"]
