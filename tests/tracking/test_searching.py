@@ -335,4 +335,5 @@ def test_a_run_that_was_deleted_after_it_was_found_is_read_again(
     assert len(found) == 3
     client.get_run(found[1].run_id).delete()
     client.flush(60)
+    assert found[2].name == "run 2"  # another page is at hand now
     assert [run.name for run in found.entities] == ["run 0", "run 1", "run 2"]
