@@ -11,22 +11,19 @@ Where blocks of several threads are open at once, what they have in common count
 
 from __future__ import annotations
 
-import atexit
 import functools
-import json
 import logging
 import os
-import re
-import socket
 import threading
 import weakref
-from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from modeldb_core.runtime import forks, owned
+from modeldb_core.runtime import forks
+from modeldb_core.tracking import process_files
+from modeldb_core.tracking.process_files import ProcessFile
 from modeldb_core.tracking.ranks import is_first
 
 if TYPE_CHECKING:
@@ -43,8 +40,6 @@ logger = logging.getLogger("modeldb")
 CURRENT: ContextVar[RunReader | None] = ContextVar("modeldb_current_run", default=None)
 
 VARIABLE = "MODELDB_RUN"
-_FOLDER = ".processes"  # and the number of the user: others may share the folder of journals
-_MOST_BYTES = 1 << 20
 
 
 @dataclass(eq=False, slots=True)
@@ -56,13 +51,10 @@ class Block:
     older_threads: weakref.WeakSet[threading.Thread] = field(default_factory=weakref.WeakSet)
 
 
-_PID = re.compile("[1-9][0-9]{0,9}")
-
 _lock = threading.RLock()
 _blocks: list[Block] = []
 _inherited_path = os.environ.get(VARIABLE)
-_read: tuple[tuple[str, int, int], dict[str, Any]] = (("", 0, 0), {})
-_own_path: Path | None = None
+_own: ProcessFile | None = None
 
 
 def current() -> RunReader | None:
@@ -153,55 +145,23 @@ class Bound(Generic[P, R]):
 
 def _publish() -> None:
     """Tell processes started from now on, and those that run already, which run they belong to."""
-    global _own_path
+    global _own
     try:
-        if _own_path is None:
-            _own_path = _new_path(_blocks[-1].run.client.settings.journal_dir)
+        if _own is None:
+            _own = ProcessFile(_blocks[-1].run.client.settings.journal_dir)
         run = _common(_blocks)
-        told = {
-            "pid": os.getpid(),
-            "open": [block.run.run_id for block in _blocks],
-            "run": inherited() if run is None else describe(run),
-        }
-        with owned.make_folder(_own_path.parent) as folder:
-            folder.replace_file(_own_path.name, json.dumps(told).encode())
-        if os.environ.get(VARIABLE) != str(_own_path):
-            os.environ[VARIABLE] = str(_own_path)
+        _own.write(
+            {
+                "pid": os.getpid(),
+                "open": [block.run.run_id for block in _blocks],
+                "run": inherited() if run is None else describe(run),
+            }
+        )
+        path = str(_own.path)
+        if os.environ.get(VARIABLE) != path:
+            os.environ[VARIABLE] = path
     except Exception:  # whatever it is: only processes that are started meanwhile lack it
         logger.debug("the run could not be told to child processes", exc_info=True)
-
-
-def _new_path(journal_dir: Path) -> Path:
-    """Return the path of this process's file, after removing those of dead ones."""
-    host = socket.gethostname()
-    with owned.make_folder(journal_dir / f"{_FOLDER}-{owned.user_suffix()}") as folder:
-        for name in folder.names():
-            of_host, _, rest = name.rpartition("@")
-            pid, _, kind = rest.partition(".")  # half-written ones begin with a dot, and end in something random
-            is_told = of_host.removeprefix(".") == host and kind.partition(".")[0] == "json"
-            if is_told and _PID.fullmatch(pid) and not _is_alive(int(pid)):
-                folder.unlink(name)
-        path = folder.path / f"{host}@{os.getpid()}.json"
-    atexit.register(_remove, path, os.getpid())
-    return path
-
-
-def _is_alive(pid: int) -> bool:
-    if os.name == "nt":  # where signal 0 interrupts programs
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
-        return True
-    return True
-
-
-def _remove(path: Path, pid: int) -> None:
-    if pid == os.getpid():
-        with suppress(OSError):
-            owned.unlink_file(path)
 
 
 def describe(run: RunReader) -> dict[str, Any]:
@@ -223,18 +183,13 @@ def describe_client(client: Session) -> dict[str, Any]:
 
 def _told() -> dict[str, Any]:
     """Return what the process that started this one says at this moment."""
-    global _read
     if _inherited_path is None:
         return {}
     try:
-        stat = os.stat(_inherited_path)
-        mark = (_inherited_path, stat.st_mtime_ns, stat.st_ino)
-        if _read[0] != mark:
-            told = json.loads(owned.read_file(Path(_inherited_path), _MOST_BYTES))
-            _read = (mark, told if _is_sound(told) and told["pid"] != os.getpid() else {})
+        told = process_files.read(Path(_inherited_path))
     except (OSError, ValueError, RecursionError):  # that process has ended, or closed its client; or it is another's
         return {}
-    return _read[1]
+    return told if _is_sound(told) and told["pid"] != os.getpid() else {}
 
 
 def _is_sound(told: object) -> bool:
@@ -261,12 +216,13 @@ def _is_over(run: RunReader) -> bool:
 
 
 def _after_fork_in_child() -> None:
-    global _lock, _read, _own_path, _inherited_path
+    global _lock, _own, _inherited_path
     _lock = threading.RLock()
     _blocks.clear()
-    if _own_path is not None:
-        _inherited_path = str(_own_path)
-    _own_path, _read = None, (("", 0, 0), {})
+    if _own is not None:
+        _inherited_path = str(_own.path)
+        _own.forget()
+        _own = None
 
 
 forks.after_in_child(_after_fork_in_child)

@@ -486,6 +486,10 @@ def _tokens(path: Path) -> None:
         assert isinstance(credentials.stored_token("https://h:443"), str)
 
 
+def _checked(text: bytes) -> bytes:
+    return b"%08x\n" % zlib.crc32(text) + text
+
+
 def _inherited(path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "_inherited_path", str(path))
@@ -719,7 +723,12 @@ DECODERS: tuple[Decoder, ...] = (
         other_json({"https://h:443": "secret"}) | damaged(b'{"https://h:443":"secret"}'),
         in_file(_tokens, "modeldb/credentials.json"),
     ),
-    Decoder("run of another process", _dumped(_TOLD), other_json(_TOLD) | damaged(_dumped(_TOLD)), in_file(_inherited)),
+    Decoder(
+        "run of another process",
+        _checked(_dumped(_TOLD)),
+        (other_json(_TOLD) | damaged(_dumped(_TOLD))).map(_checked),
+        in_file(_inherited),
+    ),
     # What pages and clients show
     Decoder("model of skops", zipped_schema(b'{"__module__":"a"}'), damaged(zipped_schema(b"{}")) | other_json({"a": [1]}).map(zipped_schema) | _bombs, in_file(_model, "x/model.skops")),
     Decoder("URL of data", "https://h/x.csv?a=b", texts("https://user:p@h:5/x.csv?token=b", "s3://bucket/x"), _data),

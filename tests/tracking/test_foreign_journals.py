@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 import uuid
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -516,7 +517,7 @@ def test_telling_children_of_a_run_writes_through_no_link(
 def test_a_file_that_says_nonsense_of_a_run_is_not_believed(
     environment: dict[str, str], tmp_path: Path, content: bytes
 ) -> None:
-    (tmp_path / "told.json").write_bytes(content)
+    (tmp_path / "told.json").write_bytes(b"%08x\n" % zlib.crc32(content) + content)
     program = textwrap.dedent("""
         import modeldb_core as m
         from modeldb_core.tracking import blocks

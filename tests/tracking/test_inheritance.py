@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import pickle
@@ -18,7 +17,7 @@ import pytest
 
 import modeldb_core as modeldb
 from modeldb_core.runtime import owned
-from modeldb_core.tracking import Client, blocks
+from modeldb_core.tracking import Client, blocks, process_files
 
 pytestmark = pytest.mark.interpreter
 
@@ -178,7 +177,7 @@ def test_a_worker_that_is_killed_loses_nothing_it_logged(client: Client) -> None
 
 
 def test_neither_the_environment_nor_other_users_see_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "_own_path", None)
+    monkeypatch.setattr(blocks, "_own", None)
     with (
         modeldb.connect(
             f"sqlite:///{tmp_path}/modeldb.db",
@@ -189,7 +188,7 @@ def test_neither_the_environment_nor_other_users_see_secrets(tmp_path: Path, mon
         client.start_run() as run,
     ):
         path = Path(os.environ[blocks.VARIABLE])
-        assert json.loads(path.read_text())["run"]["run_id"] == run.run_id
+        assert process_files.read(path)["run"]["run_id"] == run.run_id
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert "hush-hush" in path.read_text()
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -209,7 +208,7 @@ def test_the_files_of_processes_that_are_gone_are_removed(client: Client, monkey
     assert ended.parent == killed.parent == client.settings.journal_dir / f".processes-{os.geteuid()}"
     assert not ended.exists()
     assert killed.exists()
-    monkeypatch.setattr(blocks, "_own_path", None)
+    monkeypatch.setattr(blocks, "_own", None)
     with client.start_run(capture=False):
         assert not killed.exists()
 
@@ -219,8 +218,70 @@ def test_what_cannot_be_told_to_processes_harms_nobody(client: Client, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(owned.Folder, "replace_file", refuse)
+    monkeypatch.setattr(blocks, "_own", None)
     with client.start_run(capture=False) as run:
         assert current_id() == run.run_id
+
+
+def test_a_block_tells_processes_of_its_run_in_place(client: Client) -> None:
+    with client.start_run(capture=False):  # makes the file
+        pass
+    called: list[str] = []
+
+    def note(_: Any, event: str, function: Any) -> None:
+        if event == "c_call" and getattr(function, "__module__", "") == "posix":
+            called.append(function.__name__)
+
+    run = client.start_run(capture=False, make_current=False)
+    sys.setprofile(note)
+    try:
+        with run:
+            pass
+    finally:
+        sys.setprofile(None)
+    assert called.count("write") == 2  # when it begins, and when it ends
+    assert not {"open", "close", "replace", "rename", "mkdir", "listdir"}.intersection(called)
+
+
+def test_who_reads_while_blocks_come_and_go_reads_whole_answers(client: Client) -> None:
+    with client.start_run(capture=False) as outer:
+        path, is_over, read = Path(os.environ[blocks.VARIABLE]), threading.Event(), []
+
+        def ask() -> None:
+            while not is_over.is_set():
+                read.append(process_files.read(path))
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        for _ in range(100):
+            with client.start_run(name="x" * 200, capture=False):
+                pass
+        while not read:
+            pass
+        is_over.set()
+        asking.join()
+        assert {len(told["open"]) for told in read} <= {1, 2}
+        assert process_files.read(path)["run"]["run_id"] == outer.run_id
+
+
+def test_a_file_that_somebody_removed_is_written_again(client: Client) -> None:
+    with client.start_run(capture=False):
+        Path(os.environ[blocks.VARIABLE]).unlink()
+    with client.start_run(capture=False) as run:
+        assert process_files.read(Path(os.environ[blocks.VARIABLE]))["run"]["run_id"] == run.run_id
+
+
+def test_a_descriptor_that_the_program_closed_is_not_written_to(client: Client, tmp_path: Path) -> None:
+    with client.start_run(capture=False):
+        assert blocks._own is not None
+        descriptor = blocks._own._descriptor
+    os.close(descriptor)
+    with (tmp_path / "other").open("wb") as file:
+        os.dup2(file.fileno(), descriptor)
+        with client.start_run(capture=False) as run:
+            assert process_files.read(Path(os.environ[blocks.VARIABLE]))["run"]["run_id"] == run.run_id
+        os.close(descriptor)
+    assert (tmp_path / "other").read_bytes() == b""
 
 
 def test_a_file_that_says_nonsense_is_no_run(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +289,6 @@ def test_a_file_that_says_nonsense_is_no_run(client: Client, tmp_path: Path, mon
         path = tmp_path / "run.json"
         path.write_text(text)
         monkeypatch.setattr(blocks, "_inherited_path", str(path))
-        monkeypatch.setattr(blocks, "_read", (("", 0, 0), {}))
         assert current_id() is None
 
 
