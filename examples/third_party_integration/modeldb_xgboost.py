@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core import current_run, hookimpl, start_run
 from modeldb_core.autologging import Guard, Integration, Patches, entered, intercept
-from modeldb_core.model.values import scalar_of
+from modeldb_core.model.scalars import scalar_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -52,7 +52,7 @@ class Draft:
     def from_body(cls, body: bytes) -> Draft:
         """Return the draft that a record's body holds."""
         head, _, payload = body.partition(b"\n")
-        action, kind, entity_id, recorded_at, ends_run = json.loads(head)
+        action, kind, entity_id, recorded_at, ends_run = json.loads(head.decode())
         return cls(action, kind, entity_id, recorded_at, payload, ends_run)
 
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, ModelDBError
 from modeldb_core.model.decisions import Mark, decide
 from modeldb_core.model.entities import to_datetime
 from modeldb_core.model.evolve import evolve
+from modeldb_core.model.plain_data import is_plain_data
 from modeldb_core.model.schema import KINDS
 from modeldb_core.model.shapes import check_document
-from modeldb_core.model.values import check_text, decode, encode, normalize
+from modeldb_core.model.values import check_text, decode, encode, json_text, normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -154,12 +156,14 @@ def change_hash(
     previous_hash: bytes,
 ) -> bytes:
     """Return the hash of a change; texts are length-prefixed, so that none can run into another."""
-    parts = [_DOMAIN, _NUMBERS.pack(seq, recorded_at)]
-    for text in (stream_id, actor, action, kind, entity_id):
-        data = text.encode()
-        parts += (_LENGTH.pack(len(data)), data)
-    parts += (digest, previous_hash)
-    return hashlib.sha256(b"".join(parts)).digest()
+    texts = _encoded(stream_id, actor, action, kind, entity_id)
+    return hashlib.sha256(_DOMAIN + _NUMBERS.pack(seq, recorded_at) + texts + digest + previous_hash).digest()
+
+
+@lru_cache(256)  # of a change that is sealed and then stored, and of the next one of its entity, they are the same
+def _encoded(*texts: str) -> bytes:
+    encoded = [text.encode() for text in texts]
+    return b"".join(part for data in encoded for part in (_LENGTH.pack(len(data)), data))
 
 
 def seal(
@@ -185,7 +189,7 @@ def seal(
 
 def payload_of(data: dict[str, Any], where: str = "payload") -> bytes:
     """Return ``data`` as the payload of a change; raises what :func:`~modeldb_core.model.values.normalize` raises."""
-    return encode(normalize(data, where))
+    return json_text(data).encode() if is_plain_data(data) else encode(normalize(data, where))
 
 
 def verify_change(change: Change, previous_hash: bytes, *, may_be_withheld: bool = False) -> None:
@@ -235,6 +239,8 @@ def _check_head(change: Change) -> None:
         if type(number) is not int or not 0 <= number <= limit:
             msg = f"{_name(change)} has the {what} {str(number)[:40]}; expected an integer from 0 to {limit}"
             raise InvalidArgumentError(msg)
+    if _has_plain_names(change):
+        return
     for name in ("stream_id", "actor", "action", "kind", "entity_id"):
         text = getattr(change, name)
         if not isinstance(text, str) or not text.isascii():
@@ -242,6 +248,17 @@ def _check_head(change: Change) -> None:
         if not is_name(text) and (text or name != "actor"):
             msg = f"the {name} of {_name(change)} has {len(text):,} characters; expected 1 to {MAX_TEXT:,}, and none that is NUL"
             raise InvalidArgumentError(msg)
+
+
+def _has_plain_names(change: Change) -> bool:
+    """Return whether the names of a change are certainly such: a look at all of them at once, since most are."""
+    if not (change.stream_id and change.action and change.kind and change.entity_id):
+        return False
+    try:
+        names = "".join((change.stream_id, change.actor, change.action, change.kind, change.entity_id))
+    except TypeError:
+        return False
+    return len(names) <= MAX_TEXT and names.isascii() and "\0" not in names
 
 
 def is_name(text: object) -> bool:
@@ -315,7 +332,8 @@ def document_after(document: Document | None, change: Change, own: set[str] | No
         after = evolve(
             document, change.action, data, actor=change.actor, recorded_at=change.recorded_at, kind=change.kind, own=own
         )
-        decide(document, after, Mark.of(change.hash, change.recorded_at), change.kind, change.action, data)
+        if (declaration := KINDS.get(change.kind)) is not None and declaration.decided:
+            decide(document, after, Mark.of(change.hash, change.recorded_at), change.kind, change.action, data)
         check_document(change.kind, after, document)
     except (ModelDBError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise misfit(change, error) from error

@@ -224,7 +224,12 @@ def _is_boolean(value: object) -> bool:
 
 
 def _is_map(value: object) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+    if type(value) is not dict and not isinstance(value, Mapping):
+        return False
+    for key in value:  # noqa: SIM110 - all() with a generator calls that for each key
+        if not isinstance(key, str):
+            return False
+    return True
 
 
 def _is_list(value: object) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
 from modeldb_core.model.integers import int_text
-from modeldb_core.model.values import is_long_double, scalar_of, type_name
+from modeldb_core.model.scalars import is_long_double, scalar_of
+from modeldb_core.model.values import type_name
 
 
 def to_number(value: object, where: str) -> int | float:

@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
 from modeldb_core.model.integers import big_int, check_integer, int_text
+from modeldb_core.model.plain_data import SAFE_INTEGER, is_plain_data
+from modeldb_core.model.scalars import scalar_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[Any, Value] | BlobReference"
 Key: TypeAlias = "None | bool | int | float | str"
@@ -32,7 +34,6 @@ MAX_KEY_LENGTH = 1024
 MAX_NAME_LENGTH = 256  # of containers and runs: a title, not a text
 MAX_DEPTH = 100  # far below the recursion limit of any JSON reader
 MAX_WRITTEN_DEPTH = MAX_DEPTH + 2  # of what is read: a value's own levels, and those of a tag within
-SAFE_INTEGER = 2**53 - 1  # the largest integer that a JSON reader with 64-bit floats keeps exactly
 
 
 class BlobReference:
@@ -71,6 +72,8 @@ def check_key(key: object, what: str = "key") -> str:
         InvalidTypeError: it is not a string.
         InvalidArgumentError: it is empty, too long, or holds a character that no store can keep.
     """
+    if type(key) is str and key.isascii() and 0 < len(key) <= MAX_KEY_LENGTH and "\0" not in key:
+        return key
     if not isinstance(key, str):
         msg = f"{what} {key!r} is of type {type(key).__name__}; expected a string"
         raise InvalidTypeError(msg)
@@ -84,6 +87,18 @@ def check_key(key: object, what: str = "key") -> str:
         msg = f"{what} {key!r} holds a NUL character; remove it"
         raise InvalidArgumentError(msg)
     return _check_text(key, what)
+
+
+def check_keys(keys: Iterable[Any], what: str = "key") -> None:
+    """See that each of ``keys`` may name something, as :func:`check_key`; of plain ones all are looked at together."""
+    listed = list(keys)
+    try:
+        text = "".join(listed)
+    except TypeError:
+        text = "\0"
+    if not text.isascii() or "\0" in text or not all(listed) or max(map(len, listed), default=0) > MAX_KEY_LENGTH:
+        for key in listed:
+            check_key(key, what)
 
 
 def normalize(value: object, where: str) -> Value:
@@ -137,30 +152,6 @@ def _is_plain(value: object) -> bool:
 
 
 _KEPT = frozenset({bool, float, type(None)})
-
-
-def scalar_of(value: object) -> bool | int | float | str | None:
-    """Return the Python scalar inside a NumPy scalar or a 0-dimensional array or tensor, else ``None``.
-
-    ``None`` too for times, which are not numbers, and for a long double that no 64-bit float equals.
-    """
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):
-        if getattr(getattr(value, "dtype", None), "kind", "") in _KINDS_OF_TIMES:
-            return None  # its item may be a bare integer
-        item = value.item()
-        if isinstance(item, (bool, int, float, str)):
-            return item
-        if is_long_double(item) and (float(item) == item or item != item):
-            return float(item)
-    return None
-
-
-_KINDS_OF_TIMES = ("m", "M")
-
-
-def is_long_double(value: object) -> bool:
-    """Return whether a value is a long double of NumPy."""
-    return type(value).__name__ in ("longdouble", "float128", "float96") and type(value).__module__ == "numpy"
 
 
 def check_text(text: object, what: str) -> str:
@@ -231,7 +222,7 @@ def read_key(text: str) -> Key:
 
 def encode(value: Value) -> bytes:
     """Return the written form of a normalized value: strict JSON in UTF-8, without spaces."""
-    return json_text(to_json(value)).encode()
+    return json_text(value if is_plain_data(value) else to_json(value)).encode()
 
 
 def json_text(data: Any) -> str:  # noqa: ANN401 - JSON data

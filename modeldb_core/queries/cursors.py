@@ -9,7 +9,8 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING, TypeAlias
 
 from modeldb_core.errors import QuerySyntaxError
-from modeldb_core.model.values import SAFE_INTEGER, decode, encode
+from modeldb_core.model.plain_data import SAFE_INTEGER
+from modeldb_core.model.values import decode, encode
 from modeldb_core.queries.ast import COLUMN, Field, Order
 from modeldb_core.queries.fields import column_type
 from modeldb_core.queries.leaves import is_searchable, nearest_float

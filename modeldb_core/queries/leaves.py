@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from modeldb_core.model.integers import int_text
-from modeldb_core.model.values import SAFE_INTEGER, key_text
+from modeldb_core.model.plain_data import SAFE_INTEGER
+from modeldb_core.model.values import key_text
 from modeldb_core.queries.ast import TAGS
 from modeldb_core.queries.fields import sections_of
 
@@ -17,6 +18,10 @@ MAX_LEAVES = 1000
 """Of one value under a key of a section. The rest of a larger value is kept and shown, but not searched."""
 MAX_TEXT = 10_000
 """Characters of a text that is searched. A longer one, or one that holds NUL, counts as ``json``: it only exists."""
+
+
+LeafValue: TypeAlias = tuple[ValueType, float | None, str | None]
+"""Type, number and text of a searchable value, as :class:`Leaf` has them."""
 
 
 class Leaf(NamedTuple):
@@ -49,7 +54,8 @@ def searchable(kind: str, document: Mapping[str, Any]) -> dict[tuple[str, str], 
         if isinstance(values, Mapping):
             for key, value in values.items():
                 if type(value) in _WITHOUT_PARTS:
-                    found.setdefault((section, key), value)
+                    if (section, key) not in found:
+                        found[section, key] = value
                     continue
                 for name, item in _flatten(key, value):
                     found.setdefault((section, name), item)
@@ -117,7 +123,23 @@ def _prefixes(key: str) -> Iterator[str]:
 
 def leaves(kind: str, document: Mapping[str, Any]) -> list[Leaf]:
     """Return the rows of an index over a document: the leaf of each of its :func:`searchable` values."""
-    return [leaf_of(section, key, value) for (section, key), value in searchable(kind, document).items()]
+    found = leaf_values(kind, document).items()
+    return [Leaf(section, key, of, number, text) for (section, key), (of, number, text) in found]
+
+
+def leaf_values(kind: str, document: Mapping[str, Any]) -> dict[tuple[str, str], LeafValue]:
+    """Return what the :func:`leaves` of a document hold, by section and key."""
+    found: dict[tuple[str, str], LeafValue] = {}
+    for pair, value in searchable(kind, document).items():
+        of = type(value)
+        # Nothing is called for what nearly all values are.
+        if of is float:
+            found[pair] = "number", value if value == value else None, None
+        elif of is str and len(value) <= MAX_TEXT and "\0" not in value:
+            found[pair] = "text", None, value
+        else:
+            found[pair] = leaf_value(value)
+    return found
 
 
 def _flatten(key: str, value: object) -> Iterator[tuple[str, object]]:
@@ -134,17 +156,21 @@ def _flatten(key: str, value: object) -> Iterator[tuple[str, object]]:
 
 def leaf_of(section: str, key: str, value: object) -> Leaf:
     """Return the leaf of one value."""
-    if type(value) is float:
-        return Leaf(section, key, "number", value if value == value else None)
+    of, number, text = leaf_value(value)
+    return Leaf(section, key, of, number, text)
+
+
+def leaf_value(value: object) -> LeafValue:
+    """Return what the leaf of one value holds."""
     if isinstance(value, bool):
-        return Leaf(section, key, "bool", float(value))
+        return "bool", float(value), None
     if isinstance(value, (int, float)):
-        return Leaf(section, key, "number", nearest_float(value), exact_digits(value))
+        return "number", nearest_float(value), exact_digits(value)
     if value is None:
-        return Leaf(section, key, "null")
+        return "null", None, None
     if isinstance(value, str) and is_searchable(value):
-        return Leaf(section, key, "text", None, value)
-    return Leaf(section, key, "json")
+        return "text", None, value
+    return "json", None, None
 
 
 def is_searchable(text: str) -> bool:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from modeldb_core.commands.values import SPILL_BYTES, recorded
@@ -89,10 +90,10 @@ class BlobUploader:
         if not isinstance(given, Mapping):
             return recorded(values, section, self.put, limit)  # which says what is wrong with it
         plain = Plain()
-        kept = {key: _plain(value, plain, f"{section}.{key}") for key, value in given.items()}
+        kept = recorded(given, section, self.put, limit, value_of=partial(_plain, plain))
         if note := plain.note():
             notes.append(note)
-        return recorded(kept, section, self.put, limit)
+        return kept
 
     def resolve(self, value: Value) -> Value:
         """Return ``value`` with references to blobs replaced by what was stored there."""
@@ -106,7 +107,7 @@ class BlobUploader:
         return value
 
 
-def _plain(value: object, plain: Plain, where: str) -> Value:
+def _plain(plain: Plain, value: object, where: str) -> Value:
     try:
         return normalize(value, where)
     except InvalidTypeError:

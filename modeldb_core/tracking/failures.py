@@ -6,7 +6,6 @@ libraries are known by name, so that none of them has to be imported.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import signal
 import traceback
@@ -28,10 +27,10 @@ MAX_TRACEBACK = 40_000
 
 _registered: dict[type[BaseException], str] = {
     KeyboardInterrupt: KILLED,
-    asyncio.CancelledError: KILLED,  # Ctrl-C reaches a task of asyncio as its cancellation
     GeneratorExit: FINISHED,  # a generator with a block in it is not read to its end
 }
 _KNOWN_NAMES = {
+    "asyncio.exceptions.CancelledError": KILLED,  # Ctrl-C reaches a task of asyncio as its cancellation
     "optuna.exceptions.TrialPruned": PRUNED,
     "lightning.pytorch.utilities.exceptions.SIGTERMException": KILLED,
     "pytorch_lightning.utilities.exceptions.SIGTERMException": KILLED,

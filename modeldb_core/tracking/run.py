@@ -22,7 +22,7 @@ from modeldb_core.journal.records import CHECK_BYTES, ROW, ROW_AT
 from modeldb_core.model.entities import EMPTY, FAILED
 from modeldb_core.model.numbers import to_float, to_number
 from modeldb_core.model.schema import METRICS
-from modeldb_core.model.values import check_key, check_text, normalize
+from modeldb_core.model.values import check_key, check_keys, check_text, normalize
 from modeldb_core.queries import condition, parse_filter
 from modeldb_core.tracking import artifacts as artifact_kinds
 from modeldb_core.tracking import blocks, endings
@@ -365,13 +365,15 @@ class RunHandle(RunEditor):
         if not isinstance(metrics, Mapping):
             msg = f"metrics is of type {type(metrics).__name__}; expected a map from names to numbers"
             raise InvalidTypeError(msg)
-        for key in metrics:
-            check_key(key, "metric name")
+        check_keys(metrics, "metric name")
         if step is None:
             if timestamp is not None:
                 msg = "timestamp is given without a step; only a point of a series has a time: pass step=... too"
                 raise InvalidArgumentError(msg)
-            values = {key: to_number(value, f"metric {key!r}") for key, value in metrics.items()}
+            values = {
+                key: value if type(value) is float else to_number(value, f"metric {key!r}")
+                for key, value in metrics.items()
+            }
             if values:
                 self._names.update(values)
                 self._record(edits.put_values("run", self.run_id, METRICS, values))

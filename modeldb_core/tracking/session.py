@@ -354,8 +354,11 @@ class Session:
         if store is None or now < self._ask_again_at:
             return derive(path)
         known = self._identified.get(path)
-        if known is not None and not store.is_local and now - known.at < _IDENTIFIED_LIFE_S:
-            return known.identifiers
+        if known is not None:
+            if store.is_local and known.mark is not None and store.write_mark() == known.mark:
+                return known.identifiers  # told at once, so without another thread
+            if not store.is_local and now - known.at < _IDENTIFIED_LIFE_S:
+                return known.identifiers
         try:
             found = self._askers.submit(partial(ask_names, store, path, known)).result(_PATIENCE_S)
         except Exception as error:

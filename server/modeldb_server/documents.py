@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.log import json_documents
 from modeldb_core.log.changes import STREAM
+from modeldb_core.model.plain_data import SAFE_INTEGER
 from modeldb_core.model.schema import KINDS
-from modeldb_core.model.values import SAFE_INTEGER, to_json
+from modeldb_core.model.values import to_json
 
 if TYPE_CHECKING:
     from modeldb_core.log.changes import Change

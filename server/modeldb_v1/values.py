@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.model.values import SAFE_INTEGER, BlobReference, Value, decode
+from modeldb_core.model.plain_data import SAFE_INTEGER
+from modeldb_core.model.values import BlobReference, Value, decode
 
 if TYPE_CHECKING:
     from modeldb_core.stores import ArtifactStore

@@ -18,7 +18,6 @@ from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model import fields, values
 from modeldb_core.model.evolve import evolve
-from modeldb_core.queries import leaves
 from modeldb_core.testing import StreamWriter
 
 MANY = 1000
@@ -53,17 +52,18 @@ def work(store, monkeypatch):
 
     for module in (values, documents):
         monkeypatch.setattr(module, "to_json", counting_to_json)
-    leaf_of, run_many = leaves.__globals__["leaf_of"], store._database.run_many
+    leaf_values, run_many = documents.leaf_values, store._database.run_many
 
-    def counting_leaf_of(*arguments):
-        counted["leaves"] += 1
-        return leaf_of(*arguments)
+    def counting_leaf_values(kind, document):
+        found = leaf_values(kind, document)
+        counted["leaves"] += len(found)
+        return found
 
     def counting_run_many(connection, build, rows, written):
         counted[build.__name__] += len(rows)
         return run_many(connection, build, rows, written)
 
-    monkeypatch.setitem(leaves.__globals__, "leaf_of", counting_leaf_of)
+    monkeypatch.setattr(documents, "leaf_values", counting_leaf_values)
     monkeypatch.setattr(store._database, "run_many", counting_run_many)
     return counted
 

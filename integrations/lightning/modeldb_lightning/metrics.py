@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.model.values import scalar_of
+from modeldb_core.model.scalars import scalar_of
 from modeldb_lightning.hyperparameters import fitting_key, typed
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modeldb_core.autologging import entered
-from modeldb_core.model.values import scalar_of
+from modeldb_core.model.scalars import scalar_of
 from modeldb_core.tracking.description.datasets import Described, describe
 from modeldb_core.tracking.description.origins import variable_name
 from modeldb_sklearn.calls import caller, is_by_sklearn, is_part_of_another

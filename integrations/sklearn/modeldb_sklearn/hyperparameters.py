@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeldb_core.model.values import scalar_of
+from modeldb_core.model.scalars import scalar_of
 from modeldb_sklearn.calls import is_sklearn
 
 if TYPE_CHECKING:

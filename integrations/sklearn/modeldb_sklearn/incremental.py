@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.model.values import scalar_of
+from modeldb_core.model.scalars import scalar_of
 from modeldb_sklearn.formats import dump_now, signature_of
 from modeldb_sklearn.hyperparameters import public_name, settings_of
 from modeldb_sklearn.options import BACKGROUND, GUARD, Options, upload

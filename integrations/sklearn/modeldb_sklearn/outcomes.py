@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from modeldb_core.model.values import scalar_of
+from modeldb_core.model.scalars import scalar_of
 
 CURVES: Mapping[str, str] = {
     "loss_curve_": "loss",  # MLP

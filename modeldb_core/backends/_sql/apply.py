@@ -127,7 +127,7 @@ class Batch:
 
     def _settle(self, new: list[Change], records: dict[tuple[str, str], Record]) -> list[Change]:
         """Return new changes with those that settle who keeps a unique value; ``records`` gets their entities."""
-        if not any(may_claim(change.kind) for change in new):
+        if not any(map(may_claim, {change.kind for change in new})):
             return new
         from modeldb_core.backends._sql.deciding import StoredClaims
 
@@ -172,10 +172,11 @@ class Batch:
 
     def _load(self, new: Iterable[Change]) -> dict[tuple[str, str], Record]:
         """Return the records that changes are about, with the documents of those that they alter."""
-        altered = {(change.kind, change.entity_id): False for change in new if _has_record(change)}
+        altered: dict[tuple[str, str], bool] = {}
         for change in new:
-            if _has_record(change) and change.action not in (APPEND, ERASE):
-                altered[change.kind, change.entity_id] = True
+            if _has_record(change):
+                name = change.kind, change.entity_id
+                altered[name] = altered.get(name, False) or change.action not in (APPEND, ERASE)
         if not altered:
             return {}
         records: dict[tuple[str, str], Record] = {}

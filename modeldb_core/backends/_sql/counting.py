@@ -6,7 +6,7 @@ key 0 counts the entities themselves. A batch adds up what it alters and writes 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import SmallInteger, Text, and_, bindparam, case, delete, func, insert, literal_column, select
@@ -75,27 +75,24 @@ class KeyCounts:
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
-        self._added: dict[Place, Counter[tuple[int, int]]] = {}
+        self._added: defaultdict[Place, defaultdict[tuple[int, int], int]] = defaultdict(lambda: defaultdict(int))
 
     def add(self, shift: Shift, key_pk: int, before: int | None, after: int | None) -> None:
         """Note that an entity carried a key in the form ``before`` and does in the form ``after``; ``None``: not at all."""
         if before == after and shift.before == shift.after:
             return
         if shift.before is not None and before is not None:
-            self._at(shift.before)[key_pk, before] -= 1
+            self._added[shift.before][key_pk, before] -= 1
         if shift.after is not None and after is not None:
-            self._at(shift.after)[key_pk, after] += 1
+            self._added[shift.after][key_pk, after] += 1
 
     def add_all(self, shift: Shift, before: Mapping[int, int], after: Mapping[int, int]) -> None:
         """Note what :meth:`add` does of several keys; the forms by key."""
         for sign, place, forms in ((-1, shift.before, before), (1, shift.after, after)):
             if place is not None:
-                added = self._at(place)
+                added = self._added[place]
                 for key_and_form in forms.items():
                     added[key_and_form] += sign
-
-    def _at(self, place: Place) -> Counter[tuple[int, int]]:
-        return self._added.setdefault(place, Counter())
 
     def move(self, shifts: Mapping[int, Shift]) -> None:
         """Note that entities, whose rows stay as they are stored, are counted elsewhere."""
@@ -114,6 +111,8 @@ class KeyCounts:
         for place, added in sorted(self._added.items()):
             kind, project_id, workspace_id = place
             for (key_pk, form), number in sorted(added.items()):
+                if not number:
+                    continue
                 row = {
                     "kind": kind,
                     "project_id": project_id,
@@ -121,18 +120,12 @@ class KeyCounts:
                     "key_pk": key_pk,
                     "form": form,
                 }
-                if number:
-                    rows.append({**row, "count": number})
+                rows.append({**row, "count": number})
                 if number < 0:
                     fewer.append({f"{name}_": value for name, value in row.items()})
         self._added.clear()
         self._transaction.write(_add, rows)
         self._transaction.write(_delete_if_none, fewer, each_writes=None)
-
-
-def form_of_metric(once: int | None, *, has_series: bool) -> int:
-    """Return the form of a metric by the type of the value logged once."""
-    return (once or 0) + SERIES * has_series
 
 
 def stored_counts(transaction: Transaction, kinds: Sequence[str]) -> Iterator[tuple[Count, int]]:

@@ -10,9 +10,10 @@ from modeldb_core.backends._sql.tables import ERASED
 from modeldb_core.errors import IntegrityError
 from modeldb_core.model.entities import RUNNING, Document
 from modeldb_core.model.evolve import is_bare
+from modeldb_core.model.plain_data import is_plain_data
 from modeldb_core.model.schema import HOME_FIELDS, KINDS, ColumnType, KindDeclaration
 from modeldb_core.model.values import Value, decode, json_text, to_json, write_key
-from modeldb_core.queries import Leaf, changed, is_searchable, leaf_of, leaves, sections_of
+from modeldb_core.queries import changed, is_searchable, leaf_value, leaf_values, sections_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +50,8 @@ def dump_document(document: Document, written: Document | None = None) -> str:
         written: one that is its own JSON form (:func:`is_plain`). What is the same object in both is taken as it is, and
             not gone through again: of a large document most is.
     """
+    if written is None and is_plain_data(document):
+        return json_text(document)
     written = written or {}
     return json_text({write_key(name): _written(value, written.get(name, _NEW)) for name, value in document.items()})
 
@@ -119,15 +122,17 @@ def facts_of(kind: str, document: Document) -> Facts:
 
 def _facts(kind: str, document: Document, part: Mapping[str, Any]) -> Facts:
     """Return those of a document that are in ``part`` of it, and its columns."""
-    facts: Facts = {(leaf.section, leaf.key): _fact(leaf) for leaf in leaves(kind, part)}
+    facts: Facts = {
+        pair: (VALUE_TYPES[of], number, text) for pair, (of, number, text) in leaf_values(kind, part).items()
+    }
     for name in fact_columns(kind):
         declared = KINDS[kind].fields.get(name)
         value = document.get(name)
         if value is not None and declared is not None and declared.fits(value):
-            facts[COLUMN_SECTION, name] = _fact(leaf_of(COLUMN_SECTION, name, value))
+            facts[COLUMN_SECTION, name] = _fact(value)
     for elapsed in KINDS[kind].elapsed if kind in KINDS else ():
         if (seconds := elapsed.of(document)) is not None:
-            facts[COLUMN_SECTION, elapsed.name] = _fact(leaf_of(COLUMN_SECTION, elapsed.name, seconds))
+            facts[COLUMN_SECTION, elapsed.name] = _fact(seconds)
     if document.get("tags"):
         facts[COLUMN_SECTION, TAGGED] = (VALUE_TYPES["bool"], 1.0, None)
     return facts
@@ -219,8 +224,9 @@ def _fact_columns(declaration: KindDeclaration) -> Mapping[str, ColumnType]:
     }
 
 
-def _fact(leaf: Leaf) -> FactValue:
-    return VALUE_TYPES[leaf.value_type], leaf.number, leaf.text
+def _fact(value: object) -> FactValue:
+    of, number, text = leaf_value(value)
+    return VALUE_TYPES[of], number, text
 
 
 def _text(value: object) -> str | None:

@@ -145,8 +145,7 @@ class EntityRows:
         once = [pair for pair in (*altered, *gone) if pair[0] == METRICS]
         if not is_new:  # also where there was no document yet: points may have come before it
             self.metrics.load(entity_pk, (key_pks[pair] for pair in once))
-        for pair in once:
-            self.metrics.set_once(entity_pk, key_pks[pair], after.get(pair))
+        self.metrics.set_once(entity_pk, {key_pks[pair]: after.get(pair) for pair in once})
         for pair in altered:
             if pair[0] != METRICS:
                 value_type, number, text = after[pair]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, select
 
-from modeldb_core.backends._sql.counting import form_of_metric
+from modeldb_core.backends._sql.counting import SERIES
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import VALUE_TYPES, FactValue
 from modeldb_core.backends._sql.tables import SUMMARY_COLUMNS, metrics
@@ -36,7 +36,7 @@ class Metric:
     @property
     def form(self) -> int:
         """The form in which it is counted."""
-        return form_of_metric(self.once[0] if self.once else None, has_series=self.summary is not None)
+        return (self.once[0] if self.once else 0) + (SERIES if self.summary is not None else 0)
 
     def row(self, entity_pk: int, key_pk: int) -> dict[str, Any]:
         """Return the row."""
@@ -74,10 +74,15 @@ class MetricRows:
         """Look up what is stored of all keys that have a series."""
         self.load(entity_pk, [key_pk for (key_pk,) in self._transaction.rows(_series_of, {"entity_pk": entity_pk})])
 
-    def set_once(self, entity_pk: int, key_pk: int, value: FactValue | None) -> None:
-        """Set the value logged once under a key; ``None`` takes it away."""
-        self._altered[entity_pk, key_pk] = None
-        self._metrics.setdefault((entity_pk, key_pk), Metric()).once = value
+    def set_once(self, entity_pk: int, values: Mapping[int, FactValue | None]) -> None:
+        """Set the values logged once under keys; ``None`` takes one away."""
+        for key_pk, value in values.items():
+            place = entity_pk, key_pk
+            self._altered[place] = None
+            if place in self._metrics:
+                self._metrics[place].once = value
+            else:
+                self._metrics[place] = Metric(value)
 
     def add(self, entity_pk: int, key_pk: int, summary: Summary) -> None:
         """Add points to the series of a key."""
@@ -100,10 +105,20 @@ class MetricRows:
 
     def count(self, counts: KeyCounts, shifts: Mapping[int, Shift]) -> None:
         """Note what is altered in the counts of keys; ``shifts`` says of each entity where it is counted."""
-        for (entity_pk, key_pk), metric in self._metrics.items():
-            is_there = metric.once is not None or metric.summary is not None
-            before = self._stored.get((entity_pk, key_pk))
-            counts.add(shifts[entity_pk], key_pk, before, metric.form if is_there else None)
+        forms: dict[int, tuple[dict[int, int], dict[int, int]]] = {}
+        for place, metric in self._metrics.items():
+            entity_pk, key_pk = place
+            if entity_pk not in forms:
+                forms[entity_pk] = {}, {}
+            before, after = forms[entity_pk]
+            if place in self._stored:
+                before[key_pk] = self._stored[place]
+            if metric.once is not None or metric.summary is not None:
+                after[key_pk] = metric.form
+        for entity_pk, (before, after) in forms.items():
+            shift = shifts[entity_pk]
+            if before != after or shift.before != shift.after:
+                counts.add_all(shift, before, after)
 
     def save(self) -> None:
         """Write every metric that was altered."""

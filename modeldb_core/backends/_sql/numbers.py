@@ -84,12 +84,14 @@ class Numbers:
         """Return the numbers of keys, made where they are new."""
         found: dict[Key, int] = {}
         unknown: dict[str, list[str]] = {}
+        remembered, own = self._remembered.keys, self.keys
         for pair in dict.fromkeys(wanted):
-            number = self._remembered.keys.get(pair) or self.keys.get(pair)
-            if number is None:
-                unknown.setdefault(pair[0], []).append(pair[1])
+            if pair in remembered:
+                found[pair] = remembered[pair]
+            elif pair in own:
+                found[pair] = own[pair]
             else:
-                found[pair] = number
+                unknown.setdefault(pair[0], []).append(pair[1])
         for section, names in unknown.items():
             self.keys.update(find_keys(self._transaction, section, names))
         new = [(section, name) for section, names in unknown.items() for name in names]

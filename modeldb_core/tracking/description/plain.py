@@ -25,7 +25,8 @@ from fractions import Fraction
 from typing import Any
 
 from modeldb_core.model.numbers import nearest
-from modeldb_core.model.values import MAX_DEPTH, key_text, scalar_of
+from modeldb_core.model.scalars import scalar_of
+from modeldb_core.model.values import MAX_DEPTH, key_text
 
 MAX_LISTED = 1000
 """Arrays and tensors with more elements are described by shape and digest; lists and maps are always kept whole."""

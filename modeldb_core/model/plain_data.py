@@ -1,0 +1,43 @@
+"""Whether a value is, as it is, its own JSON data: most are, and need not be gone through to be written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SAFE_INTEGER = 2**53 - 1  # the largest integer that a JSON reader with 64-bit floats keeps exactly
+_MAX_LEVELS = 100
+
+
+def is_plain_data(value: Any) -> bool:  # noqa: ANN401 - any value
+    """Return whether a value is what :func:`~modeldb_core.model.values.normalize` and ``to_json`` make of it.
+
+    ``False`` may be wrong for text beyond ASCII, which those look at. One call a container, none for what is in it: this is
+    asked of everything that is logged.
+    """
+    return _holds_plain_data((value,), _MAX_LEVELS)
+
+
+def _holds_plain_data(items: Any, levels: int) -> bool:  # noqa: ANN401 - an iterable of any values
+    for item in items:
+        kind = type(item)
+        if kind is str:
+            if not item.isascii():
+                return False
+        elif kind is float:
+            if item - item != 0.0:  # NaN and infinities
+                return False
+        elif kind is int:
+            if not -SAFE_INTEGER <= item <= SAFE_INTEGER:
+                return False
+        elif kind is dict:
+            for key in item:
+                if type(key) is not str or not key.isascii() or key[:1] == "$":
+                    return False
+            if not levels or not _holds_plain_data(item.values(), levels - 1):
+                return False
+        elif kind is list:
+            if not levels or not _holds_plain_data(item, levels - 1):
+                return False
+        elif kind is not bool and item is not None:
+            return False
+    return True
