@@ -161,9 +161,14 @@ def change_hash(
 
 
 @lru_cache(256)  # of a change that is sealed and then stored, and of the next one of its entity, they are the same
-def _encoded(*texts: str) -> bytes:
-    encoded = [text.encode() for text in texts]
-    return b"".join(part for data in encoded for part in (_LENGTH.pack(len(data)), data))
+def _encoded(stream_id: str, actor: str, action: str, kind: str, entity_id: str) -> bytes:
+    return _part(stream_id) + _part(actor) + _part(action) + _part(kind) + _part(entity_id)
+
+
+@lru_cache(256)
+def _part(text: str) -> bytes:
+    data = text.encode()
+    return _LENGTH.pack(len(data)) + data
 
 
 def seal(
