@@ -12,6 +12,7 @@ from modeldb_core.backends._sql.documents import (
     PLACE_COLUMNS,
     ROW_COLUMNS,
     Facts,
+    FactValue,
     dump_document,
     facts_between,
     facts_of,
@@ -139,21 +140,40 @@ class EntityRows:
         self._claims += [{"digest": claim.digest, "entity_pk": entity_pk} for claim in after - before]
 
     def _put_facts(self, entity_pk: int, before: Facts, after: Facts, *, is_new: bool) -> None:
-        altered = [pair for pair, value in after.items() if before.get(pair) != value]
         gone = [pair for pair in before if pair not in after]
+        altered = {pair: value for pair, value in after.items() if before.get(pair) != value} if before else after
         key_pks = self._numbers.of_keys([*altered, *gone])
-        once = [pair for pair in (*altered, *gone) if pair[0] == METRICS]
+        once: dict[int, FactValue | None] = {}
+        one: dict[int, int] = {}
+        other: dict[int, int] = {}
+        for pair, value in altered.items():
+            key_pk = key_pks[pair]
+            if pair[0] == METRICS:
+                once[key_pk] = value
+                continue
+            value_type, number, text = value
+            self._facts.append(
+                {
+                    "entity_pk": entity_pk,
+                    "key_pk": key_pk,
+                    "value_type": value_type,
+                    "number": number,
+                    "text": text,
+                }
+            )
+            other[key_pk] = value_type
+            if pair in before:
+                one[key_pk] = before[pair][0]
+        for pair in gone:
+            key_pk = key_pks[pair]
+            if pair[0] == METRICS:
+                once[key_pk] = None
+            else:
+                self._gone.append({"key": key_pk, "entity": entity_pk})
+                one[key_pk] = before[pair][0]
         if not is_new:  # also where there was no document yet: points may have come before it
-            self.metrics.load(entity_pk, (key_pks[pair] for pair in once))
-        self.metrics.set_once(entity_pk, {key_pks[pair]: after.get(pair) for pair in once})
-        for pair in altered:
-            if pair[0] != METRICS:
-                value_type, number, text = after[pair]
-                row = {"entity_pk": entity_pk, "key_pk": key_pks[pair], "value_type": value_type}
-                self._facts.append({**row, "number": number, "text": text})
-        self._gone += [{"key": key_pks[pair], "entity": entity_pk} for pair in gone if pair[0] != METRICS]
-        others = [pair for pair in (*altered, *gone) if pair[0] != METRICS]
-        one, other = ({key_pks[pair]: each[pair][0] for pair in others if pair in each} for each in (before, after))
+            self.metrics.load(entity_pk, once)
+        self.metrics.set_once(entity_pk, once)
         self._forms.append((entity_pk, one, other))
 
     def _count_whole(self, entity_pk: int, kind: str, before: Document, after: Document) -> None:
