@@ -41,3 +41,16 @@ def _holds_plain_data(items: Any, levels: int) -> bool:  # noqa: ANN401 - an ite
         elif kind is not bool and item is not None:
             return False
     return True
+
+
+def copy_of(value: Any) -> Any:  # noqa: ANN401 - any value
+    """Return a copy of plain data, down to the last map and list in it."""
+    kind = type(value)
+    if kind is dict:
+        return {key: copy_of(item) if type(item) in _CONTAINERS else item for key, item in value.items()}
+    if kind is list:
+        return [copy_of(item) if type(item) in _CONTAINERS else item for item in value]
+    return value
+
+
+_CONTAINERS = (dict, list)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
 from modeldb_core.model.integers import big_int, check_integer, int_text
-from modeldb_core.model.plain_data import SAFE_INTEGER, is_plain_data
+from modeldb_core.model.plain_data import SAFE_INTEGER, copy_of, is_plain_data
 from modeldb_core.model.scalars import scalar_of
 
 if TYPE_CHECKING:
@@ -109,7 +109,9 @@ def normalize(value: object, where: str) -> Value:
         InvalidArgumentError: it is nested deeper than 100 levels, or holds text that is not valid Unicode or an integer
             of more than 2^20 bits.
     """
-    return value if _is_plain(value) else _normalize(value, where, 0)  # type: ignore[return-value]
+    if _is_plain(value):
+        return value  # type: ignore[return-value]
+    return copy_of(value) if is_plain_data(value) else _normalize(value, where, 0)
 
 
 def _normalize(value: object, where: str, depth: int) -> Value:

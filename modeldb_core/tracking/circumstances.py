@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ class Circumstances:
         self._settings = settings
         self._blobs = blobs
         self._asked_at = 0.0
-        self._found: list[tuple[str, str, Mapping[str, object]]] | None = None
+        self._checked: dict[str, dict[str, Value]] | None = None
         self._warned: set[str] = set()
 
     def sections(self) -> dict[str, dict[str, Value]]:
@@ -40,11 +40,15 @@ class Circumstances:
 
         What a plugin gives that cannot be recorded is left out with a warning; what the others give stays.
         """
-        if self._found is None or time.monotonic() - self._asked_at > LIFE_S:
-            self._found = self._ask()
+        if self._checked is None or time.monotonic() - self._asked_at > LIFE_S:
+            self._checked = self._check(self._ask())
             self._asked_at = time.monotonic()
+        return self._checked
+
+    def _check(self, found: Iterable[tuple[str, str, Mapping[str, object]]]) -> dict[str, dict[str, Value]]:
+        """Return the answers as they are recorded, large values in the artifact store."""
         merged: dict[str, dict[str, Value]] = {}
-        for plugin, section, values in self._found:
+        for plugin, section, values in found:
             try:
                 checked = self._blobs.checked_map(values, section, limit=_SPILL_BYTES)
             except ModelDBError as error:

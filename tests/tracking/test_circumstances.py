@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -12,7 +12,8 @@ from modeldb_core.errors import InvalidArgumentError, ModelDBWarning
 from modeldb_core.hookspecs import hookimpl
 from modeldb_core.model.entities import new_id
 from modeldb_core.plugins import PluginManager, load_settings, plugin_manager
-from modeldb_core.tracking import Client
+from modeldb_core.stores import BlobInfo
+from modeldb_core.tracking import Client, circumstances
 
 
 class Says:
@@ -112,3 +113,24 @@ def test_a_command_refuses_a_section_that_no_entity_has(client: Client) -> None:
         edits.put_values("project", "p", "metrics", {"a": 1})
     with pytest.raises(InvalidArgumentError, match="'hardware'"):
         runs.start(new_id(), {}, sections={"hardware": {"fans": 4}})
+
+
+def test_runs_that_start_together_have_their_circumstances_stored_once(
+    client: Client, manager: PluginManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager.add(Says({"environment": {"cluster": list(range(5_000))}}), "acme")
+    monkeypatch.setattr(circumstances, "LIFE_S", 1e9)
+    put, stored = client.blobs.put, []
+
+    def note(stream: BinaryIO) -> BlobInfo:
+        info = put(stream)
+        stored.append(info.digest)
+        return info
+
+    monkeypatch.setattr(client.blobs, "put", note)
+    together = [client.start_run() for _ in range(3)]
+    for run in together:
+        run.finish()
+    client.flush()
+    assert [client.resolve(run.entity.environment["cluster"]) for run in together] == [list(range(5_000))] * 3
+    assert len(stored) == len(set(stored)) > 0
