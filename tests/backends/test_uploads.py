@@ -268,3 +268,26 @@ def test_an_artifact_store_without_uploads_is_sent_parts(tmp_path):
             assert artifacts.open(info.digest).read() == CONTENT[-info.size_bytes :]
         assert len(list(artifacts.list())) == 2
         assert artifacts.sent == []
+
+
+def test_parts_that_an_artifact_store_without_uploads_has_are_not_sent_again(tmp_path, monkeypatch):
+    with (
+        open_store(f"sqlite:///{tmp_path}/a.db") as store,
+        serving(store, FsspecArtifactStore("memory://parts-that-are-there")) as url,
+    ):
+        artifacts, sent = RemoteArtifactStore(url), []
+        request = artifacts._connection.request
+
+        def counted(method, path, *arguments, **options):
+            if method == "PUT":
+                sent.append(path)
+                if len(sent) == 5:
+                    raise KeyboardInterrupt
+            return request(method, path, *arguments, **options)
+
+        monkeypatch.setattr(artifacts._connection, "request", counted)
+        with pytest.raises(KeyboardInterrupt):
+            artifacts.put(io.BytesIO(CONTENT), digest=DIGEST)
+        assert artifacts.put(io.BytesIO(CONTENT), digest=DIGEST) == INFO
+        assert len(sent) == 5 + 7, "of eleven parts four were there"
+        assert list(artifacts.list()) == [INFO]
