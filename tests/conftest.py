@@ -52,7 +52,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Let tests that share what takes long to make run on one worker."""
+    """Let tests that share what takes long to make run on one worker, and those of the browser last."""
     from tests.scheduling import GroupScheduling
 
     return GroupScheduling(config, log)

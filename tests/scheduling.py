@@ -7,13 +7,15 @@ from typing import Any
 from xdist.scheduler import LoadScopeScheduling
 
 GROUPS = (
-    "tests/webui/",
     "tests/backends/test_suite_catches.py::",
     "tests/backends/test_artifact_pairs.py::",
     "tests/test_packaging.py::",
 )
-"""Where all tests share what takes long to make: a browser with its site, the output of one run over broken stores,
-servers over servers, the wheel and an environment with it."""
+"""Where all tests share what takes long to make: the output of one run over broken stores, servers over servers, the wheel.
+
+Not the browser with its site: it leaves an event loop that counts as running to whatever the worker runs afterwards, so its
+tests come last, on every worker.
+"""
 
 
 class GroupScheduling(LoadScopeScheduling):
