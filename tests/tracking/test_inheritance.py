@@ -17,7 +17,7 @@ import pytest
 
 import modeldb_core as modeldb
 from modeldb_core.runtime import owned
-from modeldb_core.tracking import Client, blocks, process_files
+from modeldb_core.tracking import Client, blocks, inheritance, process_files
 
 pytestmark = pytest.mark.interpreter
 
@@ -299,3 +299,12 @@ def test_a_program_that_was_started_inside_a_block_ships_what_it_logged_before_i
         journals = Path(client.settings.journal_dir).glob("*/*.journal")
         assert {path.parent.name for path in journals} == {client.writer.stream_id}
         assert client.get_run(run.run_id).history("x").values.tolist() == [1.5]
+
+
+def test_the_block_of_a_handle_that_came_from_another_process_ends_no_run(client: Client) -> None:
+    with client.start_run(capture=False) as run:
+        with inheritance.attach(inheritance.describe(run)) as attached:
+            assert attached.run_id == run.run_id
+        assert not attached.has_ended
+        client.flush(60)
+        assert client.store.get("run", run.run_id).document["status"] == "running"
