@@ -162,7 +162,11 @@ class Vague(FsspecArtifactStore):
         return self.answer
 
 
-@pytest.mark.parametrize("answer", [None, True, "digest", {}, [], [None, None], iter(())], ids=repr)
+@pytest.mark.parametrize(
+    "answer",
+    [None, True, "digest", {}, [], [None, None], iter(())],
+    ids=["nothing", "yes", "a text", "a map", "no answers", "empty answers", "an iterator"],
+)
 @pytest.mark.parametrize("count", [1, 2])
 def test_what_a_store_answers_that_is_no_confirmation_is_told_and_the_files_stay(tmp_path, answer, count):
     contents = [b"content %d" % number for number in range(count)]
