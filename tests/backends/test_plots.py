@@ -180,9 +180,8 @@ def test_points_of_one_x_that_lie_in_many_chunks_are_looked_up_together(tmp_path
             for page in [store.read_changes(after=0, limit=1000)]:
                 reference.apply(page.changes)
             with monkeypatch.context() as patch:
-                patch.setattr(
-                    plots, "_MOST_PIECES", 1_000
-                )  # they are put together, and looked up, whenever there are more
+                # Pieces are put together, and places looked up, whenever there are more than so many.
+                patch.setattr(plots, "_MOST_PIECES", 1_000)
                 patch.setattr(Transaction, "rows", rows)
                 asked.clear()
                 found = store.plot_series(run_id, "loss", canvas)
