@@ -163,7 +163,7 @@ def test_processes_that_lightning_spawns_log_one_run(tmp_path):
     [
         pytest.param("logger", "popen", (), marks=pytest.mark.thorough),
         ("callback", "spawn", ()),
-        ("autolog", "popen", ("-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29411")),
+        ("autolog", "popen", ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")),
     ],
 )
 def test_a_run_that_the_script_starts_is_one_run_however_many_processes_train(kind, start, launcher, tmp_path):
