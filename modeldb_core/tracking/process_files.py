@@ -42,7 +42,9 @@ class ProcessFile:
 
     def write(self, told: dict[str, Any]) -> None:
         """Say something instead of what was said before."""
-        if not self._is_open():
+        found = self._opened()
+        if found is None or not found.st_nlink:
+            self.forget()
             self._make()
         text = json.dumps(told).encode()
         self._length = max(self._length, len(text))
@@ -51,18 +53,18 @@ class ProcessFile:
         os.write(self._descriptor, b"%08x\n" % crc32(text) + text)
 
     def forget(self) -> None:
-        """Release the file without touching it: it is the parent's after a fork."""
-        if self._is_open():
+        """Release the file without touching it: it is the parent's after a fork, or somebody removed it."""
+        if self._opened() is not None:
             os.close(self._descriptor)
         self._descriptor = -1
 
-    def _is_open(self) -> bool:
-        """Return whether the descriptor stands for the file: programs close what they do not know, and remove files."""
+    def _opened(self) -> os.stat_result | None:
+        """Return what is known of the file, where the descriptor still stands for it: programs close what they do not know."""
         try:
             found = os.fstat(self._descriptor)
         except OSError:
-            return False
-        return (found.st_dev, found.st_ino) == self._identity and found.st_nlink > 0
+            return None
+        return found if (found.st_dev, found.st_ino) == self._identity else None
 
     def _make(self) -> None:
         with owned.make_folder(self.path.parent) as folder:

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import socket
+import threading
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -409,6 +410,7 @@ FILE_CALLS = (
 
 def test_a_small_file_of_a_folder_takes_few_calls_of_the_system(tmp_path: Path, run: Any, monkeypatch: Any) -> None:
     count, folder, calls = 64, tmp_path / "a" / "deep" / "place" / "for" / "them", Counter[str]()
+    mine = {threading.current_thread()}
     folder.mkdir(parents=True)
     for number in range(count):
         (folder / f"{number}.bin").write_bytes(number.to_bytes(2) * 1000)
@@ -416,7 +418,8 @@ def test_a_small_file_of_a_folder_takes_few_calls_of_the_system(tmp_path: Path, 
 
     def counted(name: str, call: Any) -> Any:
         def made(*args: Any, **options: Any) -> Any:
-            calls[name] += 1
+            if threading.current_thread() in mine:  # what is shipped meanwhile is no part of it
+                calls[name] += 1
             return call(*args, **options)
 
         return made
@@ -426,8 +429,9 @@ def test_a_small_file_of_a_folder_takes_few_calls_of_the_system(tmp_path: Path, 
     run.log_artifact(folder, "many")
     monkeypatch.undo()
     assert len(run.artifacts) == count + 1
-    # Three to look at it in its folder; in the store: is it there, a temporary file, its folder, its place.
-    assert sum(calls.values()) - calls["mkdir"] <= 7 * count + 30, calls
+    # Three to look at it in its folder; in the store: is it there, a temporary file, its folder, its place. And the folder
+    # itself is looked for, from the root, a few times.
+    assert sum(calls.values()) - calls["mkdir"] <= 7 * count + 4 * len(folder.parts), calls
     assert calls["mkdir"] <= count, calls
 
 

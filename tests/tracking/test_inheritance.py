@@ -269,15 +269,16 @@ def test_a_file_that_somebody_removed_is_written_again(client: Client) -> None:
         Path(os.environ[blocks.VARIABLE]).unlink()
     with client.start_run(capture=False) as run:
         assert process_files.read(Path(os.environ[blocks.VARIABLE]))["run"]["run_id"] == run.run_id
+    opened = [os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    assert f"{os.environ[blocks.VARIABLE]} (deleted)" not in opened
 
 
 def test_a_descriptor_that_the_program_closed_is_not_written_to(client: Client, tmp_path: Path) -> None:
     with client.start_run(capture=False):
         assert blocks._own is not None
         descriptor = blocks._own._descriptor
-    os.close(descriptor)
     with (tmp_path / "other").open("wb") as file:
-        os.dup2(file.fileno(), descriptor)
+        os.dup2(file.fileno(), descriptor)  # which closes it first
         with client.start_run(capture=False) as run:
             assert process_files.read(Path(os.environ[blocks.VARIABLE]))["run"]["run_id"] == run.run_id
         os.close(descriptor)

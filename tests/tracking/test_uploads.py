@@ -126,7 +126,7 @@ def test_several_files_are_on_their_way_at_once_and_not_too_many(client: Client,
     away.may_go_on.clear()
     with client.start_run(capture=False) as run:
         for number in range(12):
-            run.log_artifact(os.urandom(100), f"{number}.bin")
+            run.log_artifact(os.urandom(uploads.SMALL_BYTES + 1), f"{number}.bin")  # small ones may go together
         wait_for(lambda: away.putting == uploads.WIDTH)
         away.may_go_on.set()
         assert client.flush(240)
