@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -126,3 +128,32 @@ def test_a_run_that_cannot_be_handed_over_costs_a_warning(client: Any, monkeypat
     with pytest.warns(ModelDBWarning, match="could not hand a run to workers"):
         models = joblib.Parallel(2, prefer="threads")(joblib.delayed(fit)(C) for C in (0.1, 1.0))
     assert len(models) == 2
+
+
+A_THREAD_ASKS_WHILE_ANOTHER_IMPORTS = """
+import sys, threading, time
+from modeldb_sklearn.skops_import import import_skops
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if "skops.io._trusted_types" in sys.modules and not has_begun.is_set():
+            has_begun.set()
+            may_go_on.wait(240)
+
+has_begun, may_go_on, found = threading.Event(), threading.Event(), []
+sys.meta_path.insert(0, Slow())
+importing = threading.Thread(target=import_skops)
+importing.start()
+assert has_begun.wait(240)
+asking = threading.Thread(target=lambda: found.append(hasattr(import_skops(), "dumps")))
+asking.start()
+asking.join(0.5)  # it waits, or has the half of a module
+may_go_on.set()
+importing.join()
+asking.join()
+assert found == [True], found
+"""
+
+
+def test_a_model_is_not_lost_because_another_thread_has_only_begun_to_import_skops():
+    subprocess.run([sys.executable, "-c", A_THREAD_ASKS_WHILE_ANOTHER_IMPORTS], check=True, timeout=280)

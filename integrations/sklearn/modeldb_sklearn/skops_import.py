@@ -34,9 +34,8 @@ _NO_ESTIMATORS = frozenset({"conftest", "datasets", "experimental", "externals",
 
 def import_skops() -> Any:  # noqa: ANN401 - it has no types
     """Return ``skops.io``; raises ImportError where it is not installed."""
-    found = sys.modules.get("skops.io")
-    if found is not None and _MODULE in sys.modules:
-        return found
+    if _MODULE in sys.modules:
+        return importlib.import_module("skops.io")  # which waits where another thread has only begun to import it
     finder = _Finder()
     sys.meta_path.insert(0, finder)
     try:
