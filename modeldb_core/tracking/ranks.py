@@ -18,7 +18,10 @@ def is_first() -> bool:
     as well. Lightning's trainer knows; see the integration.
     """
     distributed: Any = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+    is_initialized = getattr(
+        distributed, "is_initialized", bool
+    )  # not there where another thread has only begun to import it
+    if is_initialized():
         return int(distributed.get_rank()) == 0
     if not os.environ.get("MASTER_ADDR") or _number("WORLD_SIZE", 2) < 2:
         return True

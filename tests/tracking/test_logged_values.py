@@ -8,13 +8,14 @@ import enum
 import ipaddress
 import math
 import re
+import sys
 import uuid
 from collections import deque
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -199,6 +200,17 @@ def test_the_arguments_of_a_program_are_logged_as_they_are(client: Client) -> No
         assert part in note
     assert "lr" not in note
     assert "weights" not in note, "its type is there"
+
+
+def test_a_module_that_another_thread_has_only_begun_to_import_is_in_nobodys_way(
+    client: Client, monkeypatch: Any
+) -> None:
+    for name in ("torch", "torch.distributed"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    with client.start_run(capture=False) as run:
+        run.log_hyperparameters({"data": Path("data"), "weights": np.arange(3)})
+    assert run.status == "finished"
+    assert run.hyperparameters["data"] == "data"
 
 
 @pytest.mark.parametrize("value", [Inner(), Model(), SimpleNamespace(size=3), argparse.Namespace(size=3)], ids=repr)

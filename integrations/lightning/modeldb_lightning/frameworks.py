@@ -71,7 +71,10 @@ def written(cls: type) -> type:
 def rank() -> int:
     """Return the number of this process among those that train together, as far as can be told without a trainer."""
     distributed: Any = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+    is_initialized = getattr(
+        distributed, "is_initialized", bool
+    )  # not there where another thread has only begun to import it
+    if is_initialized():
         return int(distributed.get_rank())
     module: Any = sys.modules.get("lightning_utilities.core.rank_zero")
     known = getattr(getattr(module, "rank_zero_only", None), "rank", None)

@@ -161,8 +161,11 @@ class Plain:
         return self._kept(key, f"{where}.{key}", "text", str(key)) if scalar is None else scalar
 
     def _object(self, value: Any, where: str) -> Any:  # noqa: ANN401
+        # Another thread may have only begun to import them: what is not there yet, nothing is an instance of.
         numpy: Any = sys.modules.get("numpy")
         torch: Any = sys.modules.get("torch")
+        array: Any = getattr(numpy, "ndarray", ())
+        module: Any = getattr(getattr(torch, "nn", None), "Module", ())
         if isinstance(value, (datetime.date, datetime.time)):
             return self._kept(value, where, "text", value.isoformat())
         if isinstance(value, (Decimal, Fraction)) and not self._lenient:
@@ -174,16 +177,16 @@ class Plain:
             return self._kept(value, where, "text", str(value))
         if isinstance(value, datetime.timedelta):
             return described(value)
-        if torch is not None and isinstance(value, torch.Tensor):
+        if isinstance(value, getattr(torch, "Tensor", ())):
             return self._tensor(value)
-        if torch is not None and isinstance(value, torch.nn.Module):
+        if isinstance(value, module):
             count = sum(parameter.numel() for parameter in value.parameters() if hasattr(parameter, "numel"))
             return {"type": type_name(type(value)), "parameters": count, "repr": _text_of(value)}
-        if numpy is not None and isinstance(value, numpy.ndarray) and value.ndim:
+        if isinstance(value, array) and value.ndim:
             return self._array(value, "numpy.ndarray", str(value.dtype))
         if numpy is not None and _is_column(value):
             return self._array(numpy.asarray(value), type_name(type(value)), str(value.dtype))
-        if numpy is not None and isinstance(value, (numpy.dtype, numpy.datetime64, numpy.timedelta64)):
+        if isinstance(value, tuple(getattr(numpy, name, ()) for name in ("dtype", "datetime64", "timedelta64"))):
             return self._kept(value, where, "text", str(value))
         scalar = scalar_of(value)
         if scalar is not None:
