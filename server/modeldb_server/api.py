@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.model.schema import KINDS
 from modeldb_server.account_routes import account_routes
+from modeldb_server.blob_routes import BLOB_ROUTES
 from modeldb_server.dataset_routes import DATASET_ROUTES
 from modeldb_server.edit_routes import edit_routes
 from modeldb_server.entity_routes import MAX_LIMIT, PREFIX, entity_routes, limit_of, served_kinds
@@ -328,4 +329,5 @@ def _routes(_kinds: tuple[KindDeclaration, ...]) -> tuple[Route, ...]:
         *write_routes(),
         *_status_routes(),
         *STORE_ROUTES,
+        *BLOB_ROUTES,
     )
