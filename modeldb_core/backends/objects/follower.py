@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 import threading
 import time
 from collections import OrderedDict
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from modeldb_core.backends._sql.fingerprint import fingerprint
@@ -20,6 +18,7 @@ from modeldb_core.backends.objects.inbox import Arrived, Inbox, RebuildNeededErr
 from modeldb_core.backends.objects.layout import PACKS, STREAMS, is_known, is_marker, parts_of
 from modeldb_core.backends.objects.lock import ReplicaLock
 from modeldb_core.backends.objects.replica import UNLISTED, Replica, is_damage
+from modeldb_core.backends.objects.replica_files import forget_outdated, replica_folder
 from modeldb_core.errors import (
     IntegrityError,
     ModelDBError,
@@ -34,6 +33,7 @@ from modeldb_core.runtime.owned import Folder, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from modeldb_core.backends.objects.bucket import Bucket
 
@@ -43,9 +43,7 @@ logger = logging.getLogger("modeldb")
 _ATTEMPTS = 6  # objects may be compacted away between listing and reading
 _ROUNDS = 100  # of a compaction that goes on until nothing is left to do
 _COMPACT_EVERY_S = 60.0
-_KEPT_S = 30 * 86_400.0  # a replica that other code made: it may be in use, or be used again
 _MOST_LOCK_BYTES = 20
-_FILE_OF_REPLICA = re.compile(r"(?P<stem>[0-9a-f]{24}-[0-9a-f]{24})\.(?:lock|\d+\.db(?:-wal|-shm)?)")
 _OWN_BYTES = 8 << 20  # of objects just written that are kept in memory, so that they need not be read back
 
 
@@ -84,7 +82,7 @@ class Follower:
         self._allow_stale = allow_stale
         self._compact = compact
         self._compact_at = 0.0
-        self._folder = _replica_folder(cache_dir)
+        self._folder = replica_folder(cache_dir)
         # A replica made by other code lacks for good what that code did not know, so each code has one of its own.
         self._store = hashlib.sha256(identity.encode()).hexdigest()[:24]
         self._code = fingerprint()
@@ -241,7 +239,7 @@ class Follower:
             if self._takes_snapshots and not path.exists():
                 snapshots.take(self._bucket, self._code, path)
             self._replica = Replica(path, self._bucket.url)
-            self._forget_outdated()
+            forget_outdated(self._folder, self._store, self._stem)
         return self._replica
 
     def _path(self) -> Path:
@@ -264,20 +262,6 @@ class Follower:
             with os.fdopen(folder.open_file(f"{self._stem}.lock", os.O_RDWR), "r+") as file:
                 file.truncate()
                 file.write(str(generation + 1))
-
-    def _forget_outdated(self) -> None:
-        """Delete the replicas of this store that other code made and that nobody has brought up to date for long."""
-        outdated: dict[str, list[str]] = {}
-        with Folder.open(self._folder, is_given=True) as folder:
-            for name in folder.names():
-                found = _FILE_OF_REPLICA.fullmatch(name)
-                if found is not None and name.startswith(f"{self._store}-") and found["stem"] != self._stem:
-                    outdated.setdefault(found["stem"], []).append(name)
-            for names in outdated.values():
-                with suppress(OSError):
-                    if max(folder.stat(name).st_mtime for name in names) < time.time() - _KEPT_S:
-                        for name in names:
-                            folder.unlink(name)
 
     def _catch_up(self) -> Replica:
         """List the bucket, and take in what is new."""
@@ -394,11 +378,3 @@ def _unknown(listed: dict[str, tuple[str, int]], known: dict[str, tuple[str, str
         for name, info in listed.items()
         if is_known(name) and (name not in known or known[name][0] not in (UNLISTED, info[0]))
     }
-
-
-def _replica_folder(cache_dir: str | None) -> Path:
-    if cache_dir:
-        return Path(os.path.expanduser(cache_dir)).absolute() / "replicas"
-    from platformdirs import user_cache_path
-
-    return user_cache_path("modeldb", appauthor=False) / "replicas"
