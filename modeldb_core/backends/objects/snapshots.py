@@ -169,13 +169,15 @@ def _install(content: bytes, digest: str, path: Path, url: str) -> None:
 def _unpack(content: bytes, path: Path) -> None:
     unpacker, size = zlib.decompressobj(), 0
     with os.fdopen(owned.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
-        while piece := unpacker.decompress(content, _PIECE):
-            content = unpacker.unconsumed_tail
-            size += len(piece)
-            if size > _MAX_BYTES:
-                msg = f"it holds more than {_MAX_BYTES:,} bytes"
-                raise IntegrityError(msg)
-            file.write(piece)
+        for at in range(0, len(content), _PIECE):
+            rest = content[at : at + _PIECE]
+            while not unpacker.eof and (piece := unpacker.decompress(rest, _PIECE)):
+                rest = unpacker.unconsumed_tail
+                size += len(piece)
+                if size > _MAX_BYTES:
+                    msg = f"it holds more than {_MAX_BYTES:,} bytes"
+                    raise IntegrityError(msg)
+                file.write(piece)
     if not unpacker.eof:
         msg = "it is cut off"
         raise IntegrityError(msg)
