@@ -152,8 +152,8 @@ class FolderUploads:
 
     def _take(self, upload: str, sha: hashlib._Hash, content: bytes, descriptor: int) -> None:
         """Hash what was written, beside what else is done."""
-        while len(self._hashes) >= _MAX_HASHES:
-            self._hashes.pop(next(iter(self._hashes)), None)
+        for oldest in list(self._hashes)[: 1 - _MAX_HASHES]:  # a copy: other threads take pieces of other uploads
+            self._hashes.pop(oldest, None)
         pending = self._workers.submit(partial(sha.update, content))
         self._hashes[upload] = _Hash(sha, _state(descriptor), pending)
 
