@@ -45,7 +45,7 @@ def _check_counts(connection: Connection) -> Iterator[str]:
     packed = connection.execute(select(cast(func.sum(func.length(spans.c.outlines)), BigInteger))).scalar_one() or 0
     found = counts[0] + packed / OUTLINE.itemsize
     if found != counts[1]:
-        yield f"there are {found:,g} outlines of {counts[1]:,} columns of points"
+        yield f"there are {found:,.12g} outlines of {counts[1]:,} columns of points"
 
 
 def _check_spans(connection: Connection) -> Iterator[str]:
