@@ -66,7 +66,7 @@ def unpack_joined(parts: Sequence[bytes], counts: Sequence[int], dtype: type[np.
 
     Args:
         parts: the columns as bytes.
-        counts: how many numbers each is said to hold; whoever calls has seen that they are not too many.
+        counts: how many numbers each is said to hold; the caller has checked that they are not too many.
         dtype: of the numbers.
 
     Raises:

@@ -1,7 +1,7 @@
 """Snapshots: what a replica holds, as an object, so that a machine which sees the bucket for the first time need not replay it.
 
-A snapshot is a file of SQLite, compressed. Whoever may write to the bucket may have written it, so it becomes a replica only
-where
+A snapshot is a SQLite file, compressed. Anyone with write access to the bucket may have written it, so it becomes a replica
+only where
 
 - its content hashes to what its name says, and is no longer than it may be;
 - its tables and indexes are those that this code makes, to the letter: no trigger and no view of anybody else runs here;
