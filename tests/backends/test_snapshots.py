@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sqlite3
 import zlib
@@ -13,6 +14,7 @@ import pytest
 from modeldb_core.audit import verify
 from modeldb_core.backends.objects import ObjectMetadataStore, inbox, layout, snapshots
 from modeldb_core.backends.objects.bucket import Bucket
+from modeldb_core.errors import IntegrityError
 from modeldb_core.queries import Query
 from modeldb_core.testing import StreamWriter
 
@@ -280,3 +282,16 @@ def test_a_snapshot_of_another_store_in_the_same_place_is_not_taken(opened, root
     kept.write_bytes(content)
     names = [run.name for run in opened("new machine").find(Query("run", order_by="name")).entities]
     assert names == [f"run {number}" for number in range(50, 50 + RUNS)]
+
+
+def test_a_snapshot_of_many_pieces_is_unpacked_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(snapshots, "_PIECE", 1000)
+    content, path = os.urandom(5_000) + bytes(100_000) + os.urandom(3_000), tmp_path / "unpacked"
+    packed = zlib.compress(content)
+    snapshots._unpack(packed + b"something behind it" * 1000, path)
+    assert path.read_bytes() == content
+    with pytest.raises(IntegrityError, match="cut off"):
+        snapshots._unpack(packed[:-1], path)
+    monkeypatch.setattr(snapshots, "_MAX_BYTES", len(content) - 1)
+    with pytest.raises(IntegrityError, match="more than 107,999 bytes"):
+        snapshots._unpack(packed, path)
