@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import fields
 from itertools import product
 
@@ -189,3 +190,22 @@ def test_points_of_one_x_that_lie_in_many_chunks_are_looked_up_together(tmp_path
             assert asked.count("_segments") > 0
             taken.append(asked.count("_segments"))
     assert taken[0] == taken[1]
+
+
+def test_thinning_out_a_series_in_any_order_takes_the_memory_of_some_of_it(tmp_path):
+    peaks = []
+    for count in (200_000, 1_000_000):
+        steps = np.random.default_rng(count).permutation(count)
+        writer = StreamWriter()
+        run_id = writer.create_run().entity_id
+        for some in np.split(steps, 8):
+            writer.append_groups(run_id, PointGroup(("loss",), some, T0 + some, np.sin(some / 100.0)[None]))
+        with open_store(f"sqlite:///{tmp_path}/{count}.db") as store:
+            store.apply(writer.changes)
+            tracemalloc.start()
+            found = store.read_series(run_id, "loss", max_points=2000)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        assert found.total == count
+        assert 1000 < len(found) <= 2000
+    assert peaks[1] < 16 << 20, peaks

@@ -166,26 +166,30 @@ class StoredSeries:
 
     def in_order(self, parts: list[Part]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Return steps, times and values of parts, in the order of logging; where several streams wrote, by time."""
+        if not parts:
+            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+        batch, order = self.arrange(parts)
+        columns = batch.steps, batch.times, batch.values
+        return columns if order is None else (columns[0][order], columns[1][order], columns[2][order])
+
+    def arrange(self, parts: list[Part]) -> tuple[Batch, NDArray[np.intp] | None]:
+        """Return parts, at least one, as a batch, and its rows in the order of :meth:`in_order`; ``None``: as they lie."""
         parts.sort(key=lambda part: (part.positions, part.number))
         is_ordered = all(part.positions[1] < after.positions[0] for part, after in pairwise(parts))
         if not is_ordered:
             known = sorted(((part.ends(), part) for part in parts), key=lambda each: each[0])
             parts = [part for _, part in known]
             is_ordered = all(last <= first[:2] for ((_, last), _), ((first, _), _) in pairwise(known))
-        columns = [
-            np.concatenate([getattr(part, name) for part in parts] or [np.empty(0, dtype)])
-            for name, dtype in (("steps", np.int64), ("times", np.int64), ("values", np.float64))
-        ]
+        batch, order = Batch.of(parts), None
         if not is_ordered:
             positions, groups = (
                 np.concatenate(column) for column in zip(*(part.places() for part in parts), strict=True)
             )
-            arrived = np.lexsort((groups, positions))
-            columns = [column[arrived] for column in columns]
+            order = np.lexsort((groups, positions))
         if self.has_several_streams:
-            by_time = np.argsort(columns[1], kind="stable")
-            columns = [column[by_time] for column in columns]
-        return columns[0], columns[1], columns[2]
+            by_time = np.argsort(batch.times if order is None else batch.times[order], kind="stable")
+            order = by_time if order is None else order[by_time]
+        return batch, order
 
     def _read_waiting(self, key: str) -> tuple[list[Part], set[int]]:
         """Return the groups that wait, and the streams that wrote them."""

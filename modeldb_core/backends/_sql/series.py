@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from modeldb_core.backends._sql.parts import Batch, StoredSeries, rises
+from modeldb_core.backends._sql.parts import Batch, Part, StoredSeries, rises
 from modeldb_core.log.plots import MAX_X, MIN_X
 from modeldb_core.log.points import Series, candidates, column_edges, thin_out, thin_out_candidates
 
@@ -54,18 +54,34 @@ def _thinned_out(stored: StoredSeries, steps: tuple[int, int] | None, max_points
         chosen = thin_out(columns[0], columns[2], max_points)
     else:
         edges = column_edges(low, high, max_points)
-        kept = []
-        for batch in _read(stored, steps):
-            if not stored.has_several_streams and rises(batch.steps, batch.begins):
-                kept += batch.take(candidates(batch.steps, batch.values, edges))
-                continue
-            for part in batch.parts:
-                # Of points of one step it matters which comes first: where several streams wrote, that goes by time.
-                ordered = part.take(np.argsort(part.times, kind="stable")) if stored.has_several_streams else part
-                kept.append(ordered.take(candidates(ordered.steps, ordered.values, edges)))
-        columns = stored.in_order(kept)
+        columns = stored.in_order(_candidates(stored, steps, edges))
         chosen = thin_out_candidates(columns[0], columns[2], edges, max_points)
     return (columns[0][chosen], columns[1][chosen], columns[2][chosen]), total
+
+
+def _candidates(stored: StoredSeries, steps: tuple[int, int] | None, edges: NDArray[np.float64]) -> list[Part]:
+    """Return the points that thinning out may choose, of which a bounded number are kept."""
+    kept: list[Part] = []
+    count, most = 0, max(_FEW, 8 * len(edges))
+    for batch in _read(stored, steps):
+        if not stored.has_several_streams and rises(batch.steps, batch.begins):
+            found = batch.take(candidates(batch.steps, batch.values, edges))
+        else:
+            found = [_candidates_of(stored, part, edges) for part in batch.parts]
+        kept += found
+        count += sum(map(len, found))
+        if count > most:  # steps that go back and forth bring candidates for the same columns again and again
+            joined, order = stored.arrange(kept)
+            order = np.arange(count) if order is None else order
+            chosen = order[candidates(joined.steps[order], joined.values[order], edges)]
+            kept, count = joined.take(np.sort(chosen)), len(chosen)
+    return kept
+
+
+def _candidates_of(stored: StoredSeries, part: Part, edges: NDArray[np.float64]) -> Part:
+    # Of points of one step it matters which comes first: where several streams wrote, that goes by time.
+    ordered = part.take(np.argsort(part.times, kind="stable")) if stored.has_several_streams else part
+    return ordered.take(candidates(ordered.steps, ordered.values, edges))
 
 
 def _extent(stored: StoredSeries, steps: tuple[int, int] | None) -> tuple[int, int, int]:
