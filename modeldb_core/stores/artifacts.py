@@ -97,8 +97,11 @@ class Uploads(Protocol):
         """Return how many bytes have arrived; 0 where nobody has begun."""
         ...
 
-    def append(self, upload: str, offset: int, content: bytes) -> int:
-        """Add ``content`` where just ``offset`` bytes have arrived, else nothing; return how many have arrived now."""
+    def append(self, upload: str, offset: int, content: bytes | memoryview) -> int:
+        """Add ``content`` where just ``offset`` bytes have arrived, else nothing; return how many have arrived now.
+
+        The content may be used for something else afterwards.
+        """
         ...
 
     def finish(self, upload: str, info: BlobInfo) -> BlobInfo:

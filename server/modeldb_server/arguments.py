@@ -15,6 +15,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
 from modeldb_core.model.numbers import to_float
 from modeldb_core.model.values import from_json
+from modeldb_server.bodies import Received
 from modeldb_server.responses import JSON
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def read_arguments(route: Route, request: Request) -> dict[str, Any]:
     """
     arguments = _query_arguments(route.parameters, request)
     if route.body_type != JSON:
-        arguments["content"] = request.stream
+        raw = request.environ["wsgi.input"]
+        arguments["content"] = raw if isinstance(raw, Received) else request.stream
     elif route.body:
         arguments.update(_fields(route.body, _body(request), "the body"))
     elif request.content_length:

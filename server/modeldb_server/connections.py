@@ -27,6 +27,7 @@ from waitress.server import TcpWSGIServer
 from waitress.utilities import RequestEntityTooLarge
 
 from modeldb_server.admission import BusyError
+from modeldb_server.bodies import SMALLEST, Body
 from modeldb_server.request_ids import request_id_of
 from modeldb_server.tasks import REFUSAL, Refusal, Task
 
@@ -48,7 +49,7 @@ LINGER_TIMEOUT_S = 10.0
 """A client whose request was refused may go on sending for so long, and then reads the answer."""
 CLEANUP_INTERVAL_S = 5
 BODY_PIECE_BYTES = 256 * 1024
-"""So much of a body is taken in one turn of the loop at most."""
+"""So much of a body that goes on in a temporary file is taken in one turn of the loop at most."""
 ALIVE = "/health"
 """Answered also where too many requests wait: nobody should start a server again because it has much to do."""
 LOG_INTERVAL_S = 60.0
@@ -148,6 +149,8 @@ class Request(HTTPRequestParser):
         if not front.room.take(size_bytes):
             self.error = BusyError("the server is taking in as many bytes as it can; try again")
             return
+        if not self.chunked and SMALLEST <= self.content_length == size_bytes:
+            body = Body(size_bytes)  # type: ignore[assignment]
         self._taken, self.is_admitted, self.body_rcv = size_bytes, True, body
 
     def _end_early(self) -> None:
@@ -234,9 +237,16 @@ class Channel(HTTPChannel):
         return False if self.is_deaf else super().received(data)
 
     def recv(self, buffer_size: int) -> bytes:
-        """Take from the socket what has arrived; much at once of a body, which else costs a turn of the loop a few KiB."""
-        takes_body = self.request is not None and self.request.is_admitted
-        return super().recv(BODY_PIECE_BYTES if takes_body else buffer_size)
+        """Take from the socket what has arrived: of a body much at once, of a long one to where it stays."""
+        body: object = None if self.request is None else self.request.body_rcv
+        if not isinstance(body, Body):
+            return super().recv(BODY_PIECE_BYTES if body is not None else buffer_size)
+        assert self.socket is not None
+        room = body.room
+        count = self.socket.recv_into(room)
+        if not count:
+            self.handle_close()
+        return room[:count]  # type: ignore[return-value] # waitress gives it to `received`, and wants its length
 
     def send(self, data: bytes, do_close: bool = True) -> int:
         """Send some of what there is; returns how many bytes went."""

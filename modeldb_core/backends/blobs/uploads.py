@@ -22,7 +22,6 @@ from modeldb_core.stores import BlobInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
     from modeldb_core.backends.blobs.local_files import LocalFiles
@@ -47,12 +46,10 @@ class _Hash:
 
     Attributes:
         state: of the file when ``sha`` was given the last piece: with another one there is content that it does not know.
-        pending: ends when ``sha`` has taken all of it.
     """
 
     sha: hashlib._Hash
     state: _State
-    pending: Future[None]
 
 
 class FolderUploads:
@@ -74,7 +71,7 @@ class FolderUploads:
     ) -> None:
         self._files, self._errors, self._is_kept, self._claim = files, errors, is_kept, claim
         self._hashes: dict[str, _Hash] = {}
-        self._workers = Workers(2, "modeldb-hash")
+        self._workers = Workers(4, "modeldb-hash")
 
     def received(self, upload: str) -> int:
         """Return how many bytes have arrived."""
@@ -84,7 +81,7 @@ class FolderUploads:
             except FileNotFoundError:
                 return 0
 
-    def append(self, upload: str, offset: int, content: bytes) -> int:
+    def append(self, upload: str, offset: int, content: bytes | memoryview) -> int:
         """Add ``content`` where just ``offset`` bytes have arrived; return how many have arrived now."""
         with self._errors("write"), self._opened(_checked(upload), may_create=offset == 0) as descriptor:
             if descriptor is None:
@@ -93,14 +90,11 @@ class FolderUploads:
             if before.size != offset or not content:
                 return before.size
             known = self._hashes.pop(upload, None)
-            view = memoryview(content)
-            while view:
-                view = view[os.pwrite(descriptor, view, offset + len(content) - len(view)) :]
-            if offset == 0:
-                self._take(upload, hashlib.sha256(), content, descriptor)
-            elif known is not None and known.state == before:
-                known.pending.result()
-                self._take(upload, known.sha, content, descriptor)
+            sha = hashlib.sha256() if offset == 0 else known.sha if known and known.state == before else None
+            with self._hashing(sha, content):
+                _write_at(descriptor, content, offset)
+            if sha is not None:
+                self._keep(upload, _Hash(sha, _state(descriptor)))
             return offset + len(content)
 
     def finish(self, upload: str, info: BlobInfo) -> BlobInfo:
@@ -150,20 +144,34 @@ class FolderUploads:
             finally:
                 os.close(descriptor)
 
-    def _take(self, upload: str, sha: hashlib._Hash, content: bytes, descriptor: int) -> None:
-        """Hash what was written, beside what else is done."""
+    @contextmanager
+    def _hashing(self, sha: hashlib._Hash | None, content: bytes | memoryview) -> Iterator[None]:
+        """Hash what is written meanwhile. The caller's content is not looked at any more in the end."""
+        pending = None if sha is None else self._workers.submit(partial(sha.update, content))
+        try:
+            yield
+        finally:
+            if pending is not None:
+                pending.result()
+
+    def _keep(self, upload: str, known: _Hash) -> None:
         for oldest in list(self._hashes)[: 1 - _MAX_HASHES]:  # a copy: other threads take pieces of other uploads
             self._hashes.pop(oldest, None)
-        pending = self._workers.submit(partial(sha.update, content))
-        self._hashes[upload] = _Hash(sha, _state(descriptor), pending)
+        self._hashes[upload] = known
 
     def _hashed(self, upload: str, descriptor: int) -> BlobInfo:
         known, state = self._hashes.pop(upload, None), _state(descriptor)
         if known is not None and known.state == state:
-            known.pending.result()
             return BlobInfo(known.sha.hexdigest(), state.size)
         with open(descriptor, "rb", buffering=0, closefd=False) as file:
             return hash_rest(file)
+
+
+def _write_at(descriptor: int, content: bytes | memoryview, offset: int) -> None:
+    left = memoryview(content)
+    while left:
+        written = os.pwrite(descriptor, left, offset)
+        left, offset = left[written:], offset + written
 
 
 def _is_at(descriptor: int, name: str) -> bool:

@@ -113,7 +113,7 @@ class Connection:
         self,
         method: str,
         path: str,
-        body: bytes | None = None,
+        body: bytes | memoryview | None = None,
         *,
         query: Mapping[str, object] | None = None,
         media_type: str = JSON,
@@ -168,7 +168,7 @@ class Connection:
         self,
         method: str,
         target: str,
-        body: bytes | None,
+        body: bytes | memoryview | None,
         media_type: str,
         extra_s: float,
         *,
@@ -211,7 +211,7 @@ class Connection:
             time.sleep(pause)
 
     def _send(
-        self, method: str, target: str, body: bytes | None, headers: Mapping[str, str], extra_s: float
+        self, method: str, target: str, body: bytes | memoryview | None, headers: Mapping[str, str], extra_s: float
     ) -> BaseHTTPResponse:
         timeout = urllib3.Timeout(connect=self.address.connect_timeout_s, read=self.address.timeout_s + extra_s)
         pool = self._opened()
@@ -221,7 +221,7 @@ class Connection:
         return pool.urlopen(
             method,
             target,
-            body,
+            body,  # type: ignore[arg-type] # it takes what has bytes
             headers,
             retries=False,
             redirect=False,

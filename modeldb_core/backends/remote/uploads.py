@@ -30,7 +30,7 @@ class RemoteUploads:
         """Return how many bytes have arrived."""
         return self._connection.get_json(f"/uploads/{upload}", load=_load_received)
 
-    def append(self, upload: str, offset: int, content: bytes) -> int:
+    def append(self, upload: str, offset: int, content: bytes | memoryview) -> int:
         """Add ``content`` where just ``offset`` bytes have arrived; return how many have arrived now."""
         answer = self._connection.request(
             "PUT", f"/uploads/{upload}", content, query={"offset": offset}, media_type=protocol.BYTES_TYPE

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from modeldb_core.errors import IntegrityError, NotFoundError
 from modeldb_core.stores import BlobInfo, protocol
+from modeldb_server.bodies import whole
 from modeldb_server.errors import refuse
 from modeldb_server.responses import json_response
 
@@ -23,7 +24,7 @@ def describe_upload(context: ServerContext, *, upload: str) -> Response:
 
 def append_upload(context: ServerContext, *, upload: str, offset: int, content: BinaryIO) -> Response:
     """Add what the body holds, where just ``offset`` bytes have arrived."""
-    return json_response({"received_bytes": _uploads(context).append(upload, offset, content.read())})
+    return json_response({"received_bytes": _uploads(context).append(upload, offset, whole(content))})
 
 
 def finish_upload(context: ServerContext, *, upload: str, digest: str, size_bytes: int) -> Response:
