@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import io
 import os
 import subprocess
 import sys
@@ -16,12 +17,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from PIL import Image
 from sklearn.utils import Bunch
 
 import modeldb_core
+from modeldb_core.errors import ModelDBError
 from modeldb_core.tracking.description.datasets import Labelled, describe
 
 
@@ -70,12 +73,21 @@ def image(colour: Any, mode: str = "RGB") -> Any:
     return Image.new(mode, (4, 3), colour)
 
 
-def palette(colour: int) -> Any:
+def palette(colour: int, alpha: int | None = None) -> Any:
     made = Image.new("P", (2, 2))
-    made.putpalette([colour, 0, 0] * 256)
+    made.putpalette(
+        [colour, 0, 0] * 256 if alpha is None else [colour, 0, 0, alpha] * 256, "RGB" if alpha is None else "RGBA"
+    )
     return made
 
 
+def transparent(mode: str, colour: Any) -> Any:
+    made = Image.new(mode, (2, 2))
+    made.info["transparency"] = colour
+    return made
+
+
+TIMES = pd.date_range("2020", periods=2, tz="UTC")
 LONG = np.arange(5000)
 CHANGED = np.where(LONG == 2500, -1, LONG)
 ALMOST = np.nextafter(np.longdouble(1), np.longdouble(2))
@@ -137,6 +149,17 @@ DIFFERENT: dict[str, tuple[Any, Any]] = {
     "signs of zero": ([0.0], [-0.0]),
     "a truth and a number": ([True], [1]),
     "targets": (Labelled(LONG, LONG), Labelled(LONG, CHANGED)),
+    "transparent colours": (transparent("P", 0), transparent("P", 1)),
+    "transparent colours without a palette": (transparent("RGB", (0, 0, 0)), transparent("RGB", (9, 9, 9))),
+    "palettes with an alpha channel": (palette(1, 10), palette(1, 20)),
+    "records without fields": (np.zeros(1, []), np.zeros(2, [])),
+    "nanoseconds of the day in polars": tuple(pl.Series([at], dtype=pl.Time) for at in (1, 2)),
+    "nanoseconds of the day in Arrow": tuple(pa.table({"a": pa.array([at], pa.time64("ns"))}) for at in (1, 2)),
+    "zones of an index": (TIMES.tz_convert("Asia/Tokyo"), TIMES.tz_convert("Asia/Seoul")),
+    "zones of an array of pandas": (TIMES.tz_convert("Asia/Tokyo").array, TIMES.tz_convert("Asia/Seoul").array),
+    "128 bits": (pl.Series([2**100], dtype=pl.Int128), pl.Series([2**100 + 1], dtype=pl.Int128)),
+    "types of memory": ([memoryview(np.array([1], "i4"))], [memoryview(np.array([1], "u4"))]),
+    "levels of an index": (pd.MultiIndex.from_tuples([(1, "a")]), pd.MultiIndex.from_tuples([(1, "b")])),
 }
 
 
@@ -148,6 +171,7 @@ def test_different_content_has_another_digest(name: str) -> None:
     assert digest(first) != digest(second)
 
 
+DAY = datetime.date(2020, 1, 2)
 DENSE = np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 0.0], [3.0, 0.0, 4.0]])
 NAN_BITS = np.array([0x7FF8000000000000, 0xFFF8000000000001], np.uint64).view(np.float64)
 RECORDS = np.array([(1, 2.0), (3, 4.0)], [("a", "i4"), ("b", "f8")])
@@ -235,6 +259,26 @@ EQUAL: dict[str, tuple[Any, Any]] = {
     "Bunch": (Bunch(data=DENSE, target=[1]), {"target": [1], "data": np.asfortranarray(DENSE)}),
     "masked": (np.ma.array([1.0, 7.0], mask=[0, 1]), np.ma.array([1.0, 9.0], mask=[0, 1], fill_value=3)),
     "memory maps": (DENSE, "memmap"),
+    "times of Arrow in pandas": (TIMES.to_series(), TIMES.to_series().astype("timestamp[us, UTC][pyarrow]")),
+    "dates": (pl.DataFrame({"a": [DAY]}), pd.DataFrame({"a": pd.Series([DAY], dtype="date32[pyarrow]")})),
+    "durations": (
+        pl.DataFrame({"a": [datetime.timedelta(1), None]}),
+        pd.DataFrame({"a": pd.Series([datetime.timedelta(1), None], dtype="duration[us][pyarrow]")}),
+    ),
+    "lists of Arrow in pandas": (
+        pl.Series([[1, 2], [3]]),
+        pd.Series([[1, 2], [3]], dtype=pd.ArrowDtype(pa.list_(pa.int64()))),
+    ),
+    "times of the day": (
+        pd.DataFrame({"a": [datetime.time(1)]}),
+        pa.table({"a": pa.array([datetime.time(1)], pa.time64("ns"))}),
+    ),
+    "nanoseconds of the day": (
+        pl.DataFrame({"a": pl.Series([1, None], dtype=pl.Time)}),
+        pa.table({"a": pa.array([1, None], pa.time64("ns"))}),
+    ),
+    "missing objects": (pd.Series(["a", np.nan], dtype=object), pd.Series(["a", None], dtype="str")),
+    "an index": (pd.Index([1, 2], name="a"), pd.Series([1, 2])),
 }
 
 
@@ -254,6 +298,12 @@ def loop() -> list[Any]:
     return made
 
 
+def cut_off() -> Any:
+    content = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(content, "PNG")
+    return Image.open(io.BytesIO(content.getvalue()[:500]))
+
+
 UNREADABLE = {
     "own objects": [Own(1)],
     "own objects in cells": pd.DataFrame({"a": [Own(1)]}),
@@ -265,6 +315,9 @@ UNREADABLE = {
     "texts that hold more": [type("Text", (str,), {})("a")],
     "features": Labelled([Own(1)], [1]),
     "targets": Labelled([1], [Own(1)]),
+    "images that are cut off": cut_off(),
+    "nanoseconds in lists": pl.Series([[1]], dtype=pl.List(pl.Datetime("ns"))),
+    "nanoseconds in lists of Arrow": pa.table({"a": pa.array([[1]], pa.list_(pa.time64("ns")))}),
 }
 UNREADABLE["texts that hold more"][0].more = 1
 
@@ -274,6 +327,14 @@ def test_what_cannot_be_read_has_no_digest_and_a_note_says_why(name: str) -> Non
     described = describe(UNREADABLE[name], "train")
     assert described["digest"] == ""
     assert "it has no digest" in described["note"]
+
+
+@pytest.mark.parametrize(
+    "data", ["", "a" * 300, "text\0with nothing.csv", pl.LazyFrame({"a": [1]})], ids=["empty", "long", "zero", "lazy"]
+)
+def test_what_is_no_data_is_refused_and_not_taken_for_the_working_folder(data: object) -> None:
+    with pytest.raises(ModelDBError, match="pass|convert"):
+        describe(data)
 
 
 def test_a_digest_does_not_depend_on_the_hash_seed() -> None:

@@ -54,6 +54,7 @@ ELSEWHERE = {
     "modeldb_core.tracking.used_datasets.UsedDataset.load": "calls what is tried",
     "modeldb_core.tracking.description.contents.": "what this program logs, by its digest",
     "modeldb_core.tracking.description.datasets.": "likewise",
+    "modeldb_core.tracking.data.kept._comes_back": "reads what it has just written",
     "modeldb_core.tracking.description.digests.": "likewise",
     "modeldb_lightning.datasets.": "likewise",
     "modeldb_core.tracking.description.model_formats._load_pickle": "who loads a pickle asks for it by name",

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -556,3 +557,35 @@ def test_the_version_of_an_object_in_a_bucket_is_recorded_and_read(client: Clien
     assert options["secret"] not in str(second.entity.document)
     with pytest.raises(NotFoundError):
         modeldb.log_dataset_version("bucket", modeldb.path(f"s3://{bucket}/nothing", storage_options=options))
+
+
+LOSSY: dict[str, Any] = {
+    "masks": np.ma.array([1, 2], mask=[0, 1]),
+    "missing integers": pd.Series([1, None], dtype="Int64"),
+    "categories": pd.Series(["a"], dtype="category"),
+    "keys that are numbers": {1: 2},
+    "missing numbers in a list": [float("nan")],
+    "arrays in a list": [np.zeros(2)],
+    "lists in cells": pd.DataFrame({"a": [[1], [2, 3]]}),
+}
+
+
+@pytest.mark.parametrize("name", LOSSY)
+def test_what_would_come_back_as_something_else_is_not_kept(client: Client, name: str) -> None:
+    with pytest.raises(InvalidTypeError, match="as it is|without changing it"):
+        modeldb.log_dataset_version("data", LOSSY[name], keep=True, client=client)
+
+
+KEPT: dict[str, Any] = {
+    "seconds": pd.DataFrame({"a": np.array([1], "M8[s]"), "b": np.array([1], "m8[s]")}),
+    "missing texts": pd.DataFrame({"a": pd.Series(["a", np.nan], dtype=object)}),
+    "rows of lists": sparse.lil_array([[1, 0]]),
+    "sparse by keys": sparse.dok_array([[1, 0]]),
+    "decimals": polars.DataFrame({"a": [Decimal("1.10")]}),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_is_kept_comes_back_as_the_same_content(client: Client, name: str) -> None:
+    version = modeldb.log_dataset_version("data", KEPT[name], keep=True, client=client)
+    assert modeldb.log_dataset_version("data", version.load(), client=client).reference == version.reference

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import enum
+import hashlib
 import ipaddress
 import math
 import re
 import sys
 import uuid
+from array import array
 from collections import deque
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -278,3 +280,29 @@ def test_what_programs_keep_among_their_settings_is_accepted(client: Client) -> 
     texts = {"pattern": "re.compile('a+')", "host": "::1", "rows": "slice(1, 5, None)", "zone": "Europe/Berlin"}
     assert {name: found[name] for name in (*texts, "missing", "bin")} == {**texts, "missing": "<NA>", "bin": "(0, 1]"}
     assert any("hyperparameters.zone (zoneinfo.ZoneInfo as text)" in note for note in run.entity.notes)
+
+
+def test_buffers_records_and_views_of_maps_are_accepted_as_their_like_are(client: Client) -> None:
+    record = np.zeros(1, [("width", "i4"), ("height", "f8")])[0]
+    settings = {
+        "weights": array("d", [0.5, 1.5]),
+        "many": array("i", range(2000)),
+        "key": memoryview(b"ab.cd.")[::3],
+        "box": record,
+        "raw": np.void(b"ab"),
+        "classes": pd.Categorical(["a", "b"]),
+        "names": {"a": 1}.keys(),
+        "sizes": {"a": 1}.values(),
+        "shift": np.complex64(1j),
+        "third": np.longdouble(1) / 3,
+    }
+    run = client.start_run("churn")
+    run.log_hyperparameters(settings)
+    found = run.hyperparameters
+    assert found["weights"] == {"type": "array.array", "dtype": "d", "shape": [2], "values": [0.5, 1.5]}
+    assert found["many"]["sha256"] == hashlib.sha256(settings["many"].tobytes()).hexdigest()
+    assert found["key"] == {"type": "memoryview", "size": 2, "sha256": hashlib.sha256(b"ac").hexdigest()}
+    assert (found["box"]["type"], found["box"]["values"]) == ("numpy.void", [0, 0.0])
+    assert found["raw"]["values"]["size"] == 2
+    assert found["classes"]["values"] == ["a", "b"]
+    assert (found["names"], found["sizes"], found["shift"], found["third"]) == (["a"], [1], "1j", 1 / 3)

@@ -11,14 +11,8 @@ import numpy as np
 
 from modeldb_core.errors import InvalidTypeError, MissingDependencyError
 from modeldb_core.tracking.description.arrow import is_arrow
-from modeldb_core.tracking.description.contents import (
-    is_array_like,
-    is_column,
-    is_from,
-    is_sparse,
-    is_table,
-    type_name,
-)
+from modeldb_core.tracking.description.columns import as_column, is_column, is_from
+from modeldb_core.tracking.description.contents import is_array_like, is_sparse, is_table, type_name
 from modeldb_core.tracking.description.datasets import describe
 from modeldb_core.tracking.formats import write
 
@@ -30,10 +24,32 @@ def dump(data: Any) -> tuple[str, bytes]:  # noqa: ANN401
     """Return the name of a file for an object, and its content.
 
     Raises:
-        InvalidTypeError: there is no format for it that loads without running code.
+        InvalidTypeError: there is no format for it that loads without running code, or it would come back as something else.
         MissingDependencyError: the format needs a package that is not installed.
     """
+    name, content = _dump(data)
+    if name.endswith((".parquet", ".json")) and not _comes_back(data, name, content):
+        msg = (
+            f"data of type {type_name(data)} would not come back from {name!r} as it is, such as a NaN, a time or a key that "
+            "is no text in JSON, or a list in a cell of Parquet; convert it, or keep a file"
+        )
+        raise InvalidTypeError(msg)
+    return name, content
+
+
+def _comes_back(data: Any, name: str, content: bytes) -> bool:  # noqa: ANN401
+    digest = describe(data)["digest"]
+    dtypes = [str(dtype) for dtype in data.dtypes] if is_table(data) else ()
+    return not digest or describe(load(name, io.BytesIO(content), type_name(data), dtypes))["digest"] == digest
+
+
+def _dump(data: Any) -> tuple[str, bytes]:  # noqa: ANN401
     buffer = io.BytesIO()
+    is_extension = is_column(data) and is_from("pandas", data) and not isinstance(as_column(data).dtype, np.dtype)
+    if is_extension or isinstance(data, np.ma.MaskedArray):
+        kind = f"{type_name(data)} of {data.dtype}"
+        msg = f"a {kind} cannot be kept as an array without changing it; keep a table with this column, or a file"
+        raise InvalidTypeError(msg)
     if isinstance(data, np.ndarray) or is_array_like(data):
         array = np.asarray(data)
         if array.dtype.hasobject:
@@ -44,7 +60,7 @@ def dump(data: Any) -> tuple[str, bytes]:  # noqa: ANN401
     if is_sparse(data):
         from scipy import sparse
 
-        sparse.save_npz(buffer, data)
+        sparse.save_npz(buffer, data.tocsr() if data.format in ("lil", "dok") else data)
         return "data.npz", buffer.getvalue()
     if is_arrow(data):
         from pyarrow import ipc
@@ -135,6 +151,9 @@ def _table(extension: str, content: io.BytesIO, kind: str, dtypes: Sequence[str]
     import pandas
 
     if extension == "parquet":
-        return pandas.read_parquet(content)
+        table = pandas.read_parquet(content)
+        seconds = ("datetime64[s", "timedelta64[s")  # Parquet has milliseconds only
+        coarse = {name: dtype for name, dtype in zip(table.columns, dtypes, strict=False) if dtype.startswith(seconds)}
+        return table.astype(coarse) if coarse else table
     table = pandas.read_csv(content)
     return table.astype(dict(zip(table.columns, dtypes, strict=True))) if dtypes else table

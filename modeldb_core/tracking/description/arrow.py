@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from modeldb_core.tracking.description.contents import digested, is_from
-from modeldb_core.tracking.description.digests import CHUNK_ITEMS
+from modeldb_core.tracking.description.columns import hash_arrow_column, is_from
+from modeldb_core.tracking.description.contents import digested
 
 if TYPE_CHECKING:
     from modeldb_core.tracking.description.digests import ContentHash
@@ -38,36 +36,4 @@ def hash_arrow(content: ContentHash, table: Any) -> None:  # noqa: ANN401
     content.number(int(table.num_columns))
     for name in table.column_names:
         content.name(name)
-        _hash_column(content, table.column(name))
-
-
-def _hash_column(content: ContentHash, column: Any) -> None:  # noqa: ANN401
-    kind = str(column.type)
-    if kind.startswith(("int", "uint", "float", "double", "halffloat", "bool")):
-        missing = np.asarray(column.is_null().to_numpy(zero_copy_only=False)) if _is_array(column) else _nulls(column)
-        if missing.any():
-            content.text("missing")
-            content.array(missing)
-            column = column.fill_null(False if kind == "bool" else 0)
-        content.array(_numpy(column))
-    elif kind.startswith(("timestamp", "date32", "date64", "duration")):
-        if zone := getattr(column.type, "tz", None):
-            content.text(f"datetime64[{column.type.unit}, {zone}]")
-        content.array(_numpy(column))
-    else:
-        content.text("items")
-        content.shape((len(column),))
-        starts = range(0, len(column), CHUNK_ITEMS)
-        content.encoded_items(column.slice(at, CHUNK_ITEMS).to_pylist() for at in starts)
-
-
-def _is_array(column: Any) -> bool:  # noqa: ANN401
-    return not hasattr(column, "chunks")
-
-
-def _nulls(column: Any) -> Any:  # noqa: ANN401
-    return np.asarray(column.is_null().to_numpy())
-
-
-def _numpy(column: Any) -> Any:  # noqa: ANN401
-    return np.asarray(column.to_numpy(zero_copy_only=False) if _is_array(column) else column.to_numpy())
+        hash_arrow_column(content, table.column(name))

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modeldb_core.errors import InvalidTypeError
-from modeldb_core.tracking.description.digests import CHUNK_ITEMS, ContentHash, is_plain
-from modeldb_core.tracking.description.items import UnreadableContentError, zone_name
+from modeldb_core.tracking.description.columns import hash_column, is_column, is_from
+from modeldb_core.tracking.description.digests import ContentHash
+from modeldb_core.tracking.description.items import UnreadableContentError, encode_item
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 
 def digested(write: Callable[[ContentHash], None]) -> dict[str, str]:
@@ -24,6 +25,8 @@ def digested(write: Callable[[ContentHash], None]) -> dict[str, str]:
         return {"digest": "", "note": f"it has no digest: {error}"}
     except RecursionError:
         return {"digest": "", "note": "it has no digest: it holds itself, or is nested too deeply"}
+    except Exception as error:  # of the library whose object it is, such as an image file that is cut off
+        return {"digest": "", "note": f"it has no digest: reading it failed: {type(error).__name__}: {error}"}
     return {"digest": content.hexdigest()}
 
 
@@ -52,12 +55,18 @@ def nested(data: object) -> bytes | None:
 
 def as_array(data: Any) -> Any:  # noqa: ANN401
     """Return data that can be one as an array; raises InvalidTypeError where it lies in other memory."""
-    if hasattr(data, "detach"):  # a PyTorch tensor that takes part in a gradient refuses to become an array
-        data = data.detach()
     try:
+        if hasattr(data, "detach"):  # a PyTorch tensor that takes part in a gradient refuses to become an array
+            data = data.detach()
+        for pending in ("resolve_conj", "resolve_neg"):  # and one whose elements are still to be conjugated
+            if hasattr(data, pending):
+                data = getattr(data, pending)()
         return np.asarray(data)
     except (TypeError, RuntimeError, ValueError) as error:
-        msg = f"data of type {type_name(data)} cannot be read as an array ({error}); move it to main memory first"
+        msg = (
+            f"data of type {type_name(data)} cannot be read as an array ({error}); convert it to an array that NumPy "
+            "knows, in main memory"
+        )
         raise InvalidTypeError(msg) from error
 
 
@@ -69,15 +78,19 @@ def hash_image(content: ContentHash, image: Any) -> None:  # noqa: ANN401
     content.text("image")
     content.text(image.mode)
     content.shape(image.size)
-    content.sized(bytes(image.getpalette() or ()) if image.mode in ("P", "PA") else b"")
-    content.sized(image.tobytes())
+    pixels = image.tobytes()  # a file is read only now, and with it the palette
+    palette = image.palette if image.mode in ("P", "PA") else None
+    content.text("" if palette is None else palette.mode)
+    content.sized(b"" if palette is None else bytes(image.getpalette(None) or ()))
+    content.raw(encode_item(image.info.get("transparency")))
+    content.sized(pixels)
 
 
-# -- tables and columns ------------------------------------------------------------------------------------------------
+# -- tables ------------------------------------------------------------------------------------------------------------
 
 
 def hash_table(content: ContentHash, table: Any) -> None:  # noqa: ANN401
-    """Take in a table of pandas or polars."""
+    """Take in a table of pandas or polars, column by column."""
     rows, width = (int(length) for length in table.shape)
     content.text("table")
     content.number(rows)
@@ -87,88 +100,12 @@ def hash_table(content: ContentHash, table: Any) -> None:  # noqa: ANN401
         hash_column(content, table.iloc[:, index] if is_from("pandas", table) else table[:, index])
 
 
-def hash_column(content: ContentHash, column: Any) -> None:  # noqa: ANN401
-    """Take in a column of pandas or polars."""
-    if is_from("polars", column):
-        _hash_polars_column(content, column)
-    else:
-        _hash_pandas_column(content, column)
-
-
-def _hash_pandas_column(content: ContentHash, column: Any) -> None:  # noqa: ANN401
-    dtype = column.dtype
-    if isinstance(dtype, np.dtype):
-        content.array(column.to_numpy())
-    elif type(dtype).__name__ == "DatetimeTZDtype":
-        content.text(f"datetime64[{dtype.unit}, {zone_name(dtype.tz)}]")
-        content.array(column.to_numpy(dtype=f"M8[{dtype.unit}]"))
-    elif type(dtype).__name__ == "SparseDtype":  # the same content as that of a column that is not sparse
-        _hash_pandas_column(content, column.sparse.to_dense())
-    elif _is_nullable_number(dtype):
-        missing = column.isna().to_numpy()
-        plain = dtype.numpy_dtype
-        _hash_nullable(content, missing, column.to_numpy(dtype=plain, na_value=np.zeros((), plain)[()]))
-    else:
-        chunks = (column.iloc[i : i + CHUNK_ITEMS].astype(object) for i in _starts(len(column)))
-        _hash_texts(content, len(column), (chunk.where(chunk.notna(), None).tolist() for chunk in chunks))
-
-
-def _is_nullable_number(dtype: Any) -> bool:  # noqa: ANN401
-    plain = getattr(dtype, "numpy_dtype", None)
-    # Times of Arrow have a zone, which the dtype of NumPy does not tell.
-    return plain is not None and is_plain(plain) and plain.kind in "biuf"
-
-
-def _hash_polars_column(content: ContentHash, column: Any) -> None:  # noqa: ANN401
-    dtype = column.dtype
-    name = type(dtype).__name__
-    if name in ("Datetime", "Duration", "Date"):  # what is missing becomes NaT
-        if getattr(dtype, "time_zone", None):
-            content.text(f"datetime64[{dtype.time_unit}, {dtype.time_zone}]")
-        content.array(column.to_numpy())
-    elif (dtype.is_numeric() and name != "Decimal") or name == "Boolean":
-        if column.null_count():
-            filled = column.fill_null(False if name == "Boolean" else 0)
-            _hash_nullable(content, column.is_null().to_numpy(), filled.to_numpy())
-        else:
-            content.array(column.to_numpy())
-    else:
-        _hash_texts(content, len(column), (column.slice(i, CHUNK_ITEMS).to_list() for i in _starts(len(column))))
-
-
-def _starts(length: int) -> range:
-    return range(0, length, CHUNK_ITEMS)
-
-
-def _hash_nullable(content: ContentHash, missing: Any, values: Any) -> None:  # noqa: ANN401
-    if missing.any():
-        content.text("missing")
-        content.array(missing)
-    content.array(values)
-
-
-def _hash_texts(content: ContentHash, length: int, chunks: Iterator[list[Any]]) -> None:
-    content.text("items")
-    content.shape((length,))
-    content.encoded_items(chunks)
-
-
 # -- which is which ----------------------------------------------------------------------------------------------------
-
-
-def is_from(package: str, data: object) -> bool:
-    """Whether the class of an object, or one that it is derived from, belongs to a package."""
-    return any(cls.__module__.partition(".")[0] == package for cls in type(data).__mro__)
 
 
 def is_table(data: object) -> bool:
     """Whether it is a table of pandas or polars."""
-    return (is_from("pandas", data) or is_from("polars", data)) and hasattr(data, "columns") and hasattr(data, "shape")
-
-
-def is_column(data: object) -> bool:
-    """Whether it is a column of pandas or polars."""
-    return (is_from("pandas", data) and hasattr(data, "iloc")) or (is_from("polars", data) and hasattr(data, "slice"))
+    return (is_from("pandas", data) or is_from("polars", data)) and hasattr(data, "shape") and hasattr(data, "columns")
 
 
 def is_sparse(data: object) -> bool:
@@ -189,8 +126,12 @@ def is_image(data: object) -> bool:
 def is_array_like(data: object) -> bool:
     """Whether all of its content is an array that it turns into."""
     # The array within what xarray makes is not all of its content: names of dimensions and coordinates are part of it.
+    cls = type(data)  # asking a nested tensor itself for its shape raises
     return (
-        hasattr(data, "__array__") and hasattr(data, "dtype") and hasattr(data, "shape") and not is_from("xarray", data)
+        hasattr(cls, "__array__")
+        and (hasattr(cls, "shape") or hasattr(data, "shape"))
+        and hasattr(data, "dtype")
+        and not is_from("xarray", data)
     )
 
 

@@ -21,15 +21,13 @@ import numpy as np
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, NotFoundError
 from modeldb_core.runtime.redaction import redact_url
 from modeldb_core.tracking.description.arrow import describe_arrow, is_arrow
+from modeldb_core.tracking.description.columns import as_column, hash_column, is_column, is_from
 from modeldb_core.tracking.description.contents import (
     as_array,
     digested,
-    hash_column,
     hash_image,
     hash_table,
     is_array_like,
-    is_column,
-    is_from,
     is_image,
     is_lazy,
     is_sparse,
@@ -46,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 Description = dict[str, Any]
+_MAX_SHOWN = 300  # characters of what is given as a path
 _MAX_DIMENSIONS = 32  # of lists in lists: one may hold itself
 
 
@@ -239,6 +238,7 @@ def _describe_table(table: Any) -> Description:  # noqa: ANN401
 
 
 def _describe_column(column: Any) -> Description:  # noqa: ANN401
+    column = as_column(column)
     schema = {"dtype": str(column.dtype)}
     name = getattr(column, "name", None)
     if name is not None and name != "":
@@ -311,25 +311,26 @@ def _describe_path(data: Any) -> Description:  # noqa: ANN401
             "schema": {},
             "origin": {"type": "url", "url": redact_url(text)},
         }
+    if not text:
+        msg = "a data set is given as an empty text, which is no path; pass the path, or the data itself"
+        raise InvalidArgumentError(msg)
     path = Path(text)
     note: Description = {}
-    if path.is_dir():
+    if os.path.isdir(path):  # a text that cannot be a path makes those of pathlib raise
         digest, size, count, left_out = folder_digest(path)
         schema: Description = {"files": count}
         if left_out:
             note = {"note": f"left out: {name_left_out(left_out)}"}
         kind = "folder"
-    elif path.is_file():
+    elif os.path.isfile(path):
         digest, size = file_digest(path)
         schema = {"suffix": path.suffix}
         kind = "file"
     elif isinstance(data, str) and os.sep not in text and "." not in text:
-        msg = (
-            f"data set {text!r} is a text, but neither a path of something that exists nor a URL; pass the data itself"
-        )
+        msg = f"data set {text[:_MAX_SHOWN]!r} is a text, but neither a path of something that exists nor a URL; pass the data itself"
         raise InvalidArgumentError(msg)
     else:
-        msg = f"there is no file or folder {text!r}; pass a path that exists"
+        msg = f"there is no file or folder {text[:_MAX_SHOWN]!r}; pass a path that exists"
         raise NotFoundError(msg)
     return {
         "kind": kind,

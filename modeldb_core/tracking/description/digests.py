@@ -7,7 +7,7 @@ bytes as a number, then those bytes. What cannot be read as content has no diges
 - *array*: text ``array``, text of the dtype in little-endian NumPy notation (``<f8``), number of dimensions, each
   dimension, then the elements in C order, little-endian. Every NaN is the same NaN; 0.0 and -0.0 are not the same.
 - *structured* (arrays with named fields): text ``structured``, number of fields, then for each its name as text and an
-  *array* or *items*.
+  *array* or *items*; without any field the dimensions.
 - *items* (texts, mixed objects, nested lists): text ``items``, number of dimensions, each dimension, then each item as
   :mod:`modeldb_core.tracking.description.items` writes it.
 - *sparse*: text ``sparse``, text of the dtype, number of dimensions, each dimension, then three SHA-256 digests of 32
@@ -17,10 +17,12 @@ bytes as a number, then those bytes. What cannot be read as content has no diges
 - *table*: text ``table``, number of rows, number of columns, then for each column its name (a text, else the largest
   number and an item) and the column: an *array* or *items* of one dimension. Where values are missing in a column of
   numbers, text ``missing`` and an array of bools stand before it, and the missing ones count as zero. Before times with a
-  zone stands the text ``datetime64[unit, zone]``. Categories count as the values they stand for. An index, and what pandas
+  zone stands the text ``datetime64[unit, zone]``. Times of day are items; where some are finer than microseconds, the text
+  ``time64[ns]`` and their nanoseconds as a column of 64-bit integers. Categories count as the values they stand for, and whatever pandas takes as missing in a column of objects is missing. An index, and what pandas
   keeps in ``attrs``, is not part of the content.
 - *masked* arrays: text ``missing``, the mask, and the array with zeros where it is masked.
-- *image* (Pillow): text ``image``, mode, width, height, the palette as bytes, the pixels as bytes.
+- *image* (Pillow): text ``image``, mode, width, height, the palette's mode and bytes, the transparent colour as an item,
+  the pixels as bytes.
 - *labelled*: text ``labelled``, then the 32-byte digests of features and target.
 - A *file*'s digest is the SHA-256 of its bytes and nothing else. *folder*: text ``folder``, number of files, then for
   each file, ordered by the UTF-8 bytes of its path: the path with ``/`` as text, and the 32-byte digest of the file.
@@ -108,6 +110,8 @@ class ContentHash:
         elif array.dtype.names is not None:
             self.text("structured")
             self.number(len(array.dtype.names))
+            if not array.dtype.names:
+                self.shape(array.shape)
             for name in array.dtype.names:
                 self.text(name)
                 self.array(np.asarray(array[name]))

@@ -106,6 +106,8 @@ def _encode_container(item: object, nested: Nested | None) -> bytes:
         return b"m" + _encode_map(item, nested)  # type: ignore[arg-type]
     if cls in (set, frozenset):
         return b"z" + _encode_sorted([encode_item(part, nested) for part in item])  # type: ignore[attr-defined]
+    if cls is memoryview and item.format not in ("B", "b", "c"):  # type: ignore[attr-defined]
+        return _encode_nested(np.asarray(item), nested)
     if cls in (bytes, bytearray, memoryview):
         return b"b" + _sized(bytes(item))  # type: ignore[call-overload]
     if cls is complex:

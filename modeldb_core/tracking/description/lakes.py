@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from modeldb_core.runtime.redaction import redact_url
-from modeldb_core.tracking.description.contents import is_from
+from modeldb_core.tracking.description.columns import is_from
 from modeldb_core.tracking.description.digests import ContentHash
 
 

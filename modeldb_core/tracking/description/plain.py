@@ -7,19 +7,21 @@ Lenient, for what integrations find: everything becomes a value, what is not kno
 
 from __future__ import annotations
 
+import array
 import collections
 import dataclasses
 import datetime
 import enum
 import functools
 import hashlib
+import math
 import os
 import re
 import sys
 import types
 import uuid
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import KeysView, Mapping, ValuesView
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -117,7 +119,7 @@ class Plain:
         return kept
 
     def _container(self, value: Any, where: str, depth: int) -> Any:  # noqa: ANN401
-        if isinstance(value, (list, tuple, collections.deque)):
+        if isinstance(value, (list, tuple, collections.deque, collections.UserList, KeysView, ValuesView)):
             return [self.value(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)]
         if type(value).__module__.startswith("omegaconf."):
             return self.value(self._kept(value, where, "plain data", _plain_configuration(value)), where, depth)
@@ -131,8 +133,11 @@ class Plain:
         if isinstance(value, (set, frozenset)):
             in_order = sorted(value, key=lambda item: (type_name(type(item)), _text_of(item)))
             return {"type": type(value).__name__, "items": self.value(in_order, where, depth + 1)}
-        if isinstance(value, (bytes, bytearray)):
-            return {"type": type(value).__name__, "size": len(value), "sha256": hashlib.sha256(value).hexdigest()}
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            content = bytes(value)
+            return {"type": type(value).__name__, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        if isinstance(value, array.array):
+            return self._array(value, "array.array", value.typecode, (len(value),))
         if isinstance(value, functools.partial):
             arguments = {name: self.value(getattr(value, name), where, depth + 1) for name in ("args", "keywords")}
             return {
@@ -164,16 +169,17 @@ class Plain:
         # Another thread may have only begun to import them: what is not there yet, nothing is an instance of.
         numpy: Any = sys.modules.get("numpy")
         torch: Any = sys.modules.get("torch")
-        array: Any = getattr(numpy, "ndarray", ())
+        arrays: Any = getattr(numpy, "ndarray", ())
+        void: Any = getattr(numpy, "void", ())
         module: Any = getattr(getattr(torch, "nn", None), "Module", ())
         if isinstance(value, (datetime.date, datetime.time)):
             return self._kept(value, where, "text", value.isoformat())
-        if isinstance(value, (Decimal, Fraction)) and not self._lenient:
+        if isinstance(value, (Decimal, Fraction, getattr(numpy, "longdouble", Decimal))) and not self._lenient:
             try:
                 return self._kept(value, where, "the nearest 64-bit float", nearest(value))
             except (OverflowError, ValueError):  # beyond the range of floats, a signaling NaN
                 return self._kept(value, where, "text", str(value))
-        if isinstance(value, (complex, uuid.UUID)) and not self._lenient:
+        if isinstance(value, (complex, uuid.UUID, getattr(numpy, "complexfloating", complex))) and not self._lenient:
             return self._kept(value, where, "text", str(value))
         if isinstance(value, datetime.timedelta):
             return described(value)
@@ -182,10 +188,12 @@ class Plain:
         if isinstance(value, module):
             count = sum(parameter.numel() for parameter in value.parameters() if hasattr(parameter, "numel"))
             return {"type": type_name(type(value)), "parameters": count, "repr": _text_of(value)}
-        if isinstance(value, array) and value.ndim:
-            return self._array(value, "numpy.ndarray", str(value.dtype))
+        if isinstance(value, arrays) and value.ndim:
+            return self._array(value, "numpy.ndarray", str(value.dtype), value.shape)
+        if isinstance(value, void):
+            return self._array(numpy.asarray(value), "numpy.void", str(value.dtype), ())
         if numpy is not None and _is_column(value):
-            return self._array(numpy.asarray(value), type_name(type(value)), str(value.dtype))
+            return self._array(numpy.asarray(value), type_name(type(value)), str(value.dtype), (len(value),))
         if isinstance(value, tuple(getattr(numpy, name, ()) for name in ("dtype", "datetime64", "timedelta64"))):
             return self._kept(value, where, "text", str(value))
         scalar = scalar_of(value)
@@ -208,20 +216,21 @@ class Plain:
         if data.numel() <= MAX_LISTED:
             return {**found, "values": self.value(data.tolist())}
         try:
-            return self._array(data.cpu().contiguous().numpy(), "torch.Tensor", str(data.dtype))
+            return self._array(data.cpu().contiguous().numpy(), "torch.Tensor", str(data.dtype), data.shape)
         except TypeError:  # such as bfloat16, which NumPy does not know
             return found
 
-    def _array(self, array: Any, kind: str, dtype: str) -> dict[str, Any]:  # noqa: ANN401
-        found: dict[str, Any] = {"type": kind, "dtype": dtype, "shape": list(array.shape)}
-        if array.dtype.kind in "mM":
-            array = array.astype(str)
-        if array.size <= MAX_LISTED:
-            found["values"] = Plain(lenient=True).value(array.tolist())
-        elif array.dtype.hasobject:
-            found["repr"] = _text_of(array)
+    def _array(self, values: Any, kind: str, dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:  # noqa: ANN401
+        found: dict[str, Any] = {"type": kind, "dtype": dtype, "shape": list(shape)}
+        held = getattr(values, "dtype", None)
+        if held is not None and held.kind in "mM":
+            values = values.astype(str)
+        if math.prod(shape) <= MAX_LISTED:
+            found["values"] = Plain(lenient=True).value(values.tolist())
+        elif held is not None and held.hasobject:
+            found["repr"] = _text_of(values)
         else:
-            found["sha256"] = hashlib.sha256(array.tobytes()).hexdigest()
+            found["sha256"] = hashlib.sha256(values.tobytes()).hexdigest()
         return found
 
 
@@ -229,7 +238,7 @@ def _is_column(value: object) -> bool:
     """Return whether a value is a column or an index of pandas or polars, such as the names of the features."""
     cls = type(value)
     is_theirs = cls.__module__.partition(".")[0] in ("pandas", "polars")
-    return is_theirs and any(base.__name__ in ("Series", "Index") for base in cls.__mro__)
+    return is_theirs and any(base.__name__ in ("Series", "Index", "ExtensionArray") for base in cls.__mro__)
 
 
 def _plain_configuration(value: Any) -> Any:  # noqa: ANN401 - of OmegaConf

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from modeldb_core.tracking.description.arrow import is_arrow
-from modeldb_core.tracking.description.contents import is_from, is_table
+from modeldb_core.tracking.description.columns import is_from
+from modeldb_core.tracking.description.contents import is_table
 
 MAX_COLUMNS = 1000
 """Of wider tables only the first columns have statistics."""
@@ -70,7 +71,7 @@ def _of_arrow(column: Any) -> dict[str, Any]:  # noqa: ANN401
 
 def _is_number(column: Any) -> bool:  # noqa: ANN401
     if is_from("polars", column):
-        return bool(column.dtype.is_numeric()) or str(column.dtype) == "Boolean"
+        return bool(column.dtype.is_integer() or column.dtype.is_float()) or str(column.dtype) == "Boolean"
     kind = getattr(column.dtype, "kind", "O")
     return kind in "biuf"
 
