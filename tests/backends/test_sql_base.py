@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_the_tables_are_audited_and_a_foreign_one_is_named(tmp_path: Path) -> No
     writer.create_run(name="run", metrics={"auc": 0.5}, **writer.create_containers("p", "e"))
     store.apply(writer.changes)
     assert verify(store).ok
-    with sqlite3.connect(tmp_path / "plain.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "plain.db")) as connection, connection:
         connection.execute("CREATE TABLE strange (a)")
         connection.execute("ALTER TABLE facts ADD COLUMN more")
     assert list(store.audit_schema()) == [
@@ -100,7 +101,7 @@ def test_what_cannot_be_written_is_said_and_not_tried(tmp_path: Path) -> None:
         reader.apply(StreamWriter().changes or [StreamWriter().open()])
     reader.close()
     locked = PlainStore(f"{url}?timeout_s=0.2")
-    with sqlite3.connect(tmp_path / "plain.db", isolation_level=None) as other:
+    with closing(sqlite3.connect(tmp_path / "plain.db", isolation_level=None)) as other, other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailableError, match="refused an operation.*locked"):
             locked.apply([StreamWriter().open()])
@@ -112,7 +113,7 @@ def test_what_cannot_be_written_is_said_and_not_tried(tmp_path: Path) -> None:
 
 
 def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "plain.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "plain.db")) as connection, connection:
         connection.execute("CREATE TABLE other (a)")
     with pytest.raises(ConfigurationError, match="is not a database of ModelDB"):
         PlainStore(f"{PREFIX}{tmp_path}/plain.db")

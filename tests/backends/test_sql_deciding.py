@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def test_an_audit_finds_altered_claims(tmp_path: Path, statement: str, words: st
         writer.create_containers("churn", "experiment")
         store.apply(writer.changes)
         assert verify(store).ok
-    with sqlite3.connect(tmp_path / "a.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection, connection:
         connection.execute(statement)
     connection.close()
     with SQLiteStore(url) as store:

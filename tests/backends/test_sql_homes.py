@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from contextlib import closing
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_an_altered_place_shows_in_an_audit(store, tmp_path, column, value):
     comment = scene.writer.create("comment", parent_id=scene.run("run")).entity_id
     scene.ship()
     assert verify(store).findings == []
-    with sqlite3.connect(tmp_path / "modeldb.db") as database:
+    with closing(sqlite3.connect(tmp_path / "modeldb.db")) as database, database:
         database.execute(f"UPDATE entities SET {column} = {value} WHERE kind = 'comment'")
     database.close()
     (finding,) = (finding for finding in verify(store).findings if "key_counts" not in finding.message)

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -105,7 +106,7 @@ def test_audit_verify_passes_on_an_untouched_store(command: Command, scene: Scen
 
 
 def test_audit_verify_fails_once_something_was_altered(command: Command, scene: Scene) -> None:
-    with sqlite3.connect(scene.folder / "modeldb.db") as connection:
+    with closing(sqlite3.connect(scene.folder / "modeldb.db")) as connection, connection:
         changed = connection.execute("update actors set actor = 'somebody else'")
         assert changed.rowcount == 1
     connection.close()
@@ -237,7 +238,7 @@ def test_db_upgrade_has_nothing_to_do_on_a_current_store(command: Command, scene
 
 
 def test_db_upgrade_refuses_a_store_of_a_newer_version(command: Command, scene: Scene) -> None:
-    with sqlite3.connect(scene.folder / "modeldb.db") as connection:
+    with closing(sqlite3.connect(scene.folder / "modeldb.db")) as connection, connection:
         connection.execute("update modeldb_version set version_num = '9999'")
     connection.close()
     result = command("db", "upgrade")

@@ -80,9 +80,8 @@ def original(tmp_path_factory):
         patch.setattr(points, "FULL_ROWS", 1024)  # so that a few of them make a span
         patch.setattr(spans, "FAN_IN", 2)
         fill(store)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
     return path
 
 
