@@ -8,6 +8,7 @@ import click
 
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.parquet import counts_of, export_tables, tell
+from modeldb_core.cli.progress import stages_bar
 from modeldb_core.cli.session import Session, examples, missing_store, with_session
 from modeldb_core.cli.tables import print_json
 from modeldb_core.cli.text import clean
@@ -35,27 +36,43 @@ def upgrade(session: Session, *, dry_run: bool, as_json: bool) -> None:
     if (problem := missing_store(settings)) is not None:
         raise problem
     state = store_class.schema_state(settings.url, **options)
+    done = None
+    if not dry_run and (state.pending or state.outdated):
+        with stages_bar() as bar:
+            done = store_class.upgrade_schema(
+                settings.url, progress=lambda count: bar("Making rows again", count, state.outdated or None), **options
+            )
     if as_json:
-        done = None if dry_run or not state.pending else store_class.upgrade_schema(settings.url, **options)
         print_json(
             {
                 "store": state.url,
                 "version": done.after if done else state.version,
                 "pending": list(state.pending) if done is None else [],
-                "upgraded_from": done.before if done else None,
+                "outdated": state.outdated if done is None else 0,
+                "upgraded_from": done.before if done and state.pending else None,
+                "made_again": done.made_again if done else 0,
                 "backup": str(done.backup) if done and done.backup else None,
             }
         )
-        return
-    if not state.pending:
-        echo(f"{state.url} has version {state.version}: nothing to do.")
-    elif dry_run:
-        echo(f"{state.url} has version {state.version}; to be done: {', '.join(state.pending)}. Nothing was altered.")
+    elif done is None:
+        echo(_told(state))
     else:
-        done = store_class.upgrade_schema(settings.url, **options)
-        echo(f"{state.url} was upgraded from version {done.before} to {done.after}.")
+        if state.pending:
+            echo(f"{state.url} was upgraded from version {done.before} to {done.after}.")
+        if done.made_again:
+            echo(f"The rows of {done.made_again:,} entities were made again, which older code had made.")
         if done.backup:
             echo(f"Backup: {clean(done.backup)}")
+
+
+def _told(state: Any) -> str:  # noqa: ANN401 - of the class of the backend
+    """Return where a store stands to which nothing was done."""
+    to_do = list(state.pending)
+    if state.outdated:
+        to_do.append(f"the rows of {state.outdated:,} entities, which older code made")
+    if not to_do:
+        return f"{state.url} has version {state.version}: nothing to do."
+    return f"{state.url} has version {state.version}; to be done: {', '.join(to_do)}. Nothing was altered."
 
 
 @db.command(epilog=examples("modeldb db compact", "modeldb db compact --url s3://bucket/prefix"))

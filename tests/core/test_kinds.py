@@ -281,6 +281,30 @@ def test_reading_a_shared_store_changes_nothing_and_says_what_it_may_miss(
         is_found(store, written)
 
 
+def test_an_upgrade_makes_the_rows_again_that_older_code_made(
+    gauges: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path}/modeldb.db"
+
+    def upgrade(*options: str) -> str:
+        assert run_command(["db", "upgrade", "--url", url, *options]) == 0
+        return capsys.readouterr().out
+
+    gauges("none")
+    with open_store(url) as store:
+        Written.to(store)
+    assert "nothing to do" in upgrade(), "what nobody here knows waits for who does"
+    gauges("new")
+    content = (tmp_path / "modeldb.db").read_bytes()
+    assert "to be done: the rows of 2 entities" in upgrade("--dry-run")
+    assert json.loads(upgrade("--dry-run", "--json"))["outdated"] == 2
+    assert (tmp_path / "modeldb.db").read_bytes() == content
+    assert "The rows of 2 entities were made again" in upgrade()
+    assert "nothing to do" in upgrade()
+    with open_store(f"{url}?read_only=true") as store:
+        assert found(store, "limit > 1") == ["high"]
+
+
 def test_two_processes_with_two_declarations_do_not_take_turns(gauges: Callable[..., None], tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/modeldb.db"
     gauges("old")

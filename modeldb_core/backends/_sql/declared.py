@@ -150,6 +150,18 @@ def count_outdated(transaction: Transaction) -> int:
     return transaction.connection.execute(select(func.count()).where(wanted)).scalar_one()
 
 
+def count_to_make_again(transaction: Transaction) -> int:
+    """Return of how many entities this process would make the rows again, if its declarations were to hold."""
+    declared = read_declared(transaction)
+    taken = declared.to_take_over
+    kinds = [kind for kind in KINDS if declared.is_current(kind)]
+    noted = select(outdated.c.entity_pk).where(can_be_interpreted())
+    is_noted = and_(entities.c.kind.in_([*kinds, *taken]), entities.c.entity_pk.in_(noted))
+    is_older = entities.c.kind.in_([kind for kind in taken if kind in declared.kinds])
+    wanted = and_(entities.c.present != 0, or_(is_older, is_noted))
+    return transaction.connection.execute(select(func.count()).select_from(entities).where(wanted)).scalar_one()
+
+
 def outdated_of(kinds: Sequence[str]) -> Select[Any]:
     """Return the question for the outdated entities of some kinds: number, kind, identifier, and where they lie."""
     # From what is outdated, as a rule nothing, to its entities: never through all entities of a kind.

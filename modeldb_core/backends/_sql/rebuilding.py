@@ -30,7 +30,7 @@ from modeldb_core.model.claims import claims_of, may_claim
 from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from modeldb_core.backends._sql.database import Database, Transaction
     from modeldb_core.log.changes import Change
@@ -41,13 +41,16 @@ _SOME = 500
 _KNOWN = (*sorted(ALTERING), APPEND, ERASE)
 
 
-def bring_up_to_date(database: Database, *, takes_over: bool) -> tuple[Declared, int]:
+def bring_up_to_date(
+    database: Database, *, takes_over: bool, progress: Callable[[int], object] = int
+) -> tuple[Declared, int]:
     """Make the rows again that code with older declarations made; return what is declared, and of how many entities.
 
     Args:
         database: which may be written.
         takes_over: whether this process's declarations are to hold where they are not older: once for each process, or
             two with different ones would take turns for ever.
+        progress: told of how many entities the rows are made again.
     """
 
     def look(transaction: Transaction) -> tuple[Declared, bool]:
@@ -63,6 +66,7 @@ def bring_up_to_date(database: Database, *, takes_over: bool) -> tuple[Declared,
     if has_some:
         while count := database.write(rebuild_some):
             done += count
+            progress(done)
     return declared, done
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, delete, insert, select
 
-from modeldb_core.backends._sql.declared import new_stamp, read_declared, write_declared
+from modeldb_core.backends._sql.declared import count_to_make_again, new_stamp, read_declared, write_declared
 from modeldb_core.backends._sql.tables import compatibility
 from modeldb_core.errors import ConfigurationError, StoreReadOnlyError, StoreVersionError
 
@@ -69,12 +69,14 @@ class SchemaState:
         version: the version of its tables; ``None`` where there are none yet.
         latest: the version that this ModelDB works with.
         pending: the migrations that lie between the two, in their order.
+        outdated: of how many entities older code made the rows, which an upgrade makes again; 0 while there are migrations.
     """
 
     url: str
     version: str | None
     latest: str
     pending: tuple[str, ...]
+    outdated: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,13 @@ class Upgrade:
         before: the version that was found.
         after: the version that there is now.
         backup: the path or name of the copy that was made first; ``None`` where nothing was to be done.
+        made_again: of how many entities the rows were made again.
     """
 
     before: str | None
     after: str
     backup: str | None
+    made_again: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,8 @@ def state_of(database: Database) -> SchemaState:
     """
     version = database.read(read_version)
     pending = tuple(each.version for each in REVISIONS) if version is None else _pending(database, version)
-    return SchemaState(database.url, version, LATEST, pending)
+    outdated = 0 if pending else database.read(count_to_make_again)
+    return SchemaState(database.url, version, LATEST, pending, outdated)
 
 
 def upgrade(database: Database) -> Upgrade:

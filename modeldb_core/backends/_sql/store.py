@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from modeldb_core.runtime.notices import warn
 from modeldb_core.stores import PARTS_ADDED_TO_QUERY, ChangePage, KeyInfo, MetadataStore, Page, TouchPage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from modeldb_core.backends._sql.database import Database, Transaction
     from modeldb_core.backends._sql.declared import Declared
@@ -325,8 +326,16 @@ class MigratedStore(SQLMetadataStore):
             return state_of(database)
 
     @classmethod
-    def upgrade_schema(cls, url: str, **options: Any) -> Upgrade:  # noqa: ANN401 - those of the class
+    def upgrade_schema(
+        cls,
+        url: str,
+        *,
+        progress: Callable[[int], object] = int,
+        **options: Any,  # noqa: ANN401 - those of the class
+    ) -> Upgrade:
         """Bring the tables of a database up to date, after a backup, all or nothing; return what was done.
+
+        Then make the rows again that older code made, some at a time: ``progress`` is told of how many entities.
 
         Raises:
             StoreVersionError: the tables are those of a newer version of ModelDB.
@@ -338,5 +347,5 @@ class MigratedStore(SQLMetadataStore):
 
         with closing(cls.database_at(url, **options)) as database:
             done = upgrade(database)
-            bring_up_to_date(database, takes_over=True)
-            return done
+            _, made_again = bring_up_to_date(database, takes_over=True, progress=progress)
+            return replace(done, made_again=made_again)
