@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.cluster import KMeans
-from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
@@ -312,3 +315,46 @@ def test_thousands_of_predictions_that_nobody_scores_are_soon_let_be(runs: Any, 
     for row in X_test[:10]:
         model.predict([row])
     assert len(runs()[0].datasets) <= 1 + 5
+
+
+def test_a_score_of_the_other_class_says_which_column_it_is_of(runs: Any):
+    model = fitted()
+    probabilities = model.predict_proba(X_test)
+    other = roc_auc_score(y_test, probabilities[:, 0])
+    auc = roc_auc_score(y_test, probabilities[:, 1])
+    iris, kind = load_iris(return_X_y=True)
+    three = LogisticRegression(max_iter=500).fit(iris, kind)
+    of_iris = three.predict_proba(iris)
+    each = [roc_auc_score(kind == column, of_iris[:, column]) for column in range(3)]
+    first, second = runs()
+    assert (first.metrics["test_roc_auc"], first.metrics["test_roc_auc_column_0"]) == (auc, other)
+    assert [second.metrics[f"training_against_other_roc_auc_column_{column}"] for column in range(3)] == each
+    assert not [name for name in (*first.metrics, *second.metrics) if name.endswith("_repeated")]
+
+
+LATE = """
+import sys
+import modeldb_core as modeldb
+from modeldb_sklearn import autolog
+
+client = modeldb.connect(sys.argv[1], capture_enabled=False)
+autolog(client, log_models=False)
+from sklearn.datasets import make_blobs
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression, RidgeClassifier, SGDClassifier
+from sklearn.metrics import accuracy_score
+
+X, y = make_blobs(60, centers=2, random_state=0)
+X_test, y_test = make_blobs(20, centers=2, random_state=0)
+for kind in (LogisticRegression, RidgeClassifier, SGDClassifier, LinearDiscriminantAnalysis):
+    accuracy_score(y_test, kind().fit(X, y).predict(X_test))
+"""
+
+
+def test_models_that_are_imported_after_autologging_is_on_have_their_scores(tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/late.db"
+    subprocess.run([sys.executable, "-c", LATE, url], check=True, cwd=tmp_path)
+    with modeldb.connect(url) as client:
+        found = {run.entity.name: "test_accuracy" in run.metrics for run in client.search_runs()}
+    assert len(found) == 4
+    assert all(found.values()), found

@@ -211,14 +211,17 @@ def _install(patches: Patches) -> None:
         else:
             then = _pending[name] = functools.partial(_patch, name)
             when_imported(name, then)
-    for cls in _all_subclasses(BaseEstimator):
+    roots = (BaseEstimator, *_mixins())
+    for cls in _all_subclasses(roots):
         _wrap(patches, cls)
     inherited: Any = BaseEstimator.__init_subclass__.__func__
 
     @functools.wraps(inherited)
     def init_subclass(cls: type, **kwargs: Any) -> None:  # noqa: ANN401
         inherited(cls, **kwargs)
-        _wrap(patches, cls)
+        for base in cls.__mro__:  # what brings it its methods may be no estimator, and as new as it is
+            if issubclass(base, roots):
+                _wrap(patches, base)
 
     patches.replace(BaseEstimator, "__init_subclass__", classmethod(init_subclass))  # type: ignore[arg-type]
 
@@ -282,9 +285,9 @@ def _wrap(patches: Patches, cls: type) -> None:
             patches.wrap_method(cls, method, _PREFIX + name)
 
 
-def _all_subclasses(root: type) -> list[type]:
+def _all_subclasses(roots: tuple[type, ...]) -> list[type]:
     found: dict[type, None] = {}
-    waiting = [root, *_mixins()]
+    waiting = list(roots)
     while waiting:
         cls = waiting.pop()
         if cls not in found:

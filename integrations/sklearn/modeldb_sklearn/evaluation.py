@@ -27,7 +27,7 @@ from modeldb_sklearn.calls import caller, is_by_sklearn, is_part_of_another
 from modeldb_sklearn.data import size_of
 from modeldb_sklearn.naming import label_of, name_of, signature_of_call, suffix_of
 from modeldb_sklearn.options import GUARD, Options
-from modeldb_sklearn.predictions import Predictions, truth_key
+from modeldb_sklearn.predictions import WHOLE, Predictions, truth_key
 
 if TYPE_CHECKING:
     import inspect
@@ -272,13 +272,16 @@ class Evaluations:
         if len(known) != 1:
             return None
         name, prediction = known[0]
-        if not prediction.is_all_of(arguments[name]):
+        part = prediction.part(arguments[name])
+        if part is None:
             return None
         others = [other for other in arguments if other != name]
         truth_name = next((other for other in others if other in _TRUTHS), others[0] if others else "")
         suffix = suffix_of(signature, arguments, frozenset({name, truth_name}))
         if name in _TRUTHS and name != "X" and truth_name:
             suffix += "_swapped"  # the prediction was passed as the truth
+        if part != WHOLE and (part, len(prediction.columns)) != (1, 2):  # the second of two classes needs no word
+            suffix += f"_column_{part}"
         return prediction.about, arguments.get(truth_name), suffix
 
     def _data(self, fitted: Fitted, X: Any, frame: FrameType | None) -> _Data:  # noqa: ANN401

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_REMEMBERED = 64
+WHOLE = -1
 _MAX_COLUMNS = 100
 
 
@@ -38,25 +39,28 @@ class Prediction(Generic[T]):
     whole: int = 0
     columns: list[int] = field(default_factory=list)
 
-    def is_all_of(self, value: Any) -> bool:  # noqa: ANN401
-        """Return whether ``value`` is this prediction, or one of its columns, with all rows in order, unchanged.
+    def part(self, value: Any) -> int | None:  # noqa: ANN401
+        """Return which column of this prediction ``value`` is, with all rows in order and unchanged.
+
+        :data:`WHOLE` where it is the prediction itself, ``None`` where it is something else.
 
         Probabilities are handed on as ``predict_proba(X)[:, 1]``: a view. Where the result was a view itself, as that
         of LightGBM, XGBoost and neural networks is, the column does not lead back to it, but to what both are views of.
         """
         if self.layout is None:
-            return checksum(value) == self.whole
+            return WHOLE if checksum(value) == self.whole else None
         address, shape, strides = self.layout
         start = _address(value)
         is_same = start == address and (value.shape == shape and value.strides == strides)
         is_flat = start == address and value.size == np.prod(shape) and value.flags.c_contiguous and len(shape) <= 2
         if is_same or (is_flat and (len(shape) == 1 or 1 in shape)):
-            return checksum(value) == self.whole
+            return WHOLE if checksum(value) == self.whole else None
         flat = value[:, 0] if value.ndim == 2 and value.shape[1] == 1 else value
         if len(shape) != 2 or flat.shape != shape[:1] or flat.strides != strides[:1] or not strides[1]:
-            return False
+            return None
         column, rest = divmod(start - address, strides[1])
-        return not rest and 0 <= column < len(self.columns) and checksum(flat) == self.columns[column]
+        is_column = not rest and 0 <= column < len(self.columns) and checksum(flat) == self.columns[column]
+        return column if is_column else None
 
 
 class Predictions(Generic[T]):
