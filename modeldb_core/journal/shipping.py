@@ -106,8 +106,10 @@ class OpenStream:
         with self._starting:
             if self.thread is None and not self._has_left():
                 # What sealing needs is imported here: the thread would wait for its turn behind a busy loop.
-                import modeldb_core.journal.sealing  # noqa: F401
-
+                try:
+                    import modeldb_core.journal.sealing  # noqa: F401
+                except ImportError:  # in a destructor at the very end of the interpreter: it stays in the journal
+                    return False
                 self.thread = exits.start_thread(self._run, "modeldb-writer")
             return self.thread is not None
 

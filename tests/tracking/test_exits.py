@@ -54,6 +54,28 @@ def test_what_a_program_logs_without_starting_a_run_is_shipped_when_it_ends(
             assert check in said
 
 
+def test_what_a_destructor_logs_at_the_very_end_of_the_interpreter_stays_in_the_journal(
+    environment: dict[str, str],
+) -> None:
+    with modeldb.connect() as client, client.start_run(capture=False) as run:
+        pass
+    script = (
+        "import modeldb_core as modeldb\n"
+        "class Last:\n"
+        "    def __del__(self):\n"
+        "        self.run.comment('last words')\n"
+        f"last = Last()\nlast.run = modeldb.get_run({run.run_id!r})\n"
+    )
+    _, errors = ended(script, environment)
+    assert "Traceback" not in errors
+    with modeldb.connect() as client:
+        client.search_runs()  # ships what the dead have left
+        waited_until = time.monotonic() + PATIENCE_S
+        while not comments(client) and time.monotonic() < waited_until:
+            time.sleep(0.05)
+        assert [each.document["message"] for each in comments(client)] == ["last words"]
+
+
 def comments(client: Client) -> tuple[modeldb.entities.Entity, ...]:
     from modeldb_core.queries import Query
 
