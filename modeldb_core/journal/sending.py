@@ -147,8 +147,8 @@ def send_together(
         if stopped.is_set():
             raise StoppedError
         try:
-            with os.fdopen(folder.open_file(path.name), "rb") as file:
-                contents[path] = file.read()
+            with os.fdopen(folder.open_file(path.name), "rb", buffering=0) as file:
+                contents[path] = file.readall()
         except FileNotFoundError:  # another process has found the spool, and delivered it
             done.append(path)
     for path, digest in zip(contents, put_together(artifacts, list(contents.values())), strict=True):

@@ -8,6 +8,7 @@ that a large one holds back neither metrics nor the end of the process; what is 
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import sys
@@ -55,7 +56,8 @@ class Uploads:
         self._workers = Workers(WIDTH, "modeldb-upload")
         self._condition = threading.Condition()
         self._sizes: dict[Path, int] = {}
-        self._taken: set[Path] = set()  # on their way
+        self._small: dict[Path, int] = {}  # those that wait for the next request
+        self._is_sending_small = False
         self._sent_bytes = 0
         self._said_at = time.monotonic()
         self._retries = Retries(0.5)
@@ -75,10 +77,17 @@ class Uploads:
             if path in self._sizes:
                 return True
             try:
-                self._sizes[path] = path.stat().st_size
+                size = self._sizes[path] = path.stat().st_size
             except FileNotFoundError:  # the same content was logged a moment before, and has just been delivered
                 return True
-        self._workers.submit(partial(self._deliver_next, path))
+            if size > SMALL_BYTES:
+                work: Callable[[], None] = partial(self._deliver, path)
+            else:
+                self._small[path] = size
+                if self._is_sending_small:
+                    return True
+                self._is_sending_small, work = True, self._deliver_small
+        self._workers.submit(work)
         return True
 
     @property
@@ -128,25 +137,27 @@ class Uploads:
         with self._condition:
             self._condition.notify_all()
 
-    def _deliver_next(self, path: Path) -> None:
-        """Deliver a file, and where it is small, the other small ones that wait, in one request."""
+    def _deliver_small(self) -> None:
+        """Deliver the small files that wait in one request, and those that were added meanwhile in the next, until none is."""
+        while group := self._next_group():
+            failure: Exception | None = StoreUnavailableError()
+            while isinstance(failure, StoreUnavailableError) and not self._is_stopped.is_set():
+                failure = self._attempt(partial(self._deliver_group, group), group[0])
+                if len(group) == 1:
+                    break
+            # What is not done with by then goes by itself, so that none keeps another from being sent.
+            for path in group:
+                if path in self._sizes:
+                    self._workers.submit(partial(self._deliver, path))
+
+    def _next_group(self) -> list[Path]:
+        """Return which small files go next, in one request."""
         with self._condition:
-            if path not in self._sizes or path in self._taken:
-                return
-            if self._sizes[path] > SMALL_BYTES:  # it goes alone, and the others need not be gone through
-                group = [path]
-            else:
-                waiting = {each: size for each, size in self._sizes.items() if each not in self._taken}
-                group = together_with(path, waiting)
-            self._taken.update(group)
-        failure: Exception | None = StoreUnavailableError()
-        while len(group) > 1 and isinstance(failure, StoreUnavailableError) and not self._is_stopped.is_set():
-            failure = self._attempt(partial(self._deliver_group, group), path)
-        # What is not done with by then goes by itself, so that none keeps another from being sent.
-        for each in group[1:]:
-            if each in self._sizes:
-                self._workers.submit(partial(self._deliver, each))
-        self._deliver(path)
+            group = together_with(next(iter(self._small)), self._small) if self._small else []
+            for path in group:
+                del self._small[path]
+            self._is_sending_small = bool(group)
+            return group
 
     def _deliver_group(self, group: Sequence[Path]) -> None:
         sent = send_together(group, self._open_artifacts(), self._advance, self._is_stopped)
@@ -184,7 +195,6 @@ class Uploads:
                 self.failure = None
                 self._retries.note_success()
             self._sizes.pop(path, None)
-            self._taken.discard(path)
             self._condition.notify_all()
 
     def _note_failure(self, path: Path, error: Exception) -> None:
@@ -232,13 +242,16 @@ def spool(stream: BinaryIO, folder: Path) -> BlobInfo:
         StoreUnavailableError: there is no room, or the folder cannot be written.
     """
     try:
-        for each in (folder.parent.parent, folder.parent, folder):
-            make_private(each)
-        descriptor, name = tempfile.mkstemp(prefix=".", dir=folder)
+        try:
+            descriptor, name = tempfile.mkstemp(prefix=".", dir=folder)
+        except FileNotFoundError:
+            for each in (folder.parent.parent, folder.parent, folder):
+                make_private(each)
+            descriptor, name = tempfile.mkstemp(prefix=".", dir=folder)
     except OSError as error:
         raise _no_room(folder, error) from error
     try:
-        with os.fdopen(descriptor, "w+b") as target:
+        with io.FileIO(descriptor, "r+") as target:
             hashed = _hash(target) if _is_cloned(stream, target) else _copy(stream, target, folder)
         os.replace(name, folder / hashed.digest)
     except BaseException:
@@ -247,28 +260,25 @@ def spool(stream: BinaryIO, folder: Path) -> BlobInfo:
     return hashed
 
 
-def _copy(stream: BinaryIO, target: BinaryIO, folder: Path) -> BlobInfo:
+def _copy(stream: BinaryIO, target: io.FileIO, folder: Path) -> BlobInfo:
     digest, size = hashlib.sha256(), 0
     while chunk := stream.read(_CHUNK):
         digest.update(chunk)
         size += len(chunk)
         try:
-            target.write(chunk)
+            while chunk:
+                chunk = chunk[target.write(chunk) :]
         except OSError as error:
             raise _no_room(folder, error) from error
-    try:
-        target.flush()
-    except OSError as error:
-        raise _no_room(folder, error) from error
     return BlobInfo(digest.hexdigest(), size)
 
 
-def _hash(target: BinaryIO) -> BlobInfo:
-    sha = hashlib.file_digest(target, "sha256")  # type: ignore[arg-type]
+def _hash(target: io.FileIO) -> BlobInfo:
+    sha = hashlib.file_digest(target, "sha256")
     return BlobInfo(sha.hexdigest(), target.tell())
 
 
-def _is_cloned(stream: BinaryIO, target: BinaryIO) -> bool:
+def _is_cloned(stream: BinaryIO, target: io.FileIO) -> bool:
     if sys.platform != "linux":
         return False
     import fcntl

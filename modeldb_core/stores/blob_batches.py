@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from modeldb_core.errors import IntegrityError
 
@@ -26,14 +26,14 @@ def encode_blobs(contents: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def decode_blobs(data: bytes) -> list[bytes]:
-    """Return the blobs of a body.
+def decode_blobs(data: bytes | memoryview) -> list[bytes]:
+    """Return the blobs of a body; of a view they are views.
 
     Raises:
         IntegrityError: it is none, is cut off, or holds more blobs than it may.
     """
-    if not data.startswith(MAGIC):
-        msg = f"this is not a body of blobs: it begins with {data[:8]!r}; expected {MAGIC!r}"
+    if data[: len(MAGIC)] != MAGIC:
+        msg = f"this is not a body of blobs: it begins with {bytes(data[:8])!r}; expected {MAGIC!r}"
         raise IntegrityError(msg)
     found: list[bytes] = []
     at = len(MAGIC)
@@ -46,7 +46,7 @@ def decode_blobs(data: bytes) -> list[bytes]:
         if at > len(data):
             msg = f"a body of blobs is cut off: it has {len(data):,} bytes, and its last blob would end at {at:,}"
             raise IntegrityError(msg)
-        found.append(data[start:at])
+        found.append(cast("bytes", data[start:at]))
     return found
 
 

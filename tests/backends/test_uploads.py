@@ -120,6 +120,22 @@ def test_a_long_file_is_sent_written_and_hashed_once(url, tmp_path, hashed):
     assert incoming(tmp_path) == []
 
 
+def test_small_files_together_are_sent_in_one_request_and_hashed_once(url, folder, hashed, monkeypatch):
+    contents = [os.urandom(500) for _ in range(100)]
+    digests = [hashlib.new("sha256", content).hexdigest() for content in contents]
+    artifacts, requests = RemoteArtifactStore(url), []
+    artifacts.put(io.BytesIO(b"first"))
+    request = artifacts._connection.request
+    monkeypatch.setattr(artifacts._connection, "request", lambda *a, **k: requests.append(a) or request(*a, **k))
+    hashed.clear()
+    assert artifacts.put_many(contents) == digests
+    assert len(requests) == 1
+    assert 50_000 <= sum(hashed) < 1.2 * 50_000
+    assert sorted(info.digest for info in folder.list()) == sorted(
+        [*digests, hashlib.new("sha256", b"first").hexdigest()]
+    )
+
+
 @linux
 def test_a_stream_that_cannot_go_back_is_written_once(url, tmp_path):
     artifacts = Watched(url)

@@ -112,6 +112,46 @@ def test_an_upload_that_hangs_holds_back_no_metric(client: Client, away: Away) -
     assert away.stat(client.get_run(run.run_id).artifacts["file.bin"]["digest"]).size_bytes == 1000
 
 
+def test_small_files_that_are_logged_while_others_are_on_their_way_go_in_the_next_request(
+    client: Client, away: Away, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_many, sent = away.put_many, []
+
+    def counted(contents: Any) -> list[str]:
+        sent.append(len(contents))
+        return put_many(contents)
+
+    monkeypatch.setattr(away, "put_many", counted)
+    away.may_go_on.clear()
+    with client.start_run(capture=False) as run:
+        run.log_artifact(b"first", "first.bin")
+        wait_for(lambda: away.putting == 1)
+        for number in range(300):
+            run.log_artifact(b"%d" % number, f"{number}.bin")
+        away.may_go_on.set()
+        assert client.flush(240)
+    assert sent == [1, 128, 128, 44]
+    assert len(list(away.list())) == 301
+
+
+def test_a_small_file_that_is_refused_keeps_no_other_waiting(client: Client, away: Away, tmp_path: Path) -> None:
+    away.may_go_on.clear()
+    with client.start_run(capture=False) as run:
+        run.log_artifact(b"first", "first.bin")
+        wait_for(lambda: away.putting == 1)
+        for number in range(20):
+            run.log_artifact(b"%d" % number, f"{number}.bin")
+        damaged = hashlib.sha256(b"7").hexdigest()
+        (where,) = [path for path in spooled(tmp_path) if path.name == damaged]
+        where.write_bytes(b"something else")
+        away.may_go_on.set()
+        wait_for(lambda: spooled(tmp_path) == [where])
+        run.log_artifact(b"later", "later.bin")
+        wait_for(lambda: spooled(tmp_path) == [where])
+        where.write_bytes(b"7")
+        assert client.flush(240)
+
+
 def test_a_file_can_be_read_before_it_has_arrived(client: Client, away: Away) -> None:
     away.may_go_on.clear()
     with client.start_run(capture=False) as run:

@@ -7,6 +7,7 @@ place when it is whole. A bucket of S3 has a store of its own (``s3.py``), which
 from __future__ import annotations
 
 import hashlib
+import io
 import time
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -40,7 +41,7 @@ from modeldb_core.runtime.redaction import redact_url
 from modeldb_core.stores import REFRESH_S, ArtifactStore, BlobInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from modeldb_core.backends._fsspec_errors import Doing
@@ -124,6 +125,9 @@ class FsspecArtifactStore(ArtifactStore):
         if not self._is_kept(hashed):
             self._write_whole(first, blob_path(hashed.digest))
         return hashed
+
+    def put_many(self, contents: Sequence[bytes]) -> list[str]:
+        return [self.put(io.BytesIO(content)).digest for content in contents]  # hashed once, by put
 
     def _put_again(self, stream: BinaryIO, digest: str) -> BlobInfo:
         """Check that ``stream`` holds what is there already; write it again only where that is damaged."""

@@ -80,17 +80,18 @@ class RemoteArtifactStore(OnServer, ArtifactStore):
         return self._put_stream(first, stream, digest)
 
     def put_many(self, contents: Sequence[bytes]) -> list[str]:
+        """Return the digests of what has arrived, as the server has hashed it: those who know the contents compare them."""
         self._claim()
         digests: list[str] = []
         for group in together(contents):
             if len(group) == 1:
                 digests.append(self.put(io.BytesIO(group[0])).digest)
                 continue
-            sent = [hashlib.sha256(content).hexdigest() for content in group]
-            digests += sent
             answer = self._connection.request("POST", "/blobs", encode_blobs(group), media_type=protocol.BYTES_TYPE)
-            if understood(self._connection.address, lambda: load_digests(json.loads(answer.body))) != sent:  # noqa: B023
+            told = understood(self._connection.address, lambda: load_digests(json.loads(answer.body)))  # noqa: B023
+            if len(told) != len(group):
                 raise foreign_answer(self._connection.address)
+            digests += told
         return digests
 
     def read_many(self, digests: Sequence[str], max_bytes: int) -> Sequence[bytes]:

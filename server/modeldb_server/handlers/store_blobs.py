@@ -22,6 +22,7 @@ from modeldb_core.stores import REFRESH_S, protocol, put_together
 from modeldb_core.stores.blob_batches import MAX_BYTES, decode_blobs, encode_blobs
 from modeldb_server.access import note_read
 from modeldb_server.blobs import CHUNK_BYTES, SANDBOX_POLICY, BlobBody, check_digest, requested_range
+from modeldb_server.bodies import whole
 from modeldb_server.errors import refuse
 from modeldb_server.responses import dump_json, json_response
 
@@ -194,7 +195,7 @@ def put_blob(context: ServerContext, *, digest: str, content: BinaryIO) -> Respo
 def put_blobs(context: ServerContext, *, content: BinaryIO) -> Response:
     """Put each of the blobs in the body."""
     try:
-        digests = put_together(context.artifacts, decode_blobs(content.read()))
+        digests = put_together(context.artifacts, decode_blobs(whole(content)))
     except IntegrityError as error:
         return refuse(error)
     return json_response({"digests": digests})
