@@ -15,6 +15,8 @@ import polars as pl
 import pytest
 from lightgbm import LGBMClassifier
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -88,6 +90,26 @@ def test_the_packages_of_every_part_of_a_model_are_recorded(tmp_path: Path) -> N
     _, description = stored(make_pipeline(FunctionTransformer(np.log1p)).fit(TABLE), tmp_path / "skops")
     assert {"scikit-learn", "skops", "numpy"} <= description["packages"].keys()
     assert "problems" not in description
+
+
+@pytest.mark.parametrize("method", [str.lower, "a".__class__.upper])
+def test_a_method_of_a_class_of_python_itself_is_noticed_when_the_model_is_stored(tmp_path: Path, method: Any) -> None:
+    texts = ["hello world", "foo bar"] * 4
+    model = make_pipeline(CountVectorizer(preprocessor=method), LogisticRegression()).fit(texts, [0, 1] * 4)
+    description = dump_model(model, tmp_path)
+    assert ["str.lower" in problem for problem in description["problems"]] == [True]
+    with pytest.raises(ModelLoadError, match="make it a function of a module"):
+        load_model(tmp_path, description, trusted=description["untrusted_types"])
+
+
+def test_a_pipeline_that_fills_in_what_pandas_calls_missing_comes_back(tmp_path: Path) -> None:
+    table = TABLE.convert_dtypes()
+    model = make_pipeline(SimpleImputer(missing_values=pd.NA, strategy="constant", fill_value=0), LogisticRegression())
+    model.fit(table, TARGET)
+    again, description = stored(model, tmp_path / "model")
+    assert again[0].missing_values is pd.NA
+    assert not [name for name in description["untrusted_types"] if name.startswith("pandas")]
+    assert np.array_equal(again.predict(table), model.predict(table))
 
 
 def test_another_version_is_named_when_a_model_cannot_be_loaded(tmp_path: Path) -> None:

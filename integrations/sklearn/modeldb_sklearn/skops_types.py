@@ -3,7 +3,7 @@
 ``ColumnTransformer([("num", StandardScaler(), X.select_dtypes("number").columns)])`` keeps the index that it was given.
 skops has a table of functions by type, to which its own support of other libraries is added, and a node for objects that
 are made by calling their type with arguments. Both are used as they are, so plain skops reads such a file too, once it is
-told to trust the two types.
+told to trust these types.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HARMLESS = frozenset({"pandas.Index", "pandas.Series"})
+HARMLESS = frozenset({"pandas.Index", "pandas.Series", "pandas.api.typing.NAType"})
 """Types that are known to be harmless besides those that skops knows: built from values of harmless types."""
 
 
 def support_pandas() -> None:
-    """Let skops write the indexes and columns of pandas, where the program has imported it."""
+    """Let skops write the indexes and columns of pandas, and ``NA``, where the program has imported it."""
     pandas = sys.modules.get("pandas")
     if pandas is None or not hasattr(pandas, "Series"):
         return
@@ -28,6 +28,7 @@ def support_pandas() -> None:
     if pandas.Index not in _get_state.registry:
         _get_state.register(pandas.Index)(_index_state)
         _get_state.register(pandas.Series)(_series_state)
+        _get_state.register(type(pandas.NA))(_missing_state)
 
 
 def _index_state(index: Any, context: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -36,6 +37,10 @@ def _index_state(index: Any, context: Any) -> dict[str, Any]:  # noqa: ANN401
 
 def _series_state(column: Any, context: Any) -> dict[str, Any]:  # noqa: ANN401
     return _state("Series", (_values(column), column.index, _dtype(column), column.name), context)
+
+
+def _missing_state(_: Any, context: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {**_state("NAType", (), context), "__module__": "pandas.api.typing"}
 
 
 def _state(name: str, arguments: tuple[Any, ...], context: Any) -> dict[str, Any]:  # noqa: ANN401

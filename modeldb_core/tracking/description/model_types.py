@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _SCHEMA = "schema.json"  # of a file of skops
 _MAX_TIMES = 200  # a schema is so many times longer than packed; a few bytes of a stranger must not fill the memory
+_WITHOUT_THEIR_CLASS = frozenset(
+    {"builtins.method_descriptor", "builtins.wrapper_descriptor", "builtins.classmethod_descriptor"}
+)
 _NO_SCHEMA = (OSError, LookupError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
 """What reading a file raises that is none of skops: another form, a coding or a password that Python does not know."""
 
@@ -73,6 +76,11 @@ def problems_of(names: Iterable[str]) -> list[str]:
             found.append(f"{name} has no name by which it can be found again; make it a function of a module")
         elif module == "__main__":
             found.append(f"{name} is defined in the program itself, where no other finds it; move it into a module")
+        elif name in _WITHOUT_THEIR_CLASS:
+            found.append(
+                f"it holds a method of a class that Python itself brings ({rest}), such as str.lower, of which only the type "
+                "is stored; make it a function of a module"
+            )
         elif loaded is not None and module != "builtins" and not hasattr(loaded, rest):
             found.append(f"{name} is not found in its module; define it at the top of the module")
         elif _is_own_file(module):
