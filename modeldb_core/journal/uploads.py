@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from modeldb_core.errors import ModelDBError, StoreUnavailableError
 from modeldb_core.journal.retries import Retries
 from modeldb_core.journal.sending import SMALL_BYTES, WIDTH, StoppedError, send, send_together, together_with
+from modeldb_core.runtime.hashing import hashing
 from modeldb_core.runtime.owned import make_private
 from modeldb_core.runtime.redaction import redact_text
 from modeldb_core.runtime.workers import Workers
@@ -261,16 +262,20 @@ def spool(stream: BinaryIO, folder: Path) -> BlobInfo:
 
 
 def _copy(stream: BinaryIO, target: io.FileIO, folder: Path) -> BlobInfo:
-    digest, size = hashlib.sha256(), 0
+    sha, size = hashlib.sha256(), 0
     while chunk := stream.read(_CHUNK):
-        digest.update(chunk)
         size += len(chunk)
-        try:
-            while chunk:
-                chunk = chunk[target.write(chunk) :]
-        except OSError as error:
-            raise _no_room(folder, error) from error
-    return BlobInfo(digest.hexdigest(), size)
+        with hashing(sha, chunk):
+            _write(target, chunk, folder)
+    return BlobInfo(sha.hexdigest(), size)
+
+
+def _write(target: io.FileIO, content: bytes, folder: Path) -> None:
+    try:
+        while content:
+            content = content[target.write(content) :]
+    except OSError as error:
+        raise _no_room(folder, error) from error
 
 
 def _hash(target: io.FileIO) -> BlobInfo:

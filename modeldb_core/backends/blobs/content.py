@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO
 
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
+from modeldb_core.runtime.hashing import hashing
 from modeldb_core.stores import BlobInfo
 
 if TYPE_CHECKING:
@@ -56,13 +57,15 @@ def check_digest(hashed: BlobInfo, digest: str | None) -> None:
 
 
 def hash_rest(stream: BinaryIO, take: Callable[[bytes], object] | None = None, first: bytes = b"") -> BlobInfo:
-    """Hash what is left of a stream, after ``first``; ``take`` is given every piece."""
+    """Hash what is left of a stream, after ``first``; ``take`` is given every piece, while it is hashed."""
     sha, size, chunk = hashlib.sha256(), 0, first or stream.read(CHUNK_BYTES)
     while chunk:
-        sha.update(chunk)
         size += len(chunk)
-        if take is not None:
-            take(chunk)
+        if take is None:
+            sha.update(chunk)
+        else:
+            with hashing(sha, chunk):
+                take(chunk)
         chunk = stream.read(CHUNK_BYTES)
     return BlobInfo(sha.hexdigest(), size)
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from modeldb_core.backends.blobs.content import blob_path, check_digest, hash_rest, is_digest
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError
 from modeldb_core.runtime import disk
-from modeldb_core.runtime.workers import Workers
+from modeldb_core.runtime.hashing import hashing
 from modeldb_core.stores import BlobInfo
 
 if TYPE_CHECKING:
@@ -71,7 +70,6 @@ class FolderUploads:
     ) -> None:
         self._files, self._errors, self._is_kept, self._claim = files, errors, is_kept, claim
         self._hashes: dict[str, _Hash] = {}
-        self._workers = Workers(4, "modeldb-hash")
 
     def received(self, upload: str) -> int:
         """Return how many bytes have arrived."""
@@ -91,7 +89,7 @@ class FolderUploads:
                 return before.size
             known = self._hashes.pop(upload, None)
             sha = hashlib.sha256() if offset == 0 else known.sha if known and known.state == before else None
-            with self._hashing(sha, content):
+            with hashing(sha, content) if sha is not None else nullcontext():
                 _write_at(descriptor, content, offset)
             if sha is not None:
                 self._keep(upload, _Hash(sha, _state(descriptor)))
@@ -143,16 +141,6 @@ class FolderUploads:
                     return
             finally:
                 os.close(descriptor)
-
-    @contextmanager
-    def _hashing(self, sha: hashlib._Hash | None, content: bytes | memoryview) -> Iterator[None]:
-        """Hash what is written meanwhile. The caller's content is not looked at any more in the end."""
-        pending = None if sha is None else self._workers.submit(partial(sha.update, content))
-        try:
-            yield
-        finally:
-            if pending is not None:
-                pending.result()
 
     def _keep(self, upload: str, known: _Hash) -> None:
         for oldest in list(self._hashes)[: 1 - _MAX_HASHES]:  # a copy: other threads take pieces of other uploads
