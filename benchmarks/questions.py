@@ -35,6 +35,12 @@ _COUNT = "SELECT count(*) FROM metrics WHERE key_pk = (SELECT key_pk FROM keys W
 _KEYS = """
     SELECT key_pk, count(*) FROM hyperparameters GROUP BY key_pk
     UNION ALL SELECT key_pk, count(*) FROM metrics GROUP BY key_pk UNION ALL SELECT tag, count(*) FROM tags GROUP BY tag"""
+_GROUPS = """
+    SELECT h.value, count(*) {measured} FROM hyperparameters h {joined}
+    WHERE h.key_pk = (SELECT key_pk FROM keys WHERE key = 'batch_size') GROUP BY h.value"""
+_MEASURED = ", avg(m.value), min(m.value), max(m.value), sum(m.value * m.value)"
+_OF_AUC = """
+    LEFT JOIN metrics m ON m.run_pk = h.run_pk AND m.key_pk = (SELECT key_pk FROM keys WHERE key = 'auc')"""
 _PEERS = {
     "top": "trackio 44 x, MLflow 51 x",
     "pandas": "aim 12 x, MLflow 30 x",
@@ -226,3 +232,24 @@ def many(bench: Bench) -> Iterator[Result]:
         )
         work = f"the keys that {count:,} runs carry"
         yield Result(benchmark="many", work=work, unit="ms", **measured, limit_is=_BY_HAND, budget=Budget(5))
+        yield from _groups(pair, project, count)
+
+
+def _groups(pair: _Pair, project: str, count: int) -> Iterator[Result]:
+    """Group all runs by a hyperparameter, alone and with a metric summed up in each group."""
+    from modeldb_core.queries import Query
+
+    for what, measures, sql in (
+        ("", (), _GROUPS.format(measured="", joined="")),
+        (", with mean and spread of a metric", ("metrics.auc",), _GROUPS.format(measured=_MEASURED, joined=_OF_AUC)),
+    ):
+        measured = pair.compare(
+            lambda sql=sql: pair.connection.execute(sql).fetchall(),  # type: ignore[misc]
+            lambda measures=measures: (
+                pair.store.find_groups(  # type: ignore[misc]
+                    Query(within=project), "hyperparameters.batch_size", measures
+                ).groups
+            ),
+        )
+        work = f"{count:,} runs in groups by a hyperparameter{what}"
+        yield Result(benchmark="many", work=work, unit="ms", **measured, limit_is=_BY_HAND, budget=Budget(150))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from modeldb_core.log.plots import Canvas, Plot
     from modeldb_core.log.points import Series
     from modeldb_core.model.entities import Entity
-    from modeldb_core.queries import Query
+    from modeldb_core.queries import GroupPage, Query
 
 PREFIX = "bundle://"
 
@@ -75,6 +75,9 @@ class BundleStore(MetadataStore):
 
     def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:
         return self._replica().find_keys(query)
+
+    def find_groups(self, query: Query, by: str, measures: Sequence[str] = ()) -> GroupPage:
+        return self._replica().find_groups(query, by, measures)
 
     def read_series(
         self, run_id: str, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from modeldb_core.model.integers import int_text
 from modeldb_core.model.plain_data import SAFE_INTEGER
-from modeldb_core.model.values import key_text
+from modeldb_core.model.values import json_text, key_text, to_json
 from modeldb_core.queries.ast import TAGS
 from modeldb_core.queries.fields import sections_of
 
@@ -18,6 +18,8 @@ MAX_LEAVES = 1000
 """Of one value under a key of a section. The rest of a larger value is kept and shown, but not searched."""
 MAX_TEXT = 10_000
 """Characters of a text that is searched. A longer one, or one that holds NUL, counts as ``json``: it only exists."""
+MAX_LIST = 1000
+"""Characters of a list as JSON: so long a list is a value to group by, of a longer one is known only that it exists."""
 
 
 LeafValue: TypeAlias = tuple[ValueType, float | None, str | None]
@@ -32,7 +34,7 @@ class Leaf(NamedTuple):
         key: the key, names of nested maps joined by dots; the tag itself for tags.
         value_type: number, text, bool, null, or json: lists, maps, spilled and over-long values.
         number: a number as the nearest float (``None`` for NaN, infinite beyond the range); 1.0 and 0.0 for bools.
-        text: a text; the exact digits of an integer beyond 2^53, so that equality stays exact.
+        text: a text; the exact digits of an integer beyond 2^53, so that equality stays exact; a short list as JSON.
     """
 
     section: str
@@ -170,7 +172,15 @@ def leaf_value(value: object) -> LeafValue:
         return "null", None, None
     if isinstance(value, str) and is_searchable(value):
         return "text", None, value
-    return "json", None, None
+    return "json", None, _list_text(value)
+
+
+def _list_text(value: object) -> str | None:
+    """Return a list as JSON, where that is short."""
+    if not isinstance(value, (list, tuple)) or 2 * len(value) > MAX_LIST:
+        return None
+    text = json_text(to_json(value))  # type: ignore[arg-type]  # of values
+    return text if len(text) <= MAX_LIST else None
 
 
 def is_searchable(text: str) -> bool:

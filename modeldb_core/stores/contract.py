@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from modeldb_core.errors import NotFoundError, QueryUnsupportedError
 from modeldb_core.log.changes import EMPTY_HEAD, is_understood
 from modeldb_core.model.values import decode
-from modeldb_core.queries import Query, condition
+from modeldb_core.queries import Query, condition, find_groups
 from modeldb_core.stores.naming import identify
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from modeldb_core.log.points import Series
     from modeldb_core.model.claims import Claim
     from modeldb_core.model.entities import Document, Entity
+    from modeldb_core.queries import GroupPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +255,23 @@ class MetadataStore(ABC):
         Order, fields, cursor and offset of the query are not looked at; at most ``query.limit`` keys of each section come back.
         Of many entities that a filter matches, a store may look at the newest alone, and says so (:attr:`KeyInfo.sample`).
         """
+
+    def find_groups(self, query: Query, by: str, measures: Sequence[str] = ()) -> GroupPage:
+        """Return the groups that the entities matched by ``query`` make by the value of a field, the largest first.
+
+        Order, fields, cursor and count of the query are not looked at; limit and offset are those of the groups. A store
+        may answer faster than by reading the entities.
+
+        Args:
+            query: for entities.
+            by: the field, such as ``hyperparameters.depth``, ``metrics.auc.max`` or ``status``; no tags, and no names of
+                containers.
+            measures: fields whose numbers are summed up in each group, at most ``MAX_MEASURES`` keys.
+
+        Raises:
+            QuerySyntaxError: a name is not one of a field that makes groups, or that can be measured.
+        """
+        return find_groups(self, query, by, measures)
 
     @abstractmethod
     def read_series(

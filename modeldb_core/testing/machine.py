@@ -258,6 +258,15 @@ class StoreMachine(RuleBasedStateMachine):
         query = Query("run", self.own(data.draw(FILTERS)), limit=data.draw(st.sampled_from([2, 100])))
         assert self.store.find_keys(query) == self.reference.find_keys(query), query
 
+    def find_groups(self, data: st.DataObject) -> None:
+        """Group the runs that a filter matches."""
+        by = data.draw(
+            st.sampled_from(["hyperparameters.x", "metrics.loss", "metrics.loss.max", "status", "experiment_id"])
+        )
+        query = Query("run", self.own(data.draw(FILTERS)), limit=data.draw(st.sampled_from([2, 100])))
+        found, expected = (store.find_groups(query, by) for store in (self.store, self.reference))
+        assert repr(found) == repr(expected), (query, by)  # NaN included
+
     def find_projects(self, data: st.DataObject) -> None:
         """Find containers."""
         filters = st.sampled_from(["", 'name = "a"', "name < 'b'", "attributes.x exists"])

@@ -8,6 +8,7 @@ from modeldb_core.testing.deciding import DecisionTests
 from modeldb_core.testing.entities import EntityTests
 from modeldb_core.testing.erasing import ErasureTests
 from modeldb_core.testing.finding import FindTests
+from modeldb_core.testing.grouping import GroupTests
 from modeldb_core.testing.lasting import LastingTests
 from modeldb_core.testing.lineage import LineageTests
 from modeldb_core.testing.linking import LinkTests
@@ -32,6 +33,7 @@ class MetadataStoreTests(
     RepositoryTests,
     ScopeTests,
     PageTests,
+    GroupTests,
     LastingTests,
 ):
     """Every sentence of :class:`~modeldb_core.stores.MetadataStore`, as a test.

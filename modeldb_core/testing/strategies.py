@@ -166,6 +166,7 @@ QUESTIONS = [
     "find",
     "find",
     "find_keys",
+    "find_groups",
     "find_projects",
     "find_comments",
     "read_series",

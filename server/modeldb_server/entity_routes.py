@@ -6,7 +6,7 @@ from functools import partial
 
 from modeldb_core.model.entities import Run
 from modeldb_core.model.schema import KindDeclaration, shown_kinds
-from modeldb_core.queries import MAX_CONTAINERS, MAX_DEPTH, MAX_OFFSET
+from modeldb_core.queries import MAX_CONTAINERS, MAX_DEPTH, MAX_MEASURES, MAX_OFFSET
 from modeldb_server.handlers import entities, spilled
 from modeldb_server.routes import MAX_EXPRESSION, Parameter, Policy, Route
 
@@ -55,6 +55,12 @@ def limit_of(what: str, default: int, maximum: int = MAX_LIMIT) -> Parameter:
     )
 
 
+def offset_of(description: str) -> Parameter:
+    """Return the parameter that says where a page begins."""
+    return Parameter(name="offset", type="integer", default=0, minimum=0, maximum=MAX_OFFSET, description=description)
+
+
+_DELETED = Parameter(name="include_deleted", type="flag", default=False, description="whether deleted ones match too")
 _FIND = (
     _FILTER,
     Parameter(
@@ -73,16 +79,9 @@ _FIND = (
     _WITHIN,
     limit_of("entities", 100),
     Parameter(name="cursor", type="text", max_length=20_000, description="of the page before, for the next one"),
-    Parameter(
-        name="offset",
-        type="integer",
-        default=0,
-        minimum=0,
-        maximum=MAX_OFFSET,
-        description="how many come before the page, in place of a cursor: to turn to a page by its number",
-    ),
+    offset_of("how many come before the page, in place of a cursor: to turn to a page by its number"),
     Parameter(name="count", type="flag", default=False, description="whether to count how many match in all"),
-    Parameter(name="include_deleted", type="flag", default=False, description="whether deleted ones match too"),
+    _DELETED,
     Parameter(
         name="linked",
         type="text",
@@ -108,7 +107,7 @@ _FIND = (
 
 
 def entity_routes() -> tuple[Route, ...]:
-    """Return the routes of every kind, and that of the keys."""
+    """Return the routes of every kind, and those of keys and groups."""
     routes = []
     for plural, declaration in served_kinds().items():
         kind, words, schema = declaration.kind, declaration.words, declaration.schema
@@ -138,7 +137,7 @@ def entity_routes() -> tuple[Route, ...]:
             )
         )
         routes.append(_value_route(declaration))
-    return (*routes, _keys_route())
+    return (*routes, _keys_route(), _groups_route())
 
 
 def _value_route(declaration: KindDeclaration) -> Route:
@@ -181,5 +180,38 @@ def _keys_route() -> Route:
             limit_of("keys of each section", 100, MAX_KEYS),
         ),
         answer="Keys",
+        errors=(400,),
+    )
+
+
+def _groups_route() -> Route:
+    return _read(
+        "GET",
+        f"{PREFIX}/groups",
+        entities.find_groups,
+        "Group entities by the value of a field",
+        description="The largest groups come first; total is how many there are. Each has the spread of every measure in it.",
+        parameters=(
+            kinds_parameter("kind", "of the entities"),
+            Parameter(
+                name="by",
+                type="text",
+                required=True,
+                max_length=MAX_EXPRESSION,
+                description="the field, for example hyperparameters.depth, metrics.auc.max or status",
+            ),
+            Parameter(
+                name="measures",
+                type="texts",
+                max_items=MAX_MEASURES,
+                description="fields whose numbers are summed up in each group, for example: metrics.auc,metrics.loss.min",
+            ),
+            _FILTER,
+            _WITHIN,
+            limit_of("groups", 100),
+            offset_of("how many groups come before the page"),
+            _DELETED,
+        ),
+        answer="Groups",
         errors=(400,),
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from modeldb_core.model.entities import SeriesSummary
 from modeldb_core.model.schema import HOME_FIELDS, ColumnType, shown_kinds
+from modeldb_core.queries.grouping import TYPES
 from modeldb_core.reproduction.differences import ADDED, CHANGED, REMOVED, TITLES
 from modeldb_server.account_schemas import ACCOUNT_ANSWERS
 from modeldb_server.declared_schemas import field_of_kind, of_class, of_kind
@@ -174,6 +175,33 @@ _ANSWERS: dict[str, Schema] = {
             "keys": list_of(
                 record({"section": TEXT, "key": TEXT, "count": COUNT, "value_types": list_of(TEXT), "sample": COUNT})
             )
+        }
+    ),
+    "Groups": record(
+        {
+            "groups": list_of(
+                record(
+                    {
+                        "value": ANYTHING,
+                        "value_type": {"enum": [*TYPES]},
+                        "count": COUNT,
+                        "spreads": list_of(
+                            nullable(
+                                record(
+                                    {
+                                        "count": COUNT,
+                                        **{
+                                            key: {"type": "number"}
+                                            for key in ("mean", "deviation", "minimum", "maximum")
+                                        },
+                                    }
+                                )
+                            )
+                        ),
+                    }
+                )
+            ),
+            "total": COUNT,
         }
     ),
     "ArtifactPage": record(

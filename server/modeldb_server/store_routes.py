@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from modeldb_core.log.batches import MEDIA_TYPE
-from modeldb_core.queries import MAX_CONTAINERS, MAX_NAMED
+from modeldb_core.queries import MAX_CONTAINERS, MAX_MEASURES, MAX_NAMED
 from modeldb_core.stores.protocol import (
     MAX_PAGE,
     MAX_PARTS,
@@ -204,6 +204,35 @@ STORE_ROUTES = (
             _LINKED,
         ),
         answer="StoredKeys",
+        errors=(400, *REFUSED, 503),
+    ),
+    reading(
+        "POST",
+        f"{PREFIX}/groups",
+        store.find_stored_groups,
+        "Group entities by a field",
+        body=(
+            _KIND,
+            Parameter(
+                name="by", type="text", required=True, max_length=MAX_MESSAGE, is_raw=True, description="the field"
+            ),
+            Parameter(
+                name="measures",
+                type="texts",
+                required=True,
+                max_length=MAX_MESSAGE,
+                max_items=MAX_MEASURES,
+                is_raw=True,
+                description="fields whose numbers are summed up",
+            ),
+            _FILTER,
+            _LIMIT,
+            Parameter(name="offset", type="integer", default=0, description="how many groups come before the page"),
+            _WITHIN,
+            _DELETED,
+            _LINKED,
+        ),
+        answer="Groups",
         errors=(400, *REFUSED, 503),
     ),
     reading(

@@ -49,6 +49,7 @@ def ask_everything(url: str) -> list[Any]:
         lambda: store.get("run", "x"),
         lambda: store.find(Query()),
         lambda: store.find_keys(Query()),
+        lambda: store.find_groups(Query(), "status"),
         lambda: store.read_series("x", "loss"),
         lambda: store.read_changes(),
         store.heads,

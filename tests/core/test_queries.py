@@ -368,7 +368,7 @@ def test_leaves_flatten_maps_and_keep_types():
         Leaf("hyperparameters", "opt.name", "text", None, "adam"),
         Leaf("hyperparameters", "opt.x", "json"),
         Leaf("hyperparameters", "opt.x.y", "bool", 1.0),
-        Leaf("hyperparameters", "layers", "json"),
+        Leaf("hyperparameters", "layers", "json", None, "[1,2]"),
         Leaf("hyperparameters", "none", "null"),
         Leaf("tags", "a", "text", None, "a"),
         Leaf("tags", "b", "text", None, "b"),

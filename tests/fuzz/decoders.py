@@ -60,12 +60,22 @@ from modeldb_core.movement.bundle_store import path_of as bundle_path
 from modeldb_core.movement.manifest import Manifest
 from modeldb_core.movement.parquet import files_named
 from modeldb_core.plugins import Places, load_settings
-from modeldb_core.queries import Query, decode_cursor, effective_order, encode_cursor, parse_fields
+from modeldb_core.queries import (
+    Group,
+    GroupPage,
+    Query,
+    Spread,
+    decode_cursor,
+    effective_order,
+    encode_cursor,
+    parse_fields,
+)
 from modeldb_core.queries.parse import parse_field, parse_filter, parse_order
 from modeldb_core.repositories.reading import dump_cursor, load_cursor
 from modeldb_core.runtime.redaction import redact_arguments, redact_diff, redact_text, redact_url, redact_value
 from modeldb_core.stores import protocol
 from modeldb_core.stores.blob_batches import decode_blobs, encode_blobs
+from modeldb_core.stores.grouping import dump_groups, load_groups
 from modeldb_core.testing import StreamWriter
 from modeldb_core.tracking import blocks
 from modeldb_core.tracking.artifacts import download
@@ -325,6 +335,13 @@ def _object(head: bytes, body: bytes) -> bytes:
 
 def _parts(content: bytes) -> object:
     return [(part.stamp, part.tie, part.ranges()) for part in layout.parts_of("unnamed", content)]
+
+
+_GROUPS = dump_groups(
+    GroupPage(
+        (Group([1, 2.5], "json", 3, (Spread(2, 1.0, 0.5, 0.5, 1.5), None)), Group(2**60, "number", 1, (None, None))), 3
+    )
+)
 
 
 def _answer(load: Callable[[Any], object]) -> Callable[[bytes], object]:
@@ -662,6 +679,7 @@ DECODERS: tuple[Decoder, ...] = (
         _answer(lambda data: protocol.load_page("run", data)),
     ),
     Decoder("keys of a server", _dumped({"keys": [["metrics", "a", 1, ["number"], 0]]}), other_json({"keys": [["metrics", "a", 1, ["number"], 0]]}), _answer(protocol.load_keys)),
+    Decoder("groups of a server", _dumped(_GROUPS), other_json(_GROUPS), _answer(partial(load_groups, measures=2))),
     Decoder("heads of a server", _dumped(protocol.dump_heads(_HEADS)), other_json(protocol.dump_heads(_HEADS)), _answer(protocol.load_heads)),
     Decoder("acknowledgement", _dumped(protocol.acknowledgement(_CHANGES)), other_json(protocol.acknowledgement(_CHANGES)), _answer(protocol.load_acknowledgement)),
     Decoder("confirmation", b'{"done":true}', other_json({"done": True}), _answer(protocol.load_done)),

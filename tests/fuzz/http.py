@@ -284,6 +284,7 @@ def ask_stranger(url: str, number: int) -> None:
             lambda: store.get("run", "e"),
             lambda: store.find(Query()),
             lambda: store.find_keys(Query()),
+            lambda: store.find_groups(Query(), "status", ["metrics.auc"]),
             lambda: store.read_series("e", "loss"),
             store.read_changes,
             store.heads,

@@ -58,6 +58,7 @@ def ask(store: MetadataStore) -> None:
             Query(filter="metrics.auc > 0 or tags contains 'x'", order_by="metrics.loss.min desc, name")
         ),
         lambda: store.find_keys(Query()),
+        lambda: store.find_groups(Query(), "hyperparameters.lr", ["metrics.auc"]),
         store.read_changes,
     ):
         found.append(_asked(question))

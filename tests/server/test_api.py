@@ -155,6 +155,7 @@ def test_answers_match_their_schemas(client: Any, filled: Any) -> None:
         "Run": run,
         "Project": f"/api/v2/projects/{filled.project_id}",
         "Keys": "/api/v2/keys",
+        "Groups": "/api/v2/groups?by=hyperparameters.depth&measures=metrics.loss,metrics.none",
         "Series": f"{run}/series?key=loss",
         "ArtifactPage": f"{run}/artifacts/index",
         "Preview": f"{run}/artifacts/preview?path=table.csv",

@@ -154,6 +154,7 @@ def questions(seen: Workspace, other: Workspace) -> dict[str, list[Callable[[Sco
         for direction in ("to", "from")
         for depth in (1, 4)
     ]
+    grouped = ("project_id", "status", f'hyperparameters."{other.word} key"', "parent_id")
     asked: dict[str, list[Callable[[ScopedStore], object]]] = {
         "get": [
             lambda s, n=name: s.get(*n)
@@ -161,6 +162,10 @@ def questions(seen: Workspace, other: Workspace) -> dict[str, list[Callable[[Sco
         ],
         "find": [lambda s, q=query: s.find(q) for query in queries],
         "find_keys": [lambda s, q=query: s.find_keys(q) for query in queries[::5]],
+        "find_groups": [
+            *(lambda s, q=query: s.find_groups(q, "name") for query in queries[::5]),
+            *(lambda s, b=by: s.find_groups(Query(), b, (f'metrics."{other.word} loss"',)) for by in grouped),
+        ],
         "identify": [
             lambda s: s.identify(("workspace", other.name), ("project", f"{other.word} project")),
             lambda s: s.identify(("workspace", seen.name), ("project", f"{seen.word} project")),

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from modeldb_core.log.json_documents import kind_document
+from modeldb_core.backends.memory import MemoryStore
+from modeldb_core.log.json_documents import entity_document, kind_document
 from modeldb_core.model.entities import KINDS
+from modeldb_core.queries import Query
+from modeldb_core.stores.grouping import dump_groups
+from modeldb_core.testing import StreamWriter
 
 pytestmark = pytest.mark.browser
 
@@ -317,24 +323,36 @@ def test_differences_do_not_depend_on_the_order_of_keys(run) -> None:
     ]
 
 
-def test_groups_are_summed_up_exactly(run) -> None:
-    runs = [
-        {"entity_id": str(number), "hyperparameters": hyperparameters}
-        for number, hyperparameters in enumerate(
-            [{"d": 8}, {"d": {"$float": "NaN"}}, {"d": 2}, {}, {"d": 8}, {"d": 10}]
-        )
-    ]
-    groups = run("run_groups.js", "m.groupRuns(a, 'd').map(({ key, ids }) => [key, ids])", runs)
-    assert groups[0] == ["2", ["2"]]
-    assert groups[-1] == ["", ["3"]], "runs without a value come last"
-    assert ["8", ["0", "4"]] in groups
-    assert run("run_groups.js", "m.spread([1, 2, NaN, 6])") == {
-        "count": 3,
-        "mean": 3,
-        "deviation": pytest.approx(7**0.5),
-        "low": 1,
-        "high": 6,
-    }
+def test_groups_of_numbers_come_in_their_order_and_others_by_size(run) -> None:
+    def keys(*values: Any) -> list[str]:
+        groups = [
+            {"key": json.dumps(value), "value": value, "count": size}
+            if value is not None
+            else {"key": "", "count": size}
+            for size, value in enumerate(values)
+        ]
+        found: list[str] = run("run_groups.js", "m.inOrder(a).map(({ key }) => key)", groups)
+        return found
+
+    assert keys(8, {"$float": "NaN"}, 2, None, 10) == ["2", "8", "10", '{"$float": "NaN"}', ""]
+    assert keys(None, 8, "text", 2) == ["2", '"text"', "8", ""]
+
+
+def test_the_page_and_the_store_put_a_run_into_the_same_group(run) -> None:
+    values: list[Any] = [5, 0.5, -0.0, "a", True, None, 2**60, 10**400, math.nan, -math.inf]
+    values += [[1, [2]], [1] * 2000, [{"a": 2**60}], {"a": 1}, "x" * 20_000]
+    writer = StreamWriter()
+    ids = writer.create_containers("values", "each")
+    for number, value in enumerate(values):
+        writer.create_run(**ids, name=str(number), hyperparameters={"v": value})
+    writer.create_run(**ids, name="none")
+    with MemoryStore() as store:
+        store.apply(writer.changes)
+        for entity in store.find(Query(limit=100)).entities:
+            page = store.find_groups(Query(filter=f"run_id = '{entity.entity_id}'"), "hyperparameters.v")
+            argument = {"run": entity_document(entity), "groups": dump_groups(page)["groups"]}
+            keys = run("run_groups.js", "[m.keyOf(a.run.hyperparameters?.v), m.shownGroups(a.groups)[0].key]", argument)
+            assert keys[0] == keys[1], entity.name
 
 
 @pytest.mark.parametrize("value", [5, -0.5, 'a "b"', "it's", True, None, {"$int": "1180591620717411303424"}])

@@ -55,7 +55,8 @@ SQLite's parser nests no deeper than a hundred levels, of which each of these ta
 """
 
 _AGGREGATES = {"min": "minimum", "max": "maximum"}  # the other aggregates are called like their column
-_EMPTY_WHERE_UNSET = ("name", "description", "owner")
+EMPTY_WHERE_UNSET = ("name", "description", "owner")
+"""Columns that are an empty text where an entity has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +156,10 @@ class Compiler:
             return entities.c[place]
         source = self.source(Field(COLUMN, name))
         if source is None:
-            return literal("") if name in _EMPTY_WHERE_UNSET else _no_text()
+            return literal("") if name in EMPTY_WHERE_UNSET else _no_text()
         value: ColumnElement[Any] = source.value.text if column_type(self.kind, name) == "text" else source.value.number
         found = select(value).where(source.own).scalar_subquery()
-        return case((exists().where(source.own), found), else_="") if name in _EMPTY_WHERE_UNSET else found
+        return case((exists().where(source.own), found), else_="") if name in EMPTY_WHERE_UNSET else found
 
     def _on_column(self, predicate: Predicate) -> Condition:
         name = predicate.field.key
@@ -185,7 +186,7 @@ class Compiler:
         """Return a predicate on a column that lies in ``facts``, where only values are that an entity has."""
         source = self.source(predicate.field)
         there = false() if source is None else source.where(predicate)
-        default = "" if predicate.field.key in _EMPTY_WHERE_UNSET else None
+        default = "" if predicate.field.key in EMPTY_WHERE_UNSET else None
         if not matches(predicate, lambda _field: default):
             return there
         missing = entities.c.entity_pk.is_not(None) if source is None else ~exists().where(source.own)
@@ -216,7 +217,7 @@ class Compiler:
 
 def is_apart(kind: str, name: str) -> bool:
     """Return whether a column is, where an entity has a value, a row of ``facts``, and nothing where it has none."""
-    return name in fact_columns(kind) and name not in _EMPTY_WHERE_UNSET
+    return name in fact_columns(kind) and name not in EMPTY_WHERE_UNSET
 
 
 def is_gone() -> Condition:

@@ -31,7 +31,7 @@ from modeldb_core.queries import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from sqlalchemy import FromClause, Select
 
@@ -59,7 +59,7 @@ class Matching:
         is_lasting: whether what is built holds for later queries that differ in the cursor alone (:meth:`renew`).
     """
 
-    def __init__(self, transaction: Transaction, query: Query, now: int) -> None:
+    def __init__(self, transaction: Transaction, query: Query, now: int, besides: Iterable[Field] = ()) -> None:
         self._transaction = transaction
         self._connection = transaction.connection
         self._query = query
@@ -68,7 +68,8 @@ class Matching:
         self._expression = parse_filter(query.filter, query.kind, at_us=now)
         self._order = effective_order(query)
         self._after = decode_cursor(query)
-        self._wanted = keys_in(self._expression) | {key_of(order.field) for order in self._order}
+        fields = (*(order.field for order in self._order), *besides)
+        self._wanted = keys_in(self._expression) | set(map(key_of, fields))
         self._key_pks = find_keys_of(transaction, self._wanted)
         self._compiler = Compiler(query.kind, self._key_pks, self._apart)
         self._built: dict[Hashable, Select[Any]] = {}

@@ -31,6 +31,7 @@ from modeldb_core.backends._sql.database import (
 )
 from modeldb_core.backends._sql.engine import EngineDatabase
 from modeldb_core.backends._sql.sqlite_files import PREFIX, make_private, may_write, prepare_folder
+from modeldb_core.backends._sql.sqlite_functions import add_functions
 from modeldb_core.backends._sql.sqlite_watch import Watch
 from modeldb_core.errors import (
     ConfigurationError,
@@ -262,6 +263,7 @@ class SQLiteDatabase(EngineDatabase):
         )
         try:
             self._configure(connection)
+            add_functions(connection)
         except BaseException:
             connection.close()
             raise

@@ -17,7 +17,7 @@ from modeldb_core.log.changes import OrderDigest
 from modeldb_core.log.conditions import check_form
 from modeldb_core.model.entities import now_us
 from modeldb_core.model.schema import KINDS, check_kind
-from modeldb_core.queries import parse_fields
+from modeldb_core.queries import parse_fields, parse_grouping
 from modeldb_core.runtime.notices import warn
 from modeldb_core.stores import PARTS_ADDED_TO_QUERY, ChangePage, KeyInfo, MetadataStore, Page, TouchPage
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from modeldb_core.log.plots import Canvas, Plot
     from modeldb_core.log.points import Series
     from modeldb_core.model.entities import Document, Entity, SeriesSummary
-    from modeldb_core.queries import Query
+    from modeldb_core.queries import GroupPage, Query
 
 _MAX_UPGRADES = 5  # by others, between looking at the version and writing
 
@@ -135,6 +135,13 @@ class SQLMetadataStore(MetadataStore):
 
         self._expect_rows(query.kind)
         return self._database.read(lambda transaction: read_keys(transaction, query, now_us()))
+
+    def find_groups(self, query: Query, by: str, measures: Sequence[str] = ()) -> GroupPage:
+        from modeldb_core.backends._sql.groups import read_groups
+
+        field, measured = parse_grouping(query.kind, by, measures)
+        self._expect_rows(query.kind)
+        return self._database.read(lambda transaction: read_groups(transaction, query, field, measured, now_us()))
 
     def read_series(
         self, run_id: str, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None

@@ -15,7 +15,9 @@ from modeldb_core.log.batches import MAX_BATCH_BYTES, MAX_BATCH_CHANGES, MEDIA_T
 from modeldb_core.log.changes import EMPTY_HEAD, Change, verify_change
 from modeldb_core.log.conditions import check_form
 from modeldb_core.model.schema import check_kind
+from modeldb_core.queries import GroupPage, parse_grouping
 from modeldb_core.stores import PARTS_ADDED_TO_QUERY, ChangePage, MetadataStore, Page, protocol
+from modeldb_core.stores.grouping import load_groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from modeldb_core.log.conditions import Condition
     from modeldb_core.log.points import Series
     from modeldb_core.model.entities import Entity
-    from modeldb_core.queries import Query
+    from modeldb_core.queries import Group, Query
     from modeldb_core.stores import KeyInfo
 
 _COMPRESS_BYTES = 1 << 14
@@ -98,6 +100,23 @@ class RemoteMetadataStore(OnServer, MetadataStore):
         for name in ("order_by", "fields", "cursor", "offset", "count"):  # which are not looked at
             del asked[name]
         return self._connection.post_json("/keys", asked, load=protocol.load_keys)
+
+    def find_groups(self, query: Query, by: str, measures: Sequence[str] = ()) -> GroupPage:
+        parse_grouping(query.kind, by, measures)  # what nobody groups by needs no trip
+        asked = protocol.dump_query(query) | {"by": by, "measures": list(measures)}
+        for name in ("order_by", "fields", "cursor", "count"):  # which are not looked at
+            del asked[name]
+        load = partial(load_groups, measures=len(measures))
+        groups: list[Group] = []
+        while True:
+            limit = min(query.limit - len(groups), protocol.MAX_PAGE)
+            part = {**asked, "limit": limit, "offset": query.offset + len(groups)}
+            page = self._connection.post_json("/groups", part, load=load)
+            if len(page.groups) > limit:
+                raise foreign_answer(self._connection.address, "a page has more than was asked for")
+            groups += page.groups
+            if len(page.groups) < limit or len(groups) >= query.limit:
+                return GroupPage(tuple(groups), page.total)
 
     def read_series(
         self, run_id: str, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None

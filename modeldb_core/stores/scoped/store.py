@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modeldb_core.log.plots import Canvas, Plot
     from modeldb_core.log.points import Series
     from modeldb_core.model.entities import Entity
-    from modeldb_core.queries import Query
+    from modeldb_core.queries import GroupPage, Query
     from modeldb_core.stores.contract import ChangePage, KeyInfo, Page, TouchPage
     from modeldb_core.stores.direct import Applies
     from modeldb_core.stores.scoped.scope import Scope
@@ -142,6 +142,9 @@ class ScopedStore(MetadataStore):
 
     def find_keys(self, query: Query) -> tuple[KeyInfo, ...]:
         return self._store.find_keys(self._sight.narrowed(query))
+
+    def find_groups(self, query: Query, by: str, measures: Sequence[str] = ()) -> GroupPage:
+        return self._store.find_groups(self._sight.narrowed(query), by, measures)
 
     def read_series(
         self, run_id: str, key: str, *, steps: tuple[int, int] | None = None, max_points: int | None = None

@@ -8,6 +8,7 @@ from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.log.json_documents import entity_document
 from modeldb_core.model.schema import shown_kinds
 from modeldb_core.queries import Linked, Query
+from modeldb_core.stores.grouping import dump_groups
 from modeldb_server.documents import key_document
 from modeldb_server.responses import json_response
 
@@ -92,6 +93,23 @@ def find_keys(
     """Return the keys that entities carry, to offer columns and to complete a filter."""
     keys = context.store.find_keys(Query(kind=kind, filter=filter, within=within, limit=limit))
     return json_response({"keys": [key_document(info) for info in keys]})
+
+
+def find_groups(
+    context: ServerContext,
+    *,
+    kind: str,
+    by: str,
+    measures: tuple[str, ...] | None,
+    filter: str,  # noqa: A002 - its name in the API
+    within: tuple[str, ...] | None,
+    limit: int,
+    offset: int,
+    include_deleted: bool,
+) -> Response:
+    """Return the groups that entities make by the value of a field, the largest first."""
+    query = Query(kind, filter, within=within, limit=limit, offset=offset, include_deleted=include_deleted)
+    return json_response(dump_groups(context.store.find_groups(query, by, measures or ())))
 
 
 def check_id(kind: str, entity_id: str) -> None:

@@ -23,6 +23,7 @@ from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import Query
 from modeldb_core.runtime import __version__
 from modeldb_core.stores import protocol
+from modeldb_core.stores.grouping import dump_groups
 from modeldb_server.documents import is_secret
 from modeldb_server.errors import refuse
 from modeldb_server.handlers.store_blobs import JoinedParts
@@ -218,6 +219,32 @@ def find_stored_keys(
         kind, filter, limit=limit, within=within, include_deleted=include_deleted, linked=protocol.load_linked(linked)
     )
     return json_response({"keys": protocol.dump_keys(context.store.find_keys(query))})
+
+
+def find_stored_groups(
+    context: ServerContext,
+    *,
+    kind: str,
+    by: str,
+    measures: tuple[str, ...],
+    filter: str,  # noqa: A002 - its name in the API
+    limit: int,
+    offset: int,
+    within: tuple[str, ...] | None,
+    include_deleted: bool,
+    linked: list[dict[str, Any]] | None,
+) -> Response:
+    """Return the groups that entities make by a field."""
+    query = Query(
+        kind,
+        filter,
+        limit=limit,
+        offset=offset,
+        within=within,
+        include_deleted=include_deleted,
+        linked=protocol.load_linked(linked),
+    )
+    return json_response(dump_groups(context.store.find_groups(query, by, measures)))
 
 
 def read_stored_series(

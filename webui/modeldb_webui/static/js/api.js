@@ -85,6 +85,10 @@ export const get = (kinds, id, signal) => request(`/${kinds}/${encodeURIComponen
 /** @param {Params} params @param {AbortSignal} [signal] @returns {Promise<KeyInfo[]>} */
 export const findKeys = async (params, signal) => (await request("/keys", { params, signal })).keys;
 
+/** @param {Params} params @param {AbortSignal} [signal] @returns {Promise<import("./types").GroupPage>} */
+export const findGroups = (params, signal) =>
+  request("/groups", { params: { include_deleted: asksForDeleted(String(params.filter ?? "")) ? 1 : undefined, ...params }, signal });
+
 /**
  * Many series for drawing: their points, or a summary of each pixel column.
  * @param {{run_id: string, key: string, first?: number, last?: number, origin?: number}[]} series

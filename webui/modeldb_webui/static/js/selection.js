@@ -7,6 +7,12 @@ export const DRAWN_AT_FIRST = 10;
 export const MOST_SELECTED = 100;
 const MOST_GROUPS = 12;
 
+/** How many of so many groups are drawn, and how many runs of each. @param {number} count @returns {[number, number]} */
+export function drawnOf(count) {
+  const most = Math.min(count, MOST_GROUPS);
+  return [most, Math.max(1, Math.floor(MOST_SELECTED / Math.max(1, most)))];
+}
+
 export class Selection {
   /** @param {string[]} ids */
   constructor(ids) {
@@ -41,12 +47,12 @@ export class Selection {
    * @param {import("./run_groups.js").Group[]} groups @param {string} by
    */
   ofGroups(groups, by) {
-    const shown = groups.slice(0, MOST_GROUPS);
-    const each = Math.max(1, Math.floor(MOST_SELECTED / Math.max(1, shown.length)));
+    const [most, each] = drawnOf(groups.length);
+    const shown = groups.slice(0, most);
     const slots = assignSlots(shown.map(({ key }) => `${by}=${key}`));
     return {
       slots: new Map(shown.map(({ key }) => [key, slots.get(`${by}=${key}`) ?? 0])),
-      groupOf: new Map(shown.flatMap(({ key, value, ids }) => ids.slice(0, each).map((id) => [id, { key, name: value === undefined ? "not set" : formatValue(value), slot: slots.get(`${by}=${key}`) ?? 0, size: ids.length }]))),
+      groupOf: new Map(shown.flatMap(({ key, value, count, ids }) => ids.slice(0, each).map((id) => [id, { key, name: value === undefined ? "not set" : formatValue(value), slot: slots.get(`${by}=${key}`) ?? 0, size: count }]))),
     };
   }
 

@@ -16,6 +16,9 @@ export interface Run extends Entity {
   code?: Record<string, any>; environment?: Record<string, any>; context?: Record<string, any>; notes?: string[];
 }
 export interface Page { items: Entity[]; cursor: string | null; total: number | null }
+export interface Spread { count: number; mean: number; deviation: number; minimum: number; maximum: number }
+export interface StoredGroup { value: any; value_type: string; count: number; spreads: (Spread | null)[] }
+export interface GroupPage { groups: StoredGroup[]; total: number }
 export interface KeyInfo { section: string; key: string; count: number; value_types: string[];
   /** among how many entities, the newest, the count is; 0: among all */
   sample?: number;
