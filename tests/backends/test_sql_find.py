@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Select, event
 
 from modeldb_core.backends._sql.find import COUNTED, Finder
+from modeldb_core.backends._sql.sqlite import SQLiteDatabase
 from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.errors import QuerySyntaxError
 from modeldb_core.model.entities import now_us
@@ -164,18 +165,21 @@ def test_the_newest_version_is_found_by_the_index_of_numbers(store, plans):
     assert not any("USE TEMP B-TREE FOR ORDER BY" in plan for plan in plans)
 
 
-def test_whether_rows_are_to_be_made_again_is_asked_of_those_alone(store):
+def test_whether_rows_are_to_be_made_again_is_asked_of_those_alone(store, monkeypatch):
     found = []
+    run = SQLiteDatabase.run
 
-    def explain(connection, _cursor, statement, parameters, _context, _many):
-        if statement.startswith("SELECT") and "outdated" in statement:
-            rows = connection.connection.dbapi_connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+    def explain(self, connection, build, parameters):
+        compiled = self.compiled(build)
+        if "FROM outdated" in compiled.text:
+            rows = connection.execute(f"EXPLAIN QUERY PLAN {compiled.text}", compiled.row(parameters))
             found.append([row[3] for row in rows.fetchall()])
+        return run(self, connection, build, parameters)
 
     scene = Scene(store)
     scene.run("run")
     scene.ship()
-    event.listen(store._database.engine, "before_cursor_execute", explain)
+    monkeypatch.setattr(SQLiteDatabase, "run", explain)
     store.find(Query())
     assert found
     for plan in found:

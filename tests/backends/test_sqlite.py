@@ -11,7 +11,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
 
 from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.errors import ConfigurationError, IntegrityError, StoreReadOnlyError, StoreUnavailableError
@@ -144,16 +143,15 @@ def test_a_full_disk_is_an_outage_that_passes(url):
 
 def limit_pages(store, count):
     """Let SQLite believe that the disk ends after some pages (at the earliest after those in use)."""
-    engine = store._database.engine
-    engine.dispose()
-    for listener in getattr(limit_pages, "listeners", []):
-        event.remove(engine, "connect", listener)
+    connections = store._database._connections
+    connections.release()
 
-    def limit(connection, _record):
+    def connect():
+        connection = store._database._connect()
         connection.execute(f"PRAGMA max_page_count = {count}")
+        return connection
 
-    event.listen(engine, "connect", limit)
-    limit_pages.listeners = [limit]
+    connections.connect = connect
 
 
 def test_a_lock_that_is_held_too_long_is_an_outage(url):

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from modeldb_core.backends._sql.schema import VERSION_TABLE
+from modeldb_core.backends._sql.layout import VERSION_TABLE
 from modeldb_core.errors import ConfigurationError
 from modeldb_core.plugins import PluginManager, open_store
 from modeldb_core.queries import Query

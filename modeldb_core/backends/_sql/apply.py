@@ -8,17 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, insert, select
-
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.chain import Streams
 from modeldb_core.backends._sql.counting import is_countable
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import is_plain, load_document
 from modeldb_core.backends._sql.entity_rows import EntityRows
 from modeldb_core.backends._sql.homes import are_named
+from modeldb_core.backends._sql.layout import ERASED
 from modeldb_core.backends._sql.numbers import Numbers, Remembered
-from modeldb_core.backends._sql.tables import ERASED, documents, entities, metrics
-from modeldb_core.backends._sql.tables import changes as changes_table
 from modeldb_core.log.changes import (
     ACTIONS,
     APPEND,
@@ -315,24 +313,26 @@ def _append(record: Record, change: Change, position: int, streams: Streams) -> 
 
 
 def _entities(database: Database) -> Select[Any]:
-    table = entities.c
+    table = tables.entities.c
     state = (table.present, table.deleted_at, table.workspace_id, table.project_id)
-    return select(table.entity_pk, table.entity_id, table.kind, *state).where(database.among(table.entity_id))
+    return sa.select(table.entity_pk, table.entity_id, table.kind, *state).where(database.among(table.entity_id))
 
 
 def _series(_database: Database) -> Select[Any]:
-    table = metrics.c
-    found = select(table.key_pk).where(table.entity_pk == bindparam("entity"), table.count.is_not(None))
+    table = tables.metrics.c
+    found = sa.select(table.key_pk).where(table.entity_pk == sa.bindparam("entity"), table.count.is_not(None))
     return found.limit(1)
 
 
 def _documents(database: Database) -> Select[Any]:
-    return select(documents.c.entity_pk, documents.c.document).where(database.among(documents.c.entity_pk))
+    return sa.select(tables.documents.c.entity_pk, tables.documents.c.document).where(
+        database.among(tables.documents.c.entity_pk)
+    )
 
 
 def _insert_change(_database: Database) -> Insert:
-    return insert(changes_table)
+    return sa.insert(tables.changes)
 
 
 def _last_entity(database: Database) -> Select[Any]:
-    return select(func.max(entities.c.entity_pk), are_named(database).scalar_subquery())
+    return sa.select(sa.func.max(tables.entities.c.entity_pk), are_named(database).scalar_subquery())

@@ -18,9 +18,9 @@ from modeldb_core.backends._sql.counting import are_counted, read_counts, stored
 from modeldb_core.backends._sql.declared import is_outdated, read_declared
 from modeldb_core.backends._sql.documents import COLUMN_SECTION, Facts, dump_document, facts_of, load_document, row_of
 from modeldb_core.backends._sql.erasure import places_of
+from modeldb_core.backends._sql.layout import SUMMARY_COLUMNS
 from modeldb_core.backends._sql.numbers import find_keys
 from modeldb_core.backends._sql.tables import (
-    SUMMARY_COLUMNS,
     changes,
     chunks,
     columns,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sqlalchemy import BigInteger, and_, cast, func, select
 
-from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS, outlines_of, read_chunks
+from modeldb_core.backends._sql.chunks import chunk_columns, outlines_of, read_chunks
 from modeldb_core.backends._sql.log import read_lists
 from modeldb_core.backends._sql.outlines import OUTLINE, is_same, load_outlines
 from modeldb_core.backends._sql.spans import rows_of, span_of
@@ -79,7 +79,7 @@ def _check_chunks(transaction: Transaction) -> Iterator[str]:
     connection, last = transaction.connection, 0
     while True:
         query = (
-            select(*CHUNK_COLUMNS, *_BOUNDS).where(chunks.c.chunk_pk > last).order_by(chunks.c.chunk_pk).limit(_SOME)
+            select(*chunk_columns(), *_BOUNDS).where(chunks.c.chunk_pk > last).order_by(chunks.c.chunk_pk).limit(_SOME)
         )
         rows = connection.execute(query).all()
         if not rows:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modeldb_core.backends._sql.documents import place_of
 from modeldb_core.backends._sql.filters import is_apart
+from modeldb_core.backends._sql.layout import INDEXED_PLACES
 from modeldb_core.backends._sql.ordering import MISSING
-from modeldb_core.backends._sql.tables import INDEXED_PLACES
 from modeldb_core.model.schema import METRICS
 from modeldb_core.queries import COLUMN, DEFAULT_ORDER, TAGS, Compare, In, matches
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, exists, func, insert, select, tuple_, update
-
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.database import MANY, Database
-from modeldb_core.backends._sql.tables import changes as changes_table
-from modeldb_core.backends._sql.tables import erased, streams
 from modeldb_core.errors import ConflictError, IntegrityError, InvalidArgumentError, ModelDBError, StreamGapError
 from modeldb_core.log.changes import EMPTY_HEAD, Change, Head, advance, verify_change
 
@@ -137,9 +134,9 @@ class Streams:
                 wanted.append((stream.stream_pk, change.seq))
         found = {}
         for at in range(0, len(wanted), 400):  # two parameters each, of the 999 that old versions of SQLite allow
-            table = changes_table.c
-            query = select(table.stream_pk, table.seq, table.hash)
-            query = query.where(tuple_(table.stream_pk, table.seq).in_(wanted[at : at + 400]))
+            table = tables.changes.c
+            query = sa.select(table.stream_pk, table.seq, table.hash)
+            query = query.where(sa.tuple_(table.stream_pk, table.seq).in_(wanted[at : at + 400]))
             found.update(
                 {(stream_pk, seq): value for stream_pk, seq, value in self._transaction.connection.execute(query)}
             )
@@ -197,33 +194,44 @@ def row_of(head: Head) -> dict[str, Any]:
 
 
 def _streams(database: Database) -> Select[Any]:
-    has_erased = exists().where(erased.c.stream_pk == streams.c.stream_pk)
+    has_erased = sa.exists().where(tables.erased.c.stream_pk == tables.streams.c.stream_pk)
     last_position = _last_position(database).scalar_subquery()
-    wanted = (streams.c.stream_pk, streams.c.stream_id, has_erased, *(streams.c[name] for name in HEAD))
-    return select(last_position, *wanted).where(database.among(streams.c.stream_id))
+    wanted = (
+        tables.streams.c.stream_pk,
+        tables.streams.c.stream_id,
+        has_erased,
+        *(tables.streams.c[name] for name in HEAD),
+    )
+    return sa.select(last_position, *wanted).where(database.among(tables.streams.c.stream_id))
 
 
 def _heads(_database: Database) -> Select[Any]:
-    return select(streams.c.stream_id, *(streams.c[name] for name in HEAD)).where(streams.c.seq > 0)
+    return sa.select(tables.streams.c.stream_id, *(tables.streams.c[name] for name in HEAD)).where(
+        tables.streams.c.seq > 0
+    )
 
 
 def _one_head(database: Database) -> Select[Any]:
-    own = select(*(streams.c[name] for name in HEAD)).where(streams.c.seq > 0)
-    return own.where(streams.c.stream_id == bindparam("stream_id"))
+    own = sa.select(*(tables.streams.c[name] for name in HEAD)).where(tables.streams.c.seq > 0)
+    return own.where(tables.streams.c.stream_id == sa.bindparam("stream_id"))
 
 
 def _last_position(_database: Database) -> Select[Any]:
-    return select(func.max(changes_table.c.position))
+    return sa.select(sa.func.max(tables.changes.c.position))
 
 
 def _last_stream(_database: Database) -> Select[Any]:
-    return select(func.max(streams.c.stream_pk))
+    return sa.select(sa.func.max(tables.streams.c.stream_pk))
 
 
 def _insert_stream(_database: Database) -> Insert:
-    return insert(streams)
+    return sa.insert(tables.streams)
 
 
 def _update_stream(_database: Database) -> Update:
     names = (*HEAD, "lease_until")
-    return update(streams).where(streams.c.stream_pk == bindparam("pk")).values({n: bindparam(n) for n in names})
+    return (
+        sa.update(tables.streams)
+        .where(tables.streams.c.stream_pk == sa.bindparam("pk"))
+        .values({n: sa.bindparam(n) for n in names})
+    )

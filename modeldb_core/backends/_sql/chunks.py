@@ -13,11 +13,10 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import bindparam, delete, func, insert, select
 
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.outlines import Placed, summarize
-from modeldb_core.backends._sql.tables import chunks, columns, outlines
 from modeldb_core.errors import IntegrityError
 from modeldb_core.log.packing import pack, unpack_floats, unpack_ints
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.sql.dml import Delete, Insert
 
     from modeldb_core.backends._sql.database import Row, Transaction
@@ -207,7 +206,7 @@ def delete_chunks(transaction: Transaction, chunk_pks: Sequence[int]) -> None:
 
 
 def read_chunks(transaction: Transaction, rows: Sequence[Row], key_pks: dict[int, tuple[int, ...]]) -> list[Chunk]:
-    """Return the chunks of rows with the columns ``CHUNK_COLUMNS``; ``key_pks`` gives the keys of each of their lists.
+    """Return the chunks of rows with the columns :func:`chunk_columns`; ``key_pks`` gives the keys of each of their lists.
 
     Raises:
         IntegrityError: columns are missing, damaged, or of different lengths.
@@ -231,48 +230,51 @@ def read_chunks(transaction: Transaction, rows: Sequence[Row], key_pks: dict[int
     return found
 
 
-CHUNK_COLUMNS = tuple(
-    chunks.c[name] for name in ("chunk_pk", "entity_pk", "list_pk", "stream_pk", "rows", "segments", "steps", "times")
-)
+def chunk_columns() -> tuple[ColumnElement[Any], ...]:
+    """Return the columns that chunks are read from."""
+    names = ("chunk_pk", "entity_pk", "list_pk", "stream_pk", "rows", "segments", "steps", "times")
+    return tuple(tables.chunks.c[name] for name in names)
 
 
 def _columns(database: Database) -> Select[Any]:
-    wanted = select(columns.c.chunk_pk, columns.c.key_pk, columns.c["values"])
-    return wanted.where(database.among(columns.c.chunk_pk))
+    wanted = sa.select(tables.columns.c.chunk_pk, tables.columns.c.key_pk, tables.columns.c["values"])
+    return wanted.where(database.among(tables.columns.c.chunk_pk))
 
 
 def _last_chunk(_database: Database) -> Select[Any]:
-    return select(func.max(chunks.c.chunk_pk))
+    return sa.select(sa.func.max(tables.chunks.c.chunk_pk))
 
 
 def _insert_chunk(_database: Database) -> Insert:
-    return insert(chunks)
+    return sa.insert(tables.chunks)
 
 
 def _insert_column(_database: Database) -> Insert:
     names = ("entity_pk", "key_pk", "chunk_pk", "values")
-    return insert(columns).values({name: bindparam(name) for name in names})
+    return sa.insert(tables.columns).values({name: sa.bindparam(name) for name in names})
 
 
 def _insert_outline(_database: Database) -> Insert:
-    return insert(outlines)
+    return sa.insert(tables.outlines)
 
 
 def _columns_of(database: Database) -> Select[Any]:
-    wanted = select(columns.c.entity_pk, columns.c.key_pk, columns.c.chunk_pk)
-    return wanted.where(database.among(columns.c.chunk_pk))
+    wanted = sa.select(tables.columns.c.entity_pk, tables.columns.c.key_pk, tables.columns.c.chunk_pk)
+    return wanted.where(database.among(tables.columns.c.chunk_pk))
 
 
 def _delete_outlines(_database: Database) -> Delete:
-    table = outlines.c
-    return delete(outlines).where(
-        table.entity_pk == bindparam("entity"), table.key_pk == bindparam("column"), table.chunk_pk == bindparam("pk")
+    table = tables.outlines.c
+    return sa.delete(tables.outlines).where(
+        table.entity_pk == sa.bindparam("entity"),
+        table.key_pk == sa.bindparam("column"),
+        table.chunk_pk == sa.bindparam("pk"),
     )
 
 
 def _delete_columns(_database: Database) -> Delete:
-    return delete(columns).where(columns.c.chunk_pk == bindparam("pk"))
+    return sa.delete(tables.columns).where(tables.columns.c.chunk_pk == sa.bindparam("pk"))
 
 
 def _delete_chunk(_database: Database) -> Delete:
-    return delete(chunks).where(chunks.c.chunk_pk == bindparam("pk"))
+    return sa.delete(tables.chunks).where(tables.chunks.c.chunk_pk == sa.bindparam("pk"))

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from modeldb_core.backends._sql.documents import VALUE_TYPES
-from modeldb_core.backends._sql.tables import PREFIX_LENGTH
+from modeldb_core.backends._sql.layout import PREFIX_LENGTH
 from modeldb_core.model.plain_data import SAFE_INTEGER
 from modeldb_core.queries import Compare, Exists, In, IsNull, Scalar, exact_digits, fold, is_searchable, nearest_float
 

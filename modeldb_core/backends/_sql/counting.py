@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import SmallInteger, Text, and_, bindparam, case, delete, func, insert, literal_column, select
-
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.database import MANY, Database
-from modeldb_core.backends._sql.declared import outdated_of, read_declared
-from modeldb_core.backends._sql.joins import FixedJoin
-from modeldb_core.backends._sql.tables import entities, facts, key_counts, keys, metrics
+from modeldb_core.backends._sql.declared import has_outdated, read_declared
 from modeldb_core.model.schema import KINDS, METRICS
 
 if TYPE_CHECKING:
@@ -67,7 +64,9 @@ def is_countable(kind: str, present: int, deleted_at: object) -> bool:
 
 def _are_counted(kinds: Sequence[str]) -> ColumnElement[bool]:
     """Return the condition that entities are of some declared kinds, and counted."""
-    return and_(entities.c.kind.in_(kinds), entities.c.present == 1, entities.c.deleted_at.is_(None))
+    return sa.and_(
+        tables.entities.c.kind.in_(kinds), tables.entities.c.present == 1, tables.entities.c.deleted_at.is_(None)
+    )
 
 
 class KeyCounts:
@@ -130,24 +129,31 @@ class KeyCounts:
 
 def stored_counts(transaction: Transaction, kinds: Sequence[str]) -> Iterator[tuple[Count, int]]:
     """Iterate over what the rows of entities of some kinds say: what the counts must be."""
+    from modeldb_core.backends._sql.joins import FixedJoin
+
     connection = transaction.connection
     counted = _are_counted(kinds)
-    nowhere = literal_column("''", Text())  # a parameter would be another expression where it is grouped by
-    place = [entities.c.kind, *(func.coalesce(entities.c[name], nowhere) for name in Place._fields[1:])]
-    for *where, count in connection.execute(select(*place, func.count()).where(counted).group_by(*place)):
+    nowhere = sa.literal_column("''", sa.Text())  # a parameter would be another expression where it is grouped by
+    place = [
+        tables.entities.c.kind,
+        *(sa.func.coalesce(tables.entities.c[name], nowhere) for name in Place._fields[1:]),
+    ]
+    for *where, count in connection.execute(sa.select(*place, sa.func.count()).where(counted).group_by(*place)):
         yield Count(Place(*where), ITSELF, 0), count
-    for key_pk, section in connection.execute(select(keys.c.key_pk, keys.c.section)).all():
+    for key_pk, section in connection.execute(sa.select(tables.keys.c.key_pk, tables.keys.c.section)).all():
         # One key at a time: the database gathers no more than one row an entity.
-        table, form = (metrics, _metric_form()) if section == METRICS else (facts, facts.c.value_type)
-        joined = FixedJoin(table, entities, entities.c.entity_pk == table.c.entity_pk)
-        query = select(*place, form, func.count()).select_from(joined).where(table.c.key_pk == key_pk, counted)
+        table, form = (
+            (tables.metrics, _metric_form()) if section == METRICS else (tables.facts, tables.facts.c.value_type)
+        )
+        joined = FixedJoin(table, tables.entities, tables.entities.c.entity_pk == table.c.entity_pk)
+        query = sa.select(*place, form, sa.func.count()).select_from(joined).where(table.c.key_pk == key_pk, counted)
         for *where, value, count in connection.execute(query.group_by(*place, form)):
             yield Count(Place(*where), key_pk, value), count
 
 
 def read_counts(transaction: Transaction, kinds: Iterable[str]) -> dict[Count, int]:
     """Return the counts of some kinds as they are stored."""
-    query = select(key_counts).where(key_counts.c.kind.in_(kinds))
+    query = sa.select(tables.key_counts).where(tables.key_counts.c.kind.in_(kinds))
     return {
         Count(Place(*place), key_pk, form): count
         for *place, key_pk, form, count in transaction.connection.execute(query)
@@ -157,7 +163,7 @@ def read_counts(transaction: Transaction, kinds: Iterable[str]) -> dict[Count, i
 def are_counted(transaction: Transaction, kind: str) -> bool:
     """Return whether the counts of a kind hold: not while its rows are made again."""
     declared = read_declared(transaction)
-    return declared.is_current(kind) and transaction.connection.execute(outdated_of([kind]).limit(1)).first() is None
+    return declared.is_current(kind) and not has_outdated(transaction, [kind])
 
 
 def recount(transaction: Transaction, kinds: Sequence[str]) -> None:
@@ -166,45 +172,47 @@ def recount(transaction: Transaction, kinds: Sequence[str]) -> None:
         {**count.place._asdict(), "key_pk": count.key_pk, "form": count.form, "count": number}
         for count, number in stored_counts(transaction, kinds)
     ]
-    transaction.connection.execute(delete(key_counts).where(key_counts.c.kind.in_(kinds)))
+    transaction.connection.execute(sa.delete(tables.key_counts).where(tables.key_counts.c.kind.in_(kinds)))
     if rows:
-        transaction.connection.execute(insert(key_counts), rows)
+        transaction.connection.execute(sa.insert(tables.key_counts), rows)
 
 
 def _metric_form() -> ColumnElement[int]:
-    one, nothing, series = (literal_column(str(number), SmallInteger()) for number in (1, 0, SERIES))
-    once = case((metrics.c.once == one, metrics.c.value_type), else_=nothing)
-    return once + case((metrics.c.count.is_not(None), series), else_=nothing)
+    one, nothing, series = (sa.literal_column(str(number), sa.SmallInteger()) for number in (1, 0, SERIES))
+    once = sa.case((tables.metrics.c.once == one, tables.metrics.c.value_type), else_=nothing)
+    return once + sa.case((tables.metrics.c.count.is_not(None), series), else_=nothing)
 
 
 def forms_of_facts(database: Database) -> Select[Any]:
     """Build the question for the keys of some entities, but for metrics: number, key and form."""
-    return select(facts.c.entity_pk, facts.c.key_pk, facts.c.value_type).where(database.among(facts.c.entity_pk))
+    return sa.select(tables.facts.c.entity_pk, tables.facts.c.key_pk, tables.facts.c.value_type).where(
+        database.among(tables.facts.c.entity_pk)
+    )
 
 
 def forms_of_metrics(database: Database) -> Select[Any]:
     """Build the question for the metrics of some entities: number, key and form."""
-    of_metrics = select(keys.c.key_pk).where(keys.c.section == METRICS)
-    wanted = select(metrics.c.entity_pk, metrics.c.key_pk, _metric_form())
-    return wanted.where(metrics.c.key_pk.in_(of_metrics), database.among(metrics.c.entity_pk))
+    of_metrics = sa.select(tables.keys.c.key_pk).where(tables.keys.c.section == METRICS)
+    wanted = sa.select(tables.metrics.c.entity_pk, tables.metrics.c.key_pk, _metric_form())
+    return wanted.where(tables.metrics.c.key_pk.in_(of_metrics), database.among(tables.metrics.c.entity_pk))
 
 
 def carried_metrics(_database: Database) -> Select[Any]:
     """Build the question how many metrics entities of a kind carry."""
-    joined = key_counts.join(keys, keys.c.key_pk == key_counts.c.key_pk)
-    wanted = select(func.count(keys.c.key_pk.distinct())).select_from(joined)
-    return wanted.where(key_counts.c.kind == bindparam("kind"), keys.c.section == METRICS)
+    joined = tables.key_counts.join(tables.keys, tables.keys.c.key_pk == tables.key_counts.c.key_pk)
+    wanted = sa.select(sa.func.count(tables.keys.c.key_pk.distinct())).select_from(joined)
+    return wanted.where(tables.key_counts.c.kind == sa.bindparam("kind"), tables.keys.c.section == METRICS)
 
 
 def _add(database: Database) -> Insert:
-    statement = database.insert(key_counts)
-    added = key_counts.c.count + statement.excluded.count
+    statement = database.insert(tables.key_counts)
+    added = tables.key_counts.c.count + statement.excluded.count
     made: Insert = statement.on_conflict_do_update(
-        index_elements=list(key_counts.primary_key.columns), set_={"count": added}
+        index_elements=list(tables.key_counts.primary_key.columns), set_={"count": added}
     )
     return made
 
 
 def _delete_if_none(_database: Database) -> Delete:
-    own = (column == bindparam(f"{column.name}_") for column in key_counts.primary_key.columns)
-    return delete(key_counts).where(*own, key_counts.c.count == 0)
+    own = (column == sa.bindparam(f"{column.name}_") for column in tables.key_counts.primary_key.columns)
+    return sa.delete(tables.key_counts).where(*own, tables.key_counts.c.count == 0)

@@ -42,11 +42,16 @@ class Transaction:
 
     def __init__(self, database: Database, connection: Connection) -> None:
         self.database = database
-        self.connection = connection
+        self._connection = connection
+
+    @property
+    def connection(self) -> Connection:
+        """The connection, of SQLAlchemy."""
+        return self._connection
 
     def rows(self, build: Build, parameters: Mapping[str, Any] | None = None) -> Sequence[Row]:
         """Return the rows that a question gives."""
-        return self.database.run(self.connection, build, parameters or {})
+        return self.database.run(self._connection, build, parameters or {})
 
     def write(self, build: Build, rows: Sequence[Mapping[str, Any]], *, each_writes: int | None = 1) -> None:
         """Run a statement that writes once for each of ``rows``, which give all its parameters; none is fine.
@@ -61,7 +66,7 @@ class Transaction:
         """
         if rows:
             self.database.run_many(
-                self.connection, build, rows, None if each_writes is None else each_writes * len(rows)
+                self._connection, build, rows, None if each_writes is None else each_writes * len(rows)
             )
 
     def scalar(self, build: Build, parameters: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - of any type
@@ -175,28 +180,29 @@ class Database(ABC):
     def many(self, values: Iterable[int] | Iterable[str]) -> Any:  # noqa: ANN401 - what the driver takes
         """Return ``values`` as the value of such a parameter."""
 
-    def create_tables(self, connection: Connection) -> None:
-        """Make the tables of ModelDB in an empty database."""
-        from modeldb_core.backends._sql.tables import metadata
+    def create_tables(self, transaction: Transaction) -> None:
+        """Make the tables of ModelDB, and that of their version, in an empty database."""
+        from modeldb_core.backends._sql.table_definitions import metadata, version_table
 
-        metadata.create_all(connection, checkfirst=False)
+        metadata.create_all(transaction.connection, checkfirst=False)
+        version_table.create(transaction.connection)
 
-    def table_names(self, connection: Connection) -> set[str]:
+    def table_names(self, transaction: Transaction) -> set[str]:
         """Return the names of all tables that are where those of ModelDB belong."""
         from sqlalchemy import inspect
 
-        return set(inspect(connection).get_table_names())
+        return set(inspect(transaction.connection).get_table_names())
 
     @abstractmethod
     def check(self, connection: Connection) -> Iterator[str]:
         """Iterate over sentences on what the database itself finds damaged, its indexes included."""
 
     @abstractmethod
-    def check_schema(self, connection: Connection, version: str) -> Iterator[str]:
+    def check_schema(self, transaction: Transaction, version: str) -> Iterator[str]:
         """Iterate over sentences on what differs from the tables that the migrations make up to a version.
 
         Args:
-            connection: to the database.
+            transaction: of the database.
             version: of its tables; of one that this code does not know, only what no version has is told.
         """
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import load_document
-from modeldb_core.backends._sql.tables import documents, entities, streams, unique_values
 from modeldb_core.log.conditions import Condition, Instant, asked_for, check_conditions
 from modeldb_core.stores import naming
 from modeldb_core.stores.naming import Path, derive, derived_claims
@@ -96,17 +94,19 @@ class StoredClaims:
 
     def has_stream(self, stream_id: str) -> bool:
         """Return whether anything of a stream has arrived."""
-        query = select(streams.c.stream_pk).where(streams.c.stream_id == stream_id, streams.c.seq > 0)
+        query = sa.select(tables.streams.c.stream_pk).where(
+            tables.streams.c.stream_id == stream_id, tables.streams.c.seq > 0
+        )
         return self._transaction.connection.execute(query).first() is not None
 
 
 def _documents(database: Database) -> Select[Any]:
-    wanted = select(entities.c.kind, entities.c.entity_id, documents.c.document)
-    joined = wanted.join(documents, documents.c.entity_pk == entities.c.entity_pk)
-    return joined.where(database.among(entities.c.entity_id))
+    wanted = sa.select(tables.entities.c.kind, tables.entities.c.entity_id, tables.documents.c.document)
+    joined = wanted.join(tables.documents, tables.documents.c.entity_pk == tables.entities.c.entity_pk)
+    return joined.where(database.among(tables.entities.c.entity_id))
 
 
 def _holders(database: Database) -> Select[Any]:
-    wanted = select(unique_values.c.digest, entities.c.entity_id)
-    joined = wanted.join(entities, entities.c.entity_pk == unique_values.c.entity_pk)
-    return joined.where(database.among(unique_values.c.digest))
+    wanted = sa.select(tables.unique_values.c.digest, tables.entities.c.entity_id)
+    joined = wanted.join(tables.entities, tables.entities.c.entity_pk == tables.unique_values.c.entity_pk)
+    return joined.where(database.among(tables.unique_values.c.digest))

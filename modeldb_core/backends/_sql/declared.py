@@ -12,15 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, func, insert, literal, or_, select, update
-
-from modeldb_core.backends._sql.joins import FixedJoin
-from modeldb_core.backends._sql.tables import (
-    compatibility,
-    declarations,
-    entities,
-    outdated,
-)
+from modeldb_core.backends._sql import sa, tables
+from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.log.changes import ALTERING, STREAM
 from modeldb_core.model.entities import new_id
 from modeldb_core.model.schema import KINDS
@@ -31,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.sql.dml import Insert
 
-    from modeldb_core.backends._sql.database import Database, Transaction
+    from modeldb_core.backends._sql.database import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +68,7 @@ def new_stamp() -> str:
 
 def write_declared(transaction: Transaction) -> None:
     """Note this process's declarations in a database that has none yet; its stamp is set elsewhere."""
-    transaction.connection.execute(insert(declarations), [_row_of(kind) for kind in KINDS])
+    transaction.write(_insert_declaration, [_row_of(kind) for kind in KINDS])
 
 
 def take_over(transaction: Transaction) -> None:
@@ -86,13 +79,15 @@ def take_over(transaction: Transaction) -> None:
     for kind in taken:
         # Rows of a kind that nobody knew are noted already, each when it was written.
         if kind in declared.kinds:
-            wanted = select(entities.c.entity_pk, literal("")).where(entities.c.kind == kind, entities.c.present != 0)
-            statement = transaction.database.insert(outdated).from_select(["entity_pk", "action"], wanted)
+            wanted = sa.select(tables.entities.c.entity_pk, sa.literal("")).where(
+                tables.entities.c.kind == kind, tables.entities.c.present != 0
+            )
+            statement = transaction.database.insert(tables.outdated).from_select(["entity_pk", "action"], wanted)
             connection.execute(statement.on_conflict_do_nothing())
-        connection.execute(delete(declarations).where(declarations.c.kind == kind))
-        connection.execute(insert(declarations), _row_of(kind))
+        connection.execute(sa.delete(tables.declarations).where(tables.declarations.c.kind == kind))
+        connection.execute(sa.insert(tables.declarations), _row_of(kind))
     if taken:
-        connection.execute(update(compatibility).values(stamp=new_stamp()))
+        connection.execute(sa.update(tables.compatibility).values(stamp=new_stamp()))
 
 
 def note_outdated(transaction: Transaction, rows: Iterable[tuple[int, str]]) -> None:
@@ -109,12 +104,12 @@ def may_miss(transaction: Transaction, kind: str) -> bool:
         return True
     if kind in declared.kinds and not declared.is_current(kind):
         return False  # it is this process that knows less
-    return transaction.connection.execute(outdated_of([kind]).limit(1)).first() is not None
+    return has_outdated(transaction, [kind])
 
 
 def is_outdated(transaction: Transaction, entity_pk: int) -> bool:
     """Return whether the rows of an entity, or its document, are to be made again by code that knows how."""
-    query = select(outdated.c.action).where(outdated.c.entity_pk == entity_pk, can_be_interpreted())
+    query = sa.select(tables.outdated.c.action).where(tables.outdated.c.entity_pk == entity_pk, can_be_interpreted())
     return transaction.connection.execute(query.limit(1)).first() is not None
 
 
@@ -122,22 +117,28 @@ def is_behind(transaction: Transaction, kind: str, entity_id: str) -> bool:
     """Return whether the rows of an entity are not made as this process makes them."""
     if not read_declared(transaction).is_current(kind):
         return True
-    query = select(entities.c.entity_pk).where(entities.c.entity_id == entity_id, entities.c.kind == kind)
+    query = sa.select(tables.entities.c.entity_pk).where(
+        tables.entities.c.entity_id == entity_id, tables.entities.c.kind == kind
+    )
     entity_pk = transaction.connection.execute(query).scalar()
     return entity_pk is not None and is_outdated(transaction, entity_pk)
 
 
 def carries(transaction: Transaction) -> bool:
     """Return whether there are entities of kinds, or changes with actions, that this process does not know."""
-    of_kinds = select(entities.c.entity_pk).where(entities.c.kind.not_in([*KINDS, STREAM])).limit(1)
-    actions = select(outdated.c.entity_pk).where(~can_be_interpreted()).limit(1)
+    of_kinds = sa.select(tables.entities.c.entity_pk).where(tables.entities.c.kind.not_in([*KINDS, STREAM])).limit(1)
+    actions = sa.select(tables.outdated.c.entity_pk).where(~can_be_interpreted()).limit(1)
     return any(transaction.connection.execute(query).first() is not None for query in (of_kinds, actions))
 
 
 def waits(transaction: Transaction, kind: str, entity_id: str) -> bool:
     """Return whether the document of an entity is to be worked out again by code that knows all of its changes."""
-    query = select(outdated.c.action).join(entities, entities.c.entity_pk == outdated.c.entity_pk)
-    query = query.where(entities.c.entity_id == entity_id, entities.c.kind == kind, outdated.c.action != "")
+    query = sa.select(tables.outdated.c.action).join(
+        tables.entities, tables.entities.c.entity_pk == tables.outdated.c.entity_pk
+    )
+    query = query.where(
+        tables.entities.c.entity_id == entity_id, tables.entities.c.kind == kind, tables.outdated.c.action != ""
+    )
     return transaction.connection.execute(query.where(can_be_interpreted()).limit(1)).first() is not None
 
 
@@ -145,9 +146,18 @@ def count_outdated(transaction: Transaction) -> int:
     """Return how many entities there are whose rows are not made as this process makes them."""
     declared = read_declared(transaction)
     kinds = [kind for kind in KINDS if declared.is_current(kind)]
-    noted = select(outdated.c.entity_pk).where(can_be_interpreted())
-    wanted = and_(entities.c.present == 1, or_(entities.c.kind.not_in(kinds), entities.c.entity_pk.in_(noted)))
-    return transaction.connection.execute(select(func.count()).where(wanted)).scalar_one()
+    noted = sa.select(tables.outdated.c.entity_pk).where(can_be_interpreted())
+    wanted = sa.and_(
+        tables.entities.c.present == 1,
+        sa.or_(tables.entities.c.kind.not_in(kinds), tables.entities.c.entity_pk.in_(noted)),
+    )
+    return transaction.connection.execute(sa.select(sa.func.count()).where(wanted)).scalar_one()
+
+
+def has_outdated(transaction: Transaction, kinds: Sequence[str]) -> bool:
+    """Return whether there are outdated entities of some kinds."""
+    many = transaction.database.many
+    return bool(transaction.rows(_one_outdated, {MANY: many(kinds), "actions": many(_interpreted())}))
 
 
 def count_to_make_again(transaction: Transaction) -> int:
@@ -164,17 +174,31 @@ def count_to_make_again(transaction: Transaction) -> int:
 
 def outdated_of(kinds: Sequence[str]) -> Select[Any]:
     """Return the question for the outdated entities of some kinds: number, kind, identifier, and where they lie."""
+    return _outdated_where(can_be_interpreted(), tables.entities.c.kind.in_(kinds))
+
+
+def _outdated_where(*conditions: ColumnElement[bool]) -> Select[Any]:
+    from modeldb_core.backends._sql.joins import FixedJoin
+
     # From what is outdated, as a rule nothing, to its entities: never through all entities of a kind.
-    joined = FixedJoin(outdated, entities, entities.c.entity_pk == outdated.c.entity_pk)
-    place = (entities.c.kind, entities.c.entity_id, entities.c.workspace_id, entities.c.project_id)
-    query = select(outdated.c.entity_pk, *place).select_from(joined)
-    query = query.where(can_be_interpreted(), entities.c.kind.in_(kinds))
-    return query.distinct().order_by(outdated.c.entity_pk)
+    joined = FixedJoin(tables.outdated, tables.entities, tables.entities.c.entity_pk == tables.outdated.c.entity_pk)
+    place = (
+        tables.entities.c.kind,
+        tables.entities.c.entity_id,
+        tables.entities.c.workspace_id,
+        tables.entities.c.project_id,
+    )
+    query = sa.select(tables.outdated.c.entity_pk, *place).select_from(joined)
+    return query.where(*conditions).distinct().order_by(tables.outdated.c.entity_pk)
 
 
 def can_be_interpreted() -> ColumnElement[bool]:
     """Return the condition that this process's code knows what made an entity outdated."""
-    return outdated.c.action.in_(("", *sorted(ALTERING)))
+    return tables.outdated.c.action.in_(_interpreted())
+
+
+def _interpreted() -> list[str]:
+    return ["", *sorted(ALTERING)]
 
 
 def _row_of(kind: str) -> dict[str, Any]:
@@ -182,12 +206,21 @@ def _row_of(kind: str) -> dict[str, Any]:
 
 
 def _select_stamp(_database: Database) -> Select[Any]:
-    return select(compatibility.c.stamp)
+    return sa.select(tables.compatibility.c.stamp)
 
 
 def _select_declarations(_database: Database) -> Select[Any]:
-    return select(declarations.c.kind, declarations.c.version, declarations.c.fingerprint)
+    return sa.select(tables.declarations.c.kind, tables.declarations.c.version, tables.declarations.c.fingerprint)
+
+
+def _one_outdated(database: Database) -> Select[Any]:
+    is_known = database.among(tables.outdated.c.action, parameter="actions")
+    return _outdated_where(is_known, database.among(tables.entities.c.kind)).limit(1)
+
+
+def _insert_declaration(_database: Database) -> Insert:
+    return sa.insert(tables.declarations)
 
 
 def _insert_outdated(database: Database) -> Insert:
-    return database.upsert(outdated, update=())
+    return database.upsert(tables.outdated, update=())

@@ -6,7 +6,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from modeldb_core.backends._sql.tables import ERASED
+from modeldb_core.backends._sql.layout import ERASED
 from modeldb_core.errors import IntegrityError
 from modeldb_core.model.entities import RUNNING, Document
 from modeldb_core.model.evolve import is_bare

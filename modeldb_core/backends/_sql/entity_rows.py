@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, update
-
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.counting import ITSELF, KeyCounts, Place, Shift, is_countable
 from modeldb_core.backends._sql.documents import (
     FACT_COLUMNS,
@@ -22,7 +21,6 @@ from modeldb_core.backends._sql.documents import (
 )
 from modeldb_core.backends._sql.homes import Homes, columns_of
 from modeldb_core.backends._sql.metrics import MetricRows
-from modeldb_core.backends._sql.tables import documents, entities, facts, links, unique_values
 from modeldb_core.model.claims import claims_of
 from modeldb_core.model.links import links_of
 from modeldb_core.model.schema import KINDS, METRICS
@@ -235,12 +233,12 @@ def _differs_in_facts(kind: str, before: Document, after: Document) -> bool:
 
 
 def _upsert_entity(database: Database) -> Insert:
-    return database.upsert(entities, update=[name for name in ROW_COLUMNS if name not in PLACE_COLUMNS])
+    return database.upsert(tables.entities, update=[name for name in ROW_COLUMNS if name not in PLACE_COLUMNS])
 
 
 def _place_entity(_database: Database) -> Update:
-    changed = update(entities).where(entities.c.entity_pk == bindparam("pk"))
-    return changed.values({name: bindparam(f"{name}_") for name in PLACE_COLUMNS})
+    changed = sa.update(tables.entities).where(tables.entities.c.entity_pk == sa.bindparam("pk"))
+    return changed.values({name: sa.bindparam(f"{name}_") for name in PLACE_COLUMNS})
 
 
 def _place_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,20 +246,22 @@ def _place_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _upsert_document(database: Database) -> Insert:
-    return database.upsert(documents, update=("document",))
+    return database.upsert(tables.documents, update=("document",))
 
 
 def _upsert_fact(database: Database) -> Insert:
-    return database.upsert(facts, update=FACT_COLUMNS)
+    return database.upsert(tables.facts, update=FACT_COLUMNS)
 
 
 def _upsert_claim(database: Database) -> Insert:
-    return database.upsert(unique_values, update=("entity_pk",))
+    return database.upsert(tables.unique_values, update=("entity_pk",))
 
 
 def _delete_claim(_database: Database) -> Delete:
-    table = unique_values.c
-    return delete(unique_values).where(table.digest == bindparam("claim"), table.entity_pk == bindparam("entity"))
+    table = tables.unique_values.c
+    return sa.delete(tables.unique_values).where(
+        table.digest == sa.bindparam("claim"), table.entity_pk == sa.bindparam("entity")
+    )
 
 
 def _link_row(entity_pk: int, link: Link) -> dict[str, Any]:
@@ -269,13 +269,15 @@ def _link_row(entity_pk: int, link: Link) -> dict[str, Any]:
 
 
 def _insert_link(database: Database) -> Insert:
-    return database.upsert(links, update=())
+    return database.upsert(tables.links, update=())
 
 
 def _delete_link(_database: Database) -> Delete:
-    return delete(links).where(*(column == bindparam(f"{column.name}_") for column in links.primary_key.columns))
+    return sa.delete(tables.links).where(
+        *(column == sa.bindparam(f"{column.name}_") for column in tables.links.primary_key.columns)
+    )
 
 
 def _delete_fact(_database: Database) -> Delete:
-    table = facts.c
-    return delete(facts).where(table.key_pk == bindparam("key"), table.entity_pk == bindparam("entity"))
+    table = tables.facts.c
+    return sa.delete(tables.facts).where(table.key_pk == sa.bindparam("key"), table.entity_pk == sa.bindparam("entity"))

@@ -9,24 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import bindparam, case, delete, exists, null, or_, select, tuple_, update
-
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.counting import is_countable
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._sql.entity_rows import EntityRows
 from modeldb_core.backends._sql.homes import home_in
-from modeldb_core.backends._sql.tables import (
-    actors,
-    changes,
-    chunks,
-    documents,
-    entities,
-    erased,
-    metrics,
-    pending,
-    streams,
-)
 from modeldb_core.log.changes import APPEND, DELETE, ERASE, Change, alters
 from modeldb_core.log.erasures import MARKS, EntityErasures, Name, Place, target_of
 from modeldb_core.model.evolve import evolve, unborn
@@ -115,21 +103,25 @@ def places_of(connection: Connection, entity_pk: int, kind: str, entity_id: str)
 
 
 def _erase_of(batch: Parts, entity_pk: int, kind: str, entity_id: str) -> None:
-    connection, table = batch.transaction.connection, changes.c
+    connection, table = batch.transaction.connection, tables.changes.c
     places = sorted(places_of(connection, entity_pk, kind, entity_id).values())
     points: set[int] = set()
     must_rework = False
     for at in range(0, len(places), _PLACES):
-        some = tuple_(table.stream_pk, table.seq).in_(places[at : at + _PLACES])
-        query = select(table.position, table.action).where(some, table.salt.is_not(None))
+        some = sa.tuple_(table.stream_pk, table.seq).in_(places[at : at + _PLACES])
+        query = sa.select(table.position, table.action).where(some, table.salt.is_not(None))
         rows = connection.execute(query).all()
         if rows:
-            gone = update(changes).where(table.position == bindparam("at")).values(payload=null(), salt=null())
+            gone = (
+                sa.update(tables.changes)
+                .where(table.position == sa.bindparam("at"))
+                .values(payload=sa.null(), salt=sa.null())
+            )
             connection.execute(gone, [{"at": row.position} for row in rows])
         points.update(row.position for row in rows if row.action == APPEND)
         must_rework |= bool(rows)
-        noted = tuple_(erased.c.stream_pk, erased.c.seq).in_(places[at : at + _PLACES])
-        connection.execute(update(erased).where(noted, erased.c.done == 0).values(done=1))
+        noted = sa.tuple_(tables.erased.c.stream_pk, tables.erased.c.seq).in_(places[at : at + _PLACES])
+        connection.execute(sa.update(tables.erased).where(noted, tables.erased.c.done == 0).values(done=1))
     if points:
         _drop_points(batch, entity_pk, points)
     if must_rework:
@@ -138,23 +130,23 @@ def _erase_of(batch: Parts, entity_pk: int, kind: str, entity_id: str) -> None:
 
 def _history(connection: Connection, entity_pk: int, kind: str, entity_id: str) -> Iterator[tuple[Change, int]]:
     """Iterate over what decides on the erasures of an entity, in the order of the log, each with its stream's number."""
-    table = changes.c
-    said = case((table.action.in_((ERASE, DELETE)), table.payload))
-    is_named = exists().where(erased.c.stream_pk == table.stream_pk, erased.c.seq == table.seq)
+    table = tables.changes.c
+    said = sa.case((table.action.in_((ERASE, DELETE)), table.payload))
+    is_named = sa.exists().where(tables.erased.c.stream_pk == table.stream_pk, tables.erased.c.seq == table.seq)
     query = (
-        select(
+        sa.select(
             table.stream_pk,
-            streams.c.stream_id,
+            tables.streams.c.stream_id,
             table.seq,
             table.recorded_at,
-            actors.c.actor,
+            tables.actors.c.actor,
             table.action,
             table.hash,
             said,
         )
-        .join(streams, streams.c.stream_pk == table.stream_pk)
-        .join(actors, actors.c.actor_pk == table.actor_pk)
-        .where(table.entity_pk == entity_pk, or_(table.action.in_(MARKS), is_named))
+        .join(tables.streams, tables.streams.c.stream_pk == table.stream_pk)
+        .join(tables.actors, tables.actors.c.actor_pk == table.actor_pk)
+        .where(table.entity_pk == entity_pk, sa.or_(table.action.in_(MARKS), is_named))
         .order_by(table.position)
     )
     for stream_pk, stream_id, seq, recorded_at, actor, action, value, payload in connection.execute(query):
@@ -165,9 +157,9 @@ def _history(connection: Connection, entity_pk: int, kind: str, entity_id: str) 
 def rework(batch: Parts, entity_pk: int) -> None:
     """Work out an entity again from what the log has of it."""
     connection = batch.transaction.connection
-    found = connection.execute(select(entities).where(entities.c.entity_pk == entity_pk)).one()
+    found = connection.execute(sa.select(tables.entities).where(tables.entities.c.entity_pk == entity_pk)).one()
     text = connection.execute(
-        select(documents.c.document).where(documents.c.entity_pk == entity_pk)
+        sa.select(tables.documents.c.document).where(tables.documents.c.entity_pk == entity_pk)
     ).scalar_one_or_none()
     if text is None:
         return
@@ -184,9 +176,9 @@ def rework(batch: Parts, entity_pk: int) -> None:
 
 def replay(transaction: Transaction, entity_pk: int, kind: str) -> Document:
     """Return the document that follows from the log."""
-    table, document = changes.c, None
-    query = select(table.action, actors.c.actor, table.recorded_at, table.payload)
-    query = query.join(actors, actors.c.actor_pk == table.actor_pk)
+    table, document = tables.changes.c, None
+    query = sa.select(table.action, tables.actors.c.actor, table.recorded_at, table.payload)
+    query = query.join(tables.actors, tables.actors.c.actor_pk == table.actor_pk)
     for action, actor, recorded_at, payload in transaction.connection.execute(
         query.where(table.entity_pk == entity_pk, table.action != ERASE).order_by(table.position)
     ):
@@ -205,12 +197,14 @@ def _rework_series(batch: Parts, entity_pk: int, rows: MetricRows) -> None:
     from modeldb_core.backends._sql.summaries import summarize
     from modeldb_core.log.points import decode_points
 
-    connection, table = batch.transaction.connection, changes.c
-    known = select(metrics.c.key_pk).where(metrics.c.entity_pk == entity_pk, metrics.c.count.is_not(None))
+    connection, table = batch.transaction.connection, tables.changes.c
+    known = sa.select(tables.metrics.c.key_pk).where(
+        tables.metrics.c.entity_pk == entity_pk, tables.metrics.c.count.is_not(None)
+    )
     key_pks_before = connection.execute(known).scalars().all()
     rows.load(entity_pk, key_pks_before)
     rows.clear_series(entity_pk, key_pks_before)
-    query = select(table.position, table.payload).where(
+    query = sa.select(table.position, table.payload).where(
         table.entity_pk == entity_pk, table.action == APPEND, table.salt.is_not(None)
     )
     appends = connection.execute(query.order_by(table.position)).all()
@@ -231,9 +225,9 @@ def _drop_points(batch: Parts, entity_pk: int, positions: set[int]) -> None:
     import numpy as np
 
     from modeldb_core.backends._sql.chunks import (
-        CHUNK_COLUMNS,
         Chunk,
         Segments,
+        chunk_columns,
         delete_chunks,
         read_chunks,
         write_chunks,
@@ -241,9 +235,12 @@ def _drop_points(batch: Parts, entity_pk: int, positions: set[int]) -> None:
     from modeldb_core.backends._sql.log import read_lists
     from modeldb_core.backends._sql.spans import scatter
 
-    connection, table = batch.transaction.connection, chunks.c
-    connection.execute(delete(pending).where(pending.c.position == bindparam("at")), [{"at": at} for at in positions])
-    query = select(*CHUNK_COLUMNS).where(
+    connection, table = batch.transaction.connection, tables.chunks.c
+    connection.execute(
+        sa.delete(tables.pending).where(tables.pending.c.position == sa.bindparam("at")),
+        [{"at": at} for at in positions],
+    )
+    query = sa.select(*chunk_columns()).where(
         table.entity_pk == entity_pk, table.last_position >= min(positions), table.first_position <= max(positions)
     )
     for row in connection.execute(query.order_by(table.first_position, table.chunk_pk)).all():
@@ -269,13 +266,13 @@ def _drop_points(batch: Parts, entity_pk: int, positions: set[int]) -> None:
 
 
 def _erased(database: Database) -> Select[Any]:
-    return select(erased.c.stream_pk, erased.c.seq).where(database.among(erased.c.stream_pk))
+    return sa.select(tables.erased.c.stream_pk, tables.erased.c.seq).where(database.among(tables.erased.c.stream_pk))
 
 
 def _insert_erased(database: Database) -> Insert:
-    return database.upsert(erased, update=())
+    return database.upsert(tables.erased, update=())
 
 
 def _named(database: Database) -> Select[Any]:
-    table = entities.c
-    return select(table.entity_pk, table.kind, table.entity_id).where(database.among(table.entity_id))
+    table = tables.entities.c
+    return sa.select(table.entity_pk, table.kind, table.entity_id).where(database.among(table.entity_id))

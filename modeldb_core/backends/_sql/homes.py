@@ -10,12 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, select, update
-
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.counting import Place, Shift, is_countable
 from modeldb_core.backends._sql.database import MANY, Database
-from modeldb_core.backends._sql.joins import FixedJoin
-from modeldb_core.backends._sql.tables import entities, links
 from modeldb_core.model.homes import NOWHERE, Home, Named, Step, kinds_of, step_of
 from modeldb_core.model.schema import KINDS
 
@@ -198,34 +195,42 @@ def _some(names: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _homes(database: Database) -> Select[Any]:
-    table = entities.c
-    wanted = select(table.kind, table.entity_id, table.workspace_id, table.project_id)
+    table = tables.entities.c
+    wanted = sa.select(table.kind, table.entity_id, table.workspace_id, table.project_id)
     return wanted.where(database.among(table.entity_id), table.present != 0)
 
 
 def _links_above(database: Database) -> Select[Any]:
-    joined = entities.outerjoin(links, links.c.entity_pk == entities.c.entity_pk)
-    wanted = select(entities.c.kind, entities.c.entity_id, links.c.field, links.c.target_id).select_from(joined)
-    return wanted.where(database.among(entities.c.entity_id), entities.c.present != 0)
+    joined = tables.entities.outerjoin(tables.links, tables.links.c.entity_pk == tables.entities.c.entity_pk)
+    wanted = sa.select(
+        tables.entities.c.kind, tables.entities.c.entity_id, tables.links.c.field, tables.links.c.target_id
+    ).select_from(joined)
+    return wanted.where(database.among(tables.entities.c.entity_id), tables.entities.c.present != 0)
 
 
 def are_named(database: Database) -> Select[Any]:
     """Build the question whether a link leads to one of some identifiers."""
-    return select(links.c.entity_pk).where(database.among(links.c.target_id)).limit(1)
+    return sa.select(tables.links.c.entity_pk).where(database.among(tables.links.c.target_id)).limit(1)
 
 
 def _parts(database: Database) -> Select[Any]:
-    table = entities.c
-    joined = FixedJoin(links, entities, table.entity_pk == links.c.entity_pk)
-    wanted = select(table.entity_pk, table.kind, table.entity_id, table.workspace_id, table.project_id, links.c.field)
+    from modeldb_core.backends._sql.joins import FixedJoin
+
+    table = tables.entities.c
+    joined = FixedJoin(tables.links, tables.entities, table.entity_pk == tables.links.c.entity_pk)
+    wanted = sa.select(
+        table.entity_pk, table.kind, table.entity_id, table.workspace_id, table.project_id, tables.links.c.field
+    )
     wanted = wanted.add_columns(table.present, table.deleted_at)
-    return wanted.select_from(joined).where(database.among(links.c.target_id))
+    return wanted.select_from(joined).where(database.among(tables.links.c.target_id))
 
 
 def _links_of(database: Database) -> Select[Any]:
-    return select(links.c.entity_pk, links.c.field, links.c.target_id).where(database.among(links.c.entity_pk))
+    return sa.select(tables.links.c.entity_pk, tables.links.c.field, tables.links.c.target_id).where(
+        database.among(tables.links.c.entity_pk)
+    )
 
 
 def _update(_database: Database) -> Update:
-    changed = update(entities).where(entities.c.entity_pk == bindparam("pk"))
-    return changed.values(workspace_id=bindparam("workspace"), project_id=bindparam("project"))
+    changed = sa.update(tables.entities).where(tables.entities.c.entity_pk == sa.bindparam("pk"))
+    return changed.values(workspace_id=sa.bindparam("workspace"), project_id=sa.bindparam("project"))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, func, or_, select
-
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.database import MANY, Database, Transaction
-from modeldb_core.backends._sql.tables import actors, changes, chunks, entities, key_lists, keys, pending, streams
 from modeldb_core.errors import IntegrityError
 from modeldb_core.log.changes import APPEND, GENESIS, STREAM, Change
 from modeldb_core.stores import ChangePage, Touch, TouchPage
@@ -38,15 +36,19 @@ def read_changes(
     connection = transaction.connection
     query = transaction.database.statement(_log)
     if stream_id is not None:
-        query = query.where(streams.c.stream_id == stream_id)
+        query = query.where(tables.streams.c.stream_id == stream_id)
     if entity_id is not None:
         # A stream's own changes name no entity: their subject is the stream.
-        entity_pks = connection.execute(select(entities.c.entity_pk).where(entities.c.entity_id == entity_id)).scalars()
-        of_entity: ColumnElement[bool] = changes.c.entity_pk.in_(entity_pks.all())
-        stream = select(streams.c.stream_pk).where(streams.c.stream_id == entity_id)
+        entity_pks = connection.execute(
+            sa.select(tables.entities.c.entity_pk).where(tables.entities.c.entity_id == entity_id)
+        ).scalars()
+        of_entity: ColumnElement[bool] = tables.changes.c.entity_pk.in_(entity_pks.all())
+        stream = sa.select(tables.streams.c.stream_pk).where(tables.streams.c.stream_id == entity_id)
         stream_pk = connection.execute(stream).scalar_one_or_none()
         if stream_pk is not None:
-            of_entity = or_(of_entity, and_(changes.c.stream_pk == stream_pk, changes.c.entity_pk.is_(None)))
+            of_entity = sa.or_(
+                of_entity, sa.and_(tables.changes.c.stream_pk == stream_pk, tables.changes.c.entity_pk.is_(None))
+            )
         query = query.where(of_entity)
     rows = connection.execute(query, {"after": after, "limit": min(limit, 2**62)}).all()
     payloads = _payloads(transaction, rows)
@@ -110,9 +112,9 @@ def _previous_hashes(connection: Connection, rows: Sequence[Any]) -> dict[tuple[
         if row.seq > 1 and (row.stream_pk, row.seq - 1) not in known:
             low, high = ranges.get(row.stream_pk, (row.seq - 1, row.seq - 1))
             ranges[row.stream_pk] = (min(low, row.seq - 1), max(high, row.seq - 1))
-    table = changes.c
+    table = tables.changes.c
     for stream_pk, (low, high) in ranges.items():
-        query = select(table.seq, table.hash).where(table.stream_pk == stream_pk, table.seq.between(low, high))
+        query = sa.select(table.seq, table.hash).where(table.stream_pk == stream_pk, table.seq.between(low, high))
         known.update({(stream_pk, seq): value for seq, value in connection.execute(query)})
     return known
 
@@ -241,57 +243,77 @@ def _joined(parts: list[PointGroup]) -> PointGroup:
 
 def _log(_database: Database) -> Select[Any]:
     joined = (
-        changes.join(streams, streams.c.stream_pk == changes.c.stream_pk)
-        .join(actors, actors.c.actor_pk == changes.c.actor_pk)
-        .outerjoin(entities, entities.c.entity_pk == changes.c.entity_pk)
+        tables.changes.join(tables.streams, tables.streams.c.stream_pk == tables.changes.c.stream_pk)
+        .join(tables.actors, tables.actors.c.actor_pk == tables.changes.c.actor_pk)
+        .outerjoin(tables.entities, tables.entities.c.entity_pk == tables.changes.c.entity_pk)
     )
-    wanted = select(changes, streams.c.stream_id, actors.c.actor, entities.c.kind, entities.c.entity_id)
-    wanted = wanted.select_from(joined).where(changes.c.position > bindparam("after"))
-    return wanted.order_by(changes.c.position).limit(bindparam("limit"))
+    wanted = sa.select(
+        tables.changes,
+        tables.streams.c.stream_id,
+        tables.actors.c.actor,
+        tables.entities.c.kind,
+        tables.entities.c.entity_id,
+    )
+    wanted = wanted.select_from(joined).where(tables.changes.c.position > sa.bindparam("after"))
+    return wanted.order_by(tables.changes.c.position).limit(sa.bindparam("limit"))
 
 
 def _touches(_database: Database) -> Select[Any]:
-    joined = changes.join(streams, streams.c.stream_pk == changes.c.stream_pk)
-    joined = joined.outerjoin(entities, entities.c.entity_pk == changes.c.entity_pk)
-    named = (changes.c.position, streams.c.stream_id, entities.c.kind, entities.c.entity_id, changes.c.action)
-    wanted = select(*named, changes.c.entity_pk.is_(None)).select_from(joined)
-    return wanted.where(changes.c.position > bindparam("after")).order_by(changes.c.position).limit(bindparam("limit"))
+    joined = tables.changes.join(tables.streams, tables.streams.c.stream_pk == tables.changes.c.stream_pk)
+    joined = joined.outerjoin(tables.entities, tables.entities.c.entity_pk == tables.changes.c.entity_pk)
+    named = (
+        tables.changes.c.position,
+        tables.streams.c.stream_id,
+        tables.entities.c.kind,
+        tables.entities.c.entity_id,
+        tables.changes.c.action,
+    )
+    wanted = sa.select(*named, tables.changes.c.entity_pk.is_(None)).select_from(joined)
+    return (
+        wanted.where(tables.changes.c.position > sa.bindparam("after"))
+        .order_by(tables.changes.c.position)
+        .limit(sa.bindparam("limit"))
+    )
 
 
 def _end(_database: Database) -> Select[Any]:
-    return select(func.max(changes.c.position))
+    return sa.select(sa.func.max(tables.changes.c.position))
 
 
 def _order(_database: Database) -> Select[Any]:
-    wanted = select(changes.c.position, streams.c.stream_id, changes.c.seq, changes.c.hash)
-    wanted = wanted.join(streams, streams.c.stream_pk == changes.c.stream_pk).where(
-        changes.c.position > bindparam("after")
+    wanted = sa.select(
+        tables.changes.c.position, tables.streams.c.stream_id, tables.changes.c.seq, tables.changes.c.hash
     )
-    return wanted.order_by(changes.c.position).limit(bindparam("limit"))
+    wanted = wanted.join(tables.streams, tables.streams.c.stream_pk == tables.changes.c.stream_pk).where(
+        tables.changes.c.position > sa.bindparam("after")
+    )
+    return wanted.order_by(tables.changes.c.position).limit(sa.bindparam("limit"))
 
 
 def _pending(_database: Database) -> Select[Any]:
-    table = pending.c
-    return select(table.position, table.payload).where(
-        table.entity_pk == bindparam("entity"), table.position.between(bindparam("first"), bindparam("last"))
+    table = tables.pending.c
+    return sa.select(table.position, table.payload).where(
+        table.entity_pk == sa.bindparam("entity"), table.position.between(sa.bindparam("first"), sa.bindparam("last"))
     )
 
 
 def _chunks(_database: Database) -> Select[Any]:
-    from modeldb_core.backends._sql.chunks import CHUNK_COLUMNS
+    from modeldb_core.backends._sql.chunks import chunk_columns
 
-    table = chunks.c
-    wanted = select(*CHUNK_COLUMNS).where(
-        table.entity_pk == bindparam("entity"),
-        table.last_position >= bindparam("first"),
-        table.first_position <= bindparam("last"),
+    table = tables.chunks.c
+    wanted = sa.select(*chunk_columns()).where(
+        table.entity_pk == sa.bindparam("entity"),
+        table.last_position >= sa.bindparam("first"),
+        table.first_position <= sa.bindparam("last"),
     )
     return wanted.order_by(table.first_position, table.chunk_pk)
 
 
 def _lists(database: Database) -> Select[Any]:
-    return select(key_lists.c.list_pk, key_lists.c.key_pks).where(database.among(key_lists.c.list_pk))
+    return sa.select(tables.key_lists.c.list_pk, tables.key_lists.c.key_pks).where(
+        database.among(tables.key_lists.c.list_pk)
+    )
 
 
 def _names(database: Database) -> Select[Any]:
-    return select(keys.c.key_pk, keys.c.key).where(database.among(keys.c.key_pk))
+    return sa.select(tables.keys.c.key_pk, tables.keys.c.key).where(database.among(tables.keys.c.key_pk))

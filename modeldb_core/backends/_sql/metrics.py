@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, select
-
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.counting import SERIES
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import VALUE_TYPES, FactValue
-from modeldb_core.backends._sql.tables import SUMMARY_COLUMNS, metrics
+from modeldb_core.backends._sql.layout import SUMMARY_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -134,18 +133,24 @@ class MetricRows:
 
 
 def _select(database: Database) -> Select[Any]:
-    wanted = [metrics.c[name] for name in ("key_pk", *_VALUES, *SUMMARY_COLUMNS)]
-    return select(*wanted).where(database.among(metrics.c.key_pk), metrics.c.entity_pk == bindparam("entity_pk"))
+    wanted = [tables.metrics.c[name] for name in ("key_pk", *_VALUES, *SUMMARY_COLUMNS)]
+    return sa.select(*wanted).where(
+        database.among(tables.metrics.c.key_pk), tables.metrics.c.entity_pk == sa.bindparam("entity_pk")
+    )
 
 
 def _series_of(_database: Database) -> Select[Any]:
-    return select(metrics.c.key_pk).where(metrics.c.entity_pk == bindparam("entity_pk"), metrics.c.count.is_not(None))
+    return sa.select(tables.metrics.c.key_pk).where(
+        tables.metrics.c.entity_pk == sa.bindparam("entity_pk"), tables.metrics.c.count.is_not(None)
+    )
 
 
 def _upsert(database: Database) -> Insert:
-    return database.upsert(metrics, update=(*_VALUES, *SUMMARY_COLUMNS))
+    return database.upsert(tables.metrics, update=(*_VALUES, *SUMMARY_COLUMNS))
 
 
 def _delete(_database: Database) -> Delete:
-    table = metrics.c
-    return delete(metrics).where(table.key_pk == bindparam("key"), table.entity_pk == bindparam("entity"))
+    table = tables.metrics.c
+    return sa.delete(tables.metrics).where(
+        table.key_pk == sa.bindparam("key"), table.entity_pk == sa.bindparam("entity")
+    )

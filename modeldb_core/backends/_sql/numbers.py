@@ -11,10 +11,8 @@ import struct
 import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import bindparam, func, insert, select
-
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.database import MANY, Database
-from modeldb_core.backends._sql.tables import actors, key_lists, keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -149,37 +147,39 @@ def find_keys_of(transaction: Transaction, wanted: Iterable[Key]) -> dict[Key, i
 
 
 def _keys(database: Database) -> Select[tuple[str, int]]:
-    among = database.among(keys.c.key)
-    return select(keys.c.key, keys.c.key_pk).where(keys.c.section == bindparam("section"), among)
+    among = database.among(tables.keys.c.key)
+    return sa.select(tables.keys.c.key, tables.keys.c.key_pk).where(
+        tables.keys.c.section == sa.bindparam("section"), among
+    )
 
 
 def _last_key(_database: Database) -> Select[Any]:
-    return select(func.max(keys.c.key_pk))
+    return sa.select(sa.func.max(tables.keys.c.key_pk))
 
 
 def _last_actor(_database: Database) -> Select[Any]:
-    return select(func.max(actors.c.actor_pk))
+    return sa.select(sa.func.max(tables.actors.c.actor_pk))
 
 
 def _last_list(_database: Database) -> Select[Any]:
-    return select(func.max(key_lists.c.list_pk))
+    return sa.select(sa.func.max(tables.key_lists.c.list_pk))
 
 
 def _actor(_database: Database) -> Select[Any]:
-    return select(actors.c.actor_pk).where(actors.c.actor == bindparam("actor"))
+    return sa.select(tables.actors.c.actor_pk).where(tables.actors.c.actor == sa.bindparam("actor"))
 
 
 def _list(_database: Database) -> Select[Any]:
-    return select(key_lists.c.list_pk).where(key_lists.c.digest == bindparam("digest"))
+    return sa.select(tables.key_lists.c.list_pk).where(tables.key_lists.c.digest == sa.bindparam("digest"))
 
 
 def _insert_key(_database: Database) -> Insert:
-    return insert(keys)
+    return sa.insert(tables.keys)
 
 
 def _insert_actor(_database: Database) -> Insert:
-    return insert(actors)
+    return sa.insert(tables.actors)
 
 
 def _insert_list(_database: Database) -> Insert:
-    return insert(key_lists)
+    return sa.insert(tables.key_lists)

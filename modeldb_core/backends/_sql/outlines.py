@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import BigInteger, bindparam, cast, func, select, union_all
 
-from modeldb_core.backends._sql.tables import outlines, spans
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.errors import IntegrityError
 from modeldb_core.log.plots import MAX_X, MIN_X
 
@@ -232,37 +231,39 @@ def _range(steps: tuple[int, int] | None) -> dict[str, int]:
 
 def _totals(_database: Database) -> Select[Any, Any, Any]:
     parts = (
-        select(table.c.rows, table.c.stream_pk).where(
-            table.c.entity_pk == bindparam("entity"), table.c.key_pk == bindparam("key")
+        sa.select(table.c.rows, table.c.stream_pk).where(
+            table.c.entity_pk == sa.bindparam("entity"), table.c.key_pk == sa.bindparam("key")
         )
-        for table in (outlines, spans)
+        for table in (tables.outlines, tables.spans)
     )
-    both = union_all(*parts).subquery()
+    both = sa.union_all(*parts).subquery()
     # The sum of large integers is a decimal number in some databases.
-    total = cast(func.sum(both.c.rows), BigInteger)
-    return select(total, func.min(both.c.stream_pk), func.max(both.c.stream_pk))
+    total = sa.cast(sa.func.sum(both.c.rows), sa.BigInteger)
+    return sa.select(total, sa.func.min(both.c.stream_pk), sa.func.max(both.c.stream_pk))
 
 
 def _touched(_database: Database) -> Select[Any]:
-    table = outlines.c
-    return _in_range(select(table.chunk_pk, table.rows, table.min_step, table.max_step))
+    table = tables.outlines.c
+    return _in_range(sa.select(table.chunk_pk, table.rows, table.min_step, table.max_step), tables.outlines)
 
 
 def _summaries(_database: Database) -> Select[Any]:
-    table = outlines.c
-    return _in_range(select(table.chunk_pk, table.rows, table.min_step, table.max_step, table.summary))
+    table = tables.outlines.c
+    return _in_range(
+        sa.select(table.chunk_pk, table.rows, table.min_step, table.max_step, table.summary), tables.outlines
+    )
 
 
 def _spans(_database: Database) -> Select[Any]:
-    return _in_range(select(spans.c.outlines), spans)
+    return _in_range(sa.select(tables.spans.c.outlines), tables.spans)
 
 
-def _in_range(query: Select[Any], of: Table = outlines) -> Select[Any]:
+def _in_range(query: Select[Any], of: Table) -> Select[Any]:
     table = of.c
     return query.where(
-        table.entity_pk == bindparam("entity"),
-        table.key_pk == bindparam("key"),
-        table.max_step >= bindparam("first"),
-        table.min_step <= bindparam("last"),
+        table.entity_pk == sa.bindparam("entity"),
+        table.key_pk == sa.bindparam("key"),
+        table.max_step >= sa.bindparam("first"),
+        table.min_step <= sa.bindparam("last"),
         table.rows > 0,
     )

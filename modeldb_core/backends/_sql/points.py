@@ -13,20 +13,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import BigInteger, bindparam, cast, delete, func, insert, select
 
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.chunks import (
-    CHUNK_COLUMNS,
     Chunk,
     Place,
     Segments,
+    chunk_columns,
     delete_chunks,
     read_chunks,
     write_chunks,
 )
 from modeldb_core.backends._sql.database import MANY
 from modeldb_core.backends._sql.spans import gather
-from modeldb_core.backends._sql.tables import chunks, pending
 from modeldb_core.log.points import PointGroup, decode_points
 from modeldb_core.model.schema import METRICS
 
@@ -216,35 +215,37 @@ def _with_distinct_keys(group: PointGroup) -> list[PointGroup]:
 
 
 def _pending(_database: Database) -> Select[Any]:
-    wanted = select(pending.c.position, pending.c.stream_pk, pending.c.payload)
-    return wanted.where(pending.c.entity_pk == bindparam("entity")).order_by(pending.c.position)
+    wanted = sa.select(tables.pending.c.position, tables.pending.c.stream_pk, tables.pending.c.payload)
+    return wanted.where(tables.pending.c.entity_pk == sa.bindparam("entity")).order_by(tables.pending.c.position)
 
 
 def _waiting(_database: Database) -> Select[int, int]:
     # The sum of large integers is a decimal number in some databases.
-    wanted = select(func.count(), cast(func.coalesce(func.sum(pending.c.size), 0), BigInteger))
-    return wanted.where(pending.c.entity_pk == bindparam("entity"))
+    wanted = sa.select(sa.func.count(), sa.cast(sa.func.coalesce(sa.func.sum(tables.pending.c.size), 0), sa.BigInteger))
+    return wanted.where(tables.pending.c.entity_pk == sa.bindparam("entity"))
 
 
 def _newest(_database: Database) -> Select[Any]:
     # A chunk that is not among these many newest ones was merged, or stands before a full one.
-    table = chunks.c
-    wanted = select(table.chunk_pk, table.rows).where(
-        table.entity_pk == bindparam("entity"),
-        table.list_pk == bindparam("list"),
-        table.stream_pk == bindparam("stream"),
+    table = tables.chunks.c
+    wanted = sa.select(table.chunk_pk, table.rows).where(
+        table.entity_pk == sa.bindparam("entity"),
+        table.list_pk == sa.bindparam("list"),
+        table.stream_pk == sa.bindparam("stream"),
     )
     return wanted.order_by(table.first_position.desc(), table.chunk_pk.desc()).limit(8 * FAN_IN)
 
 
 def _chosen(database: Database) -> Select[Any]:
-    table = chunks.c
-    return select(*CHUNK_COLUMNS).where(database.among(table.chunk_pk)).order_by(table.first_position, table.chunk_pk)
+    table = tables.chunks.c
+    return (
+        sa.select(*chunk_columns()).where(database.among(table.chunk_pk)).order_by(table.first_position, table.chunk_pk)
+    )
 
 
 def _insert_pending(_database: Database) -> Insert:
-    return insert(pending)
+    return sa.insert(tables.pending)
 
 
 def _delete_pending(_database: Database) -> Delete:
-    return delete(pending).where(pending.c.entity_pk == bindparam("entity"))
+    return sa.delete(tables.pending).where(tables.pending.c.entity_pk == sa.bindparam("entity"))

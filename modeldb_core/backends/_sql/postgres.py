@@ -298,16 +298,18 @@ class PostgresDatabase(Database):
 
         yield from check_indexes(connection, self._address.schema)
 
-    def check_schema(self, connection: Connection, version: str) -> Iterator[str]:
+    def check_schema(self, transaction: Transaction, version: str) -> Iterator[str]:
         from modeldb_core.backends._sql.postgres_schema import check_schema
 
-        yield from check_schema(connection, self._address.schema, version)
+        yield from check_schema(transaction.connection, self._address.schema, version)
 
-    def table_names(self, connection: Connection) -> set[str]:
+    def table_names(self, transaction: Transaction) -> set[str]:
         query = text(
             "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(:name) AND relkind = ANY(:kinds)"
         )
-        found = connection.execute(query, {"name": quoted(self._address.schema), "kinds": ["r", "p", "f", "v", "m"]})
+        found = transaction.connection.execute(
+            query, {"name": quoted(self._address.schema), "kinds": ["r", "p", "f", "v", "m"]}
+        )
         return set(found.scalars())
 
     def expect_version(self, transaction: Transaction, version: str, stamp: str) -> None:
@@ -331,7 +333,7 @@ class PostgresDatabase(Database):
         name = f"modeldb_backup_{version}_{now}"
         own = quoted(self._address.schema)
         statements = ["SET LOCAL statement_timeout = 0", f"CREATE SCHEMA {name}"]  # no limit for the migration either
-        for table in map(quoted, sorted(self.table_names(transaction.connection))):
+        for table in map(quoted, sorted(self.table_names(transaction))):
             statements.append(f"CREATE TABLE {name}.{table} (LIKE {own}.{table} INCLUDING ALL)")
             statements.append(f"INSERT INTO {name}.{table} SELECT * FROM {own}.{table}")
         for table, column in _SERIAL:  # a copy takes its numbers from a sequence of its own

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from modeldb_core.backends._sql.chain import HEAD, check_content, head_of, row_of
+from modeldb_core.backends._sql.layout import SUMMARY_COLUMNS
 from modeldb_core.backends._sql.metrics import Metric
 from modeldb_core.backends._sql.numbers import Numbers
 from modeldb_core.backends._sql.points import DIRECT_BYTES, MAX_PENDING, MAX_PENDING_BYTES, Append
 from modeldb_core.backends._sql.postgres_driver import Dialect, driver_of
 from modeldb_core.backends._sql.postgres_statements import SWALLOWED
 from modeldb_core.backends._sql.summaries import Summary, summarize
-from modeldb_core.backends._sql.tables import SUMMARY_COLUMNS, metrics
+from modeldb_core.backends._sql.tables import metrics
 from modeldb_core.log.changes import APPEND, EMPTY_HEAD, advance
 from modeldb_core.log.replay import groups_of
 from modeldb_core.model.schema import KINDS, METRICS

@@ -1,7 +1,7 @@
 """Whether the schema of a PostgreSQL database is the one that the migrations make, as far as its catalog tells.
 
 Only a writer could make a second schema to compare with, so the tables of the latest version are compared with what
-``tables.py`` declares; the tests prove that the migrations make the same. Of other versions only that is told which no
+``table_definitions.py`` declares; the tests prove that the migrations make the same. Of other versions only that is told which no
 version has: triggers, rules, views, row security.
 """
 
@@ -14,8 +14,9 @@ from sqlalchemy import Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import dialect
 
 from modeldb_core.backends._sql import schema
+from modeldb_core.backends._sql.layout import VERSION_TABLE
 from modeldb_core.backends._sql.postgres_connections import quoted
-from modeldb_core.backends._sql.tables import keys, metadata
+from modeldb_core.backends._sql.tables import keys, metadata, version_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -60,7 +61,7 @@ _BY_TABLE = ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan")
 
 def check_schema(connection: Connection, schema_name: str, version: str) -> Iterator[str]:
     """Iterate over sentences on what no version of ModelDB makes, and on what the latest one makes otherwise."""
-    own = {*metadata.tables, schema.VERSION_TABLE}
+    own = {*metadata.tables, VERSION_TABLE}
     is_latest = version == schema.LATEST
     for name, kind, persistence, has_rules, has_security, has_heirs in _ask(connection, _TABLES, schema_name):
         if name not in own:
@@ -181,7 +182,7 @@ def _sql(expression: Any) -> str:  # noqa: ANN401 - of SQLAlchemy
 
 def _tables() -> Iterator[Table]:
     yield from metadata.sorted_tables
-    yield schema.version_table
+    yield version_table
 
 
 _TYPE_NAMES = {"BYTEA": "bytea", "FLOAT": "double precision", "VARCHAR(32)": "character varying(32)"}

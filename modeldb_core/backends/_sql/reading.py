@@ -10,9 +10,10 @@ from sqlalchemy import and_, bindparam, case, literal, select
 from modeldb_core.backends._sql.database import MANY, Database, Transaction
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._sql.filters import NOW, is_gone
+from modeldb_core.backends._sql.layout import ERASED, SUMMARY_COLUMNS
 from modeldb_core.backends._sql.numbers import find_keys
 from modeldb_core.backends._sql.summaries import SeriesMap, last_value
-from modeldb_core.backends._sql.tables import ERASED, SUMMARY_COLUMNS, documents, entities, keys, metrics
+from modeldb_core.backends._sql.tables import documents, entities, keys, metrics
 from modeldb_core.errors import IntegrityError
 from modeldb_core.log.replay import erased_error
 from modeldb_core.model.entities import LOST, RUNNING, Entity, entity_from_document

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select
-
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.apply import Batch
 from modeldb_core.backends._sql.counting import recount
 from modeldb_core.backends._sql.deciding import StoredClaims
-from modeldb_core.backends._sql.declared import Declared, can_be_interpreted, outdated_of, read_declared, take_over
+from modeldb_core.backends._sql.declared import (
+    Declared,
+    can_be_interpreted,
+    has_outdated,
+    outdated_of,
+    read_declared,
+    take_over,
+)
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._sql.erasure import replay
 from modeldb_core.backends._sql.homes import home_in
 from modeldb_core.backends._sql.numbers import Remembered
-from modeldb_core.backends._sql.tables import (
-    changes,
-    documents,
-    facts,
-    links,
-    metrics,
-    outdated,
-    streams,
-    unique_values,
-)
 from modeldb_core.log.changes import ALTERING, APPEND, ERASE
 from modeldb_core.log.settling import settle
 from modeldb_core.model.claims import claims_of, may_claim
@@ -56,7 +52,7 @@ def bring_up_to_date(
     def look(transaction: Transaction) -> tuple[Declared, bool]:
         declared = read_declared(transaction)
         kinds = [kind for kind in KINDS if declared.is_current(kind)]
-        return declared, transaction.connection.execute(outdated_of(kinds).limit(1)).first() is not None
+        return declared, has_outdated(transaction, kinds)
 
     declared, has_some = database.read(look)
     if takes_over and declared.to_take_over:
@@ -78,11 +74,11 @@ def rebuild_some(transaction: Transaction) -> int:
     is_last, found = len(found) <= _SOME, found[:_SOME]
     if found:
         pks = [row.entity_pk for row in found]
-        for table in (facts, links, unique_values):
-            transaction.connection.execute(delete(table).where(table.c.entity_pk.in_(pks)))
+        for table in (tables.facts, tables.links, tables.unique_values):
+            transaction.connection.execute(sa.delete(table).where(table.c.entity_pk.in_(pks)))
         _put(transaction, found, _documents_of(transaction, found))
         _claim(transaction, [row for row in found if may_claim(row.kind)])
-        gone = delete(outdated).where(outdated.c.entity_pk.in_(pks), can_be_interpreted())
+        gone = sa.delete(tables.outdated).where(tables.outdated.c.entity_pk.in_(pks), can_be_interpreted())
         transaction.connection.execute(gone)
     if is_last:  # until then nobody goes by the counts
         recount(transaction, kinds)
@@ -92,10 +88,16 @@ def rebuild_some(transaction: Transaction) -> int:
 def _documents_of(transaction: Transaction, found: Sequence[Any]) -> Mapping[int, Document]:
     """Return documents by the numbers of entities; those to which something happened that was not understood, from the log."""
     connection, pks = transaction.connection, [row.entity_pk for row in found]
-    rows = select(documents.c.entity_pk, documents.c.document).where(documents.c.entity_pk.in_(pks))
+    rows = sa.select(tables.documents.c.entity_pk, tables.documents.c.document).where(
+        tables.documents.c.entity_pk.in_(pks)
+    )
     stored = {pk: load_document(text) for pk, text in connection.execute(rows)}
-    special = select(changes.c.entity_pk).where(changes.c.entity_pk.in_(pks), changes.c.action.not_in(_KNOWN))
-    waiting = select(outdated.c.entity_pk).where(outdated.c.entity_pk.in_(pks), outdated.c.action != "")
+    special = sa.select(tables.changes.c.entity_pk).where(
+        tables.changes.c.entity_pk.in_(pks), tables.changes.c.action.not_in(_KNOWN)
+    )
+    waiting = sa.select(tables.outdated.c.entity_pk).where(
+        tables.outdated.c.entity_pk.in_(pks), tables.outdated.c.action != ""
+    )
     again = {*connection.execute(special).scalars(), *connection.execute(waiting).scalars()}
     stored.update(
         {row.entity_pk: replay(transaction, row.entity_pk, row.kind) for row in found if row.entity_pk in again}
@@ -104,7 +106,9 @@ def _documents_of(transaction: Transaction, found: Sequence[Any]) -> Mapping[int
 
 
 def _put(transaction: Transaction, found: Sequence[Any], stored: Mapping[int, Document]) -> None:
-    has_series = select(metrics.c.entity_pk).where(metrics.c.entity_pk.in_(stored), metrics.c.count.is_not(None))
+    has_series = sa.select(tables.metrics.c.entity_pk).where(
+        tables.metrics.c.entity_pk.in_(stored), tables.metrics.c.count.is_not(None)
+    )
     with_series = set(transaction.connection.execute(has_series).scalars())
     batch = Batch(transaction, Remembered())
     for row in found:
@@ -135,9 +139,9 @@ def _claim(transaction: Transaction, found: Sequence[Any]) -> None:
     names = {(row.kind, row.entity_id): row.entity_pk for row in found}
     stored = StoredClaims(transaction, {})
     history: list[Change] = [change for name in names for change in stored.history(*name)]
-    place = select(streams.c.stream_id, changes.c.seq, changes.c.position)
-    place = place.join(streams, streams.c.stream_pk == changes.c.stream_pk).where(
-        changes.c.entity_pk.in_(names.values())
+    place = sa.select(tables.streams.c.stream_id, tables.changes.c.seq, tables.changes.c.position)
+    place = place.join(tables.streams, tables.streams.c.stream_pk == tables.changes.c.stream_pk).where(
+        tables.changes.c.entity_pk.in_(names.values())
     )
     places = {(stream_id, seq): position for stream_id, seq, position in transaction.connection.execute(place)}
     history.sort(key=lambda change: places[change.stream_id, change.seq])
@@ -149,10 +153,12 @@ def _claim(transaction: Transaction, found: Sequence[Any]) -> None:
         for row, document in zip(found, _current(transaction, found), strict=True)
         for claim in claims_of(row.kind, document)
     }
-    transaction.connection.execute(delete(unique_values).where(unique_values.c.entity_pk.in_(names.values())))
+    transaction.connection.execute(
+        sa.delete(tables.unique_values).where(tables.unique_values.c.entity_pk.in_(names.values()))
+    )
     if rows:
         made = [{"digest": digest, "entity_pk": entity_pk} for digest, entity_pk in rows.items()]
-        transaction.connection.execute(insert(unique_values), made)
+        transaction.connection.execute(sa.insert(tables.unique_values), made)
 
 
 def _current(transaction: Transaction, found: Sequence[Any]) -> Iterable[Document | None]:

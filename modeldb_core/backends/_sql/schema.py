@@ -11,20 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, delete, insert, select
-
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.declared import count_to_make_again, new_stamp, read_declared, write_declared
-from modeldb_core.backends._sql.tables import compatibility
+from modeldb_core.backends._sql.layout import COMPATIBILITY_TABLE, VERSION_TABLE
 from modeldb_core.errors import ConfigurationError, StoreReadOnlyError, StoreVersionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection, Select
+    from sqlalchemy.sql.dml import Insert
 
     from modeldb_core.backends._sql.database import Database, Transaction
-
-VERSION_TABLE = "modeldb_version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +49,6 @@ OLDEST_WRITABLE = "0001"
 """The oldest version of the tables that this code writes as they are."""
 MIGRATIONS = "modeldb_core.backends._sql:migrations"
 """Where Alembic finds the migrations."""
-
-version_table = Table(
-    VERSION_TABLE,
-    MetaData(),
-    Column("version_num", String(32), nullable=False),
-    PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),  # as Alembic makes it
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +199,7 @@ def upgrade(database: Database) -> Upgrade:
             return Upgrade(version, version, None)
         backup = database.backup(transaction, version)
         migrate(transaction.connection, LATEST)
+        transaction.connection.execute(sa.delete(tables.compatibility))
         _write_compatibility(transaction)
         return Upgrade(version, LATEST, backup)
 
@@ -225,7 +217,7 @@ def read_version(transaction: Transaction) -> str | None:
     Raises:
         ConfigurationError: there are tables, but not those of ModelDB.
     """
-    names = transaction.database.table_names(transaction.connection)
+    names = transaction.database.table_names(transaction)
     if VERSION_TABLE in names:
         versions = [str(version) for (version,) in transaction.rows(_select_version)]
         if len(versions) == 1:
@@ -276,15 +268,15 @@ def check(transaction: Transaction) -> Iterator[str]:
     """Iterate over sentences on what differs from the schema that the migrations make."""
     version = read_version(transaction)
     assert version is not None
-    yield from transaction.database.check_schema(transaction.connection, version)
+    yield from transaction.database.check_schema(transaction, version)
     found = _read_compatibility(transaction)
     known = {each.version: each for each in REVISIONS}
     if found is None or found.version != version or found != known.get(version, found):
-        yield f"{compatibility.name} does not say which code may use tables of version {version}"
+        yield f"{COMPATIBILITY_TABLE} does not say which code may use tables of version {version}"
 
 
 def _read_compatibility(transaction: Transaction) -> Revision | None:
-    if compatibility.name not in transaction.database.table_names(transaction.connection):
+    if COMPATIBILITY_TABLE not in transaction.database.table_names(transaction):
         return None
     rows = transaction.rows(_select_compatibility)
     return Revision(*map(str, rows[0])) if len(rows) == 1 else None
@@ -294,8 +286,7 @@ def _write_compatibility(transaction: Transaction) -> None:
     latest = REVISIONS[-1]
     row = {each: getattr(latest, each) for each in ("version", "readable_since", "writable_since")}
     row["stamp"] = read_declared(transaction).stamp or new_stamp()
-    transaction.connection.execute(delete(compatibility))
-    transaction.connection.execute(insert(compatibility), row)
+    transaction.write(_insert_compatibility, [row])
 
 
 def _pending(database: Database, version: str) -> tuple[str, ...]:
@@ -317,20 +308,28 @@ def _create(transaction: Transaction) -> None:
     """Make all tables at once: the same that the migrations make one after the other, in a fraction of the time."""
     if read_version(transaction) is not None:
         return
-    connection = transaction.connection
-    transaction.database.create_tables(connection)
-    version_table.create(connection)
-    connection.execute(insert(version_table), {"version_num": LATEST})
+    transaction.database.create_tables(transaction)
+    transaction.write(_insert_version, [{"version_num": LATEST}])
     _write_compatibility(transaction)
     write_declared(transaction)
 
 
+def _insert_version(_database: Database) -> Insert:
+    return sa.insert(tables.version_table)
+
+
 def _select_version(_database: Database) -> Select[Any]:
-    return select(version_table.c.version_num)
+    return sa.select(tables.version_table.c.version_num)
 
 
 def _select_compatibility(_database: Database) -> Select[Any]:
-    return select(compatibility.c.version, compatibility.c.readable_since, compatibility.c.writable_since)
+    return sa.select(
+        tables.compatibility.c.version, tables.compatibility.c.readable_since, tables.compatibility.c.writable_since
+    )
+
+
+def _insert_compatibility(_database: Database) -> Insert:
+    return sa.insert(tables.compatibility)
 
 
 def _list(names: set[str]) -> str:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, func, insert, select
-
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.database import MANY
 from modeldb_core.backends._sql.outlines import OUTLINE, load_outlines, pack_outlines
-from modeldb_core.backends._sql.tables import outlines, spans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,54 +82,56 @@ def rows_of(entity_pk: int, key_pk: int, stream_pk: int, members: NDArray[Any]) 
 
 
 def _crowded(database: Database) -> Select[Any]:
-    table = outlines.c
-    wanted = select(table.key_pk, func.count()).where(*_of_stream(), database.among(table.key_pk))
-    return wanted.group_by(table.key_pk).having(func.count() >= bindparam("enough"))
+    table = tables.outlines.c
+    wanted = sa.select(table.key_pk, sa.func.count()).where(*_of_stream(), database.among(table.key_pk))
+    return wanted.group_by(table.key_pk).having(sa.func.count() >= sa.bindparam("enough"))
 
 
 def _full(_database: Database) -> Select[Any]:
-    table = outlines.c
-    wanted = select(table.chunk_pk, table.rows, table.min_step, table.max_step, table.summary)
-    return wanted.where(*_of_stream(), table.key_pk == bindparam("key")).order_by(table.chunk_pk)
+    table = tables.outlines.c
+    wanted = sa.select(table.chunk_pk, table.rows, table.min_step, table.max_step, table.summary)
+    return wanted.where(*_of_stream(), table.key_pk == sa.bindparam("key")).order_by(table.chunk_pk)
 
 
 def _of_stream() -> tuple[Any, ...]:
-    table = outlines.c
+    table = tables.outlines.c
     return (
-        table.entity_pk == bindparam("entity"),
-        table.stream_pk == bindparam("stream"),
-        table.rows >= bindparam("full"),
+        table.entity_pk == sa.bindparam("entity"),
+        table.stream_pk == sa.bindparam("stream"),
+        table.rows >= sa.bindparam("full"),
     )
 
 
 def _around(_database: Database) -> Select[Any]:
-    table = spans.c
-    return select(table.key_pk, table.first_chunk, table.stream_pk, table.outlines).where(
-        table.entity_pk == bindparam("entity"),
-        table.first_chunk <= bindparam("chunk"),
-        table.last_chunk >= bindparam("chunk"),
+    table = tables.spans.c
+    return sa.select(table.key_pk, table.first_chunk, table.stream_pk, table.outlines).where(
+        table.entity_pk == sa.bindparam("entity"),
+        table.first_chunk <= sa.bindparam("chunk"),
+        table.last_chunk >= sa.bindparam("chunk"),
     )
 
 
 def _insert_span(_database: Database) -> Insert:
-    return insert(spans)
+    return sa.insert(tables.spans)
 
 
 def _insert_outline(_database: Database) -> Insert:
-    return insert(outlines)
+    return sa.insert(tables.outlines)
 
 
 def _delete_outline(_database: Database) -> Delete:
-    table = outlines.c
-    return delete(outlines).where(
-        table.entity_pk == bindparam("entity"), table.key_pk == bindparam("column"), table.chunk_pk == bindparam("pk")
+    table = tables.outlines.c
+    return sa.delete(tables.outlines).where(
+        table.entity_pk == sa.bindparam("entity"),
+        table.key_pk == sa.bindparam("column"),
+        table.chunk_pk == sa.bindparam("pk"),
     )
 
 
 def _delete_span(_database: Database) -> Delete:
-    table = spans.c
-    return delete(spans).where(
-        table.entity_pk == bindparam("entity"),
-        table.key_pk == bindparam("column"),
-        table.first_chunk == bindparam("first"),
+    table = tables.spans.c
+    return sa.delete(tables.spans).where(
+        table.entity_pk == sa.bindparam("entity"),
+        table.key_pk == sa.bindparam("column"),
+        table.first_chunk == sa.bindparam("first"),
     )

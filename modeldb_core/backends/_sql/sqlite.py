@@ -7,20 +7,16 @@ import os
 import re
 import sqlite3
 import stat
+import sys
 import warnings
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from sqlalchemy import bindparam, create_engine, func, select
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.dialects.sqlite.pysqlite import dialect
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool, QueuePool
-
+from modeldb_core.backends._sql import prepared, sa
 from modeldb_core.backends._sql.database import (
     MANY,
     Build,
@@ -29,7 +25,8 @@ from modeldb_core.backends._sql.database import (
     Transaction,
     lacks,
 )
-from modeldb_core.backends._sql.engine import EngineDatabase
+from modeldb_core.backends._sql.retrying import RetryingDatabase
+from modeldb_core.backends._sql.sqlite_connections import Connections, SQLiteTransaction
 from modeldb_core.backends._sql.sqlite_files import PREFIX, make_private, may_write, prepare_folder
 from modeldb_core.backends._sql.sqlite_functions import add_functions
 from modeldb_core.backends._sql.sqlite_watch import Watch
@@ -59,7 +56,6 @@ _CHECKPOINT_PAGES = 16_384  # of the write-ahead log, 64 MiB: a page that is wri
 _JOURNAL_LIMIT_BYTES = 64 * 2**20  # to which the write-ahead log is cut after a checkpoint
 _DRIVER_TIMEOUT_S = 5.0  # beyond that this process waits by itself, with jitter
 _STEPS = 20_000  # of SQLite's machine between two looks at the clock: some tenths of a millisecond
-_DIALECT = dialect()
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _READ_ONLY = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
@@ -67,7 +63,7 @@ _LACKING = re.compile("^no such (?:table|column):|has no column named")
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT})
 
 
-class SQLiteDatabase(EngineDatabase):
+class SQLiteDatabase(RetryingDatabase):
     """Connections to one SQLite file; see :class:`SQLiteStore` for the arguments.
 
     Attributes:
@@ -75,7 +71,6 @@ class SQLiteDatabase(EngineDatabase):
     """
 
     further_tables: frozenset[str] = frozenset()
-    errors = (DBAPIError, sqlite3.Error)  # most statements go past SQLAlchemy
     why_read_only = "check the permissions of the file and its folder"
 
     def __init__(
@@ -100,19 +95,21 @@ class SQLiteDatabase(EngineDatabase):
     def _begin(self) -> None:
         super()._begin()
         self._watch = Watch(self._connect)
+        # A database that may not be written is looked at afresh for each question: see _uri.
+        self._connections = Connections(self._connect, keeps=not self.read_only)
 
     # Transactions
 
     @contextmanager
-    def _transaction(self, *, writing: bool) -> Iterator[Connection]:
-        with self.engine.connect() as connection:
-            driver = _driver(connection)
+    def _transaction(self, *, writing: bool) -> Iterator[Transaction]:
+        with self._connections.one() as held:
+            driver = held.driver
             is_limited = not writing and time_limits.until() is not None
             if is_limited:
                 driver.set_progress_handler(time_limits.is_over, _STEPS)  # one that says yes ends the statement
             try:
                 driver.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
-                yield connection
+                yield SQLiteTransaction(self, self._connections, held)
                 driver.execute("COMMIT")
             except BaseException:
                 # A failed COMMIT may have ended the transaction already.
@@ -123,6 +120,17 @@ class SQLiteDatabase(EngineDatabase):
             finally:
                 if is_limited:
                     driver.set_progress_handler(None, 0)
+
+    @property
+    def errors(self) -> tuple[type[BaseException], ...]:  # type: ignore[override]
+        """What the driver raises, by itself or through SQLAlchemy, where somebody has imported that."""
+        of_sqlalchemy = sys.modules.get("sqlalchemy.exc")
+        return (sqlite3.Error,) if of_sqlalchemy is None else (sqlite3.Error, of_sqlalchemy.DBAPIError)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of SQLAlchemy, for those who look at what it runs."""
+        return self._connections.engine
 
     def may_pass(self, error: BaseException | None) -> bool:
         return isinstance(error, sqlite3.Error) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _BUSY
@@ -135,18 +143,23 @@ class SQLiteDatabase(EngineDatabase):
 
     # What SQLite says otherwise
 
-    def run(self, connection: Connection, build: Build, parameters: Mapping[str, Any]) -> Sequence[Row]:
+    def run(self, connection: Any, build: Build, parameters: Mapping[str, Any]) -> Sequence[Row]:  # noqa: ANN401
         compiled = self.compiled(build)
-        return _driver(connection).execute(compiled.text, compiled.row(parameters)).fetchall()
+        rows: list[Row] = connection.execute(compiled.text, compiled.row(parameters)).fetchall()
+        return rows
 
     def run_many(
-        self, connection: Connection, build: Build, rows: Sequence[Mapping[str, Any]], written: int | None
+        self,
+        connection: Any,  # noqa: ANN401 - of the driver
+        build: Build,
+        rows: Sequence[Mapping[str, Any]],
+        written: int | None,
     ) -> None:
         compiled = self.compiled(build)
         if len(rows) == 1:
-            cursor = _driver(connection).execute(compiled.text, compiled.row(rows[0]))
+            cursor = connection.execute(compiled.text, compiled.row(rows[0]))
         else:
-            cursor = _driver(connection).executemany(compiled.text, map(compiled.row, rows))
+            cursor = connection.executemany(compiled.text, map(compiled.row, rows))
         if written is not None and cursor.rowcount != written:
             raise SwallowedError
 
@@ -155,9 +168,13 @@ class SQLiteDatabase(EngineDatabase):
         try:
             return self._compiled[build]
         except KeyError:
-            return self._compiled.setdefault(build, _Compiled(self.statement(build)))
+            return self._compiled.setdefault(
+                build, _Compiled(*(prepared.find(build) or compile_statement(self.statement(build))))
+            )
 
     def insert(self, table: Table) -> Insert:
+        from sqlalchemy.dialects.sqlite import insert
+
         return insert(table)
 
     def among(
@@ -168,9 +185,9 @@ class SQLiteDatabase(EngineDatabase):
         parameter: str = MANY,
     ) -> ColumnElement[bool]:
         many: BindParameter[Any] = (
-            bindparam(parameter) if values is None else bindparam(parameter, self.many(values), unique=True)
+            sa.bindparam(parameter) if values is None else sa.bindparam(parameter, self.many(values), unique=True)
         )
-        return column.in_(select(func.json_each(many).table_valued("value").c.value))
+        return column.in_(sa.select(sa.func.json_each(many).table_valued("value").c.value))
 
     def many(self, values: Iterable[int] | Iterable[str]) -> str:
         return json.dumps(list(values))
@@ -182,10 +199,20 @@ class SQLiteDatabase(EngineDatabase):
             if line != "ok":
                 yield f"SQLite says: {line}"
 
-    def check_schema(self, connection: Connection, version: str) -> Iterator[str]:
+    def create_tables(self, transaction: Transaction) -> None:
+        assert isinstance(transaction, SQLiteTransaction)
+        for text in prepared.TABLES:
+            transaction.driver.execute(text)
+
+    def table_names(self, transaction: Transaction) -> set[str]:
+        assert isinstance(transaction, SQLiteTransaction)
+        query = r"SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'"
+        return {name for (name,) in transaction.driver.execute(query)}
+
+    def check_schema(self, transaction: Transaction, version: str) -> Iterator[str]:
         from modeldb_core.backends._sql.sqlite_schema import check_schema
 
-        yield from check_schema(connection, version, self.further_tables)
+        yield from check_schema(transaction.connection, version, self.further_tables)
 
     @property
     def is_own(self) -> bool:  # type: ignore[override]
@@ -233,24 +260,6 @@ class SQLiteDatabase(EngineDatabase):
                 raise StoreUnavailableError(msg) from error
             raise
         return path
-
-    def close(self) -> None:
-        self._closed = True
-        self._watch.close()
-        super().close()
-
-    def make_engine(self) -> Engine:
-        # A database that may not be written is looked at afresh for each question: see _uri.
-        pool: Any = NullPool if self.read_only else QueuePool
-        options: dict[str, Any] = {} if self.read_only else {"pool_size": 8, "max_overflow": -1}
-        return create_engine(
-            "sqlite+pysqlite://",
-            creator=self._connect,
-            poolclass=pool,
-            isolation_level="AUTOCOMMIT",
-            enable_from_linting=False,
-            **options,
-        )
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -304,9 +313,12 @@ class SQLiteDatabase(EngineDatabase):
         connection.execute(f"PRAGMA fullfsync = {int(self._durability == 'fsync')}")  # of macOS: past the drive's cache
         connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT_BYTES}")
 
-    def before_fork(self) -> None:
-        super().before_fork()
+    def _release(self) -> None:
         self._watch.close()
+        self._connections.release()
+
+    def _leave_to_parent(self) -> None:
+        _inherited.append(self._connections)
 
     # Errors
 
@@ -343,15 +355,14 @@ class SQLiteDatabase(EngineDatabase):
 class _Compiled:
     """A statement as text, and how its parameters become a row."""
 
-    def __init__(self, statement: Any) -> None:  # noqa: ANN401 - of SQLAlchemy
-        compiled = statement.compile(dialect=_DIALECT)
-        self.text = str(compiled)
-        self._names = tuple(compiled.positiontup or ())
-        self._constants = {name: value for name, value in compiled.params.items() if value is not None}
+    def __init__(self, text: str, names: Sequence[str], constants: Mapping[str, Any]) -> None:
+        self.text = text
+        self._names = names
+        self._constants = constants
         self.row: Callable[[Mapping[str, Any]], tuple[Any, ...]] = self._row_of_any
         """Returns the values of parameters in their order."""
-        if len(self._names) > 1 and not self._constants:
-            self.row = itemgetter(*self._names)  # the same, without a line of Python
+        if len(names) > 1 and not constants:
+            self.row = itemgetter(*names)  # the same, without a line of Python
 
     def _row_of_any(self, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
         if self._constants:
@@ -359,5 +370,13 @@ class _Compiled:
         return tuple([parameters[name] for name in self._names])
 
 
-def _driver(connection: Connection) -> sqlite3.Connection:
-    return cast("sqlite3.Connection", connection.connection.dbapi_connection)
+def compile_statement(statement: Any) -> tuple[str, tuple[str, ...], dict[str, Any]]:  # noqa: ANN401 - of SQLAlchemy
+    """Return a statement as SQLite takes it: text, names of its parameters, and the values of those that are constant."""
+    from sqlalchemy.dialects.sqlite.pysqlite import dialect
+
+    compiled = statement.compile(dialect=dialect())
+    constants = {name: value for name, value in compiled.params.items() if value is not None}
+    return str(compiled), tuple(compiled.positiontup or ()), constants
+
+
+_inherited: list[Connections] = []  # of the parent of this process: a connection that is collected is closed

@@ -33,7 +33,7 @@ from modeldb_core.errors import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Table
+    from sqlalchemy import Engine, Table
 
     from modeldb_core.backends.sql import Transaction
 
@@ -143,9 +143,9 @@ class DuckDBDatabase(EngineDatabase):
             return IntegrityError(f"{self.path} is damaged: {said}; restore a backup")
         return StoreUnavailableError(f"{self.path}: DuckDB refused an operation: {said}")
 
-    def create_tables(self, connection: Connection) -> None:
-        connection.execute(text("CREATE SEQUENCE columns_numbers"))
-        super().create_tables(connection)
+    def create_tables(self, transaction: Transaction) -> None:
+        transaction.connection.execute(text("CREATE SEQUENCE columns_numbers"))
+        super().create_tables(transaction)
 
     def backup(self, transaction: Transaction, version: str) -> str:
         del transaction  # it has written nothing yet, and no other one writes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from modeldb_core.backends._sql.schema import VERSION_TABLE
+from modeldb_core.backends._sql.layout import VERSION_TABLE
 
 context.configure(
     connection=context.config.attributes["connection"], version_table=VERSION_TABLE, transactional_ddl=True

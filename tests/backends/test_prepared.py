@@ -1,0 +1,57 @@
+"""Statements of SQLite that were built beforehand: they are those that would be built, and writing needs no others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from modeldb_core.backends._sql import chain, metrics, prepared
+from modeldb_core.backends._sql.preparing import as_text, build_all
+from modeldb_core.backends.sqlite import SQLiteStore
+
+
+def test_what_is_prepared_is_what_would_be_built(tmp_path: Path) -> None:
+    advice = "run: python -m modeldb_core.backends._sql.preparing"
+    assert prepared.FILE.read_text("utf-8") == as_text(build_all(tmp_path)), advice
+
+
+def test_each_function_that_builds_a_statement_is_found_by_its_own_name(tmp_path: Path) -> None:
+    assert prepared.find(chain._last_position) != prepared.find(chain._last_stream)
+    found = prepared.find(metrics._select)
+    assert found is not None
+    with SQLiteStore(f"sqlite:///{tmp_path}/modeldb.db") as store:
+        assert found[0] == store._database.compiled(metrics._select).text  # type: ignore[attr-defined]
+
+    def _last_position(_database: object) -> None:  # of somebody else, who has a function of that name too
+        raise AssertionError
+
+    assert prepared.find(_last_position) is None
+
+
+_PROGRAM = """
+import json, sys
+import modeldb_core as modeldb
+folder = sys.argv[1]
+for number in range(2):
+    with modeldb.connect(f"sqlite:///{folder}/modeldb.db", artifact_url=f"file://{folder}/files", journal_dir=f"{folder}/j"):
+        with modeldb.start_run(project="churn", tags=["a"], hyperparameters={"lr": 0.1}) as run:
+            for step in range(1000):
+                run.log_metrics({"loss": 1 / (step + 1)}, step=step)
+            run.log_metric("auc", 0.5 + number)
+            run.log_artifact(b"1", "bytes")
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def test_a_program_that_logs_into_a_file_imports_no_sqlalchemy(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, str(tmp_path)], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert not done.stderr
+    assert "sqlalchemy" not in json.loads(done.stdout)
+    with SQLiteStore(f"sqlite:///{tmp_path}/modeldb.db") as store:
+        from modeldb_core.queries import Query
+
+        assert [run.metrics["auc"] for run in store.find(Query(order_by="metrics.auc")).entities] == [0.5, 1.5]
