@@ -70,6 +70,7 @@ DOORS = {
 }
 ROOMS = {
     "modeldb_core.backends._sql": "who only reads needs nothing that writes, and the other way round",
+    "modeldb_core.tracking.deletion": "programs that delete nothing have nothing to do with it",
     "modeldb_core.tracking.registry": "programs that use no registered models have nothing to do with them",
 }
 
@@ -155,7 +156,7 @@ def _reason(lazy: Lazy) -> str | None:
         for package in PACKAGES:
             if name == package or name.startswith(f"{package}."):
                 return package
-    return next((room for room in ROOMS if lazy.imported.startswith(f"{room}.")), None)
+    return next((room for room in ROOMS if f"{lazy.imported}.".startswith(f"{room}.")), None)
 
 
 def lazy_imports() -> list[Lazy]:

@@ -11,7 +11,7 @@ from modeldb_core.cli.completion import complete_model, complete_run
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.session import Session, examples, with_session, writer_for
 from modeldb_core.cli.tables import print_json, print_table
-from modeldb_core.commands import containers
+from modeldb_core.commands.declaring import declare
 from modeldb_core.commands.operation import decide
 from modeldb_core.commands.registry import approvals, promotion, references, versions
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
@@ -74,7 +74,7 @@ def register(
         source = versions.from_run(session.run(str(run)), artifact)
         versions.check_there(session.artifacts, source)
 
-    workspace = containers.declare("workspace", workspace_id, session.settings.workspace)
+    workspace = declare("workspace", workspace_id, session.settings.workspace)
     said = versions.Said(description=description, tags=tags, trusted=trusted)
 
     def look() -> Operation:

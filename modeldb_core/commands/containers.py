@@ -9,7 +9,7 @@ from modeldb_core.commands.lineage import check_new
 from modeldb_core.commands.names import check_name, check_tags
 from modeldb_core.commands.operation import Operation
 from modeldb_core.errors import InvalidArgumentError
-from modeldb_core.log.changes import CREATE, RESTORE
+from modeldb_core.log.changes import CREATE
 from modeldb_core.log.conditions import for_creating
 from modeldb_core.log.stream import Entry
 from modeldb_core.model.entities import is_id, new_id
@@ -19,21 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from modeldb_core.stores import MetadataStore
-
-
-def declare(kind: str, entity_id: str, name: str, **fields: Any) -> Operation:  # noqa: ANN401 - values
-    """Make a container unless there is one: writers who declare one name, offline too, make one container.
-
-    One that was deleted comes back.
-
-    Args:
-        kind: of the container.
-        entity_id: as :meth:`~modeldb_core.stores.MetadataStore.identify` returns it for the name.
-        name: what people call it.
-        fields: what else is known of it, among it what it is part of.
-    """
-    said = {"name": check_name(name, kind), **fields}
-    return Operation((Entry(CREATE, kind, entity_id, said),), entity_id=entity_id)
 
 
 def create(
@@ -72,11 +57,6 @@ def create(
     if entity_id and declaration.flows:
         check_new(store, kind, checked, document)
     return Operation((Entry(CREATE, kind, checked, document),), for_creating(kind, checked, document), checked)
-
-
-def revive(kind: str, entity_id: str) -> Operation:
-    """Bring back what a program has deleted and logs to again."""
-    return Operation((Entry(RESTORE, kind, entity_id, {}),), entity_id=entity_id)
 
 
 def check_new_id(entity_id: str) -> str:

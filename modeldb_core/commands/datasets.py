@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.commands.containers import declare
+from modeldb_core.commands.declaring import declare
 from modeldb_core.commands.edits import living, put_values
 from modeldb_core.commands.names import check_tags
 from modeldb_core.commands.operation import Operation, decide, execute

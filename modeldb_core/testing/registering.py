@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from modeldb_core.commands.containers import declare
+from modeldb_core.commands.declaring import declare
 from modeldb_core.commands.operation import decide, execute
 from modeldb_core.commands.registry import approvals, history, promotion, references, versions
 from modeldb_core.errors import ConditionsUnsupportedError, ConflictError, PreconditionError

@@ -11,7 +11,6 @@ from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.entities import new_id
 from modeldb_core.model.values import check_key
 from modeldb_core.tracking import announcement, endings
-from modeldb_core.tracking.deletion import Trash
 from modeldb_core.tracking.ranks import is_first
 from modeldb_core.tracking.run import RunHandle
 from modeldb_core.tracking.searching import ClientReader
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from modeldb_core.commands.operation import Operation
-    from modeldb_core.config import Settings
+    from modeldb_core.tracking.deletion import Trash
     from modeldb_core.tracking.repositories.commits import CommitHandle
     from modeldb_core.tracking.repositories.repository import RepositoryHandle
 
@@ -34,9 +33,12 @@ class Client(ClientReader):
     As a context manager it closes at the end of the block.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self.trash = Trash(self)
+    @property
+    def trash(self) -> Trash:
+        """What is deleted and can still be restored."""
+        from modeldb_core.tracking.deletion import Trash
+
+        return Trash(self)
 
     def start_run(
         self,

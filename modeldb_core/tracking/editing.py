@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands import edits, runs
 from modeldb_core.errors import RunFinishedError
-from modeldb_core.tracking import deletion, usage
+from modeldb_core.tracking import usage
 from modeldb_core.tracking.reader import RunReader
 
 if TYPE_CHECKING:
@@ -161,6 +161,8 @@ class RunEditor(RunReader):
             InvalidArgumentError: it has child runs.
             StoreUnavailableError: the store cannot be asked for them now.
         """
+        from modeldb_core.tracking import deletion
+
         deletion.delete(self.client, "run", self.run_id, recursive=recursive)
         self._entity = None
 
@@ -170,6 +172,8 @@ class RunEditor(RunReader):
         Raises:
             ErasedError: it is too late, nothing of it is kept.
         """
+        from modeldb_core.tracking import deletion
+
         deletion.restore(self.client, "run", self.run_id)
         self._entity = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from modeldb_core.commands import containers
+from modeldb_core.commands.declaring import declare
 from modeldb_core.commands.names import check_tags
 from modeldb_core.commands.operation import decide
 from modeldb_core.commands.registry import history, references, versions
@@ -77,7 +77,7 @@ def register_model(
     if source.run_id:
         versions.check_there(client.artifacts, source)
     (workspace_id,) = client.store.identify(("workspace", client.settings.workspace))
-    workspace = containers.declare("workspace", workspace_id, client.settings.workspace)
+    workspace = declare("workspace", workspace_id, client.settings.workspace)
     said = versions.Said(
         description=description, tags=check_tags(tags), attributes=further, trusted=versions.check_trusted(trusted)
     )

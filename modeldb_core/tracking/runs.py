@@ -10,7 +10,6 @@ from modeldb_core.errors import ModelDBError
 from modeldb_core.log import display
 from modeldb_core.model.entities import Run
 from modeldb_core.queries.literals import condition, portions
-from modeldb_core.tracking import deletion
 from modeldb_core.tracking.editing import RunEditor
 from modeldb_core.tracking.run_table import RunTable
 
@@ -145,6 +144,8 @@ class Runs(Sequence[R]):
 
         Raises: see :meth:`RunHandle.delete`.
         """
+        from modeldb_core.tracking import deletion
+
         return deletion.delete_runs(self._client, self._run_ids(), recursive=recursive)
 
     def restore(self) -> int:
@@ -152,6 +153,8 @@ class Runs(Sequence[R]):
 
         Raises: see :meth:`RunHandle.restore`.
         """
+        from modeldb_core.tracking import deletion
+
         return deletion.restore_runs(self._client, self._run_ids())
 
     def _each(self, change: Callable[[R], object]) -> int:

@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from modeldb_core import plugins
-from modeldb_core.commands import containers, edits
+from modeldb_core.commands import edits
+from modeldb_core.commands.declaring import declare, revive
 from modeldb_core.commands.names import check_name
 from modeldb_core.errors import StoreUnavailableError
 from modeldb_core.journal.records import Draft
@@ -339,9 +340,9 @@ class Session:
         workspace_id, project_id, experiment_id = self.identify(*path)
         self._names |= {project_id: project, experiment_id: experiment}
         declarations = (
-            containers.declare("workspace", workspace_id, workspace),
-            containers.declare("project", project_id, project, workspace_id=workspace_id),
-            containers.declare("experiment", experiment_id, experiment, project_id=project_id),
+            declare("workspace", workspace_id, workspace),
+            declare("project", project_id, project, workspace_id=workspace_id),
+            declare("experiment", experiment_id, experiment, project_id=project_id),
         )
         return project_id, experiment_id, declarations
 
@@ -384,7 +385,7 @@ class Session:
         """Bring back what this client deleted and logs to again."""
         for kind, entity_id in names.items():
             if entity_id in self._deleted:
-                self.execute(containers.revive(kind, entity_id))
+                self.execute(revive(kind, entity_id))
 
     def _capture(self, run_id: str) -> None:
         """Record the circumstances of a run; runs in the background."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import g
 
-from modeldb_core.commands import containers
+from modeldb_core.commands.declaring import declare
 from modeldb_core.commands.names import check_name
 from modeldb_core.model.entities import DEFAULT_WORKSPACE
 from modeldb_server.handlers.creating import home_of
@@ -38,7 +38,7 @@ def declare_workspace(context: ServerContext, name: str) -> tuple[str, Operation
     """Return the identifier of the workspace of a name, and what makes it unless it is there."""
     home_id, home_name = home_of(context)
     workspace_id = workspace_id_of(context, name)
-    return workspace_id, containers.declare("workspace", workspace_id, home_name if workspace_id == home_id else name)
+    return workspace_id, declare("workspace", workspace_id, home_name if workspace_id == home_id else name)
 
 
 def fill_workspace(context: ServerContext, message: Fields, workspace_id: str) -> None:

@@ -6,7 +6,7 @@ import multiprocessing
 from pathlib import Path
 
 from modeldb_core.audit import verify
-from modeldb_core.commands.containers import declare
+from modeldb_core.commands.declaring import declare
 from modeldb_core.commands.operation import decide, execute
 from modeldb_core.commands.registry import history, promotion, references, versions
 from modeldb_core.errors import PreconditionError

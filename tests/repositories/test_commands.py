@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from modeldb_core.commands import commits, repositories
-from modeldb_core.commands.containers import declare
+from modeldb_core.commands.declaring import declare
 from modeldb_core.commands.operation import execute
 from modeldb_core.errors import AlreadyExistsError, InvalidArgumentError
 from modeldb_core.model.entities import Repository

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import modeldb_core as modeldb
-from modeldb_core.commands.containers import declare
+from modeldb_core.commands.declaring import declare
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, StoreUnavailableError
 from modeldb_core.model import entities
 from modeldb_core.model.entities import derived_id, new_id

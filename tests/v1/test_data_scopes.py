@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from modeldb_core.commands.containers import declare
+from modeldb_core.commands.declaring import declare
 from modeldb_core.commands.operation import execute
 from modeldb_core.model.entities import derived_id
 from modeldb_core.stores.direct import DirectWriter

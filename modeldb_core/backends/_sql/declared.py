@@ -165,11 +165,13 @@ def count_to_make_again(transaction: Transaction) -> int:
     declared = read_declared(transaction)
     taken = declared.to_take_over
     kinds = [kind for kind in KINDS if declared.is_current(kind)]
-    noted = select(outdated.c.entity_pk).where(can_be_interpreted())
-    is_noted = and_(entities.c.kind.in_([*kinds, *taken]), entities.c.entity_pk.in_(noted))
-    is_older = entities.c.kind.in_([kind for kind in taken if kind in declared.kinds])
-    wanted = and_(entities.c.present != 0, or_(is_older, is_noted))
-    return transaction.connection.execute(select(func.count()).select_from(entities).where(wanted)).scalar_one()
+    noted = sa.select(tables.outdated.c.entity_pk).where(can_be_interpreted())
+    is_noted = sa.and_(tables.entities.c.kind.in_([*kinds, *taken]), tables.entities.c.entity_pk.in_(noted))
+    is_older = tables.entities.c.kind.in_([kind for kind in taken if kind in declared.kinds])
+    wanted = sa.and_(tables.entities.c.present != 0, sa.or_(is_older, is_noted))
+    return transaction.connection.execute(
+        sa.select(sa.func.count()).select_from(tables.entities).where(wanted)
+    ).scalar_one()
 
 
 def outdated_of(kinds: Sequence[str]) -> Select[Any]:

@@ -20,10 +20,7 @@ import re
 import sys
 import types
 import uuid
-from argparse import Namespace
 from collections.abc import KeysView, Mapping, ValuesView
-from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 from modeldb_core.model.numbers import nearest
@@ -42,6 +39,8 @@ _NAMED_BY_TEXT = frozenset(
     | {"Pattern", "slice", "tzinfo", "_IPAddressBase", "ExtensionDtype", "Interval", "NAType", "Period"}
 )
 """Classes, by whatever library, of which the text says all that there is."""
+_INEXACT = (("decimal", "Decimal"), ("fractions", "Fraction"), ("numpy", "longdouble"))
+"""Numbers of which the nearest 64-bit float is kept."""
 _TO_DICT = ("transformers.", "ml_collections.")
 
 
@@ -49,6 +48,12 @@ def type_name(cls: type) -> str:
     """Return the full name of a class; of a built-in one just its name."""
     public = cls.__module__.partition("._")[0]  # pathlib keeps its classes in pathlib._local from Python 3.13 on
     return cls.__qualname__ if public == "builtins" else f"{public}.{cls.__qualname__}"
+
+
+def _is_a(value: object, module: str, name: str) -> bool:
+    """Return whether a value is of a class of a module that only those have imported who use it."""
+    cls = getattr(sys.modules.get(module), name, None)
+    return cls is not None and isinstance(value, cls)
 
 
 def described(value: object) -> dict[str, Any]:
@@ -61,7 +66,7 @@ def map_of(value: object) -> Mapping[Any, Any] | None:
     cls: Any = type(value)
     if isinstance(value, Mapping):
         return value if not cls.__module__.startswith("omegaconf.") else _plain_configuration(value)
-    if isinstance(value, (Namespace, types.SimpleNamespace)):
+    if isinstance(value, types.SimpleNamespace) or _is_a(value, "argparse", "Namespace"):
         return vars(value)
     if isinstance(value, type):
         return None
@@ -174,7 +179,7 @@ class Plain:
         module: Any = getattr(getattr(torch, "nn", None), "Module", ())
         if isinstance(value, (datetime.date, datetime.time)):
             return self._kept(value, where, "text", value.isoformat())
-        if isinstance(value, (Decimal, Fraction, getattr(numpy, "longdouble", Decimal))) and not self._lenient:
+        if not self._lenient and any(_is_a(value, *each) for each in _INEXACT):
             try:
                 return self._kept(value, where, "the nearest 64-bit float", nearest(value))
             except (OverflowError, ValueError):  # beyond the range of floats, a signaling NaN

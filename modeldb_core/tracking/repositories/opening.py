@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from modeldb_core.commands import commits
-from modeldb_core.commands.containers import declare
+from modeldb_core.commands.declaring import declare
 from modeldb_core.commands.edits import check_living
 from modeldb_core.commands.names import check_name
 from modeldb_core.commands.operation import execute, together

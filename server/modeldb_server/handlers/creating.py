@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands import containers, edits, runs
+from modeldb_core.commands.declaring import declare
 from modeldb_core.commands.names import check_name
 from modeldb_core.commands.operation import Operation, together
 from modeldb_core.commands.values import recorded
@@ -116,9 +117,9 @@ def _home_of_run(
     names = tuple((kind, check_name(name, kind)) for kind, name in path)
     workspace_id, project_id, found_id = context.store.identify(*names)
     declared = (
-        containers.declare("workspace", workspace_id, names[0][1]),
-        containers.declare("project", project_id, names[1][1], workspace_id=workspace_id),
-        containers.declare("experiment", found_id, names[2][1], project_id=project_id),
+        declare("workspace", workspace_id, names[0][1]),
+        declare("project", project_id, names[1][1], workspace_id=workspace_id),
+        declare("experiment", found_id, names[2][1], project_id=project_id),
     )
     return {"project_id": project_id, "experiment_id": found_id, **parent}, declared
 
@@ -129,7 +130,7 @@ def _ids(run: Entity) -> dict[str, str]:
 
 def _default_workspace(context: ServerContext) -> tuple[str, Operation]:
     workspace_id, name = home_of(context)
-    return workspace_id, containers.declare("workspace", workspace_id, name)
+    return workspace_id, declare("workspace", workspace_id, name)
 
 
 def home_of(context: ServerContext) -> tuple[str, str]:
