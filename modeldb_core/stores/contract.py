@@ -240,6 +240,14 @@ class MetadataStore(ABC):
 
         return identify(path, holder, document)
 
+    def find_few(self, kind: str, field: str, target_id: str, *, most: int) -> Sequence[Entity] | None:
+        """Return all entities of a kind that name ``target_id`` in a reference, deleted ones too, in any order.
+
+        ``None``: there are more than ``most``, or the store has no faster way to tell than :meth:`find`, as a rule.
+        """
+        del kind, field, target_id, most
+        return None
+
     def write_mark(self) -> object:
         """Return what differs from an earlier mark of this store once anybody has written since.
 

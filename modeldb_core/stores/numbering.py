@@ -23,7 +23,7 @@ from modeldb_core.queries import COLUMN, Compare, Field, IsNull, Or, Query, writ
 from modeldb_core.stores.direct import DirectWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from modeldb_core.log.changes import Change
     from modeldb_core.log.conditions import Condition
@@ -36,6 +36,8 @@ logger = logging.getLogger("modeldb")
 ATTEMPTS = 100
 """How often a number is tried: each failure means that somebody else got one."""
 _AT_ONCE = 400  # numbered in a batch: two conditions each
+_FEW = 100
+"""Versions of one container that are looked at one by one."""
 _LONGEST_PAUSE_S = 0.1
 _spread = random.Random()  # a generator of our own: the training script's must not notice us
 
@@ -50,15 +52,23 @@ def number_field(kind: str) -> FieldDeclaration | None:
 def next_number(store: MetadataStore, kind: str, scope: str) -> int:
     """Return the number after the highest one within a container; numbers of deleted versions are not given again."""
     field = _field_of(kind)
-    found = store.find(Query(kind, order_by=f"{field.name} desc", within=scope, limit=1, include_deleted=True))
-    return max((_number_of(entity, field) for entity in found.entities), default=0) + 1
+    found = _few_within(store, kind, field, scope)
+    if found is None:
+        found = store.find(
+            Query(kind, order_by=f"{field.name} desc", within=scope, limit=1, include_deleted=True)
+        ).entities
+    return max((_number_of(entity, field) for entity in found), default=0) + 1
 
 
 def latest(store: MetadataStore, kind: str, scope: str) -> Entity | None:
     """Return the version with the highest number within a container that is not deleted, ``None``: there is none."""
     field = _field_of(kind)
-    numbered = write_filter(Compare(Field(COLUMN, field.name), ">", 0), kind)
-    found = store.find(Query(kind, numbered, f"{field.name} desc", within=scope, limit=1))
+    few = _few_within(store, kind, field, scope)
+    if few is not None:
+        numbered = [each for each in few if _number_of(each, field) > 0 and each.deleted_at is None]
+        return max(numbered, key=lambda each: _number_of(each, field), default=None)
+    above = write_filter(Compare(Field(COLUMN, field.name), ">", 0), kind)
+    found = store.find(Query(kind, above, f"{field.name} desc", within=scope, limit=1))
     return found.entities[0] if found.entities else None
 
 
@@ -94,11 +104,8 @@ def number_within(store: MetadataStore, kind: str, scope: str, actor: str) -> in
         StoreUnavailableError, StoreReadOnlyError, PermissionDeniedError: the store takes no change.
     """
     field, done = _field_of(kind), 0
-    column = Field(COLUMN, field.name)
-    filter = write_filter(Or((Compare(column, "=", 0), IsNull(column))), kind)  # noqa: A001 - the word of queries
-    unnumbered = Query(kind, filter, "created_at, entity_id", within=scope, limit=_AT_ONCE)
     for _ in range(ATTEMPTS):
-        found = store.find(unnumbered).entities
+        found = _unnumbered(store, kind, field, scope)
         if not found:
             return done
         entries, expect = _giving(store, field, found, scope)
@@ -118,6 +125,22 @@ def number_within(store: MetadataStore, kind: str, scope: str, actor: str) -> in
 def pause() -> None:
     """Wait for a moment that differs between those who lost, so that somebody gets through."""
     time.sleep(_spread.uniform(0, _LONGEST_PAUSE_S))
+
+
+def _unnumbered(store: MetadataStore, kind: str, field: FieldDeclaration, scope: str) -> Sequence[Entity]:
+    """Return versions within a container that have no number, the oldest first."""
+    few = _few_within(store, kind, field, scope)
+    if few is not None:
+        found = [each for each in few if _number_of(each, field) == 0 and each.deleted_at is None]
+        return sorted(found, key=lambda each: (each.document.get("created_at", 0), each.entity_id))
+    column = Field(COLUMN, field.name)
+    filter = write_filter(Or((Compare(column, "=", 0), IsNull(column))), kind)  # noqa: A001 - the word of queries
+    return store.find(Query(kind, filter, "created_at, entity_id", within=scope, limit=_AT_ONCE)).entities
+
+
+def _few_within(store: MetadataStore, kind: str, field: FieldDeclaration, scope: str) -> Sequence[Entity] | None:
+    assert field.unique_within is not None
+    return store.find_few(kind, field.unique_within, scope, most=_FEW)
 
 
 def _giving(

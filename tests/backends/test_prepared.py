@@ -10,6 +10,7 @@ from pathlib import Path
 from modeldb_core.backends._sql import chain, metrics, prepared
 from modeldb_core.backends._sql.preparing import as_text, build_all
 from modeldb_core.backends.sqlite import SQLiteStore
+from modeldb_core.queries import Query
 
 
 def test_what_is_prepared_is_what_would_be_built(tmp_path: Path) -> None:
@@ -32,6 +33,7 @@ def test_each_function_that_builds_a_statement_is_found_by_its_own_name(tmp_path
 
 _PROGRAM = """
 import json, sys
+import numpy as np
 import modeldb_core as modeldb
 folder = sys.argv[1]
 for number in range(2):
@@ -41,6 +43,7 @@ for number in range(2):
                 run.log_metrics({"loss": 1 / (step + 1)}, step=step)
             run.log_metric("auc", 0.5 + number)
             run.log_artifact(b"1", "bytes")
+            run.log_dataset(np.arange(6).reshape(3, 2) + number, name="data")
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
@@ -52,6 +55,6 @@ def test_a_program_that_logs_into_a_file_imports_no_sqlalchemy(tmp_path: Path) -
     assert not done.stderr
     assert "sqlalchemy" not in json.loads(done.stdout)
     with SQLiteStore(f"sqlite:///{tmp_path}/modeldb.db") as store:
-        from modeldb_core.queries import Query
-
         assert [run.metrics["auc"] for run in store.find(Query(order_by="metrics.auc")).entities] == [0.5, 1.5]
+        versions = store.find(Query("dataset_version", order_by="created_at")).entities
+        assert [version.document["version"] for version in versions] == [1, 2], "they have their numbers"

@@ -8,6 +8,7 @@ from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.log.conditions import Condition, Instant, asked_for, check_conditions
+from modeldb_core.model.entities import entity_from_document
 from modeldb_core.stores import naming
 from modeldb_core.stores.naming import Path, derive, derived_claims
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.database import Transaction
     from modeldb_core.log.changes import Change
     from modeldb_core.model.claims import Claim
-    from modeldb_core.model.entities import Document
+    from modeldb_core.model.entities import Document, Entity
 
 _SOME = 1000
 
@@ -49,6 +50,20 @@ def find_holders(transaction: Transaction, claims: Iterable[Claim]) -> dict[Clai
         return {}
     rows = transaction.rows(_holders, {MANY: transaction.database.many(by_digest)})
     return {by_digest[digest]: entity_id for digest, entity_id in rows}
+
+
+def find_few(transaction: Transaction, kind: str, field: str, target_id: str, most: int) -> tuple[Entity, ...] | None:
+    """Return the entities of a kind that name another in a field; ``None`` where they are more than ``most``."""
+    parameters = {"kind": kind, "field": field, "target": target_id, "most": most + 1}
+    rows = transaction.rows(_naming, parameters)
+    if len(rows) > most:
+        return None
+    return tuple(
+        entity_from_document(
+            kind, entity_id, load_document(text), workspace_id=workspace_id or "", project_id=project_id or ""
+        )
+        for entity_id, text, workspace_id, project_id in rows
+    )
 
 
 def identify(transaction: Transaction, path: Path) -> tuple[str, ...]:
@@ -104,6 +119,15 @@ def _documents(database: Database) -> Select[Any]:
     wanted = sa.select(tables.entities.c.kind, tables.entities.c.entity_id, tables.documents.c.document)
     joined = wanted.join(tables.documents, tables.documents.c.entity_pk == tables.entities.c.entity_pk)
     return joined.where(database.among(tables.entities.c.entity_id))
+
+
+def _naming(_database: Database) -> Select[Any]:
+    entities, links = tables.entities.c, tables.links.c
+    wanted = sa.select(entities.entity_id, tables.documents.c.document, entities.workspace_id, entities.project_id)
+    joined = wanted.join(tables.links, links.entity_pk == entities.entity_pk)
+    joined = joined.join(tables.documents, tables.documents.c.entity_pk == entities.entity_pk)
+    named = joined.where(links.target_id == sa.bindparam("target"), links.field == sa.bindparam("field"))
+    return named.where(entities.kind == sa.bindparam("kind"), entities.present == 1).limit(sa.bindparam("most"))
 
 
 def _holders(database: Database) -> Select[Any]:

@@ -127,6 +127,11 @@ class SQLMetadataStore(MetadataStore):
 
         return self._database.read(lambda transaction: identify(transaction, path))
 
+    def find_few(self, kind: str, field: str, target_id: str, *, most: int) -> Sequence[Entity] | None:
+        from modeldb_core.backends._sql.deciding import find_few
+
+        return self._database.read(lambda transaction: find_few(transaction, kind, field, target_id, most))
+
     def write_mark(self) -> object:
         return self._database.write_mark()
 
