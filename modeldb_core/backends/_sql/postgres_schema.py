@@ -160,7 +160,7 @@ def _check_indexes(connection: Connection, schema_name: str) -> Iterator[str]:
 
 
 def _indexes(table: Table) -> Iterator[IndexShape]:
-    # The longest keys fit into no ordered index of PostgreSQL: see tables.py.
+    # The longest keys fit into no ordered index of PostgreSQL: see table_definitions.py.
     unique = [each.columns for each in table.constraints if isinstance(each, UniqueConstraint) and table is not keys]
     for columns in (table.primary_key.columns, *unique):
         yield True, "btree", tuple(column.name for column in columns), ""
