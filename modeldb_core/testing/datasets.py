@@ -20,7 +20,12 @@ _A, _B = (Content(digest=letter * 64, info={"features": [letter]}) for letter in
 class DatasetTests(StoreCase):
     """What :mod:`modeldb_core.commands.datasets` promises of numbers and of versions that are the same, over a store."""
 
-    promises: ClassVar[tuple[object, ...]] = (MetadataStore.apply, add_version, numbering.number_within)
+    promises: ClassVar[tuple[object, ...]] = (
+        MetadataStore.apply,
+        MetadataStore.find_few,
+        add_version,
+        numbering.number_within,
+    )
 
     def test_content_that_the_latest_version_has_is_that_version(self, scene: Scene) -> None:
         data = _Dataset(scene)
@@ -62,6 +67,20 @@ class DatasetTests(StoreCase):
         with ThreadPoolExecutor(2) as pool:
             same = list(pool.map(add, [contents[3]] * 2))
         assert same[0].entity_id == same[1].entity_id
+
+    def test_a_few_versions_are_told_at_once_or_not_at_all(self, scene: Scene) -> None:
+        data = _Dataset(scene)
+        declared = {"dataset_id": data.dataset_id, "dataset_type": "raw"}
+        made = [scene.writer.create("dataset_version", digest=one.digest, **declared).entity_id for one in (_A, _B)]
+        scene.writer.delete("dataset_version", made[1])
+        scene.writer.create("comment", text="names it, and is no version", parent_id=data.dataset_id)
+        scene.ship()
+        found = scene.store.find_few("dataset_version", "dataset_id", data.dataset_id, most=2)
+        if found is not None:
+            assert {each.entity_id: each for each in found} == {
+                entity_id: scene.store.get("dataset_version", entity_id) for entity_id in made
+            }
+        assert scene.store.find_few("dataset_version", "dataset_id", data.dataset_id, most=1) is None
 
     def test_versions_without_a_number_get_the_next_ones(self, scene: Scene) -> None:
         scene.ship()

@@ -170,6 +170,9 @@ def questions(seen: Workspace, other: Workspace) -> dict[str, list[Callable[[Sco
             lambda s: s.identify(("workspace", other.name), ("project", f"{other.word} project")),
             lambda s: s.identify(("workspace", seen.name), ("project", f"{seen.word} project")),
         ],
+        "find_few": [
+            lambda s, w=each: s.find_few("project", "workspace_id", w.workspace, most=9) for each in (seen, other)
+        ],
         "write_mark": [lambda s: s.write_mark()],
         "check_usable": [lambda s: s.check_usable(), lambda s: s.check_usable(to_write=True)],
         "read_series": [

@@ -136,6 +136,9 @@ class ScopedStore(MetadataStore):
     def identify(self, *path: tuple[str, str]) -> tuple[str, ...]:
         return super().identify(*path)  # by what is found here
 
+    def find_few(self, kind: str, field: str, target_id: str, *, most: int) -> Sequence[Entity] | None:
+        return super().find_few(kind, field, target_id, most=most)  # find() tells, which is narrowed
+
     def write_mark(self) -> object:
         """Return nothing: a mark would tell when others write."""
         return None
