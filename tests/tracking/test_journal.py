@@ -14,7 +14,7 @@ import modeldb_core as modeldb
 from modeldb_core.errors import CorruptJournalError, StoreVersionError
 from modeldb_core.journal import journal as journal_module
 from modeldb_core.journal.journal import Journal
-from modeldb_core.journal.records import DRAFT, HEADER, Draft, make_record
+from modeldb_core.journal.records import DRAFT, HEADER, MAX_SEAL_BYTES, SEAL, Draft, make_record
 from modeldb_core.journal.segments import SegmentReader, lock_directory, read_records
 from modeldb_core.runtime import disk
 
@@ -258,3 +258,30 @@ def test_the_lock_is_held_while_the_process_lives_and_a_fork_does_not_keep_it(tm
     again = lock_directory(tmp_path / "s")
     assert again is not None
     os.close(again)
+
+
+def test_a_full_segment_has_room_for_the_longest_seals_that_it_still_gets(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "s", {})
+    while len(journal.snapshot()) == 1:
+        journal.append(draft(b"x" * 100))
+    full = journal.snapshot()[0]
+    for _ in range(2):  # of what was sent last, and of the rest
+        journal.append_seal(full, make_record(SEAL, bytes(MAX_SEAL_BYTES - len(make_record(SEAL, b"")))))
+    assert full.used <= full.size
+
+
+def test_the_memory_for_a_disk_that_takes_nothing_is_64_mib_and_is_free_as_soon_as_it_was_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "RETRY_S", 3600.0)
+    (tmp_path / "file").touch()
+    journal = Journal(tmp_path / "file", "s", {})
+    record = draft(bytes(1 << 20))
+    kept = 0
+    while not journal.lost:
+        journal.append(record)
+        kept += 1
+    assert 32 < kept <= 64
+    assert not journal.offer(record)
+    journal.drop_until(journal.end)
+    assert journal.offer(record)
