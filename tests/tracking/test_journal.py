@@ -285,3 +285,45 @@ def test_the_memory_for_a_disk_that_takes_nothing_is_64_mib_and_is_free_as_soon_
     assert not journal.offer(record)
     journal.drop_until(journal.end)
     assert journal.offer(record)
+
+
+def test_segments_grow_to_8_mib_and_no_further(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "s", {})
+    text = draft(bytes(1 << 20))
+    for _ in range(40):
+        journal.append(text)
+        journal.drop_until(journal.snapshot()[-1].base)
+    assert journal.snapshot()[-1].size == 8 << 20
+
+
+def test_with_fsync_every_record_and_every_late_seal_is_on_the_disk_when_the_call_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(journal_module, "memory_reaches_disk", synced.append)
+    journal = Journal(tmp_path, "s", {}, fsync=True)
+    for count in range(1, 4):
+        journal.append(draft(b"x"))
+        assert len(synced) == count
+    while len(journal.snapshot()) == 1:
+        journal.append(draft(b"x" * 10_000))
+    first, last = journal.snapshot()
+    synced.clear()
+    journal.append_seal(first, make_record(SEAL, bytes(80)))
+    assert set(synced) == {first.path, last.path}
+
+
+def test_a_disk_with_little_room_takes_a_small_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = journal_module.map_new
+
+    def nearly_full(path: Path, size: int) -> object:
+        if size > 300_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, size)
+
+    monkeypatch.setattr(journal_module, "map_new", nearly_full)
+    journal = Journal(tmp_path, "s", {})
+    for _ in range(60):
+        journal.append(draft(bytes(10_000)))
+    assert len(journal.snapshot()) > 1
+    assert not journal.is_volatile
