@@ -58,3 +58,38 @@ def test_a_program_that_logs_into_a_file_imports_no_sqlalchemy(tmp_path: Path) -
         assert [run.metrics["auc"] for run in store.find(Query(order_by="metrics.auc")).entities] == [0.5, 1.5]
         versions = store.find(Query("dataset_version", order_by="created_at")).entities
         assert [version.document["version"] for version in versions] == [1, 2], "they have their numbers"
+
+
+_FIRST_CLIENT = """
+import json, sys
+import numpy
+before = set(sys.modules)
+import modeldb_core as modeldb
+folder = sys.argv[1]
+with modeldb.connect(f"sqlite:///{folder}/modeldb.db", artifact_url=f"file://{folder}/files", journal_dir=f"{folder}/j"):
+    with modeldb.start_run(capture=False) as run:
+        run.log_metrics({"loss": 0.5}, step=0)
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+def test_a_first_client_that_logs_and_ends_imports_no_more_than_it_needs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _FIRST_CLIENT, str(tmp_path)], capture_output=True, text=True, check=True, timeout=300
+    )
+    modules = set(json.loads(done.stdout))
+    packages = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
+    assert {name for name in packages if not name.startswith("modeldb_")} <= {
+        "numpy",
+        "pcodec",
+        "platformdirs",
+        "pluggy",
+    }
+    rooms = {".".join(name.split(".")[:2]) for name in modules}
+    assert not rooms & {"modeldb_core.audit", "modeldb_core.repositories", "modeldb_core.reproduction"}
+    assert not modules & {
+        "modeldb_core.commands.lineage",
+        "modeldb_core.tracking.deletion",
+        "modeldb_core.provenance.walk",
+    }
+    assert len(modules) <= 310, "297 of them when this was written, and 447 before SQLAlchemy was left out"
