@@ -14,6 +14,7 @@ from modeldb_core.journal.records import CHECK_BYTES, ROW, ROW_AT, ROW_HEAD, Cha
 from modeldb_core.journal.sealing import build
 from modeldb_core.log.changes import GENESIS, Change, verify_change
 from modeldb_core.log.points import decode_points
+from modeldb_core.tracking import Client
 
 
 @pytest.fixture
@@ -72,3 +73,20 @@ def test_each_change_has_a_salt_of_its_own_and_sealing_again_makes_the_same(jour
     for change in changes:
         verify_change(change, previous)
         previous = change.hash
+
+
+def test_rows_of_two_runs_that_look_alike_and_alternate_are_each_in_their_own_series(client: Client) -> None:
+    first, second = client.start_run("first", capture=False), client.start_run("second", capture=False)
+    for step in range(100):
+        first.log_metrics({"loss": float(step)}, step=step)
+        second.log_metrics({"loss": -1.0 - step}, step=step)
+        second.log_metrics({"auc": 1000.0 + step}, step=step)
+    assert client.flush(60)
+    steps = list(range(100))
+    for run, key, values in (
+        (first, "loss", [float(step) for step in steps]),
+        (second, "loss", [-1.0 - step for step in steps]),
+        (second, "auc", [1000.0 + step for step in steps]),
+    ):
+        found = run.history(key)
+        assert (list(found.steps), list(found.values)) == (steps, values)
