@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import modeldb_core as modeldb
 from modeldb_core.errors import ModelDBWarning
-from modeldb_sklearn import autolog
+from modeldb_sklearn import autolog, calls
 
 if TYPE_CHECKING:
     from warnings import WarningMessage
@@ -26,6 +26,8 @@ class UnderAutologging:
         self.client = modeldb.connect(
             f"sqlite:///{folder}/modeldb.db", artifact_url=f"file://{folder}/artifacts", journal_dir=folder / "journals"
         )
+        # What scikit-learn checks estimators with counts as a program here: nothing of it would be recorded otherwise.
+        calls._TESTING += ("sklearn.utils.estimator_checks",)
         autolog(client=self.client)
 
     def pytest_warning_recorded(self, warning_message: WarningMessage, nodeid: str) -> None:
