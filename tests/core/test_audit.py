@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from modeldb_core.audit import Checkpoint, verify
-from modeldb_core.backends._sql import points, spans
+from modeldb_core.backends._sql import items, points, spans
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
@@ -79,6 +79,7 @@ def original(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, open_store(f"sqlite:///{path}") as store:
         patch.setattr(points, "FULL_ROWS", 1024)  # so that a few of them make a span
         patch.setattr(spans, "FAN_IN", 2)
+        patch.setattr(items, "LARGE", 256)
         fill(store)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -149,6 +150,7 @@ TABLES = [
         "spans",
         "modeldb_compatibility",
         "unique_values",
+        "items",
         "links",
         "key_counts",
     ),

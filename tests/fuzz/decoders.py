@@ -31,6 +31,7 @@ from modeldb_core.audit.access.entries import FRAME
 from modeldb_core.audit.blobs import Named, verify_blobs
 from modeldb_core.backends._sql.chunks import Segments
 from modeldb_core.backends._sql.documents import load_document
+from modeldb_core.backends._sql.items import load_apart
 from modeldb_core.backends._sql.outlines import MIN_ROWS, Placed, load_outlines, pack_outlines, summarize
 from modeldb_core.backends._urls import split_options
 from modeldb_core.backends.memory import MemoryStore
@@ -601,6 +602,7 @@ DECODERS: tuple[Decoder, ...] = (
         lambda data: read_figure("roc", data),
     ),
     Decoder("value", b'{"a":[1,"x"]}', st.binary(max_size=50) | other_json({"a": [1, {"$int": "5"}], "$1": "x"}), _value),
+    Decoder("maps apart of a document", '{"artifacts":7}', other_json({"a": 1}).map(lambda data: data.decode()), load_apart),
     Decoder("document of a row", '{"a":{"$1":1}}', other_json({"a": [{"$1": 1}]}).map(lambda data: data.decode()), load_document),
     Decoder(
         "payload of a change",

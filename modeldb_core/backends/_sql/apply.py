@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from modeldb_core.backends._sql.database import Transaction
     from modeldb_core.backends._sql.declared import Declared
     from modeldb_core.backends._sql.erasure import Erasures
+    from modeldb_core.backends._sql.items import ItemRows
     from modeldb_core.backends._sql.points import Append
     from modeldb_core.errors import ModelDBError
     from modeldb_core.log.conditions import Condition
@@ -77,6 +78,15 @@ class Record:
     home: Home = NOWHERE
     appends: list[Append] = field(default_factory=list)
     own: set[str] = field(default_factory=set)
+
+    def load(self, text: str, apart: str | None, items: ItemRows, changes: Iterable[Change]) -> None:
+        """Take the document that is stored; of what lies apart of it what these changes may alter."""
+        self.before = self.after = load_document(text)
+        self.is_plain = is_plain(text)
+        if apart:
+            own = [each for each in changes if (each.kind, each.entity_id) == (self.kind, self.entity_id)]
+            altering = [each for each in own if each.action not in (APPEND, ERASE)]
+            items.load(self.entity_pk, self.kind, self.before, apart, None if self.erased else altering)
 
 
 class Batch:
@@ -168,7 +178,7 @@ class Batch:
 
         return Erasures.of(self.transaction, new, affected)
 
-    def _load(self, new: Iterable[Change]) -> dict[tuple[str, str], Record]:
+    def _load(self, new: Sequence[Change]) -> dict[tuple[str, str], Record]:
         """Return the records that changes are about, with the documents of those that they alter."""
         altered: dict[tuple[str, str], bool] = {}
         for change in new:
@@ -192,9 +202,8 @@ class Batch:
             if record.erased or (record.present and altered[name])
         }
         if wanted:
-            for pk, text in self.transaction.rows(_documents, {MANY: many(wanted)}):
-                wanted[pk].before = wanted[pk].after = load_document(text)
-                wanted[pk].is_plain = is_plain(text)
+            for pk, text, apart in self.transaction.rows(_documents, {MANY: many(wanted)}):
+                wanted[pk].load(text, apart, self.rows.items, new)
         missing = [name for name in altered if name not in records]
         if missing:
             parameters = {MANY: many({entity_id for _, entity_id in missing})}
@@ -325,9 +334,8 @@ def _series(_database: Database) -> Select[Any]:
 
 
 def _documents(database: Database) -> Select[Any]:
-    return sa.select(tables.documents.c.entity_pk, tables.documents.c.document).where(
-        database.among(tables.documents.c.entity_pk)
-    )
+    table = tables.documents.c
+    return sa.select(table.entity_pk, table.document, table.apart).where(database.among(table.entity_pk))
 
 
 def _insert_change(_database: Database) -> Insert:

@@ -16,8 +16,9 @@ from modeldb_core.backends._sql import schema
 from modeldb_core.backends._sql.audit_points import check_points
 from modeldb_core.backends._sql.counting import are_counted, read_counts, stored_counts
 from modeldb_core.backends._sql.declared import is_outdated, read_declared
-from modeldb_core.backends._sql.documents import COLUMN_SECTION, Facts, dump_document, facts_of, load_document, row_of
+from modeldb_core.backends._sql.documents import COLUMN_SECTION, Facts, facts_of, load_document, row_of
 from modeldb_core.backends._sql.erasure import places_of
+from modeldb_core.backends._sql.items import complete, is_written_as
 from modeldb_core.backends._sql.layout import SUMMARY_COLUMNS
 from modeldb_core.backends._sql.numbers import find_keys
 from modeldb_core.backends._sql.tables import (
@@ -28,6 +29,7 @@ from modeldb_core.backends._sql.tables import (
     entities,
     erased,
     facts,
+    items,
     key_lists,
     keys,
     links,
@@ -71,8 +73,7 @@ def check_entity(
     if found is None:
         yield "its row in entities is missing"
         return
-    stored = connection.execute(select(documents.c.document).where(documents.c.entity_pk == found.entity_pk)).scalar()
-    if stored != dump_document(document):
+    if not is_written_as(transaction, found.entity_pk, document):
         yield "its document is not written as its changes make it"
     if not read_declared(transaction).is_current(kind) or is_outdated(transaction, found.entity_pk):
         return  # code that knows more, or less, has made its rows, or will
@@ -95,7 +96,7 @@ def check_tables(transaction: Transaction) -> Iterator[str]:
         yield from _check_positions(connection)
         yield from _check_erased(connection)
         yield from _check_orphans(connection)
-        yield from _check_strays(connection)
+        yield from _check_strays(transaction)
         yield from _check_claims(transaction)
         yield from _check_counts(transaction)
         yield from check_points(transaction)
@@ -272,7 +273,20 @@ def _check_orphans(connection: Connection) -> Iterator[str]:
     named = {
         "entity_pk": (
             entities.c.entity_pk,
-            (documents, facts, links, outdated, metrics, pending, chunks, columns, outlines, spans, unique_values),
+            (
+                documents,
+                items,
+                facts,
+                links,
+                outdated,
+                metrics,
+                pending,
+                chunks,
+                columns,
+                outlines,
+                spans,
+                unique_values,
+            ),
         ),
         "key_pk": (keys.c.key_pk, (facts, metrics, columns, outlines, spans)),
         "chunk_pk": (chunks.c.chunk_pk, (columns, outlines)),
@@ -291,21 +305,24 @@ def _check_orphans(connection: Connection) -> Iterator[str]:
         yield f"entities hold {entity_id!r}, of which no change says anything"
 
 
-def _check_strays(connection: Connection) -> Iterator[str]:
+def _check_strays(transaction: Transaction) -> Iterator[str]:
     """Look for rows of metrics beyond those that documents and series account for; documents are verified already."""
+    connection = transaction.connection
     empty = or_(metrics.c.once.not_in((0, 1)), and_(metrics.c.once == 0, metrics.c.count.is_(None)))
     count = connection.execute(select(func.count()).select_from(metrics).where(empty)).scalar_one()
     if count:
         yield f"{count:,} rows of metrics hold neither a value nor a series"
     query = select(metrics.c.entity_pk, func.count()).where(metrics.c.once == 1).group_by(metrics.c.entity_pk)
     stored: dict[int, int] = {row[0]: row[1] for row in connection.execute(query)}
-    query = select(entities.c.entity_pk, entities.c.kind, entities.c.entity_id, documents.c.document)
+    query = select(entities.c.entity_pk, entities.c.kind, entities.c.entity_id, documents.c.document, documents.c.apart)
     query = query.join(documents, documents.c.entity_pk == entities.c.entity_pk).where(
         entities.c.kind.in_([kind for kind in KINDS if KINDS[kind].has_points])
     )
     # One walk: pages of it would each look for their first entity among all of the kind.
-    for entity_pk, kind, entity_id, document in connection.execute(query, execution_options=_A_FEW):
-        number = sum(section == METRICS for section, _ in facts_of(kind, load_document(document)))
+    for entity_pk, kind, entity_id, text, apart in connection.execute(query, execution_options=_A_FEW):
+        document = load_document(text)
+        complete(transaction, [(entity_pk, document, apart)], [METRICS])
+        number = sum(section == METRICS for section, _ in facts_of(kind, {METRICS: document.get(METRICS, {})}))
         if stored.pop(entity_pk, 0) != number:
             yield f"metrics hold another number of values of {kind} {entity_id} than its {number} metrics"
     if stored:

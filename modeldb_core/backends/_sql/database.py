@@ -177,6 +177,10 @@ class Database(ABC):
         """Return the condition that ``column`` is one of many values: those given, or those of a parameter."""
 
     @abstractmethod
+    def each(self, parameter: str) -> ColumnElement[str]:
+        """Return a column with a row for each of the texts of such a parameter."""
+
+    @abstractmethod
     def many(self, values: Iterable[int] | Iterable[str]) -> Any:  # noqa: ANN401 - what the driver takes
         """Return ``values`` as the value of such a parameter."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import load_document
+from modeldb_core.backends._sql.items import complete
 from modeldb_core.log.conditions import Condition, Instant, asked_for, check_conditions
 from modeldb_core.model.entities import entity_from_document
 from modeldb_core.stores import naming
@@ -40,7 +41,13 @@ def find_documents(transaction: Transaction, names: set[tuple[str, str]]) -> dic
     if not names:
         return {}
     rows = transaction.rows(_documents, {MANY: transaction.database.many({entity_id for _, entity_id in names})})
-    return {(kind, entity_id): load_document(text) for kind, entity_id, text in rows if (kind, entity_id) in names}
+    found = {
+        (kind, entity_id): (pk, load_document(text), apart)
+        for kind, entity_id, pk, text, apart in rows
+        if (kind, entity_id) in names
+    }
+    complete(transaction, found.values())
+    return {name: document for name, (_, document, _) in found.items()}
 
 
 def find_holders(transaction: Transaction, claims: Iterable[Claim]) -> dict[Claim, str]:
@@ -58,11 +65,11 @@ def find_few(transaction: Transaction, kind: str, field: str, target_id: str, mo
     rows = transaction.rows(_naming, parameters)
     if len(rows) > most:
         return None
+    read = {pk: load_document(text) for _, pk, text, *_ in rows}
+    complete(transaction, ((pk, read[pk], apart) for _, pk, _, apart, *_ in rows))
     return tuple(
-        entity_from_document(
-            kind, entity_id, load_document(text), workspace_id=workspace_id or "", project_id=project_id or ""
-        )
-        for entity_id, text, workspace_id, project_id in rows
+        entity_from_document(kind, entity_id, read[pk], workspace_id=workspace_id or "", project_id=project_id or "")
+        for entity_id, pk, _, _, workspace_id, project_id in rows
     )
 
 
@@ -116,16 +123,20 @@ class StoredClaims:
 
 
 def _documents(database: Database) -> Select[Any]:
-    wanted = sa.select(tables.entities.c.kind, tables.entities.c.entity_id, tables.documents.c.document)
-    joined = wanted.join(tables.documents, tables.documents.c.entity_pk == tables.entities.c.entity_pk)
+    stored = tables.documents.c
+    wanted = sa.select(
+        tables.entities.c.kind, tables.entities.c.entity_id, stored.entity_pk, stored.document, stored.apart
+    )
+    joined = wanted.join(tables.documents, stored.entity_pk == tables.entities.c.entity_pk)
     return joined.where(database.among(tables.entities.c.entity_id))
 
 
 def _naming(_database: Database) -> Select[Any]:
-    entities, links = tables.entities.c, tables.links.c
-    wanted = sa.select(entities.entity_id, tables.documents.c.document, entities.workspace_id, entities.project_id)
+    entities, links, stored = tables.entities.c, tables.links.c, tables.documents.c
+    place = (entities.workspace_id, entities.project_id)
+    wanted = sa.select(entities.entity_id, entities.entity_pk, stored.document, stored.apart, *place)
     joined = wanted.join(tables.links, links.entity_pk == entities.entity_pk)
-    joined = joined.join(tables.documents, tables.documents.c.entity_pk == entities.entity_pk)
+    joined = joined.join(tables.documents, stored.entity_pk == entities.entity_pk)
     named = joined.where(links.target_id == sa.bindparam("target"), links.field == sa.bindparam("field"))
     return named.where(entities.kind == sa.bindparam("kind"), entities.present == 1).limit(sa.bindparam("most"))
 

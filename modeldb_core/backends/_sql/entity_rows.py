@@ -12,7 +12,6 @@ from modeldb_core.backends._sql.documents import (
     ROW_COLUMNS,
     Facts,
     FactValue,
-    dump_document,
     facts_between,
     facts_of,
     placing_fields,
@@ -20,6 +19,7 @@ from modeldb_core.backends._sql.documents import (
     searched,
 )
 from modeldb_core.backends._sql.homes import Homes, columns_of
+from modeldb_core.backends._sql.items import ItemRows
 from modeldb_core.backends._sql.metrics import MetricRows
 from modeldb_core.model.claims import claims_of
 from modeldb_core.model.links import links_of
@@ -45,6 +45,7 @@ class EntityRows:
     Attributes:
         metrics: the rows of ``metrics``, to which points may be added.
         homes: where entities lie, worked out once for all.
+        items: the rows of ``items``; through it documents are read that are put.
     """
 
     def __init__(self, transaction: Transaction, numbers: Numbers, streams: Streams) -> None:
@@ -61,6 +62,7 @@ class EntityRows:
         self._freed: list[dict[str, Any]] = []
         self._links: list[dict[str, Any]] = []
         self._unlinked: list[dict[str, Any]] = []
+        self.items = ItemRows(transaction)
         self.counts = KeyCounts(transaction)
         self.homes = Homes(transaction, self.counts)
         self._shifts: dict[int, Shift] = {}
@@ -90,7 +92,7 @@ class EntityRows:
         """Note the document of an entity.
 
         Args:
-            before: the document that is stored, if any, and made its rows.
+            before: the document that is stored, if any, and made its rows, as ``items.load`` completed it.
             home: where the entity lies, as it is stored.
             claims: whether it has its unique values.
             is_counted: whether it is, with ``before``, among those whose keys are counted.
@@ -108,7 +110,8 @@ class EntityRows:
             self.homes.add(row, home, after, is_moved=before is not None)
             if not is_new:
                 self._placed.append(row)
-        self._documents.append({"entity_pk": entity_pk, "document": dump_document(after, before if is_plain else None)})
+        stored = self.items.put(entity_pk, kind, before, after, before if is_plain else None)
+        self._documents.append({"entity_pk": entity_pk, **stored})
         if claims:
             self._put_claims(entity_pk, claims_of(kind, before), claims_of(kind, after))
         self._counted.append((entity_pk, kind, row, Place.of(kind, home) if is_counted else None))
@@ -210,6 +213,7 @@ class EntityRows:
         self._transaction.write(_upsert_entity, self._entities)
         self._transaction.write(_place_entity, [_place_row(row) for row in self._placed])
         self._transaction.write(_upsert_document, self._documents)
+        self.items.save()
         self._transaction.write(_delete_claim, self._freed, each_writes=None)
         self._transaction.write(_upsert_claim, self._claims)
         self._transaction.write(_delete_fact, self._gone)
@@ -246,7 +250,7 @@ def _place_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _upsert_document(database: Database) -> Insert:
-    return database.upsert(tables.documents, update=("document",))
+    return database.upsert(tables.documents, update=("document", "apart"))
 
 
 def _upsert_fact(database: Database) -> Insert:

@@ -158,15 +158,16 @@ def rework(batch: Parts, entity_pk: int) -> None:
     """Work out an entity again from what the log has of it."""
     connection = batch.transaction.connection
     found = connection.execute(sa.select(tables.entities).where(tables.entities.c.entity_pk == entity_pk)).one()
-    text = connection.execute(
-        sa.select(tables.documents.c.document).where(tables.documents.c.entity_pk == entity_pk)
-    ).scalar_one_or_none()
-    if text is None:
+    table = tables.documents.c
+    wanted = sa.select(table.document, table.apart).where(table.entity_pk == entity_pk)
+    stored = connection.execute(wanted).one_or_none()
+    if stored is None:
         return
     rows = EntityRows(batch.transaction, batch.numbers, batch.streams)
     if alters(found.kind, APPEND):
         _rework_series(batch, entity_pk, rows.metrics)
-    before, after = load_document(text), replay(batch.transaction, entity_pk, found.kind)
+    before, after = load_document(stored.document), replay(batch.transaction, entity_pk, found.kind)
+    rows.items.load(entity_pk, found.kind, before, stored.apart, None)
     has_series = rows.metrics.has_series(entity_pk)
     is_counted = is_countable(found.kind, found.present, found.deleted_at)
     place = (entity_pk, found.kind, found.entity_id)

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
-from sqlalchemy import BigInteger, String, Text, any_, bindparam, create_engine, text
+from sqlalchemy import BigInteger, String, Text, any_, bindparam, create_engine, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
@@ -259,8 +259,7 @@ class PostgresDatabase(Database):
             for at in range(0, len(rows), _ROWS_AT_ONCE):
                 some = [compiled.all(row) for row in rows[at : at + _ROWS_AT_ONCE]]
                 if compiled.values is None:
-                    statements = [counted(cursor.mogrify(compiled.text, row), each) for row in some]
-                    driver.defer(b";".join(statements))
+                    driver.defer(b";".join([counted(cursor.mogrify(compiled.text, row), each) for row in some]))
                 else:
                     head, row_text, tail = compiled.values
                     statement = head + b",".join([cursor.mogrify(row_text, row) for row in some]) + tail
@@ -284,14 +283,14 @@ class PostgresDatabase(Database):
         parameter: str = MANY,
     ) -> ColumnElement[bool]:
         kind = ARRAY(Text() if isinstance(column.type, String) else BigInteger())
-        if values is None:
-            return column == any_(bindparam(parameter, type_=kind))
-        return column == any_(bindparam(parameter, list(values), type_=kind, unique=True))
+        given: dict[str, Any] = {} if values is None else {"value": list(values), "unique": True}
+        return column == any_(bindparam(parameter, type_=kind, **given))
+
+    def each(self, parameter: str) -> ColumnElement[str]:
+        return func.unnest(bindparam(parameter, type_=ARRAY(Text()))).column_valued()
 
     def many(self, values: Iterable[int] | Iterable[str]) -> list[int] | list[str]:
         return list(values)  # type: ignore[return-value]
-
-    # The whole database
 
     def check(self, connection: Connection) -> Iterator[str]:
         from modeldb_core.backends._sql.postgres_schema import check_indexes

@@ -10,6 +10,7 @@ from sqlalchemy import and_, bindparam, case, literal, select
 from modeldb_core.backends._sql.database import MANY, Database, Transaction
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._sql.filters import NOW, is_gone
+from modeldb_core.backends._sql.items import complete
 from modeldb_core.backends._sql.layout import ERASED, SUMMARY_COLUMNS
 from modeldb_core.backends._sql.numbers import find_keys
 from modeldb_core.backends._sql.summaries import SeriesMap, last_value
@@ -59,6 +60,9 @@ def read_entities(
     """Return entities of one kind by their numbers, in the order given; ``wanted`` says which fields."""
     parameters = {MANY: transaction.database.many(entity_pks), NOW: now}
     rows = {row[0]: row for row in transaction.rows(_documents, parameters)}
+    read = {pk: load_document(text) for pk, _, text, *_ in rows.values()}
+    fields = None if wanted is None else {*wanted.whole, *wanted.keys}
+    complete(transaction, ((pk, read[pk], apart) for pk, _, _, apart, *_ in rows.values()), fields)
     is_run = KINDS[kind].has_points
     series = _read_series(transaction, entity_pks, wanted) if is_run else {}
     found = []
@@ -66,8 +70,8 @@ def read_entities(
         if entity_pk not in rows:
             msg = f"a {kind} has lost its document (row {entity_pk}): the store is damaged or was altered; audit it"
             raise IntegrityError(msg)
-        _, entity_id, text, is_lost, workspace_id, project_id = rows[entity_pk]
-        document = load_document(text)
+        _, entity_id, _, _, is_lost, workspace_id, project_id = rows[entity_pk]
+        document = read[entity_pk]
         computed: dict[str, Any] = {"workspace_id": workspace_id or "", "project_id": project_id or ""}
         if is_run:
             own = series.get(entity_pk, {})
@@ -120,7 +124,8 @@ def _documents(database: Database) -> Select[Any]:
     is_lost = case((and_(entities.c.status == RUNNING, is_gone()), literal(1)), else_=literal(0))
     joined = entities.join(documents, documents.c.entity_pk == entities.c.entity_pk)
     place = (entities.c.workspace_id, entities.c.project_id)
-    wanted = select(entities.c.entity_pk, entities.c.entity_id, documents.c.document, is_lost, *place)
+    stored = (documents.c.document, documents.c.apart)
+    wanted = select(entities.c.entity_pk, entities.c.entity_id, *stored, is_lost, *place)
     return wanted.select_from(joined).where(database.among(entities.c.entity_pk))
 
 

@@ -19,6 +19,7 @@ from modeldb_core.backends._sql.declared import (
 from modeldb_core.backends._sql.documents import load_document
 from modeldb_core.backends._sql.erasure import replay
 from modeldb_core.backends._sql.homes import home_in
+from modeldb_core.backends._sql.items import complete
 from modeldb_core.backends._sql.numbers import Remembered
 from modeldb_core.log.changes import ALTERING, APPEND, ERASE
 from modeldb_core.log.settling import settle
@@ -74,9 +75,10 @@ def rebuild_some(transaction: Transaction) -> int:
     is_last, found = len(found) <= _SOME, found[:_SOME]
     if found:
         pks = [row.entity_pk for row in found]
-        for table in (tables.facts, tables.links, tables.unique_values):
+        stored = _documents_of(transaction, found)
+        for table in (tables.items, tables.facts, tables.links, tables.unique_values):
             transaction.connection.execute(sa.delete(table).where(table.c.entity_pk.in_(pks)))
-        _put(transaction, found, _documents_of(transaction, found))
+        _put(transaction, found, stored)
         _claim(transaction, [row for row in found if may_claim(row.kind)])
         gone = sa.delete(tables.outdated).where(tables.outdated.c.entity_pk.in_(pks), can_be_interpreted())
         transaction.connection.execute(gone)
@@ -88,10 +90,11 @@ def rebuild_some(transaction: Transaction) -> int:
 def _documents_of(transaction: Transaction, found: Sequence[Any]) -> Mapping[int, Document]:
     """Return documents by the numbers of entities; those to which something happened that was not understood, from the log."""
     connection, pks = transaction.connection, [row.entity_pk for row in found]
-    rows = sa.select(tables.documents.c.entity_pk, tables.documents.c.document).where(
-        tables.documents.c.entity_pk.in_(pks)
-    )
-    stored = {pk: load_document(text) for pk, text in connection.execute(rows)}
+    table = tables.documents.c
+    rows = sa.select(table.entity_pk, table.document, table.apart).where(table.entity_pk.in_(pks))
+    read = {pk: (pk, load_document(text), apart) for pk, text, apart in connection.execute(rows)}
+    complete(transaction, read.values())
+    stored = {pk: document for pk, document, _ in read.values()}
     special = sa.select(tables.changes.c.entity_pk).where(
         tables.changes.c.entity_pk.in_(pks), tables.changes.c.action.not_in(_KNOWN)
     )

@@ -189,6 +189,9 @@ class SQLiteDatabase(RetryingDatabase):
         )
         return column.in_(sa.select(sa.func.json_each(many).table_valued("value").c.value))
 
+    def each(self, parameter: str) -> ColumnElement[str]:
+        return sa.func.json_each(sa.bindparam(parameter)).table_valued(sa.column("value", sa.Text)).c.value
+
     def many(self, values: Iterable[int] | Iterable[str]) -> str:
         return json.dumps(list(values))
 

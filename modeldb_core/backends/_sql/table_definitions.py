@@ -123,6 +123,18 @@ documents = Table(
     metadata,
     Column("entity_pk", _Pk, primary_key=True, autoincrement=False),
     Column("document", _Text, nullable=False),
+    Column("apart", _Text),  # the maps whose items are rows of items, and the next place in each; as a rule NULL
+)
+
+items = Table(
+    "items",  # of large maps of documents
+    metadata,
+    Column("entity_pk", BigInteger, primary_key=True, autoincrement=False),
+    Column("field", _Text, primary_key=True),
+    Column("name", _Text, primary_key=True),  # items.name_of
+    Column("place", BigInteger, nullable=False),  # in the order of the map
+    Column("item", _Text, nullable=False),  # key and value as JSON
+    sqlite_with_rowid=False,
 )
 
 changes = Table(

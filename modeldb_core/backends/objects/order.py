@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from modeldb_core.backends._sql.documents import dump_document, load_document
+from modeldb_core.backends._sql.items import complete
 from modeldb_core.backends._sql.log import rebuild_payloads
 from modeldb_core.errors import ModelDBError
 from modeldb_core.log.changes import APPEND, CREATE, ERASE, STREAM, Change, OrderDigest
@@ -66,7 +67,7 @@ def misplaced(read: Transaction) -> Iterator[tuple[str, str]]:
 
 def _shows_in(write: Transaction, kind: str, entity_id: str) -> bool:
     row = write.connection.exec_driver_sql(
-        "SELECT entity_pk, document FROM entities JOIN documents USING (entity_pk) WHERE entity_id = ? AND kind = ?",
+        "SELECT entity_pk, document, apart FROM entities JOIN documents USING (entity_pk) WHERE entity_id = ? AND kind = ?",
         (entity_id, kind),
     ).one_or_none()
     if row is None or not _is_shared(write, row.entity_pk):
@@ -91,7 +92,8 @@ def _shows_in(write: Transaction, kind: str, entity_id: str) -> bool:
         )
     except ModelDBError:
         return True  # in its place one of them means nothing: let it be refused there
-    return not _are_alike(made.document, load_document(row.document)) or _shows_in_series(
+    complete(write, [(row.entity_pk, stored := load_document(row.document), row.apart)])
+    return not _are_alike(made.document, stored) or _shows_in_series(
         write, row.entity_pk, kind, entity_id, taken, ordered
     )
 

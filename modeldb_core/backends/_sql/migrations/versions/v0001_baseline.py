@@ -128,7 +128,18 @@ def _create_entities() -> None:
         "documents",
         sa.Column("entity_pk", _PK, autoincrement=False, nullable=False),
         sa.Column("document", _TEXT, nullable=False),
+        sa.Column("apart", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("entity_pk", name=op.f("documents_pkey")),
+    )
+    op.create_table(
+        "items",
+        sa.Column("entity_pk", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("field", _TEXT, nullable=False),
+        sa.Column("name", _TEXT, nullable=False),
+        sa.Column("place", sa.BigInteger(), nullable=False),
+        sa.Column("item", _TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("entity_pk", "field", "name", name=op.f("items_pkey")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "keys",
