@@ -176,9 +176,9 @@ class Database(ABC):
     ) -> ColumnElement[bool]:
         """Return the condition that ``column`` is one of many values: those given, or those of a parameter."""
 
-    @abstractmethod
     def each(self, parameter: str) -> ColumnElement[str]:
-        """Return a column with a row for each of the texts of such a parameter."""
+        """Return a column with a row for each of the texts of such a parameter; where there is none, more is read."""
+        raise NotImplementedError(parameter)
 
     @abstractmethod
     def many(self, values: Iterable[int] | Iterable[str]) -> Any:  # noqa: ANN401 - what the driver takes

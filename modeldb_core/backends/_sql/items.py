@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modeldb_core.backends._sql import sa, tables
-from modeldb_core.backends._sql.database import MANY
+from modeldb_core.backends._sql.database import MANY, Database
 from modeldb_core.backends._sql.documents import dump_document, load_document, placing_fields
 from modeldb_core.errors import IntegrityError
 from modeldb_core.log.changes import UPDATE
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.sql.dml import Delete, Insert
 
-    from modeldb_core.backends._sql.database import Database, Row, Transaction
+    from modeldb_core.backends._sql.database import Row, Transaction
     from modeldb_core.log.changes import Change
     from modeldb_core.model.entities import Document
 
@@ -139,7 +139,8 @@ class ItemRows:
         """
         of_field = {"entity": entity_pk, _FIELD: field}
         names = [name_of(key) for key in keys]
-        if any(len(name) >= MAX_NAME - 64 for name in names):
+        has_each = type(self._transaction.database).each is not Database.each
+        if not has_each or any(len(name) >= MAX_NAME - 64 for name in names):
             return None
         many = self._transaction.database.many
         if self._transaction.rows(_below, {**of_field, MANY: many(names)}):
