@@ -16,7 +16,7 @@ from modeldb_core.journal.journal import Journal
 from modeldb_core.journal.recovery import orphans
 from modeldb_core.log.changes import Head
 from modeldb_core.runtime import exits
-from modeldb_core.tracking import Client
+from modeldb_core.tracking import Client, deletion
 from tests.services.processes import free_port
 from tests.tracking.programs import PATIENCE_S, ended, running
 
@@ -460,7 +460,7 @@ def test_a_deleted_data_set_comes_back_with_a_run_that_uses_it(client: Client) -
         run.log_dataset([1, 2, 3], "train")
         client.flush()
         dataset_id = run.entity.datasets["train"]["dataset_id"]
-        modeldb.tracking.deletion.delete(client, "dataset", dataset_id, recursive=True)
+        deletion.delete(client, "dataset", dataset_id, recursive=True)
         assert client.flush()
         run.log_dataset([1, 2, 3], "train")
     client.flush()

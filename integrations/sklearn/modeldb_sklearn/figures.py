@@ -74,13 +74,14 @@ def of_importances(part: Any) -> Iterator[Figure]:  # noqa: ANN401
     """Iterate over one figure of what the features count for, where the estimator holds that."""
     held = getattr(part, "__dict__", {})
     coefficients = held.get("coef_")
+    found: Any
     if coefficients is not None:
-        values = np.abs(coefficients.toarray() if hasattr(coefficients, "toarray") else np.asarray(coefficients))
+        found = np.abs(coefficients.toarray() if hasattr(coefficients, "toarray") else np.asarray(coefficients))
     else:
-        values = getattr(part, "feature_importances_", None)
-    if values is None:
+        found = getattr(part, "feature_importances_", None)
+    if found is None:
         return
-    values = np.asarray(values, dtype=float)
+    values = np.asarray(found, dtype=float)
     values = values.mean(axis=0) if values.ndim == 2 else values
     if values.ndim != 1 or not values.size or not np.isfinite(values).all():
         return
