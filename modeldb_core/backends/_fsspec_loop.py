@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,8 @@ def _executor() -> Any:  # noqa: ANN401 - a class that is only there when it is 
     A loop has names of hosts looked up by its executor. Those of the standard library take nothing any more once the main
     thread has come to its end, and that is when a program ships the rest of what it logged.
     """
+    # Python refuses this import at the end of a program, where a folder, which has no loop, may still be needed.
+    from concurrent.futures import ThreadPoolExecutor
 
     class Executor(ThreadPoolExecutor):
         workers = Workers(_THREADS, "modeldb-fsspec")

@@ -54,6 +54,26 @@ def test_what_a_program_logs_without_starting_a_run_is_shipped_when_it_ends(
             assert check in said
 
 
+def test_a_program_whose_first_use_is_at_its_end_records_a_run_with_a_file(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    script = (
+        "import atexit, modeldb_core as modeldb\n"
+        "def late():\n"
+        "    with modeldb.start_run(name='late') as run:\n"
+        "        run.log_metric('loss', 0.5)\n"
+        f"        run.log_artifact({str(tmp_path / 'model.bin')!r})\n"
+        "atexit.register(late)\n"
+    )
+    _, errors = ended(script, environment)
+    assert errors == ""
+    with modeldb.connect() as client:
+        (run,) = client.search_runs("name = 'late'")
+        assert (run.status, run.metrics) == ("finished", {"loss": 0.5})
+        assert run.read_artifact("model.bin") == b"weights"
+
+
 def test_what_a_destructor_logs_at_the_very_end_of_the_interpreter_stays_in_the_journal(
     environment: dict[str, str],
 ) -> None:
