@@ -229,7 +229,7 @@ def test_any_deleted_row_shows(original, copy, table, count):
 @pytest.mark.parametrize(
     ("statement", "named"),
     [
-        ("insert into documents select entity_pk + 900, document from documents limit 1", "documents"),
+        ("insert into documents select entity_pk + 900, document, apart from documents limit 1", "documents"),
         ("insert into facts select 9999, key_pk, value_type, number, text from facts limit 1", "facts"),
         (
             "insert into key_counts select kind, 'p', workspace_id, key_pk, form, 1 from key_counts limit 1",
@@ -261,7 +261,7 @@ def test_an_added_row_shows(copy, statement, named):
 def test_an_added_entity_shows(original, copy):
     report = copy(
         ("insert into entities (entity_pk, entity_id, kind, present, name) values (900, 'forged', 'run', 1, 'f')", ()),
-        ("""insert into documents values (900, '{"name":"f"}')""", ()),
+        ("""insert into documents values (900, '{"name":"f"}', null)""", ()),
     )
     assert any("forged" in finding.subject and "no change made it" in finding.message for finding in report.findings)
 
@@ -281,13 +281,10 @@ def test_an_altered_change_is_named(original, copy):
 
 
 def test_an_altered_answer_names_its_entity_and_field(original, copy):
-    connection = sqlite3.connect(original)
-    pk, entity_id, document = connection.execute(
-        "select entity_pk, entity_id, document from entities join documents using (entity_pk) where name = 'rich'"
-    ).fetchone()
-    connection.close()
-    altered = document.replace('"lr":0.1', '"lr":0.2')
-    report = copy(("update documents set document = ? where entity_pk = ?", [altered, pk]))
+    with closing(sqlite3.connect(original)) as connection:
+        pk, entity_id = connection.execute("select entity_pk, entity_id from entities where name = 'rich'").fetchone()
+    alter = "update items set item = '\"lr\":0.2' where entity_pk = ? and field = 'hyperparameters' and name = 'lr'"
+    report = copy((alter, [pk]))
     assert any(
         finding.aspect == "entity"
         and entity_id in finding.subject
