@@ -323,7 +323,14 @@ def test_t09_every_route_has_a_policy_and_one_without_is_closed(app: Flask) -> N
 
 def test_t09_every_route_that_takes_more_than_get_is_a_write_or_a_documented_read() -> None:
     reads = {route.name for route in routes() if route.method != "GET" and route.policy is not Policy.WRITE}
-    assert reads == {"read_many_series", "find_stored_entities", "find_stored_keys", "digest_order", "read_blobs"}
+    assert reads == {
+        "read_many_series",
+        "find_stored_entities",
+        "find_stored_keys",
+        "find_stored_groups",
+        "digest_order",
+        "read_blobs",
+    }
     assert {route.name for route in routes() if route.policy is Policy.PUBLIC} == {"get_health", "get_readiness"}
 
 
