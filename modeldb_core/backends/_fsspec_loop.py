@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,6 @@ from modeldb_core.runtime.workers import Workers
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from concurrent.futures import Future
 
 _THREADS = 8
 _prepared: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
@@ -32,13 +32,12 @@ def _executor() -> Any:  # noqa: ANN401 - a class that is only there when it is 
     A loop has names of hosts looked up by its executor. Those of the standard library take nothing any more once the main
     thread has come to its end, and that is when a program ships the rest of what it logged.
     """
-    # Python refuses this import at the end of a program, where a folder, which has no loop, may still be needed.
-    from concurrent.futures import ThreadPoolExecutor
+    # Named only here: it is imported when it is, which Python refuses at the end of a program, and a folder needs none.
 
-    class Executor(ThreadPoolExecutor):
+    class Executor(concurrent.futures.ThreadPoolExecutor):
         workers = Workers(_THREADS, "modeldb-fsspec")
 
-        def submit(self, fn: Callable[..., Any], /, *args: object, **kwargs: object) -> Future[Any]:
+        def submit(self, fn: Callable[..., Any], /, *args: object, **kwargs: object) -> concurrent.futures.Future[Any]:
             return self.workers.submit(partial(fn, *args, **kwargs))
 
     return Executor()

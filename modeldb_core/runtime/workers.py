@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modeldb_core.runtime import exits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 IDLE_S = 10.0
@@ -54,6 +56,18 @@ class Workers:
         if is_alone:  # there can be no thread, as in some versions of Python while a program ends
             self._do_waiting()
         return future
+
+    def map(self, work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+        """Iterate over what becomes of each item, in their order. In the end nothing of it runs any more, also after an error.
+
+        Not for work that is done by these workers itself: it would wait for its own end.
+        """
+        futures = [self.submit(partial(work, item)) for item in items]
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            wait([future for future in futures if not future.cancel()])
 
     def _do_waiting(self) -> None:
         while self._waiting:

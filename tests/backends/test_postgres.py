@@ -478,7 +478,9 @@ def test_a_full_disk_is_an_outage_that_passes(postgres, small_disk):
     try:
         with PostgresStore(postgres.url(name)) as store:
             write_runs(store, 1)
-            postgres.execute("CHECKPOINT")  # or the copied catalogs are files with holes, for which there is no room later
+            postgres.execute(
+                "CHECKPOINT"
+            )  # or the copied catalogs are files with holes, for which there is no room later
             writer, run_id = a_run()
             noise = random.Random(2).randbytes(12 << 20).hex()
             writer.update("run", run_id, put={"attributes": {"text": noise}})

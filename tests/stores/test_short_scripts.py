@@ -23,6 +23,7 @@ import modeldb_core as modeldb
 run = modeldb.start_run(project="short", capture=False)
 run.log_metric("loss", 0.5, step=0)
 run.log_artifact("notes.txt")
+run.log_artifact("more.txt")
 print(run.run_id)
 """
 
@@ -74,6 +75,7 @@ def test_everything_is_there_when_the_script_is_over(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     (tmp_path / "notes.txt").write_text("as they were")
+    (tmp_path / "more.txt").write_text("small files go together")
     ended = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         env={**os.environ, "MODELDB_FLUSH_INTERVAL_S": "3600", "MODELDB_EXIT_TIMEOUT_S": "240"},
@@ -90,3 +92,4 @@ def test_everything_is_there_when_the_script_is_over(
         assert run.status == "finished"
         assert run.history("loss").values.tolist() == [0.5]
         assert run.download_artifact("notes.txt", tmp_path / "back").read_text() == "as they were"
+        assert run.read_artifact("more.txt") == b"small files go together"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -88,19 +87,18 @@ class S3ArtifactStore(ArtifactStore):
         self._bucket = Bucket(self.url, driver)
         workers = Workers(parallel, "modeldb-s3")
         self._lanes = Lanes(workers, parallel, MemoryBudget(memory_mib * MIB), part_mib * MIB)
+        self._small = Workers(_SMALL_AT_ONCE, "modeldb-s3-small")
         self._cache_dir = cache_dir
         self._is_swept = False
 
     # -- several at once: a request takes long, and little work -------------------------------------------------------
 
     def put_many(self, contents: Sequence[bytes]) -> list[str]:
-        with ThreadPoolExecutor(_SMALL_AT_ONCE, "modeldb-s3-small") as pool:
-            put = pool.map(lambda content: ArtifactStore.put_many(self, [content]), contents)
-            return [digest for digests in put for digest in digests]
+        put = self._small.map(lambda content: ArtifactStore.put_many(self, [content]), contents)
+        return [digest for digests in put for digest in digests]
 
     def read_many(self, digests: Sequence[str], max_bytes: int) -> Sequence[bytes]:
-        with ThreadPoolExecutor(_SMALL_AT_ONCE, "modeldb-s3-small") as pool:
-            return list(pool.map(lambda digest: self._read_small(digest, max_bytes), digests))
+        return list(self._small.map(lambda digest: self._read_small(digest, max_bytes), digests))
 
     # -- writing ------------------------------------------------------------------------------------------------------
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import AlreadyExistsError, IntegrityError, InvalidArgumentError, NotFoundError
+from modeldb_core.runtime.workers import Workers
 from modeldb_core.trees import blob_of, check_path
 from modeldb_core.trees.folders import check_apart, make_folder, remove_folder
 
@@ -108,10 +108,9 @@ def _write_all(
     def fetch(location: str) -> None:
         _write(entries[location], blobs, paths[location], location)
 
-    with ThreadPoolExecutor(_WORKERS, "modeldb-fetch") as pool:
-        for done, _ in enumerate(pool.map(fetch, entries), 1):
-            if progress is not None:
-                progress(done, len(entries))
+    for done, _ in enumerate(Workers(_WORKERS, "modeldb-fetch").map(fetch, entries), 1):
+        if progress is not None:
+            progress(done, len(entries))
 
 
 def _write(entry: Mapping[str, Any], blobs: Blobs, path: Path, location: str) -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import stat
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -22,6 +21,7 @@ from modeldb_core.errors import (
     PermissionDeniedError,
 )
 from modeldb_core.runtime.git_names import GITS, is_git_name
+from modeldb_core.runtime.workers import Workers
 from modeldb_core.tracking.data.parts import Found, Part
 from modeldb_core.tracking.description.folders import KINDS as KINDS_OF_FILES
 
@@ -245,34 +245,34 @@ def _hash(scan: _Scan, cache: HashCache, progress: Progress | None) -> tuple[int
     """Find out the digests of all files; return how many were read, and how many bytes of them."""
     read = read_bytes = done = 0
     unreadable: set[int] = set()
-    with ThreadPoolExecutor(_WORKERS, "modeldb-hash") as pool:
-        for window in _batches(scan.files, _WINDOW):
-            known = cache.find(each.state for each in window)
-            for each in window:
-                each.digest = known.get((each.state.st_dev, each.state.st_ino), b"")
-            unknown = [each for each in window if not each.digest]
-            for batch, results in zip(
-                _batches(unknown, _AT_ONCE), pool.map(_hash_some, _batches(unknown, _AT_ONCE)), strict=True
-            ):
-                for each, result in zip(batch, results, strict=True):
-                    if isinstance(result, Exception):
-                        _leave_out(
-                            scan, each.location, _opening_problem(scan.root, each, result, is_lenient=scan.is_lenient)
-                        )
-                        unreadable.add(id(each))
-                        continue
-                    each.digest = result[0]
-                    read, read_bytes = read + 1, read_bytes + each.state.st_size
-                cache.keep(
-                    (each.state, each.digest, result[1])
-                    for each, result in zip(batch, results, strict=True)
-                    if not isinstance(result, Exception)
-                )
-                if progress is not None:
-                    progress(done + len(window) - len(unknown) + len(batch), len(scan.files), read_bytes)
-            done += len(window)
+    workers = Workers(_WORKERS, "modeldb-hash")
+    for window in _batches(scan.files, _WINDOW):
+        known = cache.find(each.state for each in window)
+        for each in window:
+            each.digest = known.get((each.state.st_dev, each.state.st_ino), b"")
+        unknown = [each for each in window if not each.digest]
+        for batch, results in zip(
+            _batches(unknown, _AT_ONCE), workers.map(_hash_some, _batches(unknown, _AT_ONCE)), strict=True
+        ):
+            for each, result in zip(batch, results, strict=True):
+                if isinstance(result, Exception):
+                    _leave_out(
+                        scan, each.location, _opening_problem(scan.root, each, result, is_lenient=scan.is_lenient)
+                    )
+                    unreadable.add(id(each))
+                    continue
+                each.digest = result[0]
+                read, read_bytes = read + 1, read_bytes + each.state.st_size
+            cache.keep(
+                (each.state, each.digest, result[1])
+                for each, result in zip(batch, results, strict=True)
+                if not isinstance(result, Exception)
+            )
             if progress is not None:
-                progress(done, len(scan.files), read_bytes)
+                progress(done + len(window) - len(unknown) + len(batch), len(scan.files), read_bytes)
+        done += len(window)
+        if progress is not None:
+            progress(done, len(scan.files), read_bytes)
     if unreadable:
         scan.files = [each for each in scan.files if id(each) not in unreadable]
     return read, read_bytes

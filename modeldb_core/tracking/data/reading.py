@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from urllib.request import url2pathname
 from modeldb_core.commands.datasets import PATH, QUERY, Content, content_of
 from modeldb_core.errors import FolderChangedError, IntegrityError
 from modeldb_core.model.entities import from_datetime
+from modeldb_core.runtime.workers import Workers
 from modeldb_core.tracking.data.files import find_files
 from modeldb_core.tracking.data.kept import dump
 from modeldb_core.tracking.data.parts import Found, Part
@@ -223,9 +223,8 @@ class Reader:
             if info.digest != part.sha256:
                 raise _changed(part)
 
-        with ThreadPoolExecutor(_SENDERS, "modeldb-keep") as pool:
-            for _ in pool.map(send, distinct):
-                pass
+        for _ in Workers(_SENDERS, "modeldb-keep").map(send, distinct):
+            pass
         return len(distinct)
 
 

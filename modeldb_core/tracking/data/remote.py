@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -26,6 +25,7 @@ from modeldb_core.errors import (
     UnknownSchemeError,
 )
 from modeldb_core.runtime.redaction import redact_url
+from modeldb_core.runtime.workers import Workers
 from modeldb_core.tracking.data.parts import Found, Part
 
 if TYPE_CHECKING:
@@ -80,18 +80,17 @@ def find_objects(
         read_bytes = 0
         new: dict[str, bytes] = {}
         try:
-            with ThreadPoolExecutor(_WORKERS, "modeldb-hash") as pool:
-                hashed = pool.map(lambda each: storage.hash(listed[each]), unknown)
-                for location, digest in zip(unknown, hashed, strict=True):
-                    digests[location] = digest
-                    read_bytes += int(listed[location]["size"] or 0)
-                    if identities[location]:
-                        new[identities[location]] = digest
-                    if len(new) == _AT_ONCE:
-                        cache.keep_objects(new)
-                        new = {}
-                    if progress is not None:
-                        progress(len(digests), len(listed), read_bytes)
+            hashed = Workers(_WORKERS, "modeldb-hash").map(lambda each: storage.hash(listed[each]), unknown)
+            for location, digest in zip(unknown, hashed, strict=True):
+                digests[location] = digest
+                read_bytes += int(listed[location]["size"] or 0)
+                if identities[location]:
+                    new[identities[location]] = digest
+                if len(new) == _AT_ONCE:
+                    cache.keep_objects(new)
+                    new = {}
+                if progress is not None:
+                    progress(len(digests), len(listed), read_bytes)
         finally:
             cache.keep_objects(new)  # what was hashed so far is not read again
     parts = tuple(
@@ -136,10 +135,9 @@ class _Storage:
                 continue
             listed[location] = {**info, "name": path}
         if self._is_versioned:
-            with ThreadPoolExecutor(_WORKERS, "modeldb-hash") as pool:
-                heads = pool.map(lambda info: self._system.info(info["name"]), listed.values())
-                for location, head in zip(list(listed), heads, strict=True):
-                    listed[location] = {**listed[location], **head, "name": listed[location]["name"]}
+            heads = Workers(_WORKERS, "modeldb-hash").map(lambda info: self._system.info(info["name"]), listed.values())
+            for location, head in zip(list(listed), heads, strict=True):
+                listed[location] = {**listed[location], **head, "name": listed[location]["name"]}
         return listed
 
     def identity(self, info: Mapping[str, Any]) -> str:
