@@ -219,7 +219,9 @@ def value_of(entity: Entity, field: Field) -> Any:  # noqa: ANN401 - of any type
 
 def _column(entity: Entity, column: str) -> Any:  # noqa: ANN401 - of any type
     declaration = KINDS[entity.KIND]
-    if column in ("entity_id", "workspace_id", "project_id") or (column == "status" and declaration.has_points):
+    if column == "status" and declaration.has_points:
+        return entity.status  # type: ignore[attr-defined] # an empty one is a status, too
+    if column in ("entity_id", "workspace_id", "project_id"):
         return getattr(entity, column) or None
     for elapsed in declaration.elapsed:
         if elapsed.name == column:

@@ -173,6 +173,12 @@ class GroupTests(LettersCase):
         found = scene.store.find_groups(Query(within=scene.project_id), "status")
         assert _shown(found) == [("'finished'", "text", 1), ("'lost'", "text", 1)]
 
+    def test_an_empty_status_is_one_as_in_filters(self, scene: Scene) -> None:
+        scene.run("one", status="")
+        scene.run("two")
+        found = scene.store.find_groups(Query(within=scene.project_id), "status")
+        assert _shown(found) == [("''", "text", 1), ("'running'", "text", 1)]
+
     def test_what_cannot_be_grouped_is_refused(self, letters: Scene) -> None:
         ask = letters.store.find_groups
         for by, hint in {
