@@ -176,6 +176,7 @@ class GroupTests(LettersCase):
     def test_an_empty_status_is_one_as_in_filters(self, scene: Scene) -> None:
         scene.run("one", status="")
         scene.run("two")
+        scene.ship()
         found = scene.store.find_groups(Query(within=scene.project_id), "status")
         assert _shown(found) == [("''", "text", 1), ("'running'", "text", 1)]
 
