@@ -85,9 +85,9 @@ def enter(run: RunReader, *, of_thread: bool = True) -> Block:
     with _lock:
         outer = next((block for block in reversed(_blocks) if block.run is current()), None)
         block = Block(run, outer)
-        for thread in threading.enumerate():
-            if of_thread or thread is not threading.current_thread():
-                block.older_threads.add(thread)
+        block.older_threads.update(threading.enumerate())
+        if not of_thread:
+            block.older_threads.discard(threading.current_thread())
         _blocks.append(block)
         _publish()
     return block

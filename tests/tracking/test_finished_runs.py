@@ -55,8 +55,9 @@ def test_a_finished_run_takes_a_bounded_number_of_calls(client: Client) -> None:
     finally:
         threading.setprofile(None)
     calls = {name: number // RUNS for name, number in counted.items()}
-    assert calls["loop", "call"] < 550, calls  # 400; what other tests of the process left adds some
-    assert calls["loop", "c_call"] < 600, calls
+    threads = 4 * threading.active_count()  # each is noted by each run, and those of other tests end after a while
+    assert calls["loop", "call"] < 450 + threads, calls
+    assert calls["loop", "c_call"] < 470 + threads, calls
     assert calls["shipping", "call"] < 620, calls
     assert calls["shipping", "c_call"] < 1050, calls
     assert len(client.search_runs()) == 2 * RUNS + 1
