@@ -241,10 +241,7 @@ class MetadataStore(ABC):
         return identify(path, holder, document)
 
     def find_few(self, kind: str, field: str, target_id: str, *, most: int) -> Sequence[Entity] | None:
-        """Return all entities of a kind that name ``target_id`` in a reference, deleted ones too, in any order.
-
-        ``None``: there are more than ``most``, or the store has no faster way to tell than :meth:`find`, as a rule.
-        """
+        """Return the entities of a kind that name ``target_id`` in a reference, deleted ones too; ``None``: ask :meth:`find`."""
         del kind, field, target_id, most
         return None
 
@@ -267,17 +264,13 @@ class MetadataStore(ABC):
     def find_groups(self, query: Query, by: str, measures: Sequence[str] = ()) -> GroupPage:
         """Return the groups that the entities matched by ``query`` make by the value of a field, the largest first.
 
-        Order, fields, cursor and count of the query are not looked at; limit and offset are those of the groups. A store
-        may answer faster than by reading the entities.
-
         Args:
-            query: for entities.
-            by: the field, such as ``hyperparameters.depth``, ``metrics.auc.max`` or ``status``; no tags, and no names of
-                containers.
-            measures: fields whose numbers are summed up in each group, at most ``MAX_MEASURES`` keys.
+            query: for entities; its limit and offset are those of groups, its order, fields, cursor and count do not count.
+            by: the field, such as ``hyperparameters.depth`` or ``status``; no tags, and no names of containers.
+            measures: fields whose numbers are summed up in each group, at most ``MAX_MEASURES``.
 
         Raises:
-            QuerySyntaxError: a name is not one of a field that makes groups, or that can be measured.
+            QuerySyntaxError: no groups can be made by a field, or it cannot be measured.
         """
         return find_groups(self, query, by, measures)
 

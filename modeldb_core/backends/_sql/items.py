@@ -1,7 +1,7 @@
 """Large maps of documents: each item is a row, so that an update reads and writes what it alters, however large the map is.
 
-The document of such an entity holds an empty map in the place of each, and ``documents.apart`` names them. Whoever reads
-the whole entity puts them together (:func:`complete`); whoever updates it reads the items that the changes name.
+The stored document has an empty map in the place of each of them, and ``documents.apart`` names them. :func:`complete` puts
+them back for who reads the entity; an update reads only the items that its changes name.
 """
 
 from __future__ import annotations
