@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import shutil
 import signal
 import socket
@@ -17,11 +18,27 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 60.0
 
 
-def free_port() -> int:
-    """Return a port of the loopback address that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def free_port(*beside: int) -> int:
+    """Return a port of the loopback address that nobody has now, and nobody those that lie so far beside it.
+
+    Not one of those that the system gives to the near ends of connections: while a service that was killed is away,
+    a connection of somebody else could sit on its port.
+    """
+    choose = random.SystemRandom().randrange  # tests seed the common one
+    while True:
+        port = choose(10_000, _first_ephemeral_port() - max(beside, default=0))
+        with contextlib.ExitStack() as listeners, contextlib.suppress(OSError):
+            for number in (port, *(port + distance for distance in beside)):
+                listeners.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return port
+
+
+def _first_ephemeral_port() -> int:
+    with contextlib.suppress(OSError):
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+        if first > 25_000:  # else nearly all ports are given to connections, and any is as good
+            return first
+    return 49_152  # IANA's first, which macOS and Windows keep to
 
 
 class Process:

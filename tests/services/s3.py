@@ -157,11 +157,7 @@ class SeaweedFS(S3Server):
                     left.unlink(missing_ok=True)
 
     def _free_port(self) -> int:
-        """Return a port for one of its parts, which listens on that port + 10,000 as well."""
-        while True:
-            port = free_port()
-            if port + 10_000 < 65_536:
-                return port
+        return free_port(10_000)  # each part listens there as well
 
 
 class Rclone(S3Server):
