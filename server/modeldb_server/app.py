@@ -95,6 +95,15 @@ def create_app(
         scope_of or ConfiguredScopes(store, chosen.scopes),
         accounts_url(store, settings, chosen.accounts),
     )
+    try:
+        _set_up(app, context, manager)
+    except BaseException:
+        context.close()
+        raise
+    return app
+
+
+def _set_up(app: Flask, context: ServerContext, plugins: PluginManager) -> None:
     app.extensions[EXTENSION] = context
     register_request_ids(app)
     context.access.register(app)
@@ -112,9 +121,8 @@ def create_app(
     app.register_blueprint(create_api(policies, table))
     # It passes by no hook of a plugin, and what a plugin wraps the application in sees all requests.
     app.wsgi_app = ShortWay(app, context)  # type: ignore[method-assign]
-    add_plugins(app, manager, policies)
+    add_plugins(app, plugins, policies)
     complete_policies(app, policies)
-    return app
 
 
 def _new_app(settings: ServerSettings) -> Flask:

@@ -249,7 +249,12 @@ def serve(
         ConfigurationError: others could reach the address, and no token is asked for; or the port is taken.
     """
     configure_logs(server_settings(settings).log)
-    server = Server(create_app(store, artifacts, settings))
+    app = create_app(store, artifacts, settings)
+    try:
+        server = Server(app)
+    except BaseException:
+        app.extensions[EXTENSION].close()
+        raise
     with _signals(server.stop), _recovering(store, artifacts, settings), _checkpointing(store, settings):
         (ready or _print_greeting)(server)
         server.run()

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 
+from modeldb_core import hookimpl
 from modeldb_core.errors import ConfigurationError
 from modeldb_core.plugins import PluginManager
 from modeldb_server import Server, ServerSettings, create_app, serve
@@ -169,3 +171,25 @@ def test_two_servers_on_one_store_show_the_same(filled: Any) -> None:
         app.extensions["modeldb_server"].close()
     assert names == ["first", "by 1"]
     assert filled.store.get("run", filled.run_id).name == "by 2"
+
+
+class _NoPolicy:
+    @hookimpl
+    def modeldb_register_blueprints(self, app: Flask) -> None:
+        app.add_url_rule("/extra", "extra", lambda: "", methods=["POST"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc tells which files are open")
+def test_a_server_that_does_not_start_leaves_no_accounts_open(filled: Any, tmp_path: Path) -> None:
+    plugins = PluginManager()
+    plugins.add(_NoPolicy(), "extra")
+    accounts = tmp_path / "accounts.db"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        settings = ServerSettings(port=other.getsockname()[1], accounts=f"sqlite:///{accounts}")
+        with pytest.raises(ConfigurationError, match="has no policy"):
+            create_app(filled.store, filled.artifacts, settings, plugins=plugins)
+        with pytest.raises(ConfigurationError, match="is in use"):
+            serve(filled.store, filled.artifacts, settings)
+    assert accounts.is_file()
+    open_files = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert [path for path in open_files if path.startswith(str(accounts))] == []
