@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from modeldb_core.audit import Checkpoint
-from modeldb_core.audit.access import Access, AccessLog, AccessReader, segments, verify_access
+from modeldb_core.audit.access import Access, AccessLog, AccessReader, verify_access
 from modeldb_core.audit.access.entries import LOSE, READ, REFUSE, RETIRE
+from modeldb_core.audit.access.segments import Segment
 from modeldb_core.errors import IntegrityError, NotFoundError
 from modeldb_core.log.changes import Change
 from modeldb_core.model.entities import now_us
@@ -151,6 +154,56 @@ def test_the_disk_does_not_fill_the_oldest_files_go_and_the_log_says_so(tmp_path
     assert {change.action for change in changes_of(folder)} >= {RETIRE}
 
 
+class _Killed(BaseException):
+    pass
+
+
+def test_a_server_that_is_killed_while_it_makes_room_leaves_a_log_that_verifies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tmp_path / "whole"
+    for start in range(0, 9, 3):
+        log = AccessLog(whole, segment_bytes=1)
+        fill(log, range(start, start + 3))
+        log.close()
+    is_through = False
+    kill_at = calls = 0
+
+    def until_killed(function: Callable[..., object], *arguments: object, **options: object) -> object:
+        nonlocal calls
+        if calls == kill_at:
+            raise _Killed
+        calls += 1
+        return function(*arguments, **options)
+
+    while not is_through:
+        folder = tmp_path / f"log{kill_at}"
+        shutil.copytree(whole, folder)
+        calls = 0
+        log = AccessLog(folder, segment_bytes=1, max_bytes=1500)
+        log.record(refusal(9))
+        with monkeypatch.context() as patched:
+            for name in ("write", "fsync", "fdatasync", "unlink", "rmdir"):
+                patched.setattr(os, name, partial(until_killed, getattr(os, name)))
+            try:
+                log.flush()
+                is_through = True
+            except _Killed:
+                pass
+        report = verify_access(folder)
+        assert report.ok, (kill_at, str(report))
+        left = recorded(folder)
+        assert left == list(range(left[0], left[-1] + 1)), kill_at
+        last = AccessLog(folder, segment_bytes=1, max_bytes=1500)  # it makes room where the other one was ended
+        fill(last, range(10, 13))
+        last.close()
+        assert verify_access(folder).ok, kill_at
+        others = [path for path in _files(folder) if path.parent.name != log.stream_id]  # which is locked still
+        assert sum(path.stat().st_size for path in others) < 2600, kill_at
+        kill_at += 1
+    assert kill_at > 5
+
+
 def test_a_damaged_file_stays_and_neither_stops_the_log_nor_lets_the_disk_fill(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     first = AccessLog(folder, segment_bytes=1)
@@ -168,6 +221,23 @@ def test_a_damaged_file_stays_and_neither_stops_the_log_nor_lets_the_disk_fill(t
     report = verify_access(folder)
     assert report.sealed_streams == 1
     assert [finding.subject for finding in report.findings] == [f"file {damaged.parent.name}/{damaged.name}"]
+
+
+def test_a_damaged_file_before_others_that_were_removed_is_all_that_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    first = AccessLog(folder, segment_bytes=1)
+    fill(first, range(20))
+    first.close()
+    files = _files(folder)
+    flip(files[0], 10)
+    second = AccessLog(folder, segment_bytes=1, max_bytes=sum(path.stat().st_size for path in files) - 500)
+    fill(second, range(20, 22))
+    second.close()
+    left = recorded(folder)
+    assert left == list(range(left[0], 22))
+    assert 0 < left[0] < 20
+    (finding,) = verify_access(folder).findings
+    assert finding.subject == f"file {first.stream_id}/{files[0].name}"
 
 
 def test_a_file_that_another_server_is_writing_is_never_removed(tmp_path: Path) -> None:
@@ -285,9 +355,9 @@ def test_streams_are_read_by_time_and_not_into_memory(tmp_path: Path, monkeypatc
         log_now(logs[number % 2], number)
     for log in logs:
         log.close()
-    read: list[int] = []
-    decode = segments.decode_changes
-    monkeypatch.setattr(segments, "decode_changes", lambda data: read.append(1) or decode(data))
+    read: list[str] = []
+    batches = Segment.batches
+    monkeypatch.setattr(Segment, "batches", lambda segment, base: read.append(segment.name) or batches(segment, base))
     with AccessReader(folder) as reader:
         numbers = []
         for change in reader.by_time():
@@ -303,9 +373,9 @@ def test_verifying_a_log_reads_its_files_once(tmp_path: Path, monkeypatch: pytes
         log = AccessLog(folder, segment_bytes=1, max_bytes=6000)
         fill(log, range(start, start + 20))
         log.close()
-    read: list[int] = []
-    decode = segments.decode_changes
-    monkeypatch.setattr(segments, "decode_changes", lambda data: read.append(1) or decode(data))
+    read: list[str] = []
+    batches = Segment.batches
+    monkeypatch.setattr(Segment, "batches", lambda segment, base: read.append(segment.name) or batches(segment, base))
     changes = changes_of(folder)
     once = len(read)
     read.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from modeldb_core.audit.access.entries import LOG, RETIRE
@@ -60,6 +60,7 @@ class AccessReader:
         self._streams = dict(sorted(by_stream.items()))  # identifiers begin with the time
         self.damages: dict[str, str] = {}
         self.starts: dict[str, Head] = {}
+        self._begins: dict[str, int] = {}
         self._retired: dict[tuple[str, str], tuple[int, Change]] = {}
         self._heads: dict[str, Head] | None = None
         self._at, self._going_on = 0, iter(self)
@@ -80,10 +81,15 @@ class AccessReader:
                     yield change
 
     def _note(self, change: Change) -> None:
-        """Note what a change says was removed."""
+        """Note what a change says was removed, and is not there: it is said before it is done."""
         for stream_id, head in _removed(change).items():
-            self.starts[stream_id] = head
-            self._retired[stream_id, change.stream_id] = head.seq, change
+            if stream_id not in self._begins:
+                changes = chain.from_iterable(map(self._changes, self._streams.get(stream_id, ())))
+                self._begins[stream_id] = next((first.seq for first in changes), 0)  # 0: nothing of it can be read
+            begins = self._begins[stream_id]
+            if not begins or head.seq < begins:
+                self.starts[stream_id] = head
+                self._retired[stream_id, change.stream_id] = head.seq, change
 
     def by_time(self) -> Iterator[Change]:
         """Iterate over all changes, those of all streams by time; of each stream, in memory is what was written together."""

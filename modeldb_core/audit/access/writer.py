@@ -230,47 +230,60 @@ class AccessLog:
                 os.close(descriptor)
 
     def _retire(self) -> None:
-        """Remove the oldest files while there are too many bytes, and say so: by stream, up to which change it is gone."""
+        """Remove the oldest files while there are too many bytes, each after the log has said so."""
         found = segments_in(self._base)
         total = sum(each.size_bytes for each in found)
-        gone: dict[str, list[Any]] = {}
         for each in found:
             if total <= self._max_bytes:
                 break
-            if end := self._remove(each):
-                gone[each.stream_id] = end
+            if end := self._end_of(each):
+                if not self._say_removed(each.stream_id, end):
+                    break  # the next file that is full tries again
+                self._remove(each)
                 total -= each.size_bytes
-        if not gone:
-            return
-        left: dict[str, Segment] = {}
+
+    def _say_removed(self, stream_id: str, end: list[Any]) -> bool:
+        """Write up to which change streams are gone: this one, and those of which an earlier change says so.
+
+        That change may be in the file that goes now. A process that is killed before the file is removed leaves a
+        change that says too much, which nobody believes while the file is there.
+        """
+        gone = {stream_id: end}
+        seen: set[str] = set()
         for each in segments_in(self._base):
-            left.setdefault(each.stream_id, each)
-        for stream_id, each in left.items():  # said again, because who said it first may be removed as well
-            if each.first > 1 and stream_id not in gone:
+            is_next = each.stream_id not in seen
+            seen.add(each.stream_id)
+            if is_next and each.first > 1 and each.stream_id != stream_id:
                 with suppress(OSError, IntegrityError):  # removed by another process, or damaged
                     for change in islice(each.changes(self._base), 1):
-                        gone[stream_id] = [change.seq - 1, change.previous_hash.hex()]
-        self._write([Entry(RETIRE, LOG, self.stream_id, {"removed_up_to": gone})], [now_us()], [""])
+                        gone[each.stream_id] = [change.seq - 1, change.previous_hash.hex()]
+        is_said = self._write([Entry(RETIRE, LOG, self.stream_id, {"removed_up_to": gone})], [now_us()], [""])
+        if is_said and self._descriptor is not None:
+            disk.reach_disk(self._descriptor)
+        return is_said
 
-    def _remove(self, segment: Segment) -> list[Any] | None:
-        """Remove a file that nobody writes; return number and hash of its last change, ``None`` where it stays.
+    def _end_of(self, segment: Segment) -> list[Any] | None:
+        """Return number and hash of the last change of a file that nobody writes, ``None`` where it has to stay.
 
         One that is damaged stays: an audit is to find it.
         """
         try:
             with self._base.folder(segment.stream_id) as folder:
                 descriptor = folder.open_file(segment.name)
-                try:
-                    if not disk.try_lock(descriptor):
-                        return None
-                    end: list[Any] = [segment.first, ""]
-                    for change in segment.changes(self._base):
-                        end = [change.seq, change.hash.hex()]
-                finally:
-                    os.close(descriptor)
-                if not folder.unlink(segment.name):
+            try:
+                if not disk.try_lock(descriptor):
                     return None
-            self._base.rmdir(segment.stream_id)  # stays where it is not empty
+                end: list[Any] = [segment.first, ""]
+                for change in segment.changes(self._base):
+                    end = [change.seq, change.hash.hex()]
+            finally:
+                os.close(descriptor)
         except (OSError, IntegrityError):  # another process has removed it, or it is damaged
             return None
         return end
+
+    def _remove(self, segment: Segment) -> None:
+        with suppress(OSError):  # another process has removed it
+            with self._base.folder(segment.stream_id) as folder:
+                folder.unlink(segment.name)
+            self._base.rmdir(segment.stream_id)  # stays where it is not empty
