@@ -183,7 +183,7 @@ def _refusal(error: BaseException, url: str) -> ConfigurationError:
 
 def _connect_timeout_s(parameters: dict[str, str], url: str) -> float:
     text = str(parameters.get("connect_timeout", "0")).strip()
-    if not re.fullmatch(r"-?\d{1,9}", text):
+    if not re.fullmatch(r"[+-]?\d{1,9}", text):
         msg = f"connect_timeout of {redact_url(url)!r} is {text!r}; expected a whole number of seconds"
         raise ConfigurationError(msg)
     return float(text) if int(text) > 0 else CONNECT_TIMEOUT_S
@@ -251,6 +251,7 @@ def address_of(url: str, schema: str, parameters: dict[str, str]) -> Address:
     hosts = (wanted.get("host") or wanted.get("hostaddr") or "").split(",")
     ports = wanted.get("port", "").split(",")
     ports = ports * len(hosts) if len(ports) == 1 else ports + [""] * (len(hosts) - len(ports))
+    ports = [port.strip().removeprefix("+") for port in ports]  # as libpq reads numbers
     if any(port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536) for port in ports):
         msg = f"{redact_url(url)!r} has an invalid port; expected 1 to 65535, as in {_EXAMPLE}"
         raise ConfigurationError(msg)

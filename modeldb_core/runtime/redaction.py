@@ -30,7 +30,7 @@ _PLACEHOLDER = re.compile(r"(?:(?:Bearer|Basic|Token)\s+)?(?:\$|<.*>$|\{.*\}$|%.
 _URL = (
     r"(?P<scheme>(?:(?<![A-Za-z0-9+.\-])|(?<=^[+\-]))[A-Za-z][A-Za-z0-9+.\-]*://)"  # also where a line of a diff begins
 )
-_USERINFO = re.compile(rf"{_URL}(?P<user>[^\s/?#@:'\"]*):(?P<password>[^\s/?#'\"]*)@", re.MULTILINE)
+_USERINFO = re.compile(rf"{_URL}(?P<user>[^\s/?#:'\"]*):(?P<password>[^\s/?#'\"]*)@", re.MULTILINE)
 _LONE_USERINFO = re.compile(rf"{_URL}(?P<token>[^\s/?#@:'\"]{{16,}})@", re.MULTILINE)
 _OPTIONS = (
     # curl -u name:x (but no numbers of users and groups), mysql -px

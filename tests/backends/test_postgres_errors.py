@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import traceback
 from urllib.parse import quote, urlencode
 
@@ -327,6 +328,49 @@ def test_a_url_with_every_parameter_that_psql_takes_opens_the_store(postgres_url
             )
             assert sorted(postgres.execute(found)) == [("modeldb",), ("train",)]
         assert store.url == "postgresql:///?service=team"
+
+
+@pytest.fixture
+def silent():
+    """The port of a server that takes connections and says nothing, as a machine does that hangs."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("option", ["", "&target_session_attrs=primary", "&target_session_attrs=prefer-standby"])
+def test_a_host_that_is_silent_does_not_keep_from_the_others_in_the_url(postgres, postgres_url, silent, option):
+    place = f"127.0.0.1:{postgres.port}"
+    gone = f"127.0.0.1:{silent}"
+    url = postgres_url.replace(place, f"127.0.0.1:1,{gone},{place}")
+    with PostgresStore(f"{url}?connect_timeout=1{option}") as store:
+        writer = StreamWriter()
+        writer.create_run()
+        store.apply(writer.changes)
+        assert store.heads()
+    message = refusal(f"{postgres_url.replace(place, gone)}?connect_timeout=1", StoreUnavailableError)
+    assert "did not answer within 1 s" in message
+
+
+def test_a_silent_host_in_the_environment_does_not_keep_from_the_next_one(postgres, postgres_url, silent, monkeypatch):
+    monkeypatch.setenv("PGHOST", "127.0.0.1,127.0.0.1")
+    monkeypatch.setenv("PGPORT", f"{silent},{postgres.port}")
+    database = postgres_url.rpartition("/")[2]
+    with PostgresStore(f"postgresql://postgres:{quote(PASSWORD)}@/{database}?connect_timeout=1") as store:
+        assert store.heads() == {}
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["port=1,2,3", "hostaddr=127.0.0.1,127.0.0.1", "require_auth=md5", "channel_binding=require&sslmode=disable"],
+)
+def test_what_no_server_can_do_about_is_a_wrong_setting(postgres_url, option):
+    assert "correct it in the URL" in refusal(f"{postgres_url}?{option}", ConfigurationError)
+
+
+def test_numbers_are_read_as_psql_reads_them(postgres, postgres_url):
+    url = postgres_url.replace(f":{postgres.port}/", "/")
+    with PostgresStore(f"{url}?port=%20%2B{postgres.port}&connect_timeout=%2B5%20") as store:
+        assert store.url == postgres_url.replace(f":{quote(PASSWORD)}", "")
 
 
 def test_the_address_shows_no_password_in_a_traceback_with_variables():

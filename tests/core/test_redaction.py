@@ -18,6 +18,7 @@ from modeldb_core.runtime.redaction import (
     ("text", "shown"),
     [
         ("postgresql://me:hush@host:5432/db", "postgresql://me:***@host:5432/db"),
+        ("postgresql://me@server:hush@host/db", "postgresql://me@server:***@host/db"),
         ("postgresql+psycopg2://me:p@ss@host/db", "postgresql+psycopg2://me:***@host/db"),
         ("see https://:hush@host/ and ftp://a:hush@b", "see https://:***@host/ and ftp://a:***@b"),
         ("https://ghp_0123456789abcdefghij0123@host/x", "https://***@host/x"),
@@ -27,6 +28,7 @@ from modeldb_core.runtime.redaction import (
         ("shown mdb_CoCDyvy7XTBxcInx54qkuBhamJELFrKFvGrm7GFK83E once", "shown *** once"),
         ("sqlite:///folder/modeldb.db", "sqlite:///folder/modeldb.db"),
         ("http://localhost:5000/a@b", "http://localhost:5000/a@b"),
+        ("postgresql://me@one:1,two:2/db", "postgresql://me@one:1,two:2/db"),
         ("mail me@example.org", "mail me@example.org"),
     ],
 )

@@ -30,6 +30,7 @@ SILENT = "08MDB"
 
 _MAX_DEFERRED_BYTES = 1 << 20
 _BYTEA = 17
+_PORT = "5432"
 
 
 class SilentError(psycopg2.OperationalError):  # type: ignore[misc]  # psycopg2 has no types
@@ -145,19 +146,55 @@ registry.register(DIALECT_NAME, __name__, "Dialect")
 
 
 def connect(parameters: Mapping[str, Any], *, connect_timeout_s: float, timeout_s: float) -> DriverConnection:
-    """Open a connection; ``parameters`` are libpq's."""
-    connection = psycopg2.connect(
+    """Open a connection; ``parameters`` are libpq's.
+
+    Each of several hosts has ``connect_timeout_s``, as with ``psql``. Where one refuses, libpq goes on to the next itself; but
+    in its asynchronous mode it keeps no time. So one that is silent is left out, and the others are tried again.
+    """
+    connection: DriverConnection = psycopg2.connect(
         async_=True, connection_factory=DriverConnection, cursor_factory=DriverCursor, **parameters
     )
     connection.timeout_s = timeout_s
     try:
-        connection.wait(connect_timeout_s)
-    except BaseException:
+        _wait_for_connection(connection, connect_timeout_s)
+    except BaseException as error:
+        others = _other_hosts(connection) if isinstance(error, SilentError) else {}
         connection.close()
-        raise
-    extensions.register_type(_BYTES, connection)
-    found: DriverConnection = connection
-    return found
+        if not others:
+            raise
+    else:
+        extensions.register_type(_BYTES, connection)
+        return connection
+    return connect({**parameters, **others}, connect_timeout_s=connect_timeout_s, timeout_s=timeout_s)
+
+
+def _wait_for_connection(connection: DriverConnection, timeout_s: float) -> None:
+    place, deadline = None, 0.0
+    while (state := connection.poll()) != extensions.POLL_OK:
+        if place != (place := _place(connection)):
+            deadline = time.monotonic() + timeout_s
+        _wait_for_socket(connection, state == extensions.POLL_READ, deadline)
+    connection.trips += 1
+
+
+def _place(connection: DriverConnection) -> tuple[str, str]:
+    """Return the host and the port that are being tried."""
+    return connection.info.host or "", str(connection.info.port)
+
+
+def _other_hosts(connection: DriverConnection) -> dict[str, str]:
+    """Return the parameters that name the hosts without the one that is being tried; none where it is the only one."""
+    known: dict[str, str] = connection.info.dsn_parameters  # also from the environment, or a service
+    lists = {name: known[name].split(",") for name in ("host", "hostaddr", "port") if known.get(name)}
+    count = max(map(len, lists.values()), default=1)
+    lists = {name: values * count if len(values) == 1 else values for name, values in lists.items()}
+    names = lists.get("host") or lists.get("hostaddr") or []
+    places = [(name, lists["port"][at] if "port" in lists else "") for at, name in enumerate(names)]
+    tried = _place(connection)
+    silent = next((at for at, (name, port) in enumerate(places) if (name, port or _PORT) == tried), None)
+    if silent is None or count == 1:
+        return {}
+    return {name: ",".join(values[:silent] + values[silent + 1 :]) for name, values in lists.items()}
 
 
 def _wait_for_socket(connection: DriverConnection, is_reading: bool, deadline: float) -> None:

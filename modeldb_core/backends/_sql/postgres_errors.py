@@ -283,7 +283,8 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], Callable[[Translator, re.Match[str]], Mod
     ),
     (
         re.compile(
-            r"(?P<what>invalid \S+ value.*|invalid integer value.*|definition of service .*|unsupported startup .*|unrecognized configuration .*)"
+            r"(?P<what>invalid \S+ value.*|invalid integer value.*|definition of service .*|unsupported startup .*|unrecognized configuration .*"
+            r"|could not match \d+ .*|channel binding required.*|authentication method requirement .*|requirepeer specifies .*)"
         ),
         lambda at, found: ConfigurationError(
             f"a parameter of {at.url} cannot be used: {_first_line(found['what'])}; correct it in the URL"
