@@ -3,6 +3,9 @@
 Recognized are values whose name says that they are secret (assignments, options, parameters, headers), passwords in URLs,
 private keys, and tokens of well-known shapes. It is a safety net and no proof: what is nowhere called a secret and looks
 like none passes.
+
+Patterns are texts here: ``re`` compiles each when it is first used, and keeps it. All of them take longer than many a
+program needs for its first run.
 """
 
 from __future__ import annotations
@@ -12,40 +15,35 @@ from collections.abc import Mapping, Sequence
 
 HIDDEN = "***"
 
-_SECRET_NAME = re.compile(
-    r"(?:password|passwd|passphrase|passcode|secret|token|credentials?|creds|authorization|cookie)$"
+_SECRET_NAME = (
+    r"(?i)(?:password|passwd|passphrase|passcode|secret|token|credentials?|creds|authorization|cookie)$"
     r"|(?:^|[_\-.])(?:pass|pw|pwd|auth|signature|sig|sas|bearer|otp"
     r"|(?:api|access|private|secret|account|shared|ssh|encryption|signing|master|client|license|consumer|storage"
     r"|subscription|service)[_\-.]?key)$"
     r"|(?:server|read|access|auth|api)[_\-.]tokens$"  # but not max_tokens
-    r"|^(?:key|apikey)$",
-    re.IGNORECASE,
+    r"|^(?:key|apikey)$"
 )
-_TEXT_TOKEN = re.compile(r"(?:^|[_\-.])(?:pad|bos|eos|sep|cls|unk|mask|start|end|stop|image|audio|special)[_\-]token$")
+_TEXT_TOKEN = r"(?:^|[_\-.])(?:pad|bos|eos|sep|cls|unk|mask|start|end|stop|image|audio|special)[_\-]token$"
 """Names of tokens that a language model knows, not a server."""
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_PLACEHOLDER = re.compile(r"(?:(?:Bearer|Basic|Token)\s+)?(?:\$|<.*>$|\{.*\}$|%.*%$)")
+_CAMEL = r"(?<=[a-z0-9])(?=[A-Z])"
+_PLACEHOLDER = r"(?:(?:Bearer|Basic|Token)\s+)?(?:\$|<.*>$|\{.*\}$|%.*%$)"
 """A value that only says where the secret comes from: ``$TOKEN``, ``<token>``, ``{token}``."""
 
 _URL = (
     r"(?P<scheme>(?:(?<![A-Za-z0-9+.\-])|(?<=^[+\-]))[A-Za-z][A-Za-z0-9+.\-]*://)"  # also where a line of a diff begins
 )
-_USERINFO = re.compile(rf"{_URL}(?P<user>[^\s/?#:'\"]*):(?P<password>[^\s/?#'\"]*)@", re.MULTILINE)
-_LONE_USERINFO = re.compile(rf"{_URL}(?P<token>[^\s/?#@:'\"]{{16,}})@", re.MULTILINE)
+_USERINFO = rf"(?m){_URL}(?P<user>[^\s/?#:'\"]*):(?P<password>[^\s/?#'\"]*)@"
+_LONE_USERINFO = rf"(?m){_URL}(?P<token>[^\s/?#@:'\"]{{16,}})@"
 _OPTIONS = (
     # curl -u name:x (but no numbers of users and groups), mysql -px
-    re.compile(
-        r"(?P<lead>(?<![\w\-])(?:-u|--user|--userpwd|--proxy-user)[ \t=]+[\"']?[^\s:\"'/]+:)(?!\d+(?:\W|$))(?P<value>[^\s\"']+)"
-    ),
-    re.compile(
-        r"(?P<lead>\b(?:mysql|mysqldump|mysqladmin|mariadb|mongo|mongosh|sshpass)\b[^\r\n|;&]{0,300}?[ \t]-p)(?P<value>[^\s\"'\-/]\S*)"
-    ),
-    re.compile(r"(?P<lead>\blogin\([^)\r\n]{0,300}?\bkey[ \t]*=[ \t]*[\"'])(?P<value>[^\"'\r\n]+)"),  # of a service
+    r"(?P<lead>(?<![\w\-])(?:-u|--user|--userpwd|--proxy-user)[ \t=]+[\"']?[^\s:\"'/]+:)(?!\d+(?:\W|$))(?P<value>[^\s\"']+)",
+    r"(?P<lead>\b(?:mysql|mysqldump|mysqladmin|mariadb|mongo|mongosh|sshpass)\b[^\r\n|;&]{0,300}?[ \t]-p)(?P<value>[^\s\"'\-/]\S*)",
+    r"(?P<lead>\blogin\([^)\r\n]{0,300}?\bkey[ \t]*=[ \t]*[\"'])(?P<value>[^\"'\r\n]+)",  # of a service
 )
-_ARGUMENT = re.compile(r"^(?P<name>[+~/\-]{0,2}[A-Za-z_][\w.\-/]*)(?P<mark>[=:])(?P<value>.+)$", re.DOTALL)
-_GLUED = re.compile(r"-p(?![\d./~]|rofile\b|ort\b)\S+")
+_ARGUMENT = r"(?s)^(?P<name>[+~/\-]{0,2}[A-Za-z_][\w.\-/]*)(?P<mark>[=:])(?P<value>.+)$"
+_GLUED = r"-p(?![\d./~]|rofile\b|ort\b)\S+"
 """``-pPASSWORD``, as database clients take it, but neither a port nor a path."""
-_SHAPES = re.compile(
+_SHAPES = (
     r"\b(?:mdb_[\w\-]{40,}|gh[opusr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|gl[a-z]{2,5}-[\w\-]{16,}|hf_[A-Za-z0-9]{20,}|sk-[\w\-]{20,}"
     r"|(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{16,}|xox[abeoprs]-[\w\-]{10,}|xapp-\d-[\w\-]{10,}"
     r"|(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}|AIza[\w\-]{30,}|ya29\.[\w\-]{20,}|GOCSPX-[\w\-]{20,}|npm_[A-Za-z0-9]{30,}"
@@ -54,15 +52,12 @@ _SHAPES = re.compile(
     r"|AGE-SECRET-KEY-1[0-9A-Z]{20,}|eyJ[\w\-]{10,}\.[\w\-]{10,}\.[\w\-]*)"
     r"|(?<=hooks\.slack\.com/services/)[\w/]{20,}"
 )
-_SCHEME = re.compile(r"\b(?P<scheme>Bearer|Basic)(?P<mark>\s+)(?P<value>(?=[^\s'\"]*\d)[A-Za-z0-9+/=._~\-]{8,})")
-_PEM = re.compile(
-    r"(?P<begin>-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----)(?P<body>.*?)"
-    r"(?P<end>-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z|(?=\n[^\n]*[^\sA-Za-z0-9+/=:,.\\\-\"'][^\n]*(?:\n|\Z)))",
-    re.DOTALL,
+_SCHEME = r"\b(?P<scheme>Bearer|Basic)(?P<mark>\s+)(?P<value>(?=[^\s'\"]*\d)[A-Za-z0-9+/=._~\-]{8,})"
+_PEM = (
+    r"(?s)(?P<begin>-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----)(?P<body>.*?)"
+    r"(?P<end>-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z|(?=\n[^\n]*[^\sA-Za-z0-9+/=:,.\\\-\"'][^\n]*(?:\n|\Z)))"
 )
-_PEM_LINE = re.compile(
-    r"^(?P<lead>[+\- ]?[ \t]*[\"']?)(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[A-Za-z0-9+/]{60,76}={0,2}(?=\W|$)", re.M
-)
+_PEM_LINE = r"(?m)^(?P<lead>[+\- ]?[ \t]*[\"']?)(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[A-Za-z0-9+/]{60,76}={0,2}(?=\W|$)"
 
 _QUOTE = r"\\{0,3}(?:\"\"\"|'''|[\"'`])"
 _QUOTED = rf"[rbfuRBFU]{{0,2}}(?P<quote>{_QUOTE})(?P<value>(?:(?!(?P=quote))[^\r\n])+)(?=(?P=quote))"
@@ -70,7 +65,7 @@ _NAME = (
     r"(?:(?<![\w.\-])|(?<=^-))(?P<name>[A-Za-z_][\w.\-]*)"  # from the beginning of a word: a long one is looked at once
 )
 _BY_NAME = tuple(
-    re.compile(pattern, re.MULTILINE)
+    f"(?m){pattern}"
     for pattern in (
         # password = "x", "password": "x", config["password"] = "x", password: str = "x", {"password" => "x"}
         rf"{_NAME}(?:{_QUOTE})?\]?[ \t]*(?::[ \t]*[\w.\[\] |]+[ \t]*(?==))?(?:=>|:=|[=:])[ \t]*{_QUOTED}",
@@ -88,7 +83,7 @@ _BY_NAME = tuple(
     )
 )
 _BY_NAME_UNQUOTED = tuple(
-    re.compile(pattern, re.MULTILINE)
+    f"(?m){pattern}"
     for pattern in (
         # password: x, export TOKEN=x, //registry.example.org/:_authToken=x
         r"^[+\- ]?[ \t]*(?:(?:export|set|ENV|ARG|-)[ \t]+)?(?:[^\s=]*[:/])?(?P<name>[A-Za-z_][\w.\-]*)"
@@ -97,39 +92,36 @@ _BY_NAME_UNQUOTED = tuple(
         r"^[+\- ]?.*\b(?P<name>password)[ \t]+(?P<value>[^\s=:]\S*)",  # of .netrc
     )
 )
-_BLOCK = re.compile(
-    r"^(?P<lead>(?P<sign>[+\- ]?)(?P<indent>[ \t]*)(?P<name>[A-Za-z_][\w.\-]*)[ \t]*:[ \t]*[|>][+\-\d]*[ \t]*\n)"
-    r"(?P<value>(?:(?P=sign)(?P=indent)[ \t]+[^\n]*(?:\n|\Z))+)",
-    re.MULTILINE,
+_BLOCK = (
+    r"(?m)^(?P<lead>(?P<sign>[+\- ]?)(?P<indent>[ \t]*)(?P<name>[A-Za-z_][\w.\-]*)[ \t]*:[ \t]*[|>][+\-\d]*[ \t]*\n)"
+    r"(?P<value>(?:(?P=sign)(?P=indent)[ \t]+[^\n]*(?:\n|\Z))+)"
 )
 """Of YAML: a text of several lines."""
-_INLINE = re.compile(r"[{,][ \t]*(?P<name>[A-Za-z_][\w.\-]*)[ \t]*:[ \t]*(?P<value>[^\s,}\"'{\[]+)")
+_INLINE = r"[{,][ \t]*(?P<name>[A-Za-z_][\w.\-]*)[ \t]*:[ \t]*(?P<value>[^\s,}\"'{\[]+)"
 """Of YAML or Hydra: ``{password: x}``."""
-_CODE = re.compile(
-    r"c|cc|cpp|cs|cu|cxx|go|h|hpp|ipynb|java|jl|js|jsx|kt|lua|m|mjs|php|pl|py|pyi|pyx|r|rb|rs|scala|sql|swift|ts|tsx|vue"
-)
+_CODE = r"c|cc|cpp|cs|cu|cxx|go|h|hpp|ipynb|java|jl|js|jsx|kt|lua|m|mjs|php|pl|py|pyi|pyx|r|rb|rs|scala|sql|swift|ts|tsx|vue"
 """In these files what stands unquoted behind a name is an expression, not a value."""
 
 
 def is_secret_name(name: str) -> bool:
     """Whether what goes by ``name`` (an option, a setting, a parameter, a variable) is to be hidden."""
-    plain = _CAMEL.sub("_", name.strip().lstrip("+~-"))
-    return _SECRET_NAME.search(plain) is not None and _TEXT_TOKEN.search(plain.lower()) is None
+    plain = re.sub(_CAMEL, "_", name.strip().lstrip("+~-"))
+    return re.search(_SECRET_NAME, plain) is not None and re.search(_TEXT_TOKEN, plain.lower()) is None
 
 
 def redact_text(text: str) -> str:
     """Return ``text`` with what is recognized as a secret in it replaced by ``***``."""
     if "-----BEGIN" in text:
-        text = _PEM.sub(rf"\g<begin>{HIDDEN}\g<end>", text)
+        text = re.sub(_PEM, rf"\g<begin>{HIDDEN}\g<end>", text)
     if "://" in text:
-        text = _USERINFO.sub(rf"\g<scheme>\g<user>:{HIDDEN}@", text)
-        text = _LONE_USERINFO.sub(rf"\g<scheme>{HIDDEN}@", text)
+        text = re.sub(_USERINFO, rf"\g<scheme>\g<user>:{HIDDEN}@", text)
+        text = re.sub(_LONE_USERINFO, rf"\g<scheme>{HIDDEN}@", text)
     for pattern in _BY_NAME:
-        text = pattern.sub(_hide_value, text)
+        text = re.sub(pattern, _hide_value, text)
     for pattern in _OPTIONS:
-        text = pattern.sub(rf"\g<lead>{HIDDEN}", text)
-    text = _SCHEME.sub(rf"\g<scheme>\g<mark>{HIDDEN}", text)
-    return _SHAPES.sub(HIDDEN, text)
+        text = re.sub(pattern, rf"\g<lead>{HIDDEN}", text)
+    text = re.sub(_SCHEME, rf"\g<scheme>\g<mark>{HIDDEN}", text)
+    return re.sub(_SHAPES, HIDDEN, text)
 
 
 def redact_diff(text: str) -> tuple[str, int]:
@@ -170,15 +162,15 @@ def redact_arguments(arguments: Sequence[str]) -> list[str]:
             shown.append(HIDDEN)
             before = ""
             continue
-        match = _ARGUMENT.match(argument)
+        match = re.match(_ARGUMENT, argument)
         if match and "://" not in argument[: match.end("mark") + 2] and is_secret_name(match["name"]):
             shown.append(f"{match['name']}{match['mark']}{HIDDEN}")
-        elif _GLUED.fullmatch(argument):
+        elif re.fullmatch(_GLUED, argument):
             shown.append(f"-p{HIDDEN}")
         elif before in ("-u", "--user", "--userpwd", "--proxy-user", "--auth") and ":" in argument:
             shown.append(f"{argument.partition(':')[0]}:{HIDDEN}")
         else:
-            shown.append(redact_text(_INLINE.sub(_hide_value, argument)))
+            shown.append(redact_text(re.sub(_INLINE, _hide_value, argument)))
         before = argument if argument.startswith("-") and match is None else ""
     return shown
 
@@ -204,11 +196,11 @@ def count_hidden(before: Sequence[str], after: Sequence[str]) -> int:
 
 def _redact_file(text: str) -> str:
     first_line = text.partition("\n")[0]
-    text = _PEM_LINE.sub(rf"\g<lead>{HIDDEN}", text)
-    if not _CODE.fullmatch(first_line.strip().strip('"').rpartition(".")[2].lower()):
-        text = _BLOCK.sub(_hide_block, text)
+    text = re.sub(_PEM_LINE, rf"\g<lead>{HIDDEN}", text)
+    if not re.fullmatch(_CODE, first_line.strip().strip('"').rpartition(".")[2].lower()):
+        text = re.sub(_BLOCK, _hide_block, text)
         for pattern in (*_BY_NAME_UNQUOTED, _INLINE):
-            text = pattern.sub(_hide_value, text)
+            text = re.sub(pattern, _hide_value, text)
     return redact_text(text)
 
 
@@ -221,7 +213,7 @@ def _hide_block(match: re.Match[str]) -> str:
 def _hide_value(match: re.Match[str]) -> str:
     whole, value = match[0], match["value"]
     name = match["name"]
-    if name == "key" or not is_secret_name(name) or _PLACEHOLDER.match(value) or value == HIDDEN:
+    if name == "key" or not is_secret_name(name) or re.match(_PLACEHOLDER, value) or value == HIDDEN:
         return whole
     start, end = match.start("value") - match.start(), match.end("value") - match.start()
     return f"{whole[:start]}{HIDDEN}{whole[end:]}"
