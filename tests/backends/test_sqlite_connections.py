@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,24 @@ def database(tmp_path: Path) -> Iterator[SQLiteDatabase]:
 
 def values(database: SQLiteDatabase) -> list[Any]:
     return database.read(lambda read: list(read.connection.exec_driver_sql("SELECT value FROM t").scalars()))
+
+
+def counted(connect: Callable[[], sqlite3.Connection], made: list[sqlite3.Connection]) -> Callable[..., Any]:
+    """Return a function that opens a connection, and adds it to ``made``."""
+
+    def connected() -> sqlite3.Connection:
+        made.append(connect())
+        return made[-1]
+
+    return connected
+
+
+def is_open(connection: sqlite3.Connection) -> bool:
+    try:
+        connection.execute("SELECT 1")
+    except sqlite3.ProgrammingError:
+        return False
+    return True
 
 
 def test_asking_for_sqlalchemy_in_the_midst_of_a_transaction_ends_it_neither_way(database: SQLiteDatabase) -> None:
@@ -52,19 +70,8 @@ def test_asking_for_sqlalchemy_in_the_midst_of_a_transaction_ends_it_neither_way
 
 def test_connections_are_kept_but_not_those_in_a_transaction_and_not_all(tmp_path: Path) -> None:
     made: list[sqlite3.Connection] = []
-
-    def connect() -> sqlite3.Connection:
-        made.append(sqlite3.connect(tmp_path / "a.db", isolation_level=None))
-        return made[-1]
-
-    def is_open(connection: sqlite3.Connection) -> bool:
-        try:
-            connection.execute("SELECT 1")
-        except sqlite3.ProgrammingError:
-            return False
-        return True
-
-    connections = Connections(connect, keeps=True)
+    connect = counted(lambda: sqlite3.connect(tmp_path / "a.db", isolation_level=None), made)
+    connections = Connections(connect, keeps=8)
     for _ in range(3):
         with connections.one() as held:
             held.driver.execute("SELECT 1")
@@ -80,6 +87,37 @@ def test_connections_are_kept_but_not_those_in_a_transaction_and_not_all(tmp_pat
         connections.release()
         assert is_open(held.driver)
     assert not any(map(is_open, made)), "that one too, once it came back"
-    with Connections(connect, keeps=False).one() as held:
+    with Connections(connect, keeps=0).one() as held:
         assert is_open(held.driver)
     assert not is_open(held.driver)
+
+
+def test_a_store_that_was_closed_keeps_no_connection_that_an_operation_opens_later(database: SQLiteDatabase) -> None:
+    made: list[sqlite3.Connection] = []
+    database._connections.connect = counted(database._connections.connect, made)  # type: ignore[method-assign]
+    locked = sqlite3.OperationalError("database is locked")
+    locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
+
+    def work(_read: Any) -> None:
+        if len(made) == 1:  # somebody closes the store while this waits to try again
+            database.close()
+            raise locked
+
+    database.read(work)
+    assert [is_open(each) for each in made] == [False, False]
+
+
+def test_what_looks_for_writes_while_the_store_is_closed_leaves_no_connection(database: SQLiteDatabase) -> None:
+    made: list[sqlite3.Connection] = []
+    watched = database._watch.connections
+    connect = counted(watched.connect, made)
+
+    def connected() -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect()
+        database.close()
+        return connection
+
+    watched.connect = connected  # type: ignore[method-assign]
+    assert database.write_mark() is not None
+    assert [is_open(each) for each in made] == [False]
+    assert database.write_mark() is None

@@ -397,6 +397,7 @@ def test_a_query_is_the_same_version_whenever_it_is_asked(client: Client) -> Non
     engine = create_engine("sqlite://")
     with engine.connect() as connection:
         rows = connection.execute(text("select :n as n"), {"n": 1}).fetchall()
+    engine.dispose()
 
     def log(**options: Any) -> Any:
         known = {"source": engine, "parameters": {"n": 1}, "result": rows, **options}

@@ -117,6 +117,7 @@ class Silent(MemoryStore):
 def test_a_run_begins_where_the_store_does_not_answer(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modeldb_core.tracking.session._PATIENCE_S", 0.05)
     silent = Silent()
+    client.store.close()
     client._store = silent
     try:
         run = client.start_run(project="offline", capture=False)
@@ -151,6 +152,7 @@ def test_a_store_that_does_not_say_who_acts_is_asked_more_and_more_rarely(
     now = [1000.0]
     monkeypatch.setattr("modeldb_core.tracking.session.time.monotonic", lambda: now[0])
     silent = Nameless()
+    client.store.close()
     client._store, client._target.is_actor_known = silent, False
     try:
         pauses = [now[0]]

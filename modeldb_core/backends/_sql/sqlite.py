@@ -11,6 +11,7 @@ import sys
 import warnings
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -55,6 +56,7 @@ _CACHE_KIB = 65_536  # of pages, for each connection: the narrow tables of some 
 _CHECKPOINT_PAGES = 16_384  # of the write-ahead log, 64 MiB: a page that is written often meanwhile is copied once
 _JOURNAL_LIMIT_BYTES = 64 * 2**20  # to which the write-ahead log is cut after a checkpoint
 _DRIVER_TIMEOUT_S = 5.0  # beyond that this process waits by itself, with jitter
+_CONNECTIONS = 8  # kept while nobody uses them
 _STEPS = 20_000  # of SQLite's machine between two looks at the clock: some tenths of a millisecond
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
@@ -94,9 +96,9 @@ class SQLiteDatabase(RetryingDatabase):
 
     def _begin(self) -> None:
         super()._begin()
-        self._watch = Watch(self._connect)
+        self._watch = Watch(partial(self._connect, timeout_s=0.0))
         # A database that may not be written is looked at afresh for each question: see _uri.
-        self._connections = Connections(self._connect, keeps=not self.read_only)
+        self._connections = Connections(self._connect, keeps=0 if self.read_only else _CONNECTIONS)
 
     # Transactions
 
@@ -264,11 +266,11 @@ class SQLiteDatabase(RetryingDatabase):
             raise
         return path
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, timeout_s: float = _DRIVER_TIMEOUT_S) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._uri(),
             uri=True,
-            timeout=min(self.timeout_s, _DRIVER_TIMEOUT_S),
+            timeout=min(self.timeout_s, timeout_s),
             isolation_level=None,  # transactions begin and end where this module says so
             check_same_thread=False,
             cached_statements=256,
@@ -317,11 +319,11 @@ class SQLiteDatabase(RetryingDatabase):
         connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT_BYTES}")
 
     def _release(self) -> None:
-        self._watch.close()
-        self._connections.release()
+        for connections in (self._watch.connections, self._connections):
+            connections.release(for_good=self._closed)
 
     def _leave_to_parent(self) -> None:
-        _inherited.append(self._connections)
+        _inherited.extend((self._watch.connections, self._connections))
 
     # Errors
 

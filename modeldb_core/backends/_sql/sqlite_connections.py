@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from modeldb_core.backends._sql.database import Transaction
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from modeldb_core.backends._sql.database import Database
-
-_KEPT = 8
 
 
 class Held:
@@ -61,10 +59,10 @@ class Connections:
 
     Args:
         connect: opens one.
-        keeps: whether they are kept at all.
+        keeps: how many at most.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], *, keeps: bool) -> None:
+    def __init__(self, connect: Callable[[], sqlite3.Connection], *, keeps: int) -> None:
         self.connect = connect
         self._keeps = keeps
         self._idle: list[Held] = []
@@ -82,17 +80,20 @@ class Connections:
         try:
             yield held
         finally:
-            # One that could not end its transaction would go on with it; others were taken back by release().
-            if self._keeps and not held.driver.in_transaction and idle is self._idle and len(idle) < _KEPT:
-                idle.append(held)
-            else:
+            # One that could not end its transaction would go on with it.
+            if held.driver.in_transaction or len(idle) >= self._keeps:
                 held.close()
+            else:
+                idle.append(held)
+            if idle is not self._idle:
+                _close_all(idle)
 
-    def release(self) -> None:
-        """Close those that nobody uses now, and the others when they come back."""
+    def release(self, *, for_good: bool = False) -> None:
+        """Close those that nobody uses now, and the others when they come back; ``for_good``: also those opened later."""
+        if for_good:
+            self._keeps = 0
         idle, self._idle = self._idle, []
-        while idle:
-            idle.pop().close()
+        _close_all(idle)
 
     @property
     def engine(self) -> Engine:
@@ -122,6 +123,12 @@ class Connections:
 
     def _connect_for_sqlalchemy(self) -> Any:  # noqa: ANN401 - what pretends to be a connection of the driver
         return Borrowed(getattr(self._lent, "driver", None) or self.connect())
+
+
+def _close_all(idle: list[Held]) -> None:
+    with suppress(IndexError):  # another thread may do the same
+        while True:
+            idle.pop().close()
 
 
 class SQLiteTransaction(Transaction):

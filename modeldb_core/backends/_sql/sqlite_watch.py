@@ -6,6 +6,8 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING
 
+from modeldb_core.backends._sql.sqlite_connections import Connections
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -14,33 +16,23 @@ class Watch:
     """A connection that never writes: what SQLite calls the data version alters for it with each commit of another one.
 
     Args:
-        connect: opens a connection.
+        connect: opens a connection that waits for nobody.
     """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
-        self._connect = connect
+        self.connections = Connections(connect, keeps=1)
         self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        self._which = object()
 
     def write_mark(self) -> object:
         """Return what differs once anybody has committed; ``None`` where that cannot be told at once."""
         if not self._lock.acquire(blocking=False):
             return None
         try:
-            if self._connection is None:
-                self._connection, self._which = self._connect(), object()
-                self._connection.execute("PRAGMA busy_timeout = 0")
-            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+            with self.connections.one() as held:
+                (version,) = held.driver.execute("PRAGMA data_version").fetchone()
         except sqlite3.Error:
             return None
         else:
-            return self._which, version  # the number means nothing to another connection
+            return held, version  # the number means nothing to another connection
         finally:
             self._lock.release()
-
-    def close(self) -> None:
-        """Release the connection; the next mark is made with another one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
