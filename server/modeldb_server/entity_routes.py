@@ -7,7 +7,7 @@ from functools import partial
 from modeldb_core.model.entities import Run
 from modeldb_core.model.schema import KindDeclaration, shown_kinds
 from modeldb_core.queries import MAX_CONTAINERS, MAX_DEPTH, MAX_MEASURES, MAX_OFFSET
-from modeldb_server.handlers import entities, spilled
+from modeldb_server.handlers import changed, entities, spilled
 from modeldb_server.routes import MAX_EXPRESSION, Parameter, Policy, Route
 
 PREFIX = "/api/v2"
@@ -136,8 +136,28 @@ def entity_routes() -> tuple[Route, ...]:
                 fixed={"kind": kind},
             )
         )
-        routes.append(_value_route(declaration))
+        routes += [_changed_route(declaration), _value_route(declaration)]
     return (*routes, _keys_route(), _groups_route())
+
+
+def _changed_route(declaration: KindDeclaration) -> Route:
+    return _read(
+        "GET",
+        f"{PREFIX}/{declaration.path}/<entity_id>/changed",
+        changed.read_changed,
+        f"Read what has changed of a {declaration.words}, a deleted one too",
+        name=f"read_changed_{declaration.kind}",
+        description="keys names what has changed in each map: what is in the entity has that value now, what is not is gone. The"
+        " fields that are no maps come always. Without keys the entity is there as a whole, as it is to those who are far behind.",
+        parameters=(
+            Parameter(
+                name="after", type="integer", minimum=0, description="the cursor of the answer before; all without it"
+            ),
+        ),
+        answer=f"Changed{declaration.schema}",
+        errors=(404,),
+        fixed={"kind": declaration.kind},
+    )
 
 
 def _value_route(declaration: KindDeclaration) -> Route:

@@ -41,8 +41,13 @@ def component_schemas() -> dict[str, Schema]:
         schemas[f"{name}Page"] = record(
             {"items": list_of(reference(name)), "cursor": nullable(TEXT), "total": nullable(COUNT)}
         )
+        schemas[f"Changed{name}"] = record(
+            {"cursor": nullable(COUNT), "entity": reference(name), "keys": nullable(_KEYS_BY_MAP)}
+        )
     return schemas
 
+
+_KEYS_BY_MAP: Schema = {"type": "object", "additionalProperties": list_of(TEXT)}
 
 _VALUES: dict[str, Schema] = {
     "TaggedFloat": {

@@ -124,6 +124,46 @@ def test_a_run_that_is_deleted_elsewhere_disappears(site: Any, visitor: Any, odd
     page.wait_for_selector(".statusbar:has-text('1 selected')")
 
 
+def test_the_page_of_a_run_of_20_000_keys_asks_for_what_has_changed(site: Any, visitor: Any, odd: Any) -> None:
+    writer, names = odd["writer"], [f"layer{number:05}" for number in range(20_000)]
+    inside = {"project_id": odd["project_id"], "experiment_id": odd["experiment_id"]}
+    run_id = writer.create_run(**inside, name="wide", status="running", attributes={"old": "here"}).entity_id
+    for start in range(0, len(names), 5_000):
+        writer.append(run_id, {name: [1.0] for name in names[start : start + 5_000]})
+    site.store.apply(writer.take(odd["seen"]))
+    sent: list[Any] = []
+    visit = visitor()
+    visit.page.on("requestfinished", lambda each: sent.append(each))
+    page = visit.go(f"/runs/{run_id}", "section[aria-label=Metrics] a:text-is('layer00000')")
+    page.wait_for_selector(".live-dot.on")
+
+    def change(ready: str, **update: Any) -> None:
+        seen = site.store.head(writer.stream_id).seq
+        writer.append(run_id, {"layer00000": [float(seen)]}, steps=[seen])
+        if update:
+            writer.update("run", run_id, **update)
+        site.store.apply(writer.take(seen))
+        page.wait_for_selector(f"section[aria-label=Metrics] tr:has-text('layer00000') [title='{seen}']")
+        page.wait_for_selector(ready)
+
+    whole = max(each.sizes()["responseBodySize"] for each in sent if run_id in each.url)
+    sent.clear()
+    change("h1:has-text('wide')")
+    change("h1:has-text('wider')", set={"name": "wider"}, put={"attributes": {"new": "there"}})
+    page.wait_for_selector(".block span:text-is('there')")
+    change("h1:has-text('wider')", remove={"attributes": ["old"]}, add={"tags": ["tagged"]})
+    page.wait_for_selector(".block span:text-is('here')", state="detached")
+    page.wait_for_selector(".tag:has-text('tagged')")
+    change(".badge.finished", set={"status": "finished"})
+    assert page.text_content("section[aria-label=Metrics] .count") == "20,000"
+    asked = [each for each in sent if f"/{run_id}" in each.url]
+    assert {each.url.split("?")[0].rpartition("/")[2] for each in asked} == {"changed"}
+    assert whole > 50_000 > 2_500 > max(each.sizes()["responseBodySize"] for each in asked)
+    writer.delete("run", run_id)
+    site.store.apply(writer.take(site.store.head(writer.stream_id).seq))
+    odd["seen"] = site.store.head(writer.stream_id).seq
+
+
 def test_a_run_that_a_filter_matches_no_more_disappears(site: Any, visitor: Any, odd: Any) -> None:
     writer = odd["writer"]
     page = visitor().go(f'{site.project(odd)}?filter=name = "odd"', ROW)

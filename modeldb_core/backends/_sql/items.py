@@ -22,7 +22,7 @@ from modeldb_core.model.schema import KINDS
 from modeldb_core.model.values import json_text, to_json, write_key
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.sql.dml import Delete, Insert
@@ -35,7 +35,7 @@ LARGE = 65_536
 """Characters of a document from which on its large maps lie apart, and of each such map at least a quarter of them."""
 MAX_NAME = 1000
 """Characters of a name that are in the key of its row."""
-_FIELD = "field"
+_FIELD, _NAMES = "field", "names"
 Apart: TypeAlias = "dict[str, int]"
 """The fields that lie apart, with the place of the next item of each."""
 
@@ -54,20 +54,49 @@ def load_apart(text: str | None) -> Apart:
 
 
 def complete(
-    transaction: Transaction, found: Iterable[tuple[int, Document, str | None]], fields: Collection[str] | None = None
+    transaction: Transaction,
+    found: Iterable[tuple[int, Document, str | None]],
+    fields: Collection[str] | None = None,
+    keys: Mapping[str, Collection[str]] | None = None,
 ) -> None:
-    """Put into documents, by the numbers of entities and with what lies apart of each, the items of all maps, or of some."""
-    missing = {}
+    """Put into documents, by the numbers of entities and with what lies apart of each, the items of all maps, or of some.
+
+    Args:
+        fields: the maps of which all items are put in; all maps where it is ``None``.
+        keys: of further maps the items that are put in: those under these keys, and under what they are below.
+    """
+    keys = keys or {}
+    whole: dict[int, tuple[Document, list[str]]] = {}
+    parts: dict[str, dict[int, Document]] = defaultdict(dict)
     for entity_pk, document, text in found:
-        if text and (names := [name for name in load_apart(text) if fields is None or name in fields]):
-            missing[entity_pk] = document, names
-    if not missing:
-        return
-    members: dict[tuple[int, str], list[Row]] = defaultdict(list)
-    for row in transaction.rows(_of_entities, {MANY: transaction.database.many(missing)}):
-        members[row[2], row[3]].append(row)
-    for entity_pk, (document, names) in missing.items():
+        apart = load_apart(text)
+        if names := [name for name in apart if fields is None or name in fields]:
+            whole[entity_pk] = document, names
+        for name in apart.keys() & keys.keys():
+            parts[name][entity_pk] = document
+    many = transaction.database.many
+    rows = transaction.rows(_of_entities, {MANY: many(whole)}) if whole else ()
+    members = _by_map(rows)
+    for entity_pk, (document, names) in whole.items():
         document.update({name: joined(members[entity_pk, name]) for name in names})
+    for name, documents in parts.items():
+        parameters = {MANY: many(documents), _FIELD: name, _NAMES: many(sorted(_names_above(keys[name])))}
+        members = _by_map(transaction.rows(_some_of_entities, parameters))
+        for entity_pk, document in documents.items():
+            document[name] = joined(members[entity_pk, name])
+
+
+def _by_map(rows: Iterable[Row]) -> dict[tuple[int, str], list[Row]]:
+    members: dict[tuple[int, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        members[row[2], row[3]].append(row)
+    return members
+
+
+def _names_above(keys: Collection[str]) -> set[str]:
+    """Return what the rows of items are found by that lie under keys, or under one that a key is below: ``a`` for ``a.b``."""
+    beginnings = (key[:at] for key in keys for at, letter in enumerate(key) if letter == ".")
+    return {name_of(key) for key in (*keys, *beginnings)}
 
 
 def is_written_as(transaction: Transaction, entity_pk: int, document: Document) -> bool:
@@ -145,8 +174,7 @@ class ItemRows:
         many = self._transaction.database.many
         if self._transaction.rows(_below, {**of_field, MANY: many(names)}):
             return None
-        names += [name_of(key[:at]) for key in keys for at, letter in enumerate(key) if letter == "."]
-        return joined(self._transaction.rows(_some, {**of_field, MANY: many(set(names))}))
+        return joined(self._transaction.rows(_some, {**of_field, MANY: many(_names_above(keys))}))
 
     def put(
         self, entity_pk: int, kind: str, before: Document | None, after: Document, written: Document | None
@@ -259,6 +287,12 @@ def _document(_database: Database) -> Select[Any]:
 def _of_entities(database: Database) -> Select[Any]:
     wanted = sa.select(tables.items.c.place, tables.items.c.item, tables.items.c.entity_pk, tables.items.c.field)
     return wanted.where(database.among(tables.items.c.entity_pk))
+
+
+def _some_of_entities(database: Database) -> Select[Any]:
+    table = tables.items.c
+    named = table.field == sa.bindparam(_FIELD), database.among(table.name, parameter=_NAMES)
+    return _of_entities(database).where(*named)
 
 
 def _named(_database: Database) -> Select[Any]:

@@ -61,8 +61,8 @@ def read_entities(
     parameters = {MANY: transaction.database.many(entity_pks), NOW: now}
     rows = {row[0]: row for row in transaction.rows(_documents, parameters)}
     read = {pk: load_document(text) for pk, _, text, *_ in rows.values()}
-    fields = None if wanted is None else {*wanted.whole, *wanted.keys}
-    complete(transaction, ((pk, read[pk], apart) for pk, _, _, apart, *_ in rows.values()), fields)
+    parts = () if wanted is None else (wanted.whole, wanted.keys)
+    complete(transaction, ((pk, read[pk], apart) for pk, _, _, apart, *_ in rows.values()), *parts)
     is_run = KINDS[kind].has_points
     series = _read_series(transaction, entity_pks, wanted) if is_run else {}
     found = []

@@ -79,8 +79,17 @@ export const asksForDeleted = (filter) => /\bdeleted_at\b/.test(filter.replace(/
 export const find = (kinds, params, signal) =>
   request(`/${kinds}`, { params: { include_deleted: asksForDeleted(String(params.filter ?? "")) ? 1 : undefined, ...params }, signal });
 
+/** @param {string} kinds @param {string} id */
+const pathOf = (kinds, id) => `/${kinds}/${encodeURIComponent(id)}`;
+
 /** @param {string} kinds @param {string} id @param {AbortSignal} [signal] @returns {Promise<Entity>} */
-export const get = (kinds, id, signal) => request(`/${kinds}/${encodeURIComponent(id)}`, { signal });
+export const get = (kinds, id, signal) => request(pathOf(kinds, id), { signal });
+
+/**
+ * What has changed of an entity since an answer; all of it without one, or where that was long ago.
+ * @param {string} kinds @param {string} id @param {number | null} after @returns {Promise<import("./types").Changed>}
+ */
+export const getChanged = (kinds, id, after) => request(`${pathOf(kinds, id)}/changed`, { params: { after } });
 
 /** @param {Params} params @param {AbortSignal} [signal] @returns {Promise<KeyInfo[]>} */
 export const findKeys = async (params, signal) => (await request("/keys", { params, signal })).keys;
@@ -120,9 +129,6 @@ export const previewArtifact = (runId, path, bytes) => request(`/runs/${encodeUR
 
 /** @param {string} kind @param {string} id @param {string} message */
 export const addComment = (kind, id, message) => request("/comments", { body: { parent_kind: kind, parent_id: id, message } });
-
-/** @param {string} kinds @param {string} id */
-const pathOf = (kinds, id) => `/${kinds}/${encodeURIComponent(id)}`;
 
 /** @param {string} kinds @param {string} id @param {{name?: string, description?: string}} change @returns {Promise<Entity>} */
 export const edit = (kinds, id, change) => request(pathOf(kinds, id), { method: "PATCH", body: change });

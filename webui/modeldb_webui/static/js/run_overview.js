@@ -48,7 +48,7 @@ function Failure({ failure }) {
     ${failure.traceback ? html`<div class="code" tabindex="0" role="region" aria-label="Traceback"><span>${String(failure.traceback)}</span></div>` : null}</section>`;
 }
 
-/** @param {{run: Run, revision: number}} props */
-export const Overview = ({ run, revision }) => html`<div class="tab">${run.failure && Object.keys(run.failure).length ? html`<${Failure} failure=${run.failure} />` : null}<div class="columns">
+/** @param {{run: Run, remarks: number}} props `remarks`: how often somebody has said something since the page was opened */
+export const Overview = ({ run, remarks }) => html`<div class="tab">${run.failure && Object.keys(run.failure).length ? html`<${Failure} failure=${run.failure} />` : null}<div class="columns">
   <div><${Metrics} run=${run} /><${Figures} run=${run} /></div>
-  <div>${HERE.map((name) => html`<${Facts} key=${name} title=${fieldOf(RUN, name)?.title} map=${run[name]} />`)}<${Comments} entity=${run} revision=${revision} /></div></div></div>`;
+  <div>${HERE.map((name) => html`<${Facts} key=${name} title=${fieldOf(RUN, name)?.title} map=${run[name]} />`)}<${Comments} entity=${run} revision=${remarks} /></div></div></div>`;

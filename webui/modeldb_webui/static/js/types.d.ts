@@ -15,6 +15,8 @@ export interface Run extends Entity {
   series?: Record<string, SeriesSummary>; artifacts?: Record<string, any>; datasets?: Record<string, any>;
   code?: Record<string, any>; environment?: Record<string, any>; context?: Record<string, any>; notes?: string[];
 }
+/** What has changed of an entity: `keys` of its maps, and its other fields; all of it where there are no keys. */
+export interface Changed { cursor: number | null; entity: Entity; keys: Record<string, string[]> | null }
 export interface Page { items: Entity[]; cursor: string | null; total: number | null }
 export interface Spread { count: number; mean: number; deviation: number; minimum: number; maximum: number }
 export interface StoredGroup { value: any; value_type: string; count: number; spreads: (Spread | null)[] }

@@ -8,6 +8,7 @@ import { EntityHead } from "../entity_head.js";
 import { EntityOverview } from "../entity_overview.js";
 import { EntityTable } from "../entity_table.js";
 import { follow } from "../events.js";
+import { Followed } from "../followed.js";
 import { Folders } from "../folders.js";
 import { pageId, setPlace, showPlace, startFrame } from "../frame.js";
 import { History } from "../history.js";
@@ -39,6 +40,7 @@ class EntityPlace extends Component {
   constructor() {
     super({});
     this.names = new Names(() => this.forceUpdate());
+    this.followed = new Followed(kind.path, pageId);
     this.tabs = {
       overview: "Overview", ...Object.fromEntries(INNER.map((inner) => [inner.path, innerTitle(inner)])), ...(TREE ? { contents: "Contents" } : {}), ...PARTS.tabs,
       ...(this.isCompared() ? { compare: "Comparison" } : {}), uses: "Used by", ...(kind.fields.some(({ lineage }) => lineage) || INNER.length ? { lineage: "Lineage" } : {}), history: "History",
@@ -65,7 +67,7 @@ class EntityPlace extends Component {
 
   load = async () => {
     try {
-      const entity = await api.get(kind.path, pageId);
+      const entity = await this.followed.load();
       this.edited(entity);
       const counts = await Promise.all(INNER.map((inner) => api.find(inner.path, { within: pageId, limit: 1, count: 1, fields: "name" })));
       const uses = await countUses(entity);
@@ -75,7 +77,10 @@ class EntityPlace extends Component {
     }
   };
 
-  edited = (/** @type {Entity} */ entity) => this.setState((/** @type {any} */ state) => ({ entity, error: null, revision: state.revision + 1 }));
+  edited = (/** @type {Entity} */ entity) => {
+    this.followed.entity = entity;
+    this.setState((/** @type {any} */ state) => ({ entity, error: null, revision: state.revision + 1 }));
+  };
 
   /** The address and the names of what leads here. @param {Entity} entity */
   placeOf(entity) {

@@ -8,6 +8,7 @@ import { assignSlots } from "../colors.js";
 import { exactTime, formatAgo, formatDuration, runDuration } from "../format.js";
 import { pageId, setPlace, showPlace, startFrame } from "../frame.js";
 import { EntityHead } from "../entity_head.js";
+import { Followed } from "../followed.js";
 import { History } from "../history.js";
 import { icon, Status } from "../icons.js";
 import { bind } from "../keyboard.js";
@@ -26,7 +27,8 @@ const TABS = { overview: "Overview", charts: "Charts", artifacts: "Artifacts", c
 class RunPlace extends Component {
   constructor() {
     super({});
-    this.state = { run: /** @type {Run | null} */ (null), error: null, tab: currentTab(TABS), names: /** @type {Record<string, string>} */ ({}), revision: 0, children: null };
+    this.state = { run: /** @type {Run | null} */ (null), error: null, tab: currentTab(TABS), names: /** @type {Record<string, string>} */ ({}), revision: 0, remarks: 0, children: null };
+    this.followed = new Followed("runs", pageId);
     /** @type {Run | null} */
     this.lastRun = null;
     this.refreshSoon = debounce(() => this.load(), 200);
@@ -35,7 +37,8 @@ class RunPlace extends Component {
   componentDidMount() {
     void this.load();
     follow((changed, all) => {
-      if (all || changed.some(({ entity_id: id, kind }) => id === pageId || kind === "comment")) this.refreshSoon();
+      if (all || changed.some(({ kind }) => kind === "comment")) this.setState({ remarks: this.state.remarks + 1 });
+      if (all || changed.some(({ entity_id: id }) => id === pageId)) this.refreshSoon();
     });
     setInterval(() => this.state.run?.status === "running" && !document.hidden && this.forceUpdate(), 1000);
     followTabs(() => TABS, this.show);
@@ -44,7 +47,7 @@ class RunPlace extends Component {
 
   async load() {
     try {
-      const run = await api.get("runs", pageId);
+      const run = await this.followed.load();
       this.setState({ run, error: null, revision: this.state.revision + 1 });
       if (this.named !== run.name) void this.name(run);
     } catch (error) {
@@ -71,6 +74,7 @@ class RunPlace extends Component {
 
   /** @param {Run} run */
   edited = (run) => {
+    this.followed.entity = run;
     this.setState({ run, revision: this.state.revision + 1 });
     if (this.named !== run.name) void this.name(run);
   };
@@ -110,14 +114,14 @@ class RunPlace extends Component {
   }
 
   /** @param {{}} _ @param {any} state */
-  render(_, { run, error, tab, revision }) {
+  render(_, { run, error, tab, revision, remarks }) {
     if (error && !run) return html`<div class="page"><${Problem} error=${error} retry=${error.status === 404 ? undefined : () => this.load()} /></div>`;
     if (!run) return html`<div class="page"></div>`;
     return html`<${EntityHead} entity=${run} mark=${html`<${Status} status=${run.status} />`} facts=${this.facts(run)} load=${this.loadNow} edited=${this.edited} />
       ${(run.notes ?? []).map((/** @type {string} */ note) => html`<div class="notice of-run" role="note" key=${note}>${icon("warning")}<div class="grow">${note}</div></div>`)}
       ${error ? html`<${Problem} error=${error} retry=${() => this.load()} />` : null}
       <${Tabs} tabs=${TABS} current=${tab} label="Parts of the run" counts=${this.counts(run)} show=${this.show} />
-      ${tab === "overview" ? html`<${Overview} run=${run} revision=${revision} />`
+      ${tab === "overview" ? html`<${Overview} run=${run} remarks=${remarks} />`
         : tab === "charts" ? html`<div class="tab flush"><${Charts} runs=${this.drawnList(run)} storage="run" hot="" onHot=${() => undefined} /></div>`
         : tab === "artifacts" ? html`<${Artifacts} run=${run} />`
         : tab === "code" ? html`<${Code} run=${run} />`
