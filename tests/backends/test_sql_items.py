@@ -16,7 +16,7 @@ from modeldb_core.backends.postgres import PostgresStore
 from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.errors import ErasedError, InvalidArgumentError, PreconditionError
 from modeldb_core.log.conditions import Unset
-from modeldb_core.queries import Query
+from modeldb_core.queries import Query, field_name
 from modeldb_core.testing import StreamWriter
 
 FEW, MANY = 500, 4_000
@@ -123,6 +123,17 @@ def test_fields_that_lie_apart_are_read_where_they_are_wanted(store, work):
     assert (
         len(store.find(Query("run", filter='artifacts."images/00001.png".size_bytes = 1')).entities[0].artifacts) == FEW
     )
+
+
+def test_items_are_read_by_their_keys_where_only_those_are_wanted(store, work):
+    writer, run_id = filled(store, FEW)
+    odd = {"a": {"b": 1, "c.d": {"e": 2}}, "a.b": 3, "x" * 1_100: 4, "": 5, 'quote"d': 6}
+    store.apply([writer.update("run", run_id, put={"artifacts": odd})])
+    work.clear()
+    names = ("images/00007.png", "a.b", "a.c.d.e", "none", "x" * 1_100, "", 'quote"d')
+    (run,) = store.find(Query("run", fields=tuple(field_name("artifacts", name) for name in names))).entities
+    assert dict(run.artifacts) == {**odd, "images/00007.png": artifact(7), "a": {"c.d": {"e": 2}}}
+    assert work["rows"] < 40
 
 
 def rows_of_items(store):

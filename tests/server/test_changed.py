@@ -32,7 +32,7 @@ def merged(before: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_who_follows_a_run_knows_it_as_it_is(client: Any, filled: Any) -> None:
-    rng = random.Random(13)  # noqa: S311 - no secret
+    rng = random.Random(13)
     path = f"/api/v2/runs/{filled.run_id}"
     answer = client.get(f"{path}/changed")
     assert answer["keys"] is None
