@@ -13,7 +13,7 @@ from modeldb_core.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
-from modeldb_core.runtime.redaction import redact_text
+from modeldb_core.runtime.redaction import redact_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -129,7 +129,7 @@ def translate(error: BaseException, url: str, doing: Doing) -> ModelDBError:
         if number in _FORBIDDEN or isinstance(cause, PermissionError):
             return _denied(url, doing)
     lines = str(error).strip().splitlines()
-    words = redact_text(lines[0])[:300] if lines else type(error).__name__
+    words = redact_message(lines[0])[:300] if lines else type(error).__name__
     if isinstance(error, ValueError) and "://" not in words:
         return ConfigurationError(f"{url} cannot be used: {words}; check its URL and options")
     return StoreUnavailableError(f"{url} cannot be used now: {words}; the same call may succeed later")

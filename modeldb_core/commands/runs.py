@@ -17,7 +17,7 @@ from modeldb_core.model.entities import ENDS, RUNNING, Run, now_us
 from modeldb_core.model.numbers import to_number
 from modeldb_core.model.schema import METRICS
 from modeldb_core.model.values import check_key, check_text, normalize
-from modeldb_core.runtime.redaction import redact_text
+from modeldb_core.runtime.redaction import redact_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -230,7 +230,7 @@ def rename(run_id: str, name: str) -> Operation:
 
 def note(run_id: str, text: str) -> Operation:
     """Leave word for those who read the run, for example on what could not be recorded; without secrets."""
-    shown = redact_text(check_text(text, "note"))[:MAX_NOTE]
+    shown = redact_message(check_text(text, "note"))[:MAX_NOTE]
     return update(RUN, run_id, {"add": {"notes": [check_key(shown, "note")]}})
 
 

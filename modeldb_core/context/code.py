@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.context.git import Repository, UnsafeRepositoryError, open_repository
 from modeldb_core.context.script import MAIN_FILE
-from modeldb_core.runtime.redaction import count_hidden, redact_arguments, redact_diff, redact_text, strip_userinfo
+from modeldb_core.runtime.redaction import (
+    count_hidden,
+    redact_arguments,
+    redact_diff,
+    redact_message,
+    redact_text,
+    strip_userinfo,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,9 +67,9 @@ def describe_git(settings: Settings, deadline: Deadline) -> dict[str, Any]:
     except OSError:
         return {"git_error": "git is not installed, or cannot be started"}
     except UnsafeRepositoryError as error:
-        return {"git_error": redact_text(str(error))}
+        return {"git_error": redact_message(str(error))}
     if status.exit_code != 0 and status.is_complete:
-        return {"git_error": redact_text(status.errors.partition("\n")[0])}
+        return {"git_error": redact_message(status.errors.partition("\n")[0])}
     result = {"repository": str(root), **_parse_status(status.text.decode("utf-8", "replace"))}
     if not status.is_complete:
         result["git_error"] = "git status did not end in time: the list of changes is not complete"
@@ -160,7 +167,7 @@ def _diff(repository: Repository, limit_bytes: int, deadline: Deadline) -> dict[
     options = ["--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short", "--ignore-submodules=dirty"]
     output = repository.ask(["diff", "HEAD", *options], deadline, limit_bytes)
     if output.is_complete and output.exit_code != 0:
-        return {"diff_error": redact_text(output.errors.partition("\n")[0])}
+        return {"diff_error": redact_message(output.errors.partition("\n")[0])}
     is_cut = output.size_bytes > len(output.text) or not output.is_complete
     data = output.text[: output.text.rfind(b"\n") + 1] if is_cut else output.text
     text, hidden = redact_diff(data.decode("utf-8", "replace"))

@@ -25,7 +25,7 @@ from modeldb_core.journal.retries import Retries
 from modeldb_core.journal.sending import SMALL_BYTES, WIDTH, StoppedError, send, send_together, together_with
 from modeldb_core.runtime.hashing import hashing
 from modeldb_core.runtime.owned import make_private
-from modeldb_core.runtime.redaction import redact_text
+from modeldb_core.runtime.redaction import redact_message
 from modeldb_core.runtime.workers import Workers
 from modeldb_core.stores import BlobInfo
 
@@ -209,7 +209,7 @@ class Uploads:
         logger.warning(
             "A file cannot be sent to the artifact store: %s: %s. It is kept in %s and tried again%s.",
             type(error).__name__,
-            redact_text(str(error)),
+            redact_message(str(error)),
             path.parent,
             hope,
         )

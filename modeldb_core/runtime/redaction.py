@@ -99,6 +99,16 @@ _BLOCK = (
 """Of YAML: a text of several lines."""
 _INLINE = r"[{,][ \t]*(?P<name>[A-Za-z_][\w.\-]*)[ \t]*:[ \t]*(?P<value>[^\s,}\"'{\[]+)"
 """Of YAML or Hydra: ``{password: x}``."""
+_SAID = tuple(
+    f"(?m){_NAME}{rest}"
+    for rest in (
+        r"[ \t]*=[ \t]*(?P<value>[^\s\"'`=,;&()\[\]{}][^\s\"'`,;&)\]}]*)",  # host=db password=x, UID=me;PWD=x
+        r":[ \t]+(?P<value>[^\s\"'`=:,;()\[\]{}]+)(?=[ \t]*(?:[,;)\]}]|$))",  # wrong password: x
+    )
+)
+"""In what people and programs say, where no expression stands behind a name."""
+_FRAME = r"(?P<lead>[ |+\-]*)File \""
+"""The line of a traceback that lines of code follow, which are indented further."""
 _CODE = r"c|cc|cpp|cs|cu|cxx|go|h|hpp|ipynb|java|jl|js|jsx|kt|lua|m|mjs|php|pl|py|pyi|pyx|r|rb|rs|scala|sql|swift|ts|tsx|vue"
 """In these files what stands unquoted behind a name is an expression, not a value."""
 
@@ -122,6 +132,28 @@ def redact_text(text: str) -> str:
         text = re.sub(pattern, rf"\g<lead>{HIDDEN}", text)
     text = re.sub(_SCHEME, rf"\g<scheme>\g<mark>{HIDDEN}", text)
     return re.sub(_SHAPES, HIDDEN, text)
+
+
+def redact_message(text: str) -> str:
+    """Return what a program says, such as the message of an exception or its traceback, without what is recognized as a secret.
+
+    Values behind secret names are hidden without quotes too, but not in the lines of code of a traceback.
+    """
+    lines = text.split("\n")
+    indent: int | None = None
+    for number, line in enumerate(lines):
+        frame = re.match(_FRAME, line)
+        if frame:
+            indent = len(frame["lead"])
+        elif indent is not None and len(line) - len(line.lstrip(" |")) > indent:
+            continue  # code
+        else:
+            indent = None
+        if frame is None and ("=" in line or ":" in line):
+            for pattern in _SAID:
+                line = re.sub(pattern, _hide_value, line)
+            lines[number] = line
+    return redact_text("\n".join(lines))
 
 
 def redact_diff(text: str) -> tuple[str, int]:

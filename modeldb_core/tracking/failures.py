@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from modeldb_core.commands.runs import check_end
 from modeldb_core.errors import InvalidTypeError
 from modeldb_core.model.entities import EMPTY, FAILED, FINISHED, KILLED, PRUNED
-from modeldb_core.runtime.redaction import redact_text
+from modeldb_core.runtime.redaction import redact_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -167,7 +167,7 @@ def _message_of(error: BaseException) -> str:
 
 def _shown(text: str, limit: int) -> str:
     """Return ``text`` without secrets, escape sequences of terminals and what is not Unicode; the middle of a long one left out."""
-    text = redact_text(_ESCAPES.sub("", text)).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    text = redact_message(_ESCAPES.sub("", text)).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
     if len(text) <= limit:
         return text
     half = limit // 2

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import orjson
 
-from modeldb_core.runtime.redaction import redact_text
+from modeldb_core.runtime.redaction import redact_message
 from modeldb_server.request_ids import current_request_id
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def _time_of(record: logging.LogRecord) -> str:
 
 
 def _message_of(record: logging.LogRecord) -> str:
-    return redact_text(" ".join(record.getMessage().splitlines()))
+    return redact_message(" ".join(record.getMessage().splitlines()))
 
 
 def _trace_of(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    return redact_text(formatter.formatException(record.exc_info)) if record.exc_info else ""
+    return redact_message(formatter.formatException(record.exc_info)) if record.exc_info else ""

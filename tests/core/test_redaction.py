@@ -8,6 +8,7 @@ from modeldb_core.runtime.redaction import (
     is_secret_name,
     redact_arguments,
     redact_diff,
+    redact_message,
     redact_text,
     redact_value,
     strip_userinfo,
@@ -34,6 +35,45 @@ from modeldb_core.runtime.redaction import (
 )
 def test_texts(text: str, shown: str) -> None:
     assert redact_text(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "connection failed: host=db user=me password=hush dbname=x",
+            "connection failed: host=db user=me password=*** dbname=x",
+        ),
+        ("[08001] DRIVER={x};UID=me;PWD=hush;", "[08001] DRIVER={x};UID=me;PWD=***;"),
+        ("refused (token=hush)", "refused (token=***)"),
+        ("wrong password: hush", "wrong password: ***"),
+        ("login {user: me, password: hush}", "login {user: me, password: ***}"),
+        ("line 1\n  api_key = hush", "line 1\n  api_key = ***"),
+        ("max_tokens=512, lr=0.1, key: 3", "max_tokens=512, lr=0.1, key: 3"),
+        ("f() got an unexpected keyword argument 'token'", "f() got an unexpected keyword argument 'token'"),
+        ("set password=$PASSWORD", "set password=$PASSWORD"),
+        ("unexpected token: end of file", "unexpected token: end of file"),
+    ],
+)
+def test_messages_are_without_secrets_that_stand_unquoted(text: str, shown: str) -> None:
+    assert redact_message(text) == shown
+
+
+def test_of_a_traceback_the_messages_are_hidden_and_the_code_is_left_as_it_is() -> None:
+    text = (
+        "  + Exception Group Traceback (most recent call last):\n"
+        '  |   File "a.py", line 3, in f\n'
+        "  |     connect(password=of(me))\n"
+        "  |     ~~~~~~~^^^^^^^^^^^^^^^^^\n"
+        "  | ExceptionGroup: password=hush (1 sub-exception)\n"
+        "  +-+---------------- 1 ----------------\n"
+        '    |   File "b.py", line 1, in g\n'
+        "    |     connect(token=mine)\n"
+        "    | ValueError: no way\n"
+        "    |     token=hush\n"
+        "    +------------------------------------\n"
+    )
+    assert redact_message(text) == text.replace("hush", "***")
 
 
 @pytest.mark.parametrize(

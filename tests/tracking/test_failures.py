@@ -42,6 +42,17 @@ def test_a_failed_run_says_why_and_keeps_no_secret(client: Client) -> None:
     assert [found.run_id for found in client.search_runs('failure.message contains "no route"')] == [run.run_id]
 
 
+def test_a_failed_run_keeps_no_secret_of_a_message_that_quotes_nothing(client: Client) -> None:
+    message = "connection to server failed: host=db user=anna password=hunter2 dbname=x"
+    with pytest.raises(OSError, match="failed"), client.start_run(capture=False) as run:
+        raise OSError(message)
+    run.note(f"Not recorded: {message}")
+    found = client.get_run(run.run_id)
+    assert found.failure["message"] == message.replace("hunter2", "***")
+    assert f"OSError: {message.replace('hunter2', '***')}" in found.failure["traceback"]
+    assert "hunter2" not in str(found.notes)
+
+
 def test_a_run_without_failure_says_none(client: Client) -> None:
     with client.start_run(capture=False) as run:
         pass
