@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import time
 import unicodedata
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
+from modeldb_core.errors import NotFoundError
 from modeldb_core.log.changes import CREATE, Change, alters_entity
 from modeldb_core.model.claims import Claim, claim_of
 from modeldb_core.model.entities import derived_id
 from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, MutableMapping
 
-    from modeldb_core.model.entities import Document
+    from modeldb_core.model.entities import Document, Entity
 
 Path: TypeAlias = tuple[tuple[str, str], ...]
 """Kinds and names of containers, each within the one before."""
@@ -61,12 +63,25 @@ class _Asked(Protocol):
     def write_mark(self) -> object: ...
 
 
+class _Read(Protocol):
+    def get(self, kind: str, entity_id: str) -> Entity: ...
+
+
 def ask_names(store: _Asked, path: Path, known: Names | None) -> Names:
     """Ask a store for identifiers, unless nobody has written since it said them; it may hang, so in a thread of its own."""
     at, mark = time.monotonic(), store.write_mark()  # before asking: what is written meanwhile makes another one
     if known is not None and mark is not None and mark == known.mark:
         return known
     return Names(store.identify(*path), at, mark)
+
+
+def drop_deleted(store: _Read, path: Path, found: Names, declared: MutableMapping[str, float]) -> None:
+    """Take containers that somebody has deleted out of those that a client has made, so that it makes them again."""
+    entity_id = found.identifiers[-1]
+    with suppress(NotFoundError):  # it is on its way to the store
+        if entity_id in declared and store.get(path[-1][0], entity_id).deleted_at is not None:
+            for each in found.identifiers:
+                declared.pop(each, None)
 
 
 def alters_names(change: Change) -> bool:

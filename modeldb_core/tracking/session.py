@@ -27,7 +27,7 @@ from modeldb_core.runtime import exits
 from modeldb_core.runtime.redaction import redact_url
 from modeldb_core.runtime.users import login_name
 from modeldb_core.runtime.workers import Workers
-from modeldb_core.stores.naming import Names, ask_names, derive
+from modeldb_core.stores.naming import Names, ask_names, derive, drop_deleted
 from modeldb_core.tracking import endings
 from modeldb_core.tracking.blobs import BlobUploader
 from modeldb_core.tracking.circumstances import Circumstances
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from modeldb_core.journal.shipping import OpenStream
     from modeldb_core.model.values import Value
     from modeldb_core.stores import ArtifactStore, BlobInfo, MetadataStore
+    from modeldb_core.stores.naming import Path
 
 with suppress(RuntimeError):  # at the end of a program Python refuses it; it is here, since a store may need it then
     import concurrent.futures.thread  # noqa: F401
@@ -68,7 +69,6 @@ class Session:
         self._deleted: set[str] = set()
         self._names: dict[str, str] = {}
         self._identified: dict[tuple[tuple[str, str], ...], Names] = {}
-        self._ask_again_at = 0.0
         self._askers = Workers(1, "modeldb-names")
         self.on_close: list[Callable[[], object]] = []
         self.on_flush: list[Callable[[float | None], object]] = []
@@ -361,13 +361,19 @@ class Session:
             if not store.is_local and now - known.at < _IDENTIFIED_LIFE_S:
                 return known.identifiers
         try:
-            found = self._askers.submit(partial(ask_names, store, path, known)).result(_PATIENCE_S)
+            found = self._askers.submit(partial(self._ask_names, store, path, known)).result(_PATIENCE_S)
         except Exception as error:
             logger.debug("the store was not asked for names: %r", error)
             self._ask_again_at = time.monotonic() + _ASK_AGAIN_S
             return derive(path)
         self._identified[path] = found
         return found.identifiers
+
+    def _ask_names(self, store: MetadataStore, path: Path, known: Names | None) -> Names:
+        found, stream = ask_names(store, path, known), self.writer.stream
+        if found is not known and store.is_local and stream is not None:
+            drop_deleted(store, path, found, stream.declared)
+        return found
 
     def declare(self, operation: Operation) -> None:
         """Create a container with a derived identifier unless this stream did a moment ago.

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -460,28 +461,27 @@ def test_a_deleted_project_comes_back_with_a_run_that_is_started_in_it(client: C
     assert [run.run_id for run in client.search_runs(project="churn")] == [new.run_id]
 
 
-def test_a_project_that_somebody_else_deleted_comes_back_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    from modeldb_core.tracking import session as module
-
+def test_a_project_that_somebody_else_deleted_comes_back_too(client: Client) -> None:
     with client.start_run("churn", capture=False):
         pass
     client.flush()
     with modeldb.connect() as other:
         other.trash.delete_project("churn", recursive=True)
-    monkeypatch.setattr(module, "_DECLARED_LIFE_S", 0.0)  # as if the time had passed
     with client.start_run("churn", capture=False) as new:
         pass
     assert [project.name for project in client.projects()] == ["churn"]
     assert [run.run_id for run in client.search_runs(project="churn")] == [new.run_id]
 
 
-def test_a_deleted_data_set_comes_back_with_a_run_that_uses_it(client: Client) -> None:
+@pytest.mark.parametrize("who", ["this client", "somebody else"])
+def test_a_deleted_data_set_comes_back_with_a_run_that_uses_it(client: Client, who: str) -> None:
     with client.start_run(capture=False) as run:
         run.log_dataset([1, 2, 3], "train")
         client.flush()
         dataset_id = run.entity.datasets["train"]["dataset_id"]
-        deletion.delete(client, "dataset", dataset_id, recursive=True)
-        assert client.flush()
+        with nullcontext(client) if who == "this client" else modeldb.connect() as other:
+            deletion.delete(other, "dataset", dataset_id, recursive=True)
+            assert other.flush()
         run.log_dataset([1, 2, 3], "train")
     client.flush()
     assert client.store.get("dataset", dataset_id).deleted_at is None
