@@ -334,6 +334,21 @@ def test_keys_are_explained_and_focus_comes_back(site, visitor) -> None:
     assert page.evaluate("document.activeElement.textContent") == "Columns"
 
 
+def test_a_key_that_comes_before_a_dialog_is_painted_goes_into_it(site, visitor) -> None:
+    page = visitor().go(site.project(site.demo.churn), ROW)
+    page.focus("button:has-text('Columns')")
+    left = page.evaluate(
+        """() => {
+            const press = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+            press("?");
+            const wasOpen = Boolean(document.querySelector("[role=dialog]"));
+            press("Escape");
+            return [wasOpen, Boolean(document.querySelector("[role=dialog]")), document.activeElement.textContent];
+        }"""
+    )
+    assert left == [True, False, "Columns"]
+
+
 def test_the_theme_is_kept(site, visitor) -> None:
     page = visitor().go("/", "td.main a")
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -1,6 +1,7 @@
-// What lies above the page: one menu or dialog at a time, and short messages. Focus goes in, stays in, and comes back.
+// What lies above the page: one menu or dialog at a time, and short messages. Focus goes in, stays in, and comes back: in at
+// once, not after the next painting, since a key may come before that.
 
-import { html, render, useEffect, useRef } from "../vendor/preact-htm.js";
+import { html, render, useLayoutEffect, useRef } from "../vendor/preact-htm.js";
 import { icon } from "./icons.js";
 
 const root = /** @type {HTMLElement} */ (document.getElementById("overlays"));
@@ -30,7 +31,7 @@ export function openMenu(anchor, items) {
 /** @param {{anchor: HTMLElement, items: Item[]}} props */
 function Menu({ anchor, items }) {
   const root = useRef(/** @type {any} */ (null));
-  useEffect(() => {
+  useLayoutEffect(() => {
     const menu = root.current;
     const at = anchor.getBoundingClientRect();
     menu.style.left = `${Math.max(4, Math.min(at.left, innerWidth - menu.offsetWidth - 4))}px`;
@@ -67,7 +68,7 @@ export function openDialog(title, body, kind = "") {
 /** @param {{title: string, kind: string, children: unknown}} props */
 function Dialog({ title, kind, children }) {
   const root = useRef(/** @type {any} */ (null));
-  useEffect(() => {
+  useLayoutEffect(() => {
     (root.current.querySelector("input, textarea") ?? root.current.querySelector("button"))?.focus();
   }, []);
   const pressed = (/** @type {KeyboardEvent} */ event) => {
