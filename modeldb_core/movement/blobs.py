@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 from modeldb_core.errors import IntegrityError, NotFoundError
+from modeldb_core.runtime.workers import Workers
 from modeldb_core.stores import ArtifactStore, BlobInfo, check_stored, put_together
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class BlobTarget(Protocol):
 
 
 class BlobCopier:
-    """Copies blobs that the target lacks, several at a time, each verified on the way. Close it in the end.
+    """Copies blobs that the target lacks, several at a time, each verified on the way.
 
     Attributes:
         source: from where.
@@ -48,7 +48,7 @@ class BlobCopier:
     ) -> None:
         self.source = source
         self._target, self._dry_run = target, dry_run
-        self._pool = ThreadPoolExecutor(workers, "modeldb-blobs") if workers > 1 else None
+        self._workers = Workers(workers, "modeldb-blobs") if workers > 1 else None
         self._seen: dict[str, None] = {}
         self.copied = self.copied_bytes = 0
         self.missing: set[str] = set()
@@ -75,7 +75,7 @@ class BlobCopier:
 
     def map(self, work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
         """Do some work on each of some items, several at a time; the results come in their order."""
-        return self._pool.map(work, items) if self._pool else map(work, items)
+        return self._workers.map(work, items) if self._workers else map(work, items)
 
     def put_nodes(self, contents: list[bytes]) -> None:
         """Put nodes of a tree of which the target has all that is below them, together; where one is there, again."""
@@ -126,17 +126,6 @@ class BlobCopier:
         else:
             return None if there else info.size_bytes
         return None
-
-    def close(self) -> None:
-        """Release the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _is_safe(info: BlobInfo) -> bool:

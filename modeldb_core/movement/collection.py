@@ -8,7 +8,6 @@ young again, and has the grace period to record what names it.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from modeldb_core.movement.logs import changes_of
 from modeldb_core.movement.marking import Marking, Mentioned
 from modeldb_core.plugins import Places
 from modeldb_core.queries import Linked, Query, condition, portions
+from modeldb_core.runtime.workers import Workers
 from modeldb_core.stores import REFRESH_S
 
 if TYPE_CHECKING:
@@ -155,21 +155,21 @@ def remove_blobs(
         raise IntegrityError(msg)
     mentioned = marking.mentioned
     stale: list[BlobInfo] = []
-    with ThreadPoolExecutor(_WORKERS, "modeldb-gc") as pool:
-        for chunk in _chunks(artifacts.list()):
-            stale += _sort(chunk, mentioned, before, done)
-            tell("blobs", done.kept + done.young + done.ageless + len(stale) + done.blobs, None)
-            if not done.kept and not force:
-                continue  # perhaps the wrong store: wait for the first blob that it knows
-            _remove(pool, artifacts, stale, before, done, dry_run=dry_run)
-            stale = []
-        if stale and not dry_run and not force:
-            msg = (
-                f"{store.url} mentions none of the files in {artifacts.url}: they may belong to another store. If they do "
-                f"not, and {len(stale):,} files are to go, use force=True, or --force"
-            )
-            raise InvalidArgumentError(msg)
-        _remove(pool, artifacts, stale, before, done, dry_run=dry_run)
+    workers = Workers(_WORKERS, "modeldb-gc")
+    for chunk in _chunks(artifacts.list()):
+        stale += _sort(chunk, mentioned, before, done)
+        tell("blobs", done.kept + done.young + done.ageless + len(stale) + done.blobs, None)
+        if not done.kept and not force:
+            continue  # perhaps the wrong store: wait for the first blob that it knows
+        _remove(workers, artifacts, stale, before, done, dry_run=dry_run)
+        stale = []
+    if stale and not dry_run and not force:
+        msg = (
+            f"{store.url} mentions none of the files in {artifacts.url}: they may belong to another store. If they do "
+            f"not, and {len(stale):,} files are to go, use force=True, or --force"
+        )
+        raise InvalidArgumentError(msg)
+    _remove(workers, artifacts, stale, before, done, dry_run=dry_run)
 
 
 def _check_alone(store: MetadataStore, artifacts: ArtifactStore, *, force: bool) -> None:
@@ -319,7 +319,7 @@ def _sort(chunk: list[BlobInfo], mentioned: Mentioned, before: datetime, done: C
 
 
 def _remove(
-    pool: ThreadPoolExecutor,
+    workers: Workers,
     artifacts: ArtifactStore,
     stale: list[BlobInfo],
     before: datetime,
@@ -330,7 +330,7 @@ def _remove(
     def remove(info: BlobInfo) -> bool:
         return dry_run or artifacts.delete_stale(info.digest, before)
 
-    for info, is_gone in zip(stale, pool.map(remove, stale), strict=True):
+    for info, is_gone in zip(stale, workers.map(remove, stale), strict=True):
         if is_gone:
             done.blobs += 1
             done.blob_bytes += info.size_bytes

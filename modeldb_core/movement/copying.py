@@ -121,11 +121,7 @@ def copy(
     work = _Copy(source, target, streams, every_blob=every_blob, dry_run=dry_run, tell=progress or (lambda *_: None))
     work.view = view or work.view
     work.may_erase = may_erase
-    if artifacts is None:
-        work.run(None)
-    else:
-        with BlobCopier(*artifacts, workers=workers, dry_run=dry_run) as blobs:
-            work.run(blobs)
+    work.run(None if artifacts is None else BlobCopier(*artifacts, workers=workers, dry_run=dry_run))
     return work.done
 
 

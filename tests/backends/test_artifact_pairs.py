@@ -119,7 +119,8 @@ def test_files_are_copied_between_any_two_stores(places, stores, source, target)
     contents = [os.urandom(8) + CONTENT[:size] for size in (0, protocol.PART_BYTES)]
     infos = [stores[source].put(io.BytesIO(content)) for content in contents]
     there = places.new(target)()
-    with BlobCopier(stores[source], there) as copier, closing(there):
+    copier = BlobCopier(stores[source], there)
+    with closing(there):
         copier.copy([info.digest for info in infos])
         assert (copier.copied, copier.missing, copier.damaged) == (2, set(), {})
         assert sorted(there.list(), key=str) == sorted(infos, key=str)

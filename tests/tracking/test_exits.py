@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import io
+import os
 import signal
 import threading
 import time
@@ -73,6 +75,31 @@ def test_a_program_whose_first_use_is_at_its_end_records_a_run_with_a_file(
         (run,) = client.search_runs("name = 'late'")
         assert (run.status, run.metrics) == ("finished", {"loss": 0.5})
         assert run.read_artifact("model.bin") == b"weights"
+
+
+def test_a_program_may_copy_its_store_and_remove_garbage_when_it_ends(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with modeldb.connect() as client, client.start_run(capture=False) as run:
+        run.log_artifact(b"weights", "model.bin")
+        stale = client.artifacts.put(io.BytesIO(b"nobody names it"))
+        assert client.flush(PATIENCE_S)
+        (file,) = (each for each in tmp_path.rglob(stale.digest))
+        os.utime(file, (0, 0))
+        commands = (["copy", client.settings.url, f"sqlite:///{tmp_path}/copy/modeldb.db"], ["gc", "--grace-days", "0"])
+    script = (
+        "import atexit, modeldb_core as modeldb\n"
+        "from modeldb_core.cli.program import run\n"
+        f"for command in {commands!r}:\n"
+        "    atexit.register(lambda command=command: print(run(command)))\n"
+        "with modeldb.start_run(name='first', capture=False): pass\n"
+    )
+    output, errors = ended(script, environment)
+    assert "Error" not in errors
+    assert [line for line in output.splitlines() if line.isdigit()] == ["0", "0"], output + errors
+    assert not file.exists()
+    with modeldb.connect(f"sqlite:///{tmp_path}/copy/modeldb.db") as client:
+        assert client.get_run(run.run_id).read_artifact("model.bin") == b"weights"
 
 
 def test_what_a_destructor_logs_at_the_very_end_of_the_interpreter_stays_in_the_journal(
