@@ -230,6 +230,11 @@ def test_a_misspelt_argument_is_an_error_for_mypy(tmp_path: Path) -> None:
         "modeldb.log_params(1, 2, 3)\n"
         'run: int = modeldb.start_run("x")\n'
         'modeldb.start_run("x", tags=["a"]).log_metric("auc", 0.5)\n'
+        'modeldb.autolog(projcet="x")\n'
+        "import modeldb_sklearn, modeldb_lightning\n"
+        'modeldb_sklearn.autolog(projcet="x")\n'
+        'modeldb_lightning.autolog(projcet="x")\n'
+        'modeldb_sklearn.autolog(project="x", log_models=False)\n'
     )
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary"]  # with what the check of types remembers
     checked = subprocess.run(
@@ -246,6 +251,9 @@ def test_a_misspelt_argument_is_an_error_for_mypy(tmp_path: Path) -> None:
         "4",
         "5",
         "6",
+        "8",
+        "10",
+        "11",
     ]
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from modeldb_core.tracking import RunHandle
+    from modeldb_lightning.autologging import autolog
     from modeldb_lightning.callback import ModelDBCallback
     from modeldb_lightning.checkpoints import download_checkpoint, find_checkpoint
     from modeldb_lightning.logger import ModelDBLogger
@@ -33,6 +34,7 @@ __all__ = ["ModelDBCallback", "ModelDBLogger", "autolog", "download_checkpoint",
 _PLACES = {
     "ModelDBCallback": "callback",
     "ModelDBLogger": "logger",
+    "autolog": "autologging",
     "download_checkpoint": "checkpoints",
     "find_checkpoint": "checkpoints",
 }
@@ -53,14 +55,11 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def autolog(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the signature is autologging's
-    """Let every ``Trainer`` record what it does; see :func:`modeldb_lightning.autologging.autolog`.
-
-    Works as a call, for the rest of the program; as a decorator, ``@autolog(...)``; and as ``with autolog(...):``.
-    """
+def _switch(**options: Any) -> Any:  # noqa: ANN401 - a switch
+    """Call :func:`modeldb_lightning.autologging.autolog`, which imports Lightning."""
     from modeldb_lightning.autologging import autolog as switch_on
 
-    return switch_on(*args, **kwargs)
+    return switch_on(**options)
 
 
 def callbacks_factory() -> list[Any]:
@@ -78,8 +77,8 @@ def callbacks_factory() -> list[Any]:
 
 @hookimpl
 def modeldb_register_autologgers() -> Mapping[str, Callable[..., object]]:
-    """Offer :func:`autolog`."""
-    return {"lightning": autolog, "pytorch_lightning": autolog}
+    """Offer ``autolog``."""
+    return {"lightning": _switch, "pytorch_lightning": _switch}
 
 
 @hookimpl

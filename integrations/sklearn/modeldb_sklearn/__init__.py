@@ -19,24 +19,35 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from modeldb_core.tracking import RunHandle
+    from modeldb_sklearn.autologging import autolog
 
 __all__ = ["autolog"]
 
 
-def autolog(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the signature is autologging's
-    """Let every fit of a scikit-learn estimator record itself; see :func:`modeldb_sklearn.autologging.autolog`.
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a function
+    if name == "autolog":
+        from modeldb_sklearn.autologging import autolog
 
-    Works as a call, for the rest of the program; as a decorator, ``@autolog(...)``; and as ``with autolog(...):``.
-    """
-    from modeldb_sklearn.autologging import autolog as switch_on
+        return autolog
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
 
-    return switch_on(*args, **kwargs)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _switch(**options: Any) -> Any:  # noqa: ANN401 - a switch
+    """Call :func:`modeldb_sklearn.autologging.autolog`, which imports scikit-learn."""
+    from modeldb_sklearn import autolog
+
+    return autolog(**options)
 
 
 @hookimpl
 def modeldb_register_autologgers() -> Mapping[str, Callable[..., object]]:
-    """Offer :func:`autolog`."""
-    return {"sklearn": autolog}
+    """Offer ``autolog``."""
+    return {"sklearn": _switch}
 
 
 @hookimpl
