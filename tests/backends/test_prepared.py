@@ -38,12 +38,16 @@ import modeldb_core as modeldb
 folder = sys.argv[1]
 for number in range(2):
     with modeldb.connect(f"sqlite:///{folder}/modeldb.db", artifact_url=f"file://{folder}/files", journal_dir=f"{folder}/j"):
+        modeldb.start_run(project="churn", capture=False, make_current=False).finish()
+        modeldb.flush()  # so that the store knows the containers of what follows, and is asked for them
         with modeldb.start_run(project="churn", tags=["a"], hyperparameters={"lr": 0.1}) as run:
             for step in range(1000):
                 run.log_metrics({"loss": 1 / (step + 1)}, step=step)
             run.log_metric("auc", 0.5 + number)
             run.log_artifact(b"1", "bytes")
             run.log_dataset(np.arange(6).reshape(3, 2) + number, name="data")
+            modeldb.flush()
+            run.log_dataset(np.arange(6).reshape(3, 2) + number, name="data", role="test")
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
@@ -55,7 +59,9 @@ def test_a_program_that_logs_into_a_file_imports_no_sqlalchemy(tmp_path: Path) -
     assert not done.stderr
     assert "sqlalchemy" not in json.loads(done.stdout)
     with SQLiteStore(f"sqlite:///{tmp_path}/modeldb.db") as store:
-        assert [run.metrics["auc"] for run in store.find(Query(order_by="metrics.auc")).entities] == [0.5, 1.5]
+        assert [
+            run.metrics["auc"] for run in store.find(Query(filter="metrics.auc > 0", order_by="metrics.auc")).entities
+        ] == [0.5, 1.5]
         versions = store.find(Query("dataset_version", order_by="created_at")).entities
         assert [version.document["version"] for version in versions] == [1, 2], "they have their numbers"
 
