@@ -19,7 +19,10 @@ import pytest
 
 import modeldb_core as modeldb
 from modeldb_core.journal import journal as journal_module
+from modeldb_core.journal.journal import Journal
+from modeldb_core.journal.records import DRAFT, make_record
 from modeldb_core.journal.recovery import recover
+from modeldb_core.journal.segments import read_records
 from modeldb_core.runtime import exits
 from modeldb_core.tracking import Client
 
@@ -148,6 +151,37 @@ def test_each_segment_of_a_journal_explains_its_rows_whatever_interrupted_the_ca
         for run_id in ids:
             expected = {"a": [*OWN["a"], (100, 100.0)], "b": [*OWN["b"], (100, 200.0)]}
             assert logged(reader.get_run(run_id)) == expected
+
+
+def test_what_interrupts_an_append_may_offer_a_record_that_is_there_whole_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(journal_module, "FIRST_SEGMENT_BYTES", 1 << 12)
+    monkeypatch.setattr(journal_module, "MAX_SEGMENT_BYTES", 1 << 12)
+
+    def attempt(at: int) -> int:
+        journal = Journal(tmp_path / str(at), "s", {})
+        expected = [bytes([number]) * 900 for number in range(8)]
+
+        def offer() -> None:
+            if journal.offer(make_record(DRAFT, b"offered" * 100)):
+                expected.append(b"offered" * 100)
+
+        with interrupted(at, offer) as places:
+            for content in expected[:8]:
+                assert journal.append(make_record(DRAFT, content))
+        found = [
+            bytes(body)
+            for segment in journal.snapshot()
+            for _, kind, body in read_records(segment.memory, 0, segment.used)
+            if kind == DRAFT
+        ]
+        assert sorted(found) == sorted(expected)
+        journal.close(remove=True)
+        return len(places)
+
+    for at in range(attempt(-1)):
+        attempt(at)
 
 
 def test_a_signal_handler_may_log_while_the_first_call_opens_the_stream(settings: dict[str, str]) -> None:

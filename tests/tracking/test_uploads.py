@@ -25,7 +25,7 @@ from modeldb_core.journal import sending, uploads
 from modeldb_core.journal.recovery import orphans
 from modeldb_core.plugins import open_artifacts
 from modeldb_core.stores import BlobInfo
-from modeldb_core.tracking import Client
+from modeldb_core.tracking import Client, blobs
 from tests.services.proxy import Proxy
 from tests.services.s3 import S3Server
 
@@ -275,6 +275,44 @@ def test_the_end_waits_for_a_while_and_the_next_process_sends_the_rest(
     with modeldb.connect() as third:
         assert third.get_run(run.run_id).status == "finished"
         assert third.get_run(run.run_id).metrics["m"] == 1.0
+
+
+def test_a_file_that_another_thread_logs_while_the_client_is_closed_is_sent_by_the_next_process(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes when the end has waited for all files, and nothing has been removed yet."""
+    store = Away(f"file://{tmp_path}/away")
+    is_spooled, may_go_on, logged = threading.Event(), threading.Event(), []
+
+    def slowly(stream: BinaryIO, folder: Path) -> BlobInfo:
+        info = uploads.spool(stream, folder)
+        is_spooled.set()
+        may_go_on.wait(240)
+        return info
+
+    monkeypatch.setattr(blobs, "spool", slowly)
+    with modeldb.connect() as client:
+        client._artifacts = store
+        client.start_run(capture=False).finish()
+        thread = threading.Thread(target=lambda: logged.append(client.put_blob(io.BytesIO(b"late"))))
+        finish = client.writer.uploads.finish
+
+        def finish_first(deadline: float) -> bool:
+            is_sent = finish(deadline)
+            store.failure = StoreUnavailableError("the bucket is away")
+            may_go_on.set()
+            thread.join(240)
+            return is_sent
+
+        monkeypatch.setattr(client.writer.uploads, "finish", finish_first)
+        thread.start()
+        assert is_spooled.wait(240)
+    assert [info.size_bytes for info in logged] == [4]
+    with modeldb.connect() as other:
+        other._artifacts = FsspecArtifactStore(f"file://{tmp_path}/away")
+        other.writer.recover(240)
+        with other.artifacts.open(logged[0].digest) as content:
+            assert content.read() == b"late"
 
 
 def test_files_of_the_dead_hold_back_no_metric_of_the_living(environment: dict[str, str], tmp_path: Path) -> None:
