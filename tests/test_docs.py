@@ -8,7 +8,7 @@ import inspect
 import itertools
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -63,7 +63,10 @@ def without_blocks(page: Path) -> str:
 def commands_of(page: Path) -> Iterator[list[str]]:
     """Iterate over the command lines of ``modeldb`` in a page, each as its words."""
     lines = [line.removeprefix("$ ") for block in blocks(page, "sh", "console") for line in block.splitlines()]
-    lines += re.findall(r"`(modeldb [^`]*)`", re.sub(r"\s+", " ", without_blocks(page)))
+    yield from commands_in([*lines, *re.findall(r"`(modeldb [^`]*)`", re.sub(r"\s+", " ", without_blocks(page)))])
+
+
+def commands_in(lines: Iterable[str]) -> Iterator[list[str]]:
     for line in lines:
         words = shlex.split(line.replace("\\", ""), comments=True)
         while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
@@ -78,10 +81,33 @@ def options_of(command: click.Command) -> set[str]:
     return own | {text for option in command.params for text in option.secondary_opts} | {"-h", "--help"}
 
 
+def hints_of(path: Path) -> Iterator[str]:
+    """Iterate over the commands that the texts of a module name: what it says to people, and its documentation."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        texts: list[str] = []
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts = [node.value]
+        elif isinstance(node, ast.JoinedStr):
+            texts = ["".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)]
+        for text in texts:
+            yield from re.findall(r"`(modeldb [a-z][^`]*)`", text)
+
+
+def test_every_hint_names_a_command_that_exists() -> None:
+    packages = [ROOT / name for name in ("modeldb_core", "server", "integrations", "webui")]
+    hints = [hint for package in packages for path in package.rglob("*.py") for hint in hints_of(path)]
+    assert len(hints) > 40
+    check_commands(commands_in(hints))
+
+
 @each_page
 def test_every_command_and_option_of_a_page_exists(page: Path) -> None:
+    check_commands(commands_of(page))
+
+
+def check_commands(found: Iterable[list[str]]) -> None:
     context = click.Context(cli)
-    for words in commands_of(page):
+    for words in found:
         if words[0].startswith("-"):
             continue
         command = cli.get_command(context, words[0].rstrip(",.:;"))

@@ -203,6 +203,23 @@ def test_a_command_that_is_shown_can_be_typed_as_it_is(installed: Path, tmp_path
         assert "typed" in _say(shown, tmp_path, PATH=path)
 
 
+def test_a_hint_in_an_error_can_be_typed_as_it_is_printed(installed: Path, tmp_path: Path) -> None:
+    _say(f"{installed}/python -c 'import modeldb_core as m; m.start_run(name=\"typed\").finish()'", tmp_path)
+    for path in ("/usr/bin:/bin", f"{installed}:/usr/bin:/bin"):
+        environment = {"PATH": path, "HOME": str(tmp_path)}
+        failed = subprocess.run(
+            [f"{installed}/modeldb", "show", "nosuch"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+            check=False,
+        )
+        (hint,) = re.findall("`([^`]*)`", failed.stderr)
+        assert hint.startswith("modeldb ") == (str(installed) in path)
+        assert "typed" in _say(hint, tmp_path, PATH=path)
+
+
 def test_entry_point_names_are_import_names() -> None:
     for point in entry_points(group="modeldb"):
         if point.dist is not None and point.dist.name == "modeldb-core":

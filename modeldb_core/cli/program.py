@@ -19,7 +19,7 @@ from modeldb_core.cli import output
 from modeldb_core.cli.output import echo
 from modeldb_core.plugins import plugin_manager
 from modeldb_core.runtime import __version__
-from modeldb_core.runtime.notices import warn
+from modeldb_core.runtime.notices import as_typed, warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -215,7 +215,7 @@ def _fail(message: str, code: int, error: BaseException | None = None) -> int:
     with contextlib.suppress(OSError):
         if error is not None and is_debugging():
             echo("".join(traceback.format_exception(error)), err=True, nl=False)
-        echo(message, err=True)
+        echo(as_typed(message), err=True)
     return code
 
 

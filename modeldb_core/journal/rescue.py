@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from modeldb_core.errors import ModelDBError
 from modeldb_core.runtime import exits
+from modeldb_core.runtime.notices import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,11 +79,11 @@ class BackgroundRecovery:
             self._given_up |= waiting  # what is left is damaged, or refused, and that was said
         if left:
             logger.warning(
-                "The journals of %d dead %s are not in the store%s: what is read lacks what they hold. `modeldb sync` "
-                "ships them.",
+                "The journals of %d dead %s are not in the store%s: what is read lacks what they hold. `%s` ships them.",
                 left,
                 "process" if left == 1 else "processes",
                 " yet" if self.is_running else "",
+                command_line("sync"),
             )
 
     def keep(self, store: MetadataStore) -> None:

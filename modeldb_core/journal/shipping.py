@@ -19,6 +19,7 @@ from modeldb_core.journal.uploads import Uploads
 from modeldb_core.log.changes import BEAT, CLOSE, GENESIS, OPEN, SALT_BYTES, STREAM, payload_of
 from modeldb_core.model.entities import new_id, now_us
 from modeldb_core.runtime import __version__, exits
+from modeldb_core.runtime.notices import command_line
 from modeldb_core.stores.numbering import number_shipped
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ class OpenStream:
             f"What was not shipped is lost, for the journal at {journal.directory} could not be written."
             if is_lost
             else f"Nothing is lost: it is in the journal at {journal.directory}, and the next ModelDB process, or "
-            "`modeldb sync`, will ship it.",
+            f"`{command_line('sync')}`, will ship it.",
         )
         return False
 

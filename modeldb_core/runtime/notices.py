@@ -25,7 +25,7 @@ def warn(message: str) -> None:
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _INSIDE:
         level += 1
         frame = frame.f_back
-    warnings.warn(message, ModelDBWarning, stacklevel=level)
+    warnings.warn(as_typed(message), ModelDBWarning, stacklevel=level)
 
 
 def command_line(*arguments: str) -> str:
@@ -35,3 +35,8 @@ def command_line(*arguments: str) -> str:
     if found is not None and os.path.samefile(Path(found).parent, beside):
         return shlex.join(["modeldb", *arguments])
     return shlex.join([sys.executable, "-m", "modeldb_core", *arguments])
+
+
+def as_typed(text: str) -> str:
+    """Return what is said to people, with the commands that it names as they are typed here."""
+    return text.replace("`modeldb ", f"`{command_line()} ") if "`modeldb " in text else text

@@ -103,3 +103,27 @@ def test_room_is_reserved_also_where_no_system_call_does_it(tmp_path: Path, monk
     disk.allocate(descriptor, 3 << 20)
     assert os.fstat(descriptor).st_size == 3 << 20
     os.close(descriptor)
+
+
+def test_where_a_drive_keeps_a_cache_of_its_own_that_is_written_out_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    class OfMacOS:
+        F_FULLFSYNC = 51
+
+        @staticmethod
+        def fcntl(_descriptor: int, command: int) -> None:
+            calls.append(f"fcntl {command}")
+            if len(calls) > 1:
+                raise OSError("a network file system")
+
+    monkeypatch.setattr(disk, "fcntl", OfMacOS)
+    monkeypatch.setattr(disk.os, "fsync", lambda _descriptor: calls.append("fsync"))
+    path = tmp_path / "file"
+    path.write_bytes(b"1")
+    disk.memory_reaches_disk(path)
+    assert calls == ["fcntl 51"]
+    disk.memory_reaches_disk(path)
+    assert calls == ["fcntl 51", "fcntl 51", "fsync"]

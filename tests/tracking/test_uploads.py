@@ -24,6 +24,7 @@ from modeldb_core.errors import NotFoundError, StoreUnavailableError
 from modeldb_core.journal import sending, uploads
 from modeldb_core.journal.recovery import orphans
 from modeldb_core.plugins import open_artifacts
+from modeldb_core.runtime.notices import command_line
 from modeldb_core.stores import BlobInfo
 from modeldb_core.tracking import Client, blobs
 from tests.services.proxy import Proxy
@@ -265,7 +266,7 @@ def test_the_end_waits_for_a_while_and_the_next_process_sends_the_rest(
             run.log_artifact(b"content", "file.bin")
             run.log_metric("m", 1.0)
     assert [path.read_bytes() for path in spooled(tmp_path)] == [b"content"]
-    assert any("`modeldb sync`" in record.getMessage() for record in caplog.records)
+    assert any(f"`{command_line('sync')}`" in record.getMessage() for record in caplog.records)
     store.may_go_on.set()
     with modeldb.connect() as other:
         other._artifacts = FsspecArtifactStore(f"file://{tmp_path}/away")
