@@ -23,6 +23,7 @@ from modeldb_core.cli.tables import print_json, size
 from modeldb_core.cli.terminal import styled
 from modeldb_core.cli.text import clean
 from modeldb_core.errors import ModelDBError
+from modeldb_core.movement.logs import heads_of
 from modeldb_core.plugins import list_plugins, places_for
 from modeldb_core.queries import Query
 from modeldb_core.runtime import __version__
@@ -194,7 +195,7 @@ def _clock(session: Session) -> Iterator[Finding]:
     path = places_for(session.settings).path_in(session.settings.url)
     if path is not None and not path.exists():
         return
-    latest = max((head.recorded_at for head in session.store.heads().values()), default=0)
+    latest = max((head.recorded_at for _, head in heads_of(session.store)), default=0)
     ahead_s = latest / 1_000_000 - time.time()
     if ahead_s > CLOCK_TOLERANCE_S:
         advice = "set the clock of this machine, or of the one that logged it; runs read as lost by these clocks"

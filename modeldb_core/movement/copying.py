@@ -21,7 +21,7 @@ from modeldb_core.errors import (
 from modeldb_core.log.changes import EMPTY_HEAD, Change, by_stream
 from modeldb_core.movement.blobs import WORKERS, BlobCopier
 from modeldb_core.movement.erasing import Losses, MayErase
-from modeldb_core.movement.logs import changes_of
+from modeldb_core.movement.logs import changes_of, heads_of
 from modeldb_core.movement.named_blobs import NamedBlobs
 
 if TYPE_CHECKING:
@@ -191,12 +191,15 @@ class _Copy:
     # What lacks
 
     def _plan(self, chosen: Container[str] | None) -> None:
-        """Compare the heads of both stores."""
-        have = self._target.heads()
-        for stream_id, head in self._source.heads().items():
+        """Compare the heads of both stores, a page at a time."""
+        have = heads_of(self._target)
+        other, there_next = next(have, ("", EMPTY_HEAD))
+        for stream_id, head in heads_of(self._source):
+            while other and other < stream_id:
+                other, there_next = next(have, ("", EMPTY_HEAD))
             if head.seq == 0 or (chosen is not None and stream_id not in chosen):
                 continue
-            there = have.get(stream_id, EMPTY_HEAD)
+            there = there_next if other == stream_id else EMPTY_HEAD
             self.done.present += min(head.seq, there.seq)
             self._goals[stream_id] = head.seq
             if there.seq < head.seq:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from modeldb_core.audit.contract import ChangeLog
+from modeldb_core.stores import MetadataStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from modeldb_core.log.changes import Change
+    from modeldb_core.log.changes import Change, Head
 
 _PAGE = 500
 
@@ -36,3 +37,14 @@ def changes_of(log: ChangeLog, *, entity_id: str | None = None, stream_id: str |
         if not page.changes:
             return
         cursor = page.cursor
+
+
+def heads_of(log: ChangeLog) -> Iterator[tuple[str, Head]]:
+    """Iterate over the streams of a log and what there is of each, in the order of their identifiers."""
+    if not isinstance(log, MetadataStore):
+        yield from sorted(log.heads().items())
+        return
+    last = ""
+    while page := log.heads_after(last):
+        yield from page.items()
+        last = max(page)

@@ -16,15 +16,8 @@ from modeldb_core.stores.artifacts import (
     put_together,
 )
 from modeldb_core.stores.backend import Backend
-from modeldb_core.stores.contract import (
-    PARTS_ADDED_TO_QUERY,
-    ChangePage,
-    KeyInfo,
-    MetadataStore,
-    Page,
-    Touch,
-    TouchPage,
-)
+from modeldb_core.stores.contract import PARTS_ADDED_TO_QUERY, MetadataStore
+from modeldb_core.stores.pages import ChangePage, KeyInfo, Page, Touch, TouchPage
 from modeldb_core.stores.places import Address, Files, Place, Process, Server
 
 __all__ = [

@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from modeldb_core.errors import NotFoundError, QueryUnsupportedError
 from modeldb_core.log.changes import EMPTY_HEAD, is_understood
 from modeldb_core.model.values import decode
 from modeldb_core.queries import Query, condition, find_groups
 from modeldb_core.stores.naming import identify
+from modeldb_core.stores.pages import ChangePage, TouchPage, touch_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,75 +27,7 @@ if TYPE_CHECKING:
     from modeldb_core.model.claims import Claim
     from modeldb_core.model.entities import Document, Entity
     from modeldb_core.queries import GroupPage
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some of the entities that a query matches.
-
-    Attributes:
-        entities: at most ``query.limit`` of them, in the order asked for.
-        cursor: what to pass to get the next page; ``None`` on the last one.
-        total: how many match in all, where ``query.count`` asked for it.
-    """
-
-    entities: tuple[Entity, ...]
-    cursor: str | None = None
-    total: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ChangePage:
-    """Some of the changes of a store, in the order of their arrival.
-
-    ``cursor`` is the position after the last one: pass it as ``after`` to go on, also later, to follow the store.
-    """
-
-    changes: tuple[Change, ...]
-    cursor: int
-
-
-class Touch(NamedTuple):
-    """What a change is about, without what it says; ``withheld`` where that is kept from the one who asks."""
-
-    stream_id: str
-    kind: str
-    entity_id: str
-    action: str
-    withheld: bool = False
-
-
-def touch_of(change: Change) -> Touch:
-    """Return what a change is about."""
-    return Touch(change.stream_id, change.kind, change.entity_id, change.action, change.withheld)
-
-
-@dataclass(frozen=True, slots=True)
-class TouchPage:
-    """What some changes of a store are about, in the order of their arrival; ``cursor`` is as in :class:`ChangePage`."""
-
-    touches: tuple[Touch, ...]
-    cursor: int
-
-
-@dataclass(frozen=True, slots=True)
-class KeyInfo:
-    """A key that entities carry: for offering columns, and for completing a filter.
-
-    Attributes:
-        section: metrics, hyperparameters, attributes, tags, datasets, code.
-        key: the name within it; the tag itself for tags.
-        count: how many of the entities carry it.
-        value_types: those seen among "number", "text", "bool" and "json"; for ``metrics`` also "series".
-        sample: among how many entities, the newest that match, a store has looked where it does not count all of them:
-            older ones may carry more. 0: among all.
-    """
-
-    section: str
-    key: str
-    count: int
-    value_types: tuple[str, ...] = ()
-    sample: int = 0
+    from modeldb_core.stores.pages import KeyInfo, Page
 
 
 PARTS_ADDED_TO_QUERY = frozenset({"linked", "linked_several", "offset", "within_several"})
@@ -363,6 +295,19 @@ class MetadataStore(ABC):
         As a rule a store answers it without going through those of all streams.
         """
         return self.heads().get(stream_id, EMPTY_HEAD)
+
+    def heads_after(self, stream_id: str, limit: int = 1000) -> Mapping[str, Head]:
+        """Return what has arrived of the next streams, in the order of their identifiers (by code points).
+
+        Who goes on after the last one of a page until one is empty has seen every stream of which something had arrived
+        when that began. A store may answer without going through all of them.
+
+        Args:
+            stream_id: where the page begins: after this identifier; the empty text begins with the first.
+            limit: at most so many.
+        """
+        behind = sorted((name, head) for name, head in self.heads().items() if name > stream_id)
+        return dict(behind[: max(limit, 0)])
 
     @abstractmethod
     def close(self) -> None:

@@ -61,6 +61,8 @@ WRITE_HEADER = "X-ModelDB"
 
 MAX_PAGE = 1000
 """How many entities, and how many changes, come in one answer; a store asks again for more."""
+MAX_HEADS = 10_000
+"""How many heads come in one answer."""
 PART_BYTES = 6 << 20
 """How long the parts are in which what is longer is sent."""
 MAX_PARTS = 10_000

@@ -23,7 +23,7 @@ from modeldb_core.log.replay import replay
 from modeldb_core.model.entities import new_id, now_us
 from modeldb_core.queries import Query
 from modeldb_core.stores import MetadataStore
-from modeldb_core.stores.contract import touch_of
+from modeldb_core.stores.pages import touch_of
 from modeldb_core.testing.scene import MakeStore, Scene, StoreCase
 from modeldb_core.testing.streams import StreamWriter, end_of, read_stream
 

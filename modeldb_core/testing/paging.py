@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from modeldb_core.errors import InvalidArgumentError, QuerySyntaxError
+from modeldb_core.log.changes import Head
 from modeldb_core.model.entities import Run, now_us
 from modeldb_core.queries import MAX_OFFSET, Query
 from modeldb_core.stores import MetadataStore
 from modeldb_core.testing.letters import LettersCase
+from modeldb_core.testing.streams import StreamWriter
 
 if TYPE_CHECKING:
     from modeldb_core.testing.scene import Scene
 
 
 class PageTests(LettersCase):
-    """What :meth:`~modeldb_core.stores.MetadataStore.find` promises about orders, pages, counts and fields."""
+    """What :meth:`~modeldb_core.stores.MetadataStore.find` promises about orders, pages, counts and fields, and the pages of heads."""
 
-    promises: ClassVar[tuple[object, ...]] = (MetadataStore.find, MetadataStore.find_keys)
+    promises: ClassVar[tuple[object, ...]] = (MetadataStore.find, MetadataStore.find_keys, MetadataStore.heads_after)
 
     def test_orders_put_missing_values_last(self, letters: Scene) -> None:
         cases = {
@@ -186,3 +188,23 @@ class PageTests(LettersCase):
     ) -> None:
         with pytest.raises(QuerySyntaxError):
             store.find(Query(filter=filter, order_by=order_by, fields=fields))
+
+    def test_heads_come_in_pages_in_the_order_of_identifiers(self, scene: Scene) -> None:
+        scene.ship()
+        names = ["B", "a", "a!", "a.b", "ab", "z" * 200, "\u00fc", "\uffff", "\U0001f9ed"]
+        writers = [StreamWriter(stream_id=f"{scene.writer.stream_id} {name}") for name in names]
+        for writer in writers:
+            writer.open()
+        scene.store.apply([change for writer in reversed(writers) for change in writer.changes])
+        own = [scene.writer.stream_id, *(writer.stream_id for writer in writers)]
+        seen, last = list[tuple[str, Head]](), own[0][:-1]
+        while last < own[-1] and (page := scene.store.heads_after(last, 3)):
+            assert 0 < len(page) <= 3
+            seen, last = [*seen, *page.items()], max(page)
+        assert [name for name, _ in seen if name in own] == own
+        assert [name for name, _ in seen] == sorted({name for name, _ in seen})
+        heads = scene.store.heads()
+        assert all(heads[name] == head for name, head in seen if name in own)
+        assert len(scene.store.heads_after("", 1)) == 1
+        assert not scene.store.heads_after("", 0)
+        assert list(scene.store.heads_after(own[0], 1)) == own[1:2]

@@ -7,6 +7,7 @@ from functools import partial
 from modeldb_core.log.batches import MEDIA_TYPE
 from modeldb_core.queries import MAX_CONTAINERS, MAX_MEASURES, MAX_NAMED
 from modeldb_core.stores.protocol import (
+    MAX_HEADS,
     MAX_PAGE,
     MAX_PARTS,
     PART_BYTES,
@@ -125,8 +126,21 @@ STORE_ROUTES = (
         "GET",
         f"{PREFIX}/heads",
         store.read_heads,
-        "Read how much of every stream has arrived, or of one",
-        parameters=(text("stream_id", "only of this stream", required=False),),
+        "Read how much of the next streams has arrived, or of one",
+        parameters=(
+            text("stream_id", "only of this stream", required=False),
+            Parameter(
+                name="after", type="text", default="", max_length=1024, is_raw=True, description="of streams after this"
+            ),
+            Parameter(
+                name="limit",
+                type="integer",
+                default=MAX_HEADS,
+                minimum=0,
+                maximum=MAX_HEADS,
+                description="at most this many, in the order of identifiers",
+            ),
+        ),
         answer="Heads",
         errors=(503,),
     ),

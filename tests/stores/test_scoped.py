@@ -204,6 +204,10 @@ def questions(seen: Workspace, other: Workspace) -> dict[str, list[Callable[[Sco
         ],
         "end_of_log": [lambda s: s.end_of_log()],
         "heads": [lambda s: sorted(s.heads().items())],
+        "heads_after": [
+            lambda s: list(s.heads_after("", 10).items()),
+            lambda s: list(s.heads_after(min(s.heads(), default=""), 1).items()),
+        ],
         "head": [lambda s, i=each.writer.stream_id: s.head(i) for each in (seen, other)],
         "carries": [lambda s: s.carries()],
         "refresh_rows": [lambda s: s.refresh_rows()],

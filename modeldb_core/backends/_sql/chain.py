@@ -165,6 +165,12 @@ def read_heads(transaction: Transaction) -> dict[str, Head]:
     return {stream_id: head_of(head) for stream_id, *head in transaction.rows(_heads)}
 
 
+def read_heads_after(transaction: Transaction, stream_id: str, limit: int) -> dict[str, Head]:
+    """Return the heads of the next streams, in the order of their identifiers."""
+    rows = transaction.rows(_heads_after, {"stream_id": stream_id, "limit": max(0, min(limit, 2**62))})
+    return {stream_id: head_of(head) for stream_id, *head in rows}
+
+
 def read_head(transaction: Transaction, stream_id: str) -> Head:
     """Return the head of one stream."""
     rows = transaction.rows(_one_head, {"stream_id": stream_id})
@@ -209,6 +215,11 @@ def _heads(_database: Database) -> Select[Any]:
     return sa.select(tables.streams.c.stream_id, *(tables.streams.c[name] for name in HEAD)).where(
         tables.streams.c.seq > 0
     )
+
+
+def _heads_after(database: Database) -> Select[Any]:
+    behind = _heads(database).where(tables.streams.c.stream_id > sa.bindparam("stream_id"))
+    return behind.order_by(tables.streams.c.stream_id).limit(sa.bindparam("limit"))
 
 
 def _one_head(database: Database) -> Select[Any]:

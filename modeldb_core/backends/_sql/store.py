@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.backends._sql.chain import check_content, read_head, read_heads
+from modeldb_core.backends._sql.chain import check_content, read_head, read_heads, read_heads_after
 from modeldb_core.backends._sql.database import VersionChangedError
 from modeldb_core.backends._sql.log import end_of_log, read_changes, read_order, read_touches
 from modeldb_core.backends._sql.numbers import Remembered
@@ -180,6 +180,9 @@ class SQLMetadataStore(MetadataStore):
 
     def heads(self) -> Mapping[str, Head]:
         return self._database.read(read_heads, settled=True)
+
+    def heads_after(self, stream_id: str, limit: int = 1000) -> Mapping[str, Head]:
+        return self._database.read(partial(read_heads_after, stream_id=stream_id, limit=limit), settled=True)
 
     def head(self, stream_id: str) -> Head:
         return self._database.read(partial(read_head, stream_id=stream_id), settled=True)

@@ -267,6 +267,10 @@ class ObjectMetadataStore(MetadataStore):
     def heads(self) -> Mapping[str, Head]:
         return self._ask_now(lambda replica: replica.heads())
 
+    def heads_after(self, stream_id: str, limit: int = 1000) -> Mapping[str, Head]:
+        ask = self._ask if stream_id else self._ask_now  # who goes on has asked for the first page just now
+        return ask(lambda replica: replica.heads_after(stream_id, limit))
+
     def head(self, stream_id: str) -> Head:
         return self._ask_now(lambda replica: replica.head(stream_id))
 

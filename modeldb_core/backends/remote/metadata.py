@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -146,7 +147,21 @@ class RemoteMetadataStore(OnServer, MetadataStore):
         return self._connection.get_json("/carried", load=lambda data: data["carries"] is not False)
 
     def heads(self) -> Mapping[str, Head]:
-        return self._connection.get_json("/heads", load=protocol.load_heads)
+        return self.heads_after("", sys.maxsize)
+
+    def heads_after(self, stream_id: str, limit: int = 1000) -> Mapping[str, Head]:
+        found: dict[str, Head] = {}
+        while len(found) < limit:
+            part = min(limit - len(found), protocol.MAX_HEADS)
+            query = {"after": stream_id, "limit": part}
+            page = self._connection.get_json("/heads", query, load=protocol.load_heads)
+            if len(page) > part or min(page, default="\U0010ffff") <= stream_id:
+                raise foreign_answer(self._connection.address, "a page of heads leads nowhere")
+            found |= page
+            if len(page) < part:
+                break
+            stream_id = max(page)
+        return found
 
     def head(self, stream_id: str) -> Head:
         heads = self._connection.get_json("/heads", {"stream_id": stream_id}, load=protocol.load_heads)

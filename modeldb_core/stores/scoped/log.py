@@ -7,19 +7,21 @@ with their payloads withheld. Streams that say nothing of what is seen are not t
 from __future__ import annotations
 
 import threading
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.log.changes import EMPTY_HEAD, STREAM, UPDATE
 from modeldb_core.model.schema import KINDS
-from modeldb_core.stores.contract import ChangePage, touch_of
+from modeldb_core.stores.pages import ChangePage, touch_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from modeldb_core.log.changes import Change, Head
     from modeldb_core.log.erasures import Name
-    from modeldb_core.stores.contract import MetadataStore, Touch
+    from modeldb_core.stores.contract import MetadataStore
+    from modeldb_core.stores.pages import Touch
     from modeldb_core.stores.scoped.sight import Sight
 
 PAGE = 500
@@ -65,6 +67,15 @@ class NarrowedLog:
         """Return the heads of the streams that are shown."""
         shown = self._catch_up()
         return {stream_id: head for stream_id, head in self._store.heads().items() if stream_id in shown}
+
+    def heads_after(self, stream_id: str, limit: int) -> Mapping[str, Head]:
+        """Return the heads of the next streams that are shown, in the order of their identifiers."""
+        shown = self._catch_up()
+        found: dict[str, Head] = {}
+        while len(found) < limit and (page := self._store.heads_after(stream_id, PAGE)):
+            found.update((name, head) for name, head in page.items() if name in shown)
+            stream_id = max(page)
+        return dict(islice(found.items(), max(limit, 0)))
 
     def head(self, stream_id: str) -> Head:
         """Return the head of one stream, an empty one where it is not shown."""

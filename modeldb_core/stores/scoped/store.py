@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from modeldb_core.log.points import Series
     from modeldb_core.model.entities import Entity
     from modeldb_core.queries import GroupPage, Query
-    from modeldb_core.stores.contract import ChangePage, KeyInfo, Page, TouchPage
     from modeldb_core.stores.direct import Applies
+    from modeldb_core.stores.pages import ChangePage, KeyInfo, Page, TouchPage
     from modeldb_core.stores.scoped.scope import Scope
 
 Answer = TypeVar("Answer")
@@ -196,6 +196,9 @@ class ScopedStore(MetadataStore):
 
     def heads(self) -> Mapping[str, Head]:
         return self._log.heads()
+
+    def heads_after(self, stream_id: str, limit: int = 1000) -> Mapping[str, Head]:
+        return self._log.heads_after(stream_id, limit)
 
     def head(self, stream_id: str) -> Head:
         return self._log.head(stream_id)

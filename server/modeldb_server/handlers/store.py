@@ -164,10 +164,10 @@ def read_stored_changes(
     return response
 
 
-def read_heads(context: ServerContext, *, stream_id: str | None) -> Response:
-    """Return the heads of all streams, or of one."""
+def read_heads(context: ServerContext, *, stream_id: str | None, after: str, limit: int) -> Response:
+    """Return a page of the heads of streams, or the one of a stream."""
     if stream_id is None:
-        return json_response(protocol.dump_heads(context.store.heads()))
+        return json_response(protocol.dump_heads(context.store.heads_after(after, limit)))
     head = context.store.head(stream_id)
     return json_response(protocol.dump_heads({stream_id: head} if head.seq else {}))
 
