@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from modeldb_core.errors import PermissionDeniedError, StoreUnavailableError
+from modeldb_core.errors import (
+    ConfigurationError,
+    PermissionDeniedError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+    StoreVersionError,
+)
 from modeldb_core.journal import retries
 from modeldb_core.journal.retries import Retries
 
@@ -75,6 +81,24 @@ def test_asking_does_not_prolong_a_short_pause(clock: Clock) -> None:
     kept.note_failure(AWAY)
     kept.ask_again()
     assert kept.pause_s() == 1.0
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        PermissionDeniedError("401 or 403"),
+        StoreVersionError("the store is of a newer version"),
+        ConfigurationError("the bucket does not exist"),
+        StoreReadOnlyError("the server takes no changes"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_refusal_of_any_kind_is_not_repeated_before_minutes_have_passed(clock: Clock, refusal: Exception) -> None:
+    kept = Retries(1.0)
+    kept.note_failure(refusal)
+    assert kept.is_refused
+    clock.now += 290.0
+    assert not kept.is_due()
 
 
 def test_each_kind_of_failure_is_said_once_until_it_is_over() -> None:
