@@ -91,6 +91,12 @@ class Integration(Generic[OptionsT]):
                     self._base, self._blocks = switch.previous, list(switch.blocks)
             elif self._base is switch:
                 self._base = switch.previous
+            else:  # another one was made since
+                newer = self._base
+                while newer is not None and newer.previous is not switch:
+                    newer = newer.previous
+                if newer is not None:
+                    newer.previous = switch.previous
 
     def _enter(self, switch: Switch[OptionsT]) -> None:
         with self._lock:

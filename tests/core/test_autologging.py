@@ -208,6 +208,20 @@ def test_methods_that_are_available_on_a_condition_stay_so(patches: Patches):
     assert not hasattr(Conditional(False), "fit")
     patches.undo()
     assert Conditional.__dict__["fit"] is descriptor
+    assert Conditional(True).fit() == "fitted"
+    assert len(seen) == 1
+    assert patches.wrap_method(Conditional, "fit", "test"), "what is switched on again records again"
+
+
+def test_undo_puts_back_what_was_there_before_everything(patches: Patches):
+    class Changing:
+        value = "before"
+
+    assert patches.replace(Changing, "value", "first")
+    assert patches.replace(Changing, "value", "second")
+    assert patches.replace(Changing, "new", "third")
+    patches.undo()
+    assert (Changing.value, hasattr(Changing, "new")) == ("before", False)
 
 
 # -- isolation -----------------------------------------------------------------------------------------------------
@@ -343,6 +357,18 @@ def test_what_a_strangers_code_changes_is_put_back():
     assert (np.random.random(), random.random()) == expected
 
 
+@pytest.mark.parametrize("draw", [np.random.random, np.random.normal], ids=["position", "half of a pair"])
+def test_a_random_state_of_which_little_was_used_is_put_back_too(draw: Any):
+    np.random.seed(5)
+    draw()  # the next number takes another place in the same state
+    expected = draw(), draw(), draw()
+    np.random.seed(5)
+    draw()
+    with rolled_back():
+        draw()
+    assert (draw(), draw(), draw()) == expected
+
+
 # -- beside training -----------------------------------------------------------------------------------------------
 
 
@@ -414,6 +440,21 @@ def test_where_jobs_pile_up_behind_one_that_hangs_more_are_refused():
     assert background.submit(lambda: None, patience_s=0.01)
 
 
+def test_a_job_that_submits_more_does_not_wait_for_itself_where_many_wait():
+    background, gate, done = Background("test", exit_timeout_s=0.1), threading.Event(), []
+
+    def submit_more() -> None:
+        gate.wait(60)
+        background.submit(lambda: done.append("more"))
+
+    background.submit(submit_more)
+    for _ in range(background_module.MAX_WAITING - 1):
+        background.submit(lambda: None)
+    gate.set()
+    assert background.wait(timeout_s=60)
+    assert done == ["more"]
+
+
 def test_a_job_that_hangs_does_not_keep_the_program_from_ending():
     program = (
         "import threading; from modeldb_core.autologging import Background\n"
@@ -481,6 +522,34 @@ def test_a_block_within_a_program_that_logs_puts_its_options_back(integration: A
     with integration.switch(None):
         assert integration.options() is None
     assert integration.options() == "program"
+
+
+def test_one_switch_may_be_entered_within_itself(integration: Any):
+    outer, inner = integration.switch("outer"), integration.switch("inner")
+    with outer, inner:
+        with outer:
+            assert integration.options() == "outer"
+        assert integration.options() == "inner"
+    assert integration.options() is None
+
+
+def test_switching_off_counts_within_a_block_too(integration: Any):
+    with integration.switch("block"):
+        integration.switch(None)
+        assert integration.options() is None
+        assert integration.state[-1] == "off"
+    assert integration.options() is None
+
+
+def test_switches_that_were_made_one_after_the_other_are_limited_to_their_blocks_all(integration: Any):
+    first, second, third = (integration.switch(name) for name in ("first", "second", "third"))
+    with second, first:
+        assert integration.options() == "first"
+    assert integration.options() == "third"
+    with third:
+        assert integration.options() == "third"
+    assert integration.options() is None
+    assert integration.state[-1] == "off"
 
 
 def test_as_a_decorator_it_is_in_force_while_the_function_runs(integration: Any):
