@@ -219,6 +219,27 @@ def test_as_a_block_and_a_decorator_it_is_in_force_in_there_only(frameworks):
     assert projects() == ["base", "base"]
 
 
+def test_an_integration_without_a_switch_is_on_in_every_call_of_a_decorated_function(frameworks):
+    frameworks(Acme(acme_a=recorder("a")))
+    importlib.import_module("acme_a")
+
+    @modeldb.autolog(project="decorated")
+    def train() -> dict[str, Any]:
+        return calls[-1][1]
+
+    for _ in range(3):
+        assert train() == {"project": "decorated", "disable": False}
+        assert calls[-1][1]["disable"]
+
+
+def test_a_framework_of_two_names_is_switched_on_once(frameworks):
+    frameworks(Acme(acme_a=(function := recorder("both")), acme_b=function))
+    for name in ("acme_a", "acme_b"):
+        importlib.import_module(name)
+    modeldb.autolog()
+    assert ons() == ["both"]
+
+
 def test_what_the_program_asks_of_one_integration_itself_counts(frameworks):
     integration: Integration[dict[str, Any]] = Integration(lambda _: importlib.import_module("acme_a"), lambda: None)
 

@@ -35,6 +35,7 @@ from sklearn.preprocessing import StandardScaler
 
 import modeldb_core as modeldb
 from modeldb_sklearn import autolog
+from modeldb_sklearn.predictions import Predictions, truth_key
 
 X, Y = load_breast_cancer(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, Y, random_state=0)
@@ -315,6 +316,46 @@ def test_thousands_of_predictions_that_nobody_scores_are_soon_let_be(runs: Any, 
     for row in X_test[:10]:
         model.predict([row])
     assert len(runs()[0].datasets) <= 1 + 5
+
+
+def test_a_model_that_is_judged_again_and_again_is_not_let_be(client: Any, runs: Any, monkeypatch: pytest.MonkeyPatch):
+    from modeldb_sklearn import evaluation
+
+    monkeypatch.setattr(evaluation, "MAX_UNUSED", 3)
+    model = fitted()
+    for count in range(20, 30):
+        accuracy_score(y_test[:count], model.predict(X_test[:count]))
+    (run,) = runs()
+    assert "evaluation_accuracy" in run.metrics
+    assert len(client.get_run(run.run_id).history("evaluation_accuracy_repeated")) == 9
+
+
+def test_of_many_predictions_the_latest_is_known(runs: Any):
+    model = fitted()
+    predicted = [model.predict(X_test) for _ in range(70)]
+    accuracy = accuracy_score(y_test, predicted[-1])
+    assert runs()[0].metrics["test_accuracy"] == accuracy
+
+
+def test_a_score_after_importances_of_the_same_data_has_the_plain_name(runs: Any):
+    model = fitted()
+    permutation_importance(model, X_test, y_test, n_repeats=1)
+    score = model.score(X_test, y_test)
+    assert runs()[0].metrics["test_score"] == score
+
+
+def test_a_column_of_probabilities_that_are_one_column_repeated_is_no_column_of_them():
+    column = np.linspace(0, 1, 5)
+    predictions: Predictions[str] = Predictions()
+    predictions.remember(repeated := np.broadcast_to(column[:, None], (5, 2)), "model")
+    found = predictions.find(repeated[:, 1])
+    assert found is not None
+    assert found.part(repeated[:, 1]) is None
+
+
+def test_truths_of_different_shapes_differ():
+    assert truth_key([[1, 2], [3, 4]]) != truth_key([1, 2, 3, 4])
+    assert truth_key([[1], [2]]) == truth_key(np.array([1, 2])) == truth_key(pd.Series([1, 2]))
 
 
 def test_a_score_of_the_other_class_says_which_column_it_is_of(runs: Any):

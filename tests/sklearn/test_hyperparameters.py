@@ -16,6 +16,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from modeldb_core.model.values import normalize
 from modeldb_sklearn.hyperparameters import nested, public_name, settings_of, typed
+from modeldb_sklearn.outcomes import fitted_part
 
 
 class Taking(BaseEstimator):
@@ -97,6 +98,13 @@ def test_strangers_code_and_work_in_place_are_seen_wherever_they_hide():
     assert settings_of(make_pipeline(Taking())).foreign_code
     assert settings_of(make_pipeline(StandardScaler(copy=False))).changes_data
     assert not settings_of(make_pipeline(StandardScaler())).changes_data
+
+
+def test_however_deep_a_pipeline_is_the_last_part_is_what_learns():
+    model = last = LogisticRegression()
+    for _ in range(8):
+        model = make_pipeline(StandardScaler(), model)
+    assert fitted_part(model) is last
 
 
 def test_parameters_with_path_names_become_nested_maps():

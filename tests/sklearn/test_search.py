@@ -154,6 +154,22 @@ def test_a_halving_search_has_children_too(client: Any, runs: Any):
     assert parent.attributes["n_resources"] == search.n_resources_
 
 
+def test_searches_in_later_rounds_of_a_halving_search_are_below_the_candidates_of_their_round(client: Any, runs: Any):
+    autolog(client, log_models=False)
+    inner = GridSearchCV(Constant(), {"label": [0]}, cv=2)
+    search = HalvingGridSearchCV(
+        inner, {"error_score": [1.0, 2.0, 3.0, 4.0]}, cv=2, random_state=0, factor=2, min_resources=60
+    ).fit(X, Y)
+    found = runs()
+    (parent,) = [run for run in found if run.parent_id is None]
+    candidates = [run for run in found if run.parent_id == parent.entity_id]
+    assert len(candidates) == len(search.cv_results_["params"]) > 4
+    for candidate in candidates:
+        below = [run for run in found if run.parent_id == candidate.entity_id]
+        assert sorted(run.attributes["split"] for run in below) == [0, 1]
+        assert {run.hyperparameters["error_score"] for run in below} == {candidate.hyperparameters["error_score"]}
+
+
 WITH_PROCESSES = ("loky", pytest.param("multiprocessing", marks=pytest.mark.thorough))
 """Backends of joblib that start workers: what these log reaches the run the same way."""
 
@@ -246,6 +262,31 @@ def test_a_search_that_is_interrupted_keeps_what_it_tried(client: Any, runs: Any
     assert {child.status for child in children} == {"finished"}
 
 
+class InterruptedHalfway(Constant):
+    """Presses Ctrl-C at the second fit of all."""
+
+    fits = 0
+
+    def fit(self, X: Any, y: Any) -> Any:
+        InterruptedHalfway.fits += 1
+        if self.fits == 2:
+            raise KeyboardInterrupt
+        return super().fit(X, y)
+
+
+def test_a_candidate_that_was_shown_and_is_interrupted_does_not_run_for_ever(
+    client: Any, runs: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(search_module, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(InterruptedHalfway, "fits", 0)
+    autolog(client, log_models=False)
+    with pytest.raises(KeyboardInterrupt):
+        GridSearchCV(InterruptedHalfway(), {"label": [0, 1]}, cv=3).fit(X, Y)
+    parent, candidate = runs()
+    assert (parent.status, candidate.status) == ("killed", "killed")
+    assert "split0_test_score" in candidate.metrics
+
+
 def test_a_candidate_that_cannot_be_fitted_is_a_failed_run_that_says_why(client: Any, runs: Any):
     autolog(client, log_models=False)
     with pytest.warns(FitFailedWarning), pytest.warns(UserWarning, match="non-finite"):
@@ -257,22 +298,45 @@ def test_a_candidate_that_cannot_be_fitted_is_a_failed_run_that_says_why(client:
     assert np.isnan(bad.metrics["mean_test_score"])
 
 
+class HalfFailing(Constant):
+    """Cannot learn from one of two halves of the data."""
+
+    def fit(self, features: Any, y: Any) -> Any:
+        if features.sum() > X.sum() / 2:
+            raise ValueError("too large")
+        return super().fit(features, y)
+
+
+def test_a_candidate_of_which_one_split_fails_is_finished_and_says_so(client: Any, runs: Any):
+    autolog(client, log_models=False)
+    with pytest.warns((FitFailedWarning, UserWarning)):  # also of the mean, which is none
+        GridSearchCV(HalfFailing(), {"label": [0]}, cv=2, refit=False).fit(X, Y)
+    _, candidate = runs()
+    assert candidate.status == "finished"
+    assert "too large" in candidate.notes[0]
+
+
 def test_many_candidates_are_two_changes_each_and_no_models(client: Any):
     autolog(client, log_models=False)
     count = 500  # the benchmarks try 10,000
     GridSearchCV(Constant(), {"label": list(range(count))}, cv=2, refit=False).fit(X[:20], Y[:20])
     assert client.flush(300)
     by_action: dict[str, int] = {}
+    told_later: set[str] = set()
     after = 0
     while True:
         page = client.store.read_changes(after=after, limit=10_000)
         for change in page.changes:
             by_action[change.action] = by_action.get(change.action, 0) + 1
+            if change.action == "update":
+                told_later.update(change.data().get("put", {}).get("metrics", ()))
         if not page.changes:
             break
         after = page.cursor
     assert count < by_action["create"] < count + 20
     assert by_action["update"] < count + 20
+    assert "rank_test_score" in told_later
+    assert not told_later & {"mean_test_score", "split0_test_score"}, "what is there is not written again"
     assert len(client.search_runs("attributes.candidate >= 0", limit=1, count=True).entities) == 1
     assert client.search_runs("attributes.candidate >= 0", limit=1, count=True).total == count
 
