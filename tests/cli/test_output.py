@@ -245,7 +245,7 @@ def test_no_text_in_csv_is_a_formula(command: Command, scene: Scene) -> None:
     formulas = ["=HYPERLINK(1)", "+1+1", "-1+1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "＝1"]
     with modeldb.connect(capture_enabled=False) as client, client.start_run(name="=1+1") as run:
         run.log_hyperparameters({**{str(at): text for at, text in enumerate(formulas)}, "n": -5, "digits": "-5"})
-    columns = ",".join(f"hyperparameters.{key}" for key in run.hyperparameters)
+        columns = ",".join(f"hyperparameters.{key}" for key in run.hyperparameters)
     out = command("runs", f"run_id = '{run.run_id}'", "--csv", "--columns", f"name,{columns}").out
     row = list(csv.reader(io.StringIO(out)))[1]
     assert all(cell.startswith("'") for cell in row[:-2])
