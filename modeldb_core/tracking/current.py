@@ -11,7 +11,7 @@ from modeldb_core.tracking import inheritance
 from modeldb_core.tracking.run import RunHandle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,6 +52,8 @@ use_artifact = _of_current_run(RunHandle.use_artifact)
 use_model = _of_current_run(RunHandle.use_model)
 
 
-def log_model(model: object, name: str = "model", **options: Any) -> None:  # noqa: ANN401 - as of the method
+def log_model(
+    model: object, name: str = "model", *, model_format: str = "", signature: Mapping[str, Any] | None = None
+) -> None:
     """Store a model with the current run; see :meth:`RunHandle.log_model`."""
-    _run("log_model").log_model(model, name, **options)
+    _run("log_model").log_model(model, name, model_format=model_format, signature=signature)

@@ -15,7 +15,6 @@ from zlib import adler32
 
 from modeldb_core import plugins
 from modeldb_core.commands import edits, runs
-from modeldb_core.commands.runs import check_end
 from modeldb_core.commands.times import to_us
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, NotFoundError, StoreUnavailableError
 from modeldb_core.journal.records import CHECK_BYTES, ROW, ROW_AT
@@ -223,13 +222,16 @@ class RunHandle(RunEditor):
         self._check_open()
         return datasets.log(self, data, role, name)
 
-    def log_model(self, model: object, name: str = "model", **options: Any) -> None:  # noqa: ANN401
+    def log_model(
+        self, model: object, name: str = "model", *, model_format: str = "", signature: Mapping[str, Any] | None = None
+    ) -> None:
         """Store a model with the run, in a format that loads without running code where there is one.
 
         Args:
             model: for example a scikit-learn estimator, stored with skops; never pickled unless asked for.
             name: the folder of its files among the artifacts.
-            options: for the format; see ``docs/sklearn.md``.
+            model_format: that it must have, such as ``"pickle"``; default: the first that a plugin offers.
+            signature: what goes in and comes out, where the program knows it better than the format.
 
         Raises:
             InvalidTypeError: no installed plugin knows how to store such a model.
@@ -238,7 +240,9 @@ class RunHandle(RunEditor):
 
         self._check_open()
         with artifact_kinds.scratch_folder() as folder:
-            description = dump_model(model, folder, settings=self.client.settings, **options)
+            description = dump_model(
+                model, folder, settings=self.client.settings, model_format=model_format, signature=signature
+            )
             entries = artifact_kinds.store(folder, check_key(name, "name"), "model", self.client.put_blob).entries
         for entry in entries.values():
             entry["model"] = normalize(description, "model")
@@ -260,10 +264,8 @@ class RunHandle(RunEditor):
     def children(self, filter: str = "", *, order_by: str = "created_at") -> Runs[RunHandle]:  # noqa: A002 - as of search_runs
         """Return the runs that are part of this one, the oldest first."""
         its = condition("parent_id = ?", self.run_id)
-        whole = (
-            its if parse_filter(filter) is None else f"{its} and ({filter})"
-        )  # parsed: it does not end the parenthesis
-        return self.client.search_runs(whole, order_by=order_by)
+        is_all = parse_filter(filter) is None  # parsed: it does not end the parenthesis
+        return self.client.search_runs(its if is_all else f"{its} and ({filter})", order_by=order_by)
 
     def late(self) -> RunHandle:
         """Return a handle that logs to the run also when this one has ended: what is learned later belongs to its record."""
@@ -280,18 +282,16 @@ class RunHandle(RunEditor):
 
         Args:
             status: finished, failed, killed or pruned; default: as ``error`` says, else finished.
-            error: the exception that ended it; of a failed run its type, message and traceback are kept. Default of a
-                failed run: the exception that is being handled.
+            error: the exception that ended it, which a failed run keeps; default of one: what is being handled.
             finished_at: when it ended, with a time zone, for a run that is imported or comes with times of its own; the record
                 says that it is reported, and keeps when it was recorded. Default: now, as measured.
 
         Raises:
-            InvalidArgumentError: ``status`` is not an end, or ``finished_at`` has no time zone, lies in the future, or before
-                the start of the run.
+            InvalidArgumentError: ``status`` is no end, or ``finished_at`` has no zone, is in the future or before the start.
             InvalidTypeError: ``finished_at`` is not a datetime.
         """
         ending = status if isinstance(status, Ending) else ending_of(error)
-        if isinstance(status, str) and check_end(status) != ending.status:
+        if isinstance(status, str) and runs.check_end(status) != ending.status:
             reason = (error or sys.exception()) if status == FAILED else None
             ending = Ending(status, EMPTY if reason is None else describe_failure(reason))
         if self._ended:

@@ -213,6 +213,7 @@ def test_no_public_function_hides_its_arguments(name: str) -> None:
     if inspect.isfunction(value):
         kinds = {one.kind for one in inspect.signature(value).parameters.values()}
         assert inspect.Parameter.VAR_POSITIONAL not in kinds or name in ("add_tags", "set_tags")
+        assert inspect.Parameter.VAR_KEYWORD not in kinds or name == "connect"  # any setting; others raise
         assert value.__doc__
         is_of_the_run = hasattr(RunHandle, name) and name != "load_model"  # of the registry, without a run
         if value.__module__.startswith("modeldb_core.tracking") and is_of_the_run:
@@ -235,6 +236,8 @@ def test_a_misspelt_argument_is_an_error_for_mypy(tmp_path: Path) -> None:
         'modeldb_sklearn.autolog(projcet="x")\n'
         'modeldb_lightning.autolog(projcet="x")\n'
         'modeldb_sklearn.autolog(project="x", log_models=False)\n'
+        'modeldb.log_model(1, nmae="x")\n'
+        'modeldb.start_run("x").log_model(1, model_fromat="pickle")\n'
     )
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary"]  # with what the check of types remembers
     checked = subprocess.run(
@@ -254,6 +257,8 @@ def test_a_misspelt_argument_is_an_error_for_mypy(tmp_path: Path) -> None:
         "8",
         "10",
         "11",
+        "13",
+        "14",
     ]
 
 
