@@ -80,6 +80,13 @@ def test_who_is_far_behind_is_given_the_whole(client: Any, filled: Any) -> None:
     assert client.get(f"{path}/changed", after=cursor)["keys"] is None
 
 
+def test_who_has_seen_what_a_restored_store_has_lost_is_given_the_whole(client: Any, filled: Any) -> None:
+    path, end = f"/api/v2/runs/{filled.run_id}", filled.store.end_of_log()
+    assert client.get(f"{path}/changed", after=end)["keys"] == {}
+    answer = client.get(f"{path}/changed", after=end + 5)
+    assert (answer["keys"], answer["cursor"], answer["entity"]) == (None, end, client.get(path))
+
+
 def test_an_entity_that_is_not_there_has_not_changed(client: Any, filled: Any) -> None:
     for query in ({}, {"after": 0}, {"after": 10**6}):
         assert client.error("/api/v2/runs/none/changed", 404, **query)["code"] == "not_found"

@@ -33,7 +33,9 @@ def read_changed(context: ServerContext, *, kind: str, entity_id: str, after: in
     store = context.store
     if after is not None:
         page = store.read_changes(after=after, limit=MAX_CHANGES, entity_id=entity_id)
-        touched = _touched(kind, page.changes) if len(page.changes) < MAX_CHANGES else None
+        # A store that was put back to what it was before does not know a position that it gave then.
+        is_known = 0 < len(page.changes) < MAX_CHANGES or (not page.changes and after <= store.end_of_log())
+        touched = _touched(kind, page.changes) if is_known else None
         if touched is not None:
             only = condition("entity_id = ?", entity_id)
             query = Query(kind, only, fields=_fields(kind, touched), limit=1, include_deleted=True)
