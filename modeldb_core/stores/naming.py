@@ -20,13 +20,12 @@ from modeldb_core.model.entities import derived_id
 from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping, Sequence
+    from collections.abc import Callable, MutableMapping
 
     from modeldb_core.model.entities import Document, Entity
 
 Path: TypeAlias = tuple[tuple[str, str], ...]
 """Kinds and names of containers, each within the one before."""
-_FEW = 16  # of one container: a store may tell so many without all that its questions need
 
 
 _PATHS = 256  # remembered: each run that starts asks for the one of its project
@@ -67,8 +66,6 @@ class _Asked(Protocol):
 class _Read(Protocol):
     def get(self, kind: str, entity_id: str) -> Entity: ...
 
-    def find_few(self, kind: str, field: str, target_id: str, *, most: int) -> Sequence[Entity] | None: ...
-
 
 def ask_names(store: _Asked, path: Path, known: Names | None) -> Names:
     """Ask a store for identifiers, unless nobody has written since it said them; it may hang, so in a thread of its own."""
@@ -80,30 +77,19 @@ def ask_names(store: _Asked, path: Path, known: Names | None) -> Names:
 
 def drop_deleted(store: _Read, path: Path, found: Names, declared: MutableMapping[str, float]) -> None:
     """Take containers that somebody has deleted out of those that a client has made, so that it makes them again."""
-    kind, entity_id = path[-1][0], found.identifiers[-1]
-    within = _scope_of_names(kind)
-    if entity_id not in declared or not within:
-        return
-    siblings = store.find_few(kind, within, found.identifiers[-2], most=_FEW)
-    if siblings is None:
-        with suppress(NotFoundError):  # it is on its way to the store
-            siblings = [store.get(kind, entity_id)]
-    if any(each.entity_id == entity_id and each.deleted_at is not None for each in siblings or ()):
-        for name in found.identifiers:
-            declared.pop(name, None)
-
-
-def _scope_of_names(kind: str) -> str | None:
-    """Return the field with the container within which names of a kind are unique."""
-    declaration = KINDS.get(kind)
-    return (
-        next((each.unique_within for each in declaration.unique if each.name == "name"), None) if declaration else None
-    )
+    entity_id = found.identifiers[-1]
+    with suppress(NotFoundError):  # it is on its way to the store
+        if entity_id in declared and store.get(path[-1][0], entity_id).deleted_at is not None:
+            for each in found.identifiers:
+                declared.pop(each, None)
 
 
 def alters_names(change: Change) -> bool:
     """Return whether a change may let a name lead to another identifier than the one that follows from it."""
-    within = _scope_of_names(change.kind)
+    declaration = KINDS.get(change.kind)
+    within = (
+        next((each.unique_within for each in declaration.unique if each.name == "name"), None) if declaration else None
+    )
     if within is None or not alters_entity(change):
         return False
     data = change.data()

@@ -48,20 +48,20 @@ for number in range(2):
             run.log_dataset(np.arange(6).reshape(3, 2) + number, name="data")
             modeldb.flush()
             run.log_dataset(np.arange(6).reshape(3, 2) + number, name="data", role="test")
+        assert modeldb.get_run(run.run_id).metrics["auc"] == 0.5 + number
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
 
-def test_a_program_that_logs_into_a_file_imports_no_sqlalchemy(tmp_path: Path) -> None:
+def test_a_program_that_logs_into_a_file_and_reads_its_runs_imports_no_sqlalchemy(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, str(tmp_path)], capture_output=True, text=True, check=True, timeout=300
     )
     assert not done.stderr
     assert "sqlalchemy" not in json.loads(done.stdout)
     with SQLiteStore(f"sqlite:///{tmp_path}/modeldb.db") as store:
-        assert [
-            run.metrics["auc"] for run in store.find(Query(filter="metrics.auc > 0", order_by="metrics.auc")).entities
-        ] == [0.5, 1.5]
+        found = store.find(Query(filter="metrics.auc > 0", order_by="metrics.auc")).entities
+        assert [run.metrics["auc"] for run in found] == [0.5, 1.5]
         versions = store.find(Query("dataset_version", order_by="created_at")).entities
         assert [version.document["version"] for version in versions] == [1, 2], "they have their numbers"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, exists, false, literal, null, or_, select
+from sqlalchemy import ColumnElement, and_, case, exists, false, literal, null, or_, select
 
 from modeldb_core.backends._sql.conditions import (
     Condition,
@@ -19,7 +19,8 @@ from modeldb_core.backends._sql.conditions import (
     together,
 )
 from modeldb_core.backends._sql.documents import COLUMN_SECTION, TAGGED, VALUE_TYPES, fact_columns, place_of
-from modeldb_core.backends._sql.tables import entities, facts, keys, metrics, streams
+from modeldb_core.backends._sql.leases import is_gone
+from modeldb_core.backends._sql.tables import entities, facts, keys, metrics
 from modeldb_core.model.entities import LOST, RUNNING
 from modeldb_core.model.schema import KINDS, METRICS
 from modeldb_core.queries import (
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
     from sqlalchemy import FromClause
 
     from modeldb_core.backends._sql.numbers import Key
-
-NOW = "now"
-"""The name of the parameter with the time of the question."""
 
 _MAX_DEPTH = 10
 """Levels of logic that nest in one statement; deeper ones are asked beforehand.
@@ -218,16 +216,6 @@ class Compiler:
 def is_apart(kind: str, name: str) -> bool:
     """Return whether a column is, where an entity has a value, a row of ``facts``, and nothing where it has none."""
     return name in fact_columns(kind) and name not in EMPTY_WHERE_UNSET
-
-
-def is_gone() -> Condition:
-    """Return whether the writer of an entity has ended its stream or stopped renewing its lease."""
-    writer = streams.alias()
-    return exists().where(
-        writer.c.stream_pk == entities.c.stream_pk,
-        writer.c.seq > 0,
-        or_(writer.c.closed == 1, writer.c.lease_until < bindparam(NOW)),
-    )
 
 
 def keys_in(expression: Expression | None) -> set[Key]:

@@ -9,8 +9,9 @@ from sqlalchemy import select
 
 from modeldb_core.backends._sql.beginnings import is_indexed, is_joinable, is_listed
 from modeldb_core.backends._sql.conditions import Condition, Predicate, on_typed
-from modeldb_core.backends._sql.filters import NOW, Compiler, Source, key_of, keys_in
+from modeldb_core.backends._sql.filters import Compiler, Source, key_of, keys_in
 from modeldb_core.backends._sql.joins import FixedJoin, StartJoin
+from modeldb_core.backends._sql.leases import NOW
 from modeldb_core.backends._sql.linked import linked_condition
 from modeldb_core.backends._sql.numbers import find_keys_of
 from modeldb_core.backends._sql.tables import entities

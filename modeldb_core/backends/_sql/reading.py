@@ -5,16 +5,14 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, case, literal, select
-
+from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.database import MANY, Database, Transaction
 from modeldb_core.backends._sql.documents import load_document
-from modeldb_core.backends._sql.filters import NOW, is_gone
 from modeldb_core.backends._sql.items import complete
 from modeldb_core.backends._sql.layout import ERASED, SUMMARY_COLUMNS
+from modeldb_core.backends._sql.leases import NOW, is_gone
 from modeldb_core.backends._sql.numbers import find_keys
 from modeldb_core.backends._sql.summaries import SeriesMap, last_value
-from modeldb_core.backends._sql.tables import documents, entities, keys, metrics
 from modeldb_core.errors import IntegrityError
 from modeldb_core.log.replay import erased_error
 from modeldb_core.model.entities import LOST, RUNNING, Entity, entity_from_document
@@ -115,29 +113,31 @@ def _read_series(transaction: Transaction, entity_pks: Sequence[int], wanted: Pr
 
 
 def _find(_database: Database) -> Select[Any]:
-    table = entities.c
-    wanted = select(table.entity_pk, table.present)
-    return wanted.where(table.entity_id == bindparam("entity_id"), table.kind == bindparam("kind"))
+    table = tables.entities.c
+    wanted = sa.select(table.entity_pk, table.present)
+    return wanted.where(table.entity_id == sa.bindparam("entity_id"), table.kind == sa.bindparam("kind"))
 
 
 def _documents(database: Database) -> Select[Any]:
-    is_lost = case((and_(entities.c.status == RUNNING, is_gone()), literal(1)), else_=literal(0))
-    joined = entities.join(documents, documents.c.entity_pk == entities.c.entity_pk)
-    place = (entities.c.workspace_id, entities.c.project_id)
-    stored = (documents.c.document, documents.c.apart)
-    wanted = select(entities.c.entity_pk, entities.c.entity_id, *stored, is_lost, *place)
-    return wanted.select_from(joined).where(database.among(entities.c.entity_pk))
+    entities, stored = tables.entities.c, tables.documents.c
+    is_lost = sa.case((sa.and_(entities.status == RUNNING, is_gone()), sa.literal(1)), else_=sa.literal(0))
+    joined = tables.entities.join(tables.documents, stored.entity_pk == entities.entity_pk)
+    content, place = (stored.document, stored.apart), (entities.workspace_id, entities.project_id)
+    wanted = sa.select(entities.entity_pk, entities.entity_id, *content, is_lost, *place)
+    return wanted.select_from(joined).where(database.among(entities.entity_pk))
 
 
 def _all_series(database: Database) -> Select[Any]:
-    return _some_series(database).order_by(metrics.c.entity_pk, metrics.c.key_pk)
+    return _some_series(database).order_by(tables.metrics.c.entity_pk, tables.metrics.c.key_pk)
 
 
 def _series_of_keys(database: Database) -> Select[Any]:
-    return _some_series(database).where(database.among(metrics.c.key_pk, parameter=_KEYS))
+    return _some_series(database).where(database.among(tables.metrics.c.key_pk, parameter=_KEYS))
 
 
 def _some_series(database: Database) -> Select[Any]:
-    joined = metrics.join(keys, keys.c.key_pk == metrics.c.key_pk)
-    wanted = select(metrics.c.entity_pk, keys.c.key, *(metrics.c[name] for name in SUMMARY_COLUMNS)).select_from(joined)
-    return wanted.where(database.among(metrics.c.entity_pk), metrics.c.count.is_not(None))
+    metrics, keys = tables.metrics.c, tables.keys.c
+    joined = tables.metrics.join(tables.keys, keys.key_pk == metrics.key_pk)
+    columns = (metrics[name] for name in SUMMARY_COLUMNS)
+    wanted = sa.select(metrics.entity_pk, keys.key, *columns).select_from(joined)
+    return wanted.where(database.among(metrics.entity_pk), metrics.count.is_not(None))
