@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from modeldb_core.model.values import normalize
+from modeldb_sklearn import hyperparameters
 from modeldb_sklearn.hyperparameters import nested, public_name, settings_of, typed
 from modeldb_sklearn.outcomes import fitted_part
 
@@ -90,6 +91,19 @@ def test_a_cycle_ends():
     cycle: list[Any] = []
     cycle.append(cycle)
     normalize(typed(cycle), "cycle")
+
+
+def test_what_is_shared_again_and_again_does_not_become_too_many_values(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(hyperparameters, "MAX_VALUES", 1000)
+    shared: list[Any] = [0.5]
+    for _ in range(14):
+        shared = [shared, shared]  # 2**14 numbers for anyone who follows each
+    waiting, count = [settings_of(Taking(shared)).values], 0
+    while waiting:
+        item = waiting.pop()
+        count += 1
+        waiting.extend(item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())
+    assert 100 < count < 3000
 
 
 def test_strangers_code_and_work_in_place_are_seen_wherever_they_hide():
