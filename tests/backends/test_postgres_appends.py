@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import pytest
 
 from modeldb_core.audit import verify
 from modeldb_core.backends._sql import postgres, postgres_appends
+from modeldb_core.backends._sql.postgres_driver import driver_of
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.backends.postgres import PostgresStore
 from modeldb_core.testing import StreamWriter
 from tests.backends.writers import a_run
+from tests.services.pgbouncer import PROGRAM, PgBouncer
 
 KEYS = ("loss", "auc")
 
@@ -29,6 +32,11 @@ def started(store, run_id=""):
     for _ in range(2):
         store.apply([appended(writer, run_id)])
     return writer, run_id
+
+
+def forget(store, writer):
+    """Let a store ask again what the last batch of a writer has left."""
+    assert store._remembered.take({writer.stream_id}) is not None
 
 
 def appended(writer, run_id, value=0.5):
@@ -101,6 +109,7 @@ def test_what_others_write_meanwhile_is_seen_under_the_lock(stores, counted, mon
         return found
 
     counted.clear()
+    forget(store, writer)
     monkeypatch.setattr(postgres_appends, "_statement", statement)
     store.apply([change])
     assert not waiting
@@ -111,6 +120,101 @@ def test_what_others_write_meanwhile_is_seen_under_the_lock(stores, counted, mon
 
 def writer_erases(eraser, writer):
     return eraser.erase(writer.changes[1])
+
+
+@pytest.mark.parametrize("between", ["another stream", "a value", "an erasure", "a name"])
+def test_what_others_wrote_since_the_last_batch_is_asked_for_again(stores, counted, between):
+    store, other = stores
+    writer, run_id = started(store)
+    second, _ = started(other, run_id)
+    changes = {
+        "another stream": lambda: [appended(second, run_id, 8.0)],
+        "a value": lambda: [second.update("run", run_id, put={"metrics": {"loss": 7.0}})],
+        "an erasure": lambda: [writer_erases(second, writer)],
+        "a name": lambda: [second.update("run", run_id, set={"name": "renamed"})],
+    }[between]()
+    store.apply([appended(writer, run_id)])
+    other.apply(changes)
+    counted.clear()
+    store.apply([appended(writer, run_id, 0.75)])
+    assert counted == [between != "an erasure"]
+    store.apply([appended(writer, run_id, 0.25)])
+    assert_sound(store, run_id)
+
+
+# What it costs
+
+
+@pytest.fixture
+def driver(stores):
+    """The connection that the first of the stores uses."""
+    with stores[0]._database._engine.connect() as connection:
+        return driver_of(connection)
+
+
+def test_a_batch_takes_one_trip_after_another_and_two_after_none(stores, driver):
+    store, _ = stores
+    writer, run_id = started(store)
+    trips = []
+    for forgets in (False, False, True, False):
+        if forgets:
+            forget(store, writer)
+        before = driver.trips
+        store.apply([appended(writer, run_id)])
+        trips.append(driver.trips - before)
+    assert trips == [1, 1, 2, 1]
+
+
+def test_the_statement_of_a_batch_is_planned_once_in_a_session(stores, driver):
+    store, _ = stores
+    writer, run_id = started(store)
+    for _ in range(10):
+        store.apply([appended(writer, run_id)])
+    with driver.cursor() as cursor:
+        cursor.execute("SELECT generic_plans, custom_plans FROM pg_prepared_statements")
+        assert cursor.fetchall() == [(11, 0)]
+
+
+def test_its_plan_looks_up_rows_by_their_keys_even_if_made_while_tables_are_empty(stores, driver):
+    with driver.cursor() as cursor:
+        cursor.execute(b";".join([b"BEGIN", postgres_appends._PREPARE, postgres_appends._PLANNING]))
+        given = ", ".join("NULL" for _ in postgres_appends._PARAMETERS)
+        cursor.execute(f"EXPLAIN EXECUTE {postgres_appends._NAME} ({given})")
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+        cursor.execute(f"ROLLBACK; DEALLOCATE {postgres_appends._NAME}")
+    assert "Seq Scan" not in plan
+    assert re.search(r"using metrics_pkey.*\n *Index Cond: \(\(key_pk = ANY \(.*\)\) AND \(entity_pk = ", plan)
+
+
+def test_a_session_that_others_share_costs_one_batch_the_long_way(stores, counted, driver):
+    store, _ = stores
+    writer, run_id = started(store)
+    counted.clear()
+    with driver.cursor() as cursor:
+        cursor.execute("DEALLOCATE ALL")  # as if another one answered
+    for _ in range(3):
+        store.apply([appended(writer, run_id)])
+    assert counted == [False, True, True]
+    assert_sound(store, run_id)
+
+
+def test_two_stores_append_through_one_session_of_a_pooler(postgres, postgres_url, counted):
+    if PROGRAM is None:
+        pytest.skip("PgBouncer is not installed; on Debian: apt install pgbouncer")
+    bouncer = PgBouncer(postgres, "transaction")
+    try:
+        url = bouncer.url(postgres_url)
+        with PostgresStore(url) as one, PostgresStore(url) as other:
+            writers = [(store, *started(store)) for store in (one, other)]
+            counted.clear()
+            for _ in range(4):
+                for store, writer, run_id in writers:
+                    store.apply([appended(writer, run_id)])
+            assert counted.count(True) >= 6
+            for store, _, run_id in writers:
+                assert_sound(store, run_id)
+    finally:
+        bouncer.stop()
 
 
 def test_the_lock_is_held_for_the_last_trip_alone(stores, monkeypatch):
@@ -126,6 +230,7 @@ def test_the_lock_is_held_for_the_last_trip_alone(stores, monkeypatch):
         return found
 
     monkeypatch.setattr(postgres_appends, "_statement", statement)
+    forget(store, writer)
     store.apply([appended(writer, run_id)])
     assert [change.stream_id for change in store.read_changes(limit=100).changes[-2:]] == [
         second.stream_id,
@@ -180,7 +285,7 @@ def test_a_lost_statement_goes_the_long_way(stores, counted, monkeypatch):
     send = postgres.send
 
     def broken(connection, *statements):
-        if b"WITH last AS" in statements[0]:
+        if postgres_appends._NAME.encode() in statements[0]:
             connection.connection.dbapi_connection.close()
         return send(connection, *statements)
 

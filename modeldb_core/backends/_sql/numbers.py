@@ -28,6 +28,7 @@ Waiting: TypeAlias = tuple[int, int]
 """How many payloads of points wait to be merged, and their size in bytes."""
 
 _MAX_REMEMBERED = 200_000
+_MAX_LEFT = 1_000
 
 
 class Remembered:
@@ -39,6 +40,20 @@ class Remembered:
         self.actors: dict[str, int] = {}
         self.lists: dict[bytes, int] = {}
         self.waiting: dict[int, Waiting] = {}
+        self._left: dict[str, Any] = {}
+
+    def leave(self, stream_id: str, left: Any) -> None:  # noqa: ANN401 - what a database has a short way by
+        """Keep what a batch of a stream has left, for the next one, which takes it."""
+        with self._lock:
+            self._left[stream_id] = left
+            if len(self._left) > _MAX_LEFT:
+                del self._left[next(iter(self._left))]
+
+    def take(self, stream_ids: Iterable[str]) -> Any:  # noqa: ANN401
+        """Return what was kept of one of the streams, and keep it no more of any."""
+        with self._lock:
+            taken = [self._left.pop(each, None) for each in stream_ids]
+        return taken[0]
 
     def learn(self, more: Numbers) -> None:
         """Remember what a transaction that has ended well found and made; forget all else where it is too much."""

@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.pool import QueuePool
 
-from modeldb_core.backends._sql.database import MANY, Build, Database, Result, Row, Transaction, VersionChangedError
+from modeldb_core.backends._sql.database import MANY, Database, SwallowedError, Transaction, VersionChangedError
 from modeldb_core.backends._sql.postgres_connections import Address, Connector, literal, quoted
 from modeldb_core.backends._sql.postgres_driver import DIALECT_NAME, DriverConnection, driver_of, send, undo
 from modeldb_core.backends._sql.postgres_errors import Translator, hope_of
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine, Table
     from sqlalchemy.dialects.postgresql.dml import Insert
 
+    from modeldb_core.backends._sql.database import Build, Result, Row
     from modeldb_core.backends._sql.postgres_errors import Hope
 
 _BEGIN_READING = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -54,7 +55,6 @@ _FLUSH = (
     b"SELECT pg_logical_emit_message(true, 'modeldb', '')"
 )
 _IS_FLUSHED = b"SELECT pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()"
-_SERIAL = (("columns", "column_pk"),)  # what the database numbers by itself
 _VERSION_CHANGED = "the tables of ModelDB are now of version "
 _MAX_PAUSE_S = 1.0
 _ROWS_AT_ONCE = 1000
@@ -156,25 +156,27 @@ class PostgresDatabase(Database):
 
         return self._retried(run, is_reading=False)
 
-    def write_at_once(self, ask: Callable[[Transaction], bytes | None], enter: Callable[[Transaction], None]) -> bool:
-        """Run the statement that ``ask`` returns, and commit; return whether that was done; if not, :meth:`write` says why.
+    def write_at_once(
+        self, ask: Callable[[Transaction], tuple[bytes, bytes] | None], enter: Callable[[Transaction], None]
+    ) -> Sequence[Row] | None:
+        """Run the first statement of ``ask`` and commit, return the rows of the second; ``None``: :meth:`write` says why not.
 
-        Only the statement has the lock, under which ``enter`` is called: it must be an error where what was read is so no more.
+        Only the first has the lock, under which ``enter`` is called: it must be an error where what was read is so no more.
         """
         if self.read_only or not self._write_lock.acquire(timeout=self._timeout_s):
-            return False
+            return None
         try:
             with self._transaction(_BEGIN_WRITING, is_reading=False) as transaction:
-                statement = self.carried_out(ask, transaction)
-                if statement is None:
+                if (statements := self.carried_out(ask, transaction)) is None:
                     undo(transaction.connection)
-                    return False
+                    return None
                 driver_of(transaction.connection).defer(self._lock)
                 enter(transaction)
-                send(transaction.connection, statement, _COMMIT, _FLUSH)
-                return True
-        except (ModelDBError, DBAPIError, NoConnectionError, psycopg2.Error):
-            return False
+                return send(transaction.connection, statements[0], _COMMIT, _FLUSH, statements[1])
+        except (ModelDBError, DBAPIError, NoConnectionError, psycopg2.Error) as error:
+            if SWALLOWED in str(error):
+                raise SwallowedError from error
+            return None
         finally:
             self._write_lock.release()
 
@@ -328,21 +330,11 @@ class PostgresDatabase(Database):
             self._has_schema = True
 
     def backup(self, transaction: Transaction, version: str) -> str:
+        from modeldb_core.backends._sql.postgres_schema import copying
+
         now = datetime.now(UTC).strftime("%Y%m%dt%H%M%S%f")
         name = f"modeldb_backup_{version}_{now}"
-        own = quoted(self._address.schema)
-        statements = ["SET LOCAL statement_timeout = 0", f"CREATE SCHEMA {name}"]  # no limit for the migration either
-        for table in map(quoted, sorted(self.table_names(transaction))):
-            statements.append(f"CREATE TABLE {name}.{table} (LIKE {own}.{table} INCLUDING ALL)")
-            statements.append(f"INSERT INTO {name}.{table} SELECT * FROM {own}.{table}")
-        for table, column in _SERIAL:  # a copy takes its numbers from a sequence of its own
-            sequence = f"{name}.{table}_{column}_seq"
-            statements += [
-                f"CREATE SEQUENCE {sequence} OWNED BY {name}.{table}.{column}",
-                f"ALTER TABLE {name}.{table} ALTER COLUMN {column} SET DEFAULT nextval('{sequence}')",
-                f"SELECT setval('{sequence}', (SELECT coalesce(max({column}), 0) + 1 FROM {name}.{table}), false)",
-            ]
-        for statement in statements:
+        for statement in copying(self._address.schema, name, sorted(self.table_names(transaction))):
             send(transaction.connection, statement.encode())
         return f"{self.url.partition('?')[0]}?schema={name}"
 

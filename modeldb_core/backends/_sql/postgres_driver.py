@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import select
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg2
@@ -18,7 +19,7 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -31,6 +32,8 @@ SILENT = "08MDB"
 _MAX_DEFERRED_BYTES = 1 << 20
 _BYTEA = 17
 _PORT = "5432"
+_NOT_PREPARED = ("26000", "42P05")
+"""The codes of errors where a session does not know a statement that was prepared, or knows it already: it is shared."""
 
 
 class SilentError(psycopg2.OperationalError):  # type: ignore[misc]  # psycopg2 has no types
@@ -64,6 +67,7 @@ class DriverConnection(extensions.connection):  # type: ignore[misc]
         super().__init__(*arguments, **options)
         self._deferred: list[bytes] = []
         self._deferred_bytes = 0
+        self._prepared: set[str] | None = set()
 
     def wait(self, timeout_s: float) -> None:
         """Wait until the server has answered; raises :class:`SilentError`."""
@@ -74,6 +78,8 @@ class DriverConnection(extensions.connection):  # type: ignore[misc]
         except BaseException as error:
             if isinstance(error, SilentError) or not isinstance(error, psycopg2.Error):
                 self.close()  # what the server answers later would be taken for the answer to something else
+            elif getattr(error, "pgcode", None) in _NOT_PREPARED:
+                self._prepared = None
             raise
         self.trips += 1
 
@@ -84,6 +90,20 @@ class DriverConnection(extensions.connection):  # type: ignore[misc]
         if self._deferred_bytes > _MAX_DEFERRED_BYTES:
             with self.cursor() as cursor:
                 cursor.execute("SELECT 1")
+
+    @contextmanager
+    def preparing(self, name: str, statement: bytes) -> Iterator[None]:
+        """Let the session prepare a statement with the question that is asked meanwhile, unless it has, or is not ours alone."""
+        wanted = self._prepared is not None and name not in self._prepared
+        if wanted:
+            self.defer(statement)
+        yield
+        if wanted and self._prepared is not None:
+            self._prepared.add(name)
+
+    def has_prepared(self, name: str) -> bool:
+        """Return whether the session knows a statement by a name; behind PgBouncer another one may answer next."""
+        return self._prepared is not None and name in self._prepared
 
     def forget_deferred(self) -> list[bytes]:
         """Return what was deferred, and hold it no more."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 IndexShape: TypeAlias = tuple[bool, str, tuple[str, ...], str]
 """Whether it is unique, its method, what it holds, and of which rows."""
 
+_SERIAL = (("columns", "column_pk"),)  # what the database numbers by itself
 _DIALECT = dialect()  # type: ignore[no-untyped-call]
 _OF_SCHEMA = "FROM pg_class c WHERE c.relnamespace = to_regnamespace(:schema)"
 _OF_EXTENSION = "EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')"
@@ -110,6 +111,22 @@ def check_indexes(connection: Connection, schema_name: str) -> Iterator[str]:
                 f"the index {name!r} holds {by_index:,} rows, and the table {table!r} {by_table:,}; "
                 f"run: REINDEX INDEX {quoted(name)}"
             )
+
+
+def copying(schema_name: str, copy_name: str, tables: Iterable[str]) -> Iterator[str]:
+    """Iterate over statements that make a schema with copies of tables."""
+    own = quoted(schema_name)
+    yield "SET LOCAL statement_timeout = 0"  # no limit for a migration that follows either
+    yield f"CREATE SCHEMA {copy_name}"
+    for table in map(quoted, tables):
+        yield f"CREATE TABLE {copy_name}.{table} (LIKE {own}.{table} INCLUDING ALL)"
+        yield f"INSERT INTO {copy_name}.{table} SELECT * FROM {own}.{table}"
+    for table, column in _SERIAL:  # a copy takes its numbers from a sequence of its own
+        sequence = f"{copy_name}.{table}_{column}_seq"
+        yield f"CREATE SEQUENCE {sequence} OWNED BY {copy_name}.{table}.{column}"
+        yield f"ALTER TABLE {copy_name}.{table} ALTER COLUMN {column} SET DEFAULT nextval('{sequence}')"
+        last = f"(SELECT coalesce(max({column}), 0) + 1 FROM {copy_name}.{table})"
+        yield f"SELECT setval('{sequence}', {last}, false)"
 
 
 def _count(connection: Connection, query: str, without: Iterable[str]) -> int:
