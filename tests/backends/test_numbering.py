@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from modeldb_core.backends._sql.sqlite import SQLiteDatabase
 from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.model.entities import new_id
 from modeldb_core.stores import numbering
@@ -70,3 +72,31 @@ def test_a_store_that_is_asked_for_a_few_tells_all_or_nothing(scene: Scene) -> N
     assert scene.store.find_few(KIND, FIELD, data, most=2) is None
     for version in found:
         assert version == scene.store.get(KIND, version.entity_id)
+
+
+def test_what_uses_a_data_set_costs_its_versions_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The steps that SQLite takes to find the versions of a data set are the same, however many runs name it."""
+    run, steps = SQLiteDatabase.run, [0]
+
+    def count() -> None:
+        steps[-1] += 1
+
+    def counting(self: SQLiteDatabase, connection: Any, build: Any, parameters: Any) -> Any:
+        connection.set_progress_handler(count, 1)
+        try:
+            return run(self, connection, build, parameters)
+        finally:
+            connection.set_progress_handler(None, 1)
+
+    data = new_id()
+    made = {scene.writer.create(KIND, digest=c * 64, dataset_id=data, dataset_type="raw").entity_id for c in "abc"}
+    for number in (0, 20, 500):
+        for _ in range(number):
+            scene.writer.create("run", datasets={"training": {"dataset_id": data}})
+        scene.ship()
+        with monkeypatch.context() as context:
+            context.setattr(SQLiteDatabase, "run", counting)
+            found = scene.store.find_few(KIND, FIELD, data, most=9)
+        assert {version.entity_id for version in found or ()} == made
+        steps.append(0)
+    assert steps[0] == steps[1] == steps[2] > 0

@@ -176,8 +176,8 @@ links = Table(  # which entity names which, by the fields that the schema calls 
     "links",
     metadata,
     Column("target_id", _Text, primary_key=True),
+    Column("field", _Text, primary_key=True),  # before what it is a field of: of one field most entities have few
     Column("entity_pk", BigInteger, primary_key=True, autoincrement=False),
-    Column("field", _Text, primary_key=True),
     Column("target_kind", _Text, primary_key=True),  # "": of any kind
     sqlite_with_rowid=False,
 )

@@ -185,10 +185,10 @@ def _create_declared() -> None:
     op.create_table(
         "links",
         sa.Column("target_id", _TEXT, nullable=False),
-        sa.Column("entity_pk", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("field", _TEXT, nullable=False),
+        sa.Column("entity_pk", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("target_kind", _TEXT, nullable=False),
-        sa.PrimaryKeyConstraint("target_id", "entity_pk", "field", "target_kind", name=op.f("links_pkey")),
+        sa.PrimaryKeyConstraint("target_id", "field", "entity_pk", "target_kind", name=op.f("links_pkey")),
         sqlite_with_rowid=False,
     )
     op.create_index("links_by_entity", "links", ["entity_pk"], unique=False)
