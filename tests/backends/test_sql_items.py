@@ -136,6 +136,28 @@ def test_items_are_read_by_their_keys_where_only_those_are_wanted(store, work):
     assert work["rows"] < 40
 
 
+def test_a_run_is_read_in_as_many_rows_however_many_artifacts_it_has(store, work):
+    read = []
+    for count in (FEW, MANY):
+        _, run_id = filled(store, count)
+        work.clear()
+        found = store.get("run", run_id)
+        assert [*found.artifacts] == [f"images/{number:05}.png" for number in range(count)]
+        read.append(work["rows"])
+    assert read[0] == read[1] < 10
+
+
+def test_a_map_keeps_its_order_though_its_keys_are_in_another(store):
+    writer = StreamWriter()
+    names = [f"images/{number * 7919 % FEW:05}.png" for number in range(FEW)]
+    run_id = writer.create_run(artifacts={name: artifact(at) for at, name in enumerate(names)}).entity_id
+    writer.update("run", run_id, remove={"artifacts": [names[3]]})
+    writer.update("run", run_id, put={"artifacts": {names[3]: artifact(3)}})
+    for change in writer.changes:
+        store.apply([change])
+    assert [*store.get("run", run_id).artifacts] == [*names[:3], *names[4:], names[3]]
+
+
 def rows_of_items(store):
     return store._database.read(lambda read: len(read.connection.exec_driver_sql("SELECT 1 FROM items").all()))
 

@@ -66,31 +66,22 @@ def complete(
         keys: of further maps the items that are put in: those under these keys, and under what they are below.
     """
     keys = keys or {}
-    whole: dict[int, tuple[Document, list[str]]] = {}
     parts: dict[str, dict[int, Document]] = defaultdict(dict)
     for entity_pk, document, text in found:
-        apart = load_apart(text)
-        if names := [name for name in apart if fields is None or name in fields]:
-            whole[entity_pk] = document, names
-        for name in apart.keys() & keys.keys():
-            parts[name][entity_pk] = document
+        for name in load_apart(text):
+            if fields is None or name in fields:
+                items = transaction.scalar(_map, {"entity": entity_pk, _FIELD: name})
+                document[name] = load_document(f"{{{items or ''}}}")
+            elif name in keys:
+                parts[name][entity_pk] = document
     many = transaction.database.many
-    rows = transaction.rows(_of_entities, {MANY: many(whole)}) if whole else ()
-    members = _by_map(rows)
-    for entity_pk, (document, names) in whole.items():
-        document.update({name: joined(members[entity_pk, name]) for name in names})
     for name, documents in parts.items():
         parameters = {MANY: many(documents), _FIELD: name, _NAMES: many(sorted(_names_above(keys[name])))}
-        members = _by_map(transaction.rows(_some_of_entities, parameters))
+        members: dict[int, list[Row]] = defaultdict(list)
+        for row in transaction.rows(_some_of_entities, parameters):
+            members[row[2]].append(row)
         for entity_pk, document in documents.items():
-            document[name] = joined(members[entity_pk, name])
-
-
-def _by_map(rows: Iterable[Row]) -> dict[tuple[int, str], list[Row]]:
-    members: dict[tuple[int, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        members[row[2], row[3]].append(row)
-    return members
+            document[name] = joined(members[entity_pk])
 
 
 def _names_above(keys: Collection[str]) -> set[str]:
@@ -284,15 +275,17 @@ def _document(_database: Database) -> Select[Any]:
     )
 
 
-def _of_entities(database: Database) -> Select[Any]:
-    wanted = sa.select(tables.items.c.place, tables.items.c.item, tables.items.c.entity_pk, tables.items.c.field)
-    return wanted.where(database.among(tables.items.c.entity_pk))
+def _map(_database: Database) -> Select[Any]:
+    ordered = _of_field(sa.select(tables.items.c.item)).order_by(tables.items.c.place).subquery()
+    comma: Any = sa.literal_column("','", sa.Text)
+    return sa.select(sa.func.aggregate_strings(ordered.c.item, comma))
 
 
 def _some_of_entities(database: Database) -> Select[Any]:
     table = tables.items.c
     named = table.field == sa.bindparam(_FIELD), database.among(table.name, parameter=_NAMES)
-    return _of_entities(database).where(*named)
+    wanted = sa.select(table.place, table.item, table.entity_pk)
+    return wanted.where(database.among(table.entity_pk), *named)
 
 
 def _named(_database: Database) -> Select[Any]:
