@@ -26,6 +26,7 @@ from modeldb_core.model.links import links_of
 from modeldb_core.model.schema import HOME_FIELDS, KINDS, METRICS, check_kind
 from modeldb_core.queries import (
     COLUMN,
+    EMPTY_WHERE_UNSET,
     MISSING,
     TAGS,
     WITHIN_FIELDS,
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _AGGREGATES = {"min": "minimum", "max": "maximum"}  # other aggregates are called as in a summary
-_EMPTY_WHERE_UNSET = frozenset({"name", "description", "owner"})
 
 
 class MemoryStore(MetadataStore):
@@ -343,7 +343,7 @@ class MemoryStore(MetadataStore):
             named = declaration.container_names[column]
             container = self._records.get((named.refers_to, document.get(named.name, "")))
             return self._column(container, "name") if container and not container.is_erased else None
-        value = document.get(column, "" if column in _EMPTY_WHERE_UNSET else None)
+        value = document.get(column, "" if column in EMPTY_WHERE_UNSET else None)
         return value if declaration.fields[column].fits(value) else None
 
 

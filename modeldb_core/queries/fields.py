@@ -18,9 +18,11 @@ COLUMNS: Mapping[str, Mapping[str, ColumnType]] = ByKind(lambda declaration: dec
 """The columns of each kind and their types.
 
 Of a run, ``status`` is as read (``lost`` included) and ``duration`` is seconds from start to end. Columns such as
-``project`` and ``experiment`` are the containers' names. ``name``, ``description`` and ``owner`` are empty where unset,
-every other column is null.
+``project`` and ``experiment`` are the containers' names.
 """
+
+EMPTY_WHERE_UNSET = ("name", "description", "owner")
+"""Columns that are an empty text where an entity has no value; every other column is null there."""
 
 CONTAINER_NAMES: Mapping[str, str] = ByKind(lambda declaration: f"{declaration.kind}_id")
 """Columns that hold the name of a container, and the field with the container's identifier; the column is its kind."""

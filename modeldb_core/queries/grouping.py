@@ -17,7 +17,7 @@ from modeldb_core.model.schema import KINDS, METRICS
 from modeldb_core.model.values import decode
 from modeldb_core.queries.ast import COLUMN, TAGS, Field
 from modeldb_core.queries.evaluate import MISSING
-from modeldb_core.queries.fields import column_type
+from modeldb_core.queries.fields import EMPTY_WHERE_UNSET, column_type
 from modeldb_core.queries.leaves import LeafValue, ValueType, leaf_value, searchable
 from modeldb_core.queries.parse import parse_field
 
@@ -227,7 +227,7 @@ def _column(entity: Entity, column: str) -> Any:  # noqa: ANN401 - of any type
         if elapsed.name == column:
             return elapsed.of(entity.document)
     is_text = column_type(entity.KIND, column) == "text"
-    value = entity.document.get(column, "" if column in ("name", "description", "owner") and is_text else None)
+    value = entity.document.get(column, "" if column in EMPTY_WHERE_UNSET and is_text else None)
     return value if declaration.fields[column].fits(value) else None
 
 

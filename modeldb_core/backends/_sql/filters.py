@@ -25,6 +25,7 @@ from modeldb_core.model.entities import LOST, RUNNING
 from modeldb_core.model.schema import KINDS, METRICS
 from modeldb_core.queries import (
     COLUMN,
+    EMPTY_WHERE_UNSET,
     TAGS,
     And,
     Compare,
@@ -53,8 +54,6 @@ SQLite's parser nests no deeper than a hundred levels, of which each of these ta
 """
 
 _AGGREGATES = {"min": "minimum", "max": "maximum"}  # the other aggregates are called like their column
-EMPTY_WHERE_UNSET = ("name", "description", "owner")
-"""Columns that are an empty text where an entity has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,8 @@ from sqlalchemy import Float, and_, case, cast, func, literal, null, select, tru
 
 from modeldb_core.backends._sql.conditions import together
 from modeldb_core.backends._sql.documents import VALUE_TYPES, fact_columns
-from modeldb_core.backends._sql.filters import EMPTY_WHERE_UNSET
 from modeldb_core.backends._sql.find import Finder
-from modeldb_core.queries import COLUMN, MISSING, Group, GroupPage, Spread
+from modeldb_core.queries import COLUMN, EMPTY_WHERE_UNSET, MISSING, Group, GroupPage, Spread
 from modeldb_core.queries.grouping import MOST_MEASURED, NOWHERE, TYPES, Place, place_of_value, value_at
 
 if TYPE_CHECKING:
