@@ -28,6 +28,7 @@ from modeldb_core.plugins import list_plugins, places_for
 from modeldb_core.queries import Query
 from modeldb_core.runtime import __version__
 from modeldb_core.runtime.disk import lock_problem
+from modeldb_core.runtime.notices import as_typed
 from modeldb_core.runtime.redaction import redact_url
 from modeldb_core.stores import Files
 
@@ -80,7 +81,7 @@ def doctor(*, url: str | None, artifact_url: str | None, as_json: bool) -> int:
             click.echo(styled(f"{mark:>5}", fg=color), file=sys.stdout, nl=False)
             echo(f"  {item.subject}: {clean(item.text)}")
             if item.advice:
-                echo(f"       -> {clean(item.advice)}")
+                echo(f"       -> {as_typed(clean(item.advice))}")
     return FOUND if any(item.state == "wrong" for item in findings) else OK
 
 

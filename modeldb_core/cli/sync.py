@@ -18,6 +18,7 @@ from modeldb_core.cli.tables import print_json, print_table, size
 from modeldb_core.cli.text import clean
 from modeldb_core.log.json_documents import time_text
 from modeldb_core.plugins import open_store
+from modeldb_core.runtime.notices import as_typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +97,7 @@ def _report(results: Sequence[Recovered], store_url: str, others: Sequence[Orpha
     for run_id in runs:
         echo(f"  {clean(run_id)}")
     for url, number in Counter(orphan.store_url for orphan in others).items():
-        echo(f"{_count(number, 'journal')} for another store: modeldb sync --url {clean(url)}", err=True)
+        echo(as_typed(f"{_count(number, 'journal')} for another store: modeldb sync --url {clean(url)}"), err=True)
     for path in damaged:
         echo(f"Damaged, kept aside: {clean(str(path))}", err=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -39,4 +40,4 @@ def command_line(*arguments: str) -> str:
 
 def as_typed(text: str) -> str:
     """Return what is said to people, with the commands that it names as they are typed here."""
-    return text.replace("`modeldb ", f"`{command_line()} ") if "`modeldb " in text else text
+    return re.sub(r"(?<![\w/.'\"])modeldb(?= [a-z])", lambda _: command_line(), text)

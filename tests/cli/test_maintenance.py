@@ -20,6 +20,7 @@ import pytest
 
 import modeldb_core as modeldb
 from modeldb_core.cli import program
+from modeldb_core.runtime.notices import command_line
 from tests.cli.conftest import Command, Scene
 
 
@@ -64,7 +65,10 @@ def test_sync_ships_what_a_dead_process_had_logged(command: Command, scene: Scen
 def test_sync_names_journals_of_other_stores_and_leaves_them(command: Command, scene: Scene, orphan: str) -> None:
     result = command("sync", "--url", "sqlite:///other.db")
     assert result.out.startswith("0 journals shipped")
-    assert f"1 journal for another store: modeldb sync --url sqlite:///{scene.folder}/modeldb.db" in result.err
+    assert (
+        f"1 journal for another store: {command_line('sync', '--url', f'sqlite:///{scene.folder}/modeldb.db')}"
+        in result.err
+    )
     assert command("sync").out.startswith("1 journal shipped")
 
 

@@ -269,7 +269,7 @@ def test_reading_a_shared_store_changes_nothing_and_says_what_it_may_miss(
     gauges("new")
     content = (tmp_path / "modeldb.db").read_bytes()
     with open_store(f"{url}?read_only=true") as store:
-        with pytest.warns(ModelDBWarning, match=r"knew less of gauge.*modeldb db upgrade"):
+        with pytest.warns(ModelDBWarning, match=r"knew less of gauge.* db upgrade"):
             assert found(store, "unit = 'loss'") == ["high", "low"]
         assert found(store, "limit > 1") == []
         report = verify(store)

@@ -246,7 +246,7 @@ def test_a_file_of_tokens_that_is_damaged_or_readable_by_others_is_not_used(cont
         assert credentials.stored_token(address_of(MINE)) == ""
     credentials.credentials_file().chmod(0o600)
     credentials.credentials_file().write_text(content)
-    with pytest.warns(ModelDBWarning, match="does not hold what `modeldb login` writes"):
+    with pytest.warns(ModelDBWarning, match="does not hold what .* login` writes"):
         assert credentials.stored_token(address_of(MINE)) == ""
 
 
