@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from modeldb_core.runtime.notices import as_typed
+
 ROOT = Path(__file__).parents[1]
 CONFIG = configparser.ConfigParser()
 CONFIG.read(ROOT / "setup.cfg", "utf-8")
@@ -218,6 +220,11 @@ def test_a_hint_in_an_error_can_be_typed_as_it_is_printed(installed: Path, tmp_p
         (hint,) = re.findall("`([^`]*)`", failed.stderr)
         assert hint.startswith("modeldb ") == (str(installed) in path)
         assert "typed" in _say(hint, tmp_path, PATH=path)
+
+
+def test_a_hint_within_another_program_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", None)
+    assert as_typed("in vain; run: modeldb db upgrade") == "in vain; run: modeldb db upgrade"
 
 
 def test_entry_point_names_are_import_names() -> None:

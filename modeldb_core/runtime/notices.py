@@ -31,6 +31,8 @@ def warn(message: str) -> None:
 
 def command_line(*arguments: str) -> str:
     """Return how to call ``modeldb`` with arguments in a shell: as it is, or by its path where that would not find it."""
+    if not sys.executable:  # Python is a part of another program
+        return shlex.join(["modeldb", *arguments])
     found = shutil.which("modeldb")
     beside = Path(sys.executable).parent
     if found is not None and os.path.samefile(Path(found).parent, beside):
