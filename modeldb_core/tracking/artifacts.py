@@ -6,6 +6,7 @@ import io
 import logging
 import mimetypes
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -245,6 +246,13 @@ def _copy(stream: BinaryIO, file: BinaryIO, target: Path) -> None:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Give an empty folder that only this user can read, and remove it afterwards."""
-    with tempfile.TemporaryDirectory(prefix="modeldb-") as name:
-        yield Path(name)
+    """Give an empty folder that only this user can read, and remove it afterwards.
+
+    ``TemporaryDirectory`` removes its folders when the interpreter begins to end, also one that a thread is still writing
+    a model into, which the end of the program waits for.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="modeldb-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

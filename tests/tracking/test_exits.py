@@ -57,6 +57,39 @@ def test_what_a_program_logs_without_starting_a_run_is_shipped_when_it_ends(
             assert check in said
 
 
+def test_what_a_thread_is_writing_when_the_program_ends_is_written_to_its_end(environment: dict[str, str]) -> None:
+    script = """
+        import threading
+        import modeldb_core as modeldb
+        from modeldb_core.tracking.artifacts import scratch_folder
+
+        client = modeldb.connect()
+        run = client.start_run(capture=False)
+        has_begun, is_ending = threading.Event(), threading.Event()
+
+        def write():  # as autologging writes models
+            with scratch_folder() as folder:
+                has_begun.set()
+                is_ending.wait(60)
+                (folder / "model.txt").write_text("whole")
+                run.log_artifact(folder, "model")
+
+        def wait(timeout_s):
+            is_ending.set()
+            thread.join(timeout_s)
+
+        thread = threading.Thread(target=write, daemon=True)
+        client.on_flush.append(wait)
+        thread.start()
+        has_begun.wait(60)
+    """
+    _, errors = ended(script, environment)
+    assert errors == ""
+    with modeldb.connect() as client:
+        (run,) = client.search_runs()
+        assert run.read_artifact("model/model.txt") == b"whole"
+
+
 def test_a_program_whose_first_use_is_at_its_end_records_a_run_with_a_file(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
