@@ -341,7 +341,7 @@ def test_what_is_found_out_about_a_run_is_recorded_though_its_client_is_closed_a
 
 
 def test_what_threads_log_while_the_client_is_closed_is_in_the_store(settings: dict[str, str]) -> None:
-    client = connected(settings)
+    client = connected(settings, exit_timeout_s=240.0)  # the machine may be busy
     run = client.start_run(capture=False)
     counts = [0] * 4
     stop = threading.Event()
@@ -356,7 +356,7 @@ def test_what_threads_log_while_the_client_is_closed_is_in_the_store(settings: d
     for thread in threads:
         thread.start()
     for _ in range(20):
-        client.writer.close(60)
+        client.writer.close(240)
     stop.set()
     for thread in threads:
         thread.join(240)
