@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.commands.datasets import PATH, SHOWN, use_version
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError
 from modeldb_core.tracking import inheritance
+from modeldb_core.tracking.artifacts import scratch_folder
 from modeldb_core.tracking.connections import default_client
 from modeldb_core.tracking.data.opening import reader_of
 from modeldb_core.tracking.data.sources import PathData
@@ -99,8 +99,8 @@ def use_dataset(
         name = version.dataset.name
         user._record(use_version(user.run_id, role or name, name, entity.dataset_id, version.version_id, shown))
     if entity.is_kept and entity.tree:
-        with tempfile.TemporaryDirectory(prefix="modeldb-") as scratch:
-            root = version.checkout(Path(scratch, "data") if folder is None else folder)
+        with scratch_folder() as scratch:
+            root = version.checkout(scratch / "data" if folder is None else folder)
             yield UsedDataset(version, str(_only_file(version, root)))
     else:
         yield UsedDataset(version, _verified(version, storage_options or {}) if entity.dataset_type == PATH else "")

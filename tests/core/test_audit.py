@@ -29,6 +29,14 @@ VERSION_TABLE = "modeldb_version"
 
 def fill(store):
     """Put something of everything into a store: every table gets rows, every column values."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(points, "FULL_ROWS", 1024)  # so that a few of them make a span
+        patch.setattr(spans, "FAN_IN", 2)
+        patch.setattr(items, "LARGE", 256)
+        return _fill(store)
+
+
+def _fill(store):
     scene = Scene(store)
     writer = scene.writer
     run_id = scene.run(
@@ -76,10 +84,7 @@ def fill(store):
 def original(tmp_path_factory):
     """Return a store's file with something of everything in it."""
     path = tmp_path_factory.mktemp("original") / "modeldb.db"
-    with pytest.MonkeyPatch.context() as patch, open_store(f"sqlite:///{path}") as store:
-        patch.setattr(points, "FULL_ROWS", 1024)  # so that a few of them make a span
-        patch.setattr(spans, "FAN_IN", 2)
-        patch.setattr(items, "LARGE", 256)
+    with open_store(f"sqlite:///{path}") as store:
         fill(store)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
