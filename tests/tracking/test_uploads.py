@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import pytest
 
 import modeldb_core as modeldb
+from modeldb_core.backends.blobs.s3 import S3ArtifactStore
 from modeldb_core.backends.blobs.store import FsspecArtifactStore
 from modeldb_core.errors import NotFoundError, StoreUnavailableError
 from modeldb_core.journal import sending, uploads
@@ -459,7 +460,8 @@ def test_training_goes_on_while_the_network_to_the_bucket_hangs(
     environment: dict[str, str], tmp_path: Path, weak_s3: S3Server
 ) -> None:
     proxy = Proxy(weak_s3.port)
-    url = f"s3://{weak_s3.new_bucket()}?read_timeout_s=1&connect_timeout_s=1&max_attempts=1"
+    bucket = f"s3://{weak_s3.new_bucket()}"
+    url = f"{bucket}?read_timeout_s=1&connect_timeout_s=1&max_attempts=1"
     variables = {**environment, **weak_s3.environment, "MODELDB_ARTIFACT_URL": url}
     variables["AWS_ENDPOINT_URL_S3"] = f"http://127.0.0.1:{proxy.port}"
     try:
@@ -476,7 +478,8 @@ def test_training_goes_on_while_the_network_to_the_bucket_hangs(
                 digest = hashlib.sha256(b"content").hexdigest()
                 proxy.mode = "pass"
                 assert client.flush(240)
-                assert artifacts.stat(digest).size_bytes == 7
+        with S3ArtifactStore(bucket, **weak_s3.options) as artifacts:
+            assert artifacts.stat(digest).size_bytes == 7
     finally:
         proxy.close()
 
