@@ -13,6 +13,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -478,8 +479,8 @@ def test_training_goes_on_while_the_network_to_the_bucket_hangs(
                 digest = hashlib.sha256(b"content").hexdigest()
                 proxy.mode = "pass"
                 assert client.flush(240)
-        with S3ArtifactStore(bucket, **weak_s3.options) as artifacts:
-            assert artifacts.stat(digest).size_bytes == 7
+        with closing(S3ArtifactStore(bucket, **weak_s3.options)) as patient:
+            assert patient.stat(digest).size_bytes == 7
     finally:
         proxy.close()
 
