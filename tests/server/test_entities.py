@@ -98,9 +98,9 @@ def test_a_value_that_lies_in_the_artifact_store_can_be_read(client: Any, filled
     shown = client.get(f"/api/v2/runs/{filled.run_id}")["attributes"]["large"]
     assert shown == {"$blob": info.digest, "size": info.size_bytes}
     path = f"/api/v2/runs/{filled.run_id}/values"
-    response = client.request("GET", path, query_string={"section": "attributes", "key": "large"})
-    assert response.mimetype == "application/json"
-    value = decode(response.data)
+    with client.request("GET", path, query_string={"section": "attributes", "key": "large"}) as response:
+        assert response.mimetype == "application/json"
+        value = decode(response.data)
     assert isinstance(value, dict)
     assert math.isnan(value.pop("nan"))  # type: ignore[arg-type]
     assert value == {"text": "x" * 500_000, "$key": [1, 2**70]}
