@@ -6,15 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning import Callback
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 import modeldb_core as modeldb
 from modeldb_lightning import ModelDBCallback, ModelDBLogger, resuming
+from modeldb_lightning.options import BACKGROUND
 from tests.lightning.small import loader, make_model, make_trainer
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +52,24 @@ def test_the_run_goes_on_in_the_same_series(kind, validates, client, only, steps
     # Checkpoints go on in the folder of the run, and the one that Lightning has removed is gone from it.
     assert Path(second.checkpoint_callback.best_model_path).parent == Path(path).parent
     assert [name for name in run.artifacts if "ckpt" in name] == ["checkpoints/epoch=3-step=12.ckpt"]
+
+
+def test_a_checkpoint_that_was_about_to_be_stored_when_the_run_was_continued_goes_when_lightning_removes_it(
+    client, only, model, trainer
+):
+    is_continued = threading.Event()
+
+    class Tells(Callback):
+        def on_train_start(self, *_: Any) -> None:
+            is_continued.set()
+
+    first = trainer(max_epochs=2, callbacks=[ModelDBCallback(client, project="p")])
+    assert BACKGROUND.submit(lambda: None if is_continued.wait(240) else pytest.fail("it was waited for"))
+    first.fit(model(), loader())
+    second = trainer(max_epochs=4, callbacks=[ModelDBCallback(client, project="p"), Tells()])
+    second.fit(model(), loader(), ckpt_path=first.checkpoint_callback.best_model_path)
+    client.flush()
+    assert [name for name in only().artifacts if "ckpt" in name] == ["checkpoints/epoch=3-step=12.ckpt"]
 
 
 def test_the_best_checkpoints_of_before_are_still_known(client, only, pl, model, trainer):
@@ -194,6 +215,7 @@ import os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 import pytorch_lightning as pl, modeldb_core as modeldb
 from modeldb_lightning import ModelDBLogger
+from modeldb_lightning.options import BACKGROUND
 from tests.lightning.small import loader, make_model, make_trainer
 client = modeldb.connect({client.settings.url!r}, artifact_url={client.settings.artifact_url!r},
     journal_dir={str(client.settings.journal_dir)!r}, capture_enabled=False, flush_interval_s=1000)

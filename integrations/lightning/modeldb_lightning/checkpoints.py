@@ -30,7 +30,16 @@ KIND = "checkpoint"
 MAX_OPEN = 32
 """So many files are kept open while they wait; more are opened when it is their turn."""
 
+MAX_RUNS = 100
+"""Of so many runs of this process it is remembered which checkpoints they have."""
+
 Mark = tuple[int, int, int]
+Linked = dict[str, dict[str, dict[str, Any]]]
+"""The entries of checkpoints among the artifacts of a run, by path and name."""
+
+_linked_of: dict[str, Linked] = {}
+"""By run. Only the background thread has to do with it: a training that goes on with a run is given what the one before it
+had still to store when it was continued."""
 
 
 @dataclass(slots=True)
@@ -75,8 +84,8 @@ class Checkpoints:
         self._pending: dict[str, BinaryIO | None] = {}
         self._is_queued = False
         # Only the background thread has to do with these: what is stored and what the run names, by path.
-        self._stored: dict[str, dict[str, dict[str, Any]]] = {}
-        self._linked: dict[str, dict[str, dict[str, Any]]] = {}
+        self._stored: Linked = {}
+        self._linked: Linked = {}
 
     def know(self, past: Past) -> None:
         """Take over the checkpoints that a continued run has already."""
@@ -172,6 +181,7 @@ class Checkpoints:
             self._is_queued = False
             pending, self._pending = self._pending, {}
         wanted = self._wanted()
+        self._take_over(run.run_id)
         for path, stream in pending.items():
             with GUARD.step("store a file", run.note):
                 try:
@@ -183,6 +193,13 @@ class Checkpoints:
         with GUARD.step("name the checkpoints", run.note):
             self._link(run, wanted)
             self._unlink(run, wanted)
+
+    def _take_over(self, run_id: str) -> None:
+        """Go on with the checkpoints that a training before, in this process, has stored in the run."""
+        self._linked = _linked_of.pop(run_id, {}) | self._linked
+        _linked_of[run_id] = self._linked
+        if len(_linked_of) > MAX_RUNS:
+            del _linked_of[next(iter(_linked_of))]
 
     def _store(self, run: RunHandle, path: str, stream: BinaryIO | None) -> dict[str, dict[str, Any]]:
         """Return the entries of what was stored: one, or those of all files of a checkpoint that is a folder."""
