@@ -71,6 +71,7 @@ def client(tmp_path: Path) -> Iterator[Any]:
         artifact_url=f"file://{tmp_path}/artifacts",
         journal_dir=str(tmp_path / "journals"),
         flush_interval_s=0.02,
+        exit_timeout_s=240.0,  # the machine may be busy, and what came after the end would open the client again
         capture_enabled=False,
     ) as connected:
         yield connected

@@ -59,6 +59,7 @@ def client_of(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         return clients[-1]
 
     yield connect
+    assert BACKGROUND.wait(timeout_s=240)  # a job that came after the end would open the client again
     for each in clients:
         each.close()
 
