@@ -147,6 +147,20 @@ def test_a_run_is_read_in_as_many_rows_however_many_artifacts_it_has(store, work
     assert read[0] == read[1] < 10
 
 
+def test_a_page_of_large_runs_takes_as_many_statements_as_one_run(store, work):
+    asked = []
+    for _ in range(2):
+        for _ in range(1 + 3 * len(asked)):
+            filled(store, FEW)
+        store.find(Query("run"))  # the first question looks at the tables, too
+        work.clear()
+        found = store.find(Query("run")).entities
+        assert {len(run.artifacts) for run in found} == {FEW}
+        asked.append(work["statements"])
+    assert len(found) == 5
+    assert asked[0] == asked[1]
+
+
 def test_a_map_keeps_its_order_though_its_keys_are_in_another(store):
     writer = StreamWriter()
     names = [f"images/{number * 7919 % FEW:05}.png" for number in range(FEW)]

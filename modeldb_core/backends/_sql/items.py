@@ -66,15 +66,18 @@ def complete(
         keys: of further maps the items that are put in: those under these keys, and under what they are below.
     """
     keys = keys or {}
+    whole: dict[str, dict[int, Document]] = defaultdict(dict)
     parts: dict[str, dict[int, Document]] = defaultdict(dict)
     for entity_pk, document, text in found:
         for name in load_apart(text):
             if fields is None or name in fields:
-                items = transaction.scalar(_map, {"entity": entity_pk, _FIELD: name})
-                document[name] = load_document(f"{{{items or ''}}}")
+                whole[name][entity_pk] = document
             elif name in keys:
                 parts[name][entity_pk] = document
     many = transaction.database.many
+    for name, documents in whole.items():
+        for entity_pk, items in transaction.rows(_of_entities, {MANY: many(documents), _FIELD: name}):
+            documents[entity_pk][name] = load_document(f"{{{items or ''}}}")
     for name, documents in parts.items():
         parameters = {MANY: many(documents), _FIELD: name, _NAMES: many(sorted(_names_above(keys[name])))}
         members: dict[int, list[Row]] = defaultdict(list)
@@ -275,10 +278,13 @@ def _document(_database: Database) -> Select[Any]:
     )
 
 
-def _map(_database: Database) -> Select[Any]:
-    ordered = _of_field(sa.select(tables.items.c.item)).order_by(tables.items.c.place).subquery()
+def _of_entities(database: Database) -> Select[Any]:
+    table, of = tables.items.c, tables.entities.c.entity_pk
+    own = sa.select(table.item).where(table.entity_pk == of, table.field == sa.bindparam(_FIELD))
+    ordered = own.order_by(table.place).correlate(tables.entities).subquery()
     comma: Any = sa.literal_column("','", sa.Text)
-    return sa.select(sa.func.aggregate_strings(ordered.c.item, comma))
+    joined = sa.select(sa.func.aggregate_strings(ordered.c.item, comma)).scalar_subquery()
+    return sa.select(of, joined).where(database.among(of))
 
 
 def _some_of_entities(database: Database) -> Select[Any]:
