@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from modeldb_core.config.settings import Settings, read_settings
 from modeldb_core.config.sources import FOLDER_PREFIX
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from modeldb_core.config.named import NamedSettings
     from modeldb_core.stores.backend import Backend, StoreKind
 
 
@@ -21,7 +22,9 @@ def load_settings(
     *,
     directory: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] | None = None,
-    **overrides: Any,  # noqa: ANN401
+    url: str | os.PathLike[str] | None = None,
+    artifact_url: str | os.PathLike[str] | None = None,
+    **overrides: Unpack[NamedSettings],
 ) -> Settings:
     """Return the settings in force.
 
@@ -29,12 +32,14 @@ def load_settings(
         directory: where the search for ``modeldb.toml`` begins, and what relative paths of arguments and variables are
             relative to; default: the current folder. (Paths in a file are relative to the file.)
         environ: the environment; default: that of this process.
-        overrides: settings by name, such as ``url`` or ``server_port``; ``None`` means not given.
+        url, artifact_url: where runs, and where files and models are kept.
+        overrides: any other setting by name, such as ``server_port``; ``None`` means not given.
 
     Raises:
         ConfigurationError: a key is unknown, or a value has the wrong type or is out of its range.
     """
-    return read_settings(Places, directory=directory, environ=environ, **overrides)
+    urls = {"url": url, "artifact_url": artifact_url}
+    return read_settings(Places, directory=directory, environ=environ, **urls, **overrides)
 
 
 class Places:

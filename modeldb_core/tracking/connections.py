@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from modeldb_core.plugins import load_settings
 from modeldb_core.tracking.client import Client
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
     from datetime import datetime
 
+    from modeldb_core.config.named import NamedSettings
     from modeldb_core.model.entities import Experiment, Project
     from modeldb_core.tracking.repositories.commits import CommitHandle
     from modeldb_core.tracking.repositories.repository import RepositoryHandle
@@ -19,7 +21,12 @@ if TYPE_CHECKING:
     from modeldb_core.tracking.runs import Runs
 
 
-def connect(url: str | None = None, *, artifact_url: str | None = None, **settings: Any) -> Client:  # noqa: ANN401
+def connect(
+    url: str | os.PathLike[str] | None = None,
+    *,
+    artifact_url: str | os.PathLike[str] | None = None,
+    **settings: Unpack[NamedSettings],
+) -> Client:
     """Open a store and return the client for it, which :func:`start_run` and its like then use until it is closed.
 
     Args:

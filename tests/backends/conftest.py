@@ -1,4 +1,4 @@
-"""Fixtures of the tests of stores: a further version of the tables."""
+"""Fixtures of the tests of stores: an SQL store of each kind, a further version of the tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 from modeldb_core.backends._sql import schema
+from modeldb_core.backends.postgres import PostgresStore
+from modeldb_core.backends.sqlite import SQLiteStore
 from tests.backends.versions import MIGRATION, NOW, NextVersion
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request, tmp_path):
+    if request.param == "sqlite":
+        store = SQLiteStore(f"sqlite:///{tmp_path}/modeldb.db")
+    else:
+        store = PostgresStore(request.getfixturevalue("postgres_url"))
+    with store:
+        yield store
 
 
 @pytest.fixture

@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from modeldb_core.audit import verify
 from modeldb_core.backends._sql import documents
 from modeldb_core.backends._sql.documents import facts_between, facts_of
-from modeldb_core.backends.postgres import PostgresStore
-from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model import fields, values
 from modeldb_core.model.evolve import evolve
@@ -28,16 +26,6 @@ ITEMS = {
     "attributes": str,
     "metrics": float,
 }
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request, tmp_path):
-    if request.param == "sqlite":
-        store = SQLiteStore(f"sqlite:///{tmp_path}/modeldb.db")
-    else:
-        store = PostgresStore(request.getfixturevalue("postgres_url"))
-    with store:
-        yield store
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from modeldb_core.audit import verify
 from modeldb_core.backends._sql import items
 from modeldb_core.backends._sql.database import Transaction
 from modeldb_core.backends.memory import MemoryStore
-from modeldb_core.backends.postgres import PostgresStore
 from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.errors import ErasedError, InvalidArgumentError, PreconditionError
 from modeldb_core.log.conditions import Unset
@@ -24,16 +23,6 @@ FEW, MANY = 500, 4_000
 
 def artifact(number):
     return {"digest": f"{number:064x}", "size_bytes": number, "media_type": "text/plain"}
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request, tmp_path):
-    if request.param == "sqlite":
-        store = SQLiteStore(f"sqlite:///{tmp_path}/modeldb.db")
-    else:
-        store = PostgresStore(request.getfixturevalue("postgres_url"))
-    with store:
-        yield store
 
 
 @pytest.fixture

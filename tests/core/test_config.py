@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import fields
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
-from modeldb_core.config import Settings, config_files
+from modeldb_core.config import Settings, config_files, named
 from modeldb_core.config.sources import ENVIRONMENT_PREFIX, key_of
 from modeldb_core.config.trust import user_config_file
 from modeldb_core.errors import ConfigurationError, ModelDBWarning
@@ -31,6 +32,24 @@ def test_the_defaults_are_a_sqlite_file_and_a_folder_beside_it(tmp_path: Path) -
     assert settings.artifact_url == f"file://{tmp_path}/modeldb-artifacts"
     assert settings.origin("url") == "default"
     assert settings.journal_dir.name == "journals"
+
+
+TYPES = {
+    "bool": bool,
+    "choice": str,
+    "float": float,
+    "int": int,
+    "list": named.Texts,
+    "name": str,
+    "path": named.Path,
+    "table": named.Tables,
+    "text": str,
+}
+
+
+def test_each_setting_has_its_name_and_type_for_those_who_check_types() -> None:
+    settings = {one.name: one.metadata["kind"] for one in fields(Settings) if one.metadata.get("kind", "url") != "url"}
+    assert get_type_hints(named.NamedSettings) == {name: TYPES[kind] | None for name, kind in settings.items()}
 
 
 def test_a_file_beats_the_default_a_variable_beats_the_file_an_argument_beats_all(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import inspect
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 
 import modeldb_core as modeldb
+from modeldb_core import tracking
 from modeldb_core.commands.declaring import declare
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, StoreUnavailableError
 from modeldb_core.model import entities
@@ -21,6 +24,7 @@ from modeldb_core.queries import Query
 from modeldb_core.stores import Page
 from modeldb_core.tracking import Client, RunHandle, Runs, connections
 from modeldb_core.tracking import runs as results
+from modeldb_core.tracking.silent import SilentRun
 
 COUNT = 300
 MANY = 1_005  # more than a page
@@ -213,12 +217,30 @@ def test_no_public_function_hides_its_arguments(name: str) -> None:
     if inspect.isfunction(value):
         kinds = {one.kind for one in inspect.signature(value).parameters.values()}
         assert inspect.Parameter.VAR_POSITIONAL not in kinds or name in ("add_tags", "set_tags")
-        assert inspect.Parameter.VAR_KEYWORD not in kinds or name == "connect"  # any setting; others raise
+        assert inspect.Parameter.VAR_KEYWORD not in kinds or name == "connect"  # settings, whose names have types
         assert value.__doc__
         is_of_the_run = hasattr(RunHandle, name) and name != "load_model"  # of the registry, without a run
         if value.__module__.startswith("modeldb_core.tracking") and is_of_the_run:
             expected = list(inspect.signature(getattr(RunHandle, name)).parameters.values())[1:]
             assert list(inspect.signature(value).parameters.values()) == expected
+
+
+def handles() -> list[type]:
+    """Return the public classes of the package that users log and read with."""
+    names = [one.name for one in pkgutil.walk_packages(tracking.__path__, "modeldb_core.tracking.")]
+    modules = [importlib.import_module(name) for name in names]
+    found = {one for module in modules for one in vars(module).values() if inspect.isclass(one)}
+    return [one for one in found if one.__module__.startswith("modeldb_core.tracking") and one.__name__[0] != "_"]
+
+
+def test_no_public_method_hides_its_arguments() -> None:
+    """A run that records nothing takes whatever a run takes: for checkers of types it is one."""
+    for handle in set(handles()) - {SilentRun}:
+        for name, method in inspect.getmembers(handle, inspect.isfunction):
+            if name[0] != "_" and method.__module__.startswith("modeldb_core"):
+                for argument in inspect.signature(method).parameters.values():
+                    is_open = argument.kind is inspect.Parameter.VAR_KEYWORD
+                    assert not is_open or str(argument.annotation).startswith("Unpack["), (handle, name)
 
 
 def test_a_misspelt_argument_is_an_error_for_mypy(tmp_path: Path) -> None:
@@ -238,6 +260,12 @@ def test_a_misspelt_argument_is_an_error_for_mypy(tmp_path: Path) -> None:
         'modeldb_sklearn.autolog(project="x", log_models=False)\n'
         'modeldb.log_model(1, nmae="x")\n'
         'modeldb.start_run("x").log_model(1, model_fromat="pickle")\n'
+        "from pathlib import Path\n"
+        'client = modeldb.connect(tokne="x")\n'
+        'modeldb.connect(flush_interval_s="fast")\n'
+        'modeldb.connect(Path("a.db"), artifact_url=Path("files"), journal_dir="journals", capture_git=False, project=None)\n'
+        'client.repository("x").branch("main").commit("a message", autor="x")\n'
+        'client.repository("x").branch("main").merge_into("b", mesage="x")\n'
     )
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary"]  # with what the check of types remembers
     checked = subprocess.run(
@@ -259,6 +287,10 @@ def test_a_misspelt_argument_is_an_error_for_mypy(tmp_path: Path) -> None:
         "11",
         "13",
         "14",
+        "16",
+        "17",
+        "19",
+        "20",
     ]
 
 

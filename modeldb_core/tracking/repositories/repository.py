@@ -294,14 +294,40 @@ class BranchHandle:
         reader = self.repository.reader
         return CommitHandle(reader, commits.head_of(reader, self.name))
 
-    def commit(self, message: str, **options: Any) -> CommitDraft:  # noqa: ANN401
-        """Begin a commit on the branch; ``options`` are those of :meth:`RepositoryHandle.commit`."""
-        return self.repository.commit(message, branch=self.name, **options)
+    def commit(
+        self,
+        message: str,
+        *,
+        base: CommitHandle | str | None = None,
+        author: str = "",
+        allow_empty: bool = False,
+        rebase: bool = False,
+    ) -> CommitDraft:
+        """Begin a commit on the branch; arguments and errors are those of :meth:`RepositoryHandle.commit`."""
+        return self.repository.commit(
+            message, branch=self.name, base=base, author=author, allow_empty=allow_empty, rebase=rebase
+        )
 
-    def merge_into(self, branch: str | BranchHandle, **options: Any) -> CommitHandle:  # noqa: ANN401
-        """Merge this branch into another one; ``options`` are those of :meth:`RepositoryHandle.merge`."""
-        into = branch.name if isinstance(branch, BranchHandle) else branch
-        return self.repository.merge(self, into, **options)
+    def merge_into(
+        self,
+        branch: str | BranchHandle,
+        *,
+        message: str = "",
+        author: str = "",
+        resolve: Mapping[str | tuple[str, str], Any] | None = None,
+        favour: str = "",
+        fast_forward: bool = True,
+    ) -> CommitHandle:
+        """Merge this branch into another one; arguments and errors are those of :meth:`RepositoryHandle.merge`."""
+        return self.repository.merge(
+            self,
+            branch.name if isinstance(branch, BranchHandle) else branch,
+            message=message,
+            author=author,
+            resolve=resolve,
+            favour=favour,
+            fast_forward=fast_forward,
+        )
 
     def log(self, location: str = "") -> Iterator[CommitHandle]:
         """Iterate over its commits, the newest first; with a location, only those that changed it."""

@@ -8,7 +8,6 @@ import pytest
 
 from modeldb_core.backends._sql.database import Transaction
 from modeldb_core.backends.memory import MemoryStore
-from modeldb_core.backends.postgres import PostgresStore
 from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.movement.copying import copy
 from modeldb_core.plugins import open_store
@@ -25,16 +24,6 @@ def filled(store, count=MANY):
         writer.open()
     store.apply([change for writer in writers for change in writer.changes])
     return writers
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request, tmp_path):
-    if request.param == "sqlite":
-        store = SQLiteStore(f"sqlite:///{tmp_path}/modeldb.db")
-    else:
-        store = PostgresStore(request.getfixturevalue("postgres_url"))
-    with store:
-        yield store
 
 
 @pytest.fixture
