@@ -248,6 +248,36 @@ def test_parameters_that_lead_back_to_their_estimator_are_visited_once(client: A
     assert [run.status for run in runs()] == ["finished", "finished"]
 
 
+def test_parameters_that_are_made_again_each_time_come_to_an_end(client: Any, runs: Any):
+    calls = 0
+
+    class Endless(Node):
+        def get_params(self, deep: bool = True) -> dict[str, Any]:
+            nonlocal calls
+            calls += 1
+            return {"left": Endless(), "right": Endless()} if calls < 100_000 else {}
+
+    autolog(client, log_models=False)
+    Endless().fit(X)
+    assert calls < 50_000
+    assert [run.status for run in runs()] == ["finished"]
+
+
+def test_a_model_whose_parts_share_what_they_hold_does_not_keep_its_fit_waiting(client: Any, runs: Any):
+    shared: Any = {"a": 1}
+    for _ in range(18):  # skops writes 2^18 maps
+        shared = {"left": shared, "right": shared}
+    deeper = shared
+    for _ in range(200):  # and would never end here
+        deeper = [deeper, (deeper, deeper)]
+    autolog(client)
+    with pytest.warns(ModelDBWarning, match="parts that many others share"):
+        Node(shared).fit(X)
+    Node(deeper).fit(X)
+    assert all("parts that many others share" in " ".join(run.notes) for run in runs())
+    assert [run.status for run in runs()] == ["finished", "finished"]
+
+
 def test_pipelines_in_pipelines_cost_a_step_for_each_level(client: Any, runs: Any):
     calls = 0
 
@@ -326,9 +356,11 @@ TABLE = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "c": np.where(X[:, 2] > 0, "u"
         TABLE.select_dtypes("number").columns,
         TABLE.columns.difference(["c"]),
         TABLE.dtypes == "float64",
+        TABLE.columns[:2].values,
+        pd.array([True, True, False], dtype="boolean"),
         ["a", "b"],
     ],
-    ids=["dtypes", "difference", "mask", "list"],
+    ids=["dtypes", "difference", "mask", "values", "boolean", "list"],
 )
 def test_columns_chosen_by_pandas_are_stored_without_pickle(client: Any, runs: Any, columns: Any):
     autolog(client)
@@ -336,6 +368,7 @@ def test_columns_chosen_by_pandas_are_stored_without_pickle(client: Any, runs: A
     chosen = ColumnTransformer(parts, verbose_feature_names_out=False).set_output(transform="pandas")
     model = make_pipeline(chosen, LogisticRegression()).fit(TABLE, Y)
     (run,) = runs()
+    assert run.metrics["training_accuracy"] == model.score(TABLE, Y)  # a column of pandas is no transformer
     loaded: Any = client.get_run(run.entity_id).load_model(trusted=["numpy.dtype"])
     assert (loaded.predict(TABLE) == model.predict(TABLE)).all()
     kept = loaded[0].transformers[0][2]

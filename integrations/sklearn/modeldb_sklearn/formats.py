@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FORMAT = "skops"
 FILE = "model.skops"
 _MAX_TIMES = 200  # the description in a file is so many times longer than packed
+_MAX_REPEATED = 100_000  # containers and objects in a model that are written again, since several parts share them
 _INSTALL = "pip install 'modeldb-core[sklearn]'"
 
 
@@ -53,6 +54,7 @@ def dump_bytes(model: object) -> bytes:
     from skops.io.exceptions import UnsupportedTypeException
 
     try:
+        _check_shared(model)
         data: bytes = skops_io.dumps(model)
     except (UnsupportedTypeException, NotImplementedError, AttributeError, TypeError, RecursionError) as error:
         reason = "something in it leads back to itself" if isinstance(error, RecursionError) else error
@@ -62,6 +64,36 @@ def dump_bytes(model: object) -> bytes:
         )
         raise InvalidTypeError(msg) from error
     return data
+
+
+def _check_shared(model: object) -> None:
+    """Refuse what skops would write for ever: it writes a shared part once for each way that leads to it."""
+    from skops.io.exceptions import UnsupportedTypeException
+
+    counts: dict[int, int] = {}
+    if _count_written(model, counts) > _MAX_REPEATED + len(counts):
+        msg = "parts that many others share, which it writes again for each of them"
+        raise UnsupportedTypeException(msg)
+
+
+def _count_written(value: object, counts: dict[int, int]) -> int:
+    """Return how many containers and objects skops writes for ``value``; each is looked into once, cycles included."""
+    held = _held_by(value)
+    if held is None:
+        return 0
+    if id(value) not in counts:
+        counts[id(value)] = 1
+        counts[id(value)] += sum(_count_written(part, counts) for part in held)
+    return counts[id(value)]
+
+
+def _held_by(value: object) -> Iterable[Any] | None:
+    """Return what a container or an object holds, and ``None`` for what holds nothing."""
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return value
+    return None if isinstance(value, type) else getattr(value, "__dict__", {}).values() or None
 
 
 def describe(model: object) -> dict[str, Any]:

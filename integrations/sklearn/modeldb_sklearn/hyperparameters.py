@@ -24,7 +24,8 @@ MAX_LISTED = 1000
 MAX_VALUES = 100_000
 """What is found again and again, such as a part that all steps share, is repeated until there are so many values."""
 
-_MAX_DEPTH = 40  # deeper nesting is described in words
+_MAX_DEPTH = 40  # what lies deeper is described by its type
+_MAX_ESTIMATORS = 10_000  # a ``get_params`` that makes new ones each time would never come to an end
 _MAX_REPR = 10_000
 _MAX_STRUCTURE = 500  # a longer description of a part is given once
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -164,11 +165,11 @@ def _typed(value: Any, settings: Settings, depth: int) -> Any:  # noqa: ANN401
         return value
     if isinstance(value, str):
         return str.__str__(value).encode("utf-8", "replace").decode()
-    if depth > _MAX_DEPTH and _is_estimator(value):
-        settings.foreign_code.append(f"what lies {_MAX_DEPTH} levels deep")  # nobody has looked at it
+    if _is_estimator(value) and (depth > _MAX_DEPTH or len(settings.estimators) >= _MAX_ESTIMATORS):
+        settings.foreign_code.append(f"what lies {depth} levels deep")  # nobody has looked at it
         return {"class": public_name(type(value))}
     if depth > _MAX_DEPTH:
-        return _described(value)
+        return {"type": public_name(type(value))}
     if _is_estimator(value):
         return settings.once(value, lambda: _parameters(value, settings, depth))
     if isinstance(value, Mapping):
@@ -188,9 +189,14 @@ def _typed(value: Any, settings: Settings, depth: int) -> Any:  # noqa: ANN401
         if _module_of(value).partition(".")[0] not in _TRUSTED_CALLABLES:
             settings.foreign_code.append(described.get("repr", described["type"]))
         return described
-    if hasattr(value, "predict") or hasattr(value, "transform"):
+    if (hasattr(value, "predict") or hasattr(value, "transform")) and not _is_table(value):
         settings.foreign_code.append(public_name(type(value)))
     return _described(value)
+
+
+def _is_table(value: object) -> bool:
+    """Return whether ``value`` is data that happens to have a method ``transform``, such as a column of pandas."""
+    return type(value).__module__.partition(".")[0] in {"pandas", "polars"}
 
 
 def _typed_map(value: Mapping[Any, Any], settings: Settings, depth: int) -> dict[str, Any]:
@@ -247,22 +253,24 @@ def _described(value: Any) -> dict[str, Any]:  # noqa: ANN401
 
 def structure_of(estimator: Any) -> str:  # noqa: ANN401
     """Return how estimators are put together, in one line: ``Pipeline(scale=StandardScaler, clf=SVC)``."""
-    return _structure_of(estimator, {})
+    return _structure_of(estimator, {}, 0)
 
 
-def _structure_of(estimator: Any, seen: dict[int, str]) -> str:  # noqa: ANN401
+def _structure_of(estimator: Any, seen: dict[int, str], depth: int) -> str:  # noqa: ANN401
     name = type(estimator).__name__
     if id(estimator) in seen:
         return seen[id(estimator)]
+    if depth > _MAX_DEPTH or len(seen) >= _MAX_ESTIMATORS:
+        return name
     seen[id(estimator)] = name  # for what leads back to it
     parts = []
     for key, value in estimator.get_params(deep=False).items():
         named = value if isinstance(value, (list, tuple)) else [(key, value)]
         for part in named:
             if isinstance(part, tuple) and len(part) >= 2 and _is_estimator(part[1]):
-                parts.append(f"{part[0]}={_structure_of(part[1], seen)}")
+                parts.append(f"{part[0]}={_structure_of(part[1], seen, depth + 1)}")
             elif _is_estimator(part):
-                parts.append(_structure_of(part, seen))
+                parts.append(_structure_of(part, seen, depth + 1))
     text = f"{name}({', '.join(parts)})" if parts else name
     seen[id(estimator)] = text if len(text) <= _MAX_STRUCTURE else name
     return text[:_MAX_REPR]

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HARMLESS = frozenset({"pandas.Index", "pandas.Series", "pandas.api.typing.NAType"})
+HARMLESS = frozenset({"pandas.Index", "pandas.Series", "pandas.array", "pandas.api.typing.NAType"})
 """Types that are known to be harmless besides those that skops knows: built from values of harmless types."""
 
 
 def support_pandas() -> None:
-    """Let skops write the indexes and columns of pandas, and ``NA``, where the program has imported it."""
+    """Let skops write the indexes, columns and arrays of pandas, and ``NA``, where the program has imported it."""
     pandas = sys.modules.get("pandas")
     if pandas is None or not hasattr(pandas, "Series"):
         return
@@ -28,6 +28,7 @@ def support_pandas() -> None:
     if pandas.Index not in _get_state.registry:
         _get_state.register(pandas.Index)(_index_state)
         _get_state.register(pandas.Series)(_series_state)
+        _get_state.register(pandas.api.extensions.ExtensionArray)(_array_state)
         _get_state.register(type(pandas.NA))(_missing_state)
 
 
@@ -37,6 +38,11 @@ def _index_state(index: Any, context: Any) -> dict[str, Any]:  # noqa: ANN401
 
 def _series_state(column: Any, context: Any) -> dict[str, Any]:  # noqa: ANN401
     return _state("Series", (_values(column), column.index, _dtype(column), column.name), context)
+
+
+def _array_state(array: Any, context: Any) -> dict[str, Any]:  # noqa: ANN401
+    """``X.columns.values`` is one from pandas 3 on; rebuilt as skops rebuilds objects, it ends the process that loads it."""
+    return _state("array", (_values(array), _dtype(array)), context)
 
 
 def _missing_state(_: Any, context: Any) -> dict[str, Any]:  # noqa: ANN401
