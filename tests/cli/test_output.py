@@ -121,6 +121,21 @@ def test_the_place_of_a_mistake_is_shown_once(command: Command, scene: Scene) ->
     assert result.err.count("metrics.auc >> 0.9") == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["show", "\udcff"], ["history", "\udcff", "a"], ["runs", "--project", "\udcff"]],
+    ids=["run", "key", "project"],
+)
+def test_an_argument_that_is_not_text_is_no_fault_of_the_store(
+    command: Command, scene: Scene, arguments: list[str]
+) -> None:
+    result = command(*arguments)
+    assert result.code == program.USAGE
+    assert "'\\udcff'" in result.err
+    assert "not Unicode text" in result.err
+    assert "audit verify" not in result.err
+
+
 @pytest.mark.parametrize("columns", ["nosuch", "name,nosuch", "nosuch.key", "name desc", "metrics", "a b"])
 def test_an_unknown_column_is_not_reported_as_an_order(command: Command, scene: Scene, columns: str) -> None:
     for option in ((), ("--csv",), ("--json",)):

@@ -6,7 +6,13 @@ import struct
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from modeldb_core.errors import IntegrityError, ModelDBError, StoreUnavailableError, StoreVersionError
+from modeldb_core.errors import (
+    IntegrityError,
+    InvalidArgumentError,
+    ModelDBError,
+    StoreUnavailableError,
+    StoreVersionError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -238,11 +244,16 @@ class Database(ABC):
 
         Raises:
             IntegrityError: a row holds what no store of ModelDB writes.
+            InvalidArgumentError: it was asked with a text that is not Unicode.
         """
         try:
             return work(transaction)
         except ModelDBError:
             raise
+        except UnicodeEncodeError as error:
+            odd = error.object[error.start : error.end]
+            msg = f"what was asked for holds {odd!r}, which is not Unicode text; an argument that is not UTF-8 reads so"
+            raise InvalidArgumentError(msg) from error
         except _UNFIT as error:
             msg = (
                 f"{self.url} holds a row that means nothing ({type(error).__name__}: {error}); `modeldb audit verify` says"

@@ -86,7 +86,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         msg = f"{str(target)!r} is not a folder; name a new one"
         raise AlreadyExistsError(msg)
     if not overwrite and next(target.iterdir(), None) is not None:
-        msg = f"the folder {str(target)!r} is not empty; name a new one, or have it replaced (overwrite=True)"
+        msg = f"the folder {str(target)!r} is not empty; name a new one, or overwrite it"
         raise AlreadyExistsError(msg)
 
 

@@ -240,7 +240,7 @@ class CommitDraft(MutableMapping[str, Blob]):
         tree = self._tree or commits.edit_tree(self.reader, self._base, self._edits)
         before = self.reader.tree(self._base).tree.root
         if tree == before and not self._allows_empty:
-            msg = f"the commit {self.message!r:.60} changes nothing; put something at a location, or pass allow_empty=True"
+            msg = f"the commit {self.message!r:.60} changes nothing; put something at a location, or allow an empty one"
             raise InvalidArgumentError(msg)
         operation = commits.commit(
             self.reader,
