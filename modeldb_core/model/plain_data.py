@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SAFE_INTEGER = 2**53 - 1  # the largest integer that a JSON reader with 64-bit floats keeps exactly
+MAX_CONTAINERS = 200_000
+"""So many maps and lists may lie in a value: more belongs into an artifact, and what leads back to itself has no end."""
 _MAX_LEVELS = 100
 
 
@@ -14,10 +20,12 @@ def is_plain_data(value: Any) -> bool:  # noqa: ANN401 - any value
     ``False`` may be wrong for text beyond ASCII, which those look at. One call a container, none for what is in it: this is
     asked of everything that is logged.
     """
-    return _holds_plain_data((value,), _MAX_LEVELS)
+    return _holds_plain_data((value,), _MAX_LEVELS, itertools.count())
 
 
-def _holds_plain_data(items: Any, levels: int) -> bool:  # noqa: ANN401 - an iterable of any values
+def _holds_plain_data(items: Any, levels: int, containers: Iterator[int]) -> bool:  # noqa: ANN401 - any values
+    if next(containers) > MAX_CONTAINERS:
+        return False
     for item in items:
         kind = type(item)
         if kind is str:
@@ -33,10 +41,10 @@ def _holds_plain_data(items: Any, levels: int) -> bool:  # noqa: ANN401 - an ite
             for key in item:
                 if type(key) is not str or not key.isascii() or key[:1] == "$":
                     return False
-            if not levels or not _holds_plain_data(item.values(), levels - 1):
+            if not levels or not _holds_plain_data(item.values(), levels - 1, containers):
                 return False
         elif kind is list:
-            if not levels or not _holds_plain_data(item, levels - 1):
+            if not levels or not _holds_plain_data(item, levels - 1, containers):
                 return False
         elif kind is not bool and item is not None:
             return False

@@ -13,6 +13,7 @@ is written with one more ``$``; one that is not a string as ``$`` and its JSON: 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -21,11 +22,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
 from modeldb_core.model.integers import big_int, check_integer, int_text
-from modeldb_core.model.plain_data import SAFE_INTEGER, copy_of, is_plain_data
+from modeldb_core.model.plain_data import MAX_CONTAINERS, SAFE_INTEGER, copy_of, is_plain_data
 from modeldb_core.model.scalars import scalar_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[Any, Value] | BlobReference"
 Key: TypeAlias = "None | bool | int | float | str"
@@ -106,15 +107,15 @@ def normalize(value: object, where: str) -> Value:
 
     Raises:
         InvalidTypeError: something in it is of a type that cannot be stored, or a map key is.
-        InvalidArgumentError: it is nested deeper than 100 levels, or holds text that is not valid Unicode or an integer
-            of more than 2^20 bits.
+        InvalidArgumentError: it is nested deeper than 100 levels, holds more than 200,000 maps and lists, text that is not valid Unicode, or an
+            integer of more than 2^20 bits.
     """
     if _is_plain(value):
         return value  # type: ignore[return-value]
-    return copy_of(value) if is_plain_data(value) else _normalize(value, where, 0)
+    return copy_of(value) if is_plain_data(value) else _normalize(value, where, 0, itertools.count())
 
 
-def _normalize(value: object, where: str, depth: int) -> Value:
+def _normalize(value: object, where: str, depth: int, containers: Iterator[int]) -> Value:
     if value is None or isinstance(value, (bool, BlobReference)):
         return value
     if isinstance(value, str):
@@ -126,16 +127,19 @@ def _normalize(value: object, where: str, depth: int) -> Value:
     if depth >= MAX_DEPTH:
         msg = f"{where} is nested deeper than {MAX_DEPTH} levels; log it as an artifact instead"
         raise InvalidArgumentError(msg)
+    if isinstance(value, (Mapping, list, tuple)) and next(containers) > MAX_CONTAINERS:
+        msg = f"{where.partition('.')[0]} holds more than {MAX_CONTAINERS:,} maps and lists, or leads back to itself"
+        raise InvalidArgumentError(msg)
     if isinstance(value, Mapping):
         return {
             key if _is_plain(key) else check_key_in_map(key, where): item
             if _is_plain(item)
-            else _normalize(item, f"{where}.{key_text(check_key_in_map(key, where))}", depth + 1)
+            else _normalize(item, f"{where}.{key_text(check_key_in_map(key, where))}", depth + 1, containers)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
         return [
-            item if _is_plain(item) else _normalize(item, f"{where}[{index}]", depth + 1)
+            item if _is_plain(item) else _normalize(item, f"{where}[{index}]", depth + 1, containers)
             for index, item in enumerate(value)
         ]
     number = scalar_of(value)

@@ -154,6 +154,16 @@ def test_deep_nesting_raises_and_does_not_overflow():
         normalize(value, "here")
 
 
+def test_what_everything_shares_is_refused_and_not_gone_through_for_ever() -> None:
+    plain: object = {"a": 1}
+    other: object = [1, ("é",)]
+    for _ in range(18):
+        plain, other = {"a": plain, "b": plain}, [other, (other, "é")]
+    for value in (plain, other):
+        with pytest.raises(InvalidArgumentError, match="more than 200,000 maps and lists"):
+            normalize({"config": value}, "hyperparameters")
+
+
 def test_a_cycle_raises():
     value = []
     value.append(value)

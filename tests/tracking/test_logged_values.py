@@ -29,6 +29,7 @@ import pytest
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
 from modeldb_core.log import display
 from modeldb_core.tracking import Client
+from modeldb_core.tracking.description.plain import Plain
 
 
 class Loss(float):
@@ -238,8 +239,22 @@ def test_times_are_no_bare_numbers(client: Client) -> None:
 def test_a_cycle_is_refused(client: Client) -> None:
     cycle: dict[str, Any] = {"path": Path("x")}
     cycle["again"] = cycle
-    with client.start_run(capture=False) as run, pytest.raises(InvalidArgumentError, match="nested deeper"):
+    with client.start_run(capture=False) as run, pytest.raises(InvalidArgumentError, match="leads back to"):
         run.log_hyperparameters({"cycle": cycle})
+
+
+def test_settings_that_know_their_parents_are_walked_once_and_refused_or_described(client: Client) -> None:
+    whole = SimpleNamespace(rate=0.1, parts=[])
+    for _ in range(8):  # of each a way back to all of them
+        whole.parts.append(SimpleNamespace(parent=whole, path=Path("x")))
+    with client.start_run(capture=False) as run, pytest.raises(InvalidArgumentError, match="leads back to"):
+        run.log_hyperparameters(whole)
+    found = Plain(lenient=True).value(whole)  # as integrations describe what they find
+    assert found["parts"] == [{"parent": {"type": "types.SimpleNamespace"}, "path": "x"}] * 8
+    shared: Any = SimpleNamespace(rate=0.1)
+    for _ in range(60):
+        shared = SimpleNamespace(left=shared, right=[shared])
+    assert len(str(Plain(lenient=True).value(shared))) < 20_000_000
 
 
 def test_a_number_beyond_floats_is_never_an_infinity(client: Client) -> None:

@@ -23,14 +23,17 @@ import uuid
 from collections.abc import KeysView, Mapping, ValuesView
 from typing import Any
 
+from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.numbers import nearest
+from modeldb_core.model.plain_data import MAX_CONTAINERS
 from modeldb_core.model.scalars import scalar_of
 from modeldb_core.model.values import MAX_DEPTH, key_text
 
 MAX_LISTED = 1000
 """Arrays and tensors with more elements are described by shape and digest; lists and maps are always kept whole."""
 
-_MAX_DEPTH = 40  # deeper nesting is described in words: it is most likely a cycle
+_MAX_DEPTH = 40  # what lies deeper is described by its type
+_MAX_CONTAINERS = 100_000  # and so are further maps and lists, such as one that all others share
 _MAX_REPR = 10_000
 _MAX_NOTE = 1000
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -92,6 +95,8 @@ class Plain:
 
     def __init__(self, *, lenient: bool = False) -> None:
         self._lenient = lenient
+        self._around: set[int] = set()  # what the value that is being turned lies within
+        self._count = 0
         self.lost: dict[str, str] = {}
 
     def note(self) -> str:
@@ -102,7 +107,11 @@ class Plain:
         return text if len(text) <= _MAX_NOTE else f"{text[: _MAX_NOTE - 20].rpartition(', ')[0]}, and others"
 
     def value(self, value: Any, where: str = "", depth: int = 0) -> Any:  # noqa: ANN401 - any value
-        """Return ``value`` as one that can be stored; ``where`` is its place, for :attr:`lost`."""
+        """Return ``value`` as one that can be stored; ``where`` is its place, for :attr:`lost`.
+
+        Raises:
+            InvalidArgumentError: it leads back to itself, and this is not lenient.
+        """
         if isinstance(value, str):
             return str.__str__(value).encode("utf-8", "replace").decode() if self._lenient else value
         if value is None or isinstance(value, (bool, int, float)):
@@ -115,9 +124,18 @@ class Plain:
             }
         if isinstance(value, os.PathLike):
             return self.value(self._kept(value, where, "text", os.fspath(value)), where, depth)
-        if depth > (_MAX_DEPTH if self._lenient else MAX_DEPTH):
-            return described(value) if self._lenient else value
-        return self._container(value, where, depth)
+        levels, most = (_MAX_DEPTH, _MAX_CONTAINERS) if self._lenient else (MAX_DEPTH, MAX_CONTAINERS)
+        if id(value) in self._around and not self._lenient:
+            msg = f"{where} leads back to what it lies within; leave that out"
+            raise InvalidArgumentError(msg)
+        if depth > levels or self._count > most or id(value) in self._around:
+            return {"type": type_name(type(value))} if self._lenient else value
+        self._count += 1
+        self._around.add(id(value))
+        try:
+            return self._container(value, where, depth)
+        finally:
+            self._around.discard(id(value))
 
     def _kept(self, value: object, where: str, how: str, kept: Any) -> Any:  # noqa: ANN401
         self.lost.setdefault(where, f"{type_name(type(value))} as {how}")
