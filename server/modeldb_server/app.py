@@ -34,7 +34,7 @@ from modeldb_server.request_ids import register_request_ids
 from modeldb_server.scopes import ConfiguredScopes, NarrowedStores
 from modeldb_server.security import complete_policies, register_guards
 from modeldb_server.settings import server_settings
-from modeldb_server.short_way import ShortWay
+from modeldb_server.short_way import SHORT_WAY, ShortWay
 from modeldb_server.tokens import Gatekeeper
 from modeldb_server.writing import Writers
 
@@ -120,7 +120,7 @@ def _set_up(app: Flask, context: ServerContext, plugins: PluginManager) -> None:
     )
     app.register_blueprint(create_api(policies, table))
     # It passes by no hook of a plugin, and what a plugin wraps the application in sees all requests.
-    app.wsgi_app = ShortWay(app, context)  # type: ignore[method-assign]
+    app.wsgi_app = app.extensions[SHORT_WAY] = ShortWay(app, context)  # type: ignore[method-assign]
     add_plugins(app, plugins, policies)
     complete_policies(app, policies)
 

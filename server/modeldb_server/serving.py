@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
@@ -34,8 +33,8 @@ from modeldb_server.connections import CLEANUP_INTERVAL_S, Listener
 from modeldb_server.context import EXTENSION, ServerContext
 from modeldb_server.logs import configure_logs
 from modeldb_server.proxies import TrustedProxy
-from modeldb_server.security import longest_body
 from modeldb_server.settings import MIB, is_loopback, listen_address, server_settings
+from modeldb_server.short_way import SHORT_WAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -208,7 +207,7 @@ class Server:
             bind_socket=False,
             sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
             front=Front(
-                longest_body=partial(longest_body, self.app),
+                longest_body=self.app.extensions[SHORT_WAY].longest_body,
                 room=BodyRoom(BODIES * in_memory),
                 metrics=metrics,
                 proxy=TrustedProxy(settings.trusted_proxy),

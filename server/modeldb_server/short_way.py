@@ -1,5 +1,7 @@
 """The short way of a batch of changes: what training programs send by far the most often is answered before Flask.
 
+So is whether its body is read at all, which the loop asks that reads requests.
+
 It takes the same steps as the long way, with the same functions, and only ever answers that a batch was recorded. Whatever
 is out of the ordinary (a header that it does not know, a refusal, an error) goes on to the application, together with what
 was found out already, so that nothing is counted or done twice. A test compares the answers of both ways.
@@ -20,7 +22,7 @@ from modeldb_server.limits import BusyError
 from modeldb_server.request_ids import ENVIRON, HEADER, answering, request_id_of
 from modeldb_server.responses import JSON, dump_json
 from modeldb_server.routes import Policy
-from modeldb_server.security import DATA_POLICY, HEADERS, VISITOR, check_rate, hosts_of, is_known_host
+from modeldb_server.security import DATA_POLICY, HEADERS, VISITOR, check_rate, hosts_of, is_known_host, longest_body
 from modeldb_server.store_routes import PART_BODY_BYTES
 from modeldb_server.tasks import IS_ADMITTED, REFUSAL
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from modeldb_server.accounts.visitor import Visitor
     from modeldb_server.context import ServerContext
 
+SHORT_WAY = "modeldb_short_way"
+"""Where the extensions of an application have its short way."""
 _PATH = f"{protocol.PREFIX}/changes"
 _ROUTE = "api.apply_changes"
 _KNOWN = frozenset(
@@ -77,7 +81,7 @@ class ShortWay:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request."""
-        if environ["PATH_INFO"] != _PATH or environ["REQUEST_METHOD"] != "POST" or not self._is_regular(environ):
+        if not self._is_regular(environ):
             return self._long_way(environ, start_response)
         request_id = environ[ENVIRON] = environ.get(ENVIRON) or request_id_of(environ.get("HTTP_X_REQUEST_ID"))
         with answering(request_id):
@@ -91,11 +95,28 @@ class ShortWay:
         start_response("200 OK", [*_ANSWERED, ("Content-Length", str(len(body))), (HEADER, request_id)])
         return (body,)
 
+    def longest_body(self, environ: dict[str, Any]) -> int | None:
+        """Return how long the body of a request may be, as :func:`~modeldb_server.security.longest_body` does."""
+        if not self._is_regular(environ):
+            return longest_body(self._app, environ)
+        context, address = self._context, environ.get("REMOTE_ADDR", "")
+        try:
+            visitor = self._let_in(environ, address, is_trial=True)
+            if not _shows_a_token(visitor) or context.scope_of_visitor(visitor) is not None:
+                return longest_body(self._app, environ)
+            check_rate(context, environ, visitor, address, is_trial=True)
+        except Exception as error:
+            environ[REFUSAL] = error
+            return None
+        return max(PART_BODY_BYTES, context.settings.max_body_bytes)
+
     def _is_regular(self, environ: dict[str, Any]) -> bool:
-        """Return whether nothing about a request but who sends it, and what is in its body, has to be looked at."""
+        """Return whether a request brings a batch, and only who sends it and what is in its body has to be looked at."""
         settings, length = self._context.settings, environ.get("CONTENT_LENGTH", "")
         return (
-            environ.get("CONTENT_TYPE") == MEDIA_TYPE
+            environ["PATH_INFO"] == _PATH
+            and environ["REQUEST_METHOD"] == "POST"
+            and environ.get("CONTENT_TYPE") == MEDIA_TYPE
             and environ.get("HTTP_X_MODELDB") == "1"
             and environ.get("HTTP_AUTHORIZATION", "bearer ").partition(" ")[0].lower() == "bearer"
             and not environ.get("QUERY_STRING")
@@ -119,11 +140,11 @@ class ShortWay:
         address = environ.get("REMOTE_ADDR", "")
         context = self._context
         try:
-            visitor = environ[VISITOR] = self._let_in(environ, address)
+            visitor = environ[VISITOR] = self._let_in(environ, address, is_trial=False)
         except Exception as error:
             environ[VISITOR] = error
             return None
-        if visitor is not None and visitor.means is not Means.TOKEN:
+        if not _shows_a_token(visitor):
             return None
         try:
             check_rate(context, environ, visitor, address)
@@ -142,10 +163,10 @@ class ShortWay:
             return None
         return dump_json(protocol.acknowledgement(changes))
 
-    def _let_in(self, environ: dict[str, Any], address: str) -> Visitor | None:
+    def _let_in(self, environ: dict[str, Any], address: str, *, is_trial: bool) -> Visitor | None:
         given = environ.get("HTTP_AUTHORIZATION")
         shown = None if given is None else shown_in((("authorization", given),))
-        return self._context.gatekeeper.check(shown, Policy.WRITE, address)
+        return self._context.gatekeeper.check(shown, Policy.WRITE, address, is_trial=is_trial)
 
     def _note(self, environ: dict[str, Any], seconds: float) -> None:
         visitor, address = environ[VISITOR], environ.get("REMOTE_ADDR", "")
@@ -154,6 +175,11 @@ class ShortWay:
         self._answered.inc()
         self._durations.observe(seconds)
         self._context.metrics.log("POST", _PATH, _ROUTE, 200, seconds, visitor, address)
+
+
+def _shows_a_token(visitor: Visitor | None) -> bool:
+    """Return whether a token says who somebody is, or nobody has to say."""
+    return visitor is None or visitor.means is Means.TOKEN
 
 
 def _count_hooks(app: Flask) -> tuple[int, ...]:

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import io
+import itertools
 import sys
+import threading
 from base64 import b64encode
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
+from werkzeug.test import EnvironBuilder
 
 from modeldb_core.audit.access import AccessReader
 from modeldb_core.hookspecs import hookimpl
 from modeldb_core.log.batches import MEDIA_TYPE, encode_changes
 from modeldb_core.log.changes import STREAM, Change
 from modeldb_core.log.conditions import Absent
-from modeldb_core.plugins import PluginManager
+from modeldb_core.plugins import PluginManager, open_store
 from modeldb_core.stores import protocol
 from modeldb_core.stores.scoped import Scope
 from modeldb_core.testing import StreamWriter
-from modeldb_server import ServerSettings, create_app
+from modeldb_server import Server, ServerSettings, create_app
 from modeldb_server.context import EXTENSION, ServerContext
+from modeldb_server.security import longest_body
 from modeldb_server.short_way import ShortWay
+from modeldb_server.tasks import REFUSAL
 
 PATH = f"{protocol.PREFIX}/changes"
 ADA, BEN, EVE, READER = ("ada:" + "a" * 20, "ben:" + "b" * 20, "eve:" + "e" * 20, "ada:" + "r" * 20)
@@ -141,6 +147,7 @@ def test_every_batch_is_answered_as_by_the_long_way(
         (fresh, bearer(ADA), {"base_url": "http://models.example.org"}),
     ]
     for number, (body, headers, options) in enumerate(cases):
+        assert_bodies_are_read_alike(one, body, headers, options)
         answers = [send(app, body, headers, **options) for app in (one, other)]
         short, long = ([each.status, sorted(each.headers.items()), each.data] for each in answers)
         for each in (short, long):
@@ -155,6 +162,16 @@ def test_every_batch_is_answered_as_by_the_long_way(
     entries, others = _entries(tmp_path / "short"), _entries(tmp_path / "long")
     assert entries == others
     assert {action for _, action, *_ in entries} == {"sign_in", "refuse"}
+
+
+def assert_bodies_are_read_alike(app: Flask, body: bytes, headers: dict[str, str], options: dict[str, Any]) -> None:
+    """See that the loop is told the same of the body of a request as by the long way, and learns the same reason."""
+    given = {"base_url": "http://127.0.0.1:5000", **options, "data": body, "headers": {**HEADERS, **headers}}
+    told = []
+    for ask in (short_way_of(app).longest_body, partial(longest_body, app)):
+        environ = EnvironBuilder(PATH, method="POST", **given).get_environ()
+        told.append((ask(environ), type(environ.get(REFUSAL)), str(environ.get(REFUSAL))))
+    assert told[0] == told[1], headers
 
 
 def _entries(folder: Path) -> list[tuple[Any, ...]]:
@@ -207,6 +224,25 @@ def test_a_batch_of_points_costs_few_calls(filled: Any, app: Flask, monkeypatch:
     assert not environs
     assert counts["call"] <= 650
     assert counts["c_call"] <= 650
+
+
+def test_a_batch_costs_a_whole_server_few_calls(filled: Any, app: Flask) -> None:
+    """974 calls of Python functions when the loop asked Flask whether a body is read; 654 since it does not."""
+    calls = itertools.count()
+    threading.setprofile(lambda _frame, event, _argument: next(calls) if event == "call" else None)
+    server = Server(app)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    threading.setprofile(None)  # type: ignore[arg-type]
+    with open_store(server.url) as store:
+        for batch in range(25):
+            if batch == 5:
+                before = next(calls)
+            store.apply([points(filled.writer, filled.run_id)])
+        each = (next(calls) - before) / 20
+    server.stop()
+    thread.join(60)
+    assert each <= 750
 
 
 class Wrapping:
