@@ -22,6 +22,9 @@ IS_ADMITTED = "modeldb.is_admitted"
 REFUSAL = "modeldb.refusal"
 """Why the body of a request was not read: an exception; ``None`` where it was read, or is not needed."""
 
+_TOGETHER_BYTES = 1 << 16
+"""An answer that is no longer than this is sent with its headers, at the price of a copy."""
+
 
 class ArrivedChannel(Protocol):
     """The connection of a request."""
@@ -53,6 +56,15 @@ class Task(WSGITask):
         environ[IS_ADMITTED], environ[REFUSAL] = request.is_admitted, request.refusal
         request.channel.front.proxy.apply(environ)
         return environ
+
+    def write(self, data: bytes) -> None:
+        """Send some of the answer; one that is short goes with its headers, so that its client wakes up once."""
+        is_whole = self.complete and self.has_body and self.content_length == len(data) <= _TOGETHER_BYTES
+        if self.wrote_header or not is_whole:
+            super().write(data)
+            return
+        self.channel.write_soon(self.build_response_header() + data)
+        self.wrote_header, self.content_bytes_written = True, len(data)
 
 
 class Refusal(ErrorTask):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 KEPT_CONNECTIONS = 16
 GRACE_TIMES = 10
 """So many times the time limit of a connection an answer may take in any case."""
+_TOGETHER_BYTES = 1 << 16
 SLOWEST_BYTES_A_SECOND = 1024
 """Beyond that it has to come at least as fast as this."""
 
@@ -81,11 +82,28 @@ class BoundedResponse(http.client.HTTPResponse):
 
 
 class _BoundedConnection(HTTPConnection):
+    """A connection that sends a short body together with the headers before it, so that the server wakes up once."""
+
     response_class = BoundedResponse
+    _waits = False
+    _head = b""
+
+    def request(self, method: str, url: str, body: Any = None, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - as urllib3 takes them
+        """Send a request."""
+        self._waits, self._head = isinstance(body, bytes) and 0 < len(body) <= _TOGETHER_BYTES, b""
+        super().request(method, url, body, *arguments, **options)
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 - as http.client takes it
+        """Send some of a request; its headers come first."""
+        if self._waits:
+            self._waits, self._head = False, data
+            return
+        head, self._head = self._head, b""
+        super().send(head + data if head else data)
 
 
-class _BoundedSecureConnection(HTTPSConnection):
-    response_class = BoundedResponse
+class _BoundedSecureConnection(_BoundedConnection, HTTPSConnection):
+    pass
 
 
 class KeptConnections:
