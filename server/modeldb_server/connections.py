@@ -18,7 +18,7 @@ import socket
 import time
 from collections import Counter
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from waitress.channel import HTTPChannel
@@ -73,9 +73,13 @@ class Request(HTTPRequestParser):
         self.started = time.time()
         self.is_admitted = False
         self.channel = channel
-        self.request_id = request_id_of(None)
         self.refusal: Exception | None = None
         self._taken = self._longest = 0
+
+    @cached_property
+    def request_id(self) -> str:
+        """The id that it brought along, or got here."""
+        return request_id_of(self.headers.get("X_REQUEST_ID"))
 
     @property
     def sending_s(self) -> float:
@@ -104,7 +108,6 @@ class Request(HTTPRequestParser):
             if codings and self.version != "1.1":
                 msg = "Transfer-Encoding is for HTTP/1.1 only"
                 raise ParsingError(msg)
-            self.request_id = request_id_of(self.headers.get("X_REQUEST_ID"))
             if len(self.headers.get("CONTENT_LENGTH", "")) <= _MAX_LENGTH_DIGITS:
                 return
         msg = "Content-Length or the address is invalid"

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class _Address:
         return min(float(FREE_GUESSES), self.guesses + (now - self.counted_at) / GUESS_INTERVAL_S)
 
 
+@lru_cache(maxsize=MAX_ADDRESSES)
 def address_group(address: str) -> str:
     """Return what counts as one address: of IPv6 the network of 64 bits, all of which one machine may use."""
     try:

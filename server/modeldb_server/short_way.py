@@ -81,7 +81,7 @@ class ShortWay:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request."""
-        if not self._is_regular(environ):
+        if not self._is_regular(environ) or _count_hooks(self._app) != self._hooks:
             return self._long_way(environ, start_response)
         request_id = environ[ENVIRON] = environ.get(ENVIRON) or request_id_of(environ.get("HTTP_X_REQUEST_ID"))
         with answering(request_id):
@@ -126,9 +126,8 @@ class ShortWay:
             and int(length) <= PART_BODY_BYTES
             and not (settings.read_only or settings.allowed_origins or settings.proxy_user_header)
             and environ.get(REFUSAL) is None
-            and all(name in _KNOWN for name in environ if name.startswith("HTTP_"))
+            and {name for name in environ if name.startswith("HTTP_")} <= _KNOWN
             and self._is_known_host(environ.get("HTTP_HOST", ""))
-            and _count_hooks(self._app) == self._hooks
         )
 
     def _look_at_host(self, host: str) -> bool:
