@@ -182,7 +182,11 @@ class _Reader:
         return part
 
     def unpack(self, form: struct.Struct) -> tuple[int, ...]:
-        return form.unpack(self.take(form.size))
+        values = form.unpack_from(self._data, self.at)
+        self.at += form.size
+        return values
 
     def counted(self) -> bytes:
-        return self.take(*self.unpack(_LENGTH))
+        (length,) = _LENGTH.unpack_from(self._data, self.at)
+        self.at += _LENGTH.size
+        return self.take(length)
