@@ -55,6 +55,10 @@ def counted(monkeypatch):
     return went
 
 
+def in_full(metrics):
+    return {key: repr(value) for key, value in metrics.items()}  # NaN is not itself, and -0.0 is 0.0
+
+
 def assert_sound(store, run_id):
     """See that a store is as the reference makes it of its log, and that its audit finds nothing."""
     changes = store.read_changes(limit=10_000).changes
@@ -64,10 +68,10 @@ def assert_sound(store, run_id):
     reference.apply(changes)
     assert reference.heads() == store.heads()
     ours, expected = store.get("run", run_id), reference.get("run", run_id)
-    assert ours.metrics == expected.metrics
+    assert in_full(ours.metrics) == in_full(expected.metrics)
     for key in KEYS:
         one, other = store.read_series(run_id, key), reference.read_series(run_id, key)
-        assert one.values.tolist() == other.values.tolist()
+        assert one.values.tobytes() == other.values.tobytes()
         assert repr(ours.series[key]) == repr(expected.series[key])
     report = verify(store)
     assert report.ok, report
@@ -80,6 +84,29 @@ def test_small_appends_take_the_short_way(stores, counted):
         store.apply([appended(writer, run_id, 0.25)])
     store.apply([appended(writer, run_id), appended(writer, run_id, float("inf"))])
     assert counted[-6:] == [True] * 6
+    assert_sound(store, run_id)
+
+
+def test_they_do_in_a_schema_of_any_name(postgres_url, counted):
+    with PostgresStore(postgres_url, schema='one "of" 100% ours') as store:
+        writer, run_id = started(store)
+        counted.clear()
+        for _ in range(3):
+            store.apply([appended(writer, run_id)])
+        assert counted == [True] * 3
+        assert_sound(store, run_id)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 1e-308, 0.1 + 0.2, -0.0])
+def test_any_number_comes_back_as_it_was(stores, counted, value):
+    store, _ = stores
+    writer, run_id = started(store)
+    once = writer.update("run", run_id, put={"metrics": {"loss": value}})
+    store.apply([once, appended(writer, run_id)])
+    counted.clear()
+    for _ in range(2):
+        store.apply([writer.append(run_id, {key: [value] for key in KEYS})])
+    assert counted == [True] * 2
     assert_sound(store, run_id)
 
 

@@ -82,6 +82,7 @@ class PostgresDatabase(Database):
         super().__init__()
         self.url = address.url
         self.read_only = read_only
+        self.schema = quoted(address.schema)
         self._address = address
         self._connector = Connector(address=address, connect_timeout_s=connect_timeout_s, timeout_s=timeout_s)
         self._connect_timeout_s = connect_timeout_s

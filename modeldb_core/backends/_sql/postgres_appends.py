@@ -114,7 +114,7 @@ _PLANNING = (
 """For a plan that is made while tables are small and is kept while they grow."""
 _EXECUTE = f"EXECUTE {_NAME} ({', '.join(f'%({name})s::{of}' for name, of in _PARAMETERS.items())})"
 _DIRECT = _WRITTEN.format_map({name: f"%({name})s::{of}" for name, of in _PARAMETERS.items()})
-_VERSION = b"SELECT xmin::text FROM streams WHERE stream_pk = %d"
+_VERSION = "SELECT xmin::text FROM %s.streams WHERE stream_pk = %d"
 """The version of what a batch has written: once another has written that row, the stream does not end there any more."""
 _MAX_KEYS_LEFT = 64
 """Of an entity of which is remembered what a batch has left."""
@@ -192,7 +192,7 @@ def _append(
         numbers = Numbers(transaction, remembered)
         learned[:] = [(numbers, stored)]
         statement = _statement(transaction, numbers, known, stored)
-        return None if statement is None else (statement, _VERSION % stored.stream_pk)
+        return None if statement is None else (statement, (_VERSION % (database.schema, stored.stream_pk)).encode())
 
     rows = database.write_at_once(ask, enter)
     if rows is None:
