@@ -51,8 +51,8 @@ _COMMIT = b"SET LOCAL synchronous_commit = off; COMMIT"
 # A message in the log of the server costs some bytes, needs no right, and its commit waits for all before it. A server
 # may wait for more than its own disk, and that is left to it; but not for less.
 _FLUSH = (
-    b"SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off';"
-    b"SELECT pg_logical_emit_message(true, 'modeldb', '')"
+    b"SELECT CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END,"
+    b" pg_logical_emit_message(true, 'modeldb', '')"
 )
 _IS_FLUSHED = b"SELECT pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()"
 _VERSION_CHANGED = "the tables of ModelDB are now of version "

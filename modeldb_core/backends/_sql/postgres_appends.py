@@ -12,6 +12,7 @@ Positions are taken, and become visible, under the same lock as those of all oth
 from __future__ import annotations
 
 import hashlib
+import json
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ from modeldb_core.log.replay import groups_of
 from modeldb_core.model.schema import KINDS, METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from modeldb_core.backends._sql.database import Transaction
     from modeldb_core.backends._sql.numbers import Remembered
@@ -71,32 +72,32 @@ _PARAMETERS = {
     "old_hash": "BYTEA",
     "entity_version": "TEXT",
     **{f"new_{name}": of for name, of in _HEAD_TYPES.items()},
-    **{f"change_{name}": f"{of}[]" for name, of in _GIVEN.items()},
-    **{f"metric_{name}": f"{of}[]" for name, of in _SUMMED.items()},
+    "key_pks": "BIGINT[]",
+    "changes": "JSON",
+    "metrics": "JSON",
 }
+
+
+def _declared(columns: Mapping[str, str]) -> str:
+    return ", ".join(f'"{name}" {of}' for name, of in columns.items())
+
+
 _WRITTEN = (
     "WITH last AS (SELECT coalesce(max(position), 0) AS at FROM changes), "
-    "given AS (SELECT * FROM unnest("
-    + ", ".join(f"{{change_{name}}}" for name in _GIVEN)
-    + ") WITH ORDINALITY AS each_change ("
-    + ", ".join(_GIVEN)
-    + ", place)), "
+    f"given AS (SELECT * FROM json_to_recordset({{changes}}) AS each_change ({_declared(_GIVEN)})), "
     "logged AS (INSERT INTO changes "
     "(position, stream_pk, seq, recorded_at, actor_pk, entity_pk, action, salt, payload_digest, hash) "
-    f"SELECT at + place, {{stream_pk}}, seq, recorded_at, {{actor_pk}}, {{entity_pk}}, '{APPEND}', salt, payload_digest, hash "
+    f"SELECT at + seq - {{old_seq}}, {{stream_pk}}, seq, recorded_at, {{actor_pk}}, {{entity_pk}}, '{APPEND}', salt, payload_digest, hash "
     "FROM given CROSS JOIN last RETURNING 1), "
     "waiting AS (INSERT INTO pending (position, entity_pk, stream_pk, size, payload) "
-    "SELECT at + place, {entity_pk}, {stream_pk}, length(payload), payload FROM given CROSS JOIN last RETURNING 1), "
+    "SELECT at + seq - {old_seq}, {entity_pk}, {stream_pk}, length(payload), payload FROM given CROSS JOIN last RETURNING 1), "
     "moved AS (UPDATE streams SET "
     + ", ".join(f"{name} = {{new_{name}}}" for name in _HEAD_TYPES)
     + " WHERE stream_pk = {stream_pk} AND seq = {old_seq} AND hash = {old_hash} RETURNING 1), "
     "summed AS (UPDATE metrics SET "
     + ", ".join(f'"{name}" = of_key."{name}"' for name in _ALTERED)
-    + " FROM unnest("
-    + ", ".join(f"{{metric_{name}}}" for name in _SUMMED)
-    + ") AS of_key ("
-    + ", ".join(f'"{name}"' for name in _SUMMED)
-    + ") WHERE metrics.entity_pk = {entity_pk} AND metrics.key_pk = ANY({metric_key_pk}) "
+    + f" FROM json_to_recordset({{metrics}}) AS of_key ({_declared(_SUMMED)}) "
+    "WHERE metrics.entity_pk = {entity_pk} AND metrics.key_pk = ANY({key_pks}) "
     "AND metrics.key_pk = of_key.key_pk AND metrics.xmin::text = of_key.version RETURNING 1), "
     "counted AS MATERIALIZED (SELECT (SELECT count(*) FROM logged) + (SELECT count(*) FROM waiting) + (SELECT count(*) FROM moved) "
     "+ (SELECT count(*) FROM summed) + (SELECT count(*) FROM entities WHERE entity_pk = {entity_pk} "
@@ -112,7 +113,7 @@ _PLANNING = (
     b"SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)"
 )
 """For a plan that is made while tables are small and is kept while they grow."""
-_EXECUTE = f"EXECUTE {_NAME} ({', '.join(f'%({name})s::{of}' for name, of in _PARAMETERS.items())})"
+_EXECUTE = f"EXECUTE {_NAME} ({', '.join(f'%({name})s' for name in _PARAMETERS)})"
 _DIRECT = _WRITTEN.format_map({name: f"%({name})s::{of}" for name, of in _PARAMETERS.items()})
 _VERSION = "SELECT xmin::text FROM %s.streams WHERE stream_pk = %d"
 """The version of what a batch has written: once another has written that row, the stream does not end there any more."""
@@ -247,8 +248,9 @@ def _statement(transaction: Transaction, numbers: Numbers, known: _Known, stored
         "actor_pk": known.actor_pk,
         "expected": 2 * len(known.changes) + len(known.summaries) + 2,
         **{f"new_{name}": value for name, value in row_of(stored.head).items()},
-        **{f"change_{name}": [getattr(each, name) for each in known.changes] for name in _GIVEN},
-        **_summed(stored, known),
+        "key_pks": list(known.summaries),
+        "changes": _as_json([{name: getattr(each, name) for name in _GIVEN} for each in known.changes]),
+        "metrics": _as_json(_summed(stored, known)),
     }
     driver = driver_of(transaction.connection)
     driver.defer(_PLANNING)
@@ -273,12 +275,31 @@ def _found(transaction: Transaction, known: _Known) -> Stored | None:
     return Stored((first.kind, first.entity_id), stream_pk, entity_pk, entity_version, head_of(head), metrics)
 
 
-def _summed(stored: Stored, known: _Known) -> dict[str, list[Any]]:
-    """Return the columns of ``metrics`` with the points of a batch."""
+def _summed(stored: Stored, known: _Known) -> list[dict[str, Any]]:
+    """Return the rows of ``metrics`` with the points of a batch."""
     rows = []
     for key_pk, added in known.summaries.items():
         version, metric = stored.metrics[key_pk]
         if metric.summary is not None:
             metric.summary.add(added)
         rows.append({**metric.row(stored.entity_pk, key_pk), "version": version})
-    return {f"metric_{name}": [row[name] for row in rows] for name in _SUMMED}
+    return rows
+
+
+def _as_json(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as one text: an array for each column costs the server several times as much."""
+    try:
+        return _JSON.encode(rows)
+    except ValueError:  # JSON has no infinity
+        return _JSON.encode([{name: _as_text(value) for name, value in row.items()} for row in rows])
+
+
+def _as_text(value: Any) -> Any:  # noqa: ANN401 - of a column
+    return repr(value) if isinstance(value, float) else value
+
+
+def _hexadecimal(value: bytes) -> str:
+    return f"\\x{value.hex()}"
+
+
+_JSON = json.JSONEncoder(default=_hexadecimal, allow_nan=False, separators=(",", ":"))
