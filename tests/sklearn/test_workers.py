@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -86,6 +91,60 @@ def test_tasks_know_their_run_also_in_workers_that_are_used_again(client: Any, b
     for _ in range(2):
         with modeldb.start_run(client=client) as run:
             assert set(in_parallel(backend, note_current, (1.0, 2.0))) == {run.run_id}
+
+
+def fit_at(now_s: float) -> tuple[int, int]:
+    """Fit at a time of the worker's clock; return the process, and how often it has tried to ship what earlier tasks logged."""
+    from modeldb_sklearn import parallel
+
+    flush: Any = modeldb.Client.flush
+    if not hasattr(flush, "tries"):
+
+        def counted(*args: Any) -> Any:
+            counted.tries += 1  # type: ignore[attr-defined]
+            return flush(*args)
+
+        counted.tries = 0  # type: ignore[attr-defined]
+        modeldb.Client.flush = counted  # type: ignore[method-assign]
+    tries = modeldb.Client.flush.tries  # type: ignore[attr-defined]
+    parallel.monotonic = lambda: now_s
+    fit(1.0)
+    return os.getpid(), tries
+
+
+def tries_at(now_s: float) -> dict[int, list[int]]:
+    """Return of each worker how often it had tried before each of its tasks."""
+    found: dict[int, list[int]] = {}
+    for process_id, tries in in_parallel("loky", fit_at, [now_s] * 6):
+        found.setdefault(process_id, []).append(tries)
+    return found
+
+
+@pytest.fixture
+def new_workers() -> Iterator[None]:
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True)
+    yield
+    get_reusable_executor().shutdown(wait=True)
+
+
+@pytest.mark.usefixtures("new_workers")
+def test_a_worker_waits_for_a_store_that_is_away_once_and_not_with_every_task(client: Any, runs: Any, tmp_path: Path):
+    autolog(client, log_models=False)
+    with client.start_run() as run:
+        assert client.flush(100)
+        with closing(sqlite3.connect(tmp_path / "modeldb.db")) as other:
+            other.execute("BEGIN IMMEDIATE")  # nobody else can write
+            away = tries_at(0.0)
+            other.rollback()
+        back = tries_at(3600.0)
+    assert max(map(len, away.values())) >= 3
+    for tries in away.values():
+        assert tries == [0, *[1] * (len(tries) - 1)]
+    for tries in back.values():
+        assert tries == list(range(tries[0], tries[0] + len(tries)))
+    assert len([child for child in runs() if child.parent_id == run.run_id]) == 12
 
 
 def test_what_scikit_learn_sends_to_threads_is_no_run(client: Any, runs: Any):
