@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from modeldb_core.audit import verify
 from modeldb_core.backends._sql import documents
 from modeldb_core.backends._sql.documents import facts_between, facts_of
-from modeldb_core.errors import InvalidArgumentError
+from modeldb_core.errors import IntegrityError, InvalidArgumentError
 from modeldb_core.model import fields, values
 from modeldb_core.model.evolve import evolve
 from modeldb_core.testing import StreamWriter
@@ -180,6 +180,32 @@ def test_what_is_taken_as_it_was_written_makes_the_same_text(attributes, put, re
     after = evolve(before, "update", payload, actor="me", recorded_at=1)
     written = before if documents.is_plain(text) else None
     assert documents.dump_document(after, written) == documents.dump_document(after) == values.encode(after).decode()
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["a", "b", "$c"]), ANYTHING, max_size=3), max_size=120))
+def test_documents_that_are_read_together_are_read_as_each_alone(many):
+    texts = [documents.dump_document({"name": "x", "attributes": attributes}) for attributes in many]
+    found = documents.load_documents(texts)
+    assert [documents.dump_document(each) for each in found] == texts
+    assert len(found) == len(many)
+
+
+def test_documents_that_are_read_together_have_their_keys_in_memory_once():
+    texts = [documents.dump_document({"hyperparameters": {"number of layers": index}}) for index in range(50)]
+    keys = [key for each in documents.load_documents(texts) for key in each["hyperparameters"]]
+    assert len(keys) == 50
+    assert len({id(key) for key in keys}) == 1
+    alone = [key for text in texts for key in documents.load_document(text)["hyperparameters"]]
+    assert len({id(key) for key in alone}) == 50
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [('{"a":1',), ('{"a":1}]',), ("{},{}",), ('{"a":[1', "2]}"), ("",), ("[1]",), ('"x"',), ("7",), ("[" * 10**5,)],
+)
+def test_a_damaged_document_among_others_is_found(damaged):
+    with pytest.raises(IntegrityError, match="stored document"):
+        documents.load_documents(['{"a":1}', *damaged, '{"b":2}'])
 
 
 KEYS = st.sampled_from(["a", "b", "a.b", "a.b.c", "b.a", "c"])

@@ -37,7 +37,7 @@ def test_the_database_groups_in_one_statement_and_reads_no_document(store, scene
             rows.append(len(cursor.connection.execute(statement, parameters).fetchall()))
 
     event.listen(store._database.engine, "after_cursor_execute", note)
-    monkeypatch.setattr(reading, "load_document", lambda _text: pytest.fail("a document was read"))
+    monkeypatch.setattr(reading, "load_documents", lambda _texts: pytest.fail("documents were read"))
     page = store.find_groups(query, "hyperparameters.depth", ["metrics.auc", "metrics.loss"])
     assert [(group.value, group.count) for group in page.groups] == [(0, 100), (1, 100), (2, 100)]
     assert rows == [3]

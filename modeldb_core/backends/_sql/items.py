@@ -69,7 +69,7 @@ def complete(
     whole: dict[str, dict[int, Document]] = defaultdict(dict)
     parts: dict[str, dict[int, Document]] = defaultdict(dict)
     for entity_pk, document, text in found:
-        for name in load_apart(text):
+        for name in load_apart(text) if text else ():
             if fields is None or name in fields:
                 whole[name][entity_pk] = document
             elif name in keys:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.backends._sql import sa, tables
 from modeldb_core.backends._sql.database import MANY, Database, Transaction
-from modeldb_core.backends._sql.documents import load_document
+from modeldb_core.backends._sql.documents import load_documents
 from modeldb_core.backends._sql.items import complete
 from modeldb_core.backends._sql.layout import ERASED, SUMMARY_COLUMNS
 from modeldb_core.backends._sql.leases import NOW, is_gone
@@ -58,7 +58,7 @@ def read_entities(
     """Return entities of one kind by their numbers, in the order given; ``wanted`` says which fields."""
     parameters = {MANY: transaction.database.many(entity_pks), NOW: now}
     rows = {row[0]: row for row in transaction.rows(_documents, parameters)}
-    read = {pk: load_document(text) for pk, _, text, *_ in rows.values()}
+    read = dict(zip(rows, load_documents([row[2] for row in rows.values()]), strict=True))
     parts = () if wanted is None else (wanted.whole, wanted.keys)
     complete(transaction, ((pk, read[pk], apart) for pk, _, _, apart, *_ in rows.values()), *parts)
     is_run = KINDS[kind].has_points
@@ -83,15 +83,14 @@ def read_entities(
 
 def _metrics(document: dict[str, Any], own: dict[str, Any], wanted: Projection | None) -> dict[str, Any]:
     """Return what the fields ``series`` and ``metrics`` of a run hold."""
-    values = {key: last_value(row[_LAST], row[_EXACT]) for key, row in own.items()}
-    values.update(document.get(METRICS, {}))
-    if wanted is None:
-        return {"series": SeriesMap(own), METRICS: MappingProxyType(values)}
-    picked = {METRICS: MappingProxyType(wanted.pick(METRICS, values)), "series": SeriesMap(own)}
-    if "series" not in wanted.whole:
-        keys_wanted = wanted.keys.get("series", ())
-        picked["series"] = SeriesMap({key: own[key] for key in keys_wanted if key in own})
-    return picked
+    values = document.get(METRICS, {})
+    if own:
+        values = {**{key: last_value(row[_LAST], row[_EXACT]) for key, row in own.items()}, **values}
+    if wanted is not None:
+        values = wanted.pick(METRICS, values)
+        if own and "series" not in wanted.whole:
+            own = {key: own[key] for key in wanted.keys.get("series", ()) if key in own}
+    return {"series": SeriesMap(own), METRICS: MappingProxyType(values)}
 
 
 def _read_series(transaction: Transaction, entity_pks: Sequence[int], wanted: Projection | None) -> Rows:
