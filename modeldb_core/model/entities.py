@@ -324,18 +324,24 @@ def entity_from_document(kind: str, entity_id: str, document: Document, **comput
     """
     declaration = KINDS[kind]
     times, lists, stored = declaration.times, declaration.lists, declaration.stored
-    values: dict[str, Any] = {**declaration.empty, "entity_id": entity_id, "document": MappingProxyType(document)}
-    for name, value in document.items():
-        if name not in stored or not (declaration.is_own or stored[name].fits(value)):
-            continue  # no store refuses that of a kind that it may not know
-        if type(value) is dict:
+    shown = document
+    if not declaration.is_own or not stored.keys() >= document.keys():
+        # No store refuses what does not fit of a kind that it may not know.
+        shown = {
+            name: value
+            for name, value in document.items()
+            if name in stored and (declaration.is_own or stored[name].fits(value))
+        }
+    values: dict[str, Any] = {**declaration.empty, **shown}
+    for name, value in shown.items():
+        of = type(value)  # of most fields it is text, which stays as it is
+        if of is dict:
             values[name] = MappingProxyType(value)
-        elif name in times:
-            values[name] = to_datetime(value)
-        elif name in lists:
+        elif of is int:
+            if name in times:
+                values[name] = to_datetime(value)
+        elif of is list and name in lists:
             values[name] = tuple(value)
-        else:
-            values[name] = value
-    values.update(computed)
+    values.update(computed, entity_id=entity_id, document=MappingProxyType(document))
     entity: Entity = declaration.entity(**values)
     return entity

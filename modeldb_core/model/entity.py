@@ -64,7 +64,7 @@ def to_datetime(time_us: int | None) -> datetime | None:
     if time_us is None:
         return None
     try:
-        return _EPOCH + timedelta(microseconds=time_us)
+        return _EPOCH + timedelta(0, 0, time_us)
     except OverflowError:
         return None
 

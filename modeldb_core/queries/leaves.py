@@ -53,7 +53,7 @@ def searchable(kind: str, document: Mapping[str, Any]) -> dict[tuple[str, str], 
     found: dict[tuple[str, str], Any] = {}
     for section in sections_of(kind):
         values = document.get(section)
-        if isinstance(values, Mapping):
+        if values and isinstance(values, Mapping):
             for key, value in values.items():
                 if type(value) in _WITHOUT_PARTS:
                     if (section, key) not in found:

@@ -41,7 +41,10 @@ class Projection:
             return dict(values)
         picked: dict[str, Any] = {}
         for key in self.keys.get(name, ()):
-            _pick(values, key, picked)
+            if key in values:
+                picked[key] = values[key]
+            else:
+                _pick(values, key, picked)
         return picked
 
     def document(self, document: Document) -> Document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.log.display import flat, is_own
@@ -10,7 +11,7 @@ from modeldb_core.model.entities import Run
 from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 _ABSENT = float("nan")  # what pandas has where a row has no value in a column
 _WITHOUT_PARTS = frozenset({bool, float, int, str, type(None)})
@@ -28,12 +29,11 @@ class RunTable:
         self._logged: dict[str, dict[object, list[Any]]] = {section: {} for section in declared.listed}
         self._names: dict[str, list[Any]] = {}
 
-    def add(self, runs: Iterable[Run]) -> None:
+    def add(self, runs: Sequence[Run]) -> None:
         """Add a row for each run."""
-        columns = [(name, self._columns[name]) for name in self._fields]
+        for name in self._fields:
+            self._columns[name].extend(map(attrgetter(name), runs))
         for run in runs:
-            for name, column in columns:
-                column.append(getattr(run, name))
             for section, known in self._logged.items():
                 for key, value in getattr(run, section).items():
                     logged = known.get(key)

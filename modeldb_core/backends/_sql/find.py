@@ -79,8 +79,8 @@ class Finder(Matching):
             total = self._count(fewest)
         rows = self._page(fewest, limit + 1, query.offset) if limit else []
         page = rows[:limit]
-        cursor = encode_cursor(query, page[-1][1]) if len(rows) > len(page) and page else None
-        return Found(tuple(entity_pk for entity_pk, _ in page), cursor, total)
+        cursor = encode_cursor(query, self._standing(page[-1])) if len(rows) > len(page) and page else None
+        return Found(tuple([row[0] for row in page]), cursor, total)
 
     @property
     def counted(self) -> Condition | None:
@@ -186,12 +186,16 @@ class Finder(Matching):
             conditions.append(entity_pk.not_in(deleted))
         return joined, conditions
 
-    def _page(self, fewest: Fewest, limit: int, offset: int) -> list[tuple[int, list[OrderValue]]]:
-        """Return the numbers of entities and where they stand, in order; ``offset`` of them come before."""
-        found = self._criteria
-        first = found[0]
+    def _standing(self, row: Sequence[Any]) -> list[OrderValue]:
+        """Return where the entity of a row of a page stands in the order."""
+        columns = iter(row[1:])
+        return [criterion.of_row(columns) for criterion in self._criteria]
+
+    def _page(self, fewest: Fewest, limit: int, offset: int) -> list[Sequence[Any]]:
+        """Return the numbers of entities, with what says where they stand, in order; ``offset`` of them come before."""
+        first = self._criteria[0]
         is_walked = self._is_walking_cheaper(fewest, limit + offset)
-        rows: list[tuple[int, list[OrderValue]]] = []
+        rows: list[Sequence[Any]] = []
         for rank in first.ranks:
             if self._after is not None and rank < rank_of(self._after[0]):
                 continue
@@ -200,9 +204,7 @@ class Finder(Matching):
             beginning = (along(first, rank) if is_walked else None) or fewest.beginning
             query = self._part(rank, beginning, limit - len(rows), offset)
             some = self._connection.execute(query, self._parameters).all()
-            for entity_pk, *values in some:
-                columns = iter(values)
-                rows.append((entity_pk, [criterion.of_row(columns) for criterion in found]))
+            rows += some
             if offset:  # all of this rank may come before the page
                 offset = 0 if some else offset - self._count_all(query)
             if len(rows) >= limit:
