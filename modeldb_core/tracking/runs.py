@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FIRST_PAGE = 100
 _PAGE = 1_000  # of the rest: whole runs, of which a server does not send more at once either
-_KEPT = 5_000  # runs: some 50 MB
+_KEPT = 5_000  # runs: some 20 MB where each has 35 values
 
 R = TypeVar("R", bound=RunEditor)
 
