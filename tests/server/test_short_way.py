@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -247,14 +248,13 @@ def profiled(app: Flask, note: Callable[[Any, str, Any], object]) -> Iterator[Me
 
 def test_a_batch_costs_a_whole_server_few_calls(filled: Any, app: Flask) -> None:
     """974 calls of Python functions when the loop asked Flask whether a body is read; 597 since it does not."""
-    calls = itertools.count()
+    calls, each = itertools.count(), []
     with profiled(app, lambda _frame, event, _argument: next(calls) if event == "call" else None) as store:
-        for batch in range(25):
-            if batch == 5:
-                before = next(calls)
+        for _ in range(25):
+            before = next(calls)
             store.apply([points(filled.writer, filled.run_id)])
-        each = (next(calls) - before) / 20
-    assert each <= 690
+            each.append(next(calls) - before)
+    assert median(each[5:]) <= 690  # a loop that waits for long on a busy machine turns more often
 
 
 def test_a_batch_and_its_answer_are_sent_in_one_piece_each(filled: Any, app: Flask) -> None:
