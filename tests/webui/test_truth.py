@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import http.client
 import json
 import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from xml.etree import ElementTree
@@ -15,6 +17,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from modeldb_core.model.entity import from_datetime
 from modeldb_core.testing import StreamWriter
 
 pytestmark = pytest.mark.browser
@@ -29,6 +32,8 @@ ODD: dict[str, list[float]] = {
     "mixed": [-1.0, 0.0, 10.0, 100.0],
     "alone": [7.0],
 }
+EXACT = {"größe\x1b\x01漢": [-0.0, 0.1 + 0.2, 5e-324]}
+TIMES = [1_700_000_000_000_001, 1_700_000_000_000_123, 1_700_000_000_999_999]
 
 
 @pytest.fixture
@@ -40,6 +45,7 @@ def odd(site: Any) -> Iterator[dict[str, str]]:
     ids["run_id"] = writer.create_run(**ids, name="odd", status="finished").entity_id
     for key, values in ODD.items():
         writer.append(ids["run_id"], {key: values}, steps=list(range(len(values))))
+    writer.append(ids["run_id"], EXACT, times=TIMES)
     writer.append(ids["run_id"], {"late": list(range(11))}, steps=[1_000_000_000 + step for step in range(11)])
     site.store.apply(writer.take())
     seen = len(writer.take())
@@ -59,6 +65,23 @@ def save_svg(page: Any, panel: str) -> ElementTree.Element:
     with page.expect_download() as download:
         page.click("[role=menu] >> text=SVG")
     return ElementTree.fromstring(download.value.path().read_bytes())
+
+
+def test_what_a_chart_saves_is_exact_and_can_be_read_whatever_its_name_holds(site: Any, visitor: Any, odd: Any) -> None:
+    ((key, values),) = EXACT.items()
+    page = visitor().go(f"/runs/{odd['run_id']}?tab=charts", f".panel:has-text('{key[-1]}')")
+    panel = f".panel:has-text('{key[-1]}')"
+    page.locator(panel).scroll_into_view_if_needed()
+    page.wait_for_selector(f"{panel} canvas")
+    assert "größe\ufffd\ufffd漢" in "".join(save_svg(page, panel).itertext())
+    page.hover(panel)
+    page.click(f"{panel} [aria-haspopup=menu]")
+    with page.expect_download() as download:
+        page.click("[role=menu] >> text=CSV")
+    assert download.value.suggested_filename == "größe_漢.csv"
+    rows = list(csv.DictReader(download.value.path().read_text("utf-8").splitlines()))
+    assert [repr(float(row["value"])) for row in rows] == [repr(value) for value in values]
+    assert [from_datetime(datetime.fromisoformat(row["time"])) for row in rows] == TIMES
 
 
 def test_labels_of_axes_are_neither_cut_nor_repeated(site: Any, visitor: Any, odd: Any) -> None:

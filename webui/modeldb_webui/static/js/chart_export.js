@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { COLORS } from "./colors.js";
-import { plain, toNumber } from "./format.js";
+import { plain } from "./format.js";
 import { toast } from "./overlays.js";
 import { paint } from "./chart_paint.js";
 
@@ -13,7 +13,7 @@ import { paint } from "./chart_paint.js";
 function save(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = name.replace(/[^\w.-]+/g, "_");
+  link.download = name.replace(/[^\p{L}\p{N}_.-]+/gu, "_");
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
@@ -46,8 +46,8 @@ export function downloadPng(chart, name) {
   canvas.toBlob((blob) => blob && save(blob, `${name}.png`));
 }
 
-/** @param {string} text */
-const escaped = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
+/** A text as XML, which has no control characters, not even escaped. @param {string} text */
+const escaped = (text) => text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "\ufffd").replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 
 /** Takes what `paint` draws, as paths of an SVG. */
 class SvgContext {
@@ -135,6 +135,12 @@ export function csvCell(text) {
   return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
+/** A number with its sign, which zero has too. @param {unknown} value */
+const csvNumber = (value) => (Object.is(value, -0) ? "-0.0" : plain(value));
+
+/** A time, to the microsecond. @param {number} time */
+const csvTime = (time) => new Date(Math.floor(time / 1000)).toISOString().replace("Z", `${String(time - 1000 * Math.floor(time / 1000)).padStart(3, "0")}Z`);
+
 /** Every point of a key. @param {Drawn[]} runs @param {string} key */
 export async function downloadCsv(runs, key) {
   const parts = ["run_id,run,key,step,time,value\n"];
@@ -143,8 +149,7 @@ export async function downloadCsv(runs, key) {
       const data = await api.request(`/runs/${encodeURIComponent(run.id)}/series`, { params: { key } });
       const head = `${run.id},${csvCell(run.name)},${csvCell(key)}`;
       for (let at = 0; at < data.steps.length; at += 1) {
-        const value = data.values[at];
-        parts.push(`${head},${plain(data.steps[at])},${new Date(data.times[at] / 1000).toISOString()},${Number.isFinite(toNumber(value)) ? value : plain(value)}\n`);
+        parts.push(`${head},${plain(data.steps[at])},${csvTime(data.times[at])},${csvNumber(data.values[at])}\n`);
       }
     }
     save(new Blob(parts, { type: "text/csv" }), `${key}.csv`);
