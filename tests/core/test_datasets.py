@@ -293,7 +293,7 @@ def test_a_plugin_describes_what_is_unknown_here():
     assert described["digest"] == ""
 
 
-def test_lazy_data_is_known_by_how_it_is_made_and_never_computed():
+def test_lazy_data_is_never_computed_and_has_no_digest_since_its_name_is_none():
     computed = []
 
     def block(values: np.ndarray) -> np.ndarray:
@@ -306,9 +306,14 @@ def test_lazy_data_is_known_by_how_it_is_made_and_never_computed():
     found = describe(lazy)
     assert not computed
     assert (found["kind"], found["shape"], found["schema"]) == ("lazy", [6, 2], {"dtype": "float64", "partitions": 2})
-    assert found["digest"] == describe(source.map_blocks(block, meta=meta))["digest"]
-    assert found["digest"] != describe(source)["digest"]
+    assert found["origin"] == describe(source.map_blocks(block, meta=meta))["origin"]
+    assert found["origin"] != describe(source)["origin"]
+    named = [describe(dask.array.from_array(np.arange(3) + number, name="X")) for number in range(2)]
+    assert [one["digest"] for one in (found, *named)] == [""] * 3
+    assert "no digest" in found["note"]
     unknown = describe(lazy[lazy[:, 0] > 3])
     assert unknown["shape"] == [None, 2]
     assert describe(Labelled(lazy, lazy[:, 0]))["target"]["shape"] == [6]
     assert not computed
+    with pytest.raises(InvalidTypeError):
+        describe(dask.delayed(block)(np.arange(3)))

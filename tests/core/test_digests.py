@@ -54,6 +54,64 @@ class Array:
         return "tensor([...])"
 
 
+class Metres(np.ndarray):
+    """An array with a unit, as astropy, MONAI and others have them."""
+
+    def __new__(cls, values: Any, unit: str = "m") -> Metres:
+        made = np.asarray(values).view(cls)
+        made.unit = unit
+        return made
+
+
+class Quantity(Array):
+    def __init__(self, values: Any, unit: str) -> None:
+        super().__init__(values)
+        self.unit = unit
+
+
+class Weighed(Array):
+    def __init__(self, values: Any, weights: Any) -> None:
+        super().__init__(values)
+        self.weights = np.asarray(weights)
+
+
+class Frame(pd.DataFrame):
+    """A table that keeps more than its columns, in pandas' own way for such classes."""
+
+    _metadata = ["unit"]
+
+    @property
+    def _constructor(self) -> type[Frame]:
+        return Frame
+
+
+class Rows(list[Any]):
+    pass
+
+
+class Tagged(str):
+    __slots__ = ("tag",)
+
+
+def with_attribute(made: Any, name: str = "unit", value: object = "m") -> Any:
+    setattr(made, name, value)
+    return made
+
+
+class Hidden:
+    __slots__ = ("_Hidden__seed", "hidden")
+
+
+@dataclass(slots=True)
+class Slotted(Hidden):
+    x: int
+
+
+@dataclass
+class Batch(list[Any]):
+    label: str
+
+
 @dataclass
 class Point:
     x: Any
@@ -159,6 +217,8 @@ DIFFERENT: dict[str, tuple[Any, Any]] = {
     "zones of an array of pandas": (TIMES.tz_convert("Asia/Tokyo").array, TIMES.tz_convert("Asia/Seoul").array),
     "128 bits": (pl.Series([2**100], dtype=pl.Int128), pl.Series([2**100 + 1], dtype=pl.Int128)),
     "types of memory": ([memoryview(np.array([1], "i4"))], [memoryview(np.array([1], "u4"))]),
+    "signs of bytes in memory": ([memoryview(np.array([-1], "i1"))], [memoryview(np.array([255], "u1"))]),
+    "shapes of memory": ([memoryview(np.zeros((2, 3), "u1"))], [memoryview(np.zeros((3, 2), "u1"))]),
     "levels of an index": (pd.MultiIndex.from_tuples([(1, "a")]), pd.MultiIndex.from_tuples([(1, "b")])),
 }
 
@@ -279,6 +339,8 @@ EQUAL: dict[str, tuple[Any, Any]] = {
     ),
     "missing objects": (pd.Series(["a", np.nan], dtype=object), pd.Series(["a", None], dtype="str")),
     "an index": (pd.Index([1, 2], name="a"), pd.Series([1, 2])),
+    "matrices of texts": (np.matrix([["a", "b"], ["c", "d"]]), np.array([["a", "b"], ["c", "d"]])),
+    "own arrays without more": (DENSE.view(Metres), DENSE),
 }
 
 
@@ -313,6 +375,15 @@ UNREADABLE = {
     "functions": [len],
     "what a list holds itself": loop(),
     "texts that hold more": [type("Text", (str,), {})("a")],
+    "arrays with a unit": Metres([1.0]),
+    "arrays with a unit in a list": [Metres([1.0])],
+    "what turns into an array and has a unit": Quantity([1.0], "m"),
+    "what turns into one of its arrays": [Weighed([1.0], [2.0])],
+    "tables that keep more": with_attribute(Frame({"a": [1.0]})),
+    "lists that hold more": with_attribute(Rows([1])),
+    "texts with slots": [with_attribute(Tagged("a"), "tag")],
+    "data classes over slots": [with_attribute(Slotted(1), "hidden")],
+    "data classes that are lists": [Batch("a")],
     "features": Labelled([Own(1)], [1]),
     "targets": Labelled([1], [Own(1)]),
     "images that are cut off": cut_off(),

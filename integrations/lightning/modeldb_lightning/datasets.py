@@ -56,6 +56,11 @@ def _of_dataset(dataset: Any, data: Any) -> dict[str, Any]:  # noqa: ANN401
         found |= _of_parts("subset", [dataset.dataset], data, getattr(dataset, "indices", ()))
     elif isinstance(dataset, data.ConcatDataset):
         found |= _of_parts("concatenation", dataset.datasets, data)
+    if (
+        "digest" in found and type(dataset).__module__.partition(".")[0] != "torch"
+    ):  # it may give other items than these
+        del found["digest"]
+        found["note"] = f"it has no digest: what a {found['type']} makes of its data is not known"
     return found
 
 
@@ -66,28 +71,30 @@ def _of_tensors(tensors: Any) -> dict[str, Any]:  # noqa: ANN401
     found = {"kind": "tensors", "size_bytes": size, "schema": schema}
     if size > MAX_BYTES or any(tensor.device.type != "cpu" for tensor in tensors):
         return found
-    content = ContentHash()
-    content.text("tensors")
     try:
-        for tensor in tensors:
-            content.raw(bytes.fromhex(describe_data(tensor)["digest"]))
+        digests = [describe_data(tensor)["digest"] for tensor in tensors]
     except InvalidTypeError:  # such as bfloat16, which NumPy does not know
         return found
-    return {**found, "digest": content.hexdigest()}
+    return {**found, **_digest_of("tensors", digests)}
 
 
 def _of_parts(kind: str, parts: Any, data: Any, indices: Any = ()) -> dict[str, Any]:  # noqa: ANN401
     described = [_of_dataset(part, data) for part in parts]
     found: dict[str, Any] = {"parts": described}
-    digests = [part.get("digest", "") for part in described]
-    if all(digests):
-        content = ContentHash()
-        content.text(kind)
-        for digest in digests:
-            content.raw(bytes.fromhex(digest))
-        content.sequence(list(indices))
-        found["digest"] = content.hexdigest()
-    return found
+    return {**found, **_digest_of(kind, [part.get("digest", "") for part in described], indices)}
+
+
+def _digest_of(kind: str, digests: list[str], indices: Any = None) -> dict[str, str]:  # noqa: ANN401
+    """Return the digest of what is made of parts, nothing where one of them has none."""
+    if not all(digests):
+        return {}
+    content = ContentHash()
+    content.text(kind)
+    for digest in digests:
+        content.raw(bytes.fromhex(digest))
+    if indices is not None:
+        content.sequence(indices.tolist() if hasattr(indices, "tolist") else list(indices))
+    return {"digest": content.hexdigest()}
 
 
 def _length(dataset: Any) -> int | None:  # noqa: ANN401

@@ -10,7 +10,7 @@ import numpy as np
 from modeldb_core.errors import InvalidTypeError
 from modeldb_core.tracking.description.columns import hash_column, is_column, is_from
 from modeldb_core.tracking.description.digests import ContentHash
-from modeldb_core.tracking.description.items import UnreadableContentError, encode_item
+from modeldb_core.tracking.description.items import UnreadableContentError, encode_item, own_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,8 @@ def digested(write: Callable[[ContentHash], None]) -> dict[str, str]:
 
 def nested(data: object) -> bytes | None:
     """Return the digest of data that lies within data, such as an image in a list; ``None`` where it is none."""
+    if reason := held_besides(data):
+        raise UnreadableContentError(reason)
     content = ContentHash(nested)
     if isinstance(data, np.ndarray):
         content.array(data)
@@ -115,7 +117,8 @@ def is_sparse(data: object) -> bool:
 
 def is_lazy(data: object) -> bool:
     """Whether it is a collection of dask, which is computed when it is asked for."""
-    return hasattr(data, "__dask_graph__") and hasattr(data, "dtype" if not hasattr(data, "dtypes") else "dtypes")
+    cls = type(data)  # a delayed call itself has every attribute that it is asked for
+    return hasattr(cls, "__dask_graph__") and (hasattr(cls, "dtype") or hasattr(cls, "dtypes"))
 
 
 def is_image(data: object) -> bool:
@@ -133,6 +136,37 @@ def is_array_like(data: object) -> bool:
         and hasattr(data, "dtype")
         and not is_from("xarray", data)
     )
+
+
+def held_besides(data: object) -> str | None:
+    """Return in words what an object of a program's own class holds besides its elements, such as a unit."""
+    if type(data).__module__.partition(".")[0] in _LIBRARIES or is_sparse(data):
+        return None
+    held = own_attributes(data)
+    if is_table(data) or is_column(data):
+        declared = {*getattr(data, "_metadata", ())} - {"_name"}
+        more = [name for name in held if name in declared or not name.startswith("_")]
+    elif isinstance(data, np.ndarray):
+        more = [name for name in held if name not in _OF_NUMPY]
+    elif isinstance(data, (list, tuple)):
+        more = list(held)
+    elif is_array_like(data):
+        arrays = [name for name, value in held.items() if isinstance(value, np.ndarray)]
+        more = [name for name in held if name not in {*arrays[:1], "dtype", "shape"}]
+    else:
+        return None
+    known = ", ".join(more)
+    return (
+        known
+        and f"a {type_name(data)} has more than its elements ({known}); convert it to a plain array, table or list"
+    )
+
+
+_LIBRARIES = {
+    *("builtins", "collections", "cupy", "h5py", "jax", "jaxlib", "mxnet", "numpy", "paddle", "pandas", "polars"),
+    *("scipy", "sklearn", "tensorflow", "torch", "zarr"),
+}  # whose own classes hold nothing besides that is content
+_OF_NUMPY = {*vars(np.ma.array(0)), "_mmap", "filename", "mode", "offset"}  # of masked arrays and memory maps
 
 
 def type_name(value: object) -> str:

@@ -27,6 +27,7 @@ from modeldb_core.tracking.description.contents import (
     digested,
     hash_image,
     hash_table,
+    held_besides,
     is_array_like,
     is_image,
     is_lazy,
@@ -103,6 +104,8 @@ def describe(
     for known, describer in _DESCRIBERS:
         if known(data):
             description: Description = describer(data)
+            if description["digest"] and (reason := held_besides(data)):
+                description |= {"digest": "", "note": f"it has no digest: {reason}"}
             break
     else:
         found = describe_object(data) if describe_object is not None else None
@@ -266,13 +269,10 @@ def _size_of(table: Any) -> int:  # noqa: ANN401
 
 
 def _describe_lazy(data: Any) -> Description:  # noqa: ANN401
-    """Describe a dask collection by its graph: reading it would mean computing it, maybe for hours.
+    """Describe a dask collection by its name: reading it would mean computing it, maybe for hours.
 
-    The name of a collection is a digest of how it is made, so the same steps on the same sources give the same one.
+    The name says how it is made and not what comes of it: programs choose names, and files change below them.
     """
-    content = ContentHash()
-    content.text("dask")
-    content.text(str(getattr(data, "_name", None) or data.name))
     columns = getattr(data, "columns", None)
     if columns is None:
         schema: Description = {"dtype": str(data.dtype)}
@@ -281,11 +281,12 @@ def _describe_lazy(data: Any) -> Description:  # noqa: ANN401
     parts = getattr(data, "npartitions", None)
     return {
         "kind": "lazy",
-        "digest": content.hexdigest(),
+        "digest": "",
+        "note": "it has no digest: dask computes it only when it is asked for; log what it is made of, or what it computes",
         "shape": [_length(length) for length in data.shape],
         "size_bytes": None,
         "schema": schema if parts is None else {**schema, "partitions": int(parts)},
-        "origin": {"type": "dask"},
+        "origin": {"type": "dask", "name": str(getattr(data, "_name", None) or data.name)},
     }
 
 

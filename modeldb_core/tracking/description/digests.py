@@ -116,7 +116,7 @@ class ContentHash:
                 self.text(name)
                 self.array(np.asarray(array[name]))
         elif not is_plain(array.dtype):
-            self.items(array)
+            self.items(np.asarray(array))  # a matrix has two dimensions, whatever is taken of it
         else:
             dtype = array.dtype.newbyteorder("<")
             self.text("array")

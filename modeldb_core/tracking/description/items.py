@@ -40,6 +40,7 @@ _NUMBER = struct.Struct("<Q")
 _FLOAT = struct.Struct("<d")
 _NAN = _FLOAT.pack(float("nan"))
 _MAPS = (dict, OrderedDict, defaultdict, MappingProxyType)
+_OF_PYTHON = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class that a program made, and no built-in
 _BARE: Mapping[type, Callable[[Any], Any]] = {str: str.__str__, int: int.__int__, float: float.__float__}
 
 
@@ -106,7 +107,7 @@ def _encode_container(item: object, nested: Nested | None) -> bytes:
         return b"m" + _encode_map(item, nested)  # type: ignore[arg-type]
     if cls in (set, frozenset):
         return b"z" + _encode_sorted([encode_item(part, nested) for part in item])  # type: ignore[attr-defined]
-    if cls is memoryview and item.format not in ("B", "b", "c"):  # type: ignore[attr-defined]
+    if cls is memoryview and (item.format not in ("B", "c") or item.ndim != 1):  # type: ignore[attr-defined]
         return _encode_nested(np.asarray(item), nested)
     if cls in (bytes, bytearray, memoryview):
         return b"b" + _sized(bytes(item))  # type: ignore[call-overload]
@@ -140,7 +141,7 @@ def _encode_value(item: object, nested: Nested | None) -> bytes:
             ends = (item.left, item.right, item.closed)  # type: ignore[attr-defined]
             return b"v" + _text("Interval") + b"".join(encode_item(end, nested) for end in ends)
     for bare, plain in _BARE.items():
-        if isinstance(item, bare) and not getattr(item, "__dict__", None):
+        if isinstance(item, bare) and not own_attributes(item):
             return encode_item(plain(item), nested)
     return _encode_nested(item, nested)
 
@@ -153,7 +154,7 @@ def _encode_nested(item: object, nested: Nested | None) -> bytes:
 
 
 def _encode_fields(item: object, fields: Mapping[str, object], nested: Nested | None) -> bytes:
-    if not getattr(item, "__dict__", {}).keys() <= fields.keys():
+    if not own_attributes(item).keys() <= fields.keys() or _holds_items(item):
         raise _unreadable(item)  # it holds more than its class declares
     return b"k" + _text(type(item).__qualname__) + _encode_map(fields, nested)
 
@@ -164,6 +165,24 @@ def _encode_map(item: Mapping[Any, Any], nested: Nested | None) -> bytes:
 
 def _encode_sorted(encoded: list[bytes]) -> bytes:
     return _NUMBER.pack(len(encoded)) + b"".join(sorted(encoded))
+
+
+def own_attributes(item: object) -> dict[str, Any]:
+    """Return what an object holds in attributes of its own, those of slots included, and is not ``None``."""
+    found = dict(getattr(item, "__dict__", None) or {})
+    for cls in type(item).__mro__:
+        slots = cls.__dict__.get("__slots__", ())
+        for slot in (slots,) if isinstance(slots, str) else slots:
+            private = slot.startswith("__") and not slot.endswith("__")
+            name = f"_{cls.__name__.lstrip('_')}{slot}" if private else slot
+            if name not in ("__dict__", "__weakref__"):
+                found[name] = getattr(item, name, None)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _holds_items(item: object) -> bool:
+    """Whether a data class is a list, a map or another built-in as well, which holds more than fields."""
+    return not isinstance(item, tuple) and any(not cls.__flags__ & _OF_PYTHON for cls in type(item).__mro__[:-1])
 
 
 def _is_bunch(item: dict[Any, Any]) -> bool:
