@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modeldb_core.backends._libpq import Database
 from modeldb_core.hookspecs import hookimpl
 from modeldb_core.stores import Address, Backend, Files, Process, Server
 
@@ -32,7 +33,8 @@ _GOOGLE = ("gs", "gcs")
 _AZURE = ("az", "abfs", "abfss")
 _SERVERS = {"https": ("https://models.example.org", Server(443)), "http": ("http://127.0.0.1:5000", Server(80))}
 _FILE = Files("sqlite:///", companions=("-wal", "-shm", "-journal"))
-_DATABASE = Address(5432, {"schema": "public"})
+_DATABASE = Database(5432, {"schema": "public"})
+_BUCKET = Address(options={"endpoint_url": ""})
 _FOLDER = Files("file://", is_quoted=False, may_be_remote=True)
 _BUNDLE_FILE = Files("bundle://", may_be_remote=True)
 
@@ -53,10 +55,14 @@ def _metadata() -> Iterator[Backend]:
     yield Backend("memory", "metadata", _MEMORY, description=about, place=Process())
     about = "nothing but a folder, such as file:///data/modeldb"
     yield Backend("file", "metadata", _OBJECTS, description=about, harmless=_OF_BLOBS, place=_FOLDER)
-    for schemes, extra, what in ((_S3, "s3", "bucket"), (_GOOGLE, "gcsfs", "bucket"), (_AZURE, "adlfs", "container")):
+    for schemes, extra, what, place in (
+        (_S3, "s3", "bucket", _BUCKET),
+        (_GOOGLE, "gcsfs", "bucket", Address()),
+        (_AZURE, "adlfs", "container", Address()),
+    ):
         for scheme in schemes:
             about = f"nothing but a {what}, such as {scheme}://{what}/prefix"
-            yield Backend(scheme, "metadata", _OBJECTS, extra, about, harmless=_OF_BLOBS)
+            yield Backend(scheme, "metadata", _OBJECTS, extra, about, harmless=_OF_BLOBS, place=place)
     about = "one file that `modeldb export` wrote, such as bundle:///data/runs.bundle: only to be read"
     yield Backend("bundle", "metadata", _BUNDLE, description=about, place=_BUNDLE_FILE)
     for scheme, (example, place) in _SERVERS.items():

@@ -396,6 +396,7 @@ def _urls(url: str) -> list[object]:
     found = []
     for read in (
         lambda: Places().owner_name(url, "file:///tmp/a"),
+        lambda: Places().owner_name(f"postgresql{url[url.find(':') :]}", "file:///tmp/a"),
         lambda: split_options(url, {"schema": str, "timeout_s": float, "parallel": int, "verify": bool}),
         lambda: read_address(
             url, token="", connect_timeout_s=1.0, timeout_s=1.0, retry_s=0.0, ca_bundle="", verify=True

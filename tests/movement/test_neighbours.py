@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 import pytest
 
 import modeldb_core
 from modeldb_core.cli.program import run as main
 from modeldb_core.plugins import Places, load_settings, open_artifacts
+from tests.services.postgres import PASSWORD
 from tests.services.server import ModelDBServer
 
 YEAR_S = 365 * 86400
@@ -122,12 +124,64 @@ def test_a_name_of_a_store_holds_no_secrets_and_tells_stores_apart():
             "postgresql://other@host:5432/runs?timeout_s=3",
             "postgresql://host/runs?schema=team",
             "postgresql://host2/runs",
+            "postgresql:///runs?host=host&password=hunter2",
+            "postgresql://user:hunter2@host:5432/?dbname=runs",
+            "postgresql:///runs?host=host&port=5433",
+            "postgresql:///runs?hostaddr=10.0.0.1",
+            "postgresql:///runs?host=/run/one",
+            "postgresql://%2Frun%2Ftwo/runs",
+            "postgresql://host:5433,host2:5434/runs",
+            "postgresql://host:5433,host2:5435/runs",
+            "postgresql:///?service=one",
+            "postgresql:///?service=two",
+            "postgresql://alice:hunter2@host",
+            "postgresql://bob@host/",
             "s3://bucket/prefix?secret=hunter2",
+            "s3://bucket/prefix?endpoint_url=http://minio",
         )
     }
     assert named == {
         "postgresql://host:5432/runs",
         "postgresql://host:5432/runs?schema=team",
         "postgresql://host2:5432/runs",
+        "postgresql://host:5433/runs",
+        "postgresql://10.0.0.1:5432/runs",
+        "postgresql:///run/one:5432/runs",
+        "postgresql://%2Frun%2Ftwo:5432/runs",
+        "postgresql://host:5433,host2:5434/runs",
+        "postgresql://host:5433,host2:5435/runs",
+        "postgresql://:5432/?service=one",
+        "postgresql://:5432/?service=two",
+        "postgresql://host:5432/alice",
+        "postgresql://host:5432/bob",
         "s3://bucket/prefix",
+        "s3://bucket/prefix?endpoint_url=http://minio",
     }
+
+
+def test_the_environment_says_where_a_database_is_as_it_does_to_libpq(monkeypatch):
+    names = set()
+    for variables in ({"PGDATABASE": "one"}, {"PGDATABASE": "two"}, {"PGHOST": "elsewhere"}, {"PGSERVICE": "team"}):
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            names.add(Places().owner_name("postgresql:///", "s3://bucket"))
+    assert len(names) == 4
+
+
+def test_gc_spares_the_files_of_a_database_that_is_named_behind_the_question_mark(tmp_path, postgres):
+    shared = f"file://{tmp_path}/files"
+    databases = [postgres.new_database() for _ in range(2)]
+    try:
+        parts = [urlsplit(url) for url in databases]
+        login = f"user={parts[0].username}&password={quote(PASSWORD)}&host=127.0.0.1&port={postgres.port}"
+        mine, other = (f"postgresql:///?{login}&dbname={part.path.strip('/')}" for part in parts)
+        run_id = log_and_delete(other, COMMON, b"the other's own", artifact_url=shared)
+        log_and_delete(mine, COMMON, artifact_url=shared)
+        log_and_delete(mine, b"mine, to go", artifact_url=shared, delete=True)
+        make_old(tmp_path / "files")
+        assert gc(mine, "--artifact-url", shared) != 0
+        assert read(other, run_id, shared) == [COMMON, b"the other's own"]
+    finally:
+        for url in databases:
+            postgres.give_back(url)
