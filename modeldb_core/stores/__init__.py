@@ -12,6 +12,7 @@ from modeldb_core.stores.artifacts import (
     ArtifactStore,
     BlobInfo,
     Uploads,
+    can_seek,
     check_stored,
     put_together,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Touch",
     "TouchPage",
     "Uploads",
+    "can_seek",
     "check_stored",
     "put_together",
 ]

@@ -79,6 +79,12 @@ def put_together(
     return told
 
 
+def can_seek(stream: BinaryIO) -> bool:
+    """Return whether a stream can go back; some do not say, such as a member of a tar file that is read as it arrives."""
+    says = getattr(stream, "seekable", None)
+    return says is not None and bool(says())
+
+
 REFRESH_S = 24 * 3600.0
 """A blob that is put again may look so much older than it is; a grace period before deletion must be longer."""
 

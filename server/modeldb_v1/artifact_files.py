@@ -15,6 +15,7 @@ from flask import request
 
 from modeldb_core.commands import edits
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
+from modeldb_core.stores import can_seek
 from modeldb_server.blobs import find_file
 from modeldb_server.context import server_context
 from modeldb_server.handlers.artifacts import send_file
@@ -56,7 +57,7 @@ def store_artifact() -> Response:
     raw: BinaryIO = request.environ[
         "wsgi.input"
     ]  # whole already, in memory or in a file, where the server received it as such
-    info = context.artifacts.put(raw if raw.seekable() else cast("BinaryIO", request.stream))
+    info = context.artifacts.put(raw if can_seek(raw) else cast("BinaryIO", request.stream))
     stored = {**entry, "digest": info.digest, "size_bytes": info.size_bytes}
     stored.setdefault("media_type", mimetypes.guess_type(_file_name(key, entry))[0] or "application/octet-stream")
     context.execute(edits.put_values(entity.KIND, entity.entity_id, section, {key: stored}))

@@ -140,6 +140,26 @@ def test_a_stream_that_does_not_know_its_end_is_stored(stores, kind, claims):
     stores[kind].delete(info.digest)
 
 
+class Member:
+    """What can be read and says nothing of going back, as a member of a tar file that is read as it arrives."""
+
+    def __init__(self, content):
+        self._file = io.BytesIO(content)
+
+    def read(self, size=-1):
+        return self._file.read(size)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [1, protocol.PART_BYTES + 1])
+def test_a_stream_that_does_not_say_whether_it_can_go_back_is_stored(stores, kind, size):
+    content = CONTENT[:size]
+    info = BlobInfo(hashlib.sha256(content).hexdigest(), size)
+    for claimed in (None, info.digest, info.digest):  # the second one is there already
+        assert stores[kind].put(Member(content), digest=claimed) == info
+    stores[kind].delete(info.digest)
+
+
 @pytest.fixture(scope="module")
 def served(places):
     """Functions that open a store on a server: all tests of the suites share it, since starting one takes time."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from modeldb_core.errors import IntegrityError, InvalidArgumentError
 from modeldb_core.runtime.hashing import hashing
-from modeldb_core.stores import BlobInfo
+from modeldb_core.stores import BlobInfo, can_seek
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +88,7 @@ def size_of_rest(stream: BinaryIO) -> int | None:
 
     What can go back need not know its end: a stream that is unpacked while it is read refuses to go there.
     """
-    if not stream.seekable():
+    if not can_seek(stream):
         return None
     start = stream.tell()
     try:

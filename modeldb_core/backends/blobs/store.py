@@ -38,7 +38,7 @@ from modeldb_core.errors import (
 )
 from modeldb_core.runtime import disk
 from modeldb_core.runtime.redaction import redact_url
-from modeldb_core.stores import REFRESH_S, ArtifactStore, BlobInfo
+from modeldb_core.stores import REFRESH_S, ArtifactStore, BlobInfo, can_seek
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -131,7 +131,7 @@ class FsspecArtifactStore(ArtifactStore):
 
     def _put_again(self, stream: BinaryIO, digest: str) -> BlobInfo:
         """Check that ``stream`` holds what is there already; write it again only where that is damaged."""
-        start = stream.tell() if stream.seekable() else None
+        start = stream.tell() if can_seek(stream) else None
         hashed = hash_rest(stream)
         check_digest(hashed, digest)
         if self._is_kept(hashed):

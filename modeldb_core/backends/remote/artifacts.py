@@ -31,7 +31,7 @@ from modeldb_core.errors import (
     NotFoundError,
     StoreUnavailableError,
 )
-from modeldb_core.stores import ArtifactStore, BlobInfo, check_stored, protocol
+from modeldb_core.stores import ArtifactStore, BlobInfo, can_seek, check_stored, protocol
 from modeldb_core.stores.blob_batches import MAX_BLOBS, decode_blobs, encode_blobs, together
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class RemoteArtifactStore(OnServer, ArtifactStore):
         self._claim()
         if digest is not None:
             _checked(digest)
-        if stream.seekable():
+        if can_seek(stream):
             return self._put_seekable(stream, digest)
         first = read_fully(stream, protocol.PART_BYTES)
         if len(first) < protocol.PART_BYTES:

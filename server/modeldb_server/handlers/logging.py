@@ -19,6 +19,7 @@ from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.model.entities import DEFAULT_WORKSPACE, now_us
 from modeldb_core.model.numbers import to_float
 from modeldb_core.model.values import check_key
+from modeldb_core.stores import can_seek
 from modeldb_server.handlers.edits import changed, edited
 from modeldb_server.handlers.entities import check_id
 from modeldb_server.responses import json_response
@@ -115,7 +116,7 @@ def put_artifact(context: ServerContext, *, run_id: str, path: str, type: str | 
     check_key(path, "path")
     _open(context, run_id)
     raw = request.environ["wsgi.input"]  # whole already, in memory or in a file, where the server received it as such
-    info = context.artifacts.put(raw if raw.seekable() else content)
+    info = context.artifacts.put(raw if can_seek(raw) else content)
     media_type = mimetypes.guess_type(path)[0] or "application/octet-stream"
     entry = {"digest": info.digest, "size_bytes": info.size_bytes, "media_type": media_type, "type": type or "file"}
     context.execute(runs.link_artifacts(run_id, {path: entry}))
