@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from modeldb_core import plugins
 from modeldb_core.commands import edits
-from modeldb_core.commands.declaring import declare, revive
+from modeldb_core.commands.declaring import declare
 from modeldb_core.commands.names import check_name
 from modeldb_core.errors import StoreUnavailableError
 from modeldb_core.journal.records import Draft
@@ -351,23 +351,28 @@ class Session:
 
         The store is asked because a container may have been renamed since, or created under another identifier.
         """
+        found = self._asked(path, self._ask_names)
+        return derive(path) if found is None else found.identifiers
+
+    def _asked(self, path: Path, ask: Callable[[MetadataStore, Path, Names | None], Names]) -> Names | None:
+        """Return what the store says of containers, or said a moment ago; ``None`` where it says nothing soon."""
         now, store = time.monotonic(), self._store
         if store is None or now < self._ask_again_at:
-            return derive(path)
+            return None
         known = self._identified.get(path)
         if known is not None:
             if store.is_local and known.mark is not None and store.write_mark() == known.mark:
-                return known.identifiers  # told at once, so without another thread
+                return known  # told at once, so without another thread
             if not store.is_local and now - known.at < _IDENTIFIED_LIFE_S:
-                return known.identifiers
+                return known
         try:
-            found = self._askers.submit(partial(self._ask_names, store, path, known)).result(_PATIENCE_S)
+            found = self._askers.submit(partial(ask, store, path, known)).result(_PATIENCE_S)
         except Exception as error:
             logger.debug("the store was not asked for names: %r", error)
             self._ask_again_at = time.monotonic() + _ASK_AGAIN_S
-            return derive(path)
+            return None
         self._identified[path] = found
-        return found.identifiers
+        return found
 
     def _ask_names(self, store: MetadataStore, path: Path, known: Names | None) -> Names:
         found, stream = ask_names(store, path, known), self.writer.stream
@@ -386,12 +391,6 @@ class Session:
             self.execute(operation)
             # Only now: what interrupts this must not believe that it is in the journal.
             declared[operation.entity_id] = now
-
-    def _revive(self, **names: str) -> None:
-        """Bring back what this client deleted and logs to again."""
-        for kind, entity_id in names.items():
-            if entity_id in self._deleted:
-                self.execute(revive(kind, entity_id))
 
     def _capture(self, run_id: str) -> None:
         """Record the circumstances of a run; runs in the background."""

@@ -533,6 +533,42 @@ def test_a_project_that_somebody_else_deleted_comes_back_too(client: Client) -> 
     assert [run.run_id for run in client.search_runs(project="churn")] == [new.run_id]
 
 
+def test_a_project_comes_back_in_which_somebody_else_left_no_experiment_that_this_client_has_made(
+    client: Client,
+) -> None:
+    with client.start_run("churn", "trees", capture=False):
+        pass
+    client.flush()
+    with modeldb.connect() as other:
+        other.trash.delete_project("churn", recursive=True)
+    with client.start_run("churn", "another experiment", capture=False) as new:
+        pass
+    assert [run.run_id for run in client.search_runs(project="churn")] == [new.run_id]
+
+
+@pytest.mark.parametrize("who", ["this client", "somebody else"])
+@pytest.mark.parametrize("what", ["project", "experiment", "run"])
+@pytest.mark.parametrize("goes_on", ["child", "continued"])
+def test_what_is_deleted_comes_back_with_a_child_or_a_run_that_is_continued(
+    client: Client, who: str, what: str, goes_on: str
+) -> None:
+    with client.start_run("churn", "trees", capture=False) as old:
+        pass
+    client.flush()
+    with nullcontext(client) if who == "this client" else modeldb.connect() as other:
+        if what == "project":
+            other.trash.delete_project("churn", recursive=True)
+        elif what == "experiment":
+            other.trash.delete_experiment("churn", "trees", recursive=True)
+        else:
+            other.get_run(old.run_id).delete()
+    with old.start_child() if goes_on == "child" else client.start_run(run_id=old.run_id) as new:
+        new.log_metric("loss", 1.0)
+    assert [project.name for project in client.projects()] == ["churn"]
+    assert [experiment.name for experiment in client.experiments("churn")] == ["trees"]
+    assert [run.run_id for run in client.search_runs(project="churn")] == [new.run_id]
+
+
 @pytest.mark.parametrize("who", ["this client", "somebody else"])
 def test_a_deleted_data_set_comes_back_with_a_run_that_uses_it(client: Client, who: str) -> None:
     with client.start_run(capture=False) as run:
