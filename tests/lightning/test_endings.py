@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal
+import threading
+import time
 from typing import Any
 
 import optuna
 import pytest
 import torch
 
+from modeldb_core.tracking.run import RunHandle
 from modeldb_lightning import ModelDBCallback, ModelDBLogger, resuming
+from modeldb_lightning.options import BACKGROUND
 from tests.lightning.small import loader
 from tests.lightning.test_steps import KINDS, given
 
@@ -130,3 +134,53 @@ def test_the_batch_size_that_a_finder_found_is_the_one_recorded(client, only, pl
     assert run.hyperparameters["batch_size"] == data.hparams.batch_size
     version = client.store.get("dataset_version", run.datasets["validation"]["dataset_version_id"])
     assert version.document["info"]["loader"]["batch_size"] == data.hparams.batch_size
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_what_is_logged_while_the_run_of_the_training_before_is_being_ended_is_kept(
+    where, client, only, model, trainer, monkeypatch
+):
+    record = RunHandle._record
+    finishing = threading.Event()
+
+    def slow(run, operation):
+        if operation.ends_run:
+            finishing.set()
+            time.sleep(0.5 if where == "before" else 0)
+        record(run, operation)
+        if operation.ends_run:
+            time.sleep(0.5 if where == "after" else 0)
+
+    monkeypatch.setattr(RunHandle, "_record", slow)
+    one = trainer(logger=ModelDBLogger(client), max_epochs=1)
+    one.fit(model(), loader())
+    assert finishing.wait(60)
+    one.test(model(), loader(), verbose=False)  # another model: its summary is stored beside the test
+    client.flush(60)
+    run = only()
+    assert run.status == "finished"
+    assert list(run.notes) == []
+    assert "test_loss" in run.series
+
+
+def test_the_late_end_of_a_training_does_not_end_the_one_that_goes_on_with_its_run(
+    client, only, pl, model, trainer, tmp_path
+):
+    last, held = str(tmp_path / "last.ckpt"), threading.Event()
+    one = trainer(logger=ModelDBLogger(client), max_epochs=1)
+    BACKGROUND.submit(held.wait, ["something slow"])
+    one.fit(model(), loader())
+    one.save_checkpoint(last)
+
+    class Asks(pl.Callback):
+        def on_train_end(self, trainer, module):
+            held.set()
+            BACKGROUND.wait(timeout_s=60)
+            client.flush(60)
+            statuses.append(only().status)
+
+    statuses = []
+    trainer(logger=ModelDBLogger(client), max_epochs=2, callbacks=[Asks()]).fit(model(), loader(), ckpt_path=last)
+    client.flush(60)
+    assert statuses == ["running"]
+    assert only().status == "finished"

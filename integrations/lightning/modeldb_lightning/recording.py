@@ -8,6 +8,7 @@ and nothing is recorded until there is something to record.
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.autologging.runs import Ending, describe, interruption_of, leave_sigterm, summary_of
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _lock = threading.Lock()
 _taken: set[str] = set()
+_holders: weakref.WeakValueDictionary[str, Recording] = weakref.WeakValueDictionary()
+"""By run, the recording that has continued it last, and so ends it."""
 
 
 class Recording:
@@ -186,6 +189,7 @@ class Recording:
             return client.get_run(run_id)
         if past.status not in ("", FINISHED):
             self._ending = Ending(KILLED if past.status == LOST else past.status, past.failure)
+        _holders[run_id] = self
         return client.start_run(run_id=run_id, every_rank=True, make_current=False)
 
     def _opened(self, run: RunHandle) -> None:
@@ -207,7 +211,8 @@ class Recording:
 
     def hold(self) -> None:
         """Keep what is logged back until :meth:`begin`: a checkpoint may be loaded that says to which run it belongs."""
-        self._generation += 1
+        with self._lock:  # the end of the training before may be under way: what is logged to it then would be lost
+            self._generation += 1
         self._is_broken = False
         if self._waiting is None:
             self._waiting = []
@@ -362,9 +367,10 @@ class Recording:
 
     def _finish(self, generation: int, ending: Ending) -> None:
         with self._lock:
-            if generation == self._generation and self.run is not None:  # it was not taken up again meanwhile
+            run = self.run  # it may have been taken up again meanwhile, by this recording or by another one
+            if generation == self._generation and run is not None and _holders.get(run.run_id, self) is self:
                 with GUARD.step("end the run"):
-                    self.run.finish(ending)
+                    run.finish(ending)
 
     def __getstate__(self) -> dict[str, Any]:
         """In another process, as Lightning starts for ``ddp_spawn``, a run that is open goes on."""
