@@ -106,6 +106,7 @@ class Uploads(Protocol):
     def append(self, upload: str, offset: int, content: bytes | memoryview) -> int:
         """Add ``content`` where just ``offset`` bytes have arrived, else nothing; return how many have arrived now.
 
+        Where fewer have arrived, the rest may be on its way by another connection: waiting for it a moment saves sending twice.
         The content may be used for something else afterwards.
         """
         ...

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import os
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,9 +15,11 @@ import pytest
 
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.blobs import uploads as folder_uploads
+from modeldb_core.backends.blobs.uploads import FolderUploads
 from modeldb_core.backends.remote.artifacts import RemoteArtifactStore
 from modeldb_core.errors import IntegrityError, InvalidArgumentError, NotFoundError, StoreUnavailableError
 from modeldb_core.plugins import open_store
+from modeldb_core.runtime import disk
 from modeldb_core.stores import BlobInfo, protocol
 from tests.services.server import serving, serving_folder
 
@@ -54,6 +58,16 @@ class OnceOnly(io.RawIOBase):
 
     def readinto(self, buffer):
         return self._content.readinto(buffer)
+
+
+class Breaking(OnceOnly):
+    """One that ends with an error."""
+
+    def readinto(self, buffer):
+        count = super().readinto(buffer)
+        if not count:
+            raise OSError("unplugged")
+        return count
 
 
 class Watched(RemoteArtifactStore):
@@ -231,6 +245,85 @@ def test_more_uploads_at_once_than_hashes_are_kept_are_right_too(folder, monkeyp
     for digest, content in contents.items():
         folder.uploads.finish(digest, BlobInfo(digest, len(content)))
         assert folder.open(digest).read() == content
+
+
+def test_the_next_piece_arrives_while_the_server_writes_one(url, folder, tmp_path):
+    folder.uploads.append(DIGEST, 0, CONTENT[:PART])
+    (upload,) = incoming(tmp_path)
+    artifacts = Watched(url)
+    with ThreadPoolExecutor(1) as pool:
+        with upload.open("rb") as file:
+            disk.lock(file.fileno())  # as whoever writes a piece does
+            put = pool.submit(artifacts.put, io.BytesIO(CONTENT), digest=DIGEST)
+            deadline = time.monotonic() + 60
+            while len(artifacts.sent) < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.3)
+            assert artifacts.sent == [PART, PART], "what is on its way is in memory, so it is not more than that"
+            assert not put.done()
+        assert put.result() == INFO
+    assert sum(artifacts.sent) == len(CONTENT) - PART
+
+
+def test_a_piece_waits_for_the_one_before_it(folder, monkeypatch):
+    monkeypatch.setattr(folder_uploads, "_PATIENCE_S", 30)
+    with ThreadPoolExecutor(2) as pool:
+        later = [pool.submit(folder.uploads.append, DIGEST, at, CONTENT[at : at + PART]) for at in (2 * PART, PART)]
+        time.sleep(0.1)
+        assert not any(each.done() for each in later)
+        assert folder.uploads.append(DIGEST, 0, CONTENT[:PART]) == PART
+        assert [each.result() for each in later] == [3 * PART, 2 * PART]
+    folder.uploads.append(DIGEST, 3 * PART, CONTENT[3 * PART :])
+    assert folder.uploads.finish(DIGEST, INFO) == INFO
+
+
+def test_a_long_file_is_in_memory_a_few_pieces_at_a_time(url):
+    content = os.urandom(100 * PART)
+    digest = hashlib.sha256(content).hexdigest()
+    RemoteArtifactStore(url).put(io.BytesIO(CONTENT))
+    artifacts = RemoteArtifactStore(url)
+    gc.disable()
+    tracemalloc.start()
+    try:
+        artifacts.put(io.BytesIO(content), digest=digest)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert most < 20 * PART
+
+
+def test_a_stream_that_breaks_leaves_nothing_that_begins_its_upload_again(url, tmp_path, monkeypatch):
+    append = FolderUploads._append
+
+    def slow(self, upload, offset, content):
+        time.sleep(0.3)
+        return append(self, upload, offset, content)
+
+    monkeypatch.setattr(FolderUploads, "_append", slow)
+    with pytest.raises(OSError, match="unplugged"):
+        RemoteArtifactStore(url).put(Breaking(CONTENT[: PART + 1]))
+    time.sleep(0.5)
+    assert incoming(tmp_path) == []
+
+
+@pytest.mark.parametrize("stream", [io.BytesIO, OnceOnly])
+def test_pieces_that_overtake_one_another_are_sent_again(url, tmp_path, monkeypatch, stream):
+    monkeypatch.setattr(folder_uploads, "_PATIENCE_S", 0)
+    append, seen = FolderUploads._append, set()
+
+    def slow(self, upload, offset, content):
+        if offset % (3 * PART) == PART and offset not in seen:
+            seen.add(offset)
+            time.sleep(0.2)
+        return append(self, upload, offset, content)
+
+    monkeypatch.setattr(FolderUploads, "_append", slow)
+    artifacts = Watched(url)
+    assert artifacts.put(stream(CONTENT)) == INFO
+    assert sum(artifacts.sent) > len(CONTENT), "else none overtook another"
+    assert artifacts.open(DIGEST).read() == CONTENT
+    assert incoming(tmp_path) == []
 
 
 def test_what_is_no_name_of_an_upload_is_refused(url, folder):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 _MAX_HASHES = 64
 """So many uploads at once keep their hash; those of the others are read once more in the end."""
+
+_PATIENCE_S = 0.5
+"""So long a piece waits for the one before it, which comes over another connection, or to another server."""
+_PAUSE_S = 0.002
 
 
 class _State(NamedTuple):
@@ -81,6 +86,12 @@ class FolderUploads:
 
     def append(self, upload: str, offset: int, content: bytes | memoryview) -> int:
         """Add ``content`` where just ``offset`` bytes have arrived; return how many have arrived now."""
+        patient_until = time.monotonic() + _PATIENCE_S
+        while (arrived := self._append(upload, offset, content)) < offset and time.monotonic() < patient_until:
+            time.sleep(_PAUSE_S)
+        return arrived
+
+    def _append(self, upload: str, offset: int, content: bytes | memoryview) -> int:
         with self._errors("write"), self._opened(_checked(upload), may_create=offset == 0) as descriptor:
             if descriptor is None:
                 return 0

@@ -10,7 +10,7 @@ import json
 import random
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import urllib3
@@ -36,7 +36,7 @@ from modeldb_core.runtime import __version__, forks
 from modeldb_core.stores import protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from urllib3.response import BaseHTTPResponse
 
@@ -58,6 +58,13 @@ R = TypeVar("R")
 
 def _as_it_is(data: Any) -> Any:  # noqa: ANN401 - JSON data
     return data
+
+
+class Body(Protocol):
+    """The body of a request that is sent as it is read, again where the request is tried again."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[bytes]: ...
 
 
 class Answer:
@@ -113,7 +120,7 @@ class Connection:
         self,
         method: str,
         path: str,
-        body: bytes | memoryview | None = None,
+        body: bytes | memoryview | Body | None = None,
         *,
         query: Mapping[str, object] | None = None,
         media_type: str = JSON,
@@ -168,7 +175,7 @@ class Connection:
         self,
         method: str,
         target: str,
-        body: bytes | memoryview | None,
+        body: bytes | memoryview | Body | None,
         media_type: str,
         extra_s: float,
         *,
@@ -180,6 +187,8 @@ class Connection:
         sent = {**self._headers, **(headers or {})}
         if method not in ("GET", "HEAD"):
             sent["Content-Type"] = media_type
+        if body is not None:
+            sent["Content-Length"] = str(len(body))
         attempt = 0
         while True:
             wanted_s = 0.0
@@ -211,7 +220,12 @@ class Connection:
             time.sleep(pause)
 
     def _send(
-        self, method: str, target: str, body: bytes | memoryview | None, headers: Mapping[str, str], extra_s: float
+        self,
+        method: str,
+        target: str,
+        body: bytes | memoryview | Body | None,
+        headers: Mapping[str, str],
+        extra_s: float,
     ) -> BaseHTTPResponse:
         timeout = urllib3.Timeout(connect=self.address.connect_timeout_s, read=self.address.timeout_s + extra_s)
         pool = self._opened()
@@ -221,7 +235,7 @@ class Connection:
         return pool.urlopen(
             method,
             target,
-            body,  # type: ignore[arg-type] # it takes what has bytes
+            body,  # type: ignore[arg-type] # it takes what has bytes, or gives them
             headers,
             retries=False,
             redirect=False,
