@@ -57,10 +57,10 @@ class Choice:
         Raises:
             NotFoundError, InvalidArgumentError: a run or a container is not there, or several fit.
         """
-        if self.filter is not None and not self.filter.strip():  # such as a variable of the shell that is not set
-            msg = "--filter is empty, which every run matches; to mean all of them, write --filter 'created_at exists'"
-            raise click.UsageError(msg)
         contained = self.project is not None or self.experiment is not None
+        if self.filter is not None and not self.filter.strip() and not contained:  # a variable that is not set
+            msg = "--filter is empty, which every run of the store matches; to mean all, write --filter 'created_at exists'"
+            raise click.UsageError(msg)
         if self.filter is not None and not self.references:
             return _matching(session, self.filter, session.container_id(self.project, self.experiment), deleted=deleted)
         if self.filter is not None or bool(self.references) == contained:

@@ -63,7 +63,7 @@ def test_projects_and_experiments_are_renamed_unless_another_has_the_name(comman
         (["tag", "first", "--filter", "name = 'first'", "x"], "name runs, or --filter"),
         (["tag", "--filter", "nosuch = 1", "x"], "not a field"),
         (["delete", "--filter", "", "--yes"], "--filter is empty"),
-        (["tag", "--filter", " ", "x", "--yes", "--project", "churn"], "--filter is empty"),
+        (["tag", "--filter", " ", "x", "--yes"], "--filter is empty"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_is_altered(
