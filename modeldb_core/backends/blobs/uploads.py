@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _MAX_HASHES = 64
 """So many uploads at once keep their hash; those of the others are read once more in the end."""
 
-_PATIENCE_S = 0.5
+_PATIENCE_S = 2.0
 """So long a piece waits for the one before it, which comes over another connection, or to another server."""
 _PAUSE_S = 0.002
 

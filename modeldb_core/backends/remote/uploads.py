@@ -129,7 +129,11 @@ def _send(
     at, stalls = received, 0
     again: list[bytes] = []
     while True:
-        while len(on_way) < _AHEAD and (content := again.pop(0) if again else read_fully(stream, protocol.PART_BYTES)):
+        while (
+            len(on_way) < _AHEAD
+            and not (on_way and on_way[0].answer.done())  # where it failed, what follows it would be sent in vain
+            and (content := again.pop(0) if again else read_fully(stream, protocol.PART_BYTES))
+        ):
             piece = Piece(at, content)
             piece.put_on_way(uploads, upload)
             on_way.append(piece)
