@@ -56,9 +56,8 @@ def _of_dataset(dataset: Any, data: Any) -> dict[str, Any]:  # noqa: ANN401
         found |= _of_parts("subset", [dataset.dataset], data, getattr(dataset, "indices", ()))
     elif isinstance(dataset, data.ConcatDataset):
         found |= _of_parts("concatenation", dataset.datasets, data)
-    if (
-        "digest" in found and type(dataset).__module__.partition(".")[0] != "torch"
-    ):  # it may give other items than these
+    # A class of the program's own may give other items than these.
+    if "digest" in found and type(dataset).__module__.partition(".")[0] != "torch":
         del found["digest"]
         found["note"] = f"it has no digest: what a {found['type']} makes of its data is not known"
     return found
