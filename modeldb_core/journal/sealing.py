@@ -74,11 +74,11 @@ def build(
 
 
 class _Rows:
-    """Collects spans of rows by run and plan. Times within a stream never go back, even where the clock did."""
+    """Collects spans of rows by run. Times within a stream never go back, even where the clock did."""
 
     def __init__(self, last_time: int) -> None:
         self.last_time = last_time
-        self._runs: dict[str, dict[tuple[str, ...], list[PointGroup]]] = {}
+        self._runs: dict[str, list[PointGroup]] = {}
 
     def add(self, plan: Plan, data: Any, explicit_times: bool) -> None:  # noqa: ANN401 - a structured array
         times = data["time"]
@@ -87,14 +87,38 @@ class _Rows:
             self.last_time = int(times[-1])
         values = np.ascontiguousarray(data["values"].T)
         group = PointGroup(plan.keys, data["step"].astype(np.int64), times // 1000, values)
-        self._runs.setdefault(plan.run_id, {}).setdefault(plan.keys, []).append(group)
+        self._runs.setdefault(plan.run_id, []).append(group)
 
     def write(self, stream: StreamWriter, sealed_at: int, only: str | None = None) -> Iterator[Change]:
         for run_id in [only] if only is not None else list(self._runs):
-            groups = self._runs.pop(run_id, None)
-            if groups:
-                payload = encode_points(concatenate(spans) for spans in groups.values())
-                yield stream.write(Entry(APPEND, "run", run_id, payload), sealed_at)
+            spans = self._runs.pop(run_id, None)
+            if spans:
+                yield stream.write(Entry(APPEND, "run", run_id, encode_points(_in_order(spans))), sealed_at)
+
+
+def _in_order(spans: list[PointGroup]) -> Iterator[PointGroup]:
+    """Return the groups of spans: each series in one, in the order of logging, whatever was logged together with it.
+
+    Keys that were always logged together have a group of their own.
+    """
+    logged: dict[tuple[str, ...], list[int]] = {}
+    for number, span in enumerate(spans):
+        logged.setdefault(span.keys, []).append(number)
+    together: dict[str, list[tuple[str, ...]]] = {}
+    for keys in logged:
+        for key in keys:
+            together.setdefault(key, []).append(keys)
+    groups: dict[tuple[tuple[str, ...], ...], list[str]] = {}
+    for key, found in together.items():
+        groups.setdefault(tuple(found), []).append(key)
+    for plans, shared in groups.items():
+        rows = {plan: [plan.index(key) for key in shared] for plan in plans}
+        numbers = sorted(number for plan in plans for number in logged[plan])
+        yield concatenate([_picked(spans[number], tuple(shared), rows[spans[number].keys]) for number in numbers])
+
+
+def _picked(span: PointGroup, keys: tuple[str, ...], rows: list[int]) -> PointGroup:
+    return span if span.keys == keys else PointGroup(keys, span.steps, span.times, span.values[rows])
 
 
 def _scan(segment: Segment, start: int, end: int, plans: dict[int, Plan]) -> Iterable[Draft | tuple[Plan, Any, bool]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from pathlib import Path
 from typing import Any
@@ -90,3 +91,36 @@ def test_rows_of_two_runs_that_look_alike_and_alternate_are_each_in_their_own_se
     ):
         found = run.history(key)
         assert (list(found.steps), list(found.values)) == (steps, values)
+
+
+def test_keys_that_were_always_logged_together_share_their_steps_and_times(journal: Journal) -> None:
+    often, all_of_them = plan(1, "r", "loss"), plan(2, "r", "auc", "loss", "f1")
+    log(journal, often, 0, 1000, 0.5)
+    log(journal, all_of_them, 1, 2000, 0.75, 0.25, 0.5)
+    log(journal, often, 2, 3000, 0.125)
+    log(journal, plan(3, "r", "other"), 0, 4000, 1.0)
+    (change,) = sealed(journal)
+    groups = [
+        (group.keys, group.steps.tolist(), group.values.tolist()) for group in decode_points(change.payload or b"")
+    ]
+    assert groups == [
+        (("loss",), [0, 1, 2], [[0.5, 0.25, 0.125]]),
+        (("auc", "f1"), [1], [[0.75], [0.5]]),
+        (("other",), [0], [[1.0]]),
+    ]
+
+
+def test_a_series_is_in_the_order_of_logging_whatever_it_was_logged_with(client: Client) -> None:
+    chance = random.Random(7)
+    logged: dict[str, list[float]] = {}
+    run = client.start_run(capture=False)
+    for number in range(500):
+        keys = chance.choice(["a", "ab", "ba", "c", "abc", "bc"])
+        values = {key: number + place / 4 for place, key in enumerate(keys)}
+        run.log_metrics(values, step=chance.randrange(5))
+        for key, value in values.items():
+            logged.setdefault(key, []).append(value)
+        if chance.random() < 0.1:
+            assert client.flush(60)
+    assert {key: run.history(key).values.tolist() for key in logged} == logged
+    assert dict(run.metrics) == {key: values[-1] for key, values in logged.items()}
