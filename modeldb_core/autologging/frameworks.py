@@ -7,7 +7,7 @@ import inspect
 import sys
 import threading
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from modeldb_core.autologging.imports import forget, when_imported
 from modeldb_core.autologging.switch import during, is_installing
@@ -29,14 +29,29 @@ _switches: list[AutologSwitch] = []
 """Those that are in force, the last one last."""
 
 
+@overload
+def autolog(client: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
 def autolog(
-    client: Client | Callable[..., Any] | None = None,
+    client: Client | None = None,
     project: str | None = None,
     experiment: str | None = None,
     *,
     tags: Iterable[str] = (),
     disable: bool = False,
-) -> Any:  # noqa: ANN401 - a switch, or the decorated function
+) -> AutologSwitch: ...
+
+
+def autolog(
+    client: Client | Callable[..., object] | None = None,
+    project: str | None = None,
+    experiment: str | None = None,
+    *,
+    tags: Iterable[str] = (),
+    disable: bool = False,
+) -> AutologSwitch | Callable[..., object]:
     """Log by itself what frameworks train: scikit-learn, Lightning, and every other one with an installed integration.
 
     Frameworks that are imported are switched on at once, others right after the program imports them. Nothing is imported

@@ -266,6 +266,12 @@ def test_a_misspelt_argument_is_an_error_for_mypy(tmp_path: Path) -> None:
         'modeldb.connect(Path("a.db"), artifact_url=Path("files"), journal_dir="journals", capture_git=False, project=None)\n'
         'client.repository("x").branch("main").commit("a message", autor="x")\n'
         'client.repository("x").branch("main").merge_into("b", mesage="x")\n'
+        + "".join(
+            f'@{name}.autolog{call}\ndef {name}_{len(call)}(rows: int) -> str: return ""\n{name}_{len(call)}("five")\n'
+            for name in ("modeldb", "modeldb_sklearn", "modeldb_lightning")
+            for call in ("", "()")
+        )
+        + "with modeldb.autolog(client), modeldb_sklearn.autolog(client), modeldb_lightning.autolog(client): pass\n"
     )
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary"]  # with what the check of types remembers
     checked = subprocess.run(
@@ -291,6 +297,7 @@ def test_a_misspelt_argument_is_an_error_for_mypy(tmp_path: Path) -> None:
         "17",
         "19",
         "20",
+        *(str(line) for line in range(23, 41, 3)),  # each call of a decorated function
     ]
 
 

@@ -7,7 +7,7 @@ was there before gets it when it begins something.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from modeldb_core.autologging import Integration, Patches, Switch, intercept
 from modeldb_lightning.frameworks import PACKAGES
@@ -18,12 +18,20 @@ if TYPE_CHECKING:
 
     from modeldb_core.tracking import Client
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 RUN = "lightning.run"
 _METHODS = ("fit", "validate", "test", "predict")
 
 
+@overload
+def autolog(client: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
 def autolog(
-    client: Client | Callable[..., Any] | None = None,
+    client: Client | None = None,
     project: str | None = None,
     experiment: str | None = None,
     *,
@@ -35,7 +43,23 @@ def autolog(
     log_datasets: bool = True,
     log_gradient_norms: bool = False,
     log_system_metrics: bool = False,
-) -> Any:  # noqa: ANN401 - a Switch, or the decorated function
+) -> Switch[Options]: ...
+
+
+def autolog(
+    client: Client | Callable[..., object] | None = None,
+    project: str | None = None,
+    experiment: str | None = None,
+    *,
+    disable: bool = False,
+    name: str = "",
+    tags: tuple[str, ...] | list[str] = (),
+    resume: bool = True,
+    log_checkpoints: bool = True,
+    log_datasets: bool = True,
+    log_gradient_norms: bool = False,
+    log_system_metrics: bool = False,
+) -> Switch[Options] | Callable[..., object]:
     """Let every ``Trainer`` record what it does.
 
     It is in force from the call on; as a decorator or in a ``with`` statement, like :func:`modeldb_core.autolog`, only there.
@@ -75,8 +99,7 @@ def autolog(
         log_system_metrics=log_system_metrics,
     )
     GUARD.forget()
-    switch: Switch[Options] = _integration.switch(None if disable else options)
-    return switch
+    return _integration.switch(None if disable else options)
 
 
 def new_callbacks() -> list[Any]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from modeldb_core.autologging import Integration, Patches, Switch, entered, intercept
 from modeldb_core.autologging.imports import forget, when_imported
@@ -32,12 +32,20 @@ if TYPE_CHECKING:
 
     from modeldb_core.tracking import Client, RunHandle
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 EVALUATIONS = Evaluations()
 STREAMS = Streams(EVALUATIONS)
 
 
+@overload
+def autolog(client: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
 def autolog(
-    client: Client | Callable[..., Any] | None = None,
+    client: Client | None = None,
     project: str | None = None,
     experiment: str | None = None,
     *,
@@ -51,7 +59,25 @@ def autolog(
     log_sample: int = 0,
     estimators: Mapping[type | str, bool | Mapping[str, Any]] | None = None,
     tags: tuple[str, ...] | list[str] = (),
-) -> Any:  # noqa: ANN401 - a Switch, or the decorated function
+) -> Switch[Options]: ...
+
+
+def autolog(
+    client: Client | Callable[..., object] | None = None,
+    project: str | None = None,
+    experiment: str | None = None,
+    *,
+    disable: bool = False,
+    log_models: bool = True,
+    log_datasets: bool = True,
+    log_training_metrics: bool = True,
+    log_evaluations: bool = True,
+    log_candidates: bool = True,
+    log_pictures: bool = True,
+    log_sample: int = 0,
+    estimators: Mapping[type | str, bool | Mapping[str, Any]] | None = None,
+    tags: tuple[str, ...] | list[str] = (),
+) -> Switch[Options] | Callable[..., object]:
     """Let every fit of a scikit-learn estimator record itself.
 
     It is in force from the call on; as a decorator or in a ``with`` statement, like :func:`modeldb_core.autolog`, only there.
@@ -93,8 +119,7 @@ def autolog(
         estimators={} if estimators is None else estimators,
         tags=tags,
     )
-    switch: Switch[Options] = _integration.switch(None if disable else options)
-    return switch
+    return _integration.switch(None if disable else options)
 
 
 def run_finished(run: RunHandle) -> None:
