@@ -20,7 +20,7 @@ from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.log.changes import APPEND
 from modeldb_core.log.erasures import follow, target_of
 from modeldb_core.log.json_documents import change_document
-from modeldb_core.model.entities import from_datetime
+from modeldb_core.model.entity import from_datetime, in_local_zone
 from modeldb_core.model.schema import KINDS
 from modeldb_core.queries import Query
 from modeldb_core.stores.references import find_entity_id
@@ -209,7 +209,7 @@ def _moment(text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        return from_datetime(datetime.fromisoformat(text.strip()).astimezone())
+        return from_datetime(in_local_zone(datetime.fromisoformat(text.strip())))
     except (ValueError, OverflowError) as error:
         msg = f"{text!r:.60} is not a time; expected for example 2026-11-01 or 2026-11-01T12:00:00+01:00"
         raise InvalidArgumentError(msg) from error

@@ -27,6 +27,7 @@ from modeldb_core.cli.tables import print_json, print_pairs, print_table, short_
 from modeldb_core.commands.registry import cards, history, references, versions
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.log.json_documents import entity_document
+from modeldb_core.model.entity import in_local_zone
 from modeldb_core.movement.deletion import pages
 from modeldb_core.queries import Query
 
@@ -259,7 +260,7 @@ def _time(text: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-        return moment if moment.tzinfo is not None else moment.astimezone()
+        return moment if moment.tzinfo is not None else in_local_zone(moment)
     except (ValueError, OverflowError) as error:
         msg = f"{text!r:.60} is not a time; expected for example 2026-11-01T12:00:00Z, or now"
         raise InvalidArgumentError(msg) from error

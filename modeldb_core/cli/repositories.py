@@ -39,9 +39,10 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def revision(parameter: str, metavar: str, default: str | None = DEFAULT_BRANCH) -> Callable[[Command], Command]:
-    """Return the argument that names a commit."""
+    """Return the argument that names a commit; one in square brackets may be left out."""
+    is_required = not metavar.startswith("[")
     return click.argument(
-        parameter, metavar=metavar, required=default is None, default=default, shell_complete=complete_revision
+        parameter, metavar=metavar, required=is_required, default=default, shell_complete=complete_revision
     )
 
 
@@ -156,15 +157,15 @@ def show(session: Session, *, name: str, at: str, location: str, as_json: bool) 
     )
 )
 @NAME
-@revision("before", "[FROM]", f"{DEFAULT_BRANCH}~")
+@revision("before", "[FROM]", None)
 @revision("after", "[TO]")
 @click.argument("location", required=False, default="")
 @JSON
 @with_session
-def diff(session: Session, *, name: str, before: str, after: str, location: str, as_json: bool) -> None:
+def diff(session: Session, *, name: str, before: str | None, after: str, location: str, as_json: bool) -> None:
     """Show what differs from one commit to another: which settings, which packages, which files.
 
-    Without FROM and TO: what the last commit of main changed.
+    Without FROM and TO: what the last commit of main changed; the first one of all is compared with nothing.
     """
     found = opened(session, name)
     differences = found.get(after).diff(before, location)

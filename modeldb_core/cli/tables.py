@@ -14,6 +14,7 @@ from modeldb_core.cli.output import as_shown, can_show, echo
 from modeldb_core.cli.terminal import cut, fold, padded, print_line, room, styled, width_of
 from modeldb_core.cli.text import clean, csv_text, json_escaped
 from modeldb_core.log.json_documents import json_value, time_text
+from modeldb_core.model.entity import in_local_zone
 from modeldb_core.model.values import BlobReference
 
 ID_LENGTH = 8
@@ -47,7 +48,7 @@ def short(value: object) -> str:
 
 def shown_time(time: datetime) -> str:
     """Return a time in the zone of the terminal and with its offset, as a filter takes it."""
-    return time.astimezone().isoformat(" ", "seconds")
+    return in_local_zone(time).isoformat(" ", "seconds")
 
 
 def size(number: float) -> str:

@@ -49,15 +49,17 @@ def config_files(directory: Path, environ: Mapping[str, str]) -> list[tuple[Path
     These are the nearest one from ``directory`` upwards, the user's own and the system's. ``MODELDB_CONFIG`` names a file
     to use in place of all of them.
 
+    The null device is an empty file: no file is used then.
+
     Raises:
-        ConfigurationError: it names a file that does not exist.
+        ConfigurationError: it names what is no file.
     """
     if named := environ.get(CONFIG_VARIABLE):
-        path = directory / named
+        path = directory / os.path.expanduser(named)
+        if os.devnull in (named, os.path.realpath(path)):
+            return []
         if not _is_file(path):
-            msg = (
-                f"{CONFIG_VARIABLE} names the file {str(path)!r}, which does not exist; create it or unset the variable"
-            )
+            msg = f"{CONFIG_VARIABLE} names {_what_is_no_file(path)}, or unset the variable"
             raise ConfigurationError(msg)
         return [(path, False)]
     resolved = directory.absolute()
@@ -66,6 +68,15 @@ def config_files(directory: Path, environ: Mapping[str, str]) -> list[tuple[Path
         if _is_file(path := folder / trust.FILE_NAME):
             return [*({path: True} | found).items()] if path not in found else [*found.items()]
     return [*found.items()]
+
+
+def _what_is_no_file(path: Path) -> str:
+    """Return what is wrong with a path, and what to do."""
+    if os.path.isdir(path):
+        return f"{str(path)!r}, which is a folder; name a file, such as {str(path / trust.FILE_NAME)!r}"
+    if os.path.exists(path):
+        return f"{str(path)!r}, which is not a regular file and cannot be read again and again; name one"
+    return f"the file {str(path)!r}, which does not exist; create it"
 
 
 def _is_file(path: Path) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.model.entity import in_local_zone
 from modeldb_core.model.schema import KINDS
 from modeldb_core.model.values import key_named, key_text
 
@@ -30,7 +31,7 @@ def runs_html(runs: Sequence[Run], total: int | None) -> str:
         [
             run.name,
             run.status,
-            run.started_at.astimezone().isoformat(" ", "minutes") if run.started_at else "",
+            in_local_zone(run.started_at).isoformat(" ", "minutes") if run.started_at else "",
             *(_cell(look_up(getattr(run, section), key)) for section, key in keys),
         ]
         for run in shown

@@ -74,6 +74,17 @@ def from_datetime(time: datetime) -> int:
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 
+def in_local_zone(time: datetime) -> datetime:
+    """Return a time in the zone of this machine, which a naive one is taken to be of; in UTC where that zone is no use.
+
+    ``TZ`` may say anything: glibc takes ``:garbage99`` for a zone 99 hours off, of which Python makes no time.
+    """
+    try:
+        return time.astimezone()
+    except (ValueError, OverflowError):
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
     """What every entity has. Times are aware UTC datetimes; ``owner`` is the actor who created it.

@@ -145,7 +145,9 @@ class RepositoryReader:
         commit = self._named(base)
         for step in steps:
             if not 0 < step <= len(commit.parent_ids):
-                msg = f"{revision!r:.80} goes back too far: {commit.digest[:12]} has {len(commit.parent_ids)} parents"
+                before = {0: "is a first commit", 1: "has one commit before it"}.get(len(commit.parent_ids))
+                has = before or f"has {len(commit.parent_ids)} commits before it"
+                msg = f"{revision!r:.80} goes back too far: {commit.digest[:12]} {has}"
                 raise NotFoundError(msg)
             commit = self.history.commit(commit.parent_ids[step - 1])
         return commit

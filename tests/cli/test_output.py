@@ -168,6 +168,25 @@ def test_times_are_shown_with_their_offset_and_a_filter_takes_them(
         time.tzset()
 
 
+@pytest.mark.parametrize("zone", [":garbage99", "UTC+99", "AAA-25"])
+def test_a_zone_that_is_none_is_taken_for_utc(
+    command: Command, scene: Scene, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    import time
+
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        shown = command("runs", "name = 'second'", "--columns", "started_at").out.splitlines()[1].strip()
+        found = json.loads(command("runs", f'name = "second" and started_at >= "{shown}"', "--json").out)
+        assert (shown[-6:], found["total"]) == ("+00:00", 1)
+        assert modeldb.connect().search_runs()._repr_html_().count("+00:00") == 3
+        assert command("audit", "log", "--since", "2026-01-01T00:00", "--until", shown).code == program.OK
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_short_identifiers_are_taken_wherever_a_run_is_named(command: Command, scene: Scene) -> None:
     short = scene.first[-8:]
     for arguments in (

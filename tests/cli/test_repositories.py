@@ -34,6 +34,12 @@ def test_a_branch_and_a_merge_of_settings(command: Command, folder: Path) -> Non
     first = repo(
         "commit", "churn", "-m", "first", "--set", f"config={params}", "--set", f"image={image}", "--env", "env"
     )
+    assert [(each["location"], each["status"]) for each in repo("diff", "churn")] == [
+        ("config", "added"),
+        ("env", "added"),
+        ("image", "added"),
+    ]
+    assert f"{first['digest'][:12]} is a first commit" in repo("diff", "churn", "main~", code=program.MISSING)
     (folder / "params.toml").write_text('lr = 0.2\n[optimizer]\nname = "sgd"\n')
     repo("commit", "churn", "-m", "faster", "-b", "try", "--base", "main", "--set", "config=params.toml")
     params.write_text('{"lr": 0.3, "optimizer": {"name": "adam"}}')

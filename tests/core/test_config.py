@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -73,13 +74,35 @@ def test_the_nearest_file_upwards_is_found_and_the_users_own_fills_the_rest(tmp_
     assert (settings.project, settings.experiment) == ("inner", "own")
 
 
-def test_modeldb_config_names_a_file_that_is_used_instead(tmp_path: Path) -> None:
+def test_modeldb_config_names_a_file_that_is_used_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, 'project = "near"\n')
     other = tmp_path / "other.toml"
     other.write_text('project = "named"\n')
     assert load_settings(directory=tmp_path, environ={"MODELDB_CONFIG": str(other)}).project == "named"
     with pytest.raises(ConfigurationError, match=r"MODELDB_CONFIG names the file .*gone.toml.* does not exist"):
         load_settings(directory=tmp_path, environ={"MODELDB_CONFIG": "gone.toml"})
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "mine.toml").write_text('project = "of the home"\n')
+    monkeypatch.setenv("HOME", str(home))
+    assert load_settings(directory=tmp_path, environ={"MODELDB_CONFIG": "~/mine.toml"}).project == "of the home"
+
+
+def test_modeldb_config_with_the_null_device_means_no_file(tmp_path: Path) -> None:
+    write(tmp_path, 'project = "near"\n')
+    write(user_config_file().parent, 'project = "own"\n')
+    (tmp_path / "masked.toml").symlink_to(os.devnull)
+    for name in (os.devnull, "masked.toml"):
+        settings = load_settings(directory=tmp_path, environ={"MODELDB_CONFIG": name})
+        assert settings.origin("project") == "default"
+
+
+def test_what_is_no_file_is_named_as_what_it_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigurationError, match=r"which is a folder; name a file, such as '.*modeldb.toml', or unset"):
+        load_settings(directory=tmp_path, environ={"MODELDB_CONFIG": "."})
+    with pytest.raises(ConfigurationError, match=r"/pipe', which is not a regular file"):
+        load_settings(directory=tmp_path, environ={"MODELDB_CONFIG": "pipe"})
 
 
 def test_relative_paths_of_a_file_are_relative_to_the_file(tmp_path: Path) -> None:
