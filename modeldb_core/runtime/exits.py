@@ -24,9 +24,10 @@ SAY_AFTER_S = 3.0
 SAY_EVERY_S = 10.0
 
 _functions: list[tuple[int, Callable[[], object]]] = []
+_last_functions: list[Callable[[], object]] = []
 _is_known = False
 _began_at: float | None = None
-_is_hurried = False
+_is_running = _is_hurried = False
 
 
 def is_worker() -> bool:
@@ -56,22 +57,47 @@ def at_exit(function: Callable[[], object], *, priority: int = 0) -> None:
         atexit.register(run_all)
 
 
+def at_last(function: Callable[[], object]) -> None:
+    """Call ``function`` when this process ends, after all that :func:`at_exit` knows and nearly all other callbacks."""
+    _last_functions.append(function)
+
+
+def has_begun() -> bool:
+    """Return whether the interpreter ends: what is raised now ends no more than the callback that raises it."""
+    return not threading.main_thread().is_alive()
+
+
+def is_running() -> bool:
+    """Return whether what is to be done at the end is being done, which limits its time itself."""
+    return _is_running
+
+
 def run_all() -> None:
     """Do all that is to be done at the end. What one of them raises keeps none of the others from their turn."""
-    global _began_at
+    global _began_at, _is_running
     if _began_at is None:
         _began_at = time.monotonic()
-    while _functions:
-        last = max(range(len(_functions)), key=lambda index: (_functions[index][0], index))
-        guarded(_functions.pop(last)[1])
+    _is_running = True
+    try:
+        while _functions:
+            last = max(range(len(_functions)), key=lambda index: (_functions[index][0], index))
+            guarded(_functions.pop(last)[1])
+    finally:
+        _is_running = False
+
+
+def _run_last() -> None:
+    run_all()  # once more, after nearly all others: what other callbacks log is shipped, too
+    for function in _last_functions:
+        guarded(function)
 
 
 def guarded(function: Callable[[], object]) -> None:
-    """Call ``function`` while the process ends. After Ctrl-C nothing waits any longer; other errors are said."""
+    """Call ``function`` while the process ends. After Ctrl-C or SIGTERM nothing waits any longer; other errors are said."""
     global _is_hurried
     try:
         function()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         _is_hurried = True
     except Exception:
         logger.warning("Something that is done at the end of the program failed.", exc_info=True)
@@ -126,10 +152,10 @@ class Waiting:
 
 
 def _after_fork_in_child() -> None:
-    global _is_known, _began_at, _is_hurried
+    global _is_known, _began_at, _is_running, _is_hurried
     _functions.clear()
-    _is_known, _began_at, _is_hurried = False, None, False
+    _is_known, _began_at, _is_running, _is_hurried = False, None, False, False
 
 
 forks.after_in_child(_after_fork_in_child)
-atexit.register(run_all)  # once more, after nearly all others: what other callbacks log is shipped, too
+atexit.register(_run_last)

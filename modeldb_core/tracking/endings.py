@@ -7,7 +7,6 @@ the next process recovers its journal.
 from __future__ import annotations
 
 import _thread
-import atexit
 import os
 import signal
 import sys
@@ -25,10 +24,12 @@ if TYPE_CHECKING:
 TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
 
 GRACE_S = 10.0
-"""How long a program may take to leave its blocks after SIGTERM, before it is ended all the same."""
+"""How long a program may take to leave its blocks and callbacks after SIGTERM, before it is ended all the same."""
 
 CLOSING_S = 20.0
 """How long it may take then to end its runs and ship."""
+
+_LOOK_S = 0.1
 
 
 class Closable(Protocol):
@@ -55,7 +56,7 @@ _open: dict[str, Endable] = {}
 _clients: set[Closable] = set()
 _ending: list[Ending] = []
 _installed = False
-_is_terminated = False
+_is_terminated = _ends_by_signal = False
 
 
 def watch(client: Closable, run: Endable) -> None:
@@ -139,27 +140,42 @@ def take_sigterm() -> None:
 
 def _on_sigterm(number: int, frame: FrameType | None) -> Any:  # noqa: ANN401
     """End through SystemExit: locks that the interrupted code holds are released on the way."""
-    global _is_terminated
+    global _is_terminated, _ends_by_signal
     del number, frame
     _is_terminated = True  # for good: a program that goes on, and starts further runs, is not to handle the next one
+    _ends_by_signal = exits.has_begun()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
     _ending.append(Ending(KILLED))
-    is_leaving = threading.Event()
-    atexit.register(is_leaving.set)
-    _thread.start_new_thread(_insist, (is_leaving,))
+    try:
+        _thread.start_new_thread(_insist, ())
+    except RuntimeError:  # some versions of Python start none while they end; then the system is to insist
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, GRACE_S + CLOSING_S)
     sys.exit(TERMINATED_EXIT_CODE)
 
 
-def _insist(is_leaving: threading.Event) -> None:
-    """End the process where SystemExit does not: it is lost in destructors, and in ``except BaseException``."""
-    if is_leaving.wait(GRACE_S):
-        return
+def _insist() -> None:
+    """End the process where SystemExit does not: it is lost in destructors, callbacks, and ``except BaseException``."""
+    left_s = GRACE_S
+    while left_s > 0:
+        time.sleep(_LOOK_S)
+        if not exits.is_running():
+            left_s -= _LOOK_S
     closing = exits.start_thread(exits.run_all, "modeldb-ending")
     if closing is not None:
         closing.join(CLOSING_S)  # the interrupted code may hold what closing waits for
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)
     os._exit(TERMINATED_EXIT_CODE)  # somebody handles the signal otherwise by now, and lives on
+
+
+def _end_by_signal() -> None:
+    """Let a process that SIGTERM reached while it ended tell so by its status: Python would end it with that of success."""
+    leave_sigterm()
+    if _ends_by_signal:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            exits.guarded(stream.flush)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _close_clients() -> None:
@@ -169,12 +185,13 @@ def _close_clients() -> None:
 
 def _after_fork_in_child() -> None:
     """Leave the runs of the process that forked this one to it, and SIGTERM to the system."""
-    global _is_terminated
+    global _is_terminated, _ends_by_signal
     leave_sigterm()
-    _is_terminated = False
+    _is_terminated = _ends_by_signal = False
     _clients.clear()
     _open.clear()
     _ending.clear()
 
 
 forks.after_in_child(_after_fork_in_child)
+exits.at_last(_end_by_signal)

@@ -505,6 +505,105 @@ def test_sigterm_ends_a_program_that_has_set_a_handler_of_its_own_meanwhile(envi
         assert process.returncode == 143
 
 
+def test_sigterm_in_a_callback_at_exit_is_told_by_the_status_and_the_other_callbacks_are_called(
+    environment: dict[str, str],
+) -> None:
+    script = """
+        import atexit, time, modeldb_core as modeldb
+        run = modeldb.start_run(capture=False)
+        atexit.register(lambda: run.log_metric("last", 1.0))
+        def wait():
+            print(run.run_id, flush=True)
+            while True:
+                time.sleep(0.01)
+        atexit.register(wait)
+        print("some text that waits in a buffer")
+    """
+    with running(script, environment) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        run_id = process.stdout.readline().strip()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == -signal.SIGTERM
+    with modeldb.connect() as client:
+        run = client.get_run(run_id)
+        assert (run.status, run.metrics["last"]) == ("killed", 1.0)
+
+
+def test_sigterm_after_everything_is_shipped_ends_a_program_as_without_modeldb(environment: dict[str, str]) -> None:
+    script = """
+        import atexit, time
+        def wait():
+            print("waits", flush=True)
+            while True:
+                time.sleep(0.01)
+        atexit.register(wait)
+        import modeldb_core as modeldb
+        with modeldb.start_run(capture=False):
+            pass
+    """
+    with running(script, environment) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=PATIENCE_S) == ("", "")
+        assert process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("when", ["before", "in it"])
+def test_sigterm_ends_a_program_with_a_callback_at_exit_that_catches_everything(
+    environment: dict[str, str], when: str
+) -> None:
+    script = f"""
+        import atexit, os, signal, time, modeldb_core as modeldb
+        from modeldb_core.tracking import endings
+        endings.GRACE_S, endings.CLOSING_S = 0.5, 5
+        run = modeldb.start_run(capture=False)
+        run.log_metric("m", 1.0)
+        def stay():
+            print(run.run_id, flush=True)
+            while True:
+                try:
+                    time.sleep(0.01)
+                except BaseException:
+                    pass
+        atexit.register(stay)
+        if {when == "before"}:
+            os.kill(os.getpid(), signal.SIGTERM)
+    """
+    with running(script, environment) as process:
+        assert process.stdout is not None
+        run_id = process.stdout.readline().strip()
+        if when == "in it":
+            process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE_S)
+        assert process.returncode in (-signal.SIGTERM, -signal.SIGALRM)
+    with modeldb.connect() as client:
+        client.writer.recover(PATIENCE_S)
+        run = client.get_run(run_id)
+        assert (run.status, run.metrics["m"]) == ("killed", 1.0)
+
+
+def test_sigterm_ends_a_program_that_waits_for_its_stores_at_once(environment: dict[str, str]) -> None:
+    script = f"""
+        import modeldb_core as modeldb
+        from modeldb_core.runtime import exits
+        from modeldb_core.tracking import endings
+        exits.SAY_AFTER_S, endings.GRACE_S = 0.1, 100_000
+        clients = [modeldb.connect("http://127.0.0.1:{free_port()}", exit_timeout_s=600) for _ in range(2)]
+        for client in clients:
+            client.start_run(capture=False)
+    """
+    with running(script, environment) as process:
+        assert process.stderr is not None
+        while "waits for" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == -signal.SIGTERM
+
+
 # -- deleted projects --------------------------------------------------------------------------------------------------
 
 
