@@ -67,6 +67,36 @@ def save_svg(page: Any, panel: str) -> ElementTree.Element:
     return ElementTree.fromstring(download.value.path().read_bytes())
 
 
+def test_a_saved_chart_tells_apart_runs_of_one_color_and_names_that_differ_at_their_ends(
+    site: Any, visitor: Any, odd: Any
+) -> None:
+    from PIL import Image
+
+    writer, number = odd["writer"], 21
+    ids = {kind: odd[kind] for kind in ("project_id", "experiment_id")}
+    runs = [writer.create_run(**ids, name=f"{'the same ' * 14}{each}").entity_id for each in range(number)]
+    for each, run in enumerate(runs):
+        writer.append(run, {"loss": [each, each + 1.0]}, steps=[1, 2])
+    site.store.apply(writer.take(odd["seen"]))
+    odd["seen"] = len(writer.take())
+    page = visitor().go(f"/compare?runs={','.join(runs)}&tab=charts", f"{PANEL.format('loss')} canvas")
+    drawing = save_svg(page, PANEL.format("loss"))
+    marks = [each for each in drawing.iter() if each.get("class") == "mark"]
+    assert len({(each.get("stroke"), each.get("stroke-dasharray")) for each in marks}) == number
+    page.hover(PANEL.format("loss"))
+    page.click(f"{PANEL.format('loss')} [aria-haspopup=menu]")
+    with page.expect_download() as download:
+        page.click("[role=menu] >> text=PNG")
+    picture = Image.open(download.value.path()).convert("RGB")
+    ends = f"document.createElement('canvas').getContext('2d').measureText({'the same ' * 14!r}).width"  # of 10 pixels
+    assert min(picture.width, float(drawing.get("width") or 0)) > page.evaluate(ends) * 1.1
+    rows = [picture.height - 16 * each for each in range(1, number + 1)]
+    legends = {picture.crop((0, top, 40, top + 16)).tobytes() for top in rows}
+    assert len(legends) == number
+    for run in runs:
+        writer.delete("run", run)
+
+
 def test_what_a_chart_saves_is_exact_and_can_be_read_whatever_its_name_holds(site: Any, visitor: Any, odd: Any) -> None:
     ((key, values),) = EXACT.items()
     page = visitor().go(f"/runs/{odd['run_id']}?tab=charts", f".panel:has-text('{key[-1]}')")

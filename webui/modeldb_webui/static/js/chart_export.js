@@ -1,13 +1,27 @@
 // A chart as a picture or a table, to take along.
 
 import * as api from "./api.js";
-import { COLORS } from "./colors.js";
+import { COLORS, dashOf } from "./colors.js";
 import { plain } from "./format.js";
 import { toast } from "./overlays.js";
 import { paint } from "./chart_paint.js";
 
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {import("./types").Drawn} Drawn */
+
+/** Of the title, of the names, of a row of the legend, and of the piece of a line that stands before a name. */
+const [TITLE, TEXT, ROW, MARK] = [13, 11, 16, 24];
+const FONT = "sans-serif";
+
+/** How wide a picture must be for all that is written on it. @param {Chart} chart @param {string} name @param {number} left of the legend */
+function widthOf(chart, name, left) {
+  const context = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
+  context.font = `600 ${TITLE}px ${FONT}`;
+  const title = 16 + context.measureText(name).width;
+  context.font = `${TEXT}px ${FONT}`;
+  const names = chart.state.lines.map((line) => left + MARK + 16 + context.measureText(line.name).width);
+  return Math.ceil(names.reduce((most, width) => Math.max(most, width), Math.max(chart.plot?.width ?? 0, title)));
+}
 
 /** @param {Blob} blob @param {string} name */
 function save(blob, name) {
@@ -24,26 +38,31 @@ export function downloadPng(chart, name) {
   if (!source) return;
   const ratio = devicePixelRatio || 1;
   const { lines } = chart.state;
-  const row = 16 * ratio;
+  const row = ROW * ratio;
   const canvas = document.createElement("canvas");
-  canvas.width = source.width;
+  canvas.width = Math.max(source.width, widthOf(chart, name, 8) * ratio);
   canvas.height = source.height + row * (lines.length + 2);
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   context.fillStyle = chart.colors.background;
   context.fillRect(0, 0, canvas.width, canvas.height);
-  context.font = `600 ${13 * ratio}px sans-serif`;
+  context.font = `600 ${TITLE * ratio}px ${FONT}`;
   context.fillStyle = chart.colors.text;
   context.fillText(name, 8 * ratio, row);
   context.drawImage(source, 0, row * 1.5);
-  context.font = `${11 * ratio}px sans-serif`;
+  context.font = `${TEXT * ratio}px ${FONT}`;
+  context.lineWidth = 2 * ratio;
   lines.forEach((line, index) => {
     const y = source.height + row * (index + 2);
-    context.fillStyle = chart.colors.runs[line.slot % COLORS];
-    context.fillRect(8 * ratio, y - 8 * ratio, 12 * ratio, 8 * ratio);
+    context.strokeStyle = chart.colors.runs[line.slot % COLORS];
+    context.setLineDash(dashOf(line.slot).map((length) => length * ratio));
+    context.beginPath();
+    context.moveTo(8 * ratio, y - 4 * ratio);
+    context.lineTo((8 + MARK) * ratio, y - 4 * ratio);
+    context.stroke();
     context.fillStyle = chart.colors.text2;
-    context.fillText(line.name, 26 * ratio, y);
+    context.fillText(line.name, (16 + MARK) * ratio, y);
   });
-  canvas.toBlob((blob) => blob && save(blob, `${name}.png`));
+  canvas.toBlob((blob) => (blob ? save(blob, `${name}.png`) : toast("This picture is too large for the browser; save it as SVG", true)));
 }
 
 /** A text as XML, which has no control characters, not even escaped. @param {string} text */
@@ -118,9 +137,10 @@ export function downloadSvg(chart, name) {
       ? `<path d="M${box.left} ${box.top + at}h${box.width}" stroke="${colors.grid}"/><text x="${box.left - 6}" y="${box.top + at + 4}" text-anchor="end">${escaped(text)}</text>`
       : `<path d="M${box.left + at} ${box.top}v${box.height}" stroke="${colors.grid}"/><text x="${box.left + at}" y="${bottom + 16}" text-anchor="middle">${escaped(text)}</text>`);
   }));
-  const legend = state.lines.map((line, index) => `<rect x="${box.left}" y="${plot.height + 8 + index * 16}" width="12" height="8" fill="${colors.runs[line.slot % COLORS]}"/><text x="${box.left + 18}" y="${plot.height + 16 + index * 16}">${escaped(line.name)}</text>`);
-  const height = plot.height + top + 16 * state.lines.length + 16;
-  const text = `<svg xmlns="http://www.w3.org/2000/svg" width="${plot.width}" height="${height}" viewBox="0 0 ${plot.width} ${height}" font-family="sans-serif" font-size="11" fill="${colors.text2}"><rect width="100%" height="100%" fill="${colors.background}"/><text x="8" y="16" font-size="13" font-weight="600">${escaped(name)}</text><g transform="translate(0 ${top})">${marks.join("")}<svg x="${box.left}" y="${box.top}" width="${box.width}" height="${box.height}" viewBox="${box.left} ${box.top} ${box.width} ${box.height}">${ink.parts.join("")}</svg>${legend.join("")}</g></svg>`;
+  const legend = state.lines.map((line, index) => `<path class="mark" d="M${box.left} ${plot.height + 12 + index * ROW}h${MARK}" stroke="${colors.runs[line.slot % COLORS]}" stroke-width="2" stroke-dasharray="${dashOf(line.slot).join(" ")}"/><text x="${box.left + MARK + 8}" y="${plot.height + 16 + index * ROW}">${escaped(line.name)}</text>`);
+  const height = plot.height + top + ROW * (state.lines.length + 1);
+  const width = widthOf(chart, name, box.left);
+  const text = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="${FONT}" font-size="${TEXT}" fill="${colors.text2}"><rect width="100%" height="100%" fill="${colors.background}"/><text x="8" y="16" font-size="${TITLE}" font-weight="600">${escaped(name)}</text><g transform="translate(0 ${top})">${marks.join("")}<svg x="${box.left}" y="${box.top}" width="${box.width}" height="${box.height}" viewBox="${box.left} ${box.top} ${box.width} ${box.height}">${ink.parts.join("")}</svg>${legend.join("")}</g></svg>`;
   save(new Blob([text], { type: "image/svg+xml" }), `${name}.svg`);
 }
 

@@ -2,10 +2,9 @@
 
 import { Component, html } from "../vendor/preact-htm.js";
 import { Chart } from "./chart.js";
-import { downloadCsv, downloadPng, downloadSvg } from "./chart_export.js";
 import { formatCount, plural } from "./format.js";
 import { icon } from "./icons.js";
-import { openMenu } from "./overlays.js";
+import { lazily, openMenu } from "./overlays.js";
 import { makeLine, meanLines } from "./series.js";
 
 /** @typedef {import("./types").Drawn} Drawn */
@@ -27,6 +26,9 @@ import { makeLine, meanLines } from "./series.js";
 
 const HEIGHT = 190;
 const BIG_HEIGHT = 420;
+
+/** @param {(exports: typeof import("./chart_export.js")) => void} use */
+const withExport = (use) => lazily(import("./chart_export.js"), use);
 
 /** @extends {Component<PanelProps, {seen: boolean, logY: boolean | null}>} */
 export class Panel extends Component {
@@ -140,9 +142,9 @@ export class Panel extends Component {
       { label: "Logarithmic y", checked: logY, action: () => this.setState({ logY: !logY }) },
       { label: "Whole width", checked: this.props.big, action: this.props.onBig },
       { line: true },
-      { label: "Download PNG", action: () => this.chart && downloadPng(this.chart, name) },
-      { label: "Download SVG", action: () => this.chart && downloadSvg(this.chart, name) },
-      { label: "Download CSV, every point", action: () => downloadCsv(this.having, name) },
+      { label: "Download PNG", action: () => withExport(({ downloadPng }) => this.chart && downloadPng(this.chart, name)) },
+      { label: "Download SVG", action: () => withExport(({ downloadSvg }) => this.chart && downloadSvg(this.chart, name)) },
+      { label: "Download CSV, every point", action: () => withExport(({ downloadCsv }) => downloadCsv(this.having, name)) },
     ]);
   }
 
