@@ -8,6 +8,7 @@ import fcntl
 import io
 import multiprocessing
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import pytest
 
 import modeldb_core
 from modeldb_core.audit import verify
+from modeldb_core.backends._sql import fingerprint
 from modeldb_core.backends.objects import ObjectMetadataStore, compaction, deciding, lock, snapshots
 from modeldb_core.backends.objects.bucket import Bucket
 from modeldb_core.backends.objects.layout import Part, object_of, pack_of, parts_of
@@ -1087,3 +1089,13 @@ with ObjectMetadataStore("file://{place.root}", cache_dir={str(place.folder / "o
     assert again.get("run", run_id).name == "tagged"
     assert not replica.exists()
     assert stranger.exists()
+
+
+def test_the_code_that_a_replica_is_for_is_all_that_decides_about_its_rows():
+    """What the code in the fingerprint imports is in it, but for what says how to reach files, servers and users."""
+    root = Path(modeldb_core.__file__).parent
+    covered = set(fingerprint._files())
+    named = re.compile(r"^\s*from modeldb_core\.((?:model|log|queries|stores)[\w.]*) import", re.MULTILINE)
+    imported = {name for path in covered if path.suffix == ".py" for name in named.findall(path.read_text())}
+    files = {root / f"{name.replace('.', '/')}.py" for name in imported}
+    assert {path.relative_to(root).as_posix() for path in files - covered if path.exists()} == set()

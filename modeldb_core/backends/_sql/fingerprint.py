@@ -19,11 +19,9 @@ if TYPE_CHECKING:
 
 _CODE = (
     "modeldb_core.model",
-    "modeldb_core.log.changes",
-    "modeldb_core.log.packing",
-    "modeldb_core.log.points",
-    "modeldb_core.log.settling",
+    "modeldb_core.log",
     "modeldb_core.queries",
+    "modeldb_core.stores.naming",
     "modeldb_core.backends._sql",
     "modeldb_core.backends.objects",
 )
