@@ -77,10 +77,12 @@ class Background:
             if self._thread is None:
                 self._thread = exits.start_thread(self._work, self._name)
             is_alone = self._thread is None  # as in some versions of Python while a program ends
+            if is_alone:
+                self._thread = threading.current_thread()  # a job that waits for its run does not wait for itself
             exits.at_exit(self._at_exit, priority=20)
             self._changed.notify_all()
-        while is_alone and self._jobs:
-            self._do_first()
+        if is_alone:
+            self._work(idle_s=0)
         return True
 
     def wait(self, *keys: object, timeout_s: float | None = None) -> bool:
@@ -97,10 +99,10 @@ class Background:
         with self._changed:
             return self._changed.wait_for(lambda: jobs.isdisjoint(self._jobs), timeout_s)
 
-    def _work(self) -> None:
+    def _work(self, idle_s: float | None = None) -> None:
         while True:
             with self._changed:
-                if not self._changed.wait_for(lambda: self._jobs, IDLE_S):
+                if not self._changed.wait_for(lambda: self._jobs, IDLE_S if idle_s is None else idle_s):
                     self._thread = None
                     return
             self._do_first()

@@ -30,6 +30,7 @@ from modeldb_core.autologging import (
 )
 from modeldb_core.autologging import background as background_module
 from modeldb_core.errors import ModelDBWarning
+from modeldb_core.runtime import exits
 
 
 class Model:
@@ -583,3 +584,14 @@ def test_the_innermost_block_counts_in_threads_started_in_it_too(integration: An
         thread.start()
         thread.join()
     assert seen == ["block"]
+
+
+def test_a_job_that_waits_for_its_run_where_no_thread_can_be_started_does_not_wait_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exits, "start_thread", lambda *_: None)
+    background, done = Background("test"), []
+    background.submit(lambda: done.append(background.wait("run", timeout_s=0.1)), ["run"])
+    assert done == [True]
+    assert background.submit(lambda: done.append(True))
+    assert (len(done), len(background)) == (2, 0)
