@@ -278,6 +278,38 @@ def test_a_model_whose_parts_share_what_they_hold_does_not_keep_its_fit_waiting(
     assert [run.status for run in runs()] == ["finished", "finished"]
 
 
+class OfNobody:
+    """As the request of Flask outside of a request: it may not be looked into."""
+
+    @property
+    def __dict__(self) -> Any:
+        msg = "Working outside of request context"
+        raise RuntimeError(msg)
+
+
+OF_NOBODY = OfNobody()
+
+
+class Held:
+    """As the splines of SciPy 1.18: it knows modules and functions, and leaves them out of what is stored."""
+
+    def __init__(self) -> None:
+        self.module, self.function, self.request = sys.modules[__name__], np.asarray, OF_NOBODY
+
+    def __getstate__(self) -> dict[str, int]:
+        return {"size": 3}
+
+    def __setstate__(self, state: dict[str, int]) -> None:
+        self.size = state["size"]
+
+
+def test_a_model_is_stored_whatever_modules_its_parts_know(client: Any, runs: Any):
+    autolog(client)
+    Node(Held()).fit(X)
+    (run,) = runs()
+    assert any(path.startswith("model/") for path in run.artifacts)
+
+
 def test_pipelines_in_pipelines_cost_a_step_for_each_level(client: Any, runs: Any):
     calls = 0
 

@@ -6,6 +6,7 @@ import functools
 import io
 import zipfile
 from pathlib import Path
+from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.errors import IntegrityError, InvalidTypeError, MissingDependencyError, UntrustedModelError
@@ -20,6 +21,7 @@ FORMAT = "skops"
 FILE = "model.skops"
 _MAX_TIMES = 200  # the description in a file is so many times longer than packed
 _MAX_REPEATED = 100_000  # containers and objects in a model that are written again, since several parts share them
+_BY_NAME = (type, ModuleType, FunctionType, MethodType)  # what they hold is not written
 _INSTALL = "pip install 'modeldb-core[sklearn]'"
 
 
@@ -93,7 +95,12 @@ def _held_by(value: object) -> Iterable[Any] | None:
         return value.values()
     if isinstance(value, (list, tuple, set, frozenset)):
         return value
-    return None if isinstance(value, type) else getattr(value, "__dict__", {}).values() or None
+    if isinstance(value, _BY_NAME):
+        return None
+    try:
+        return value.__dict__.values() or None
+    except Exception:  # whatever an object of others raises; most have none
+        return None
 
 
 def describe(model: object) -> dict[str, Any]:
