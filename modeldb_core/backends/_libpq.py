@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
-from modeldb_core.errors import ConfigurationError
+from modeldb_core.runtime.users import login_name
 from modeldb_core.stores import Address
+from modeldb_core.stores.places import split_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,11 +23,7 @@ class Database(Address):
     def owner_name(self, scheme: str, url: str, artifacts: Path | None, options: Mapping[str, object]) -> str:
         """Return hosts, database and schema; two spellings of one database may give two names, never two databases one."""
         del artifacts
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            msg = f"the URL of the store is not valid: expected {scheme}:// and an address"  # not shown: a password
-            raise ConfigurationError(msg) from None
+        parts = split_url(scheme, url)
         given = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         written, _, hosts = parts.netloc.rpartition("@")
 
@@ -38,7 +33,7 @@ class Database(Address):
             return str(options.get(name) or given.get(name) or in_url or os.environ.get(variable) or default)
 
         service = said("service")
-        user = said("user", unquote(written.partition(":")[0]), default="" if service else _user())
+        user = said("user", unquote(written.partition(":")[0]), default="" if service else login_name())
         database = said("dbname", unquote(parts.path.strip("/")), default="" if service else user)
         port = said("port", default=str(self.port))
         hosts = hosts if "%" in hosts else hosts.lower()  # a path of a socket may be quoted in it
@@ -52,9 +47,3 @@ class Database(Address):
 
 def _has_port(host: str) -> bool:
     return not host.startswith("/") and host.rpartition("]")[2].count(":") == 1
-
-
-def _user() -> str:
-    with suppress(Exception):  # a container may have no name for its user
-        return getpass.getuser()
-    return ""

@@ -52,7 +52,7 @@ def config_files(directory: Path, environ: Mapping[str, str]) -> list[tuple[Path
     The null device is an empty file: no file is used then.
 
     Raises:
-        ConfigurationError: it names what is no file.
+        ConfigurationError: it names something that is not a file.
     """
     if named := environ.get(CONFIG_VARIABLE):
         path = directory / os.path.expanduser(named)

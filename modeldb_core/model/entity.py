@@ -75,7 +75,7 @@ def from_datetime(time: datetime) -> int:
 
 
 def in_local_zone(time: datetime) -> datetime:
-    """Return a time in the zone of this machine, which a naive one is taken to be of; in UTC where that zone is no use.
+    """Return a time in the zone of this machine, or in UTC where that zone cannot be used; a naive time is in it already.
 
     ``TZ`` may say anything: glibc takes ``:garbage99`` for a zone 99 hours off, of which Python makes no time.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
 from modeldb_core.errors import ConfigurationError
 
@@ -49,6 +49,19 @@ class Place:
         return ""
 
 
+def split_url(scheme: str, url: str) -> SplitResult:
+    """Return the parts of the URL of a store.
+
+    Raises:
+        ConfigurationError: it is not valid.
+    """
+    try:
+        return urlsplit(url)
+    except ValueError:
+        msg = f"the URL of the store is not valid: expected {scheme}:// and an address"  # not shown: a password
+        raise ConfigurationError(msg) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Address(Place):
     """A database, a bucket or anything else that is reached by an address.
@@ -64,11 +77,7 @@ class Address(Place):
     def owner_name(self, scheme: str, url: str, artifacts: Path | None, options: Mapping[str, object]) -> str:
         """Return the URL, without user, password and options but those that choose a store."""
         del artifacts
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            msg = f"the URL of the store is not valid: expected {scheme}:// and an address"  # not shown: a password
-            raise ConfigurationError(msg) from None
+        parts = split_url(scheme, url)
         try:
             port = parts.port or self.port
         except ValueError:

@@ -253,7 +253,7 @@ def test_the_next_piece_arrives_while_the_server_writes_one(url, folder, tmp_pat
     artifacts = Watched(url)
     with ThreadPoolExecutor(1) as pool:
         with upload.open("rb") as file:
-            disk.lock(file.fileno())  # as whoever writes a piece does
+            disk.lock(file.fileno())  # so does the writer of a piece
             put = pool.submit(artifacts.put, io.BytesIO(CONTENT), digest=DIGEST)
             deadline = time.monotonic() + 60
             while len(artifacts.sent) < 2 and time.monotonic() < deadline:

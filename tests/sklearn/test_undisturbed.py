@@ -400,7 +400,7 @@ def test_columns_chosen_by_pandas_are_stored_without_pickle(client: Any, runs: A
     chosen = ColumnTransformer(parts, verbose_feature_names_out=False).set_output(transform="pandas")
     model = make_pipeline(chosen, LogisticRegression()).fit(TABLE, Y)
     (run,) = runs()
-    assert run.metrics["training_accuracy"] == model.score(TABLE, Y)  # a column of pandas is no transformer
+    assert run.metrics["training_accuracy"] == model.score(TABLE, Y)  # a pandas column is data and not a transformer
     loaded: Any = client.get_run(run.entity_id).load_model(trusted=["numpy.dtype"])
     assert (loaded.predict(TABLE) == model.predict(TABLE)).all()
     kept = loaded[0].transformers[0][2]
