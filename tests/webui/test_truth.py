@@ -93,6 +93,10 @@ def test_a_saved_chart_tells_apart_runs_of_one_color_and_names_that_differ_at_th
     rows = [picture.height - 16 * each for each in range(1, number + 1)]
     legends = {picture.crop((0, top, 40, top + 16)).tobytes() for top in rows}
     assert len(legends) == number
+    page.evaluate("() => { HTMLCanvasElement.prototype.toBlob = function (made) { made(null); }; }")
+    page.click(f"{PANEL.format('loss')} [aria-haspopup=menu]")
+    page.click("[role=menu] >> text=PNG")
+    page.wait_for_selector("text=This picture is too large for the browser; save it as SVG")
     for run in runs:
         writer.delete("run", run)
 
