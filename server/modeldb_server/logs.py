@@ -44,7 +44,6 @@ def configure_logs(form: LogForm, stream: TextIO | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("modeldb_server").setLevel(logging.INFO)
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # the metric modeldb_requests_waiting says it better
     logging.captureWarnings(True)
 
 

@@ -8,6 +8,7 @@ slowly holds no thread. An answer is handed to that loop in pieces; a client tha
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import select
 import signal
@@ -178,7 +179,7 @@ class Server:
         settings = self.context.settings
         in_memory = max(8 * settings.max_body_bytes, 8 * MIB)  # app.py refuses what its route does not take
         listener = _bound_socket(self.host, settings.port, settings.send_timeout_s)
-        dispatcher = ThreadedTaskDispatcher()
+        dispatcher = _Dispatcher()
         dispatcher.set_thread_count(settings.threads + settings.max_event_streams)
         adjustments = Adjustments(
             sockets=[listener],
@@ -217,6 +218,16 @@ class Server:
         metrics.connections.set_function(lambda: len(server.active_channels))
         metrics.requests_waiting.set_function(lambda: server.waiting)
         return server
+
+
+class _Dispatcher(ThreadedTaskDispatcher):
+    """Threads for requests, without a warning for each that waits.
+
+    waitress counts a thread that has not begun yet as one at work, and warns of a request that comes meanwhile.
+    How many wait is the metric ``modeldb_requests_waiting``.
+    """
+
+    queue_logger = logging.Logger("modeldb_server.queue", logging.ERROR)
 
 
 def _connection_limit(wanted: int) -> int:

@@ -254,7 +254,7 @@ def test_the_client_comes_again_when_it_was_told_to_and_not_before(filled: Any) 
     assert len(refused) == 1  # a second later there was a token for the request again
 
 
-def test_a_request_that_too_many_wait_before_is_told_to_come_again(filled: Any) -> None:
+def test_a_request_that_too_many_wait_before_is_told_to_come_again(filled: Any, caplog: Any) -> None:
     gate = Gate()
     with listening(filled, prepare=gate.add, threads=1, max_event_streams=1, max_waiting=1) as server:
         waiting = [connect(server) for _ in range(3)]
@@ -277,6 +277,7 @@ def test_a_request_that_too_many_wait_before_is_told_to_come_again(filled: Any) 
             connection.close()
         text = server.context.metrics.exposition().decode()
         assert 'modeldb_requests_refused_total{status="503"} 1.0' in text
+    assert caplog.messages == []  # which stderr would show: a request that waits is a number among the metrics
 
 
 # -- the end --------------------------------------------------------------------------------------------------------------
