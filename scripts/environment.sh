@@ -1,11 +1,11 @@
 # Sourced by the other scripts: finds Python and makes the virtual environment .venv. Speaks to stderr.
-# shellcheck shell=bash
+# shellcheck shell=sh
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
 
+# Print the path of a Python that ModelDB runs on.
 find_python() {
-    local candidate
     for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11 python; do
         if [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1 &&
             "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
@@ -16,22 +16,8 @@ find_python() {
     fail "Python 3.11, 3.12 or 3.13 is needed; install one, or name it: PYTHON=/path/to/python3 $0"
 }
 
-# find_version 3.12: print the path of that version of Python, also of one that pyenv installed.
-find_version() {
-    local candidate
-    for candidate in "$(command -v "python$1" || true)" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/"python$1"; do
-        if [ -x "$candidate" ] &&
-            "$candidate" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$1')" 2>/dev/null; then
-            printf '%s\n' "$candidate"
-            return
-        fi
-    done
-    return 1
-}
-
 # Make .venv unless it is there and works.
 make_environment() {
-    local python
     if [ -x .venv/bin/python ] && .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
         return
     fi

@@ -63,7 +63,7 @@ def test_wide_characters_are_not_cut_where_nothing_is_to_be_cut(command: Command
 def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "modeldb": f"{sys.executable} -m modeldb_core.cli"}
     return subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False
+        ["sh", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False
     )
 
 
