@@ -16,7 +16,7 @@ from modeldb_core.autologging.background import Background
 from modeldb_core.autologging.imports import when_imported
 from modeldb_core.autologging.isolation import Guard, entered, is_inside, outside, quiet, rolled_back
 from modeldb_core.autologging.patching import Patches, intercept
-from modeldb_core.autologging.switch import Integration, Switch
+from modeldb_core.autologging.switch import Integration, Switch, is_to_be_decorated
 
 __all__ = [
     "Background",
@@ -27,6 +27,7 @@ __all__ = [
     "entered",
     "intercept",
     "is_inside",
+    "is_to_be_decorated",
     "outside",
     "quiet",
     "rolled_back",

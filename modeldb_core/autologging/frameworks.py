@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from modeldb_core.autologging.imports import forget, when_imported
-from modeldb_core.autologging.switch import during, is_installing
+from modeldb_core.autologging.switch import during, is_installing, is_to_be_decorated
 from modeldb_core.commands.names import check_name, check_tags
 from modeldb_core.errors import InvalidTypeError, ModelDBError
 from modeldb_core.plugins import load_settings, plugin_manager
@@ -80,10 +80,9 @@ def autolog(
         InvalidArgumentError: a name or a tag is empty or too long. After that nothing raises: an integration that fails is
             named in a warning and left out.
     """
-    if callable(client) and not isinstance(client, Client):  # @autolog without parentheses
+    if is_to_be_decorated(client):
         return autolog()(client)
-    given_client: object = client
-    if client is not None and not isinstance(given_client, Client):
+    if client is not None and not isinstance(client, Client):
         msg = f"client = {client!r:.100} is of type {type(client).__name__}; expected a Client, as modeldb.connect() returns"
         raise InvalidTypeError(msg)
     for name, value in (("project", project), ("experiment", experiment)):

@@ -6,7 +6,7 @@ import functools
 import inspect
 import threading
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeGuard, TypeVar
 
 from modeldb_core.autologging.patching import Patches
 
@@ -125,14 +125,23 @@ class Integration(Generic[OptionsT]):
             self.patches.undo()
 
 
+def is_to_be_decorated(given: object) -> TypeGuard[Callable[..., object]]:
+    """Return whether the first argument of an ``autolog`` function is what ``@autolog`` without parentheses stands before.
+
+    That is anything that can be called; a class can be as well, but is not replaced by a function.
+    """
+    return callable(given) and not isinstance(given, type)
+
+
 def during(block: AbstractContextManager[object], function: Callable[P, R]) -> Callable[P, R]:
     """Return ``function`` such that it runs within ``block``, which is entered with each call; also a coroutine function."""
-    if inspect.iscoroutinefunction(function):
+    if any(map(inspect.iscoroutinefunction, (function, getattr(function, "__call__", None)))):  # noqa: B004 - not whether
 
         @functools.wraps(function)
         async def run_async(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            called: Any = function
             with block:
-                return await function(*args, **kwargs)
+                return await called(*args, **kwargs)
 
         return run_async  # type: ignore[return-value]
 

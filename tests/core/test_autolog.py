@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 import modeldb_core as modeldb
+import modeldb_lightning
+import modeldb_sklearn
 from modeldb_core import hookimpl
 from modeldb_core.autologging import imports
 from modeldb_core.autologging.switch import Integration
@@ -217,6 +220,18 @@ def test_as_a_block_and_a_decorator_it_is_in_force_in_there_only(frameworks):
     modeldb.autolog(project="base")
     assert train() == ["decorated", "decorated"]
     assert projects() == ["base", "base"]
+
+
+@pytest.mark.parametrize("autolog", [modeldb.autolog, modeldb_sklearn.autolog, modeldb_lightning.autolog])
+def test_every_autolog_takes_what_can_be_called_and_no_class(autolog: Any):
+    class Training:
+        def __call__(self, number: int) -> int:
+            return number + 1
+
+    for function in (Training(), Training().__call__, functools.partial(Training()), (1).__add__, abs):
+        assert autolog(function)(1) == function(1)
+    with pytest.raises(InvalidTypeError, match="is of type type; expected a Client"):
+        autolog(Training)
 
 
 def test_an_integration_without_a_switch_is_on_in_every_call_of_a_decorated_function(frameworks):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import gc
+import inspect
 import pickle
 import random
 import threading
@@ -544,9 +547,46 @@ def test_it_works_as_a_decorator_without_arguments(client: Any, runs: Any):
     assert runs()[0].hyperparameters["C"] == 2.0
 
 
+class Training:
+    def __call__(self, c: float) -> float:
+        LogisticRegression(C=c).fit(X, Y)
+        return c
+
+    async def later(self, c: float) -> float:
+        await asyncio.sleep(0)
+        return self(c)
+
+
+class LaterTraining(Training):
+    async def __call__(self, c: float) -> float:  # type: ignore[override]
+        await asyncio.sleep(0)
+        return super().__call__(c)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        Training(),
+        Training().__call__,
+        functools.partial(Training().__call__),
+        Training().later,
+        functools.partial(Training().later),
+        LaterTraining(),
+    ],
+    ids=["object", "method", "partial", "coroutine", "partial_coroutine", "object_with_coroutine"],
+)
+@pytest.mark.usefixtures("client", "no_running_loop")
+def test_whatever_can_be_called_is_decorated_without_arguments(runs: Any, function: Any):
+    found: Any = autolog(function)(2.0)
+    assert (asyncio.run(found) if inspect.isawaitable(found) else found) == 2.0
+    Training()(3.0)  # not while it runs
+    assert [run.hyperparameters["C"] for run in runs()] == [2.0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"client": Training}, "is of type type; expected a Client"),
         ({"client": "sqlite:///x"}, "client = 'sqlite:///x' is of type str; expected a Client"),
         ({"project": 3}, "project = 3 is of type int; expected the name of a project"),
         ({"log_models": "yes"}, "log_models = 'yes' is of type str; expected True or False"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from modeldb_core.autologging import Integration, Patches, Switch, intercept
+from modeldb_core.autologging import Integration, Patches, Switch, intercept, is_to_be_decorated
 from modeldb_lightning.frameworks import PACKAGES
 from modeldb_lightning.options import GUARD, Options, checked_options
 
@@ -82,9 +82,7 @@ def autolog(
         InvalidArgumentError: a name or a tag is empty, too long or holds what no store keeps. After that autologging never
             raises.
     """
-    from modeldb_core.tracking import Client
-
-    if callable(client) and not isinstance(client, Client):  # @autolog without parentheses
+    if is_to_be_decorated(client):
         return autolog()(client)
     options = checked_options(
         client=client,

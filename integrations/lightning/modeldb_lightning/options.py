@@ -109,7 +109,7 @@ def checked_options(**given: Any) -> Options:  # noqa: ANN401 - what the user ga
     from modeldb_core.tracking import Client
 
     client = given.get("client")
-    if client is not None and not isinstance(client, Client) and not callable(client):
+    if client is not None and not isinstance(client, Client) and (not callable(client) or isinstance(client, type)):
         refuse("client", client, "a Client, as modeldb.connect() returns")
     for what in ("project", "experiment"):
         if given.get(what) is not None:

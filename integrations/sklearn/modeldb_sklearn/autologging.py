@@ -15,7 +15,7 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from modeldb_core.autologging import Integration, Patches, Switch, entered, intercept
+from modeldb_core.autologging import Integration, Patches, Switch, entered, intercept, is_to_be_decorated
 from modeldb_core.autologging.imports import forget, when_imported
 from modeldb_sklearn.calls import is_part_of_another
 from modeldb_sklearn.evaluation import Evaluations
@@ -103,8 +103,8 @@ def autolog(
         InvalidTypeError: an argument has a wrong type.
         InvalidArgumentError: there is no such option for a class.
     """
-    if inspect.isroutine(client):  # @autolog without parentheses
-        return _integration.switch(Options())(client)
+    if is_to_be_decorated(client):
+        return autolog()(client)
     options = checked_options(
         client=client,
         project=project,
