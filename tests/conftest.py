@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +18,7 @@ from hypothesis import settings
 
 from tests.services.postgres import Postgres
 from tests.services.s3 import Rclone, SeaweedFS
+from tests.waiting import wait_until
 
 # Times are not asserted: the machine that runs the tests may be busy. A run tries the same cases as the one before it,
 # so that a change alone can turn it red; `tox -e fuzz` looks for new ones.
@@ -110,10 +110,9 @@ def _no_writer_is_left() -> Iterator[None]:
     """Let no client be left open, nor begin anew after it was closed: its thread would slow down all later tests."""
     before = _writers()
     yield
-    deadline = time.monotonic() + 30
-    while (left := _writers() - before) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not left, f"{len(left)} clients were not closed"
+    wait_until(
+        lambda: not _writers() - before, lambda: f"{len(_writers() - before)} clients were not closed", limit_s=60
+    )
 
 
 @pytest.fixture(scope="session")

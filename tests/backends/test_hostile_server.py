@@ -7,7 +7,6 @@ import io
 import json
 import resource
 import socket
-import time
 from http.client import HTTPException
 from typing import Any
 
@@ -26,6 +25,7 @@ from modeldb_core.testing import StreamWriter
 from tests.services import hostile
 from tests.services.hostile import PORTAL, Gate, reply
 from tests.services.server import serving_folder
+from tests.waiting import wait_until
 
 FAST = {"timeout_s": 0.5, "retry_s": 0.0, "connect_timeout_s": 5.0}
 DEEP = b"[" * 100_000
@@ -228,10 +228,3 @@ def test_training_goes_on_and_everything_arrives_afterwards(
             (entity,) = store.find(Query()).entities
             assert entity.status == "finished"  # type: ignore[attr-defined]
             assert store.read_series(entity.entity_id, "loss").steps.tolist() == list(range(501))
-
-
-def wait_until(condition: Any) -> None:
-    deadline = time.monotonic() + 240
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from contextlib import closing
 
 import psycopg2
@@ -16,13 +15,7 @@ from modeldb_core.errors import ConfigurationError, StoreUnavailableError
 from modeldb_core.queries import Query
 from tests.backends.writers import assert_all_there, write_runs
 from tests.services.pgbouncer import PROGRAM, PgBouncer
-
-
-def wait_until(is_so, limit_s=120):
-    deadline = time.monotonic() + limit_s
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+from tests.waiting import wait_until
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from modeldb_server import Server, ServerSettings, create_app
 from tests.services.proxy import Proxy
 from tests.services.server import TOKEN, ModelDBServer
 from tests.services.trainers import Trainers, assert_exactly_once
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -111,10 +112,7 @@ def test_what_could_not_be_shipped_waits_in_the_journal_for_the_next_process(ser
         with client.start_run(project="outage", capture=False):
             pass
         client.flush(240)
-        deadline = time.monotonic() + 240
-        while not (client.search_runs("metrics.loss exists") and list(client.artifacts.list())):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: client.search_runs("metrics.loss exists") and list(client.artifacts.list()))
         found = client.get_run(run.run_id)
         assert found.history("loss").values.tolist() == [1.0]
         assert client.artifacts.open(found.entity.artifacts["note.txt"]["digest"]).read() == note.read_bytes()

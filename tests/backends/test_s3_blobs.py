@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +32,7 @@ from modeldb_core.plugins import open_artifacts
 from modeldb_core.testing import ArtifactStoreTests
 from tests.services.proxy import Proxy
 from tests.services.s3 import SeaweedFS
+from tests.waiting import wait_until
 
 MIB = 1 << 20
 SMALL_PARTS = {"part_mib": 5}
@@ -265,7 +265,7 @@ def test_an_upload_that_somebody_else_ends_or_spoils_meanwhile_succeeds(s3, stor
         elif how == "abort":
             client.abort_multipart_upload(**place)
         else:
-            _wait_for(lambda: client.list_parts(**place).get("Parts"))
+            wait_until(lambda: client.list_parts(**place).get("Parts"))
             part = os.urandom(5 * MIB)
             checksum = base64.b64encode(hashlib.sha256(part).digest()).decode()
             client.upload_part(**place, PartNumber=1, Body=part, ChecksumSHA256=checksum)
@@ -431,7 +431,7 @@ def test_a_server_killed_in_the_middle_of_an_upload_and_started_again_has_it_res
         class Source(io.BytesIO):
             def read(self, size=-1):
                 if self.tell() == 20 * MIB:
-                    _wait_for(lambda: _arrived(store) >= 2)
+                    wait_until(lambda: _arrived(store) >= 2)
                     server.kill()
                 return super().read(size)
 
@@ -439,7 +439,7 @@ def test_a_server_killed_in_the_middle_of_an_upload_and_started_again_has_it_res
             store.put(Source(content), digest=digest)
         server.start()
         store.sent_bytes = 0
-        _wait_for(lambda: _put(store, content))
+        wait_until(lambda: _put(store, content))
         assert store.sent_bytes <= len(content) - 2 * 5 * MIB
         assert store.open(digest).read() == content
     finally:
@@ -458,13 +458,6 @@ def _put(store, content):
         store.sent_bytes = 0
         return False
     return True
-
-
-def _wait_for(condition, seconds=240):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -575,7 +568,7 @@ def test_a_presigned_url_holds_no_secret_and_expires(s3, store):
     assert s3.options["secret"] not in url
     assert "X-Amz-Expires=604800" in url
     short = store.url_for(info.digest, expires_s=1)
-    _wait_for(lambda: _is_refused(short))
+    wait_until(lambda: _is_refused(short))
 
 
 def _is_refused(url):
@@ -606,7 +599,7 @@ def test_an_old_blob_that_is_put_again_is_copied_onto_itself(request, prefix, mo
         store.put(io.BytesIO(content))
         return store.stat(info.digest).modified_at > before
 
-    _wait_for(is_young_again)
+    wait_until(is_young_again)
     if which == "s3":
         assert store.sent_bytes == 0
     assert store.open(info.digest).read() == content

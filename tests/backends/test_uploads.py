@@ -22,6 +22,7 @@ from modeldb_core.plugins import open_store
 from modeldb_core.runtime import disk
 from modeldb_core.stores import BlobInfo, protocol
 from tests.services.server import serving, serving_folder
+from tests.waiting import wait_until
 
 PART = 1 << 16
 CONTENT = os.urandom(10 * PART + 123)
@@ -255,9 +256,7 @@ def test_the_next_piece_arrives_while_the_server_writes_one(url, folder, tmp_pat
         with upload.open("rb") as file:
             disk.lock(file.fileno())  # so does the writer of a piece
             put = pool.submit(artifacts.put, io.BytesIO(CONTENT), digest=DIGEST)
-            deadline = time.monotonic() + 60
-            while len(artifacts.sent) < 2 and time.monotonic() < deadline:
-                time.sleep(0.01)
+            wait_until(lambda: len(artifacts.sent) >= 2)
             time.sleep(0.3)
             assert artifacts.sent == [PART, PART], "what is on its way is in memory, so it is not more than that"
             assert not put.done()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
 from modeldb_core.runtime import exits
 from modeldb_core.runtime.workers import Workers
+from tests.waiting import wait_until
 
 PATIENCE_S = 60.0
 
@@ -22,9 +22,7 @@ def test_work_is_done_at_once_where_no_thread_can_be_started(monkeypatch: pytest
 def test_an_idle_thread_keeps_no_second_one_from_being_started_for_more_work() -> None:
     workers = Workers(2, "test")
     assert workers.submit(threading.get_ident).result(PATIENCE_S)
-    until = time.monotonic() + PATIENCE_S
-    while not workers._idle and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_until(lambda: workers._idle)
     together = threading.Barrier(2, timeout=PATIENCE_S)
     with workers._condition:  # both are there before the idle one can take the first
         found = [workers.submit(together.wait) for _ in range(2)]

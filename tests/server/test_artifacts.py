@@ -5,7 +5,6 @@ import http.client
 import io
 import os
 import threading
-import time
 import tracemalloc
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +19,7 @@ from modeldb_core.plugins import open_artifacts
 from modeldb_core.stores import ArtifactStore
 from modeldb_server.blobs import Artifact, disposition
 from modeldb_server.previews import decode_head, read_table
+from tests.waiting import wait_until
 
 
 def url(filled: Any, path: str, more: str = "") -> str:
@@ -309,10 +309,7 @@ def test_many_small_files_reach_a_server_in_few_requests(app: Any, live: Any, tm
         for path in paths:
             assert uploads.add(path)
         is_open.set()
-        end = time.monotonic() + 120
-        while uploads.waiting[0] > 1:
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        wait_until(lambda: uploads.waiting[0] <= 1)
         uploads.stop()
         assert [path for path in paths if path.exists()] == [paths[150]]
         assert [path.name for path in paths if _is_there(artifacts, path.name)] == [

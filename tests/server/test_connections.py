@@ -19,6 +19,7 @@ from modeldb_core.log.batches import MEDIA_TYPE
 from modeldb_core.plugins import PluginManager
 from modeldb_server import Server, ServerSettings, create_app
 from modeldb_server.connections import BODY_TIMEOUT_S, HEADER_TIMEOUT_S, LINGER_TIMEOUT_S
+from tests.waiting import wait_until
 
 TOKEN, READER = "one-of-the-tokens-1", "a-token-to-read-with"
 CHANGES = "/api/v2/store/changes"
@@ -48,13 +49,6 @@ def read_to_end(raw: socket.socket) -> bytes:
 
 def statuses(received: bytes) -> list[int]:
     return [int(status) for status in re.findall(rb"HTTP/1.[01] (\d+)", received)]
-
-
-def wait_until(condition: Any) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def metric(live: Any, name: str) -> float:

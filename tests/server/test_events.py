@@ -3,7 +3,6 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from modeldb_core.backends._sql.database import Transaction
 from modeldb_server import events
 from modeldb_server.events import EventHub, read_batch
 from modeldb_server.limits import BusyError
+from tests.waiting import wait_until
 
 
 class Listener:
@@ -56,13 +56,6 @@ def listen(live: Any) -> Any:
     yield start
     for listener in opened:
         listener.close()
-
-
-def until(condition: Any) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_a_stream_tells_which_entities_changed(live: Any, listen: Any, filled: Any) -> None:
@@ -147,7 +140,7 @@ def test_a_client_that_hangs_up_gives_its_place_back(live: Any, listen: Any, app
     for listener in listeners:
         listener.event()
         listener.close()
-    until(lambda: hub.streams == 0)
+    wait_until(lambda: hub.streams == 0)
     listen().event()
 
 

@@ -28,6 +28,7 @@ from modeldb_server.rates import MAX_BUCKETS, Rates
 from modeldb_server.request_ids import HEADER, answering
 from modeldb_server.routes import Policy
 from tests.services.server import TOKEN, ModelDBServer
+from tests.waiting import wait_until
 
 LIMIT_S = 60
 
@@ -58,13 +59,6 @@ def ask(server: Server, path: str, **headers: str) -> tuple[http.client.HTTPResp
         connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         response = connection.getresponse()
         return response, response.read()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class Gate:

@@ -10,7 +10,6 @@ import hashlib
 import io
 import random
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -35,6 +34,7 @@ from tests.registry.test_at_once import register
 from tests.services.balancer import Balancer
 from tests.services.s3 import SeaweedFS
 from tests.services.server import ModelDBServer
+from tests.waiting import wait_until
 
 LIMIT_S = 120
 BLOB_BYTES = 5_000_000  # more than one part
@@ -63,11 +63,11 @@ class Confirmed:
         """Wait until each client has done some more."""
         kinds = (self.blobs, self.batches, self.promotions)
         wanted = [len(kind) + more for kind in kinds]
-        deadline = time.monotonic() + LIMIT_S
-        while not all(len(kind) >= count for kind, count in zip(kinds, wanted, strict=True)):
-            assert not self.errors, self.errors
-            assert time.monotonic() < deadline, (wanted, list(map(len, kinds)))
-            time.sleep(0.01)
+        wait_until(
+            lambda: self.errors or all(len(kind) >= count for kind, count in zip(kinds, wanted, strict=True)),
+            lambda: (wanted, list(map(len, kinds))),
+        )
+        assert not self.errors, self.errors
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +35,18 @@ from sklearn.svm import SVC
 import modeldb_core as modeldb
 from modeldb_sklearn import autolog
 from modeldb_sklearn import search as search_module
+from tests.waiting import wait_until
 
 X, Y = load_iris(return_X_y=True)
 
 
 def eventually(runs: Any, count: int) -> list[Any]:
     """Return all runs when there are ``count``: those of worker processes arrive when these ship them."""
-    end = time.monotonic() + 60
-    while len(found := runs()) < count or any(run.status == "running" for run in found):
-        assert time.monotonic() < end, [(run.name, run.status) for run in found]
-        time.sleep(0.02)
+    wait_until(
+        lambda: len(found := runs()) >= count and all(run.status != "running" for run in found),
+        lambda: [(run.name, run.status) for run in runs()],
+    )
+    found: list[Any] = runs()
     assert len(found) == count
     return found
 
@@ -82,9 +83,8 @@ class Waiting(Constant):
         self.wait = wait
 
     def fit(self, X: Any, y: Any) -> Any:
-        end = time.monotonic() + 60
-        while self.wait and not Path(self.gate).exists() and time.monotonic() < end:
-            time.sleep(0.01)
+        if self.wait:
+            wait_until(Path(self.gate).exists)
         return super().fit(X, y)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import joblib
@@ -24,6 +23,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import modeldb_core as modeldb
 from modeldb_sklearn import autolog
+from tests.waiting import wait_until
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4))
@@ -92,9 +92,11 @@ def test_trap_fits_in_parallel_are_empty_runs_or_none(client: Any, runs: Any, ba
     autolog(client, log_models=False)
     with joblib.parallel_config(backend, n_jobs=2):
         joblib.Parallel()(joblib.delayed(LogisticRegression(C=C).fit)(X, Y) for C in (1.0, 2.0, 3.0, 4.0))
-    end = time.monotonic() + 60
-    while len(found := runs()) < 4 or any(run.status == "running" for run in found):
-        assert time.monotonic() < end, [(run.name, run.status, run.notes) for run in found]
+    wait_until(
+        lambda: len(found := runs()) >= 4 and all(run.status != "running" for run in found),
+        lambda: [(run.name, run.status, run.notes) for run in runs()],
+    )
+    found = runs()
     assert sorted(run.hyperparameters["C"] for run in found) == [1.0, 2.0, 3.0, 4.0]
     assert all("training_accuracy" in run.metrics for run in found)
 

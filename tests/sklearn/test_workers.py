@@ -6,7 +6,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +22,7 @@ from sklearn.svm import SVC
 import modeldb_core as modeldb
 from modeldb_core.errors import ModelDBWarning
 from modeldb_sklearn import autolog
+from tests.waiting import wait_until
 
 X, Y = load_iris(return_X_y=True)
 MODEL = "model/model.skops"
@@ -46,11 +46,11 @@ def in_parallel(backend: str, function: Any, values: Any) -> list[Any]:
 
 
 def arrived(runs: Any, count: int) -> list[Any]:
-    end = time.monotonic() + 60
-    while len(found := runs()) < count or any(MODEL not in run.artifacts for run in found if run.parent_id):
-        assert time.monotonic() < end, [(run.name, run.status, sorted(run.artifacts), run.notes) for run in found]
-        time.sleep(0.02)
-    return found
+    wait_until(
+        lambda: len(found := runs()) >= count and all(MODEL in run.artifacts for run in found if run.parent_id),
+        lambda: [(run.name, run.status, sorted(run.artifacts), run.notes) for run in runs()],
+    )
+    return list(runs())
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -78,10 +78,8 @@ def test_every_fit_is_a_whole_child_of_the_run_around(client: Any, runs: Any, ba
 def test_outside_of_any_run_each_fit_in_a_worker_is_a_run(client: Any, runs: Any, backend: str):
     autolog(client, project="churn", log_models=False)
     in_parallel(backend, fit, (0.1, 1.0))
-    end = time.monotonic() + 60
-    while len(found := runs()) < 2:
-        assert time.monotonic() < end
-    assert sorted(run.hyperparameters["C"] for run in found) == [0.1, 1.0]
+    wait_until(lambda: len(runs()) >= 2)
+    assert sorted(run.hyperparameters["C"] for run in runs()) == [0.1, 1.0]
     assert client.search_runs(project="churn", count=True).total == 2
 
 
@@ -158,9 +156,7 @@ def test_off_is_off_in_workers_that_have_logged(client: Any, runs: Any):
     with autolog(client, log_models=False):
         in_parallel("loky", fit, (0.1, 1.0))
     in_parallel("loky", fit, (0.1, 1.0))
-    end = time.monotonic() + 60
-    while len(runs()) < 2:
-        assert time.monotonic() < end
+    wait_until(lambda: len(runs()) >= 2)
     assert len(runs()) == 2
 
 

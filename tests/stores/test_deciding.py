@@ -8,7 +8,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +28,7 @@ from modeldb_core.testing import StreamWriter
 from tests.backends.writers import in_children
 from tests.services.proxy import Proxy
 from tests.services.server import TOKEN, ModelDBServer
+from tests.waiting import wait_until
 
 PROCESSES = 8
 MOVES = int(os.environ.get("MODELDB_TEST_MOVES", "0"))
@@ -203,9 +203,7 @@ def test_a_process_that_is_killed_has_moved_or_has_not(store_of: tuple[str, str,
             children.append(child)
         try:
             for victim, wanted in enumerate((1, 3, 5)):
-                deadline = time.monotonic() + 120
-                while len(moves_of(store, project_id)) < wanted and time.monotonic() < deadline:
-                    time.sleep(0.001 * victim)
+                wait_until(lambda wanted=wanted: len(moves_of(store, project_id)) >= wanted)
                 os.kill(children[victim], signal.SIGKILL)
                 os.waitpid(children[victim], 0)
                 children[victim] = 0

@@ -10,7 +10,6 @@ import os
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ import modeldb_core as modeldb
 from modeldb_core.audit import verify
 from modeldb_core.journal.recovery import recover
 from tests.services.proxy import Proxy
+from tests.waiting import wait_until
 
 PROCESSES = 8
 SCRIPT = Path(__file__).with_name("logging_process.py")
@@ -95,13 +95,6 @@ class Training:
 
     def state(self) -> str:
         return f"counts {self.counts()}, ended {[process.poll() for process in self._processes]}"
-
-
-def wait_until(condition: Callable[[], bool], state: Callable[[], object], timeout_s: float = 400) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, state()
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import modeldb_core as modeldb
 from modeldb_core.journal.recovery import orphans, recover
 from modeldb_core.tracking import Client
 from tests.tracking.programs import without_waiting
+from tests.waiting import wait_until
 
 _started: list[subprocess.Popen[str]] = []
 
@@ -57,14 +57,6 @@ def start_command(command: list[str], environment: dict[str, str]) -> subprocess
     process = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     _started.append(process)
     return process
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Wait for what must happen, however busy the machine is."""
-    deadline = time.monotonic() + 240
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> str:
@@ -125,14 +117,14 @@ def test_a_run_whose_process_was_killed_reads_as_lost_elsewhere_and_as_killed_on
     assert process.stdout is not None
     run_id = process.stdout.readline().strip()
     with modeldb.connect(journal_dir=str(tmp_path / "of another machine")) as client:
-        wait_for(lambda: client.search_runs("status = 'running' and metrics.a exists"))
+        wait_until(lambda: client.search_runs("status = 'running' and metrics.a exists"))
         process.kill()
         process.communicate()
-        wait_for(lambda: client.get_run(run_id).status != "running")
+        wait_until(lambda: client.get_run(run_id).status != "running")
         assert client.get_run(run_id).status == "lost"
         assert [run.run_id for run in client.search_runs("status = 'lost'")] == [run_id]
     with modeldb.connect() as client:  # which logs nothing
-        wait_for(lambda: client.get_run(run_id).status == "killed")
+        wait_until(lambda: client.get_run(run_id).status == "killed")
 
 
 @pytest.mark.parametrize("way", ["get_run", "search_runs", "command", "server"])
@@ -176,7 +168,7 @@ def test_a_run_that_was_killed_in_its_first_seconds_is_seen_by_whoever_reads(
             thread = threading.Thread(target=serve, args=arguments, kwargs={"ready": servers.append})
             thread.start()
             try:
-                wait_for(lambda: servers and store.heads() and next(iter(store.heads().values())).closed)
+                wait_until(lambda: servers and store.heads() and next(iter(store.heads().values())).closed)
                 assert store.get("run", run_id).status == "killed"  # type: ignore[attr-defined]
             finally:
                 servers[0].stop()

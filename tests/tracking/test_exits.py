@@ -22,6 +22,7 @@ from modeldb_core.runtime import exits
 from modeldb_core.tracking import Client, deletion
 from tests.services.processes import free_port
 from tests.tracking.programs import PATIENCE_S, ended, running
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.interpreter
 
@@ -151,9 +152,7 @@ def test_what_a_destructor_logs_at_the_very_end_of_the_interpreter_stays_in_the_
     assert "Traceback" not in errors
     with modeldb.connect() as client:
         client.search_runs()  # ships what the dead have left
-        waited_until = time.monotonic() + PATIENCE_S
-        while not comments(client) and time.monotonic() < waited_until:
-            time.sleep(0.05)
+        wait_until(lambda: comments(client))
         assert [each.document["message"] for each in comments(client)] == ["last words"]
 
 

@@ -11,8 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,15 +30,9 @@ from modeldb_core.stores import BlobInfo
 from modeldb_core.tracking import Client, blobs
 from tests.services.proxy import Proxy
 from tests.services.s3 import S3Server
+from tests.waiting import wait_until
 
 MIB = 1 << 20
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that in time"
-        time.sleep(0.02)
 
 
 class Away(FsspecArtifactStore):
@@ -105,7 +98,7 @@ def test_an_upload_that_hangs_holds_back_no_metric(client: Client, away: Away) -
         run.log_artifact(os.urandom(1000), "file.bin")
         for step in range(10):
             run.log_metric("m", step, step=step)
-        wait_for(lambda: away.putting == 1)
+        wait_until(lambda: away.putting == 1)
         assert client.writer.flush(240, files=False)
         assert len(client.store.read_series(run.run_id, "m").values) == 10
         assert client.search_runs("metrics.m exists")[0].run_id == run.run_id
@@ -128,7 +121,7 @@ def test_small_files_that_are_logged_while_others_are_on_their_way_go_in_the_nex
     away.may_go_on.clear()
     with client.start_run(capture=False) as run:
         run.log_artifact(b"first", "first.bin")
-        wait_for(lambda: away.putting == 1)
+        wait_until(lambda: away.putting == 1)
         for number in range(300):
             run.log_artifact(b"%d" % number, f"{number}.bin")
         away.may_go_on.set()
@@ -141,16 +134,16 @@ def test_a_small_file_that_is_refused_keeps_no_other_waiting(client: Client, awa
     away.may_go_on.clear()
     with client.start_run(capture=False) as run:
         run.log_artifact(b"first", "first.bin")
-        wait_for(lambda: away.putting == 1)
+        wait_until(lambda: away.putting == 1)
         for number in range(20):
             run.log_artifact(b"%d" % number, f"{number}.bin")
         damaged = hashlib.sha256(b"7").hexdigest()
         (where,) = [path for path in spooled(tmp_path) if path.name == damaged]
         where.write_bytes(b"something else")
         away.may_go_on.set()
-        wait_for(lambda: spooled(tmp_path) == [where])
+        wait_until(lambda: spooled(tmp_path) == [where])
         run.log_artifact(b"later", "later.bin")
-        wait_for(lambda: spooled(tmp_path) == [where])
+        wait_until(lambda: spooled(tmp_path) == [where])
         where.write_bytes(b"7")
         assert client.flush(240)
 
@@ -170,7 +163,7 @@ def test_several_files_are_on_their_way_at_once_and_not_too_many(client: Client,
     with client.start_run(capture=False) as run:
         for number in range(12):
             run.log_artifact(os.urandom(uploads.SMALL_BYTES + 1), f"{number}.bin")  # small ones may go together
-        wait_for(lambda: away.putting == uploads.WIDTH)
+        wait_until(lambda: away.putting == uploads.WIDTH)
         away.may_go_on.set()
         assert client.flush(240)
     assert away.most_at_once == uploads.WIDTH
@@ -248,7 +241,7 @@ def test_a_store_that_is_away_is_said_once_and_tried_until_it_is_back(
     with client.start_run(capture=False) as run:
         for number in range(6):
             run.log_artifact(os.urandom(100), f"{number}.bin")
-        wait_for(lambda: client.writer.uploads._retries._failures > 2)
+        wait_until(lambda: client.writer.uploads._retries._failures > 2)
         assert client.flush() is False, "without a time it does not wait for a store that fails"
         away.failure = None
         assert client.flush(240)
@@ -326,7 +319,7 @@ def test_files_of_the_dead_hold_back_no_metric_of_the_living(environment: dict[s
         client._artifacts = store
         with client.start_run(capture=False) as run:
             run.log_metric("m", 1.0)
-            wait_for(lambda: store.putting == 1)
+            wait_until(lambda: store.putting == 1)
             run.log_metric("n", 1.0)
             assert client.flush(240)
             assert client.get_run(run.run_id).metrics["n"] == 1.0
@@ -428,7 +421,7 @@ def test_a_script_killed_in_the_middle_of_an_upload_is_completed_by_sync(
     try:
         assert process.stdout is not None
         run_id = process.stdout.readline().strip()
-        wait_for(lambda: len(parts_of(client, bucket)) > 2)
+        wait_until(lambda: len(parts_of(client, bucket)) > 2)
     finally:
         process.kill()
         process.communicate()
@@ -475,7 +468,7 @@ def test_training_goes_on_while_the_network_to_the_bucket_hangs(
                     run.log_metric("m", step, step=step)
                 assert client.writer.flush(240, files=False)
                 assert len(run.history("m")) == 100
-                wait_for(lambda: client.writer.uploads.failure is not None)
+                wait_until(lambda: client.writer.uploads.failure is not None)
                 digest = hashlib.sha256(b"content").hexdigest()
                 proxy.mode = "pass"
                 assert client.flush(240)

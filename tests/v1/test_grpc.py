@@ -7,7 +7,6 @@ import datetime
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from modeldb_server import Server, ServerSettings, create_app
 from modeldb_v1.calls import DECLARED
 from modeldb_v1.schema import CALLS, call_named, message_class
 from tests.v1.world import READER, WRITER, World, running_world
+from tests.waiting import wait_until
 
 VERIFY = "/ai.verta.modeldb.ProjectService/verifyConnection"
 CREATE = "/ai.verta.modeldb.ProjectService/createProject"
@@ -275,9 +275,7 @@ def test_as_many_clients_watch_health_as_there_is_room_for(tmp_path: Path) -> No
         assert check(made.channel) == SERVING
         for each in watched:
             each.cancel()
-        end = time.monotonic() + 60
-        while made.server.beside[0]._health._watchers and time.monotonic() < end:  # type: ignore[attr-defined]
-            time.sleep(0.01)
+        wait_until(lambda: not made.server.beside[0]._health._watchers)  # type: ignore[attr-defined]
         assert next(watch(health_pb2.HealthCheckRequest(), timeout=120)).status == SERVING
 
 
