@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.runtime import forks
+from modeldb_core.runtime.interruptions import is_of_a_signal_handler
 from modeldb_core.runtime.notices import warn
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ class Guard:
         """Return a context manager for a step whose failure costs nothing but itself.
 
         An exception becomes one :class:`~modeldb_core.errors.ModelDBWarning` for each ``what``, and a note on the run
-        by ``note``. KeyboardInterrupt and SystemExit pass: they are not the step's.
+        by ``note``. KeyboardInterrupt, SystemExit and what a signal handler of the program raises pass: they are not the
+        step's.
 
         Args:
             what: what is done, as in "could not record the model".
@@ -191,7 +193,7 @@ class Step:
     ) -> bool:
         self._quiet.__exit__(None, None, None)
         _inside.reset(self._token)
-        if not isinstance(error, Exception):
+        if not isinstance(error, Exception) or is_of_a_signal_handler(error):
             return False
         logger.debug("autologging could not %s", self._what, exc_info=error)
         self._guard.report(f"could not {self._what}: {describe_error(error)}", self._what, self._note)

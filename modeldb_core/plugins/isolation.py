@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from modeldb_core.errors import ModelDBError
+from modeldb_core.runtime.interruptions import is_of_a_signal_handler
 from modeldb_core.runtime.notices import warn
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def guarded(function: Callable[..., object], hook: str, info: PluginInfo) -> Cal
         try:
             return function(*arguments)
         except Exception as error:
-            if hook in _ERRORS_PASS and isinstance(error, ModelDBError):
+            if is_of_a_signal_handler(error) or (hook in _ERRORS_PASS and isinstance(error, ModelDBError)):
                 raise
             info.failed_in.add(hook)
             said = f"plugin {info} failed in {hook} and is left out of it: {describe(error)}"

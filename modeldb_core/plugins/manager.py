@@ -27,6 +27,7 @@ from modeldb_core.plugins.isolation import (
     leave_out,
 )
 from modeldb_core.runtime import forks
+from modeldb_core.runtime.interruptions import is_of_a_signal_handler
 from modeldb_core.runtime.notices import warn
 from modeldb_core.stores import Backend
 
@@ -237,7 +238,7 @@ def _call(caller: pluggy.HookCaller, arguments: Mapping[str, object]) -> Any:  #
     except ModelDBError:
         raise
     except Exception as error:
-        if not caller.name.startswith(HARMLESS):
+        if not caller.name.startswith(HARMLESS) or is_of_a_signal_handler(error):
             raise
         warn(f"the hook {caller.name} failed: {describe(error)}")
         return None if (caller.spec and caller.spec.opts["firstresult"]) else []

@@ -8,6 +8,7 @@ import inspect
 import os
 import pickle
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -338,6 +339,37 @@ def test_ctrl_c_passes_through_a_step():
     with pytest.raises(KeyboardInterrupt), Guard("framework").step("do it"):
         raise KeyboardInterrupt
     assert not is_inside()
+
+
+class TimeLimit:
+    """Bounds what it interrupts: an object, and a method, that a program installs for a signal."""
+
+    def __call__(self, number: int, frame: Any) -> None:
+        msg = "it takes too long"
+        raise TimeoutError(msg)
+
+    def method(self, number: int, frame: Any) -> None:
+        self(number, frame)
+
+
+def limit(limited: TimeLimit, number: int, frame: Any) -> None:
+    limited(number, frame)
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [TimeLimit(), TimeLimit().method, functools.partial(limit, TimeLimit()), lambda *given: limit(TimeLimit(), *given)],
+    ids=["object", "method", "partial", "function"],
+)
+def test_what_a_signal_handler_of_the_program_raises_passes_through_a_step(handler: Any):
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with pytest.raises(TimeoutError, match="too long"), Guard("framework").step("do it"):
+            signal.raise_signal(signal.SIGUSR1)
+        with pytest.warns(ModelDBWarning, match="TimeoutError"), Guard("framework").step("do it"):
+            raise TimeoutError  # the step's own
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_what_a_strangers_code_changes_is_put_back():

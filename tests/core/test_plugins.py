@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -263,6 +264,21 @@ def test_a_hook_that_raises_is_a_warning_and_the_others_are_heard() -> None:
     ):
         results = manager.call("modeldb_run_context", settings=load_settings())
     assert results == [{"code": {"a": 1}}]
+
+
+def test_what_a_signal_handler_raises_while_a_plugin_works_reaches_the_program() -> None:
+    def stop(number: int, frame: Any) -> None:
+        raise TimeoutError("the job is over")
+
+    manager = PluginManager()
+    interrupted = module_of(modeldb_run_context=lambda settings: signal.raise_signal(signal.SIGUSR1))
+    manager.add(interrupted, "interrupted")
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        with pytest.raises(TimeoutError, match="the job is over"):
+            manager.call("modeldb_run_context", settings=load_settings())
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_wrapper_that_raises_is_a_warning_too() -> None:
