@@ -115,6 +115,12 @@ class Writer:
             known = RowPlan(packing.pack, number, packing.size + CHECK_BYTES, None, Plan(run_id, keys).record(number))
         return self.ensure_stream().journal.define(known)
 
+    @property
+    def position(self) -> tuple[str, int] | None:
+        """What differs as soon as more was logged; ``None`` while no stream is open."""
+        stream = self.stream
+        return None if stream is None else (stream.stream_id, stream.journal.end)
+
     def end_run(self, run_id: str) -> None:
         """A run that this process had open has ended."""
         stream = self.stream

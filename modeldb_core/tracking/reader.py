@@ -27,7 +27,8 @@ class RunReader:
     """What can be read of a run.
 
     Properties such as :attr:`metrics` show what the store has: of a run that this handle logs to, after all that was
-    logged before has arrived there; of one that came from a search, as it was then, until :meth:`refresh`.
+    logged before has arrived there, also what is logged after its end; of one that came from a search, as it was then,
+    until :meth:`refresh`.
     """
 
     is_silent = False
@@ -46,6 +47,7 @@ class RunReader:
         self._fields = dict(fields or {})
         self._entity = entity
         self._is_snapshot = entity is not None
+        self._read_at: object = None
         self._ended = isinstance(entity, entities.Run) and entity.status in ENDS
         self._process_id = os.getpid()
         self._outer: RunReader | None = None
@@ -53,7 +55,7 @@ class RunReader:
     @property
     def entity(self) -> entities.Run:
         """The run as the store has it; of a handle that came from a search, as it was then (:meth:`refresh`)."""
-        if self._entity is None or not (self._is_snapshot or self._ended):
+        if self._entity is None or not (self._is_snapshot or (self._ended and not self._is_outdated())):
             self.refresh()
         assert isinstance(self._entity, entities.Run)
         return self._entity
@@ -66,8 +68,14 @@ class RunReader:
     def refresh(self) -> Self:
         """Read the run from the store again, after what was logged has arrived there."""
         self.client.settle()
+        self._read_at = self.client.writer.position
         self._entity = self.client.store.get("run", self.run_id)
         return self
+
+    def _is_outdated(self) -> bool:
+        """Whether anything was logged since the run was read: scores, tags and comments come after its end as well."""
+        position = self.client.writer.position
+        return position is not None and position != self._read_at
 
     @property
     def name(self) -> str:

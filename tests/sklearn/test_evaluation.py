@@ -254,6 +254,14 @@ def test_clusters_regressions_and_batches_are_judged_too(runs: Any):
     assert batches.metrics["test_score"] == score
 
 
+def test_a_score_is_read_at_once_from_a_run_that_has_ended(client: Any):
+    with modeldb.start_run(client=client) as run:
+        model = fitted()
+    assert "test_accuracy" not in run.metrics
+    accuracy = accuracy_score(y_test, model.predict(X_test))
+    assert run.metrics["test_accuracy"] == accuracy
+
+
 def test_predictions_of_cross_validation_are_scored_in_its_run(runs: Any):
     predicted = cross_val_predict(LogisticRegression(max_iter=5000), X, Y, cv=2)
     accuracy = accuracy_score(Y, predicted)

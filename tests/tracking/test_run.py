@@ -233,6 +233,26 @@ def test_a_finished_run_refuses_results_but_takes_remarks(client: Client) -> Non
     assert again.refresh().status == "finished", "the first end stands"
 
 
+def test_what_comes_after_the_end_of_a_run_is_read_at_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    with client.start_run(capture=False) as run:
+        run.log_metric("loss", 0.5)
+    assert (run.metrics, run.tags) == ({"loss": 0.5}, ())
+    run.add_tags("seen")
+    assert run.tags == ("seen",)
+    run.late().log_metric("test_accuracy", 0.9)
+    assert run.metrics == {"loss": 0.5, "test_accuracy": 0.9}
+    with client.start_run(run_id=run.run_id) as again:
+        again.log_metric("loss", 0.25)
+    assert run.metrics["loss"] == 0.25
+    reads = []
+    get = client.store.get
+    monkeypatch.setattr(client.store, "get", lambda *given: reads.append(given) or get(*given))
+    assert (run.metrics["loss"], run.tags, run.notes, run.series) == (0.25, ("seen",), (), {})
+    assert not reads, "nothing was logged since"
+    client.close()
+    assert run.metrics["loss"] == 0.25
+
+
 def test_a_run_can_be_continued(client: Client) -> None:
     with client.start_run(capture=False) as run:
         run.log_metric("m", 1.0, step=0)
