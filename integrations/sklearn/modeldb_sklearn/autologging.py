@@ -140,11 +140,12 @@ def _fit_method(original: Callable[..., Any], estimator: Any, args: tuple[Any, .
     with GUARD.step("begin to record a fit"):
         STREAMS.end(estimator)
         recorder = FitRecorder(estimator, _arguments(original, args, kwargs), options, EVALUATIONS)
-        recorder.begin()
     if recorder is None:
         with entered():
             return original(estimator, *args, **kwargs)
     try:
+        with GUARD.step("begin to record a fit"):
+            recorder.begin()
         with recorder.fitting():
             result = original(estimator, *args, **kwargs)
     except BaseException as error:
@@ -168,8 +169,13 @@ def _partial_fit_method(
     with GUARD.step("record partial_fit"):
         BACKGROUND.wait(id(estimator), timeout_s=PATIENCE_S)
         stream = STREAMS.before(estimator, options)
-    with entered():
-        result = original(estimator, *args, **kwargs)
+    try:
+        with entered():
+            result = original(estimator, *args, **kwargs)
+    except BaseException as error:
+        if stream is not None:
+            STREAMS.fail(stream, error)
+        raise
     if stream is not None:
         with GUARD.step("record partial_fit"):
             STREAMS.after(stream, _rows(_arguments(original, args, kwargs).X))

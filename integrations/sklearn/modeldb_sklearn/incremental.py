@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from modeldb_core.autologging.runs import interruption_of, summary_of
 from modeldb_core.model.scalars import scalar_of
 from modeldb_sklearn.formats import dump_now, signature_of
 from modeldb_sklearn.hyperparameters import public_name, settings_of
@@ -18,6 +19,7 @@ from modeldb_sklearn.recording import task_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from modeldb_core.autologging.runs import Ending
     from modeldb_core.tracking import RunHandle
     from modeldb_sklearn.evaluation import Evaluations
 
@@ -32,6 +34,7 @@ class Stream:
     estimator: weakref.ref[Any]
     placement: Placement
     options: Options
+    ending: Ending | None = None  # of the run, after a call that raised
     calls: int = 0
     samples: int = 0
     own: set[str] = field(default_factory=set)  # the series that are not the program's
@@ -78,6 +81,7 @@ class Streams:
     def after(self, stream: Stream, samples: int) -> None:
         """Log the points of a call that is done."""
         estimator = stream.estimator()
+        stream.ending = None
         with GUARD.step("record partial_fit", stream.placement.run.note):
             stream.samples += samples
             values = {"samples_seen": float(stream.samples)}
@@ -91,6 +95,20 @@ class Streams:
             stream.own.update(name for name in values if not run.has_metric(name))
             run.log_metrics({name: value for name, value in values.items() if name in stream.own}, stream.calls)
             stream.calls += 1
+
+    def fail(self, stream: Stream, error: BaseException) -> None:
+        """A call raised ``error``. Where it was the first, that was all; else the estimator may go on."""
+        stream.ending = interruption_of(error)
+        estimator, run = stream.estimator(), stream.placement.run
+        with GUARD.step("record a failed partial_fit"):
+            run.note(f"partial_fit of {type(estimator).__name__} raised {summary_of(error)}")
+        if not stream.calls:
+            stream.placement.has_failed = True
+            with GUARD.step("end the run"):
+                self._open.pop(id(estimator), None)
+                self._evaluations.forget(estimator)
+                if stream.placement.is_ours:
+                    run.finish(stream.ending)
 
     def end(self, estimator: Any) -> None:  # noqa: ANN401
         """End the run of an estimator: it is fitted again."""
@@ -138,9 +156,9 @@ class Streams:
                 stored = run.late()
                 upload("the model", stored, lambda: stored.log_model(model))
         if stream.placement.is_ours:
-            BACKGROUND.submit(lambda: _finish(run), [run.run_id])
+            BACKGROUND.submit(lambda: _finish(run, stream.ending), [run.run_id])
 
 
-def _finish(run: RunHandle) -> None:
+def _finish(run: RunHandle, ending: Ending | None) -> None:
     with GUARD.step("end the run"):
-        run.finish()
+        run.finish(ending)

@@ -3,37 +3,74 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.autologging.runs import SPILL_BYTES, attach, fitting_name
+from modeldb_core.commands import edits
 from modeldb_core.tracking import RunHandle, current_run
 from modeldb_sklearn.options import PATIENCE_S, upload, wait_in
 from modeldb_sklearn.parallel import INNER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from modeldb_sklearn.options import Options
 
 _LARGE = SPILL_BYTES // 4  # characters, which are up to four bytes long
 
 _lock = threading.Lock()
-_taken: set[str] = set()
+_claims: dict[str, Placement] = {}
+"""By run the call that it is about; another one has it after a failure."""
 
 
 @dataclass(slots=True)
 class Placement:
-    """A run for one fit. ``is_ours``: autologging started it, and ends it."""
+    """A run for one fit, or another call that is recorded.
+
+    Attributes:
+        run: the run.
+        is_ours: whether autologging started it, and ends it.
+        has_failed: whether the call raised: the run is the next one's then.
+        names: of what such a call leaves to be taken back, by section.
+    """
 
     run: RunHandle
     is_ours: bool
+    has_failed: bool = False
+    names: dict[str, set[str]] = field(default_factory=dict)
+
+    def put_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Record what is so only until the call has ended: its own results replace it, or those of the next one."""
+        new = {name: value for name, value in metrics.items() if not self.run.has_metric(name)}
+        if new:
+            self.names.setdefault("metrics", set()).update(new)
+            self.run.client.execute(edits.update("run", self.run.run_id, {"put": {"metrics": new}}))
+
+    def describe(self, hyperparameters: dict[str, Any], attributes: dict[str, Any], left: dict[str, set[str]]) -> None:
+        """Say in the run of the program what the call is, and take back what one that failed has said."""
+        self.names |= {"hyperparameters": set(hyperparameters), "attributes": set(attributes)}
+        logged = set(filter(self.run.has_metric, left.get("metrics", ())))  # by the program, since then
+        kept = self.names | {"metrics": logged}
+        stale = {section: sorted(names - kept[section]) for section, names in left.items()}
+        if gone := {section: names for section, names in stale.items() if names}:
+            self.run.client.execute(edits.update("run", self.run.run_id, {"remove": gone}))
+        if hyperparameters:
+            self.run.log_hyperparameters(hyperparameters)
+        self.run.set_attributes(attributes)
+
+    def add_hyperparameters(self, large: dict[str, Any]) -> None:
+        """Record what goes through the artifact store, which takes a while: the run may be another call's by then."""
+        if self.names:
+            self.run.late().log_hyperparameters(large)
 
 
 def place(options: Options, name: str, *, is_preparation: bool, **fields: Any) -> Placement:  # noqa: ANN401
     """Return the run that a fit logs to.
 
     Outside of any run a fit is a run of its own. Within one, the first fit logs to it, and each later one to a child of
-    it, so that nothing is ever overwritten. A transformer always gets a child: it prepares the data for what the run is
-    about.
+    it, so that nothing is ever overwritten. One that failed is not what the run is about: the next takes its place. A
+    transformer always gets a child: it prepares the data for what the run is about.
 
     Args:
         options: where runs go, and their tags.
@@ -49,9 +86,9 @@ def place(options: Options, name: str, *, is_preparation: bool, **fields: Any) -
     if fitting != name:
         placement.run.note(f"The name was shortened; in full it is {name}")
     large = {key: value for key, value in hyperparameters.items() if key not in small}
-    if large:  # they go through the artifact store
-        run = placement.run.late()
-        upload("long hyperparameters", run, lambda: run.log_hyperparameters(large))
+    if large:
+        placement.names.setdefault("hyperparameters", set()).update(large)
+        upload("long hyperparameters", placement.run.late(), lambda: placement.add_hyperparameters(large))
     return placement
 
 
@@ -62,18 +99,21 @@ def _place(options: Options, name: str, *, is_preparation: bool, **fields: Any) 
     run = current_run()
     if run is not None:
         wait_in(run.client)
-        is_ours = run.is_of_this_process  # to the run of a parent process, every child adds runs of its own
-        if is_ours and not is_preparation and _take(run.run_id):
-            if fields["hyperparameters"]:
-                run.log_hyperparameters(fields["hyperparameters"])
-            run.set_attributes(fields["attributes"])
-            return Placement(run, is_ours=False)
+        placement = Placement(run, is_ours=False)
+        # To the run of a parent process, every child adds runs of its own.
+        left = _claim(placement) if run.is_of_this_process and not is_preparation else None
+        if left is not None:
+            if left:
+                wait_in(run.client).wait(run.run_id, timeout_s=PATIENCE_S)  # long hyperparameters that are on their way
+            placement.describe(fields["hyperparameters"], fields["attributes"], left)
+            return placement
         run.learn_containers(PATIENCE_S)
         return Placement(run.start_child(name, **fields), is_ours=True)
     client = options.resolved_client()
     started = client.start_run(options.project, options.experiment, name, make_current=False, **fields)
-    _take(started.run_id)
-    return Placement(started, is_ours=True)
+    placement = Placement(started, is_ours=True)
+    _claim(placement)
+    return placement
 
 
 def _is_large(value: object) -> bool:
@@ -95,13 +135,17 @@ def _is_large(value: object) -> bool:
 def release(run_id: str) -> None:
     """The run has ended: nobody asks for it any more."""
     with _lock:
-        _taken.discard(run_id)
+        _claims.pop(run_id, None)
 
 
-def _take(run_id: str) -> bool:
-    """Return whether this is the first fit in the run."""
+def _claim(placement: Placement) -> dict[str, set[str]] | None:
+    """Return what a call that failed has left in the run; ``None``: the run is about another one."""
     with _lock:
-        if run_id in _taken:
-            return False
-        _taken.add(run_id)
-        return True
+        before = _claims.get(placement.run.run_id)
+        if before is not None and not before.has_failed:
+            return None
+        _claims[placement.run.run_id] = placement
+        left: dict[str, set[str]] = {}
+        if before is not None:
+            left, before.names = before.names, left
+        return left

@@ -149,10 +149,11 @@ class FitRecorder:
         if self.placement is None:
             return
         ending = interruption_of(error)
+        self.placement.has_failed = True
         with GUARD.step("record a failed fit"):
             name = type(self.estimator).__name__
             self.placement.run.note(f"The fit of {name} raised {summary_of(error)}")
-            self.placement.run.log_metrics({FIT_SECONDS: perf_counter() - self._start})
+            self.placement.put_metrics({FIT_SECONDS: perf_counter() - self._start})
         with GUARD.step("end the candidates of a search"):
             if self._watch is not None:
                 self._watch.abort(ending.status)
@@ -346,7 +347,7 @@ class FitResult:
 def watch_of(placement: Placement, settings: Settings) -> SearchWatch | None:
     """Return what follows the search among the estimators that are fitted, if there is one."""
     searches = [estimator for estimator in settings.estimators if is_search(estimator)]
-    return SearchWatch(placement.run, searches, is_nested=len(searches) > 1) if searches else None
+    return SearchWatch(placement, searches, is_nested=len(searches) > 1) if searches else None
 
 
 def fitted_search(estimator: Any) -> Any:  # noqa: ANN401

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
-    from modeldb_core.tracking import RunHandle
+    from modeldb_sklearn.placement import Placement
 
 _SHOWN = 4  # parameters in the name of a candidate's run
 _PATIENCE_S = 1.0  # a candidate whose splits take longer is shown before they are all done
@@ -85,13 +85,14 @@ class SearchWatch(Watch):
     """Follows a search, and writes the runs of its candidates.
 
     Args:
-        run: the run of the search.
+        placement: the run of the search.
         searches: the estimators that may be searching; one inside another estimator is as good.
         is_nested: whether a search of what is searched for runs inside: each candidate then has its run from the start.
     """
 
-    def __init__(self, run: RunHandle, searches: Iterable[object], *, is_nested: bool) -> None:
-        self.run = run
+    def __init__(self, placement: Placement, searches: Iterable[object], *, is_nested: bool) -> None:
+        self.run = placement.run
+        self._is_live = placement.is_ours  # points stay, and the program's run may be another call's if this one fails
         self.is_nested = is_nested
         self._searches = list(searches)
         self._candidates: list[_Candidate] = []
@@ -159,7 +160,8 @@ class SearchWatch(Watch):
         candidate.by_split.clear()
         candidate.is_done = True
         self._write(candidate, FAILED if len(candidate.errors) == self._splits else FINISHED)
-        self._log_curves(candidate)
+        if self._is_live:
+            self._log_curves(candidate)
 
     def _log_curves(self, candidate: _Candidate) -> None:
         """Log the scores as series over the candidates, so that a search is seen as a curve."""
@@ -185,6 +187,7 @@ class SearchWatch(Watch):
                 candidate.seconds = sum(
                     candidate.metrics.get(name, 0.0) for name in ("mean_fit_time", "mean_score_time")
                 )
+            if is_new or not self._is_live:
                 self._log_curves(candidate)
             self._write(candidate, FINISHED if is_new else "")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from modeldb_sklearn.evaluation import Evaluations
 
 SECONDS = "modeldb/seconds"
+_PATIENCE_S = 1.0  # what takes longer is shown before it is done
 _MODULE = "sklearn.model_selection._validation"
 FUNCTIONS = (
     "cross_validate",
@@ -97,6 +98,8 @@ class Validation(Watch):
         self._arguments = arguments
         self._options = options
         self._splits: list[dict[str, float]] = []
+        self._fits = 0
+        self._shown_at = monotonic()
         self._has_search = False
         self._start = perf_counter()
         settings = settings_of(estimator)
@@ -138,11 +141,21 @@ class Validation(Watch):
     def result(self, number: int, output: Any) -> None:  # noqa: ANN401
         """The fit and the score of a split are done."""
         if isinstance(output, Mapping) and self.function in ("cross_validate", "cross_val_score"):
-            numbers = _numbers(output)
-            self._splits.append(numbers)
-            self.run.log_metrics(numbers, number)
+            self._splits.append(_numbers(output))
+            if self._placement.is_ours:
+                self.run.log_metrics(self._splits[number], number)
         elif self.function != "cross_val_predict":
-            self.run.log_metrics({"modeldb/fits_done": number + 1.0}, number)
+            self._fits = number + 1
+        if monotonic() - self._shown_at > _PATIENCE_S:
+            self._show()
+
+    def _show(self) -> None:
+        """Show what has been done, in a form that can be taken back: points of a series stay."""
+        self._shown_at = monotonic()
+        known = self._placement.names.get("metrics", ())
+        scores = _by_split(self._splits)  # NaN where the fit failed
+        new = {name: value for name, value in scores.items() if name not in known and not np.isnan(value)}
+        self._placement.put_metrics(new | ({"modeldb/fits_done": self._fits} if self._fits else {}))
 
     # -- after it -----------------------------------------------------------------------------------------------------
 
@@ -161,9 +174,11 @@ class Validation(Watch):
 
     def fail(self, error: BaseException) -> None:
         """Scikit-learn raised ``error``."""
+        self._placement.has_failed = True
         with GUARD.step("record a failed cross-validation"):
             self.run.note(f"The cross-validation raised {summary_of(error)}")
-            self.run.log_metrics({SECONDS: perf_counter() - self._start})
+            self._show()
+            self._placement.put_metrics({SECONDS: perf_counter() - self._start})
         with GUARD.step("end the run"):
             if self._placement.is_ours:
                 self.run.finish(interruption_of(error))
@@ -203,12 +218,13 @@ class Validation(Watch):
             count = len(scores[names[0]]) if names else 0
             splits = [{name: float(scores[name][index]) for name in names} for index in range(count)]
         self.run.set_attributes({"n_splits": len(splits)})
-        metrics: dict[str, float] = {}
+        if not (self._splits and self._placement.is_ours):
+            for index, split in enumerate(splits):
+                self.run.log_metrics(split, index)
+        metrics = _by_split(splits)
         for name in splits[0] if splits else ():
             values = np.array([split.get(name, np.nan) for split in splits])
             metrics[f"mean_{name}"], metrics[f"std_{name}"] = float(values.mean()), float(values.std())
-            if "score" in name and "time" not in name:
-                metrics.update({f"split{index}_{name}": float(value) for index, value in enumerate(values)})
         return metrics
 
     def _curve(self, result: Any, drawn: list[figures.Figure]) -> dict[str, float]:  # noqa: ANN401
@@ -251,6 +267,16 @@ def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
             found[f"{name}_score"] = float(scores)
     found.update({name: float(result[name]) for name in ("fit_time", "score_time") if name in result})
     return found
+
+
+def _by_split(splits: list[dict[str, float]]) -> dict[str, float]:
+    """Return the scores of all splits as metrics with names of their own; times are no scores."""
+    return {
+        f"split{index}_{name}": value
+        for index, split in enumerate(splits)
+        for name, value in split.items()
+        if name.startswith(("test_", "train_"))
+    }
 
 
 def on_importance(
