@@ -13,6 +13,7 @@ def test_figures_are_drawn_on_the_page_of_the_run_and_can_be_read_aloud(site: An
     visit = visitor()
     page = visit.go(f"/runs/{site.demo.vision_runs[0]}", "[aria-label=Figures] .matrix td:text-is('812')")
     page.wait_for_selector("[aria-label=Figures]:has-text('is not a figure that can be drawn')")
+    page.wait_for_function("() => document.querySelectorAll('[aria-label=Figures] figcaption').length === 4")
     titles = page.locator("[aria-label=Figures] figcaption").all_text_contents()
     assert titles == ["Confusion matrix", "Feature importances", site.data.SCRIPT, "ROC curve"]
     assert page.locator(".matrix thead th[scope=col]").all_text_contents() == ["True", "fine", "scratch", "dent"]

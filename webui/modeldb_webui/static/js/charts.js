@@ -5,7 +5,8 @@ import { ChartData } from "./chart_data.js";
 import { Panel } from "./chart_panel.js";
 import { byKey, OWN_PREFIX, plural } from "./format.js";
 import { icon } from "./icons.js";
-import { debounce, parameter, recall, remember, setParameters } from "./storage.js";
+import { parameter, recall, remember, setParameters } from "./storage.js";
+import { debounce } from "./timing.js";
 
 /** @typedef {import("./types").Drawn} Drawn */
 /** @typedef {{mode: import("./series.js").XMode, smoothing: number, logX: boolean, logY: boolean, zoom: [number, number] | null}} ChartSettings */

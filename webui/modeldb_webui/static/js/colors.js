@@ -1,6 +1,7 @@
 // The colour of a run: it stays with the run on every page, and the runs drawn together get different ones.
 
-import { debounce, recall, remember } from "./storage.js";
+import { recall, remember } from "./storage.js";
+import { debounce } from "./timing.js";
 
 export const COLORS = 10;
 const KEPT = 2000;

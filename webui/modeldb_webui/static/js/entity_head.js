@@ -9,15 +9,15 @@ import { kindOf, titleOf } from "./schema.js";
 import { Copy, Tags } from "./values.js";
 
 /** @typedef {import("./types").Entity} Entity */
-/** @typedef {{entity: Entity, mark?: unknown, facts: [string, unknown][], load: () => void, edited: (entity: Entity) => void}} HeadProps `mark` stands beside the name; `edited` is given what came of an edit */
+/** @typedef {{entity: Entity, mark?: unknown, facts: [string, unknown][], load: () => Promise<unknown>}} HeadProps `mark` stands beside the name */
 
 /** @param {HeadProps} props */
-export function EntityHead({ entity, mark, facts, load, edited }) {
+export function EntityHead({ entity, mark, facts, load }) {
   const { path, words } = /** @type {import("./types").Kind} */ (kindOf(entity.kind));
   const id = entity.entity_id;
   const title = html`<h1>${titleOf(entity)}</h1>`;
   /** @param {{name?: string, description?: string}} change */
-  const edit = async (change) => edited(await api.edit(path, id, change));
+  const edit = (change) => api.edit(path, id, change).then(load);
   const restore = () => api.restore(path, id).then(load, (error) => toast(error.message, true));
   const shown = [...facts, ["Id", html`<span class="row"><code title=${id}>${id.slice(0, 8)}…${id.slice(-4)}</code><${Copy} text=${id} label="Copy the id" /></span>`]].filter(([, value]) => value);
   return html`<header class="run-head"><div class="run-title">${entity.deleted_at ? title : html`<${EditableText} label=${`Rename the ${words}`} value=${entity.name} empty=${titleOf(entity)} shown=${title} save=${(/** @type {string} */ name) => edit({ name })} />`}${mark}

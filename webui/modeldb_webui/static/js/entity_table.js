@@ -16,7 +16,8 @@ import { Names } from "./names.js";
 import { lazily } from "./overlays.js";
 import { Rows } from "./rows.js";
 import { columnKeys, pageOf } from "./schema.js";
-import { debounce, parameter, setParameters } from "./storage.js";
+import { parameter, setParameters } from "./storage.js";
+import { debounce, inTurn } from "./timing.js";
 import { Problem } from "./values.js";
 
 /** @typedef {import("./types").Column} Column */
@@ -47,13 +48,15 @@ export class EntityTable extends Component {
     this.names = new Names(() => this.touch());
     /** @type {Set<string>} identifiers of what has changed */
     this.waiting = new Set();
+    /** The last question. */
+    this.asked = {};
     /** @type {(() => unknown)[]} */
     this.ends = [];
     this.state = {
       columns: /** @type {Column[] | null} */ (recallColumns(place)), filter: parameter("filter"), order: parameter("order"), picked: /** @type {string[]} */ ([]),
       error: null, wrong: null, ready: false, current: -1, revision: 0, fresh: /** @type {string[]} */ ([]), narrow: NARROW.matches,
     };
-    this.refreshSoon = debounce(() => this.refresh(), 250);
+    this.refreshSoon = debounce(inTurn(() => this.refresh()), 250);
   }
 
   componentDidMount() {
@@ -97,8 +100,10 @@ export class EntityTable extends Component {
     const { kind, among = {}, order: usual = "" } = this.props;
     this.setState(change);
     const { filter, order, columns } = { ...this.state, ...change };
+    const asked = (this.asked = {});
     try {
       const shown = columns ?? (await this.firstColumns());
+      if (asked !== this.asked) return; // another question has taken its place
       await this.rows.start({ filter: filterOf(filter), order: order || usual, among, fields: [...new Set(shown.flatMap(fieldsOf))] });
       this.setState((/** @type {any} */ state) => ({ columns: state.columns ?? shown, error: null, wrong: null, ready: true, fresh: [], revision: state.revision + 1, ...(still ? {} : { current: -1 }) }));
       if (this.grid?.root && !still) this.grid.root.scrollTop = 0;

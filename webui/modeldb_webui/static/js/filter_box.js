@@ -3,7 +3,7 @@
 import { Component, html } from "../vendor/preact-htm.js";
 import { complete, filterOf, isComplete } from "./completion.js";
 import { icon } from "./icons.js";
-import { debounce } from "./storage.js";
+import { debounce } from "./timing.js";
 
 /** @typedef {import("./types").KeyInfo} KeyInfo */
 /**

@@ -39,9 +39,10 @@ export class Folders extends Component {
     const query = new URLSearchParams({ field, folder, limit: String(PAGE), ...(after ? { after } : {}) });
     try {
       const page = await api.request(`/${kindOf(entity.kind)?.path}/${entity.entity_id}/tree?${query}`);
-      if (folder === this.folder()) this.setState({ items: after ? [...(this.state.items ?? []), ...page.items] : page.items, cursor: page.cursor, count: page.count, error: null });
+      if (folder !== this.folder() || (after && after !== this.state.cursor)) return; // another folder is open, or these have come
+      this.setState({ items: after ? [...(this.state.items ?? []), ...page.items] : page.items, cursor: page.cursor, count: page.count, error: null });
     } catch (error) {
-      this.setState({ error });
+      if (folder === this.folder()) this.setState({ error });
     }
   }
 

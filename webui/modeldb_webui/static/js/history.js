@@ -4,6 +4,7 @@ import { Component, html, useState } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
 import { formatTime, fullValue, plural } from "./format.js";
 import { kindOf } from "./schema.js";
+import { inTurn } from "./timing.js";
 import { Ago, Problem } from "./values.js";
 
 const PAGE = 200;
@@ -13,7 +14,6 @@ export class History extends Component {
   /** @param {any} props */
   constructor(props) {
     super(props);
-    this.busy = false;
     this.state = { changes: /** @type {any[] | null} */ (null), cursor: 0, more: false, error: null };
   }
 
@@ -26,9 +26,7 @@ export class History extends Component {
     if (before.revision !== this.props.revision && !this.state.more) void this.load();
   }
 
-  async load() {
-    if (this.busy) return;
-    this.busy = true;
+  load = inTurn(async () => {
     try {
       const found = [];
       let { cursor } = this.state;
@@ -43,10 +41,8 @@ export class History extends Component {
       this.setState({ changes: [...(this.state.changes ?? []), ...found], cursor, more, error: null });
     } catch (error) {
       this.setState({ error });
-    } finally {
-      this.busy = false;
     }
-  }
+  });
 
   /** @param {any} _ @param {any} state */
   render({ entity }, { changes, more, error }) {

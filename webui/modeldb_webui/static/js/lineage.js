@@ -5,6 +5,7 @@ import * as api from "./api.js";
 import { plural } from "./format.js";
 import { layOut } from "./layers.js";
 import { kindOf, pageOf } from "./schema.js";
+import { inTurn } from "./timing.js";
 import { Problem } from "./values.js";
 
 /** @typedef {{kind: string, entity_id: string}} Name */
@@ -42,7 +43,7 @@ export class Lineage extends Component {
     if (before.revision !== this.props.revision) void this.load();
   }
 
-  async load() {
+  load = inTurn(async () => {
     const { direction, depth } = this.state;
     try {
       const graph = await api.request("/lineage", { params: { entity: keyOf(this.props.entity), direction, depth, limit: LIMIT } });
@@ -50,7 +51,7 @@ export class Lineage extends Component {
     } catch (error) {
       this.setState({ error });
     }
-  }
+  });
 
   /** @param {{direction?: string, depth?: number}} asked */
   ask(asked) {

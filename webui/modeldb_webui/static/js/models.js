@@ -5,6 +5,7 @@ import { Component, html, useState } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
 import { Markdown } from "./markdown.js";
 import { kindOf, pageOf } from "./schema.js";
+import { inTurn } from "./timing.js";
 import { Ago, Problem, useAnswer } from "./values.js";
 
 /** @typedef {import("./types").Entity} Entity */
@@ -38,7 +39,7 @@ export class Moves extends Component {
     if (before.revision !== this.props.revision) void this.load();
   }
 
-  load = async () => {
+  load = inTurn(async () => {
     try {
       const moves = [];
       let cursor = "";
@@ -51,7 +52,7 @@ export class Moves extends Component {
     } catch (error) {
       this.setState({ error });
     }
-  };
+  });
 
   /** @param {any} props @param {any} state */
   render({ entity }, { moves, error }) {

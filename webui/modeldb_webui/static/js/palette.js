@@ -4,7 +4,7 @@ import { html, useEffect, useMemo, useState } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
 import { LINKS } from "./navigation.js";
 import { close, openDialog } from "./overlays.js";
-import { debounce } from "./storage.js";
+import { debounce } from "./timing.js";
 
 /** @typedef {{label: string, kind: string, href: string}} Target */
 
@@ -37,35 +37,47 @@ async function search(text) {
   return found;
 }
 
+/** @param {Target} target */
+function go({ href }) {
+  location.href = href;
+  close();
+}
+
 function Palette() {
   const [text, setText] = useState("");
-  const [targets, setTargets] = useState(/** @type {Target[]} */ ([]));
+  const [{ targets, of }, setFound] = useState({ targets: /** @type {Target[]} */ ([]), of: /** @type {string | null} */ (null) });
+  /** Whether the reader waits to be taken to the first that is found. */
+  const [goes, setGoes] = useState(false);
   const [chosen, setChosen] = useState(0);
   const look = useMemo(() => {
     let last = 0;
     return debounce((/** @type {string} */ wanted) => {
       const mine = (last += 1);
-      search(wanted).then((found) => {
-        if (mine === last) {
-          setTargets(found);
-          setChosen(0);
-        }
-      }, () => setTargets([]));
+      search(wanted).catch(() => []).then((targets) => {
+        if (mine !== last) return;
+        setFound({ targets, of: wanted });
+        setChosen(0);
+      });
     }, 120);
   }, []);
   useEffect(() => look(text), [text]);
+  const isFound = of === text;
+  useEffect(() => {
+    if (!goes || !isFound) return;
+    setGoes(false);
+    if (targets[chosen]) go(targets[chosen]);
+  }, [goes, isFound]);
   const pressed = (/** @type {KeyboardEvent} */ event) => {
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
       setChosen((chosen + (event.key === "ArrowDown" ? 1 : -1) + targets.length) % Math.max(1, targets.length));
-    } else if (event.key === "Enter" && targets[chosen]) {
-      location.href = targets[chosen].href;
-      close();
+    } else if (event.key === "Enter") {
+      setGoes(true);
     }
   };
   return html`<input type="text" role="combobox" aria-expanded="true" aria-controls="targets" aria-activedescendant=${targets.length ? `target-${chosen}` : undefined} aria-label="Go to a project or a run" placeholder="Go to a project or a run" value=${text}
-      onInput=${(/** @type {any} */ event) => setText(event.target.value)} onKeyDown=${pressed} />
+      onInput=${(/** @type {any} */ event) => { setText(event.target.value); setGoes(false); }} onKeyDown=${pressed} />
     <ul id="targets" role="listbox" aria-label="Found">${targets.map((target, index) => html`<li key=${target.href} id=${`target-${index}`} role="option" aria-selected=${index === chosen}>
       <a href=${target.href} tabindex="-1"><span class="cut">${target.label}</span><span class="kind">${target.kind}</span></a></li>`)}</ul>
-    ${text && !targets.length ? html`<p class="body muted">Nothing has this in its name.</p>` : null}`;
+    ${text && isFound && !targets.length ? html`<p class="body muted">Nothing has this in its name.</p>` : null}`;
 }

@@ -48,7 +48,24 @@ export class Rows {
     /** @type {string[]} those that were created since, on top */
     this.fresh = [];
     this.walking = false;
+    /** @type {Promise<unknown>} what is asked for, one after the other */
+    this.before = Promise.resolve();
     this.want = { first: 0, last: 0, fields: /** @type {string[]} */ ([]) };
+  }
+
+  /**
+   * Does it when what was asked for before is there, so that no older answer is put over a newer one; another question takes
+   * the place of all that waits.
+   * @template T @param {(signal: AbortSignal) => Promise<T>} job @returns {Promise<T>}
+   */
+  inTurn(job) {
+    const { signal } = this.abort;
+    const done = this.before.then(() => {
+      signal.throwIfAborted();
+      return job(signal);
+    });
+    this.before = done.catch(() => undefined);
+    return done;
   }
 
   /**
@@ -60,14 +77,13 @@ export class Rows {
     this.abort.abort();
     this.abort = new AbortController();
     this.walking = false;
-    const { signal } = this.abort;
     // Counting a hundred thousand runs takes longer than fetching the first hundred.
-    const counting = api.find(this.path, { ...among, filter, fields: "name", limit: 1, count: 1 }, signal);
+    const counting = api.find(this.path, { ...among, filter, fields: "name", limit: 1, count: 1 }, this.abort.signal);
     counting.catch(() => undefined);
     const first = fields.slice(0, FIELDS_PER_REQUEST);
     let page;
     try {
-      page = await api.find(this.path, { ...among, filter, order_by: order, fields: first.join(",") || "name", limit: PAGE }, signal);
+      page = await this.inTurn((signal) => api.find(this.path, { ...among, filter, order_by: order, fields: first.join(",") || "name", limit: PAGE }, signal));
     } catch (/** @type {any} */ error) {
       error.part = await counting.then(() => "order", () => "filter");
       throw error;
@@ -150,7 +166,7 @@ export class Rows {
     try {
       if (!this.done && this.ids.length <= this.want.last) {
         this.walking = true;
-        await this.walk();
+        await this.inTurn((signal) => this.walk(signal));
         this.walking = false;
         this.changed();
         void this.fill();
@@ -163,13 +179,12 @@ export class Rows {
     }
   }
 
-  /** The next page; on the way to one far down a long one, with names only. */
-  async walk() {
+  /** The next page; on the way to one far down a long one, with names only. @param {AbortSignal} signal */
+  async walk(signal) {
     const far = Math.floor((this.want.last - this.ids.length) / PAGE);
     const skip = far > 2;
     const fields = skip ? [] : this.want.fields.slice(0, FIELDS_PER_REQUEST);
     const limit = skip ? PAGE * Math.min(STRIDE, far) : PAGE;
-    const { signal } = this.abort;
     const page = await api.find(this.path, { ...this.question(fields), limit, cursor: this.next }, signal);
     this.take(page.items, new Set(fields));
     this.next = page.cursor;
@@ -187,7 +202,6 @@ export class Rows {
   /** Fetches the cells that are missing in the pages in view. */
   async complete() {
     const { first, last, fields } = this.want;
-    const { signal } = this.abort;
     const from = Math.floor(first / PAGE) * PAGE;
     const shown = [...this.fresh, ...this.ids.slice(from, Math.floor(last / PAGE + 1) * PAGE)];
     /** @type {Map<Set<string>, string[]>} */
@@ -203,7 +217,7 @@ export class Rows {
       const more = new Set([...asked, ...missing]);
       for (const id of ids) this.asked.set(id, more);
       const back = () => ids.forEach((id) => this.asked.get(id) === more && this.asked.set(id, asked));
-      jobs.push(this.fetch(ids, missing, signal).catch((error) => { back(); throw error; }));
+      jobs.push(this.inTurn((signal) => this.fetch(ids, missing, signal)).catch((error) => { back(); throw error; }));
     }
     if (!jobs.length) return;
     await Promise.all(jobs);
@@ -239,12 +253,14 @@ export class Rows {
    * @param {Set<string>} changed ids
    * @returns {Promise<string[]>} the ids of new ones, which `admit` puts on top
    */
-  async refresh(changed) {
-    const { among, filter } = this;
-    const { signal } = this.abort;
+  refresh(changed) {
+    return this.inTurn((signal) => this.refreshNow(changed, signal));
+  }
+
+  /** @param {Set<string>} changed @param {AbortSignal} signal */
+  async refreshNow(changed, signal) {
     const { fields } = this.want;
-    const found = await this.fetch([...changed], fields, signal, among, filter);
-    if (filter !== this.filter || among !== this.among) return this.refresh(changed); // another question was answered meanwhile
+    const found = await this.fetch([...changed], fields, signal, this.among, this.filter);
     const kept = new Set(fields);
     const isHere = (/** @type {string} */ id) => this.asked.has(id) || this.fresh.includes(id);
     // What else was known of a changed one may be true no more.

@@ -6,6 +6,7 @@ import { Figure, FIGURE_TYPE, readFigure } from "./figures.js";
 import { formatCount, formatSize, fullValue, plural } from "./format.js";
 import { icon } from "./icons.js";
 import { parameter, setParameters } from "./storage.js";
+import { inTurn } from "./timing.js";
 import { Copy, Problem } from "./values.js";
 
 /** @typedef {import("./types").Run} Run */
@@ -91,6 +92,13 @@ function figureOf(text) {
   }
 }
 
+/** What a file of a run shows, or why it shows nothing. @param {Run} run @param {string} path */
+async function readFigureOf(run, path) {
+  const data = await api.previewArtifact(run.entity_id, path, FIGURE_BYTES);
+  const figure = data.view === "text" && !data.truncated ? figureOf(data.text) : null;
+  return { figure, problem: figure ? "" : "This file is not a figure that can be drawn; it is among the artifacts." };
+}
+
 /** The paths of a run's figures. @param {Run} run */
 export const figurePaths = (run) => Object.entries(run.artifacts ?? {}).filter(([, entry]) => entry?.media_type === FIGURE_TYPE).map(([path]) => path).sort();
 
@@ -113,22 +121,16 @@ export class Figures extends Component {
     void this.load();
   }
 
-  async load() {
+  /** Asks for what is missing, each file once, all together. */
+  load = inTurn(async () => {
     const { run } = this.props;
-    for (const path of figurePaths(run).slice(0, this.state.most)) {
+    await Promise.all(figurePaths(run).slice(0, this.state.most).map(async (path) => {
       const digest = run.artifacts?.[path]?.digest;
-      if (this.state.drawn.get(path)?.digest === digest) continue;
-      this.state.drawn.set(path, { digest });
-      try {
-        const data = await api.previewArtifact(run.entity_id, path, FIGURE_BYTES);
-        const figure = data.view === "text" && !data.truncated ? figureOf(data.text) : null;
-        this.state.drawn.set(path, { digest, figure, problem: figure ? "" : "This file is not a figure that can be drawn; it is among the artifacts." });
-      } catch (error) {
-        this.state.drawn.set(path, { digest, problem: /** @type {Error} */ (error).message });
-      }
-      this.setState({});
-    }
-  }
+      if (this.state.drawn.get(path)?.digest === digest) return;
+      const read = await readFigureOf(run, path).catch((error) => ({ problem: error.message }));
+      this.setState(({ drawn }) => ({ drawn: new Map(drawn).set(path, { digest, ...read }) }));
+    }));
+  });
 
   /** @param {{run: Run}} props @param {{drawn: Map<string, any>, most: number}} state */
   render({ run }, { drawn, most }) {

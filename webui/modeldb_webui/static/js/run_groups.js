@@ -124,7 +124,7 @@ export class RunGroups extends Component {
         if (!at) void this.find(groups, asked);
       }
     } catch (error) {
-      this.setState({ error });
+      if (this.asked === asked) this.setState({ error });
     }
   }
 
@@ -145,7 +145,7 @@ export class RunGroups extends Component {
       }));
       if (this.asked === asked) this.props.onGroups(groups);
     } catch (error) {
-      this.setState({ error });
+      if (this.asked === asked) this.setState({ error });
     }
   }
 

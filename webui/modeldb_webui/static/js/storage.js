@@ -45,13 +45,3 @@ export function setParameters(changes, push = false) {
 function readable(query) {
   return query.toString().replaceAll("%2C", ",").replaceAll("%3A", ":").replaceAll("%2F", "/");
 }
-
-/** Waits until calls stop coming. @template {any[]} A @param {(...values: A) => void} action @param {number} delay ms */
-export function debounce(action, delay) {
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer;
-  return /** @param {A} values */ (...values) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => action(...values), delay);
-  };
-}

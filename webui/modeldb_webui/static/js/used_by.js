@@ -4,6 +4,7 @@ import { Component, html } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
 import { EntityTable } from "./entity_table.js";
 import { heading, KINDS } from "./schema.js";
+import { inTurn } from "./timing.js";
 import { Problem } from "./values.js";
 
 /** @typedef {import("./types").Entity} Entity */
@@ -37,7 +38,12 @@ export class UsedBy extends Component {
     void this.load();
   }
 
-  load = () => countUses(this.props.entity).then((uses) => this.setState({ uses, error: null }), (error) => this.setState({ error }));
+  /** @param {any} before */
+  componentDidUpdate(before) {
+    if (before.revision !== this.props.revision) void this.load();
+  }
+
+  load = inTurn(() => countUses(this.props.entity).then((uses) => this.setState({ uses, error: null }), (error) => this.setState({ error })));
 
   /** @param {any} props @param {any} state */
   render({ entity }, { uses, chosen, error }) {

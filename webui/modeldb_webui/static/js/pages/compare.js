@@ -14,7 +14,8 @@ import { bind } from "../keyboard.js";
 import { runName } from "../run_cells.js";
 import { KINDS, RUN } from "../schema.js";
 import { MOST_SELECTED } from "../selection.js";
-import { debounce, parameter, setParameters } from "../storage.js";
+import { parameter, setParameters } from "../storage.js";
+import { debounce, inTurn } from "../timing.js";
 import { Problem } from "../values.js";
 
 /** @typedef {import("../types").Run} Run */
@@ -39,7 +40,7 @@ class Compare extends Component {
     Object.keys(TABS).forEach((tab, at) => bind(String(at + 1), at ? "" : "First tab; 2 to 4 the others", () => this.show(tab)));
   }
 
-  async load() {
+  load = inTurn(async () => {
     const ids = this.ids.slice(0, MOST_SELECTED);
     try {
       const page = await api.find("runs", { filter: api.idFilter(ids), limit: ids.length, include_deleted: 1 });
@@ -51,7 +52,7 @@ class Compare extends Component {
     } catch (error) {
       this.setState({ error });
     }
-  }
+  });
 
   /** The names of what contains the runs. @param {Run[]} runs */
   async name(runs) {

@@ -16,8 +16,9 @@ import { partsOf } from "../kind_parts.js";
 import { Lineage } from "../lineage.js";
 import { Names } from "../names.js";
 import { heading, KINDS, kindOf, pageKind as kind, pageOf, titleOf } from "../schema.js";
-import { debounce, parameter } from "../storage.js";
+import { parameter } from "../storage.js";
 import { currentTab, followTabs, Tabs } from "../tabs.js";
+import { debounce } from "../timing.js";
 import { countUses, UsedBy } from "../used_by.js";
 import { Ago, Problem } from "../values.js";
 
@@ -68,19 +69,24 @@ class EntityPlace extends Component {
   load = async () => {
     try {
       const entity = await this.followed.load();
-      this.edited(entity);
-      const counts = await Promise.all(INNER.map((inner) => api.find(inner.path, { within: pageId, limit: 1, count: 1, fields: "name" })));
-      const uses = await countUses(entity);
-      this.setState({ counts: { ...Object.fromEntries(INNER.map((inner, at) => [inner.path, counts[at].total ?? 0])), uses: uses.reduce((sum, { count }) => sum + count, 0) } });
+      this.setState((/** @type {any} */ state) => ({ entity, error: null, revision: state.revision + 1 }));
+      void this.count(entity);
     } catch (error) {
       this.setState({ error });
     }
   };
 
-  edited = (/** @type {Entity} */ entity) => {
-    this.followed.entity = entity;
-    this.setState((/** @type {any} */ state) => ({ entity, error: null, revision: state.revision + 1 }));
-  };
+  /** How much there is of its parts, and of what names it. @param {Entity} entity */
+  async count(entity) {
+    try {
+      const counts = await Promise.all(INNER.map((inner) => api.find(inner.path, { within: pageId, limit: 1, count: 1, fields: "name" })));
+      const uses = await countUses(entity);
+      if (entity !== this.state.entity) return; // later counts are on their way
+      this.setState({ counts: { ...Object.fromEntries(INNER.map((inner, at) => [inner.path, counts[at].total ?? 0])), uses: uses.reduce((sum, { count }) => sum + count, 0) } });
+    } catch (error) {
+      this.setState({ error });
+    }
+  }
 
   /** The address and the names of what leads here. @param {Entity} entity */
   placeOf(entity) {
@@ -103,7 +109,7 @@ class EntityPlace extends Component {
     if (error && !entity) return html`<div class="page"><${Problem} error=${error} retry=${error.status === 404 ? undefined : this.load} /></div>`;
     if (!entity) return html`<div class="page"></div>`;
     const facts = [...PARTS.facts(entity, this.names.of), ["Author", entity.owner], ["Created", html`<${Ago} time=${entity.created_at} />`]];
-    return html`<${EntityHead} entity=${entity} facts=${facts} load=${this.load} edited=${this.edited} />
+    return html`<${EntityHead} entity=${entity} facts=${facts} load=${this.load} />
       ${error ? html`<${Problem} error=${error} retry=${this.load} />` : null}
       <${Tabs} tabs=${this.tabs} current=${tab} label=${`Parts of the ${kind.words}`} counts=${counts} show=${this.show} />${this.part(entity, tab, revision)}`;
   }

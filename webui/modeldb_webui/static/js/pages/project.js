@@ -21,7 +21,8 @@ import { Rows } from "../rows.js";
 import { DRAWN_AT_FIRST, MOST_SELECTED, Selection } from "../selection.js";
 import { columnKeys, RUN } from "../schema.js";
 import { Splitter } from "../splitter.js";
-import { debounce, parameter, recall, remember, setParameters } from "../storage.js";
+import { parameter, recall, remember, setParameters } from "../storage.js";
+import { debounce, inTurn } from "../timing.js";
 import { Later, Problem, Snippet } from "../values.js";
 
 /** @typedef {import("../types").Column} Column */
@@ -53,15 +54,17 @@ class Project extends Component {
     this.experiments = new Map();
     /** @type {Promise<import("../types").KeyInfo[]> | undefined} */
     this.keysPromise = undefined;
+    /** What was asked for and is not answered yet. @type {{order?: string, experiment?: string}} */
+    this.wanted = {};
     const view = NARROW.matches ? "table" : parameter("view") || recall("view", "both");
     this.state = {
       project: /** @type {import("../types").Entity | null} */ (null), filter: parameter("filter"), order: parameter("order"), experiment: parameter("experiment"), group: parameter("group"), choices: /** @type {string[]} */ ([]), columns: /** @type {Column[] | null} */ (null),
       view, left: recall("left", 54), current: -1, hot: "", revision: 0, error: null, filterError: null, missing: null, groupVersion: 0, stale: false, pending: /** @type {string[]} */ ([]), ready: false,
     };
-    this.drawSoon = debounce(() => this.loadDrawn(), 30);
+    this.drawSoon = debounce(inTurn(() => this.loadDrawn()), 30);
     this.writeSoon = debounce(() => this.write(), 200);
-    this.refreshSoon = debounce(() => this.refresh(), 250);
-    this.retrySoon = debounce(() => this.refresh(), RETRY_MS);
+    this.refreshSoon = debounce(this.refresh, 250);
+    this.retrySoon = debounce(this.refresh, RETRY_MS);
     this.regroupSoon = debounce(() => this.setState({ groupVersion: this.state.groupVersion + 1 }), REGROUP_MS);
   }
 
@@ -80,32 +83,37 @@ class Project extends Component {
   }
 
   /** The project itself, and its experiments. */
-  async loadPlace() {
+  loadPlace = inTurn(() => Promise.all([
     api.get("projects", pageId).then((project) => {
       this.setState({ project, missing: null });
       setPlace([{ label: "Projects", href: api.BASE }, { label: project.name || "Project" }]);
-    }, (error) => this.setState(error.status === 404 ? { missing: error } : { error }));
+    }, (error) => this.setState(error.status === 404 ? { missing: error } : { error })),
     api.find("experiments", { within: pageId, limit: 500, fields: "name", order_by: "name" }).then((page) => {
       this.experiments = new Map(page.items.map((item) => [item.entity_id, item.name]));
       this.touch();
-    }, () => undefined);
-  }
+    }, () => undefined),
+  ]));
 
   /**
-   * Asks again; what was there stays until the answer comes, and so do order, arrow and address.
+   * Asks again; what was there stays until the answer comes, and so do order, arrow and address. A change that was asked for
+   * and has no answer yet is part of the next question.
    * @param {boolean} [firm] whether to complain about a filter @param {{order?: string, experiment?: string}} [change] @param {boolean} [still] whether to stay where the reader is
    */
   async search(firm = true, change = {}, still = false) {
-    const { filter, order, experiment } = { ...this.state, ...change };
+    const wanted = (this.wanted = { ...this.wanted, ...change });
+    const { filter, order, experiment } = { ...this.state, ...wanted };
     try {
       const columns = this.state.columns ?? (await this.firstColumns());
+      if (wanted !== this.wanted) return;
       if (!this.state.columns) this.setState({ columns });
       await this.rows.start({ filter: filterOf(filter), order, among: { within: experiment || pageId }, fields: [...new Set(/** @type {string[]} */ (columns.flatMap(fieldsOf)))] });
-      this.setState({ ...change, error: null, filterError: null, ready: true, stale: false, pending: [], ...(still ? {} : { current: -1 }), revision: this.state.revision + 1 }, firm ? () => this.write() : this.writeSoon);
+      this.wanted = {};
+      this.setState({ ...wanted, error: null, filterError: null, ready: true, stale: false, pending: [], ...(still ? {} : { current: -1 }), revision: this.state.revision + 1 }, firm ? () => this.write() : this.writeSoon);
       if (this.grid?.root && !still) this.grid.root.scrollTop = 0;
       this.draw();
     } catch (/** @type {any} */ error) {
       if (error.name === "AbortError") return;
+      this.wanted = {};
       this.setState({ ready: true, columns: this.state.columns ?? guessColumns(RUN, []) });
       const isFilter = error.code === "query_syntax" && error.part !== "order";
       if (!isFilter) this.setState({ error });
@@ -186,7 +194,7 @@ class Project extends Component {
     this.regroupSoon();
   };
 
-  async refresh() {
+  refresh = inTurn(async () => {
     const ids = this.waiting ?? new Set();
     this.waiting = new Set();
     try {
@@ -205,7 +213,7 @@ class Project extends Component {
       for (const id of ids) this.waiting.add(id);
       this.retrySoon();
     }
-  }
+  });
 
   admit = () => {
     this.rows.admit(this.state.pending);

@@ -8,6 +8,7 @@ import { setPlace, showPlace, startFrame } from "../frame.js";
 import { bind } from "../keyboard.js";
 import { Status } from "../icons.js";
 import { parameter, setParameters } from "../storage.js";
+import { inTurn } from "../timing.js";
 import { Ago, Problem, Snippet } from "../values.js";
 
 /** @typedef {import("../types").Entity} Entity */
@@ -30,6 +31,8 @@ class Projects extends Component {
     /** @type {string[]} */
     this.queue = [];
     this.busy = 0;
+    /** Whether the list is to be asked for from its beginning. */
+    this.anew = false;
   }
 
   componentDidMount() {
@@ -41,9 +44,16 @@ class Projects extends Component {
     });
   }
 
-  /** @param {boolean} anew */
-  async load(anew) {
+  /** @param {boolean} [anew] */
+  load(anew = false) {
+    this.anew ||= anew;
+    return this.loadNext();
+  }
+
+  loadNext = inTurn(async () => {
     const { search, cursor, items } = this.state;
+    const { anew } = this;
+    this.anew = false;
     const filter = search ? `name contains "${search.replaceAll('"', '""')}"` : "";
     try {
       const page = await api.find("projects", { filter, limit: PAGE, cursor: anew ? null : cursor, count: 1, order_by: "updated_at desc", fields: "description,owner,tags" });
@@ -52,7 +62,7 @@ class Projects extends Component {
     } catch (error) {
       this.setState({ error });
     }
-  }
+  });
 
   /** Asks how many runs there are, a few projects at a time. @param {Entity[]} items */
   ask(items) {
@@ -95,7 +105,7 @@ class Projects extends Component {
       <table class="plain listing"><thead><tr><th>Name</th><th class="num">Runs</th><th>Last run</th><th>Started</th><th>Description</th></tr></thead>
         <tbody>${items.map((/** @type {Entity} */ item) => this.row(item))}</tbody></table>
       ${items.length ? null : html`<p class="muted">No project has “${search}” in its name.</p>`}
-      ${cursor ? html`<p><button class="button" onClick=${() => this.load(false)}>Show more</button></p>` : null}</div>`;
+      ${cursor ? html`<p><button class="button" onClick=${() => this.load()}>Show more</button></p>` : null}</div>`;
   }
 
   /** @param {Entity} item */

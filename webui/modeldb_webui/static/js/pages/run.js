@@ -15,8 +15,8 @@ import { bind } from "../keyboard.js";
 import { Artifacts } from "../run_artifacts.js";
 import { Children, Code, Data, Environment } from "../run_origin.js";
 import { Overview } from "../run_overview.js";
-import { debounce } from "../storage.js";
 import { currentTab, followTabs, openTab, Tabs } from "../tabs.js";
+import { debounce } from "../timing.js";
 import { Later, Problem } from "../values.js";
 
 /** @typedef {import("../types").Run} Run */
@@ -66,18 +66,11 @@ class RunPlace extends Component {
     this.setState({ names: { project, experiment, parent } });
     const name = run.name || run.entity_id.slice(0, 8);
     setPlace([{ label: "Projects", href: api.BASE }, { label: project || "Project", href: `${api.BASE}projects/${run.project_id}` }, { label: name }]);
-    const children = await api.find("runs", { filter: `parent_id = ${JSON.stringify(pageId)}`, limit: 1, count: 1, fields: "name" });
-    this.setState({ children: children.total });
+    const children = await api.find("runs", { filter: `parent_id = ${JSON.stringify(pageId)}`, limit: 1, count: 1, fields: "name" }).catch(() => null);
+    this.setState({ children: children?.total ?? null });
   }
 
-  loadNow = () => void this.load();
-
-  /** @param {Run} run */
-  edited = (run) => {
-    this.followed.entity = run;
-    this.setState({ run, revision: this.state.revision + 1 });
-    if (this.named !== run.name) void this.name(run);
-  };
+  loadNow = () => this.load();
 
   show = (/** @type {string} */ tab) => this.setState({ tab });
 
@@ -117,7 +110,7 @@ class RunPlace extends Component {
   render(_, { run, error, tab, revision, remarks }) {
     if (error && !run) return html`<div class="page"><${Problem} error=${error} retry=${error.status === 404 ? undefined : () => this.load()} /></div>`;
     if (!run) return html`<div class="page"></div>`;
-    return html`<${EntityHead} entity=${run} mark=${html`<${Status} status=${run.status} />`} facts=${this.facts(run)} load=${this.loadNow} edited=${this.edited} />
+    return html`<${EntityHead} entity=${run} mark=${html`<${Status} status=${run.status} />`} facts=${this.facts(run)} load=${this.loadNow} />
       ${(run.notes ?? []).map((/** @type {string} */ note) => html`<div class="notice of-run" role="note" key=${note}>${icon("warning")}<div class="grow">${note}</div></div>`)}
       ${error ? html`<${Problem} error=${error} retry=${() => this.load()} />` : null}
       <${Tabs} tabs=${TABS} current=${tab} label="Parts of the run" counts=${this.counts(run)} show=${this.show} />
