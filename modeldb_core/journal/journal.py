@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modeldb_core.journal.records import HEADER, MAX_SEAL_BYTES, make_record
 from modeldb_core.journal.segments import FORMAT, Segment, claim_directory, discard, map_new, remove_directory
-from modeldb_core.runtime.disk import memory_reaches_disk
+from modeldb_core.runtime.disk import lock_problem, memory_reaches_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -338,8 +338,9 @@ def _page_multiple(size: int) -> int:
 def _warn_volatile(path: Path, error: OSError) -> None:
     logger.warning(
         "The journal cannot be written (%s: %s). Logging goes on in memory, up to %d MiB, and would be lost with the "
-        "process. Free some space, or set journal_dir.",
+        "process. %s.",
         path,
         error.strerror or error,
         MAX_VOLATILE_BYTES >> 20,
+        "pip install portalocker" if lock_problem() else "Free some space, or set journal_dir",
     )

@@ -221,15 +221,24 @@ class BundleWriter:
         except OSError as error:
             raise self._failure(error) from error
         try:
-            # Between the two the file may have become somebody's finished bundle.
-            if not disk.try_lock(descriptor) or os.fstat(descriptor).st_ino != os.stat(self._part).st_ino:
-                raise FileNotFoundError
-            os.ftruncate(descriptor, 0)
+            is_ours = self._claim(descriptor)
+            if is_ours:
+                os.ftruncate(descriptor, 0)
         except OSError as error:
             os.close(descriptor)
+            raise self._failure(error) from error
+        if not is_ours:
+            os.close(descriptor)
             msg = f"another process is writing {self.path}; let it end, or choose another name"
-            raise AlreadyExistsError(msg) from error
+            raise AlreadyExistsError(msg)
         return os.fdopen(descriptor, "r+b")
+
+    def _claim(self, descriptor: int) -> bool:
+        """Lock the file beside the bundle; False where it is somebody else's, or has become somebody's finished bundle."""
+        try:
+            return disk.try_lock(descriptor) and os.fstat(descriptor).st_ino == os.stat(self._part).st_ino
+        except FileNotFoundError:
+            return False
 
     def _write(self, data: bytes) -> None:
         with self._failing():

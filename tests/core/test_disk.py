@@ -42,6 +42,14 @@ sys.argv = ["modeldb", "doctor", "--json"]
 main()
 """
 
+EXPORT = """
+import modeldb_core as modeldb
+modeldb.start_run(name="elsewhere").finish()
+from modeldb_core.cli import main
+sys.argv = ["modeldb", "export", {!r}]
+main()
+"""
+
 
 @pytest.fixture
 def variables(tmp_path: Path) -> dict[str, str]:
@@ -65,6 +73,8 @@ def test_a_program_logs_where_the_system_calls_of_unix_are_missing(
         assert errors == ""
     else:
         assert "files cannot be locked" in errors
+        assert "pip install portalocker." in errors
+        assert "Free some space" not in errors
         assert "Traceback" not in errors
 
 
@@ -74,6 +84,14 @@ def test_a_bucket_and_a_bundle_are_locked_where_the_system_calls_of_unix_are_mis
     variables |= {"MODELDB_URL": f"file://{tmp_path}/bucket", "MODELDB_CACHE_DIR": str(tmp_path / "cache")}
     output, errors = ended(HIDE.format(portalocker=True) + LOG, variables)
     assert (output, errors) == ("finished [1.5] b'content'\n", "")
+
+
+def test_a_bundle_that_cannot_be_locked_is_not_said_to_be_of_another_process(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    _, errors = ended(HIDE.format(portalocker=False) + EXPORT.format(str(tmp_path / "all.bundle")), variables, code=3)
+    assert "cannot be written now: files cannot be locked" in errors
+    assert "another process" not in errors
 
 
 def test_doctor_says_what_keeps_files_from_being_locked(variables: dict[str, str]) -> None:
