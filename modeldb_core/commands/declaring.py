@@ -6,7 +6,7 @@ from typing import Any
 
 from modeldb_core.commands.names import check_name
 from modeldb_core.commands.operation import Operation
-from modeldb_core.log.changes import CREATE, RESTORE
+from modeldb_core.log.changes import CREATE
 from modeldb_core.log.stream import Entry
 
 
@@ -25,6 +25,6 @@ def declare(kind: str, entity_id: str, name: str, **fields: Any) -> Operation:  
     return Operation((Entry(CREATE, kind, entity_id, said),), entity_id=entity_id)
 
 
-def revive(kind: str, entity_id: str) -> Operation:
-    """Bring back what a program has deleted and logs to again."""
-    return Operation((Entry(RESTORE, kind, entity_id, {}),), entity_id=entity_id)
+def declare_again(kind: str, entity_id: str) -> Operation:
+    """Say that there is an entity that was made before: if anybody has deleted it since, it comes back."""
+    return Operation((Entry(CREATE, kind, entity_id, {}),), entity_id=entity_id)

@@ -89,6 +89,7 @@ class Journal:
         "memory",
         "on_rotate",
         "position",
+        "seen",
         "segments",
         "stream_id",
     )
@@ -110,6 +111,8 @@ class Journal:
         self._lock_fd: int | None = None
         self._warned = False
         self.position = self.fast_limit = self._limit = 0
+        self.seen = 0
+        """Up to where the last snapshot reaches: what is appended from here on is in none."""
         self.memory = mmap.mmap(-1, mmap.PAGESIZE)
         self._rotate(0)
 
@@ -177,6 +180,7 @@ class Journal:
         """Return the segments, with ``used`` up to date."""
         with self.lock:
             self.segments[-1].used = self.position
+            self.seen = self.segments[-1].end
             return [*self.segments]
 
     @property

@@ -69,8 +69,8 @@ class OpenStream:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.stream_id = new_id()
-        self.declared: dict[str, float] = {}
-        """When containers were created in this stream, by their identifiers."""
+        self.declared: dict[str, tuple[float, int]] = {}
+        """When containers were created in this stream, and where in the journal they last were, by their identifiers."""
         self.open_runs: set[str] = set()
         self.thread: threading.Thread | None = None
         self.failure: Exception | None = None
@@ -117,6 +117,10 @@ class OpenStream:
     def wake_soon(self) -> None:
         """Have what is in the journal shipped at the next opportunity."""
         self._soon = True
+
+    def is_waiting(self, position: int) -> bool:
+        """Return whether what the journal has from ``position`` on goes into one batch with what is logged next."""
+        return position >= max(self.journal.seen, self.journal.segments[-1].base)  # a batch ends with its segment
 
     def submit(self, task: Callable[[], None]) -> None:
         """Run ``task`` in the background thread; :meth:`flush` waits for it."""

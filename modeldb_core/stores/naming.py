@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
-from modeldb_core.errors import NotFoundError
 from modeldb_core.log.changes import CREATE, Change, alters_entity
 from modeldb_core.model.claims import Claim, claim_of
 from modeldb_core.model.entities import derived_id
 from modeldb_core.model.schema import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable
 
-    from modeldb_core.model.entities import Document, Entity
+    from modeldb_core.model.entities import Document
 
 Path: TypeAlias = tuple[tuple[str, str], ...]
 """Kinds and names of containers, each within the one before."""
@@ -63,58 +61,12 @@ class _Asked(Protocol):
     def write_mark(self) -> object: ...
 
 
-class _Read(Protocol):
-    def get(self, kind: str, entity_id: str) -> Entity: ...
-
-    def write_mark(self) -> object: ...
-
-
 def ask_names(store: _Asked, path: Path, known: Names | None) -> Names:
     """Ask a store for identifiers, unless nobody has written since it said them; it may hang, so in a thread of its own."""
     at, mark = time.monotonic(), store.write_mark()  # before asking: what is written meanwhile makes another one
     if known is not None and mark is not None and mark == known.mark:
         return known
     return Names(store.identify(*path), at, mark)
-
-
-LEVELS = ("project", "experiment", "run")
-"""Of what a run lies in, and the run itself."""
-
-
-def ask_deleted(store: _Read, path: Path, known: Names | None) -> Names:
-    """Ask a store which containers are deleted, as :func:`ask_names` does for names.
-
-    Args:
-        path: kinds and identifiers: a project and an experiment, or a run, which stands for those that it lies in as well.
-
-    Returns:
-        The identifiers by level, then once more those that are deleted; "" in place of others.
-    """
-    at, mark = time.monotonic(), store.write_mark()
-    if known is not None and mark is not None and mark == known.mark:
-        return known
-    wanted = dict(path)
-    if "run" in wanted:
-        with suppress(NotFoundError):  # it is on its way to the store
-            document = store.get("run", wanted["run"]).document
-            wanted |= {kind: str(document.get(f"{kind}_id") or "") for kind in LEVELS[:2]}
-    levels = [(kind, wanted.get(kind, "")) for kind in LEVELS]
-    gone = (entity_id if entity_id and _is_deleted(store, kind, entity_id) else "" for kind, entity_id in levels)
-    return Names((*dict(levels).values(), *gone), at, mark)
-
-
-def _is_deleted(store: _Read, kind: str, entity_id: str) -> bool:
-    with suppress(NotFoundError):
-        return store.get(kind, entity_id).deleted_at is not None
-    return False
-
-
-def drop_deleted(store: _Read, path: Path, found: Names, declared: MutableMapping[str, float]) -> None:
-    """Take containers that somebody has deleted out of those that a client has made, so that it makes them again."""
-    made = [(kind, each) for (kind, _), each in zip(path, found.identifiers, strict=True) if each in declared]
-    if any(_is_deleted(store, kind, each) for kind, each in reversed(made)):
-        for _, each in made:
-            declared.pop(each, None)
 
 
 def alters_names(change: Change) -> bool:

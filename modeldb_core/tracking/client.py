@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from modeldb_core import plugins
 from modeldb_core.commands import runs
-from modeldb_core.commands.declaring import revive
+from modeldb_core.commands.declaring import declare_again
 from modeldb_core.commands.times import check_reported, to_us
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.entities import new_id
 from modeldb_core.model.values import check_key
-from modeldb_core.stores.naming import LEVELS, ask_deleted
 from modeldb_core.tracking import announcement, endings
+from modeldb_core.tracking.containers import container_ids, declare_all_again, execute_within
 from modeldb_core.tracking.ranks import is_first
 from modeldb_core.tracking.run import RunHandle
 from modeldb_core.tracking.searching import ClientReader
@@ -154,11 +154,18 @@ class Client(ClientReader):
             return silent_run(self, name, began_at, hyperparameters=hyperparameters, attributes=attributes)
         self.writer.ensure_stream()
         project_id, experiment_id = parent.container_ids
-        self._revive(("project", project_id), ("experiment", experiment_id))
         containers = {"project_id": project_id, "experiment_id": experiment_id, "parent_id": parent.run_id}
         sections = {"hyperparameters": hyperparameters, "attributes": attributes}
         return self._create_run(
-            containers, name, tags, description, sections, capture=capture, reserved_id=reserved_id, started_at=began_at
+            containers,
+            name,
+            tags,
+            description,
+            sections,
+            capture=capture,
+            reserved_id=reserved_id,
+            started_at=began_at,
+            declarations=declare_all_again(project_id, experiment_id),
         )
 
     def _create_run(
@@ -172,7 +179,7 @@ class Client(ClientReader):
         capture: bool,
         reserved_id: str | None,
         started_at: int | None,
-        declarations: Iterable[Operation] = (),
+        declarations: Iterable[Operation],
     ) -> RunHandle:
         run_id = new_id() if reserved_id is None else check_key(reserved_id, "reserved_id")
         notes: list[str] = []
@@ -193,10 +200,10 @@ class Client(ClientReader):
             notes=notes,
             stream_id=stream.stream_id,
         )
-        for each in declarations:  # only now: a run that cannot be started leaves no project
-            self.declare(each)
         stream.open_runs.add(run_id)  # before the run is there: another thread may be closing the stream
-        taken_by = self.execute(operation)
+        taken_by = execute_within(
+            self, declarations, operation
+        )  # only now: a run that cannot be started leaves no project
         fields = dict(operation.entries[0].values)
         if taken_by is not None and taken_by is not stream:
             fields["stream_id"] = taken_by.stream_id
@@ -207,23 +214,11 @@ class Client(ClientReader):
 
     def _resume(self, run_id: str) -> RunHandle:
         operation = runs.resume(run_id, self.writer.stream_id)
-        self._revive(("run", run_id))
-        self.execute(operation)
+        found = self._ask_soon(lambda store: container_ids(store, run_id)) or ("", "")
+        execute_within(self, (*declare_all_again(*found), declare_again("run", run_id)), operation)
         run = RunHandle(self, run_id, dict(operation.entries[0].values["set"]))
         self._begin(run, capture=False)
         return run
-
-    def _revive(self, *names: tuple[str, str]) -> None:
-        """Bring back what is logged to again: what this client deleted, and what anybody did, if the store says so soon."""
-        said, gone = self._asked(names, ask_deleted), self._deleted
-        if said is not None:
-            known = said.identifiers[: len(LEVELS)]
-            gone = gone.union(said.identifiers[len(LEVELS) :])
-            self._identified[names] = said._replace(identifiers=known)  # what is gone comes back now
-            names = tuple(zip(LEVELS, known, strict=True))
-        for kind, entity_id in names:
-            if entity_id and entity_id in gone:
-                self.execute(revive(kind, entity_id))
 
     def _begin(self, run: RunHandle, *, capture: bool) -> None:
         self.writer.ensure_stream().open_runs.add(run.run_id)

@@ -36,9 +36,7 @@ def log(run: RunEditor, data: object, role: str, name: str | None) -> str:
     workspace_id, dataset_id = client.identify(("workspace", client.settings.workspace), ("dataset", name))
     content = content.with_info(info)
     operations = datasets.log_dataset(run.run_id, role, name, content, workspace_id=workspace_id, dataset_id=dataset_id)
-    for operation in operations[:2]:
-        client.declare(operation)
-    run._record(operations[2])
+    run._record(operations[2], within=operations[:2])
     return operations[1].entity_id
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from modeldb_core.commands import edits, runs
 from modeldb_core.errors import RunFinishedError
 from modeldb_core.tracking import usage
+from modeldb_core.tracking.containers import execute_within
 from modeldb_core.tracking.reader import RunReader
 
 if TYPE_CHECKING:
@@ -185,8 +186,8 @@ class RunEditor(RunReader):
         if checked:
             self._record(edits.put_values("run", self.run_id, section, checked, notes))
 
-    def _record(self, operation: Operation) -> None:
-        self.client.execute(operation)
+    def _record(self, operation: Operation, within: Iterable[Operation] = ()) -> None:
+        execute_within(self.client, within, operation)
 
     def _check_open(self) -> None:
         if self._ended:

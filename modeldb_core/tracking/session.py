@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 from modeldb_core import plugins
 from modeldb_core.commands import edits
@@ -18,7 +18,7 @@ from modeldb_core.journal.records import Draft
 from modeldb_core.journal.rescue import BackgroundRecovery
 from modeldb_core.journal.shipping import Target
 from modeldb_core.journal.writer import Writer
-from modeldb_core.log.changes import CREATE, DELETE, RESTORE, payload_of
+from modeldb_core.log.changes import DELETE, payload_of
 from modeldb_core.model.entities import Experiment, Project, now_us
 from modeldb_core.movement.deletion import pages
 from modeldb_core.queries import condition, portions
@@ -27,7 +27,7 @@ from modeldb_core.runtime import exits
 from modeldb_core.runtime.redaction import redact_url
 from modeldb_core.runtime.users import login_name
 from modeldb_core.runtime.workers import Workers
-from modeldb_core.stores.naming import Names, ask_names, derive, drop_deleted
+from modeldb_core.stores.naming import Names, ask_names, derive
 from modeldb_core.tracking import endings
 from modeldb_core.tracking.blobs import BlobUploader
 from modeldb_core.tracking.circumstances import Circumstances
@@ -41,14 +41,13 @@ if TYPE_CHECKING:
     from modeldb_core.journal.shipping import OpenStream
     from modeldb_core.model.values import Value
     from modeldb_core.stores import ArtifactStore, BlobInfo, MetadataStore
-    from modeldb_core.stores.naming import Path
 
 with suppress(RuntimeError):  # at the end of a program Python refuses it; it is here, since a store may need it then
     import concurrent.futures.thread  # noqa: F401
 
 logger = logging.getLogger("modeldb")
+Answer = TypeVar("Answer")
 
-_DECLARED_LIFE_S = 10.0
 _IDENTIFIED_LIFE_S = 10.0  # of names, where asking is a trip over the network
 _PATIENCE_S = 1.0  # with a store that is asked for names
 _MAX_PAUSE_S = 60.0  # between two questions to a store that does not answer
@@ -66,7 +65,6 @@ class Session:
         self._lock = threading.RLock()
         self._store: MetadataStore | None = None
         self._artifacts: ArtifactStore | None = None
-        self._deleted: set[str] = set()
         self._names: dict[str, str] = {}
         self._identified: dict[tuple[tuple[str, str], ...], Names] = {}
         self._askers = Workers(1, "modeldb-names")
@@ -263,10 +261,7 @@ class Session:
         """Journal a change of an entity; the store has it about a second later. Returns the stream that took it."""
         payload = payload_of(data, f"{kind} {entity_id}")
         if action == DELETE:
-            self._deleted.add(entity_id)
             self.writer.ensure_stream().declared.pop(entity_id, None)
-        elif action in (CREATE, RESTORE):
-            self._deleted.discard(entity_id)
         return self.writer.append(Draft(action, kind, entity_id, recorded_at or now_us(), payload, ends_run))
 
     def resolve(self, value: Value) -> Value:
@@ -351,46 +346,29 @@ class Session:
 
         The store is asked because a container may have been renamed since, or created under another identifier.
         """
-        found = self._asked(path, self._ask_names)
-        return derive(path) if found is None else found.identifiers
-
-    def _asked(self, path: Path, ask: Callable[[MetadataStore, Path, Names | None], Names]) -> Names | None:
-        """Return what the store says of containers, or said a moment ago; ``None`` where it says nothing soon."""
-        now, store = time.monotonic(), self._store
-        if store is None or now < self._ask_again_at:
-            return None
-        known = self._identified.get(path)
-        if known is not None:
+        known, store = self._identified.get(path), self._store
+        if known is not None and store is not None:
             if store.is_local and known.mark is not None and store.write_mark() == known.mark:
-                return known  # told at once, so without another thread
-            if not store.is_local and now - known.at < _IDENTIFIED_LIFE_S:
-                return known
+                return known.identifiers  # told at once, so without another thread
+            if not store.is_local and time.monotonic() - known.at < _IDENTIFIED_LIFE_S:
+                return known.identifiers
+        found = self._ask_soon(lambda store: ask_names(store, path, known))
+        if found is None:
+            return derive(path)
+        self._identified[path] = found
+        return found.identifiers
+
+    def _ask_soon(self, question: Callable[[MetadataStore], Answer]) -> Answer | None:
+        """Ask the store something without which logging can go on; ``None`` where it says nothing soon."""
+        store = self._store
+        if store is None or time.monotonic() < self._ask_again_at:
+            return None
         try:
-            found = self._askers.submit(partial(ask, store, path, known)).result(_PATIENCE_S)
+            return self._askers.submit(partial(question, store)).result(_PATIENCE_S)
         except Exception as error:
-            logger.debug("the store was not asked for names: %r", error)
+            logger.debug("the store was not asked: %r", error)
             self._ask_again_at = time.monotonic() + _ASK_AGAIN_S
             return None
-        self._identified[path] = found
-        return found
-
-    def _ask_names(self, store: MetadataStore, path: Path, known: Names | None) -> Names:
-        found, stream = ask_names(store, path, known), self.writer.stream
-        if found is not known and store.is_local and stream is not None:
-            drop_deleted(store, path, found, stream.declared)
-        return found
-
-    def declare(self, operation: Operation) -> None:
-        """Create a container with a derived identifier unless this stream did a moment ago.
-
-        Creating it again brings it back where somebody has deleted it meanwhile.
-        """
-        declared = self.writer.ensure_stream().declared
-        now = time.monotonic()
-        if now - declared.get(operation.entity_id, -_DECLARED_LIFE_S) >= _DECLARED_LIFE_S:
-            self.execute(operation)
-            # Only now: what interrupts this must not believe that it is in the journal.
-            declared[operation.entity_id] = now
 
     def _capture(self, run_id: str) -> None:
         """Record the circumstances of a run; runs in the background."""

@@ -14,6 +14,7 @@ from modeldb_core.tracking.failures import Ending, ending_of
 from modeldb_core.tracking.run import RunHandle
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from modeldb_core.commands.operation import Operation
@@ -95,7 +96,8 @@ class SilentRun(RunHandle):
         self._check_open()
         self._sections.setdefault("metrics", {}).update(metrics if isinstance(metrics, Mapping) else {})
 
-    def _record(self, operation: Operation) -> None:
+    def _record(self, operation: Operation, within: Iterable[Operation] = ()) -> None:
+        del within
         for entry in operation.entries:
             for section, values in entry.values.get("put", {}).items():
                 self._sections.setdefault(section, {}).update(values)

@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from modeldb_core.journal.journal import Journal
 from modeldb_core.journal.recovery import orphans
 from modeldb_core.log.changes import Head
 from modeldb_core.runtime import exits
-from modeldb_core.tracking import Client, deletion
+from modeldb_core.tracking import Client
 from tests.services.processes import free_port
 from tests.tracking.programs import PATIENCE_S, ended, running
 from tests.waiting import wait_until
@@ -601,81 +600,3 @@ def test_sigterm_ends_a_program_that_waits_for_its_stores_at_once(environment: d
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=PATIENCE_S)
         assert process.returncode == -signal.SIGTERM
-
-
-# -- deleted projects --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("child", [False, True], ids=["run", "child run"])
-def test_a_deleted_project_comes_back_with_a_run_that_is_started_in_it(client: Client, child: bool) -> None:
-    with client.start_run("churn", "trees", capture=False) as old:
-        pass
-    client.trash.delete_project("churn", recursive=True)
-    assert [project.name for project in client.projects()] == []
-    with old.start_child() if child else client.start_run("churn", "trees", capture=False) as new:
-        pass
-    assert [project.name for project in client.projects()] == ["churn"]
-    assert [experiment.name for experiment in client.experiments("churn")] == ["trees"]
-    assert [run.run_id for run in client.search_runs(project="churn")] == [new.run_id]
-
-
-def test_a_project_that_somebody_else_deleted_comes_back_too(client: Client) -> None:
-    with client.start_run("churn", capture=False):
-        pass
-    client.flush()
-    with modeldb.connect() as other:
-        other.trash.delete_project("churn", recursive=True)
-    with client.start_run("churn", capture=False) as new:
-        pass
-    assert [project.name for project in client.projects()] == ["churn"]
-    assert [run.run_id for run in client.search_runs(project="churn")] == [new.run_id]
-
-
-def test_a_project_comes_back_in_which_somebody_else_left_no_experiment_that_this_client_has_made(
-    client: Client,
-) -> None:
-    with client.start_run("churn", "trees", capture=False):
-        pass
-    client.flush()
-    with modeldb.connect() as other:
-        other.trash.delete_project("churn", recursive=True)
-    with client.start_run("churn", "another experiment", capture=False) as new:
-        pass
-    assert [run.run_id for run in client.search_runs(project="churn")] == [new.run_id]
-
-
-@pytest.mark.parametrize("who", ["this client", "somebody else"])
-@pytest.mark.parametrize("what", ["project", "experiment", "run"])
-@pytest.mark.parametrize("goes_on", ["child", "continued"])
-def test_what_is_deleted_comes_back_with_a_child_or_a_run_that_is_continued(
-    client: Client, who: str, what: str, goes_on: str
-) -> None:
-    with client.start_run("churn", "trees", capture=False) as old:
-        pass
-    client.flush()
-    with nullcontext(client) if who == "this client" else modeldb.connect() as other:
-        if what == "project":
-            other.trash.delete_project("churn", recursive=True)
-        elif what == "experiment":
-            other.trash.delete_experiment("churn", "trees", recursive=True)
-        else:
-            other.get_run(old.run_id).delete()
-    with old.start_child() if goes_on == "child" else client.start_run(run_id=old.run_id) as new:
-        new.log_metric("loss", 1.0)
-    assert [project.name for project in client.projects()] == ["churn"]
-    assert [experiment.name for experiment in client.experiments("churn")] == ["trees"]
-    assert [run.run_id for run in client.search_runs(project="churn")] == [new.run_id]
-
-
-@pytest.mark.parametrize("who", ["this client", "somebody else"])
-def test_a_deleted_data_set_comes_back_with_a_run_that_uses_it(client: Client, who: str) -> None:
-    with client.start_run(capture=False) as run:
-        run.log_dataset([1, 2, 3], "train")
-        client.flush()
-        dataset_id = run.entity.datasets["train"]["dataset_id"]
-        with nullcontext(client) if who == "this client" else modeldb.connect() as other:
-            deletion.delete(other, "dataset", dataset_id, recursive=True)
-            assert other.flush()
-        run.log_dataset([1, 2, 3], "train")
-    client.flush()
-    assert client.store.get("dataset", dataset_id).deleted_at is None
