@@ -232,14 +232,16 @@ def test_a_folder_that_may_not_be_written_is_named(public_folder):
     assert list(public_folder.iterdir()) == []
 
 
-def test_a_store_that_may_not_be_written_can_be_read(public_folder):
+@pytest.mark.parametrize("mode", [0o755, 0o1777, 0o777], ids=oct)
+def test_a_store_that_may_not_be_written_can_be_read(public_folder, mode):
+    public_folder.chmod(mode)
     url = f"sqlite:///{public_folder}/modeldb.db"
     with SQLiteStore(url) as store:
         store.apply(a_run("kept")[0].changes)
         assert len(store.find(Query()).entities) == 1
     (public_folder / "modeldb.db").chmod(0o644)
     as_nobody(lambda: assert_can_only_be_read(url, "kept"))
-    assert [path.name for path in public_folder.iterdir()] == ["modeldb.db"]
+    assert [path.name for path in public_folder.iterdir()] == ["modeldb.db"]  # a log of the reader's locks out the owner
 
 
 def test_a_store_that_others_write_can_be_read_without_the_right_to_write(public_folder):
@@ -267,8 +269,10 @@ sys.stdin.readline()
             other.communicate("go on\n", timeout=240)
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o1777], ids=oct)
 @pytest.mark.parametrize("shared", [True, False])
-def test_what_a_killed_process_left_in_the_log_is_read_from_a_folder_that_may_not_be_written(public_folder, shared):
+def test_what_a_killed_process_left_in_the_log_is_read_by_those_who_may_not_write(public_folder, shared, mode):
+    public_folder.chmod(mode)
     url = f"sqlite:///{public_folder}/modeldb.db"
     program = f"""
 import os

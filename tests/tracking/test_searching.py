@@ -109,10 +109,10 @@ def test_projects_and_experiments_are_all_there(client: Client) -> None:
     workspace = derived_id("workspace", "", client.settings.workspace)
     for number in range(MANY):
         project_id = client.container_id(f"p{number:04}")
-        client.declare(declare("project", project_id, f"p{number:04}", workspace_id=workspace))
+        client.execute(declare("project", project_id, f"p{number:04}", workspace_id=workspace))
         experiment_id = client.container_id("p0000", f"e{number:04}")
         within = {"project_id": client.container_id("p0000")}
-        client.declare(declare("experiment", experiment_id, f"e{number:04}", **within))
+        client.execute(declare("experiment", experiment_id, f"e{number:04}", **within))
     assert [project.name for project in modeldb.projects()] == [f"p{number:04}" for number in range(MANY)]
     assert [found.name for found in modeldb.experiments("p0000")] == [f"e{number:04}" for number in range(MANY)]
     assert modeldb.experiments("p0001", client=client) == ()

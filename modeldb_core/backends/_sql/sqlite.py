@@ -88,10 +88,12 @@ class SQLiteDatabase(RetryingDatabase):
             raise ConfigurationError(msg)
         self.path = path
         self._durability = durability
-        self._may_write_folder = prepare_folder(path, create=not read_only)
+        may_write_folder = prepare_folder(path, create=not read_only)
+        # Files beside somebody else's database would be this user's: its owner could write no more.
+        self._may_add_files = may_write_folder and may_write(path)
         self._is_initialized = False
         self._compiled: dict[Build, _Compiled] = {}
-        may_only_read = read_only or not self._may_write_folder or not may_write(path)
+        may_only_read = read_only or not self._may_add_files
         super().__init__(f"{PREFIX}{quote(str(path))}", read_only=may_only_read, timeout_s=busy_timeout_s)
 
     def _begin(self) -> None:
@@ -287,9 +289,9 @@ class SQLiteDatabase(RetryingDatabase):
         name = f"file:{quote(str(self.path))}"
         if not self.read_only:
             return f"{name}?mode=rwc"
-        # A database in a folder that may not be written can only be read together with others if they have made the
-        # files that SQLite shares with them. Where one of those is missing, nobody has it open, so it stands still.
-        if self._may_write_folder or (self._has("-wal") and self._has("-shm")):
+        # Where no file may be added, a database can only be read together with others if they have made the files that
+        # SQLite shares with them. Where one of those is missing, nobody has it open, so it stands still.
+        if self._may_add_files or (self._has("-wal") and self._has("-shm")):
             return f"{name}?mode=ro"
         if self._has(
             "-wal"
@@ -301,7 +303,7 @@ class SQLiteDatabase(RetryingDatabase):
         return Path(f"{self.path}{suffix}").exists()
 
     def _configure(self, connection: sqlite3.Connection) -> None:
-        if self.read_only and not self._may_write_folder and self._has("-wal") and not self._has("-shm"):
+        if self.read_only and not self._may_add_files and self._has("-wal") and not self._has("-shm"):
             connection.execute(
                 "PRAGMA locking_mode = EXCLUSIVE"
             )  # needs no file that is shared with others; comes first
