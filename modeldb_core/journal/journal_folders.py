@@ -218,7 +218,7 @@ def check_header(header: dict[str, Any], path: Path, first: dict[str, Any] | Non
 
 def _first_header(folder: Folder, names: list[str]) -> dict[str, Any] | None:
     for name in names:
-        reader = SegmentReader.open(folder.path / name, folder)
+        reader = SegmentReader.open(folder.path / name, folder, to_seal=False)
         if reader is not None:
             reader.memory.close()
             check_header(reader.header, reader.path)

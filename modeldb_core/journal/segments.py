@@ -67,7 +67,12 @@ def lock_directory(directory: Path) -> int | None:
 
 def lock_folder(folder: Folder, flags: int = os.O_RDWR) -> int | None:
     """Return the descriptor that holds the lock of a stream's open directory; otherwise as :func:`lock_directory`."""
-    fd = folder.open_file(LOCK, flags)
+    try:
+        fd = folder.open_file(LOCK, flags)
+    except OSError as error:
+        if flags & os.O_CREAT or error.errno not in (errno.EACCES, errno.EROFS):
+            raise
+        fd = folder.open_file(LOCK)  # where nothing may be written, it shows all the same whether a process has it
     try:
         if disk.try_lock(fd):
             return fd
@@ -176,18 +181,20 @@ class SegmentReader:
     damaged: bool
 
     @classmethod
-    def open(cls, path: Path, folder: Folder | None = None) -> SegmentReader | None:
+    def open(cls, path: Path, folder: Folder | None = None, *, to_seal: bool = True) -> SegmentReader | None:
         """Return the reader of a segment, or ``None`` if its process died before the first record.
 
         Args:
             folder: the open folder that it lies in, to be sure of that.
+            to_seal: whether it is to be written, too.
 
         Raises:
             CorruptJournalError: it does not begin with a header of a known format, or is larger than any segment.
             StoreVersionError: it was written by a newer version of ModelDB.
             NotOursError: it is not a file of this user, or is a link.
         """
-        fd = owned.open_file(path, os.O_RDWR) if folder is None else folder.open_file(path.name, os.O_RDWR)
+        flags = os.O_RDWR if to_seal else os.O_RDONLY
+        fd = owned.open_file(path, flags) if folder is None else folder.open_file(path.name, flags)
         try:
             size = os.fstat(fd).st_size
             if size > MAX_READ_BYTES:
@@ -195,7 +202,7 @@ class SegmentReader:
                 raise CorruptJournalError(msg)
             if size < RECORD.size:
                 return None
-            memory = mmap.mmap(fd, size)
+            memory = mmap.mmap(fd, size, access=mmap.ACCESS_WRITE if to_seal else mmap.ACCESS_READ)
         finally:
             os.close(fd)
         first = next(read_records(memory, 0, size), None)

@@ -241,7 +241,9 @@ def test_a_store_that_may_not_be_written_can_be_read(public_folder, mode):
         assert len(store.find(Query()).entities) == 1
     (public_folder / "modeldb.db").chmod(0o644)
     as_nobody(lambda: assert_can_only_be_read(url, "kept"))
-    assert [path.name for path in public_folder.iterdir()] == ["modeldb.db"]  # a log of the reader's locks out the owner
+    assert [path.name for path in public_folder.iterdir()] == [
+        "modeldb.db"
+    ]  # a log of the reader's locks out the owner
 
 
 def test_a_store_that_others_write_can_be_read_without_the_right_to_write(public_folder):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import shutil
 import struct
+import tempfile
 import uuid
 from pathlib import Path
 from zlib import adler32
@@ -16,11 +19,13 @@ from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.errors import StoreUnavailableError
 from modeldb_core.journal.journal import RESERVE_BYTES, Journal, RowPlan
 from modeldb_core.journal.records import CHECK_BYTES, ROW_AT, ROW_HEAD, Chain, Draft, Plan, Seal
-from modeldb_core.journal.recovery import recover
+from modeldb_core.journal.recovery import orphans, recover
+from modeldb_core.journal.rescue import BackgroundRecovery
 from modeldb_core.journal.sealing import build
 from modeldb_core.log.changes import CREATE, GENESIS, OPEN, STREAM, UPDATE, Change
 from modeldb_core.log.stream import Entry, StreamWriter
 from modeldb_core.model.values import MAX_NAME_LENGTH
+from tests.backends.writers import in_children
 
 URL = "memory://here"
 
@@ -285,3 +290,33 @@ def test_a_recovery_has_room_for_a_seal_of_its_own_in_a_segment_that_is_full(
             recovered(dead, store)
     sent = list(store.read_changes(stream_id=dead.stream_id, limit=100_000).changes)
     assert hashes(recovered(dead, store))[: len(sent)] == hashes(sent)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root may write everywhere, and becomes others"
+)
+def test_a_journal_that_may_not_be_written_is_said_to_wait(caplog: pytest.LogCaptureFixture) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="modeldb-test-"))
+    os.chown(folder, 65534, 65534)
+
+    def die() -> None:
+        os.setuid(65534)
+        Dead(folder).log()
+
+    def read() -> None:
+        os.setuid(65534)
+        assert len(list(orphans(folder, URL))) == 1
+        store = MemoryStore(URL)
+        with caplog.at_level(logging.WARNING, "modeldb"):
+            BackgroundRecovery(folder, URL, lambda: FsspecArtifactStore("memory://blobs")).before_reading(store)
+        assert "it cannot be shipped (Permission denied)" in caplog.text
+        assert "The journals of 1 dead process are not in the store" in caplog.text
+        assert store.heads() == {}
+
+    try:
+        in_children(1, die)
+        for path in (*folder.rglob("*"), folder):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        in_children(1, read)
+    finally:
+        shutil.rmtree(folder)
