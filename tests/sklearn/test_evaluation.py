@@ -86,6 +86,33 @@ def test_data_goes_by_the_name_that_the_outermost_caller_gives_it(runs: Any):
     assert run.metrics["holdout_accuracy"] == accuracy
 
 
+@pytest.mark.parametrize(
+    ("names", "label"),
+    [
+        (("Xtest", "ytest"), "test"),
+        (("xte", "yte"), "te"),
+        (("testX", "testY"), "test"),
+        (("XVal", "yVal"), "val"),
+        (("valid_x", "valid_y"), "valid"),
+        (("test", "yte"), "test"),
+        (("Xtest2", "ytest2"), "test2"),
+    ],
+)
+def test_data_is_known_by_all_the_usual_names(runs: Any, names: tuple[str, str], label: str):
+    program = "accuracy_score({1}, model.predict({0}))\nmodel.score({0}, {1})".format(*names)
+    given = {"model": fitted(), "accuracy_score": accuracy_score, names[0]: X_test.copy(), names[1]: y_test.copy()}
+    exec(program, given)  # noqa: S102
+    (run,) = runs()
+    found = {name for name in run.metrics if not name.startswith(("training_", "modeldb/", "n_iter"))}
+    assert found == {f"{label}_accuracy", f"{label}_score"}
+
+
+def test_a_clustering_is_judged_by_the_data_that_it_is_of(runs: Any):
+    model = KMeans(3, n_init=1, random_state=0).fit(X_train)
+    found = silhouette_score(X_test, model.predict(X_test))
+    assert runs()[0].metrics["test_silhouette"] == found
+
+
 def test_data_without_a_name_goes_by_that_of_its_truth_or_by_none(runs: Any):
     model = fitted()
     first = accuracy_score(y_test, model.predict(X_test * 1.0))

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from types import FrameType
 
 UNNAMED = "evaluation"
+_SUBSET = r"(?:train|trn|tr|test|tst|te|ts|validation|valid|val|va|dev|eval|holdout)(?:_?\d+)?"
 _DATA = re.compile(
     r"^(?:x|y|df|data|features|inputs|samples|labels|target|targets|true)_|_(?:x|y|df|data|features|set|true)$", re.I
 )
+_JOINED = re.compile(rf"[xy]({_SUBSET})|({_SUBSET})[xy]", re.I)
+"""Names of data without anything between: ``Xtest``, ``ytr``, ``testX``."""
 _SILENT = frozenset({"n_jobs", "verbose", "output_dict", "digits", "target_names"})
 _MAX_LISTED = 5
 _MAX_TEXT = 40
@@ -34,7 +37,8 @@ def name_of(value: Any, frame: FrameType | None) -> str:  # noqa: ANN401
 
 def short(name: str) -> str:
     """Return the name of data without what says that it is data: ``test`` for ``X_test``."""
-    return _DATA.sub("", name) or name
+    joined = _JOINED.fullmatch(name)
+    return (joined[1] or joined[2]).lower() if joined else _DATA.sub("", name) or name
 
 
 def label_of(name: str, X: Any, truth: Any, frame: FrameType | None) -> str:  # noqa: ANN401
@@ -43,7 +47,7 @@ def label_of(name: str, X: Any, truth: Any, frame: FrameType | None) -> str:  # 
     It is the plain name of the data only where the truth is that of the data: it has the same name, or one that goes
     with it, or equals what has. Otherwise the label says against what the data was judged.
     """
-    if truth is None:
+    if truth is None or truth is X:  # as where a clustering is judged by what was clustered
         return name or UNNAMED
     truth_name = name_of(truth, frame)
     if not name:
