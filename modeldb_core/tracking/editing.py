@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class RunEditor(RunReader):
     """What can be said of a run, before and after its end."""
 
+    _names: set[tuple[str, str]]
+    """Sections and names of the values that this process has put into the run."""
+
     def rename(self, name: str) -> None:
         """Give the run another name.
 
@@ -178,12 +181,17 @@ class RunEditor(RunReader):
         deletion.restore(self.client, "run", self.run_id)
         self._entity = None
 
+    def has_logged(self, section: str, key: str) -> bool:
+        """Return whether this process has put a value of that name into the run, such as one of its hyperparameters."""
+        return (section, key) in self._names or key in self._fields.get(section, ())
+
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _put(self, section: str, values: object) -> None:
         notes: list[str] = []
         checked = self.client.blobs.checked_map(values, section, notes=notes)
         if checked:
+            self._names.update((section, key) for key in checked)
             self._record(edits.put_values("run", self.run_id, section, checked, notes))
 
     def _record(self, operation: Operation, within: Iterable[Operation] = ()) -> None:

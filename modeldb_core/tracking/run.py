@@ -51,11 +51,11 @@ _UNFIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, R
 _time_ns = time.time_ns
 
 
-class _MetricNames(set[str]):
-    """Names of metrics; those of one run are one object for all of its handles, as long as there is one."""
+class _LoggedNames(set[tuple[str, str]]):
+    """Sections and names; those of one run are one object for all of its handles, as long as there is one."""
 
 
-_metric_names: weakref.WeakValueDictionary[str, _MetricNames] = weakref.WeakValueDictionary()
+_logged_names: weakref.WeakValueDictionary[str, _LoggedNames] = weakref.WeakValueDictionary()
 
 
 class RunHandle(RunEditor):
@@ -81,7 +81,7 @@ class RunHandle(RunEditor):
         self._token: Token[RunReader | None] | None = None
         self._block: blocks.Block | None = None
         self._plans: dict[tuple[str, ...], RowPlan] = {}
-        self._names = _metric_names.setdefault(run_id, _MetricNames())
+        self._names = _logged_names.setdefault(run_id, _LoggedNames())
 
     # -- logging ------------------------------------------------------------------------------------------------------
 
@@ -145,7 +145,7 @@ class RunHandle(RunEditor):
 
     def has_metric(self, key: str) -> bool:
         """Return whether this process has logged a metric of that name to the run: what logs by itself replaces none."""
-        return key in self._names
+        return (METRICS, key) in self._names
 
     def log_hyperparameters(self, hyperparameters: object) -> None:
         """Record settings of the training: numbers, texts, lists and maps of any size, kept exactly.
@@ -375,7 +375,7 @@ class RunHandle(RunEditor):
                 for key, value in metrics.items()
             }
             if values:
-                self._names.update(values)
+                self._names.update((METRICS, key) for key in values)
                 self._record(edits.put_values("run", self.run_id, METRICS, values))
             return
         label = checked_step(step)
@@ -383,7 +383,7 @@ class RunHandle(RunEditor):
         if not numbers:
             return
         keys = tuple(metrics)
-        self._names.update(keys)
+        self._names.update((METRICS, key) for key in keys)
         plan = self._plan(keys)
         record_type, time_ns = (ROW, _time_ns()) if timestamp is None else (ROW_AT, checked_time_ns(timestamp))
         record = plan.pack(plan.size, record_type, plan.number, label, time_ns, *numbers)

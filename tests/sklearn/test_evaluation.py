@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
@@ -25,6 +26,7 @@ from sklearn.metrics import (  # imported before autologging is on
     get_scorer,
     make_scorer,
     mean_squared_error,
+    precision_score,
     roc_auc_score,
     silhouette_score,
 )
@@ -34,7 +36,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import modeldb_core as modeldb
-from modeldb_sklearn import autolog
+from modeldb_sklearn import autolog, evaluation
 from modeldb_sklearn.predictions import Predictions, truth_key
 
 X, Y = load_breast_cancer(return_X_y=True)
@@ -101,7 +103,7 @@ def test_data_goes_by_the_name_that_the_outermost_caller_gives_it(runs: Any):
 def test_data_is_known_by_all_the_usual_names(runs: Any, names: tuple[str, str], label: str):
     program = "accuracy_score({1}, model.predict({0}))\nmodel.score({0}, {1})".format(*names)
     given = {"model": fitted(), "accuracy_score": accuracy_score, names[0]: X_test.copy(), names[1]: y_test.copy()}
-    exec(program, given)  # noqa: S102
+    exec(program, given)
     (run,) = runs()
     found = {name for name in run.metrics if not name.startswith(("training_", "modeldb/", "n_iter"))}
     assert found == {f"{label}_accuracy", f"{label}_score"}
@@ -111,6 +113,56 @@ def test_a_clustering_is_judged_by_the_data_that_it_is_of(runs: Any):
     model = KMeans(3, n_init=1, random_state=0).fit(X_train)
     found = silhouette_score(X_test, model.predict(X_test))
     assert runs()[0].metrics["test_silhouette"] == found
+
+
+def test_data_whose_content_is_not_known_is_never_taken_for_the_training_data(runs: Any):
+    known, data_test = [object() for _ in y_train], [object() for _ in y_test]
+    model = DummyClassifier().fit(known, y_train)
+    found = model.score(data_test, y_test)
+    data_test = [object() for _ in y_test]  # nobody knows whether it is the same
+    model.score(data_test, y_test)
+    (run,) = runs()
+    assert {name: value for name, value in run.metrics.items() if "score" in name} == {
+        "test_score": found,
+        "test_score_repeated": found,
+    }
+
+
+def test_data_that_takes_long_to_recognize_is_not_waited_for(runs: Any, monkeypatch: pytest.MonkeyPatch):
+    model = fitted()
+    monkeypatch.setattr(evaluation, "MAX_READ_BYTES", X_test.nbytes - 1)
+    accuracy_score(y_test, model.predict(X_test))
+    half = X_test[:20].copy(), y_test[:20].copy()
+    accuracy_score(half[1], model.predict(half[0]))
+    assert [name for name in runs()[0].metrics if name.endswith("accuracy")] == [
+        "training_accuracy",
+        "evaluation_accuracy",
+    ]
+
+
+def test_series_of_the_program_get_no_scores_of_autologging(client: Any, runs: Any):
+    with modeldb.start_run(client=client) as run:
+        run.log_metric("test_score", 0.125, step=0)
+        learner = SGDClassifier(random_state=0)
+        for _ in range(3):
+            learner.partial_fit(X_train, y_train, classes=[0, 1])
+            learner.score(X_test, y_test)
+            learner.score(X_train, y_train)
+    with modeldb.start_run(client=client) as other:
+        other.log_metric("window_score_repeated", 0.25, step=0)
+        model = fitted()
+        for start in range(3):
+            window, y_window = X_test[start : start + 50].copy(), y_test[start : start + 50].copy()
+            model.score(window, y_window)
+    assert run.history("test_score").values.tolist() == [0.125]
+    assert run.series["train_score"].count == 3
+    assert other.history("window_score_repeated").values.tolist() == [0.25]
+
+
+def test_a_prediction_passed_as_the_truth_is_said_in_the_name(runs: Any):
+    model = fitted()
+    found = precision_score(model.predict(X_test), y_test)
+    assert runs()[0].metrics["test_precision_swapped"] == found
 
 
 def test_data_without_a_name_goes_by_that_of_its_truth_or_by_none(runs: Any):
@@ -411,7 +463,7 @@ def test_a_score_of_the_other_class_says_which_column_it_is_of(runs: Any):
 LATE = """
 import sys
 import modeldb_core as modeldb
-from modeldb_sklearn import autolog
+from modeldb_sklearn import autolog, evaluation
 
 client = modeldb.connect(sys.argv[1], capture_enabled=False)
 autolog(client, log_models=False)

@@ -131,6 +131,22 @@ def test_after_a_fit_that_failed_the_next_is_the_runs(client: Any, runs: Any):
     assert (second.parent_id, second.hyperparameters["C"]) == (first.entity_id, 0.1)
 
 
+def test_settings_that_the_program_has_recorded_itself_are_not_replaced(client: Any, runs: Any):
+    autolog(client)
+    with modeldb.start_run(client=client, hyperparameters={"C": 99}, attributes={"estimator_type": "mine"}) as run:
+        run.log_hyperparameters({"tol": ["mine"], "label": "mine"})
+        with pytest.raises(ValueError, match="could not convert"):
+            Ridge(tol=0.1).fit(X, BAD)
+        with pytest.raises(RuntimeError):
+            Majority(label=["long"] * 30_000, good_fits=0, error=RuntimeError("no")).fit(X, Y)  # type: ignore[arg-type]
+        model = LogisticRegression(C=0.5, max_iter=500).fit(X, Y)
+    (entity,) = runs()
+    assert entity.hyperparameters == {**model.get_params(), "C": 99, "tol": ["mine"], "label": "mine"}
+    assert entity.attributes["estimator_type"] == "mine"
+    assert entity.attributes["estimator_class"] == "sklearn.linear_model.LogisticRegression"
+    assert entity.notes[-1] == "Not recorded: C, tol, estimator_type, since the program has logged that itself."
+
+
 def test_what_a_failed_fit_was_set_to_stays_where_nothing_follows(client: Any, runs: Any):
     autolog(client)
     with pytest.raises(ValueError, match="could not convert"), modeldb.start_run(client=client):

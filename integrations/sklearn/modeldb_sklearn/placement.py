@@ -42,27 +42,45 @@ class Placement:
 
     def put_metrics(self, metrics: Mapping[str, float]) -> None:
         """Record what is so only until the call has ended: its own results replace it, or those of the next one."""
-        new = {name: value for name, value in metrics.items() if not self.run.has_metric(name)}
-        if new:
-            self.names.setdefault("metrics", set()).update(new)
-            self.run.client.execute(edits.update("run", self.run.run_id, {"put": {"metrics": new}}))
+        self.put({"metrics": {name: value for name, value in metrics.items() if not self.run.has_metric(name)}})
 
-    def describe(self, hyperparameters: dict[str, Any], attributes: dict[str, Any], left: dict[str, set[str]]) -> None:
-        """Say in the run of the program what the call is, and take back what one that failed has said."""
-        self.names |= {"hyperparameters": set(hyperparameters), "attributes": set(attributes)}
-        logged = set(filter(self.run.has_metric, left.get("metrics", ())))  # by the program, since then
-        kept = self.names | {"metrics": logged}
-        stale = {section: sorted(names - kept[section]) for section, names in left.items()}
-        if gone := {section: names for section, names in stale.items() if names}:
-            self.run.client.execute(edits.update("run", self.run.run_id, {"remove": gone}))
-        if hyperparameters:
-            self.run.log_hyperparameters(hyperparameters)
-        self.run.set_attributes(attributes)
+    def describe(self, left: dict[str, set[str]], **sections: dict[str, Any]) -> None:
+        """Say in the run of the program what the call is, and take back what one that failed has said.
 
-    def add_hyperparameters(self, large: dict[str, Any]) -> None:
-        """Record what goes through the artifact store, which takes a while: the run may be another call's by then."""
+        What the program has recorded itself stays.
+        """
+        new = {
+            section: {name: value for name, value in values.items() if not self.has_of_program(section, name)}
+            for section, values in sections.items()
+        }
+        gone = {
+            section: [name for name in names - {*new.get(section, ())} if not self.has_of_program(section, name)]
+            for section, names in left.items()
+        }
+        self.put(new, gone)
+        if kept := [name for section, values in sections.items() for name in values if name not in new[section]]:
+            self.run.note(f"Not recorded: {', '.join(kept)}, since the program has logged that itself.")
+
+    def has_of_program(self, section: str, name: str) -> bool:
+        """Whether the program has recorded a value of that name in a run of its own, which is never replaced."""
+        return not self.is_ours and self.run.has_logged(section, name)
+
+    def add(self, large: dict[str, Any]) -> None:
+        """Record hyperparameters that take a while: the run may be another call's by then."""
         if self.names:
-            self.run.late().log_hyperparameters(large)
+            self.put({"hyperparameters": large})
+
+    def put(self, sections: Mapping[str, Mapping[str, Any]], gone: Mapping[str, list[str]] | None = None) -> None:
+        """Record values that can be taken back, and take others back; neither counts as recorded by the program."""
+        notes: list[str] = []
+        blobs, run = self.run.client.blobs, self.run
+        put = {name: blobs.checked_map(values, name, notes=notes) for name, values in sections.items() if values}
+        removed = {name: sorted(names) for name, names in (gone or {}).items() if names}
+        data = {"put": put, "remove": removed, "add": {"notes": notes} if notes else {}}
+        for section, values in put.items():
+            self.names.setdefault(section, set()).update(values)
+        if (put or removed) and not run.is_silent:
+            run.client.execute(edits.update("run", run.run_id, {name: part for name, part in data.items() if part}))
 
 
 def place(options: Options, name: str, *, is_preparation: bool, **fields: Any) -> Placement:  # noqa: ANN401
@@ -85,10 +103,14 @@ def place(options: Options, name: str, *, is_preparation: bool, **fields: Any) -
     placement = _place(options, fitting, is_preparation=is_preparation, hyperparameters=small, **fields)
     if fitting != name:
         placement.run.note(f"The name was shortened; in full it is {name}")
-    large = {key: value for key, value in hyperparameters.items() if key not in small}
-    if large:
+    large = {
+        key: value
+        for key, value in hyperparameters.items()
+        if key not in small and not placement.has_of_program("hyperparameters", key)
+    }
+    if large:  # they go through the artifact store
         placement.names.setdefault("hyperparameters", set()).update(large)
-        upload("long hyperparameters", placement.run.late(), lambda: placement.add_hyperparameters(large))
+        upload("long hyperparameters", placement.run.late(), lambda: placement.add(large))
     return placement
 
 
@@ -105,7 +127,7 @@ def _place(options: Options, name: str, *, is_preparation: bool, **fields: Any) 
         if left is not None:
             if left:
                 wait_in(run.client).wait(run.run_id, timeout_s=PATIENCE_S)  # long hyperparameters that are on their way
-            placement.describe(fields["hyperparameters"], fields["attributes"], left)
+            placement.describe(left, hyperparameters=fields["hyperparameters"], attributes=fields["attributes"])
             return placement
         run.learn_containers(PATIENCE_S)
         return Placement(run.start_child(name, **fields), is_ours=True)
