@@ -12,6 +12,7 @@ import click
 from modeldb_core.cli.completion import complete_experiment, complete_project, complete_run
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.tables import print_json, print_table, short_id
+from modeldb_core.cli.text import runs_in_words
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.movement.deletion import pages
 from modeldb_core.queries import Query
@@ -91,10 +92,11 @@ class Choice:
             echo(f"... and {len(entities) - _SHOWN:,} more")
         if self.yes or self.dry_run:
             return True
+        count = runs_in_words(len(entities))
         if not is_answered():
-            msg = f"{len(entities):,} runs are to be {deed}, and there is no terminal to confirm on; pass --yes, or check with --dry-run"
+            msg = f"{count} to be {deed}, and there is no terminal to confirm on; pass --yes, or check with --dry-run"
             raise InvalidArgumentError(msg)
-        return click.confirm(f"{len(entities):,} runs will be {deed}. Go on?", err=True)
+        return click.confirm(f"{count} will be {deed}. Go on?", err=True)
 
     def report(self, action: str, deed: str, names: Sequence[Name]) -> None:
         """Say what was done, or with ``dry_run`` would have been."""

@@ -13,6 +13,7 @@ from modeldb_core.cli.output import can_show, echo
 from modeldb_core.cli.session import Session, examples, with_session
 from modeldb_core.cli.tables import print_csv, print_json, print_table
 from modeldb_core.cli.text import clean
+from modeldb_core.errors import NotFoundError
 from modeldb_core.log.json_documents import json_value
 from modeldb_core.model.entities import to_datetime
 
@@ -54,7 +55,13 @@ def history(
     width = max(20, min(shutil.get_terminal_size().columns, 200) - 14)
     if plotted and max_points is None:
         max_points = width * 8
-    series = session.store.read_series(run.entity_id, key, steps=_parse_steps(steps), max_points=max_points)
+    wanted = _parse_steps(steps)
+    try:
+        series = session.store.read_series(run.entity_id, key, steps=wanted, max_points=max_points)
+    except NotFoundError as error:
+        from modeldb_core.log.points import missing_series
+
+        raise NotFoundError(missing_series(run, key)) from error
     columns = ["step", "time", "value"]
     if as_json:
         print_json(_document(series))

@@ -23,7 +23,7 @@ from modeldb_core.cli.session import (
     with_session,
 )
 from modeldb_core.cli.tables import print_json, size
-from modeldb_core.cli.text import clean
+from modeldb_core.cli.text import clean, runs_in_words
 from modeldb_core.log.withholding import Withholding
 from modeldb_core.movement.bundle_store import BundleArtifactStore, BundleStore
 from modeldb_core.movement.bundle_writer import BundleWriter
@@ -326,7 +326,7 @@ def _select(
     if selection.other_runs:
         others = ", ".join(sorted(map(clean, selection.other_projects)))
         deed = "are in the same streams and are withheld" if withheld else "come along, from the same streams"
-        counts = f"{selection.runs:,} runs were asked for; {selection.other_runs:,} more {deed}"
+        counts = f"{runs_in_words(selection.runs)} asked for; {selection.other_runs:,} more {deed}"
         echo(f"{counts} (of {others}):" if others else f"{counts}:", err=True)
         for name in selection.other_names:
             echo(f"  {clean(name)}", err=True)

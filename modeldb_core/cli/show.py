@@ -79,13 +79,17 @@ def compare(session: Session, *, references: tuple[str, ...], show_all: bool, as
         return
     head = ["", *(f"{run.name or 'run'} {short_id(run.entity_id)}" for run in found)]
     cells = [
-        [f"{section}.{key}" if section else key, *("" if value is ABSENT else value for value in values)]
+        [f"{section}.{key}" if section else key, *(_cell(section or key, value) for value in values)]
         for section, key, values, _ in rows
     ]
     if cells:
         print_table(head, cells)
     else:
         echo("The runs do not differ in anything that was logged.", err=True)
+
+
+def _cell(name: str, value: object) -> object:
+    return "" if value is ABSENT else duration(value) if name == "duration" and isinstance(value, float) else value
 
 
 def _print_run(session: Session, run: Run, *, show_all: bool) -> None:

@@ -43,3 +43,8 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return text.isascii() and text.strip() == text
+
+
+def runs_in_words(count: int) -> str:
+    """Return a number of runs in words: ``1 run``, ``1,204 runs``."""
+    return f"{count:,} run{'' if count == 1 else 's'}"

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from modeldb_core.errors import MissingDependencyError
+
+try:
+    import pandas as pd
+except ModuleNotFoundError as error:
+    msg = f"a table needs a package that is not installed ({error}); pip install pandas"
+    raise MissingDependencyError(msg) from error
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class Table(pd.DataFrame):  # type: ignore[misc]
@@ -20,3 +29,8 @@ class Table(pd.DataFrame):  # type: ignore[misc]
         for name in plain.select_dtypes(include=["datetimetz"]).columns:
             plain[name] = plain[name].dt.tz_convert("UTC").dt.tz_localize(None)
         plain.to_excel(*args, **kwargs)
+
+
+def points_table(steps: NDArray[Any], times: NDArray[Any], values: NDArray[Any]) -> Table:
+    """Return points with the columns ``step``, ``time`` (UTC) and ``value``."""
+    return Table({"step": steps, "time": pd.to_datetime(times, unit="us", utc=True), "value": values})

@@ -22,6 +22,8 @@ from modeldb_core.model.values import check_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from modeldb_core.model.entities import Run
+
 Steps = NDArray[np.int64]
 Times = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -140,17 +142,25 @@ class Series:
 
     def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is optional
         """Return a DataFrame with the columns ``step``, ``time`` (UTC) and ``value``."""
-        import pandas as pd
+        from modeldb_core.log.frames import points_table
 
-        from modeldb_core.log.frames import Table
-
-        times = pd.to_datetime(self.times, unit="us", utc=True)
-        return Table({"step": self.steps, "time": times, "value": self.values})
+        return points_table(self.steps, self.times, self.values)
 
     def _repr_html_(self) -> str:
         return series_html(self.key, self.steps, self.values, count=len(self), total=self.total)
 
 
+def missing_series(run: Run, key: str) -> str:
+    """Return why a run has no series of a name, in words: a metric without steps has a value, and no history."""
+    if key in run.metrics:
+        return f"{key!r} of run {run.entity_id} was logged without a step: it has a value, {run.metrics[key]}, and no history"
+    names = sorted(run.series)
+    known = ", ".join(map(repr, names[:_NAMED])) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
+    return f"run {run.entity_id} has no series {key!r}; it has {known or 'none'}"
+
+
+_NAMED = 10
+"""Series that a message names."""
 _MANY = 100
 """Points of a column, on average, from which on looking at one column after the other is faster than at all in turn."""
 

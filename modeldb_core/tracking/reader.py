@@ -210,7 +210,12 @@ class RunReader:
             NotFoundError: nothing was logged with a step under this name.
         """
         self.client.settle()
-        return self.client.store.read_series(self.run_id, key, steps=steps, max_points=max_points)
+        try:
+            return self.client.store.read_series(self.run_id, key, steps=steps, max_points=max_points)
+        except NotFoundError as error:
+            from modeldb_core.log.points import missing_series
+
+            raise NotFoundError(missing_series(self.entity, key)) from error
 
     def read_artifact(self, name: str) -> bytes:
         """Return the content of an artifact, checked against its digest; it goes by its path or the name it was logged by."""

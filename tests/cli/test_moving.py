@@ -11,7 +11,7 @@ from tests.cli.conftest import Command, Scene
 def test_an_export_of_a_run_names_the_runs_that_come_along(command: Command, scene: Scene) -> None:
     result = command("export", "x.bundle", "--run", scene.first[-8:], "--dry-run")
     assert result.code == program.OK
-    assert "1 runs were asked for; 2 more come along, from the same streams (of churn, prices):" in result.err
+    assert "1 run asked for; 2 more come along, from the same streams (of churn, prices):" in result.err
     assert f"second ({scene.second})" in result.err
     assert not scene.folder.joinpath("x.bundle").exists()
 

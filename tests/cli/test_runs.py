@@ -14,6 +14,7 @@ import pytest
 import modeldb_core as modeldb
 from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.cli import program, tables
+from modeldb_core.errors import NotFoundError
 from modeldb_core.queries import Query
 from modeldb_core.stores import Page
 from tests.cli.conftest import Command, Scene
@@ -272,6 +273,7 @@ def test_compare_shows_what_differs(command: Command, scene: Scene) -> None:
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()[1:]}
     assert rows["hyperparameters.max_depth"] == ["8", "12"]
     assert rows["metrics.auc"] == ["0.91", "0.95"]
+    assert rows["duration"][1::2] in (["ms", "ms"], ["s", "ms"], ["ms", "s"], ["s", "s"]), "with its unit"
     assert rows["hyperparameters.class_weight.1"] == ["9.5"]
     assert "hyperparameters.same" not in rows
     assert "hyperparameters.same" in command("compare", "first", "second", "--all").out
@@ -302,8 +304,18 @@ def test_history_as_plot_table_json_and_csv(command: Command, scene: Scene) -> N
 
 
 def test_history_of_an_unknown_key_or_bad_steps(command: Command, scene: Scene) -> None:
-    assert command("history", "first", "gone").code == program.MISSING
+    result = command("history", "first", "gone")
+    assert result.code == program.MISSING
+    assert "has no series 'gone'; it has 'loss', 'val loss'" in result.err
     assert "expected FIRST:LAST" in command("history", "first", "loss", "--steps", "a:b").err
+
+
+def test_history_of_a_metric_without_steps_gives_its_value(command: Command, scene: Scene) -> None:
+    result = command("history", "first", "auc", "--json")
+    assert (result.code, result.out) == (program.MISSING, "")
+    assert "was logged without a step: it has a value, 0.91, and no history" in result.err
+    with pytest.raises(NotFoundError, match=r"a value, 0\.91, and no history"):
+        modeldb.get_run(scene.first).history("auc")
 
 
 def test_artifacts_are_listed_and_fetched(command: Command, scene: Scene) -> None:

@@ -17,7 +17,7 @@ import pytest
 import modeldb_core as modeldb
 from modeldb_core import tracking
 from modeldb_core.commands.declaring import declare
-from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, StoreUnavailableError
+from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, MissingDependencyError, StoreUnavailableError
 from modeldb_core.model import entities
 from modeldb_core.model.entities import derived_id, new_id
 from modeldb_core.queries import Query
@@ -392,3 +392,10 @@ def test_a_run_that_was_deleted_after_it_was_found_is_read_again(
     client.flush(60)
     assert found[2].name == "run 2"  # another page is at hand now
     assert [run.name for run in found.entities] == ["run 0", "run 1", "run 2"]
+
+
+def test_a_table_without_pandas_says_what_to_install(many: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    monkeypatch.delitem(sys.modules, "modeldb_core.log.frames", raising=False)
+    with pytest.raises(MissingDependencyError, match="pip install pandas"):
+        many.search_runs(project="many", limit=1).to_pandas()
