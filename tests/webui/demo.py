@@ -29,6 +29,8 @@ SPIKE_STEP = 1713
 SPIKE = 41.5
 NASTY = '<img src=x onerror="window.hacked=1">'
 SCRIPT = "</script><script>window.hacked=2</script>"
+EXACT = {"$schema": 'a { of "it": ,', "exact": 12345678901234567890, "one": 1.0, "none": []}
+"""What looks like ModelDB's own JSON, and what a browser's numbers do not hold."""
 COMMITS = ("3f1c9a7be20d4c5f8a6b7c8d9e0f1a2b3c4d5e6f", "a9d02b6c7e8f901234567890abcdef1234567890")
 DIFF = """diff --git a/train.py b/train.py
 index 83db48f..bf2a7c1 100644
@@ -363,7 +365,10 @@ def _files(demo: Demo, store: MetadataStore, artifacts: ArtifactStore) -> None:
                 )
             ).encode(),
         ),
-        "settings.json": ("application/json", json.dumps({"lr": 0.1, "layers": [3, 4, 6, 3], "html": NASTY}).encode()),
+        "settings.json": (
+            "application/json",
+            json.dumps({"lr": 0.1, "layers": [3, 4, 6, 3], "html": NASTY, **EXACT}).encode(),
+        ),
         "log.txt": ("text/plain", b"epoch 1 loss 4.31\nepoch 2 loss 3.02\n" * 40),
         f"report {SCRIPT[-9:-1]}.html": ("text/html", f"<h1>Report</h1>{SCRIPT}".encode()),
         "model/weights.bin": ("application/octet-stream", bytes(range(256)) * 300),

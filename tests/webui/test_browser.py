@@ -267,6 +267,13 @@ def test_artifacts_are_shown_as_data_and_downloaded(site, visitor) -> None:
     page.click("button:has-text('.html')")
     page.wait_for_selector(".preview .code")
     assert "<h1>Report</h1></script>" in page.text_content(".preview .code")
+    page.click("button:has-text('settings.json')")
+    page.wait_for_selector(".preview .code:has-text('layers')")
+    shown = page.text_content(".preview .code").strip()
+    assert '  "layers": [\n    3,\n' in shown
+    assert shown.endswith(
+        '"$schema": "a { of \\"it\\": ,",\n  "exact": 12345678901234567890,\n  "one": 1.0,\n  "none": []\n}'
+    )
     page.click("button:has-text('weights.bin')")
     page.wait_for_selector(".preview:has-text('download')")
     with page.expect_download() as download:

@@ -62,11 +62,17 @@ def test_values_that_json_cannot_carry_are_shown_for_what_they_are(run) -> None:
         "",
         True,
         {"$$float": "NaN"},
-        [1, {"$float": "NaN"}],
+        [1, {"$float": "NaN"}, "NaN", {"$int": "1180591620717411303424"}, []],
+        {"$$schema": {"x": {"$float": "-Infinity"}}, "y": {}},
     ]
     assert run("format.js", "a.map((x) => m.formatValue(x))", values) == [
-        *("NaN", "−∞", "1180591620717411303424", "null", "", "true", '{"$float":"NaN"}', '[1,"NaN"]'),
+        *("NaN", "−∞", "1180591620717411303424", "null", "", "true", '{"$float":"NaN"}'),
+        '[1,NaN,"NaN",1180591620717411303424,[]]',
+        '{"$schema":{"x":-Infinity},"y":{}}',
     ]
+    assert run("format.js", "m.fullValue(a, 2)", {"a": [1, {"b": {"$float": "NaN"}}], "c": [], "d": "é"}) == (
+        '{\n  "a": [\n    1,\n    {\n      "b": NaN\n    }\n  ],\n  "c": [],\n  "d": "é"\n}'
+    )
 
 
 def test_durations_and_sizes_are_rounded_before_their_unit_is_chosen(run) -> None:

@@ -74,7 +74,20 @@ export function formatValue(value, measured = false) {
 export function fullValue(value, indent = 0) {
   if (value === undefined) return "";
   if (typeof value === "string") return value;
-  return JSON.stringify(plain(value), null, indent);
+  return written(value, indent);
+}
+
+/** A value as JSON is written, but for numbers that JSON has not: they stand without quotes, which texts have. @param {unknown} value @param {number} indent @param {string} [before] the indent of its line @returns {string} */
+function written(value, indent, before = "") {
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  const own = tagged(value);
+  if (own !== undefined) return own;
+  const line = indent ? `\n${before}${" ".repeat(indent)}` : "";
+  const inner = line.slice(1);
+  const isList = Array.isArray(value);
+  const items = isList ? value.map((item) => written(item, indent, inner)) : Object.entries(value).map(([key, item]) => `${JSON.stringify(untagged(key))}:${indent ? " " : ""}${written(item, indent, inner)}`);
+  const body = items.length ? `${line}${items.join(`,${line}`)}${indent ? `\n${before}` : ""}` : "";
+  return isList ? `[${body}]` : `{${body}}`;
 }
 
 /** A key as it was logged: one that begins with $ travels with another. @param {string} key */
@@ -89,16 +102,14 @@ export const isOwnMeasure = (key) => key.startsWith(OWN_PREFIX);
 /** The order of keys in lists: those of users first, numbers by their size. @param {string} a @param {string} b */
 export const byKey = (a, b) => Number(isOwnMeasure(a)) - Number(isOwnMeasure(b)) || a.localeCompare(b, "en", { numeric: true });
 
-/** A value without its tags, for reading; the tags of keys that begin with $ are taken off. @param {unknown} value @returns {unknown} */
-export function plain(value) {
-  if (Array.isArray(value)) return value.map(plain);
-  if (value === null || typeof value !== "object") return value;
-  const map = /** @type {Record<string, unknown>} */ (value);
-  if (typeof map.$float === "string") return map.$float;
-  if (typeof map.$int === "string") return map.$int;
-  if (typeof map.$blob === "string") return `blob ${map.$blob} of ${map.size} bytes`;
-  return Object.fromEntries(Object.entries(map).map(([key, item]) => [untagged(key), plain(item)]));
+/** What a tag stands for, in words; `undefined` for what has none. @param {object} value */
+function tagged(value) {
+  const { $float: float, $int: int, $blob: blob, size } = /** @type {Record<string, unknown>} */ (value);
+  return typeof float === "string" ? float : typeof int === "string" ? int : typeof blob === "string" ? `blob ${blob} of ${size} bytes` : undefined;
 }
+
+/** A number without its tag. @param {unknown} value */
+export const plain = (value) => (value !== null && typeof value === "object" ? tagged(value) : value);
 
 const UNITS = ["B", "KB", "MB", "GB", "TB", "PB"];
 

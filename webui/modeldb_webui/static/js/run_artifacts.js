@@ -3,7 +3,7 @@
 import { Component, html } from "../vendor/preact-htm.js";
 import * as api from "./api.js";
 import { Figure, FIGURE_TYPE, readFigure } from "./figures.js";
-import { formatCount, formatSize, fullValue, plural } from "./format.js";
+import { formatCount, formatSize, plural } from "./format.js";
 import { icon } from "./icons.js";
 import { parameter, setParameters } from "./storage.js";
 import { inTurn } from "./timing.js";
@@ -144,12 +144,20 @@ export class Figures extends Component {
   }
 }
 
-/** JSON on one line is laid out for reading. @param {any} data */
-function laidOut(data) {
-  if (data.media_type !== "application/json" && !data.path.endsWith(".json")) return data.text;
+/** JSON on one line is laid out for reading; no name and no number in it is altered. @param {any} data @returns {string} */
+function laidOut({ media_type: type, path, text }) {
+  if (type !== "application/json" && !path.endsWith(".json")) return text;
   try {
-    return fullValue(JSON.parse(data.text), 2);
+    JSON.parse(text);
   } catch {
-    return data.text;
+    return text;
   }
+  let line = "\n";
+  /** @type {string[]} */
+  const tokens = text.match(/"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g);
+  return tokens.map((token, at) => {
+    if (/^[{[]$/.test(token)) return /^[}\]]$/.test(tokens[at + 1]) ? token : token + (line += "  ");
+    if (/^[}\]]$/.test(token)) return /^[{[]$/.test(tokens[at - 1]) ? token : (line = line.slice(0, -2)) + token;
+    return token === "," ? token + line : token === ":" ? ": " : token;
+  }).join("");
 }
