@@ -261,11 +261,14 @@ class Journal:
     def _leave(self) -> None:
         """Write what has come meanwhile, and let others write; ``busy`` is set, and the lock held, by the caller."""
         try:
-            while self._deferred:
-                self.lost += not self._write(*self._deferred[0])
-                del self._deferred[0]  # after it was written: what interrupts this may raise
-            if self._fsync:
-                self._flush(self.segments[-1])
+            flushes = self._fsync
+            while self._deferred or flushes:
+                if self._deferred:
+                    self.lost += not self._write(*self._deferred[0])
+                    del self._deferred[0]  # after it was written: what interrupts this may raise
+                else:  # once: what interrupts it is written after it, or a fast timer would keep this here
+                    flushes = False
+                    self._flush(self.segments[-1])
         finally:
             self.busy = False
 

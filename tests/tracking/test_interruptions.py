@@ -365,3 +365,28 @@ def test_what_threads_log_while_the_client_is_closed_is_in_the_store(settings: d
         found = logged(reader.get_run(run.run_id))
     for number, count in enumerate(counts):
         assert found.get(f"thread {number}", []) == [(step, float(step)) for step in range(count)]
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+def test_what_interrupts_an_append_anywhere_is_in_the_journal_when_that_returns(tmp_path: Path, *, fsync: bool) -> None:
+    def texts(journal: Journal) -> set[bytes]:
+        (segment,) = journal.snapshot()
+        found = set()
+        for _, record_type, body in read_records(segment.memory, 0, segment.used):
+            if record_type == DRAFT:
+                found.add(bytes(body))
+            body.release()
+        return found
+
+    at = 0
+    while True:
+        journal = Journal(tmp_path, f"s{at}", {}, fsync=fsync)
+        with interrupted(at, lambda journal=journal: journal.append(make_record(DRAFT, b"handler"))) as places:  # type: ignore[misc]
+            journal.append(make_record(DRAFT, b"program"))
+        expected = {b"program", b"handler"} if len(places) > at else {b"program"}
+        assert texts(journal) == expected, at
+        journal.close(remove=True)
+        if len(places) <= at:
+            break
+        at += 1
+    assert at >= 2
