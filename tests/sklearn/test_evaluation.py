@@ -165,6 +165,32 @@ def test_a_prediction_passed_as_the_truth_is_said_in_the_name(runs: Any):
     assert runs()[0].metrics["test_precision_swapped"] == found
 
 
+def test_a_large_confusion_matrix_is_no_attribute(runs: Any):
+    predicted = fitted().predict(X_test)
+    confusion_matrix(y_test, predicted, labels=range(31))
+    confusion_matrix(y_test, predicted, labels=range(32))
+    (found,) = (name for name in runs()[0].attributes if "confusion" in name)
+    assert "labels" in found
+    assert np.shape(runs()[0].attributes[found]) == (31, 31)
+
+
+def test_probabilities_that_the_program_has_changed_are_no_prediction(runs: Any):
+    probabilities = fitted().predict_proba(X_test)
+    probabilities[:, 1] = probabilities[::-1, 1].copy()
+    roc_auc_score(y_test, probabilities[:, 1])
+    assert not [name for name in runs()[0].metrics if name.startswith("test_")]
+
+
+def test_a_scorer_without_weights_has_the_plain_name_and_nan_is_one_result(runs: Any):
+    model = fitted()
+    scorer = make_scorer(lambda truth, predicted: float("nan"))
+    for _ in range(2):
+        scorer(model, X_test, y_test, sample_weight=None)
+    found = {name: value for name, value in runs()[0].metrics.items() if name.startswith("test_")}
+    assert list(found) == ["test_lambda"]
+    assert np.isnan(found["test_lambda"])
+
+
 def test_data_without_a_name_goes_by_that_of_its_truth_or_by_none(runs: Any):
     model = fitted()
     first = accuracy_score(y_test, model.predict(X_test * 1.0))

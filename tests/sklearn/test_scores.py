@@ -15,6 +15,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.semi_supervised import LabelPropagation
 
+from modeldb_sklearn import scores
 from modeldb_sklearn.scores import (
     classification_scores,
     probability_scores,
@@ -120,6 +121,7 @@ def test_rows_without_a_label_do_not_count():
     found, _ = score(model, X, partly, "classifier")
     known = partly >= 0
     assert found["accuracy"] == metrics.accuracy_score(y[known], model.predict(X)[known])
+    assert "score" not in found, "its own counts them as wrong"
 
 
 def test_a_prediction_that_would_take_longer_than_the_fit_is_not_begun():
@@ -147,3 +149,54 @@ def test_a_target_in_one_column_is_a_target():
     model = LogisticRegression(max_iter=500).fit(X, y)
     assert score(model, X, y.reshape(-1, 1), "classifier")[0]["accuracy"] == model.score(X, y)
     assert score(model, X, None, "classifier")[0] == {}
+
+
+@pytest.mark.parametrize(
+    ("estimate_s", "fit_s", "expected"),
+    [
+        (0.2, 0.0, {"accuracy", "log_loss"}),
+        (0.4, 0.0, {"accuracy"}),  # probabilities would take as long again
+        (0.6, 0.0, set()),
+        (0.6, 4.0, {"accuracy", "log_loss"}),
+        (1.9, 4.0, {"accuracy"}),
+        (2.1, 4.0, set()),
+    ],
+)
+def test_predictions_take_half_a_second_or_half_the_fit_and_what_is_left_out_is_said(
+    monkeypatch: pytest.MonkeyPatch, estimate_s: float, fit_s: float, expected: set[str]
+):
+    monkeypatch.setattr(scores, "_estimate_s", lambda *given: estimate_s)
+    X, y = load_iris(return_X_y=True)
+    model, notes = LogisticRegression(max_iter=1000).fit(X, y), []
+    found, _ = training_scores(model, model, X, y, task="classifier", fit_s=fit_s, note=notes.append)
+    assert {"accuracy", "log_loss"} & set(found) == expected
+    assert len(notes) == (len(expected) < 2)
+
+
+def test_more_probabilities_than_memory_has_room_for_are_left_out(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scores, "MAX_CELLS", 449)  # 150 rows and three classes
+    X, y = load_iris(return_X_y=True)
+    model, notes = LogisticRegression(max_iter=1000).fit(X, y), []
+    found, _ = training_scores(model, model, X, y, task="classifier", fit_s=0.0, note=notes.append)
+    assert "accuracy" in found
+    assert "log_loss" not in found
+    assert notes == ["log loss and ROC AUC, which would need 150 times 3 probabilities"]
+
+
+def test_probabilities_of_another_shape_are_left_alone():
+    class OneColumn(LogisticRegression):
+        def predict_proba(self, X: Any) -> Any:
+            return super().predict_proba(X)[:, 1:]
+
+    X, y = load_iris(return_X_y=True)
+    model = OneColumn(max_iter=1000).fit(X, y)
+    found, _ = score(model, X, y, "classifier")
+    assert found["accuracy"] == model.score(X, y)
+    assert "log_loss" not in found
+
+
+def test_certain_and_wrong_predictions_have_a_finite_loss():
+    y, certain = np.array([0, 1]), np.array([[1.0, 0.0], [1.0, 0.0]])
+    found = probability_scores(y, certain, np.array([0, 1]))
+    assert found["log_loss"] == pytest.approx(metrics.log_loss(y, certain))
+    assert np.isfinite(found["log_loss"])

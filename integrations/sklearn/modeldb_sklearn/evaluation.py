@@ -327,8 +327,6 @@ class Evaluations:
             isinstance(value, np.ndarray) and value.size <= MAX_LISTED and value.dtype.kind in "biuf"
         ):
             content = value.tolist() if isinstance(value, np.ndarray) else value
-            if isinstance(content, dict) and not name.startswith(("classification_report", "permutation_importance")):
-                return
             if base not in fitted.values and not place.is_repeated:
                 fitted.values[base] = content
                 fitted.run.set_attributes({base: content})
