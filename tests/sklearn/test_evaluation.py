@@ -98,6 +98,7 @@ def test_data_goes_by_the_name_that_the_outermost_caller_gives_it(runs: Any):
         (("valid_x", "valid_y"), "valid"),
         (("test", "yte"), "test"),
         (("Xtest2", "ytest2"), "test2"),
+        (("holdout", "y"), "holdout"),
     ],
 )
 def test_data_is_known_by_all_the_usual_names(runs: Any, names: tuple[str, str], label: str):

@@ -119,9 +119,7 @@ def suffix_of(signature: inspect.Signature, arguments: Mapping[str, Any], data: 
 def _is_default(value: Any, default: Any) -> bool:  # noqa: ANN401
     if value is default:
         return True
-    if isinstance(value, bool) or isinstance(default, bool) or not isinstance(value, (str, int, float)):
-        return False
-    return isinstance(default, (str, int, float)) and value == default
+    return isinstance(value, (str, int, float)) and isinstance(default, (str, int, float)) and value == default
 
 
 def _argument(name: str, value: Any) -> str:  # noqa: ANN401
