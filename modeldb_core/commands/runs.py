@@ -122,14 +122,15 @@ def finish(
         run_id: which run.
         status: finished, failed, killed or pruned.
         finished_at: microseconds since 1970-01-01 UTC, as reported by who logs; ``None``: now, as measured here.
-        started_at: when it began, which a reported end may not be before; ``None``: not known.
+        started_at: when it began; ``None``: not known. A reported end may not be before it, and a measured one is not,
+            though the clock was set back meanwhile, or is another one.
         failure: of a failed run, ``type``, ``message`` and ``traceback`` of the exception.
 
     Raises:
         InvalidArgumentError: ``status`` is not an end, or ``finished_at`` lies in the future or before the start.
     """
     fields: dict[str, Any] = {"status": check_end(status)}
-    fields["finished_at"] = now_us() if finished_at is None else finished_at
+    fields["finished_at"] = max(now_us(), started_at or 0) if finished_at is None else finished_at
     if failure:
         fields["failure"] = dict(failure)
     data: dict[str, Any] = {"set": fields}

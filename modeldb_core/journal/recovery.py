@@ -340,7 +340,11 @@ def _put_right(header: dict[str, Any], store: MetadataStore) -> list[str]:
     note = f"The process that logged this run ended without a word; its journal was recovered at {_clock(now)}."
     entries = []
     for run in runs:
-        update = {"set": {"status": KILLED, "finished_at": head.recorded_at}, "add": {"notes": [note]}}
+        began_at = run.document.get("started_at")
+        ended_at = max(
+            head.recorded_at, began_at if isinstance(began_at, int) else 0
+        )  # the clock may have been set back
+        update = {"set": {"status": KILLED, "finished_at": ended_at}, "add": {"notes": [note]}}
         entries.append(Entry(UPDATE, "run", run.entity_id, update))
     entries.append(Entry(CLOSE, STREAM, stream_id, {"recovered": True}))
     stream = StreamWriter(stream_id, _actor_of(header, store), head.seq, head.hash)

@@ -298,7 +298,8 @@ class RunHandle(RunEditor):
             return
         reported = None if finished_at is None else self._reported_end(ending, finished_at)
         plugins.plugin_manager(self.client.settings).call("modeldb_run_finished", run=self, status=ending.status)
-        self._record(reported or runs.finish(self.run_id, ending.status, failure=ending.failure))
+        began = self._fields.get("started_at")  # not known of a run that is continued
+        self._record(reported or runs.finish(self.run_id, ending.status, started_at=began, failure=ending.failure))
         self._ended = True
         self._entity = None
         self._fields["status"] = ending.status
@@ -350,10 +351,9 @@ class RunHandle(RunEditor):
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _reported_end(self, ending: Ending, finished_at: datetime) -> Operation:
-        began = None
+        started_at = None
         with suppress(StoreUnavailableError, NotFoundError):  # of a run that is continued only the store knows
-            began = self.started_at
-        started_at = None if began is None else to_us(began, "started_at")
+            started_at = None if self.started_at is None else to_us(self.started_at, "started_at")
         ended_at = to_us(finished_at, "finished_at")
         return runs.finish(
             self.run_id, ending.status, finished_at=ended_at, started_at=started_at, failure=ending.failure

@@ -13,6 +13,7 @@ from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
 from modeldb_core.log.changes import APPEND
 from modeldb_core.model.values import decode
 from modeldb_core.tracking import Client
+from tests.tracking.programs import PATIENCE_S, ended
 
 BEGAN = datetime(2024, 5, 1, 12, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=2)))
 ENDED = BEGAN + timedelta(hours=1, milliseconds=1)
@@ -106,6 +107,29 @@ def test_a_run_does_not_end_before_it_began(client: Client) -> None:
     resumed.finish(finished_at=ENDED)
     with pytest.raises(InvalidArgumentError, match="keeps its start"):
         client.start_run(run_id=run.run_id, started_at=BEGAN)
+
+
+@pytest.mark.parametrize("ended_by", ["finish", "recovery"])
+def test_a_run_lasts_no_less_than_nothing_where_the_clock_was_set_back_meanwhile(
+    client: Client, environment: dict[str, str], ended_by: str
+) -> None:
+    script = f"""
+        import os, time, modeldb_core as modeldb
+        run = modeldb.start_run("clock", capture=False)
+        earlier = time.time_ns() - 3600 * 10**9
+        time.time_ns = lambda: earlier
+        run.log_metric("m", 1.0)
+        print(run.run_id, flush=True)
+        if {ended_by == "finish"}:
+            run.finish()
+        elif run.client.flush():
+            os._exit(0)
+    """
+    run_id = ended(script, environment)[0].strip()
+    if ended_by == "recovery":
+        client.writer.recover(PATIENCE_S)
+    found = client.get_run(run_id)
+    assert (found.finished_at, found.duration) == (found.started_at, 0.0)
 
 
 def test_processes_that_record_nothing_refuse_the_same_times(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
