@@ -207,8 +207,10 @@ def _foreign_error(status: int, headers: Mapping[str, str], address: Address) ->
             f" limit (nginx: client_max_body_size 8m)"
         )
     if 300 <= status < 400:
-        place = clean(headers.get("Location", "").partition("?")[0])
-        return ConfigurationError(f"{address.url} sends elsewhere{f', to {place}' if place else ''}; use that URL")
+        place = clean(headers.get("Location", "").partition("?")[0].partition(protocol.PREFIX)[0])
+        if not place:
+            return _no_modeldb(address, f"it answered with status {status}, a redirection to itself or to nowhere")
+        return ConfigurationError(f"{address.url} sends elsewhere, to {place}; use that URL")
     return _no_modeldb(address, f"it answered with status {status}")
 
 
