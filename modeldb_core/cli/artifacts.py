@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,7 +19,7 @@ from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.log.json_documents import json_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from modeldb_core.model.entities import Run
 
@@ -86,7 +86,7 @@ def get(session: Session, *, reference: str, path: str, output: str | None, forc
         raise click.UsageError(msg)
     total = sum(entry.get("size_bytes", 0) for entry in wanted.values())
     with progress_bar("Fetching", total) as advance:
-        written = download(wanted, name, target, _counting(session.artifacts.open, advance))
+        written = download(wanted, name, target, session.artifacts, advance)
     if as_json:
         print_json({"path": str(written), "files": sorted(wanted), "size_bytes": total})
         return
@@ -126,29 +126,3 @@ def _print_file(session: Session, wanted: Mapping[str, dict[str, str]], name: st
         while chunk := stream.read(1 << 20):
             out.write(chunk)
         out.flush()
-
-
-def _counting(open_blob: Callable[[str], BinaryIO], advance: Callable[[int], None]) -> Callable[[str], BinaryIO]:
-    def opened(digest: str) -> BinaryIO:
-        return cast("BinaryIO", _CountingReader(open_blob(digest), advance))
-
-    return opened
-
-
-class _CountingReader:
-    """Passes reads on and tells how much was read."""
-
-    def __init__(self, stream: BinaryIO, advance: Callable[[int], None]) -> None:
-        self._stream = stream
-        self._advance = advance
-
-    def read(self, length: int = -1) -> bytes:
-        data = self._stream.read(length)
-        self._advance(len(data))
-        return data
-
-    def __enter__(self) -> _CountingReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()

@@ -167,7 +167,7 @@ def download(session: Session, *, reference: str, output: Path | None, as_json: 
     name = versions.folder_of(found)
     target = output or Path(name.rpartition("/")[2])
     versions.check_there(session.artifacts, found)
-    written = artifact_kinds.download(found.artifacts, name, target, session.artifacts.open)
+    written = artifact_kinds.download(found.artifacts, name, target, session.artifacts)
     if as_json:
         print_json({"model_version_id": found.entity_id, "version": found.version, "path": str(written)})
     else:

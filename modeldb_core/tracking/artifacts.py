@@ -20,6 +20,7 @@ from modeldb_core.journal.uploads import SAY_EVERY_S, megabytes
 from modeldb_core.model.values import check_key, is_digest
 from modeldb_core.plugins import places_for
 from modeldb_core.stores import BlobInfo
+from modeldb_core.stores.reading import ReadableBlobs, Wanted, contents, groups
 from modeldb_core.tracking.description.folders import name_left_out, scan
 from modeldb_core.tracking.formats import write
 
@@ -190,8 +191,21 @@ def find_path(artifacts: Mapping[str, Any], name: str) -> str:
     return found[0] if found else name
 
 
-def download(artifacts: Mapping[str, Any], name: str, path: Path, open_blob: Callable[[str], BinaryIO]) -> Path:
-    """Write the artifact ``name``, or all whose path lies under it, to ``path``; nothing is left half written.
+def download(
+    artifacts: Mapping[str, Any],
+    name: str,
+    path: Path,
+    blobs: ReadableBlobs,
+    advance: Callable[[int], None] | None = None,
+) -> Path:
+    """Write the artifact ``name``, or all whose path lies under it, to ``path``; no file is left half written.
+
+    Args:
+        artifacts: of a run or of a version of a model.
+        name: of one, or of a folder of them.
+        path: where to.
+        blobs: where their contents are.
+        advance: told how many more bytes were written.
 
     Raises:
         NotFoundError: there is neither.
@@ -201,7 +215,7 @@ def download(artifacts: Mapping[str, Any], name: str, path: Path, open_blob: Cal
     name = find_path(artifacts, name)
     if name in artifacts:
         target = path / name.rpartition("/")[2] if path.is_dir() else path
-        _write(artifacts[name]["digest"], target, open_blob)
+        _write_all({target: artifacts[name]}, blobs, advance)
         return target
     below = {key: entry for key, entry in artifacts.items() if key.startswith(f"{name}/")}
     if not below:
@@ -209,7 +223,7 @@ def download(artifacts: Mapping[str, Any], name: str, path: Path, open_blob: Cal
         raise NotFoundError(msg)
     root = path.resolve()
     targets: dict[Path, str] = {}
-    for key, entry in below.items():
+    for key in below:
         target = (root / key[len(name) + 1 :]).resolve()
         if root not in target.parents:
             msg = f"artifact {key!r} would be written outside of {str(path)!r}; read it with read_artifact"
@@ -217,28 +231,41 @@ def download(artifacts: Mapping[str, Any], name: str, path: Path, open_blob: Cal
         if (other := targets.setdefault(target, key)) != key:
             msg = f"artifacts {other!r} and {key!r} would both be written to {str(target)!r}; fetch one after the other"
             raise InvalidArgumentError(msg)
-        _write(entry["digest"], target, open_blob)
+    _write_all({target: below[key] for target, key in targets.items()}, blobs, advance)
     return path
 
 
-def _write(digest: str, target: Path, open_blob: Callable[[str], BinaryIO]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _write_all(
+    entries: Mapping[Path, Mapping[str, Any]], blobs: ReadableBlobs, advance: Callable[[int], None] | None
+) -> None:
+    for folder in {target.parent for target in entries}:
+        folder.mkdir(parents=True, exist_ok=True)
+    wanted = (Wanted(target, entry["digest"], entry.get("size_bytes", 0)) for target, entry in entries.items())
+    for group in groups(wanted):
+        for target, stream in contents(blobs, group):
+            with stream:
+                _write(stream, target, advance)
+
+
+def _write(stream: BinaryIO, target: Path, advance: Callable[[int], None] | None) -> None:
     fd, temporary = tempfile.mkstemp(prefix=".", dir=target.parent)
     try:
-        with os.fdopen(fd, "wb") as file, open_blob(digest) as stream:
-            _copy(stream, file, target)
+        with os.fdopen(fd, "wb") as file:
+            _copy(stream, file, target, advance)
         os.replace(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
-def _copy(stream: BinaryIO, file: BinaryIO, target: Path) -> None:
+def _copy(stream: BinaryIO, file: BinaryIO, target: Path, advance: Callable[[int], None] | None) -> None:
     """Copy a blob, and say now and then how far it is."""
     done, said_at = 0, time.monotonic()
     while chunk := stream.read(_CHUNK):
         file.write(chunk)
         done += len(chunk)
+        if advance is not None:
+            advance(len(chunk))
         if time.monotonic() - said_at > SAY_EVERY_S:
             said_at = time.monotonic()
             logger.info("Fetching %s: %s so far.", target, megabytes(done))

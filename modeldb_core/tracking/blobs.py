@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
@@ -64,10 +64,25 @@ class BlobUploader:
 
     def open(self, digest: str) -> BinaryIO:
         """Return a blob's content, also one that still waits beside the journal."""
+        return self._waiting(digest) or self._open_artifacts().open(digest)
+
+    def read_many(self, digests: Sequence[str], max_bytes: int) -> Sequence[bytes]:
+        """Return the content of small blobs, as :meth:`open` finds them."""
+        found: dict[str, bytes] = {}
+        for digest in digests:
+            if (file := self._waiting(digest)) is not None:
+                with file:
+                    found[digest] = file.read()
+        if others := [digest for digest in digests if digest not in found]:
+            found.update(zip(others, self._open_artifacts().read_many(others, max_bytes), strict=True))
+        return [found[digest] for digest in digests]
+
+    def _waiting(self, digest: str) -> BinaryIO | None:
+        """Return the content of a blob that was not sent yet; ``None`` where it is not one."""
         if self._writer.stream is not None and is_spooled(digest):  # a record of somebody may hold any text
             with suppress(FileNotFoundError):  # also where it is delivered at this moment
                 return os.fdopen(owned.open_file(self._writer.spool / digest), "rb")
-        return self._open_artifacts().open(digest)
+        return None
 
     def checked_map(
         self, values: object, section: str, limit: int = SPILL_BYTES, *, notes: list[str] | None = None

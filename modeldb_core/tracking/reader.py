@@ -224,7 +224,7 @@ class RunReader:
 
     def download_artifact(self, name: str, path: str | os.PathLike[str]) -> Path:
         """Write an artifact, or all under a folder's name, to ``path``; returns it."""
-        return artifact_kinds.download(self.artifacts, name, Path(path), self.client.blobs.open)
+        return artifact_kinds.download(self.artifacts, name, Path(path), self.client.blobs)
 
     @property
     def figures(self) -> tuple[str, ...]:
@@ -273,7 +273,7 @@ class RunReader:
             msg = f"run {self.run_id} has no model {name!r}; it has the artifacts {sorted(self.artifacts) or 'none'}"
             raise NotFoundError(msg)
         with artifact_kinds.scratch_folder() as folder:
-            artifact_kinds.download(entries, name, folder / "model", self.client.blobs.open)
+            artifact_kinds.download(entries, name, folder / "model", self.client.blobs)
             return load_model(folder / "model", described, trusted=trusted, settings=self.client.settings)
 
     def __repr__(self) -> str:
@@ -290,7 +290,10 @@ class RunReader:
             self._fields.update(project_id=project_id, experiment_id=experiment_id)
 
     def _artifact(self, name: str) -> Mapping[str, Any]:
-        found = artifact_kinds.files_of(self.artifacts)
+        artifacts = self.entity.artifacts
+        if named := artifact_kinds.files_of({name: artifacts[name]} if name in artifacts else {}):
+            return named[name]
+        found = artifact_kinds.files_of(artifacts)
         name = artifact_kinds.find_path(found, name)
         if name not in found:
             msg = f"run {self.run_id} has no artifact {name!r}; it has {sorted(found) or 'none'}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from modeldb_core.commands import runs
 from modeldb_core.commands.edits import check_living
@@ -16,9 +16,10 @@ from modeldb_core.stores.references import find_run
 from modeldb_core.tracking import artifacts as artifact_kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from modeldb_core.commands.operation import Operation
+    from modeldb_core.stores.reading import ReadableBlobs
     from modeldb_core.tracking.reader import RunReader
 
 MAX_FILES = 1000
@@ -44,9 +45,9 @@ def fetch(
     entries = _chosen(artifact_kinds.files_of(entity.artifacts), check_key(path, "path"), entity.entity_id)
     name = next(iter(entries)) if len(entries) == 1 and path not in _folders(entries) else path
     if to is not None:
-        found = artifact_kinds.download(entries, name, Path(to), client.blobs.open)
+        found = artifact_kinds.download(entries, name, Path(to), client.blobs)
     else:
-        found = _cached(client.settings.cache_dir / "used", entries, name, client.blobs.open)
+        found = _cached(client.settings.cache_dir / "used", entries, name, client.blobs)
     return found, runs.use_artifacts(run.run_id, entity.entity_id, entries)
 
 
@@ -69,7 +70,7 @@ def _folders(entries: Entries) -> set[str]:
     return {key[:at] for key in entries for at in range(len(key)) if key[at] == "/"}
 
 
-def _cached(folder: Path, entries: Entries, name: str, open_blob: Callable[[str], BinaryIO]) -> Path:
+def _cached(folder: Path, entries: Entries, name: str, blobs: ReadableBlobs) -> Path:
     """Return the artifact in a folder that is named by its content; what is there already is verified."""
     content = "\n".join(f"{entry['digest']} {key}" for key, entry in sorted(entries.items()))
     place = folder / hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()
@@ -78,11 +79,11 @@ def _cached(folder: Path, entries: Entries, name: str, open_blob: Callable[[str]
     target = place / (last if last.strip(". ") and "\\" not in last and len(last) < 200 else "artifact")
     if name in entries:
         if not _is(target, entries[name]["digest"]):
-            artifact_kinds.download(entries, name, target, open_blob)
+            artifact_kinds.download(entries, name, target, blobs)
         return target
     paths = {target / key[len(name) + 1 :]: entry["digest"] for key, entry in entries.items()}
     if not all(_is(path, digest) for path, digest in paths.items()):
-        artifact_kinds.download(entries, name, target, open_blob)
+        artifact_kinds.download(entries, name, target, blobs)
     for path in target.rglob("*"):
         if not path.is_dir() and path not in paths:
             msg = f"{path} is no part of the artifact {name!r}, in whose place of the cache it lies; remove it"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 from modeldb_core.errors import IntegrityError
 from modeldb_core.stores import ArtifactStore, BlobInfo, check_stored, put_together
+from modeldb_core.stores.reading import ReadableBlobs, ReadableTogether
 from modeldb_core.trees.nodes import MAX_NODE_BYTES, Child, Node, decode_node
 
 if TYPE_CHECKING:
@@ -23,14 +24,7 @@ _KEPT = 64
 """Whoever makes fewer nodes, by an edit, is likely to read them next."""
 
 
-class Readable(Protocol):
-    """What nodes are read from: an artifact store, or a bundle."""
-
-    def open(self, digest: str, /) -> BinaryIO:
-        """Return the content of a blob, or raise NotFoundError."""
-
-
-class Blobs(Readable, Protocol):
+class Blobs(ReadableBlobs, Protocol):
     """What trees are kept in: an :class:`~modeldb_core.stores.ArtifactStore`, or what passes blobs on to one later."""
 
     def put(self, stream: BinaryIO, /) -> BlobInfo:
@@ -59,7 +53,7 @@ class NodeReader:
         cache_bytes: how much of what was read is kept in memory.
     """
 
-    def __init__(self, blobs: Readable, *, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, blobs: ReadableBlobs, *, cache_bytes: int = CACHE_BYTES) -> None:
         self._readable = blobs
         self._cache_bytes = cache_bytes
         self._cached: OrderedDict[str, tuple[Node, int]] = OrderedDict()
@@ -110,12 +104,12 @@ class NodeReader:
         return node
 
     def _read_all(self, digests: list[str]) -> Sequence[bytes]:
-        if len(digests) > 1 and isinstance(self._readable, ArtifactStore):
+        if len(digests) > 1 and isinstance(self._readable, ReadableTogether):
             return [_checked(digest, data) for digest, data in zip(digests, self._many(digests), strict=True)]
         return [self._read(digest) for digest in digests]
 
     def _many(self, digests: list[str]) -> Sequence[bytes]:
-        assert isinstance(self._readable, ArtifactStore)
+        assert isinstance(self._readable, ReadableTogether)
         return self._readable.read_many(digests, MAX_NODE_BYTES)
 
     def _read(self, digest: str) -> bytes:

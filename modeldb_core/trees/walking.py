@@ -10,11 +10,12 @@ from modeldb_core.trees.cursor import places_below
 from modeldb_core.trees.cutting import rank_of
 from modeldb_core.trees.locations import location_of
 from modeldb_core.trees.nodes import MAX_ITEM_BYTES, weight_of
-from modeldb_core.trees.nodestore import NodeReader, Place, Readable
+from modeldb_core.trees.nodestore import NodeReader, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from modeldb_core.stores.reading import ReadableBlobs
     from modeldb_core.trees.nodes import Node
 
 _TOGETHER = 64
@@ -58,7 +59,7 @@ class Walk:
         blobs: where the nodes are; they are read anew.
     """
 
-    def __init__(self, blobs: Readable) -> None:
+    def __init__(self, blobs: ReadableBlobs) -> None:
         self._nodes = NodeReader(blobs, cache_bytes=0)
         self._seen: set[bytes] = set()
 

@@ -14,12 +14,12 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -434,13 +434,21 @@ def _signature(data: bytes) -> None:
     model.predict([1])
 
 
+class _NamesAsContents:
+    def open(self, digest: str) -> BinaryIO:
+        return io.BytesIO(digest.encode())
+
+    def read_many(self, digests: Sequence[str], max_bytes: int) -> list[bytes]:
+        return [digest.encode()[:max_bytes] for digest in digests]
+
+
 def _download(data: bytes) -> None:
     artifacts = decode(data)
     check_document("run", {"artifacts": artifacts})  # as every store does
     with tempfile.TemporaryDirectory() as folder:
         for name in ("a.txt", "model", "m", "nothing"):
             try:
-                download(artifacts, name, Path(folder), lambda digest: io.BytesIO(digest.encode()))
+                download(artifacts, name, Path(folder), _NamesAsContents())
             except ModelDBError as error:
                 str(error).encode()
 

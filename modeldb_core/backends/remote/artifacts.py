@@ -218,8 +218,22 @@ class RemoteArtifactStore(OnServer, ArtifactStore):
         return check_stored(load_blob(answer.body, address), BlobInfo(digest, size), address.url)
 
     def open(self, digest: str) -> BinaryIO:
-        reader = BlobReader(self._connection, self.stat(digest))
+        reader = self._begun(digest) or BlobReader(self._connection, self.stat(digest))
         return cast("BinaryIO", io.BufferedReader(reader, _BUFFER))
+
+    def _begun(self, digest: str) -> BlobReader | None:
+        """Ask for the content at once where the server has it and tells how long it is; ``None``: ask what is known of it."""
+        try:
+            if self._connection.gives_urls(_checked(digest)):
+                return None
+            response = self._connection.open(f"/blobs/{digest}")
+        except (NotFoundError, IntegrityError):
+            return None
+        size = response.headers.get("Content-Length", "")
+        if response.headers.get("Content-Encoding") is None and size.isascii() and size.isdigit() and len(size) < 19:
+            return BlobReader(self._connection, BlobInfo(digest, int(size)), response)
+        response.close()
+        return None
 
     def stat(self, digest: str) -> BlobInfo:
         try:

@@ -87,7 +87,7 @@ class Connection:
         self.address = address
         self._pool: urllib3.HTTPConnectionPool | None = None
         self._is_closed = self._is_checked = False
-        self._gives_urls = True
+        self._gives_urls: bool | None = None
         self._headers = {
             "User-Agent": f"modeldb/{__version__}",
             "Accept-Encoding": "gzip, deflate",
@@ -155,11 +155,15 @@ class Connection:
 
     def blob_url(self, digest: str, expires_s: int = 3600) -> str | None:
         """Return where a blob can be fetched without the server; ``None`` where its artifact store has no such URLs."""
-        if not self._gives_urls:
+        if self._gives_urls is False:
             return None
         url = self.get_json(f"/blobs/{digest}/url", {"expires_s": expires_s}, load=lambda answer: answer.get("url"))
         self._gives_urls = isinstance(url, str)
         return url if self._gives_urls else None
+
+    def gives_urls(self, digest: str) -> bool:
+        """Return whether blobs can be fetched without the server; the first time it is asked, about that one."""
+        return self.blob_url(digest) is not None if self._gives_urls is None else self._gives_urls
 
     def close(self) -> None:
         """Close the connections. Calling it twice is not an error."""

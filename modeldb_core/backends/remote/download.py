@@ -25,7 +25,7 @@ _DIRECT_BYTES = 1 << 20
 """What is as long as this is fetched from where it lies, where the server says how."""
 
 
-class _Body(Protocol):
+class Body(Protocol):
     """The body of an answer, still to be read."""
 
     def read1(self, count: int, /) -> bytes: ...
@@ -38,13 +38,18 @@ class BlobReader(io.RawIOBase):
     Read from its beginning to its end, it comes as a stream and is hashed on the way; the last bytes only come out if all
     of it matches. Anyone who seeks elsewhere has the whole of it fetched and checked then and there, into a temporary file
     where it is long. A connection that breaks is taken up again where it broke.
+
+    Args:
+        connection: to the server.
+        info: of the blob.
+        response: the answer to a request for it, its body still to be read; without it the first read asks.
     """
 
-    def __init__(self, connection: Connection, info: BlobInfo) -> None:
+    def __init__(self, connection: Connection, info: BlobInfo, response: Body | None = None) -> None:
         self._connection, self._info = connection, info
         self._sha = hashlib.sha256()
         self._at = 0
-        self._response: _Body | None = None
+        self._response = response
         self._may_go_direct = info.size_bytes >= _DIRECT_BYTES
         self._copy: IO[bytes] | None = None
 
@@ -69,7 +74,7 @@ class BlobReader(io.RawIOBase):
 
     def readall(self) -> bytes:
         pieces = []
-        while piece := self.read(_CHUNK):
+        while piece := self.read(_CHUNK) if self._copy is not None else self._next(_CHUNK):
             pieces.append(piece)
         return b"".join(pieces)
 
@@ -89,7 +94,8 @@ class BlobReader(io.RawIOBase):
     def _copied(self) -> IO[bytes]:
         """Fetch the whole blob from its beginning, so that any part of it can be read."""
         if self._copy is None:
-            self._let_go()
+            if self._at:
+                self._let_go()
             self._at, self._sha = 0, hashlib.sha256()
             copy = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 - closed with the reader
             try:
@@ -137,7 +143,7 @@ class BlobReader(io.RawIOBase):
             if breaks >= _MAX_BREAKS:
                 raise error_of_failure(failure, self._connection.address) from failure
 
-    def _opened(self) -> _Body:
+    def _opened(self) -> Body:
         if self._may_go_direct and (url := self._connection.blob_url(self._info.digest)) is not None:
             return open_direct(url, self._connection.address, self._at)
         self._may_go_direct = False

@@ -9,17 +9,19 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modeldb_core.errors import AlreadyExistsError, IntegrityError, InvalidArgumentError, NotFoundError
 from modeldb_core.runtime.workers import Workers
+from modeldb_core.stores.reading import Wanted, contents, groups
 from modeldb_core.trees import blob_of, check_path
 from modeldb_core.trees.folders import check_apart, make_folder, remove_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from modeldb_core.trees import Blobs, Tree
+    from modeldb_core.stores.reading import ReadableBlobs
+    from modeldb_core.trees import Tree
 
 _CHUNK_BYTES = 1 << 20
 _WORKERS = 8
@@ -28,7 +30,7 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 def check_out(
     tree: Tree,
-    blobs: Blobs,
+    blobs: ReadableBlobs,
     folder: str | os.PathLike[str],
     *,
     overwrite: bool = False,
@@ -91,7 +93,10 @@ def check_target(target: Path, *, overwrite: bool) -> None:
 
 
 def _write_all(
-    entries: Mapping[str, Mapping[str, Any]], blobs: Blobs, root: Path, progress: Callable[[int, int], None] | None
+    entries: Mapping[str, Mapping[str, Any]],
+    blobs: ReadableBlobs,
+    root: Path,
+    progress: Callable[[int, int], None] | None,
 ) -> None:
     paths = {location: _path_within(root, location) for location in entries}
     check_apart(entries, root)
@@ -105,20 +110,30 @@ def _write_all(
             msg = f"{str(folder.relative_to(root))!r} cannot be a folder on this machine: {error.strerror or error}"
             raise InvalidArgumentError(msg) from error
 
-    def fetch(location: str) -> None:
-        _write(entries[location], blobs, paths[location], location)
+    def fetch(group: Sequence[Wanted[str]]) -> int:
+        for location, stream in contents(blobs, group):
+            with stream:
+                _write(stream, paths[location], location)
+        return len(group)
 
-    for done, _ in enumerate(Workers(_WORKERS, "modeldb-fetch").map(fetch, entries), 1):
+    wanted = (_wanted(entry, location) for location, entry in entries.items())
+    done = 0
+    for more in Workers(_WORKERS, "modeldb-fetch").map(fetch, groups(wanted)):
+        done += more
         if progress is not None:
             progress(done, len(entries))
 
 
-def _write(entry: Mapping[str, Any], blobs: Blobs, path: Path, location: str) -> None:
+def _wanted(entry: Mapping[str, Any], location: str) -> Wanted[str]:
     digest = blob_of(entry)
     assert digest is not None
     if entry.get("sha256", digest) != digest:
         msg = f"{location!r} names the blob {digest}, which is not the content it was added with; the tree was altered"
         raise IntegrityError(msg)
+    return Wanted(location, digest, entry.get("size_bytes", 0))
+
+
+def _write(stream: BinaryIO, path: Path, location: str) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK | getattr(os, "O_BINARY", 0), 0o666)
     except FileExistsError as error:
@@ -127,7 +142,7 @@ def _write(entry: Mapping[str, Any], blobs: Blobs, path: Path, location: str) ->
     except OSError as error:
         msg = f"{location!r} cannot be a file on this machine: {error.strerror or error}"
         raise InvalidArgumentError(msg) from error
-    with os.fdopen(descriptor, "wb") as file, blobs.open(digest) as stream:
+    with os.fdopen(descriptor, "wb") as file:
         while chunk := stream.read(_CHUNK_BYTES):
             file.write(chunk)
 

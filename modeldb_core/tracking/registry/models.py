@@ -229,7 +229,7 @@ class ModelVersionHandle:
         """
         name = versions.folder_of(self.entity)
         try:
-            return artifact_kinds.download(self.entity.artifacts, name, Path(path), self.client.blobs.open)
+            return artifact_kinds.download(self.entity.artifacts, name, Path(path), self.client.blobs)
         except NotFoundError as error:
             msg = f"{self.reference} cannot be read: a file of it is not in the artifact store, or was erased: {error}"
             raise NotFoundError(msg) from error
