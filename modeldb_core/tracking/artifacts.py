@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import mimetypes
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -87,16 +90,17 @@ def _store_path(
         msg = f"artifact {str(path)!r} has no name of its own; pass name=..."
         raise InvalidArgumentError(msg)
     try:
-        is_folder, is_file, is_there, is_link = path.is_dir(), path.is_file(), path.exists(), path.is_symlink()
+        mode = _mode(path)
+        is_broken = not mode and path.is_symlink()
     except OSError as error:  # a text that is too long for a path, a folder that may not be looked into
         shown = str(path) if len(str(path)) <= _SHOWN else f"{str(path)[:_SHOWN]}…"
         msg = f"artifact {shown!r}: {error.strerror}; expected the path of a file or folder, or log_text for a text"
         raise (PermissionDeniedError if isinstance(error, PermissionError) else NotFoundError)(msg) from error
-    if is_folder:
+    if stat.S_ISDIR(mode):
         return _store_folder(path, name, kind, put, is_own)
-    if not is_file:
-        what = "is not a regular file" if is_there else f"does not exist in {Path.cwd()}"
-        if is_link and not is_there:
+    if not stat.S_ISREG(mode):
+        what = "is not a regular file" if mode else f"does not exist in {Path.cwd()}"
+        if is_broken:
             what = f"is a link to {os.readlink(path)!r}, where there is nothing"
         msg = f"artifact {str(path)!r} {what}; expected the path of a file or folder, or log_text for a text"
         raise NotFoundError(msg)
@@ -108,6 +112,18 @@ def _store_path(
     except FileNotFoundError as error:
         msg = f"artifact {str(path)!r} went away while it was stored; nothing of it is recorded"
         raise NotFoundError(msg) from error
+
+
+def _mode(path: Path) -> int:
+    """Return what is at a path, links followed; 0: nothing is."""
+    try:
+        return os.stat(path).st_mode
+    except ValueError:  # it cannot be encoded
+        return 0
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP):
+            return 0
+        raise
 
 
 def _store_folder(path: Path, name: str, kind: str | None, put: Put, is_own: Callable[[Path], bool] | None) -> Stored:
@@ -133,11 +149,15 @@ def _store_folder(path: Path, name: str, kind: str | None, put: Put, is_own: Cal
 
 def own_places(settings: Settings) -> Callable[[Path], bool]:
     """Return a test of whether a path is ModelDB's own."""
-    places = own_paths(settings)
-    names = {os.path.basename(place) for place in places}
+
+    @cache
+    def known() -> tuple[frozenset[str], set[str]]:
+        places = own_paths(settings)
+        return places, {os.path.basename(place) for place in places}
 
     def is_own(path: Path) -> bool:
         # Resolving a path asks the system for each folder above it, for each file of a folder: so only where it matters.
+        places, names = known()
         return (path.name in names or path.is_symlink()) and os.path.realpath(path) in places
 
     return is_own

@@ -10,6 +10,8 @@ import os
 import socket
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -408,17 +410,24 @@ FILE_CALLS = (
 )
 
 
-def test_a_small_file_of_a_folder_takes_few_calls_of_the_system(tmp_path: Path, run: Any, monkeypatch: Any) -> None:
-    count, folder, calls = 64, tmp_path / "a" / "deep" / "place" / "for" / "them", Counter[str]()
-    mine = {threading.current_thread()}
+@pytest.fixture
+def deep_folder(tmp_path: Path) -> Path:
+    """Return a folder of 64 small files, far from the root."""
+    folder = tmp_path / "a" / "deep" / "place" / "for" / "them"
     folder.mkdir(parents=True)
-    for number in range(count):
+    for number in range(64):
         (folder / f"{number}.bin").write_bytes(number.to_bytes(2) * 1000)
-    run.log_artifact(b"the folders of the store are there", "first")
+    return folder
+
+
+@contextmanager
+def calls_counted(monkeypatch: Any) -> Iterator[Counter[str]]:
+    """Count the calls of the file system that this thread makes: what is shipped meanwhile is no part of it."""
+    calls, mine = Counter[str](), threading.current_thread()
 
     def counted(name: str, call: Any) -> Any:
         def made(*args: Any, **options: Any) -> Any:
-            if threading.current_thread() in mine:  # what is shipped meanwhile is no part of it
+            if threading.current_thread() is mine:
                 calls[name] += 1
             return call(*args, **options)
 
@@ -426,13 +435,32 @@ def test_a_small_file_of_a_folder_takes_few_calls_of_the_system(tmp_path: Path, 
 
     for name in FILE_CALLS:
         monkeypatch.setattr(os, name, counted(name, getattr(os, name)))
-    run.log_artifact(folder, "many")
+    yield calls
     monkeypatch.undo()
+
+
+def test_a_small_file_of_a_folder_takes_few_calls_of_the_system(deep_folder: Path, run: Any, monkeypatch: Any) -> None:
+    folder, count = deep_folder, 64
+    run.log_artifact(b"the folders of the store are there", "first")
+    with calls_counted(monkeypatch) as calls:
+        run.log_artifact(folder, "many")
     assert len(run.artifacts) == count + 1
     # Three to look at it in its folder; in the store: is it there, a temporary file, its folder, its place. And the folder
     # itself is looked for, from the root, a few times.
     assert sum(calls.values()) - calls["mkdir"] <= 7 * count + 4 * len(folder.parts), calls
     assert calls["mkdir"] <= count, calls
+
+
+def test_a_small_file_by_itself_takes_no_more_calls_the_deeper_it_lies(
+    deep_folder: Path, run: Any, monkeypatch: Any
+) -> None:
+    run.log_artifact(b"the folders of the store are there", "first")
+    with calls_counted(monkeypatch) as calls:
+        for file in deep_folder.iterdir():
+            run.log_artifact(file)
+    assert len(run.artifacts) == 65
+    # One to look at it; in the store: is it there, a temporary file, its folder, its place.
+    assert sum(calls.values()) - calls["mkdir"] - calls["scandir"] - calls["listdir"] <= 5 * 64, calls
 
 
 @pytest.mark.parametrize("text", ["word " * 2000, "line\n" * 300], ids=["long", "lines"])
