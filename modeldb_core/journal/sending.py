@@ -94,7 +94,7 @@ def send(
         with Folder.open(path.parent) as opened:
             send(path, artifacts, advance, stopped, opened)
         return
-    with os.fdopen(folder.open_file(path.name), "rb") as file:
+    with os.fdopen(folder.open_file(path.name), "rb", buffering=0) as file:
         reading = cast("BinaryIO", _Reading(file, advance, stopped))
         info = artifacts.put(reading, digest=path.name)
         check_stored(info, BlobInfo(path.name, os.fstat(file.fileno()).st_size), artifacts.url)
@@ -224,6 +224,14 @@ class _Reading(io.RawIOBase):
         count = int(self._file.readinto(buffer))  # type: ignore[attr-defined]
         self._advance(count)
         return count
+
+    def read(self, count: int = -1) -> bytes:
+        # By way of readinto it would be a copy of what was read.
+        if self._stopped.is_set():
+            raise StoppedError
+        content = self._file.read(count)
+        self._advance(len(content))
+        return content
 
 
 def _ignore(_: int) -> None:

@@ -12,7 +12,6 @@ import io
 import logging
 import os
 import sys
-import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from modeldb_core.errors import ModelDBError, StoreUnavailableError
 from modeldb_core.journal.retries import Retries
 from modeldb_core.journal.sending import SMALL_BYTES, WIDTH, StoppedError, send, send_together, together_with
+from modeldb_core.runtime.disk import PRIVATE
 from modeldb_core.runtime.hashing import hashing
 from modeldb_core.runtime.owned import make_private
 from modeldb_core.runtime.redaction import redact_message
@@ -41,6 +41,7 @@ EXIT_PATIENCE_S = 3.0  # before something is said of it
 
 _CHUNK = 1 << 20
 _FICLONE = 0x40049409  # of linux/fs.h
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | PRIVATE | getattr(os, "O_NOFOLLOW", 0)
 
 
 class Uploads:
@@ -242,19 +243,20 @@ def spool(stream: BinaryIO, folder: Path) -> BlobInfo:
     Raises:
         StoreUnavailableError: there is no room, or the folder cannot be written.
     """
+    name = f"{folder}/.{os.urandom(8).hex()}"
     try:
         try:
-            descriptor, name = tempfile.mkstemp(prefix=".", dir=folder)
+            descriptor = os.open(name, _CREATE, 0o600)
         except FileNotFoundError:
             for each in (folder.parent.parent, folder.parent, folder):
                 make_private(each)
-            descriptor, name = tempfile.mkstemp(prefix=".", dir=folder)
+            descriptor = os.open(name, _CREATE, 0o600)
     except OSError as error:
         raise _no_room(folder, error) from error
     try:
         with io.FileIO(descriptor, "r+") as target:
             hashed = _hash(target) if _is_cloned(stream, target) else _copy(stream, target, folder)
-        os.replace(name, folder / hashed.digest)
+        os.replace(name, f"{folder}/{hashed.digest}")
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -149,15 +148,15 @@ def _store_folder(path: Path, name: str, kind: str | None, put: Put, is_own: Cal
 
 def own_places(settings: Settings) -> Callable[[Path], bool]:
     """Return a test of whether a path is ModelDB's own."""
-
-    @cache
-    def known() -> tuple[frozenset[str], set[str]]:
-        places = own_paths(settings)
-        return places, {os.path.basename(place) for place in places}
+    places: frozenset[str] = frozenset()
+    names: set[str] = set()
 
     def is_own(path: Path) -> bool:
         # Resolving a path asks the system for each folder above it, for each file of a folder: so only where it matters.
-        places, names = known()
+        nonlocal places, names
+        if not places:
+            places = own_paths(settings)
+            names = {os.path.basename(place) for place in places}
         return (path.name in names or path.is_symlink()) and os.path.realpath(path) in places
 
     return is_own

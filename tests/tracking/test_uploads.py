@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -90,6 +91,26 @@ def test_a_file_leaves_the_spool_once_the_store_has_it_and_not_before(tmp_path: 
     sending.ship([path], FsspecArtifactStore(f"file://{tmp_path}/artifacts"))
     assert list(path.parent.iterdir()) == []
     assert away.stat(info.digest).size_bytes == len(b"content")
+
+
+class Piecewise(FsspecArtifactStore):
+    """One that takes a piece of what it is sent, and notes how many times its length that is in memory."""
+
+    def put(self, stream: BinaryIO, *, digest: str | None = None) -> BlobInfo:
+        tracemalloc.start()
+        piece = stream.read(4 * MIB)
+        self.times = tracemalloc.get_traced_memory()[1] / len(piece)
+        tracemalloc.stop()
+        stream.seek(0)
+        return super().put(stream, digest=digest)
+
+
+def test_a_piece_of_a_file_is_in_memory_once_when_it_is_sent(tmp_path: Path) -> None:
+    artifacts = Piecewise(f"file://{tmp_path}/artifacts")
+    info = uploads.spool(io.BytesIO(os.urandom(5 * MIB)), tmp_path / "spool")
+    sending.ship([tmp_path / "spool" / info.digest], artifacts)
+    assert artifacts.stat(info.digest).size_bytes == 5 * MIB
+    assert artifacts.times < 1.5
 
 
 def test_an_upload_that_hangs_holds_back_no_metric(client: Client, away: Away) -> None:
