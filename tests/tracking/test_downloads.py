@@ -98,6 +98,31 @@ def test_one_file_is_one_request(client: Client, folder: Path, asked: list[str])
     assert [request.split()[0] for request in asked] == ["GET", "GET"]
 
 
+@pytest.mark.parametrize("header", [("Content-Length", None), ("Content-Encoding", "identity")])
+def test_a_file_comes_through_what_alters_the_answer(
+    client: Client, folder: Path, monkeypatch: pytest.MonkeyPatch, header: tuple[str, str | None]
+) -> None:
+    run, (name, value), open_one = logged(client, folder), header, Connection.open
+
+    def altered(self: Connection, *arguments: Any, **options: Any) -> Any:
+        answer = open_one(self, *arguments, **options)
+        answer.headers.pop(name, None)
+        if value is not None:
+            answer.headers[name] = value
+        return answer
+
+    monkeypatch.setattr(Connection, "open", altered)
+    assert run.read_artifact("data/001.txt") == b"content 1"
+    assert run.read_artifact("data/long.bin") == (folder / "long.bin").read_bytes()
+
+
+def test_an_empty_file_is_read(client: Client) -> None:
+    with client.start_run(capture=False) as run:
+        run.log_artifact(b"", "empty.txt")
+    assert client.flush(240)
+    assert [client.get_run(run.run_id).read_artifact("empty.txt") for _ in range(3)] == [b"", b"", b""]
+
+
 def test_one_file_is_found_without_looking_at_the_others(
     client: Client, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
