@@ -770,8 +770,8 @@ def test_a_download_that_is_cut_goes_on_where_it_was(tmp_path):
         digest = RemoteArtifactStore(url).put(io.BytesIO(content)).digest
         proxy = Proxy(int(url.rpartition(":")[2]), cut_after=1_000_000)
         artifacts = RemoteArtifactStore(f"http://127.0.0.1:{proxy.port}", **SOON)
+        proxy.mode = "cut"  # before it is opened: that asks for the content already
         stream = artifacts.open(digest)
-        proxy.mode = "cut"
         assert stream.read() == content
         assert proxy.cuts >= 2
         stream = artifacts.open(digest)
