@@ -6,6 +6,7 @@ costs a training script next to nothing.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -177,11 +178,18 @@ def __getattr__(name: str) -> object:
     try:
         module = _MODULES[name]
     except KeyError:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg) from None
+        raise _unknown(name) from None
     value = import_module(f"{module}.{name}") if module == __name__ else getattr(import_module(module), name)
     globals()[name] = value
     return value
+
+
+def _unknown(name: str) -> AttributeError:
+    """Return the error of a name that there is not; it says what people of other trackers look for, and Python what is alike."""
+    words: dict[str, str] = import_module("modeldb_core.runtime.words").WORDS
+    known = f"; in ModelDB that is {words[name]}" if name in words else ""
+    msg = f"module {__name__!r} has no attribute {name!r}{known}"
+    return AttributeError(msg, name=name, obj=sys.modules[__name__])
 
 
 def __dir__() -> list[str]:
