@@ -46,6 +46,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import LabelBinarizer, StandardScaler
 from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 
 import modeldb_core as modeldb
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, ModelDBWarning
@@ -252,6 +253,18 @@ def test_ctrl_c_in_a_fit_is_a_killed_run(client: Any, runs: Any):
     with pytest.raises(KeyboardInterrupt):
         Interrupted().fit(X, Y)
     assert runs()[0].status == "killed"
+
+
+def test_lazy_data_is_not_computed_again_for_metrics(client: Any, runs: Any):
+    class Lazy(np.ndarray):
+        def compute(self) -> Any:
+            raise AssertionError
+
+    autolog(client, log_models=False)
+    DecisionTreeClassifier(max_depth=1).fit(X.view(Lazy), Y)
+    (run,) = runs()
+    assert "training_accuracy" not in run.metrics
+    assert any("which would have to be computed again" in note for note in run.notes)
 
 
 def test_what_is_not_recorded_is_noted_with_the_reason(client: Any, runs: Any):
