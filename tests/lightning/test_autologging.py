@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
+import weakref
 from typing import Any
 
 import pytest
 
 import modeldb_core as modeldb
 from modeldb_core.errors import InvalidTypeError
-from modeldb_lightning import ModelDBCallback, autolog
+from modeldb_lightning import ModelDBCallback, autolog, logger
 from tests.lightning.small import loader, make_model, make_trainer
 
 
@@ -30,8 +30,8 @@ def test_a_trainer_that_was_there_before_is_recorded_too(either, client, only, t
     assert only().status == "finished"
 
 
-def test_off_it_leaves_no_callback_no_patch_and_no_run(pl, client, runs, trainer, model):
-    gc.collect()  # loggers of earlier tests
+def test_off_it_leaves_no_callback_no_patch_and_no_run(pl, client, runs, trainer, model, monkeypatch):
+    monkeypatch.setattr(logger, "_loggers", weakref.WeakSet())  # LightningCLI keeps that of an earlier test
     original = pl.Trainer.__dict__["fit"]
     autolog(client)
     assert pl.Trainer.__dict__["fit"] is not original
